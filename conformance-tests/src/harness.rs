@@ -1,0 +1,22 @@
+//! What the suite needs of a store under test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_core::CoordinationStore;
+
+/// Opens stores for the suite. A law opens one of its own, keeps to a namespace of its own, and moves time only through
+/// [`advance`](Harness::advance), so laws run in parallel on one shared server.
+#[async_trait]
+pub trait Harness: Sized + Send + Sync + 'static {
+    /// Opens a store. Others may be open on the same server, file or process.
+    async fn open() -> Self;
+
+    /// The store that was opened.
+    fn store(&self) -> Arc<dyn CoordinationStore>;
+
+    /// Moves the clock of this store forward, for all that it is asked from now on; other open stores keep theirs. A
+    /// store on a server adds an offset to the server's clock, for tests only.
+    async fn advance(&self, by: Duration);
+}

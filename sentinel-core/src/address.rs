@@ -1,0 +1,171 @@
+//! Where a record lives: namespace, kind and key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Invalid;
+
+/// A room for keys: 1 to 64 bytes of `[a-z0-9._-]`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The longest namespace, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Checks and takes a name. Refuses an empty one, one over 64 bytes, and any byte outside `[a-z0-9._-]`.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, Invalid> {
+        let name = name.as_ref();
+        if name.is_empty() || name.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("namespace", format!("must be 1 to 64 bytes, is {}", name.len())));
+        }
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
+        if !name.bytes().all(fits) {
+            return Err(Invalid::new("namespace", format!("may hold only a-z 0-9 . _ -, is {name:?}")));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What work is about: 1 to 512 bytes of UTF-8 without control characters, compared byte by byte.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The longest key, in bytes.
+    pub const MAX_BYTES: usize = 512;
+
+    /// Checks and takes a key. Refuses an empty one, one over 512 bytes, and control characters. Nothing is
+    /// normalised: two spellings of one letter are two keys.
+    pub fn new(key: impl AsRef<str>) -> Result<Self, Invalid> {
+        let key = key.as_ref();
+        if key.is_empty() || key.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("key", format!("must be 1 to 512 bytes, is {}", key.len())));
+        }
+        if key.chars().any(char::is_control) {
+            return Err(Invalid::new("key", format!("may not hold control characters, is {key:?}")));
+        }
+        Ok(Self(key.into()))
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! text_type {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::new(text)
+            }
+        }
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+pub(crate) use text_type;
+
+text_type!(Namespace);
+text_type!(Key);
+
+/// The two machines that share one record format. A lease never hides an execution's result: they are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Work that runs at most once.
+    Execution,
+    /// A place that one worker holds at a time.
+    Lease,
+}
+
+impl Kind {
+    /// The word used in storage, logs and the program.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Execution => "execution",
+            Self::Lease => "lease",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// (namespace, kind, key): the name of one record. Kept as three parts and never joined by a separator, so that
+/// (`a:b`, `c`) and (`a`, `b:c`) stay different.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Address {
+    /// The room.
+    pub namespace: Namespace,
+    /// Execution or lease.
+    pub kind: Kind,
+    /// The key within the room.
+    pub key: Key,
+}
+
+impl Address {
+    /// The address of an execution.
+    pub fn execution(namespace: Namespace, key: Key) -> Self {
+        Self { namespace, kind: Kind::Execution, key }
+    }
+
+    /// The address of a lease.
+    pub fn lease(namespace: Namespace, key: Key) -> Self {
+        Self { namespace, kind: Kind::Lease, key }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} in namespace {:?}", self.kind, self.key.as_str(), self.namespace.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_at_their_borders() {
+        assert!(Namespace::new("a".repeat(64)).is_ok() && Namespace::new("a".repeat(65)).is_err());
+        assert!(
+            Namespace::new("").is_err() && Namespace::new("A").is_err() && Namespace::new("a:b").is_err()
+        );
+        assert!(Key::new("k".repeat(512)).is_ok() && Key::new("k".repeat(513)).is_err());
+        assert!(Key::new("").is_err() && Key::new("a\nb").is_err() && Key::new("a\u{85}b").is_err());
+        assert!(Key::new("a:b/ü €").is_ok());
+    }
+}

@@ -1,0 +1,155 @@
+//! Errors for the person who reads them: what happened, whether it may have been applied, what to do.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// Bad input, refused before anything was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {why}")]
+pub struct Invalid {
+    what: &'static str,
+    why: String,
+}
+
+impl Invalid {
+    /// `what` is wrong because of `why`: "ttl", "must be at least 10ms, is 3ms".
+    pub fn new(what: &'static str, why: impl Into<String>) -> Self {
+        Self { what, why: why.into() }
+    }
+}
+
+/// Whether a request that failed may have been carried out. There is no third (SPEC section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Applied {
+    /// Proven: nothing was changed.
+    No,
+    /// The request left, and no reply came: it may have been carried out, and may yet be.
+    Ambiguous,
+}
+
+/// Why a store could not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The server or the file cannot be reached or opened.
+    Unreachable,
+    /// The store is there and was never set up.
+    NotInitialised,
+    /// The store was set up by a newer release.
+    NewerSchema,
+    /// The store's settings cannot keep the promises; it was not used.
+    DeploymentRefused,
+    /// Others kept the store busy for longer than the store waits.
+    Busy,
+    /// The request breaks the store's contract.
+    InvalidRequest,
+    /// What is stored cannot be read.
+    Corrupt,
+    /// A reply did not come, or the connection broke while it was awaited.
+    LostReply,
+    /// The store was closed.
+    Closed,
+    /// The store answered what the contract does not allow.
+    BrokenStore,
+}
+
+impl Trouble {
+    /// What to do about it.
+    pub fn prescription(self) -> &'static str {
+        match self {
+            Self::Unreachable => "check that the store is running and its address is right, then try again",
+            Self::NotInitialised => "set it up once with `sentinel init`",
+            Self::NewerSchema => "upgrade this program to the release that set the store up",
+            Self::DeploymentRefused => "mend the settings it names; `sentinel doctor` tells them all",
+            Self::Busy => "try again later; if it lasts, look for a transaction that does not end",
+            Self::InvalidRequest => "mend the call: sending it again cannot succeed",
+            Self::Corrupt => "stop the writers and restore or inspect the store before going on",
+            Self::LostReply => "send the same request again under the same ids until it is answered",
+            Self::Closed => "open the store again",
+            Self::BrokenStore => "check the store with the conformance suite",
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "the store cannot be reached",
+            Self::NotInitialised => "the store is not initialised",
+            Self::NewerSchema => "the store has a newer schema",
+            Self::DeploymentRefused => "the store's deployment is refused",
+            Self::Busy => "the store is busy",
+            Self::InvalidRequest => "the request is invalid",
+            Self::Corrupt => "the store holds something unreadable",
+            Self::LostReply => "no reply from the store",
+            Self::Closed => "the store is closed",
+            Self::BrokenStore => "the store broke its contract",
+        })
+    }
+}
+
+/// The store could not answer. A refusal is not an error: it is a reply.
+#[derive(Debug, Clone)]
+pub struct StoreError {
+    applied: Applied,
+    trouble: Trouble,
+    detail: String,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl StoreError {
+    /// Proven: nothing was changed.
+    pub fn not_applied(trouble: Trouble, detail: impl Into<String>) -> Self {
+        Self { applied: Applied::No, trouble, detail: detail.into(), source: None }
+    }
+
+    /// The request may have been carried out.
+    pub fn ambiguous(trouble: Trouble, detail: impl Into<String>) -> Self {
+        Self { applied: Applied::Ambiguous, trouble, detail: detail.into(), source: None }
+    }
+
+    /// Adds what was underneath.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Whether the request may have been carried out.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    /// Why the store could not answer.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble
+    }
+
+    /// Whether the same request can succeed when it is sent again.
+    pub fn is_worth_repeating(&self) -> bool {
+        matches!(self.trouble, Trouble::Unreachable | Trouble::Busy | Trouble::LostReply)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let applied = match self.applied {
+            Applied::No => "nothing was changed",
+            Applied::Ambiguous => "it may have been carried out",
+        };
+        write!(f, "{}: {} ({applied}); {}", self.trouble, self.detail, self.trouble.prescription())
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<Invalid> for StoreError {
+    fn from(invalid: Invalid) -> Self {
+        Self::not_applied(Trouble::InvalidRequest, invalid.to_string())
+    }
+}

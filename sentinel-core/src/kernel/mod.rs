@@ -1,0 +1,168 @@
+//! The rules, as a pure function of (record, operation, store now): no I/O, no waiting, no clock, no chance.
+//!
+//! [`table`] holds the guards, one function for each operation, in the order of SPEC section 3; `write` holds what a
+//! change does to the record; `replay` rebuilds a record from its events. A store that runs this function under the
+//! record's lock is correct by construction; one that ports the guards to SQL or Lua runs it on the record that it read
+//! to explain a refusal, and is held to it by the conformance suite.
+
+use crate::address::Kind;
+use crate::error::Invalid;
+use crate::event::Event;
+use crate::operation::*;
+use crate::record::Record;
+use crate::time::StoreTime;
+use crate::token::Token;
+
+mod any;
+mod replay;
+pub mod table;
+mod write;
+
+pub use any::{Op, Reply};
+pub use replay::{Rebuilt, replay};
+pub use write::purge;
+
+/// What an operation is judged by, besides the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Execution or lease: a part of the address.
+    pub kind: Kind,
+    /// The store's clock, read once, after the record's lock was taken. The kernel lifts it to the record's last reading.
+    pub now: StoreTime,
+    /// The namespace's floor: no token at or below it is drawn.
+    pub floor: Token,
+}
+
+/// What the table says of (state, operation).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule<R> {
+    /// The operation takes effect.
+    Change,
+    /// It took effect before: the same reply, nothing changes.
+    Repeat,
+    /// It does not apply: nothing changes.
+    Refuse(R),
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome<R> {
+    /// The reply, stamped.
+    pub stamped: Stamped<R>,
+    /// The event to append in the same transaction; a heartbeat has none.
+    pub event: Option<Event>,
+}
+
+/// An operation on one record.
+pub trait Operation: std::fmt::Debug + Clone + Send + Sync + 'static {
+    /// What is answered.
+    type Reply: std::fmt::Debug + Clone + PartialEq + Send + 'static;
+    /// The word used in logs and metrics.
+    const NAME: &'static str;
+    /// Whether a lease knows the operation: it has the states free and claimed only.
+    const FOR_LEASES: bool;
+
+    /// The table: what the record's state says to the operation.
+    fn rule(&self, record: &Record, at: &Reading) -> Rule<Self::Reply>;
+    /// The change. Called only where the rule is [`Rule::Change`].
+    fn write(&self, record: &mut Record, at: &Reading) -> Option<Event>;
+    /// The reply to one that took effect, now or before.
+    fn confirm(&self, record: &Record, at: &Reading) -> Self::Reply;
+    /// Whether the request may be asked of a record of this kind at all.
+    fn admit(&self, kind: Kind) -> Result<(), Invalid> {
+        match kind {
+            Kind::Lease if !Self::FOR_LEASES => {
+                Err(Invalid::new("operation", format!("{} is not known to a lease", Self::NAME)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Applies an operation to a record, in place. Guards come before writes: a refusal leaves the record as it was.
+///
+/// Fails only for a request that no state of the record could answer: one that leases do not know, or a clock so far
+/// ahead that no token is left. Nothing has changed then.
+pub fn apply<O: Operation>(record: &mut Record, op: &O, at: Reading) -> Result<Outcome<O::Reply>, Invalid> {
+    op.admit(at.kind)?;
+    let at = Reading { now: at.now.max(record.last_now), ..at };
+    if next_token(record, &at) >= Token::MAX.get() {
+        return Err(Invalid::new("clock", "stands beyond the last fencing token"));
+    }
+    let (reply, changed, event) = match op.rule(record, &at) {
+        Rule::Refuse(reply) => (reply, false, None),
+        Rule::Repeat => (op.confirm(record, &at), false, None),
+        Rule::Change => {
+            let event = op.write(record, &at);
+            (op.confirm(record, &at), true, event)
+        }
+    };
+    let stamp = Stamp { now: at.now, rev: record.rev, token: record.token, state: record.state, changed };
+    Ok(Outcome { stamped: Stamped { reply, stamp }, event })
+}
+
+/// `max(row.token, namespace floor, store clock in microseconds) + 1`, drawn under the record's lock.
+fn next_token(record: &Record, at: &Reading) -> u64 {
+    record.token.get().max(at.floor.get()).max(at.now.as_micros()).saturating_add(1)
+}
+
+macro_rules! operations {
+    ($($op:ident, $reply:ident, $name:literal, leases: $leases:literal, $function:ident;)*) => {$(
+        impl Operation for $op {
+            type Reply = $reply;
+            const NAME: &'static str = $name;
+            const FOR_LEASES: bool = $leases;
+
+            #[inline]
+            fn rule(&self, record: &Record, at: &Reading) -> Rule<$reply> {
+                table::$function(record, self, at)
+            }
+            #[inline]
+            fn write(&self, record: &mut Record, at: &Reading) -> Option<Event> {
+                write::$function(record, self, at)
+            }
+            #[inline]
+            fn confirm(&self, record: &Record, _at: &Reading) -> $reply {
+                table::confirm::$function(record, self)
+            }
+        }
+    )*};
+}
+
+operations! {
+    Begin, BeginReply, "begin", leases: false, begin;
+    Heartbeat, HeartbeatReply, "heartbeat", leases: true, heartbeat;
+    Complete, CompleteReply, "complete", leases: false, complete;
+    Cancel, CancelReply, "cancel", leases: true, cancel;
+    Release, ReleaseReply, "release", leases: true, release;
+    Abandon, AbandonReply, "abandon", leases: false, abandon;
+    Reconcile, ReconcileReply, "reconcile", leases: false, reconcile;
+    ForceComplete, ForceCompleteReply, "force_complete", leases: false, force_complete;
+    ResetToClaimed, ResetReply, "reset_to_claimed", leases: false, reset_to_claimed;
+    Evict, EvictReply, "evict", leases: true, evict;
+}
+
+impl Operation for Claim {
+    type Reply = ClaimReply;
+    const NAME: &'static str = "claim";
+    const FOR_LEASES: bool = true;
+
+    #[inline]
+    fn rule(&self, record: &Record, at: &Reading) -> Rule<ClaimReply> {
+        table::claim(record, self, at)
+    }
+    #[inline]
+    fn write(&self, record: &mut Record, at: &Reading) -> Option<Event> {
+        write::claim(record, self, at)
+    }
+    #[inline]
+    fn confirm(&self, record: &Record, _at: &Reading) -> ClaimReply {
+        table::confirm::claim(record, self)
+    }
+    fn admit(&self, kind: Kind) -> Result<(), Invalid> {
+        match (kind, self.phase) {
+            (Kind::Lease, Phase::Executing) => Err(Invalid::new("phase", "a lease is claimed, never begun")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Types, kernel, store contract and client of Sentinel: coordinating work that is not safe to run twice.
+//!
+//! Most programs depend on the facade, `sentinel`. This crate is for those who write a store.
+//!
+//! - [`kernel`]: the rules, a pure function of (record, operation, store now).
+//! - [`CoordinationStore`]: what a store promises.
+
+mod address;
+mod error;
+mod event;
+pub mod kernel;
+pub mod operation;
+mod payload;
+mod record;
+pub mod store;
+mod terms;
+mod time;
+mod token;
+
+pub use address::{Address, Key, Kind, Namespace};
+pub use error::{Applied, Invalid, StoreError, Trouble};
+pub use event::{Change, Event};
+pub use payload::{Digest, Payload, Recorded, Verdict};
+pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
+pub use store::CoordinationStore;
+pub use terms::{Fingerprint, Label, Terms};
+pub use time::{Clock, ManualClock, StoreTime, SystemClock};
+pub use token::{ClaimId, OpId, Token};

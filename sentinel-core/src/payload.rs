@@ -1,0 +1,168 @@
+//! Results as stores keep them: bytes with a content type.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::terms::Label;
+
+/// What a completed execution left behind: bytes and what they are. Replayed byte for byte.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// For example `application/json`.
+    pub content_type: Label,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+impl Payload {
+    /// The most bytes that are stored unless a client is told otherwise: 1 MiB. A larger result still completes, and is
+    /// marked as omitted.
+    pub const DEFAULT_LIMIT: usize = 1 << 20;
+    /// The content type of the default codec.
+    pub const JSON: &'static str = "application/json";
+    /// The content type of bytes that nobody described.
+    pub const OCTETS: &'static str = "application/octet-stream";
+
+    /// Takes bytes of a content type.
+    pub fn new(content_type: &str, bytes: impl Into<Bytes>) -> Self {
+        Self { content_type: Label::lossy(content_type), bytes: bytes.into() }
+    }
+
+    /// No bytes at all, of the content type that nobody described.
+    pub fn empty() -> Self {
+        Self::new(Self::OCTETS, Bytes::new())
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A result may be private: a log shows its size, not its content.
+        write!(f, "Payload({}, {} bytes)", self.content_type, self.bytes.len())
+    }
+}
+
+/// Whether the work succeeded or failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It happened.
+    Success,
+    /// It failed for good, and later callers get that failure.
+    Failure,
+}
+
+impl Verdict {
+    /// The word used in storage and by the program.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// A result as it is recorded: verdict, code, bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Success, or a failure recorded for good.
+    pub verdict: Verdict,
+    /// A code of the caller's choosing: an exit code, an HTTP status.
+    pub code: Option<i32>,
+    /// The bytes to replay.
+    pub payload: Payload,
+    /// The bytes could not be encoded or were too large, and were left out: the result is complete without them.
+    pub omitted: bool,
+}
+
+impl Recorded {
+    /// A success with these bytes.
+    pub fn success(payload: Payload) -> Self {
+        Self { verdict: Verdict::Success, code: None, payload, omitted: false }
+    }
+
+    /// A failure for good with these bytes.
+    pub fn failure(code: Option<i32>, payload: Payload) -> Self {
+        Self { verdict: Verdict::Failure, code, payload, omitted: false }
+    }
+
+    /// A digest of all of it: what tells a repeated decision from another one, and an event from its payload.
+    pub fn digest(&self) -> Digest {
+        let code = self.code.map(i64::from).unwrap_or(i64::MAX).to_be_bytes();
+        let flags = [u8::from(self.verdict == Verdict::Failure), u8::from(self.omitted)];
+        let (kind, bytes) = (self.payload.content_type.as_str().as_bytes(), self.payload.bytes.as_ref());
+        Digest(sha256(&[&flags, &code, kind, bytes]))
+    }
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Takes the bytes of a digest that was kept.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        hex(&digest.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = crate::error::Invalid;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let wrong =
+            || crate::error::Invalid::new("digest", format!("must be 64 hexadecimal digits, is {text:?}"));
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// SHA-256 over parts, each preceded by its length: no two lists of parts share an input.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,335 @@
+//! The record: all that a store keeps of one address. What its fields mean is SPEC section 2.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::{Address, Kind};
+use crate::payload::{Digest, Recorded, hex, sha256};
+use crate::terms::{Fingerprint, Label, Terms};
+use crate::time::StoreTime;
+use crate::token::{ClaimId, OpId, Token};
+
+/// The stored states. *Uncertain* is not among them: it is `Executing` and not live, computed when a record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// A tombstone: nobody holds it, the token is kept.
+    Free,
+    /// Claimed; the side effect has not started. Safe to take over once lapsed.
+    Claimed,
+    /// Side effects may be in flight. Never taken over.
+    Executing,
+    /// Done; the result is replayed.
+    Completed,
+    /// An operator is settling a doubt.
+    Reconciling,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Free, Self::Claimed, Self::Executing, Self::Completed, Self::Reconciling];
+
+    /// The word used in storage and by the program.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Claimed => "claimed",
+            Self::Executing => "executing",
+            Self::Completed => "completed",
+            Self::Reconciling => "reconciling",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = crate::error::Invalid;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| crate::error::Invalid::new("state", format!("{text:?} is not a state")))
+    }
+}
+
+/// (token, claim id): what a worker proves its right with. With its address it is the *grant* of SPEC section 2. Both
+/// must be the record's: the token alone is not enough after a failover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Grant {
+    /// The fencing token.
+    pub token: Token,
+    /// The call that holds it.
+    pub claim_id: ClaimId,
+}
+
+/// The last claim ids that held or cancelled a claim on an address, so that a late duplicate creates no ghost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<ClaimId>", into = "Vec<ClaimId>")]
+pub struct PastClaims {
+    ids: [Option<ClaimId>; Self::KEPT],
+}
+
+impl PastClaims {
+    /// How many are kept.
+    pub const KEPT: usize = 8;
+
+    /// Remembers an id as the newest and forgets the oldest of nine. An id that is remembered already moves up.
+    pub fn remember(&mut self, id: ClaimId) {
+        let last = self.ids.iter().position(|kept| *kept == Some(id)).unwrap_or(Self::KEPT - 1);
+        self.ids[..=last].rotate_right(1);
+        self.ids[0] = Some(id);
+    }
+
+    /// Whether an id is among them.
+    pub fn contains(&self, id: ClaimId) -> bool {
+        self.ids.contains(&Some(id))
+    }
+
+    /// The id that was remembered last.
+    pub fn newest(&self) -> Option<ClaimId> {
+        self.ids[0]
+    }
+
+    /// The ids, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = ClaimId> + '_ {
+        self.ids.iter().flatten().copied()
+    }
+}
+
+impl From<Vec<ClaimId>> for PastClaims {
+    fn from(newest_first: Vec<ClaimId>) -> Self {
+        newest_first.into_iter().take(Self::KEPT).rev().fold(Self::default(), |mut past, id| {
+            past.remember(id);
+            past
+        })
+    }
+}
+
+impl From<PastClaims> for Vec<ClaimId> {
+    fn from(past: PastClaims) -> Self {
+        past.iter().collect()
+    }
+}
+
+/// The kinds of decision that an operator takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// Took an uncertain key.
+    Reconcile,
+    /// "It did happen."
+    ForceComplete,
+    /// "It did not happen."
+    ResetToClaimed,
+    /// Freed a claim or a lease.
+    Evict,
+}
+
+impl DecisionKind {
+    /// The word used in storage.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reconcile => "reconcile",
+            Self::ForceComplete => "force_complete",
+            Self::ResetToClaimed => "reset_to_claimed",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+/// The last decision on a record: what makes a repeated one answer the same and a late one apply to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The decision's id.
+    pub op_id: OpId,
+    /// What was decided.
+    pub kind: DecisionKind,
+    /// The token that the decision drew, or, for `ForceComplete`, that it was taken under.
+    pub token: Token,
+    /// The token that the operator presented: the one seen, or the reconcile token.
+    pub presented: Token,
+    /// What was force-completed.
+    pub digest: Option<Digest>,
+    /// Who.
+    pub operator: Label,
+    /// Why.
+    pub reason: Option<Label>,
+    /// When.
+    pub at: StoreTime,
+}
+
+/// All that is kept of one address. An address without a record is a record with `rev` 0: absent and free are one state
+/// to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where the record stands.
+    pub state: State,
+    /// The token of the last grant, reconciliation, reset or eviction.
+    pub token: Token,
+    /// Who holds the grant, or completed it. None while free or reconciling, and after an operator's decision.
+    pub claim_id: Option<ClaimId>,
+    /// The last 8 claim ids before it.
+    pub past_claims: PastClaims,
+    /// The token of the first grant of the present attempt to the provider; zero: the next claim starts a new one.
+    /// See `docs/decisions/incarnation.md`.
+    pub incarnation: u64,
+    /// A reset offered this incarnation again: its idempotency key may be known to the provider, so the tombstone
+    /// that holds it is not purged.
+    pub after_reset: bool,
+    /// The worker's label, for people.
+    pub worker: Option<Label>,
+    /// The terms of the claim.
+    pub terms: Option<Terms>,
+    /// How long after completion the result is kept; None: for ever.
+    pub retention: Option<Duration>,
+    /// When the grant was given.
+    pub claimed_at: Option<StoreTime>,
+    /// The lease holds before this instant.
+    pub lease_until: StoreTime,
+    /// No heartbeat extends the lease past this instant.
+    pub hard_until: StoreTime,
+    /// When the side effect may have begun.
+    pub begun_at: Option<StoreTime>,
+    /// When the result was recorded.
+    pub completed_at: Option<StoreTime>,
+    /// What the request was about.
+    pub fingerprint: Option<Fingerprint>,
+    /// The result.
+    pub result: Option<Recorded>,
+    /// +1 for each change.
+    pub rev: u64,
+    /// The clock reading of the last change; readings never go below it.
+    pub last_now: StoreTime,
+    /// Why the outcome is in doubt, where somebody said so.
+    pub doubt: Option<Label>,
+    /// The last decision of an operator.
+    pub decision: Option<Decision>,
+}
+
+impl Record {
+    /// The record of an address that has none.
+    pub const fn absent() -> Self {
+        Self {
+            state: State::Free,
+            token: Token::NONE,
+            claim_id: None,
+            past_claims: PastClaims { ids: [None; PastClaims::KEPT] },
+            incarnation: 0,
+            after_reset: false,
+            worker: None,
+            terms: None,
+            retention: None,
+            claimed_at: None,
+            lease_until: StoreTime::ZERO,
+            hard_until: StoreTime::ZERO,
+            begun_at: None,
+            completed_at: None,
+            fingerprint: None,
+            result: None,
+            rev: 0,
+            last_now: StoreTime::ZERO,
+            doubt: None,
+            decision: None,
+        }
+    }
+
+    /// Whether there is no record.
+    pub fn is_absent(&self) -> bool {
+        self.rev == 0
+    }
+
+    /// Whether the lease holds. The boundary itself is expired.
+    pub fn is_live(&self, now: StoreTime) -> bool {
+        matches!(self.state, State::Claimed | State::Executing) && now < self.lease_until
+    }
+
+    /// Whether a heartbeat could still extend the lease. The boundary itself is expired.
+    pub fn is_within_hard(&self, now: StoreTime) -> bool {
+        now < self.hard_until
+    }
+
+    /// Executing and not live: the side effect may have happened, and nobody knows.
+    pub fn is_uncertain(&self, now: StoreTime) -> bool {
+        self.state == State::Executing && !self.is_live(now)
+    }
+
+    /// Completed, and the retention of the result is over. The boundary itself is over.
+    pub fn is_past_retention(&self, now: StoreTime) -> bool {
+        match (self.state, self.completed_at, self.retention) {
+            (State::Completed, Some(at), Some(kept)) => now >= at.plus(kept),
+            _ => false,
+        }
+    }
+
+    /// Token and claim id are the record's.
+    pub fn matches(&self, grant: &Grant) -> bool {
+        self.token == grant.token && self.claim_id == Some(grant.claim_id)
+    }
+
+    /// Whether a claim id holds the record, held it or cancelled itself.
+    pub fn knows(&self, id: ClaimId) -> bool {
+        self.claim_id == Some(id) || self.past_claims.contains(id)
+    }
+
+    /// Whether maintenance may delete the record (SPEC section 3, purge): completed past its retention, or a tombstone;
+    /// unchanged for over [`PURGE_REST`]; never a tombstone whose incarnation a reset has offered again.
+    pub fn is_purgeable(&self, now: StoreTime) -> bool {
+        let over = match self.state {
+            State::Completed => self.is_past_retention(now),
+            State::Free => !self.is_absent() && !self.after_reset,
+            State::Claimed | State::Executing | State::Reconciling => false,
+        };
+        over && now.since(self.last_now) > PURGE_REST
+    }
+
+    /// The key to hand to a payment provider: stable for the address and incarnation.
+    pub fn idempotency_key(&self, address: &Address) -> String {
+        idempotency_key(address, self.incarnation)
+    }
+}
+
+/// How long a record must have rested before it is purged: a statement that still waits may hold an older reading of
+/// clock and floor.
+pub const PURGE_REST: Duration = Duration::from_secs(60 * 60);
+
+/// The idempotency key of an incarnation: `snl_` and 40 hexadecimal digits of a SHA-256.
+pub fn idempotency_key(address: &Address, incarnation: u64) -> String {
+    let kind: &[u8] = match address.kind {
+        Kind::Execution => b"execution",
+        Kind::Lease => b"lease",
+    };
+    let (namespace, key) = (address.namespace.as_str().as_bytes(), address.key.as_str().as_bytes());
+    format!("snl_{}", &hex(&sha256(&[b"sentinel", namespace, kind, key, &incarnation.to_be_bytes()]))[..40])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_claim_ids_are_kept_newest_first() {
+        let mut past = PastClaims::default();
+        (0..10).for_each(|n| past.remember(ClaimId::from_bits(n)));
+        assert_eq!(past.iter().map(ClaimId::bits).collect::<Vec<_>>(), [9, 8, 7, 6, 5, 4, 3, 2]);
+        past.remember(ClaimId::from_bits(5));
+        assert_eq!(past.iter().map(ClaimId::bits).collect::<Vec<_>>(), [5, 9, 8, 7, 6, 4, 3, 2]);
+        assert_eq!(PastClaims::from(Vec::from(past)), past);
+    }
+
+    #[test]
+    fn the_idempotency_key_follows_address_and_incarnation() {
+        let at = |ns: &str, key: &str| {
+            let (ns, key) = (crate::Namespace::new(ns).unwrap(), crate::Key::new(key).unwrap());
+            Address::execution(ns, key)
+        };
+        assert_eq!(idempotency_key(&at("a", "b"), 1), idempotency_key(&at("a", "b"), 1));
+        assert_ne!(idempotency_key(&at("a", "b"), 1), idempotency_key(&at("a", "b"), 2));
+        assert_ne!(idempotency_key(&at("a-b", "c"), 1), idempotency_key(&at("a", "b-c"), 1));
+    }
+}

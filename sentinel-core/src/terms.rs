@@ -1,0 +1,151 @@
+//! What a claim asks for: how long it holds, how far it can be extended, how long its result is kept.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::text_type;
+use crate::error::Invalid;
+
+/// `ttl` and `hard_ttl` of a claim: 10 ms <= ttl <= hard_ttl <= 366 days, in whole microseconds (a finer part is
+/// dropped). A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Terms {
+    ttl: Duration,
+    hard_ttl: Duration,
+}
+
+impl Terms {
+    /// The shortest ttl.
+    pub const MIN: Duration = Duration::from_millis(10);
+    /// The longest hard ttl.
+    pub const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+    /// Checks and takes both. Refuses what is out of range, and a hard ttl below the ttl: it is never adjusted.
+    pub fn new(ttl: Duration, hard_ttl: Duration) -> Result<Self, Invalid> {
+        if ttl < Self::MIN {
+            return Err(Invalid::new("ttl", format!("must be at least 10ms, is {ttl:?}")));
+        }
+        if hard_ttl < ttl {
+            return Err(Invalid::new("hard ttl", format!("is {hard_ttl:?}, below the ttl of {ttl:?}")));
+        }
+        if hard_ttl > Self::MAX {
+            return Err(Invalid::new("hard ttl", format!("must be at most 366 days, is {hard_ttl:?}")));
+        }
+        let whole = |d| Duration::from_micros(crate::time::micros(d));
+        Ok(Self { ttl: whole(ttl), hard_ttl: whole(hard_ttl) })
+    }
+
+    /// How long the lease holds without a heartbeat.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// How long the lease can hold with heartbeats.
+    pub fn hard_ttl(&self) -> Duration {
+        self.hard_ttl
+    }
+}
+
+/// What a request was about, to tell a repetition from another request under the same key: 1 to 1024 bytes of UTF-8.
+/// Compared where both sides have one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint(Arc<str>);
+
+impl Fingerprint {
+    /// The longest fingerprint, in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Takes a text as it stands. Refuses an empty one and one over 1024 bytes.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, Invalid> {
+        let text = text.as_ref();
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("fingerprint", format!("must be 1 to 1024 bytes, is {}", text.len())));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The SHA-256 of `bytes`, in hexadecimal digits.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(crate::payload::hex(&crate::payload::sha256(&[bytes])).into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A short text for people: a worker's or operator's name, a reason, a cause of doubt. 1 to 1024 bytes without control
+/// characters. It decides nothing.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(Arc<str>);
+
+impl Label {
+    /// The longest label, in bytes.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Checks and takes a text. Refuses an empty one, one over 1024 bytes, and control characters.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, Invalid> {
+        let text = text.as_ref();
+        if text.is_empty() || text.len() > Self::MAX_BYTES {
+            return Err(Invalid::new("label", format!("must be 1 to 1024 bytes, is {}", text.len())));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Invalid::new("label", "may not hold control characters"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes a text that a program produced (an error, a panic): control characters become spaces, the end of a text
+    /// that is too long is cut, an empty one becomes `-`.
+    pub fn lossy(text: impl AsRef<str>) -> Self {
+        let mut clean = String::new();
+        for c in text.as_ref().chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            if clean.len() + c.len_utf8() > Self::MAX_BYTES {
+                break;
+            }
+            clean.push(c);
+        }
+        if clean.is_empty() {
+            clean.push('-');
+        }
+        Self(clean.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+text_type!(Fingerprint);
+text_type!(Label);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_are_refused_never_adjusted() {
+        let ms = Duration::from_millis;
+        assert!(Terms::new(ms(10), ms(10)).is_ok());
+        assert!(Terms::new(ms(9), ms(10)).is_err());
+        assert!(Terms::new(ms(11), ms(10)).is_err());
+        assert!(Terms::new(ms(10), Terms::MAX).is_ok());
+        assert!(Terms::new(ms(10), Terms::MAX + ms(1)).is_err());
+    }
+
+    #[test]
+    fn a_lossy_label_is_always_a_label() {
+        for text in ["", "a\nb", &"€".repeat(500), "plain"] {
+            let label = Label::lossy(text);
+            assert_eq!(Label::new(label.as_str()).unwrap(), label);
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod operation;
 mod payload;
 mod record;
+mod send;
 pub mod store;
 mod terms;
 mod time;

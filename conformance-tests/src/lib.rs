@@ -1,5 +1,11 @@
 //! The conformance suite: what a [`CoordinationStore`](sentinel_core::CoordinationStore) must do, as named tests.
 
+mod cast;
 mod harness;
+mod lab;
+mod laws;
+mod suite;
 
-pub use harness::Harness;
+pub use harness::{Bench, Harness};
+pub use lab::{Lab, Subject};
+pub use suite::{LAWS, Law, Sizes, check};

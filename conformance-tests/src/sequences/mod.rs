@@ -41,7 +41,7 @@ pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
         max_shrink_iters: 20_000,
         ..Config::default()
     };
-    let runtime = runtime(Builder::new_current_thread());
+    let runtime = runtime(&mut Builder::new_current_thread());
     let bench = RefCell::new(Bench::<H> { harness: None, used: 0, coverage: Coverage::default() });
     let tested = TestRunner::new(config).run(&generate::sequences(), |steps| {
         let mut bench = bench.borrow_mut();
@@ -64,7 +64,7 @@ pub(crate) fn seed() -> u64 {
 }
 
 /// A runtime for a layer of its own.
-pub(crate) fn runtime(mut builder: Builder) -> Runtime {
+pub(crate) fn runtime(builder: &mut Builder) -> Runtime {
     builder.enable_all().build().unwrap_or_else(|error| panic!("no runtime: {error}"))
 }
 

@@ -1,11 +1,12 @@
 //! The model that a sequence is compared with: the kernel, run on records of its own at the store's readings.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::kernel::{self, Op, Reading};
+use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Inspection, List, Purge};
+use sentinel_core::store::{Inspection, List, Purge, Purged};
 use sentinel_core::{
     Address, Applied, CoordinationStore, Event, Grant, Key, Namespace, OpId, PURGE_REST, Record, StoreTime,
     Token,
@@ -21,6 +22,29 @@ const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// What went wrong.
 pub(super) type Mismatch = String;
+
+/// What a step was answered, kept for the story of a sequence that fails.
+pub(super) enum Told {
+    Invalid,
+    Reply(Stamped<Reply>),
+    Passed(Duration),
+    Purged(Purged),
+    Listed(usize),
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid => f.write_str("refused as invalid"),
+            Self::Reply(Stamped { reply, stamp }) => {
+                write!(f, "{reply:?} at {}, rev {}, {}", stamp.now, stamp.rev, stamp.state)
+            }
+            Self::Passed(by) => write!(f, "{by:?}"),
+            Self::Purged(purged) => write!(f, "{purged:?}"),
+            Self::Listed(records) => write!(f, "{records} records"),
+        }
+    }
+}
 
 pub(super) struct Model {
     store: Arc<dyn CoordinationStore>,
@@ -85,7 +109,7 @@ impl Model {
         place: Place,
         ask: &Ask,
         coverage: &mut Coverage,
-    ) -> Result<String, Mismatch> {
+    ) -> Result<Told, Mismatch> {
         let at = place as usize;
         let room = &mut self.rooms[at];
         let op = room.resolve(ask);
@@ -95,7 +119,7 @@ impl Model {
             (Ok(stamped), Ok(())) => stamped,
             (Err(error), Err(_)) if error.applied() == Applied::No => {
                 self.unchanged(at).await?;
-                return Ok("refused as invalid".into());
+                return Ok(Told::Invalid);
             }
             (Ok(stamped), Err(invalid)) => {
                 return Err(format!("the request is invalid ({invalid}), and was answered: {stamped:?}"));
@@ -117,7 +141,7 @@ impl Model {
         room.events.extend(outcome.event);
         room.learn(&stamped.reply);
         self.unchanged(at).await?;
-        Ok(format!("{:?} at {}, rev {}", stamped.reply, stamped.stamp.now, stamped.stamp.rev))
+        Ok(Told::Reply(stamped))
     }
 
     /// Record and newest events of one address are what the model says.
@@ -159,7 +183,7 @@ impl Model {
         limit: u32,
         dry_run: bool,
         coverage: &mut Coverage,
-    ) -> Result<String, Mismatch> {
+    ) -> Result<Told, Mismatch> {
         let before = self.readings().await?;
         let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
         let purged = self.store.purge(&purge).await.map_err(|error| format!("purge failed: {error}"))?;
@@ -203,7 +227,7 @@ impl Model {
         for at in 0..self.rooms.len() {
             self.unchanged(at).await?;
         }
-        Ok(format!("{purged:?}"))
+        Ok(Told::Purged(purged))
     }
 
     async fn readings(&mut self) -> Result<Vec<StoreTime>, Mismatch> {
@@ -215,7 +239,7 @@ impl Model {
     }
 
     /// Reads a page and compares it.
-    pub(super) async fn list(&mut self, list: &List) -> Result<String, Mismatch> {
+    pub(super) async fn list(&mut self, list: &List) -> Result<Told, Mismatch> {
         let listing = self.store.list(list).await.map_err(|error| format!("list failed: {error}"))?;
         self.plausible(listing.now)?;
         let mut expected: Vec<(Key, Record)> = Vec::new();
@@ -232,7 +256,7 @@ impl Model {
             let got = listing.records;
             return Err(format!("the page differs\n    expected {expected:#?}\n         got {got:#?}"));
         }
-        Ok(format!("{} records", expected.len()))
+        Ok(Told::Listed(expected.len()))
     }
 
     /// At the end every address is what the model says, with all of its events.
@@ -276,10 +300,8 @@ impl Room {
     }
 
     /// Remembers what workers and operators were told.
-    fn learn(&mut self, reply: &kernel::Reply) {
-        if let (kernel::Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) =
-            (reply, self.record.claim_id)
-        {
+    fn learn(&mut self, reply: &Reply) {
+        if let (Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) = (reply, self.record.claim_id) {
             let grants = &mut self.grants[Call::worker_of(claim_id)];
             let grant = Grant { token: granted.token, claim_id };
             if grants.last() != Some(&grant) {

@@ -1,4 +1,5 @@
 //! The generated layers of the suite, over the in-memory store, and what proves that they would notice.
 
+mod histories;
 mod memory;
 mod sequences;

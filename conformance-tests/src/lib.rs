@@ -1,6 +1,7 @@
 //! The conformance suite: what a [`CoordinationStore`](sentinel_core::CoordinationStore) must do, as named tests.
 
 mod dice;
+mod differ;
 mod faults;
 mod generate;
 mod harness;

@@ -9,6 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreError, Token};
 
 use super::record::Entry;
+use crate::differ::differ;
 
 /// What a store holds of one address when the history is over.
 pub(super) struct End {
@@ -146,7 +147,7 @@ impl Replay<'_> {
             let at = self.reading(a.stamped.stamp.now);
             let outcome = a.entry.op.apply(&mut self.record, at).map_err(|invalid| invalid.to_string())?;
             if outcome.stamped != *a.stamped {
-                return Err(format!("the kernel answers {:?}\n{}", outcome.stamped, a.entry));
+                return Err(format!("{}{}", a.entry, differ(&outcome.stamped, a.stamped)));
             }
             self.events.extend(outcome.event);
         }
@@ -154,13 +155,10 @@ impl Replay<'_> {
             return Ok(());
         }
         if self.record != self.end.record {
-            return Err(format!("it ends in {:?}, and the store holds {:?}", self.record, self.end.record));
+            return Err(format!("the record at the end{}", differ(&self.record, &self.end.record)));
         }
         if self.events != self.end.events {
-            return Err(format!(
-                "its events are {:#?}, and the store holds {:#?}",
-                self.events, self.end.events
-            ));
+            return Err(format!("the events{}", differ(&self.events, &self.end.events)));
         }
         Ok(())
     }

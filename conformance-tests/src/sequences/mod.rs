@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
 use sentinel_core::Key;
@@ -14,9 +15,11 @@ use crate::harness::Harness;
 
 mod coverage;
 pub(crate) mod model;
+mod shrink;
 
 pub use coverage::{Coverage, Standing};
 use model::{Model, Told};
+use shrink::shrink;
 
 /// How many sequences share one store. Each has a namespace of its own, but a store that scans for what it lists or
 /// purges should not have to scan the records of all the others.
@@ -49,7 +52,14 @@ pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
     });
     match tested {
         Ok(()) => {}
-        Err(TestError::Fail(reason, _)) => panic!("{reason}\n(seed {seed})\n"),
+        Err(TestError::Fail(how, steps)) => {
+            let fails = |steps: &[Step]| {
+                let play = || runtime.block_on(bench.borrow_mut().play(steps));
+                catch_unwind(AssertUnwindSafe(play)).unwrap_or(Err("the store panicked".into())).err()
+            };
+            let (_, story) = shrink(steps, how.to_string(), fails);
+            panic!("{story}\n(seed {seed})\n");
+        }
         Err(TestError::Abort(reason)) => panic!("the sequences were given up: {reason}"),
     }
     bench.into_inner().coverage

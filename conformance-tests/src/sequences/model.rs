@@ -13,6 +13,7 @@ use sentinel_core::{
 };
 
 use super::coverage::{Coverage, Standing, rule};
+use crate::differ::differ;
 use crate::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
@@ -132,10 +133,7 @@ impl Model {
         let reading = Reading { kind: place.kind(), now: stamped.stamp.now, floor: self.floor };
         let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
         if outcome.stamped != stamped {
-            return Err(format!(
-                "the reply differs\n    expected {:?}\n         got {stamped:?}",
-                outcome.stamped
-            ));
+            return Err(format!("the reply differs{}", differ(&outcome.stamped, &stamped)));
         }
         coverage.count(standing, op.name(), rule(&stamped.reply, stamped.stamp.changed));
         room.events.extend(outcome.event);
@@ -151,11 +149,8 @@ impl Model {
         let room = &self.rooms[at];
         let expected = (!room.record.is_absent()).then_some(&room.record);
         if inspection.record.as_ref() != expected {
-            let got = inspection.record;
-            return Err(format!(
-                "the record of {} differs\n    expected {expected:?}\n         got {got:?}",
-                room.address
-            ));
+            let difference = differ(&expected, &inspection.record.as_ref());
+            return Err(format!("the record of {} differs{difference}", room.address));
         }
         if inspection.now < room.record.last_now {
             return Err(format!("a reading of {} is before the record's last change", inspection.now));
@@ -173,7 +168,7 @@ impl Model {
         if got == expected || rested {
             return Ok(());
         }
-        Err(format!("the newest {limit} events differ\n    expected {expected:#?}\n         got {got:#?}"))
+        Err(format!("the newest {limit} events differ{}", differ(&expected, &got)))
     }
 
     /// Purges, and finds by reading again what was deleted: only what may be, all of it where the limit allows, and
@@ -253,8 +248,7 @@ impl Model {
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         expected.truncate(list.limit as usize);
         if listing.records != expected {
-            let got = listing.records;
-            return Err(format!("the page differs\n    expected {expected:#?}\n         got {got:#?}"));
+            return Err(format!("the page differs{}", differ(&expected, &listing.records)));
         }
         Ok(Told::Listed(expected.len()))
     }

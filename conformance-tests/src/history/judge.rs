@@ -13,8 +13,8 @@ use crate::differ::differ;
 
 /// What a store holds of one address when the history is over.
 pub(super) struct End {
-    record: Record,
-    events: Vec<Event>,
+    pub(super) record: Record,
+    pub(super) events: Vec<Event>,
 }
 
 impl End {
@@ -22,14 +22,6 @@ impl End {
     pub(super) async fn read(store: &dyn CoordinationStore, address: &Address) -> Result<Self, StoreError> {
         let record = store.inspect(address).await?.record.unwrap_or(Record::absent());
         Ok(Self { record, events: store.history(address, 100_000).await? })
-    }
-
-    pub(super) fn record(&self) -> &Record {
-        &self.record
-    }
-
-    pub(super) fn events(&self) -> &[Event] {
-        &self.events
     }
 }
 

@@ -17,6 +17,8 @@ use crate::sequences::{runtime, seed};
 
 mod actor;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod linear;
 mod record;
 mod truth;
@@ -134,13 +136,13 @@ async fn judge(
     for address in addresses {
         let end = End::read(store, address).await.map_err(|error| error.to_string())?;
         if setting.search {
-            linear::linearizable(address, entries, end.record())?;
+            linear::linearizable(address, entries, &end.record)?;
         } else {
             judge::by_stamps(address, entries, &end)?;
         }
-        truth::effect_of_once(address, end.events())?;
+        truth::effect_of_once(address, &end.events)?;
         truth::explained(address, told, entries)?;
-        truth::single_run(address, told, end.events())?;
+        truth::single_run(address, told, &end.events)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The generated layers of the suite, over the in-memory store, and what proves that they would notice.
 
+mod faults;
 mod flawed;
 mod histories;
 mod memory;

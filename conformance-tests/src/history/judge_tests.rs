@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{
-    Address, ClaimId, Grant, Key, Label, OpId, StoreError, StoreTime, Token, Trouble,
-};
+use sentinel_core::{Address, ClaimId, Grant, Key, Label, OpId, StoreError, StoreTime, Token, Trouble};
 use sentinel_memory::MemoryStore;
 
 use super::judge::{End, by_stamps};
@@ -73,10 +71,12 @@ async fn a_true_history_passes_both_judges() {
     linearizable(&address, &entries, &end.record).unwrap();
 }
 
+type Lie = fn(&mut Stamp);
+
 #[tokio::test]
 async fn no_field_of_any_stamp_can_lie() {
     let (address, entries, end) = true_history().await;
-    let lies: [(&str, fn(&mut Stamp)); 6] = [
+    let lies: [(&str, Lie); 6] = [
         ("rev up", |s| s.rev += 1),
         ("rev down", |s| s.rev -= 1),
         ("changed", |s| s.changed ^= true),

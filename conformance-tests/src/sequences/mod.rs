@@ -87,7 +87,7 @@ struct Bench<H> {
 impl<H: Harness> Bench<H> {
     async fn play(&mut self, steps: &[Step]) -> Result<(), String> {
         self.used += 1;
-        if self.used % SEQUENCES_PER_STORE == 0 {
+        if self.used.is_multiple_of(SEQUENCES_PER_STORE) {
             self.harness = None;
         }
         let harness = match self.harness.take() {

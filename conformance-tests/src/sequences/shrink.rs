@@ -77,12 +77,12 @@ impl<F: FnMut(&[Step]) -> Option<String>> Shrinking<F> {
         pairs.collect::<Vec<_>>().into_iter().any(|(first, second)| {
             let mut candidate = self.steps.clone();
             candidate.remove(second);
-            if let Step::Ask { ask: Ask::Claim { phase, .. }, .. } = &mut candidate[first] {
-                if *phase == Phase::Claimed {
-                    *phase = Phase::Executing;
-                    if self.keeps(candidate.clone()) {
-                        return true;
-                    }
+            if let Step::Ask { ask: Ask::Claim { phase, .. }, .. } = &mut candidate[first]
+                && *phase == Phase::Claimed
+            {
+                *phase = Phase::Executing;
+                if self.keeps(candidate.clone()) {
+                    return true;
                 }
             }
             candidate.remove(first);

@@ -71,14 +71,15 @@ struct Kept {
     requests: u32,
 }
 
+impl Default for Kept {
+    fn default() -> Self {
+        Self { record: Record::absent(), before: Record::absent(), events: Vec::new(), requests: 0 }
+    }
+}
+
 impl Flawy {
     fn kept(&self, address: &Address) -> Kept {
-        let absent = || (Record::absent(), Record::absent());
-        let found = self.kept.lock().unwrap().get(address).cloned();
-        found.unwrap_or_else(|| {
-            let (record, before) = absent();
-            Kept { record, before, events: Vec::new(), requests: 0 }
-        })
+        self.kept.lock().unwrap().get(address).cloned().unwrap_or_default()
     }
 
     fn apply(&self, kept: &mut Kept, op: &Op, at: Reading) -> Result<Stamped<Reply>, StoreError> {
@@ -86,7 +87,9 @@ impl Flawy {
         if self.flaw == Flaw::ForgetsClaimIds {
             kept.record.past_claims = Default::default();
         }
-        if matches!(self.flaw, Flaw::StaleReads | Flaw::StaleReadsFreshStamps) && kept.requests % 3 == 0 {
+        if matches!(self.flaw, Flaw::StaleReads | Flaw::StaleReadsFreshStamps)
+            && kept.requests.is_multiple_of(3)
+        {
             let stale = op.apply(&mut kept.before.clone(), at)?.stamped;
             if !stale.stamp.changed {
                 let mut stamp = stale.stamp;
@@ -103,7 +106,7 @@ impl Flawy {
         if stamped.stamp.changed {
             kept.before = before;
         }
-        if self.flaw != Flaw::ForgetsEvents || kept.requests % 5 > 0 {
+        if self.flaw != Flaw::ForgetsEvents || !kept.requests.is_multiple_of(5) {
             kept.events.extend(outcome.event);
         }
         if kept.requests == 4 {
@@ -131,12 +134,7 @@ impl Layer for Flawy {
             return Ok(answer);
         }
         let mut all = self.kept.lock().unwrap();
-        let kept = all.entry(address.clone()).or_insert_with(|| Kept {
-            record: Record::absent(),
-            before: Record::absent(),
-            events: Vec::new(),
-            requests: 0,
-        });
+        let kept = all.entry(address.clone()).or_default();
         self.apply(kept, &op, reading())
     }
 

@@ -1,16 +1,22 @@
 //! The conformance suite: what a [`CoordinationStore`](sentinel_core::CoordinationStore) must do, as named tests.
 
+mod cast;
 mod dice;
 mod differ;
 mod faults;
 mod generate;
 mod harness;
 mod history;
+mod lab;
+mod laws;
 mod layer;
 mod sequences;
+mod suite;
 
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
-pub use harness::Harness;
+pub use harness::{Bench, Harness};
 pub use history::{Entry, Recorder, faulty_histories, histories, linearizable};
+pub use lab::{Lab, Subject};
 pub use layer::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};
+pub use suite::{LAWS, Law, Sizes, check};

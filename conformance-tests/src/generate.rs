@@ -145,6 +145,8 @@ pub(crate) enum Ask {
     },
     /// Exactly what was sent so many requests ago: a late duplicate.
     Again(u8),
+    /// Exactly the last decision that was sent, however long ago.
+    DecideAgain,
 }
 
 /// A deadline of a record.
@@ -166,10 +168,23 @@ pub(crate) enum Passing {
 /// One step of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    Ask { place: Place, ask: Ask },
+    Ask {
+        place: Place,
+        ask: Ask,
+    },
     Advance(Passing),
-    Purge { limit: u32, dry_run: bool },
-    List { kind: Kind, shown: Option<Shown>, after: bool, limit: u32 },
+    /// Heartbeats in one batch.
+    Beats(Vec<(Place, Presented)>),
+    Purge {
+        limit: u32,
+        dry_run: bool,
+    },
+    List {
+        kind: Kind,
+        shown: Option<Shown>,
+        after: bool,
+        limit: u32,
+    },
 }
 
 /// The terms that claims ask for.
@@ -214,6 +229,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
         18 => passing().prop_map(Step::Advance),
+        2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
         3 => (limit(), prop::bool::weighted(0.2))
             .prop_map(|(limit, dry_run)| Step::Purge { limit, dry_run }),
         2 => (kind(), shown(), any::<bool>(), limit())
@@ -241,7 +257,8 @@ pub(crate) fn ask() -> impl Strategy<Value = Ask> {
         5 => (decider(), seen(), any::<bool>())
             .prop_map(|(by, seen, accept_overlap)| Ask::Reset { by, seen, accept_overlap }),
         4 => (decider(), seen()).prop_map(|(by, seen)| Ask::Evict { by, seen }),
-        10 => (1..8u8).prop_map(Ask::Again),
+        9 => (1..8u8).prop_map(Ask::Again),
+        5 => Just(Ask::DecideAgain),
     ]
 }
 
@@ -252,7 +269,7 @@ fn weighted<T: Clone + fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl Str
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    weighted(&[(6, Place::Execution), (1, Place::Neighbour), (3, Place::Lease)])
+    weighted(&[(8, Place::Execution), (1, Place::Neighbour), (3, Place::Lease)])
 }
 
 fn calls() -> impl Iterator<Item = Call> {
@@ -393,6 +410,7 @@ impl fmt::Display for Ask {
                 write!(f, "reset_to_claimed by {by}, with {seen}{overlap}")
             }
             Self::Evict { by, seen } => write!(f, "evict by {by}, having seen {seen}"),
+            Self::DecideAgain => f.write_str("the last decision again"),
             Self::Again(back) => write!(f, "again what was asked {back} requests before"),
         }
     }
@@ -405,6 +423,10 @@ impl fmt::Display for Step {
             Self::Advance(Passing::By(by)) => write!(f, "{by:?} pass"),
             Self::Advance(Passing::To { place, border, micros }) => {
                 write!(f, "time passes to the {border:?} deadline of {place} {micros:+} us")
+            }
+            Self::Beats(beats) => {
+                f.write_str("one batch of heartbeats")?;
+                beats.iter().try_for_each(|(place, grant)| write!(f, "; {place}: with {grant}"))
             }
             Self::Purge { limit, dry_run } => write!(f, "purge, limit {limit}, dry run {dry_run}"),
             Self::List { kind, shown, after, limit } => {

@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::faults::{Faulty, Plan};
 use crate::harness::Harness;
 use crate::sequences::model::fresh_namespace;
-use crate::sequences::{runtime, seed};
+use crate::sequences::{runtime, seed, times};
 
 mod actor;
 mod judge;
@@ -74,7 +74,7 @@ fn run<H: Harness>(count: u32, setting: Setting) {
     let seed = seed();
     runtime.block_on(async {
         let mut harness = Arc::new(H::open().await);
-        for n in 0..count {
+        for n in 0..times(count) {
             if n > 0 && n % HISTORIES_PER_STORE == 0 {
                 harness = Arc::new(H::open().await);
             }

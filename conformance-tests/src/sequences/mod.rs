@@ -27,7 +27,8 @@ const SEQUENCES_PER_STORE: u32 = 100;
 
 /// Runs `cases` generated sequences against a store, and panics with the shortest one that it gets wrong.
 ///
-/// The same sequences in each run; the environment variable `SENTINEL_SEED` (a number) gives others.
+/// The same sequences in each run; the environment variable `SENTINEL_SEED` (a number) gives others, and
+/// `SENTINEL_CASES_FACTOR` so many times as many.
 pub fn sequences<H: Harness>(cases: u32) {
     sequences_covering::<H>(cases);
 }
@@ -36,7 +37,7 @@ pub fn sequences<H: Harness>(cases: u32) {
 pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
     let seed = seed();
     let config = Config {
-        cases,
+        cases: times(cases),
         failure_persistence: None,
         // ChaCha, the default, costs more than all else in an unoptimised build.
         rng_algorithm: RngAlgorithm::XorShift,
@@ -71,6 +72,15 @@ pub(crate) fn seed() -> u64 {
     told.map_or(0x5eed, |text| {
         text.parse().unwrap_or_else(|_| panic!("SENTINEL_SEED is {text:?}, not a number"))
     })
+}
+
+/// So many cases, times the environment variable `SENTINEL_CASES_FACTOR` (a number): for soaks.
+pub(crate) fn times(cases: u32) -> u32 {
+    let told = std::env::var("SENTINEL_CASES_FACTOR").ok();
+    let factor = told.map_or(1, |text| {
+        text.parse().unwrap_or_else(|_| panic!("SENTINEL_CASES_FACTOR is {text:?}, not a number"))
+    });
+    cases.saturating_mul(factor)
 }
 
 /// A runtime for a layer of its own.
@@ -116,6 +126,7 @@ async fn play<H: Harness>(
                 harness.advance(by).await;
                 Told::Passed(by)
             }
+            Step::Beats(beats) => model.beats(beats, coverage).await?,
             Step::Purge { limit, dry_run } => model.purge(*limit, *dry_run, coverage).await?,
             Step::List { kind, shown, after, limit } => {
                 let after = if *after { Key::new("a").ok() } else { None };

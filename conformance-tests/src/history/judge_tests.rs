@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, Grant, Key, Label, OpId, StoreError, StoreTime, Token, Trouble};
+use sentinel_core::store::Inspection;
+use sentinel_core::{
+    Address, ClaimId, Grant, Key, Label, OpId, Record, StoreError, StoreTime, Token, Trouble,
+};
 use sentinel_memory::MemoryStore;
 
 use super::judge::{End, by_stamps};
 use super::linear::linearizable;
-use super::record::{Entry, Recorder};
+use super::record::{Entry, Look, Recorder, Saw};
 use crate::generate;
 use crate::layer::Layer as _;
 use crate::sequences::model::fresh_namespace;
@@ -67,7 +70,7 @@ fn stamp(entry: &mut Entry) -> &mut Stamp {
 #[tokio::test]
 async fn a_true_history_passes_both_judges() {
     let (address, entries, end) = true_history().await;
-    by_stamps(&address, &entries, &end).unwrap();
+    by_stamps(&address, &entries, &[], &end).unwrap();
     linearizable(&address, &entries, &end.record).unwrap();
 }
 
@@ -88,7 +91,7 @@ async fn no_field_of_any_stamp_can_lie() {
         for (name, lie) in &lies {
             let mut told = entries.clone();
             lie(stamp(&mut told[n]));
-            assert!(by_stamps(&address, &told, &end).is_err(), "{name} of {}", told[n]);
+            assert!(by_stamps(&address, &told, &[], &end).is_err(), "{name} of {}", told[n]);
         }
     }
 }
@@ -100,7 +103,7 @@ async fn no_reply_can_be_left_out_or_swapped() {
         let mut fewer = entries.clone();
         let changed = stamp(&mut fewer[n]).changed;
         fewer.remove(n);
-        assert_eq!(by_stamps(&address, &fewer, &end).is_err(), changed);
+        assert_eq!(by_stamps(&address, &fewer, &[], &end).is_err(), changed);
         assert_eq!(linearizable(&address, &fewer, &end.record).is_err(), changed);
     }
     for n in 1..entries.len() {
@@ -110,7 +113,7 @@ async fn no_reply_can_be_left_out_or_swapped() {
         (swapped[n - 1].invoked, swapped[n - 1].returned) = (after.invoked, after.returned);
         (swapped[n].invoked, swapped[n].returned) = (before.invoked, before.returned);
         swapped.swap(n - 1, n);
-        assert!(by_stamps(&address, &swapped, &end).is_err(), "{}", swapped[n]);
+        assert!(by_stamps(&address, &swapped, &[], &end).is_err(), "{}", swapped[n]);
         assert!(linearizable(&address, &swapped, &end.record).is_err(), "{}", swapped[n]);
     }
 }
@@ -122,10 +125,10 @@ async fn an_unanswered_request_fills_the_gap_that_it_left() {
         let mut told = entries.clone();
         let heartbeat = matches!(told[n].op, Op::Heartbeat(_));
         told[n].answer = Some(Err(StoreError::ambiguous(Trouble::LostReply, "gone")));
-        by_stamps(&address, &told, &end).unwrap();
+        by_stamps(&address, &told, &[], &end).unwrap();
         told[n].answer = Some(Err(StoreError::not_applied(Trouble::Busy, "not sent")));
         let changed = stamp(&mut entries[n].clone()).changed;
-        assert_eq!(by_stamps(&address, &told, &end).is_err(), changed, "heartbeat: {heartbeat}");
+        assert_eq!(by_stamps(&address, &told, &[], &end).is_err(), changed, "heartbeat: {heartbeat}");
     }
 }
 
@@ -133,9 +136,32 @@ async fn an_unanswered_request_fills_the_gap_that_it_left() {
 async fn a_record_or_log_that_differs_at_the_end_is_found() {
     let (address, entries, mut end) = true_history().await;
     let last = end.events.pop().unwrap();
-    assert!(by_stamps(&address, &entries, &end).is_err());
+    assert!(by_stamps(&address, &entries, &[], &end).is_err());
     end.events.push(last);
     end.record.hard_until = StoreTime::ZERO;
-    assert!(by_stamps(&address, &entries, &end).is_err());
+    assert!(by_stamps(&address, &entries, &[], &end).is_err());
     assert!(linearizable(&address, &entries, &end.record).is_err());
+}
+
+#[tokio::test]
+async fn a_look_must_see_what_there_was() {
+    let (address, entries, end) = true_history().await;
+    let inspection = |record: Record| Saw::Record(Inspection { now: record.last_now, record: Some(record) });
+    let look = |invoked, returned, saw| Look { address: address.clone(), invoked, returned, saw };
+    let judged = |look: Look| by_stamps(&address, &entries, &[look], &end);
+    let last = entries.iter().filter_map(|entry| entry.returned).max().unwrap();
+    let nothing = || Saw::Record(Inspection { record: None, now: StoreTime::ZERO });
+    judged(look(0, 0, nothing())).unwrap();
+    judged(look(last + 1, last + 2, inspection(end.record.clone()))).unwrap();
+    judged(look(last + 1, last + 2, nothing())).unwrap_err();
+    judged(look(0, 0, inspection(end.record.clone()))).unwrap_err();
+    let torn = Record { lease_until: StoreTime::ZERO, ..end.record.clone() };
+    judged(look(0, last, inspection(torn))).unwrap_err();
+    let newest = |from: usize, to: usize| Saw::Events(end.events[from..to].to_vec());
+    let all = end.events.len();
+    judged(look(last + 1, last + 2, newest(all - 2, all))).unwrap();
+    judged(look(last + 1, last + 2, newest(0, 2))).unwrap_err();
+    judged(look(0, last, newest(0, 2))).unwrap();
+    let gap = Saw::Events(vec![end.events[0].clone(), end.events[2].clone()]);
+    judged(look(0, last, gap)).unwrap_err();
 }

@@ -25,7 +25,7 @@ mod truth;
 
 use actor::Actor;
 use judge::End;
-pub use record::{Entry, Recorder};
+pub use record::{Entry, Look, Recorder, Saw};
 
 /// How many histories share one store.
 const HISTORIES_PER_STORE: u32 = 100;
@@ -116,7 +116,7 @@ async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut dice: Dice)
     while let Some(ended) = tasks.join_next().await {
         told.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
     }
-    judge(&*harness.store(), setting, &addresses, &recorder.entries(), &told).await
+    judge(&*harness.store(), setting, &addresses, &recorder, &told).await
 }
 
 /// What a caller was told in the end.
@@ -130,15 +130,16 @@ async fn judge(
     store: &dyn CoordinationStore,
     setting: Setting,
     addresses: &[Address],
-    entries: &[Entry],
+    recorder: &Recorder,
     told: &[Told],
 ) -> Result<(), String> {
+    let (entries, looks) = (&recorder.entries(), &recorder.looks());
     for address in addresses {
         let end = End::read(store, address).await.map_err(|error| error.to_string())?;
         if setting.search {
             linear::linearizable(address, entries, &end.record)?;
         } else {
-            judge::by_stamps(address, entries, &end)?;
+            judge::by_stamps(address, entries, looks, &end)?;
         }
         truth::effect_of_once(address, &end.events)?;
         truth::explained(address, told, entries)?;

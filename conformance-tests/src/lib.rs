@@ -4,6 +4,8 @@ mod cast;
 mod harness;
 mod lab;
 mod laws;
+#[macro_use]
+mod list;
 mod suite;
 
 pub use harness::{Bench, Harness};

@@ -1,0 +1,439 @@
+//! What generated tests do: steps in symbols ("the latest grant of worker 2"), so that a shrunk sequence still means
+//! something. Pools are small on purpose: ids, tokens and deadlines have to meet.
+
+use std::fmt;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sentinel_core::operation::Phase;
+use sentinel_core::store::Shown;
+use sentinel_core::{ClaimId, Fingerprint, Kind, Label, OpId, Payload, Recorded, Terms};
+
+/// How many workers there are, each with [`CALLS`] calls of its own.
+pub(crate) const WORKERS: u8 = 3;
+/// Calls, and so claim ids, of one worker. With three workers there are more than the eight that a record remembers.
+pub(crate) const CALLS: u8 = 4;
+/// Decisions, and so op ids, that operators share.
+pub(crate) const DECISIONS: u8 = 4;
+
+/// The three addresses of a sequence. The lease stands under the key of the first execution: neither may hide the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Execution,
+    Neighbour,
+    Lease,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 3] = [Self::Execution, Self::Neighbour, Self::Lease];
+
+    pub(crate) fn kind(self) -> Kind {
+        if self == Self::Lease { Kind::Lease } else { Kind::Execution }
+    }
+
+    pub(crate) fn key(self) -> &'static str {
+        if self == Self::Neighbour { "b" } else { "a" }
+    }
+}
+
+/// One call of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) worker: u8,
+    pub(crate) call: u8,
+}
+
+impl Call {
+    pub(crate) fn id(self) -> ClaimId {
+        ClaimId::from_bits(u128::from(self.worker) << 8 | u128::from(self.call))
+    }
+
+    pub(crate) fn worker_of(id: ClaimId) -> usize {
+        (id.bits() >> 8) as usize % usize::from(WORKERS)
+    }
+
+    pub(crate) fn label(self) -> Label {
+        Label::lossy(format!("worker-{}", self.worker))
+    }
+}
+
+/// Which grant a worker presents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presented {
+    /// What the record holds, whoever got it.
+    Current,
+    /// The last grant that this worker was told.
+    Latest(u8),
+    /// The one before.
+    Older(u8),
+    /// The record's token under a claim id of this worker's.
+    OtherClaim(Call),
+    /// The record's claim id under the token before.
+    OtherToken,
+}
+
+/// Which token an operator saw or holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Current,
+    Previous,
+    Next,
+}
+
+/// Who decides, under which id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decider {
+    pub(crate) operator: u8,
+    pub(crate) decision: u8,
+}
+
+impl Decider {
+    pub(crate) fn id(self) -> OpId {
+        OpId::from_bits(0xdec0 + u128::from(self.decision))
+    }
+
+    pub(crate) fn label(self) -> Label {
+        Label::lossy(format!("operator-{}", self.operator))
+    }
+}
+
+/// A request, in symbols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Claim {
+        call: Call,
+        terms: u8,
+        retention: u8,
+        fingerprint: u8,
+        phase: Phase,
+    },
+    Begin(Presented),
+    Heartbeat(Presented),
+    Complete {
+        grant: Presented,
+        result: u8,
+    },
+    Cancel(Call),
+    Release {
+        grant: Presented,
+        vouched: bool,
+    },
+    Abandon {
+        grant: Presented,
+        cause: u8,
+    },
+    Reconcile {
+        by: Decider,
+        seen: Seen,
+        even_if_alive: bool,
+        steal: bool,
+    },
+    ForceComplete {
+        by: Decider,
+        seen: Seen,
+        result: u8,
+    },
+    Reset {
+        by: Decider,
+        seen: Seen,
+        accept_overlap: bool,
+    },
+    Evict {
+        by: Decider,
+        seen: Seen,
+    },
+    /// Exactly what was sent so many requests ago: a late duplicate.
+    Again(u8),
+    /// Exactly the last decision that was sent, however long ago.
+    DecideAgain,
+}
+
+/// A deadline of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Border {
+    Lease,
+    Hard,
+    Retention,
+    Rest,
+}
+
+/// How time passes: by an amount, or to the microsecond before, at, or after a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passing {
+    By(Duration),
+    To { place: Place, border: Border, micros: i64 },
+}
+
+/// One step of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Ask {
+        place: Place,
+        ask: Ask,
+    },
+    Advance(Passing),
+    /// Heartbeats in one batch.
+    Beats(Vec<(Place, Presented)>),
+    Purge {
+        limit: u32,
+        dry_run: bool,
+    },
+    List {
+        kind: Kind,
+        shown: Option<Shown>,
+        after: bool,
+        limit: u32,
+    },
+}
+
+/// The terms that claims ask for.
+pub(crate) fn terms(n: u8) -> Terms {
+    let (ttl, hard) = [(100, 100), (100, 250), (1_000, 10_000), (50, 60_000)][usize::from(n) % 4];
+    let ms = Duration::from_millis;
+    Terms::new(ms(ttl), ms(hard)).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}
+
+/// How long results are kept.
+pub(crate) fn retention(n: u8) -> Option<Duration> {
+    [None, Some(Duration::from_millis(200)), Some(Duration::from_secs(7200))][usize::from(n) % 3]
+}
+
+/// What requests are about.
+pub(crate) fn fingerprint(n: u8) -> Option<Fingerprint> {
+    [None, Some("one"), Some("two")][usize::from(n) % 3].map(|text| Fingerprint::of_bytes(text.as_bytes()))
+}
+
+/// What functions return and operators record.
+pub(crate) fn result(n: u8) -> Recorded {
+    let json = |text: &'static str| Payload::new(Payload::JSON, text.as_bytes());
+    match n % 4 {
+        0 => Recorded::success(json("1")),
+        1 => Recorded { code: Some(0), ..Recorded::success(json("2")) },
+        2 => Recorded::failure(Some(3), Payload::new(Payload::OCTETS, &b"\0\xff"[..])),
+        _ => Recorded { omitted: true, ..Recorded::success(Payload::empty()) },
+    }
+}
+
+/// Causes of doubt and reasons of decisions.
+pub(crate) fn reason(n: u8) -> Label {
+    Label::lossy(["it panicked", "it \"timed out\"; sagte Jürgen"][usize::from(n) % 2])
+}
+
+/// Sequences of 4 to 40 steps.
+pub(crate) fn sequences() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 4..=40)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
+        18 => passing().prop_map(Step::Advance),
+        2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
+        3 => (limit(), prop::bool::weighted(0.2))
+            .prop_map(|(limit, dry_run)| Step::Purge { limit, dry_run }),
+        2 => (kind(), shown(), any::<bool>(), limit())
+            .prop_map(|(kind, shown, after, limit)| Step::List { kind, shown, after, limit }),
+    ]
+}
+
+pub(crate) fn ask() -> impl Strategy<Value = Ask> {
+    let claim = (call(), 0..4u8, 0..3u8, fingerprint_choice(), phase());
+    let flags = (prop::bool::weighted(0.3), prop::bool::weighted(0.4));
+    prop_oneof![
+        20 => claim.prop_map(|(call, terms, retention, fingerprint, phase)| Ask::Claim {
+            call, terms, retention, fingerprint, phase,
+        }),
+        9 => presented().prop_map(Ask::Begin),
+        8 => presented().prop_map(Ask::Heartbeat),
+        7 => (presented(), 0..4u8).prop_map(|(grant, result)| Ask::Complete { grant, result }),
+        4 => call().prop_map(Ask::Cancel),
+        5 => (presented(), any::<bool>()).prop_map(|(grant, vouched)| Ask::Release { grant, vouched }),
+        4 => (presented(), 0..2u8).prop_map(|(grant, cause)| Ask::Abandon { grant, cause }),
+        9 => (decider(), seen(), flags).prop_map(|(by, seen, (even_if_alive, steal))| Ask::Reconcile {
+            by, seen, even_if_alive, steal,
+        }),
+        5 => (decider(), seen(), 0..4u8).prop_map(|(by, seen, result)| Ask::ForceComplete { by, seen, result }),
+        5 => (decider(), seen(), any::<bool>())
+            .prop_map(|(by, seen, accept_overlap)| Ask::Reset { by, seen, accept_overlap }),
+        4 => (decider(), seen()).prop_map(|(by, seen)| Ask::Evict { by, seen }),
+        9 => (1..8u8).prop_map(Ask::Again),
+        5 => Just(Ask::DecideAgain),
+    ]
+}
+
+/// One of these, so many times as likely; simpler ones first. Cheaper than a union of as many strategies.
+fn weighted<T: Clone + fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl Strategy<Value = T> + use<T> {
+    let all = choices.iter().flat_map(|(weight, choice)| std::iter::repeat_n(choice.clone(), *weight));
+    prop::sample::select(all.collect::<Vec<_>>())
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    weighted(&[(8, Place::Execution), (1, Place::Neighbour), (3, Place::Lease)])
+}
+
+fn calls() -> impl Iterator<Item = Call> {
+    (0..WORKERS).flat_map(|worker| (0..CALLS).map(move |call| Call { worker, call }))
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop::sample::select(calls().collect::<Vec<_>>())
+}
+
+fn decider() -> impl Strategy<Value = Decider> {
+    let of = |operator| (0..DECISIONS).map(move |decision| Decider { operator, decision });
+    prop::sample::select((0..2).flat_map(of).collect::<Vec<_>>())
+}
+
+fn presented() -> impl Strategy<Value = Presented> {
+    let mut choices = vec![(150, Presented::Current), (12, Presented::OtherToken)];
+    choices.extend((0..WORKERS).map(|worker| (16, Presented::Latest(worker))));
+    choices.extend((0..WORKERS).map(|worker| (8, Presented::Older(worker))));
+    choices.extend(calls().map(|call| (1, Presented::OtherClaim(call))));
+    weighted(&choices)
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    weighted(&[(8, Seen::Current), (2, Seen::Previous), (1, Seen::Next)])
+}
+
+fn phase() -> impl Strategy<Value = Phase> {
+    weighted(&[(3, Phase::Claimed), (2, Phase::Executing)])
+}
+
+fn fingerprint_choice() -> impl Strategy<Value = u8> {
+    weighted(&[(3, 0), (2, 1), (1, 2)])
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    weighted(&[(1, Kind::Execution), (1, Kind::Lease)])
+}
+
+fn limit() -> impl Strategy<Value = u32> {
+    weighted(&[(1, 1000), (1, 1)])
+}
+
+fn shown() -> impl Strategy<Value = Option<Shown>> {
+    let each = [
+        Shown::Free,
+        Shown::Claimed,
+        Shown::Executing,
+        Shown::Uncertain,
+        Shown::Completed,
+        Shown::Reconciling,
+    ];
+    let mut choices = vec![(3, None)];
+    choices.extend(each.map(|shown| (1, Some(shown))));
+    weighted(&choices)
+}
+
+fn passing() -> impl Strategy<Value = Passing> {
+    let amounts = [1, 50_000, 100_000, 1_000_000, 61_000_000, 3_600_000_001, 7_300_000_000];
+    let mut choices: Vec<_> = amounts.map(|by| (12, Passing::By(Duration::from_micros(by)))).into();
+    for (place, likely) in [(Place::Execution, 3), (Place::Neighbour, 1), (Place::Lease, 2)] {
+        let borders = [(Border::Lease, 2), (Border::Hard, 2), (Border::Retention, 1), (Border::Rest, 1)];
+        for (border, often) in borders {
+            choices.extend([0, 1, -1].map(|micros| (likely * often, Passing::To { place, border, micros })));
+        }
+    }
+    weighted(&choices)
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.kind(), self.key())
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} in call {}", self.worker, self.call)
+    }
+}
+
+impl fmt::Display for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("the current grant"),
+            Self::Latest(worker) => write!(f, "the latest grant of worker {worker}"),
+            Self::Older(worker) => write!(f, "the grant of worker {worker} before its latest"),
+            Self::OtherClaim(call) => write!(f, "the current token and the claim id of {call}"),
+            Self::OtherToken => f.write_str("the current claim id and an older token"),
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Current => "the current token",
+            Self::Previous => "the token before",
+            Self::Next => "a token not yet drawn",
+        })
+    }
+}
+
+impl fmt::Display for Decider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operator {} under op id {}", self.operator, self.decision)
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claim { call, terms: t, retention: kept, fingerprint: print, phase } => {
+                let t = terms(*t);
+                write!(f, "claim by {call}, {phase:?}, ttl {:?}, hard {:?}", t.ttl(), t.hard_ttl())?;
+                if let Some(kept) = retention(*kept) {
+                    write!(f, ", retention {kept:?}")?;
+                }
+                if *print % 3 > 0 { write!(f, ", fingerprint {print}") } else { Ok(()) }
+            }
+            Self::Begin(grant) => write!(f, "begin with {grant}"),
+            Self::Heartbeat(grant) => write!(f, "heartbeat with {grant}"),
+            Self::Complete { grant, result } => write!(f, "complete with {grant}, result {result}"),
+            Self::Cancel(call) => write!(f, "cancel by {call}"),
+            Self::Release { grant, vouched: true } => write!(f, "vouched release with {grant}"),
+            Self::Release { grant, vouched: false } => write!(f, "release with {grant}"),
+            Self::Abandon { grant, cause } => write!(f, "abandon with {grant}, cause {cause}"),
+            Self::Reconcile { by, seen, even_if_alive, steal } => {
+                let alive = if *even_if_alive { ", even if alive" } else { "" };
+                let steal = if *steal { ", steal" } else { "" };
+                write!(f, "reconcile by {by}, having seen {seen}{alive}{steal}")
+            }
+            Self::ForceComplete { by, seen, result } => {
+                write!(f, "force_complete by {by}, with {seen}, result {result}")
+            }
+            Self::Reset { by, seen, accept_overlap } => {
+                let overlap = if *accept_overlap { ", accepting an overlap" } else { "" };
+                write!(f, "reset_to_claimed by {by}, with {seen}{overlap}")
+            }
+            Self::Evict { by, seen } => write!(f, "evict by {by}, having seen {seen}"),
+            Self::DecideAgain => f.write_str("the last decision again"),
+            Self::Again(back) => write!(f, "again what was asked {back} requests before"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask { place, ask } => write!(f, "{place}: {ask}"),
+            Self::Advance(Passing::By(by)) => write!(f, "{by:?} pass"),
+            Self::Advance(Passing::To { place, border, micros }) => {
+                write!(f, "time passes to the {border:?} deadline of {place} {micros:+} us")
+            }
+            Self::Beats(beats) => {
+                f.write_str("one batch of heartbeats")?;
+                beats.iter().try_for_each(|(place, grant)| write!(f, "; {place}: with {grant}"))
+            }
+            Self::Purge { limit, dry_run } => write!(f, "purge, limit {limit}, dry run {dry_run}"),
+            Self::List { kind, shown, after, limit } => {
+                let shown = shown.map_or("all", Shown::as_str);
+                let after = if *after { ", after \"a\"" } else { "" };
+                write!(f, "list {kind}s, {shown}, limit {limit}{after}")
+            }
+        }
+    }
+}

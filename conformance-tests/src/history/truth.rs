@@ -41,9 +41,13 @@ pub(super) fn explained(address: &Address, told: &[Told], entries: &[Entry]) -> 
 
 /// Calls that were told to start their function: at most one more than was authorised. A start is authorised by a
 /// reset, by a vouched end of the run before, and by a result that is past its retention.
-pub(super) fn single_run(address: &Address, told: &[Told], events: &[Event]) -> Result<(), String> {
+pub(super) fn single_run<'a>(
+    address: &Address,
+    told: impl IntoIterator<Item = &'a Told>,
+    events: &[Event],
+) -> Result<(), String> {
     let mut started = HashSet::new();
-    for told in told.iter().filter(|told| told.address == *address) {
+    for told in told.into_iter().filter(|told| told.address == *address) {
         match (&told.op, &told.stamped.reply) {
             (Op::Begin(begin), Reply::Begin(BeginReply::Begun(_))) => started.insert(begin.grant.claim_id),
             (Op::Claim(claim), Reply::Claim(ClaimReply::Granted(granted)))

@@ -10,6 +10,8 @@ mod history;
 mod lab;
 mod laws;
 mod layer;
+#[macro_use]
+mod list;
 mod sequences;
 mod suite;
 

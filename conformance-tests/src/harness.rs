@@ -20,3 +20,24 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// store on a server adds an offset to the server's clock, for tests only.
     async fn advance(&self, by: Duration);
 }
+
+/// A store and its clock, whatever opened them.
+#[async_trait]
+pub trait Bench: Send + Sync + 'static {
+    /// The store.
+    fn store(&self) -> Arc<dyn CoordinationStore>;
+
+    /// Moves its clock forward.
+    async fn advance(&self, by: Duration);
+}
+
+#[async_trait]
+impl<H: Harness> Bench for H {
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Harness::store(self)
+    }
+
+    async fn advance(&self, by: Duration) {
+        Harness::advance(self, by).await;
+    }
+}

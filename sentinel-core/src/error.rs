@@ -116,6 +116,13 @@ impl StoreError {
         self
     }
 
+    /// The same error about a request of which an earlier attempt may have been carried out.
+    #[must_use]
+    pub fn made_ambiguous(mut self) -> Self {
+        self.applied = Applied::Ambiguous;
+        self
+    }
+
     /// Whether the request may have been carried out.
     pub fn applied(&self) -> Applied {
         self.applied

@@ -4,20 +4,24 @@
 //!
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: what a store promises.
+//! - [`client`]: `once`, `lease`, reconciliation.
 
 mod address;
+pub mod client;
 mod error;
 mod event;
 pub mod kernel;
 pub mod operation;
 mod payload;
 mod record;
+mod send;
 pub mod store;
 mod terms;
 mod time;
 mod token;
 
 pub use address::{Address, Key, Kind, Namespace};
+pub use client::Sentinel;
 pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event};
 pub use payload::{Digest, Payload, Recorded, Verdict};

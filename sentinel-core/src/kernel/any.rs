@@ -3,14 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Operation as _, Outcome, Reading, apply};
-use crate::address::{Address, Kind};
-use crate::error::{Invalid, StoreError};
+use crate::address::Kind;
+use crate::error::Invalid;
 use crate::operation::*;
 use crate::record::Record;
-use crate::store::CoordinationStore;
 
 macro_rules! any {
-    ($($op:ident, $reply:ident, $method:ident;)*) => {
+    ($($op:ident, $reply:ident;)*) => {
         /// Any operation on one record.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "each is documented at its own type")]
@@ -51,27 +50,6 @@ macro_rules! any {
                     Self::Heartbeat(op) => Ok(wrap(apply(record, op, at)?, Reply::Heartbeat)),
                 }
             }
-
-            /// Sends the operation to a store. A heartbeat goes as a batch of one.
-            pub async fn send(
-                &self,
-                store: &dyn CoordinationStore,
-                address: &Address,
-            ) -> Result<Stamped<Reply>, StoreError> {
-                match self {
-                    $(Self::$op(op) => Ok(store.$method(address, op).await?.map(Reply::$op)),)*
-                    Self::Heartbeat(op) => {
-                        let beat = Beat { address: address.clone(), grant: op.grant };
-                        let replies = store.heartbeat(&[beat]).await?;
-                        let reply = <[_; 1]>::try_from(replies).map_err(|replies| {
-                            let detail = format!("one heartbeat got {} replies", replies.len());
-                            StoreError::ambiguous(crate::error::Trouble::BrokenStore, detail)
-                        })?;
-                        let [reply] = reply;
-                        Ok(reply.map(Reply::Heartbeat))
-                    }
-                }
-            }
         }
 
         $(impl From<$op> for Op {
@@ -89,16 +67,16 @@ macro_rules! any {
 }
 
 any! {
-    Claim, ClaimReply, claim;
-    Begin, BeginReply, begin;
-    Complete, CompleteReply, complete;
-    Cancel, CancelReply, cancel;
-    Release, ReleaseReply, release;
-    Abandon, AbandonReply, abandon;
-    Reconcile, ReconcileReply, reconcile;
-    ForceComplete, ForceCompleteReply, force_complete;
-    ResetToClaimed, ResetReply, reset_to_claimed;
-    Evict, EvictReply, evict;
+    Claim, ClaimReply;
+    Begin, BeginReply;
+    Complete, CompleteReply;
+    Cancel, CancelReply;
+    Release, ReleaseReply;
+    Abandon, AbandonReply;
+    Reconcile, ReconcileReply;
+    ForceComplete, ForceCompleteReply;
+    ResetToClaimed, ResetReply;
+    Evict, EvictReply;
 }
 
 fn wrap<R, S>(outcome: Outcome<R>, into: impl FnOnce(R) -> S) -> Outcome<S> {

@@ -1,0 +1,259 @@
+//! The bench on which a law works: a store, a namespace of its own, and a clock that it may move.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sentinel_core::kernel::{Op, Rebuilt, Reply, replay};
+use sentinel_core::operation::*;
+use sentinel_core::store::{List, Listing, Purge, Purged};
+use sentinel_core::{
+    Address, ClaimId, CoordinationStore, Event, Grant, Key, Kind, Namespace, Record, Recorded, StoreTime,
+};
+
+use crate::harness::Bench;
+use crate::suite::Sizes;
+
+/// A store under test, as one law sees it: a namespace that nobody else uses, and a clock that only the law moves.
+pub struct Lab {
+    bench: Arc<dyn Bench>,
+    store: Arc<dyn CoordinationStore>,
+    namespace: Namespace,
+    sizes: Sizes,
+    /// The last stamp of each address: every reply of every law is held against the one before.
+    seen: Mutex<HashMap<Address, Stamp>>,
+}
+
+impl Lab {
+    /// A lab in a fresh namespace.
+    pub fn new(bench: Arc<dyn Bench>, sizes: Sizes) -> Self {
+        let namespace = Namespace::new(format!("law-{}", ClaimId::random())).expect("lower case and short");
+        Self { store: bench.store(), bench, namespace, sizes, seen: Mutex::default() }
+    }
+
+    /// Another lab on the same store and clock, in a namespace of its own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(Arc::clone(&self.bench), self.sizes)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
+
+    /// The namespace of this lab.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// How much the generated layers do.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// Moves the store's clock forward.
+    pub async fn advance(&self, by: Duration) {
+        self.bench.advance(by).await;
+    }
+
+    /// The execution under a key of this lab's namespace.
+    pub fn execution(&self, key: &str) -> Subject<'_> {
+        self.subject(Address::execution(self.namespace.clone(), Key::new(key).expect("a key")))
+    }
+
+    /// The lease under a key of this lab's namespace.
+    pub fn lease(&self, key: &str) -> Subject<'_> {
+        self.subject(Address::lease(self.namespace.clone(), Key::new(key).expect("a key")))
+    }
+
+    /// The record at any address.
+    pub fn subject(&self, address: Address) -> Subject<'_> {
+        Subject { lab: self, address }
+    }
+
+    /// Purges this namespace.
+    pub(crate) async fn purge(&self) -> Purged {
+        self.purge_with(u32::MAX, false).await
+    }
+
+    /// Purges this namespace, up to a limit, or only counts.
+    pub(crate) async fn purge_with(&self, limit: u32, dry_run: bool) -> Purged {
+        self.forget();
+        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        self.store.purge(&purge).await.expect("the store purges")
+    }
+
+    /// Forgets the stamps that were seen: a purge ends the life of records, and a race is stamped out of order.
+    pub(crate) fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Lists this namespace: all executions but tombstones, unless the law says otherwise.
+    pub(crate) fn everything(&self) -> List {
+        let (namespace, kind) = (self.namespace.clone(), Kind::Execution);
+        List { namespace, kind, state: None, after: None, limit: List::MAX }
+    }
+
+    /// A page.
+    pub(crate) async fn list(&self, list: &List) -> Listing {
+        self.store.list(list).await.expect("the store lists")
+    }
+
+    /// The keys of a page.
+    pub(crate) async fn keys(&self, list: &List) -> Vec<String> {
+        self.list(list).await.records.iter().map(|(key, _)| key.as_str().to_owned()).collect()
+    }
+
+    /// Sends a batch of heartbeats.
+    pub(crate) async fn beats(&self, beats: &[Beat]) -> Vec<Stamped<HeartbeatReply>> {
+        let replies = self.store.heartbeat(beats).await.expect("the store answers");
+        assert_eq!(replies.len(), beats.len(), "one reply for each beat");
+        beats.iter().zip(&replies).for_each(|(beat, reply)| self.note(&beat.address, reply.stamp));
+        replies
+    }
+
+    /// Holds a stamp against the last one of its record.
+    #[track_caller]
+    pub(crate) fn note(&self, address: &Address, stamp: Stamp) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = seen.insert(address.clone(), stamp) {
+            assert!(last.now <= stamp.now, "the clock ran backwards: {last:?}, then {stamp:?}");
+            assert!(last.token <= stamp.token, "the token fell: {last:?}, then {stamp:?}");
+            let step = u64::from(stamp.changed);
+            assert_eq!(stamp.rev, last.rev + step, "rev counts the changes: {last:?}, then {stamp:?}");
+            let same = (last.token, last.state) == (stamp.token, stamp.state);
+            assert!(stamp.changed || same, "nothing changed, and the stamp did: {last:?}, then {stamp:?}");
+        }
+    }
+}
+
+/// One record under test.
+#[derive(Clone)]
+pub struct Subject<'a> {
+    lab: &'a Lab,
+    /// Where it lives.
+    pub address: Address,
+}
+
+macro_rules! asks {
+    ($($(#[$doc:meta])* $method:ident($op:ident) -> $reply:ident;)*) => {
+        impl Subject<'_> {$(
+            $(#[$doc])*
+            pub(crate) async fn $method(&self, op: &$op) -> Stamped<$reply> {
+                let answer = self.lab.store.$method(&self.address, op).await;
+                let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+                self.lab.note(&self.address, stamped.stamp);
+                stamped
+            }
+        )*}
+    };
+}
+
+asks! {
+    /// Asks for a grant.
+    claim(Claim) -> ClaimReply;
+    /// Asks to take a doubt.
+    reconcile(Reconcile) -> ReconcileReply;
+    /// Says that it did happen.
+    force_complete(ForceComplete) -> ForceCompleteReply;
+    /// Says that it did not happen.
+    reset_to_claimed(ResetToClaimed) -> ResetReply;
+    /// Frees a claim whose holder will not come back.
+    evict(Evict) -> EvictReply;
+}
+
+impl Subject<'_> {
+    /// Sends any operation.
+    pub(crate) async fn ask(&self, op: impl Into<Op>) -> Stamped<Reply> {
+        let op = op.into();
+        let answer = op.send(&*self.lab.store, &self.address).await;
+        let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// Says that the side effect is about to start.
+    pub(crate) async fn begin(&self, grant: Grant) -> Stamped<BeginReply> {
+        let stamped = self.lab.store.begin(&self.address, &Begin { grant }).await.expect("an answer");
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// Says that the worker is still there.
+    pub(crate) async fn heartbeat(&self, grant: Grant) -> Stamped<HeartbeatReply> {
+        let beat = Beat { address: self.address.clone(), grant };
+        self.lab.beats(&[beat]).await.remove(0)
+    }
+
+    /// Hands in a result.
+    pub(crate) async fn complete(&self, grant: Grant, result: &Recorded) -> Stamped<CompleteReply> {
+        let op = Complete { grant, result: result.clone() };
+        let stamped = self.lab.store.complete(&self.address, &op).await.expect("an answer");
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// Withdraws a call.
+    pub(crate) async fn cancel(&self, claim_id: ClaimId) -> Stamped<CancelReply> {
+        let stamped = self.lab.store.cancel(&self.address, &Cancel { claim_id }).await.expect("an answer");
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// Gives a claim back, without vouching for anything.
+    pub(crate) async fn release(&self, grant: Grant) -> Stamped<ReleaseReply> {
+        self.release_as(Release { grant, vouched: false }).await
+    }
+
+    /// Gives a claim back and vouches that nothing happened.
+    pub(crate) async fn vouch(&self, grant: Grant) -> Stamped<ReleaseReply> {
+        self.release_as(Release { grant, vouched: true }).await
+    }
+
+    async fn release_as(&self, op: Release) -> Stamped<ReleaseReply> {
+        let stamped = self.lab.store.release(&self.address, &op).await.expect("an answer");
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// Says that nobody knows what happened.
+    pub(crate) async fn abandon(&self, grant: Grant, cause: &str) -> Stamped<AbandonReply> {
+        let op = Abandon { grant, cause: crate::cast::label(cause) };
+        let stamped = self.lab.store.abandon(&self.address, &op).await.expect("an answer");
+        self.lab.note(&self.address, stamped.stamp);
+        stamped
+    }
+
+    /// The record; an absent one if there is none.
+    pub(crate) async fn record(&self) -> Record {
+        let inspection = self.lab.store.inspect(&self.address).await.expect("the store reads");
+        inspection.record.unwrap_or_else(Record::absent)
+    }
+
+    /// The store's clock, as a read tells it.
+    pub(crate) async fn now(&self) -> StoreTime {
+        self.lab.store.inspect(&self.address).await.expect("the store reads").now
+    }
+
+    /// All events, oldest first.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.newest_events(u32::MAX).await
+    }
+
+    /// The newest events, oldest first.
+    pub(crate) async fn newest_events(&self, limit: u32) -> Vec<Event> {
+        self.lab.store.history(&self.address, limit).await.expect("the store reads")
+    }
+
+    /// The names of what happened, oldest first.
+    pub(crate) async fn story(&self) -> Vec<&'static str> {
+        self.events().await.iter().map(|event| event.change.name()).collect()
+    }
+
+    /// The events rebuild the record.
+    pub(crate) async fn assert_rebuilt(&self) {
+        let (record, events) = (self.record().await, self.events().await);
+        assert_eq!(replay(&events), Rebuilt::from(&record), "replaying the events rebuilds the record");
+    }
+}

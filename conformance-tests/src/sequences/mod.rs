@@ -1,0 +1,130 @@
+//! Generated sequences, one request after another, compared with the kernel after each step. A sequence that fails is
+//! shrunk to the few steps that matter.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+use sentinel_core::Key;
+use sentinel_core::store::List;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::generate::{self, Step};
+use crate::harness::Harness;
+
+mod coverage;
+pub(crate) mod model;
+
+pub use coverage::{Coverage, Standing};
+use model::Model;
+
+/// How many sequences share one store. Each has a namespace of its own, but a store that scans for what it lists or
+/// purges should not have to scan the records of all the others.
+const SEQUENCES_PER_STORE: u32 = 100;
+
+/// Runs `cases` generated sequences against a store, and panics with the shortest one that it gets wrong.
+///
+/// The same sequences in each run; the environment variable `SENTINEL_SEED` (a number) gives others.
+pub fn sequences<H: Harness>(cases: u32) {
+    sequences_covering::<H>(cases);
+}
+
+/// [`sequences`], and what they reached.
+pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
+    let seed = seed();
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let runtime = runtime(Builder::new_current_thread());
+    let bench = RefCell::new(Bench::<H> { harness: None, used: 0, coverage: Coverage::default() });
+    let tested = TestRunner::new(config).run(&generate::sequences(), |steps| {
+        let mut bench = bench.borrow_mut();
+        runtime.block_on(bench.play(&steps)).map_err(TestCaseError::fail)
+    });
+    match tested {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, _)) => panic!("{reason}\n(seed {seed})\n"),
+        Err(TestError::Abort(reason)) => panic!("the sequences were given up: {reason}"),
+    }
+    bench.into_inner().coverage
+}
+
+/// The seed of generated tests: always the same, unless the environment says otherwise.
+pub(crate) fn seed() -> u64 {
+    let told = std::env::var("SENTINEL_SEED").ok();
+    told.map_or(0x5eed, |text| {
+        text.parse().unwrap_or_else(|_| panic!("SENTINEL_SEED is {text:?}, not a number"))
+    })
+}
+
+/// A runtime for a layer of its own.
+pub(crate) fn runtime(mut builder: Builder) -> Runtime {
+    builder.enable_all().build().unwrap_or_else(|error| panic!("no runtime: {error}"))
+}
+
+struct Bench<H> {
+    harness: Option<H>,
+    used: u32,
+    coverage: Coverage,
+}
+
+impl<H: Harness> Bench<H> {
+    async fn play(&mut self, steps: &[Step]) -> Result<(), String> {
+        self.used += 1;
+        if self.used % SEQUENCES_PER_STORE == 0 {
+            self.harness = None;
+        }
+        let harness = match self.harness.take() {
+            Some(harness) => harness,
+            None => H::open().await,
+        };
+        let harness = self.harness.insert(harness);
+        let mut told = Vec::new();
+        let played = play(harness, steps, &mut told, &mut self.coverage).await;
+        played.map_err(|mismatch| narrate(steps, &told, &mismatch))
+    }
+}
+
+async fn play<H: Harness>(
+    harness: &H,
+    steps: &[Step],
+    told: &mut Vec<String>,
+    coverage: &mut Coverage,
+) -> Result<(), String> {
+    let mut model = Model::new(harness.store()).await?;
+    for step in steps {
+        let answer = match step {
+            Step::Ask { place, ask } => model.ask(*place, ask, coverage).await?,
+            Step::Advance(passing) => {
+                let by = model.passing(*passing);
+                harness.advance(by).await;
+                format!("{by:?}")
+            }
+            Step::Purge { limit, dry_run } => model.purge(*limit, *dry_run, coverage).await?,
+            Step::List { kind, shown, after, limit } => {
+                let after = if *after { Key::new("a").ok() } else { None };
+                let namespace = model.namespace().clone();
+                model.list(&List { namespace, kind: *kind, state: *shown, after, limit: *limit }).await?
+            }
+        };
+        told.push(answer);
+    }
+    model.end().await
+}
+
+/// The sequence, what was answered, and where it went wrong.
+fn narrate(steps: &[Step], told: &[String], mismatch: &str) -> String {
+    let mut text = String::from("a sequence that the store gets wrong:\n");
+    for (n, step) in steps.iter().take(told.len() + 1).enumerate() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:>4}. {step}", n + 1);
+        if let Some(answer) = told.get(n) {
+            let _ = writeln!(text, "      -> {answer}");
+        }
+    }
+    text + mismatch
+}

@@ -1,0 +1,183 @@
+//! The list of laws, which exists once, and what is made of it: named tests and a table.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::harness::{Bench, Harness};
+use crate::lab::Lab;
+
+/// How much the generated layers do: the options of [`suite!`](crate::suite!).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Generated sequences that are compared with the kernel.
+    pub sequences: u32,
+    /// Concurrent histories that are recorded and judged.
+    pub histories: u32,
+}
+
+impl Sizes {
+    /// What `suite!` does without options.
+    pub const DEFAULT: Self = Self { sequences: 200, histories: 50 };
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A law: a named check of one sentence of the contract, for any store.
+#[derive(Clone, Copy)]
+pub struct Law {
+    /// `laws`, `matrix`, `regressions`, ...: the outer module of its test.
+    pub layer: &'static str,
+    /// The inner module of its test: what the law is about.
+    pub group: &'static str,
+    /// The name of its test; with spaces, the sentence that it checks.
+    pub name: &'static str,
+    check: for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+impl Law {
+    /// The law's path, as the test runner prints it.
+    pub fn path(&self) -> String {
+        format!("{}::{}::{}", self.layer, self.group, self.name)
+    }
+
+    /// Checks the law against a store.
+    ///
+    /// # Panics
+    /// If the store breaks it: that is how it tells.
+    pub fn check(&self, bench: Arc<dyn Bench>, sizes: Sizes) {
+        self.runtime().block_on((self.check)(&Lab::new(bench, sizes)));
+    }
+
+    /// Races need threads; all else is told apart more easily without.
+    fn runtime(&self) -> tokio::runtime::Runtime {
+        let mut builder = match self.group {
+            "races" => tokio::runtime::Builder::new_multi_thread(),
+            _ => tokio::runtime::Builder::new_current_thread(),
+        };
+        builder.worker_threads(4).enable_all().build().expect("a runtime")
+    }
+}
+
+impl fmt::Debug for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+/// Checks one law of the list against a store that the harness opens. What each test of [`suite!`](crate::suite!) calls.
+///
+/// # Panics
+/// If the store breaks the law, or if there is no such law.
+pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
+    let named = |law: &&Law| (law.layer, law.group, law.name) == (layer, group, name);
+    let law = LAWS.iter().find(named).expect("the tests are made from the same list");
+    let runtime = law.runtime();
+    runtime.block_on(async {
+        let bench: Arc<dyn Bench> = Arc::new(H::open().await);
+        (law.check)(&Lab::new(bench, sizes)).await;
+    });
+}
+
+/// The list. Calls `$then!` with `$with` and all layers, groups and names.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __laws {
+    ($then:path, $with:tt) => {
+        $then! { $with
+            laws {
+                claims {
+                    an_absent_key_is_granted,
+                    a_grant_is_recorded_in_full,
+                    a_fused_claim_is_executing_at_once,
+                    a_free_key_is_granted,
+                    a_live_claim_is_in_progress_to_others,
+                    a_live_execution_is_in_progress_to_others,
+                    a_lapsed_claim_is_taken_over,
+                    a_take_over_has_its_own_terms,
+                    a_lapsed_execution_is_never_taken_over,
+                    a_repeated_claim_gets_the_same_grant,
+                    a_repeated_claim_is_told_that_nothing_remains,
+                    a_repeated_claim_of_a_begun_call_tells_executing,
+                    a_completed_result_is_replayed,
+                    a_result_past_retention_is_claimed_anew,
+                    a_reconciled_key_is_told_without_its_token,
+                    a_released_claim_id_is_refused,
+                    a_superseded_claim_id_is_refused,
+                    eight_claim_ids_are_remembered,
+                    the_call_that_completed_is_refused_past_retention,
+                    a_claim_id_is_remembered_through_a_reset,
+                    a_lease_knows_no_fused_claim,
+                }
+            }
+        }
+    };
+}
+
+macro_rules! table {
+    (() $($layer:ident { $($group:ident { $($name:ident,)* })* })*) => {
+        /// All laws: what [`suite!`](crate::suite!) makes tests of.
+        pub const LAWS: &[Law] = &[$($($(Law {
+            layer: stringify!($layer),
+            group: stringify!($group),
+            name: stringify!($name),
+            check: |lab| Box::pin(crate::$layer::$group::$name(lab)),
+        },)*)*)*];
+    };
+}
+
+__laws!(table, ());
+
+/// Checks a store: one line makes one named `#[test]` of each law.
+///
+/// ```text
+/// sentinel_conformance::suite!(MyHarness);
+/// sentinel_conformance::suite!(MyHarness, sequences = 1000, histories = 200);
+/// ```
+///
+/// The tests stand in modules named for their layer and group, such as `laws::claims::an_absent_key_is_granted`, in the
+/// module where the line stands. For several harnesses in one file, put each line into a module of its own.
+#[macro_export]
+macro_rules! suite {
+    ($harness:ty $(, $size:ident = $count:expr)* $(,)?) => {
+        #[cfg(test)]
+        #[doc(hidden)]
+        type SentinelHarness = $harness;
+        #[cfg(test)]
+        #[doc(hidden)]
+        const SENTINEL_SIZES: $crate::Sizes = {
+            #[allow(unused_mut)]
+            let mut sizes = $crate::Sizes::DEFAULT;
+            $(sizes.$size = $count;)*
+            sizes
+        };
+        $crate::__laws!($crate::__tests, ());
+    };
+}
+
+/// Makes the tests.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __tests {
+    (() $($layer:ident { $($group:ident { $($name:ident,)* })* })*) => {$(
+        #[cfg(test)]
+        mod $layer {$(
+            mod $group {$(
+                #[test]
+                fn $name() {
+                    $crate::check::<super::super::SentinelHarness>(
+                        stringify!($layer),
+                        stringify!($group),
+                        stringify!($name),
+                        super::super::SENTINEL_SIZES,
+                    );
+                }
+            )*}
+        )*}
+    )*};
+}

@@ -1,0 +1,33 @@
+//! The suite on the in-memory store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_conformance::Harness;
+use sentinel_core::{Clock, CoordinationStore, ManualClock, SystemClock};
+use sentinel_memory::MemoryStore;
+
+/// The in-memory store on a clock that stands still until a law moves it.
+struct MemoryHarness {
+    store: MemoryStore,
+    clock: Arc<ManualClock>,
+}
+
+#[async_trait]
+impl Harness for MemoryHarness {
+    async fn open() -> Self {
+        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        Self { store: MemoryStore::with_clock(clock.clone()), clock }
+    }
+
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
+
+sentinel_conformance::suite!(MemoryHarness);

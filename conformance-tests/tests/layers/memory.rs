@@ -1,0 +1,29 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_conformance::Harness;
+use sentinel_core::{CoordinationStore, ManualClock, StoreTime};
+use sentinel_memory::MemoryStore;
+
+/// The in-memory store on a clock that stands still until it is moved: deadlines are met to the microsecond.
+pub(crate) struct Memory {
+    clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
+}
+
+#[async_trait]
+impl Harness for Memory {
+    async fn open() -> Self {
+        let clock = Arc::new(ManualClock::new(StoreTime::from_micros(1_700_000_000_000_000)));
+        Self { store: Arc::new(MemoryStore::with_clock(clock.clone())), clock }
+    }
+
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        self.store.clone()
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}

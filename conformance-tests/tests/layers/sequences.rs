@@ -1,0 +1,106 @@
+use sentinel_conformance::{Coverage, Standing, sequences_covering};
+
+use crate::memory::Memory;
+
+use Standing::*;
+
+/// Every change that SPEC section 3 knows, by where the record stands before it.
+const CHANGES: &[(&str, &[Standing])] = &[
+    ("claim", &[Absent, Free, ClaimedLapsed, ClaimedPastHard, CompletedPastRetention]),
+    ("begin", &[ClaimedLive]),
+    ("heartbeat", &[ClaimedLive, ClaimedLapsed, ExecutingLive, ExecutingLapsed]),
+    ("complete", &[ExecutingLive, ExecutingLapsed, ExecutingPastHard]),
+    (
+        "cancel",
+        &[
+            Absent,
+            Free,
+            ClaimedLive,
+            ClaimedLapsed,
+            ClaimedPastHard,
+            ExecutingLive,
+            ExecutingLapsed,
+            ExecutingPastHard,
+        ],
+    ),
+    (
+        "release",
+        &[ClaimedLive, ClaimedLapsed, ClaimedPastHard, ExecutingLive, ExecutingLapsed, ExecutingPastHard],
+    ),
+    ("abandon", &[ExecutingLive, ExecutingLapsed, ExecutingPastHard]),
+    (
+        "reconcile",
+        &[ExecutingLive, ExecutingLapsed, ExecutingPastHard, ReconcilingWithinHard, ReconcilingPastHard],
+    ),
+    ("force_complete", &[ReconcilingWithinHard, ReconcilingPastHard]),
+    ("reset_to_claimed", &[ReconcilingWithinHard, ReconcilingPastHard]),
+    ("evict", &[ClaimedLive, ClaimedLapsed, ClaimedPastHard]),
+    ("purge", &[Free, CompletedPastRetention]),
+];
+
+/// Every repetition that must be answered as the first time.
+const REPEATS: &[(&str, Standing)] = &[
+    ("claim", ClaimedLive),
+    ("claim", ClaimedLapsed),
+    ("claim", ExecutingLive),
+    ("claim", ExecutingPastHard),
+    ("begin", ExecutingLive),
+    ("heartbeat", ClaimedLive),
+    ("heartbeat", ExecutingLive),
+    ("complete", CompletedKept),
+    ("complete", CompletedPastRetention),
+    ("cancel", Free),
+    ("release", Free),
+    ("abandon", ExecutingPastHard),
+    ("reconcile", ReconcilingWithinHard),
+    ("reconcile", ReconcilingPastHard),
+    ("force_complete", CompletedKept),
+    ("reset_to_claimed", Free),
+    ("reset_to_claimed", ClaimedLive),
+    ("evict", Free),
+    ("evict", ClaimedLive),
+];
+
+/// Every refusal that replies can name.
+const REFUSALS: &[(&str, &[&str])] = &[
+    (
+        "claim",
+        &["AlreadyReleased", "InProgress", "Uncertain", "Completed", "Reconciling", "FingerprintMismatch"],
+    ),
+    ("begin", &["Superseded", "Expired", "Completed"]),
+    ("heartbeat", &["Superseded", "Completed", "HardDeadline", "Lapsed"]),
+    ("complete", &["Conflict", "NotBegun", "Superseded"]),
+    ("cancel", &["Untouched"]),
+    ("release", &["MayHaveRun", "Superseded"]),
+    ("abandon", &["Superseded"]),
+    ("reconcile", &["StaleDecision", "HeldBy", "StillAlive", "AlreadyCompleted", "NotExecuting"]),
+    ("force_complete", &["StaleDecision"]),
+    ("reset_to_claimed", &["StaleDecision", "HardDeadlineNotReached"]),
+    ("evict", &["StaleDecision", "Executing", "NotClaimed"]),
+];
+
+fn missing(coverage: &Coverage) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut need = |standing: Standing, op: &str, rule: &str| {
+        if coverage.of(standing, op, rule) == 0 {
+            missing.push(format!("{op} of {standing:?}: {rule}"));
+        }
+    };
+    for (op, standings) in CHANGES {
+        standings.iter().for_each(|standing| need(*standing, op, "change"));
+    }
+    REPEATS.iter().for_each(|(op, standing)| need(*standing, op, "repeat"));
+    for (op, refusals) in REFUSALS {
+        let came_up = |refusal: &str| coverage.cells().any(|(_, o, rule, _)| (o, rule) == (*op, refusal));
+        missing.extend(refusals.iter().filter(|r| !came_up(r)).map(|r| format!("{op}: {r}")));
+    }
+    missing
+}
+
+#[test]
+fn sequences_agree_with_the_kernel_and_reach_every_rule() {
+    let coverage = sequences_covering::<Memory>(20_000);
+    let missing = missing(&coverage);
+    println!("{coverage}");
+    assert!(missing.is_empty(), "not reached: {missing:#?}");
+}

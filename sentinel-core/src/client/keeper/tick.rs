@@ -1,0 +1,268 @@
+//! The keeper's tick: a pure step over what is held, with the time and the jitter handed in.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::address::Address;
+use crate::client::clock::LocalTime;
+use crate::client::run::Lost;
+use crate::operation::{Beat, HeartbeatReply, LostReason, Stamped};
+use crate::record::Grant;
+
+/// Whether a worker may still act, as far as this process knows. Shared by the keeper and the function's handle.
+#[derive(Debug, Default)]
+pub(crate) struct Authority {
+    pub(crate) signal: CancellationToken,
+    why: OnceLock<Lost>,
+}
+
+impl Authority {
+    pub(crate) fn lose(&self, why: Lost) {
+        if self.why.set(why).is_ok() {
+            crate::client::observe::lapsed(why.word());
+            self.signal.cancel();
+        }
+    }
+
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        self.why.get().copied()
+    }
+}
+
+/// One grant that is kept alive.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) address: Address,
+    pub(crate) grant: Grant,
+    pub(crate) ttl: Duration,
+    /// The lease holds until then, measured from when the request that got it was sent.
+    pub(crate) deadline: LocalTime,
+    /// No heartbeat helps after it.
+    pub(crate) hard: LocalTime,
+    pub(crate) authority: Arc<Authority>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    entry: Entry,
+    next_beat: Option<LocalTime>,
+}
+
+/// All grants that are kept alive.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    kept: BTreeMap<u64, Kept>,
+    last_id: u64,
+}
+
+/// What a tick asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Tick {
+    /// Whose beats these are, in the same order.
+    pub(crate) ids: Vec<u64>,
+    /// To be sent as one batch.
+    pub(crate) beats: Vec<Beat>,
+    /// When to tick again; None: when something is registered.
+    pub(crate) wake: Option<LocalTime>,
+}
+
+/// A beat is sent every third of the ttl, so that two may be lost.
+const BEATS_PER_TTL: u32 = 3;
+/// After a failure the next one comes sooner.
+const BEATS_PER_TTL_AFTER_FAILURE: u32 = 10;
+
+impl Table {
+    /// Keeps a grant alive from now on.
+    pub(crate) fn insert(
+        &mut self,
+        entry: Entry,
+        now: LocalTime,
+        jitter: impl Fn(Duration) -> Duration,
+    ) -> u64 {
+        self.last_id += 1;
+        let next_beat = next_beat(&entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+        self.kept.insert(self.last_id, Kept { entry, next_beat });
+        self.last_id
+    }
+
+    /// Stops keeping a grant alive. Its authority is left as it is.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.kept.remove(&id);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. What
+    /// would be due within a tenth of its ttl goes along: one batch instead of many.
+    pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
+        let mut tick = Tick { ids: Vec::new(), beats: Vec::new(), wake: None };
+        for (id, kept) in &mut self.kept {
+            let entry = &kept.entry;
+            if now >= entry.deadline {
+                let at_hard = entry.deadline >= entry.hard;
+                entry.authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
+            }
+            let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
+            if kept.next_beat.is_some_and(|due| due <= soon) {
+                tick.ids.push(*id);
+                tick.beats.push(Beat { address: entry.address.clone(), grant: entry.grant });
+                kept.next_beat = next_beat(entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+            }
+            let deadline = entry.authority.lost().is_none().then_some(entry.deadline);
+            tick.wake = [tick.wake, deadline, kept.next_beat].into_iter().flatten().min();
+        }
+        tick
+    }
+
+    /// Takes in the replies to a batch that was sent at `sent`.
+    pub(crate) fn answered(&mut self, sent: LocalTime, ids: &[u64], replies: &[Stamped<HeartbeatReply>]) {
+        for (id, stamped) in ids.iter().zip(replies) {
+            let Some(kept) = self.kept.get_mut(id) else { continue };
+            match stamped.reply {
+                HeartbeatReply::Kept { lease_until } => {
+                    let until = sent.plus(lease_until.since(stamped.stamp.now));
+                    kept.entry.deadline = kept.entry.deadline.max(until.min(kept.entry.hard));
+                }
+                HeartbeatReply::Lost(reason) => {
+                    kept.entry.authority.lose(reason.into());
+                    kept.next_beat = None;
+                }
+                HeartbeatReply::Unknown => self.failed(sent, &[*id]),
+            }
+        }
+    }
+
+    /// A batch was not answered: that says nothing about the leases, and they are asked for again soon.
+    pub(crate) fn failed(&mut self, now: LocalTime, ids: &[u64]) {
+        crate::client::observe::heartbeat_failed(ids.len());
+        for id in ids {
+            let Some(kept) = self.kept.get_mut(id) else { continue };
+            if kept.next_beat.is_some() {
+                let pause = kept.entry.ttl / BEATS_PER_TTL_AFTER_FAILURE;
+                kept.next_beat = next_beat(&kept.entry, now, pause).min(kept.next_beat);
+            }
+        }
+    }
+}
+
+/// None where a beat could not extend the lease any more.
+fn next_beat(entry: &Entry, now: LocalTime, pause: Duration) -> Option<LocalTime> {
+    let at = now.plus(pause);
+    (entry.deadline < entry.hard && at < entry.hard).then_some(at)
+}
+
+impl From<LostReason> for Lost {
+    fn from(reason: LostReason) -> Self {
+        match reason {
+            LostReason::Superseded(current) => Self::Superseded(current),
+            LostReason::Completed => Self::Decided,
+            LostReason::HardDeadline => Self::HardDeadline,
+            LostReason::Lapsed => Self::Unheard,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Stamp;
+    use crate::{ClaimId, Key, Namespace, State, StoreTime, Token};
+
+    fn ms(ms: u64) -> LocalTime {
+        LocalTime(Duration::from_millis(ms))
+    }
+
+    fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
+        Entry {
+            address: Address::lease(Namespace::new("n").unwrap(), Key::new(key).unwrap()),
+            grant: Grant { token: Token::new(7).unwrap(), claim_id: ClaimId::from_bits(1) },
+            ttl: Duration::from_millis(300),
+            deadline: ms(deadline),
+            hard: ms(hard),
+            authority: Arc::default(),
+        }
+    }
+
+    fn kept(now_ms: u64, until_ms: u64) -> Stamped<HeartbeatReply> {
+        let now = StoreTime::from_micros(now_ms * 1000);
+        let lease_until = StoreTime::from_micros(until_ms * 1000);
+        let token = Token::new(7).unwrap();
+        let stamp = Stamp { now, rev: 2, token, state: State::Claimed, changed: true };
+        Stamped { reply: HeartbeatReply::Kept { lease_until }, stamp }
+    }
+
+    fn all(pause: Duration) -> Duration {
+        pause
+    }
+
+    #[test]
+    fn what_is_due_together_goes_out_as_one_batch() {
+        let mut table = Table::default();
+        table.insert(entry("a", 300, 9000), ms(0), all);
+        table.insert(entry("b", 310, 9000), ms(10), all);
+        assert_eq!(table.tick(ms(0), all).wake, Some(ms(100)));
+        let tick = table.tick(ms(100), all);
+        assert_eq!(tick.beats.len(), 2);
+        assert_eq!(tick.wake, Some(ms(200)));
+    }
+
+    #[test]
+    fn an_answer_moves_the_deadline_from_when_the_beat_was_sent() {
+        let mut table = Table::default();
+        let entry = entry("a", 300, 9000);
+        let authority = entry.authority.clone();
+        table.insert(entry, ms(0), all);
+        let tick = table.tick(ms(100), all);
+        // The store's clock is far from ours: only what remains counts.
+        table.answered(ms(100), &tick.ids, &[kept(50_000, 50_300)]);
+        table.tick(ms(399), all);
+        assert_eq!(authority.lost(), None);
+        table.tick(ms(400), all);
+        assert_eq!(authority.lost(), Some(Lost::Unheard));
+        assert!(authority.signal.is_cancelled());
+    }
+
+    #[test]
+    fn a_failed_beat_is_unknown_until_the_local_deadline() {
+        let mut table = Table::default();
+        let entry = entry("a", 300, 9000);
+        let authority = entry.authority.clone();
+        table.insert(entry, ms(0), all);
+        let tick = table.tick(ms(100), all);
+        table.failed(ms(110), &tick.ids);
+        assert_eq!(authority.lost(), None);
+        assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
+        table.tick(ms(300), all);
+        assert_eq!(authority.lost(), Some(Lost::Unheard));
+    }
+
+    #[test]
+    fn nothing_is_sent_that_could_not_extend_the_lease() {
+        let mut table = Table::default();
+        let entry = entry("a", 300, 300);
+        let authority = entry.authority.clone();
+        table.insert(entry, ms(0), all);
+        let tick = table.tick(ms(299), all);
+        assert_eq!((tick.beats.len(), tick.wake), (0, Some(ms(300))));
+        assert_eq!(table.tick(ms(300), all).wake, None);
+        assert_eq!(authority.lost(), Some(Lost::HardDeadline));
+    }
+
+    #[test]
+    fn a_lost_grant_is_signalled_once_and_never_beaten_again() {
+        let mut table = Table::default();
+        let entry = entry("a", 300, 9000);
+        let authority = entry.authority.clone();
+        table.insert(entry, ms(0), all);
+        let tick = table.tick(ms(100), all);
+        let reply = kept(0, 0).map(|_| HeartbeatReply::Lost(LostReason::Lapsed));
+        table.answered(ms(100), &tick.ids, &[reply]);
+        assert_eq!(authority.lost(), Some(Lost::Unheard));
+        assert_eq!(table.tick(ms(250), all), Tick { ids: vec![], beats: vec![], wake: None });
+    }
+}

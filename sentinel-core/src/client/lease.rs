@@ -1,0 +1,188 @@
+//! `lease`: a place that one worker holds at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{Call, Held, Refusal};
+use super::keeper::Keeping;
+use super::outcome::{Error, InProgress, NotRun};
+use super::run::{Lost, Run};
+use super::{Asked, Sentinel, store_broke};
+use crate::address::{Key, Kind};
+use crate::error::Invalid;
+use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
+use crate::terms::Label;
+use crate::token::{ClaimId, Token};
+
+/// Asks for a lease. Nothing is sent before [`acquire`](Self::acquire).
+///
+/// A lease that lapsed never revives, and between lapse and notice two workers may believe that they hold it: hand the
+/// token to every resource that can check one.
+#[must_use = "nothing happens before `acquire`"]
+#[derive(Debug)]
+pub struct LeaseRequest {
+    sentinel: Sentinel,
+    key: Result<Key, Invalid>,
+    asked: Asked,
+    worker: Option<Result<Label, Invalid>>,
+    wait: Option<Duration>,
+}
+
+/// What came of asking for a lease.
+#[must_use = "a lease that was not granted is told here"]
+#[derive(Debug)]
+pub enum LeaseOutcome {
+    /// The caller holds it until it releases or loses it.
+    Held(Lease),
+    /// Someone else holds it.
+    InProgress(InProgress),
+    /// The lease was not taken: the store could not answer, or answered too late.
+    NotHeld(NotRun),
+}
+
+/// What came of releasing a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// Anyone may take it.
+    Released,
+    /// It was lost before: somebody else may have held it meanwhile.
+    LostBefore(Current),
+}
+
+impl LeaseRequest {
+    pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
+        Self { sentinel, key, asked: Asked::DEFAULT, worker: None, wait: None }
+    }
+
+    /// How long the lease holds without a heartbeat. 10 ms to 366 days; 30 s if it is not set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.asked.ttl = ttl;
+        self
+    }
+
+    /// How long the lease can be held at most. Not below the ttl, and the ttl if it is not set: then no heartbeat helps.
+    pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
+        self.asked.hard_ttl = Some(hard_ttl);
+        self
+    }
+
+    /// The label that the record shows for this worker, instead of the client's.
+    pub fn worker(mut self, label: impl AsRef<str>) -> Self {
+        self.worker = Some(Label::new(label));
+        self
+    }
+
+    /// Queues for at most so long instead of answering `InProgress` at once. In no particular order.
+    pub fn wait(mut self, at_most: Duration) -> Self {
+        self.wait = Some(at_most);
+        self
+    }
+
+    /// Takes the lease, if it is free or lapsed.
+    ///
+    /// **Effect:** claims; heartbeats keep it until it is released, dropped or lost. **Errors:** bad input only; a
+    /// store without an answer is `NotHeld`.
+    pub async fn acquire(self) -> Result<LeaseOutcome, Error> {
+        let sentinel = &self.sentinel;
+        let worker = self.worker.transpose()?.unwrap_or_else(|| sentinel.worker.clone());
+        let claim = Claim {
+            claim_id: ClaimId::random(),
+            terms: self.asked.terms()?,
+            retention: None,
+            fingerprint: None,
+            worker,
+            phase: Phase::Claimed,
+        };
+        let address = sentinel.address(Kind::Lease, self.key?);
+        let core = sentinel.core.clone();
+        let call = Call { core, address, claim, patience: sentinel.patience, wait: self.wait }.shared();
+        Ok(match call.enter().await {
+            Ok(held) if held.is_over() => {
+                held.not_run_awaited().await;
+                LeaseOutcome::NotHeld(NotRun::Expired)
+            }
+            Ok(held) => LeaseOutcome::Held(Lease::new(held)),
+            Err(Refusal::InProgress(other)) => LeaseOutcome::InProgress(other),
+            Err(Refusal::NotRun(reason)) => LeaseOutcome::NotHeld(reason),
+            Err(_) => {
+                LeaseOutcome::NotHeld(NotRun::Store(store_broke("it answers of an execution for a lease")))
+            }
+        })
+    }
+}
+
+/// A lease that is held. Dropping it releases it, best effort and in the background; [`release`](Self::release) tells
+/// what came of it.
+#[must_use = "a lease is released when it is dropped"]
+#[derive(Debug)]
+pub struct Lease {
+    run: Run,
+    held: Option<Held>,
+    keeping: Option<Keeping>,
+}
+
+impl Lease {
+    fn new(mut held: Held) -> Self {
+        held.start();
+        let (run, keeping) = (held.run(), held.keep());
+        Self { run, held: Some(held), keeping: Some(keeping) }
+    }
+
+    /// The fencing token: hand it to every resource that can check one.
+    pub fn token(&self) -> Token {
+        self.run.token()
+    }
+
+    /// This call.
+    pub fn claim_id(&self) -> ClaimId {
+        self.run.claim_id()
+    }
+
+    /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
+    pub fn hard_remaining(&self) -> Duration {
+        self.run.hard_remaining()
+    }
+
+    /// Fires when the lease is lost.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.run.cancelled()
+    }
+
+    /// Why the lease was lost; None: it was not.
+    pub fn lost(&self) -> Option<Lost> {
+        self.run.lost()
+    }
+
+    /// Gives the lease back, and tells whether it was still held.
+    pub async fn release(mut self) -> Result<ReleaseOutcome, Error> {
+        self.keeping = None;
+        // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
+        let Some((call, op)) = self.give_back() else { return Ok(ReleaseOutcome::Released) };
+        let told = call.release(&op, call.patience).await;
+        self.held = None;
+        match told? {
+            ReleaseReply::Released => Ok(ReleaseOutcome::Released),
+            ReleaseReply::Superseded(current) => Ok(ReleaseOutcome::LostBefore(current)),
+            ReleaseReply::MayHaveRun => Err(store_broke("it says that a lease may have run").into()),
+        }
+    }
+
+    fn give_back(&self) -> Option<(Arc<Call>, Release)> {
+        let held = self.held.as_ref()?;
+        Some((held.call.clone(), Release { grant: held.grant, vouched: false }))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeping = None;
+        if let Some((call, op)) = self.give_back() {
+            let again = call.clone();
+            call.core.keeper.spawn(async move {
+                let _ = again.release(&op, again.patience).await;
+            });
+        }
+    }
+}

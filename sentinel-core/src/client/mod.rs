@@ -1,0 +1,222 @@
+//! The worker's half (SPEC section 4): `once`, `lease`, the operator's reconciler, and the keeper that sends heartbeats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::address::{Address, Key, Kind, Namespace};
+use crate::error::{Invalid, StoreError};
+use crate::event::Event;
+use crate::operation::EvictReply;
+use crate::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
+use crate::terms::{Label, Terms};
+
+mod clock;
+mod codec;
+mod engine;
+mod keeper;
+mod lease;
+mod observe;
+mod once;
+mod outcome;
+mod probe_loop;
+mod reconciler;
+mod retry;
+mod run;
+mod watch;
+
+pub use codec::{Codec, CodecError, Json, Raw};
+pub use engine::Ending;
+pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
+pub use once::{Once, Prepared};
+pub use outcome::{
+    Doubtful, Error, Failure, InProgress, NotRun, Outcome, ReconcilingBy, RecordedFailure, Uncertain,
+};
+pub use probe_loop::{Finding, ProbeLoop, ProbeLoopHandle, UncertainKey};
+pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
+pub use run::{Lost, Run};
+
+use keeper::Keeper;
+use watch::Watchers;
+
+/// The client: a store, a namespace, and the heartbeats of whatever runs. Cheap to clone; clones share their keeper.
+///
+/// Needs a tokio runtime with time enabled wherever it is used.
+#[derive(Debug, Clone)]
+pub struct Sentinel {
+    core: Arc<Core>,
+    namespace: Namespace,
+    worker: Label,
+    patience: Duration,
+}
+
+/// What clones share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    store: Arc<dyn CoordinationStore>,
+    keeper: Keeper,
+    watchers: Watchers,
+    show_keys: bool,
+}
+
+impl Sentinel {
+    /// How long a request whose reply was lost is sent again before the call gives up on the store.
+    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A client of a store, in the namespace `default`.
+    pub fn new(store: impl CoordinationStore) -> Self {
+        Self::build(Arc::new(store), false)
+    }
+
+    /// A client of a store that was picked at run time.
+    pub fn from_arc(store: Arc<dyn CoordinationStore>) -> Self {
+        Self::build(store, false)
+    }
+
+    fn build(store: Arc<dyn CoordinationStore>, show_keys: bool) -> Self {
+        let core =
+            Core { keeper: Keeper::new(store.clone()), watchers: Watchers::default(), store, show_keys };
+        Self {
+            core: Arc::new(core),
+            namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
+            worker: Label::lossy(format!("pid {}", std::process::id())),
+            patience: Self::DEFAULT_PATIENCE,
+        }
+    }
+
+    /// The same client in another namespace.
+    pub fn namespace(mut self, namespace: impl AsRef<str>) -> Result<Self, Invalid> {
+        self.namespace = Namespace::new(namespace)?;
+        Ok(self)
+    }
+
+    /// The label that records and events show for this worker. It decides nothing.
+    pub fn worker(mut self, label: impl AsRef<str>) -> Result<Self, Invalid> {
+        self.worker = Label::new(label)?;
+        Ok(self)
+    }
+
+    /// How long a request whose reply was lost is sent again (10 s).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Puts keys into spans and events of `tracing`. Off by default: a key may be private. The keeper is not shared
+    /// with clients made before.
+    #[must_use]
+    pub fn trace_keys(self) -> Self {
+        let core = Self::build(self.core.store.clone(), true).core;
+        Self { core, ..self }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn CoordinationStore> {
+        &self.core.store
+    }
+
+    /// The namespace.
+    pub fn current_namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Runs a function at most once for a key. See [`Once`].
+    pub fn once<E>(&self, key: impl AsRef<str>) -> Once<E> {
+        Once::new(self.clone(), Key::new(key))
+    }
+
+    /// Holds a place that one worker holds at a time. See [`LeaseRequest`].
+    pub fn lease(&self, key: impl AsRef<str>) -> LeaseRequest {
+        LeaseRequest::new(self.clone(), Key::new(key))
+    }
+
+    /// Settles an uncertain key as an operator. See [`Reconciler`].
+    pub fn reconciler(&self, key: impl AsRef<str>) -> Reconciler<Seeking> {
+        Reconciler::new(self.clone(), Key::new(key))
+    }
+
+    /// Settles uncertain keys of this namespace by code: `probe` looks at the world and answers whether the effect
+    /// happened. See [`ProbeLoop`].
+    pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> ProbeLoop
+    where
+        P: Fn(UncertainKey) -> F + Send + Sync + 'static,
+        F: Future<Output = Finding> + Send + 'static,
+    {
+        ProbeLoop::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
+    }
+
+    /// Frees a claim or lease whose holder will not come back. `expect` is the token that was seen. See [`Eviction`].
+    pub fn evict(&self, kind: Kind, key: impl AsRef<str>, expect: crate::Token) -> Eviction {
+        Eviction::new(self.clone(), kind, Key::new(key), expect)
+    }
+
+    /// Reads one record. Changes nothing.
+    pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
+        let address = self.address(kind, Key::new(key)?);
+        Ok(self.core.store.inspect(&address).await?)
+    }
+
+    /// Reads the newest `limit` events of a record, oldest first. Changes nothing.
+    pub async fn history(&self, kind: Kind, key: impl AsRef<str>, limit: u32) -> Result<Vec<Event>, Error> {
+        let address = self.address(kind, Key::new(key)?);
+        Ok(self.core.store.history(&address, limit).await?)
+    }
+
+    /// Reads a page of this namespace's records by key in byte order, after a key. Changes nothing.
+    pub async fn list(
+        &self,
+        kind: Kind,
+        state: Option<Shown>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Listing, Error> {
+        let list = List { namespace: self.namespace.clone(), kind, state, after, limit };
+        Ok(self.core.store.list(&list).await?)
+    }
+
+    /// Reads the page for whoever is on call: executions whose outcome is in doubt.
+    pub async fn uncertain(&self, after: Option<Key>, limit: u32) -> Result<Listing, Error> {
+        self.list(Kind::Execution, Some(Shown::Uncertain), after, limit).await
+    }
+
+    /// Deletes what has served in this namespace, page by page until nothing is left to delete; with `dry_run` only counts
+    /// it. Repeating it deletes what has become old since.
+    pub async fn purge(&self, dry_run: bool) -> Result<Purged, Error> {
+        let limit = if dry_run { u32::MAX } else { 1_000 };
+        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        let mut total = Purged { records: 0, more: false };
+        loop {
+            let page = self.core.store.purge(&purge).await?;
+            total.records += page.records;
+            if dry_run || !page.more {
+                return Ok(total);
+            }
+        }
+    }
+
+    fn address(&self, kind: Kind, key: Key) -> Address {
+        Address { namespace: self.namespace.clone(), kind, key }
+    }
+}
+
+/// ttl and hard ttl as a builder collects them: hard ttl defaults to ttl.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    ttl: Duration,
+    hard_ttl: Option<Duration>,
+}
+
+impl Asked {
+    const DEFAULT: Self = Self { ttl: Duration::from_secs(30), hard_ttl: None };
+
+    fn terms(self) -> Result<Terms, Invalid> {
+        Terms::new(self.ttl, self.hard_ttl.unwrap_or(self.ttl))
+    }
+}
+
+pub(crate) fn store_broke(what: &str) -> StoreError {
+    StoreError::ambiguous(crate::Trouble::BrokenStore, what.to_owned())
+}
+
+/// What an eviction came to.
+pub type EvictOutcome = EvictReply;

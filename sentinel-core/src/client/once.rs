@@ -1,0 +1,393 @@
+//! `once`: a function that runs at most once for a key.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::codec::{Codec, Json};
+use super::engine::{BoxFuture, Call, Ending, PrepareFn, Refusal, RunFn, Work, execute};
+use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
+use super::run::Run;
+use super::{Asked, Sentinel};
+use crate::address::Key;
+use crate::error::Invalid;
+use crate::operation::{Claim, Phase};
+use crate::payload::{Payload, Recorded, Verdict};
+use crate::terms::{Fingerprint, Label};
+use crate::token::ClaimId;
+
+type Says<E> = Arc<dyn Fn(&E) -> bool + Send + Sync>;
+
+/// Runs a function at most once for a key, across any number of competing workers, and replays the recorded result to
+/// everybody else.
+///
+/// Nothing is sent before [`run`](Self::run). The ttl is how long a worker may be silent before others doubt it (30 s);
+/// heartbeats extend it up to the hard ttl, which defaults to the ttl.
+#[must_use = "nothing happens before `run`"]
+pub struct Once<E, C = Json> {
+    sentinel: Sentinel,
+    key: Result<Key, Invalid>,
+    asked: Asked,
+    retention: Option<Duration>,
+    fingerprint: Option<Result<Fingerprint, Invalid>>,
+    worker: Option<Result<Label, Invalid>>,
+    wait: Option<Duration>,
+    limit: usize,
+    codec: Arc<C>,
+    classes: Classes<E>,
+}
+
+/// What errors say of the effect.
+struct Classes<E> {
+    nothing_happened: Vec<Says<E>>,
+    failed_for_good: Vec<Says<E>>,
+}
+
+impl<E> Clone for Classes<E> {
+    fn clone(&self) -> Self {
+        Self {
+            nothing_happened: self.nothing_happened.clone(),
+            failed_for_good: self.failed_for_good.clone(),
+        }
+    }
+}
+
+impl<E, C> fmt::Debug for Once<E, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("key", &self.key).field("terms", &self.asked).finish_non_exhaustive()
+    }
+}
+
+impl<E> Once<E> {
+    pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
+        Self {
+            sentinel,
+            key,
+            asked: Asked::DEFAULT,
+            retention: None,
+            fingerprint: None,
+            worker: None,
+            wait: None,
+            limit: Payload::DEFAULT_LIMIT,
+            codec: Arc::new(Json),
+            classes: Classes { nothing_happened: Vec::new(), failed_for_good: Vec::new() },
+        }
+    }
+}
+
+impl<E, C> Once<E, C> {
+    /// How long the worker may be silent before others doubt it. 10 ms to 366 days; 30 s if it is not set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.asked.ttl = ttl;
+        self
+    }
+
+    /// How long the run may take at most. Not below the ttl, and the ttl if it is not set: then no heartbeat helps.
+    pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
+        self.asked.hard_ttl = Some(hard_ttl);
+        self
+    }
+
+    /// How long the result is kept after completion; for ever if it is not set. A claim past it is a new attempt.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// What the request is about, as the SHA-256 of its JSON: the same key with another fingerprint is an error, not a
+    /// replay. The JSON must be stable, so a map in it must be ordered.
+    pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(request);
+        let invalid = |error| Invalid::new("fingerprint", format!("cannot be computed: {error}"));
+        self.fingerprint = Some(json.map(|json| Fingerprint::of_bytes(&json)).map_err(invalid));
+        self
+    }
+
+    /// What the request is about, as a text of your own.
+    pub fn fingerprint_text(mut self, text: impl AsRef<str>) -> Self {
+        self.fingerprint = Some(Fingerprint::new(text));
+        self
+    }
+
+    /// The label that the record shows for this worker, instead of the client's.
+    pub fn worker(mut self, label: impl AsRef<str>) -> Self {
+        self.worker = Some(Label::new(label));
+        self
+    }
+
+    /// Joins an execution in flight, for at most so long, instead of answering `InProgress` at once. Any number of
+    /// callers of this process that wait for one key cost one watcher. A run that turns uncertain ends the wait.
+    pub fn wait(mut self, at_most: Duration) -> Self {
+        self.wait = Some(at_most);
+        self
+    }
+
+    /// The most bytes of a result that are stored (1 MiB). A larger one still completes, marked as not stored.
+    pub fn payload_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Errors that prove that nothing happened: the claim is released, and anyone may try again. An error that is also
+    /// said to have failed for good is doubt.
+    pub fn nothing_happened_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.classes.nothing_happened.push(Arc::new(says));
+        self
+    }
+
+    /// Errors that are final: recorded, and replayed to later callers as that failure.
+    pub fn failed_for_good_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.classes.failed_for_good.push(Arc::new(says));
+        self
+    }
+
+    /// Another codec than JSON, for example [`Raw`](super::Raw).
+    pub fn codec<D>(self, codec: D) -> Once<E, D> {
+        Once {
+            sentinel: self.sentinel,
+            key: self.key,
+            asked: self.asked,
+            retention: self.retention,
+            fingerprint: self.fingerprint,
+            worker: self.worker,
+            wait: self.wait,
+            limit: self.limit,
+            codec: Arc::new(codec),
+            classes: self.classes,
+        }
+    }
+
+    /// Work before the side effect, done under the claim: a crash in it is safe, and somebody else takes over when the
+    /// claim lapses. What it gives is handed to the function. Its error, and a panic, give the claim back.
+    pub fn prepare<P, F, Fut>(self, prepare: F) -> Prepared<E, C, P>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<P, E>> + Send + 'static,
+        P: Send + 'static,
+    {
+        Prepared { once: self, prepare: Box::new(move |run| Box::pin(prepare(run))), prepared: PhantomData }
+    }
+
+    fn call(&self, phase: Phase) -> Result<Arc<Call>, Invalid> {
+        let sentinel = &self.sentinel;
+        let key = self.key.clone()?;
+        let worker = self.worker.clone().transpose()?.unwrap_or_else(|| sentinel.worker.clone());
+        let claim = Claim {
+            claim_id: ClaimId::random(),
+            terms: self.asked.terms()?,
+            retention: self.retention,
+            fingerprint: self.fingerprint.clone().transpose()?,
+            worker,
+            phase,
+        };
+        let address = sentinel.address(crate::Kind::Execution, key);
+        let call = Call {
+            core: sentinel.core.clone(),
+            address,
+            claim,
+            patience: sentinel.patience,
+            wait: self.wait,
+        };
+        Ok(call.shared())
+    }
+}
+
+impl<E, C> Once<E, C>
+where
+    E: fmt::Display + Send + 'static,
+    C: Send + Sync + 'static,
+{
+    /// Runs the function, if this call is the one that runs.
+    ///
+    /// **Effect:** claims and begins in one request, runs the function in a task of the library's own, records its
+    /// result. **If the caller goes away** the function and its completion go on. **Repeating it** with the same key
+    /// replays. **Errors:** bad input and a fingerprint that differs, before anything ran; a recorded result that this
+    /// call cannot read. Everything else, a store without an answer too, is an [`Outcome`].
+    pub async fn run<T, F, Fut>(self, function: F) -> Result<Outcome<T, E>, Error>
+    where
+        T: Send + 'static,
+        C: Codec<T>,
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let (codec, ends) = (self.codec.clone(), self.ends());
+        let call = self.call(Phase::Executing)?;
+        let work = Work::Run(ends.then(move |run| Box::pin(function(run))));
+        answer(call, work, |recorded| decode(&*codec, recorded)).await
+    }
+
+    /// Runs a function that says itself how it ended and what is to be recorded. Replays give what was recorded as it
+    /// stands, also a result that was not stored.
+    pub async fn run_recorded<F, Fut>(self, function: F) -> Result<Outcome<Recorded, E>, Error>
+    where
+        F: FnOnce(Run) -> Fut + Send + 'static,
+        Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
+    {
+        let call = self.call(Phase::Executing)?;
+        let function: RunFn<Recorded, E> = Box::new(move |run| Box::pin(function(run)));
+        answer(call, Work::Run(function), Ok).await
+    }
+
+    fn ends(&self) -> Ends<E, C> {
+        Ends { codec: self.codec.clone(), classes: self.classes.clone(), limit: self.limit }
+    }
+}
+
+/// A [`Once`] with work to do before the side effect.
+#[must_use = "nothing happens before `run`"]
+pub struct Prepared<E, C, P> {
+    once: Once<E, C>,
+    prepare: Box<dyn FnOnce(Run) -> BoxFuture<Result<P, E>> + Send>,
+    prepared: PhantomData<fn() -> P>,
+}
+
+impl<E, C, P> fmt::Debug for Prepared<E, C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("once", &self.once).finish_non_exhaustive()
+    }
+}
+
+impl<E, C, P> Prepared<E, C, P>
+where
+    E: fmt::Display + Send + 'static,
+    C: Send + Sync + 'static,
+    P: Send + 'static,
+{
+    /// Runs the preparation, begins, and runs the function with what the preparation gave. As [`Once::run`], in two
+    /// requests: the side effect may have started only after the second.
+    pub async fn run<T, F, Fut>(self, function: F) -> Result<Outcome<T, E>, Error>
+    where
+        T: Send + 'static,
+        C: Codec<T>,
+        F: FnOnce(Run, P) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let (codec, ends) = (self.once.codec.clone(), self.once.ends());
+        let call = self.once.call(Phase::Claimed)?;
+        let prepare = self.prepare;
+        let prepare: PrepareFn<T, E> = Box::new(move |run| {
+            Box::pin(async move {
+                let prepared = prepare(run).await?;
+                Ok(ends.then(move |run| Box::pin(function(run, prepared))))
+            })
+        });
+        answer(call, Work::Prepare(prepare), |recorded| decode(&*codec, recorded)).await
+    }
+}
+
+/// How a function's result becomes an ending.
+struct Ends<E, C> {
+    codec: Arc<C>,
+    classes: Classes<E>,
+    limit: usize,
+}
+
+impl<E, C> Ends<E, C>
+where
+    E: fmt::Display + Send + 'static,
+    C: Send + Sync + 'static,
+{
+    fn then<T>(self, function: impl FnOnce(Run) -> BoxFuture<Result<T, E>> + Send + 'static) -> RunFn<T, E>
+    where
+        T: Send + 'static,
+        C: Codec<T>,
+    {
+        Box::new(move |run| {
+            Box::pin(async move {
+                match function(run).await {
+                    Ok(value) => {
+                        let recorded = self.encode(&value);
+                        Ending::Success(value, recorded)
+                    }
+                    Err(error) => self.classify(error),
+                }
+            })
+        })
+    }
+
+    /// A result that cannot be encoded, or is too large, is recorded without its bytes.
+    fn encode<T>(&self, value: &T) -> Recorded
+    where
+        C: Codec<T>,
+    {
+        let encoded = std::panic::catch_unwind(AssertUnwindSafe(|| self.codec.encode(value)));
+        let why = match encoded {
+            Ok(Ok(payload)) if payload.bytes.len() <= self.limit => return Recorded::success(payload),
+            Ok(Ok(payload)) => format!("{} bytes are over the limit of {}", payload.bytes.len(), self.limit),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the codec panicked".to_owned(),
+        };
+        tracing::warn!(%why, "a result is not stored; the execution is complete without it");
+        Recorded { omitted: true, ..Recorded::success(Payload::empty()) }
+    }
+
+    fn classify<T>(&self, error: E) -> Ending<T, E> {
+        let nothing_happened = self.classes.nothing_happened.iter().any(|says| says(&error));
+        let failed_for_good = self.classes.failed_for_good.iter().any(|says| says(&error));
+        match (nothing_happened, failed_for_good) {
+            (true, false) => Ending::NothingHappened(error),
+            (false, true) => {
+                let text = error.to_string();
+                let cut = text.floor_char_boundary(self.limit.min(text.len()));
+                let omitted = cut < text.len();
+                let payload = Payload::new("text/plain; charset=utf-8", text[..cut].to_owned());
+                Ending::FailedForGood(error, Recorded { omitted, ..Recorded::failure(None, payload) })
+            }
+            _ => Ending::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
+        }
+    }
+}
+
+fn decode<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, Error> {
+    if recorded.omitted {
+        return Err(Error::ResultNotStored(Box::new(recorded)));
+    }
+    codec
+        .decode(&recorded.payload)
+        .map_err(|source| Error::Undecodable { recorded: Box::new(recorded), source })
+}
+
+/// Gets in, does the work, and turns refusals into answers.
+async fn answer<T, E>(
+    call: Arc<Call>,
+    work: Work<T, E>,
+    replay: impl FnOnce(Recorded) -> Result<T, Error>,
+) -> Result<Outcome<T, E>, Error>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    let core = call.core.clone();
+    let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
+    let span = tracing::debug_span!("once", namespace, key, token = tracing::field::Empty);
+    let work = async {
+        Ok(match call.enter().await {
+            Ok(held) => {
+                tracing::Span::current().record("token", held.grant.token.get());
+                execute(held, work).await
+            }
+            Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
+                Outcome::Failed(Failure::Replayed(RecordedFailure { recorded }))
+            }
+            Err(Refusal::Completed(recorded)) => Outcome::Replayed(replay(recorded)?),
+            Err(Refusal::FingerprintMismatch) => return Err(Error::FingerprintMismatch),
+            Err(Refusal::InProgress(other)) => Outcome::InProgress(other),
+            Err(Refusal::Uncertain(doubt)) => Outcome::Uncertain(doubt),
+            Err(Refusal::Reconciling(by)) => Outcome::Reconciling(by),
+            Err(Refusal::NotRun(reason)) => Outcome::NotRun(reason),
+        })
+    };
+    let outcome: Result<Outcome<T, E>, Error> = tracing::Instrument::instrument(work, span).await;
+    core.ended(outcome.as_ref().map_or("error", Outcome::name));
+    outcome
+}
+
+impl From<NotRun> for Refusal {
+    fn from(reason: NotRun) -> Self {
+        Self::NotRun(reason)
+    }
+}

@@ -1,0 +1,98 @@
+//! What a running function is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{LocalClock, LocalTime};
+use super::keeper::Authority;
+use crate::address::{Address, Key, Namespace};
+use crate::operation::Current;
+use crate::record::{Grant, idempotency_key};
+use crate::token::{ClaimId, Token};
+
+/// Why a worker has lost its authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Someone else holds the key, an operator took it, or nobody holds it.
+    Superseded(Current),
+    /// The key is completed.
+    Decided,
+    /// The hard deadline has passed.
+    HardDeadline,
+    /// No heartbeat was answered until the lease was over.
+    Unheard,
+}
+
+impl Lost {
+    /// The word used in logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Superseded(_) => "superseded",
+            Self::Decided => "decided",
+            Self::HardDeadline => "hard_deadline",
+            Self::Unheard => "unheard",
+        }
+    }
+}
+
+/// The handle of a run: its proof of right, its deadlines, and the signal that it has lost its authority. The function
+/// is never dropped midway: it is told, and ends as it must.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) address: Address,
+    pub(super) grant: Grant,
+    pub(super) incarnation: u64,
+    pub(super) hard: LocalTime,
+    pub(super) clock: LocalClock,
+    pub(super) authority: Arc<Authority>,
+}
+
+impl Run {
+    /// The fencing token: hand it to every resource that can check one.
+    pub fn token(&self) -> Token {
+        self.inner.grant.token
+    }
+
+    /// This call.
+    pub fn claim_id(&self) -> ClaimId {
+        self.inner.grant.claim_id
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.inner.address.namespace
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Key {
+        &self.inner.address.key
+    }
+
+    /// The key to hand to a provider that understands idempotency keys. It is the same for every run of this attempt,
+    /// a reset included, and another one after "nothing happened" or past the retention of the result.
+    pub fn idempotency_key(&self) -> String {
+        idempotency_key(&self.inner.address, self.inner.incarnation)
+    }
+
+    /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
+    pub fn hard_remaining(&self) -> Duration {
+        self.inner.hard.since(self.inner.clock.now())
+    }
+
+    /// Fires when the authority is lost: stop starting side effects.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.inner.authority.signal.clone()
+    }
+
+    /// Why the authority was lost; None: it was not.
+    pub fn lost(&self) -> Option<Lost> {
+        self.inner.authority.lost()
+    }
+}

@@ -1,0 +1,47 @@
+//! Sending an operation that is data: what connects the kernel's [`Op`] to a store's methods.
+
+use crate::address::Address;
+use crate::error::{StoreError, Trouble};
+use crate::kernel::{Op, Reply};
+use crate::operation::{Beat, Stamped};
+use crate::store::CoordinationStore;
+
+macro_rules! send {
+    ($($op:ident, $method:ident;)*) => {
+        impl Op {
+            /// Sends the operation to a store. A heartbeat goes as a batch of one.
+            pub async fn send(
+                &self,
+                store: &dyn CoordinationStore,
+                address: &Address,
+            ) -> Result<Stamped<Reply>, StoreError> {
+                match self {
+                    $(Self::$op(op) => Ok(store.$method(address, op).await?.map(Reply::$op)),)*
+                    Self::Heartbeat(op) => {
+                        let beat = Beat { address: address.clone(), grant: op.grant };
+                        let replies = store.heartbeat(&[beat]).await?;
+                        let reply = <[_; 1]>::try_from(replies).map_err(|replies| {
+                            let detail = format!("one heartbeat got {} replies", replies.len());
+                            StoreError::ambiguous(Trouble::BrokenStore, detail)
+                        })?;
+                        let [reply] = reply;
+                        Ok(reply.map(Reply::Heartbeat))
+                    }
+                }
+            }
+        }
+    };
+}
+
+send! {
+    Claim, claim;
+    Begin, begin;
+    Complete, complete;
+    Cancel, cancel;
+    Release, release;
+    Abandon, abandon;
+    Reconcile, reconcile;
+    ForceComplete, force_complete;
+    ResetToClaimed, reset_to_claimed;
+    Evict, evict;
+}

@@ -1,0 +1,9 @@
+//! What a machine can mend.
+
+use crate::shell::{Result, cargo};
+
+pub(crate) fn fix() -> Result {
+    let allow = ["--allow-dirty", "--allow-staged"];
+    cargo(&["clippy", "--fix", "--workspace", "--all-targets", "--all-features"]).args(&allow).run()?;
+    cargo(&["fmt", "--all"]).run()
+}

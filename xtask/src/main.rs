@@ -1,0 +1,70 @@
+//! The automation of this workspace. `cargo xtask help` lists the commands.
+//!
+//! `verify` only reads, `fix` writes, `test` runs everything and sets up what it needs first.
+#![allow(clippy::print_stdout, reason = "a program for a terminal")]
+
+mod examples;
+mod figures;
+mod fix;
+mod guards;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use shell::{Result, cargo};
+use workspace::Workspace;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [ARGS]     set up what is missing, then run every test, doctest and example; ARGS go to `cargo test`
+  verify          formatting, tidiness, architecture, lints, documentation, every feature alone; writes nothing
+  fix             let clippy and rustfmt mend what they can
+  setup           only set up what `test` needs
+  tidy            only the checks of `verify` that read files
+  model [ARGS]    explore the model, in release; ARGS go to it
+  bench [ARGS]    run every benchmark; ARGS go to `cargo bench`
+  soak [FACTOR]   run the tests with FACTOR times the generated cases (default 20)
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result {
+    let workspace = Workspace::load()?;
+    match args {
+        ["test", rest @ ..] => test::test(&workspace, rest),
+        ["verify"] => verify::verify(&workspace),
+        ["fix"] => fix::fix(),
+        ["setup"] => setup::setup(),
+        ["tidy"] => tidy::tidy(&workspace),
+        ["model", rest @ ..] => {
+            cargo(&["run", "--release", "--package", "sentinel-model", "--"]).args(rest).run()
+        }
+        ["bench", rest @ ..] => cargo(&["bench", "--workspace", "--benches"]).args(rest).run(),
+        ["soak"] => test::soak(&workspace, 20),
+        ["soak", factor] => match factor.parse() {
+            Ok(factor) => test::soak(&workspace, factor),
+            Err(_) => Err(format!("{factor:?} is not a number").into()),
+        },
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(format!("cannot do {:?}\n\n{HELP}", args.join(" ")).into()),
+    }
+}

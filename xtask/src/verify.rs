@@ -1,0 +1,50 @@
+//! Everything that can be said of the tree without running it. Writes nothing but build output.
+
+use crate::shell::{Result, Stages, cargo};
+use crate::workspace::{Member, Workspace};
+use crate::{guards, tidy};
+
+pub(crate) fn verify(workspace: &Workspace) -> Result {
+    let mut stages = Stages::default();
+    stages.stage("format", || cargo(&["fmt", "--all", "--check"]).run());
+    stages.stage("tidy", || tidy::tidy(workspace));
+    stages.stage("architecture", || guards::guards(workspace));
+    stages.stage("lints", lints);
+    stages.stage("documentation", documentation);
+    for member in workspace.members.iter().filter(|member| !member.features().is_empty()) {
+        stages.stage(format!("features of {}", member.name), || features(member));
+    }
+    stages.stage("dependencies", dependencies);
+    stages.finish()
+}
+
+fn lints() -> Result {
+    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()
+}
+
+/// The libraries' documentation. A program's documentation is its `--help`.
+fn documentation() -> Result {
+    cargo(&["doc", "--workspace", "--lib", "--no-deps", "--all-features"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()
+}
+
+/// None, then each feature alone. All at once is what `lints` builds.
+fn features(member: &Member) -> Result {
+    let none = ["clippy", "--package", &member.name, "--no-default-features"];
+    let warnings = ["--", "-D", "warnings"];
+    cargo(&none).args(&warnings).run()?;
+    for feature in member.features() {
+        cargo(&none).args(&["--features", feature]).args(&warnings).run()?;
+    }
+    Ok(())
+}
+
+/// Licences, sources and doubles, offline. Advisories need a download, so they are for `cargo deny check` by hand.
+fn dependencies() -> Result {
+    if !cargo(&["deny", "--version"]).works() {
+        println!("cargo-deny is not installed: skipped (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]).run()
+}

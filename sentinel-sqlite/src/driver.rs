@@ -1,0 +1,169 @@
+//! What the two threads of a store do with the operations that reach them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use rusqlite::Connection;
+use sentinel_core::{Applied, Clock, StoreError, Trouble};
+use tokio::sync::mpsc;
+
+use crate::connection::{Committed, Spec, Writer};
+use crate::error::not_applied;
+use crate::lane::Work;
+use crate::ledger::Ledger;
+
+/// The most operations of one transaction.
+const BATCH: usize = 256;
+/// How often the lane yields to callers that were just answered, before it goes without them.
+const YIELDS: u32 = 2;
+
+type Queue = mpsc::Receiver<Box<dyn Work>>;
+
+/// What the lane's thread owns. The connection is opened anew after anything that left it in doubt.
+pub(crate) struct Driver {
+    spec: Arc<Spec>,
+    clock: Arc<dyn Clock>,
+    writer: Option<Writer>,
+}
+
+/// Why a transaction was not committed.
+enum Failure {
+    /// Before or after its operations: it befell all of them alike.
+    Whole(StoreError),
+    /// One operation did it; nothing was committed, and the others can be tried without it.
+    Part(StoreError),
+}
+
+impl Driver {
+    pub(crate) fn new(spec: Arc<Spec>, clock: Arc<dyn Clock>, writer: Writer) -> Self {
+        Self { spec, clock, writer: Some(writer) }
+    }
+
+    /// Carries out what comes, until the last sender is gone and nothing waits any more.
+    pub(crate) fn drive(mut self, mut queue: Queue) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut company = false;
+        while let Some(first) = queue.blocking_recv() {
+            batch.push(first);
+            gather(&mut queue, &mut batch, company);
+            company = batch.len() > 1;
+            self.carry_out(&mut batch);
+        }
+    }
+
+    fn carry_out(&mut self, batch: &mut Vec<Box<dyn Work>>) {
+        match self.attempt(batch) {
+            Ok(()) => batch.drain(..).for_each(|work| work.settle(Ok(()))),
+            Err(Failure::Part(_)) if batch.len() > 1 => self.take_apart(batch),
+            Err(Failure::Part(error) | Failure::Whole(error)) => {
+                batch.drain(..).for_each(|work| work.settle(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Each operation in a transaction of its own: what harmed the common one harms only itself.
+    fn take_apart(&mut self, batch: &mut Vec<Box<dyn Work>>) {
+        let mut stopped: Option<StoreError> = None;
+        for mut work in batch.drain(..) {
+            if let Some(error) = &stopped {
+                work.settle(Err(error.clone()));
+                continue;
+            }
+            let fate = self.attempt(std::slice::from_mut(&mut work));
+            if let Err(Failure::Whole(error)) = &fate {
+                // The rest is not tried: it would wait out the busy timeout once for each operation.
+                let why = format!("not tried, because just before: {error}");
+                stopped = Some(StoreError::not_applied(error.trouble(), why));
+            }
+            work.settle(fate.map_err(|(Failure::Part(error) | Failure::Whole(error))| error));
+        }
+    }
+
+    /// `BEGIN IMMEDIATE`, the operations, `COMMIT`. Nothing was committed unless it says Ok, or an ambiguous error.
+    fn attempt(&mut self, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => Writer::open(&self.spec).map_err(Failure::Whole)?,
+        };
+        if let Err(error) = writer.begin(&self.spec) {
+            self.keep_if_rolled_back(writer);
+            return Err(Failure::Whole(error));
+        }
+        let ledger = Ledger { connection: writer.connection(), clock: &*self.clock };
+        for work in works {
+            if let Err(error) = run(&mut **work, ledger, &self.spec) {
+                self.keep_if_rolled_back(writer);
+                return Err(Failure::Part(error));
+            }
+        }
+        match writer.commit() {
+            Committed::Yes => {
+                self.writer = Some(writer);
+                Ok(())
+            }
+            Committed::No(error) => {
+                self.keep_if_rolled_back(writer);
+                Err(Failure::Whole(not_applied(&self.spec.path, error)))
+            }
+            // The connection is dropped: what it believes of the file is in doubt too.
+            Committed::Maybe(error) => {
+                Err(Failure::Whole(crate::error::explain(&self.spec.path, Applied::Ambiguous, error)))
+            }
+        }
+    }
+
+    /// A connection that cannot roll back is closed, which does it; the next operation opens another.
+    fn keep_if_rolled_back(&mut self, mut writer: Writer) {
+        if writer.roll_back() {
+            self.writer = Some(writer);
+        }
+    }
+}
+
+/// Takes what waits. Where callers come in company, those just answered are about to come again: they get the chance to,
+/// so that the first of them is not sent alone. A lone caller never waits.
+fn gather(queue: &mut Queue, batch: &mut Vec<Box<dyn Work>>, company: bool) {
+    let mut quiet = if company { 0 } else { YIELDS };
+    while batch.len() < BATCH {
+        match queue.try_recv() {
+            Ok(work) => {
+                batch.push(work);
+                quiet = quiet.min(if company { 0 } else { YIELDS });
+            }
+            Err(_) if quiet < YIELDS => {
+                quiet += 1;
+                thread::yield_now();
+            }
+            Err(_) => break,
+        }
+    }
+}
+
+/// Runs one operation; a panic (of a clock, say) is its own failure and does not end the thread.
+fn run(work: &mut dyn Work, ledger: Ledger<'_>, spec: &Spec) -> Result<(), StoreError> {
+    match catch_unwind(AssertUnwindSafe(|| work.run(ledger, spec))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(fault)) => Err(fault.into_error(&spec.path, Applied::No)),
+        Err(_) => Err(StoreError::not_applied(Trouble::BrokenStore, "the operation panicked")),
+    }
+}
+
+/// Carries out one read on the readers' connection, which is opened when it is first needed and after each failure.
+pub(crate) fn carry_out_read(
+    spec: &Spec,
+    clock: &dyn Clock,
+    connection: &mut Option<Connection>,
+    mut work: Box<dyn Work>,
+) {
+    let open = match connection.take() {
+        Some(open) => Ok(open),
+        None => spec.open_for_reads(),
+    };
+    let fate = open.and_then(|open| {
+        run(&mut *work, Ledger { connection: &open, clock }, spec)?;
+        *connection = Some(open);
+        Ok(())
+    });
+    work.settle(fate);
+}

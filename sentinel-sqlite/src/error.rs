@@ -1,0 +1,99 @@
+//! What can go wrong with a file, told in the words of the contract.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use sentinel_core::{Applied, Invalid, StoreError, Trouble};
+
+/// What stops one operation inside a transaction.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// SQLite failed: what the operation wrote so far is unknown, and the transaction must be rolled back.
+    Sqlite(rusqlite::Error),
+    /// A row does not hold what a record can be. Found before anything was written.
+    Unreadable(String),
+    /// The kernel refuses the request. Found before anything was written.
+    Invalid(Invalid),
+}
+
+impl Fault {
+    /// Whether the transaction may have been harmed, so that its neighbours must be rolled back and repeated.
+    pub(crate) fn harms_transaction(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    /// The error for the caller.
+    pub(crate) fn into_error(self, path: &Path, applied: Applied) -> StoreError {
+        match self {
+            Self::Sqlite(error) => explain(path, applied, error),
+            Self::Unreadable(what) => make(applied, Trouble::Corrupt, format!("{}: {what}", path.display())),
+            Self::Invalid(invalid) => invalid.into(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<Invalid> for Fault {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+/// An SQLite error as the contract's: which file, what happened, what to do.
+pub(crate) fn explain(path: &Path, applied: Applied, error: rusqlite::Error) -> StoreError {
+    let detail = format!("{}: {error}{}", path.display(), hint(path, &error));
+    make(applied, trouble(&error), detail).caused_by(error)
+}
+
+pub(crate) fn not_applied(path: &Path, error: rusqlite::Error) -> StoreError {
+    explain(path, Applied::No, error)
+}
+
+fn make(applied: Applied, trouble: Trouble, detail: String) -> StoreError {
+    match applied {
+        Applied::No => StoreError::not_applied(trouble, detail),
+        Applied::Ambiguous => StoreError::ambiguous(trouble, detail),
+    }
+}
+
+fn trouble(error: &rusqlite::Error) -> Trouble {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
+        Some(ErrorCode::ReadOnly) => Trouble::DeploymentRefused,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
+            Trouble::Corrupt
+        }
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::DiskFull
+            | ErrorCode::OutOfMemory
+            | ErrorCode::NoLargeFileSupport
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Trouble::Unreachable,
+        _ => Trouble::BrokenStore,
+    }
+}
+
+fn hint(path: &Path, error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen) => match path.parent() {
+            Some(dir) if !dir.is_dir() => format!("; there is no directory {}", dir.display()),
+            _ if !path.exists() => "; there is no such file, or its directory may not be written to".into(),
+            _ => "; is it a file that may be read and written, in a directory that may be written to?".into(),
+        },
+        Some(ErrorCode::ReadOnly) => {
+            "; the file and its directory must be writable, for readers too: WAL needs both".into()
+        }
+        Some(ErrorCode::DatabaseBusy) => {
+            "; another connection holds the file for longer than the busy timeout".into()
+        }
+        _ => String::new(),
+    }
+}

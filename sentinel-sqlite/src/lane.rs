@@ -1,0 +1,123 @@
+//! The lane: one thread drives the store's one writer connection. Whatever waits when it is free goes into one
+//! transaction, so callers that come together share one fsync, and a caller that goes away drops a receiver and never a
+//! transaction.
+
+use std::sync::Arc;
+use std::thread;
+
+use sentinel_core::{Applied, Clock, StoreError, Trouble};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::{Spec, Writer};
+use crate::driver::{Driver, carry_out_read};
+use crate::error::Fault;
+use crate::ledger::Ledger;
+
+/// The most operations that wait; whoever comes later waits for room, with nothing sent.
+const QUEUE: usize = 4096;
+
+/// One operation: what it does, and where its answer goes.
+pub(crate) trait Work: Send {
+    /// Carries it out. `Err`: the transaction is harmed; it will be rolled back and this called again.
+    fn run(&mut self, ledger: Ledger<'_>, spec: &Spec) -> Result<(), Fault>;
+    /// Answers: with what `run` found, once that is durable, or with the error that befell all of the transaction.
+    fn settle(self: Box<Self>, fate: Result<(), StoreError>);
+}
+
+/// An operation made of a function.
+struct Job<T, F> {
+    run: F,
+    answer: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnMut(Ledger<'_>) -> Result<T, Fault> + Send> Work for Job<T, F> {
+    fn run(&mut self, ledger: Ledger<'_>, spec: &Spec) -> Result<(), Fault> {
+        self.answer = match (self.run)(ledger) {
+            Err(fault) if fault.harms_transaction() => return Err(fault),
+            answer => Some(answer.map_err(|fault| fault.into_error(&spec.path, Applied::No))),
+        };
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, fate: Result<(), StoreError>) {
+        let answer = match (fate, self.answer) {
+            // What was refused before it wrote anything was not applied, whatever befell the others.
+            (_, Some(Err(error))) | (Err(error), _) => Err(error),
+            (Ok(()), Some(Ok(answer))) => Ok(answer),
+            (Ok(()), None) => Err(StoreError::not_applied(Trouble::BrokenStore, "the operation was not run")),
+        };
+        // A caller that has gone does not want it.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// The sending half of a lane. The thread ends when the last one is dropped, after it has answered what waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Lane {
+    queue: mpsc::Sender<Box<dyn Work>>,
+}
+
+impl std::fmt::Debug for dyn Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
+    }
+}
+
+impl Lane {
+    /// Opens the writer connection and starts its thread; tells whether the file could be opened.
+    pub(crate) async fn open(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let (opened, answer) = oneshot::channel();
+        let lane = Self::start("sentinel-sqlite-lane", move |queue| match Writer::open(&spec) {
+            Ok(writer) => {
+                let _ = opened.send(Ok(()));
+                Driver::new(spec, clock, writer).drive(queue);
+            }
+            Err(error) => drop(opened.send(Err(error))),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(closed(Applied::No)))?;
+        Ok(lane)
+    }
+
+    /// Starts a thread that reads: each operation for itself, in no transaction.
+    pub(crate) fn for_reads(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::start("sentinel-sqlite-reads", move |mut queue| {
+            let mut connection = None;
+            while let Some(work) = queue.blocking_recv() {
+                carry_out_read(&spec, &*clock, &mut connection, work);
+            }
+        })
+    }
+
+    fn start(
+        name: &str,
+        drive: impl FnOnce(mpsc::Receiver<Box<dyn Work>>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || drive(waiting));
+        thread.map_err(|error| {
+            StoreError::not_applied(Trouble::Unreachable, "a thread could not be started").caused_by(error)
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// Sends an operation and waits for its answer. Dropping the future leaves the operation to the lane.
+    pub(crate) async fn send<T: Send + 'static>(
+        &self,
+        run: impl FnMut(Ledger<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Job { run, answer: None, reply });
+        self.queue.send(job).await.map_err(|_| closed(Applied::No))?;
+        answer.await.unwrap_or_else(|_| Err(closed(Applied::Ambiguous)))
+    }
+}
+
+fn closed(applied: Applied) -> StoreError {
+    match applied {
+        Applied::No => StoreError::not_applied(Trouble::Closed, "its thread has ended"),
+        Applied::Ambiguous => {
+            StoreError::ambiguous(Trouble::Closed, "its thread has ended without an answer")
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What one operation does inside a transaction that the lane holds, or, for reads, on a connection of their own.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
+use sentinel_core::kernel::{self, Operation, Reading};
+use sentinel_core::operation::{Beat, Heartbeat, HeartbeatReply, Stamp, Stamped};
+use sentinel_core::{Address, Clock, Event, Namespace, Record, StoreTime, Token};
+
+use crate::error::Fault;
+use crate::row::{Stored, columns, integer, micros, write_event, write_record};
+
+const FIND: &str =
+    concat!("SELECT ", columns!("payload"), " FROM records WHERE namespace = ?1 AND kind = ?2 AND key = ?3");
+const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
+     incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, \
+     completed_at, last_now, fingerprint, doubt, decision, verdict, code, omitted, content_type, payload, \
+     namespace, kind, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
+const UPDATE: &str = "UPDATE records SET last_event = ?1, purge_at = ?2, state = ?3, rev = ?4, token = ?5, \
+     claim_id = ?6, past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, \
+     retention = ?13, claimed_at = ?14, lease_until = ?15, hard_until = ?16, begun_at = ?17, completed_at = ?18, \
+     last_now = ?19, fingerprint = ?20, doubt = ?21, decision = ?22, verdict = ?23, code = ?24, omitted = ?25, \
+     content_type = ?26, payload = ?27 WHERE id = ?28";
+/// A heartbeat moves nothing else, and no index.
+const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";
+const APPEND: &str = "INSERT INTO events (record, seq, rev, at, token, before, after, claim_id, op_id, worker, \
+     operator, reason, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const FLOOR: &str = "SELECT token FROM floors WHERE namespace = ?1";
+const RAISE_FLOOR: &str = "INSERT INTO floors (namespace, token) VALUES (?1, ?2) \
+     ON CONFLICT (namespace) DO UPDATE SET token = max(token, excluded.token)";
+
+/// A connection and the clock. Within the lane: a transaction that holds the write lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Ledger<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) clock: &'c dyn Clock,
+}
+
+impl<'c> Ledger<'c> {
+    /// Runs the kernel on the record and writes what changed: record and event.
+    pub(crate) fn transition<O: Operation>(
+        &self,
+        address: &Address,
+        op: &O,
+    ) -> Result<Stamped<O::Reply>, Fault> {
+        let (place, mut record) = match self.find(address)? {
+            Some(Stored { id, last_event, record }) => (Some((id, last_event)), record),
+            None => (None, Record::absent()),
+        };
+        let floor = self.floor(&address.namespace)?;
+        // The one reading of this operation: the lock is held, nobody else's change can come in between.
+        let at = Reading { kind: address.kind, now: self.clock.now(), floor };
+        let outcome = kernel::apply(&mut record, op, at)?;
+        if outcome.stamped.stamp.changed {
+            self.save(address, place, &record, outcome.event.as_ref())?;
+        }
+        Ok(outcome.stamped)
+    }
+
+    /// Extends many leases. A record that cannot be read costs its own beat only.
+    pub(crate) fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, Fault> {
+        let beat = |beat: &Beat| match self.transition(&beat.address, &Heartbeat { grant: beat.grant }) {
+            Err(Fault::Unreadable(what)) => {
+                tracing::error!(namespace = %beat.address.namespace, what, "a record cannot be read");
+                Ok(Stamped { reply: HeartbeatReply::Unknown, stamp: unseen(self.clock.now()) })
+            }
+            other => other,
+        };
+        beats.iter().map(beat).collect()
+    }
+
+    /// Reads the row of an address.
+    pub(crate) fn find(&self, address: &Address) -> Result<Option<Stored>, Fault> {
+        let mut statement = self.prepare(FIND)?;
+        let Address { namespace, kind, key } = address;
+        let mut rows = statement.query(params![namespace.as_str(), kind.as_str(), key.as_str()])?;
+        match rows.next()? {
+            Some(row) => Stored::read(row, 0).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The floor of a namespace.
+    fn floor(&self, namespace: &Namespace) -> Result<Token, Fault> {
+        let mut statement = self.prepare(FLOOR)?;
+        let token: Option<i64> = statement.query_row([namespace.as_str()], |row| row.get(0)).optional()?;
+        Ok(token.map(|token| Token::from_stored(token.unsigned_abs())).unwrap_or_default())
+    }
+
+    /// Raises the floor of a namespace; never lowers it.
+    pub(crate) fn raise_floor(&self, namespace: &Namespace, token: Token) -> Result<(), Fault> {
+        self.prepare(RAISE_FLOOR)?.execute(params![namespace.as_str(), integer(token.get())])?;
+        Ok(())
+    }
+
+    /// Appends an event to the history of a record.
+    pub(crate) fn append(&self, record: i64, seq: i64, event: &Event) -> Result<(), Fault> {
+        write_event(&mut *self.prepare(APPEND)?, record, seq, event)
+    }
+
+    fn save(
+        &self,
+        address: &Address,
+        place: Option<(i64, i64)>,
+        record: &Record,
+        event: Option<&Event>,
+    ) -> Result<(), Fault> {
+        match (place, event) {
+            (None, event) => {
+                let Address { namespace, kind, key } = address;
+                let place: [&dyn ToSql; 3] = [&namespace.as_str(), &kind.as_str(), &key.as_str()];
+                write_record(&mut *self.prepare(INSERT)?, record, 1, &place)?;
+                event.map_or(Ok(()), |event| self.append(self.connection.last_insert_rowid(), 1, event))
+            }
+            (Some((id, last_event)), Some(event)) => {
+                let seq = last_event + 1;
+                write_record(&mut *self.prepare(UPDATE)?, record, seq, &[&id])?;
+                self.append(id, seq, event)
+            }
+            (Some((id, _)), None) => {
+                let lease = micros(record.lease_until);
+                let values = params![lease, integer(record.rev), micros(record.last_now), id];
+                self.prepare(EXTEND)?.execute(values)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// A statement that is compiled once for each connection.
+    pub(crate) fn prepare(&self, sql: &str) -> Result<CachedStatement<'c>, Fault> {
+        Ok(self.connection.prepare_cached(sql)?)
+    }
+}
+
+/// The stamp of a beat that was not looked at.
+fn unseen(now: StoreTime) -> Stamp {
+    let absent = Record::absent();
+    Stamp { now, rev: absent.rev, token: absent.token, state: absent.state, changed: false }
+}

@@ -1,0 +1,118 @@
+//! Reads: on a connection of their own, so that they never wait for a writer.
+
+use rusqlite::{Row, params};
+use sentinel_core::kernel;
+use sentinel_core::operation::{Claim, ClaimReply, Stamped};
+use sentinel_core::store::{Inspection, List, Listing, Shown};
+use sentinel_core::{Address, Event, Key, State, Token};
+
+use crate::error::Fault;
+use crate::ledger::Ledger;
+use crate::row::{EVENT_COLUMNS, Stored, columns, micros, read_event};
+
+macro_rules! list {
+    ($index:literal, $condition:expr) => {
+        concat!(
+            "SELECT key, ",
+            columns!("CASE WHEN verdict IS NOT NULL THEN x'' END"),
+            " FROM records ",
+            $index,
+            " WHERE namespace = ?1 AND kind = ?2 AND key > ?3 AND rev > 0 AND ",
+            $condition,
+            " ORDER BY key LIMIT ?4"
+        )
+    };
+    (undecided: $condition:literal) => {
+        list!(
+            "INDEXED BY records_undecided",
+            concat!("state IN ('claimed', 'executing', 'reconciling') AND ", $condition)
+        )
+    };
+}
+
+impl Ledger<'_> {
+    /// One record.
+    pub(crate) fn inspect(&self, address: &Address) -> Result<Inspection, Fault> {
+        let record = self.find(address)?.map(|stored| stored.record).filter(|record| !record.is_absent());
+        let last = record.as_ref().map(|record| record.last_now).unwrap_or_default();
+        Ok(Inspection { record, now: self.clock.now().max(last) })
+    }
+
+    /// A page of records by key.
+    pub(crate) fn list(&self, list: &List) -> Result<Listing, Fault> {
+        let now = self.clock.now();
+        let mut statement = self.prepare(list_sql(list.state))?;
+        let after = list.after.as_ref().map_or("", Key::as_str);
+        let (namespace, kind) = (list.namespace.as_str(), list.kind.as_str());
+        let limit = list.limit.clamp(1, List::MAX);
+        let mut rows = match list.state {
+            Some(Shown::Executing | Shown::Uncertain) => {
+                statement.query(params![namespace, kind, after, limit, micros(now)])?
+            }
+            _ => statement.query(params![namespace, kind, after, limit])?,
+        };
+        let mut records = Vec::new();
+        while let Some(row) = rows.next()? {
+            records.push(listed(row)?);
+        }
+        Ok(Listing { records, now })
+    }
+
+    /// The newest events of a record, oldest first.
+    pub(crate) fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, Fault> {
+        let sql = format!(
+            "SELECT {EVENT_COLUMNS} FROM events WHERE record = (SELECT id FROM records \
+             WHERE namespace = ?1 AND kind = ?2 AND key = ?3) ORDER BY seq DESC LIMIT ?4"
+        );
+        let mut statement = self.prepare(&sql)?;
+        let Address { namespace, kind, key } = address;
+        let mut rows = statement.query(params![namespace.as_str(), kind.as_str(), key.as_str(), limit])?;
+        let mut events = Vec::new();
+        while let Some(row) = rows.next()? {
+            events.push(read_event(row)?);
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    /// The answer to a claim on a record that is completed within its retention; None: the lane has to look.
+    ///
+    /// Nothing changes such a record, so what a reader sees is what a writer would find, at any reading of the clock
+    /// that is within the retention. A reader sees a commit only after it was synced.
+    pub(crate) fn replay(
+        &self,
+        address: &Address,
+        claim: &Claim,
+    ) -> Result<Option<Stamped<ClaimReply>>, Fault> {
+        let Some(Stored { mut record, .. }) = self.find(address)? else { return Ok(None) };
+        let now = self.clock.now().max(record.last_now);
+        if record.state != State::Completed || record.is_past_retention(now) {
+            return Ok(None);
+        }
+        let at = kernel::Reading { kind: address.kind, now, floor: Token::NONE };
+        Ok(Some(kernel::apply(&mut record, claim, at)?.stamped))
+    }
+}
+
+/// Each state has its statement: a condition that is a parameter would hide the index from the planner.
+fn list_sql(state: Option<Shown>) -> &'static str {
+    match state {
+        None => list!("", "state <> 'free'"),
+        Some(Shown::Free) => list!("", "state = 'free'"),
+        Some(Shown::Completed) => list!("", "state = 'completed'"),
+        Some(Shown::Claimed) => list!(undecided: "state = 'claimed'"),
+        Some(Shown::Reconciling) => list!(undecided: "state = 'reconciling'"),
+        Some(Shown::Executing) => list!(undecided: "state = 'executing' AND max(?5, last_now) < lease_until"),
+        Some(Shown::Uncertain) => {
+            list!(undecided: "state = 'executing' AND max(?5, last_now) >= lease_until")
+        }
+    }
+}
+
+fn listed(row: &Row<'_>) -> Result<(Key, sentinel_core::Record), Fault> {
+    let key: String = row.get(0).map_err(|error| Fault::Unreadable(error.to_string()))?;
+    let stored = Stored::read(row, 1)?;
+    let key =
+        Key::new(key).map_err(|invalid| Fault::Unreadable(format!("record {}: {invalid}", stored.id)))?;
+    Ok((key, stored.record))
+}

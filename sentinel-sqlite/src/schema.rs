@@ -1,0 +1,77 @@
+//! The schema: whose file it is, which version it has, and how it gets to ours.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use sentinel_core::{StoreError, Trouble};
+
+use crate::error::not_applied;
+
+/// "Sntl": which program a file belongs to.
+pub(crate) const APPLICATION_ID: i32 = 0x536E_746C;
+
+/// One script for each version, from an empty file on. A script that was released is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("sql/0001.sql")];
+
+/// The version that this release reads and writes.
+pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Looks whether the file is empty or ours, before anything about it is changed.
+pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if connection.is_readonly("main").unwrap_or(false) {
+        let detail = format!("{}: may only be read", path.display());
+        return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
+    }
+    version(connection, path).map(drop)
+}
+
+/// Brings the schema to our version, in one transaction. Any number of processes may do so at once: the first one
+/// does it, the others find it done.
+pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection, path)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let wrong = |error| not_applied(path, error);
+    let lock =
+        rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate).map_err(wrong)?;
+    let found = version(&lock, path)?;
+    for (script, version) in MIGRATIONS.iter().zip(1..).skip(usize::try_from(found).unwrap_or(0)) {
+        lock.execute_batch(script).map_err(wrong)?;
+        lock.pragma_update(None, "user_version", version).map_err(wrong)?;
+    }
+    lock.pragma_update(None, "application_id", APPLICATION_ID).map_err(wrong)?;
+    lock.commit().map_err(wrong)
+}
+
+/// The version of the schema in the file; 0: the file is empty. Refuses what is not ours.
+fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
+    let refuse =
+        |trouble, why: String| Err(StoreError::not_applied(trouble, format!("{}: {why}", path.display())));
+    // One statement, one state of the file: another process may be migrating it.
+    let look = "SELECT (SELECT application_id FROM pragma_application_id), \
+         (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)";
+    let found = connection.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    let (owner, version, tables): (i32, i32, i64) = match found {
+        Ok(found) => found,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return refuse(
+                Trouble::DeploymentRefused,
+                "is not an SQLite database; nothing was changed".into(),
+            );
+        }
+        Err(error) => return Err(not_applied(path, error)),
+    };
+    match (owner, version) {
+        (0, 0) if tables == 0 => Ok(0),
+        (APPLICATION_ID, 1..=SCHEMA_VERSION) => Ok(version),
+        (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => refuse(
+            Trouble::NewerSchema,
+            format!("has schema {newer}; this release knows schemas up to {SCHEMA_VERSION}"),
+        ),
+        (APPLICATION_ID, odd) => refuse(Trouble::Corrupt, format!("has schema {odd}, which never existed")),
+        _ => refuse(
+            Trouble::DeploymentRefused,
+            "is a database of another program; nothing was changed. Name another file".into(),
+        ),
+    }
+}

@@ -1,0 +1,68 @@
+-- One row for each address that has, or recently had, a record. `rev` 0: the record was purged, and only its `purged`
+-- event is left. Times are microseconds since 1970, durations microseconds. The payload stands last: a page of a list
+-- never reads its overflow pages.
+CREATE TABLE records (
+    id           INTEGER PRIMARY KEY,
+    namespace    TEXT    NOT NULL,
+    kind         TEXT    NOT NULL,
+    key          TEXT    NOT NULL,
+    last_event   INTEGER NOT NULL, -- how many events were ever appended under this id
+    purge_at     INTEGER,          -- maintenance may look at it from then on; NULL: never
+    state        TEXT    NOT NULL,
+    rev          INTEGER NOT NULL,
+    token        INTEGER NOT NULL,
+    claim_id     BLOB,
+    past_claims  BLOB    NOT NULL, -- newest first, 16 bytes each
+    incarnation  INTEGER NOT NULL,
+    after_reset  INTEGER NOT NULL,
+    worker       TEXT,
+    ttl          INTEGER,
+    hard_ttl     INTEGER,
+    retention    INTEGER,
+    claimed_at   INTEGER,
+    lease_until  INTEGER NOT NULL,
+    hard_until   INTEGER NOT NULL,
+    begun_at     INTEGER,
+    completed_at INTEGER,
+    last_now     INTEGER NOT NULL,
+    fingerprint  TEXT,
+    doubt        TEXT,
+    decision     TEXT,             -- JSON
+    verdict      TEXT,
+    code         INTEGER,
+    omitted      INTEGER,
+    content_type TEXT,
+    payload      BLOB,
+    UNIQUE (namespace, kind, key)
+) STRICT;
+
+-- What is claimed, executing or reconciling is little; what is completed is everything else.
+CREATE INDEX records_undecided ON records (namespace, kind, key)
+    WHERE state IN ('claimed', 'executing', 'reconciling');
+
+CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
+    WHERE purge_at IS NOT NULL;
+
+-- The events of fresh records stand side by side at the end, whatever their keys are.
+CREATE TABLE events (
+    record   INTEGER NOT NULL,
+    seq      INTEGER NOT NULL,
+    rev      INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    token    INTEGER NOT NULL,
+    before   TEXT,
+    after    TEXT,
+    claim_id BLOB,
+    op_id    BLOB,
+    worker   TEXT,
+    operator TEXT,
+    reason   TEXT,
+    change   TEXT    NOT NULL, -- JSON
+    PRIMARY KEY (record, seq)
+) STRICT, WITHOUT ROWID;
+
+-- No token at or below its namespace's floor is drawn: it holds the tokens of purged records.
+CREATE TABLE floors (
+    namespace TEXT    NOT NULL PRIMARY KEY,
+    token     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,237 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_core::kernel::Operation;
+use sentinel_core::operation::*;
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::{Address, Clock, CoordinationStore, Event, StoreError, SystemClock};
+
+use crate::connection::{Spec, absolute};
+use crate::lane::Lane;
+use crate::purge::{self, Progress};
+use crate::replays::Replays;
+use crate::{probe, row};
+
+/// A store in one SQLite file. Cheap to clone: clones share their connections.
+///
+/// Any number of processes of one host may have the file open at once. Its connections live on threads of their own, so
+/// it can be used from any runtime, and from several. When the last clone is dropped, what was sent is still carried
+/// out, and the threads end.
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    spec: Arc<Spec>,
+    clock: Arc<dyn Clock>,
+    lane: Lane,
+    reads: Lane,
+    replays: Replays,
+}
+
+impl SqliteStore {
+    /// Opens a file with the usual settings; creates it if there is none, and brings its schema up to date.
+    ///
+    /// The directory must exist. Fails, with nothing changed, if the file belongs to another program, was set up by a
+    /// newer release, lies on a network file system, or cannot be written to.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::builder(path).open().await
+    }
+
+    /// Starts with the usual settings, to change some of them.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder {
+            path: path.as_ref().to_owned(),
+            clock: Arc::new(SystemClock),
+            busy_timeout: Duration::from_secs(5),
+            create: true,
+            allow_network: false,
+        }
+    }
+
+    /// The file, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.inner.spec.path
+    }
+
+    async fn transition<O: Operation>(
+        &self,
+        address: &Address,
+        op: &O,
+    ) -> Result<Stamped<O::Reply>, StoreError> {
+        let (address, op) = (address.clone(), op.clone());
+        self.inner.lane.send(move |ledger| ledger.transition(&address, &op)).await
+    }
+
+    /// Answers from a plain read where an earlier answer says that the record is completed. None: ask the lane, also
+    /// where the read failed.
+    async fn replay(&self, address: &Address, claim: &Claim) -> Option<Stamped<ClaimReply>> {
+        if !self.inner.replays.expects(address) {
+            return None;
+        }
+        let (address, claim) = (address.clone(), claim.clone());
+        self.inner.reads.send(move |ledger| ledger.replay(&address, &claim)).await.ok().flatten()
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.inner.spec.path).finish_non_exhaustive()
+    }
+}
+
+/// How to open a [`SqliteStore`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is opened before `open`"]
+pub struct SqliteStoreBuilder {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    busy_timeout: Duration,
+    create: bool,
+    allow_network: bool,
+}
+
+impl SqliteStoreBuilder {
+    /// Where the store takes its time from; this host's clock unless told otherwise. All that have the file open must
+    /// share one time: this is for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long an operation waits for another process to let go of the file before it answers `Busy`; 5 seconds unless
+    /// told otherwise.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// Whether to create a file that is not there; yes unless told otherwise.
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether to open a file on a network file system; no unless told otherwise. Two hosts that open one file do not
+    /// see each other's locks, and would both run the same key.
+    pub fn allow_network_filesystem(mut self, allow: bool) -> Self {
+        self.allow_network = allow;
+        self
+    }
+
+    /// Opens the file. Fails as [`SqliteStore::open`] does.
+    pub async fn open(self) -> Result<SqliteStore, StoreError> {
+        let Self { path, clock, busy_timeout, create, allow_network } = self;
+        let path = absolute(&path)?;
+        let spec = Arc::new(Spec { path, busy_timeout, create, allow_network });
+        let lane = Lane::open(spec.clone(), clock.clone()).await?;
+        let reads = Lane::for_reads(spec.clone(), clock.clone())?;
+        let inner = Inner { spec, clock, lane, reads, replays: Replays::default() };
+        Ok(SqliteStore { inner: Arc::new(inner) })
+    }
+}
+
+#[async_trait]
+impl CoordinationStore for SqliteStore {
+    fn describe(&self) -> Description {
+        Description { backend: "sqlite", in_process: false }
+    }
+
+    async fn claim(&self, address: &Address, op: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
+        if let Some(replayed) = self.replay(address, op).await {
+            return Ok(replayed);
+        }
+        let op = Claim { retention: op.retention.map(row::storable), ..op.clone() };
+        let answer = self.transition(address, &op).await?;
+        if matches!(answer.reply, ClaimReply::Completed(_)) {
+            self.inner.replays.expect(address);
+        }
+        Ok(answer)
+    }
+
+    async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        let beats = beats.to_vec();
+        self.inner.lane.send(move |ledger| ledger.heartbeat(&beats)).await
+    }
+
+    async fn complete(&self, address: &Address, op: &Complete) -> Result<Stamped<CompleteReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn cancel(&self, address: &Address, op: &Cancel) -> Result<Stamped<CancelReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn release(&self, address: &Address, op: &Release) -> Result<Stamped<ReleaseReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn abandon(&self, address: &Address, op: &Abandon) -> Result<Stamped<AbandonReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn reconcile(
+        &self,
+        address: &Address,
+        op: &Reconcile,
+    ) -> Result<Stamped<ReconcileReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn force_complete(
+        &self,
+        address: &Address,
+        op: &ForceComplete,
+    ) -> Result<Stamped<ForceCompleteReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn reset_to_claimed(
+        &self,
+        address: &Address,
+        op: &ResetToClaimed,
+    ) -> Result<Stamped<ResetReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn evict(&self, address: &Address, op: &Evict) -> Result<Stamped<EvictReply>, StoreError> {
+        self.transition(address, op).await
+    }
+
+    async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        let mut progress = Progress::default();
+        let thread = if purge.dry_run { &self.inner.reads } else { &self.inner.lane };
+        while !progress.done {
+            let purge = purge.clone();
+            progress = thread.send(move |ledger| purge::step(ledger, &purge, progress)).await?;
+        }
+        Ok(progress.purged())
+    }
+
+    async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        let address = address.clone();
+        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Listing, StoreError> {
+        let list = list.clone();
+        self.inner.reads.send(move |ledger| ledger.list(&list)).await
+    }
+
+    async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let address = address.clone();
+        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await
+    }
+
+    async fn probe(&self) -> Result<Health, StoreError> {
+        probe::probe(self.inner.spec.clone(), self.inner.clock.clone()).await
+    }
+}

@@ -202,7 +202,9 @@ impl From<KindArg> for Kind {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel inspect invoice-42 --json\n\nExits with 1 if there is no record.")]
+#[command(
+    after_help = "Example:\n  sentinel inspect invoice-42 --json\n\nExits with 1 if there is no record."
+)]
 pub(crate) struct Inspect {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -298,7 +300,9 @@ pub(crate) struct Reconcile {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel force-complete invoice-42 --token \"$token\" --response charged")]
+#[command(
+    after_help = "Example:\n  sentinel force-complete invoice-42 --token \"$token\" --response charged"
+)]
 pub(crate) struct ForceComplete {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -316,7 +320,9 @@ pub(crate) struct ForceComplete {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel reset-to-claimed invoice-42 --token \"$token\" --reason 'not charged'")]
+#[command(
+    after_help = "Example:\n  sentinel reset-to-claimed invoice-42 --token \"$token\" --reason 'not charged'"
+)]
 pub(crate) struct ResetToClaimed {
     #[command(flatten)]
     pub(crate) key: KeyArg,

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use sentinel_core::{Invalid, StoreError};
+use sentinel_core::client;
+use sentinel_core::{Invalid, StoreError, Trouble};
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +62,13 @@ pub(crate) fn is_for_commands(code: u8) -> bool {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
+    /// The store is there, and this program must not use it as it is.
+    pub(crate) refused: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self { exit, message: message.into(), refused: false }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -85,12 +88,25 @@ impl From<Invalid> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::UNAVAILABLE, error.to_string())
+        let refused = matches!(error.trouble(), Trouble::DeploymentRefused | Trouble::NewerSchema);
+        Self { refused, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(Exit::IO, format!("cannot write to standard output: {error}"))
+    }
+}
+
+/// What the client could not answer at all; nothing of the call ran.
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        match error {
+            client::Error::Invalid(invalid) => invalid.into(),
+            client::Error::Store(error) => error.into(),
+            error @ client::Error::FingerprintMismatch => Self::does_not_apply(error.to_string()),
+            error => Self::new(Exit::UNAVAILABLE, error.to_string()),
+        }
     }
 }

@@ -25,7 +25,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn retention(text: &str) -> Result<Duration, String> {
     let kept = duration(text)?;
     if kept.is_zero() {
-        return Err("must be more than nothing: a result that is not kept would let the command run again".into());
+        return Err(
+            "must be more than nothing: a result that is not kept would let the command run again".into()
+        );
     }
     if kept > Duration::from_secs(366_000 * 24 * 60 * 60) {
         return Err("is too long; leave it away to keep the result for ever".into());
@@ -72,7 +74,19 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(604_800)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        for bad in ["", "5", "s", "1.5s", "-3s", "+3s", "3 s", "3S", "3w", "99999999999999999999s", "999999999999999d"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "1.5s",
+            "-3s",
+            "+3s",
+            "3 s",
+            "3S",
+            "3w",
+            "99999999999999999999s",
+            "999999999999999d",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(retention("0s").is_err() && retention("1ms").is_ok() && retention("400000d").is_err());

@@ -12,7 +12,10 @@ pub(crate) fn remember(arguments: &[OsString], store: Option<&OsStr>) {
     let mut named = false;
     for argument in arguments.iter().take_while(|argument| *argument != "--") {
         let text = argument.to_string_lossy();
-        secrets.extend(secrets_of(text.strip_prefix("--store=").unwrap_or(&text), named || text.starts_with("--store=")));
+        secrets.extend(secrets_of(
+            text.strip_prefix("--store=").unwrap_or(&text),
+            named || text.starts_with("--store="),
+        ));
         named = text == "--store";
     }
     // A part of another secret comes after it.
@@ -58,7 +61,9 @@ mod tests {
         assert_eq!(of("postgres://me:hun ter2@h/db"), ["me:hun ter2@h/db", "hun ter2"]);
         assert_eq!(of("postgres://me:hunter2"), ["me:hunter2"]);
         assert_eq!(secrets_of("me:hunter2@host", true), ["me:hunter2@host"]);
-        for harmless in ["https://example.org/a", "sqlite:///a:b", "plain", "mail:me@host", "postgres://h:5432/db"] {
+        for harmless in
+            ["https://example.org/a", "sqlite:///a:b", "plain", "mail:me@host", "postgres://h:5432/db"]
+        {
             assert!(of(harmless).is_empty(), "{harmless}");
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sentinel_core::CoordinationStore;
+use sentinel_sqlite::SqliteStore;
 
 use crate::exit::{Exit, Failure};
 
@@ -51,7 +52,9 @@ impl StoreUrl {
         };
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
         let state = state.ok_or_else(|| {
-            Failure::usage("no --store, no SENTINEL_STORE, and neither XDG_STATE_HOME nor HOME to put a file in")
+            Failure::usage(
+                "no --store, no SENTINEL_STORE, and neither XDG_STATE_HOME nor HOME to put a file in",
+            )
         })?;
         Ok(Self::Sqlite { path: state.join("sentinel/sentinel.db"), make_directories: true })
     }
@@ -71,7 +74,7 @@ impl StoreUrl {
                 if *make_directories {
                     make_parents(path)?;
                 }
-                open_sqlite(path).await
+                Ok(Arc::new(SqliteStore::open(path).await?))
             }
             Self::Server { kind, shown } => Err(Failure::new(
                 Exit::UNAVAILABLE,
@@ -79,10 +82,6 @@ impl StoreUrl {
             )),
         }
     }
-}
-
-async fn open_sqlite(_path: &Path) -> Result<Arc<dyn CoordinationStore>, Failure> {
-    Err(Failure::new(Exit::UNAVAILABLE, "not yet"))
 }
 
 /// Only the user may look into the directories that are made: results can be private.
@@ -120,7 +119,8 @@ fn server(rest: &str) -> Result<String, &'static str> {
         return Err("a password's @ and / must be written as %40 and %2F");
     }
     let bytes = rest.as_bytes();
-    let escaped = |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    let escaped =
+        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if (0..bytes.len()).any(|at| bytes[at] == b'%' && !escaped(at)) {
         return Err("a % must be followed by two hexadecimal digits");
     }
@@ -132,8 +132,8 @@ fn server(rest: &str) -> Result<String, &'static str> {
         if host.is_empty() {
             return Err("it names no host");
         }
-        let number = port.strip_prefix(':').unwrap_or(port);
-        if !port.is_empty() && !(port.starts_with(':') && number.parse::<u16>().is_ok_and(|port| port != 0)) {
+        let number = port.strip_prefix(':').map(str::parse::<u16>);
+        if !(port.is_empty() || matches!(number, Some(Ok(1..)))) {
             return Err("its port is not a number from 1 to 65535");
         }
     }
@@ -146,12 +146,23 @@ mod tests {
 
     #[test]
     fn known_schemes_are_told_from_unknown_ones() {
-        assert!(matches!(StoreUrl::parse("sqlite:/a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db")));
-        assert!(matches!(StoreUrl::parse("sqlite:///a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db")));
-        for good in ["postgres://h/db", "postgres://u:p@h:5432/db?sslmode=require", "redis://[::1]:6379/0", "rediss://h"] {
+        assert!(
+            matches!(StoreUrl::parse("sqlite:/a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db"))
+        );
+        assert!(
+            matches!(StoreUrl::parse("sqlite:///a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db"))
+        );
+        for good in [
+            "postgres://h/db",
+            "postgres://u:p@h:5432/db?sslmode=require",
+            "redis://[::1]:6379/0",
+            "rediss://h",
+        ] {
             assert!(matches!(StoreUrl::parse(good), Ok(StoreUrl::Server { .. })), "{good}");
         }
-        for bad in ["", "x", "mysql://h/db", "postgres:h", "sqlite:", "sqlite::memory:", "sqlite://", "redis://"] {
+        for bad in
+            ["", "x", "mysql://h/db", "postgres:h", "sqlite:", "sqlite::memory:", "sqlite://", "redis://"]
+        {
             assert!(matches!(StoreUrl::parse(bad), Err(Failure { exit: Exit::USAGE, .. })), "{bad}");
         }
     }

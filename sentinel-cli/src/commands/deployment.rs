@@ -70,12 +70,11 @@ struct CheckView {
     found: String,
 }
 
-/// Looks at the deployment. A store that was never set up is a finding, one that is not there is a failure.
+/// Looks at the deployment, and tells what it guarantees.
 pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
-    let store = match context.url.open_for_doctor().await {
-        Ok(store) => store,
-        Err(failure) => return Err(failure),
-    };
+    let found = context.store().await;
+    // A store that is there and must not be used is a finding; one that is not there is a failure.
+    let store = found.map_err(|f| if f.refused { Failure { exit: Exit::NO, ..f } } else { f })?;
     let health = store.probe().await?;
     let (latency, now) = measure(&*store, context).await?;
     let mut checks: Vec<CheckView> = health
@@ -83,7 +82,11 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
         .iter()
         .map(|check| CheckView { name: check.name, ok: check.ok, found: check.found.clone() })
         .collect();
-    checks.push(CheckView { name: "latency", ok: true, found: format!("{latency:?} for a read, median of 5") });
+    checks.push(CheckView {
+        name: "latency",
+        ok: true,
+        found: format!("{latency:?} for a read, median of 5"),
+    });
     checks.push(clock(now));
     let view = DoctorView {
         store: context.url.shown(),
@@ -122,7 +125,10 @@ fn clock(store: StoreTime) -> CheckView {
     let apart = store.since(here).max(here.since(store));
     let found = match apart < Duration::from_secs(1) {
         true => "the store's clock and this host's agree within a second".to_owned(),
-        false => format!("the store's clock and this host's are {}s apart; only the store's counts", apart.as_secs()),
+        false => format!(
+            "the store's clock and this host's are {}s apart; only the store's counts",
+            apart.as_secs()
+        ),
     };
     CheckView { name: "clock", ok: true, found }
 }

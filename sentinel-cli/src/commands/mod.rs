@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sentinel_core::{Address, CoordinationStore, Key, Kind, Label, Namespace};
+use sentinel_core::{Address, CoordinationStore, Key, Kind, Label, Namespace, Token};
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
@@ -17,6 +17,7 @@ mod once;
 mod read;
 mod reconcile;
 mod shell;
+mod wait;
 
 /// What every command knows besides its own options.
 #[derive(Debug)]
@@ -53,6 +54,16 @@ impl Context {
     pub(crate) async fn store(&self) -> Result<Arc<dyn CoordinationStore>, Failure> {
         self.url.open().await
     }
+}
+
+/// What the command finds in its environment.
+fn environment(address: &Address, token: Token, idempotency_key: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("SENTINEL_NAMESPACE", address.namespace.to_string()),
+        ("SENTINEL_KEY", address.key.to_string()),
+        ("SENTINEL_TOKEN", token.to_string()),
+        ("SENTINEL_IDEMPOTENCY_KEY", idempotency_key),
+    ]
 }
 
 fn host_and_pid() -> Label {

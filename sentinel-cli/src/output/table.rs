@@ -87,7 +87,7 @@ pub(crate) fn record(view: &RecordView) -> String {
 
 fn empty(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
@@ -126,5 +126,9 @@ fn remark(record: &Record, now: StoreTime) -> String {
 /// What somebody has to look at stands out on a terminal.
 fn coloured_states(text: &str) -> String {
     let shown = coloured("uncertain", "33");
-    if shown == "uncertain" { text.to_owned() } else { text.replacen(" uncertain ", &format!(" {shown} "), usize::MAX) }
+    if shown == "uncertain" {
+        text.to_owned()
+    } else {
+        text.replacen(" uncertain ", &format!(" {shown} "), usize::MAX)
+    }
 }

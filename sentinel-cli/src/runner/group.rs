@@ -73,7 +73,9 @@ impl<'a> Group<'a> {
             return;
         }
         if !self.asked {
-            note("processes of the command are left in the background: they are asked to end, and killed in 10 s");
+            note(
+                "processes of the command are left in the background: they are asked to end, and killed in 10 s",
+            );
             self.ask();
         }
         let leader = self.leader;

@@ -77,7 +77,8 @@ fn is_released(deadline: Duration) -> bool {
         }
         // The timer stands still while the machine sleeps, the clock does not: look now and then.
         let pause = (deadline - now).min(Duration::from_secs(1));
-        let timeout = Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };
+        let timeout =
+            Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };
         let stdin = io::stdin();
         match poll(&mut [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)], Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}

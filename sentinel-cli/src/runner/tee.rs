@@ -57,7 +57,8 @@ impl Tee {
         let (chunks, waiting) = sync_channel(WAITING);
         let (recorded, recording) = oneshot::channel();
         let (written, flush) = oneshot::channel();
-        let reader = Reader { output, wake: Some(wake), deadline: None, chunks, tape: Some((Vec::new(), recorded)) };
+        let reader =
+            Reader { output, wake: Some(wake), deadline: None, chunks, tape: Some((Vec::new(), recorded)) };
         std::thread::Builder::new().name("output".to_owned()).spawn(move || reader.run())?;
         std::thread::Builder::new()
             .name("stdout".to_owned())

@@ -2,6 +2,7 @@
 
 mod cast;
 mod dice;
+mod differ;
 mod faults;
 mod generate;
 mod harness;
@@ -9,12 +10,14 @@ mod history;
 mod lab;
 mod laws;
 mod layer;
+#[macro_use]
+mod list;
 mod sequences;
 mod suite;
 
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
-pub use history::{Entry, Recorder, faulty_histories, histories, linearizable};
+pub use history::{Entry, Look, Recorder, Saw, faulty_histories, histories, linearizable};
 pub use lab::{Lab, Subject};
 pub use layer::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p sentinel --example payment`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::time::Duration;
 
 use sentinel::prelude::*;
@@ -53,11 +55,15 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         Outcome::Failed(failure) => format!("not charged: {failure:?}"),
         Outcome::InProgress(other) => format!("somebody else is at it, for {:?} at least", other.remaining),
         Outcome::Doubtful(doubt) => format!("NOT KNOWN whether it was charged: {}", doubt.cause),
-        Outcome::Uncertain(doubt) => format!("NOT KNOWN whether it was charged: reconcile token {}", doubt.token),
+        Outcome::Uncertain(doubt) => {
+            format!("NOT KNOWN whether it was charged: reconcile token {}", doubt.token)
+        }
         Outcome::Reconciling(by) => format!("{} is finding out", by.operator),
         Outcome::NotRun(reason) => format!("not charged: {reason}"),
         Outcome::Unconfirmed(result) => format!("ended as {result:?}, not yet recorded"),
-        Outcome::Superseded(result, current) => format!("ended as {result:?}, but decided as {}", current.state),
+        Outcome::Superseded(result, current) => {
+            format!("ended as {result:?}, but decided as {}", current.state)
+        }
     })
 }
 

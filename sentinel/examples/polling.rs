@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p sentinel --example polling`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -48,10 +50,8 @@ async fn worker(sentinel: Sentinel, name: &str, ledger: &Ledger) -> Result<(), s
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), sentinel::Error> {
     let (sentinel, ledger) = (Sentinel::new(MemoryStore::new()), Ledger::default());
-    let (ada, bob) = tokio::join!(
-        worker(sentinel.clone(), "ada", &ledger),
-        worker(sentinel.clone(), "bob", &ledger)
-    );
+    let (ada, bob) =
+        tokio::join!(worker(sentinel.clone(), "ada", &ledger), worker(sentinel.clone(), "bob", &ledger));
     (ada?, bob?);
     println!("{:#?}", ledger.0.lock().map(|ledger| ledger.1.clone()).unwrap_or_default());
     Ok(())

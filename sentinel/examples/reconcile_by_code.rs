@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p sentinel --example reconcile_by_code`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

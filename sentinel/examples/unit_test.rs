@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p sentinel --example unit_test`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use sentinel::prelude::*;
 
 /// The code under test takes a client, and does not know which store is behind it.

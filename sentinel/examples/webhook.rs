@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p sentinel --example webhook`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::time::Duration;
 
 use sentinel::prelude::*;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Kind, Label, OpId, State, StoreError, Terms, Token,
+    Address, ClaimId, CoordinationStore, Grant, Kind, Label, OpId, StoreError, Terms, Token,
 };
 
 use super::Told;
@@ -36,7 +36,6 @@ pub(super) struct Actor {
 #[derive(Default)]
 struct Known {
     token: Token,
-    state: Option<State>,
     grant: Option<Grant>,
     reconciling: Option<Token>,
     sent: Vec<Op>,
@@ -65,6 +64,12 @@ impl Actor {
                 tokio::task::yield_now().await;
             }
             let Some(address) = self.dice.pick(&self.addresses) else { continue };
+            if self.dice.percent(10) {
+                self.look(&address).await;
+            }
+            if self.addresses.len() > 1 && self.dice.percent(10) {
+                told.extend(self.beat().await?);
+            }
             let op = self.next(&address);
             let stamped =
                 self.settle(&address, &op).await.map_err(|error| format!("{op:?} on {address}: {error}"))?;
@@ -89,6 +94,42 @@ impl Actor {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Reads. What is seen is judged; behind a faulty network some looks see nothing.
+    async fn look(&mut self, address: &Address) {
+        if self.dice.percent(60) {
+            drop(self.store.inspect(address).await);
+        } else {
+            let limit = 1 + self.dice.below(4) as u32;
+            drop(self.store.history(address, limit).await);
+        }
+    }
+
+    /// One batch of heartbeats for every grant that is held; the replies that were given.
+    async fn beat(&mut self) -> Result<Vec<Told>, String> {
+        let held = |(address, known): (&Address, &Known)| {
+            known.grant.map(|grant| Beat { address: address.clone(), grant })
+        };
+        let beats: Vec<Beat> = self.known.iter().filter_map(held).collect();
+        let replies = loop {
+            match self.store.heartbeat(&beats).await {
+                Ok(replies) => break replies,
+                Err(error) if error.is_worth_repeating() => tokio::task::yield_now().await,
+                Err(error) => return Err(format!("a batch of heartbeats: {error}")),
+            }
+        };
+        if replies.len() != beats.len() {
+            return Err(format!("{} beats got {} replies", beats.len(), replies.len()));
+        }
+        let mut told = Vec::new();
+        for (beat, stamped) in beats.into_iter().zip(replies) {
+            let (op, stamped) =
+                (Op::Heartbeat(Heartbeat { grant: beat.grant }), stamped.map(Reply::Heartbeat));
+            self.learn(&beat.address, &op, &stamped);
+            told.push(Told { address: beat.address, op, stamped });
+        }
+        Ok(told)
     }
 
     fn next(&mut self, address: &Address) -> Op {
@@ -176,7 +217,7 @@ impl Actor {
 
     fn learn(&mut self, address: &Address, op: &Op, stamped: &Stamped<Reply>) {
         let known = self.known.entry(address.clone()).or_default();
-        (known.token, known.state) = (stamped.stamp.token, Some(stamped.stamp.state));
+        known.token = stamped.stamp.token;
         match (op, &stamped.reply) {
             (Op::Claim(claim), Reply::Claim(ClaimReply::Granted(granted))) => {
                 let grant = Grant { token: granted.token, claim_id: claim.claim_id };

@@ -8,12 +8,13 @@ use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreError, Token};
 
-use super::record::Entry;
+use super::record::{Entry, Look, Saw};
+use crate::differ::differ;
 
 /// What a store holds of one address when the history is over.
 pub(super) struct End {
-    record: Record,
-    events: Vec<Event>,
+    pub(super) record: Record,
+    pub(super) events: Vec<Event>,
 }
 
 impl End {
@@ -21,14 +22,6 @@ impl End {
     pub(super) async fn read(store: &dyn CoordinationStore, address: &Address) -> Result<Self, StoreError> {
         let record = store.inspect(address).await?.record.unwrap_or(Record::absent());
         Ok(Self { record, events: store.history(address, 100_000).await? })
-    }
-
-    pub(super) fn record(&self) -> &Record {
-        &self.record
-    }
-
-    pub(super) fn events(&self) -> &[Event] {
-        &self.events
     }
 }
 
@@ -42,14 +35,25 @@ struct Answered<'a> {
 
 /// Judges all that was recorded of one address whose namespace was never purged. The record's whole life must have been
 /// recorded. What went wrong is told with the history in the order of its stamps.
-pub(super) fn by_stamps(address: &Address, entries: &[Entry], end: &End) -> Result<(), String> {
+pub(super) fn by_stamps(
+    address: &Address,
+    entries: &[Entry],
+    looks: &[Look],
+    end: &End,
+) -> Result<(), String> {
     let mut answered: Vec<_> =
         entries.iter().filter(|e| e.address == *address).filter_map(answered).collect();
     answered.sort_by_key(|a| (a.stamped.stamp.rev, !a.stamped.stamp.changed, a.entry.invoked));
     let unanswered =
         entries.iter().filter(|e| e.address == *address && may_have_been_carried_out(e)).collect();
-    let mut replay = Replay { address, end, unanswered, record: Record::absent(), events: Vec::new() };
-    let judged = real_time(&answered).and_then(|()| replay.all(&answered)).and_then(|()| tokens(&answered));
+    let record = Record::absent();
+    let lives = vec![(0, record.clone())];
+    let mut replay = Replay { address, end, unanswered, record, events: Vec::new(), lives };
+    let looks: Vec<_> = looks.iter().filter(|look| look.address == *address).collect();
+    let judged = real_time(&answered)
+        .and_then(|()| replay.all(&answered))
+        .and_then(|()| tokens(&answered))
+        .and_then(|()| looks.into_iter().try_for_each(|look| replay.explains(look, &answered)));
     judged.map_err(|finding| {
         let mut text = format!("judged by its stamps, the history of {address} is wrong: {finding}\n");
         // Writing to a String cannot fail.
@@ -134,6 +138,8 @@ struct Replay<'a> {
     unanswered: Vec<&'a Entry>,
     record: Record,
     events: Vec<Event>,
+    /// What the record was, and how many events it had, from each rev on.
+    lives: Vec<(usize, Record)>,
 }
 
 impl Replay<'_> {
@@ -146,21 +152,19 @@ impl Replay<'_> {
             let at = self.reading(a.stamped.stamp.now);
             let outcome = a.entry.op.apply(&mut self.record, at).map_err(|invalid| invalid.to_string())?;
             if outcome.stamped != *a.stamped {
-                return Err(format!("the kernel answers {:?}\n{}", outcome.stamped, a.entry));
+                return Err(format!("{}{}", a.entry, differ(&outcome.stamped, a.stamped)));
             }
             self.events.extend(outcome.event);
+            self.lived();
         }
         if !self.up_to(self.end.record.rev) {
             return Ok(());
         }
         if self.record != self.end.record {
-            return Err(format!("it ends in {:?}, and the store holds {:?}", self.record, self.end.record));
+            return Err(format!("the record at the end{}", differ(&self.record, &self.end.record)));
         }
         if self.events != self.end.events {
-            return Err(format!(
-                "its events are {:#?}, and the store holds {:#?}",
-                self.events, self.end.events
-            ));
+            return Err(format!("the events{}", differ(&self.events, &self.end.events)));
         }
         Ok(())
     }
@@ -183,8 +187,37 @@ impl Replay<'_> {
             let Some(record) = self.unanswered.iter().find_map(brings) else { return true };
             self.record = record;
             self.events.push(event.clone());
+            self.lived();
         }
         true
+    }
+
+    fn lived(&mut self) {
+        if self.lives.last().is_none_or(|(_, record)| record.rev < self.record.rev) {
+            self.lives.push((self.events.len(), self.record.clone()));
+        }
+    }
+
+    /// What a look saw is what the record was at one moment between the question and the answer.
+    fn explains(&self, look: &Look, answered: &[Answered<'_>]) -> Result<(), String> {
+        let changes = answered.iter().filter(|a| a.stamped.stamp.changed);
+        let before = changes.clone().filter(|a| a.returned < look.invoked).map(|a| a.stamped.stamp.rev).max();
+        let after = changes.filter(|a| a.entry.invoked > look.returned).map(|a| a.stamped.stamp.rev).min();
+        let mut then = self.lives.iter().filter(|(_, record)| {
+            record.rev >= before.unwrap_or_default() && after.is_none_or(|rev| record.rev < rev)
+        });
+        let explained = match &look.saw {
+            Saw::Record(inspection) => then.any(|(_, record)| {
+                inspection.record.as_ref() == (record.rev > 0).then_some(record)
+                    && inspection.now >= record.last_now
+            }),
+            Saw::Events(newest) => then.any(|(events, _)| self.events[..*events].ends_with(newest)),
+        };
+        // Where the replay had to stop, what came later is not known.
+        if explained || self.record.rev < self.end.record.rev {
+            return Ok(());
+        }
+        Err(format!("at no moment between question and answer was this to be seen: {look:#?}"))
     }
 
     fn reading(&self, now: sentinel_core::StoreTime) -> Reading {

@@ -13,17 +13,19 @@ use crate::dice::Dice;
 use crate::faults::{Faulty, Plan};
 use crate::harness::Harness;
 use crate::sequences::model::fresh_namespace;
-use crate::sequences::{runtime, seed};
+use crate::sequences::{runtime, seed, times};
 
 mod actor;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod linear;
 mod record;
 mod truth;
 
 use actor::Actor;
 use judge::End;
-pub use record::{Entry, Recorder};
+pub use record::{Entry, Look, Recorder, Saw};
 
 /// How many histories share one store.
 const HISTORIES_PER_STORE: u32 = 100;
@@ -72,7 +74,7 @@ fn run<H: Harness>(count: u32, setting: Setting) {
     let seed = seed();
     runtime.block_on(async {
         let mut harness = Arc::new(H::open().await);
-        for n in 0..count {
+        for n in 0..times(count) {
             if n > 0 && n % HISTORIES_PER_STORE == 0 {
                 harness = Arc::new(H::open().await);
             }
@@ -114,7 +116,7 @@ async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut dice: Dice)
     while let Some(ended) = tasks.join_next().await {
         told.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
     }
-    judge(&*harness.store(), setting, &addresses, &recorder.entries(), &told).await
+    judge(&*harness.store(), setting, &addresses, &recorder, &told).await
 }
 
 /// What a caller was told in the end.
@@ -128,19 +130,20 @@ async fn judge(
     store: &dyn CoordinationStore,
     setting: Setting,
     addresses: &[Address],
-    entries: &[Entry],
+    recorder: &Recorder,
     told: &[Told],
 ) -> Result<(), String> {
+    let (entries, looks) = (&recorder.entries(), &recorder.looks());
     for address in addresses {
         let end = End::read(store, address).await.map_err(|error| error.to_string())?;
         if setting.search {
-            linear::linearizable(address, entries, end.record())?;
+            linear::linearizable(address, entries, &end.record)?;
         } else {
-            judge::by_stamps(address, entries, &end)?;
+            judge::by_stamps(address, entries, looks, &end)?;
         }
-        truth::effect_of_once(address, end.events())?;
+        truth::effect_of_once(address, &end.events)?;
         truth::explained(address, told, entries)?;
-        truth::single_run(address, told, end.events())?;
+        truth::single_run(address, told, &end.events)?;
     }
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, CoordinationStore, StoreError};
+use sentinel_core::store::Inspection;
+use sentinel_core::{Address, CoordinationStore, Event, StoreError};
 
 use crate::layer::Layer;
 
-/// A store that writes down every operation on a record, and passes it on. Clones and [`as_caller`](Self::as_caller)
-/// share one log. Purges and reads are passed on without being written down.
+/// A store that writes down every operation and look at a record, and passes it on. Clones and
+/// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being written down.
 ///
 /// Put it *below* [`Faulty`](crate::Faulty) to see what was really carried out, above to see what a client was told.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Log {
     entries: Vec<Entry>,
+    looks: Vec<Look>,
     order: u64,
 }
 
@@ -44,6 +46,28 @@ pub struct Entry {
     pub answer: Option<Result<Stamped<Reply>, StoreError>>,
 }
 
+/// One answered look at a record. Looks that fail are not written down: they change and tell nothing.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// At which record.
+    pub address: Address,
+    /// When it was sent, in the one order of all that was sent and answered.
+    pub invoked: u64,
+    /// When it was answered, in the same order.
+    pub returned: u64,
+    /// What it saw.
+    pub saw: Saw,
+}
+
+/// What a look saw.
+#[derive(Debug, Clone)]
+pub enum Saw {
+    /// The record, by `inspect`.
+    Record(Inspection),
+    /// The newest events, by `history`.
+    Events(Vec<Event>),
+}
+
 impl Recorder {
     /// Records what `inner` is asked, as caller 0.
     pub fn new(inner: Arc<dyn CoordinationStore>) -> Self {
@@ -59,6 +83,22 @@ impl Recorder {
     /// What was recorded so far, in the order in which it was sent.
     pub fn entries(&self) -> Vec<Entry> {
         self.log().entries.clone()
+    }
+
+    /// The looks that were recorded so far, in the order in which they were answered.
+    pub fn looks(&self) -> Vec<Look> {
+        self.log().looks.clone()
+    }
+
+    fn now(&self) -> u64 {
+        let mut log = self.log();
+        log.order += 1;
+        log.order
+    }
+
+    fn looked(&self, address: &Address, invoked: u64, saw: Saw) {
+        let look = Look { address: address.clone(), invoked, returned: self.now(), saw };
+        self.log().looks.push(look);
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -118,6 +158,20 @@ impl Layer for Recorder {
             Err(error) => self.answered(&places, beats.iter().map(|_| Err(error.clone()))),
         }
         answer
+    }
+
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        let invoked = self.now();
+        let inspection = self.inner.inspect(address).await?;
+        self.looked(address, invoked, Saw::Record(inspection.clone()));
+        Ok(inspection)
+    }
+
+    async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let invoked = self.now();
+        let events = self.inner.history(address, limit).await?;
+        self.looked(address, invoked, Saw::Events(events.clone()));
+        Ok(events)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
 use sentinel_core::Key;
@@ -14,9 +15,11 @@ use crate::harness::Harness;
 
 mod coverage;
 pub(crate) mod model;
+mod shrink;
 
 pub use coverage::{Coverage, Standing};
 use model::{Model, Told};
+use shrink::shrink;
 
 /// How many sequences share one store. Each has a namespace of its own, but a store that scans for what it lists or
 /// purges should not have to scan the records of all the others.
@@ -24,7 +27,8 @@ const SEQUENCES_PER_STORE: u32 = 100;
 
 /// Runs `cases` generated sequences against a store, and panics with the shortest one that it gets wrong.
 ///
-/// The same sequences in each run; the environment variable `SENTINEL_SEED` (a number) gives others.
+/// The same sequences in each run; the environment variable `SENTINEL_SEED` (a number) gives others, and
+/// `SENTINEL_CASES_FACTOR` so many times as many.
 pub fn sequences<H: Harness>(cases: u32) {
     sequences_covering::<H>(cases);
 }
@@ -33,7 +37,7 @@ pub fn sequences<H: Harness>(cases: u32) {
 pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
     let seed = seed();
     let config = Config {
-        cases,
+        cases: times(cases),
         failure_persistence: None,
         // ChaCha, the default, costs more than all else in an unoptimised build.
         rng_algorithm: RngAlgorithm::XorShift,
@@ -49,7 +53,14 @@ pub fn sequences_covering<H: Harness>(cases: u32) -> Coverage {
     });
     match tested {
         Ok(()) => {}
-        Err(TestError::Fail(reason, _)) => panic!("{reason}\n(seed {seed})\n"),
+        Err(TestError::Fail(how, steps)) => {
+            let fails = |steps: &[Step]| {
+                let play = || runtime.block_on(bench.borrow_mut().play(steps));
+                catch_unwind(AssertUnwindSafe(play)).unwrap_or(Err("the store panicked".into())).err()
+            };
+            let (_, story) = shrink(steps, how.to_string(), fails);
+            panic!("{story}\n(seed {seed})\n");
+        }
         Err(TestError::Abort(reason)) => panic!("the sequences were given up: {reason}"),
     }
     bench.into_inner().coverage
@@ -61,6 +72,15 @@ pub(crate) fn seed() -> u64 {
     told.map_or(0x5eed, |text| {
         text.parse().unwrap_or_else(|_| panic!("SENTINEL_SEED is {text:?}, not a number"))
     })
+}
+
+/// So many cases, times the environment variable `SENTINEL_CASES_FACTOR` (a number): for soaks.
+pub(crate) fn times(cases: u32) -> u32 {
+    let told = std::env::var("SENTINEL_CASES_FACTOR").ok();
+    let factor = told.map_or(1, |text| {
+        text.parse().unwrap_or_else(|_| panic!("SENTINEL_CASES_FACTOR is {text:?}, not a number"))
+    });
+    cases.saturating_mul(factor)
 }
 
 /// A runtime for a layer of its own.
@@ -77,7 +97,7 @@ struct Bench<H> {
 impl<H: Harness> Bench<H> {
     async fn play(&mut self, steps: &[Step]) -> Result<(), String> {
         self.used += 1;
-        if self.used % SEQUENCES_PER_STORE == 0 {
+        if self.used.is_multiple_of(SEQUENCES_PER_STORE) {
             self.harness = None;
         }
         let harness = match self.harness.take() {
@@ -106,6 +126,7 @@ async fn play<H: Harness>(
                 harness.advance(by).await;
                 Told::Passed(by)
             }
+            Step::Beats(beats) => model.beats(beats, coverage).await?,
             Step::Purge { limit, dry_run } => model.purge(*limit, *dry_run, coverage).await?,
             Step::List { kind, shown, after, limit } => {
                 let after = if *after { Key::new("a").ok() } else { None };

@@ -13,6 +13,7 @@ use sentinel_core::{
 };
 
 use super::coverage::{Coverage, Standing, rule};
+use crate::differ::differ;
 use crate::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
@@ -28,6 +29,7 @@ pub(super) enum Told {
     Invalid,
     Reply(Stamped<Reply>),
     Passed(Duration),
+    Beats(Vec<Stamped<HeartbeatReply>>),
     Purged(Purged),
     Listed(usize),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Told {
                 write!(f, "{reply:?} at {}, rev {}, {}", stamp.now, stamp.rev, stamp.state)
             }
             Self::Passed(by) => write!(f, "{by:?}"),
+            Self::Beats(replies) => write!(f, "{replies:?}"),
             Self::Purged(purged) => write!(f, "{purged:?}"),
             Self::Listed(records) => write!(f, "{records} records"),
         }
@@ -126,22 +129,61 @@ impl Model {
             }
             (Err(error), _) => return Err(format!("the store could not answer: {error}")),
         };
-        self.plausible(stamped.stamp.now)?;
+        self.judge(at, &op, &stamped, coverage)?;
+        self.unchanged(at).await?;
+        Ok(Told::Reply(stamped))
+    }
+
+    /// Follows an answered request with the kernel, and compares.
+    fn judge(
+        &mut self,
+        at: usize,
+        op: &Op,
+        stamped: &Stamped<Reply>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Mismatch> {
+        let now = stamped.stamp.now;
+        self.plausible(now)?;
         let room = &mut self.rooms[at];
-        let standing = Standing::of(&room.record, stamped.stamp.now.max(room.record.last_now));
-        let reading = Reading { kind: place.kind(), now: stamped.stamp.now, floor: self.floor };
+        let standing = Standing::of(&room.record, now.max(room.record.last_now));
+        let reading = Reading { kind: room.address.kind, now, floor: self.floor };
         let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
-        if outcome.stamped != stamped {
-            return Err(format!(
-                "the reply differs\n    expected {:?}\n         got {stamped:?}",
-                outcome.stamped
-            ));
+        if outcome.stamped != *stamped {
+            return Err(format!("the reply differs{}", differ(&outcome.stamped, stamped)));
         }
         coverage.count(standing, op.name(), rule(&stamped.reply, stamped.stamp.changed));
         room.events.extend(outcome.event);
         room.learn(&stamped.reply);
-        self.unchanged(at).await?;
-        Ok(Told::Reply(stamped))
+        Ok(())
+    }
+
+    /// Sends heartbeats in one batch. The replies stand in the order of the beats; beats on one record may have been
+    /// carried out in any order, which the stamps tell.
+    pub(super) async fn beats(
+        &mut self,
+        beats: &[(Place, Presented)],
+        coverage: &mut Coverage,
+    ) -> Result<Told, Mismatch> {
+        let beat = |(place, presented): &(Place, Presented)| {
+            let room = &self.rooms[*place as usize];
+            Beat { address: room.address.clone(), grant: room.grant(*presented) }
+        };
+        let sent: Vec<Beat> = beats.iter().map(beat).collect();
+        let answered = self.store.heartbeat(&sent).await;
+        let replies = answered.map_err(|error| format!("the store could not answer: {error}"))?;
+        if replies.len() != sent.len() {
+            return Err(format!("{} beats got {} replies: {replies:?}", sent.len(), replies.len()));
+        }
+        let mut order: Vec<usize> = (0..sent.len()).collect();
+        order.sort_by_key(|n| (replies[*n].stamp.rev, !replies[*n].stamp.changed));
+        for n in order {
+            let op = Op::Heartbeat(Heartbeat { grant: sent[n].grant });
+            self.judge(beats[n].0 as usize, &op, &replies[n].clone().map(Reply::Heartbeat), coverage)?;
+        }
+        for (place, _) in beats {
+            self.unchanged(*place as usize).await?;
+        }
+        Ok(Told::Beats(replies))
     }
 
     /// Record and newest events of one address are what the model says.
@@ -151,11 +193,8 @@ impl Model {
         let room = &self.rooms[at];
         let expected = (!room.record.is_absent()).then_some(&room.record);
         if inspection.record.as_ref() != expected {
-            let got = inspection.record;
-            return Err(format!(
-                "the record of {} differs\n    expected {expected:?}\n         got {got:?}",
-                room.address
-            ));
+            let difference = differ(&expected, &inspection.record.as_ref());
+            return Err(format!("the record of {} differs{difference}", room.address));
         }
         if inspection.now < room.record.last_now {
             return Err(format!("a reading of {} is before the record's last change", inspection.now));
@@ -173,7 +212,7 @@ impl Model {
         if got == expected || rested {
             return Ok(());
         }
-        Err(format!("the newest {limit} events differ\n    expected {expected:#?}\n         got {got:#?}"))
+        Err(format!("the newest {limit} events differ{}", differ(&expected, &got)))
     }
 
     /// Purges, and finds by reading again what was deleted: only what may be, all of it where the limit allows, and
@@ -253,8 +292,7 @@ impl Model {
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         expected.truncate(list.limit as usize);
         if listing.records != expected {
-            let got = listing.records;
-            return Err(format!("the page differs\n    expected {expected:#?}\n         got {got:#?}"));
+            return Err(format!("the page differs{}", differ(&expected, &listing.records)));
         }
         Ok(Told::Listed(expected.len()))
     }
@@ -351,7 +389,11 @@ impl Room {
             }
             Ask::Again(back) => {
                 let sent = self.asked.len().checked_sub(usize::from(back)).and_then(|n| self.asked.get(n));
-                sent.cloned().unwrap_or(Op::Cancel(Cancel { claim_id: Call { worker: 0, call: 0 }.id() }))
+                sent.cloned().unwrap_or_else(nothing)
+            }
+            Ask::DecideAgain => {
+                let mut sent = self.asked.iter().rev();
+                sent.find(|op| is_decision(op)).cloned().unwrap_or_else(nothing)
             }
             _ => self.resolve_decision(ask),
         }
@@ -420,6 +462,15 @@ impl Room {
 pub(crate) fn fresh_namespace(what: &str) -> Namespace {
     let name = format!("{what}-{}", &OpId::random().to_string()[..16]);
     Namespace::new(name).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}
+
+/// What is sent where nothing was sent before that could be sent again.
+fn nothing() -> Op {
+    Op::Cancel(Cancel { claim_id: Call { worker: 0, call: 0 }.id() })
+}
+
+fn is_decision(op: &Op) -> bool {
+    matches!(op, Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_))
 }
 
 fn without_bytes(record: &Record) -> Record {

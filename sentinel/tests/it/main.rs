@@ -1,5 +1,6 @@
 //! The client over the in-memory store, on a clock that stands still until a test moves it.
 
+mod faults;
 mod keeper;
 mod lease;
 mod observe;

@@ -97,10 +97,11 @@ impl Table {
         self.kept.is_empty()
     }
 
-    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. What
-    /// would be due within a tenth of its ttl goes along: one batch instead of many.
+    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. If anything
+    /// is due, what would be due within a tenth of its ttl goes along: one batch instead of many.
     pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
         let mut tick = Tick { ids: Vec::new(), beats: Vec::new(), wake: None };
+        let any_due = self.kept.values().any(|kept| kept.next_beat.is_some_and(|due| due <= now));
         for (id, kept) in &mut self.kept {
             let entry = &kept.entry;
             if now >= entry.deadline {
@@ -108,7 +109,7 @@ impl Table {
                 entry.authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
             }
             let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
-            if kept.next_beat.is_some_and(|due| due <= soon) {
+            if any_due && kept.next_beat.is_some_and(|due| due <= soon) {
                 tick.ids.push(*id);
                 tick.beats.push(Beat { address: entry.address.clone(), grant: entry.grant });
                 kept.next_beat = next_beat(entry, now, jitter(entry.ttl / BEATS_PER_TTL));
@@ -236,6 +237,7 @@ mod tests {
         let tick = table.tick(ms(100), all);
         table.failed(ms(110), &tick.ids);
         assert_eq!(authority.lost(), None);
+        assert_eq!(table.tick(ms(139), all).beats.len(), 0, "not at once: a store in trouble is not flooded");
         assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
         table.tick(ms(300), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));

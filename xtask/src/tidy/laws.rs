@@ -4,7 +4,7 @@ use super::Findings;
 use super::files::File;
 
 /// The file that holds the list of laws.
-const LIST: &str = "conformance-tests/src/suite.rs";
+const LIST: &str = "conformance-tests/src/list.rs";
 
 pub(crate) fn check(files: &[File], found: &mut Findings) {
     let Some(list) = files.iter().find(|file| file.path == LIST) else { return };

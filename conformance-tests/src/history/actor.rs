@@ -1,7 +1,7 @@
 //! A task of a concurrent history: it knows what it was told and what others pinned to a board, and mostly does what a
 //! worker or an operator would do next.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct Actor {
     board: Arc<Board>,
     dice: Dice,
     calls: u64,
-    known: HashMap<Address, Known>,
+    known: BTreeMap<Address, Known>,
 }
 
 /// What an actor knows of one record.
@@ -49,7 +49,7 @@ impl Actor {
         board: Arc<Board>,
         dice: Dice,
     ) -> Self {
-        Self { caller, store, addresses, board, dice, calls: 0, known: HashMap::new() }
+        Self { caller, store, addresses, board, dice, calls: 0, known: BTreeMap::new() }
     }
 
     /// Makes so many requests, each until it is answered; what was answered.
@@ -112,12 +112,14 @@ impl Actor {
             known.grant.map(|grant| Beat { address: address.clone(), grant })
         };
         let beats: Vec<Beat> = self.known.iter().filter_map(held).collect();
+        let mut attempt = 1;
         let replies = loop {
             match self.store.heartbeat(&beats).await {
                 Ok(replies) => break replies,
-                Err(error) if error.is_worth_repeating() => tokio::task::yield_now().await,
+                Err(error) if error.is_worth_repeating() && attempt < ATTEMPTS => attempt += 1,
                 Err(error) => return Err(format!("a batch of heartbeats: {error}")),
             }
+            tokio::task::yield_now().await;
         };
         if replies.len() != beats.len() {
             return Err(format!("{} beats got {} replies", beats.len(), replies.len()));
@@ -164,7 +166,7 @@ impl Actor {
         Op::Claim(Claim {
             claim_id: ClaimId::from_bits(self.id()),
             terms: Terms::new(ms(ttl), ms(hard)).unwrap_or_else(|invalid| unreachable!("{invalid}")),
-            retention: self.dice.percent(40).then_some(ms(50)),
+            retention: self.dice.percent(70).then_some(ms(50)),
             fingerprint: generate::fingerprint(if self.dice.percent(80) { 1 } else { 2 }),
             worker: Label::lossy(format!("worker-{}", self.caller)),
             phase: if begun { Phase::Executing } else { Phase::Claimed },

@@ -11,13 +11,19 @@ use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreErr
 use super::record::{Entry, Look, Saw};
 use crate::differ::differ;
 
-/// What a store holds of one address when the history is over.
+/// What a store holds of one address when a history, or a part of it, is over.
+#[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) record: Record,
     pub(super) events: Vec<Event>,
 }
 
 impl End {
+    /// An address whose record was purged.
+    pub(super) fn born_of(purged: Event) -> Self {
+        Self { record: Record::absent(), events: vec![purged] }
+    }
+
     /// Reads it.
     pub(super) async fn read(store: &dyn CoordinationStore, address: &Address) -> Result<Self, StoreError> {
         let record = store.inspect(address).await?.record.unwrap_or(Record::absent());
@@ -41,14 +47,25 @@ pub(super) fn by_stamps(
     looks: &[Look],
     end: &End,
 ) -> Result<(), String> {
+    by_stamps_from(address, entries, looks, &End { record: Record::absent(), events: Vec::new() }, end)
+}
+
+/// [`by_stamps`] of what came after `start`.
+pub(super) fn by_stamps_from(
+    address: &Address,
+    entries: &[Entry],
+    looks: &[Look],
+    start: &End,
+    end: &End,
+) -> Result<(), String> {
     let mut answered: Vec<_> =
         entries.iter().filter(|e| e.address == *address).filter_map(answered).collect();
     answered.sort_by_key(|a| (a.stamped.stamp.rev, !a.stamped.stamp.changed, a.entry.invoked));
     let unanswered =
         entries.iter().filter(|e| e.address == *address && may_have_been_carried_out(e)).collect();
-    let record = Record::absent();
-    let lives = vec![(0, record.clone())];
-    let mut replay = Replay { address, end, unanswered, record, events: Vec::new(), lives };
+    let End { record, events } = start.clone();
+    let lives = vec![(events.len(), record.clone())];
+    let mut replay = Replay { address, end, unanswered, record, events, lives };
     let looks: Vec<_> = looks.iter().filter(|look| look.address == *address).collect();
     let judged = real_time(&answered)
         .and_then(|()| replay.all(&answered))

@@ -146,11 +146,12 @@ async fn a_record_or_log_that_differs_at_the_end_is_found() {
 #[tokio::test]
 async fn a_look_must_see_what_there_was() {
     let (address, entries, end) = true_history().await;
-    let inspection = |record: Record| Saw::Record(Inspection { now: record.last_now, record: Some(record) });
+    let inspection =
+        |record: Record| Saw::Record(Box::new(Inspection { now: record.last_now, record: Some(record) }));
     let look = |invoked, returned, saw| Look { address: address.clone(), invoked, returned, saw };
     let judged = |look: Look| by_stamps(&address, &entries, &[look], &end);
     let last = entries.iter().filter_map(|entry| entry.returned).max().unwrap();
-    let nothing = || Saw::Record(Inspection { record: None, now: StoreTime::ZERO });
+    let nothing = || Saw::Record(Box::new(Inspection { record: None, now: StoreTime::ZERO }));
     judged(look(0, 0, nothing())).unwrap();
     judged(look(last + 1, last + 2, inspection(end.record.clone()))).unwrap();
     judged(look(last + 1, last + 2, nothing())).unwrap_err();

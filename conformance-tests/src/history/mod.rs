@@ -20,6 +20,7 @@ mod judge;
 #[cfg(test)]
 mod judge_tests;
 mod linear;
+mod purged;
 mod record;
 mod truth;
 
@@ -32,22 +33,16 @@ const HISTORIES_PER_STORE: u32 = 100;
 
 /// Runs `count` concurrent histories, 2 to 6 tasks on 1 to 3 records each, and judges them by their stamps: replayed
 /// through the kernel in the order that the store claims, every reply, record and event must be the kernel's, and the
-/// order must be one that real time allows. Panics with the first history that is wrong.
+/// order must be one that real time allows. Some histories go on hours later, while the namespace is purged. Panics with the first history that is wrong.
 pub fn histories<H: Harness>(count: u32) {
-    run::<H>(
-        count,
-        Setting { callers: (2, 6), records: (1, 3), requests: (4, 12), faulty: false, search: false },
-    );
+    run::<H>(count, Setting { purges: true, ..Setting::LARGE });
 }
 
 /// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`]); callers send the same
 /// request again until it is answered. What was carried out is judged as in `histories`; each answer must be one that
 /// was really given to this request; and every request must have had the effect of once.
 pub fn faulty_histories<H: Harness>(count: u32) {
-    run::<H>(
-        count,
-        Setting { callers: (2, 6), records: (1, 3), requests: (3, 8), faulty: true, search: false },
-    );
+    run::<H>(count, Setting { requests: (3, 8), faulty: true, ..Setting::LARGE });
 }
 
 /// Runs `count` small histories on one record, and looks for an order that explains the replies without trusting the
@@ -55,7 +50,7 @@ pub fn faulty_histories<H: Harness>(count: u32) {
 pub fn linearizable<H: Harness>(count: u32) {
     run::<H>(
         count,
-        Setting { callers: (2, 4), records: (1, 1), requests: (3, 4), faulty: false, search: true },
+        Setting { callers: (2, 4), records: (1, 1), requests: (3, 4), search: true, ..Setting::LARGE },
     );
 }
 
@@ -67,6 +62,22 @@ struct Setting {
     requests: (u64, u64),
     faulty: bool,
     search: bool,
+    /// Whether some go on hours later, while the records are purged.
+    purges: bool,
+    /// Callers are numbered from here.
+    first_caller: u32,
+}
+
+impl Setting {
+    const LARGE: Self = Self {
+        callers: (2, 6),
+        records: (1, 3),
+        requests: (4, 12),
+        faulty: false,
+        search: false,
+        purges: false,
+        first_caller: 0,
+    };
 }
 
 fn run<H: Harness>(count: u32, setting: Setting) {
@@ -88,21 +99,41 @@ fn run<H: Harness>(count: u32, setting: Setting) {
 
 /// One history, from its first request to the verdict.
 async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut dice: Dice) -> Result<(), String> {
-    let between = |dice: &mut Dice, (least, most): (u64, u64)| least + dice.below(most - least + 1);
     let addresses = addresses(between(&mut dice, setting.records), &mut dice);
-    let callers = between(&mut dice, setting.callers);
-    let recorder = Recorder::new(harness.store());
+    let store = harness.store();
+    let recorder = Recorder::new(store.clone());
+    let told = act(harness, setting, &mut dice, &addresses, &recorder).await?;
+    judge(&*store, setting, &addresses, &recorder, &told).await?;
+    if setting.purges && dice.percent(30) {
+        purged::second_act(harness, setting, &mut dice, &addresses, told).await?;
+    }
+    Ok(())
+}
+
+fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
+    least + dice.below(most - least + 1)
+}
+
+/// All callers at once, each until it has made its requests; what they were told.
+async fn act<H: Harness>(
+    harness: &Arc<H>,
+    setting: Setting,
+    dice: &mut Dice,
+    addresses: &[Address],
+    recorder: &Recorder,
+) -> Result<Vec<Told>, String> {
+    let callers = between(dice, setting.callers);
     let board = Arc::default();
     let start = Arc::new(Barrier::new(callers as usize));
     let mut tasks = JoinSet::new();
     for caller in 0..callers as u32 {
-        let below: Arc<dyn CoordinationStore> = Arc::new(recorder.as_caller(caller));
+        let below: Arc<dyn CoordinationStore> = Arc::new(recorder.as_caller(setting.first_caller + caller));
         let seed = dice.throw();
         let faulty = setting.faulty.then(|| Arc::new(Faulty::new(below.clone(), Plan::seeded(seed))));
         let store = faulty.clone().map_or(below, |faulty| faulty as Arc<dyn CoordinationStore>);
-        let actor = Actor::new(caller, store, addresses.clone(), Arc::clone(&board), dice.fork(seed));
-        let (requests, start, harness) =
-            (between(&mut dice, setting.requests), start.clone(), harness.clone());
+        let caller = setting.first_caller + caller;
+        let actor = Actor::new(caller, store, addresses.to_vec(), Arc::clone(&board), dice.fork(seed));
+        let (requests, start, harness) = (between(dice, setting.requests), start.clone(), harness.clone());
         tasks.spawn(async move {
             start.wait().await;
             let told = actor.run(requests, &*harness).await;
@@ -116,7 +147,7 @@ async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut dice: Dice)
     while let Some(ended) = tasks.join_next().await {
         told.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
     }
-    judge(&*harness.store(), setting, &addresses, &recorder, &told).await
+    Ok(told)
 }
 
 /// What a caller was told in the end.

@@ -63,7 +63,7 @@ pub struct Look {
 #[derive(Debug, Clone)]
 pub enum Saw {
     /// The record, by `inspect`.
-    Record(Inspection),
+    Record(Box<Inspection>),
     /// The newest events, by `history`.
     Events(Vec<Event>),
 }
@@ -163,7 +163,7 @@ impl Layer for Recorder {
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let invoked = self.now();
         let inspection = self.inner.inspect(address).await?;
-        self.looked(address, invoked, Saw::Record(inspection.clone()));
+        self.looked(address, invoked, Saw::Record(Box::new(inspection.clone())));
         Ok(inspection)
     }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::{Harness, Layer, Layered, faulty_histories, histories, linearizable, sequences};
-use sentinel_core::kernel::{Op, Reading, Reply};
+use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::{Release, Stamped};
-use sentinel_core::store::Inspection;
+use sentinel_core::store::{Inspection, Purge, Purged};
 use sentinel_core::{
     Address, Clock as _, CoordinationStore, Event, ManualClock, Record, StoreError, StoreTime, Token,
 };
@@ -34,6 +34,8 @@ enum Flaw {
     LiesOfRevs,
     /// Every fifth event is not appended.
     ForgetsEvents,
+    /// Finds what may be purged, lets others go first, and deletes it.
+    PurgesLate,
     /// A claim that is sent again is taken for a new one.
     ForgetsClaimIds,
 }
@@ -52,7 +54,7 @@ macro_rules! flawed {
 }
 
 flawed! {
-    None NotAtomic StaleReads StaleReadsFreshStamps LiesOfChanges LiesOfRevs ForgetsEvents ForgetsClaimIds
+    None NotAtomic StaleReads StaleReadsFreshStamps LiesOfChanges LiesOfRevs ForgetsEvents PurgesLate ForgetsClaimIds
 }
 
 #[derive(Debug)]
@@ -138,6 +140,24 @@ impl Layer for Flawy {
         self.apply(kept, &op, reading())
     }
 
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        let rested = |kept: &Kept| kernel::purge(&kept.record, self.clock.now()).map(|(_, event)| event);
+        let mut found: Vec<_> = {
+            let all = self.kept.lock().unwrap();
+            let here = all.iter().filter(|(address, _)| address.namespace == purge.namespace);
+            here.filter_map(|(address, kept)| Some((address.clone(), rested(kept)?))).collect()
+        };
+        if self.flaw == Flaw::PurgesLate {
+            tokio::task::yield_now().await;
+        }
+        let mut all = self.kept.lock().unwrap();
+        found.retain(|(address, _)| self.flaw == Flaw::PurgesLate || rested(&all[address]).is_some());
+        for (address, event) in &found {
+            all.insert(address.clone(), Kept { events: vec![event.clone()], ..Kept::default() });
+        }
+        Ok(Purged { records: found.len() as u64, more: false })
+    }
+
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let record = self.kept(address).record;
         let now = self.clock.now().max(record.last_now);
@@ -192,7 +212,7 @@ fn by_search<F: Flawed>() {
 
 #[test]
 fn a_store_without_a_flaw_passes() {
-    histories::<Bench<None>>(100);
+    histories::<Bench<None>>(500);
     faulty_histories::<Bench<None>>(100);
     linearizable::<Bench<None>>(100);
 }
@@ -221,6 +241,11 @@ fn a_store_that_lies_in_its_stamps_is_rejected_by_the_judge_that_reads_them() {
 #[test]
 fn a_store_that_forgets_events_is_rejected() {
     by_stamps::<ForgetsEvents>();
+}
+
+#[test]
+fn a_store_whose_purge_is_not_atomic_is_rejected() {
+    rejected(|| histories::<Bench<PurgesLate>>(3_000));
 }
 
 #[test]

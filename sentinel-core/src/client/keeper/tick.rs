@@ -56,6 +56,8 @@ struct Kept {
 pub(crate) struct Table {
     kept: BTreeMap<u64, Kept>,
     last_id: u64,
+    /// When the next tick will come without being asked for.
+    planned: Option<LocalTime>,
 }
 
 /// What a tick asks for.
@@ -75,17 +77,18 @@ const BEATS_PER_TTL: u32 = 3;
 const BEATS_PER_TTL_AFTER_FAILURE: u32 = 10;
 
 impl Table {
-    /// Keeps a grant alive from now on.
+    /// Keeps a grant alive from now on: its id, and whether the next tick must come sooner than planned.
     pub(crate) fn insert(
         &mut self,
         entry: Entry,
         now: LocalTime,
         jitter: impl Fn(Duration) -> Duration,
-    ) -> u64 {
+    ) -> (u64, bool) {
         self.last_id += 1;
         let next_beat = next_beat(&entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+        let first = next_beat.unwrap_or(entry.deadline).min(entry.deadline);
         self.kept.insert(self.last_id, Kept { entry, next_beat });
-        self.last_id
+        (self.last_id, self.planned.is_none_or(|planned| first < planned))
     }
 
     /// Stops keeping a grant alive. Its authority is left as it is.
@@ -117,6 +120,7 @@ impl Table {
             let deadline = entry.authority.lost().is_none().then_some(entry.deadline);
             tick.wake = [tick.wake, deadline, kept.next_beat].into_iter().flatten().min();
         }
+        self.planned = tick.wake;
         tick
     }
 
@@ -241,6 +245,15 @@ mod tests {
         assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
         table.tick(ms(300), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));
+    }
+
+    #[test]
+    fn the_tick_is_asked_for_only_by_what_is_due_before_it() {
+        let mut table = Table::default();
+        assert!(table.insert(entry("a", 300, 9000), ms(0), all).1, "no tick is planned yet");
+        table.tick(ms(0), all);
+        assert!(!table.insert(entry("b", 310, 9000), ms(10), all).1);
+        assert!(table.insert(entry("c", 90, 90), ms(10), all).1, "its deadline comes first");
     }
 
     #[test]

@@ -52,7 +52,7 @@ async fn main() -> Result<(), sentinel::Error> {
     let (sentinel, ledger) = (Sentinel::new(MemoryStore::new()), Ledger::default());
     let (ada, bob) =
         tokio::join!(worker(sentinel.clone(), "ada", &ledger), worker(sentinel.clone(), "bob", &ledger));
-    (ada?, bob?);
+    ada.and(bob)?;
     println!("{:#?}", ledger.0.lock().map(|ledger| ledger.1.clone()).unwrap_or_default());
     Ok(())
 }

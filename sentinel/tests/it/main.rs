@@ -1,5 +1,7 @@
 //! The client over the in-memory store, on a clock that stands still until a test moves it.
 
+#![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
+
 mod faults;
 mod keeper;
 mod lease;

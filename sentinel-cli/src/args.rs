@@ -1,0 +1,395 @@
+//! The command line. What it accepts is checked here, before anything is sent to a store.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sentinel_core::store::Shown;
+use sentinel_core::{Fingerprint, Key, Kind, Label, OpId, Terms, Token};
+
+use crate::exit::Failure;
+use crate::parse::{self, Codes};
+
+/// Runs work that is not safe to repeat: at most once per key, with its result replayed and its doubts told.
+#[derive(Debug, Parser)]
+#[command(name = "sentinel", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Example:
+  sentinel once invoice-42 -- ./charge.sh    runs it
+  sentinel once invoice-42 -- ./charge.sh    prints what the first run printed, and runs nothing
+
+Exit codes: 0 done or replayed; 64 bad arguments; 65 another fingerprint, or a decision that does not apply;
+69 the store cannot be used, and the command did not run; 75 someone else holds it; 76 in doubt: reconcile.
+An environment variable that is set and empty counts as not set.";
+
+/// Options of every command; they may stand anywhere before `--`.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
+    ///
+    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..), which is made
+    /// on first use.
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    pub(crate) store: Option<OsString>,
+    /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
+    #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
+    pub(crate) namespace: Option<OsString>,
+    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    pub(crate) worker: Option<OsString>,
+    /// Answer with one JSON object (list, history: one per line); changes nothing about once and lease
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command at most once per key; called again, print what it printed
+    Once(Once),
+    /// Run a command while holding a lease
+    Lease(Lease),
+    /// Show one record
+    Inspect(Inspect),
+    /// Show the events of a record, oldest first
+    History(History),
+    /// List records by key; --state uncertain is the page for whoever is on call
+    List(List),
+    /// Take an uncertain key, and print the token to decide it with
+    Reconcile(Reconcile),
+    /// Decide "it did happen": the response is replayed from now on
+    ForceComplete(ForceComplete),
+    /// Decide "it did not happen": anyone may run it again
+    ResetToClaimed(ResetToClaimed),
+    /// Free a claim or lease whose holder will not come back
+    Evict(Evict),
+    /// Remove completed records past their retention, and old tombstones
+    Purge(Purge),
+    /// Set the store up, or bring it up to date
+    #[command(after_help = "Example:\n  sentinel init --store sqlite:/var/lib/sentinel/jobs.db")]
+    Init,
+    /// Look at the store and its deployment, and tell what it guarantees
+    #[command(after_help = "Example:\n  sentinel doctor --json")]
+    Doctor,
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  sentinel completions bash > ~/.local/share/bash-completion/completions/sentinel"
+    )]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  sentinel man > sentinel.1 && man ./sentinel.1")]
+    Man,
+}
+
+/// The key of a record.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArg {
+    /// What the work is about: 1 to 512 bytes of UTF-8 without control characters
+    #[arg(value_name = "KEY", value_parser = key, required_unless_present = "dashed_key")]
+    key: Option<Key>,
+    /// The same, for a key that begins with a dash: --key=-5
+    #[arg(long = "key", value_name = "KEY", value_parser = key, conflicts_with = "key", id = "dashed_key")]
+    dashed: Option<Key>,
+}
+
+impl KeyArg {
+    pub(crate) fn get(&self) -> Result<Key, Failure> {
+        self.key.clone().or_else(|| self.dashed.clone()).ok_or_else(|| Failure::usage("a KEY is required"))
+    }
+}
+
+/// How long a claim holds.
+#[derive(Debug, Args)]
+pub(crate) struct TermsArg {
+    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
+    ttl: Duration,
+    /// How long the command may run at all; at this deadline its process group is gone
+    #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
+    hard_ttl: Duration,
+    /// Wait at most so long for whoever holds the key, instead of answering at once
+    #[arg(long, value_name = "D", value_parser = parse::duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+impl TermsArg {
+    pub(crate) fn get(&self) -> Result<Terms, Failure> {
+        Ok(Terms::new(self.ttl, self.hard_ttl)?)
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sentinel once invoice-42 --failed-on 3 -- ./charge.sh 42
+
+An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
+Every other end leaves it in doubt (exit 76) until somebody reconciles it.
+The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+pub(crate) struct Once {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    #[command(flatten)]
+    pub(crate) terms: TermsArg,
+    /// What the request is about: the same key with another fingerprint is refused (65)
+    #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// How long the result is kept after completion [default: for ever]
+    #[arg(long, value_name = "D", value_parser = parse::retention)]
+    pub(crate) retention: Option<Duration>,
+    /// Exit codes that mean: nothing happened, anyone may try again (like 3,79)
+    #[arg(long, value_name = "CODES", value_parser = parse::codes)]
+    pub(crate) nothing_happened_on: Option<Codes>,
+    /// Exit codes that mean: failed for good; recorded and replayed with that code
+    #[arg(long, value_name = "CODES", value_parser = parse::codes)]
+    pub(crate) failed_on: Option<Codes>,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Once {
+    /// No code may mean two things.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let shared = self.failed_on.as_ref().zip(self.nothing_happened_on.as_ref());
+        match shared.and_then(|(failed, nothing)| failed.shared_with(nothing)) {
+            Some(code) => Err(Failure::usage(format!(
+                "exit code {code} stands in both --failed-on and --nothing-happened-on"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sentinel lease nightly-report --wait 5m -- ./report.sh
+
+Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.")]
+pub(crate) struct Lease {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    #[command(flatten)]
+    pub(crate) terms: TermsArg,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum KindArg {
+    Execution,
+    Lease,
+}
+
+impl From<KindArg> for Kind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::Execution => Self::Execution,
+            KindArg::Lease => Self::Lease,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  sentinel inspect invoice-42 --json\n\nExits with 1 if there is no record."
+)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// Execution or lease
+    #[arg(long, value_enum, default_value = "execution")]
+    pub(crate) kind: KindArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sentinel history invoice-42 --limit 10")]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// Execution or lease
+    #[arg(long, value_enum, default_value = "execution")]
+    pub(crate) kind: KindArg,
+    /// The newest so many events, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum StateArg {
+    Free,
+    Claimed,
+    Executing,
+    Uncertain,
+    Completed,
+    Reconciling,
+}
+
+impl From<StateArg> for Shown {
+    fn from(state: StateArg) -> Self {
+        match state {
+            StateArg::Free => Self::Free,
+            StateArg::Claimed => Self::Claimed,
+            StateArg::Executing => Self::Executing,
+            StateArg::Uncertain => Self::Uncertain,
+            StateArg::Completed => Self::Completed,
+            StateArg::Reconciling => Self::Reconciling,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sentinel list --state uncertain")]
+pub(crate) struct List {
+    /// Only records in this state; tombstones are listed with `free` only
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<StateArg>,
+    /// Executions or leases
+    #[arg(long, value_enum, default_value = "execution")]
+    pub(crate) kind: KindArg,
+    /// At most so many records, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Only keys after this one, in byte order: the last key of the page before
+    #[arg(long, value_name = "KEY", value_parser = key, allow_hyphen_values = true)]
+    pub(crate) after: Option<Key>,
+}
+
+/// What every decision carries.
+#[derive(Debug, Args)]
+pub(crate) struct DecisionArg {
+    /// Names this decision: 32 hexadecimal digits. Repeated with the same id after a lost answer, it answers the same
+    /// [default: a fresh one, told on standard error]
+    #[arg(long, value_name = "ID", value_parser = op_id)]
+    pub(crate) op: Option<OpId>,
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub(crate) reason: Option<Label>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  token=$(sentinel reconcile invoice-42 --reason 'provider shows no charge')
+  sentinel reset-to-claimed invoice-42 --token \"$token\"")]
+pub(crate) struct Reconcile {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// The token that `inspect` showed: another one is refused (65) [default: the current one is read first]
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    pub(crate) expect: Option<Token>,
+    /// Take it although its worker is alive; needs --expect
+    #[arg(long, requires = "expect")]
+    pub(crate) even_if_alive: bool,
+    /// Take it from another operator; needs --expect
+    #[arg(long, requires = "expect")]
+    pub(crate) steal: bool,
+    #[command(flatten)]
+    pub(crate) decision: DecisionArg,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  sentinel force-complete invoice-42 --token \"$token\" --response charged"
+)]
+pub(crate) struct ForceComplete {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// The token that `reconcile` printed
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    pub(crate) token: Token,
+    /// What to replay from now on, byte for byte
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) response: String,
+    /// Record it as a failure for good, replayed with this exit code
+    #[arg(long, value_name = "CODE", value_parser = parse::code)]
+    pub(crate) failed: Option<u8>,
+    #[command(flatten)]
+    pub(crate) decision: DecisionArg,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  sentinel reset-to-claimed invoice-42 --token \"$token\" --reason 'not charged'"
+)]
+pub(crate) struct ResetToClaimed {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// The token that `reconcile` printed
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    pub(crate) token: Token,
+    /// Do not wait for the hard deadline of the old run: two runs may overlap
+    #[arg(long)]
+    pub(crate) accept_overlap: bool,
+    #[command(flatten)]
+    pub(crate) decision: DecisionArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sentinel evict nightly-report --kind lease --expect 1764000000000000")]
+pub(crate) struct Evict {
+    #[command(flatten)]
+    pub(crate) key: KeyArg,
+    /// The token that `inspect` showed: another one is refused (65)
+    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    pub(crate) expect: Token,
+    /// Execution or lease
+    #[arg(long, value_enum, default_value = "execution")]
+    pub(crate) kind: KindArg,
+    #[command(flatten)]
+    pub(crate) decision: DecisionArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  sentinel purge --dry-run")]
+pub(crate) struct Purge {
+    /// Only say how many there are
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    Key::new(text).map_err(|invalid| invalid.to_string())
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::new(text).map_err(|invalid| invalid.to_string())
+}
+
+fn label(text: &str) -> Result<Label, String> {
+    Label::new(text).map_err(|invalid| invalid.to_string())
+}
+
+fn token(text: &str) -> Result<Token, String> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("a token is a number".into());
+    }
+    text.parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
+}
+
+/// With or without the dashes of a UUID.
+fn op_id(text: &str) -> Result<OpId, String> {
+    text.replace('-', "").parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,145 @@
+//! `init`, `doctor`, `purge`: the store as a whole.
+
+use std::time::Duration;
+
+use sentinel_core::store::Health;
+use sentinel_core::{Address, Clock as _, CoordinationStore, Key, Kind, StoreTime, SystemClock};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Context;
+use crate::args::Purge;
+use crate::exit::{Exit, Failure};
+use crate::output::time::rfc3339;
+use crate::output::{Style, answer, coloured, line, object, plain};
+
+/// Sets the store up. SQLite does it by itself when it is opened.
+pub(crate) async fn init(context: &Context) -> Result<Exit, Failure> {
+    let store = context.store().await?;
+    let backend = store.describe().backend;
+    match context.style {
+        Style::Text => line(&format!("initialised: {}", context.url.shown()))?,
+        Style::Json => object(&serde_json::json!({
+            "store": context.url.shown(), "backend": backend, "initialised": true,
+        }))?,
+    }
+    Ok(Exit::OK)
+}
+
+/// Removes what has served, a batch at a time, and says how many.
+pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failure> {
+    const BATCH: u32 = 500;
+    let store = context.store().await?;
+    let namespace = context.namespace.clone();
+    let limit = if args.dry_run { u32::MAX } else { BATCH };
+    let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };
+    let mut records = 0;
+    loop {
+        let purged = store.purge(&request).await?;
+        records += purged.records;
+        if args.dry_run || !purged.more {
+            break;
+        }
+    }
+    match context.style {
+        Style::Json => object(&serde_json::json!({ "purged": records, "dry_run": args.dry_run }))?,
+        Style::Text => {
+            let noun = if records == 1 { "record" } else { "records" };
+            let verb = if args.dry_run { "would be purged" } else { "purged" };
+            line(&format!("{records} {noun} {verb}"))?;
+        }
+    }
+    Ok(Exit::OK)
+}
+
+#[derive(Debug, Serialize)]
+struct DoctorView<'a> {
+    store: String,
+    deployment: &'a str,
+    accepted: bool,
+    checks: Vec<CheckView>,
+    guarantees: &'a [String],
+    latency_us: u64,
+    store_now: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckView {
+    name: &'static str,
+    ok: bool,
+    found: String,
+}
+
+/// Looks at the deployment, and tells what it guarantees.
+pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
+    let found = context.store().await;
+    // A store that is there and must not be used is a finding; one that is not there is a failure.
+    let store = found.map_err(|f| if f.refused { Failure { exit: Exit::NO, ..f } } else { f })?;
+    let health = store.probe().await?;
+    let (latency, now) = measure(&*store, context).await?;
+    let mut checks: Vec<CheckView> = health
+        .checks
+        .iter()
+        .map(|check| CheckView { name: check.name, ok: check.ok, found: check.found.clone() })
+        .collect();
+    checks.push(CheckView {
+        name: "latency",
+        ok: true,
+        found: format!("{latency:?} for a read, median of 5"),
+    });
+    checks.push(clock(now));
+    let view = DoctorView {
+        store: context.url.shown(),
+        deployment: &health.deployment,
+        accepted: health.accepted,
+        checks,
+        guarantees: &health.guarantees,
+        latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+        store_now: rfc3339(now),
+    };
+    match context.style {
+        Style::Json => object(&view)?,
+        Style::Text => answer(text(&view, &health).as_bytes())?,
+    }
+    Ok(if health.accepted { Exit::OK } else { Exit::NO })
+}
+
+/// The median time of five reads, and the store's clock.
+async fn measure(store: &dyn CoordinationStore, context: &Context) -> Result<(Duration, StoreTime), Failure> {
+    let key = Key::new("sentinel-doctor")?;
+    let address = Address { namespace: context.namespace.clone(), kind: Kind::Execution, key };
+    let mut taken = Vec::with_capacity(5);
+    let mut now = StoreTime::ZERO;
+    for _ in 0..5 {
+        let start = Instant::now();
+        now = store.inspect(&address).await?.now;
+        taken.push(start.elapsed());
+    }
+    taken.sort_unstable();
+    Ok((taken[2], now))
+}
+
+/// The store's clock against this host's. It decides nothing, so it is never wrong; it confuses people if they differ.
+fn clock(store: StoreTime) -> CheckView {
+    let here = SystemClock.now();
+    let apart = store.since(here).max(here.since(store));
+    let found = match apart < Duration::from_secs(1) {
+        true => "the store's clock and this host's agree within a second".to_owned(),
+        false => format!(
+            "the store's clock and this host's are {}s apart; only the store's counts",
+            apart.as_secs()
+        ),
+    };
+    CheckView { name: "clock", ok: true, found }
+}
+
+fn text(view: &DoctorView<'_>, health: &Health) -> String {
+    let mut text = format!("{} ({})\n", plain(&view.store), plain(view.deployment));
+    for check in &view.checks {
+        let mark = if check.ok { coloured("ok  ", "32") } else { coloured("BAD ", "31") };
+        text += &format!("  {mark} {:<14} {}\n", check.name, plain(&check.found));
+    }
+    text += if health.accepted { "This deployment guarantees:\n" } else { "This deployment is refused.\n" };
+    health.guarantees.iter().for_each(|sentence| text += &format!("  - {}\n", plain(sentence)));
+    text
+}

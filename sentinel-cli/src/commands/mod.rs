@@ -1,0 +1,97 @@
+//! One file for each command, or for a few that belong together.
+
+use std::sync::Arc;
+
+use sentinel_core::{Address, CoordinationStore, Key, Kind, Label, Namespace, Token};
+
+use crate::args::{Cli, Command, Global};
+use crate::exit::{Exit, Failure};
+use crate::output::Style;
+use crate::store::StoreUrl;
+
+mod decide;
+mod deployment;
+mod evict;
+mod lease;
+mod once;
+mod read;
+mod reconcile;
+mod shell;
+mod wait;
+
+/// What every command knows besides its own options.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) url: StoreUrl,
+    pub(crate) namespace: Namespace,
+    pub(crate) worker: Label,
+    pub(crate) style: Style,
+}
+
+impl Context {
+    /// Takes the global options, else the environment, else the defaults. An empty variable counts as not set.
+    fn new(global: &Global) -> Result<Self, Failure> {
+        let pick = |given: &Option<std::ffi::OsString>, name: &str| {
+            let value = given.clone().or_else(|| std::env::var_os(name).filter(|value| !value.is_empty()));
+            let utf8 = |_| Failure::usage(format!("{name} or its option is not UTF-8"));
+            value.map(|value| value.into_string().map_err(utf8)).transpose()
+        };
+        let url = pick(&global.store, "SENTINEL_STORE")?;
+        let namespace = pick(&global.namespace, "SENTINEL_NAMESPACE")?;
+        let worker = pick(&global.worker, "SENTINEL_WORKER")?;
+        Ok(Self {
+            url: url.map_or_else(StoreUrl::default_file, |url| StoreUrl::parse(&url))?,
+            namespace: Namespace::new(namespace.as_deref().unwrap_or("default"))?,
+            worker: worker.map_or_else(|| Ok(host_and_pid()), Label::new)?,
+            style: if global.json { Style::Json } else { Style::Text },
+        })
+    }
+
+    pub(crate) fn address(&self, kind: Kind, key: Key) -> Address {
+        Address { namespace: self.namespace.clone(), kind, key }
+    }
+
+    pub(crate) async fn store(&self) -> Result<Arc<dyn CoordinationStore>, Failure> {
+        self.url.open().await
+    }
+}
+
+/// What the command finds in its environment.
+fn environment(address: &Address, token: Token, idempotency_key: String) -> Vec<(&'static str, String)> {
+    vec![
+        ("SENTINEL_NAMESPACE", address.namespace.to_string()),
+        ("SENTINEL_KEY", address.key.to_string()),
+        ("SENTINEL_TOKEN", token.to_string()),
+        ("SENTINEL_IDEMPOTENCY_KEY", idempotency_key),
+    ]
+}
+
+fn host_and_pid() -> Label {
+    let host = rustix::system::uname();
+    Label::lossy(format!("{}:{}", host.nodename().to_string_lossy(), std::process::id()))
+}
+
+/// Runs the command.
+pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Completions { shell } => return shell::completions(*shell),
+        Command::Man => return shell::man(),
+        _ => {}
+    }
+    let context = Context::new(&cli.global)?;
+    match cli.command {
+        Command::Once(args) => once::run(&context, args).await,
+        Command::Lease(args) => lease::run(&context, args).await,
+        Command::Inspect(args) => read::inspect(&context, &args).await,
+        Command::History(args) => read::history(&context, &args).await,
+        Command::List(args) => read::list(&context, &args).await,
+        Command::Reconcile(args) => reconcile::run(&context, &args).await,
+        Command::ForceComplete(args) => decide::force_complete(&context, args).await,
+        Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,
+        Command::Evict(args) => evict::run(&context, &args).await,
+        Command::Purge(args) => deployment::purge(&context, &args).await,
+        Command::Init => deployment::init(&context).await,
+        Command::Doctor => deployment::doctor(&context).await,
+        Command::Completions { .. } | Command::Man => Ok(Exit::OK),
+    }
+}

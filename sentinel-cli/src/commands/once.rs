@@ -1,0 +1,260 @@
+//! `once`: runs a command at most once per key, and replays its output.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sentinel_core::client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
+use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
+use tokio::time::Instant;
+
+use super::wait::wait_for_turn;
+use super::{Context, environment};
+use crate::args::Once;
+use crate::exit::{Exit, Failure};
+use crate::output::{answer, note};
+use crate::parse::Codes;
+use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Signals};
+
+/// What the command's end says, where that is not success.
+#[derive(Debug)]
+struct Said {
+    exit: Exit,
+    text: String,
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+type Answer = Outcome<Recorded, Said>;
+
+/// Runs the command, or tells why it did not run here.
+pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> {
+    args.check()?;
+    let terms = args.terms.get()?;
+    let address = context.address(Kind::Execution, args.key.get()?);
+    let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+    let store = context.store().await?;
+    let sentinel = Sentinel::from_arc(store.clone());
+    let sentinel = sentinel.namespace(&context.namespace)?.worker(&context.worker)?;
+    let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
+    let meanings = Arc::new(Meanings {
+        nothing_happened: args.nothing_happened_on.unwrap_or_default(),
+        failed: args.failed_on.unwrap_or_default(),
+    });
+    loop {
+        if let Some(number) = signals.pending() {
+            return Ok(Exit::signal(number));
+        }
+        let conductor = Conductor {
+            command: args.command.clone(),
+            address: address.clone(),
+            hard_ttl: terms.hard_ttl(),
+            signals: signals.clone(),
+            meanings: meanings.clone(),
+            flush: Arc::default(),
+        };
+        let flush = conductor.flush.clone();
+        let mut once = sentinel.once::<Said>(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
+        if let Some(fingerprint) = &args.fingerprint {
+            once = once.fingerprint_text(fingerprint);
+        }
+        if let Some(retention) = args.retention {
+            once = once.retention(retention);
+        }
+        let outcome = once.run_recorded(move |run| conductor.conduct(run)).await?;
+        if matches!(outcome, Outcome::InProgress(_)) && deadline.is_some_and(|at| Instant::now() < at) {
+            wait_for_turn(&*store, &address, deadline, &signals).await?;
+            continue;
+        }
+        let exit = tell(&address, outcome)?;
+        return finish(exit, &flush, &signals).await;
+    }
+}
+
+/// What exit codes mean.
+#[derive(Debug)]
+struct Meanings {
+    nothing_happened: Codes,
+    failed: Codes,
+}
+
+impl Meanings {
+    /// Whether an end is recorded as it stands: success, or a failure for good.
+    fn settles(&self, ended: Ended) -> bool {
+        match ended {
+            Ended::Code(code) => code == 0 || is_in(&self.failed, code),
+            Ended::Signal(_) | Ended::Unknown => false,
+        }
+    }
+
+    fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, Said> {
+        let lost = if ran.lost { "; its authority had been lost" } else { "" };
+        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{lost}") };
+        match ran.ended {
+            Ended::Code(0) => {
+                let recorded = recorded(Verdict::Success, 0, ran.recording);
+                Ending::Success(recorded.clone(), recorded)
+            }
+            Ended::Code(code) => {
+                let text = format!("ended with exit code {code}");
+                let said = said(Exit(u8::try_from(code).unwrap_or(1)), text);
+                if is_in(&self.failed, code) {
+                    Ending::FailedForGood(said, recorded(Verdict::Failure, code, ran.recording))
+                } else if is_in(&self.nothing_happened, code) {
+                    Ending::NothingHappened(said)
+                } else {
+                    unknown(said)
+                }
+            }
+            Ended::Signal(number) => {
+                unknown(said(Exit::signal(number), format!("was killed by signal {number}")))
+            }
+            Ended::Unknown => {
+                unknown(said(Exit::DOUBT, "ended in a way that the system did not tell".into()))
+            }
+        }
+    }
+}
+
+fn is_in(codes: &Codes, code: i32) -> bool {
+    u8::try_from(code).is_ok_and(|code| codes.contains(code))
+}
+
+fn unknown(said: Said) -> Ending<Recorded, Said> {
+    Ending::Unknown(Label::lossy(&said.text), Some(said))
+}
+
+fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> Recorded {
+    let (bytes, omitted) = match recording {
+        Some(Recording::Whole(bytes)) => (bytes, false),
+        Some(Recording::TooLarge) | None => (Vec::new(), true),
+    };
+    let text = std::str::from_utf8(&bytes).is_ok();
+    let content_type = if text { "text/plain; charset=utf-8" } else { Payload::OCTETS };
+    Recorded { verdict, code: Some(code), payload: Payload::new(content_type, bytes), omitted }
+}
+
+/// Runs the command under a grant.
+struct Conductor {
+    command: Vec<std::ffi::OsString>,
+    address: Address,
+    hard_ttl: std::time::Duration,
+    signals: Signals,
+    meanings: Arc<Meanings>,
+    flush: Arc<Mutex<Option<Flush>>>,
+}
+
+impl Conductor {
+    async fn conduct(self, run: Run) -> Ending<Recorded, Said> {
+        let name = self.command[0].to_string_lossy().into_owned();
+        let job = Job {
+            command: self.command,
+            environment: environment(&self.address, run.token(), run.idempotency_key()),
+            record: true,
+        };
+        let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
+        let settles = |ended| self.meanings.settles(ended);
+        match runner::run(job, authority, &self.signals, settles).await {
+            Ok(mut ran) => {
+                *self.flush.lock().unwrap_or_else(PoisonError::into_inner) = ran.flush.take();
+                self.meanings.ending(&name, ran)
+            }
+            Err(why) => Ending::NothingHappened(not_started(&name, why)),
+        }
+    }
+}
+
+fn not_started(name: &str, why: NotStarted) -> Said {
+    match why {
+        NotStarted::CannotExecute(exit, why) => Said { exit, text: format!("cannot run {name}: {why}") },
+        NotStarted::Signalled(number) => Said {
+            exit: Exit::signal(number),
+            text: format!("signal {number} came before {name} had started"),
+        },
+        NotStarted::TooLate => Said {
+            exit: Exit::UNAVAILABLE,
+            text: format!("the claim was over before {name} could start; ask for a longer ttl"),
+        },
+    }
+}
+
+/// Prints a replay, or says on standard error what came of it.
+fn tell(address: &Address, outcome: Answer) -> Result<Exit, Failure> {
+    let doubt = |text: String| Ok((Exit::DOUBT, text));
+    let told: Result<(Exit, String), Failure> = match outcome {
+        Outcome::Completed(_) => return Ok(Exit::OK),
+        Outcome::Replayed(recorded) => return replay(&recorded),
+        Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
+        Outcome::Failed(Vouched::Recorded(said)) => {
+            Ok((said.exit, format!("{said}: recorded as failed for good")))
+        }
+        Outcome::Failed(Vouched::NothingHappened(said) | Vouched::Preparation(said)) => {
+            Ok((said.exit, format!("{said}: nothing happened, anyone may try again")))
+        }
+        Outcome::InProgress(other) => {
+            Ok((Exit::HELD, format!("{address} is in progress ({}); nothing ran", other.state)))
+        }
+        Outcome::Reconciling(by) => {
+            doubt(format!("{address} is being reconciled by {}; nothing ran", by.operator))
+        }
+        Outcome::Uncertain(doubtful) => doubt(format!(
+            "{address} is uncertain: {} began it and did not tell its end (token {}); nothing ran now; reconcile it",
+            doubtful.worker.as_ref().map_or("somebody", |worker| worker.as_str()),
+            doubtful.token,
+        )),
+        Outcome::NotRun(reason) => Ok((Exit::UNAVAILABLE, reason.to_string())),
+        Outcome::Doubtful(doubtful) => doubt(format!(
+            "{}: whether it happened is not known; {address} is uncertain; reconcile it",
+            doubtful.cause
+        )),
+        Outcome::Unconfirmed(result) => doubt(format!(
+            "the command ran ({}), and the store did not confirm that this is recorded; inspect {address}",
+            end_of(&result)
+        )),
+        Outcome::Superseded(result, now) => doubt(format!(
+            "the command ran ({}), and somebody had decided about {address} meanwhile: it is {} at token {}",
+            end_of(&result),
+            now.state,
+            now.token
+        )),
+    };
+    let (exit, text) = told?;
+    note(&text);
+    Ok(exit)
+}
+
+fn end_of(result: &Result<Recorded, Said>) -> String {
+    result.as_ref().map_or_else(ToString::to_string, |_| "exit code 0".to_owned())
+}
+
+/// Prints what was recorded, byte for byte.
+fn replay(recorded: &Recorded) -> Result<Exit, Failure> {
+    if recorded.omitted {
+        note("it completed before; its output was too large to be stored, so nothing is printed");
+    } else {
+        answer(&recorded.payload.bytes)?;
+    }
+    Ok(match recorded.verdict {
+        Verdict::Success => Exit::OK,
+        Verdict::Failure => Exit::recorded_failure(recorded.code),
+    })
+}
+
+/// Waits until the command's output is written, unless somebody asks to end: the record stands already.
+async fn finish(exit: Exit, flush: &Mutex<Option<Flush>>, signals: &Signals) -> Result<Exit, Failure> {
+    let flush = flush.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(flush) = flush else { return Ok(exit) };
+    tokio::select! {
+        written = flush.written() => match written {
+            Err(error) if exit == Exit::OK => Err(error.into()),
+            Err(error) => {
+                note(&format!("cannot write to standard output: {error}"));
+                Ok(exit)
+            }
+            Ok(()) => Ok(exit),
+        },
+        _ = signals.next() => Ok(exit),
+    }
+}

@@ -1,0 +1,48 @@
+//! `completions` and `man`.
+
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::args::Cli;
+use crate::exit::{Exit, Failure};
+use crate::output::answer;
+
+/// A completion script.
+pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sentinel", &mut script);
+    answer(&script)?;
+    Ok(Exit::OK)
+}
+
+/// One page for the program and all its commands.
+pub(crate) fn man() -> Result<Exit, Failure> {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = Vec::new();
+    Man::new(command.clone()).render(&mut page)?;
+    for subcommand in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        section(subcommand, &mut page)?;
+    }
+    answer(&page)?;
+    Ok(Exit::OK)
+}
+
+/// A command's part of the page: its sections under a heading with its name.
+fn section(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    let name = command.get_name().to_uppercase();
+    // The global options stand at the top of the page.
+    let own = command.clone().mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+    let man = Man::new(own);
+    let mut body = Vec::new();
+    man.render_synopsis_section(&mut body)?;
+    man.render_description_section(&mut body)?;
+    man.render_options_section(&mut body)?;
+    man.render_extra_section(&mut body)?;
+    let body = String::from_utf8_lossy(&body);
+    page.extend(format!(".SH \"COMMAND {name}\"\n").into_bytes());
+    // Sections of a page become sub-sections of the command.
+    page.extend(body.replace(".SH ", ".SS ").into_bytes());
+    Ok(())
+}

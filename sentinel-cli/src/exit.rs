@@ -1,0 +1,112 @@
+//! Exit codes, after sysexits.h where it has one, and the failures that lead to them.
+
+use std::process::ExitCode;
+
+use sentinel_core::client;
+use sentinel_core::{Invalid, StoreError, Trouble};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit(pub(crate) u8);
+
+impl Exit {
+    /// Completed now, or replayed; or the answer asked for was given.
+    pub(crate) const OK: Self = Self(0);
+    /// `inspect`: absent. `doctor`: this deployment is refused.
+    pub(crate) const NO: Self = Self(1);
+    /// Bad arguments; nothing was sent to the store.
+    pub(crate) const USAGE: Self = Self(64);
+    /// Another fingerprint, or a decision that does not apply.
+    pub(crate) const DOES_NOT_APPLY: Self = Self(65);
+    /// The store cannot be used; the command did not run.
+    pub(crate) const UNAVAILABLE: Self = Self(69);
+    /// The answer could not be written to standard output.
+    pub(crate) const IO: Self = Self(74);
+    /// Someone else holds it; nothing ran.
+    pub(crate) const HELD: Self = Self(75);
+    /// Whether it happened is not known, or could not be recorded.
+    pub(crate) const DOUBT: Self = Self(76);
+    /// The command was found and could not be started.
+    pub(crate) const CANNOT_EXECUTE: Self = Self(126);
+    /// The command was not found.
+    pub(crate) const NOT_FOUND: Self = Self(127);
+
+    /// Ended by a signal, as a shell tells it.
+    pub(crate) fn signal(number: i32) -> Self {
+        Self(128u8.wrapping_add(u8::try_from(number).unwrap_or(0)))
+    }
+
+    /// The code of a failure that was recorded for good. A code that is no exit code of a command (a library recorded
+    /// it) becomes 1.
+    pub(crate) fn recorded_failure(code: Option<i32>) -> Self {
+        match code.map(u8::try_from) {
+            Some(Ok(code)) if is_for_commands(code) => Self(code),
+            _ => Self(1),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.0)
+    }
+}
+
+/// The codes that a command may say something with: 64 to 78 are the program's own.
+pub(crate) fn is_for_commands(code: u8) -> bool {
+    matches!(code, 1..=63 | 79..=255)
+}
+
+/// Why there is no answer: a code and a sentence for standard error.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+    /// The store is there, and this program must not use it as it is.
+    pub(crate) refused: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), refused: false }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::USAGE, message)
+    }
+
+    pub(crate) fn does_not_apply(message: impl Into<String>) -> Self {
+        Self::new(Exit::DOES_NOT_APPLY, message)
+    }
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::usage(invalid.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let refused = matches!(error.trouble(), Trouble::DeploymentRefused | Trouble::NewerSchema);
+        Self { refused, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::IO, format!("cannot write to standard output: {error}"))
+    }
+}
+
+/// What the client could not answer at all; nothing of the call ran.
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        match error {
+            client::Error::Invalid(invalid) => invalid.into(),
+            client::Error::Store(error) => error.into(),
+            error @ client::Error::FingerprintMismatch => Self::does_not_apply(error.to_string()),
+            error => Self::new(Exit::UNAVAILABLE, error.to_string()),
+        }
+    }
+}

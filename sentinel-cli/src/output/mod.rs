@@ -1,0 +1,75 @@
+//! Answers go to standard output, everything else to standard error.
+
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+pub(crate) mod json;
+pub(crate) mod table;
+pub(crate) mod time;
+
+/// How answers look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Writes an answer to standard output. A reader that went away is no failure: it has seen what it wanted.
+pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes one line to standard output.
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    Ok(answer(format!("{text}\n").as_bytes())?)
+}
+
+/// Writes one JSON object to standard output.
+pub(crate) fn object(object: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(object).map_err(io::Error::from)?;
+    line(&text)
+}
+
+/// Writes one line to standard error, without what must never be shown. Nobody is told if that fails.
+pub(crate) fn note(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "sentinel: {}", crate::secrets::mask(text));
+}
+
+/// The text in colour, where standard output is a terminal that wants it.
+pub(crate) fn coloured(text: &str, code: &str) -> String {
+    let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    if wanted { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// Text of others as it may be shown on a terminal: control characters, and those that turn the direction of writing,
+/// become visible.
+pub(crate) fn plain(text: &str) -> String {
+    let hidden = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
+        if hidden(c) {
+            shown.extend(c.escape_unicode())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
+}
+
+/// Writes a message of several lines to standard error, without what must never be shown.
+pub(crate) fn message(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(crate::secrets::mask(text).as_bytes());
+}

@@ -1,0 +1,122 @@
+//! Starting a command, and the thread that waits for it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use tokio::sync::{mpsc, oneshot};
+
+use super::guard::Guard;
+use super::{Ended, Job, shim};
+
+/// A process that will become the command when it is told to.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    /// The command's process, which leads its group.
+    pub(super) leader: Pid,
+    pub(super) socket: UnixStream,
+    pub(super) stdout: Option<ChildStdout>,
+    pub(super) guard: Guard,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// What the waiting thread saw.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The command stopped, and may go on.
+    Stopped,
+    /// The command ended. It stays unreaped, so that its number names nothing else, until the child is waited for.
+    Ended(Ended, Child),
+}
+
+/// Starts the process, its guard, and the thread that waits for it. The thread lives as long as the command: the
+/// parent-death signal comes when the thread that started it ends, not only with the whole process.
+pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> {
+    let (told, spawned) = oneshot::channel();
+    std::thread::Builder::new().name("command".to_owned()).spawn(move || {
+        let (child, leader, rest) = match start(job, remaining) {
+            Ok(started) => started,
+            Err(error) => {
+                let _ = told.send(Err(error));
+                return;
+            }
+        };
+        let (report, events) = mpsc::unbounded_channel();
+        let (socket, stdout, guard) = rest;
+        let _ = told.send(Ok(Spawned { leader, socket, stdout, guard, events }));
+        wait(child, leader, &report);
+    })?;
+    spawned.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
+}
+
+type Rest = (UnixStream, Option<ChildStdout>, Guard);
+
+fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
+    let (socket, theirs) = UnixStream::pair()?;
+    let mut child = Command::new(this_program()?)
+        .arg0("sentinel")
+        .arg(shim::NAME)
+        .arg(std::process::id().to_string())
+        .args(job.command)
+        .envs(job.environment)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(if job.record { Stdio::piped() } else { Stdio::inherit() })
+        .process_group(0)
+        .spawn()?;
+    let stdout = child.stdout.take();
+    let leader = Pid::from_child(&child);
+    match Guard::start(leader, remaining) {
+        Ok(guard) => Ok((child, leader, (socket, stdout, guard))),
+        Err(error) => {
+            // It sees the end of its socket and ends without having run anything.
+            drop(socket);
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    loop {
+        match waitid(WaitId::Pid(leader), look) {
+            Ok(Some(status)) => {
+                if let Some(ended) = ended(&status) {
+                    let _ = report.send(Event::Ended(ended, child));
+                    return;
+                }
+                // A stop is reported until somebody takes the report.
+                let _ = waitid(WaitId::Pid(leader), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
+                let _ = report.send(Event::Stopped);
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            // Nobody else waits for our child, so this cannot be; what became of it is not known then.
+            Err(_) => {
+                let _ = report.send(Event::Ended(Ended::Unknown, child));
+                return;
+            }
+        }
+    }
+}
+
+fn ended(status: &WaitIdStatus) -> Option<Ended> {
+    let code = status.exit_status().map(Ended::Code);
+    code.or_else(|| status.terminating_signal().map(Ended::Signal))
+}
+
+/// This very program, even if its file was replaced meanwhile.
+pub(super) fn this_program() -> io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Ok(own) } else { std::env::current_exe() }
+}
+
+/// A command line, for messages.
+pub(super) fn shown(command: &[OsString]) -> String {
+    command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -10,6 +10,7 @@ use sentinel_core::{StoreTime, Terms};
 use crate::cast::*;
 use crate::lab::Lab;
 
+/// The finest step of a store's clock.
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// Just before an instant, the instant itself, and just after it.

@@ -244,7 +244,7 @@ pub(crate) async fn a_purge_does_not_lose_a_claim(lab: &Lab) {
         key.release(old).await;
         lab.advance(REST).await;
         let (address, namespace) = (key.address.clone(), lab.namespace().clone());
-        let all = at_once(&lab, (0..8).collect(), |store, n| {
+        let all = at_once(&lab, (0..8).collect(), |store, n: u32| {
             let purge = Purge { namespace: namespace.clone(), limit: 100, dry_run: false };
             let (address, bob) = (address.clone(), call(&format!("w{n}")));
             async move {

@@ -98,7 +98,8 @@ macro_rules! table {
 
 crate::__laws!(table, ());
 
-/// Checks a store: one line makes one named `#[test]` of each law.
+/// Checks a store: one line makes one named `#[test]` of each law, and one of each generated layer: sequences, histories
+/// (a quarter as many again for the independent checker), histories over a faulty network (half as many).
 ///
 /// ```text
 /// sentinel_conformance::suite!(MyHarness);
@@ -122,6 +123,32 @@ macro_rules! suite {
             sizes
         };
         $crate::__laws!($crate::__tests, ());
+        #[cfg(test)]
+        mod sequences {
+            #[test]
+            fn generated_sequences_agree_with_the_kernel() {
+                $crate::sequences::<super::SentinelHarness>(super::SENTINEL_SIZES.sequences);
+            }
+        }
+        #[cfg(test)]
+        mod histories {
+            #[test]
+            fn concurrent_histories_are_explained_by_their_stamps() {
+                $crate::histories::<super::SentinelHarness>(super::SENTINEL_SIZES.histories);
+            }
+
+            #[test]
+            fn a_sample_of_histories_is_linearizable_whatever_its_stamps_say() {
+                $crate::linearizable::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(4));
+            }
+        }
+        #[cfg(test)]
+        mod faults {
+            #[test]
+            fn histories_over_a_faulty_network_are_explained_too() {
+                $crate::faulty_histories::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(2));
+            }
+        }
     };
 }
 

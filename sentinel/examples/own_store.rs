@@ -155,7 +155,8 @@ impl Rooms {
 async fn main() -> Result<(), sentinel::Error> {
     let sentinel = Sentinel::new(OwnStore::new(Arc::new(SystemClock)));
     for _ in 0..2 {
-        let outcome = sentinel.once("k").run(|_| async { Ok::<_, std::io::Error>("done".to_owned()) }).await?;
+        let outcome =
+            sentinel.once("k").run(|_| async { Ok::<_, std::io::Error>("done".to_owned()) }).await?;
         println!("{outcome:?}");
     }
     Ok(())

@@ -35,4 +35,4 @@ impl Harness for MemoryHarness {
     }
 }
 
-sentinel_conformance::suite!(MemoryHarness);
+sentinel_conformance::suite!(MemoryHarness, sequences = 20_000, histories = 2_000);

@@ -9,3 +9,8 @@ mod maintenance;
 mod processes;
 mod schema;
 mod transitions;
+
+/// Every law, and the generated layers, on a file for each test.
+mod conformance {
+    sentinel_conformance::suite!(crate::harness::OnDisk, sequences = 1_000, histories = 200);
+}

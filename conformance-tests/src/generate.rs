@@ -232,7 +232,7 @@ fn step() -> impl Strategy<Value = Step> {
         76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
         18 => passing().prop_map(Step::Advance),
         2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
-        1 => weighted(&[(1, 30), (1, 200_000), (1, 7_300_000_000)])
+        2 => weighted(&[(1, 30), (1, 200_000), (3, 30_000_000_000)])
             .prop_map(|micros| Step::SetBack(Duration::from_micros(micros))),
         3 => (limit(), prop::bool::weighted(0.2))
             .prop_map(|(limit, dry_run)| Step::Purge { limit, dry_run }),

@@ -17,10 +17,12 @@ use crate::harness::Harness;
 mod coverage;
 pub(crate) mod model;
 mod shrink;
+mod told;
 
 pub use coverage::{Coverage, Standing};
-use model::{Model, Told};
+use model::Model;
 use shrink::shrink;
+use told::Told;
 
 /// How many sequences share one store. Each has a namespace of its own, but a store that scans for what it lists or
 /// purges should not have to scan the records of all the others.

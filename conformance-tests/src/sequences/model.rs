@@ -1,18 +1,18 @@
 //! The model that a sequence is compared with: the kernel, run on records of its own at the store's readings.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Inspection, List, Purge, Purged};
+use sentinel_core::store::{Inspection, List, Purge};
 use sentinel_core::{
     Address, Applied, CoordinationStore, Event, Grant, Key, Namespace, OpId, PURGE_REST, Record, StoreTime,
     Token,
 };
 
 use super::coverage::{Coverage, Standing, rule};
+use super::told::Told;
 use crate::differ::differ;
 use crate::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
 
@@ -23,31 +23,6 @@ const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// What went wrong.
 pub(super) type Mismatch = String;
-
-/// What a step was answered, kept for the story of a sequence that fails.
-pub(super) enum Told {
-    Invalid,
-    Reply(Stamped<Reply>),
-    Passed(Duration),
-    Beats(Vec<Stamped<HeartbeatReply>>),
-    Purged(Purged),
-    Listed(usize),
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid => f.write_str("refused as invalid"),
-            Self::Reply(Stamped { reply, stamp }) => {
-                write!(f, "{reply:?} at {}, rev {}, {}", stamp.now, stamp.rev, stamp.state)
-            }
-            Self::Passed(by) => write!(f, "{by:?}"),
-            Self::Beats(replies) => write!(f, "{replies:?}"),
-            Self::Purged(purged) => write!(f, "{purged:?}"),
-            Self::Listed(records) => write!(f, "{records} records"),
-        }
-    }
-}
 
 pub(super) struct Model {
     store: Arc<dyn CoordinationStore>,
@@ -166,6 +141,12 @@ impl Model {
             return Err(format!("the reply differs{}", differ(&outcome.stamped, stamped)));
         }
         coverage.count(standing, op.name(), rule(&stamped.reply, stamped.stamp.changed));
+        if stamped.stamp.changed
+            && self.floor > Token::NONE
+            && room.record.token.get() == self.floor.get() + 1
+        {
+            coverage.count(standing, "token", "floor");
+        }
         room.events.extend(outcome.event);
         room.learn(&stamped.reply);
         Ok(())

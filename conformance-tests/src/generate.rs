@@ -173,6 +173,8 @@ pub(crate) enum Step {
         ask: Ask,
     },
     Advance(Passing),
+    /// The clock is set back, where the harness can.
+    SetBack(Duration),
     /// Heartbeats in one batch.
     Beats(Vec<(Place, Presented)>),
     Purge {
@@ -230,6 +232,8 @@ fn step() -> impl Strategy<Value = Step> {
         76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
         18 => passing().prop_map(Step::Advance),
         2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
+        1 => weighted(&[(1, 30), (1, 200_000), (1, 7_300_000_000)])
+            .prop_map(|micros| Step::SetBack(Duration::from_micros(micros))),
         3 => (limit(), prop::bool::weighted(0.2))
             .prop_map(|(limit, dry_run)| Step::Purge { limit, dry_run }),
         2 => (kind(), shown(), any::<bool>(), limit())
@@ -424,6 +428,7 @@ impl fmt::Display for Step {
             Self::Advance(Passing::To { place, border, micros }) => {
                 write!(f, "time passes to the {border:?} deadline of {place} {micros:+} us")
             }
+            Self::SetBack(by) => write!(f, "the clock is set back by {by:?}"),
             Self::Beats(beats) => {
                 f.write_str("one batch of heartbeats")?;
                 beats.iter().try_for_each(|(place, grant)| write!(f, "; {place}: with {grant}"))

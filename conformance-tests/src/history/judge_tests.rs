@@ -6,13 +6,14 @@ use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
 use sentinel_core::{
-    Address, ClaimId, Grant, Key, Label, OpId, Record, StoreError, StoreTime, Token, Trouble,
+    Address, Change, ClaimId, Event, Grant, Key, Label, OpId, Record, StoreError, StoreTime, Token, Trouble,
 };
 use sentinel_memory::MemoryStore;
 
 use super::judge::{End, by_stamps};
 use super::linear::linearizable;
 use super::record::{Entry, Look, Recorder, Saw};
+use super::{Told, truth};
 use crate::generate;
 use crate::layer::Layer as _;
 use crate::sequences::model::fresh_namespace;
@@ -165,4 +166,34 @@ async fn a_look_must_see_what_there_was() {
     judged(look(0, last, newest(0, 2))).unwrap();
     let gap = Saw::Events(vec![end.events[0].clone(), end.events[2].clone()]);
     judged(look(0, last, gap)).unwrap_err();
+}
+
+#[tokio::test]
+async fn a_request_that_takes_effect_twice_is_found() {
+    let (address, _, End { mut events, .. }) = true_history().await;
+    truth::effect_of_once(&address, &events).unwrap();
+    let begun = events.iter().find(|event| event.change == Change::Begun).unwrap().clone();
+    events.push(begun.clone());
+    truth::effect_of_once(&address, &events).unwrap_err();
+    // Forgotten in between: eight other calls came.
+    events.pop();
+    let other = |n: u128| Event { claim_id: Some(ClaimId::from_bits(100 + n)), ..begun.clone() };
+    events.extend((0..8).map(other));
+    events.push(begun);
+    truth::effect_of_once(&address, &events).unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_authorised_is_found() {
+    let (address, entries, end) = true_history().await;
+    let begun = |n| {
+        let grant = Grant { token: Token::from_stored(1), claim_id: ClaimId::from_bits(n) };
+        let first = entries.iter().find(|entry| matches!(entry.op, Op::Begin(_))).unwrap();
+        let stamped = first.answer.clone().unwrap().unwrap();
+        Told { address: address.clone(), op: Begin { grant }.into(), stamped }
+    };
+    // The history has one reset: two calls may have run.
+    truth::single_run(&address, &[begun(1), begun(1), begun(2)], &end.events).unwrap();
+    truth::single_run(&address, &[begun(1), begun(2), begun(3)], &end.events).unwrap_err();
+    truth::explained(&address, &[begun(1)], &entries).unwrap_err();
 }

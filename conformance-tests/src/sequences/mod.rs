@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner};
 use sentinel_core::Key;
@@ -124,6 +125,11 @@ async fn play<H: Harness>(
             Step::Advance(passing) => {
                 let by = model.passing(*passing);
                 harness.advance(by).await;
+                Told::Passed(by)
+            }
+            Step::SetBack(by) => {
+                let by = if harness.set_back(*by).await { *by } else { Duration::ZERO };
+                model.set_back(by);
                 Told::Passed(by)
             }
             Step::Beats(beats) => model.beats(beats, coverage).await?,

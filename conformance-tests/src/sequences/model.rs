@@ -56,6 +56,8 @@ pub(super) struct Model {
     floor: Token,
     /// Where the store's clock should stand: the last reading and what was advanced since.
     now: StoreTime,
+    /// How far the clock was set back: a reading of a record is lifted to its last one, a reading of another is not.
+    set_back: Duration,
 }
 
 /// All that the model knows of one address.
@@ -75,7 +77,14 @@ impl Model {
     pub(super) async fn new(store: Arc<dyn CoordinationStore>) -> Result<Self, Mismatch> {
         let namespace = fresh_namespace("sequence");
         let rooms = Place::ALL.map(|place| Room::new(&namespace, place)).into();
-        let mut model = Self { store, namespace, rooms, floor: Token::NONE, now: StoreTime::ZERO };
+        let mut model = Self {
+            store,
+            namespace,
+            rooms,
+            floor: Token::NONE,
+            now: StoreTime::ZERO,
+            set_back: Duration::ZERO,
+        };
         model.now = model.inspect(0).await?.now;
         Ok(model)
     }
@@ -104,6 +113,11 @@ impl Model {
         };
         self.now = self.now.plus(by);
         by
+    }
+
+    /// The clock was set back.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.set_back += by;
     }
 
     /// Sends a request and compares the reply, the stamp, the record, the newest events.
@@ -314,7 +328,9 @@ impl Model {
     /// A reading follows the last one and what was advanced since.
     fn plausible(&mut self, reading: StoreTime) -> Result<(), Mismatch> {
         let expected = self.now;
-        if reading.plus(STEP_BACK) < expected || reading > expected.plus(RUN_AHEAD) {
+        if reading.plus(STEP_BACK + self.set_back) < expected
+            || reading > expected.plus(RUN_AHEAD + self.set_back)
+        {
             return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
         }
         self.now = reading;

@@ -84,10 +84,10 @@ fn leases() -> Setup {
     Setup {
         workers: vec![(false, None), (false, None)],
         operators: 1,
-        clock: ticks(5),
+        clock: ticks(4),
         ttl: 20,
-        hard: 30,
-        beats: 2,
+        hard: 25,
+        beats: 1,
         evict: true,
         resource: true,
         // An operator who evicts a live lease accepts the overlap.
@@ -115,7 +115,7 @@ fn exclusion() -> Setup {
 /// Holders that are paused past their deadlines.
 fn fences() -> Setup {
     let about = "lease holders that are paused past their deadlines: only the fence holds";
-    Setup { pauses: true, asserted: EACH & !(I1 | L2), name: "fences", about, ..exclusion() }
+    Setup { pauses: true, beats: 1, asserted: EACH & !(I1 | L2), name: "fences", about, ..exclusion() }
 }
 
 /// Requests that differ under one key.
@@ -145,9 +145,16 @@ fn retention() -> Setup {
             (1021 + hour, 1021 + hour),
             (1015, 1031 + hour),
         ],
-        stale: true,
         ..Setup::new("retention", about, Kind::Execution)
     }
+}
+
+/// Statements that waited for a lock since their reading of clock and floor.
+fn waits() -> Setup {
+    let about = "statements that read clock and floor one instant before they write, and purges";
+    let hour = 60 * 60 * 1000;
+    let clock = [1000, 1010, 1020, 1021 + hour, 1026 + hour].map(|ms| (ms, ms)).to_vec();
+    Setup { stale: true, extra: 0, clock, name: "waits", about, ..retention() }
 }
 
 /// A synchronous standby takes over: only what no barrier covered may be lost.
@@ -206,13 +213,13 @@ pub(crate) fn clean() -> Vec<Setup> {
         fingerprints(),
         resets(),
         retention(),
+        waits(),
         failover(),
         lease_failover(),
         amnesia(),
         skew(),
     ]
 }
-
 
 /// A configuration from which one rule is taken away.
 #[derive(Debug, Clone)]
@@ -247,11 +254,17 @@ pub(crate) fn sabotages() -> Vec<Missing> {
         lies(leases(), EvictWithoutExpectation, I8, "an eviction presents the token that was seen"),
         lies(operators(), DecideWithoutToken, I5, "a decision presents the reconcile token"),
         lies(cancels(), ForgetClaimIds, C1, "past claim ids are remembered"),
-        lies(alone(retention()), CompletedForgetsItsClaim, I3, "a result past retention knows who completed it"),
+        lies(
+            alone(retention()),
+            CompletedForgetsItsClaim,
+            I3,
+            "a result past retention knows who completed it",
+        ),
         lies(retention(), CounterForTokens, I2, "tokens are drawn above clock and floor"),
         lies(fenced_purges(), CounterForTokens, I9, "a fence needs tokens that outlive a purge"),
         lies(retention(), FloorIgnored, I2, "a purge leaves a floor"),
-        lies(retention(), PurgeTooSoon, I2, "a purge waits for statements that read before it"),
+        lies(waits(), PurgeTooSoon, I2, "a purge waits for statements that read before it"),
+        lies(waits(), RemainsByFirstReading, L2, "what remains is told by a second reading"),
         lies(resets(), PurgeAfterReset, K1, "a purge spares an incarnation that a reset offered again"),
         lies(leases(), HeartbeatPastHard, I7, "no heartbeat passes the hard deadline"),
         lies(leases(), HeartbeatShortens, I7, "no heartbeat shortens a lease"),
@@ -289,7 +302,12 @@ pub(crate) fn broken() -> Vec<Missing> {
         breaks(exclusion(), SkipsLocalDeadline, L2, "the local deadline is checked before a lease is used"),
         breaks(exclusion(), MeasuresFromTheReply, L2, "the local deadline counts from the sending"),
         breaks(exclusion(), WorksPastDeadline, L2, "a holder stops at its deadline"),
-        breaks(failover(), SettlesByReading, I1, "a lost reply is settled by the same request, not by reading"),
+        breaks(
+            failover(),
+            SettlesByReading,
+            I1,
+            "a lost reply is settled by the same request, not by reading",
+        ),
         breaks(cancels(), SendsAfterCancel, I1, "after a cancel nothing is sent"),
         breaks(executions(), SendsAfterCancel, I6, "a call that was told not to have run does not run"),
         breaks(abandons(), AbandonsWhileRunning, L2, "a run is abandoned only after its function has ended"),
@@ -315,7 +333,7 @@ pub(crate) fn defended() -> Vec<Setup> {
 
 /// One call and its own echoes.
 fn alone(setup: Setup) -> Setup {
-    Setup { workers: vec![(true, None)], operators: 0, extra: 2, ..setup }
+    Setup { workers: vec![(true, None)], operators: 0, ..setup }
 }
 
 /// Functions that may end in doubt, or be abandoned too early.

@@ -67,6 +67,7 @@ pub(crate) enum Sabotage {
     RepeatWithoutBarrier,
     PurgeAfterReset,
     PurgeTooSoon,
+    RemainsByFirstReading,
     SilentChange,
 }
 

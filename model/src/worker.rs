@@ -201,12 +201,10 @@ impl Worker {
             (Step::Withdraw, Phase::Holding { token }) => {
                 self.stop(Request::Release { token, vouched: false })
             }
-            (Step::Withdraw, Phase::Ready { token, .. }) => {
-                self.stop(match setup.kind {
-                    Kind::Execution if !setup.breaks(Broken::WithdrawVouches) => Request::Cancel,
-                    kind => Request::Release { token, vouched: kind == Kind::Execution },
-                })
-            }
+            (Step::Withdraw, Phase::Ready { token, .. }) => self.stop(match setup.kind {
+                Kind::Execution if !setup.breaks(Broken::WithdrawVouches) => Request::Cancel,
+                kind => Request::Release { token, vouched: kind == Kind::Execution },
+            }),
             (Step::Write, Phase::Running { token, until, hard, .. }) => {
                 self.phase = Phase::Running { token, until, hard, wrote: true };
                 Effects { wrote: true, ..Effects::default() }

@@ -9,11 +9,11 @@ use sentinel_core::operation::{CancelReply, ClaimReply};
 use sentinel_core::{Event, PURGE_REST, Record, StoreTime, Token};
 use stateright::{Model, Property};
 
+use crate::coverage::Coverage;
 use crate::ghost::{Ghost, Seen};
 use crate::liveness;
 use crate::operator::{Move, Operator};
 use crate::request::{OPERATORS, Packet, Parts, Request};
-use crate::coverage::Coverage;
 use crate::setup::{Broken, Sabotage, Setup, invariant};
 use crate::store;
 use crate::worker::{Answer, Effects, Phase, Step, Worker};
@@ -80,7 +80,7 @@ pub(crate) enum Action {
 pub(crate) enum Fate {
     Answered,
     ReplyLost,
-    /// The reply is lost and another copy is still under way.
+    /// Another copy is still under way. Answered, if anybody waits: a lost reply and a copy is a resend.
     Repeated,
     /// Answered, by a statement that read clock and floor one instant ago and waited since.
     Stale,
@@ -154,9 +154,10 @@ impl System {
             w.record = Arc::new(record);
             self.changed(w, applied.event);
         }
-        let lane = self.lane(&op, &applied.reply, fate);
         // A request without effect whose reply is lost might as well be lost itself.
-        let answered = matches!(fate, Fate::Answered | Fate::Stale);
+        let waits = self.awaited(last, &packet);
+        let answered = fate != Fate::ReplyLost && waits;
+        let lane = self.lane(&op, &applied.reply, answered);
         if !answered && !applied.changed && w.ghost == last.ghost && lane.is_none() {
             return None;
         }
@@ -169,17 +170,18 @@ impl System {
             self.send(w, packet.from, packet.id, request, false);
         }
         if answered {
-            self.answer(w, packet, &op, &applied.reply, applied.changed, now);
+            // Who waited tells what remains by a second reading: by the first, the caller would hold too long.
+            let second = self.store_now(w).max(w.record.last_now);
+            let told = if self.setup.lies(Sabotage::RemainsByFirstReading) { now } else { second };
+            self.answer(w, packet, &op, &applied.reply, applied.changed, told);
         }
         Some(())
     }
 
     /// A lane that withdraws a claim on its own, because the attempt that asked for it has gone.
-    fn lane(&self, op: &Op, reply: &Reply, fate: Fate) -> Option<Request> {
+    fn lane(&self, op: &Op, reply: &Reply, answered: bool) -> Option<Request> {
         let granted = matches!((op, reply), (Op::Claim(_), Reply::Claim(ClaimReply::Granted(_))));
-        let gone = matches!(fate, Fate::ReplyLost | Fate::Repeated);
-        (self.setup.breaks(Broken::LaneCancels) && granted && gone)
-            .then_some(Request::Cancel)
+        (self.setup.breaks(Broken::LaneCancels) && granted && !answered).then_some(Request::Cancel)
     }
 
     fn changed(&self, w: &mut World, event: Option<Event>) {

@@ -23,6 +23,7 @@ fn crowd() -> Setup {
     let about = "three two-step calls, lapsing and taken over";
     Setup {
         workers: vec![(false, None), (false, None), (false, None)],
+        extra: 0,
         ..Setup::new("crowd", about, Kind::Execution)
     }
 }
@@ -173,6 +174,7 @@ fn amnesia() -> Setup {
     let about = "an asynchronous standby takes over: what was answered may be lost, tokens still grow";
     Setup {
         asynchronous: true,
+        operators: 0,
         asserted: EACH & !(I1 | I4 | I6 | I10 | L1 | L2 | C1 | K1),
         name: "amnesia",
         about,

@@ -6,6 +6,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Grant, Kind, Record, State, StoreTime};
 
+use crate::coverage::confirms;
 use crate::request::{Parts, value_of};
 use crate::setup::invariant::*;
 use crate::store::number;
@@ -47,6 +48,11 @@ pub(crate) struct Ghost {
     pub(crate) overlap: bool,
     /// How far a barrier was answered: token, and the state's place within a token's life.
     pub(crate) confirmed: (u64, u8),
+    /// The idempotency key that the present attempt went out with, and the highest that ever did.
+    pub(crate) attempt: Option<u64>,
+    pub(crate) keys: u64,
+    /// Claim ids whose function started (a bit for each).
+    pub(crate) ran: u16,
     /// The resource: highest token accepted, and its generation.
     pub(crate) resource: (u64, u8),
     /// The invariants that were broken.
@@ -68,6 +74,9 @@ impl Ghost {
             decided: None,
             overlap: false,
             confirmed: (0, 0),
+            attempt: None,
+            keys: 0,
+            ran: 0,
             resource: (0, 0),
             bad: 0,
         }
@@ -110,9 +119,13 @@ impl Ghost {
                 let mine = self.holder.is_none_or(|holder| holder.claim_id == cancel.claim_id);
                 self.unless(mine, I8);
                 self.holder = None;
-                self.cancelled |= 1 << number(cancel.claim_id);
             }
-            Op::Release(_) => self.holder = None,
+            Op::Release(release) => {
+                self.holder = None;
+                if release.vouched && s.before.state == State::Executing {
+                    self.vouched(number(release.grant.claim_id));
+                }
+            }
             Op::Abandon(_) => self.unless(s.before.state == State::Executing, I8),
             _ => self.operated(s),
         }
@@ -121,12 +134,11 @@ impl Ghost {
     fn claimed(&mut self, s: &Seen<'_>, claim: &Claim) {
         let bit = 1 << number(claim.claim_id);
         self.unless(s.before.state != State::Reconciling, I8);
-        self.unless(s.before.state != State::Claimed || !s.before.is_live(s.now), L2);
         self.unless(self.granted & bit == 0, I3);
         self.unless(self.cancelled & bit == 0, C1);
-        if s.before.state == State::Completed {
+        if s.before.is_past_retention(s.now) {
             self.allowed += 1;
-            self.result = None;
+            (self.result, self.attempt) = (None, None);
         }
         self.granted |= bit;
         self.draw(s.after);
@@ -215,6 +227,9 @@ impl Ghost {
                 let right = mine(&c.grant) && open;
                 self.unless(!right || matches!(reply, CompleteReply::Recorded { .. }), L1);
             }
+            (Op::Cancel(c), Reply::Cancel(CancelReply::Cancelled)) => {
+                self.cancelled |= 1 << number(c.claim_id);
+            }
             (op, reply) => {
                 if self.decided.is_some() && decision(op) == self.decided {
                     self.unless(confirms(reply), L1);
@@ -224,10 +239,22 @@ impl Ghost {
     }
 
     /// A function starts.
-    pub(crate) fn start(&mut self, kind: Kind) {
+    pub(crate) fn start(&mut self, kind: Kind, claim_id: u8, incarnation: u64) {
+        self.ran |= 1 << claim_id;
         if kind == Kind::Execution {
             self.allowed -= 1;
             self.unless(self.allowed >= 0, I1);
+            // What a provider may have seen of an attempt must meet the same key again; a new attempt must not.
+            self.unless(self.attempt.map_or(incarnation > self.keys, |key| key == incarnation), K1);
+            self.attempt = Some(incarnation);
+            self.keys = self.keys.max(incarnation);
+        }
+    }
+
+    /// A vouched release: this attempt is over, if it is one that went out.
+    fn vouched(&mut self, claim_id: u8) {
+        if self.ran & (1 << claim_id) != 0 {
+            self.attempt = None;
         }
     }
 
@@ -246,7 +273,7 @@ impl Ghost {
     pub(crate) fn purged(&mut self, record: &Record) {
         if record.state == State::Completed {
             self.allowed += 1;
-            self.result = None;
+            (self.result, self.attempt) = (None, None);
         }
         (self.holder, self.decided) = (None, None);
         (self.granted, self.cancelled) = (0, 0);
@@ -267,6 +294,7 @@ impl Ghost {
             self.hard = record.hard_until.max(at);
         }
         self.result = record.result.as_ref().map(value_of);
+        self.attempt = Some(record.incarnation).filter(|key| *key != 0 && *key <= self.keys);
         let knows = |id: &u8| record.knows(ClaimId::from_bits((*id).into()));
         let kept = |bits: u16| bits & (0..16).filter(knows).fold(0, |all, id| all | (1 << id));
         (self.granted, self.cancelled) = (kept(self.granted), kept(self.cancelled));
@@ -296,16 +324,6 @@ fn decision(op: &Op) -> Option<(u8, u8, u64)> {
         _ => return None,
     };
     Some((u8::try_from(id.bits()).unwrap_or(u8::MAX), kind, presented.get()))
-}
-
-fn confirms(reply: &Reply) -> bool {
-    match reply {
-        Reply::Reconcile(reply) => matches!(reply, ReconcileReply::Taken { .. }),
-        Reply::ForceComplete(reply) => *reply == ForceCompleteReply::Completed,
-        Reply::ResetToClaimed(reply) => matches!(reply, ResetReply::Reset { .. }),
-        Reply::Evict(reply) => matches!(reply, EvictReply::Evicted { .. }),
-        _ => false,
-    }
 }
 
 /// A state's place within the life of one token.

@@ -28,10 +28,11 @@ pub(crate) mod invariant {
         L2 = 13, "L2 two runs overlap only where somebody accepted it";
         L3 = 14, "L3 every state leads to claimable or completed";
         B1 = 15, "B1 nothing begins after its lease";
+        K1 = 17, "K1 one attempt keeps one idempotency key, the next has another";
         C1 = 16, "C1 a cancelled call is never granted";
     }
     /// All of them.
-    pub(crate) const EACH: u32 = (1 << 17) - 1;
+    pub(crate) const EACH: u32 = (1 << 18) - 1;
 }
 
 /// A rule of the kernel that is taken away, by lying to it.
@@ -65,6 +66,8 @@ pub(crate) enum Sabotage {
     AnswerBeforeDurable,
     RepeatWithoutBarrier,
     PurgeAfterReset,
+    PurgeTooSoon,
+    RemainsByFirstReading,
     SilentChange,
 }
 
@@ -84,6 +87,7 @@ pub(crate) enum Broken {
     SendsAfterCancel,
     AbandonsWhileRunning,
     WorksPastDeadline,
+    WithdrawVouches,
 }
 
 /// A bounded configuration.
@@ -107,7 +111,11 @@ pub(crate) struct Setup {
     /// Heartbeats of each worker.
     pub(crate) beats: u8,
     pub(crate) failovers: u8,
+    /// Replies do not wait for the standby.
+    pub(crate) asynchronous: bool,
     pub(crate) purge: bool,
+    /// A statement may have read clock and floor one instant ago, if less than an hour passed.
+    pub(crate) stale: bool,
     /// A worker may stand still between any two steps, its function too: nothing is asserted of overlaps then.
     pub(crate) pauses: bool,
     pub(crate) evict: bool,
@@ -143,7 +151,9 @@ impl Setup {
             extra: 1,
             beats: 0,
             failovers: 0,
+            asynchronous: false,
             purge: false,
+            stale: false,
             pauses: false,
             evict: false,
             even_if_alive: false,

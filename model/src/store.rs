@@ -4,6 +4,7 @@ use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Event, Kind, OpId, PastClaims, Record, State, StoreTime, Token};
 
+use crate::coverage::confirms;
 use crate::setup::Sabotage;
 
 /// What came of an operation.
@@ -71,7 +72,9 @@ fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
             r.claim_id = None
         }
         (Sabotage::ForgetClaimIds, _) => r.past_claims = PastClaims::default(),
-        (Sabotage::FingerprintIgnored, Op::Claim(c)) => c.fingerprint = None,
+        (Sabotage::FingerprintIgnored, Op::Claim(c)) if r.fingerprint.is_some() => {
+            c.fingerprint.clone_from(&r.fingerprint);
+        }
         (Sabotage::FloorIgnored, _) => at.floor = Token::NONE,
         (Sabotage::HeartbeatPastHard, Op::Heartbeat(_)) => r.hard_until = StoreTime::from_micros(1 << 50),
         (Sabotage::LapsedLeaseRevives, Op::Heartbeat(_)) => at.kind = Kind::Execution,
@@ -123,7 +126,7 @@ fn after(lie: Sabotage, truth: &Record, r: &mut Record, applied: &mut Applied, a
             applied.event.iter_mut().for_each(|event| event.token = r.token);
         }
         Sabotage::ForgetClaimIds => r.past_claims = PastClaims::default(),
-        Sabotage::HeartbeatPastHard => r.hard_until = r.hard_until.min(truth.hard_until.max(at.now)),
+        Sabotage::HeartbeatPastHard => r.hard_until = truth.hard_until,
         Sabotage::HeartbeatShortens if matches!(applied.reply, Reply::Heartbeat(_)) => {
             r.lease_until = at.now.max(truth.last_now);
         }
@@ -146,20 +149,14 @@ fn retell(token: Token, reply: &mut Reply) {
 /// Whether the reply to an operation may be given only once what it rests on is durable (SPEC section 3, "barrier").
 pub(crate) fn needs_barrier(kind: Kind, op: &Op, reply: &Reply) -> bool {
     match (op, reply) {
+        (_, Reply::Claim(ClaimReply::Completed(_))) => true,
         (Op::Claim(c), Reply::Claim(ClaimReply::Granted(granted))) => {
             kind == Kind::Lease || c.phase == Phase::Executing || granted.state == State::Executing
         }
-        (_, Reply::Claim(ClaimReply::Completed(_))) => true,
-        (_, Reply::Begin(reply)) => matches!(reply, BeginReply::Begun(_)),
-        (_, Reply::Complete(reply)) => matches!(reply, CompleteReply::Recorded { .. }),
-        (_, Reply::Cancel(reply)) => *reply == CancelReply::Cancelled,
-        (Op::Release(l), Reply::Release(ReleaseReply::Released)) => l.vouched,
-        (_, Reply::Reconcile(reply)) => matches!(reply, ReconcileReply::Taken { .. }),
-        (_, Reply::ForceComplete(reply)) => *reply == ForceCompleteReply::Completed,
-        (_, Reply::ResetToClaimed(reply)) => matches!(reply, ResetReply::Reset { .. }),
-        (_, Reply::Evict(reply)) => matches!(reply, EvictReply::Evicted { .. }),
-        (_, Reply::Heartbeat(HeartbeatReply::Kept { .. })) => kind == Kind::Lease,
-        _ => false,
+        (Op::Heartbeat(_), _) => kind == Kind::Lease && confirms(reply),
+        (Op::Release(release), _) => release.vouched && confirms(reply),
+        (Op::Abandon(_), _) => false,
+        _ => confirms(reply),
     }
 }
 

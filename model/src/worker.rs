@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     pub(crate) beats: u8,
     /// The grant's place among all grants, for the resource.
     pub(crate) generation: u8,
+    /// What the provider's idempotency key is made of.
+    pub(crate) incarnation: u64,
     /// How often the function started: the value of its result.
     pub(crate) attempt: u8,
 }
@@ -105,7 +107,15 @@ pub(crate) struct Effects {
 
 impl Worker {
     pub(crate) fn new(setup: &Setup) -> Self {
-        Self { phase: Phase::Idle, ran: false, denied: false, beats: setup.beats, generation: 0, attempt: 0 }
+        Self {
+            phase: Phase::Idle,
+            ran: false,
+            denied: false,
+            beats: setup.beats,
+            generation: 0,
+            incarnation: 0,
+            attempt: 0,
+        }
     }
 
     /// The claim id of worker `index`: fresh for each call.
@@ -191,9 +201,10 @@ impl Worker {
             (Step::Withdraw, Phase::Holding { token }) => {
                 self.stop(Request::Release { token, vouched: false })
             }
-            (Step::Withdraw, Phase::Ready { token, .. }) => {
-                self.stop(Request::Release { token, vouched: setup.kind == Kind::Execution })
-            }
+            (Step::Withdraw, Phase::Ready { token, .. }) => self.stop(match setup.kind {
+                Kind::Execution if !setup.breaks(Broken::WithdrawVouches) => Request::Cancel,
+                kind => Request::Release { token, vouched: kind == Kind::Execution },
+            }),
             (Step::Write, Phase::Running { token, until, hard, .. }) => {
                 self.phase = Phase::Running { token, until, hard, wrote: true };
                 Effects { wrote: true, ..Effects::default() }
@@ -301,6 +312,7 @@ impl Worker {
     ) -> Effects {
         match (self.phase, reply) {
             (Phase::Claiming { sent }, Reply::Claim(ClaimReply::Granted(granted))) => {
+                self.incarnation = granted.incarnation;
                 let two_step = setup.kind == Kind::Execution && granted.state == State::Claimed;
                 self.phase = match two_step {
                     true => Phase::Holding { token: granted.token.get() },

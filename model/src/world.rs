@@ -2,12 +2,14 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sentinel_core::kernel::{self, Op, Reading, Rebuilt, Reply};
 use sentinel_core::operation::{CancelReply, ClaimReply};
-use sentinel_core::{Event, Record, StoreTime, Token};
+use sentinel_core::{Event, PURGE_REST, Record, StoreTime, Token};
 use stateright::{Model, Property};
 
+use crate::coverage::Coverage;
 use crate::ghost::{Ghost, Seen};
 use crate::liveness;
 use crate::operator::{Move, Operator};
@@ -22,6 +24,8 @@ pub(crate) struct World {
     now: u8,
     record: Arc<Record>,
     floor: u64,
+    /// The floor at the last instant.
+    floor_before: u64,
     /// What a server that takes over would have.
     standby: Option<(Arc<Record>, u64)>,
     /// Requests in flight, sorted; what is lost is never delivered.
@@ -38,7 +42,7 @@ pub(crate) struct World {
 impl World {
     /// All but the log.
     fn parts(&self) -> impl Hash + PartialEq + '_ {
-        let store = (self.now, &self.record, self.floor, &self.standby, &self.net);
+        let store = (self.now, &self.record, self.floor, self.floor_before, &self.standby, &self.net);
         let others = (&self.workers, &self.operators, self.extra, self.failovers);
         (store, others, &self.ghost)
     }
@@ -76,21 +80,40 @@ pub(crate) enum Action {
 pub(crate) enum Fate {
     Answered,
     ReplyLost,
-    /// The reply is lost and another copy is still under way.
+    /// Another copy is still under way. Answered, if anybody waits: a lost reply and a copy is a resend.
     Repeated,
+    /// Answered, by a statement that read clock and floor one instant ago and waited since.
+    Stale,
 }
 
 /// A configuration to explore.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct System {
     pub(crate) setup: Setup,
+    /// What the exploration met, in all.
+    pub(crate) coverage: Coverage,
     parts: Parts,
 }
 
 impl System {
     pub(crate) fn new(setup: Setup) -> Self {
         let parts = Parts::new(&setup);
-        Self { setup, parts }
+        Self { setup, parts, coverage: Coverage::default() }
+    }
+
+    fn reading(&self, w: &World, fate: Fate) -> Reading {
+        let (instant, floor) = match fate {
+            Fate::Stale => (w.now - 1, w.floor_before),
+            _ => (w.now, w.floor),
+        };
+        let now = StoreTime::from_micros(self.setup.clock[usize::from(instant)].0 * 1000);
+        Reading { kind: self.setup.kind, now, floor: Token::from_stored(floor) }
+    }
+
+    /// Whether a statement can have waited since the last instant.
+    fn waited(&self, w: &World) -> bool {
+        let mono = |instant: u8| self.setup.clock[usize::from(instant)].1;
+        self.setup.stale && w.now > 0 && mono(w.now) - mono(w.now - 1) < 3_600_000
     }
 
     fn store_now(&self, w: &World) -> StoreTime {
@@ -111,10 +134,9 @@ impl System {
         w.extra -= u8::from(extra);
     }
 
-    fn deliver(&self, w: &mut World, packet: Packet, fate: Fate) -> Option<()> {
+    fn deliver(&self, last: &World, w: &mut World, packet: Packet, fate: Fate) -> Option<()> {
         let op = self.parts.op(&packet);
-        let at =
-            Reading { kind: self.setup.kind, now: self.store_now(w), floor: Token::from_stored(w.floor) };
+        let at = self.reading(w, fate);
         let mut record = Record::clone(&w.record);
         let applied = store::apply(self.setup.sabotage, &mut record, &op, at);
         let now = at.now.max(w.record.last_now);
@@ -127,14 +149,17 @@ impl System {
             changed: applied.changed,
             now,
         });
-        let before = std::mem::replace(&mut w.record, Arc::new(record));
+        self.coverage.note(&op, &applied);
         if applied.changed {
+            w.record = Arc::new(record);
             self.changed(w, applied.event);
         }
-        let lane = self.lane(&op, &applied.reply, fate);
         // A request without effect whose reply is lost might as well be lost itself.
-        if fate != Fate::Answered && *before == *w.record && lane.is_none() {
-            return (w.ghost.bad != 0).then_some(());
+        let waits = self.awaited(last, &packet);
+        let answered = fate != Fate::ReplyLost && waits;
+        let lane = self.lane(&op, &applied.reply, answered);
+        if !answered && !applied.changed && w.ghost == last.ghost && lane.is_none() {
+            return None;
         }
         if fate == Fate::Repeated {
             w.extra -= 1;
@@ -144,17 +169,19 @@ impl System {
         if let Some(request) = lane {
             self.send(w, packet.from, packet.id, request, false);
         }
-        if fate == Fate::Answered {
-            self.answer(w, packet, &op, &applied.reply, applied.changed, now);
+        if answered {
+            // Who waited tells what remains by a second reading: by the first, the caller would hold too long.
+            let second = self.store_now(w).max(w.record.last_now);
+            let told = if self.setup.lies(Sabotage::RemainsByFirstReading) { now } else { second };
+            self.answer(w, packet, &op, &applied.reply, applied.changed, told);
         }
         Some(())
     }
 
     /// A lane that withdraws a claim on its own, because the attempt that asked for it has gone.
-    fn lane(&self, op: &Op, reply: &Reply, fate: Fate) -> Option<Request> {
+    fn lane(&self, op: &Op, reply: &Reply, answered: bool) -> Option<Request> {
         let granted = matches!((op, reply), (Op::Claim(_), Reply::Claim(ClaimReply::Granted(_))));
-        (self.setup.breaks(Broken::LaneCancels) && granted && fate != Fate::Answered)
-            .then_some(Request::Cancel)
+        (self.setup.breaks(Broken::LaneCancels) && granted && !answered).then_some(Request::Cancel)
     }
 
     fn changed(&self, w: &mut World, event: Option<Event>) {
@@ -165,8 +192,7 @@ impl System {
         if !heartbeat && kernel::replay(w.log.iter()) != Rebuilt::from(&*w.record) {
             w.ghost.bad |= invariant::I12;
         }
-        let at =
-            Reading { kind: self.setup.kind, now: self.store_now(w), floor: Token::from_stored(w.floor) };
+        let at = self.reading(w, Fate::Answered);
         if !liveness::leads_on(self.setup.sabotage, &self.parts, &w.record, at) {
             w.ghost.bad |= invariant::L3;
         }
@@ -177,7 +203,8 @@ impl System {
         if let Some(standby) = &mut w.standby
             && store::needs_barrier(self.setup.kind, op, reply)
         {
-            let skips = self.setup.lies(Sabotage::AnswerBeforeDurable)
+            let skips = self.setup.asynchronous
+                || self.setup.lies(Sabotage::AnswerBeforeDurable)
                 || self.setup.lies(Sabotage::RepeatWithoutBarrier) && !changed;
             if !skips {
                 *standby = (Arc::clone(&w.record), w.floor);
@@ -208,8 +235,9 @@ impl System {
             self.told(w, index, answer);
         }
         if effects.started {
-            w.ghost.start(kind);
-            if w.workers[usize::from(index)].denied {
+            let worker = w.workers[usize::from(index)];
+            w.ghost.start(kind, Worker::claim_id(&self.setup, index), worker.incarnation);
+            if worker.denied {
                 w.ghost.bad |= invariant::I6;
             }
         }
@@ -269,13 +297,21 @@ impl System {
     fn tick(&self, w: &mut World) -> Option<()> {
         (usize::from(w.now) + 1 < self.setup.clock.len()).then_some(())?;
         w.now += 1;
+        w.floor_before = w.floor;
         let mono = self.mono(w);
         w.workers.iter_mut().for_each(|worker| worker.heed(&self.setup, mono));
         Some(())
     }
 
+    fn purgeable(&self, w: &World) -> Option<(Token, Event)> {
+        let mut record = Record::clone(&w.record);
+        record.after_reset &= !self.setup.lies(Sabotage::PurgeAfterReset);
+        let rest = if self.setup.lies(Sabotage::PurgeTooSoon) { PURGE_REST * 2 } else { Duration::ZERO };
+        kernel::purge(&record, self.store_now(w).plus(rest)).filter(|_| self.setup.purge)
+    }
+
     fn purge(&self, w: &mut World) -> Option<()> {
-        let (floor, event) = kernel::purge(&w.record, self.store_now(w))?;
+        let (floor, event) = self.purgeable(w)?;
         w.ghost.purged(&w.record);
         w.floor = w.floor.max(floor.get());
         w.record = Arc::new(Record::absent());
@@ -334,6 +370,7 @@ impl Model for System {
             now: 0,
             record: Arc::clone(&absent),
             floor: 0,
+            floor_before: 0,
             standby: (self.setup.failovers > 0).then_some((absent, 0)),
             net: Vec::new(),
             workers: self.setup.workers.iter().map(|_| Worker::new(&self.setup)).collect(),
@@ -352,6 +389,9 @@ impl Model for System {
         for packet in &w.net {
             if self.awaited(w, packet) {
                 actions.push(Action::Deliver(*packet, Fate::Answered));
+                if self.waited(w) {
+                    actions.push(Action::Deliver(*packet, Fate::Stale));
+                }
             }
             actions.push(Action::Deliver(*packet, Fate::ReplyLost));
             if w.extra > 0 {
@@ -359,7 +399,7 @@ impl Model for System {
             }
         }
         self.actors(w, actions);
-        if self.setup.purge && kernel::purge(&w.record, self.store_now(w)).is_some() {
+        if self.purgeable(w).is_some() {
             actions.push(Action::Purge);
         }
         if let Some((standby, _)) = &w.standby
@@ -377,7 +417,7 @@ impl Model for System {
         let w = &mut world;
         match action {
             Action::Tick => self.tick(w)?,
-            Action::Deliver(packet, fate) => self.deliver(w, packet, fate)?,
+            Action::Deliver(packet, fate) => self.deliver(last, w, packet, fate)?,
             Action::Worker(index, step) => self.work(w, index, step),
             Action::Operator(index, action) => {
                 let operator = &mut w.operators[usize::from(index)];
@@ -414,5 +454,5 @@ fn holds(bit: u32) -> fn(&System, &World) -> bool {
             }
         };
     }
-    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
 }

@@ -130,7 +130,7 @@ fn clock(store: StoreTime) -> CheckView {
             apart.as_secs()
         ),
     };
-    CheckView { name: "clock", ok: true, found }
+    CheckView { name: "clocks", ok: true, found }
 }
 
 fn text(view: &DoctorView<'_>, health: &Health) -> String {

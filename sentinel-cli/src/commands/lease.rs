@@ -39,6 +39,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
             LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
         }
     };
+    let name = args.command[0].to_string_lossy().into_owned();
     let job = Job {
         environment: environment(&address, lease.token(), idempotency_key(&address, lease.token().get())),
         command: args.command,
@@ -54,7 +55,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
             Exit::DOUBT
         }
         Ok(ran) => exit_of(&ran),
-        Err(why) => not_started(&why),
+        Err(why) => not_started(&name, &why),
     })
 }
 
@@ -78,10 +79,10 @@ fn exit_of(ran: &Ran) -> Exit {
     }
 }
 
-fn not_started(why: &NotStarted) -> Exit {
+fn not_started(name: &str, why: &NotStarted) -> Exit {
     match why {
         NotStarted::CannotExecute(exit, why) => {
-            note(&format!("cannot run {why}"));
+            note(&format!("cannot run {name}: {why}"));
             *exit
         }
         NotStarted::Signalled(number) => Exit::signal(*number),

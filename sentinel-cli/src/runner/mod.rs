@@ -116,7 +116,6 @@ pub(crate) async fn run(
     settles: impl Fn(Ended) -> bool,
 ) -> Result<Ran, NotStarted> {
     may_start(&authority, signals)?;
-    let name = spawn::shown(&job.command);
     let cannot = |error: io::Error| NotStarted::CannotExecute(Exit::CANNOT_EXECUTE, error.to_string());
     let remaining = authority.hard.saturating_duration_since(Instant::now());
     let spawned = spawn::spawn(job, remaining).await.map_err(cannot)?;
@@ -129,7 +128,7 @@ pub(crate) async fn run(
     let started = tokio::task::spawn_blocking(move || shim::started(socket)).await;
     started
         .unwrap_or_else(|error| Err((Exit::CANNOT_EXECUTE, error.to_string())))
-        .map_err(|(exit, why)| NotStarted::CannotExecute(exit, format!("{name}: {why}")))?;
+        .map_err(|(exit, why)| NotStarted::CannotExecute(exit, why))?;
 
     let mut group = Group::new(leader, authority, signals);
     let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_ref())).await;

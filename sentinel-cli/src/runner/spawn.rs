@@ -1,6 +1,5 @@
 //! Starting a command, and the thread that waits for it.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -114,9 +113,4 @@ fn ended(status: &WaitIdStatus) -> Option<Ended> {
 pub(super) fn this_program() -> io::Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() { Ok(own) } else { std::env::current_exe() }
-}
-
-/// A command line, for messages.
-pub(super) fn shown(command: &[OsString]) -> String {
-    command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

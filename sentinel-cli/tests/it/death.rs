@@ -1,0 +1,154 @@
+//! Death and sleep at any moment, and signals.
+
+use rustix::process::Signal;
+
+use crate::world::{World, runs, until};
+
+const SLEEPS: &str =
+    "echo $$ > leader; sleep 600 & echo $! > child; echo run >> effects; wait; echo late >> effects";
+
+fn processes(world: &World) -> [String; 2] {
+    until("the command runs", || !world.read("effects").is_empty());
+    [world.read("leader"), world.read("child")]
+}
+
+#[test]
+fn the_command_dies_with_the_program_and_the_doubt_is_told() {
+    let world = World::new();
+    let running = world.start(&["once", "k", "--ttl", "200ms", "--", "sh", "-c", SLEEPS]);
+    let [leader, child] = processes(&world);
+    running.send(Signal::KILL);
+    until("the command is dead", || !runs(&leader));
+    until("its child is dead", || !runs(&child));
+    until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
+    assert_eq!(world.once("k", &["--wait", "60s"], "touch ran").code(), 76);
+    assert_eq!(world.read("effects"), "run\n");
+
+    let token = world.run(&["reconcile", "k"]).out();
+    let reset = ["reset-to-claimed", "k", "--token", token.trim(), "--accept-overlap"];
+    assert_eq!(world.run(&reset).code(), 0);
+    assert_eq!(world.once("k", &[], "echo ok").out(), "ok\n");
+}
+
+#[test]
+fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running() {
+    let world = World::new();
+    let script = "trap '' TERM; ".to_owned() + SLEEPS;
+    let arguments = ["once", "k", "--ttl", "200ms", "--hard-ttl", "3s", "--", "sh", "-c", &script];
+    let running = world.start(&arguments);
+    let [leader, child] = processes(&world);
+    running.send(Signal::STOP);
+    until("the group is gone although nobody is awake", || !runs(&leader) && !runs(&child));
+    assert_eq!(world.once("k", &[], "touch ran").code(), 76);
+    running.send(Signal::CONT);
+    let ran = running.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+    assert!(!world.path("ran").exists() && world.read("effects") == "run\n");
+}
+
+#[test]
+fn a_program_that_was_stopped_past_the_ttl_still_tells_the_truth() {
+    let world = World::new();
+    // When it wakes, the program has lost its authority and says so; the command ends with 0 all the same.
+    let script = "trap '' TERM; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+    let running = world.start(&["once", "k", "--ttl", "300ms", "--", "sh", "-c", script]);
+    until("it runs", || !world.read("effects").is_empty());
+    running.send(Signal::STOP);
+    until("others doubt it", || world.inspect("k")["state"] == "uncertain");
+    std::fs::write(world.path("go"), "").unwrap();
+    running.send(Signal::CONT);
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
+    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
+    assert_eq!(world.read("effects"), "run\n");
+}
+
+#[test]
+fn at_the_hard_deadline_the_group_is_gone() {
+    let world = World::new();
+    for (command, key) in [("once", "o"), ("lease", "l")] {
+        let _ = std::fs::remove_file(world.path("effects"));
+        let script = "trap '' TERM; ".to_owned() + SLEEPS;
+        let arguments = [command, key, "--ttl", "200ms", "--hard-ttl", "2s", "--", "sh", "-c", &script];
+        let running = world.start(&arguments);
+        let [leader, child] = processes(&world);
+        let ran = running.ended();
+        assert_eq!(ran.code(), 76, "{ran:?}");
+        until("the group is gone", || !runs(&leader) && !runs(&child));
+    }
+    assert_eq!(world.inspect("o")["state"], "uncertain");
+}
+
+#[test]
+fn notice_comes_before_the_hard_deadline() {
+    let world = World::new();
+    let script = "trap 'echo saved; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+    let ran = world.once("k", &["--ttl", "1s", "--hard-ttl", "8s"], script);
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "saved\n"), "{ran:?}");
+    assert_eq!(world.once("k", &[], "true").out(), "saved\n");
+}
+
+#[test]
+fn signals_go_to_the_whole_group() {
+    let world = World::new();
+    for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM")] {
+        // The inner shell is a child in the foreground; the outer one waits for it, and has its own trap.
+        let inner = format!(
+            "trap \"echo {name} >> heard; exit 0\" {name}; touch ready-{name}; while :; do sleep 0.05; done"
+        );
+        let script = format!("trap : {name}; sh -c '{inner}'; echo stopped");
+        let running = world.start(&["once", name, "--", "sh", "-c", &script]);
+        until("it runs", || world.path(&format!("ready-{name}")).exists());
+        running.send(signal);
+        let ran = running.ended();
+        assert_eq!((ran.code(), ran.out().as_str()), (0, "stopped\n"), "{ran:?}");
+        assert!(world.read("heard").contains(name));
+    }
+    let running = world.start(&["once", "k", "--", "sh", "-c", "echo x > runs; exec sleep 600"]);
+    until("it runs", || !world.read("runs").is_empty());
+    running.send(Signal::TERM);
+    assert_eq!(running.ended().code(), 76, "death by a signal is doubt");
+}
+
+#[test]
+fn a_signal_ends_the_wait_and_nothing_has_run() {
+    let world = World::new();
+    for (command, signal, code) in [("once", Signal::INT, 130), ("lease", Signal::TERM, 143)] {
+        let holder = world.start(&[command, "k", "--", "sh", "-c", "echo x > held; exec sleep 600"]);
+        until("it is held", || !world.read("held").is_empty());
+        let waiting = world.start(&[command, "k", "--wait", "1h", "--", "touch", "ran"]);
+        // Its handlers stand once it has looked at the store: it has the file open.
+        let pid = waiting.id();
+        until("it waits", || has_open(pid, "store.db") && catches(pid));
+        waiting.send(signal);
+        let ran = waiting.ended();
+        assert_eq!((ran.code(), ran.out().as_str()), (code, ""), "{ran:?}");
+        holder.send(Signal::KILL);
+        holder.ended();
+        std::fs::remove_file(world.path("held")).unwrap();
+    }
+    assert!(!world.path("ran").exists());
+}
+
+fn has_open(pid: u32, name: &str) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.into_iter().any(|target| target.ends_with(name))
+}
+
+/// Whether SIGINT and SIGTERM have handlers.
+fn catches(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let both = 1 << (Signal::INT.as_raw() - 1) | 1 << (Signal::TERM.as_raw() - 1);
+    mask & both == both
+}
+
+#[test]
+fn processes_left_behind_by_a_doubt_are_ended() {
+    let world = World::new();
+    let script = "sleep 600 & echo $! > child; exit 9";
+    assert_eq!(world.once("k", &[], script).code(), 76);
+    assert!(!runs(&world.read("child")), "a reset may follow at once, so nothing may be left");
+}

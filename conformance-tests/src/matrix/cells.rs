@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 use super::Asks;
-use super::{asks, check, decisions};
+use super::{Tally, asks, check, decisions};
 use crate::lab::Lab;
 
 macro_rules! operations {
@@ -12,14 +12,17 @@ macro_rules! operations {
         pub(super) const OPERATIONS: &[(&str, Asks)] = &[$(($operation, $asks),)*];
 
         $(
-            /// Says with `--nocapture` how many cells there were.
-            #[expect(clippy::print_stdout, reason = "test output, shown on demand")]
             pub(crate) async fn $name(lab: &Lab) {
-                let tally = check(lab, $operation, $asks).await;
-                println!("matrix: {} cells for {}", tally.cells, $operation);
+                told(&check(lab, $operation, $asks).await, $operation);
             }
         )*
     };
+}
+
+/// Says with `--nocapture` how many cells there were.
+#[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
+fn told(tally: &Tally, operation: &str) {
+    println!("matrix: {} cells for {operation}", tally.cells);
 }
 
 operations! {

@@ -68,12 +68,10 @@ impl<'a> Stage<'a> {
         stage
     }
 
-    /// Lets time pass.
-    pub(super) async fn aged(mut self, age: Age) -> Self {
+    /// Lets time pass until the record is so old.
+    pub(super) async fn age(&mut self, age: Age) {
         let instant = age.instant(&self.record, self.clock);
-        let by = instant.map(|at| at.since(self.clock)).unwrap_or_default();
-        self.pass(by).await;
-        self
+        self.pass(instant.map(|at| at.since(self.clock)).unwrap_or_default()).await;
     }
 
     async fn pass(&mut self, by: Duration) {
@@ -85,8 +83,14 @@ impl<'a> Stage<'a> {
 
     async fn step(&mut self, step: Step) -> Result<(), String> {
         let op = match step {
-            Step::Half => return Ok(self.pass(HALF).await),
-            Step::Lapse => return Ok(self.pass(TTL).await),
+            Step::Half => {
+                self.pass(HALF).await;
+                return Ok(());
+            }
+            Step::Lapse => {
+                self.pass(TTL).await;
+                return Ok(());
+            }
             _ => self.operation(step),
         };
         self.ask(&op).await?;

@@ -77,8 +77,8 @@ standings! {
     Execution "claimed, and extended" [Claim Half Beat];
     Execution "claimed, and taken over twice" [Claim Lapse Claim Lapse Claim];
     Execution "claimed after nine others" [
-        Claim Release Claim Cancel Claim Release Claim Cancel Claim Release
-        Claim Cancel Claim Release Claim Cancel Claim Release Claim
+        Claim Release CancelUnsent CancelUnsent CancelUnsent CancelUnsent
+        CancelUnsent CancelUnsent CancelUnsent CancelUnsent Claim
     ];
     Execution "claimed after a reset" [Fused Abandon Reconcile Reset Claim];
     Execution "claimed after an eviction" [Claim Evict Claim];

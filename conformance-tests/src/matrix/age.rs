@@ -15,8 +15,6 @@ pub(super) enum Age {
     AsItIs,
     Before(Deadline),
     At(Deadline),
-    /// Between the end of the lease and the hard deadline.
-    Lapsed,
     /// Long after all deadlines.
     Later,
 }
@@ -29,11 +27,11 @@ pub(super) enum Deadline {
 }
 
 impl Age {
-    const ALL: [Self; 9] = [
+    /// Oldest last. A microsecond before the hard deadline the lease has lapsed, unless both end at once.
+    const ALL: [Self; 8] = [
         Self::AsItIs,
         Self::Before(Deadline::Lease),
         Self::At(Deadline::Lease),
-        Self::Lapsed,
         Self::Before(Deadline::Hard),
         Self::At(Deadline::Hard),
         Self::Before(Deadline::Retention),
@@ -50,10 +48,6 @@ impl Age {
                 Some(StoreTime::from_micros(before))
             }
             Self::At(deadline) => deadline.of(record),
-            Self::Lapsed => {
-                let (lease, hard) = (Deadline::Lease.of(record)?, Deadline::Hard.of(record)?);
-                (lease < hard).then(|| lease.plus(hard.since(lease) / 2))
-            }
             Self::Later if record.is_absent() => None,
             Self::Later => {
                 let deadlines = [Deadline::Lease, Deadline::Hard, Deadline::Retention];
@@ -97,7 +91,6 @@ impl fmt::Display for Age {
             Self::AsItIs => f.write_str("at once"),
             Self::Before(border) => write!(f, "a microsecond before {}", deadline(border)),
             Self::At(border) => write!(f, "exactly at {}", deadline(border)),
-            Self::Lapsed => f.write_str("lapsed and within its hard deadline"),
             Self::Later => f.write_str("long after all deadlines"),
         }
     }

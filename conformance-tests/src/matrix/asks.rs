@@ -16,6 +16,9 @@ pub(super) fn claims(stage: &Stage<'_>) -> Vec<Ask> {
         for (what, fingerprint) in &requests {
             let claim = Claim { claim_id, fingerprint: fingerprint.clone(), ..call("bob") };
             asks.push(Ask::new(format!("by {who}, {what}"), claim.clone()));
+            if fingerprint.is_none() {
+                continue;
+            }
             let terms = Terms::new(HALF, TTL).unwrap_or(claim.terms);
             let fused = Claim { phase: Phase::Executing, terms, retention: Some(KEPT), ..claim };
             asks.push(Ask::new(format!("by {who}, {what}, fused"), fused));

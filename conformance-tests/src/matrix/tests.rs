@@ -132,6 +132,8 @@ enum Flaw {
     TellsAnotherToken,
     /// Takes every reset for one that accepts an overlap.
     AcceptsOverlaps,
+    /// Keeps a worker whose hard deadline is this very instant.
+    KeepsAtTheDeadline,
     /// Keeps no event of an eviction.
     ForgetsEvictions,
 }
@@ -168,6 +170,14 @@ impl Layer for Flawed {
             (self.flaw, &mut stamped.reply)
         {
             current.token = Token::from_stored(current.token.get() + 1);
+        }
+        if let (Flaw::KeepsAtTheDeadline, Reply::Heartbeat(reply @ HeartbeatReply::Lost(_))) =
+            (self.flaw, &mut stamped.reply)
+        {
+            let until = self.inner.inspect(address).await?.record.map(|record| record.hard_until);
+            if let Some(lease_until) = until.filter(|until| *until == stamped.stamp.now) {
+                *reply = HeartbeatReply::Kept { lease_until };
+            }
         }
         Ok(stamped)
     }
@@ -235,6 +245,12 @@ fn a_flaw_is_told_by_its_cell() {
         "reset_to_claimed",
         "reconciling after a lapse, at once: reset_to_claimed under the current token:",
         "HardDeadlineNotReached",
+    );
+    told(
+        Flaw::KeepsAtTheDeadline,
+        "heartbeat",
+        "claimed, exactly at its hard deadline: heartbeat by the holder:",
+        "HardDeadline",
     );
     told(Flaw::ForgetsEvictions, "evict", "on the way to free after an eviction:", "the history");
 }

@@ -3,7 +3,6 @@
 use sentinel_core::State::{Claimed, Completed, Executing, Reconciling};
 use sentinel_core::StoreTime;
 use sentinel_core::kernel::Op;
-use sentinel_core::operation::*;
 
 use super::store::{Sabotage, Seen, Written};
 use super::workers::{only, spoils};
@@ -36,14 +35,14 @@ fn reconciles() -> Vec<Sabotage> {
                 op.steal = false;
             }
         })),
-        s("does not know a repeated reconcile").guard(only!(
-            Reconcile,
-            |s| if s.record.state == Reconciling {
-                if let Some(decision) = &mut s.record.decision {
-                    decision.op_id = sentinel_core::OpId::from_bits(0);
-                }
-            }
-        )),
+        s("does not know a repeated reconcile").guard(only!(Reconcile, |s| if let (
+            Reconciling,
+            Some(decision),
+        ) =
+            (s.record.state, &mut s.record.decision)
+        {
+            decision.op_id = sentinel_core::OpId::from_bits(0);
+        })),
         s("reconciles under the worker's token")
             .write(spoils!(Reconcile, |w| w.after.token = w.before.token)),
         s("does not fence the worker out")

@@ -1,7 +1,6 @@
 //! The store around the kernel, broken in one place each.
 
 use sentinel_core::kernel::Op;
-use sentinel_core::operation::*;
 use sentinel_core::{Payload, Recorded, Token};
 
 use super::store::{Flaw, Sabotage, Written};

@@ -145,6 +145,8 @@ pub(crate) enum Ask {
     },
     /// Exactly what was sent so many requests ago: a late duplicate.
     Again(u8),
+    /// Exactly the last decision that was sent, however long ago.
+    DecideAgain,
 }
 
 /// A deadline of a record.
@@ -166,10 +168,25 @@ pub(crate) enum Passing {
 /// One step of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    Ask { place: Place, ask: Ask },
+    Ask {
+        place: Place,
+        ask: Ask,
+    },
     Advance(Passing),
-    Purge { limit: u32, dry_run: bool },
-    List { kind: Kind, shown: Option<Shown>, after: bool, limit: u32 },
+    /// The clock is set back, where the harness can.
+    SetBack(Duration),
+    /// Heartbeats in one batch.
+    Beats(Vec<(Place, Presented)>),
+    Purge {
+        limit: u32,
+        dry_run: bool,
+    },
+    List {
+        kind: Kind,
+        shown: Option<Shown>,
+        after: bool,
+        limit: u32,
+    },
 }
 
 /// The terms that claims ask for.
@@ -214,9 +231,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
         18 => passing().prop_map(Step::Advance),
-        3 => (prop_oneof![Just(1000u32), Just(1)], prop::bool::weighted(0.2))
+        2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
+        2 => weighted(&[(1, 30), (1, 200_000), (3, 30_000_000_000)])
+            .prop_map(|micros| Step::SetBack(Duration::from_micros(micros))),
+        3 => (limit(), prop::bool::weighted(0.2))
             .prop_map(|(limit, dry_run)| Step::Purge { limit, dry_run }),
-        2 => (kind(), shown(), any::<bool>(), prop_oneof![Just(1000u32), Just(1)])
+        2 => (kind(), shown(), any::<bool>(), limit())
             .prop_map(|(kind, shown, after, limit)| Step::List { kind, shown, after, limit }),
     ]
 }
@@ -241,69 +261,86 @@ pub(crate) fn ask() -> impl Strategy<Value = Ask> {
         5 => (decider(), seen(), any::<bool>())
             .prop_map(|(by, seen, accept_overlap)| Ask::Reset { by, seen, accept_overlap }),
         4 => (decider(), seen()).prop_map(|(by, seen)| Ask::Evict { by, seen }),
-        10 => (1..8u8).prop_map(Ask::Again),
+        9 => (1..8u8).prop_map(Ask::Again),
+        5 => Just(Ask::DecideAgain),
     ]
+}
+
+/// One of these, so many times as likely; simpler ones first. Cheaper than a union of as many strategies.
+fn weighted<T: Clone + fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl Strategy<Value = T> + use<T> {
+    let all = choices.iter().flat_map(|(weight, choice)| std::iter::repeat_n(choice.clone(), *weight));
+    prop::sample::select(all.collect::<Vec<_>>())
 }
 
 fn place() -> impl Strategy<Value = Place> {
-    prop_oneof![6 => Just(Place::Execution), 1 => Just(Place::Neighbour), 3 => Just(Place::Lease)]
+    weighted(&[(8, Place::Execution), (1, Place::Neighbour), (3, Place::Lease)])
+}
+
+fn calls() -> impl Iterator<Item = Call> {
+    (0..WORKERS).flat_map(|worker| (0..CALLS).map(move |call| Call { worker, call }))
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    (0..WORKERS, 0..CALLS).prop_map(|(worker, call)| Call { worker, call })
+    prop::sample::select(calls().collect::<Vec<_>>())
 }
 
 fn decider() -> impl Strategy<Value = Decider> {
-    (0..2u8, 0..DECISIONS).prop_map(|(operator, decision)| Decider { operator, decision })
+    let of = |operator| (0..DECISIONS).map(move |decision| Decider { operator, decision });
+    prop::sample::select((0..2).flat_map(of).collect::<Vec<_>>())
 }
 
 fn presented() -> impl Strategy<Value = Presented> {
-    prop_oneof![
-        12 => Just(Presented::Current),
-        4 => (0..WORKERS).prop_map(Presented::Latest),
-        2 => (0..WORKERS).prop_map(Presented::Older),
-        1 => call().prop_map(Presented::OtherClaim),
-        1 => Just(Presented::OtherToken),
-    ]
+    let mut choices = vec![(150, Presented::Current), (12, Presented::OtherToken)];
+    choices.extend((0..WORKERS).map(|worker| (16, Presented::Latest(worker))));
+    choices.extend((0..WORKERS).map(|worker| (8, Presented::Older(worker))));
+    choices.extend(calls().map(|call| (1, Presented::OtherClaim(call))));
+    weighted(&choices)
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
-    prop_oneof![8 => Just(Seen::Current), 2 => Just(Seen::Previous), 1 => Just(Seen::Next)]
+    weighted(&[(8, Seen::Current), (2, Seen::Previous), (1, Seen::Next)])
 }
 
 fn phase() -> impl Strategy<Value = Phase> {
-    prop_oneof![3 => Just(Phase::Claimed), 2 => Just(Phase::Executing)]
+    weighted(&[(3, Phase::Claimed), (2, Phase::Executing)])
 }
 
 fn fingerprint_choice() -> impl Strategy<Value = u8> {
-    prop_oneof![3 => Just(0u8), 2 => Just(1), 1 => Just(2)]
+    weighted(&[(3, 0), (2, 1), (1, 2)])
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Execution), Just(Kind::Lease)]
+    weighted(&[(1, Kind::Execution), (1, Kind::Lease)])
+}
+
+fn limit() -> impl Strategy<Value = u32> {
+    weighted(&[(1, 1000), (1, 1)])
 }
 
 fn shown() -> impl Strategy<Value = Option<Shown>> {
-    let all = [Shown::Free, Shown::Claimed, Shown::Executing, Shown::Uncertain, Shown::Completed];
-    prop_oneof![Just(None), prop::sample::select(all.to_vec()).prop_map(Some), Just(Some(Shown::Reconciling))]
+    let each = [
+        Shown::Free,
+        Shown::Claimed,
+        Shown::Executing,
+        Shown::Uncertain,
+        Shown::Completed,
+        Shown::Reconciling,
+    ];
+    let mut choices = vec![(3, None)];
+    choices.extend(each.map(|shown| (1, Some(shown))));
+    weighted(&choices)
 }
 
 fn passing() -> impl Strategy<Value = Passing> {
     let amounts = [1, 50_000, 100_000, 1_000_000, 61_000_000, 3_600_000_001, 7_300_000_000];
-    let border = prop_oneof![
-        3 => Just(Border::Lease),
-        3 => Just(Border::Hard),
-        2 => Just(Border::Retention),
-        2 => Just(Border::Rest),
-    ];
-    prop_oneof![
-        prop::sample::select(amounts.to_vec()).prop_map(|by| Passing::By(Duration::from_micros(by))),
-        (place(), border, -1..=1i64).prop_map(|(place, border, micros)| Passing::To {
-            place,
-            border,
-            micros
-        }),
-    ]
+    let mut choices: Vec<_> = amounts.map(|by| (12, Passing::By(Duration::from_micros(by)))).into();
+    for (place, likely) in [(Place::Execution, 3), (Place::Neighbour, 1), (Place::Lease, 2)] {
+        let borders = [(Border::Lease, 2), (Border::Hard, 2), (Border::Retention, 1), (Border::Rest, 1)];
+        for (border, often) in borders {
+            choices.extend([0, 1, -1].map(|micros| (likely * often, Passing::To { place, border, micros })));
+        }
+    }
+    weighted(&choices)
 }
 
 impl fmt::Display for Place {
@@ -377,6 +414,7 @@ impl fmt::Display for Ask {
                 write!(f, "reset_to_claimed by {by}, with {seen}{overlap}")
             }
             Self::Evict { by, seen } => write!(f, "evict by {by}, having seen {seen}"),
+            Self::DecideAgain => f.write_str("the last decision again"),
             Self::Again(back) => write!(f, "again what was asked {back} requests before"),
         }
     }
@@ -389,6 +427,11 @@ impl fmt::Display for Step {
             Self::Advance(Passing::By(by)) => write!(f, "{by:?} pass"),
             Self::Advance(Passing::To { place, border, micros }) => {
                 write!(f, "time passes to the {border:?} deadline of {place} {micros:+} us")
+            }
+            Self::SetBack(by) => write!(f, "the clock is set back by {by:?}"),
+            Self::Beats(beats) => {
+                f.write_str("one batch of heartbeats")?;
+                beats.iter().try_for_each(|(place, grant)| write!(f, "; {place}: with {grant}"))
             }
             Self::Purge { limit, dry_run } => write!(f, "purge, limit {limit}, dry run {dry_run}"),
             Self::List { kind, shown, after, limit } => {

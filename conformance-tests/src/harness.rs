@@ -19,6 +19,12 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// Moves the clock of this store forward, for all that it is asked from now on; other open stores keep theirs. A
     /// store on a server adds an offset to the server's clock, for tests only.
     async fn advance(&self, by: Duration);
+
+    /// Sets that clock back, as the clock of a server may be, and says whether it could. The two laws about such a clock
+    /// cannot be checked on a store that says no.
+    async fn set_back(&self, _by: Duration) -> bool {
+        false
+    }
 }
 
 /// A store and its clock, whatever opened them.
@@ -29,6 +35,9 @@ pub trait Bench: Send + Sync + 'static {
 
     /// Moves its clock forward.
     async fn advance(&self, by: Duration);
+
+    /// Sets its clock back, and says whether it could.
+    async fn set_back(&self, by: Duration) -> bool;
 }
 
 #[async_trait]
@@ -39,5 +48,9 @@ impl<H: Harness> Bench for H {
 
     async fn advance(&self, by: Duration) {
         Harness::advance(self, by).await;
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        Harness::set_back(self, by).await
     }
 }

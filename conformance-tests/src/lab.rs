@@ -57,6 +57,11 @@ impl Lab {
         self.bench.advance(by).await;
     }
 
+    /// Sets the store's clock back, and says whether that could be done.
+    pub async fn set_back(&self, by: Duration) -> bool {
+        self.bench.set_back(by).await
+    }
+
     /// The execution under a key of this lab's namespace.
     pub fn execution(&self, key: &str) -> Subject<'_> {
         self.subject(Address::execution(self.namespace.clone(), Key::new(key).expect("a key")))

@@ -1,14 +1,24 @@
 //! The conformance suite: what a [`CoordinationStore`](sentinel_core::CoordinationStore) must do, as named tests.
 
 mod cast;
+mod dice;
+mod differ;
+mod faults;
 mod generate;
 mod harness;
+mod history;
 mod lab;
 mod laws;
+mod layer;
+#[macro_use]
+mod list;
 mod sequences;
 mod suite;
 
+pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
+pub use history::{Entry, Look, Recorder, Saw, faulty_histories, histories, linearizable};
 pub use lab::{Lab, Subject};
+pub use layer::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};
 pub use suite::{LAWS, Law, Sizes, check};

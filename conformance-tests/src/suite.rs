@@ -84,41 +84,6 @@ pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
     });
 }
 
-/// The list. Calls `$then!` with `$with` and all layers, groups and names.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! __laws {
-    ($then:path, $with:tt) => {
-        $then! { $with
-            laws {
-                claims {
-                    an_absent_key_is_granted,
-                    a_grant_is_recorded_in_full,
-                    a_fused_claim_is_executing_at_once,
-                    a_free_key_is_granted,
-                    a_live_claim_is_in_progress_to_others,
-                    a_live_execution_is_in_progress_to_others,
-                    a_lapsed_claim_is_taken_over,
-                    a_take_over_has_its_own_terms,
-                    a_lapsed_execution_is_never_taken_over,
-                    a_repeated_claim_gets_the_same_grant,
-                    a_repeated_claim_is_told_that_nothing_remains,
-                    a_repeated_claim_of_a_begun_call_tells_executing,
-                    a_completed_result_is_replayed,
-                    a_result_past_retention_is_claimed_anew,
-                    a_reconciled_key_is_told_without_its_token,
-                    a_released_claim_id_is_refused,
-                    a_superseded_claim_id_is_refused,
-                    eight_claim_ids_are_remembered,
-                    the_call_that_completed_is_refused_past_retention,
-                    a_claim_id_is_remembered_through_a_reset,
-                    a_lease_knows_no_fused_claim,
-                }
-            }
-        }
-    };
-}
-
 macro_rules! table {
     (() $($layer:ident { $($group:ident { $($name:ident,)* })* })*) => {
         /// All laws: what [`suite!`](crate::suite!) makes tests of.
@@ -131,9 +96,10 @@ macro_rules! table {
     };
 }
 
-__laws!(table, ());
+crate::__laws!(table, ());
 
-/// Checks a store: one line makes one named `#[test]` of each law.
+/// Checks a store: one line makes one named `#[test]` of each law, and one of each generated layer: sequences, histories
+/// (a quarter as many again for the independent checker), histories over a faulty network (half as many).
 ///
 /// ```text
 /// sentinel_conformance::suite!(MyHarness);
@@ -157,6 +123,32 @@ macro_rules! suite {
             sizes
         };
         $crate::__laws!($crate::__tests, ());
+        #[cfg(test)]
+        mod sequences {
+            #[test]
+            fn generated_sequences_agree_with_the_kernel() {
+                $crate::sequences::<super::SentinelHarness>(super::SENTINEL_SIZES.sequences);
+            }
+        }
+        #[cfg(test)]
+        mod histories {
+            #[test]
+            fn concurrent_histories_are_explained_by_their_stamps() {
+                $crate::histories::<super::SentinelHarness>(super::SENTINEL_SIZES.histories);
+            }
+
+            #[test]
+            fn a_sample_of_histories_is_linearizable_whatever_its_stamps_say() {
+                $crate::linearizable::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(4));
+            }
+        }
+        #[cfg(test)]
+        mod faults {
+            #[test]
+            fn histories_over_a_faulty_network_are_explained_too() {
+                $crate::faulty_histories::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(2));
+            }
+        }
     };
 }
 

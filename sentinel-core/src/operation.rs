@@ -28,7 +28,7 @@ pub struct Claim {
     pub claim_id: ClaimId,
     /// ttl and hard ttl.
     pub terms: Terms,
-    /// How long the result is kept after completion; None: for ever.
+    /// How long the result is kept after completion, in whole microseconds (a finer part is dropped); None: for ever.
     pub retention: Option<Duration>,
     /// What the request is about.
     pub fingerprint: Option<Fingerprint>,

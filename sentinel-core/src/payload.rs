@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::terms::Label;
 
 /// What a completed execution left behind: bytes and what they are. Replayed byte for byte.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Payload {
     /// For example `application/json`.
     pub content_type: Label,
@@ -65,7 +65,7 @@ impl Verdict {
 }
 
 /// A result as it is recorded: verdict, code, bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recorded {
     /// Success, or a failure recorded for good.
     pub verdict: Verdict,

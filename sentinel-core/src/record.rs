@@ -69,7 +69,7 @@ pub struct Grant {
 }
 
 /// The last claim ids that held or cancelled a claim on an address, so that a late duplicate creates no ghost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<ClaimId>", into = "Vec<ClaimId>")]
 pub struct PastClaims {
     ids: [Option<ClaimId>; Self::KEPT],
@@ -144,7 +144,7 @@ impl DecisionKind {
 }
 
 /// The last decision on a record: what makes a repeated one answer the same and a late one apply to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Decision {
     /// The decision's id.
     pub op_id: OpId,
@@ -166,7 +166,7 @@ pub struct Decision {
 
 /// All that is kept of one address. An address without a record is a record with `rev` 0: absent and free are one state
 /// to the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// Where the record stands.
     pub state: State,

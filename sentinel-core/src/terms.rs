@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::text_type;
 use crate::error::Invalid;
+use crate::time::whole;
 
 /// `ttl` and `hard_ttl` of a claim: 10 ms <= ttl <= hard_ttl <= 366 days, in whole microseconds (a finer part is
 /// dropped). A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the grant.
@@ -34,7 +35,6 @@ impl Terms {
         if hard_ttl > Self::MAX {
             return Err(Invalid::new("hard ttl", format!("must be at most 366 days, is {hard_ttl:?}")));
         }
-        let whole = |d| Duration::from_micros(crate::time::micros(d));
         Ok(Self { ttl: whole(ttl), hard_ttl: whole(hard_ttl) })
     }
 

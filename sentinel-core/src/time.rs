@@ -48,6 +48,11 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// A duration as every store can keep it: whole microseconds, and no more than a signed 64-bit number of them.
+pub(crate) fn whole(duration: Duration) -> Duration {
+    Duration::from_micros(micros(duration).min(i64::MAX as u64))
+}
+
 /// Where a store that has no clock of its own takes its time from. Read once per operation, under the record's lock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.

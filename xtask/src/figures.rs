@@ -27,7 +27,7 @@ impl Figures {
             self.program = program;
             return true;
         }
-        let Some(test) = trimmed.strip_prefix("test ") else { return true };
+        let Some(test) = trimmed.strip_prefix("test ") else { return !is_announcement(trimmed) };
         let Some((name, outcome)) = test.rsplit_once(" ... ") else { return true };
         let count = self.counts.entry(group(&self.program, name)).or_default();
         match outcome.split_whitespace().next() {
@@ -65,6 +65,11 @@ impl Count {
         }
         text
     }
+}
+
+/// "running 12 tests": the result says it again.
+fn is_announcement(line: &str) -> bool {
+    line.strip_prefix("running ").is_some_and(|rest| rest.ends_with(" tests") || rest.ends_with(" test"))
 }
 
 /// "Running tests/it.rs (target/debug/deps/it-0123)" is the program `it`; "Doc-tests name" are the doctests of `name`.
@@ -111,7 +116,7 @@ mod tests {
         .into_iter()
         .filter(|line| figures.line(line))
         .collect();
-        assert_eq!(shown.len(), 4);
+        assert_eq!(shown.len(), 3);
         let found: Vec<(&str, usize, usize)> =
             figures.counts.iter().map(|(g, c)| (g.as_str(), c.passed, c.failed)).collect();
         let expected = [("it", 1, 0), ("it: memory::laws", 1, 1), ("sentinel_core (doctests)", 1, 0)];

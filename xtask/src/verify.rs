@@ -19,7 +19,9 @@ pub(crate) fn verify(workspace: &Workspace) -> Result {
 }
 
 fn lints() -> Result {
-    cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]).run()
+    // One round tells all that is wrong, of every crate.
+    let all = ["clippy", "--workspace", "--all-targets", "--all-features", "--keep-going"];
+    cargo(&all).args(&["--", "-D", "warnings"]).run()
 }
 
 /// The libraries' documentation. A program's documentation is its `--help`.

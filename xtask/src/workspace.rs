@@ -26,13 +26,18 @@ impl Manifest {
     pub(crate) fn parse(text: &str) -> Self {
         let mut sections = vec![(String::new(), Vec::new())];
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            if line.starts_with('[') && line.ends_with(']') && !line.contains('=') {
+            if line.starts_with('[') && line.ends_with(']') && !line.starts_with("[\"") {
                 sections.push((line.trim_matches(['[', ']']).to_owned(), Vec::new()));
             } else if let Some((_, lines)) = sections.last_mut() {
                 lines.push(line.to_owned());
             }
         }
         Self { sections }
+    }
+
+    /// The names of all sections.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = &str> {
+        self.sections.iter().map(|(name, _)| name.as_str())
     }
 
     /// The lines of all sections of this name.
@@ -125,10 +130,12 @@ mod tests {
     #[test]
     fn a_manifest_is_read() {
         let text = "[workspace]\nmembers = [\n  \"a\",\n  # why\n  \"b-c\",\n]\n[package]\nname = \"x\"\n\
-                    [features]\ndefault = [\"one\"]\none = [\n  \"dep:a\",\n]\ntwo = []\n";
+                    [features]\ndefault = [\"one\"]\none = [\n  \"dep:a\",\n]\ntwo = []\n\
+                    [target.'cfg(x = \"y\")'.dependencies]\na = \"1\"\n";
         let manifest = Manifest::parse(text);
         assert_eq!(member_folders(&manifest), ["a", "b-c"]);
         assert_eq!(manifest.value("package", "name"), Some("x"));
         assert_eq!(manifest.keys("features").collect::<Vec<_>>(), ["default", "one", "two"]);
+        assert_eq!(manifest.section("target.'cfg(x = \"y\")'.dependencies").count(), 1);
     }
 }

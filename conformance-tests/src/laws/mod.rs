@@ -1,5 +1,24 @@
 //! The named laws: one for each sentence of SPEC sections 2, 3 and 5 and of the contract of
-//! [`CoordinationStore`](sentinel_core::CoordinationStore).
+//! [`CoordinationStore`](sentinel_core::CoordinationStore). A law that is not in the list of `suite.rs` is dead code.
 #![warn(clippy::missing_docs_in_private_items)]
 
+pub(crate) mod abandon;
+pub(crate) mod addresses;
+pub(crate) mod begin;
+pub(crate) mod boundaries;
+pub(crate) mod cancel;
 pub(crate) mod claims;
+pub(crate) mod complete;
+pub(crate) mod events;
+pub(crate) mod evict;
+pub(crate) mod fingerprints;
+pub(crate) mod heartbeat;
+pub(crate) mod payloads;
+pub(crate) mod purge;
+pub(crate) mod races;
+pub(crate) mod reads;
+pub(crate) mod reconcile;
+pub(crate) mod release;
+pub(crate) mod settle;
+pub(crate) mod stamps;
+pub(crate) mod tokens;

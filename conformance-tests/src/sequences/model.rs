@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::kernel::{self, Op, Reading};
+use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Purge};
 use sentinel_core::{
@@ -12,6 +12,8 @@ use sentinel_core::{
 };
 
 use super::coverage::{Coverage, Standing, rule};
+use super::told::Told;
+use crate::differ::differ;
 use crate::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
@@ -29,6 +31,8 @@ pub(super) struct Model {
     floor: Token,
     /// Where the store's clock should stand: the last reading and what was advanced since.
     now: StoreTime,
+    /// How far the clock was set back: a reading of a record is lifted to its last one, a reading of another is not.
+    set_back: Duration,
 }
 
 /// All that the model knows of one address.
@@ -48,7 +52,14 @@ impl Model {
     pub(super) async fn new(store: Arc<dyn CoordinationStore>) -> Result<Self, Mismatch> {
         let namespace = fresh_namespace("sequence");
         let rooms = Place::ALL.map(|place| Room::new(&namespace, place)).into();
-        let mut model = Self { store, namespace, rooms, floor: Token::NONE, now: StoreTime::ZERO };
+        let mut model = Self {
+            store,
+            namespace,
+            rooms,
+            floor: Token::NONE,
+            now: StoreTime::ZERO,
+            set_back: Duration::ZERO,
+        };
         model.now = model.inspect(0).await?.now;
         Ok(model)
     }
@@ -79,13 +90,18 @@ impl Model {
         by
     }
 
+    /// The clock was set back.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.set_back += by;
+    }
+
     /// Sends a request and compares the reply, the stamp, the record, the newest events.
     pub(super) async fn ask(
         &mut self,
         place: Place,
         ask: &Ask,
         coverage: &mut Coverage,
-    ) -> Result<String, Mismatch> {
+    ) -> Result<Told, Mismatch> {
         let at = place as usize;
         let room = &mut self.rooms[at];
         let op = room.resolve(ask);
@@ -95,29 +111,74 @@ impl Model {
             (Ok(stamped), Ok(())) => stamped,
             (Err(error), Err(_)) if error.applied() == Applied::No => {
                 self.unchanged(at).await?;
-                return Ok("refused as invalid".into());
+                return Ok(Told::Invalid);
             }
             (Ok(stamped), Err(invalid)) => {
                 return Err(format!("the request is invalid ({invalid}), and was answered: {stamped:?}"));
             }
             (Err(error), _) => return Err(format!("the store could not answer: {error}")),
         };
-        self.plausible(stamped.stamp.now)?;
+        self.judge(at, &op, &stamped, coverage)?;
+        self.unchanged(at).await?;
+        Ok(Told::Reply(stamped))
+    }
+
+    /// Follows an answered request with the kernel, and compares.
+    fn judge(
+        &mut self,
+        at: usize,
+        op: &Op,
+        stamped: &Stamped<Reply>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Mismatch> {
+        let now = stamped.stamp.now;
+        self.plausible(now)?;
         let room = &mut self.rooms[at];
-        let standing = Standing::of(&room.record, stamped.stamp.now.max(room.record.last_now));
-        let reading = Reading { kind: place.kind(), now: stamped.stamp.now, floor: self.floor };
+        let standing = Standing::of(&room.record, now.max(room.record.last_now));
+        let reading = Reading { kind: room.address.kind, now, floor: self.floor };
         let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
-        if outcome.stamped != stamped {
-            return Err(format!(
-                "the reply differs\n    expected {:?}\n         got {stamped:?}",
-                outcome.stamped
-            ));
+        if outcome.stamped != *stamped {
+            return Err(format!("the reply differs{}", differ(&outcome.stamped, stamped)));
         }
         coverage.count(standing, op.name(), rule(&stamped.reply, stamped.stamp.changed));
+        if stamped.stamp.changed
+            && self.floor > Token::NONE
+            && room.record.token.get() == self.floor.get() + 1
+        {
+            coverage.count(standing, "token", "floor");
+        }
         room.events.extend(outcome.event);
         room.learn(&stamped.reply);
-        self.unchanged(at).await?;
-        Ok(format!("{:?} at {}, rev {}", stamped.reply, stamped.stamp.now, stamped.stamp.rev))
+        Ok(())
+    }
+
+    /// Sends heartbeats in one batch. The replies stand in the order of the beats; beats on one record may have been
+    /// carried out in any order, which the stamps tell.
+    pub(super) async fn beats(
+        &mut self,
+        beats: &[(Place, Presented)],
+        coverage: &mut Coverage,
+    ) -> Result<Told, Mismatch> {
+        let beat = |(place, presented): &(Place, Presented)| {
+            let room = &self.rooms[*place as usize];
+            Beat { address: room.address.clone(), grant: room.grant(*presented) }
+        };
+        let sent: Vec<Beat> = beats.iter().map(beat).collect();
+        let answered = self.store.heartbeat(&sent).await;
+        let replies = answered.map_err(|error| format!("the store could not answer: {error}"))?;
+        if replies.len() != sent.len() {
+            return Err(format!("{} beats got {} replies: {replies:?}", sent.len(), replies.len()));
+        }
+        let mut order: Vec<usize> = (0..sent.len()).collect();
+        order.sort_by_key(|n| (replies[*n].stamp.rev, !replies[*n].stamp.changed));
+        for n in order {
+            let op = Op::Heartbeat(Heartbeat { grant: sent[n].grant });
+            self.judge(beats[n].0 as usize, &op, &replies[n].clone().map(Reply::Heartbeat), coverage)?;
+        }
+        for (place, _) in beats {
+            self.unchanged(*place as usize).await?;
+        }
+        Ok(Told::Beats(replies))
     }
 
     /// Record and newest events of one address are what the model says.
@@ -127,11 +188,8 @@ impl Model {
         let room = &self.rooms[at];
         let expected = (!room.record.is_absent()).then_some(&room.record);
         if inspection.record.as_ref() != expected {
-            let got = inspection.record;
-            return Err(format!(
-                "the record of {} differs\n    expected {expected:?}\n         got {got:?}",
-                room.address
-            ));
+            let difference = differ(&expected, &inspection.record.as_ref());
+            return Err(format!("the record of {} differs{difference}", room.address));
         }
         if inspection.now < room.record.last_now {
             return Err(format!("a reading of {} is before the record's last change", inspection.now));
@@ -149,7 +207,7 @@ impl Model {
         if got == expected || rested {
             return Ok(());
         }
-        Err(format!("the newest {limit} events differ\n    expected {expected:#?}\n         got {got:#?}"))
+        Err(format!("the newest {limit} events differ{}", differ(&expected, &got)))
     }
 
     /// Purges, and finds by reading again what was deleted: only what may be, all of it where the limit allows, and
@@ -159,7 +217,7 @@ impl Model {
         limit: u32,
         dry_run: bool,
         coverage: &mut Coverage,
-    ) -> Result<String, Mismatch> {
+    ) -> Result<Told, Mismatch> {
         let before = self.readings().await?;
         let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
         let purged = self.store.purge(&purge).await.map_err(|error| format!("purge failed: {error}"))?;
@@ -203,7 +261,7 @@ impl Model {
         for at in 0..self.rooms.len() {
             self.unchanged(at).await?;
         }
-        Ok(format!("{purged:?}"))
+        Ok(Told::Purged(purged))
     }
 
     async fn readings(&mut self) -> Result<Vec<StoreTime>, Mismatch> {
@@ -215,7 +273,7 @@ impl Model {
     }
 
     /// Reads a page and compares it.
-    pub(super) async fn list(&mut self, list: &List) -> Result<String, Mismatch> {
+    pub(super) async fn list(&mut self, list: &List) -> Result<Told, Mismatch> {
         let listing = self.store.list(list).await.map_err(|error| format!("list failed: {error}"))?;
         self.plausible(listing.now)?;
         let mut expected: Vec<(Key, Record)> = Vec::new();
@@ -229,10 +287,9 @@ impl Model {
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         expected.truncate(list.limit as usize);
         if listing.records != expected {
-            let got = listing.records;
-            return Err(format!("the page differs\n    expected {expected:#?}\n         got {got:#?}"));
+            return Err(format!("the page differs{}", differ(&expected, &listing.records)));
         }
-        Ok(format!("{} records", expected.len()))
+        Ok(Told::Listed(expected.len()))
     }
 
     /// At the end every address is what the model says, with all of its events.
@@ -252,7 +309,9 @@ impl Model {
     /// A reading follows the last one and what was advanced since.
     fn plausible(&mut self, reading: StoreTime) -> Result<(), Mismatch> {
         let expected = self.now;
-        if reading.plus(STEP_BACK) < expected || reading > expected.plus(RUN_AHEAD) {
+        if reading.plus(STEP_BACK + self.set_back) < expected
+            || reading > expected.plus(RUN_AHEAD + self.set_back)
+        {
             return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
         }
         self.now = reading;
@@ -276,10 +335,8 @@ impl Room {
     }
 
     /// Remembers what workers and operators were told.
-    fn learn(&mut self, reply: &kernel::Reply) {
-        if let (kernel::Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) =
-            (reply, self.record.claim_id)
-        {
+    fn learn(&mut self, reply: &Reply) {
+        if let (Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) = (reply, self.record.claim_id) {
             let grants = &mut self.grants[Call::worker_of(claim_id)];
             let grant = Grant { token: granted.token, claim_id };
             if grants.last() != Some(&grant) {
@@ -329,7 +386,11 @@ impl Room {
             }
             Ask::Again(back) => {
                 let sent = self.asked.len().checked_sub(usize::from(back)).and_then(|n| self.asked.get(n));
-                sent.cloned().unwrap_or(Op::Cancel(Cancel { claim_id: Call { worker: 0, call: 0 }.id() }))
+                sent.cloned().unwrap_or_else(nothing)
+            }
+            Ask::DecideAgain => {
+                let mut sent = self.asked.iter().rev();
+                sent.find(|op| is_decision(op)).cloned().unwrap_or_else(nothing)
             }
             _ => self.resolve_decision(ask),
         }
@@ -398,6 +459,15 @@ impl Room {
 pub(crate) fn fresh_namespace(what: &str) -> Namespace {
     let name = format!("{what}-{}", &OpId::random().to_string()[..16]);
     Namespace::new(name).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}
+
+/// What is sent where nothing was sent before that could be sent again.
+fn nothing() -> Op {
+    Op::Cancel(Cancel { claim_id: Call { worker: 0, call: 0 }.id() })
+}
+
+fn is_decision(op: &Op) -> bool {
+    matches!(op, Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_))
 }
 
 fn without_bytes(record: &Record) -> Record {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
-use sentinel_core::{Clock, CoordinationStore, ManualClock, SystemClock};
+use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
 use sentinel_memory::MemoryStore;
 
 /// The in-memory store on a clock that stands still until a law moves it.
@@ -28,6 +28,11 @@ impl Harness for MemoryHarness {
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        self.clock.set(StoreTime::from_micros(self.clock.now().as_micros() - by.as_micros() as u64));
+        true
+    }
 }
 
-sentinel_conformance::suite!(MemoryHarness);
+sentinel_conformance::suite!(MemoryHarness, sequences = 20_000, histories = 2_000);

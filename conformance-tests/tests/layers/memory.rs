@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
-use sentinel_core::{CoordinationStore, ManualClock, StoreTime};
+use sentinel_core::{Clock as _, CoordinationStore, ManualClock, StoreTime};
 use sentinel_memory::MemoryStore;
 
 /// The in-memory store on a clock that stands still until it is moved: deadlines are met to the microsecond.
@@ -25,5 +25,11 @@ impl Harness for Memory {
 
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        let now = self.clock.now().as_micros();
+        self.clock.set(StoreTime::from_micros(now - by.as_micros() as u64));
+        true
     }
 }

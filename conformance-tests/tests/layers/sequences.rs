@@ -90,6 +90,8 @@ fn missing(coverage: &Coverage) -> Vec<String> {
         standings.iter().for_each(|standing| need(*standing, op, "change"));
     }
     REPEATS.iter().for_each(|(op, standing)| need(*standing, op, "repeat"));
+    // A token that only the floor of purged records keeps above the last one.
+    need(Absent, "token", "floor");
     for (op, refusals) in REFUSALS {
         let came_up = |refusal: &str| coverage.cells().any(|(_, o, rule, _)| (o, rule) == (*op, refusal));
         missing.extend(refusals.iter().filter(|r| !came_up(r)).map(|r| format!("{op}: {r}")));

@@ -100,7 +100,7 @@ impl LeaseRequest {
         let call = Call { core, address, claim, patience: sentinel.patience, wait: self.wait }.shared();
         Ok(match call.enter().await {
             Ok(held) if held.is_over() => {
-                held.not_run_awaited().await;
+                held.not_run().await;
                 LeaseOutcome::NotHeld(NotRun::Expired)
             }
             Ok(held) => LeaseOutcome::Held(Lease::new(held)),

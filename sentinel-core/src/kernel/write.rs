@@ -6,7 +6,7 @@ use crate::operation::*;
 use crate::payload::Digest;
 use crate::record::{Decision, DecisionKind, Grant, Record, State};
 use crate::terms::Label;
-use crate::time::StoreTime;
+use crate::time::{StoreTime, whole};
 use crate::token::{ClaimId, OpId, Token};
 
 pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
@@ -23,7 +23,7 @@ pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
     r.claim_id = Some(c.claim_id);
     r.worker = Some(c.worker.clone());
     r.terms = Some(c.terms);
-    r.retention = c.retention;
+    r.retention = c.retention.map(whole);
     r.fingerprint.clone_from(&c.fingerprint);
     r.claimed_at = Some(at.now);
     r.begun_at = begun.then_some(at.now);
@@ -31,7 +31,7 @@ pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
     r.hard_until = at.now.plus(c.terms.hard_ttl());
     let change = Change::Claimed {
         terms: c.terms,
-        retention: c.retention,
+        retention: r.retention,
         fingerprint: c.fingerprint.clone(),
         incarnation: r.incarnation,
         begun,

@@ -46,7 +46,7 @@ fn member_is_tidy(member: &Member, found: &mut Findings) {
 
 /// Versions of dependencies stand in the root manifest only.
 fn versions_in_one_place(path: &str, manifest: &Manifest, found: &mut Findings) {
-    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+    for section in manifest.sections().filter(|name| name.ends_with("dependencies")) {
         let lines = manifest.section(section).filter(|line| line.contains('='));
         let strangers = lines.filter(|line| !line.contains("workspace = true") && !line.contains("path = "));
         found.extend(

@@ -1,6 +1,7 @@
 //! What holds for every file: checked by reading, in milliseconds.
 
 pub(crate) mod files;
+mod laws;
 mod links;
 mod manifests;
 mod text;
@@ -19,6 +20,7 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result {
     manifests::check(workspace, &files, &mut found);
     text::check(&files, &mut found);
     links::check(&files, &mut found);
+    laws::check(&files, &mut found);
     promises(workspace, &files, &mut found);
     if found.is_empty() {
         println!("{} files are tidy", files.len());

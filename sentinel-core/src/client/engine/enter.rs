@@ -10,7 +10,7 @@ use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
 use super::super::{Core, watch::Watch};
 use crate::address::Address;
-use crate::error::{Applied, StoreError};
+use crate::error::Applied;
 use crate::operation::{Cancel, Claim, ClaimReply, Granted};
 use crate::payload::Recorded;
 use crate::record::Grant;
@@ -62,14 +62,30 @@ impl Unstarted {
     }
 }
 
+impl Unstarted {
+    /// Cancels before it returns, if the store answers soon; else the drop goes on trying in the background.
+    async fn cancel(mut self) {
+        self.armed = !self.call.cancel(SOON.min(self.call.patience)).await;
+    }
+}
+
 impl Drop for Unstarted {
     fn drop(&mut self) {
         if self.armed {
             let call = self.call.clone();
-            self.call.core.keeper.spawn(async move { call.cancel().await });
+            self.call.core.keeper.spawn(async move {
+                if !call.cancel(call.patience).await {
+                    tracing::warn!(
+                        "a claim that will not run could not be cancelled; it blocks until it lapses"
+                    );
+                }
+            });
         }
     }
 }
+
+/// How long a call that will not run waits for its claim to be cancelled before it says so.
+const SOON: Duration = Duration::from_secs(1);
 
 impl Call {
     /// Claims, and waits for others as long as the call may.
@@ -107,8 +123,11 @@ impl Call {
                 refused => refusal(refused),
             },
             Err(error) => {
-                // It may have been granted: it is cancelled and never runs.
-                unstarted.armed = error.applied() == Applied::Ambiguous;
+                match error.applied() {
+                    // It may have been granted: it is cancelled and never runs.
+                    Applied::Ambiguous => unstarted.cancel().await,
+                    Applied::No => unstarted.armed = false,
+                }
                 return Err(Refusal::NotRun(NotRun::Store(error)));
             }
         };
@@ -137,15 +156,13 @@ impl Call {
         held
     }
 
-    /// Withdraws the claim, whether or not it was granted. Best effort: an orphan claim blocks for at most its ttl.
-    async fn cancel(&self) {
+    /// Withdraws the claim, whether or not it was granted; whether the store has answered.
+    async fn cancel(&self, patience: Duration) -> bool {
         let op = Cancel { claim_id: self.claim.claim_id };
         let send = || self.core.store.cancel(&self.address, &op);
-        let sent = self.core.settle("cancel", &self.address, Persist::Always, self.patience, send).await;
-        if let Err::<_, StoreError>(error) = sent {
-            tracing::warn!(%error, "a claim that will not run could not be cancelled");
-        }
+        let told = self.core.settle("cancel", &self.address, Persist::Always, patience, send).await;
         self.core.watchers.wake(&self.address);
+        told.is_ok()
     }
 }
 
@@ -185,15 +202,9 @@ impl Held {
         Run { inner: Arc::new(inner) }
     }
 
-    /// The function will not run: the claim is cancelled in the background.
-    pub(crate) fn not_run(self) {
-        drop(self);
-    }
-
-    /// The function will not run: the claim is cancelled before this returns.
-    pub(crate) async fn not_run_awaited(mut self) {
-        self.call.cancel().await;
-        self.unstarted.armed = false;
+    /// The function will not run: the claim is cancelled.
+    pub(crate) async fn not_run(self) {
+        self.unstarted.cancel().await;
     }
 
     /// The claim is somebody else's by now.

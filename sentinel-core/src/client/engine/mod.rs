@@ -86,7 +86,7 @@ where
     drop(keeping);
     match prepared {
         Ok(Ok(_)) if caller.is_closed() => {
-            held.not_run();
+            held.not_run().await;
             Outcome::NotRun(NotRun::CallerGone)
         }
         Ok(Ok(function)) => match begin(held).await {
@@ -94,11 +94,11 @@ where
             Err(reason) => Outcome::NotRun(reason),
         },
         Ok(Err(error)) => {
-            held.not_run_awaited().await;
+            held.not_run().await;
             Outcome::Failed(Failure::Preparation(error))
         }
         Err(panic) => {
-            held.not_run_awaited().await;
+            held.not_run().await;
             Outcome::NotRun(NotRun::PreparationPanicked(panic_text(panic.as_ref())))
         }
     }
@@ -113,7 +113,7 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
     let persist = super::retry::Persist::Ambiguous;
     match call.core.settle("begin", &call.address, persist, patience, send).await {
         Err(error) => {
-            held.not_run();
+            held.not_run().await;
             Err(NotRun::Store(error))
         }
         Ok(settled) => match settled.stamped.reply {
@@ -122,7 +122,7 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
                 Ok(held)
             }
             BeginReply::Expired => {
-                held.not_run();
+                held.not_run().await;
                 Err(NotRun::Expired)
             }
             BeginReply::Superseded(current) => {
@@ -145,7 +145,7 @@ where
 {
     // The last look at the clock before the side effect may start: past the lease, others may think it is over.
     if held.is_over() {
-        held.not_run_awaited().await;
+        held.not_run().await;
         return Outcome::NotRun(NotRun::Expired);
     }
     let run = held.run();

@@ -84,8 +84,10 @@ impl Keeper {
 
     /// Keeps a grant alive until the guard is dropped.
     pub(crate) fn keep(&self, entry: Entry) -> Keeping {
-        let id = self.shared.table().insert(entry, self.shared.clock.now(), jittered);
-        self.shared.changed.notify_one();
+        let (id, sooner) = self.shared.table().insert(entry, self.shared.clock.now(), jittered);
+        if sooner {
+            self.shared.changed.notify_one();
+        }
         drop(self.ensure_driver());
         Keeping { shared: self.shared.clone(), id }
     }

@@ -56,6 +56,8 @@ struct Kept {
 pub(crate) struct Table {
     kept: BTreeMap<u64, Kept>,
     last_id: u64,
+    /// When the next tick will come without being asked for.
+    planned: Option<LocalTime>,
 }
 
 /// What a tick asks for.
@@ -75,17 +77,18 @@ const BEATS_PER_TTL: u32 = 3;
 const BEATS_PER_TTL_AFTER_FAILURE: u32 = 10;
 
 impl Table {
-    /// Keeps a grant alive from now on.
+    /// Keeps a grant alive from now on: its id, and whether the next tick must come sooner than planned.
     pub(crate) fn insert(
         &mut self,
         entry: Entry,
         now: LocalTime,
         jitter: impl Fn(Duration) -> Duration,
-    ) -> u64 {
+    ) -> (u64, bool) {
         self.last_id += 1;
         let next_beat = next_beat(&entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+        let first = next_beat.unwrap_or(entry.deadline).min(entry.deadline);
         self.kept.insert(self.last_id, Kept { entry, next_beat });
-        self.last_id
+        (self.last_id, self.planned.is_none_or(|planned| first < planned))
     }
 
     /// Stops keeping a grant alive. Its authority is left as it is.
@@ -97,10 +100,11 @@ impl Table {
         self.kept.is_empty()
     }
 
-    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. What
-    /// would be due within a tenth of its ttl goes along: one batch instead of many.
+    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. If anything
+    /// is due, what would be due within a tenth of its ttl goes along: one batch instead of many.
     pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
         let mut tick = Tick { ids: Vec::new(), beats: Vec::new(), wake: None };
+        let any_due = self.kept.values().any(|kept| kept.next_beat.is_some_and(|due| due <= now));
         for (id, kept) in &mut self.kept {
             let entry = &kept.entry;
             if now >= entry.deadline {
@@ -108,7 +112,7 @@ impl Table {
                 entry.authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
             }
             let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
-            if kept.next_beat.is_some_and(|due| due <= soon) {
+            if any_due && kept.next_beat.is_some_and(|due| due <= soon) {
                 tick.ids.push(*id);
                 tick.beats.push(Beat { address: entry.address.clone(), grant: entry.grant });
                 kept.next_beat = next_beat(entry, now, jitter(entry.ttl / BEATS_PER_TTL));
@@ -116,6 +120,7 @@ impl Table {
             let deadline = entry.authority.lost().is_none().then_some(entry.deadline);
             tick.wake = [tick.wake, deadline, kept.next_beat].into_iter().flatten().min();
         }
+        self.planned = tick.wake;
         tick
     }
 
@@ -236,9 +241,19 @@ mod tests {
         let tick = table.tick(ms(100), all);
         table.failed(ms(110), &tick.ids);
         assert_eq!(authority.lost(), None);
+        assert_eq!(table.tick(ms(139), all).beats.len(), 0, "not at once: a store in trouble is not flooded");
         assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
         table.tick(ms(300), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));
+    }
+
+    #[test]
+    fn the_tick_is_asked_for_only_by_what_is_due_before_it() {
+        let mut table = Table::default();
+        assert!(table.insert(entry("a", 300, 9000), ms(0), all).1, "no tick is planned yet");
+        table.tick(ms(0), all);
+        assert!(!table.insert(entry("b", 310, 9000), ms(10), all).1);
+        assert!(table.insert(entry("c", 90, 90), ms(10), all).1, "its deadline comes first");
     }
 
     #[test]

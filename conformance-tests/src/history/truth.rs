@@ -1,0 +1,78 @@
+//! What must be true of any history, told without the kernel.
+
+use std::collections::{HashMap, HashSet};
+
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::{Address, Change, Event, PastClaims, State};
+
+use super::Told;
+use super::record::Entry;
+
+/// Sent once or ten times, now or late, a request has the effect of once: no claim id is granted twice, nothing begins,
+/// completes or is decided twice. Callers draw fresh ids for each call and decision. A record remembers eight claim ids:
+/// a duplicate that comes after eight other calls is new to it.
+pub(super) fn effect_of_once(address: &Address, events: &[Event]) -> Result<(), String> {
+    let mut seen: HashMap<_, usize> = HashMap::new();
+    for (n, event) in events.iter().enumerate() {
+        let id = event.claim_id.map(|id| id.bits()).or(event.op_id.map(|id| id.bits()));
+        let Some(first) = seen.insert((event.change.name(), id), n) else { continue };
+        let others = events[first..n].iter().filter_map(|event| event.claim_id);
+        let others: HashSet<_> = others.filter(|other| Some(*other) != event.claim_id).collect();
+        if event.claim_id.is_none() || others.len() < PastClaims::KEPT {
+            return Err(format!(
+                "a request on {address} took effect twice:\n{event:#?}\nall events: {events:#?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a caller was told in the end was really answered to this request.
+pub(super) fn explained(address: &Address, told: &[Told], entries: &[Entry]) -> Result<(), String> {
+    for told in told.iter().filter(|told| told.address == *address) {
+        let given = |entry: &&Entry| {
+            let answer = entry.answer.as_ref().and_then(|answer| answer.as_ref().ok());
+            entry.address == *address && entry.op == told.op && answer == Some(&told.stamped)
+        };
+        if !entries.iter().any(|entry| given(&entry)) {
+            return Err(format!("nobody answered {:?} with {:?}", told.op, told.stamped));
+        }
+    }
+    Ok(())
+}
+
+/// Calls that were told to start their function: at most one more than was authorised. A start is authorised by a
+/// reset, by a vouched end of the run before, and by a result that is past its retention.
+pub(super) fn single_run<'a>(
+    address: &Address,
+    told: impl IntoIterator<Item = &'a Told>,
+    events: &[Event],
+) -> Result<(), String> {
+    let mut started = HashSet::new();
+    for told in told.into_iter().filter(|told| told.address == *address) {
+        match (&told.op, &told.stamped.reply) {
+            (Op::Begin(begin), Reply::Begin(BeginReply::Begun(_))) => started.insert(begin.grant.claim_id),
+            (Op::Claim(claim), Reply::Claim(ClaimReply::Granted(granted)))
+                if granted.state == State::Executing =>
+            {
+                started.insert(claim.claim_id)
+            }
+            _ => false,
+        };
+    }
+    let authorised = events.iter().filter(|event| match event.change {
+        Change::ResetToClaimed | Change::Released { vouched: true } => true,
+        Change::Cancelled => event.from == Some(State::Executing),
+        Change::Claimed { .. } => event.from == Some(State::Completed),
+        _ => false,
+    });
+    let most = 1 + authorised.count();
+    if started.len() > most {
+        return Err(format!(
+            "{address} was started by {} calls where {most} were authorised: {started:?}\n{events:#?}",
+            started.len()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! SPEC section 3, inspect, list and history: pure reads.
+
+use sentinel_core::operation::*;
+use sentinel_core::store::{List, Shown};
+use sentinel_core::{Key, Kind};
+
+use crate::cast::*;
+use crate::lab::Lab;
+
+/// Reads the keys of one shown state.
+async fn shown(lab: &Lab, state: Option<Shown>) -> Vec<String> {
+    lab.keys(&List { state, ..lab.everything() }).await
+}
+
+/// Absent is an answer, not an error.
+pub(crate) async fn absent_is_an_answer(lab: &Lab) {
+    for key in [lab.execution("k"), lab.lease("k")] {
+        let inspection = lab.store().inspect(&key.address).await.expect("an answer");
+        assert_eq!(inspection.record, None);
+        assert_eq!(key.events().await, []);
+    }
+    assert_eq!(lab.keys(&lab.everything()).await, Vec::<String>::new());
+}
+
+/// Reads change nothing: neither record nor history, live or lapsed; no sweeper rewrites records.
+pub(crate) async fn reads_change_nothing(lab: &Lab) {
+    let key = lab.execution("k");
+    key.begun(&call("ann")).await;
+    let (record, events) = (key.record().await, key.events().await);
+    for _ in 0..2 {
+        lab.advance(HARD).await;
+        lab.list(&lab.everything()).await;
+        assert_eq!((key.record().await, key.events().await), (record.clone(), events.clone()));
+    }
+}
+
+/// The record that is read is the one that the last stamp told of, and `now` is the store's clock.
+pub(crate) async fn a_read_follows_the_write_before_it(lab: &Lab) {
+    let key = lab.execution("k");
+    let grant = key.granted(&call("ann")).await;
+    lab.advance(HALF).await;
+    let stamp = key.begin(grant).await.stamp;
+    let inspection = lab.store().inspect(&key.address).await.expect("an answer");
+    let record = inspection.record.expect("a record");
+    assert_eq!((record.rev, record.token, record.state), (stamp.rev, stamp.token, stamp.state));
+    assert!(record.last_now == stamp.now && inspection.now >= stamp.now);
+    lab.advance(HARD).await;
+    assert!(key.now().await >= stamp.now.plus(HARD), "the clock of a read is the store's");
+}
+
+/// Keys stand in byte order, whatever letters they are made of.
+pub(crate) async fn a_page_stands_in_byte_order(lab: &Lab) {
+    let mut names =
+        ["b", "B", "a", "Z", "é", "z", "e\u{301}", "ß", "😀", "\u{ffff}", "a b", "a-b", "10", "9", "_", "ä"];
+    for name in names {
+        lab.execution(name).granted(&call("ann")).await;
+    }
+    names.sort_unstable_by_key(|name| name.as_bytes());
+    assert_eq!(lab.keys(&lab.everything()).await, names);
+}
+
+/// Pages of any size tell each key once, in order.
+pub(crate) async fn pages_meet_without_gap_or_overlap(lab: &Lab) {
+    let names: Vec<String> = (0..23).map(|n| format!("k{n:02}")).collect();
+    for name in names.iter().rev() {
+        lab.execution(name).granted(&call("ann")).await;
+    }
+    for limit in [1, 4, 23, 1000] {
+        let (mut told, mut after) = (Vec::new(), None);
+        loop {
+            let page = lab.keys(&List { limit, after, ..lab.everything() }).await;
+            assert!(page.len() <= limit as usize, "a page keeps to its limit");
+            let Some(last) = page.last() else { break };
+            after = Some(Key::new(last).expect("a key"));
+            told.extend(page);
+        }
+        assert_eq!(told, names);
+    }
+}
+
+/// `after` is a place in the order, not a record: it need not exist.
+pub(crate) async fn a_page_may_begin_between_keys(lab: &Lab) {
+    for name in ["a", "c", "😀"] {
+        lab.execution(name).granted(&call("ann")).await;
+    }
+    let from = |key: &str| List { after: Some(Key::new(key).expect("a key")), ..lab.everything() };
+    assert_eq!(lab.keys(&from("b")).await, ["c", "😀"]);
+    assert_eq!(lab.keys(&from("c")).await, ["😀"]);
+    assert_eq!(lab.keys(&from("\u{ffff}")).await, ["😀"]);
+}
+
+/// Each state has a filter, uncertain is told apart from executing, and tombstones are shown only when asked for.
+pub(crate) async fn a_page_is_filtered_by_state(lab: &Lab) {
+    let at = |name: &str| lab.execution(name);
+    at("claimed").granted(&call("ann")).await;
+    at("doubtful").doubtful(&call("ann")).await;
+    at("done").completed(&call("ann"), &result("x")).await;
+    let freed = at("free").granted(&call("ann")).await;
+    at("free").release(freed).await;
+    let doubt = at("held").doubtful(&call("ann")).await;
+    at("held").taken(&reconcile("olga", doubt.token)).await;
+    at("running").begun(&call("ann")).await;
+    assert_eq!(shown(lab, Some(Shown::Claimed)).await, ["claimed"]);
+    assert_eq!(shown(lab, Some(Shown::Executing)).await, ["running"]);
+    assert_eq!(shown(lab, Some(Shown::Uncertain)).await, ["doubtful"]);
+    assert_eq!(shown(lab, Some(Shown::Completed)).await, ["done"]);
+    assert_eq!(shown(lab, Some(Shown::Reconciling)).await, ["held"]);
+    assert_eq!(shown(lab, Some(Shown::Free)).await, ["free"]);
+    assert_eq!(shown(lab, None).await, ["claimed", "done", "doubtful", "held", "running"]);
+}
+
+/// What lapses moves from executing to uncertain by itself; a lapsed claim stays claimed.
+pub(crate) async fn a_page_computes_expiry_when_it_is_read(lab: &Lab) {
+    lab.execution("claimed").granted(&call("ann")).await;
+    lab.execution("running").begun(&call("ann")).await;
+    assert_eq!(shown(lab, Some(Shown::Uncertain)).await, Vec::<String>::new());
+    lab.advance(TTL).await;
+    assert_eq!(shown(lab, Some(Shown::Executing)).await, Vec::<String>::new());
+    assert_eq!(shown(lab, Some(Shown::Uncertain)).await, ["running"]);
+    assert_eq!(shown(lab, Some(Shown::Claimed)).await, ["claimed"]);
+}
+
+/// The limit counts what is shown, not what is passed over.
+pub(crate) async fn a_filtered_page_is_full_if_it_can_be(lab: &Lab) {
+    for n in 0..20 {
+        let key = lab.execution(&format!("k{n:02}"));
+        let grant = key.granted(&call("ann")).await;
+        if n % 5 == 4 {
+            key.begin(grant).await;
+        }
+    }
+    let list = List { state: Some(Shown::Executing), limit: 3, ..lab.everything() };
+    assert_eq!(lab.keys(&list).await, ["k04", "k09", "k14"]);
+}
+
+/// The bytes of results are left out of a page; all else is the record.
+pub(crate) async fn a_page_leaves_the_bytes_out(lab: &Lab) {
+    let key = lab.execution("k");
+    key.completed(&call("ann"), &result("a large receipt")).await;
+    let mut record = key.record().await;
+    record.result.as_mut().expect("a result").payload.bytes = Default::default();
+    let page = lab.list(&lab.everything()).await;
+    assert_eq!(page.records, [(key.address.key.clone(), record)]);
+}
+
+/// Executions and leases, and namespaces, are listed apart.
+pub(crate) async fn a_page_keeps_to_its_kind_and_namespace(lab: &Lab) {
+    let other = lab.apart();
+    lab.execution("execution").granted(&call("ann")).await;
+    lab.lease("lease").granted(&call("ann")).await;
+    other.execution("elsewhere").granted(&call("ann")).await;
+    assert_eq!(lab.keys(&lab.everything()).await, ["execution"]);
+    assert_eq!(lab.keys(&List { kind: Kind::Lease, ..lab.everything() }).await, ["lease"]);
+}
+
+/// A purged key is not listed, under any filter.
+pub(crate) async fn a_purged_key_is_not_listed(lab: &Lab) {
+    let key = lab.execution("k");
+    let grant = key.granted(&call("ann")).await;
+    key.release(grant).await;
+    lab.advance(REST).await;
+    lab.purge().await;
+    for state in [None, Some(Shown::Free)] {
+        assert_eq!(shown(lab, state).await, Vec::<String>::new());
+    }
+}
+
+/// History is the newest events, oldest first, without a gap.
+pub(crate) async fn history_is_the_newest_oldest_first(lab: &Lab) {
+    let key = lab.execution("k");
+    for n in 0..4 {
+        let grant = key.granted(&call(&format!("w{n}"))).await;
+        answers!(key.release(grant).await, ReleaseReply::Released);
+    }
+    let all = key.events().await;
+    assert_eq!(all.len(), 8);
+    assert!(all.is_sorted_by_key(|event| event.rev));
+    for limit in [1, 3, 8, 100] {
+        let newest = key.newest_events(limit).await;
+        assert_eq!(newest, all[all.len().saturating_sub(limit as usize)..]);
+    }
+}
+
+/// The store says what it is, the same each time, and accepts the deployment that it is tested on.
+pub(crate) async fn the_store_describes_itself(lab: &Lab) {
+    assert!(!lab.store().describe().backend.is_empty());
+    assert_eq!(lab.store().describe(), lab.store().describe());
+    let health = lab.store().probe().await.expect("the store is there");
+    assert!(health.accepted, "the deployment under test is refused: {health:?}");
+    assert!(!health.deployment.is_empty() && !health.guarantees.is_empty());
+}

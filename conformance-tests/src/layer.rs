@@ -1,0 +1,140 @@
+//! Stores that stand before another store and see each request as data.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::{Address, CoordinationStore, Event, StoreError, Trouble};
+
+/// What stands before another store. Put into [`Layered`] it is a store: one method sees all operations on one record,
+/// the others pass on what they are asked unless they are written otherwise.
+#[async_trait]
+pub trait Layer: Debug + Send + Sync + 'static {
+    /// The store behind.
+    fn inner(&self) -> &Arc<dyn CoordinationStore>;
+
+    /// An operation on one record.
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError>;
+
+    /// A batch of heartbeats.
+    async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        let mut replies = Vec::with_capacity(beats.len());
+        for beat in beats {
+            let stamped = self.on_op(&beat.address, Op::Heartbeat(Heartbeat { grant: beat.grant })).await?;
+            let Reply::Heartbeat(reply) = stamped.reply else { return Err(astray(&stamped.reply)) };
+            replies.push(Stamped { reply, stamp: stamped.stamp });
+        }
+        Ok(replies)
+    }
+
+    /// A purge.
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.inner().purge(purge).await
+    }
+
+    /// A look at one record.
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        self.inner().inspect(address).await
+    }
+
+    /// A page of records.
+    async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
+        self.inner().list(list).await
+    }
+
+    /// A record's events.
+    async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.inner().history(address, limit).await
+    }
+}
+
+/// A [`Layer`] as a store.
+#[derive(Debug, Clone)]
+pub struct Layered<L>(pub L);
+
+#[async_trait]
+impl<L: Layer> Layer for Layered<L> {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        self.0.inner()
+    }
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        self.0.on_op(address, op).await
+    }
+    async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        self.0.on_heartbeat(beats).await
+    }
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.0.on_purge(purge).await
+    }
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        self.0.on_inspect(address).await
+    }
+    async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
+        self.0.on_list(list).await
+    }
+    async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.0.on_history(address, limit).await
+    }
+}
+
+fn astray(reply: &Reply) -> StoreError {
+    StoreError::ambiguous(Trouble::BrokenStore, format!("the reply answers another question: {reply:?}"))
+}
+
+macro_rules! stores {
+    ($([$($generic:tt)*] $layer:ty;)*) => {
+        $(stores! { @one [$($generic)*] $layer;
+            claim, Claim, ClaimReply;
+            begin, Begin, BeginReply;
+            complete, Complete, CompleteReply;
+            cancel, Cancel, CancelReply;
+            release, Release, ReleaseReply;
+            abandon, Abandon, AbandonReply;
+            reconcile, Reconcile, ReconcileReply;
+            force_complete, ForceComplete, ForceCompleteReply;
+            reset_to_claimed, ResetToClaimed, ResetReply;
+            evict, Evict, EvictReply;
+        })*
+    };
+    (@one [$($generic:tt)*] $layer:ty; $($method:ident, $op:ident, $reply:ident;)*) => {
+        #[async_trait]
+        impl<$($generic)*> CoordinationStore for $layer {
+            fn describe(&self) -> Description {
+                self.inner().describe()
+            }
+            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
+                match self.on_op(address, Op::from(op.clone())).await? {
+                    Stamped { reply: Reply::$op(reply), stamp } => Ok(Stamped { reply, stamp }),
+                    other => Err(astray(&other.reply)),
+                }
+            })*
+            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+                self.on_heartbeat(beats).await
+            }
+            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+                self.on_purge(purge).await
+            }
+            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+                self.on_inspect(address).await
+            }
+            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
+                self.on_list(list).await
+            }
+            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+                self.on_history(address, limit).await
+            }
+            async fn probe(&self) -> Result<Health, StoreError> {
+                self.inner().probe().await
+            }
+        }
+    };
+}
+
+stores! {
+    [] crate::history::Recorder;
+    [] crate::faults::Faulty;
+    [L: Layer] Layered<L>;
+}

@@ -1,0 +1,156 @@
+//! What breaks, who is told, and that the others are not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sentinel_conformance::Harness as _;
+use sentinel_core::operation::*;
+use sentinel_core::{Applied, Clock, CoordinationStore, StoreTime, SystemClock, Trouble};
+use sentinel_sqlite::SqliteStore;
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
+    let on = OnDisk::open().await;
+    let hasty = SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
+    once(&hasty, &execution("done"), &fused(), b"kept").await;
+    hasty.claim(&execution("done"), &fused()).await.unwrap();
+    let holder = on.plain();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = hasty.claim(&execution("a"), &fused()).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No));
+    assert!(error.is_worth_repeating());
+    // Reads and replays do not wait for writers.
+    assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
+    let reply = hasty.claim(&execution("done"), &fused()).await.unwrap().reply;
+    assert_eq!(reply, ClaimReply::Completed(success(b"kept")));
+    holder.execute_batch("ROLLBACK").unwrap();
+    granted(&hasty, &execution("a"), &fused()).await;
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_fails_alone() {
+    let on = OnDisk::open().await;
+    let bad = granted(&on.store, &execution("bad"), &fused()).await;
+    let good = granted(&on.store, &execution("good"), &fused()).await;
+    on.plain().execute("UPDATE records SET claim_id = x'00' WHERE key = 'bad'", []).unwrap();
+    let beat = |key, grant| Beat { address: execution(key), grant };
+    on.advance(Duration::from_secs(1)).await;
+    let replies = on.store.heartbeat(&[beat("bad", bad), beat("good", good)]).await.unwrap();
+    assert_eq!(replies[0].reply, HeartbeatReply::Unknown);
+    assert!(matches!(replies[1].reply, HeartbeatReply::Kept { .. }));
+    let claims = (0..64).map(|n| {
+        let (store, key) = (on.store.clone(), if n % 8 == 0 { "bad".into() } else { format!("key {n}") });
+        async move { (key.clone(), store.claim(&execution(&key), &fused()).await) }
+    });
+    let mut running = tokio::task::JoinSet::new();
+    claims.for_each(|claim| drop(running.spawn(claim)));
+    for (key, answer) in running.join_all().await {
+        match answer {
+            Ok(answer) => assert!(matches!(answer.reply, ClaimReply::Granted(_)) && key != "bad"),
+            Err(error) => {
+                assert_eq!((error.trouble(), error.applied()), (Trouble::Corrupt, Applied::No));
+                assert_eq!(key, "bad");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_takes_no_neighbour_with_it() {
+    let on = OnDisk::open().await;
+    // Half of the operation succeeds: the record is written, its event is refused.
+    on.plain()
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN new.worker = 'poison' \
+             BEGIN SELECT raise(ABORT, 'refused'); END",
+        )
+        .unwrap();
+    let poison = sentinel_core::Label::new("poison").unwrap();
+    let mut running = tokio::task::JoinSet::new();
+    for n in 0..64 {
+        let (store, mut claim) = (on.store.clone(), fused());
+        if n % 8 == 0 {
+            claim.worker = poison.clone();
+        }
+        running.spawn(async move { (n, store.claim(&execution(&format!("key {n}")), &claim).await) });
+    }
+    for (n, answer) in running.join_all().await {
+        let found = on.store.inspect(&execution(&format!("key {n}"))).await.unwrap().record;
+        if n % 8 == 0 {
+            assert_eq!(answer.unwrap_err().applied(), Applied::No);
+            assert_eq!(found, None, "what was refused left nothing behind");
+        } else {
+            assert!(matches!(answer.unwrap().reply, ClaimReply::Granted(_)));
+            assert!(found.is_some());
+        }
+    }
+}
+
+/// A clock that panics when it is told to.
+#[derive(Debug, Default)]
+struct Fragile(AtomicBool);
+
+impl Clock for Fragile {
+    fn now(&self) -> StoreTime {
+        assert!(!self.0.load(Ordering::SeqCst), "the clock is broken");
+        SystemClock.now()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_lane_is_answered_and_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Fragile::default());
+    let store = SqliteStore::builder(dir.path().join("s.db")).clock(clock.clone()).open().await.unwrap();
+    clock.0.store(true, Ordering::SeqCst);
+    let error = store.claim(&execution("a"), &fused()).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (Trouble::BrokenStore, Applied::No));
+    assert!(store.inspect(&execution("none")).await.is_err());
+    clock.0.store(false, Ordering::SeqCst);
+    assert!(store.inspect(&execution("a")).await.unwrap().record.is_none());
+    granted(&store, &execution("a"), &fused()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_no_longer_there_protects_nobody() {
+    let on = OnDisk::open().await;
+    std::fs::rename(on.path(), on.path().with_extension("moved")).unwrap();
+    let error = on.store.claim(&execution("a"), &fused()).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (Trouble::Unreachable, Applied::No));
+    std::fs::rename(on.path().with_extension("moved"), on.path()).unwrap();
+    granted(&on.store, &execution("a"), &fused()).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_its_operation_to_the_lane() {
+    let on = OnDisk::open().await;
+    let holder = on.plain();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let store = on.another().await;
+    let (at, wanted) = (execution("a"), fused());
+    // Polled once, so that it was sent; nobody waits for the answer, and the store itself is dropped.
+    let sent = async {
+        tokio::select! { biased; _ = store.claim(&at, &wanted) => true, () = async {} => false }
+    };
+    assert!(!sent.await);
+    drop(store);
+    holder.execute_batch("ROLLBACK").unwrap();
+    loop {
+        match on.store.inspect(&execution("a")).await.unwrap().record {
+            Some(record) => break assert_eq!(record.claim_id, Some(wanted.claim_id)),
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_impossible_request_is_refused_and_changes_nothing() {
+    let on = OnDisk::open().await;
+    let error = on.store.claim(&lease("a"), &fused()).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (Trouble::InvalidRequest, Applied::No));
+    assert!(on.store.inspect(&lease("a")).await.unwrap().record.is_none());
+}

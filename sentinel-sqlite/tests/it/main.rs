@@ -1,0 +1,16 @@
+//! The SQLite store: its schema, its faults, its processes. What every store must do is the conformance suite's.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
+mod contention;
+mod faults;
+mod harness;
+mod maintenance;
+mod processes;
+mod schema;
+mod transitions;
+
+/// Every law, and the generated layers, on a file for each test.
+mod conformance {
+    sentinel_conformance::suite!(crate::harness::OnDisk, sequences = 1_000, histories = 200);
+}

@@ -1,0 +1,107 @@
+//! Purging, and what must be cheap.
+
+use std::time::Duration;
+
+use sentinel_conformance::Harness as _;
+use sentinel_core::operation::*;
+use sentinel_core::store::{Purge, Purged};
+use sentinel_core::{Change, CoordinationStore, PURGE_REST, StoreError};
+
+use crate::harness::*;
+
+const RETENTION: Duration = Duration::from_secs(60);
+
+async fn purge(on: &OnDisk, limit: u32, dry_run: bool) -> Result<Purged, StoreError> {
+    on.store.purge(&Purge { namespace: namespace(), limit, dry_run }).await
+}
+
+fn rows(on: &OnDisk, table: &str) -> i64 {
+    on.plain().query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_purge_takes_what_has_served_and_nothing_else() {
+    let on = OnDisk::open().await;
+    let kept = Claim { retention: Some(RETENTION), ..fused() };
+    let served = once(&on.store, &execution("served"), &kept, b"x").await;
+    once(&on.store, &execution("for ever"), &fused(), b"x").await;
+    granted(&on.store, &execution("executing"), &kept).await;
+    let freed = granted(&on.store, &lease("freed"), &claim(Phase::Claimed)).await;
+    on.store.release(&lease("freed"), &Release { grant: freed, vouched: false }).await.unwrap();
+    on.advance(PURGE_REST).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap(), Purged { records: 0, more: false });
+    on.advance(Duration::from_micros(1)).await;
+    assert_eq!(purge(&on, 10, true).await.unwrap(), Purged { records: 2, more: false });
+    assert_eq!(purge(&on, 10, false).await.unwrap(), Purged { records: 2, more: false });
+    for at in [execution("served"), lease("freed")] {
+        assert_eq!(on.store.inspect(&at).await.unwrap().record, None);
+        let history = on.store.history(&at, 10).await.unwrap();
+        assert_eq!(history.iter().map(|event| &event.change).collect::<Vec<_>>(), [&Change::Purged]);
+    }
+    assert!(on.store.inspect(&execution("for ever")).await.unwrap().record.is_some());
+    // The clock goes back, and the floor still holds: a purged token is never drawn again.
+    on.clock.set(sentinel_core::StoreTime::from_micros(5));
+    assert!(granted(&on.store, &execution("new"), &fused()).await.token > served.token);
+}
+
+#[tokio::test]
+async fn the_event_of_a_purge_rests_and_goes() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &Claim { retention: Some(RETENTION), ..fused() }, b"x").await;
+    on.advance(RETENTION + PURGE_REST).await;
+    on.advance(Duration::from_micros(1)).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap().records, 1);
+    on.advance(PURGE_REST).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap().records, 0);
+    assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 1));
+    on.advance(Duration::from_micros(1)).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap().records, 0);
+    assert_eq!((rows(&on, "records"), rows(&on, "events"), rows(&on, "floors")), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_new_life_continues_the_history_of_a_purged_one() {
+    let on = OnDisk::open().await;
+    let kept = Claim { retention: Some(RETENTION), ..fused() };
+    once(&on.store, &execution("a"), &kept, b"first").await;
+    on.advance(RETENTION + PURGE_REST + RETENTION).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap().records, 1);
+    let grant = once(&on.store, &execution("a"), &fused(), b"second").await;
+    let history = on.store.history(&execution("a"), 10).await.unwrap();
+    let names: Vec<_> = history.iter().map(|event| event.change.name()).collect();
+    assert_eq!(names, ["purged", "claimed", "completed"]);
+    assert_eq!((history[1].rev, history[1].from), (1, None));
+    assert_eq!(history[2].token, grant.token);
+}
+
+#[tokio::test]
+async fn a_purge_stops_at_its_limit_and_pages_beyond_one_transaction() {
+    let on = OnDisk::open().await;
+    let kept = Claim { retention: Some(RETENTION), ..fused() };
+    let run = |n: usize| {
+        let (store, claim) =
+            (on.store.clone(), Claim { claim_id: sentinel_core::ClaimId::random(), ..kept.clone() });
+        async move { once(&store, &execution(&format!("key {n}")), &claim, b"x").await }
+    };
+    let mut runs = tokio::task::JoinSet::new();
+    (0..600).for_each(|n| drop(runs.spawn(run(n))));
+    runs.join_all().await;
+    on.advance(RETENTION + PURGE_REST + RETENTION).await;
+    assert_eq!(purge(&on, 0, false).await.unwrap(), Purged { records: 0, more: true });
+    assert_eq!(purge(&on, 10, false).await.unwrap(), Purged { records: 10, more: true });
+    assert_eq!(purge(&on, 590, true).await.unwrap(), Purged { records: 590, more: false });
+    assert_eq!(purge(&on, 589, false).await.unwrap(), Purged { records: 589, more: true });
+    assert_eq!(purge(&on, 100, false).await.unwrap(), Purged { records: 1, more: false });
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_passed_over() {
+    let on = OnDisk::open().await;
+    let kept = Claim { retention: Some(RETENTION), ..fused() };
+    once(&on.store, &execution("bad"), &kept, b"x").await;
+    once(&on.store, &execution("good"), &Claim { claim_id: fused().claim_id, ..kept }, b"x").await;
+    on.plain().execute("UPDATE records SET state = 'nonsense' WHERE key = 'bad'", []).unwrap();
+    on.advance(RETENTION + PURGE_REST + RETENTION).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap(), Purged { records: 1, more: false });
+    assert_eq!(rows(&on, "records"), 2);
+}

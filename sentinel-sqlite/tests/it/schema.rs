@@ -1,0 +1,85 @@
+//! Whose file it is, and which version.
+
+use sentinel_conformance::Harness as _;
+use sentinel_core::{Applied, CoordinationStore, StoreError, Trouble};
+use sentinel_sqlite::{SCHEMA_VERSION, SqliteStore};
+
+use crate::harness::*;
+
+async fn refusal(path: &std::path::Path) -> StoreError {
+    let error = SqliteStore::open(path).await.unwrap_err();
+    assert_eq!(error.applied(), Applied::No);
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn an_empty_file_gets_the_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("empty.db");
+    std::fs::write(&path, b"").unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    once(&store, &execution("a"), &fused(), b"x").await;
+    let (id, version): (i32, i32) = plain(&path)
+        .query_row("SELECT * FROM pragma_application_id, pragma_user_version", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!((id.to_be_bytes(), version), (*b"Sntl", SCHEMA_VERSION));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let on = OnDisk::open().await;
+    on.plain().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
+    let error = refusal(&on.path()).await;
+    assert_eq!(error.trouble(), Trouble::NewerSchema);
+    assert!(error.to_string().contains(&format!("schema {}", SCHEMA_VERSION + 1)), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = dir.path().join("theirs.db");
+    plain(&database).execute_batch("CREATE TABLE records (theirs); PRAGMA user_version = 1").unwrap();
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "dear diary, ".repeat(1000)).unwrap();
+    for path in [database, text] {
+        let before = std::fs::read(&path).unwrap();
+        assert_eq!(refusal(&path).await.trouble(), Trouble::DeploymentRefused);
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_directory_or_file_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("not/there.db");
+    let error = refusal(&path).await;
+    assert_eq!(error.trouble(), Trouble::Unreachable);
+    assert!(error.to_string().contains("there is no directory"), "{error}");
+    let path = dir.path().join("missing.db");
+    let error = SqliteStore::builder(&path).create(false).open().await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::Unreachable);
+    assert!(!path.exists());
+    assert!(SqliteStore::open("").await.is_err());
+}
+
+#[tokio::test]
+async fn a_page_for_whoever_is_on_call_reads_no_completed_record() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"x").await;
+    let plan = |sql: &str| -> String {
+        let plain = on.plain();
+        let mut statement = plain.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = statement.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    let found = plan(
+        "SELECT key FROM records INDEXED BY records_undecided WHERE namespace = 'n' AND kind = 'execution' \
+         AND key > '' AND state IN ('claimed', 'executing', 'reconciling') AND state = 'executing' ORDER BY key",
+    );
+    assert!(found.contains("records_undecided (namespace=? AND kind=? AND key>?)"), "{found}");
+    assert!(!found.contains("TEMP B-TREE"), "{found}");
+    assert_eq!(on.store.describe().backend, "sqlite");
+}

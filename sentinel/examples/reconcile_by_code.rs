@@ -1,0 +1,60 @@
+//! Reconciliation by code: a function looks at the provider and answers whether it happened.
+//!
+//! `cargo run -p sentinel --example reconcile_by_code`
+
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use sentinel::prelude::*;
+use sentinel::{Finding, UncertainKey};
+
+/// Stands for a payment provider that can be asked about an idempotency key.
+#[derive(Debug, Clone, Default)]
+struct Psp(Arc<Mutex<HashMap<String, String>>>);
+
+impl Psp {
+    /// Charges, and loses the connection before it answers.
+    async fn charge(&self, idempotency_key: String) -> Result<String, std::io::Error> {
+        if let Ok(mut charges) = self.0.lock() {
+            charges.insert(idempotency_key, "charge 17".to_owned());
+        }
+        Err(std::io::ErrorKind::ConnectionReset.into())
+    }
+
+    async fn find(&self, idempotency_key: &str) -> Option<String> {
+        self.0.lock().ok()?.get(idempotency_key).cloned()
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), sentinel::Error> {
+    let (sentinel, psp) = (Sentinel::new(MemoryStore::new()).namespace("billing")?, Psp::default());
+
+    let charging = psp.clone();
+    let pay = sentinel.once("invoice-42");
+    let outcome = pay.run(|run| async move { charging.charge(run.idempotency_key()).await }).await?;
+    println!("the worker: {}", outcome.name());
+
+    // `start()` runs it for ever; one pass is enough here.
+    let mut probe = sentinel.reconcile_with("psp-probe", move |key: UncertainKey| {
+        let psp = psp.clone();
+        async move {
+            match psp.find(&key.idempotency_key).await {
+                Some(charge) => Finding::happened(&charge, format!("the provider knows {charge}"))
+                    .unwrap_or(Finding::StillUnknown),
+                None => Finding::did_not_happen("the provider does not know the idempotency key"),
+            }
+        }
+    });
+    println!("the probe settled {}", probe.pass().await?);
+
+    let again = sentinel.once::<std::io::Error>("invoice-42").run(|_| async { Ok(String::new()) }).await?;
+    println!("asked again: {again:?}");
+    for event in sentinel.history(sentinel::Kind::Execution, "invoice-42", 10).await? {
+        let reason = event.reason.as_ref().map_or("", |reason| reason.as_str());
+        println!("  rev {} {:<16} token {} {reason}", event.rev, event.change.name(), event.token);
+    }
+    Ok(())
+}

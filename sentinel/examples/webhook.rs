@@ -1,0 +1,49 @@
+//! A webhook handler: deliveries repeat and overlap, and each event takes effect once.
+//!
+//! `cargo run -p sentinel --example webhook`
+
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::time::Duration;
+
+use sentinel::prelude::*;
+
+/// What the sender is answered: 200 ends the deliveries, 409 and 503 ask for another one later.
+async fn deliver(sentinel: &Sentinel, event_id: &str, body: &str) -> u16 {
+    let order = body.to_owned();
+    let outcome = sentinel
+        .once(event_id)
+        .fingerprint_text(body)
+        .retention(Duration::from_secs(30 * 24 * 60 * 60))
+        .wait(Duration::from_secs(2))
+        .run(|_| async move { ship(&order).await })
+        .await;
+    match outcome {
+        Ok(Outcome::Completed(_) | Outcome::Replayed(_)) => 200,
+        Ok(Outcome::InProgress(_) | Outcome::Reconciling(_)) => 409,
+        Ok(Outcome::NotRun(_) | Outcome::Failed(_)) => 503,
+        // It may have happened: another delivery must not run it, and somebody is told.
+        Ok(
+            Outcome::Doubtful(_) | Outcome::Uncertain(_) | Outcome::Unconfirmed(_) | Outcome::Superseded(..),
+        ) => 409,
+        // The same id with another body is no repetition.
+        Err(_) => 422,
+    }
+}
+
+async fn ship(order: &str) -> Result<String, std::io::Error> {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    println!("  shipping {order}");
+    Ok(format!("shipped {order}"))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), sentinel::Error> {
+    let sentinel = Sentinel::new(MemoryStore::new()).namespace("webhooks")?;
+    let (first, overlapping) =
+        tokio::join!(deliver(&sentinel, "evt-1", "order 7"), deliver(&sentinel, "evt-1", "order 7"));
+    println!("two overlapping deliveries: {first}, {overlapping}");
+    println!("a late one: {}", deliver(&sentinel, "evt-1", "order 7").await);
+    println!("the same id with another body: {}", deliver(&sentinel, "evt-1", "order 8").await);
+    Ok(())
+}

@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use sentinel_core::{CoordinationStore, StoreError, Trouble};
+
+/// Opens the store at an address: `memory:`, or `sqlite:PATH` with the feature `sqlite`.
+///
+/// **Effect:** a SQLite file is created and migrated if need be, its directory is not. **Repeating it** opens another
+/// handle; `memory:` is a new and empty store each time. **Errors:** an address that nobody knows, a store whose feature
+/// is not built in, or one that cannot be opened; nothing was changed then. The address may hold a password and is not
+/// repeated in errors, but for its scheme.
+pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
+    match scheme {
+        "memory" => memory(rest),
+        "sqlite" => sqlite(rest).await,
+        "postgres" | "postgresql" | "redis" | "rediss" => Err(not_built_in(scheme)),
+        _ => {
+            let detail = format!("no store has the scheme {scheme:?}; known are memory: and sqlite:PATH");
+            Err(StoreError::not_applied(Trouble::InvalidRequest, detail))
+        }
+    }
+}
+
+#[cfg(feature = "memory")]
+fn memory(rest: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    match rest {
+        "" => Ok(Arc::new(sentinel_memory::MemoryStore::new())),
+        _ => Err(StoreError::not_applied(Trouble::InvalidRequest, "memory: has no path")),
+    }
+}
+
+#[cfg(not(feature = "memory"))]
+fn memory(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Err(not_built_in("memory"))
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(path: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    match path {
+        "" => Err(StoreError::not_applied(Trouble::InvalidRequest, "sqlite: needs a path")),
+        path => Ok(Arc::new(sentinel_sqlite::SqliteStore::open(path).await?)),
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Err(not_built_in("sqlite"))
+}
+
+fn not_built_in(scheme: &str) -> StoreError {
+    StoreError::not_applied(Trouble::DeploymentRefused, format!("no store for {scheme}: is built in"))
+}

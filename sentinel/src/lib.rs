@@ -1,0 +1,54 @@
+//! Coordinate work that is **not safe to run twice**: payments, webhooks, deploy steps, invoices.
+//!
+//! [`once`](Sentinel::once) runs a function at most once for a key, across any number of competing workers, and replays
+//! the recorded result to everybody else. A worker that vanished after its side effect may have begun leaves the key
+//! *uncertain*: that is told, and settled by reconciliation, never by a silent second run.
+//!
+//! ```
+//! use sentinel::prelude::*;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), sentinel::Error> {
+//! let sentinel = Sentinel::new(MemoryStore::new()).namespace("billing")?;
+//!
+//! let charge = |run: Run| async move { Ok::<_, std::io::Error>(format!("charged under {}", run.key())) };
+//! let first = sentinel.once("invoice-42").run(charge).await?;
+//! assert!(matches!(first, Outcome::Completed(_)));
+//!
+//! let again = sentinel.once("invoice-42").run(charge).await?;
+//! assert!(matches!(again, Outcome::Replayed(receipt) if receipt == "charged under invoice-42"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Stores
+//!
+//! A feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
+//! processes of a host). [`connect`] picks one by its address.
+//!
+//! # When it is not the right tool
+//!
+//! Work that may run twice needs none of this: a queue that retries is simpler. Nobody can give exactly-once effects in
+//! a system that does not check tokens or idempotency keys; Sentinel gives at most one run, and the truth about it.
+
+mod connect;
+
+pub use connect::connect;
+pub use sentinel_core::client::*;
+pub use sentinel_core::*;
+
+#[cfg(feature = "memory")]
+pub use sentinel_memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sentinel_sqlite::SqliteStore;
+
+/// What most programs need.
+pub mod prelude {
+    pub use sentinel_core::client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
+    pub use sentinel_core::{CoordinationStore, Token};
+
+    #[cfg(feature = "memory")]
+    pub use sentinel_memory::MemoryStore;
+    #[cfg(feature = "sqlite")]
+    pub use sentinel_sqlite::SqliteStore;
+}

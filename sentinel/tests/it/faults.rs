@@ -1,0 +1,199 @@
+//! A network that loses, delays and repeats: what stays ambiguous never runs, and what ran never runs again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sentinel::prelude::*;
+use sentinel::{Applied, Kind, Lost, NotRun, State};
+use sentinel_conformance::{Fault, Faulty, Plan, Wait};
+
+use crate::{Lied, SECOND};
+
+/// A client behind a network, another beside it on the same store, and a count of runs.
+struct Rig {
+    network: Arc<Faulty>,
+    ours: Sentinel,
+    beside: Sentinel,
+    runs: Arc<AtomicU32>,
+}
+
+impl Rig {
+    fn new(plan: Plan) -> Self {
+        let store = MemoryStore::new();
+        let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
+        let ours = Sentinel::new(network.clone()).patience(SECOND * 2);
+        Self { network, ours, beside: Sentinel::new(store), runs: Arc::default() }
+    }
+
+    async fn pay(&self) -> Outcome<String, Lied> {
+        let runs = self.runs.clone();
+        let once = self.ours.once("k").ttl(SECOND * 10).nothing_happened_if(|e: &Lied| e.0 == "nothing");
+        once.run(|_| async move {
+            runs.fetch_add(1, Ordering::SeqCst);
+            Ok("receipt".to_owned())
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn prepare_and_pay(&self) -> Outcome<String, Lied> {
+        let runs = self.runs.clone();
+        let once = self.ours.once("k").ttl(SECOND * 10).prepare(|_| async { Ok(()) });
+        once.run(|_, ()| async move {
+            runs.fetch_add(1, Ordering::SeqCst);
+            Ok("receipt".to_owned())
+        })
+        .await
+        .unwrap()
+    }
+
+    fn runs(&self) -> u32 {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    async fn state(&self) -> State {
+        self.network.settle().await;
+        crate::state(&self.beside, "k").await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_settled_by_the_same_request_again() {
+    for op in ["claim", "complete"] {
+        for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Wait::Turns(9))]
+        {
+            let rig = Rig::new(Plan::quiet().nth(op, 1, fault));
+            assert!(matches!(rig.pay().await, Outcome::Completed(_)), "{op} {fault:?}");
+            assert_eq!((rig.runs(), rig.state().await), (1, State::Completed));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_begin_that_stays_ambiguous_never_runs() {
+    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
+        let rig = Rig::new(Plan::quiet().every("begin", fault));
+        let outcome = rig.prepare_and_pay().await;
+        let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{fault:?}: {outcome:?}") };
+        assert_eq!(error.applied(), Applied::Ambiguous);
+        assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "{fault:?}: cancelled by its claim id");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_stays_ambiguous_never_runs_and_leaves_no_ghost() {
+    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
+        let rig = Rig::new(Plan::quiet().every("claim", fault));
+        assert!(matches!(rig.pay().await, Outcome::NotRun(NotRun::Store(_))), "{fault:?}");
+        assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "{fault:?}");
+        tokio::time::sleep(SECOND * 10).await;
+        assert_eq!(rig.state().await, State::Free, "{fault:?}: a late duplicate is refused");
+        assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_was_proven_not_applied_is_told_at_once() {
+    let rig = Rig::new(Plan::quiet().every("claim", Fault::NotApplied));
+    let Outcome::NotRun(NotRun::Store(error)) = rig.pay().await else { panic!("ran") };
+    assert_eq!(error.applied(), Applied::No);
+    assert_eq!((rig.network.count("claim"), rig.network.count("cancel")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_ambiguous_stays_ambiguous_whatever_a_later_attempt_proves() {
+    let plan = Plan::quiet().every("claim", Fault::NotApplied).nth("claim", 1, Fault::LoseReply);
+    let rig = Rig::new(plan);
+    let Outcome::NotRun(NotRun::Store(error)) = rig.pay().await else { panic!("ran") };
+    assert_eq!(error.applied(), Applied::Ambiguous);
+    assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "the granted claim was cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_nobody_confirms_is_said_so_and_tried_on() {
+    let rig = Rig::new(Plan::quiet().every("complete", Fault::LoseRequest));
+    assert!(matches!(rig.pay().await, Outcome::Unconfirmed(Ok(receipt)) if receipt == "receipt"));
+    assert_eq!(rig.state().await, State::Executing);
+    rig.network.then(|_| Plan::quiet());
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!((rig.runs(), rig.state().await), (1, State::Completed), "recorded late, never run again");
+    assert!(matches!(rig.pay().await, Outcome::Replayed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_reaches_a_store_that_was_away() {
+    let rig =
+        Rig::new(Plan::quiet().nth("complete", 1, Fault::NotApplied).nth("complete", 2, Fault::NotApplied));
+    assert!(matches!(rig.pay().await, Outcome::Completed(_)));
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
+    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let once = rig.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
+    let started = tokio::time::Instant::now();
+    let outcome = once.run(move |run: Run| async move {
+        run.cancelled().cancelled().await;
+        Ok::<_, Lied>((run.lost() == Some(Lost::Unheard), started.elapsed().as_secs_f64()))
+    });
+    let Outcome::Completed((unheard, after)) = outcome.await.unwrap() else { panic!("not completed, late") };
+    assert!(unheard && after >= 3.0, "lost after {after} s");
+    assert!(rig.network.count("heartbeat") >= 3, "asked again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_in_the_middle_of_its_claim_leaves_no_ghost() {
+    let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
+    assert!(tokio::time::timeout(SECOND, rig.pay()).await.is_err());
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
+    assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_release_got_no_reply_is_released() {
+    let rig = Rig::new(Plan::quiet().nth("release", 1, Fault::LoseReply));
+    let LeaseOutcome::Held(lease) = rig.ours.lease("l").acquire().await.unwrap() else { panic!("not held") };
+    lease.release().await.unwrap();
+    let record = rig.beside.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
+    assert_eq!(record.state, State::Free);
+}
+
+/// Many workers, one key, every kind of fault: the function runs at most once for each vouched release, and no answer
+/// lies about it.
+#[tokio::test(start_paused = true)]
+async fn whatever_the_network_does_nothing_runs_twice_and_no_answer_lies() {
+    for seed in 0..300 {
+        let rig = Arc::new(Rig::new(Plan::seeded(seed)));
+        let workers: Vec<_> = (0..5).map(|n| tokio::spawn(worker(rig.clone(), n, seed))).collect();
+        let mut vouched = 0;
+        for worker in workers {
+            let (outcome, ran) = worker.await.unwrap();
+            assert_eq!(outcome.ran(), ran, "seed {seed}: {outcome:?}");
+            vouched += u32::from(matches!(outcome, Outcome::Failed(Failure::NothingHappened(_))));
+        }
+        assert!(rig.runs() <= 1 + vouched, "seed {seed}: {} runs", rig.runs());
+    }
+}
+
+async fn worker(rig: Arc<Rig>, n: u64, seed: u64) -> (Outcome<String, Lied>, bool) {
+    let (ran, runs) = (Arc::new(AtomicU32::new(0)), rig.runs.clone());
+    let mine = ran.clone();
+    let function = move || async move {
+        mine.fetch_add(1, Ordering::SeqCst);
+        runs.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        match (n + seed) % 7 {
+            0 => Err(Lied("nothing")),
+            1 => Err(Lied("reset")),
+            _ => Ok(format!("receipt {n}")),
+        }
+    };
+    let once = rig.ours.once("k").ttl(SECOND * 10).nothing_happened_if(|e: &Lied| e.0 == "nothing");
+    let outcome = match n % 2 {
+        0 => once.wait(SECOND * 3).run(move |_| function()).await,
+        _ => once.prepare(|_| async { Ok(()) }).run(move |_, ()| function()).await,
+    };
+    (outcome.unwrap(), ran.load(Ordering::SeqCst) > 0)
+}

@@ -1,0 +1,74 @@
+use sentinel::prelude::*;
+use sentinel::{Kind, Lease, Lost, ReleaseOutcome};
+
+use crate::{SECOND, sentinel};
+
+async fn take(sentinel: &Sentinel) -> Option<Lease> {
+    match sentinel.lease("poller").ttl(SECOND).hard_ttl(SECOND * 30).acquire().await.unwrap() {
+        LeaseOutcome::Held(lease) => Some(lease),
+        LeaseOutcome::InProgress(_) => None,
+        LeaseOutcome::NotHeld(reason) => panic!("{reason}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_holds_it_and_heartbeats_keep_it() {
+    let sentinel = sentinel();
+    let lease = take(&sentinel).await.unwrap();
+    for _ in 0..10 {
+        tokio::time::sleep(SECOND).await;
+        assert!(take(&sentinel).await.is_none());
+    }
+    assert_eq!(lease.lost(), None);
+    let token = lease.token();
+    assert_eq!(lease.release().await.unwrap(), ReleaseOutcome::Released);
+    assert!(take(&sentinel).await.unwrap().token() > token);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_heartbeat_keeps_it_past_its_hard_deadline() {
+    let sentinel = sentinel();
+    let lease = take(&sentinel).await.unwrap();
+    assert!(lease.hard_remaining() <= SECOND * 30);
+    lease.cancelled().cancelled().await;
+    assert_eq!(lease.lost(), Some(Lost::HardDeadline));
+    let next = take(&sentinel).await.unwrap();
+    let ReleaseOutcome::LostBefore(current) = lease.release().await.unwrap() else { panic!("released") };
+    assert_eq!(current.token, next.token());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_holder_is_told() {
+    let sentinel = sentinel();
+    let lease = take(&sentinel).await.unwrap();
+    let (_, reply) = sentinel.evict(Kind::Lease, "poller", lease.token()).evict().await.unwrap();
+    assert!(matches!(reply, sentinel::operation::EvictReply::Evicted { .. }));
+    lease.cancelled().cancelled().await;
+    assert!(matches!(lease.lost(), Some(Lost::Superseded(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_it_releases_it() {
+    let sentinel = sentinel();
+    drop(take(&sentinel).await);
+    tokio::task::yield_now().await;
+    assert!(take(&sentinel).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_forms_and_moves_on() {
+    let sentinel = sentinel();
+    let lease = take(&sentinel).await.unwrap();
+    let queued = tokio::spawn(sentinel.lease("poller").ttl(SECOND).wait(SECOND * 20).acquire());
+    tokio::time::sleep(SECOND * 3).await;
+    assert!(!queued.is_finished());
+    lease.release().await.unwrap();
+    assert!(matches!(queued.await.unwrap().unwrap(), LeaseOutcome::Held(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_and_an_execution_of_one_key_are_two_records() {
+    let sentinel = sentinel();
+    let _lease = take(&sentinel).await.unwrap();
+    assert!(matches!(crate::charge(&sentinel, "poller").await, Outcome::Completed(_)));
+}

@@ -1,0 +1,54 @@
+//! The client over the in-memory store, on a clock that stands still until a test moves it.
+
+#![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
+
+mod faults;
+mod keeper;
+mod lease;
+mod observe;
+mod once;
+mod prepare;
+mod probe_loop;
+mod reconcile;
+mod wait;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::time::Duration;
+
+use sentinel::prelude::*;
+use sentinel::store::Inspection;
+use sentinel::{Kind, State};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn sentinel() -> Sentinel {
+    Sentinel::new(MemoryStore::new()).namespace("billing").unwrap()
+}
+
+pub(crate) async fn seen(sentinel: &Sentinel, key: &str) -> Inspection {
+    sentinel.inspect(Kind::Execution, key).await.unwrap()
+}
+
+pub(crate) async fn state(sentinel: &Sentinel, key: &str) -> State {
+    seen(sentinel, key).await.record.map_or(State::Free, |record| record.state)
+}
+
+/// Runs a function that succeeds, and hopes that nothing else ran before.
+pub(crate) async fn charge(sentinel: &Sentinel, key: &str) -> Outcome<String, Infallible> {
+    sentinel.once(key).run(|run: Run| async move { Ok(format!("charged {}", run.key())) }).await.unwrap()
+}
+
+/// Runs a function whose outcome nobody knows.
+pub(crate) async fn doubt(sentinel: &Sentinel, key: &str) -> Outcome<String, Lied> {
+    sentinel.once(key).run(|_| async { Err(Lied("connection reset")) }).await.unwrap()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lied(pub(crate) &'static str);
+
+impl fmt::Display for Lied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}

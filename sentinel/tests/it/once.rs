@@ -1,0 +1,255 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use sentinel::prelude::*;
+use sentinel::{Ending, Error, Label, NotRun, Payload, Raw, Recorded, State};
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::oneshot;
+
+use crate::{Lied, SECOND, charge, doubt, seen, sentinel, state};
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_replayed_and_the_function_runs_once() {
+    let sentinel = sentinel();
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(text) if text == "charged k"));
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let again = sentinel.once("k").run(move |_| async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Lied>("another".to_owned())
+    });
+    assert!(matches!(again.await.unwrap(), Outcome::Replayed(text) if text == "charged k"));
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_nobody_vouched_for_is_doubt_for_this_call_and_the_next() {
+    let sentinel = sentinel();
+    let Outcome::Doubtful(doubtful) = doubt(&sentinel, "k").await else { panic!("not in doubt") };
+    assert_eq!(doubtful.error, Some(Lied("connection reset")));
+    assert_eq!(doubtful.cause.as_str(), "the function failed: connection reset");
+    let Outcome::Uncertain(uncertain) = charge(&sentinel, "k").await else { panic!("not uncertain") };
+    assert_eq!(uncertain.token, doubtful.token);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_doubt() {
+    let sentinel = sentinel();
+    let outcome = sentinel.once("k").run(|_| async {
+        let nothing: Option<String> = None;
+        Ok::<_, Lied>(nothing.expect("a receipt"))
+    });
+    let Outcome::Doubtful(doubtful) = outcome.await.unwrap() else { panic!("not in doubt") };
+    assert_eq!((doubtful.cause.as_str(), doubtful.error), ("the function panicked: a receipt", None));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_happened_frees_the_key_and_ends_the_providers_attempt() {
+    let sentinel = sentinel();
+    let first = idempotency_key(&sentinel, Err(Lied("declined"))).await;
+    assert_eq!(state(&sentinel, "k").await, State::Free);
+    let second = idempotency_key(&sentinel, Ok(())).await;
+    assert_ne!(first, second, "a provider would replay the decline");
+    assert_eq!(state(&sentinel, "k").await, State::Completed);
+}
+
+async fn idempotency_key(sentinel: &Sentinel, answer: Result<(), Lied>) -> String {
+    let (tell, told) = oneshot::channel();
+    let once = sentinel.once("k").nothing_happened_if(|e: &Lied| e.0 == "declined");
+    let outcome = once
+        .run(move |run| async move {
+            tell.send(run.idempotency_key()).unwrap();
+            answer
+        })
+        .await
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Completed(()) | Outcome::Failed(Failure::NothingHappened(_))));
+    told.await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_for_good_is_recorded_and_replayed() {
+    let sentinel = sentinel();
+    let once = sentinel.once("k").failed_for_good_if(|e: &Lied| e.0 == "no such account");
+    let now = once.run(|_| async { Err::<(), _>(Lied("no such account")) }).await.unwrap();
+    assert!(matches!(now, Outcome::Failed(Failure::Recorded(Lied("no such account")))));
+    let Outcome::Failed(Failure::Replayed(replayed)) = charge(&sentinel, "k").await else { panic!("ran") };
+    assert_eq!(replayed.to_string(), "no such account");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_said_to_be_both_is_doubt() {
+    let sentinel = sentinel();
+    let once = sentinel.once("k").failed_for_good_if(|_: &Lied| true).nothing_happened_if(|_| true);
+    let outcome = once.run(|_| async { Err::<(), _>(Lied("?")) }).await.unwrap();
+    assert!(matches!(outcome, Outcome::Doubtful(_)));
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Unencodable;
+
+impl Serialize for Unencodable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no words for it"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_cannot_be_encoded_completes_and_reaches_its_caller() {
+    let sentinel = sentinel();
+    let run = || sentinel.once("k").run(|_| async { Ok::<_, Lied>(Unencodable) });
+    assert!(matches!(run().await.unwrap(), Outcome::Completed(Unencodable)));
+    assert_eq!(state(&sentinel, "k").await, State::Completed);
+    assert!(matches!(run().await, Err(Error::ResultNotStored(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_over_the_limit_completes_without_its_bytes() {
+    let sentinel = sentinel();
+    let run = |limit| {
+        let once = sentinel.once("k").codec(Raw).payload_limit(limit);
+        once.run(|_| async { Ok::<_, Lied>(Bytes::from(vec![0xff; 101])) })
+    };
+    assert!(matches!(run(100).await.unwrap(), Outcome::Completed(bytes) if bytes.len() == 101));
+    assert!(
+        matches!(run(1000).await, Err(Error::ResultNotStored(_))),
+        "what was not stored cannot be replayed"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn raw_bytes_come_back_as_they_were() {
+    let sentinel = sentinel();
+    let bytes: Vec<u8> = (0..=255).collect();
+    let given = bytes.clone();
+    let once = sentinel.once("k").codec(Raw);
+    let _ = once.run(move |_| async move { Ok::<_, Lied>(given) }).await.unwrap();
+    let once = sentinel.once("k").codec(Raw);
+    let again = once.run(|_| async { Ok::<_, Lied>(Vec::new()) }).await.unwrap();
+    assert!(matches!(again, Outcome::Replayed(replayed) if replayed == bytes));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_under_the_same_key_is_an_error_and_learns_nothing() {
+    let sentinel = sentinel();
+    let pay = |amount: u32| {
+        let once = sentinel.once("k").fingerprint(&("invoice", amount));
+        once.run(move |_| async move { Ok::<_, Lied>(amount) })
+    };
+    assert!(matches!(pay(10).await.unwrap(), Outcome::Completed(10)));
+    assert!(matches!(pay(10).await.unwrap(), Outcome::Replayed(10)));
+    assert!(matches!(pay(11).await, Err(Error::FingerprintMismatch)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_input_is_refused_before_anything_is_sent() {
+    let sentinel = sentinel();
+    let ok = |_| async { Ok::<_, Lied>(()) };
+    let long = "k".repeat(513);
+    for once in [
+        sentinel.once(""),
+        sentinel.once(&long),
+        sentinel.once("k").ttl(SECOND / 1000),
+        sentinel.once("k").ttl(SECOND).hard_ttl(SECOND / 2),
+        sentinel.once("k").worker("a\nb"),
+        sentinel.once("k").fingerprint_text(""),
+    ] {
+        assert!(matches!(once.run(ok).await, Err(Error::Invalid(_))));
+    }
+    assert_eq!(seen(&sentinel, "k").await.record, None);
+    assert!(sentinel.clone().namespace("Upper").is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_outlives_its_caller() {
+    let sentinel = sentinel();
+    let (open, gate) = oneshot::channel::<()>();
+    let call = sentinel.once("k").run(|_| async move {
+        gate.await.unwrap();
+        Ok::<_, Lied>("done".to_owned())
+    });
+    assert!(tokio::time::timeout(SECOND, call).await.is_err(), "the caller goes away");
+    assert_eq!(state(&sentinel, "k").await, State::Executing);
+    open.send(()).unwrap();
+    let joined = sentinel.once("k").wait(SECOND * 60).run(|_| async { Ok::<_, Lied>("second".to_owned()) });
+    assert!(matches!(joined.await.unwrap(), Outcome::Replayed(text) if text == "done"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_says_itself_what_is_recorded() {
+    let sentinel = sentinel();
+    let recorded = Recorded { code: Some(7), ..Recorded::success(Payload::new("text/plain", "hi")) };
+    let given = recorded.clone();
+    let run = |ending| sentinel.once::<Label>("k").run_recorded(move |_| async move { ending });
+    let first = run(Ending::Success(given.clone(), given)).await.unwrap();
+    assert!(matches!(first, Outcome::Completed(r) if r == recorded));
+    let again = run(Ending::Unknown(Label::lossy("not run"), None)).await.unwrap();
+    assert!(matches!(again, Outcome::Replayed(r) if r == recorded));
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_its_retention_a_key_is_a_new_attempt() {
+    let sentinel = sentinel();
+    let run = |n: u32| {
+        let once = sentinel.once("k").retention(SECOND * 10);
+        once.run(move |run| async move { Ok::<_, Lied>((n, run.idempotency_key())) })
+    };
+    let Outcome::Completed((1, first)) = run(1).await.unwrap() else { panic!("did not run") };
+    tokio::time::advance(SECOND * 10 - SECOND / 1000).await;
+    assert!(matches!(run(2).await.unwrap(), Outcome::Replayed((1, _))));
+    tokio::time::advance(SECOND / 1000).await;
+    let Outcome::Completed((3, second)) = run(3).await.unwrap() else { panic!("did not run again") };
+    assert_ne!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_late_truth_of_the_rightful_worker_beats_doubt() {
+    let sentinel = sentinel();
+    let (open, gate) = oneshot::channel::<()>();
+    let slow = sentinel.once("k").ttl(SECOND).run(|run: Run| async move {
+        gate.await.unwrap();
+        Ok::<_, Lied>(run.lost().is_some())
+    });
+    let slow = tokio::spawn(slow);
+    tokio::time::sleep(SECOND * 2).await;
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
+    open.send(()).unwrap();
+    let told_of_its_loss = true;
+    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Completed(lost) if lost == told_of_its_loss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_was_decided_over_is_superseded() {
+    let sentinel = sentinel();
+    let (open, gate) = oneshot::channel::<()>();
+    let slow = tokio::spawn(sentinel.once("k").ttl(SECOND).run(|_| async move {
+        gate.await.unwrap();
+        Ok::<_, Lied>("mine".to_owned())
+    }));
+    tokio::time::sleep(SECOND * 2).await;
+    let Ok(sentinel::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+        panic!("not taken")
+    };
+    let _ = held.force_complete(&"theirs").await.unwrap();
+    open.send(()).unwrap();
+    let Outcome::Superseded(Ok(mine), current) = slow.await.unwrap().unwrap() else {
+        panic!("not superseded")
+    };
+    assert_eq!((mine.as_str(), current.state), ("mine", State::Completed));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "theirs"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_over_before_the_function_starts_is_given_back() {
+    let sentinel = sentinel();
+    let late = sentinel.once("k").ttl(SECOND).prepare(|_| async {
+        // The preparation ends within the lease, and nothing is left of it when it began.
+        tokio::time::sleep(SECOND * 3).await;
+        Ok(())
+    });
+    let outcome = late.run(|_, ()| async { Ok::<_, Lied>(()) }).await.unwrap();
+    assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+}

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sentinel::prelude::*;
+use sentinel::{Finding, Kind, State, UncertainKey};
+
+use crate::{Lied, SECOND, charge, doubt, sentinel, state};
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_is_completed_with_its_evidence() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let mut probe = sentinel.reconcile_with("psp-probe", |key: UncertainKey| async move {
+        assert_eq!(key.key.as_str(), "k");
+        assert!(key.idempotency_key.starts_with("snl_"));
+        Finding::happened(&"charge 17", "the provider lists charge 17").unwrap()
+    });
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "charge 17"));
+    let events = sentinel.history(Kind::Execution, "k", 10).await.unwrap();
+    let last = events.last().unwrap();
+    assert_eq!(last.operator.as_ref().unwrap().as_str(), "psp-probe");
+    assert_eq!(last.reason.as_ref().unwrap().as_str(), "the provider lists charge 17");
+    assert_eq!(probe.pass().await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_did_not_happen_is_reset_only_past_the_hard_deadline_and_after_a_second_look() {
+    let sentinel = sentinel();
+    let run = sentinel.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
+    let frozen = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
+    tokio::time::sleep(SECOND / 10).await;
+    // The worker freezes: its client goes, and nobody sends heartbeats for it any more.
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
+        let looks = counted.clone();
+        async move {
+            if key.fenced {
+                looks.fetch_add(1, Ordering::SeqCst);
+            }
+            Finding::did_not_happen("no such charge")
+        }
+    });
+    frozen.abort();
+    assert_eq!(probe.pass().await.unwrap(), 0, "alive: not even listed");
+    tokio::time::sleep(SECOND * 61).await;
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert_eq!(looks.load(Ordering::SeqCst), 1, "asked again once the old worker was fenced out");
+    assert_eq!(state(&sentinel, "k").await, State::Free);
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_look_that_sees_it_happen_wins() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let mut probe = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
+        match key.fenced {
+            false => Finding::did_not_happen("not there yet"),
+            true => Finding::happened(&"late charge", "now it is").unwrap(),
+        }
+    });
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "late charge"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_unknown_is_left_alone_and_asked_about_with_growing_pauses() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let probe = sentinel.reconcile_with("probe", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Finding::StillUnknown }
+    });
+    let handle = probe.every(SECOND).longest_pause(SECOND * 100).start();
+    tokio::time::sleep(SECOND * 300).await;
+    handle.stop().await;
+    let looks = looks.load(Ordering::SeqCst);
+    assert!((4..=25).contains(&looks), "{looks} looks in 300 s");
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_crashed_after_taking_a_key_goes_on_with_it() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let mut crashes = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
+        assert!(!key.fenced, "the probe crashes when it is asked again");
+        Finding::did_not_happen("no such charge")
+    });
+    assert_eq!(crashes.pass().await.unwrap(), 0);
+    assert_eq!(state(&sentinel, "k").await, State::Reconciling);
+    let mut next = sentinel.reconcile_with("probe", |_| async { Finding::did_not_happen("still none") });
+    assert_eq!(next.pass().await.unwrap(), 1);
+    assert_eq!(state(&sentinel, "k").await, State::Free);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_operators_key_is_left_to_them() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let _ = sentinel.reconciler("k").operator("ada").reconcile().await.unwrap();
+    let mut probe = sentinel.reconcile_with("probe", |_| async { Finding::did_not_happen("none") });
+    assert_eq!(probe.pass().await.unwrap(), 0);
+    assert_eq!(state(&sentinel, "k").await, State::Reconciling);
+}

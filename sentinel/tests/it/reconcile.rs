@@ -1,0 +1,116 @@
+use sentinel::operation::{EvictReply, ReconcileReply};
+use sentinel::prelude::*;
+use sentinel::{Decided, Holding, Kind, OpId, Reconciled, Reconciler, Refused, State, Token};
+
+use crate::{SECOND, charge, doubt, seen, sentinel, state};
+
+async fn taken(sentinel: &Sentinel) -> Reconciler<Holding> {
+    match sentinel.reconciler("k").operator("ada").reason("called the bank").reconcile().await.unwrap() {
+        Reconciled::Taken(held) => *held,
+        Reconciled::Refused(reply) => panic!("{reply:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_did_happen_and_is_replayed_from_now_on() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let held = taken(&sentinel).await;
+    assert!(
+        matches!(charge(&sentinel, "k").await, Outcome::Reconciling(by) if by.operator.as_str() == "ada")
+    );
+    assert!(matches!(held.force_complete(&"receipt 7").await.unwrap(), Decided::Done { .. }));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "receipt 7"));
+    let events = sentinel.history(Kind::Execution, "k", 10).await.unwrap();
+    let last = events.last().unwrap();
+    assert_eq!(last.operator.as_ref().unwrap().as_str(), "ada");
+    assert_eq!(last.reason.as_ref().unwrap().as_str(), "called the bank");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_did_not_happen_and_runs_again_under_the_same_idempotency_key() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let before = seen(&sentinel, "k").await.record.unwrap();
+    assert!(matches!(taken(&sentinel).await.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+    let after = seen(&sentinel, "k").await.record.unwrap();
+    assert_eq!(before.incarnation, after.incarnation);
+    assert!(after.token > before.token);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_waits_for_the_hard_deadline_of_the_old_run() {
+    let sentinel = sentinel();
+    let run = sentinel.once::<crate::Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
+    let run = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
+    tokio::time::sleep(SECOND / 10).await;
+    let refused = sentinel.reconciler("k").reconcile().await.unwrap();
+    assert!(matches!(refused, Reconciled::Refused(ReconcileReply::StillAlive { .. })));
+    let taken = sentinel.reconciler("k").even_if_alive().reconcile().await.unwrap();
+    let Reconciled::Taken(held) = taken else { panic!("not taken") };
+    let early = held.reset_to_claimed().await.unwrap();
+    assert!(matches!(early, Decided::Refused(Refused::HardDeadlineNotReached { .. })));
+    tokio::time::sleep(SECOND * 60).await;
+    assert!(matches!(held.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_decision_is_the_same_and_a_late_one_is_stale() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let token = seen(&sentinel, "k").await.record.unwrap().token;
+    let op_id = OpId::random();
+    let take = || sentinel.reconciler("k").expect(token).op_id(op_id).reconcile();
+    let Reconciled::Taken(first) = take().await.unwrap() else { panic!("not taken") };
+    let Reconciled::Taken(again) = take().await.unwrap() else { panic!("not the same") };
+    assert_eq!(first.token(), again.token());
+
+    let decision = OpId::random();
+    let reset =
+        || async { sentinel.reconciler("k").resume(first.token()).op_id(decision).reset_to_claimed().await };
+    let done = reset().await.unwrap();
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+    assert_eq!(reset().await.unwrap(), done, "repeated after a newer run, it answers the same");
+    assert_eq!(state(&sentinel, "k").await, State::Completed, "and does not touch it");
+    assert!(matches!(take().await.unwrap(), Reconciled::Refused(ReconcileReply::StaleDecision(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_frees_a_claim_and_never_an_execution() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let token = seen(&sentinel, "k").await.record.unwrap().token;
+    let (_, reply) = sentinel.evict(Kind::Execution, "k", token).operator("ada").evict().await.unwrap();
+    assert_eq!(reply, EvictReply::Executing);
+    let stale = Token::new(1).unwrap();
+    let (_, reply) = sentinel.evict(Kind::Execution, "k", stale).evict().await.unwrap();
+    assert!(matches!(reply, EvictReply::StaleDecision(current) if current.token == token));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_on_call_sees_what_is_uncertain() {
+    let sentinel = sentinel();
+    let _ = charge(&sentinel, "done").await;
+    let _ = doubt(&sentinel, "b").await;
+    let _ = doubt(&sentinel, "a").await;
+    let page = sentinel.uncertain(None, 10).await.unwrap();
+    let keys: Vec<_> = page.records.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn purge_deletes_what_has_served_and_nothing_else() {
+    let sentinel = sentinel();
+    let once = sentinel.once("short").retention(SECOND);
+    let _ = once.run(|_| async { Ok::<_, crate::Lied>(()) }).await.unwrap();
+    let _ = charge(&sentinel, "kept").await;
+    let _ = doubt(&sentinel, "uncertain").await;
+    tokio::time::advance(SECOND * 4000).await;
+    assert_eq!(sentinel.purge(true).await.unwrap().records, 1);
+    assert_eq!(sentinel.purge(false).await.unwrap().records, 1);
+    assert_eq!(seen(&sentinel, "short").await.record, None);
+    assert_eq!(state(&sentinel, "kept").await, State::Completed);
+    assert_eq!(state(&sentinel, "uncertain").await, State::Executing);
+}

@@ -12,6 +12,7 @@ mod laws;
 mod layer;
 #[macro_use]
 mod list;
+mod regressions;
 mod sequences;
 mod suite;
 

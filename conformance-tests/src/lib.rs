@@ -14,6 +14,7 @@ mod layer;
 mod list;
 mod matrix;
 pub mod negative;
+mod regressions;
 mod sequences;
 mod suite;
 

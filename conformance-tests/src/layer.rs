@@ -16,6 +16,11 @@ pub trait Layer: Debug + Send + Sync + 'static {
     /// The store behind.
     fn inner(&self) -> &Arc<dyn CoordinationStore>;
 
+    /// What kind of store it says that it is.
+    fn on_describe(&self) -> Description {
+        self.inner().describe()
+    }
+
     /// An operation on one record.
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError>;
 
@@ -60,6 +65,9 @@ impl<L: Layer> Layer for Layered<L> {
     fn inner(&self) -> &Arc<dyn CoordinationStore> {
         self.0.inner()
     }
+    fn on_describe(&self) -> Description {
+        self.0.on_describe()
+    }
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         self.0.on_op(address, op).await
     }
@@ -103,7 +111,7 @@ macro_rules! stores {
         #[async_trait]
         impl<$($generic)*> CoordinationStore for $layer {
             fn describe(&self) -> Description {
-                self.inner().describe()
+                self.on_describe()
             }
             $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
                 match self.on_op(address, Op::from(op.clone())).await? {

@@ -13,6 +13,8 @@ mod layer;
 #[macro_use]
 mod list;
 mod matrix;
+pub mod negative;
+mod regressions;
 mod sequences;
 mod suite;
 

@@ -292,6 +292,36 @@ macro_rules! __laws {
                     every_standing_answers_evict_as_the_kernel_does,
                 }
             }
+            regressions {
+                counterexamples {
+                    a_shared_claim_id_is_one_call,
+                    a_release_for_a_gone_caller_does_not_free_the_next_attempt,
+                    a_late_reconcile_does_not_seize_a_newer_run,
+                    a_fingerprint_does_not_wedge_a_lapsed_claim,
+                    an_ambiguous_begin_is_settled_or_withdrawn,
+                    a_look_does_not_settle_a_lost_claim,
+                    a_late_duplicate_of_a_claim_creates_no_ghost,
+                    a_drop_guard_does_not_release_what_began,
+                    time_does_not_hand_an_execution_on,
+                    a_heartbeat_by_key_alone_keeps_nobody_alive,
+                    a_decision_without_its_token_decides_nothing,
+                    a_token_is_not_drawn_before_the_lock,
+                    a_counter_is_not_lost_at_a_purge,
+                    a_token_without_its_claim_id_proves_nothing,
+                    a_late_begin_starts_nothing,
+                    an_ambiguous_complete_is_sent_again_and_not_run_again,
+                }
+                earlier_defects {
+                    a_lease_does_not_outlive_its_hard_deadline,
+                    a_run_does_not_complete_twice,
+                    a_claim_does_not_complete,
+                    a_release_does_not_erase_a_result,
+                    a_namespace_and_its_key_do_not_run_together,
+                    a_heartbeat_does_not_revive_a_dead_successor,
+                    in_progress_is_not_read_as_done,
+                    history_does_not_return_the_oldest,
+                }
+            }
         }
     };
 }

@@ -54,10 +54,10 @@ impl Law {
         self.runtime().block_on((self.check)(&Lab::new(bench, sizes)));
     }
 
-    /// Races need threads; all else is told apart more easily without.
+    /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
     fn runtime(&self) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
-            "races" => tokio::runtime::Builder::new_multi_thread(),
+            "races" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
         builder.worker_threads(4).enable_all().build().expect("a runtime")

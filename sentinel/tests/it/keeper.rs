@@ -1,87 +1,65 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel::operation::*;
+use sentinel::kernel::{Op, Reply};
+use sentinel::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::prelude::*;
-use sentinel::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
-use sentinel::{Address, Event, Kind, StoreError};
+use sentinel::store::{Description, Inspection};
+use sentinel::{Address, Kind, StoreError};
+use sentinel_conformance::{Layer, Layered};
 
 use crate::{Lied, SECOND};
 
-/// A store that counts what it is asked, and may claim to live outside the process.
+/// Counts what a store is asked, and may claim that the store lives outside the process.
 #[derive(Debug)]
 pub(crate) struct Counting {
-    store: MemoryStore,
+    store: Arc<dyn CoordinationStore>,
     in_process: bool,
     pub(crate) inspected: AtomicU32,
-    pub(crate) heartbeats: AtomicU32,
-    pub(crate) beats: AtomicU32,
+    heartbeats: AtomicU32,
+    beats: AtomicU32,
 }
 
 impl Counting {
-    pub(crate) fn in_process() -> Self {
-        Self::new(true)
-    }
-
-    fn new(in_process: bool) -> Self {
+    pub(crate) fn new(in_process: bool) -> Arc<Layered<Self>> {
         let (inspected, heartbeats, beats) = Default::default();
-        Self { store: MemoryStore::new(), in_process, inspected, heartbeats, beats }
+        let store = Arc::new(MemoryStore::new());
+        Arc::new(Layered(Self { store, in_process, inspected, heartbeats, beats }))
     }
 }
 
-macro_rules! pass {
-    ($($method:ident, $op:ident, $reply:ident;)*) => {
-        #[async_trait]
-        impl CoordinationStore for Counting {
-            fn describe(&self) -> Description {
-                Description { in_process: self.in_process, ..self.store.describe() }
-            }
-            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
-                self.store.$method(address, op).await
-            })*
-            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-                self.heartbeats.fetch_add(1, Ordering::SeqCst);
-                self.beats.fetch_add(beats.len() as u32, Ordering::SeqCst);
-                self.store.heartbeat(beats).await
-            }
-            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                self.store.purge(purge).await
-            }
-            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-                self.inspected.fetch_add(1, Ordering::SeqCst);
-                self.store.inspect(address).await
-            }
-            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-                self.store.list(list).await
-            }
-            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-                self.store.history(address, limit).await
-            }
-            async fn probe(&self) -> Result<Health, StoreError> {
-                self.store.probe().await
-            }
-        }
-    };
-}
+#[async_trait]
+impl Layer for Counting {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
 
-pass! {
-    claim, Claim, ClaimReply;
-    begin, Begin, BeginReply;
-    complete, Complete, CompleteReply;
-    cancel, Cancel, CancelReply;
-    release, Release, ReleaseReply;
-    abandon, Abandon, AbandonReply;
-    reconcile, Reconcile, ReconcileReply;
-    force_complete, ForceComplete, ForceCompleteReply;
-    reset_to_claimed, ResetToClaimed, ResetReply;
-    evict, Evict, EvictReply;
+    fn on_describe(&self) -> Description {
+        Description { in_process: self.in_process, ..self.store.describe() }
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        op.send(&*self.store, address).await
+    }
+
+    async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        self.heartbeats.fetch_add(1, Ordering::SeqCst);
+        self.beats.fetch_add(beats.len() as u32, Ordering::SeqCst);
+        self.store.heartbeat(beats).await
+    }
+
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        self.inspected.fetch_add(1, Ordering::SeqCst);
+        self.store.inspect(address).await
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_leases_of_a_store_beat_as_one_batch() {
-    let store = std::sync::Arc::new(Counting::in_process());
+    let store = Counting::new(true);
     let sentinel = Sentinel::new(store.clone());
     let mut leases = Vec::new();
     for n in 0..100 {
@@ -90,7 +68,7 @@ async fn the_leases_of_a_store_beat_as_one_batch() {
         leases.push(lease);
     }
     tokio::time::sleep(SECOND * 10).await;
-    let (calls, beats) = (store.heartbeats.load(Ordering::SeqCst), store.beats.load(Ordering::SeqCst));
+    let (calls, beats) = (store.0.heartbeats.load(Ordering::SeqCst), store.0.beats.load(Ordering::SeqCst));
     assert!(beats >= 300, "{beats} beats");
     assert!(calls * 5 <= beats, "{calls} calls for {beats} beats");
 }
@@ -98,7 +76,7 @@ async fn the_leases_of_a_store_beat_as_one_batch() {
 /// A function that blocks the only thread of the caller's runtime keeps its lease: the keeper has a thread of its own.
 #[test]
 fn blocking_code_does_not_starve_heartbeats() {
-    let store = std::sync::Arc::new(Counting::new(false));
+    let store = Counting::new(false);
     let sentinel = Sentinel::new(store.clone());
     let (extended, wait_until_extended) = mpsc::channel();
     let watched = sentinel.clone();
@@ -124,5 +102,5 @@ fn blocking_code_does_not_starve_heartbeats() {
             Ok::<_, Lied>(run.lost().is_none())
         }));
     assert!(matches!(outcome.unwrap(), Outcome::Completed(_)));
-    assert!(store.heartbeats.load(Ordering::SeqCst) > 0);
+    assert!(store.0.heartbeats.load(Ordering::SeqCst) > 0);
 }

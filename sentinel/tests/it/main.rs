@@ -10,6 +10,7 @@ mod once;
 mod prepare;
 mod probe_loop;
 mod reconcile;
+mod regressions;
 mod wait;
 
 use std::convert::Infallible;

@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sentinel::prelude::*;
@@ -31,13 +30,13 @@ async fn without_a_wait_the_answer_comes_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn many_callers_wait_behind_one_watcher_and_get_the_result() {
-    let store = Arc::new(Counting::in_process());
+    let store = Counting::new(true);
     let sentinel = Sentinel::new(store.clone());
     let end = start(&sentinel, "k");
     tokio::task::yield_now().await;
     let joins: Vec<_> = (0..100).map(|_| tokio::spawn(join(sentinel.clone()))).collect();
     tokio::time::sleep(SECOND * 2).await;
-    let looks = store.inspected.load(Ordering::SeqCst);
+    let looks = store.0.inspected.load(Ordering::SeqCst);
     assert!((1..=30).contains(&looks), "one watcher looked {looks} times, however many wait");
     end.send(Ok("receipt".to_owned())).unwrap();
     for join in joins {

@@ -12,6 +12,8 @@ mod laws;
 mod layer;
 #[macro_use]
 mod list;
+mod matrix;
+pub mod negative;
 mod regressions;
 mod sequences;
 mod suite;

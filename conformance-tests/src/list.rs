@@ -277,6 +277,21 @@ macro_rules! __laws {
                     no_token_is_drawn_twice,
                 }
             }
+            matrix {
+                cells {
+                    every_standing_answers_claim_as_the_kernel_does,
+                    every_standing_answers_begin_as_the_kernel_does,
+                    every_standing_answers_heartbeat_as_the_kernel_does,
+                    every_standing_answers_complete_as_the_kernel_does,
+                    every_standing_answers_cancel_as_the_kernel_does,
+                    every_standing_answers_release_as_the_kernel_does,
+                    every_standing_answers_abandon_as_the_kernel_does,
+                    every_standing_answers_reconcile_as_the_kernel_does,
+                    every_standing_answers_force_complete_as_the_kernel_does,
+                    every_standing_answers_reset_to_claimed_as_the_kernel_does,
+                    every_standing_answers_evict_as_the_kernel_does,
+                }
+            }
             regressions {
                 counterexamples {
                     a_shared_claim_id_is_one_call,

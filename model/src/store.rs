@@ -55,15 +55,15 @@ fn alone(lie: Sabotage, record: &Record, op: &Op) -> Option<Reply> {
 fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
     let now = at.now.max(r.last_now);
     match (lie, op) {
-        (Sabotage::ClaimTakesLapsedExecution, Op::Claim(c)) if r.is_uncertain(now) => {
-            if r.claim_id != Some(c.claim_id) {
-                r.state = State::Claimed;
-            }
+        (Sabotage::ClaimTakesLapsedExecution, Op::Claim(c))
+            if r.is_uncertain(now) && r.claim_id != Some(c.claim_id) =>
+        {
+            r.state = State::Claimed;
         }
-        (Sabotage::ClaimTakesLiveClaim, Op::Claim(c)) if r.claim_id != Some(c.claim_id) => {
-            if r.state == State::Claimed {
-                r.lease_until = StoreTime::ZERO;
-            }
+        (Sabotage::ClaimTakesLiveClaim, Op::Claim(c))
+            if r.claim_id != Some(c.claim_id) && r.state == State::Claimed =>
+        {
+            r.lease_until = StoreTime::ZERO;
         }
         (Sabotage::ClaimForgetsRetention, Op::Claim(_)) if r.state == State::Completed => {
             r.retention = Some(std::time::Duration::ZERO);

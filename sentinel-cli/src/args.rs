@@ -26,7 +26,8 @@ Example:
   sentinel once invoice-42 -- ./charge.sh    prints what the first run printed, and runs nothing
 
 Exit codes: 0 done or replayed; 64 bad arguments; 65 another fingerprint, or a decision that does not apply;
-69 the store cannot be used, and the command did not run; 75 someone else holds it; 76 in doubt: reconcile.
+69 the store cannot be used, and the command did not run; 74 the answer could not be written to standard output;
+75 someone else holds it; 76 in doubt: reconcile. 126, 127: the command could not be started, and the key is free.
 An environment variable that is set and empty counts as not set.";
 
 /// Options of every command; they may stand anywhere before `--`.
@@ -128,6 +129,7 @@ impl TermsArg {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "sentinel once [OPTIONS] <KEY> -- <CMD> [ARG]..")]
 #[command(after_help = "\
 Example:
   sentinel once invoice-42 --failed-on 3 -- ./charge.sh 42
@@ -171,6 +173,7 @@ impl Once {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "sentinel lease [OPTIONS] <KEY> -- <CMD> [ARG]..")]
 #[command(after_help = "\
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh

@@ -73,6 +73,7 @@ pub(crate) async fn pages_meet_without_gap_or_overlap(lab: &Lab) {
             let Some(last) = page.last() else { break };
             after = Some(Key::new(last).expect("a key"));
             told.extend(page);
+            assert!(told.len() <= names.len(), "a page begins before the end of the one before it");
         }
         assert_eq!(told, names);
     }

@@ -53,7 +53,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn count(&mut self, standing: Standing, op: &'static str, rule: &'static str) {
+    pub(crate) fn count(&mut self, standing: Standing, op: &'static str, rule: &'static str) {
         *self.cells.entry((standing, op, rule)).or_default() += 1;
     }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Coverage {
 }
 
 /// The rule behind a reply: what took effect, now or before, or why not.
-pub(super) fn rule(reply: &Reply, changed: bool) -> &'static str {
+pub(crate) fn rule(reply: &Reply, changed: bool) -> &'static str {
     refusal(reply).unwrap_or(if changed { "change" } else { "repeat" })
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod model;
 mod shrink;
 mod told;
 
+pub(crate) use coverage::rule;
 pub use coverage::{Coverage, Standing};
 use model::Model;
 use shrink::shrink;

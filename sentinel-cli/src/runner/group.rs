@@ -10,6 +10,8 @@ use crate::output::note;
 
 /// Between the request to end and the end.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long what is left of a group may take to go by itself.
+const SHORTLY: Duration = Duration::from_millis(200);
 /// A process that was killed can still take this long to disappear.
 const DISAPPEARS: Duration = Duration::from_secs(5);
 
@@ -69,7 +71,9 @@ impl<'a> Group<'a> {
 
     /// Ends what is left of the group after its leader has gone, and waits until nothing is.
     pub(super) async fn end_what_is_left(&mut self) {
-        if self.is_gone() {
+        let leader = self.leader;
+        // A process that was sent a signal just now may be about to go.
+        if self.watch_while(tokio::time::timeout(SHORTLY, gone(leader))).await.is_ok() {
             return;
         }
         if !self.asked {
@@ -78,20 +82,10 @@ impl<'a> Group<'a> {
             );
             self.ask();
         }
-        let leader = self.leader;
-        let gone = async {
-            while test_kill_process_group(leader) != Err(rustix::io::Errno::SRCH) {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
         let give_up = self.kill_at.max(Instant::now()) + DISAPPEARS;
-        if self.watch_while(tokio::time::timeout_at(give_up, gone)).await.is_err() {
+        if self.watch_while(tokio::time::timeout_at(give_up, gone(leader))).await.is_err() {
             note("processes of the command are still there although they were killed");
         }
-    }
-
-    fn is_gone(&self) -> bool {
-        test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
     }
 
     /// Asks the group to end, and kills it a grace later.
@@ -122,5 +116,12 @@ impl<'a> Group<'a> {
     fn send(&self, signal: Signal) {
         // A group that is gone needs no signal.
         let _ = kill_process_group(self.leader, signal);
+    }
+}
+
+/// Waits until a group has no members.
+async fn gone(leader: Pid) {
+    while test_kill_process_group(leader) != Err(rustix::io::Errno::SRCH) {
+        sleep(Duration::from_millis(5)).await;
     }
 }

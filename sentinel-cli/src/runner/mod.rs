@@ -26,8 +26,8 @@ use terminal::Terminal;
 pub(crate) use signals::Signals;
 pub(crate) use tee::{Flush, Recording};
 
-/// If this process was started as one of the program's own helpers: does its work.
-pub(crate) fn helper(arguments: &[OsString]) -> Option<Exit> {
+/// If this process was started as the shim or the guard of a command: does its work.
+pub(crate) fn hidden(arguments: &[OsString]) -> Option<Exit> {
     let name = arguments.get(1)?;
     if name == shim::NAME {
         Some(shim::main(&arguments[2..]))

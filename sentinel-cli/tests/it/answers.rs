@@ -16,7 +16,8 @@ fn fields(line: &str, expected: &str) -> Value {
     let value: Value = serde_json::from_str(line).unwrap();
     let mut found: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
     let mut expected: Vec<_> = expected.split_whitespace().map(str::to_owned).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     value
 }

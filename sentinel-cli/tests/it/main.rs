@@ -1,5 +1,7 @@
 //! Drives the compiled program as a shell would.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod answers;
 mod arguments;
 mod death;

@@ -1,6 +1,6 @@
 //! Reconcilers as code: look at the world, then decide. Probe before replay.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,6 +161,7 @@ impl ProbeLoop {
     async fn settle_all(&mut self, lost: &CancellationToken, stop: &CancellationToken) -> Result<u64, Error> {
         let mut settled = 0;
         let mut oldest = Duration::ZERO;
+        let mut seen = HashSet::new();
         for shown in [Shown::Uncertain, Shown::Reconciling] {
             let mut after = None;
             loop {
@@ -170,6 +171,7 @@ impl ProbeLoop {
                         return Ok(settled);
                     }
                     oldest = oldest.max(page.now.since(record.lease_until));
+                    seen.insert(key.clone());
                     settled += u64::from(self.settle_key(key, record, page.now).await?);
                 }
                 match page.records.last() {
@@ -178,6 +180,8 @@ impl ProbeLoop {
                 }
             }
         }
+        // What is in doubt no longer needs no pause, whoever settled it.
+        self.pauses.retain(|key, _| seen.contains(key));
         observe::oldest_uncertain(self.sentinel.namespace.as_str(), oldest);
         Ok(settled)
     }
@@ -221,7 +225,7 @@ impl ProbeLoop {
             (Reconciled::Taken(held), Some(result)) => self.complete(key, *held, result, &reason).await,
             (Reconciled::Taken(held), None) => self.decide(key, record, *held).await,
             // The worker came back, or an operator was faster: nothing is left to settle here.
-            (Reconciled::Refused(_), _) => Ok(true),
+            (Reconciled::Refused(_), _) => Ok(false),
         }
     }
 

@@ -9,7 +9,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, Clock as _, CoordinationStore, Grant, Key, Label, ManualClock, Namespace, OpId,
-    Payload, Recorded, SystemClock, Terms, Token,
+    Payload, Recorded, StoreTime, SystemClock, Terms, Token,
 };
 use sentinel_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -58,6 +58,12 @@ impl Harness for OnDisk {
 
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        let back = self.clock.now().as_micros() - by.as_micros() as u64;
+        self.clock.set(StoreTime::from_micros(back));
+        true
     }
 }
 

@@ -52,9 +52,15 @@ async fn a_crash_in_the_preparation_is_taken_over() {
 async fn nothing_starts_for_a_caller_that_went_away_during_the_preparation() {
     let sentinel = sentinel();
     let (open, gate) = oneshot::channel::<()>();
-    let once = sentinel.once("k").prepare(|_| async move { Ok(gate.await.unwrap()) });
+    let once = sentinel.once("k").prepare(|_| async move {
+        gate.await.unwrap();
+        Ok(())
+    });
     let (tell, told) = oneshot::channel::<()>();
-    let call = once.run(|_, ()| async move { Ok::<_, Lied>(tell.send(()).unwrap()) });
+    let call = once.run(|_, ()| async move {
+        tell.send(()).unwrap();
+        Ok::<_, Lied>(())
+    });
     assert!(tokio::time::timeout(SECOND, call).await.is_err());
     open.send(()).unwrap();
     assert!(told.await.is_err(), "the function was dropped without having run");

@@ -143,8 +143,8 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    // The last look at the clock before the side effect may start: past the lease, others may think it is over.
-    if held.is_over() {
+    // The last look before the side effect may start: past the lease, others may think it is over.
+    if held.is_over() || held.authority.lost().is_some() {
         held.not_run().await;
         return Outcome::NotRun(NotRun::Expired);
     }

@@ -1,0 +1,252 @@
+//! A record of the store beside the record that the kernel says it has to be.
+
+use std::fmt;
+use std::time::Duration;
+
+use sentinel_core::kernel::{Op, Reading, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Address, Applied, ClaimId, Event, Grant, Key, Payload, Record, Recorded, StoreTime, Token, Trouble,
+};
+
+use super::age::Age;
+use super::standing::{Standing, Step};
+use crate::cast::*;
+use crate::differ::differ;
+use crate::lab::Lab;
+use crate::sequences::{self, rule};
+
+/// How far a store's clock may step back between two readings, as clocks of hosts do.
+const STEP_BACK: Duration = Duration::from_secs(1);
+/// How far it may run ahead of what was asked for: the pause of a stalled machine, not a unit mistaken for another.
+const RUN_AHEAD: Duration = Duration::from_secs(3600);
+
+/// One record under test, and all that its workers and operators know of it.
+pub(super) struct Stage<'a> {
+    lab: &'a Lab,
+    address: Address,
+    record: Record,
+    events: Vec<Event>,
+    /// Where the store's clock should stand.
+    clock: StoreTime,
+    /// What workers were granted, oldest first.
+    grants: Vec<Grant>,
+    /// What operators decided, oldest first.
+    decisions: Vec<Op>,
+    touched: bool,
+}
+
+impl<'a> Stage<'a> {
+    /// Drives a fresh record to a standing.
+    ///
+    /// # Panics
+    /// If the store differs from the kernel on the way.
+    pub(super) async fn set(lab: &'a Lab, number: u32, standing: &Standing) -> Self {
+        let key = Key::new(format!("{number}")).unwrap_or_else(|invalid| unreachable!("{invalid}"));
+        let address = Address { namespace: lab.namespace().clone(), kind: standing.kind, key };
+        let inspection = lab.store().inspect(&address).await;
+        let clock = inspection.unwrap_or_else(|error| panic!("{address} was not read: {error}")).now;
+        let mut stage = Self {
+            lab,
+            address,
+            record: Record::absent(),
+            events: Vec::new(),
+            clock,
+            grants: Vec::new(),
+            decisions: Vec::new(),
+            touched: false,
+        };
+        for step in standing.steps {
+            if let Err(mismatch) = stage.step(*step).await {
+                panic!("on the way to {}: {step:?}: {mismatch}", standing.words);
+            }
+        }
+        if let Err(mismatch) = stage.look().await {
+            panic!("on the way to {}: {mismatch}", standing.words);
+        }
+        stage.touched = false;
+        stage
+    }
+
+    /// Lets time pass.
+    pub(super) async fn aged(mut self, age: Age) -> Self {
+        let instant = age.instant(&self.record, self.clock);
+        let by = instant.map(|at| at.since(self.clock)).unwrap_or_default();
+        self.pass(by).await;
+        self
+    }
+
+    async fn pass(&mut self, by: Duration) {
+        if by > Duration::ZERO {
+            self.lab.advance(by).await;
+            self.clock = self.clock.plus(by);
+        }
+    }
+
+    async fn step(&mut self, step: Step) -> Result<(), String> {
+        let op = match step {
+            Step::Half => return Ok(self.pass(HALF).await),
+            Step::Lapse => return Ok(self.pass(TTL).await),
+            _ => self.operation(step),
+        };
+        self.ask(&op).await?;
+        if !std::mem::take(&mut self.touched) {
+            return Err(format!("{op:?} changed nothing"));
+        }
+        match op {
+            Op::Claim(claim) => {
+                self.grants.push(Grant { token: self.record.token, claim_id: claim.claim_id });
+            }
+            Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_) => {
+                self.decisions.push(op);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn operation(&self, step: Step) -> Op {
+        let grant = self.grants.last().copied().unwrap_or_else(|| Self::stranger().1);
+        let token = self.record.token;
+        let ann = Claim { fingerprint: about(REQUEST), ..call("ann") };
+        let seen = reconcile("olga", token);
+        match step {
+            Step::Claim => ann.into(),
+            Step::ClaimKept => Claim { retention: Some(KEPT), ..ann }.into(),
+            Step::ClaimBare => call("ann").into(),
+            Step::Fused => Claim { phase: Phase::Executing, ..ann }.into(),
+            Step::FusedKept => Claim { phase: Phase::Executing, retention: Some(KEPT), ..ann }.into(),
+            Step::Begin => Begin { grant }.into(),
+            Step::Beat => Heartbeat { grant }.into(),
+            Step::Complete => Complete { grant, result: receipt() }.into(),
+            Step::Fail => {
+                let declined = Payload::new("text/plain", "declined");
+                Complete { grant, result: Recorded::failure(Some(402), declined) }.into()
+            }
+            Step::Omit => {
+                Complete { grant, result: Recorded { omitted: true, ..Recorded::success(Payload::empty()) } }
+                    .into()
+            }
+            Step::Release => Release { grant, vouched: false }.into(),
+            Step::Vouch => Release { grant, vouched: true }.into(),
+            Step::Cancel => Cancel { claim_id: grant.claim_id }.into(),
+            Step::CancelUnsent => Cancel { claim_id: ClaimId::random() }.into(),
+            Step::Abandon => Abandon { grant, cause: label("lost contact") }.into(),
+            Step::Reconcile => seen.into(),
+            Step::Seize => Reconcile { even_if_alive: true, ..seen }.into(),
+            Step::Steal => Reconcile { steal: true, operator: label("omar"), ..seen }.into(),
+            Step::Force => force("olga", token, &receipt()).into(),
+            Step::Reset => reset("olga", token).into(),
+            Step::ResetEarly => ResetToClaimed { accept_overlap: true, ..reset("olga", token) }.into(),
+            Step::Evict => evict("olga", token).into(),
+            Step::Half | Step::Lapse => unreachable!("time passes without a request"),
+        }
+    }
+
+    /// The record as the kernel says it is.
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Where the store's clock should stand.
+    pub(super) fn clock(&self) -> StoreTime {
+        self.clock
+    }
+
+    /// What operators decided, newest first.
+    pub(super) fn decisions(&self) -> impl Iterator<Item = &Op> {
+        self.decisions.iter().rev()
+    }
+
+    /// The newest grant that somebody else had than who holds the record now, and the oldest if that is forgotten.
+    pub(super) fn past_grants(&self) -> Vec<(&'static str, Grant)> {
+        let past = |grant: &&Grant| self.record.claim_id != Some(grant.claim_id);
+        let newest = self.grants.iter().rev().find(past).map(|grant| ("the last holder before", *grant));
+        let oldest = self.grants.first().filter(|grant| !self.record.knows(grant.claim_id));
+        newest.into_iter().chain(oldest.map(|grant| ("a holder long forgotten", *grant))).collect()
+    }
+
+    /// Somebody who never asked before.
+    pub(super) fn stranger() -> (&'static str, Grant) {
+        ("a stranger", Grant { token: Token::from_stored(7), claim_id: ClaimId::random() })
+    }
+
+    /// Whether a request has changed the record since it was set.
+    pub(super) fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Sends a request and compares the whole reply. Tells where the record stood, and the rule that answered:
+    /// `invalid` where no record of its kind can be asked this.
+    pub(super) async fn ask(&mut self, op: &Op) -> Result<(sequences::Standing, &'static str), String> {
+        let sent = op.send(&**self.lab.store(), &self.address).await;
+        let stamped = match (sent, op.admit(self.address.kind)) {
+            (Ok(stamped), Ok(())) => stamped,
+            (Err(error), Err(_)) if error.applied() == Applied::No => {
+                return match error.trouble() {
+                    Trouble::InvalidRequest => Ok((self.standing(self.clock), "invalid")),
+                    trouble => Err(format!("an invalid request was refused as {trouble:?}: {error}")),
+                };
+            }
+            (Ok(stamped), Err(invalid)) => {
+                return Err(format!("the request is invalid ({invalid}), and was answered: {stamped:?}"));
+            }
+            (Err(error), _) => return Err(format!("the store could not answer: {error}")),
+        };
+        let standing = self.standing(stamped.stamp.now);
+        self.judge(op, &stamped)?;
+        Ok((standing, rule(&stamped.reply, stamped.stamp.changed)))
+    }
+
+    fn standing(&self, now: StoreTime) -> sequences::Standing {
+        sequences::Standing::of(&self.record, now.max(self.record.last_now))
+    }
+
+    /// Follows an answered request with the kernel at the instant that the reply tells.
+    fn judge(&mut self, op: &Op, stamped: &Stamped<Reply>) -> Result<(), String> {
+        self.plausible(stamped.stamp.now)?;
+        let reading = Reading { kind: self.address.kind, now: stamped.stamp.now, floor: Token::NONE };
+        let outcome = op.apply(&mut self.record, reading).map_err(|invalid| invalid.to_string())?;
+        self.touched |= outcome.stamped.stamp.changed;
+        self.events.extend(outcome.event);
+        same("the reply", &outcome.stamped, stamped)
+    }
+
+    /// Reads the record and its events, and compares both.
+    pub(super) async fn look(&mut self) -> Result<(), String> {
+        let store = self.lab.store();
+        let inspected = store.inspect(&self.address).await;
+        let inspection = inspected.map_err(|error| format!("the record could not be read: {error}"))?;
+        let history = store.history(&self.address, u32::MAX).await;
+        let events = history.map_err(|error| format!("the history could not be read: {error}"))?;
+        self.plausible(inspection.now)?;
+        let expected = (!self.record.is_absent()).then_some(&self.record);
+        same("the record", &expected, &inspection.record.as_ref())?;
+        same("the history", &self.events, &events)
+    }
+
+    /// A reading follows the last one and what was advanced since.
+    fn plausible(&mut self, reading: StoreTime) -> Result<(), String> {
+        let expected = self.clock;
+        if reading.plus(STEP_BACK) < expected || reading > expected.plus(RUN_AHEAD) {
+            return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
+        }
+        self.clock = reading;
+        Ok(())
+    }
+}
+
+/// What the standing's request is about.
+pub(super) const REQUEST: &str = "an order";
+
+/// The result that is recorded on the way to a standing.
+pub(super) fn receipt() -> Recorded {
+    Recorded { code: Some(201), ..result("a receipt") }
+}
+
+fn same<T: fmt::Debug + PartialEq>(what: &str, expected: &T, got: &T) -> Result<(), String> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!("{what} is not what the kernel says{}", differ(expected, got)))
+}

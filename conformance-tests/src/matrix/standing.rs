@@ -1,0 +1,111 @@
+//! How a record came to stand where it stands: the real operations that bring it there, in order.
+
+use sentinel_core::Kind;
+
+/// One operation on the way to a standing. Workers act with the newest grant, operators on the current token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A fresh call claims; its result is to be kept for ever.
+    Claim,
+    /// A fresh call claims; its result is to be kept for a day.
+    ClaimKept,
+    /// A fresh call claims, and does not say what it is about.
+    ClaimBare,
+    /// A fresh call claims and begins at once.
+    Fused,
+    /// A fresh call claims and begins at once; its result is to be kept for a day.
+    FusedKept,
+    Begin,
+    Beat,
+    Complete,
+    /// Completes with a failure for good.
+    Fail,
+    /// Completes without the bytes of the result.
+    Omit,
+    Release,
+    Vouch,
+    Cancel,
+    /// A call that never claimed is cancelled.
+    CancelUnsent,
+    Abandon,
+    Reconcile,
+    /// Reconciles although the worker is alive.
+    Seize,
+    /// Takes the doubt from the operator who holds it.
+    Steal,
+    Force,
+    Reset,
+    /// Resets before the hard deadline.
+    ResetEarly,
+    Evict,
+    /// Half a ttl passes.
+    Half,
+    /// A whole ttl passes.
+    Lapse,
+}
+
+/// Where a record stands, and how it came there.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) words: &'static str,
+    pub(super) kind: Kind,
+    pub(super) steps: &'static [Step],
+}
+
+macro_rules! standings {
+    ($($kind:ident $words:literal [$($step:ident)*];)*) => {
+        /// All of them.
+        pub(super) const ALL: &[Standing] = &[
+            $(Standing { words: $words, kind: Kind::$kind, steps: &[$(Step::$step),*] },)*
+        ];
+    };
+}
+
+standings! {
+    Execution "an absent execution" [];
+    Execution "free after a release" [Claim Release];
+    Execution "free after a vouched release" [Claim Begin Vouch];
+    Execution "free after the cancel of a claim" [Claim Cancel];
+    Execution "free after the cancel of an execution" [Fused Cancel];
+    Execution "free after the cancel of a call that never claimed" [CancelUnsent];
+    Execution "free after a reset" [Fused Abandon Reconcile Reset];
+    Execution "free after a reset that accepted an overlap" [Fused Seize ResetEarly];
+    Execution "free after an eviction" [Claim Evict];
+    Execution "claimed" [Claim];
+    Execution "claimed, its result to be kept for a day" [ClaimKept];
+    Execution "claimed without a fingerprint" [ClaimBare];
+    Execution "claimed, and extended" [Claim Half Beat];
+    Execution "claimed, and taken over twice" [Claim Lapse Claim Lapse Claim];
+    Execution "claimed after nine others" [
+        Claim Release Claim Cancel Claim Release Claim Cancel Claim Release
+        Claim Cancel Claim Release Claim Cancel Claim Release Claim
+    ];
+    Execution "claimed after a reset" [Fused Abandon Reconcile Reset Claim];
+    Execution "claimed after an eviction" [Claim Evict Claim];
+    Execution "executing at once" [Fused];
+    Execution "executing in two steps" [Claim Begin];
+    Execution "executing, begun late and extended" [Claim Half Begin Half Beat];
+    Execution "executing, taken over before it began" [Claim Lapse Claim Begin];
+    Execution "executing after a reset" [Fused Abandon Reconcile Reset Fused];
+    Execution "abandoned" [Fused Abandon];
+    Execution "abandoned after it lapsed" [Fused Lapse Abandon];
+    Execution "completed for ever" [Claim Begin Complete];
+    Execution "completed late" [Fused Lapse Complete];
+    Execution "completed for a day" [FusedKept Complete];
+    Execution "completed without the bytes" [Fused Omit];
+    Execution "failed for good" [Fused Fail];
+    Execution "force-completed" [Fused Abandon Reconcile Force];
+    Execution "force-completed for a day" [FusedKept Seize Force];
+    Execution "reconciling after an abandonment" [Fused Abandon Reconcile];
+    Execution "reconciling after a lapse" [Claim Begin Lapse Reconcile];
+    Execution "reconciling, seized from a living worker" [Fused Seize];
+    Execution "reconciling, taken from another operator" [Fused Lapse Reconcile Steal];
+    Lease "an absent lease" [];
+    Lease "a lease, free after a release" [Claim Release];
+    Lease "a lease, free after a cancel" [Claim Cancel];
+    Lease "a lease, free after an eviction" [Claim Evict];
+    Lease "a lease, claimed" [Claim];
+    Lease "a lease, extended" [Claim Half Beat];
+    Lease "a lease, taken over" [Claim Lapse Claim];
+    Lease "a lease, claimed after an eviction" [Claim Evict Claim];
+}

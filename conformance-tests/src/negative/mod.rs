@@ -1,0 +1,58 @@
+//! Negative controls: stores that are broken in one way each. A suite that passes one of them checks less than it says.
+//!
+//! A [`Sabotage`] takes one rule away from the kernel: it shows a guard something else than the truth, spoils what is
+//! written or answered, or breaks the store around it. [`broken`] opens a store with it; [`verdict`] tells which laws
+//! noticed.
+
+use std::sync::Arc;
+
+use crate::harness::Bench;
+use crate::suite::{LAWS, Law, Sizes};
+
+mod operators;
+mod storage;
+mod store;
+mod workers;
+
+pub use store::{BrokenStore, Flaw, Sabotage, Seen, Written};
+
+/// All of them.
+pub fn sabotages() -> Vec<Sabotage> {
+    [workers::all(), operators::all(), storage::all()].concat()
+}
+
+/// A store with one rule taken away; without any, for none.
+pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
+    Arc::new(BrokenStore::new(sabotage))
+}
+
+/// The laws of one layer that a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
+pub fn verdict(sabotage: Option<&Sabotage>, layer: &str, limit: usize) -> Vec<&'static Law> {
+    let breaks = |law: &&Law| {
+        let (law, bench) = (**law, broken(sabotage.cloned()));
+        let check = move || law.check(bench, Sizes { sequences: 1, histories: 1 });
+        quietly(check).is_err()
+    };
+    LAWS.iter().filter(|law| law.layer == layer).filter(breaks).take(limit).collect()
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a check; a panic of this thread is its answer, and is not printed.
+fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                loud(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+    QUIET.set(false);
+    result
+}

@@ -1,0 +1,477 @@
+//! The kernel in memory, with one thing wrong.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_core::kernel::{self, Op, Operation, Reading, Reply, Rule};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::{
+    Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
+    StoreTime, Token,
+};
+
+use crate::harness::Bench;
+
+/// What a guard is shown.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "what a guard of the kernel is given")]
+pub struct Seen {
+    pub record: Record,
+    pub op: Op,
+    pub at: Reading,
+}
+
+/// What was written.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "before and after a write of the kernel")]
+pub struct Written<'a> {
+    pub op: &'a Op,
+    pub at: Reading,
+    pub before: &'a Record,
+    pub after: &'a mut Record,
+}
+
+/// What is wrong around the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is told by the sabotage that uses it")]
+pub enum Flaw {
+    KindsShareARecord,
+    NamespaceAndKeyAreJoined,
+    KeysAreFolded,
+    KeysAreCut,
+    NotAtomic,
+    ClockOfItsOwn,
+    EventsAreForgotten,
+    EventsAreDoubled,
+    HeartbeatsAreLogged,
+    RefusalsAreLogged,
+    HistoryIsTheOldest,
+    HistoryIsNewestFirst,
+    PagesAreUnordered,
+    PagesIgnoreAfter,
+    PagesIgnoreTheirLimit,
+    PagesShowTombstones,
+    PagesKnowNoDoubt,
+    PagesCarryBytes,
+    ReadsSweep,
+    BatchStopsAtALoss,
+    BatchIsSorted,
+    FloorIsForgotten,
+    PurgeIsHasty,
+    PurgeIgnoresRetention,
+    PurgeTakesExecutions,
+    PurgeTakesDoubts,
+    PurgeTakesClaims,
+    PurgeTakesResets,
+    PurgeIgnoresItsLimit,
+    PurgeLeavesNoEvent,
+    PurgeKeepsEvents,
+    PurgeTakesAllNamespaces,
+    DryRunsDelete,
+}
+
+/// One rule taken away.
+#[derive(Clone)]
+pub struct Sabotage {
+    /// What the store does wrong.
+    pub name: &'static str,
+    /// The sentence of SPEC that it breaks.
+    pub rule: &'static str,
+    guard: Option<fn(&mut Seen)>,
+    write: Option<fn(&mut Written<'_>)>,
+    reply: Option<fn(&Record, &mut Stamped<Reply>)>,
+    flaw: Option<Flaw>,
+}
+
+impl Sabotage {
+    pub(crate) const fn new(name: &'static str, rule: &'static str) -> Self {
+        Self { name, rule, guard: None, write: None, reply: None, flaw: None }
+    }
+
+    /// Misleads the guard: it judges what it is shown, and the write is done to the truth.
+    pub(crate) const fn guard(mut self, guard: fn(&mut Seen)) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// Spoils what is written.
+    pub(crate) const fn write(mut self, write: fn(&mut Written<'_>)) -> Self {
+        self.write = Some(write);
+        self
+    }
+
+    /// Spoils what is answered.
+    pub(crate) const fn reply(mut self, reply: fn(&Record, &mut Stamped<Reply>)) -> Self {
+        self.reply = Some(reply);
+        self
+    }
+
+    /// Breaks the store around the kernel.
+    pub(crate) const fn flaw(mut self, flaw: Flaw) -> Self {
+        self.flaw = Some(flaw);
+        self
+    }
+
+    /// The kernel without this rule: what [`Op::apply`] does, done wrong.
+    pub fn apply(
+        &self,
+        record: &mut Record,
+        op: &Op,
+        at: Reading,
+    ) -> Result<kernel::Outcome<Reply>, StoreError> {
+        let mut seen = Seen { record: record.clone(), op: op.clone(), at };
+        if let Some(lie) = self.guard {
+            lie(&mut seen);
+        }
+        let at = Reading { now: at.now.max(record.last_now), ..at };
+        seen.at.now = seen.at.now.max(seen.record.last_now);
+        macro_rules! step {
+            ($($name:ident)*) => {
+                match (op, &seen.op) {
+                    $((Op::$name(op), Op::$name(shown)) => self.step(record, op, shown, &seen, at, Reply::$name),)*
+                    _ => unreachable!("a lie keeps the operation"),
+                }
+            };
+        }
+        let mut outcome = step! {
+            Claim Begin Heartbeat Complete Cancel Release Abandon Reconcile ForceComplete ResetToClaimed Evict
+        }?;
+        if let Some(lie) = self.reply {
+            lie(record, &mut outcome.stamped);
+        }
+        Ok(outcome)
+    }
+
+    fn step<O: Operation + Into<Op>>(
+        &self,
+        record: &mut Record,
+        op: &O,
+        shown: &O,
+        seen: &Seen,
+        at: Reading,
+        into: impl FnOnce(O::Reply) -> Reply,
+    ) -> Result<kernel::Outcome<Reply>, StoreError> {
+        op.admit(at.kind)?;
+        let (reply, changed, event) = match shown.rule(&seen.record, &seen.at) {
+            Rule::Refuse(reply) => (reply, false, None),
+            Rule::Repeat => (op.confirm(record, &at), false, None),
+            Rule::Change => {
+                let before = record.clone();
+                let event = op.write(record, &at);
+                if let Some(lie) = self.write {
+                    lie(&mut Written { op: &op.clone().into(), at, before: &before, after: record });
+                }
+                let event = event.map(|event| Event { token: record.token, to: Some(record.state), ..event });
+                (op.confirm(record, &at), true, event)
+            }
+        };
+        let stamp = Stamp { now: at.now, rev: record.rev, token: record.token, state: record.state, changed };
+        Ok(kernel::Outcome { stamped: Stamped { reply: into(reply), stamp }, event })
+    }
+}
+
+impl std::fmt::Debug for Sabotage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    entries: BTreeMap<Address, (Record, Vec<Event>)>,
+    floors: HashMap<Namespace, Token>,
+}
+
+/// A store that a [`Sabotage`] broke, or a whole one.
+#[derive(Debug, Clone)]
+pub struct BrokenStore {
+    sabotage: Sabotage,
+    rows: Arc<Mutex<Rows>>,
+    clock: Arc<ManualClock>,
+}
+
+impl BrokenStore {
+    /// An empty store with one rule taken away; with all of them, for none.
+    pub fn new(sabotage: Option<Sabotage>) -> Self {
+        let sabotage = sabotage.unwrap_or(const { Sabotage::new("whole", "none") });
+        let start = StoreTime::from_micros(1_800_000_000_000_000);
+        Self { sabotage, rows: Arc::default(), clock: Arc::new(ManualClock::new(start)) }
+    }
+
+    fn is(&self, flaw: Flaw) -> bool {
+        self.sabotage.flaw == Some(flaw)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The row that an address is looked up under.
+    fn place(&self, address: &Address) -> Address {
+        let mut place = address.clone();
+        let key = address.key.as_str();
+        if self.is(Flaw::KindsShareARecord) {
+            place.kind = Kind::Execution;
+        }
+        if self.is(Flaw::NamespaceAndKeyAreJoined) {
+            place.namespace = Namespace::new("joined").expect("a namespace");
+            place.key = Key::new(format!("{}.{key}", address.namespace)).unwrap_or(place.key);
+        }
+        if self.is(Flaw::KeysAreFolded) {
+            place.key = Key::new(key.to_lowercase()).unwrap_or(place.key);
+        }
+        if self.is(Flaw::KeysAreCut) {
+            place.key = Key::new(key.chars().take(255).collect::<String>()).expect("a shorter key");
+        }
+        place
+    }
+
+    async fn transition(&self, address: &Address, op: impl Into<Op>) -> Result<Stamped<Reply>, StoreError> {
+        let (op, place) = (op.into(), self.place(address));
+        let (mut record, reading) = {
+            let rows = self.rows();
+            let record = rows.entries.get(&place).map_or_else(Record::absent, |(record, _)| record.clone());
+            let floor = rows.floors.get(&address.namespace).copied().unwrap_or_default();
+            (record, Reading { kind: address.kind, now: self.clock.now(), floor })
+        };
+        let rows = match self.is(Flaw::NotAtomic) {
+            true => {
+                tokio::task::yield_now().await;
+                self.rows()
+            }
+            false => {
+                // Nothing was awaited, yet another thread may have been here: looked at again, under the lock.
+                let rows = self.rows();
+                record = rows.entries.get(&place).map_or_else(Record::absent, |(record, _)| record.clone());
+                rows
+            }
+        };
+        self.write(rows, place, record, &op, reading)
+    }
+
+    fn write(
+        &self,
+        mut rows: MutexGuard<'_, Rows>,
+        place: Address,
+        mut record: Record,
+        op: &Op,
+        mut at: Reading,
+    ) -> Result<Stamped<Reply>, StoreError> {
+        if !self.is(Flaw::NotAtomic) {
+            at.floor = rows.floors.get(&place.namespace).copied().unwrap_or_default();
+        }
+        if self.is(Flaw::ClockOfItsOwn) {
+            record.last_now = StoreTime::ZERO;
+        }
+        let outcome = self.sabotage.apply(&mut record, op, at)?;
+        let logged = self.log(&record, op, &outcome);
+        if outcome.stamped.stamp.changed || !logged.is_empty() {
+            let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
+            entry.0 = record;
+            entry.1.extend(logged);
+        }
+        Ok(outcome.stamped)
+    }
+
+    fn log(&self, record: &Record, op: &Op, outcome: &kernel::Outcome<Reply>) -> Vec<Event> {
+        let extra = Event {
+            rev: record.rev,
+            change: sentinel_core::Change::Begun,
+            from: Some(record.state),
+            to: Some(record.state),
+            token: record.token,
+            claim_id: record.claim_id,
+            op_id: None,
+            worker: None,
+            operator: None,
+            reason: None,
+            at: outcome.stamped.stamp.now,
+        };
+        let is_beat = matches!(op, Op::Heartbeat(_));
+        match (&outcome.event, self.sabotage.flaw) {
+            (Some(_), Some(Flaw::EventsAreForgotten)) => Vec::new(),
+            (Some(event), Some(Flaw::EventsAreDoubled)) => vec![event.clone(); 2],
+            (None, Some(Flaw::HeartbeatsAreLogged)) if is_beat => vec![extra],
+            (None, Some(Flaw::RefusalsAreLogged)) if !is_beat && !record.is_absent() => vec![extra],
+            (event, _) => event.iter().cloned().collect(),
+        }
+    }
+
+    /// The floor and the event of a record that may go, or that this store lets go.
+    fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
+        use sentinel_core::State;
+        let mut shown = record.clone();
+        match self.sabotage.flaw {
+            Some(Flaw::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
+            Some(Flaw::PurgeIgnoresRetention) if record.retention.is_some() => {
+                shown.retention = Some(Duration::ZERO)
+            }
+            Some(Flaw::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
+            Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
+            Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
+            Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
+            _ => {}
+        }
+        kernel::purge(&shown, now)
+    }
+}
+
+#[async_trait]
+impl Bench for BrokenStore {
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        let back = u64::try_from(by.as_micros()).expect("not before 1970");
+        self.clock.set(StoreTime::from_micros(self.clock.now().as_micros() - back));
+        true
+    }
+}
+
+macro_rules! transitions {
+    ($($method:ident, $op:ident, $reply:ident;)*) => {
+        #[async_trait]
+        impl CoordinationStore for BrokenStore {
+            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
+                let stamped = self.transition(address, op.clone()).await?;
+                let Reply::$op(reply) = stamped.reply else { unreachable!("each operation has its reply") };
+                Ok(Stamped { reply, stamp: stamped.stamp })
+            })*
+
+            fn describe(&self) -> Description {
+                Description { backend: "broken", in_process: true }
+            }
+
+            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+                let mut beats = beats.to_vec();
+                if self.is(Flaw::BatchIsSorted) {
+                    beats.sort_by(|a, b| a.address.cmp(&b.address));
+                }
+                let mut replies: Vec<Stamped<HeartbeatReply>> = Vec::new();
+                for beat in beats {
+                    let stops = self.is(Flaw::BatchStopsAtALoss)
+                        && replies.iter().any(|reply| matches!(reply.reply, HeartbeatReply::Lost(_)));
+                    let stamped = match replies.last() {
+                        Some(last) if stops => last.clone(),
+                        _ => {
+                            let stamped = self.transition(&beat.address, Heartbeat { grant: beat.grant }).await?;
+                            let Reply::Heartbeat(reply) = stamped.reply else { unreachable!("a heartbeat's") };
+                            Stamped { reply, stamp: stamped.stamp }
+                        }
+                    };
+                    replies.push(stamped);
+                }
+                Ok(replies)
+            }
+
+            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+                let (mut rows, now) = (self.rows(), self.clock.now());
+                let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
+                let going: Vec<_> = rows.entries.iter().filter(|(address, _)| ours(address))
+                    .filter_map(|(address, (record, _))| Some((address.clone(), self.purgeable(record, now)?)))
+                    .collect();
+                let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
+                let purged = Purged { records: going.len().min(limit) as u64, more: going.len() > limit };
+                if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
+                    return Ok(purged);
+                }
+                for (address, (token, event)) in going.into_iter().take(limit) {
+                    if !self.is(Flaw::FloorIsForgotten) {
+                        let floor = rows.floors.entry(address.namespace.clone()).or_default();
+                        *floor = token.max(*floor);
+                    }
+                    let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
+                    *record = Record::absent();
+                    if !self.is(Flaw::PurgeKeepsEvents) {
+                        events.clear();
+                    }
+                    if !self.is(Flaw::PurgeLeavesNoEvent) {
+                        events.push(event);
+                    }
+                }
+                Ok(purged)
+            }
+
+            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+                let (mut rows, now) = (self.rows(), self.clock.now());
+                let entry = rows.entries.get_mut(&self.place(address));
+                let record = entry.map(|(record, _)| record).filter(|record| !record.is_absent());
+                let last = record.as_ref().map(|record| record.last_now).unwrap_or_default();
+                let record = record.map(|record| {
+                    if self.is(Flaw::ReadsSweep) && record.is_uncertain(now) {
+                        record.rev += 1;
+                    }
+                    record.clone()
+                });
+                Ok(Inspection { record, now: now.max(last) })
+            }
+
+            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
+                let (rows, now) = (self.rows(), self.clock.now());
+                let mut list = list.clone();
+                if self.is(Flaw::PagesIgnoreAfter) {
+                    list.after = None;
+                }
+                if self.is(Flaw::PagesIgnoreTheirLimit) {
+                    list.limit = List::MAX;
+                }
+                let at = if self.is(Flaw::PagesKnowNoDoubt) { StoreTime::ZERO } else { now };
+                let wants = |r: &Record| {
+                    list.wants(r, at) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
+                };
+                let mut records: Vec<_> = rows.entries.iter()
+                    .filter(|(a, (r, _))| a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r))
+                    .filter(|(a, _)| list.after.as_ref().is_none_or(|after| a.key > *after))
+                    .map(|(a, (r, _))| (a.key.clone(), r.clone()))
+                    .collect();
+                if self.is(Flaw::PagesAreUnordered) {
+                    records.sort_by_key(|(key, _)| (key.as_str().to_lowercase(), key.clone()));
+                }
+                records.truncate(list.limit.clamp(1, List::MAX) as usize);
+                if !self.is(Flaw::PagesCarryBytes) {
+                    let results = records.iter_mut().filter_map(|(_, record)| record.result.as_mut());
+                    results.for_each(|result| result.payload.bytes = Default::default());
+                }
+                Ok(Listing { records, now })
+            }
+
+            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+                let rows = self.rows();
+                let events = rows.entries.get(&self.place(address)).map(|(_, events)| events.as_slice());
+                let (events, limit) = (events.unwrap_or_default(), limit as usize);
+                let newest = &events[events.len().saturating_sub(limit)..];
+                Ok(match self.sabotage.flaw {
+                    Some(Flaw::HistoryIsTheOldest) => events[..events.len().min(limit)].to_vec(),
+                    Some(Flaw::HistoryIsNewestFirst) => newest.iter().rev().cloned().collect(),
+                    _ => newest.to_vec(),
+                })
+            }
+
+            async fn probe(&self) -> Result<Health, StoreError> {
+                let guarantees = vec!["None: this store is a negative control.".into()];
+                Ok(Health { deployment: "broken".into(), checks: Vec::new(), guarantees, accepted: true })
+            }
+        }
+    };
+}
+
+transitions! {
+    claim, Claim, ClaimReply;
+    begin, Begin, BeginReply;
+    complete, Complete, CompleteReply;
+    cancel, Cancel, CancelReply;
+    release, Release, ReleaseReply;
+    abandon, Abandon, AbandonReply;
+    reconcile, Reconcile, ReconcileReply;
+    force_complete, ForceComplete, ForceCompleteReply;
+    reset_to_claimed, ResetToClaimed, ResetReply;
+    evict, Evict, EvictReply;
+}

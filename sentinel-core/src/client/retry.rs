@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::Core;
 use super::clock::LocalTime;
 use super::observe::Named;
@@ -51,7 +53,13 @@ impl Core {
         let mut ambiguous = false;
         loop {
             let sent = clock.now();
-            let error = match tokio::time::timeout(REPLY_WITHIN, send()).await {
+            // A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
+            let timed = Handle::try_current().is_ok();
+            let answer = match timed {
+                true => tokio::time::timeout(REPLY_WITHIN, send()).await,
+                false => Ok(send().await),
+            };
+            let error = match answer {
                 Ok(Ok(stamped)) => {
                     self.answered(operation, address, &stamped, clock.now().since(sent));
                     return Ok(Settled { stamped, sent });
@@ -67,7 +75,7 @@ impl Core {
                 Persist::Ambiguous => ambiguous && error.is_worth_repeating(),
                 Persist::Always => error.is_worth_repeating(),
             };
-            if !again || clock.now().since(first) >= patience {
+            if !again || !timed || clock.now().since(first) >= patience {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;

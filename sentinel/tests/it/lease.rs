@@ -72,3 +72,12 @@ async fn a_lease_and_an_execution_of_one_key_are_two_records() {
     let _lease = take(&sentinel).await.unwrap();
     assert!(matches!(crate::charge(&sentinel, "poller").await, Outcome::Completed(_)));
 }
+
+#[test]
+fn dropping_it_outside_of_any_runtime_releases_it_too() {
+    let sentinel = sentinel();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let lease = runtime().block_on(take(&sentinel));
+    drop(lease.unwrap());
+    assert!(runtime().block_on(take(&sentinel)).is_some());
+}

@@ -92,17 +92,20 @@ impl Keeper {
         Keeping { shared: self.shared.clone(), id }
     }
 
-    /// Runs something that outlives its caller, as well as can be: on the keeper's runtime, or the caller's. Without
-    /// either it is given one poll, which is all that a store in this process needs.
+    /// Runs something that outlives its caller, as well as can be: on the keeper's runtime, or the caller's. A store in
+    /// this process answers at the first poll, which comes at once: the caller's runtime may be shutting down, or gone.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if !self.in_process
             && let Some(Driver::Thread(handle)) = self.ensure_driver().as_ref()
         {
             handle.spawn(work);
-        } else if let Ok(handle) = Handle::try_current() {
+            return;
+        }
+        let mut work = Box::pin(work);
+        if (&mut work).now_or_never().is_none()
+            && let Ok(handle) = Handle::try_current()
+        {
             handle.spawn(work);
-        } else {
-            let _ = work.now_or_never();
         }
     }
 

@@ -301,6 +301,7 @@ macro_rules! __laws {
                     an_ambiguous_begin_is_settled_or_withdrawn,
                     a_look_does_not_settle_a_lost_claim,
                     a_late_duplicate_of_a_claim_creates_no_ghost,
+                    a_late_cancel_does_not_free_the_next_run,
                     a_drop_guard_does_not_release_what_began,
                     time_does_not_hand_an_execution_on,
                     a_heartbeat_by_key_alone_keeps_nobody_alive,

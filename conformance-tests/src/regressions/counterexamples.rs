@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, State};
+use tokio::sync::Barrier;
 
 use super::Fence;
 use crate::cast::*;
@@ -146,8 +147,30 @@ pub(crate) async fn a_late_duplicate_of_a_claim_creates_no_ghost(lab: &Lab) {
             }
         }
         answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
-        let bob = key.begun(&fused("bob")).await;
+        let bob = key.granted(&fused("bob")).await;
         answers!(key.complete(bob, &result("bob's")).await, CompleteReply::Recorded { late: false });
+    }
+}
+
+/// A call gave up and withdrew its claim; the withdrawal was held up, arrived while the next worker was running the key, and
+/// freed it for a third (I1, I8). A cancel names its own call and touches no other, whether or not that call ever held
+/// the key.
+pub(crate) async fn a_late_cancel_does_not_free_the_next_run(lab: &Lab) {
+    let (held, never) = (lab.execution("held"), lab.execution("never"));
+    let (ann, bob) = (call("ann"), call("bob"));
+    held.granted(&ann).await;
+    lab.advance(TTL).await;
+    for key in [held, never] {
+        let run = key.begun(&Claim { claim_id: sentinel_core::ClaimId::random(), ..bob.clone() }).await;
+        for _ in 0..2 {
+            let before = key.record().await;
+            assert!(!key.cancel(ann.claim_id).await.stamp.changed);
+            key.assert_untouched_since(&before).await;
+            answers!(key.claim(&call("eve")).await, ClaimReply::InProgress { state: State::Executing, .. });
+        }
+        answers!(key.complete(run, &result("bob's")).await, CompleteReply::Recorded { late: false });
+        assert!(!key.cancel(ann.claim_id).await.stamp.changed);
+        answers!(key.claim(&call("eve")).await, ClaimReply::Completed(told) if told == result("bob's"));
     }
 }
 
@@ -224,11 +247,14 @@ pub(crate) async fn a_decision_without_its_token_decides_nothing(lab: &Lab) {
 /// changed, tokens rise, whoever waited for whom.
 pub(crate) async fn a_token_is_not_drawn_before_the_lock(lab: &Lab) {
     let key = lab.lease("k");
+    let together = Arc::new(Barrier::new(8));
     let work = |n: usize| {
-        let (store, address) = (Arc::clone(lab.store()), key.address.clone());
+        let (store, address, together) =
+            (Arc::clone(lab.store()), key.address.clone(), Arc::clone(&together));
         tokio::spawn(async move {
             let mut stamps = Vec::new();
-            for _ in 0..8 {
+            together.wait().await;
+            for _ in 0..16 {
                 let ours = call(&format!("w{n}"));
                 let answer = store.claim(&address, &ours).await.expect("an answer");
                 if let ClaimReply::Granted(granted) = answer.reply {

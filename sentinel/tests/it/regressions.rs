@@ -196,16 +196,13 @@ fn a_drop_guard_does_not_release_what_started() {
         let runs = Arc::new(AtomicU32::new(0));
         let (wire, counted) = (Wire { store: Arc::new(store.clone()), sent: Arc::default() }, runs.clone());
         let ours = Sentinel::new(Layered(wire.clone()));
-        let caller = runtime.block_on(async move {
-            let (tell, started) = oneshot::channel::<()>();
-            let call = tokio::spawn(ours.once("k").run(move |_| async move {
-                counted.fetch_add(1, Ordering::SeqCst);
-                tell.send(()).unwrap();
-                std::future::pending::<Result<String, Lied>>().await
-            }));
-            started.await.unwrap();
-            call
-        });
+        let (tell, started) = oneshot::channel::<()>();
+        let caller = runtime.spawn(ours.once("k").run(move |_| async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tell.send(()).unwrap();
+            std::future::pending::<Result<String, Lied>>().await
+        }));
+        runtime.block_on(started).unwrap();
         if in_background {
             runtime.shutdown_background()
         } else {
@@ -293,7 +290,7 @@ async fn in_progress_is_never_read_as_done() {
     let (prepared, gate) = oneshot::channel::<()>();
     let (begun, started) = oneshot::channel::<()>();
     let first = rig.beside.once("k").ttl(SECOND * 5).hard_ttl(SECOND * 30);
-    let first = first.prepare(|_| async move { Ok(gate.await.unwrap()) });
+    let first = first.prepare(|_| async move { gate.await.map_err(|_| Lied("no gate")) });
     let first = tokio::spawn(first.run(|_, ()| async move {
         begun.send(()).unwrap();
         std::future::pending::<Result<String, Lied>>().await

@@ -1,40 +1,82 @@
 //! One law for each operation: all of its cells.
 
-#[cfg(test)]
-use super::Asks;
-use super::{Tally, asks, check, decisions};
+use super::{Asks, asks, check, decisions};
 use crate::lab::Lab;
 
-macro_rules! operations {
-    ($($name:ident, $operation:literal, $asks:path;)*) => {
-        /// Each operation and the ways to ask it.
-        #[cfg(test)]
-        pub(super) const OPERATIONS: &[(&str, Asks)] = &[$(($operation, $asks),)*];
-
-        $(
-            pub(crate) async fn $name(lab: &Lab) {
-                told(&check(lab, $operation, $asks).await, $operation);
-            }
-        )*
-    };
-}
+/// Each operation and the ways to ask it.
+pub(super) const OPERATIONS: [(&str, Asks); 11] = [
+    ("claim", asks::claims),
+    ("begin", asks::begins),
+    ("heartbeat", asks::heartbeats),
+    ("complete", asks::completions),
+    ("cancel", asks::cancels),
+    ("release", asks::releases),
+    ("abandon", asks::abandonments),
+    ("reconcile", decisions::reconciliations),
+    ("force_complete", decisions::force_completions),
+    ("reset_to_claimed", decisions::resets),
+    ("evict", decisions::evictions),
+];
 
 /// Says with `--nocapture` how many cells there were.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-fn told(tally: &Tally, operation: &str) {
+async fn cells(lab: &Lab, operation: &str) {
+    let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
+    let tally = check(lab, operation, *asks).await;
     println!("matrix: {} cells for {operation}", tally.cells);
 }
 
-operations! {
-    every_standing_answers_claim_as_the_kernel_does, "claim", asks::claims;
-    every_standing_answers_begin_as_the_kernel_does, "begin", asks::begins;
-    every_standing_answers_heartbeat_as_the_kernel_does, "heartbeat", asks::heartbeats;
-    every_standing_answers_complete_as_the_kernel_does, "complete", asks::completions;
-    every_standing_answers_cancel_as_the_kernel_does, "cancel", asks::cancels;
-    every_standing_answers_release_as_the_kernel_does, "release", asks::releases;
-    every_standing_answers_abandon_as_the_kernel_does, "abandon", asks::abandonments;
-    every_standing_answers_reconcile_as_the_kernel_does, "reconcile", decisions::reconciliations;
-    every_standing_answers_force_complete_as_the_kernel_does, "force_complete", decisions::force_completions;
-    every_standing_answers_reset_to_claimed_as_the_kernel_does, "reset_to_claimed", decisions::resets;
-    every_standing_answers_evict_as_the_kernel_does, "evict", decisions::evictions;
+/// Anyone: new or known, about the same or another request, in both forms.
+pub(crate) async fn every_standing_answers_claim_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "claim").await;
+}
+
+/// Workers, with the right, with halves of it, with what was right before.
+pub(crate) async fn every_standing_answers_begin_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "begin").await;
+}
+
+/// The same workers.
+pub(crate) async fn every_standing_answers_heartbeat_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "heartbeat").await;
+}
+
+/// The same workers, with the same result and with others.
+pub(crate) async fn every_standing_answers_complete_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "complete").await;
+}
+
+/// Any call, new or known.
+pub(crate) async fn every_standing_answers_cancel_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "cancel").await;
+}
+
+/// The same workers, vouching or not.
+pub(crate) async fn every_standing_answers_release_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "release").await;
+}
+
+/// The same workers, for the same cause and another.
+pub(crate) async fn every_standing_answers_abandon_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "abandon").await;
+}
+
+/// Operators, of any token, with any flags, newly or as they decided before.
+pub(crate) async fn every_standing_answers_reconcile_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "reconcile").await;
+}
+
+/// Operators, under any token, with any result, newly or as they decided before.
+pub(crate) async fn every_standing_answers_force_complete_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "force_complete").await;
+}
+
+/// Operators, under any token, waiting or not, newly or as they decided before.
+pub(crate) async fn every_standing_answers_reset_to_claimed_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "reset_to_claimed").await;
+}
+
+/// Operators, of any token, newly or as they decided before.
+pub(crate) async fn every_standing_answers_evict_as_the_kernel_does(lab: &Lab) {
+    cells(lab, "evict").await;
 }

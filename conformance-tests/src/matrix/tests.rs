@@ -99,10 +99,10 @@ async fn no_standing_and_no_answer_is_missing() {
     let mut total = 0;
     for (operation, asks) in OPERATIONS {
         let lab = Lab::new(Arc::new(Memory::open().await), Sizes::DEFAULT);
-        let tally = check(&lab, operation, *asks).await;
+        let tally = check(&lab, operation, asks).await;
         println!("matrix: {} cells for {operation}\n{}", tally.cells, tally.answers);
         let told: BTreeSet<_> = tally.answers.cells().map(|(_, op, rule, _)| (op, rule)).collect();
-        let known = answers(operation).into_iter().map(|rule| (*operation, rule)).collect();
+        let known = answers(operation).into_iter().map(|rule| (operation, rule)).collect();
         assert_eq!(told, known, "the answers to {operation}");
         for standing in STANDINGS {
             let met = tally.answers.cells().any(|(s, _, rule, _)| s == standing && rule != "invalid");
@@ -111,7 +111,6 @@ async fn no_standing_and_no_answer_is_missing() {
         assert!(tally.cells >= 300, "{} cells for {operation}", tally.cells);
         total += tally.cells;
     }
-    assert_eq!(OPERATIONS.len(), 11);
     println!("matrix: {total} cells");
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::address::{Address, Key, Kind, Namespace};
 use crate::error::{Invalid, StoreError};
 use crate::event::Event;
-use crate::operation::EvictReply;
 use crate::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
 use crate::terms::{Label, Terms};
 
@@ -217,6 +216,3 @@ impl Asked {
 pub(crate) fn store_broke(what: &str) -> StoreError {
     StoreError::ambiguous(crate::Trouble::BrokenStore, what.to_owned())
 }
-
-/// What an eviction came to.
-pub type EvictOutcome = EvictReply;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::codec::{Codec, Json};
 use super::engine::{BoxFuture, Call, Ending, PrepareFn, Refusal, RunFn, Work, execute};
-use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
+use super::outcome::{Error, Failure, Outcome, RecordedFailure};
 use super::run::Run;
 use super::{Asked, Sentinel};
 use crate::address::Key;
@@ -384,10 +384,4 @@ where
     let outcome: Result<Outcome<T, E>, Error> = tracing::Instrument::instrument(work, span).await;
     core.ended(outcome.as_ref().map_or("error", Outcome::name));
     outcome
-}
-
-impl From<NotRun> for Refusal {
-    fn from(reason: NotRun) -> Self {
-        Self::NotRun(reason)
-    }
 }

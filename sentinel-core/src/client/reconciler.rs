@@ -18,6 +18,35 @@ use crate::token::{OpId, Token};
 
 /// Settles an uncertain key: [`reconcile`](Self::reconcile) takes it and fences the old worker out; only what that
 /// gives can decide. Every decision has an op id: repeated with the same one after a lost answer, it answers the same.
+///
+/// ```
+/// # async fn settle(sentinel: sentinel_core::Sentinel) -> Result<(), sentinel_core::client::Error> {
+/// use sentinel_core::client::{Decided, Reconciled};
+///
+/// match sentinel.reconciler("invoice-42").operator("ada").reason("called the bank").reconcile().await? {
+///     Reconciled::Taken(held) => match held.force_complete(&"receipt 7").await? {
+///         Decided::Done { .. } => println!("replayed from now on"),
+///         Decided::Refused(why) => println!("{why}"),
+///     },
+///     Reconciled::Refused(reply) => println!("{reply:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nothing can be decided before:
+///
+/// ```compile_fail,E0599
+/// # async fn settle(sentinel: sentinel_core::Sentinel) {
+/// sentinel.reconciler("invoice-42").force_complete(&"receipt 7").await;
+/// # }
+/// ```
+///
+/// ```compile_fail,E0599
+/// # async fn settle(sentinel: sentinel_core::Sentinel) {
+/// sentinel.reconciler("invoice-42").reset_to_claimed().await;
+/// # }
+/// ```
 #[must_use = "nothing happens before `reconcile`"]
 #[derive(Debug)]
 pub struct Reconciler<S> {

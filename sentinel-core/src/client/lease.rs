@@ -140,6 +140,11 @@ impl Lease {
         self.run.claim_id()
     }
 
+    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
+    pub fn remaining(&self) -> Duration {
+        self.run.remaining()
+    }
+
     /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
     pub fn hard_remaining(&self) -> Duration {
         self.run.hard_remaining()

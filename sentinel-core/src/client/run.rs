@@ -81,6 +81,11 @@ impl Run {
         idempotency_key(&self.inner.address, self.inner.incarnation)
     }
 
+    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
+    pub fn remaining(&self) -> Duration {
+        self.inner.authority.deadline().since(self.inner.clock.now())
+    }
+
     /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
     pub fn hard_remaining(&self) -> Duration {
         self.inner.hard.since(self.inner.clock.now())

@@ -20,6 +20,8 @@ async fn one_holds_it_and_heartbeats_keep_it() {
         assert!(take(&sentinel).await.is_none());
     }
     assert_eq!(lease.lost(), None);
+    assert!(lease.remaining() > SECOND / 2 && lease.remaining() <= SECOND, "extended again and again");
+    assert!(lease.hard_remaining() <= SECOND * 20);
     let token = lease.token();
     assert_eq!(lease.release().await.unwrap(), ReleaseOutcome::Released);
     assert!(take(&sentinel).await.unwrap().token() > token);

@@ -1,6 +1,7 @@
 //! The keeper's tick: a pure step over what is held, with the time and the jitter handed in.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::record::Grant;
 pub(crate) struct Authority {
     pub(crate) signal: CancellationToken,
     why: OnceLock<Lost>,
+    /// The end of the lease as far as known, in microseconds of the local clock.
+    deadline: AtomicU64,
 }
 
 impl Authority {
@@ -29,6 +32,15 @@ impl Authority {
 
     pub(crate) fn lost(&self) -> Option<Lost> {
         self.why.get().copied()
+    }
+
+    /// When the lease ends, unless another heartbeat is answered.
+    pub(crate) fn deadline(&self) -> LocalTime {
+        LocalTime(Duration::from_micros(self.deadline.load(Ordering::Relaxed)))
+    }
+
+    fn holds_until(&self, deadline: LocalTime) {
+        self.deadline.store(crate::time::micros(deadline.0), Ordering::Relaxed);
     }
 }
 
@@ -87,6 +99,7 @@ impl Table {
         self.last_id += 1;
         let next_beat = next_beat(&entry, now, jitter(entry.ttl / BEATS_PER_TTL));
         let first = next_beat.unwrap_or(entry.deadline).min(entry.deadline);
+        entry.authority.holds_until(entry.deadline);
         self.kept.insert(self.last_id, Kept { entry, next_beat });
         (self.last_id, self.planned.is_none_or(|planned| first < planned))
     }
@@ -132,6 +145,7 @@ impl Table {
                 HeartbeatReply::Kept { lease_until } => {
                     let until = sent.plus(lease_until.since(stamped.stamp.now));
                     kept.entry.deadline = kept.entry.deadline.max(until.min(kept.entry.hard));
+                    kept.entry.authority.holds_until(kept.entry.deadline);
                 }
                 HeartbeatReply::Lost(reason) => {
                     kept.entry.authority.lose(reason.into());
@@ -225,6 +239,7 @@ mod tests {
         let tick = table.tick(ms(100), all);
         // The store's clock is far from ours: only what remains counts.
         table.answered(ms(100), &tick.ids, &[kept(50_000, 50_300)]);
+        assert_eq!(authority.deadline(), ms(400));
         table.tick(ms(399), all);
         assert_eq!(authority.lost(), None);
         table.tick(ms(400), all);

@@ -55,7 +55,7 @@ fn run(args: &[&str]) -> Result {
         ["model", rest @ ..] => {
             cargo(&["run", "--release", "--package", "sentinel-model", "--"]).args(rest).run()
         }
-        ["bench", rest @ ..] => cargo(&["bench", "--workspace", "--benches"]).args(rest).run(),
+        ["bench", rest @ ..] => cargo(&["bench", "--workspace", "--bench", "*"]).args(rest).run(),
         ["soak"] => test::soak(&workspace, 20),
         ["soak", factor] => match factor.parse() {
             Ok(factor) => test::soak(&workspace, factor),

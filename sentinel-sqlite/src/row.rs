@@ -193,11 +193,6 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A retention as a column keeps it: whole microseconds, at most what fits.
-pub(crate) fn storable(retention: Duration) -> Duration {
-    Duration::from_micros(micros_of(retention).unsigned_abs())
-}
-
 /// When maintenance may look at a record: never before [`Record::is_purgeable`] holds.
 pub(crate) fn purge_at(r: &Record) -> Option<i64> {
     let rested = r.last_now.plus(PURGE_REST).plus(Duration::from_micros(1));

@@ -11,9 +11,9 @@ use sentinel_core::{Address, Clock, CoordinationStore, Event, StoreError, System
 
 use crate::connection::{Spec, absolute};
 use crate::lane::Lane;
+use crate::probe;
 use crate::purge::{self, Progress};
 use crate::replays::Replays;
-use crate::{probe, row};
 
 /// A store in one SQLite file. Cheap to clone: clones share their connections.
 ///
@@ -145,8 +145,7 @@ impl CoordinationStore for SqliteStore {
         if let Some(replayed) = self.replay(address, op).await {
             return Ok(replayed);
         }
-        let op = Claim { retention: op.retention.map(row::storable), ..op.clone() };
-        let answer = self.transition(address, &op).await?;
+        let answer = self.transition(address, op).await?;
         if matches!(answer.reply, ClaimReply::Completed(_)) {
             self.inner.replays.expect(address);
         }

@@ -5,57 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
 use sentinel::{Applied, Kind, Lost, NotRun, State};
-use sentinel_conformance::{Fault, Faulty, Plan, Wait};
+use sentinel_conformance::{Fault, Plan, Wait};
 
+use crate::rig::Rig;
 use crate::{Lied, SECOND};
-
-/// A client behind a network, another beside it on the same store, and a count of runs.
-struct Rig {
-    network: Arc<Faulty>,
-    ours: Sentinel,
-    beside: Sentinel,
-    runs: Arc<AtomicU32>,
-}
-
-impl Rig {
-    fn new(plan: Plan) -> Self {
-        let store = MemoryStore::new();
-        let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
-        let ours = Sentinel::new(network.clone()).patience(SECOND * 2);
-        Self { network, ours, beside: Sentinel::new(store), runs: Arc::default() }
-    }
-
-    async fn pay(&self) -> Outcome<String, Lied> {
-        let runs = self.runs.clone();
-        let once = self.ours.once("k").ttl(SECOND * 10).nothing_happened_if(|e: &Lied| e.0 == "nothing");
-        once.run(|_| async move {
-            runs.fetch_add(1, Ordering::SeqCst);
-            Ok("receipt".to_owned())
-        })
-        .await
-        .unwrap()
-    }
-
-    async fn prepare_and_pay(&self) -> Outcome<String, Lied> {
-        let runs = self.runs.clone();
-        let once = self.ours.once("k").ttl(SECOND * 10).prepare(|_| async { Ok(()) });
-        once.run(|_, ()| async move {
-            runs.fetch_add(1, Ordering::SeqCst);
-            Ok("receipt".to_owned())
-        })
-        .await
-        .unwrap()
-    }
-
-    fn runs(&self) -> u32 {
-        self.runs.load(Ordering::SeqCst)
-    }
-
-    async fn state(&self) -> State {
-        self.network.settle().await;
-        crate::state(&self.beside, "k").await
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_is_settled_by_the_same_request_again() {
@@ -140,6 +93,23 @@ async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
     let Outcome::Completed((unheard, after)) = outcome.await.unwrap() else { panic!("not completed, late") };
     assert!(unheard && after >= 3.0, "lost after {after} s");
     assert!(rig.network.count("heartbeat") >= 3, "asked again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lost_its_authority_while_it_prepared_does_not_start() {
+    // The store extends the lease and would let it begin; the worker never heard so, and its signal has fired.
+    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseReply));
+    let once = rig.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60).prepare(|_| async {
+        tokio::time::sleep(SECOND * 5).await;
+        Ok(())
+    });
+    let runs = rig.runs.clone();
+    let outcome = once.run(|_, ()| async move {
+        runs.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Lied>(())
+    });
+    assert!(matches!(outcome.await.unwrap(), Outcome::NotRun(NotRun::Expired)));
+    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
 }
 
 #[tokio::test(start_paused = true)]

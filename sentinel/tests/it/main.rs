@@ -11,6 +11,7 @@ mod prepare;
 mod probe_loop;
 mod reconcile;
 mod regressions;
+mod rig;
 mod wait;
 
 use std::convert::Infallible;

@@ -2,101 +2,16 @@
 //! this kind had, and the rule of SPEC section 4 that it lacked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
-use sentinel::kernel::{Op, Reply};
-use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Address, ClaimId, Kind, ManualClock, NotRun, State, StoreError, StoreTime};
-use sentinel_conformance::{Fault, Faulty, Layer, Layered, Plan, Wait};
+use sentinel::{Kind, ManualClock, NotRun, State, StoreTime};
+use sentinel_conformance::{Fault, Layered, Plan, Wait};
 use tokio::sync::oneshot;
 
+use crate::rig::{Rig, Wire};
 use crate::{Lied, SECOND, charge, state};
-
-/// What a client sends, before any network loses it.
-#[derive(Debug, Clone)]
-struct Wire {
-    store: Arc<dyn CoordinationStore>,
-    sent: Arc<Mutex<Vec<Op>>>,
-}
-
-#[async_trait]
-impl Layer for Wire {
-    fn inner(&self) -> &Arc<dyn CoordinationStore> {
-        &self.store
-    }
-
-    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
-        self.sent.lock().unwrap().push(op.clone());
-        op.send(&*self.store, address).await
-    }
-}
-
-impl Wire {
-    fn claim_ids(&self) -> Vec<ClaimId> {
-        let sent = self.sent.lock().unwrap();
-        sent.iter()
-            .filter_map(|op| if let Op::Claim(claim) = op { Some(claim.claim_id) } else { None })
-            .collect()
-    }
-
-    fn sent(&self, name: &str) -> usize {
-        self.sent.lock().unwrap().iter().filter(|op| op.name() == name).count()
-    }
-}
-
-/// A client behind a wire and a network, another beside it on the same store, and a count of runs.
-struct Rig {
-    wire: Wire,
-    network: Arc<Faulty>,
-    ours: Sentinel,
-    beside: Sentinel,
-    runs: Arc<AtomicU32>,
-}
-
-impl Rig {
-    fn new(plan: Plan) -> Self {
-        let store = MemoryStore::new();
-        let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
-        let wire = Wire { store: network.clone(), sent: Arc::default() };
-        let ours = Sentinel::new(Layered(wire.clone())).patience(SECOND * 2);
-        Self { wire, network, ours, beside: Sentinel::new(store), runs: Arc::default() }
-    }
-
-    /// A call of ours that counts its run.
-    async fn pay(&self) -> Outcome<String, Lied> {
-        let runs = self.runs.clone();
-        let once = self.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 600);
-        once.run(|_| async move {
-            runs.fetch_add(1, Ordering::SeqCst);
-            Ok("receipt".to_owned())
-        })
-        .await
-        .unwrap()
-    }
-
-    /// The same with a preparation: claim and begin are two requests.
-    async fn prepare_and_pay(&self) -> Outcome<String, Lied> {
-        let runs = self.runs.clone();
-        let once = self.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 600).prepare(|_| async { Ok(()) });
-        once.run(|_, ()| async move {
-            runs.fetch_add(1, Ordering::SeqCst);
-            Ok("receipt".to_owned())
-        })
-        .await
-        .unwrap()
-    }
-
-    fn runs(&self) -> u32 {
-        self.runs.load(Ordering::SeqCst)
-    }
-
-    async fn state(&self) -> State {
-        state(&self.beside, "k").await
-    }
-}
 
 /// A run that has started, and goes on until it is let go.
 struct Running {

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sentinel::prelude::*;
 use sentinel::{Finding, Kind, State, UncertainKey};
 
+use sentinel_conformance::{Fault, Plan};
+
+use crate::rig::Rig;
 use crate::{Lied, SECOND, charge, doubt, sentinel, state};
 
 #[tokio::test(start_paused = true)]
@@ -49,6 +52,23 @@ async fn what_did_not_happen_is_reset_only_past_the_hard_deadline_and_after_a_se
     assert_eq!(looks.load(Ordering::SeqCst), 1, "asked again once the old worker was fenced out");
     assert_eq!(state(&sentinel, "k").await, State::Free);
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_hard_deadline_a_worker_that_is_only_unheard_of_is_not_fenced_out() {
+    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let slow = rig.ours.once("k").ttl(SECOND).hard_ttl(SECOND * 60).run(|_| async {
+        tokio::time::sleep(SECOND * 20).await;
+        Ok::<_, Lied>("the truth".to_owned())
+    });
+    let slow = tokio::spawn(slow);
+    tokio::time::sleep(SECOND * 5).await;
+    assert!(matches!(charge(&rig.beside, "k").await, Outcome::Uncertain(_)));
+    let mut probe =
+        rig.beside.reconcile_with("probe", |_| async { Finding::did_not_happen("not there yet") });
+    assert_eq!(probe.pass().await.unwrap(), 0);
+    assert_eq!(state(&rig.beside, "k").await, State::Executing, "not even taken: its truth may still come");
+    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Completed(text) if text == "the truth"));
 }
 
 #[tokio::test(start_paused = true)]

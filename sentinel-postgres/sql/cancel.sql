@@ -1,0 +1,16 @@
+-- The call's claim is undone, or, on a free address, the call is remembered: its claim may still arrive.
+WITH {held}, changed AS (
+    UPDATE {records} r
+    SET {freed},
+        past_claims = (ARRAY[$5::uuid] || array_remove(coalesce(h.past_claims, '{}'), $5))[1:8],
+        {touched}, purge_at = {freed_purge_at}
+    FROM held h CROSS JOIN at
+    WHERE {row}
+      AND (h.state IN ('claimed', 'executing') AND h.claim_id = $5
+           OR h.state = 'free' AND NOT $5 = ANY (coalesce(h.past_claims, '{}')))
+    RETURNING {changed}
+), event AS (
+    INSERT INTO {events} ({logged}, change, claim_id, worker)
+    SELECT {log}, 'cancelled', $5, h.worker FROM changed c CROSS JOIN held h
+)
+{answer}

@@ -1,0 +1,16 @@
+-- Expiry does not matter: the rightful worker's truth beats doubt.
+WITH {held}, changed AS (
+    UPDATE {records} r
+    SET state = 'completed', completed_at = at.now, verdict = $7::text::{verdict}, code = $8::int4,
+        omitted = $9::bool, content_type = $10::text, payload = $11::bytea,
+        {touched}, purge_at = {completed_purge_at}
+    FROM held h CROSS JOIN at
+    WHERE {row}
+      AND h.state = 'executing' AND h.token = $5::int8 AND h.claim_id = $6::uuid
+    RETURNING {changed}
+), event AS (
+    INSERT INTO {events} ({logged}, change, claim_id, worker, verdict, code, flag)
+    SELECT {log}, 'completed', $6, h.worker, $7::text::{verdict}, $8, at.now >= h.lease_until
+    FROM changed c CROSS JOIN held h CROSS JOIN at
+)
+{answer}

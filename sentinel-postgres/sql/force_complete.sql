@@ -1,0 +1,16 @@
+WITH {held}, changed AS (
+    UPDATE {records} r
+    SET state = 'completed', completed_at = at.now, verdict = $10::text::{verdict}, code = $11::int4,
+        omitted = $12::bool, content_type = $13::text, payload = $14::bytea,
+        {decided}, decision_kind = 'force_complete', decision_token = h.token, decision_digest = $9::bytea,
+        {touched}, purge_at = {completed_purge_at}
+    FROM held h CROSS JOIN at
+    WHERE {row}
+      AND h.state = 'reconciling' AND h.token = $6
+    RETURNING {changed}
+), event AS (
+    INSERT INTO {events} ({logged}, change, op_id, worker, operator, reason, verdict, code, digest)
+    SELECT {log}, 'force_completed', $5, h.worker, $7, $8, $10::text::{verdict}, $11, $9
+    FROM changed c CROSS JOIN held h
+)
+{answer}

@@ -1,0 +1,34 @@
+-- Any number of leases. What somebody else has locked is passed over, not waited for: it is asked for again on its own.
+WITH beat AS MATERIALIZED (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::int8[], $6::uuid[])
+        WITH ORDINALITY AS b (namespace, kind, key, token, claim_id, n)
+), held AS MATERIALIZED (
+    SELECT b.n, b.token AS presented, b.claim_id AS presented_by, r.*
+    FROM beat b CROSS JOIN LATERAL (
+        SELECT id, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
+        FROM {records} r
+        WHERE r.namespace = b.namespace AND r.kind = b.kind::{kind} AND r.key = b.key
+        FOR NO KEY UPDATE {skip}
+    ) r
+), at AS MATERIALIZED (
+    SELECT {clock} AS now, {durability} AS durability FROM (SELECT count(*) FROM held) h
+), changed AS (
+    UPDATE {records} r
+    SET lease_until = least(greatest(at.now, h.last_now) + h.ttl, h.hard_until), rev = h.rev + 1,
+        last_now = greatest(at.now, h.last_now)
+    FROM held h CROSS JOIN at
+    WHERE r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.id = h.id
+      AND h.token = h.presented AND h.claim_id = h.presented_by AND h.state IN ('claimed', 'executing')
+      AND greatest(at.now, h.last_now) < h.hard_until
+      AND (h.kind = 'execution' OR greatest(at.now, h.last_now) < h.lease_until)
+      AND least(greatest(at.now, h.last_now) + h.ttl, h.hard_until) > h.lease_until
+    RETURNING h.n, r.*
+)
+SELECT at.durability, c.n, true, c.last_now, c.state::text, c.token, c.claim_id, c.rev, c.last_now, c.lease_until,
+    c.hard_until, c.ttl, c.hard_ttl
+FROM changed c CROSS JOIN at
+UNION ALL
+SELECT at.durability, h.n, false, at.now, h.state::text, h.token, h.claim_id, h.rev, h.last_now, h.lease_until,
+    h.hard_until, h.ttl, h.hard_ttl
+FROM at LEFT JOIN held h ON true
+WHERE h.n IS NULL OR h.n NOT IN (SELECT c.n FROM changed c)

@@ -1,0 +1,16 @@
+-- The incarnation stays: to the provider the next run is the same attempt. The tombstone that holds it is not purged.
+WITH {held}, changed AS (
+    UPDATE {records} r
+    SET {freed}, past_claims = {remembered}, token = {next}, after_reset = true,
+        {decided}, decision_kind = 'reset_to_claimed', decision_token = {next}, decision_digest = NULL,
+        {touched}, purge_at = NULL
+    FROM held h CROSS JOIN at
+    WHERE {row}
+      AND h.state = 'reconciling' AND h.token = $6
+      AND (at.now >= h.hard_until OR $9::bool)
+    RETURNING {changed}
+), event AS (
+    INSERT INTO {events} ({logged}, change, op_id, operator, reason)
+    SELECT {log}, 'reset_to_claimed', $5, $7, $8 FROM changed c CROSS JOIN held h
+)
+{answer}

@@ -1,0 +1,124 @@
+//! What can go wrong with a server, told in the words of the contract: by SQLSTATE, and by where the connection broke.
+
+use std::time::Duration;
+
+use sentinel_core::{StoreError, Trouble};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+/// Codes that say: the statement was rolled back because of somebody else, and the same one may succeed.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+const SERIALIZATION_FAILURE: &str = "40001";
+const DEADLOCK_DETECTED: &str = "40P01";
+
+/// Why a statement has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The server said that the statement was rolled back.
+    RolledBack(Box<PgDatabaseError>),
+    /// The statement, or the connection under it, ended without the server's word on what came of it.
+    Lost(StoreError),
+    /// Nothing was sent.
+    NotSent(StoreError),
+}
+
+impl Failure {
+    /// Judges an error that came while a statement was out.
+    ///
+    /// An ERROR is the server's word that the transaction was rolled back. A FATAL or PANIC is not: the session may end
+    /// after the commit and before the answer.
+    pub(crate) fn of(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => match error.try_downcast::<PgDatabaseError>() {
+                Ok(error) if matches!(error.severity(), PgSeverity::Error) => Self::RolledBack(error),
+                Ok(error) => {
+                    let detail = format!("the server ended the connection: {}", told(&error));
+                    Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail).caused_by(*error))
+                }
+                Err(error) => Self::Lost(StoreError::ambiguous(Trouble::LostReply, error.to_string())),
+            },
+            sqlx::Error::Encode(error) => Self::NotSent(StoreError::not_applied(
+                Trouble::InvalidRequest,
+                format!("the request cannot be encoded: {error}"),
+            )),
+            error => {
+                let detail = format!("the connection broke while a reply was awaited: {error}");
+                Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail).caused_by(error))
+            }
+        }
+    }
+
+    pub(crate) fn timed_out(deadline: Duration) -> Self {
+        let detail = format!("no reply came within {deadline:?}");
+        Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
+    }
+
+    fn has_code(&self, code: &str) -> bool {
+        matches!(self, Self::RolledBack(error) if error.code() == code)
+    }
+
+    /// Somebody held a lock for longer than this statement waits.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        self.has_code(LOCK_NOT_AVAILABLE)
+    }
+
+    /// The same statement, sent again at once, is likely to succeed.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.has_code(SERIALIZATION_FAILURE) || self.has_code(DEADLOCK_DETECTED)
+    }
+
+    /// Whether the connection can be used again.
+    pub(crate) fn spares_the_connection(&self) -> bool {
+        !matches!(self, Self::Lost(_))
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::RolledBack(error) => rolled_back(*error),
+            Failure::Lost(error) | Failure::NotSent(error) => error,
+        }
+    }
+}
+
+fn rolled_back(error: PgDatabaseError) -> StoreError {
+    let (trouble, hint) = match error.code() {
+        LOCK_NOT_AVAILABLE => (Trouble::Busy, "; a transaction holds the record's row"),
+        SERIALIZATION_FAILURE | DEADLOCK_DETECTED => (Trouble::Busy, ""),
+        // query_canceled: by statement_timeout, or by somebody.
+        "57014" => (Trouble::Busy, ""),
+        // undefined_table, invalid_schema_name, undefined_object, undefined_column
+        "42P01" | "3F000" | "42704" | "42703" => (Trouble::NotInitialised, ""),
+        // insufficient_privilege
+        "42501" => (Trouble::DeploymentRefused, "; the role lacks a grant that docs/operations.md lists"),
+        // read_only_sql_transaction
+        "25006" => (Trouble::DeploymentRefused, "; this server is read only: a standby, or made so"),
+        // untranslatable_character, character_not_in_repertoire, numeric_value_out_of_range
+        "22P05" | "22021" | "22003" => (Trouble::InvalidRequest, ""),
+        // data_corrupted, index_corrupted
+        "XX001" | "XX002" => (Trouble::Corrupt, ""),
+        code if code.starts_with("53") => (Trouble::Unreachable, "; the server lacks a resource"),
+        _ => (Trouble::BrokenStore, ""),
+    };
+    StoreError::not_applied(trouble, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+}
+
+/// An error that came before anything of ours was sent.
+pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
+    let (trouble, detail) = match &error {
+        sqlx::Error::Database(error) => {
+            (Trouble::Unreachable, format!("the server refused a connection: {error}"))
+        }
+        sqlx::Error::Configuration(error) => {
+            (Trouble::InvalidRequest, format!("bad connection options: {error}"))
+        }
+        sqlx::Error::Tls(error) => (Trouble::Unreachable, format!("TLS failed: {error}")),
+        error => (Trouble::Unreachable, format!("no connection to the server: {error}")),
+    };
+    StoreError::not_applied(trouble, detail).caused_by(error)
+}
+
+/// An error's message and code, without the statement and its values.
+fn told(error: &PgDatabaseError) -> String {
+    format!("{} ({})", error.message(), error.code())
+}

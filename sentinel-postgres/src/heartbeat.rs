@@ -1,0 +1,141 @@
+//! Heartbeats: many leases in one statement, past every row that somebody has locked.
+
+use sentinel_core::kernel::{self, Reading};
+use sentinel_core::operation::*;
+use sentinel_core::{ClaimId, Kind, Record, StoreError, StoreTime};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+use crate::link::Link;
+use crate::row::{Cells, Unreadable, integer, uuid};
+use crate::statement::{Sql, Statement};
+use crate::transition::insist;
+
+/// The most beats of one statement.
+pub(crate) const PAGE: usize = 16_384;
+
+/// The statements for heartbeats. An execution's may be lost with the server: nobody takes an execution over. A lease's
+/// must not: somebody else would hold what its holder was told to hold.
+pub(crate) struct Beats {
+    executions: SqlStr,
+    leases: SqlStr,
+    executions_alone: SqlStr,
+    leases_alone: SqlStr,
+}
+
+impl Beats {
+    pub(crate) fn new(sql: &Sql) -> Self {
+        let text = sql.get(Statement::Heartbeat);
+        let made = |skip: &str, durability: &str| {
+            let text = text.as_str().replace("{skip}", skip).replace("{durability}", durability);
+            AssertSqlSafe(text).into_sql_str()
+        };
+        let lazy = "set_config('synchronous_commit', 'off', true)";
+        Self {
+            executions: made("SKIP LOCKED", lazy),
+            leases: made("SKIP LOCKED", "NULL::text"),
+            executions_alone: made("", lazy),
+            leases_alone: made("", "NULL::text"),
+        }
+    }
+
+    fn text(&self, kind: Kind, alone: bool) -> SqlStr {
+        match (kind, alone) {
+            (Kind::Execution, false) => self.executions.clone(),
+            (Kind::Execution, true) => self.executions_alone.clone(),
+            (Kind::Lease, false) => self.leases.clone(),
+            (Kind::Lease, true) => self.leases_alone.clone(),
+        }
+    }
+
+    /// Sends beats of one kind. None stands for one that was passed over, or whose record is absent.
+    pub(crate) async fn send(
+        &self,
+        link: &mut Link,
+        offset: i64,
+        beats: &[Beat],
+        alone: bool,
+    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
+        let Some(kind) = beats.first().map(|beat| beat.address.kind) else {
+            return Ok((Vec::new(), StoreTime::ZERO));
+        };
+        let query = || {
+            sqlx::query(self.text(kind, alone))
+                .bind(offset)
+                .bind(beats.iter().map(|b| b.address.namespace.as_str()).collect::<Vec<_>>())
+                .bind(beats.iter().map(|b| b.address.kind.as_str()).collect::<Vec<_>>())
+                .bind(beats.iter().map(|b| b.address.key.as_str()).collect::<Vec<_>>())
+                .bind(beats.iter().map(|b| integer(b.grant.token.get())).collect::<Vec<_>>())
+                .bind(beats.iter().map(|b| uuid(b.grant.claim_id.bits())).collect::<Vec<_>>())
+        };
+        let rows = insist(link, query).await.map_err(StoreError::from)?;
+        let mut replies: Vec<_> = beats.iter().map(|_| None).collect();
+        let mut reading = StoreTime::ZERO;
+        for row in &rows {
+            let (n, now, reply) = read(row, beats)?;
+            reading = reading.max(now);
+            if let Some((slot, reply)) = n.and_then(|n| replies.get_mut(n)).zip(reply) {
+                *slot = Some(reply);
+            }
+        }
+        Ok((replies, reading))
+    }
+}
+
+type Read = (Option<usize>, StoreTime, Option<Stamped<HeartbeatReply>>);
+
+fn read(row: &PgRow, beats: &[Beat]) -> Result<Read, Unreadable> {
+    let mut cells = Cells::from(row, 0);
+    let _durability: Option<String> = cells.take()?;
+    let n: Option<i64> = cells.take()?;
+    let changed: bool = cells.take()?;
+    let now = cells.instant()?;
+    let Some(beat) = n.and_then(|n| beats.get(usize::try_from(n - 1).ok()?)) else {
+        return Ok((None, now, None));
+    };
+    let n = n.and_then(|n| usize::try_from(n - 1).ok());
+    let mut record = Record {
+        state: cells.state()?.ok_or_else(|| Unreadable("no state".into()))?,
+        token: cells.token()?,
+        claim_id: cells.id()?.map(ClaimId::from_bits),
+        rev: cells.number()?,
+        last_now: cells.instant()?,
+        lease_until: cells.instant()?,
+        hard_until: cells.instant()?,
+        terms: cells.terms()?,
+        ..Record::absent()
+    };
+    if changed {
+        let stamp = Stamp {
+            now: record.last_now,
+            rev: record.rev,
+            token: record.token,
+            state: record.state,
+            changed,
+        };
+        let reply = HeartbeatReply::Kept { lease_until: record.lease_until };
+        return Ok((n, now, Some(Stamped { reply, stamp })));
+    }
+    let at = Reading { kind: beat.address.kind, now, floor: sentinel_core::Token::NONE };
+    let heartbeat = Heartbeat { grant: beat.grant };
+    let outcome =
+        kernel::apply(&mut record, &heartbeat, at).map_err(|invalid| Unreadable(invalid.to_string()))?;
+    if outcome.stamped.stamp.changed {
+        return Err(Unreadable("a heartbeat changed nothing where the rules say it does".into()));
+    }
+    Ok((n, now, Some(outcome.stamped)))
+}
+
+/// The reply for a record that is not there.
+pub(crate) fn of_absent(beat: &Beat, now: StoreTime) -> Result<Stamped<HeartbeatReply>, StoreError> {
+    let mut absent = Record::absent();
+    let at = Reading { kind: beat.address.kind, now, floor: sentinel_core::Token::NONE };
+    Ok(kernel::apply(&mut absent, &Heartbeat { grant: beat.grant }, at)?.stamped)
+}
+
+/// The reply to a beat that was not looked at.
+pub(crate) fn unknown(now: StoreTime) -> Stamped<HeartbeatReply> {
+    let absent = Record::absent();
+    let stamp = Stamp { now, rev: absent.rev, token: absent.token, state: absent.state, changed: false };
+    Stamped { reply: HeartbeatReply::Unknown, stamp }
+}

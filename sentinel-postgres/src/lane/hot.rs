@@ -1,0 +1,273 @@
+//! The lane for claims and completions: mixed in one statement, so that they share a round trip and a commit.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use sentinel_core::operation::*;
+use sentinel_core::{Address, ClaimId, State, StoreError, Token};
+use sqlx::postgres::PgRow;
+use tokio::sync::oneshot;
+
+use crate::error::Failure;
+use crate::lane::{Answer, Freight};
+use crate::link::{Link, Query};
+use crate::row::{Cells, Unreadable, integer, micros, uuid};
+use crate::statement::{Sql, Statement};
+use crate::transition;
+
+/// What a flush made of an item.
+#[derive(Debug)]
+pub(crate) enum Flushed<T> {
+    /// It took effect.
+    Done(Stamped<T>),
+    /// It changed nothing, and the flush does not say why.
+    Unchanged,
+    /// Nothing was sent for it, or all was rolled back because of a neighbour or a lock: it goes out alone.
+    Alone,
+}
+
+pub(crate) enum Item {
+    Claim { address: Address, claim: Box<Claim>, answer: Answer<Flushed<ClaimReply>> },
+    Complete { address: Address, complete: Complete, answer: Answer<Flushed<CompleteReply>> },
+}
+
+type Waiting<T> = oneshot::Receiver<Result<Flushed<T>, StoreError>>;
+
+impl Item {
+    pub(crate) fn claim(address: Address, claim: Claim) -> (Self, Waiting<ClaimReply>) {
+        let (answer, waiting) = oneshot::channel();
+        (Self::Claim { address, claim: Box::new(claim), answer }, waiting)
+    }
+
+    pub(crate) fn complete(address: Address, complete: Complete) -> (Self, Waiting<CompleteReply>) {
+        let (answer, waiting) = oneshot::channel();
+        (Self::Complete { address, complete, answer }, waiting)
+    }
+
+    fn address(&self) -> &Address {
+        match self {
+            Self::Claim { address, .. } | Self::Complete { address, .. } => address,
+        }
+    }
+
+    fn claim_id(&self) -> ClaimId {
+        match self {
+            Self::Claim { claim, .. } => claim.claim_id,
+            Self::Complete { complete, .. } => complete.grant.claim_id,
+        }
+    }
+
+    /// The bytes of a statement that it is good for.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Claim { .. } => 0,
+            Self::Complete { complete, .. } => complete.result.payload.bytes.len(),
+        }
+    }
+
+    fn leave(self, alone: bool) {
+        match self {
+            Self::Claim { answer, .. } => drop(answer.send(Ok(left(alone)))),
+            Self::Complete { answer, .. } => drop(answer.send(Ok(left(alone)))),
+        }
+    }
+}
+
+fn left<T>(alone: bool) -> Flushed<T> {
+    if alone { Flushed::Alone } else { Flushed::Unchanged }
+}
+
+/// The most bytes of results in one statement.
+const HEAVIEST: usize = 8 << 20;
+
+pub(crate) struct Flushes {
+    pub(crate) sql: Arc<Sql>,
+    pub(crate) offset: Arc<AtomicI64>,
+}
+
+impl Freight for Flushes {
+    type Item = Item;
+
+    /// An address, and a claim id, stand once in a statement; the second goes into the next.
+    fn load(&self, waiting: &mut VecDeque<Item>, cap: usize) -> Vec<Item> {
+        if waiting.len() == 1 {
+            return waiting.drain(..).collect();
+        }
+        let (mut addresses, mut ids) = (HashSet::new(), HashSet::new());
+        let (mut batch, mut later, mut weight) = (Vec::new(), VecDeque::new(), 0);
+        while let Some(item) = waiting.pop_front() {
+            let heavier = weight + item.weight();
+            let fits = batch.len() < cap && (batch.is_empty() || heavier <= HEAVIEST);
+            if fits && !addresses.contains(item.address()) && !ids.contains(&item.claim_id()) {
+                addresses.insert(item.address().clone());
+                ids.insert(item.claim_id());
+                weight = heavier;
+                batch.push(item);
+            } else {
+                later.push_back(item);
+            }
+        }
+        *waiting = later;
+        batch.sort_unstable_by(|a, b| a.address().cmp(b.address()));
+        batch
+    }
+
+    async fn ship(&self, link: &mut Link, mut batch: Vec<Item>) {
+        if batch.len() > 1 {
+            return self.flush(link, batch).await;
+        }
+        match batch.pop() {
+            Some(Item::Claim { address, claim, answer }) => {
+                let done = transition::claim_absent(link, &self.sql, self.now(), &address, &claim).await;
+                let done = done.map(|granted| granted.map_or(Flushed::Unchanged, Flushed::Done));
+                let _ = answer.send(or_alone(done));
+            }
+            Some(Item::Complete { address, complete, answer }) => {
+                let done = transition::run(link, &self.sql, self.now(), &address, &complete).await;
+                let done = done.map(|done| done.map_or(Flushed::Alone, Flushed::Done));
+                let _ = answer.send(or_alone(done));
+            }
+            None => {}
+        }
+    }
+
+    fn refuse(&self, item: Item, error: StoreError) {
+        match item {
+            Item::Claim { answer, .. } => drop(answer.send(Err(error))),
+            Item::Complete { answer, .. } => drop(answer.send(Err(error))),
+        }
+    }
+}
+
+/// What was rolled back goes out once more, on a connection that may wait for a lock.
+fn or_alone<T>(done: Result<Flushed<T>, transition::Unanswered>) -> Result<Flushed<T>, StoreError> {
+    match done {
+        Ok(flushed) => Ok(flushed),
+        Err(transition::Unanswered::Failed(Failure::RolledBack(_))) => Ok(Flushed::Alone),
+        Err(unanswered) => Err(unanswered.into()),
+    }
+}
+
+impl Flushes {
+    fn now(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    async fn flush(&self, link: &mut Link, batch: Vec<Item>) {
+        let failure = match link.run(self.query(&batch)).await {
+            Ok(rows) => return answer(batch, &rows),
+            Err(failure) => failure,
+        };
+        match failure {
+            // One of them, or a lock, is at fault, and nothing came of any: each goes out alone.
+            Failure::RolledBack(_) => batch.into_iter().for_each(|item| item.leave(true)),
+            failure => {
+                let error = StoreError::from(failure);
+                batch.into_iter().for_each(|item| self.refuse(item, error.clone()));
+            }
+        }
+    }
+
+    fn query<'q>(&self, batch: &'q [Item]) -> Query<'q> {
+        let mut completions: Vec<(&Address, &Complete)> = Vec::new();
+        let mut claims: Vec<(&Address, &Claim)> = Vec::new();
+        for item in batch {
+            match item {
+                Item::Claim { address, claim, .. } => claims.push((address, claim)),
+                Item::Complete { address, complete, .. } => completions.push((address, complete)),
+            }
+        }
+        let query = sqlx::query(self.sql.get(Statement::Flush)).bind(self.now());
+        bind_claims(bind_completions(query, &completions), &claims)
+    }
+}
+
+fn bind_completions<'q>(query: Query<'q>, of: &[(&'q Address, &'q Complete)]) -> Query<'q> {
+    fn column<'q, T>(
+        of: &[(&'q Address, &'q Complete)],
+        value: impl Fn(&'q Address, &'q Complete) -> T,
+    ) -> Vec<T> {
+        of.iter().map(|(address, complete)| value(address, complete)).collect()
+    }
+    query
+        .bind(column(of, |a, _| a.namespace.as_str()))
+        .bind(column(of, |a, _| a.key.as_str()))
+        .bind(column(of, |_, c| integer(c.grant.token.get())))
+        .bind(column(of, |_, c| uuid(c.grant.claim_id.bits())))
+        .bind(column(of, |_, c| c.result.verdict.as_str()))
+        .bind(column(of, |_, c| c.result.code))
+        .bind(column(of, |_, c| c.result.omitted))
+        .bind(column(of, |_, c| c.result.payload.content_type.as_str()))
+        .bind(column(of, |_, c| c.result.payload.bytes.as_ref()))
+}
+
+fn bind_claims<'q>(query: Query<'q>, of: &[(&'q Address, &'q Claim)]) -> Query<'q> {
+    fn column<'q, T>(of: &[(&'q Address, &'q Claim)], value: impl Fn(&'q Address, &'q Claim) -> T) -> Vec<T> {
+        of.iter().map(|(address, claim)| value(address, claim)).collect()
+    }
+    query
+        .bind(column(of, |a, _| a.namespace.as_str()))
+        .bind(column(of, |a, _| a.kind.as_str()))
+        .bind(column(of, |a, _| a.key.as_str()))
+        .bind(column(of, |_, c| uuid(c.claim_id.bits())))
+        .bind(column(of, |_, c| micros(c.terms.ttl())))
+        .bind(column(of, |_, c| micros(c.terms.hard_ttl())))
+        .bind(column(of, |_, c| c.retention.map(micros)))
+        .bind(column(of, |_, c| c.fingerprint.as_ref().map(|text| text.as_str().as_bytes())))
+        .bind(column(of, |_, c| c.worker.as_str()))
+        .bind(column(of, |_, c| c.phase == Phase::Executing))
+}
+
+/// What a flush says of one item.
+struct Told {
+    token: Token,
+    stamp: (sentinel_core::StoreTime, u64),
+    late: bool,
+}
+
+fn answer(batch: Vec<Item>, rows: &[PgRow]) {
+    let mut completed: Vec<(usize, Told)> = Vec::new();
+    let mut granted: Vec<(u128, Told)> = Vec::new();
+    for row in rows {
+        match told(row) {
+            Ok((Some(n), _, told)) => completed.push((n, told)),
+            Ok((None, Some(id), told)) => granted.push((id, told)),
+            Ok((None, None, _)) => {}
+            Err(Unreadable(what)) => {
+                tracing::error!(what, "a flush answered what it cannot: its items are looked at")
+            }
+        }
+    }
+    let mut n = 0;
+    for item in batch {
+        match item {
+            Item::Complete { answer, .. } => {
+                n += 1;
+                let told = completed.iter().find(|(found, _)| *found == n).map(|(_, told)| told);
+                let _ = answer.send(Ok(told.map_or(Flushed::Alone, done)));
+            }
+            Item::Claim { claim, answer, .. } => {
+                let told = granted.iter().find(|(id, _)| *id == claim.claim_id.bits()).map(|(_, told)| told);
+                let done = told.map(|told| transition::freshly_granted(&claim, told.token, told.stamp.0));
+                let _ = answer.send(Ok(done.map_or(Flushed::Unchanged, Flushed::Done)));
+            }
+        }
+    }
+}
+
+fn told(row: &PgRow) -> Result<(Option<usize>, Option<u128>, Told), Unreadable> {
+    let mut cells = Cells::from(row, 0);
+    let n: Option<i64> = cells.take()?;
+    let id = cells.id()?;
+    let (token, now, rev) = (cells.token()?, cells.instant()?, cells.number()?);
+    let late: Option<bool> = cells.take()?;
+    let told = Told { token, stamp: (now, rev), late: late.unwrap_or(false) };
+    Ok((n.and_then(|n| usize::try_from(n).ok()), id, told))
+}
+
+fn done(told: &Told) -> Flushed<CompleteReply> {
+    let (now, rev) = told.stamp;
+    let stamp = Stamp { now, rev, token: told.token, state: State::Completed, changed: true };
+    Flushed::Done(Stamped { reply: CompleteReply::Recorded { late: told.late }, stamp })
+}

@@ -1,0 +1,24 @@
+//! The store of Sentinel on PostgreSQL 14 and newer.
+//!
+//! Each transition is one statement that locks the record's row, reads the server's clock above the lock, judges, writes
+//! record and event, and is committed by itself. What comes in at the same time goes out together, over a few connections
+//! that the store owns. [`PostgresStore`] says more.
+
+mod builder;
+mod error;
+mod heartbeat;
+mod lane;
+mod link;
+mod probe;
+mod purge;
+mod read;
+mod replays;
+mod row;
+mod schema;
+mod statement;
+mod store;
+mod timeline;
+mod transition;
+
+pub use builder::PostgresStoreBuilder;
+pub use store::PostgresStore;

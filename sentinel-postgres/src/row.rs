@@ -1,0 +1,272 @@
+//! A record and an event as rows. What comes back is checked: a row that no record can be is `Corrupt`.
+
+use std::time::Duration;
+
+use sentinel_core::{
+    Change, ClaimId, Decision, DecisionKind, Digest, Event, OpId, PastClaims, Payload, Record, Recorded,
+    State, StoreError, StoreTime, Terms, Token, Trouble, Verdict,
+};
+use sqlx::postgres::PgRow;
+use sqlx::{Decode, Postgres, Row as _, Type};
+use uuid::Uuid;
+
+/// A row that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable(pub(crate) String);
+
+impl From<Unreadable> for StoreError {
+    fn from(Unreadable(what): Unreadable) -> Self {
+        Self::not_applied(Trouble::Corrupt, what)
+    }
+}
+
+/// The cells of a row, taken one after the other.
+pub(crate) struct Cells<'r> {
+    row: &'r PgRow,
+    next: usize,
+}
+
+impl<'r> Cells<'r> {
+    pub(crate) fn from(row: &'r PgRow, first: usize) -> Self {
+        Self { row, next: first }
+    }
+
+    pub(crate) fn take<T: Decode<'r, Postgres> + Type<Postgres>>(&mut self) -> Result<T, Unreadable> {
+        let column = self.next;
+        self.next += 1;
+        self.row.try_get(column).map_err(|error| Unreadable(error.to_string()))
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64, Unreadable> {
+        unsigned(self.take()?)
+    }
+
+    fn optional(&mut self) -> Result<Option<u64>, Unreadable> {
+        self.take::<Option<i64>>()?.map(unsigned).transpose()
+    }
+
+    pub(crate) fn instant(&mut self) -> Result<StoreTime, Unreadable> {
+        Ok(StoreTime::from_micros(self.number()?))
+    }
+
+    fn time(&mut self) -> Result<Option<StoreTime>, Unreadable> {
+        Ok(self.optional()?.map(StoreTime::from_micros))
+    }
+
+    pub(crate) fn token(&mut self) -> Result<Token, Unreadable> {
+        known_token(self.number()?)
+    }
+
+    pub(crate) fn id(&mut self) -> Result<Option<u128>, Unreadable> {
+        Ok(self.take::<Option<Uuid>>()?.map(|id| id.as_u128()))
+    }
+
+    fn past_claims(&mut self) -> Result<PastClaims, Unreadable> {
+        let ids: Vec<Uuid> = self.take::<Option<Vec<Uuid>>>()?.unwrap_or_default();
+        if ids.len() > PastClaims::KEPT {
+            return Err(Unreadable(format!("{} past claim ids", ids.len())));
+        }
+        Ok(ids.into_iter().map(|id| ClaimId::from_bits(id.as_u128())).collect::<Vec<_>>().into())
+    }
+
+    pub(crate) fn text<T: TryFrom<String>>(&mut self, what: &str) -> Result<Option<T>, Unreadable> {
+        let text: Option<String> = self.take()?;
+        text.map(|text| T::try_from(text).map_err(|_| Unreadable(format!("bad {what}")))).transpose()
+    }
+
+    fn fingerprint<T: TryFrom<String>>(&mut self) -> Result<Option<T>, Unreadable> {
+        let bytes: Option<Vec<u8>> = self.take()?;
+        let bad = || Unreadable("bad fingerprint".into());
+        let read = |bytes| T::try_from(String::from_utf8(bytes).map_err(|_| bad())?).map_err(|_| bad());
+        bytes.map(read).transpose()
+    }
+
+    pub(crate) fn terms(&mut self) -> Result<Option<Terms>, Unreadable> {
+        let (ttl, hard_ttl) = (self.optional()?, self.optional()?);
+        let Some((ttl, hard_ttl)) = ttl.zip(hard_ttl) else { return Ok(None) };
+        let terms = Terms::new(Duration::from_micros(ttl), Duration::from_micros(hard_ttl));
+        Ok(Some(terms.map_err(|invalid| Unreadable(invalid.to_string()))?))
+    }
+
+    pub(crate) fn state(&mut self) -> Result<Option<State>, Unreadable> {
+        let text: Option<&str> = self.take()?;
+        text.map(|text| text.parse().map_err(|invalid| Unreadable(format!("{invalid}")))).transpose()
+    }
+
+    fn verdict(&mut self) -> Result<Option<Verdict>, Unreadable> {
+        let text: Option<&str> = self.take()?;
+        let find = |text| [Verdict::Success, Verdict::Failure].into_iter().find(|v| v.as_str() == text);
+        text.map(|text| find(text).ok_or_else(|| Unreadable(format!("{text:?} is no verdict")))).transpose()
+    }
+
+    fn digest(&mut self) -> Result<Option<Digest>, Unreadable> {
+        let bytes: Option<&[u8]> = self.take()?;
+        let read = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).map(Digest::from_bytes);
+        bytes.map(|bytes| read(bytes).map_err(|_| Unreadable("bad digest".into()))).transpose()
+    }
+
+    fn decision(&mut self) -> Result<Option<Decision>, Unreadable> {
+        let op_id = self.id()?.map(OpId::from_bits);
+        let kind: Option<&str> = self.take()?;
+        let (token, presented) = (self.optional()?, self.optional()?);
+        let (digest, operator, reason, at) =
+            (self.digest()?, self.text("operator")?, self.text("reason")?, self.time()?);
+        let Some(op_id) = op_id else { return Ok(None) };
+        let half = || Unreadable("half of a decision".into());
+        let kinds = [
+            DecisionKind::Reconcile,
+            DecisionKind::ForceComplete,
+            DecisionKind::ResetToClaimed,
+            DecisionKind::Evict,
+        ];
+        let kind = kinds.into_iter().find(|known| Some(known.as_str()) == kind).ok_or_else(half)?;
+        Ok(Some(Decision {
+            op_id,
+            kind,
+            token: known_token(token.ok_or_else(half)?)?,
+            presented: known_token(presented.ok_or_else(half)?)?,
+            digest,
+            operator: operator.ok_or_else(half)?,
+            reason,
+            at: at.ok_or_else(half)?,
+        }))
+    }
+
+    fn result(&mut self) -> Result<Option<Recorded>, Unreadable> {
+        let verdict = self.verdict()?;
+        let code: Option<i32> = self.take()?;
+        let omitted: Option<bool> = self.take()?;
+        let content_type = self.text("content type")?;
+        let bytes: Option<Vec<u8>> = self.take()?;
+        let Some(verdict) = verdict else { return Ok(None) };
+        match (omitted, content_type, bytes) {
+            (Some(omitted), Some(content_type), Some(bytes)) => {
+                let payload = Payload { content_type, bytes: bytes.into() };
+                Ok(Some(Recorded { verdict, code, payload, omitted }))
+            }
+            _ => Err(Unreadable("half of a result".into())),
+        }
+    }
+
+    /// The columns of a record, from `id` on; None: no row. An emptied row is a record that is absent.
+    pub(crate) fn record(&mut self) -> Result<Option<Record>, Unreadable> {
+        let (id, _last_event): (Option<i64>, Option<i64>) = (self.take()?, self.take()?);
+        let Some(id) = id else { return Ok(None) };
+        let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
+        check(&record).map_err(|what| Unreadable(format!("record {id}: {what}")))?;
+        Ok(Some(record))
+    }
+
+    fn present(&mut self) -> Result<Record, Unreadable> {
+        Ok(Record {
+            state: self.state()?.ok_or_else(|| Unreadable("no state".into()))?,
+            rev: self.number()?,
+            token: self.token()?,
+            claim_id: self.id()?.map(ClaimId::from_bits),
+            past_claims: self.past_claims()?,
+            incarnation: self.number()?,
+            after_reset: self.take()?,
+            worker: self.text("worker")?,
+            terms: self.terms()?,
+            retention: self.optional()?.map(Duration::from_micros),
+            claimed_at: self.time()?,
+            lease_until: self.instant()?,
+            hard_until: self.instant()?,
+            begun_at: self.time()?,
+            completed_at: self.time()?,
+            last_now: self.instant()?,
+            fingerprint: self.fingerprint()?,
+            doubt: self.text("doubt")?,
+            decision: self.decision()?,
+            result: self.result()?,
+        })
+    }
+
+    /// The columns of an event, in the order of `history.sql`.
+    pub(crate) fn event(&mut self) -> Result<Event, Unreadable> {
+        let (rev, at, token) = (self.number()?, self.instant()?, self.token()?);
+        let (from, to) = (self.state()?, self.state()?);
+        let claim_id = self.id()?.map(ClaimId::from_bits);
+        let op_id = self.id()?.map(OpId::from_bits);
+        let (worker, operator, reason) = (self.text("worker")?, self.text("operator")?, self.text("reason")?);
+        let change = self.change()?;
+        Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at })
+    }
+
+    fn change(&mut self) -> Result<Change, Unreadable> {
+        let name: &str = self.take()?;
+        let terms = self.terms()?;
+        let retention = self.optional()?.map(Duration::from_micros);
+        let fingerprint = self.fingerprint()?;
+        let incarnation = self.optional()?;
+        let flag: Option<bool> = self.take()?;
+        let verdict = self.verdict()?;
+        let code: Option<i32> = self.take()?;
+        let digest = self.digest()?;
+        let half = || Unreadable(format!("half of an event {name:?}"));
+        Ok(match name {
+            "claimed" => Change::Claimed {
+                terms: terms.ok_or_else(half)?,
+                retention,
+                fingerprint,
+                incarnation: incarnation.ok_or_else(half)?,
+                begun: flag.ok_or_else(half)?,
+            },
+            "begun" => Change::Begun,
+            "completed" => {
+                Change::Completed { verdict: verdict.ok_or_else(half)?, code, late: flag.ok_or_else(half)? }
+            }
+            "cancelled" => Change::Cancelled,
+            "released" => Change::Released { vouched: flag.ok_or_else(half)? },
+            "abandoned" => Change::Abandoned,
+            "reconciling" => Change::Reconciling,
+            "force_completed" => Change::ForceCompleted {
+                verdict: verdict.ok_or_else(half)?,
+                code,
+                digest: digest.ok_or_else(half)?,
+            },
+            "reset_to_claimed" => Change::ResetToClaimed,
+            "evicted" => Change::Evicted,
+            "purged" => Change::Purged,
+            _ => return Err(Unreadable(format!("{name:?} is no change"))),
+        })
+    }
+}
+
+/// What every record of the kernel has, and a damaged row may lack.
+fn check(r: &Record) -> Result<(), &'static str> {
+    let held = matches!(r.state, State::Claimed | State::Executing);
+    match r.state {
+        _ if held && (r.claim_id.is_none() || r.terms.is_none()) => Err("held, by nobody or without terms"),
+        State::Executing if r.begun_at.is_none() => Err("executing, and never begun"),
+        State::Completed if r.result.is_none() || r.completed_at.is_none() => {
+            Err("completed, without a result")
+        }
+        State::Reconciling if r.decision.is_none() => Err("reconciling, by nobody"),
+        _ => Ok(()),
+    }
+}
+
+fn unsigned(number: i64) -> Result<u64, Unreadable> {
+    u64::try_from(number).map_err(|_| Unreadable(format!("{number} is below zero")))
+}
+
+fn known_token(number: u64) -> Result<Token, Unreadable> {
+    match Token::from_stored(number) {
+        token if token.get() == number => Ok(token),
+        _ => Err(Unreadable(format!("{number} is no token"))),
+    }
+}
+
+/// As PostgreSQL keeps integers: signed. What does not fit stays at the end of time.
+pub(crate) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn uuid(bits: u128) -> Uuid {
+    Uuid::from_u128(bits)
+}

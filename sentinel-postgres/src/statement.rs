@@ -1,0 +1,200 @@
+//! The statements, as they stand in `sql/`, with names and fragments put in.
+//!
+//! What several statements say alike stands here once, as fragments: how a row is locked and the clock read above the
+//! lock, how a token is drawn, what a freed record looks like.
+
+use std::sync::Arc;
+
+use sentinel_core::{Invalid, PURGE_REST};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+macro_rules! statements {
+    ($($name:ident = $file:literal,)*) => {
+        /// One of the statements.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Statement {
+            $($name,)*
+        }
+
+        /// Each with its file's name and text.
+        const STATEMENTS: &[(Statement, &str, &str)] =
+            &[$((Statement::$name, $file, include_str!(concat!("../sql/", $file, ".sql"))),)*];
+    };
+}
+
+statements! {
+    Claim = "claim",
+    ClaimAbsent = "claim_absent",
+    Begin = "begin",
+    Heartbeat = "heartbeat",
+    Complete = "complete",
+    Cancel = "cancel",
+    CancelAbsent = "cancel_absent",
+    Release = "release",
+    Abandon = "abandon",
+    Reconcile = "reconcile",
+    ForceComplete = "force_complete",
+    ResetToClaimed = "reset_to_claimed",
+    Evict = "evict",
+    Flush = "flush",
+    Look = "look",
+    History = "history",
+    Purge = "purge",
+    PurgeCount = "purge_count",
+    Forget = "forget",
+    ForgetEvents = "forget_events",
+}
+
+/// What the columns of a record are called, in the order in which [`row`](crate::row) reads them.
+pub(crate) const COLUMNS: &str = "id, last_event, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
+    after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
+    last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+    decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
+
+/// The same without a result's bytes: for lists.
+pub(crate) const LISTED: &str = "id, last_event, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
+    after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
+    last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+    decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
+    CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
+
+const HELD: &str = include_str!("../sql/held.part.sql");
+const ANSWER: &str = include_str!("../sql/answer.part.sql");
+
+const FREED: &str = "state = 'free', claim_id = NULL, worker = NULL, ttl = NULL, hard_ttl = NULL, retention = NULL, \
+    claimed_at = NULL, lease_until = 0, hard_until = 0, begun_at = NULL, completed_at = NULL, fingerprint = NULL, \
+    doubt = NULL, verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL";
+
+/// The server's clock, moved by the first parameter: by nothing, but in tests.
+const CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 + $1::int8";
+
+/// A fragment, or the name of something in the schema.
+fn fragment(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "columns" => COLUMNS,
+        "listed" => LISTED,
+        "held" => HELD,
+        "answer" => ANSWER,
+        "freed" => FREED,
+        "clock" => CLOCK,
+        "clock_before" => "(extract(epoch FROM statement_timestamp()) * 1000000)::int8 + $1::int8",
+        "next" => "(greatest(h.token, at.floor, at.now) + 1)",
+        "remembered" => {
+            "CASE WHEN h.claim_id IS NULL THEN h.past_claims \
+             ELSE (ARRAY[h.claim_id] || array_remove(coalesce(h.past_claims, '{}'), h.claim_id))[1:8] END"
+        }
+        "retained_until" => {
+            "CASE WHEN h.retention IS NOT NULL \
+             THEN h.completed_at + least(h.retention, 9223372036854775807 - h.completed_at) END"
+        }
+        "completed_purge_at" => {
+            "CASE WHEN h.retention IS NOT NULL \
+             THEN at.now + greatest(least(h.retention, 9223372036854775807 - at.now), {rest}) END"
+        }
+        "flushed_purge_at" => {
+            "CASE WHEN h.retention IS NOT NULL THEN greatest(at.now, h.last_now) + greatest(least(h.retention, \
+             9223372036854775807 - greatest(at.now, h.last_now)), {rest}) END"
+        }
+        "freed_purge_at" => "CASE WHEN NOT h.after_reset THEN at.now + {rest} END",
+        "touched" => "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1",
+        "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4 AND r.id = h.id",
+        "decided" => {
+            "decision_op_id = $5::uuid, decision_presented = $6::int8, decision_operator = $7::text, \
+             decision_reason = $8::text, decision_at = at.now"
+        }
+        "changed" => "r.id, r.last_event, r.rev, r.token, r.last_now, r.state",
+        "logged" => "record, seq, rev, at, token, before, after",
+        "log" => {
+            "c.id, c.last_event, c.rev, c.last_now, c.token, CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
+        }
+        _ => return None,
+    })
+}
+
+/// How a test looks at, or breaks, a statement: its file's name and its text go in, a text comes out.
+pub(crate) type Edit = Arc<dyn Fn(&str, String) -> String + Send + Sync>;
+
+/// The statements for one schema.
+pub(crate) struct Sql {
+    names: Names,
+    texts: Vec<SqlStr>,
+}
+
+impl Sql {
+    pub(crate) fn new(names: Names, edit: Option<&Edit>) -> Self {
+        let text = |(_, name, text): &(Statement, &str, &str)| {
+            let text = names.fill(text);
+            AssertSqlSafe(Arc::<str>::from(match edit {
+                Some(edit) => edit(name, text),
+                None => text,
+            }))
+            .into_sql_str()
+        };
+        let texts = STATEMENTS.iter().map(text).collect();
+        Self { names, texts }
+    }
+
+    pub(crate) fn get(&self, statement: Statement) -> SqlStr {
+        self.texts[statement as usize].clone()
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) schema: String,
+    pub(crate) prefix: String,
+}
+
+impl Names {
+    /// Schema and prefix are identifiers; what is put into a statement is quoted.
+    pub(crate) fn new(schema: &str, prefix: &str) -> Result<Self, Invalid> {
+        let word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if schema.is_empty() || schema.len() > 63 || !word(schema) {
+            return Err(Invalid::new("schema", "must be 1 to 63 letters, digits and underscores"));
+        }
+        // The longest name that a prefix is put before has 18 bytes; PostgreSQL cuts names at 63.
+        if prefix.len() > 40 || !word(prefix) {
+            return Err(Invalid::new("table prefix", "must be at most 40 letters, digits and underscores"));
+        }
+        Ok(Self { schema: schema.to_owned(), prefix: prefix.to_owned() })
+    }
+
+    /// The name of a table, type or function.
+    pub(crate) fn qualified(&self, name: &str) -> String {
+        format!("\"{}\".\"{}{name}\"", self.schema, self.prefix)
+    }
+
+    /// Puts fragments and names in for `{word}`.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len() * 2);
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            out.push_str(&rest[..open]);
+            let (word, after) = rest[open + 1..].split_once('}').unwrap_or((&rest[open + 1..], ""));
+            match word {
+                // An empty array's text.
+                "" => out.push_str("{}"),
+                "schema" => out.push_str(&format!("\"{}\"", self.schema)),
+                "rest" => out.push_str(&(PURGE_REST.as_micros() + 1).to_string()),
+                // Filled in by the statement's own maker.
+                "skip" | "durability" | "condition" => out.push_str(&format!("{{{word}}}")),
+                // An index is named without its schema.
+                "records_undecided" | "records_purgeable" | "events_at" => {
+                    out.push_str(&format!("\"{}{word}\"", self.prefix));
+                }
+                word => match fragment(word) {
+                    Some(text) => out.push_str(&self.fill(text.trim_end())),
+                    None => out.push_str(&self.qualified(word)),
+                },
+            }
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+}

@@ -1,0 +1,40 @@
+//! The server's time line: it changes when a standby takes over.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+/// The time lines that connections of this store have met.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    first: Option<i32>,
+    last: Option<i32>,
+}
+
+impl Timeline {
+    /// A connection was made to a server on this time line. A change is reported, once for each.
+    pub(crate) fn see(&self, timeline: Option<i32>) {
+        let Some(timeline) = timeline else { return };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = seen.last.filter(|before| *before != timeline) {
+            tracing::error!(
+                before,
+                now = timeline,
+                "PostgreSQL failed over: unless the standby was synchronous, a begin, result or decision that was \
+                 acknowledged shortly before may be gone, and its key may run again"
+            );
+        }
+        seen.first.get_or_insert(timeline);
+        seen.last = Some(timeline);
+    }
+
+    /// The first and the last, if a failover was seen.
+    pub(crate) fn changed(&self) -> Option<(i32, i32)> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.first.zip(seen.last).filter(|(first, last)| first != last)
+    }
+}

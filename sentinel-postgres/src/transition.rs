@@ -1,0 +1,303 @@
+//! One operation on one record, as one statement. The statement judges and writes under the row's lock; the kernel, run on
+//! the row that the statement answered with, says why: a refusal is explained in one place. The two must agree.
+
+use sentinel_core::kernel::{self, Operation, Reading};
+use sentinel_core::operation::*;
+use sentinel_core::{Address, Kind, Record, State, StoreError, StoreTime, Token, Trouble};
+use sqlx::postgres::PgRow;
+
+use crate::error::Failure;
+use crate::link::{Link, Query};
+use crate::row::{Cells, Unreadable, integer, micros, uuid};
+use crate::statement::{Sql, Statement};
+
+/// How often a statement is sent again that others kept from succeeding: a serialisation failure, a deadlock.
+const TRIES: u32 = 50;
+
+/// Why an operation has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// Its statement failed.
+    Failed(Failure),
+    /// It was refused, or its answer makes no sense.
+    Error(StoreError),
+}
+
+impl Unanswered {
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.is_lock_timeout())
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<StoreError> for Unanswered {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Unanswered> for StoreError {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Failed(failure) => failure.into(),
+            Unanswered::Error(error) => error,
+        }
+    }
+}
+
+/// An operation that has a statement. Its parameters follow the clock's offset and the address.
+pub(crate) trait Sent: Operation {
+    const STATEMENT: Statement;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q>;
+}
+
+/// Carries out an operation on the row that an address has. None: it has none, and the operation makes one.
+pub(crate) async fn run<O: Sent>(
+    link: &mut Link,
+    sql: &Sql,
+    offset: i64,
+    address: &Address,
+    op: &O,
+) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
+    let query = || op.bind(addressed(sql, O::STATEMENT, offset, address));
+    let rows = insist(link, query).await?;
+    explain(address.kind, op, &rows)
+}
+
+/// Runs a statement, again while others keep it from succeeding: each time all of it was rolled back.
+pub(crate) async fn insist<'q>(
+    link: &mut Link,
+    query: impl Fn() -> Query<'q>,
+) -> Result<Vec<PgRow>, Failure> {
+    for _ in 1..TRIES {
+        match link.run(query()).await {
+            Err(failure) if failure.is_conflict() => tokio::task::yield_now().await,
+            done => return done,
+        }
+    }
+    link.run(query()).await
+}
+
+fn addressed<'q>(sql: &Sql, statement: Statement, offset: i64, address: &'q Address) -> Query<'q> {
+    let Address { namespace, kind, key } = address;
+    sqlx::query(sql.get(statement))
+        .bind(offset)
+        .bind(namespace.as_str())
+        .bind(kind.as_str())
+        .bind(key.as_str())
+}
+
+/// What a statement's answer means.
+fn explain<O: Operation>(
+    kind: Kind,
+    op: &O,
+    rows: &[PgRow],
+) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
+    let row = rows.first().ok_or_else(|| broken("a statement answered nothing".into()))?;
+    let answer = Answer::read(row).map_err(|Unreadable(what)| broken(what))?;
+    let has_row = answer.record.is_some();
+    let mut record = answer.record.unwrap_or(Record::absent());
+    let outcome = kernel::apply(&mut record, op, Reading { kind, now: answer.now, floor: answer.floor })
+        .map_err(StoreError::from)?;
+    if !has_row && outcome.stamped.stamp.changed {
+        return Ok(None);
+    }
+    let meant = outcome.stamped.stamp.changed.then_some((record.rev, record.token));
+    if meant != answer.wrote {
+        let detail = format!(
+            "{} wrote {:?} where the rules say {meant:?}: statement and kernel disagree",
+            O::NAME,
+            answer.wrote
+        );
+        return Err(broken(detail).into());
+    }
+    Ok(Some(outcome.stamped))
+}
+
+struct Answer {
+    now: StoreTime,
+    floor: Token,
+    /// Rev and token after a change.
+    wrote: Option<(u64, Token)>,
+    /// The row as it was locked, before the change.
+    record: Option<Record>,
+}
+
+impl Answer {
+    fn read(row: &PgRow) -> Result<Self, Unreadable> {
+        let mut cells = Cells::from(row, 0);
+        let (now, floor) = (cells.instant()?, cells.token()?);
+        let (rev, token): (Option<i64>, Option<i64>) = (cells.take()?, cells.take()?);
+        let wrote =
+            rev.zip(token).map(|(rev, token)| (rev.unsigned_abs(), Token::from_stored(token.unsigned_abs())));
+        Ok(Self { now, floor, wrote, record: cells.record()? })
+    }
+}
+
+/// The statement was sent, and may have changed something.
+fn broken(detail: String) -> StoreError {
+    StoreError::ambiguous(Trouble::BrokenStore, detail)
+}
+
+/// Claims an address that has no row. None: there is one, or somebody inserts one.
+pub(crate) async fn claim_absent(
+    link: &mut Link,
+    sql: &Sql,
+    offset: i64,
+    address: &Address,
+    claim: &Claim,
+) -> Result<Option<Stamped<ClaimReply>>, Unanswered> {
+    let query = || claim.bind(addressed(sql, Statement::ClaimAbsent, offset, address));
+    let rows = insist(link, query).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut cells = Cells::from(row, 0);
+    let read = cells.token().and_then(|token| Ok((token, cells.instant()?)));
+    let (token, now) = read.map_err(|Unreadable(what)| broken(what))?;
+    Ok(Some(freshly_granted(claim, token, now)))
+}
+
+/// The answer to the first claim of an address.
+pub(crate) fn freshly_granted(claim: &Claim, token: Token, now: StoreTime) -> Stamped<ClaimReply> {
+    let state = match claim.phase {
+        Phase::Claimed => State::Claimed,
+        Phase::Executing => State::Executing,
+    };
+    let granted = Granted {
+        token,
+        state,
+        incarnation: token.get(),
+        lease_until: now.plus(claim.terms.ttl()),
+        hard_until: now.plus(claim.terms.hard_ttl()),
+    };
+    let stamp = Stamp { now, rev: 1, token, state, changed: true };
+    Stamped { reply: ClaimReply::Granted(granted), stamp }
+}
+
+/// Remembers a cancelled call on an address that has no row. None: there is one.
+pub(crate) async fn cancel_absent(
+    link: &mut Link,
+    sql: &Sql,
+    offset: i64,
+    address: &Address,
+    cancel: &Cancel,
+) -> Result<Option<Stamped<CancelReply>>, Unanswered> {
+    let query = || cancel.bind(addressed(sql, Statement::CancelAbsent, offset, address));
+    let rows = insist(link, query).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let now = Cells::from(row, 0).instant().map_err(|Unreadable(what)| broken(what))?;
+    let stamp = Stamp { now, rev: 1, token: Token::NONE, state: State::Free, changed: true };
+    Ok(Some(Stamped { reply: CancelReply::Cancelled, stamp }))
+}
+
+impl Sent for Claim {
+    const STATEMENT: Statement = Statement::Claim;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        query
+            .bind(uuid(self.claim_id.bits()))
+            .bind(micros(self.terms.ttl()))
+            .bind(micros(self.terms.hard_ttl()))
+            .bind(self.retention.map(micros))
+            .bind(self.fingerprint.as_ref().map(|text| text.as_str().as_bytes()))
+            .bind(self.worker.as_str())
+            .bind(self.phase == Phase::Executing)
+    }
+}
+
+impl Sent for Begin {
+    const STATEMENT: Statement = Statement::Begin;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        grant(query, &self.grant)
+    }
+}
+
+impl Sent for Complete {
+    const STATEMENT: Statement = Statement::Complete;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        result(grant(query, &self.grant), &self.result)
+    }
+}
+
+impl Sent for Cancel {
+    const STATEMENT: Statement = Statement::Cancel;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        query.bind(uuid(self.claim_id.bits()))
+    }
+}
+
+impl Sent for Release {
+    const STATEMENT: Statement = Statement::Release;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        grant(query, &self.grant).bind(self.vouched)
+    }
+}
+
+impl Sent for Abandon {
+    const STATEMENT: Statement = Statement::Abandon;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        grant(query, &self.grant).bind(self.cause.as_str())
+    }
+}
+
+impl Sent for Reconcile {
+    const STATEMENT: Statement = Statement::Reconcile;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        decision(query, self.op_id, self.expect, &self.operator, self.reason.as_ref())
+            .bind(self.even_if_alive)
+            .bind(self.steal)
+    }
+}
+
+impl Sent for ForceComplete {
+    const STATEMENT: Statement = Statement::ForceComplete;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        let query = decision(query, self.op_id, self.token, &self.operator, self.reason.as_ref());
+        result(query.bind(self.result.digest().as_bytes().to_vec()), &self.result)
+    }
+}
+
+impl Sent for ResetToClaimed {
+    const STATEMENT: Statement = Statement::ResetToClaimed;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        decision(query, self.op_id, self.token, &self.operator, self.reason.as_ref())
+            .bind(self.accept_overlap)
+    }
+}
+
+impl Sent for Evict {
+    const STATEMENT: Statement = Statement::Evict;
+    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+        decision(query, self.op_id, self.expect, &self.operator, self.reason.as_ref())
+    }
+}
+
+fn grant<'q>(query: Query<'q>, grant: &sentinel_core::Grant) -> Query<'q> {
+    query.bind(integer(grant.token.get())).bind(uuid(grant.claim_id.bits()))
+}
+
+fn result<'q>(query: Query<'q>, result: &'q sentinel_core::Recorded) -> Query<'q> {
+    query
+        .bind(result.verdict.as_str())
+        .bind(result.code)
+        .bind(result.omitted)
+        .bind(result.payload.content_type.as_str())
+        .bind(result.payload.bytes.as_ref())
+}
+
+fn decision<'q>(
+    query: Query<'q>,
+    op_id: sentinel_core::OpId,
+    presented: Token,
+    operator: &'q sentinel_core::Label,
+    reason: Option<&'q sentinel_core::Label>,
+) -> Query<'q> {
+    query
+        .bind(uuid(op_id.bits()))
+        .bind(integer(presented.get()))
+        .bind(operator.as_str())
+        .bind(reason.map(sentinel_core::Label::as_str))
+}

@@ -1,0 +1,249 @@
+//! What all servers have in common: a folder, a guard, a process, a log.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use crate::account::Account;
+use crate::guard::Guard;
+
+/// How long between two looks, and how many of them: two minutes or more, which is enough on the slowest machine.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 12_000;
+
+/// Waits until something holds.
+///
+/// # Panics
+/// When it does not hold within two minutes.
+#[track_caller]
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    assert!(held(holds), "waited two minutes in vain until {what}");
+}
+
+fn held(mut holds: impl FnMut() -> bool) -> bool {
+    (0..LOOKS).any(|_| {
+        let holds = holds();
+        if !holds {
+            std::thread::park_timeout(LOOK);
+        }
+        holds
+    })
+}
+
+/// A server that can be started again in the same folder.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: &'static str,
+    /// The signal after which nothing is left, by number and by name: for the end.
+    last: (Signal, &'static str),
+    account: Option<Account>,
+    running: Mutex<Option<Child>>,
+    guard: Guard,
+}
+
+impl Server {
+    /// A folder and its guard; nothing runs yet.
+    pub(crate) fn new(name: &'static str, last: (Signal, &'static str)) -> Self {
+        let (guard, account) = (Guard::start(), Account::for_servers());
+        if let Some(account) = account {
+            account.give(guard.folder());
+        }
+        Self { name, last, account, running: Mutex::new(None), guard }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.guard.folder()
+    }
+
+    /// A command that runs as the server does: its account, its folder, none of the caller's settings.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = plain(program);
+        command.current_dir(self.folder());
+        if let Some(account) = self.account {
+            account.apply(&mut command);
+        }
+        command
+    }
+
+    /// Writes a file that the server can read, and nobody else.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::OpenOptionsExt as _;
+
+        let path = self.folder().join(name);
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        if let Some(account) = self.account {
+            account.give(&path);
+        }
+        path
+    }
+
+    /// Adds to the end of a file.
+    pub(crate) fn append(&self, name: &str, text: &str) {
+        let path = self.folder().join(name);
+        let file = File::options().append(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+    }
+
+    /// Starts the server. It waits for a word before it becomes the server, and ends if that word does not come: no
+    /// server runs of which the guard does not know.
+    pub(crate) fn start(&self, program: &Path, args: &[String]) {
+        let mut running = self.running();
+        assert!(running.is_none(), "{} runs already", self.name);
+        let log =
+            File::options().create(true).append(true).open(self.log_path()).expect("a log can be written");
+        let mut command = self.command(Path::new("/bin/sh"));
+        command.args(["-c", r#"read -r word && exec "$0" "$@" </dev/null"#]).arg(program).args(args);
+        command.stdin(Stdio::piped()).stderr(log.try_clone().expect("a log can be written")).stdout(log);
+        let spawned = command.process_group(0).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
+        self.guard.watch(child.id(), self.last.1);
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(b"go\n").unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
+        }
+        *running = Some(child);
+    }
+
+    /// The number of the server's process.
+    #[track_caller]
+    pub(crate) fn pid(&self) -> Pid {
+        match self.running().as_ref() {
+            Some(child) => Pid::from_child(child),
+            None => panic!("{} is not running", self.name),
+        }
+    }
+
+    /// Whether a server was started and not stopped; it may have ended by itself.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running().is_some()
+    }
+
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal)
+            .unwrap_or_else(|error| panic!("{} takes no signal: {error}", self.name));
+    }
+
+    /// Stops the process, as a debugger would, and waits until it stands still.
+    pub(crate) fn halt(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitid(
+            WaitId::Pid(self.pid()),
+            WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+        );
+        stopped.unwrap_or_else(|error| panic!("cannot wait for {}: {error}", self.name));
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    #[track_caller]
+    pub(crate) fn wait(&self) {
+        assert!(self.ends(), "waited two minutes in vain until {} ended: {}", self.name, self.log());
+    }
+
+    /// Whether the server ends. If so, the guard knows.
+    fn ends(&self) -> bool {
+        let mut running = self.running();
+        let Some(child) = running.as_mut() else { return true };
+        let ended = held(|| !matches!(child.try_wait(), Ok(None)));
+        if ended {
+            self.guard.forget();
+            *running = None;
+        }
+        ended
+    }
+
+    /// How a server that was not told to stop has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        let mut running = self.running();
+        let status = running.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        if status.is_some() {
+            self.guard.forget();
+            *running = None;
+        }
+        status
+    }
+
+    /// What the server has written.
+    pub(crate) fn log(&self) -> String {
+        fs::read(self.log_path()).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder().join("log")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Child>> {
+        // A test that failed with the lock in its hands does not keep the others from cleaning up.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    /// Leaves nothing behind, and does not panic. The folder is the guard's business.
+    fn drop(&mut self) {
+        for signal in [self.last.0, Signal::KILL] {
+            let pid = self.running().as_ref().map(Pid::from_child);
+            let Some(pid) = pid else { return };
+            let _ = kill_process(pid, signal);
+            let _ = kill_process(pid, Signal::CONT);
+            if self.ends() {
+                return;
+            }
+        }
+    }
+}
+
+/// A command without the caller's settings for PostgreSQL's programs, which would lead it to another server.
+pub(crate) fn plain(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LC_ALL", "C");
+    command
+}
+
+/// Runs a command to its end and gives what it wrote.
+///
+/// # Panics
+/// With what it wrote on stderr, when it fails.
+#[track_caller]
+pub(crate) fn run(mut command: Command) -> String {
+    let output = command.stdin(Stdio::null()).output();
+    finished(&command, output)
+}
+
+/// The same, with a text on its standard input.
+#[track_caller]
+pub(crate) fn feed(mut command: Command, text: &str) -> String {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let output = spawned.and_then(|mut child| {
+        std::thread::scope(|scope| {
+            // From a thread: a command that writes before it has read everything must not wait for us. One that ends
+            // without reading has a better reason to tell than a broken pipe.
+            let stdin = child.stdin.take();
+            scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(text.as_bytes())));
+            child.wait_with_output()
+        })
+    });
+    finished(&command, output)
+}
+
+#[track_caller]
+fn finished(command: &Command, output: std::io::Result<std::process::Output>) -> String {
+    let name = command.get_program().to_string_lossy();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} ended with {}: {}", output.status, stderr.trim_end());
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

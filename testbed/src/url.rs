@@ -1,0 +1,33 @@
+//! Connection URLs.
+
+use std::fmt::Write as _;
+
+/// `postgres://role:password@host:port/database`. A host that is a path is a folder with a socket.
+pub(crate) fn url(role: &str, password: Option<&str>, host: &str, port: u16, database: &str) -> String {
+    let password = password.map(|password| format!(":{}", escaped(password))).unwrap_or_default();
+    format!("postgres://{}{password}@{}:{port}/{}", escaped(role), escaped(host), escaped(database))
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_meaning_in_a_url_is_escaped() {
+        assert_eq!(url("a", None, "/t/b", 7, "c"), "postgres://a@%2Ft%2Fb:7/c");
+        assert_eq!(url("a", Some("p@:/?"), "127.0.0.1", 7, "c"), "postgres://a:p%40%3A%2F%3F@127.0.0.1:7/c");
+    }
+}

@@ -1,0 +1,85 @@
+//! Nothing outlives the program that started it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Postgres, until};
+
+/// A program with a server of its own: its process, the server's number and folder.
+struct Victim {
+    program: Child,
+    pid: Pid,
+    folder: PathBuf,
+}
+
+impl Victim {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
+        let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        let mut value =
+            |name: &str| lines.next().unwrap().unwrap().strip_prefix(name).unwrap().trim().to_owned();
+        let (pid, folder) = (value("pid"), PathBuf::from(value("folder")));
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        assert!(runs(pid) && folder.join("data").is_dir());
+        Self { program, pid, folder }
+    }
+
+    fn nothing_is_left(mut self) {
+        self.program.wait().unwrap();
+        until("the server has ended", || !runs(self.pid));
+        until("its folder is gone", || !self.folder.exists());
+    }
+}
+
+/// Whether a process runs; one that is dead and not reaped does not.
+fn runs(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
+    test_kill_process(pid).is_ok() && !status.is_ok_and(|status| status.contains("State:\tZ"))
+}
+
+#[test]
+fn a_killed_program_leaves_no_server_and_no_folder() {
+    let victim = Victim::start();
+    kill_process(Pid::from_child(&victim.program), Signal::KILL).unwrap();
+    victim.nothing_is_left();
+}
+
+#[test]
+fn an_interrupted_program_leaves_nothing_even_if_its_server_stands_still() {
+    let victim = Victim::start();
+    kill_process(victim.pid, Signal::STOP).unwrap();
+    kill_process(Pid::from_child(&victim.program), Signal::INT).unwrap();
+    victim.nothing_is_left();
+}
+
+#[test]
+fn a_program_that_returns_leaves_nothing() {
+    let mut victim = Victim::start();
+    drop(victim.program.stdin.take());
+    victim.nothing_is_left();
+}
+
+#[test]
+fn a_dropped_server_is_gone_at_once() {
+    let server = Postgres::start(Options::default());
+    let (pid, folder) = (Pid::from_raw(server.pid().cast_signed()).unwrap(), server.folder().to_owned());
+    assert!(runs(pid) && folder.exists());
+    drop(server);
+    assert!(!runs(pid) && !folder.exists());
+}
+
+#[test]
+fn a_panic_takes_the_server_along() {
+    let (told, folder) = std::sync::mpsc::channel();
+    let failed = std::thread::spawn(move || {
+        let server = Postgres::start(Options::default());
+        told.send(server.folder().to_owned()).unwrap();
+        panic!("as a failed test does");
+    });
+    assert!(failed.join().is_err());
+    assert!(!folder.recv().unwrap().exists());
+}

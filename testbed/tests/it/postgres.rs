@@ -1,0 +1,132 @@
+//! One server: its ways in, its ends, its beginnings.
+
+use std::process::{Child, Stdio};
+
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Mode, Postgres, postgres, until};
+
+/// A connection that says its backend's number and then waits.
+fn waiting(server: &Postgres) -> (Child, u32) {
+    let mut psql = server.command("psql");
+    psql.args(["-X", "-c", "set application_name = 'waiting'; select pg_sleep(1000)"]);
+    let child = psql.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let query =
+        "select pid from pg_stat_activity where application_name = 'waiting' and wait_event = 'PgSleep'";
+    until("it waits", || !server.psql(query).is_empty());
+    let pid = server.psql(query).parse().unwrap();
+    (child, pid)
+}
+
+/// By psql alone: what the bed's own `psql` would do by the socket.
+fn by_url(server: &Postgres, url: &str, sql: &str) -> (bool, String) {
+    let output = server.command("psql").args(["-X", "-A", "-t", "-d", url, "-c", sql]).output().unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text.trim().to_owned())
+}
+
+#[test]
+fn it_answers_by_tcp_and_by_its_socket() {
+    let server = postgres();
+    let ask = "select current_user, inet_server_port(), current_setting('fsync')";
+    assert_eq!(by_url(server, &server.url(), ask), (true, format!("postgres|{}|on", server.port())));
+    assert_eq!(by_url(server, &server.socket_url(), ask), (true, "postgres||on".into()));
+    assert_eq!(server.psql("select 1; select 2, 'b'"), "1\n2|b");
+    assert!(server.version() >= 14);
+    assert_eq!(server.psql("show server_version_num").len(), 6);
+    let wrong = server.url_for("postgres", "wrong", "postgres");
+    let (passed, text) = by_url(server, &wrong, "select 1");
+    assert!(!passed && text.contains("password authentication failed"), "{text}");
+}
+
+#[test]
+#[should_panic(expected = "relation \"nowhere\" does not exist")]
+fn a_failed_statement_panics_with_what_the_server_said() {
+    postgres().psql("select * from nowhere");
+}
+
+#[test]
+fn a_role_that_was_asked_for_has_no_rights_but_to_log_in() {
+    let server = Postgres::start(Options::default().role("app", "it's \"here\"").conf("work_mem = '7MB'"));
+    let url = server.url_for("app", "it's \"here\"", "postgres");
+    let (passed, text) = by_url(&server, &url, "show work_mem");
+    assert_eq!((passed, text.as_str()), (true, "7MB"));
+    let (passed, text) = by_url(&server, &url, "create role another");
+    assert!(!passed && text.contains("permission denied"), "{text}");
+}
+
+#[test]
+fn with_tls_its_certificate_is_vouched_for() {
+    let server = Postgres::start(Options::default().tls().hba("hostnossl all all all reject"));
+    let verified =
+        format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), server.authority().display());
+    let ask = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    assert_eq!(by_url(&server, &verified, ask), (true, "t".into()));
+    let (passed, text) = by_url(&server, &format!("{}?sslmode=disable", server.url()), ask);
+    assert!(!passed && text.contains("pg_hba.conf rejects"), "{text}");
+}
+
+#[test]
+fn each_end_is_followed_by_a_start_with_the_same_data() {
+    let server = Postgres::start(Options::default());
+    let (first, port) = (server.pid(), server.port());
+    server.psql("create table kept (n int); insert into kept values (1)");
+    server.stop(Mode::Fast);
+    server.start_again();
+    assert!(server.log().contains("database system was shut down"), "{}", server.log());
+    server.psql("insert into kept values (2)");
+    server.stop(Mode::Immediate);
+    server.start_again();
+    server.psql("insert into kept values (3)");
+    server.kill9();
+    server.start_again();
+    assert!(server.log().contains("automatic recovery in progress"), "{}", server.log());
+    assert_eq!(server.psql("select string_agg(n::text, ' ' order by n) from kept"), "1 2 3");
+    assert_eq!((server.port(), server.pid() == first), (port, false));
+}
+
+#[test]
+fn a_kill_leaves_no_busy_backend_behind() {
+    let server = Postgres::start(Options::default());
+    let (mut client, pid) = waiting(&server);
+    // It would outlive its postmaster for as long as it stands still.
+    server.pause_backend(pid);
+    server.kill9();
+    assert!(!client.wait().unwrap().success());
+    server.start_again();
+    assert_eq!(server.psql("select 1"), "1");
+}
+
+#[test]
+fn a_killed_backend_takes_the_other_connections_with_it() {
+    let server = Postgres::start(Options::default());
+    let ((mut one, pid), postmaster) = (waiting(&server), server.pid());
+    server.kill_backend(pid);
+    assert!(!one.wait().unwrap().success());
+    until("it has recovered", || server.log().matches("ready to accept connections").count() == 2);
+    assert_eq!((server.psql("select 1").as_str(), server.pid()), ("1", postmaster));
+}
+
+#[test]
+#[should_panic(expected = "is no process of this server")]
+fn it_kills_no_strangers() {
+    postgres().kill_backend(std::process::id());
+}
+
+#[test]
+fn a_paused_server_is_silent_until_it_is_resumed() {
+    let server = Postgres::start(Options::default());
+    server.pause();
+    let mut asking = server.command("psql");
+    asking.args(["-X", "-A", "-t", "-c", "select 1"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut asking = asking.spawn().unwrap();
+    // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
+    assert!(asking.try_wait().unwrap().is_none());
+    let state =
+        std::process::Command::new("ps").args(["-o", "stat=", "-p", &server.pid().to_string()]).output();
+    if let Ok(state) = state {
+        assert!(String::from_utf8_lossy(&state.stdout).starts_with('T'), "{state:?}");
+    }
+    server.resume();
+    assert_eq!(asking.wait_with_output().unwrap().stdout, b"1\n");
+}

@@ -1,0 +1,32 @@
+//! Standbys and failover.
+
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Postgres, until};
+
+#[test]
+fn what_a_synchronous_standby_confirmed_outlives_the_primary() {
+    let primary = Postgres::start(Options::default());
+    primary.psql("create table kept (n int)");
+    let standby = primary.standby("second", true);
+    assert_eq!(primary.psql("select application_name, sync_state from pg_stat_replication"), "second|sync");
+    assert_eq!(standby.psql("select pg_is_in_recovery()"), "t");
+    primary.psql("insert into kept values (7)");
+    primary.kill9();
+    standby.promote();
+    assert_eq!(standby.psql("select n from kept"), "7");
+    // It waits for nobody: its primary's list of standbys is not its own.
+    standby.psql("insert into kept values (8)");
+    let line = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+    assert_eq!(standby.psql(line), "00000002");
+}
+
+#[test]
+fn an_asynchronous_standby_follows_and_is_not_waited_for() {
+    let primary = Postgres::start(Options::default());
+    let standby = primary.standby("behind", false);
+    standby.pause();
+    primary.psql("create table later (n int)");
+    standby.resume();
+    until("it has followed", || standby.psql("select to_regclass('later')") == "later");
+    assert_eq!(primary.psql("select sync_state from pg_stat_replication"), "async");
+}

@@ -38,7 +38,7 @@ CREATE TABLE {records} (
     namespace          text COLLATE "C" NOT NULL,
     key                text COLLATE "C" NOT NULL,
     worker             text,
-    fingerprint        text,
+    fingerprint        bytea, -- of any text, also with a zero byte, which `text` cannot hold
     past_claims        uuid[], -- newest first, at most 8; NULL: none
     doubt              text,
     decision_op_id     uuid,
@@ -82,7 +82,7 @@ CREATE TABLE {events} (
     worker      text,
     operator    text,
     reason      text,
-    fingerprint text,
+    fingerprint bytea,
     digest      bytea,
     PRIMARY KEY (record, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);

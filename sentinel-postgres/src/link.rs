@@ -90,7 +90,7 @@ impl Dialer {
     pub(crate) async fn connect(&self, patience: Patience) -> Result<Link, StoreError> {
         let mode = self.mode.load(Ordering::Relaxed);
         if mode != POOLED {
-            let direct = self.options.clone().options(settings(patience, self.deadline, "\\ "));
+            let direct = self.options.clone().options(settings(patience, self.deadline));
             match direct.connect().await {
                 Ok(connection) => {
                     let mut link = Link::new(connection, None, self.deadline);
@@ -114,11 +114,11 @@ impl Dialer {
 
 /// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
 /// made while the tables were empty would scan them ever after; its lookups are by primary key, always.
-fn settings(patience: Patience, deadline: Duration, space: &str) -> Vec<(&'static str, String)> {
+fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String)> {
     let millis = |duration: Duration| duration.as_millis().max(1).to_string();
     vec![
         (MARK, "ours".into()),
-        ("default_transaction_isolation", format!("read{space}committed")),
+        ("default_transaction_isolation", "read committed".into()),
         ("lock_timeout", millis(patience.0)),
         ("statement_timeout", millis(deadline)),
         ("plan_cache_mode", "force_generic_plan".into()),
@@ -133,7 +133,7 @@ fn settings(patience: Patience, deadline: Duration, space: &str) -> Vec<(&'stati
 /// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
 fn opening(patience: Patience, deadline: Duration) -> SqlStr {
     let mut text = String::from("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-    for (name, value) in settings(patience, deadline, " ") {
+    for (name, value) in settings(patience, deadline) {
         if name != "default_transaction_isolation" && name != "plan_cache_mode" {
             text += &format!("; SET LOCAL {name} = '{value}'");
         }

@@ -206,6 +206,16 @@ impl PostgresStore {
     }
 }
 
+/// The first beat of each address, up to a page, and the rest; both in the order of their addresses.
+fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+    for n in ordered {
+        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
+        if again || page.len() == heartbeat::PAGE { later.push(*n) } else { page.push(*n) }
+    }
+    (page, later)
+}
+
 /// The next way to go about a claim.
 enum Way {
     Insert,
@@ -292,8 +302,11 @@ impl CoordinationStore for PostgresStore {
             let mut ordered: Vec<usize> =
                 (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
             ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
-            for page in ordered.chunks(heartbeat::PAGE) {
-                self.pulse(beats, page, &mut replies).await?;
+            // An address stands once in a statement: what one beat changed, another would not see.
+            while !ordered.is_empty() {
+                let (page, later) = each_once(beats, &ordered);
+                self.pulse(beats, &page, &mut replies).await?;
+                ordered = later;
             }
         }
         let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");

@@ -25,7 +25,7 @@ use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
 
 /// With so many items waiting, a second lane opens.
-const BACKLOG: usize = 128;
+const BACKLOG: usize = 32;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));

@@ -116,6 +116,7 @@ struct Drive<F: Freight> {
 
 impl<F: Freight> Drive<F> {
     async fn on(mut self) {
+        let mut company = false;
         loop {
             if self.gathered.is_empty() {
                 match self.receiver.recv().await {
@@ -123,23 +124,27 @@ impl<F: Freight> Drive<F> {
                     None => return,
                 }
             }
-            self.gather().await;
+            self.gather(company).await;
             let batch = self.freight.load(&mut self.gathered, CAP);
+            company = batch.len() > 1;
             self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             self.ship(batch).await;
         }
     }
 
-    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing.
-    async fn gather(&mut self) {
-        let mut quiet = 0;
+    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing. A
+    /// lone caller has no company to wait for.
+    async fn gather(&mut self, company: bool) {
+        let mut quiet = if company { 0 } else { 1 };
         while quiet < 2 && self.gathered.len() < CAP {
             let before = self.gathered.len();
             while let Ok(item) = self.receiver.try_recv() {
                 self.gathered.push_back(item);
             }
             quiet = if self.gathered.len() == before { quiet + 1 } else { 0 };
-            yield_now().await;
+            if quiet < 2 {
+                yield_now().await;
+            }
         }
     }
 

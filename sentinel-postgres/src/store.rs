@@ -115,6 +115,11 @@ impl PostgresStore {
         &self.inner.parts
     }
 
+    /// How long a caller waits at most: for the statement that is out, and for its own.
+    fn limit(&self) -> Duration {
+        self.inner.parts.dialer.deadline * 2
+    }
+
     fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
         if first.waiting() >= BACKLOG && second.waiting() < first.waiting() { second } else { first }
@@ -145,7 +150,7 @@ impl PostgresStore {
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
-        answered(seen).await
+        answered(seen, self.limit()).await
     }
 
     /// Claims an address that has no row, in the company of others.
@@ -156,7 +161,7 @@ impl PostgresStore {
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let (item, flushed) = Item::claim(address.clone(), claim.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => Ok(Some(stamped)),
             Flushed::Unchanged => Ok(None),
             Flushed::Alone => self.insert_alone(address, claim).await,
@@ -175,7 +180,9 @@ impl PostgresStore {
                 async move {
                     let offset = now(&parts.offset);
                     match transition::claim_absent(link, &parts.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -196,7 +203,9 @@ impl PostgresStore {
             .run(move |link| {
                 async move {
                     match transition::run(link, &parts.sql, now(&parts.offset), &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -243,11 +252,15 @@ fn judge(
 
 /// The answer to a claim of an address that a transaction holds, and has not decided: nothing was changed, and nothing can
 /// be seen yet.
-fn held_by_a_transaction() -> Stamped<ClaimReply> {
+fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
+    let state = match kind {
+        Kind::Execution => State::Executing,
+        Kind::Lease => State::Claimed,
+    };
     let absent = Record::absent();
     let stamp =
         Stamp { now: absent.last_now, rev: 0, token: Token::NONE, state: State::Free, changed: false };
-    Stamped { reply: ClaimReply::InProgress { state: State::Executing, remaining: Duration::ZERO }, stamp }
+    Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
 }
 
 fn now(offset: &AtomicI64) -> i64 {
@@ -317,7 +330,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         let (item, flushed) = Item::complete(address.clone(), op.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
                 Ok(stamped)
@@ -390,7 +403,7 @@ impl CoordinationStore for PostgresStore {
         let (op, parts) = (op.clone(), self.inner.parts.clone());
         self.inner
             .singles
-            .run(move |link| {
+            .run_long(move |link| {
                 async move {
                     let offset = now(&parts.offset);
                     if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run) {

@@ -10,10 +10,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::link::{Dialer, Link, Patience};
 
@@ -176,12 +178,23 @@ pub(crate) async fn connected<'l>(
 /// Where an answer is sent to.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Waits for an answer. A lane that ended without one may have sent the request.
-pub(crate) async fn answered<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    answer.await.unwrap_or_else(|_| {
-        let detail = "the runtime of the store's connection ended before the reply came";
-        Err(StoreError::ambiguous(Trouble::LostReply, detail))
-    })
+/// Waits for an answer, for so long at most. A lane that ended without one may have sent the request; one that did not
+/// answer in time may yet.
+pub(crate) async fn answered<T>(
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    match timeout(limit, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => {
+            let detail = "the runtime of the store's connection ended before the reply came";
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+        Err(_) => {
+            let detail = format!("no reply came within {limit:?}");
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+    }
 }
 
 fn closed() -> StoreError {

@@ -52,6 +52,13 @@ impl Failure {
         Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
     }
 
+    /// The server answered, and warned that the commit may not be where it should be.
+    pub(crate) fn in_doubt(warning: &str) -> Self {
+        let detail =
+            format!("committed on this server, and perhaps not on its synchronous standby: {warning}");
+        Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
+    }
+
     fn has_code(&self, code: &str) -> bool {
         matches!(self, Self::RolledBack(error) if error.code() == code)
     }

@@ -7,6 +7,7 @@
 mod builder;
 mod error;
 mod heartbeat;
+mod hello;
 mod lane;
 mod link;
 mod probe;
@@ -19,6 +20,7 @@ mod statement;
 mod store;
 mod timeline;
 mod transition;
+mod warnings;
 
 pub use builder::PostgresStoreBuilder;
 pub use store::PostgresStore;

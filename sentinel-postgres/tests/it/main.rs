@@ -21,3 +21,9 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
+
+mod faults;
+mod probe;
+mod scene;
+mod standby;
+mod tls;

@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, Kind, Record, State, StoreError, Token, Trouble};
+use sentinel_core::{
+    Address, CoordinationStore, Event, Kind, Record, Replays, State, StoreError, Token, Trouble,
+};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -19,7 +21,6 @@ use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
-use crate::replays::Replays;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};

@@ -9,7 +9,7 @@ use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
 use sentinel_core::{
-    Address, CoordinationStore, Event, Kind, Record, Replays, State, StoreError, Token, Trouble,
+    Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
 };
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -258,9 +258,7 @@ fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
         Kind::Execution => State::Executing,
         Kind::Lease => State::Claimed,
     };
-    let absent = Record::absent();
-    let stamp =
-        Stamp { now: absent.last_now, rev: 0, token: Token::NONE, state: State::Free, changed: false };
+    let stamp = Stamp::unseen(StoreTime::ZERO);
     Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
 }
 
@@ -478,9 +476,7 @@ impl PostgresStore {
                 Some(told) => Ok(told),
                 None => heartbeat::of_absent(beat, now),
             },
-            Err(error) if error.trouble() == Trouble::Busy => {
-                Ok(heartbeat::unknown(sentinel_core::StoreTime::ZERO))
-            }
+            Err(error) if error.trouble() == Trouble::Busy => Ok(heartbeat::unknown(StoreTime::ZERO)),
             Err(error) => Err(error),
         }
     }
@@ -489,7 +485,7 @@ impl PostgresStore {
         &self,
         beats: Vec<Beat>,
         alone: bool,
-    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, sentinel_core::StoreTime), StoreError> {
+    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
         let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
         self.inner
             .pulse

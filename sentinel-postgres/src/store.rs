@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,8 +25,10 @@ use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
 
-/// With so many items waiting, a second lane opens.
-const BACKLOG: usize = 32;
+/// With so many claims and completions outstanding, two lanes share them, until fewer than the second number are. One
+/// statement then runs while the answers of the other are handed out.
+const BACKLOG: usize = 64;
+const CALM: usize = 24;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -53,6 +55,9 @@ pub struct PostgresStore {
 struct Inner {
     parts: Arc<Parts>,
     hot: [Lane<Flushes>; 2],
+    /// Whether both lanes are used, and whose turn it is.
+    shared: AtomicBool,
+    turn: AtomicUsize,
     looks: Lane<Looks>,
     singles: Jobs,
     pulse: Jobs,
@@ -102,6 +107,8 @@ impl PostgresStore {
         let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
         let inner = Inner {
             hot: [hot(), hot()],
+            shared: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
@@ -123,7 +130,13 @@ impl PostgresStore {
 
     fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
-        if first.waiting() >= BACKLOG && second.waiting() < first.waiting() { second } else { first }
+        let outstanding = first.outstanding() + second.outstanding();
+        let shared = self.inner.shared.load(Ordering::Relaxed);
+        if shared != (outstanding >= if shared { CALM } else { BACKLOG }) {
+            self.inner.shared.store(!shared, Ordering::Relaxed);
+        }
+        let turn = shared && self.inner.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        if turn { second } else { first }
     }
 
     /// Carries out an operation alone, on the row that the address has. None: it has none, and the operation makes one.

@@ -20,6 +20,7 @@
 
 mod account;
 mod guard;
+mod locate;
 pub mod pgbouncer;
 mod ports;
 pub mod postgres;

@@ -83,3 +83,19 @@ fn a_panic_takes_the_server_along() {
     assert!(failed.join().is_err());
     assert!(!folder.recv().unwrap().exists());
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_server_leaves_no_shared_memory() {
+    let server = Postgres::start(Options::default());
+    let lock = std::fs::read_to_string(server.folder().join("data/postmaster.pid")).unwrap();
+    let id = lock.lines().nth(6).unwrap().split_whitespace().nth(1).unwrap().to_owned();
+    let there = || {
+        let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
+        all.lines().any(|line| line.split_whitespace().nth(1) == Some(&id))
+    };
+    server.kill9();
+    assert!(there());
+    drop(server);
+    assert!(!there());
+}

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sentinel_testbed::postgres::{PASSWORD, SUPERUSER};
 use sentinel_testbed::{PgBouncer, Proxy, pgbouncer, postgres, until};
 
 /// Sends back what it gets, and remembers it and how its connections ended.
@@ -253,7 +254,7 @@ fn it_stands_in_front_of_real_servers() {
     let bouncer = PgBouncer::start(postgres(), pgbouncer::Options::default());
     for port in [postgres().port(), bouncer.port()] {
         let proxy = Proxy::start(port);
-        let url = postgres().url_at(proxy.port(), "postgres", "testbed", "postgres");
+        let url = postgres().url_at(proxy.port(), SUPERUSER, PASSWORD, "postgres");
         let output =
             postgres().command("psql").args(["-X", "-A", "-t", "-d", &url, "-c", "select 1"]).output();
         assert_eq!(output.unwrap().stdout, b"1\n");

@@ -202,11 +202,6 @@ impl Link {
         row.try_get(0).map_err(unreachable)
     }
 
-    /// Whether the connection may be used for another statement.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.broken
-    }
-
     /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so a no
     /// proves that nothing was applied.
     pub(crate) async fn is_alive(&mut self) -> bool {

@@ -26,4 +26,5 @@ mod faults;
 mod probe;
 mod scene;
 mod standby;
+#[cfg(feature = "tls")]
 mod tls;

@@ -7,8 +7,7 @@ use std::time::Duration;
 use sentinel_core::client::Outcome;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, CoordinationStore as _, Grant, Sentinel, State, StoreError, Token,
-    Trouble,
+    Address, Applied, CoordinationStore as _, Grant, Sentinel, State, StoreError, Token, Trouble,
 };
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;

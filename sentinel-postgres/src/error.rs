@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Lost(StoreError),
     /// Nothing was sent.
     NotSent(StoreError),
+    /// Nothing was sent, because the connection broke before.
+    Broken(StoreError),
 }
 
 impl Failure {
@@ -75,7 +77,7 @@ impl Failure {
 
     /// Whether the connection can be used again.
     pub(crate) fn spares_the_connection(&self) -> bool {
-        !matches!(self, Self::Lost(_))
+        !matches!(self, Self::Lost(_) | Self::Broken(_))
     }
 }
 
@@ -83,7 +85,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::RolledBack(error) => rolled_back(*error),
-            Failure::Lost(error) | Failure::NotSent(error) => error,
+            Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => error,
         }
     }
 }

@@ -102,7 +102,7 @@ impl Link {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => match Failure::of(error) {
                 refused @ Failure::RolledBack(_) => return Err(refused.into()),
-                Failure::Lost(error) | Failure::NotSent(error) => {
+                Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => {
                     let detail = "the connection broke while the server was asked about itself";
                     return Err(StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error));
                 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
-use crate::hello::Hello;
+use crate::hello::{Hello, late};
 use crate::timeline::Timeline;
 use crate::warnings::Warnings;
 
@@ -170,6 +170,8 @@ pub(crate) struct Link {
     deadline: Duration,
     used: Instant,
     broken: bool,
+    /// What opens a transaction is out, and nothing else.
+    is_opening: bool,
     /// How often any connection has broken, and how often when this one was last known to be there.
     breaks: Arc<AtomicU64>,
     known_breaks: u64,
@@ -190,6 +192,7 @@ impl Link {
             deadline,
             used: Instant::now(),
             broken: false,
+            is_opening: false,
             breaks,
             known_breaks,
             warnings: None,
@@ -233,6 +236,7 @@ impl Link {
             None => timeout(deadline, self.exchange(query)).await,
         };
         let outcome = match (exchanged, warnings.and_then(|warnings| warnings.doubt())) {
+            (Err(_), _) if self.is_opening => Err(Failure::Broken(late(deadline))),
             (Err(_), _) => Err(Failure::timed_out(deadline)),
             (Ok(Ok(_)), Some(doubt)) => Err(Failure::in_doubt(&doubt)),
             (Ok(outcome), _) => outcome,
@@ -249,18 +253,18 @@ impl Link {
         let Some(opening) = self.opening.clone() else {
             return query.fetch_all(&mut self.connection).await.map_err(Failure::of);
         };
-        // Nothing is committed before COMMIT is sent: whatever breaks up to then was rolled back with its session.
-        let not_sent = |error| Failure::NotSent(unreachable(error));
+        // Nothing is committed before COMMIT is sent: what breaks here was not applied.
+        self.is_opening = true;
         if let Err(error) = sqlx::raw_sql(opening).execute(&mut self.connection).await {
-            self.broken = true;
-            return Err(not_sent(error));
+            return Err(Failure::Broken(unreachable(error)));
         }
+        self.is_opening = false;
         match query.persistent(false).fetch_all(&mut self.connection).await.map_err(Failure::of) {
             Ok(rows) => {
                 sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(Failure::of)?;
                 Ok(rows)
             }
-            Err(failure @ Failure::RolledBack(_)) => {
+            Err(failure @ (Failure::RolledBack(_) | Failure::NotSent(_))) => {
                 match sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
                     Ok(_) => Err(failure),
                     Err(error) => Err(Failure::of(error)),

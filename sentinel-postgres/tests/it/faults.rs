@@ -11,7 +11,7 @@ use sentinel_core::{
 };
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
-use sentinel_testbed::{Mode, Postgres, Proxy, postgres, until};
+use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::scene::{call, complete, crash, execution, force, granted, hold, label, reconcile, result};
@@ -206,6 +206,29 @@ async fn a_break_of_one_connection_is_no_break_for_each_of_the_others() {
         }
     }
     assert!(lost <= 1, "{lost} replies were lost");
+}
+
+#[tokio::test]
+async fn behind_a_pooler_what_breaks_before_the_statement_is_not_applied() {
+    let server = Postgres::start(Options::default());
+    let bouncer = PgBouncer::start(&server, Default::default());
+    let store = PostgresStore::builder(&bouncer.url()).deadline(SOON * 4).init().await.unwrap();
+    let (address, grant) = (execution("held"), hold(&store, &execution("held"), Phase::Claimed).await);
+    let begin = async || store.begin(&address, &Begin { grant }).await;
+    for _ in 0..8 {
+        begin().await.unwrap();
+    }
+    bouncer.stop();
+    bouncer.start_again();
+    is_not_applied(begin().await, Trouble::Unreachable);
+    for _ in 0..8 {
+        begin().await.unwrap();
+    }
+    server.pause();
+    is_not_applied(begin().await, Trouble::Unreachable);
+    server.resume();
+    let again = PostgresStore::connect(&bouncer.url()).await.unwrap();
+    again.begin(&address, &Begin { grant }).await.unwrap();
 }
 
 /// A store behind a proxy, with all its connections made and its statements prepared.

@@ -28,3 +28,4 @@ mod scene;
 mod standby;
 #[cfg(feature = "tls")]
 mod tls;
+mod waves;

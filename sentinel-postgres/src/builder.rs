@@ -103,9 +103,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its host it
-    /// may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again, and nothing
-    /// tells. For tests and trials.
+    /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its
+    /// host it may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again,
+    /// and nothing tells. For tests and trials.
     pub fn allow_lossy(mut self, allowed: bool) -> Self {
         self.allow_lossy = allowed;
         self

@@ -205,8 +205,8 @@ impl Link {
         row.try_get(0).map_err(unreachable)
     }
 
-    /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so a no
-    /// proves that nothing was applied.
+    /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so
+    /// a no proves that nothing was applied.
     pub(crate) async fn is_alive(&mut self) -> bool {
         if self.broken {
             return false;

@@ -1,8 +1,9 @@
 //! What a server warns of while a statement is out.
 //!
-//! A commit that waits for a synchronous standby can be cancelled by hand (`pg_cancel_backend`). The server then answers as
-//! if all were well, and warns: the transaction is committed here, and may not be there. sqlx does not hand warnings to its
-//! caller; it tells them as events. So a subscriber listens to those, for as long as the statement is out.
+//! A commit that waits for a synchronous standby can be cancelled by hand (`pg_cancel_backend`). The server then
+//! answers as if all were well, and warns: the transaction is committed here, and may not be there. sqlx does not hand
+//! warnings to its caller; it tells them as events. So a subscriber listens to those, for as long as the statement is
+//! out.
 
 use std::fmt;
 use std::future::Future;

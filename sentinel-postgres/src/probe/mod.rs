@@ -142,8 +142,8 @@ fn standbys(hello: &Hello, settings: &Settings) -> Check {
     let names = &settings.synchronous_standby_names;
     if !warnings::are_heard() {
         let found = format!(
-            "{names}; this program was built without tracing's warnings, so a wait for the standby that somebody cancels \
-             would go unnoticed"
+            "{names}; this program was built without tracing's warnings, so a wait for the standby that somebody \
+             cancels would go unnoticed"
         );
         return check("standbys", false, found);
     }

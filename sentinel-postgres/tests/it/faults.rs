@@ -129,7 +129,8 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
             server.kill9();
             server.start_again();
         } else {
-            let ours = "select pid from pg_stat_activity where application_name = 'sentinel' order by random() limit 1";
+            let ours = "select pid from pg_stat_activity where application_name = 'sentinel' \
+                        order by random() limit 1";
             crash(&server, server.psql(ours).parse().unwrap());
         }
         for worker in workers {

@@ -94,7 +94,10 @@ async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_told_otherwi
 
 #[tokio::test]
 async fn a_role_that_may_not_write_is_refused() {
-    postgres().psql("create role reader login password 'secret'; alter role reader set default_transaction_read_only = on");
+    postgres().psql(
+        "create role reader login password 'secret'; \
+         alter role reader set default_transaction_read_only = on",
+    );
     refused(at(postgres(), "reader", "secret", "anywhere").open().await, "read only");
     let health = at(postgres(), "reader", "secret", "anywhere").probe().await.unwrap();
     assert!(!health.accepted);

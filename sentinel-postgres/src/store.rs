@@ -142,7 +142,7 @@ impl PostgresStore {
         self.single(address, op).await?.ok_or_else(|| restless(O::NAME))
     }
 
-    async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
+    pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
         answered(seen).await

@@ -21,3 +21,6 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
+
+mod fence;
+mod transaction;

@@ -221,13 +221,16 @@ async fn names_are_quoted_and_resources_of_several_columns_kept_apart() {
 async fn a_column_that_has_no_one_text_is_no_resource() {
     let bed = Bed::new("unfit").await;
     let mut mine = bed.connect().await;
-    let sql = "DROP TABLE unfit; CREATE TABLE unfit (id numeric NOT NULL, maybe int, sentinel_token bigint, \
-               sentinel_address text, narrow int)";
+    let sql = "DROP TABLE unfit; \
+        CREATE COLLATION IF NOT EXISTS caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false); \
+        CREATE TABLE unfit (id numeric NOT NULL, maybe int, caseless text COLLATE caseless NOT NULL, \
+            sentinel_token bigint, sentinel_address text, narrow int)";
     sqlx::raw_sql(sql).execute(&mut mine).await.unwrap();
     let fences = [
         Fence::new("unfit", ["id"]),
         Fence::new("unfit", ["maybe"]),
         Fence::new("unfit", ["absent"]),
+        Fence::new("unfit", ["caseless"]),
         Fence::new("unfit", ["narrow"]).token_column("narrow"),
     ];
     for fence in fences {

@@ -395,9 +395,10 @@ async fn it_works_through_a_pooler_from_a_task() {
     let bed = Bed::new("pooled").await;
     let told = tokio::spawn(async move {
         let options = PgConnectOptions::from_str(&bouncer().url()).unwrap();
-        let options = options.extra_float_digits(None).statement_cache_capacity(0);
-        let mut mine = PgConnection::connect_with(&options).await.unwrap();
+        // Clients that prepare statements, and meet each other's sessions.
+        let options = options.extra_float_digits(None);
         for (n, key) in [(1, "a"), (2, "b"), (3, "a")] {
+            let mut mine = PgConnection::connect_with(&options).await.unwrap();
             let mut tx = mine.begin().await.unwrap();
             let told = bed.once(&mut tx, key, n).await.unwrap();
             assert!(matches!(told, TransactionOutcome::Pending(_)) == (n < 3), "{told:?}");
@@ -461,6 +462,8 @@ async fn a_completion_of_somebody_elses_run_changes_nothing_and_the_transaction_
     let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);
     let told = bed.store.complete_in(&mut tx, &bed.address("k"), stale, &result).await.unwrap();
     assert!(matches!(told, CompleteReply::Superseded(_)), "{told:?}");
+    let free = "SELECT count(*) FROM (SELECT FROM txn.records WHERE namespace = 'superseded' FOR UPDATE SKIP LOCKED) r";
+    assert_eq!(postgres().psql(free), "1", "the transaction does not hold the record");
     bed.write(&mut tx, 1).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("1", Some(State::Executing)));

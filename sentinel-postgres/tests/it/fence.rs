@@ -211,7 +211,9 @@ async fn names_are_quoted_and_resources_of_several_columns_kept_apart() {
     };
     let token = postgres().psql("SELECT coalesce(max(token), 0) + 5 FROM txn.fences").parse::<i64>().unwrap();
     put(&format!("'x,y', 'z', {token}, 'n/lease/a'")).await.unwrap();
-    put(&format!("'x', 'y,z', {}, 'n/lease/a'", token - 1)).await.expect("another resource");
+    for other in ["'x', 'y,z'", "'x,y', 'w'"] {
+        put(&format!("{other}, {}, 'n/lease/a'", token - 1)).await.expect("another resource");
+    }
     let told = put(&format!("'x,y', 'z', {}, 'n/lease/a'", token - 1)).await;
     assert_eq!(told, Err(Some(Rejection::StaleToken)));
     sqlx::raw_sql(r#"DROP TABLE "Odd ' \ "" name""#).execute(&mut mine).await.unwrap();

@@ -10,7 +10,7 @@ use sentinel_core::{
     Address, Applied, ClaimId, Grant, Key, Label, Namespace, OpId, Payload, State, Terms, Trouble,
 };
 use sentinel_postgres::{PostgresStore, TransactionOutcome};
-use sentinel_testbed::postgres;
+use sentinel_testbed::{Proxy, postgres, until};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::oneshot;
@@ -307,17 +307,26 @@ async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
 #[tokio::test]
 async fn after_an_ambiguous_commit_asking_again_tells() {
     let bed = Bed::new("ambiguous").await;
+    let proxy = Proxy::start(postgres().port());
+    let url = postgres().url().replace(&format!(":{}/", postgres().port()), &format!(":{}/", proxy.port()));
     for (key, committed) in [("before", false), ("after", true)] {
-        let mut mine = bed.connect().await;
+        let mut mine = PgConnection::connect(&url).await.unwrap();
         let mut tx = mine.begin().await.unwrap();
         let _ = bed.once(&mut tx, key, 1).await.unwrap();
         let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
-        if committed {
-            // The server carries the commit out, and the connection breaks before its word is heard.
-            sqlx::raw_sql("COMMIT").execute(&mut *tx).await.unwrap();
+        // The connection is cut under the COMMIT, before it arrives; or under the server's word that it was done.
+        match committed {
+            true => proxy.replies().cut_after(0),
+            false => proxy.requests().cut_after(0),
         }
-        assert_eq!(postgres().psql(&format!("SELECT pg_terminate_backend({pid}, 60000)")), "t");
         assert!(tx.commit().await.is_err());
+        proxy.heal();
+        tokio::task::spawn_blocking(move || {
+            let gone = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+            until("the session has ended", || postgres().psql(&gone) == "0");
+        })
+        .await
+        .unwrap();
         let mut again = bed.connect().await;
         let mut tx = again.begin().await.unwrap();
         let told = bed.once(&mut tx, key, 2).await.unwrap();
@@ -328,6 +337,8 @@ async fn after_an_ambiguous_commit_asking_again_tells() {
         tx.commit().await.unwrap();
     }
     assert_eq!(bed.written(), "1,2");
+    let told = bed.sentinel().once::<String>("after").run(|_| async { Ok(0) }).await.unwrap();
+    assert!(matches!(told, Outcome::Replayed(1)), "{told:?}");
 }
 
 #[tokio::test]

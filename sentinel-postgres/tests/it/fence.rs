@@ -328,3 +328,20 @@ async fn the_readmes_paused_worker_cannot_write() {
     assert_eq!(postgres().psql("SELECT balance FROM readme"), "200");
     let _ = second.release().await;
 }
+
+#[tokio::test]
+async fn the_printed_schema_can_fence_too() {
+    let printed =
+        sentinel_postgres::PostgresStore::builder(&postgres().url()).schema("printed").table_prefix("p_");
+    let sql = printed.schema_sql().unwrap();
+    for _ in 0..2 {
+        postgres().psql(&sql);
+    }
+    let store = printed.open().await.unwrap();
+    let fence = Fence::new("by_hand", ["id"]);
+    postgres().psql(&format!("CREATE TABLE by_hand ({ACCOUNT}); {}", store.fence_sql(&fence)));
+    let mut mine = PgConnection::connect(&postgres().url()).await.unwrap();
+    put(&mut mine, "by_hand", 1, 5, "n/lease/a").await.unwrap();
+    assert_eq!(put(&mut mine, "by_hand", 1, 4, "n/lease/a").await, Err(Some(Rejection::StaleToken)));
+    postgres().psql("DROP TABLE by_hand");
+}

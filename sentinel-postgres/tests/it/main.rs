@@ -24,3 +24,4 @@ mod unprivileged {
 
 mod fence;
 mod transaction;
+mod waves;

@@ -10,7 +10,8 @@ use sentinel_core::{
     Address, Applied, ClaimId, Grant, Key, Label, Namespace, OpId, Payload, State, Terms, Trouble,
 };
 use sentinel_postgres::{PostgresStore, TransactionOutcome};
-use sentinel_testbed::{Proxy, postgres, until};
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Postgres as Server, Proxy, postgres, until};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::oneshot;
@@ -496,4 +497,40 @@ async fn a_heartbeat_passes_over_a_record_that_a_transaction_holds() {
     tx.rollback().await.unwrap();
     let told = bed.store.heartbeat(&beats).await.unwrap();
     assert!(matches!(told[0].reply, HeartbeatReply::Kept { .. }), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
+    let primary = Server::start(Options::default());
+    let store = PostgresStore::builder(&primary.url()).deadline(Duration::from_secs(2)).init().await.unwrap();
+    let standby = primary.standby("confirming", true);
+    standby.pause();
+    let address = Address::execution(Namespace::new("n").unwrap(), Key::new("k").unwrap());
+    let (mut mine, mut other) = (
+        PgConnection::connect(&primary.url()).await.unwrap(),
+        PgConnection::connect(&primary.url()).await.unwrap(),
+    );
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut mine).await.unwrap();
+    let mut tx = mine.begin().await.unwrap();
+    let run = async |_: &mut PgConnection| Ok::<_, String>(1);
+    let told = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
+    assert!(matches!(told, TransactionOutcome::Pending(1)), "{told:?}");
+    // It commits, and somebody cancels its wait for the standby: it is there, and a failover would lose it.
+    let cancel = async {
+        let waits = format!(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'"
+        );
+        tokio::task::block_in_place(|| {
+            until("the commit's wait is cancelled", || primary.psql(&waits) == "t")
+        });
+    };
+    let (committed, ()) = tokio::join!(tx.commit(), cancel);
+    committed.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    let told = store.once_in_transaction(&mut tx, &address).run(run).await;
+    assert!(matches!(told, Err(Error::Store(_))), "{told:?}");
+    standby.resume();
+    let told = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
+    assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}");
+    tx.rollback().await.unwrap();
 }

@@ -24,4 +24,7 @@ mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
 
+mod completion;
+mod fence;
+mod transaction;
 mod waves;

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::link::{Dialer, Patience};
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
-use crate::{probe, schema};
+use crate::{probe, schema, url};
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone)]
@@ -40,11 +39,17 @@ impl fmt::Debug for PostgresStoreBuilder {
 
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
-        // An error's text could quote the URL, and the URL holds a password.
-        let options = PgConnectOptions::from_str(url).map_err(|_| {
-            "must be postgres://user:password@host:port/database, with parameters as libpq has them".into()
-        });
-        Self::from_options(options)
+        match url::parse(url) {
+            Ok(url::Parsed { options, schema, prefix }) => {
+                let builder = Self::from_options(Ok(options));
+                Self {
+                    schema: schema.unwrap_or(builder.schema),
+                    prefix: prefix.unwrap_or(builder.prefix),
+                    ..builder
+                }
+            }
+            Err(why) => Self::from_options(Err(why)),
+        }
     }
 
     pub(crate) fn from_options(options: Result<PgConnectOptions, String>) -> Self {
@@ -113,6 +118,11 @@ impl PostgresStoreBuilder {
     pub fn edit_statements(mut self, edit: Edit) -> Self {
         self.edit = Some(edit);
         self
+    }
+
+    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.clone().parts().map(drop)
     }
 
     /// Connects, and checks that the server can be written to and has the schema of this release.

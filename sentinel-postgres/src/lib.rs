@@ -19,6 +19,7 @@ mod statement;
 mod store;
 mod timeline;
 mod transition;
+mod url;
 
 pub use builder::PostgresStoreBuilder;
 pub use store::PostgresStore;

@@ -365,7 +365,7 @@ pub(crate) struct Purge {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
+Example:
   sentinel init --store postgres://app@db.example/orders
   sentinel init --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 

@@ -5,8 +5,8 @@
 //! session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a transaction of its
 //! own, with settings that end with it. Which of the two it is, is found out when connecting.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
@@ -14,6 +14,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _, SqlSafeStr as _, SqlStr,
 };
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
@@ -38,6 +39,15 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
+    /// What the store was opened with, for whoever dials first.
+    spare: Mutex<Option<Spare>>,
+}
+
+/// A link that nobody uses. It lives on the runtime that it was made on, and must not be waited for on another.
+#[derive(Debug)]
+struct Spare {
+    link: Link,
+    runtime: runtime::Id,
 }
 
 /// How long a statement waits for a lock.
@@ -53,7 +63,26 @@ impl Dialer {
         };
         let options =
             options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Off, Duration::MAX);
-        Self { options, mode: AtomicU8::new(mode), deadline, timeline: Timeline::default() }
+        Self {
+            options,
+            mode: AtomicU8::new(mode),
+            deadline,
+            timeline: Timeline::default(),
+            spare: Mutex::default(),
+        }
+    }
+
+    /// Keeps a link that did what it was made for: the next one that is dialled is this one.
+    pub(crate) fn keep(&self, link: Link) {
+        let runtime = Handle::current().id();
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(Spare { link, runtime });
+    }
+
+    /// The link that was kept, if it is of any use here.
+    async fn spare(&self, patience: Patience) -> Option<Link> {
+        let Spare { mut link, runtime } = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let usable = runtime == Handle::current().id() && link.is_usable();
+        (usable && link.suit(patience).await).then_some(link)
     }
 
     /// Whether a pooler in transaction mode was found.
@@ -67,6 +96,9 @@ impl Dialer {
 
     /// Connects, and refuses a server that cannot be written to.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
+        if let Some(link) = self.spare(patience).await {
+            return Ok(link);
+        }
         let late = || {
             let detail = format!("the server was not connected within {:?}", self.deadline);
             StoreError::not_applied(Trouble::Unreachable, detail)
@@ -115,7 +147,6 @@ impl Dialer {
 /// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
 /// made while the tables were empty would scan them ever after; its lookups are by primary key, always.
 fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String)> {
-    let millis = |duration: Duration| duration.as_millis().max(1).to_string();
     vec![
         (MARK, "ours".into()),
         ("default_transaction_isolation", "read committed".into()),
@@ -128,6 +159,10 @@ fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String
         ("enable_bitmapscan", "off".into()),
         ("jit", "off".into()),
     ]
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }
 
 /// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
@@ -190,6 +225,16 @@ impl Link {
             read_only: row.try_get(1).map_err(unreachable)?,
             timeline: row.try_get(2).map_err(unreachable)?,
         })
+    }
+
+    /// Makes it wait for locks as long as this; false: the connection is not there any more.
+    async fn suit(&mut self, patience: Patience) -> bool {
+        if self.opening.is_some() {
+            self.opening = Some(opening(patience, self.deadline));
+            return self.is_alive().await;
+        }
+        let sql = AssertSqlSafe(format!("SET lock_timeout = {}", millis(patience.0)));
+        matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
     }
 
     /// Whether the connection may be used for another statement.

@@ -81,8 +81,7 @@ impl Dialer {
     /// The link that was kept, if it is of any use here.
     async fn spare(&self, patience: Patience) -> Option<Link> {
         let Spare { mut link, runtime } = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let usable = runtime == Handle::current().id() && link.is_usable();
-        (usable && link.suit(patience).await).then_some(link)
+        (runtime == Handle::current().id() && link.suit(patience).await).then_some(link)
     }
 
     /// Whether a pooler in transaction mode was found.
@@ -229,17 +228,15 @@ impl Link {
 
     /// Makes it wait for locks as long as this; false: the connection is not there any more.
     async fn suit(&mut self, patience: Patience) -> bool {
+        if self.broken {
+            return false;
+        }
         if self.opening.is_some() {
             self.opening = Some(opening(patience, self.deadline));
             return self.is_alive().await;
         }
         let sql = AssertSqlSafe(format!("SET lock_timeout = {}", millis(patience.0)));
         matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
-    }
-
-    /// Whether the connection may be used for another statement.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.broken
     }
 
     /// After a pause: whether the connection is still there. Nothing of ours is out, so a no proves nothing was applied.

@@ -1,4 +1,5 @@
 //! What opening a store costs, and what becomes of the connection that it was opened with.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 use std::time::Duration;
 

@@ -182,7 +182,7 @@ impl Names {
                 "schema" => out.push_str(&format!("\"{}\"", self.schema)),
                 "rest" => out.push_str(&(PURGE_REST.as_micros() + 1).to_string()),
                 // Filled in by the statement's own maker.
-                "skip" | "durability" | "condition" => out.push_str(&format!("{{{word}}}")),
+                "skip" | "durability" | "found" => out.push_str(&format!("{{{word}}}")),
                 // An index is named without its schema.
                 "records_undecided" | "records_purgeable" | "events_at" => {
                     out.push_str(&format!("\"{}{word}\"", self.prefix));

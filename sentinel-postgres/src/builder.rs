@@ -134,7 +134,7 @@ impl PostgresStoreBuilder {
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         let found = schema::version(&mut link, parts.sql.names()).await?;
         schema::check(found, parts.sql.names())?;
-        parts.dialer.keep(link);
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 
@@ -146,7 +146,7 @@ impl PostgresStoreBuilder {
         let parts = self.parts()?;
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         schema::migrate(&mut link, parts.sql.names()).await?;
-        parts.dialer.keep(link);
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 

@@ -14,6 +14,7 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod spare;
 mod statement;
 mod store;
 mod timeline;

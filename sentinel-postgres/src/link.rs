@@ -5,8 +5,8 @@
 //! session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a transaction of its
 //! own, with settings that end with it. Which of the two it is, is found out when connecting.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
@@ -14,11 +14,11 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _, SqlSafeStr as _, SqlStr,
 };
-use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
+use crate::spare::Spare;
 use crate::timeline::Timeline;
 
 /// A connection that was idle for longer is asked whether it is still there before something is sent over it.
@@ -39,15 +39,8 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
-    /// What the store was opened with, for whoever dials first.
-    spare: Mutex<Option<Spare>>,
-}
-
-/// A link that nobody uses. It lives on the runtime that it was made on, and must not be waited for on another.
-#[derive(Debug)]
-struct Spare {
-    link: Link,
-    runtime: runtime::Id,
+    /// The link that the store was opened with, for whoever dials first.
+    pub(crate) spare: Spare,
 }
 
 /// How long a statement waits for a lock.
@@ -68,20 +61,8 @@ impl Dialer {
             mode: AtomicU8::new(mode),
             deadline,
             timeline: Timeline::default(),
-            spare: Mutex::default(),
+            spare: Spare::default(),
         }
-    }
-
-    /// Keeps a link that did what it was made for: the next one that is dialled is this one.
-    pub(crate) fn keep(&self, link: Link) {
-        let runtime = Handle::current().id();
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(Spare { link, runtime });
-    }
-
-    /// The link that was kept, if it is of any use here.
-    async fn spare(&self, patience: Patience) -> Option<Link> {
-        let Spare { mut link, runtime } = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        (runtime == Handle::current().id() && link.suit(patience).await).then_some(link)
     }
 
     /// Whether a pooler in transaction mode was found.
@@ -95,7 +76,7 @@ impl Dialer {
 
     /// Connects, and refuses a server that cannot be written to.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
-        if let Some(link) = self.spare(patience).await {
+        if let Some(link) = self.spare.take(patience).await {
             return Ok(link);
         }
         let late = || {
@@ -227,7 +208,7 @@ impl Link {
     }
 
     /// Makes it wait for locks as long as this; false: the connection is not there any more.
-    async fn suit(&mut self, patience: Patience) -> bool {
+    pub(crate) async fn suit(&mut self, patience: Patience) -> bool {
         if self.broken {
             return false;
         }

@@ -1,5 +1,7 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod harness;
 
 mod direct {
@@ -23,3 +25,4 @@ mod unprivileged {
 }
 
 mod opening;
+mod waves;

@@ -15,11 +15,13 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod spare;
 mod statement;
 mod store;
 mod timeline;
 mod transaction;
 mod transition;
+mod url;
 
 pub use builder::PostgresStoreBuilder;
 pub use fence::{Fence, Rejected, Rejection, fence_address};

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
+use crate::spare::Spare;
 use crate::timeline::Timeline;
 
 /// A connection that was idle for longer is asked whether it is still there before something is sent over it.
@@ -38,6 +39,8 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
+    /// The link that the store was opened with, for whoever dials first.
+    pub(crate) spare: Spare,
 }
 
 /// How long a statement waits for a lock.
@@ -53,7 +56,13 @@ impl Dialer {
         };
         let options =
             options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Off, Duration::MAX);
-        Self { options, mode: AtomicU8::new(mode), deadline, timeline: Timeline::default() }
+        Self {
+            options,
+            mode: AtomicU8::new(mode),
+            deadline,
+            timeline: Timeline::default(),
+            spare: Spare::default(),
+        }
     }
 
     /// Whether a pooler in transaction mode was found.
@@ -67,6 +76,9 @@ impl Dialer {
 
     /// Connects, and refuses a server that cannot be written to.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
+        if let Some(link) = self.spare.take(patience).await {
+            return Ok(link);
+        }
         let late = || {
             let detail = format!("the server was not connected within {:?}", self.deadline);
             StoreError::not_applied(Trouble::Unreachable, detail)
@@ -115,7 +127,6 @@ impl Dialer {
 /// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
 /// made while the tables were empty would scan them ever after; its lookups are by primary key, always.
 fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String)> {
-    let millis = |duration: Duration| duration.as_millis().max(1).to_string();
     vec![
         (MARK, "ours".into()),
         ("default_transaction_isolation", "read committed".into()),
@@ -128,6 +139,10 @@ fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String
         ("enable_bitmapscan", "off".into()),
         ("jit", "off".into()),
     ]
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }
 
 /// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
@@ -190,6 +205,19 @@ impl Link {
             read_only: row.try_get(1).map_err(unreachable)?,
             timeline: row.try_get(2).map_err(unreachable)?,
         })
+    }
+
+    /// Makes it wait for locks as long as this; false: the connection is not there any more.
+    pub(crate) async fn suit(&mut self, patience: Patience) -> bool {
+        if self.broken {
+            return false;
+        }
+        if self.opening.is_some() {
+            self.opening = Some(opening(patience, self.deadline));
+            return self.is_alive().await;
+        }
+        let sql = AssertSqlSafe(format!("SET lock_timeout = {}", millis(patience.0)));
+        matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
     }
 
     /// After a pause: whether the connection is still there. Nothing of ours is out, so a no proves nothing was applied.

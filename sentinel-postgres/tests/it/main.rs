@@ -2,7 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod completion;
+mod fence;
 mod harness;
+mod opening;
+mod transaction;
+mod waves;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);
@@ -23,8 +28,3 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
-
-mod completion;
-mod fence;
-mod transaction;
-mod waves;

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::link::{Dialer, Patience};
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
-use crate::{probe, schema};
+use crate::{probe, schema, url};
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone)]
@@ -41,11 +40,17 @@ impl fmt::Debug for PostgresStoreBuilder {
 
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
-        // An error's text could quote the URL, and the URL holds a password.
-        let options = PgConnectOptions::from_str(url).map_err(|_| {
-            "must be postgres://user:password@host:port/database, with parameters as libpq has them".into()
-        });
-        Self::from_options(options)
+        match url::parse(url) {
+            Ok(url::Parsed { options, schema, prefix }) => {
+                let builder = Self::from_options(Ok(options));
+                Self {
+                    schema: schema.unwrap_or(builder.schema),
+                    prefix: prefix.unwrap_or(builder.prefix),
+                    ..builder
+                }
+            }
+            Err(why) => Self::from_options(Err(why)),
+        }
     }
 
     pub(crate) fn from_options(options: Result<PgConnectOptions, String>) -> Self {
@@ -125,6 +130,11 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.clone().parts().map(drop)
+    }
+
     /// Connects, and checks that the server can be written to and has the schema of this release.
     ///
     /// **Effect:** none on the database. **Errors:** nothing was changed: `Unreachable`, `NotInitialised` (run
@@ -136,6 +146,7 @@ impl PostgresStoreBuilder {
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         let found = schema::version(&mut link, parts.sql.names()).await?;
         schema::check(found, parts.sql.names())?;
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 
@@ -147,6 +158,7 @@ impl PostgresStoreBuilder {
         let parts = self.parts()?;
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         schema::migrate(&mut link, parts.sql.names()).await?;
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 

@@ -6,6 +6,7 @@
 
 mod builder;
 mod error;
+mod fence;
 mod heartbeat;
 mod hello;
 mod lane;
@@ -15,11 +16,16 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod spare;
 mod statement;
 mod store;
 mod timeline;
+mod transaction;
 mod transition;
+mod url;
 mod warnings;
 
 pub use builder::PostgresStoreBuilder;
+pub use fence::{Fence, Rejected, Rejection, fence_address};
 pub use store::PostgresStore;
+pub use transaction::{OnceInTransaction, TransactionOutcome};

@@ -19,6 +19,7 @@ use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
 use crate::hello::{Hello, late};
+use crate::spare::Spare;
 use crate::timeline::Timeline;
 use crate::warnings::Warnings;
 
@@ -44,6 +45,8 @@ pub(crate) struct Dialer {
     pub(crate) allow_lossy: bool,
     /// How often a connection broke: each break casts doubt on the others, for a restart ends them all.
     breaks: Arc<AtomicU64>,
+    /// The link that the store was opened with, for whoever dials first.
+    pub(crate) spare: Spare,
 }
 
 /// How long a statement waits for a lock.
@@ -71,6 +74,7 @@ impl Dialer {
             timeline: Timeline::default(),
             allow_lossy,
             breaks: Arc::default(),
+            spare: Spare::default(),
         }
     }
 
@@ -85,6 +89,9 @@ impl Dialer {
 
     /// Connects, and refuses a server that Sentinel does not work with.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
+        if let Some(link) = self.spare.take(patience).await {
+            return Ok(link);
+        }
         let (link, hello) = self.meet(patience).await?;
         hello.check(self.allow_lossy)?;
         self.timeline.see(hello.timeline);
@@ -134,7 +141,6 @@ impl Dialer {
 /// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
 /// made while the tables were empty would scan them ever after; its lookups are by primary key, always.
 fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String)> {
-    let millis = |duration: Duration| duration.as_millis().max(1).to_string();
     vec![
         (MARK, "ours".into()),
         ("default_transaction_isolation", "read committed".into()),
@@ -147,6 +153,10 @@ fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String
         ("enable_bitmapscan", "off".into()),
         ("jit", "off".into()),
     ]
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
 }
 
 /// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
@@ -203,6 +213,19 @@ impl Link {
         let sql = "SELECT current_setting('sentinel.session', true) IS NOT DISTINCT FROM 'ours'";
         let row = sqlx::raw_sql(sql).fetch_one(&mut self.connection).await.map_err(unreachable)?;
         row.try_get(0).map_err(unreachable)
+    }
+
+    /// Makes it wait for locks as long as this; false: the connection is not there any more.
+    pub(crate) async fn suit(&mut self, patience: Patience) -> bool {
+        if self.broken {
+            return false;
+        }
+        if self.opening.is_some() {
+            self.opening = Some(opening(patience, self.deadline));
+            return self.is_alive().await;
+        }
+        let sql = AssertSqlSafe(format!("SET lock_timeout = {}", millis(patience.0)));
+        matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
     }
 
     /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so

@@ -88,6 +88,9 @@ impl PostgresStore {
     }
 
     /// Starts with the usual settings, to change some of them.
+    ///
+    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
+    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`. Any other parameter is refused, for it would be ignored.
     pub fn builder(url: &str) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_url(url)
     }
@@ -179,7 +182,7 @@ impl PostgresStore {
         }
     }
 
-    async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
+    pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
         answered(seen, self.limit()).await

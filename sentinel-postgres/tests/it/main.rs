@@ -2,7 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod completion;
+mod faults;
+mod fence;
 mod harness;
+mod opening;
+mod probe;
+mod scene;
+mod standby;
+#[cfg(feature = "tls")]
+mod tls;
+mod transaction;
+mod waves;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);
@@ -23,11 +34,3 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
-
-mod faults;
-mod probe;
-mod scene;
-mod standby;
-#[cfg(feature = "tls")]
-mod tls;
-mod waves;

@@ -338,11 +338,15 @@ async fn held_row(schema: &str, patience: Duration) -> (PgConnection, PostgresSt
 async fn ended_by(schema: &str, function: &str) -> Result<Stamped<BeginReply>, StoreError> {
     let (holder, store, grant) = held_row(schema, Duration::from_secs(60)).await;
     let waiting = tokio::spawn(async move { store.begin(&execution("key"), &Begin { grant }).await });
+    // Each: what was rolled back in company is sent again alone.
     let sql = format!(
-        "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%\"{schema}\"%'"
+        "select {function}(pid) from pg_stat_activity where wait_event_type = 'Lock' \
+         and query like '%\"{schema}\"%'"
     );
-    until("it waits for the row", || !postgres().psql(&sql).is_empty());
-    postgres().psql(&format!("select {function}({})", postgres().psql(&sql)));
+    until("it is ended", || {
+        postgres().psql(&sql);
+        waiting.is_finished()
+    });
     let answer = waiting.await.unwrap();
     drop(holder);
     answer

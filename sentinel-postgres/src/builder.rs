@@ -23,6 +23,7 @@ pub struct PostgresStoreBuilder {
     lock_timeout: Duration,
     event_retention: Option<Duration>,
     pooled: Option<bool>,
+    allow_lossy: bool,
     offset: Arc<AtomicI64>,
     edit: Option<Edit>,
 }
@@ -61,6 +62,7 @@ impl PostgresStoreBuilder {
             lock_timeout: Duration::from_secs(2),
             event_retention: None,
             pooled: None,
+            allow_lossy: false,
             offset: Arc::default(),
             edit: None,
         }
@@ -106,6 +108,14 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its
+    /// host it may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again,
+    /// and nothing tells. For tests and trials.
+    pub fn allow_lossy(mut self, allowed: bool) -> Self {
+        self.allow_lossy = allowed;
+        self
+    }
+
     /// Moves the clock of this store by microseconds. For tests: all that use a schema must share one time.
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
@@ -128,7 +138,9 @@ impl PostgresStoreBuilder {
     /// Connects, and checks that the server can be written to and has the schema of this release.
     ///
     /// **Effect:** none on the database. **Errors:** nothing was changed: `Unreachable`, `NotInitialised` (run
-    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby.
+    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby, a
+    /// server older than PostgreSQL 14, or one that is read only or loses what it acknowledged
+    /// ([`allow_lossy`](Self::allow_lossy)).
     pub async fn open(self) -> Result<PostgresStore, StoreError> {
         let parts = self.parts()?;
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
@@ -173,7 +185,7 @@ impl PostgresStoreBuilder {
         }
         let names = Names::new(&self.schema, &self.prefix)?;
         Ok(Parts {
-            dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled)),
+            dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled, self.allow_lossy)),
             sql: Arc::new(Sql::new(names, self.edit.as_ref())),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),

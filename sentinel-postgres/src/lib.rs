@@ -8,6 +8,7 @@ mod builder;
 mod error;
 mod fence;
 mod heartbeat;
+mod hello;
 mod lane;
 mod link;
 mod probe;
@@ -21,7 +22,11 @@ mod store;
 mod timeline;
 mod transaction;
 mod transition;
+<<<<<<< HEAD
 mod url;
+=======
+mod warnings;
+>>>>>>> probe
 
 pub use builder::PostgresStoreBuilder;
 pub use fence::{Fence, Rejected, Rejection, fence_address};

@@ -3,9 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod completion;
+mod faults;
 mod fence;
 mod harness;
 mod opening;
+mod probe;
+mod scene;
+mod standby;
+#[cfg(feature = "tls")]
+mod tls;
 mod transaction;
 mod waves;
 

@@ -9,6 +9,7 @@ mod error;
 mod heartbeat;
 mod lane;
 mod link;
+mod listen;
 mod probe;
 mod purge;
 mod read;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, Kind, Record, State, StoreError, Token, Trouble};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -19,6 +19,7 @@ use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
+use crate::listen::Listening;
 use crate::replays::Replays;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
@@ -41,7 +42,7 @@ const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, eight at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, nine at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]
@@ -57,6 +58,7 @@ struct Inner {
     pulse: Jobs,
     beats: Arc<Beats>,
     replays: Replays,
+    listening: Listening,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -106,6 +108,7 @@ impl PostgresStore {
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
             replays: Replays::default(),
+            listening: Listening::new(dialer.clone(), sql.names()),
             parts: Arc::new(parts),
         };
         Self { inner: Arc::new(inner) }
@@ -113,6 +116,10 @@ impl PostgresStore {
 
     pub(crate) fn parts(&self) -> &Parts {
         &self.inner.parts
+    }
+
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.inner.listening
     }
 
     fn hot(&self) -> &Lane<Flushes> {
@@ -139,7 +146,12 @@ impl PostgresStore {
     /// An operation that changes nothing on an address without a row.
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
-        self.single(address, op).await?.ok_or_else(|| restless(O::NAME))
+        let stamped = self.single(address, op).await?.ok_or_else(|| restless(O::NAME))?;
+        // An abandoned run is executing, and not live.
+        if !matches!(stamped.stamp.state, State::Claimed | State::Executing) || O::NAME == Abandon::NAME {
+            self.inner.listening.changed(address).await;
+        }
+        Ok(stamped)
     }
 
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
@@ -281,8 +293,10 @@ impl CoordinationStore for PostgresStore {
             };
             match answer {
                 Ok(stamped) => {
-                    if matches!(stamped.reply, ClaimReply::Completed(_)) {
-                        self.inner.replays.expect(address);
+                    match stamped.reply {
+                        ClaimReply::Completed(_) => self.inner.replays.expect(address),
+                        ClaimReply::Granted(_) => self.inner.listening.work_began(),
+                        _ => {}
                     }
                     return Ok(stamped);
                 }
@@ -320,6 +334,7 @@ impl CoordinationStore for PostgresStore {
         match answered(flushed).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
+                self.inner.listening.changed(address).await;
                 Ok(stamped)
             }
             Flushed::Unchanged | Flushed::Alone => self.transition(address, op).await,
@@ -330,6 +345,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         for _ in 0..LOOKS {
             if let Some(stamped) = self.single(address, op).await? {
+                self.inner.listening.changed(address).await;
                 return Ok(stamped);
             }
             let (to, op, parts) = (address.clone(), *op, self.inner.parts.clone());
@@ -426,6 +442,10 @@ impl CoordinationStore for PostgresStore {
             .singles
             .run(move |link| async move { read::history(link, &parts.sql, &address, limit).await }.boxed())
             .await
+    }
+
+    async fn changed(&self, address: &Address, within: Duration) -> Notice {
+        self.inner.listening.wait(address, within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

@@ -13,7 +13,6 @@ mod listen;
 mod probe;
 mod purge;
 mod read;
-mod replays;
 mod row;
 mod schema;
 mod statement;

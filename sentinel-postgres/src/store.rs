@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, Kind, Record, State, StoreError, Token, Trouble};
+use sentinel_core::{
+    Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
+};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -20,13 +22,12 @@ use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
 use crate::listen::Listening;
-use crate::replays::Replays;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
 
 /// With so many items waiting, a second lane opens.
-const BACKLOG: usize = 128;
+const BACKLOG: usize = 32;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -122,6 +123,11 @@ impl PostgresStore {
         &self.inner.listening
     }
 
+    /// How long a caller waits at most: for the statement that is out, and for its own.
+    fn limit(&self) -> Duration {
+        self.inner.parts.dialer.deadline * 2
+    }
+
     fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
         if first.waiting() >= BACKLOG && second.waiting() < first.waiting() { second } else { first }
@@ -157,7 +163,7 @@ impl PostgresStore {
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
-        answered(seen).await
+        answered(seen, self.limit()).await
     }
 
     /// Claims an address that has no row, in the company of others.
@@ -168,7 +174,7 @@ impl PostgresStore {
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let (item, flushed) = Item::claim(address.clone(), claim.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => Ok(Some(stamped)),
             Flushed::Unchanged => Ok(None),
             Flushed::Alone => self.insert_alone(address, claim).await,
@@ -187,7 +193,9 @@ impl PostgresStore {
                 async move {
                     let offset = now(&parts.offset);
                     match transition::claim_absent(link, &parts.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -208,7 +216,9 @@ impl PostgresStore {
             .run(move |link| {
                 async move {
                     match transition::run(link, &parts.sql, now(&parts.offset), &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -216,16 +226,6 @@ impl PostgresStore {
             })
             .await
     }
-}
-
-/// The first beat of each address, up to a page, and the rest; both in the order of their addresses.
-fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-    for n in ordered {
-        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
-        if again || page.len() == heartbeat::PAGE { later.push(*n) } else { page.push(*n) }
-    }
-    (page, later)
 }
 
 /// The next way to go about a claim.
@@ -255,11 +255,13 @@ fn judge(
 
 /// The answer to a claim of an address that a transaction holds, and has not decided: nothing was changed, and nothing can
 /// be seen yet.
-fn held_by_a_transaction() -> Stamped<ClaimReply> {
-    let absent = Record::absent();
-    let stamp =
-        Stamp { now: absent.last_now, rev: 0, token: Token::NONE, state: State::Free, changed: false };
-    Stamped { reply: ClaimReply::InProgress { state: State::Executing, remaining: Duration::ZERO }, stamp }
+fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
+    let state = match kind {
+        Kind::Execution => State::Executing,
+        Kind::Lease => State::Claimed,
+    };
+    let stamp = Stamp::unseen(StoreTime::ZERO);
+    Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
 }
 
 fn now(offset: &AtomicI64) -> i64 {
@@ -312,16 +314,8 @@ impl CoordinationStore for PostgresStore {
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
-        for kind in [Kind::Execution, Kind::Lease] {
-            let mut ordered: Vec<usize> =
-                (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
-            ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
-            // An address stands once in a statement: what one beat changed, another would not see.
-            while !ordered.is_empty() {
-                let (page, later) = each_once(beats, &ordered);
-                self.pulse(beats, &page, &mut replies).await?;
-                ordered = later;
-            }
+        for page in heartbeat::pages(beats) {
+            self.pulse(beats, &page, &mut replies).await?;
         }
         let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
         replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
@@ -331,7 +325,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         let (item, flushed) = Item::complete(address.clone(), op.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
                 self.inner.listening.changed(address).await;
@@ -406,7 +400,7 @@ impl CoordinationStore for PostgresStore {
         let (op, parts) = (op.clone(), self.inner.parts.clone());
         self.inner
             .singles
-            .run(move |link| {
+            .run_long(move |link| {
                 async move {
                     let offset = now(&parts.offset);
                     if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run) {
@@ -484,9 +478,7 @@ impl PostgresStore {
                 Some(told) => Ok(told),
                 None => heartbeat::of_absent(beat, now),
             },
-            Err(error) if error.trouble() == Trouble::Busy => {
-                Ok(heartbeat::unknown(sentinel_core::StoreTime::ZERO))
-            }
+            Err(error) if error.trouble() == Trouble::Busy => Ok(heartbeat::unknown(StoreTime::ZERO)),
             Err(error) => Err(error),
         }
     }
@@ -495,7 +487,7 @@ impl PostgresStore {
         &self,
         beats: Vec<Beat>,
         alone: bool,
-    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, sentinel_core::StoreTime), StoreError> {
+    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
         let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
         self.inner
             .pulse

@@ -10,10 +10,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::link::{Dialer, Link, Patience};
 
@@ -116,6 +118,7 @@ struct Drive<F: Freight> {
 
 impl<F: Freight> Drive<F> {
     async fn on(mut self) {
+        let mut company = false;
         loop {
             if self.gathered.is_empty() {
                 match self.receiver.recv().await {
@@ -123,23 +126,27 @@ impl<F: Freight> Drive<F> {
                     None => return,
                 }
             }
-            self.gather().await;
+            self.gather(company).await;
             let batch = self.freight.load(&mut self.gathered, CAP);
+            company = batch.len() > 1;
             self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             self.ship(batch).await;
         }
     }
 
-    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing.
-    async fn gather(&mut self) {
-        let mut quiet = 0;
+    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing. A
+    /// lone caller has no company to wait for.
+    async fn gather(&mut self, company: bool) {
+        let mut quiet = if company { 0 } else { 1 };
         while quiet < 2 && self.gathered.len() < CAP {
             let before = self.gathered.len();
             while let Ok(item) = self.receiver.try_recv() {
                 self.gathered.push_back(item);
             }
             quiet = if self.gathered.len() == before { quiet + 1 } else { 0 };
-            yield_now().await;
+            if quiet < 2 {
+                yield_now().await;
+            }
         }
     }
 
@@ -171,12 +178,23 @@ pub(crate) async fn connected<'l>(
 /// Where an answer is sent to.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Waits for an answer. A lane that ended without one may have sent the request.
-pub(crate) async fn answered<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    answer.await.unwrap_or_else(|_| {
-        let detail = "the runtime of the store's connection ended before the reply came";
-        Err(StoreError::ambiguous(Trouble::LostReply, detail))
-    })
+/// Waits for an answer, for so long at most. A lane that ended without one may have sent the request; one that did not
+/// answer in time may yet.
+pub(crate) async fn answered<T>(
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    match timeout(limit, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => {
+            let detail = "the runtime of the store's connection ended before the reply came";
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+        Err(_) => {
+            let detail = format!("no reply came within {limit:?}");
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+    }
 }
 
 fn closed() -> StoreError {

@@ -25,7 +25,7 @@ impl Mark {
 
 /// FNV-1a.
 fn fnv(bytes: impl AsRef<[u8]>) -> u64 {
-    let step = |hash, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.as_ref().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 

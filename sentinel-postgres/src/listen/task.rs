@@ -175,7 +175,10 @@ impl Line<'_> {
         let [wanted, changed] = [wanted, changed].map(|marks| marks.into_iter().collect::<Vec<_>>());
         let texts = message::written(Said::Changed, &changed).chain(message::written(Said::Wanted, &wanted));
         self.send(texts.collect()).await?;
-        done.into_iter().for_each(|done| drop(done.send(())));
+        for done in done {
+            // Who does not wait any more has been told soon enough.
+            let _ = done.send(());
+        }
         Ok(())
     }
 

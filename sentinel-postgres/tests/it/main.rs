@@ -1,6 +1,7 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
 mod harness;
+mod listen;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);

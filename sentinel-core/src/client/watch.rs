@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The same while the store says that it would be told of a change: looking is the safety net then.
 const FIRST_REST: Duration = Duration::from_millis(100);
-const LONGEST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// No store, and no stranger who sends it messages, makes a watcher look or wake more often.
 const SHORTEST_TURN: Duration = Duration::from_millis(2);

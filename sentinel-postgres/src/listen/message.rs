@@ -18,20 +18,19 @@ impl Mark {
     pub(super) fn of(address: &Address) -> Self {
         let Address { namespace, kind, key } = address;
         // No part holds a zero byte.
-        let parts = [namespace.as_str(), kind.as_str(), key.as_str()].map(str::as_bytes);
-        Self(fnv(parts.join(&0)))
+        let parts = [namespace.as_str(), "\0", kind.as_str(), "\0", key.as_str()];
+        Self(fnv(parts.into_iter().flat_map(str::bytes)))
     }
 }
 
 /// FNV-1a.
-fn fnv(bytes: impl AsRef<[u8]>) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.as_ref().iter().fold(0xcbf2_9ce4_8422_2325, step)
+fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Where the processes of one schema meet. A channel is of one database already.
 pub(super) fn channel(names: &Names) -> String {
-    format!("sentinel_{:016x}", fnv(names.qualified("")))
+    format!("sentinel_{:016x}", fnv(names.qualified("").bytes()))
 }
 
 /// What is said of marks.

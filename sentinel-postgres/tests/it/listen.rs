@@ -202,12 +202,14 @@ async fn one_message_tells_of_a_change_and_none_where_nobody_waits() {
 async fn clients_of_one_store_need_no_message() {
     let store = open("listen_local", "listen-local").await;
     let mut stranger = Stranger::on(&store).await;
-    let (end, _run) = start(&Sentinel::new(store.clone()), "k").await;
+    let (end, run) = start(&Sentinel::new(store.clone()), "k").await;
     let (_, client) = Blind::client(&store);
     let joined = join(&client, "k");
     while !stranger.hear().await.starts_with("wanted ") {}
     end.send(()).unwrap();
     assert_replayed(joined).await;
+    // What its end has to say, it has said.
+    assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
     let heard = stranger.heard().await;
     assert!(heard.iter().all(|text| text.starts_with("wanted ")), "{heard:?}");
 }

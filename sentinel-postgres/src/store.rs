@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use crate::heartbeat::{self, Beats};
 use crate::lane::hot::{Flushed, Flushes, Item};
 use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
+use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
 use crate::listen::Listening;
@@ -26,8 +27,10 @@ use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
 
-/// With so many items waiting, a second lane opens.
-const BACKLOG: usize = 32;
+/// With so many claims and completions outstanding, two lanes share them, until fewer than the second number are. One
+/// statement then runs while the answers of the other are handed out.
+const BACKLOG: usize = 64;
+const CALM: usize = 24;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -54,7 +57,11 @@ pub struct PostgresStore {
 struct Inner {
     parts: Arc<Parts>,
     hot: [Lane<Flushes>; 2],
+    /// Whether both lanes are used, and whose turn it is.
+    shared: AtomicBool,
+    turn: AtomicUsize,
     looks: Lane<Looks>,
+    turns: Lane<TurnLane>,
     singles: Jobs,
     pulse: Jobs,
     beats: Arc<Beats>,
@@ -104,7 +111,10 @@ impl PostgresStore {
         let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
         let inner = Inner {
             hot: [hot(), hot()],
+            shared: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
+            turns: Lane::new(TurnLane { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
@@ -130,7 +140,13 @@ impl PostgresStore {
 
     fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
-        if first.waiting() >= BACKLOG && second.waiting() < first.waiting() { second } else { first }
+        let outstanding = first.outstanding() + second.outstanding();
+        let shared = self.inner.shared.load(Ordering::Relaxed);
+        if shared != (outstanding >= if shared { CALM } else { BACKLOG }) {
+            self.inner.shared.store(!shared, Ordering::Relaxed);
+        }
+        let turn = shared && self.inner.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        if turn { second } else { first }
     }
 
     /// Carries out an operation alone, on the row that the address has. None: it has none, and the operation makes one.
@@ -158,6 +174,21 @@ impl PostgresStore {
             self.inner.listening.changed(address).await;
         }
         Ok(stamped)
+    }
+
+    /// Carries out an operation in the company of others, or, where that did not change the row, alone.
+    async fn turn<O: Sent + Turns<Reply = <O as Operation>::Reply>>(
+        &self,
+        address: &Address,
+        op: &O,
+    ) -> Result<Stamped<<O as Operation>::Reply>, StoreError> {
+        op.admit(address.kind)?;
+        let (item, turned) = turn::Item::new(address, op);
+        self.inner.turns.send(item);
+        match answered(turned, self.limit()).await? {
+            Some(stamped) => Ok(stamped),
+            None => self.transition(address, op).await,
+        }
     }
 
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
@@ -210,6 +241,11 @@ impl PostgresStore {
         address: &Address,
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
+        let (item, turned) = turn::Item::new(address, claim);
+        self.inner.turns.send(item);
+        if let Some(stamped) = answered(turned, self.limit()).await? {
+            return Ok(Some(stamped));
+        }
         let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
         self.inner
             .singles
@@ -309,7 +345,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
-        self.transition(address, op).await
+        self.turn(address, op).await
     }
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
@@ -361,7 +397,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn release(&self, address: &Address, op: &Release) -> Result<Stamped<ReleaseReply>, StoreError> {
-        self.transition(address, op).await
+        self.turn(address, op).await
     }
 
     async fn abandon(&self, address: &Address, op: &Abandon) -> Result<Stamped<AbandonReply>, StoreError> {

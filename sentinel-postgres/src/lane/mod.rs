@@ -22,11 +22,12 @@ use crate::link::{Dialer, Link, Patience};
 pub(crate) mod hot;
 pub(crate) mod jobs;
 pub(crate) mod look;
+pub(crate) mod turn;
 
 /// The most items of one statement.
 const CAP: usize = 256;
 
-/// The most items that wait for one lane.
+/// The most items that one lane owes an answer.
 const WAITING: usize = 1 << 16;
 
 /// What a lane does with what waits for it.
@@ -49,29 +50,35 @@ pub(crate) struct Lane<F: Freight> {
     dialer: Arc<Dialer>,
     patience: Patience,
     way: Mutex<Option<mpsc::UnboundedSender<F::Item>>>,
-    waiting: Arc<AtomicUsize>,
+    outstanding: Arc<AtomicUsize>,
 }
 
 impl<F: Freight> fmt::Debug for Lane<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("Lane").field("outstanding", &self.outstanding).finish_non_exhaustive()
     }
 }
 
 impl<F: Freight> Lane<F> {
     pub(crate) fn new(freight: F, dialer: Arc<Dialer>, patience: Patience) -> Self {
-        Self { freight: Arc::new(freight), dialer, patience, way: Mutex::default(), waiting: Arc::default() }
+        Self {
+            freight: Arc::new(freight),
+            dialer,
+            patience,
+            way: Mutex::default(),
+            outstanding: Arc::default(),
+        }
     }
 
-    /// How many items wait for a statement.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    /// How many items wait for their answers.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
     }
 
     /// Hands an item over; its answer comes by the item's own way.
     pub(crate) fn send(&self, item: F::Item) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.outstanding.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            self.outstanding.fetch_sub(1, Ordering::Relaxed);
             let detail = format!("{WAITING} requests wait already");
             return self.freight.refuse(item, StoreError::not_applied(Trouble::Busy, detail));
         }
@@ -83,7 +90,7 @@ impl<F: Freight> Lane<F> {
                 // The lane ended with its runtime: what was in it was answered by being dropped.
                 Err(mpsc::error::SendError(back)) => item = back,
             }
-            self.waiting.store(1, Ordering::Relaxed);
+            self.outstanding.store(1, Ordering::Relaxed);
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         if sender.send(item).is_ok() {
@@ -97,7 +104,7 @@ impl<F: Freight> Lane<F> {
             freight: self.freight.clone(),
             dialer: self.dialer.clone(),
             patience: self.patience,
-            waiting: self.waiting.clone(),
+            outstanding: self.outstanding.clone(),
             receiver,
             gathered: VecDeque::new(),
             link: None,
@@ -110,7 +117,7 @@ struct Drive<F: Freight> {
     freight: Arc<F>,
     dialer: Arc<Dialer>,
     patience: Patience,
-    waiting: Arc<AtomicUsize>,
+    outstanding: Arc<AtomicUsize>,
     receiver: mpsc::UnboundedReceiver<F::Item>,
     gathered: VecDeque<F::Item>,
     link: Option<Link>,
@@ -129,8 +136,9 @@ impl<F: Freight> Drive<F> {
             self.gather(company).await;
             let batch = self.freight.load(&mut self.gathered, CAP);
             company = batch.len() > 1;
-            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            let answered = batch.len();
             self.ship(batch).await;
+            self.outstanding.fetch_sub(answered, Ordering::Relaxed);
         }
     }
 

@@ -169,10 +169,7 @@ impl PostgresStore {
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
         let stamped = self.single(address, op).await?.ok_or_else(|| restless(O::NAME))?;
-        // An abandoned run is executing, and not live.
-        if !matches!(stamped.stamp.state, State::Claimed | State::Executing) || O::NAME == Abandon::NAME {
-            self.inner.listening.changed(address).await;
-        }
+        self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
         Ok(stamped)
     }
 
@@ -186,7 +183,10 @@ impl PostgresStore {
         let (item, turned) = turn::Item::new(address, op);
         self.inner.turns.send(item);
         match answered(turned, self.limit()).await? {
-            Some(stamped) => Ok(stamped),
+            Some(stamped) => {
+                self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
+                Ok(stamped)
+            }
             None => self.transition(address, op).await,
         }
     }

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::Address;
+use sentinel_core::kernel::Operation as _;
+use sentinel_core::operation::Abandon;
 use sentinel_core::store::Notice;
+use sentinel_core::{Address, State};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -101,6 +103,15 @@ impl Listening {
     pub(crate) fn work_began(&self) {
         if !self.shared.started.load(Ordering::Relaxed) && !self.shared.dialer.is_pooled() {
             self.way();
+        }
+    }
+
+    /// An operation was answered. If the record is not in progress after it, that is worth telling, also if the answer is a
+    /// repeated one: the first may not have come to telling it.
+    pub(crate) async fn answered(&self, address: &Address, operation: &str, state: State) {
+        // An abandoned run is executing, and not live.
+        if !matches!(state, State::Claimed | State::Executing) || operation == Abandon::NAME {
+            self.changed(address).await;
         }
     }
 

@@ -12,7 +12,33 @@ use crate::statement::{Sql, Statement};
 use crate::transition::insist;
 
 /// The most beats of one statement.
-pub(crate) const PAGE: usize = 16_384;
+const PAGE: usize = 16_384;
+
+/// What goes out together: beats of one kind, in the order of their addresses. An address stands once in a statement: what
+/// one beat changed, another would not see.
+pub(crate) fn pages(beats: &[Beat]) -> Vec<Vec<usize>> {
+    let mut pages = Vec::new();
+    for kind in [Kind::Execution, Kind::Lease] {
+        let mut ordered: Vec<usize> = (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
+        ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
+        while !ordered.is_empty() {
+            let (page, later) = each_once(beats, &ordered);
+            pages.push(page);
+            ordered = later;
+        }
+    }
+    pages
+}
+
+/// The first beat of each address, up to a page, and the rest.
+fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+    for n in ordered {
+        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
+        if again || page.len() == PAGE { later.push(*n) } else { page.push(*n) }
+    }
+    (page, later)
+}
 
 /// The statements for heartbeats. An execution's may be lost with the server: nobody takes an execution over. A lease's
 /// must not: somebody else would hold what its holder was told to hold.

@@ -11,6 +11,7 @@ mod heartbeat;
 mod hello;
 mod lane;
 mod link;
+mod listen;
 mod probe;
 mod purge;
 mod read;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
     Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
 };
@@ -22,6 +22,7 @@ use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
+use crate::listen::Listening;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
@@ -45,7 +46,7 @@ const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, eight at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, nine at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]
@@ -65,6 +66,7 @@ struct Inner {
     pulse: Jobs,
     beats: Arc<Beats>,
     replays: Replays,
+    listening: Listening,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -120,6 +122,7 @@ impl PostgresStore {
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
             replays: Replays::default(),
+            listening: Listening::new(dialer.clone(), sql.names()),
             parts: Arc::new(parts),
         };
         Self { inner: Arc::new(inner) }
@@ -127,6 +130,10 @@ impl PostgresStore {
 
     pub(crate) fn parts(&self) -> &Parts {
         &self.inner.parts
+    }
+
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.inner.listening
     }
 
     /// How long a caller waits at most: for the statement that is out, and for its own.
@@ -164,7 +171,9 @@ impl PostgresStore {
     /// An operation that changes nothing on an address without a row.
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
-        self.single(address, op).await?.ok_or_else(|| restless(O::NAME))
+        let stamped = self.single(address, op).await?.ok_or_else(|| restless(O::NAME))?;
+        self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
+        Ok(stamped)
     }
 
     /// Carries out an operation in the company of others, or, where that did not change the row, alone.
@@ -177,7 +186,10 @@ impl PostgresStore {
         let (item, turned) = turn::Item::new(address, op);
         self.inner.turns.send(item);
         match answered(turned, self.limit()).await? {
-            Some(stamped) => Ok(stamped),
+            Some(stamped) => {
+                self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
+                Ok(stamped)
+            }
             None => self.transition(address, op).await,
         }
     }
@@ -255,16 +267,6 @@ impl PostgresStore {
     }
 }
 
-/// The first beat of each address, up to a page, and the rest; both in the order of their addresses.
-fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-    for n in ordered {
-        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
-        if again || page.len() == heartbeat::PAGE { later.push(*n) } else { page.push(*n) }
-    }
-    (page, later)
-}
-
 /// The next way to go about a claim.
 enum Way {
     Insert,
@@ -332,8 +334,10 @@ impl CoordinationStore for PostgresStore {
             };
             match answer {
                 Ok(stamped) => {
-                    if matches!(stamped.reply, ClaimReply::Completed(_)) {
-                        self.inner.replays.expect(address);
+                    match stamped.reply {
+                        ClaimReply::Completed(_) => self.inner.replays.expect(address),
+                        ClaimReply::Granted(_) => self.inner.listening.work_began(),
+                        _ => {}
                     }
                     return Ok(stamped);
                 }
@@ -349,16 +353,8 @@ impl CoordinationStore for PostgresStore {
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
-        for kind in [Kind::Execution, Kind::Lease] {
-            let mut ordered: Vec<usize> =
-                (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
-            ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
-            // An address stands once in a statement: what one beat changed, another would not see.
-            while !ordered.is_empty() {
-                let (page, later) = each_once(beats, &ordered);
-                self.pulse(beats, &page, &mut replies).await?;
-                ordered = later;
-            }
+        for page in heartbeat::pages(beats) {
+            self.pulse(beats, &page, &mut replies).await?;
         }
         let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
         replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
@@ -371,6 +367,7 @@ impl CoordinationStore for PostgresStore {
         match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
+                self.inner.listening.changed(address).await;
                 Ok(stamped)
             }
             Flushed::Unchanged | Flushed::Alone => self.transition(address, op).await,
@@ -381,6 +378,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         for _ in 0..LOOKS {
             if let Some(stamped) = self.single(address, op).await? {
+                self.inner.listening.changed(address).await;
                 return Ok(stamped);
             }
             let (to, op, parts) = (address.clone(), *op, self.inner.parts.clone());
@@ -477,6 +475,10 @@ impl CoordinationStore for PostgresStore {
             .singles
             .run(move |link| async move { read::history(link, &parts.sql, &address, limit).await }.boxed())
             .await
+    }
+
+    async fn changed(&self, address: &Address, within: Duration) -> Notice {
+        self.inner.listening.wait(address, within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

@@ -6,6 +6,7 @@ mod completion;
 mod faults;
 mod fence;
 mod harness;
+mod listen;
 mod opening;
 mod probe;
 mod scene;

@@ -5,6 +5,7 @@
 //! that the store owns. [`PostgresStore`] says more.
 
 mod builder;
+mod claim;
 mod error;
 mod fence;
 mod heartbeat;
@@ -23,11 +24,8 @@ mod store;
 mod timeline;
 mod transaction;
 mod transition;
-<<<<<<< HEAD
 mod url;
-=======
 mod warnings;
->>>>>>> probe
 
 pub use builder::PostgresStoreBuilder;
 pub use fence::{Fence, Rejected, Rejection, fence_address};

@@ -18,11 +18,8 @@ use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
-<<<<<<< HEAD
-use crate::spare::Spare;
-=======
 use crate::hello::{Hello, late};
->>>>>>> probe
+use crate::spare::Spare;
 use crate::timeline::Timeline;
 use crate::warnings::Warnings;
 
@@ -44,15 +41,12 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
-<<<<<<< HEAD
     /// The link that the store was opened with, for whoever dials first.
     pub(crate) spare: Spare,
-=======
     /// A server whose host's crash may lose what was acknowledged is accepted all the same.
     pub(crate) allow_lossy: bool,
     /// How often a connection broke: each break casts doubt on the others, for a restart ends them all.
     breaks: Arc<AtomicU64>,
->>>>>>> probe
 }
 
 /// How long a statement waits for a lock.
@@ -78,12 +72,9 @@ impl Dialer {
             mode: AtomicU8::new(mode),
             deadline,
             timeline: Timeline::default(),
-<<<<<<< HEAD
             spare: Spare::default(),
-=======
             allow_lossy,
             breaks: Arc::default(),
->>>>>>> probe
         }
     }
 
@@ -92,13 +83,6 @@ impl Dialer {
         self.mode.load(Ordering::Relaxed) == POOLED
     }
 
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.options
-    }
-
-<<<<<<< HEAD
-    /// Connects, and refuses a server that Sentinel does not work with.
-=======
     /// How to connect for listening: the session is idle for long, and what it commits need not outlive anything.
     pub(crate) fn listening(&self) -> PgConnectOptions {
         let deadline = self.deadline.as_millis().max(1).to_string();
@@ -109,32 +93,13 @@ impl Dialer {
         ])
     }
 
-    /// Connects, and refuses a server that cannot be written to.
->>>>>>> wake
+    /// Connects, and refuses a server that Sentinel does not work with.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
-<<<<<<< HEAD
         if let Some(link) = self.spare.take(patience).await {
             return Ok(link);
         }
-        let late = || {
-            let detail = format!("the server was not connected within {:?}", self.deadline);
-            StoreError::not_applied(Trouble::Unreachable, detail)
-        };
-        let mut link =
-            timeout(self.deadline, self.connect(patience)).await.unwrap_or_else(|_| Err(late()))?;
-        let hello = timeout(self.deadline, link.hello()).await.unwrap_or_else(|_| Err(late()))?;
-        if hello.in_recovery {
-            let detail = "this server is a standby (in recovery): Sentinel needs the primary";
-            return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
-        }
-        if hello.read_only {
-            let detail = "transactions are read only here: Sentinel needs to write";
-            return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
-        }
-=======
         let (link, hello) = self.meet(patience).await?;
         hello.check(self.allow_lossy)?;
->>>>>>> probe
         self.timeline.see(hello.timeline);
         Ok(link)
     }
@@ -256,18 +221,6 @@ impl Link {
         row.try_get(0).map_err(unreachable)
     }
 
-<<<<<<< HEAD
-    async fn hello(&mut self) -> Result<Hello, StoreError> {
-        // By the simple protocol: nothing is prepared, so it works behind every pooler.
-        let rows = sqlx::raw_sql(HELLO).fetch_all(&mut self.connection).await.map_err(unreachable)?;
-        let row = rows.first().ok_or_else(|| unreachable(sqlx::Error::RowNotFound))?;
-        Ok(Hello {
-            in_recovery: row.try_get(0).map_err(unreachable)?,
-            read_only: row.try_get(1).map_err(unreachable)?,
-            timeline: row.try_get(2).map_err(unreachable)?,
-        })
-    }
-
     /// Makes it wait for locks as long as this; false: the connection is not there any more.
     pub(crate) async fn suit(&mut self, patience: Patience) -> bool {
         if self.broken {
@@ -281,11 +234,8 @@ impl Link {
         matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
     }
 
-    /// After a pause: whether the connection is still there. Nothing of ours is out, so a no proves nothing was applied.
-=======
     /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so
     /// a no proves that nothing was applied.
->>>>>>> probe
     pub(crate) async fn is_alive(&mut self) -> bool {
         if self.broken {
             return false;

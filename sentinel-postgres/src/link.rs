@@ -41,12 +41,12 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
-    /// The link that the store was opened with, for whoever dials first.
-    pub(crate) spare: Spare,
     /// A server whose host's crash may lose what was acknowledged is accepted all the same.
     pub(crate) allow_lossy: bool,
     /// How often a connection broke: each break casts doubt on the others, for a restart ends them all.
     breaks: Arc<AtomicU64>,
+    /// The link that the store was opened with, for whoever dials first.
+    pub(crate) spare: Spare,
 }
 
 /// How long a statement waits for a lock.
@@ -72,9 +72,9 @@ impl Dialer {
             mode: AtomicU8::new(mode),
             deadline,
             timeline: Timeline::default(),
-            spare: Spare::default(),
             allow_lossy,
             breaks: Arc::default(),
+            spare: Spare::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
 mod harness;
+mod locks;
+mod rig;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);

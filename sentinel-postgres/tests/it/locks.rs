@@ -1,0 +1,284 @@
+//! Transactions of others that hold a row: what waits for them reads clock and record afterwards.
+//!
+//! Each check takes a store, so that the list of mutants can hand it one that is broken.
+
+use std::time::Duration;
+
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::{Address, ClaimId, Grant, OpId, Token};
+
+use crate::rig::{Rig, Stranger, call, fused, label, result, runtime};
+
+/// The operations that lock a row.
+pub(crate) const OPERATIONS: [&str; 12] = [
+    "claim",
+    "begin",
+    "heartbeat",
+    "heartbeat of a lease",
+    "complete",
+    "cancel",
+    "release",
+    "abandon",
+    "reconcile",
+    "force_complete",
+    "reset_to_claimed",
+    "evict",
+];
+
+/// A record that was led to where an operation changes it, and the operation.
+async fn scene(rig: &Rig, operation: &str) -> (Address, Op) {
+    let key = ClaimId::random().to_string();
+    let address =
+        if operation == "heartbeat of a lease" { rig.lease(&key) } else { rig.execution(&key) };
+    let begun = ["complete", "abandon", "reconcile", "force_complete", "reset_to_claimed"].contains(&operation);
+    let grant = rig.granted(&address, &if begun { fused() } else { call() }).await;
+    let op = match operation {
+        "claim" => {
+            rig.ask(&address, Release { grant, vouched: false }).await;
+            call().into()
+        }
+        "begin" => Begin { grant }.into(),
+        "heartbeat" | "heartbeat of a lease" => Heartbeat { grant }.into(),
+        "complete" => Complete { grant, result: result("done") }.into(),
+        "cancel" => Cancel { claim_id: grant.claim_id }.into(),
+        "release" => Release { grant, vouched: false }.into(),
+        "abandon" => Abandon { grant, cause: label("no contact") }.into(),
+        "evict" => Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect: grant.token }.into(),
+        "reconcile" => taking(grant.token).into(),
+        _ => settling(rig, &address, grant, operation).await,
+    };
+    (address, op)
+}
+
+fn taking(seen: Token) -> Reconcile {
+    Reconcile {
+        op_id: OpId::random(),
+        operator: label("olga"),
+        reason: None,
+        expect: seen,
+        even_if_alive: true,
+        steal: false,
+    }
+}
+
+async fn settling(rig: &Rig, address: &Address, grant: Grant, operation: &str) -> Op {
+    let taken = rig.ask(address, taking(grant.token)).await;
+    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = taken.reply else { panic!("{taken:?}") };
+    let (op_id, operator) = (OpId::random(), label("olga"));
+    match operation {
+        "force_complete" => {
+            ForceComplete { op_id, token, operator, reason: None, result: result("found") }.into()
+        }
+        "reset_to_claimed" => {
+            ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true }.into()
+        }
+        other => panic!("no scene for {other}"),
+    }
+}
+
+/// Sends an operation on a row that is held, and lets go of the row once the operation waits for it. Answers with the
+/// server's clock before that.
+async fn across(rig: &Rig, mut holder: Stranger, address: &Address, op: Op) -> (Stamped<Reply>, u64) {
+    let asked = tokio::spawn({
+        let (rig, address) = (rig.clone(), address.clone());
+        async move { rig.ask(&address, op).await }
+    });
+    rig.waits(&mut holder, 1).await;
+    let clock = holder.clock().await;
+    holder.run("COMMIT").await;
+    (asked.await.unwrap(), clock)
+}
+
+/// The reading is taken when the row is locked, not while it is waited for: also where the row was only locked.
+pub(crate) async fn the_reading_follows_the_wait(rig: &Rig, operation: &str) {
+    for change in [None, Some("key = key")] {
+        let (address, op) = scene(rig, operation).await;
+        let holder = rig.hold(&address, change).await;
+        let (answer, clock) = across(rig, holder, &address, op).await;
+        let now = answer.stamp.now.as_micros();
+        assert!(answer.stamp.changed, "{operation} changed nothing: {answer:?}");
+        assert!(now >= clock, "{operation} was judged by {now}, when the row was held until {clock} or later");
+        assert_eq!(rig.record(&address).await.last_now.as_micros(), now);
+    }
+}
+
+/// The record is judged as the holder left it, not as it was when the operation came.
+pub(crate) async fn the_record_is_judged_as_it_was_left(rig: &Rig, operation: &str) {
+    let (address, op) = scene(rig, operation).await;
+    let change = match &op {
+        Op::Claim(claim) => format!("past_claims = ARRAY['{}'::uuid]", claim.claim_id),
+        _ => "token = token + 10, claim_id = gen_random_uuid()".into(),
+    };
+    let holder = rig.hold(&address, Some(&change)).await;
+    let (answer, _) = across(rig, holder, &address, op).await;
+    assert!(!answer.stamp.changed, "{operation} was judged by what was no longer so: {answer:?}");
+}
+
+/// A token is drawn above the one that the row has when it is locked.
+pub(crate) async fn a_token_is_drawn_under_the_lock(rig: &Rig, operation: &str) {
+    let (address, op) = scene(rig, operation).await;
+    let raised = 1_i64 << 52;
+    // Operators name the token that they saw: to them the row's token stays, and time draws the next.
+    let change = format!("token = {raised}");
+    if !matches!(op, Op::Claim(_)) {
+        return;
+    }
+    let holder = rig.hold(&address, Some(&change)).await;
+    let (answer, _) = across(rig, holder, &address, op).await;
+    assert_eq!(answer.stamp.token.get(), raised.unsigned_abs() + 1);
+}
+
+/// A server's clock that was set back is lifted to the record's last reading.
+pub(crate) async fn a_clock_that_was_set_back_is_lifted(rig: &Rig, operation: &str) {
+    let (address, op) = scene(rig, operation).await;
+    let last = rig.record(&address).await.last_now;
+    rig.move_clock(-60_000_000);
+    // Beside a claim of somebody else's, so that a completion goes out in company.
+    let (other, claim) = (rig.execution(&ClaimId::random().to_string()), call());
+    let (answer, _) = tokio::join!(rig.ask(&address, op), rig.ask(&other, claim));
+    rig.move_clock(60_000_000);
+    assert!(answer.stamp.now >= last, "{operation} ran backwards: {last}, then {answer:?}");
+    assert!(rig.record(&address).await.last_now >= last);
+}
+
+/// An insert that waits for the whole table reads the clock when it is let in.
+pub(crate) async fn an_insert_is_read_when_it_begins(rig: &Rig, in_company: bool) {
+    for _ in 0..5 {
+        let mut holder = rig.stranger().await;
+        holder.run(&format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", rig.records())).await;
+        let addresses = [(); 2].map(|()| rig.execution(&ClaimId::random().to_string()));
+        let asked = tokio::spawn({
+            let (rig, [one, two]) = (rig.clone(), addresses.clone());
+            async move {
+                match in_company {
+                    true => tokio::join!(rig.ask(&one, fused()), rig.ask(&two, fused())).0,
+                    false => rig.ask(&one, fused()).await,
+                }
+            }
+        });
+        rig.waits(&mut holder, 1).await;
+        let clock = holder.clock().await;
+        holder.run("COMMIT").await;
+        let now = asked.await.unwrap().stamp.now.as_micros();
+        assert!(now >= clock, "granted at {now}, when the table was held until {clock} or later");
+    }
+}
+
+/// An insert that waits for another's insert and outlives it grants nothing longer than was asked for, counted from before
+/// the wait.
+pub(crate) async fn an_insert_past_one_that_was_rolled_back(rig: &Rig) {
+    let address = rig.execution(&ClaimId::random().to_string());
+    let (mut other, before) = insert(rig, &address, "free").await;
+    let asked = tokio::spawn({
+        let (rig, address) = (rig.clone(), address.clone());
+        async move { rig.ask(&address, fused()).await }
+    });
+    rig.waits(&mut other, 1).await;
+    let clock = other.clock().await;
+    other.run("ROLLBACK").await;
+    let answer = asked.await.unwrap();
+    let Reply::Claim(ClaimReply::Granted(granted)) = answer.reply else { panic!("{answer:?}") };
+    assert!(granted.token.get() > before && granted.token.get() > answer.stamp.now.as_micros());
+    assert_eq!(granted.lease_until, answer.stamp.now.plus(crate::rig::TTL));
+    assert!(answer.stamp.now.as_micros() <= clock || rig.record(&address).await.last_now == answer.stamp.now);
+    assert_eq!((answer.stamp.rev, answer.stamp.changed), (1, true));
+}
+
+/// A row that somebody is about to insert, and the clock before that.
+async fn insert(rig: &Rig, address: &Address, state: &str) -> (Stranger, u64) {
+    let template = rig.execution(&ClaimId::random().to_string());
+    let grant = rig.granted(&template, &call()).await;
+    if state == "free" {
+        rig.ask(&template, Release { grant, vouched: false }).await;
+    }
+    let mut other = rig.stranger().await;
+    let clock = other.clock().await;
+    let (records, row) = (rig.records(), rig.row(&template));
+    other
+        .run(&format!(
+            "CREATE TEMPORARY TABLE copy AS SELECT * FROM {records} WHERE {row}; \
+             UPDATE copy SET key = '{}'; \
+             BEGIN; INSERT INTO {records} OVERRIDING USER VALUE SELECT * FROM copy",
+            address.key.as_str()
+        ))
+        .await;
+    (other, clock)
+}
+
+/// A claim that loses to another's insert looks again, and is answered by what is there: alone, or in company.
+pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, in_company: bool) {
+    for state in ["free", "claimed"] {
+        let address = rig.execution(&ClaimId::random().to_string());
+        let neighbour = rig.execution(&ClaimId::random().to_string());
+        let (mut other, _) = insert(rig, &address, state).await;
+        let asked = tokio::spawn({
+            let (rig, address) = (rig.clone(), address.clone());
+            async move {
+                match in_company {
+                    true => tokio::join!(rig.ask(&address, fused()), rig.ask(&neighbour, fused())).0,
+                    false => rig.ask(&address, fused()).await,
+                }
+            }
+        });
+        rig.waits(&mut other, 1).await;
+        other.run("COMMIT").await;
+        let answer = asked.await.unwrap();
+        match (state, &answer.reply) {
+            ("free", Reply::Claim(ClaimReply::Granted(_))) => assert!(answer.stamp.changed),
+            ("claimed", Reply::Claim(ClaimReply::InProgress { remaining, .. })) => {
+                assert!(*remaining > Duration::ZERO, "it was seen");
+            }
+            _ => panic!("after a {state} row was inserted: {answer:?}"),
+        }
+    }
+}
+
+async fn rig() -> Rig {
+    Rig::open("locks", |builder| builder.lock_timeout(Duration::from_secs(60)).deadline(Duration::from_secs(60)))
+        .await
+}
+
+macro_rules! of_each_operation {
+    ($($check:ident,)*) => {$(
+        mod $check {
+            #[test]
+            fn holds() {
+                super::runtime().block_on(async {
+                    let rig = super::rig().await;
+                    for operation in super::OPERATIONS {
+                        super::$check(&rig, operation).await;
+                    }
+                });
+            }
+        }
+    )*};
+}
+
+of_each_operation! {
+    the_reading_follows_the_wait,
+    the_record_is_judged_as_it_was_left,
+    a_token_is_drawn_under_the_lock,
+    a_clock_that_was_set_back_is_lifted,
+}
+
+#[test]
+fn inserts_wait_for_the_table() {
+    runtime().block_on(async {
+        an_insert_is_read_when_it_begins(&rig().await, false).await;
+        an_insert_is_read_when_it_begins(&rig().await, true).await;
+    });
+}
+
+#[test]
+fn an_inserter_that_rolled_back_is_outlived() {
+    runtime().block_on(async { an_insert_past_one_that_was_rolled_back(&rig().await).await });
+}
+
+#[test]
+fn a_lost_insert_looks_again() {
+    runtime().block_on(async {
+        an_insert_that_was_lost_looks_again(&rig().await, false).await;
+        an_insert_that_was_lost_looks_again(&rig().await, true).await;
+    });
+}

@@ -10,6 +10,9 @@ use sentinel_core::{Address, ClaimId, Grant, OpId, Token};
 
 use crate::rig::{Rig, Stranger, call, fused, label, result, runtime};
 
+/// Beside a request of another key, and so in a statement for many.
+const IN_COMPANY: &str = "in company";
+
 /// The operations that lock a row.
 pub(crate) const OPERATIONS: [&str; 12] = [
     "claim",
@@ -143,17 +146,17 @@ pub(crate) async fn a_clock_that_was_set_back_is_lifted(rig: &Rig, operation: &s
 }
 
 /// An insert that waits for the whole table reads the clock when it is let in.
-pub(crate) async fn an_insert_is_read_when_it_begins(rig: &Rig, in_company: bool) {
+pub(crate) async fn an_insert_is_read_when_it_begins(rig: &Rig, how: &str) {
     for _ in 0..5 {
         let mut holder = rig.stranger().await;
         holder.run(&format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", rig.records())).await;
         let addresses = [(); 2].map(|()| rig.execution(&ClaimId::random().to_string()));
         let asked = tokio::spawn({
-            let (rig, [one, two]) = (rig.clone(), addresses.clone());
+            let (rig, how, [one, two]) = (rig.clone(), how.to_owned(), addresses.clone());
             async move {
-                match in_company {
-                    true => tokio::join!(rig.ask(&one, fused()), rig.ask(&two, fused())).0,
-                    false => rig.ask(&one, fused()).await,
+                match how.as_str() {
+                    IN_COMPANY => tokio::join!(rig.ask(&one, fused()), rig.ask(&two, fused())).0,
+                    _ => rig.ask(&one, fused()).await,
                 }
             }
         });
@@ -163,6 +166,24 @@ pub(crate) async fn an_insert_is_read_when_it_begins(rig: &Rig, in_company: bool
         let now = asked.await.unwrap().stamp.now.as_micros();
         assert!(now >= clock, "granted at {now}, when the table was held until {clock} or later");
     }
+}
+
+/// So is a cancelled call's, which finds no row.
+pub(crate) async fn an_absent_row_is_cancelled_after_the_wait(rig: &Rig, _: &str) {
+    let address = rig.execution(&ClaimId::random().to_string());
+    let mut holder = rig.stranger().await;
+    holder.run(&format!("BEGIN; LOCK TABLE {} IN EXCLUSIVE MODE", rig.records())).await;
+    let (answer, clock) = across(rig, holder, &address, Cancel { claim_id: ClaimId::random() }.into()).await;
+    let now = answer.stamp.now.as_micros();
+    assert!(now >= clock, "cancelled at {now}, when the table was held until {clock} or later");
+}
+
+/// A cancel that loses to another's insert looks again, and finds the row.
+pub(crate) async fn a_cancel_that_lost_its_insert_looks_again(rig: &Rig, _: &str) {
+    let address = rig.execution(&ClaimId::random().to_string());
+    let (other, _) = insert(rig, &address, "claimed").await;
+    let (answer, _) = across(rig, other, &address, Cancel { claim_id: ClaimId::random() }.into()).await;
+    assert!(matches!(answer.reply, Reply::Cancel(CancelReply::Untouched(_))), "{answer:?}");
 }
 
 /// An insert that waits for another's insert and outlives it grants nothing longer than was asked for, counted from before
@@ -186,7 +207,7 @@ pub(crate) async fn an_insert_past_one_that_was_rolled_back(rig: &Rig) {
 }
 
 /// A row that somebody is about to insert, and the clock before that.
-async fn insert(rig: &Rig, address: &Address, state: &str) -> (Stranger, u64) {
+pub(crate) async fn insert(rig: &Rig, address: &Address, state: &str) -> (Stranger, u64) {
     let template = rig.execution(&ClaimId::random().to_string());
     let grant = rig.granted(&template, &call()).await;
     if state == "free" {
@@ -207,17 +228,17 @@ async fn insert(rig: &Rig, address: &Address, state: &str) -> (Stranger, u64) {
 }
 
 /// A claim that loses to another's insert looks again, and is answered by what is there: alone, or in company.
-pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, in_company: bool) {
+pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, how: &str) {
     for state in ["free", "claimed"] {
         let address = rig.execution(&ClaimId::random().to_string());
         let neighbour = rig.execution(&ClaimId::random().to_string());
         let (mut other, _) = insert(rig, &address, state).await;
         let asked = tokio::spawn({
-            let (rig, address) = (rig.clone(), address.clone());
+            let (rig, how, address) = (rig.clone(), how.to_owned(), address.clone());
             async move {
-                match in_company {
-                    true => tokio::join!(rig.ask(&address, fused()), rig.ask(&neighbour, fused())).0,
-                    false => rig.ask(&address, fused()).await,
+                match how.as_str() {
+                    IN_COMPANY => tokio::join!(rig.ask(&address, fused()), rig.ask(&neighbour, fused())).0,
+                    _ => rig.ask(&address, fused()).await,
                 }
             }
         });
@@ -265,8 +286,9 @@ of_each_operation! {
 #[test]
 fn inserts_wait_for_the_table() {
     runtime().block_on(async {
-        an_insert_is_read_when_it_begins(&rig().await, false).await;
-        an_insert_is_read_when_it_begins(&rig().await, true).await;
+        an_insert_is_read_when_it_begins(&rig().await, "alone").await;
+        an_insert_is_read_when_it_begins(&rig().await, IN_COMPANY).await;
+        an_absent_row_is_cancelled_after_the_wait(&rig().await, "").await;
     });
 }
 
@@ -278,7 +300,8 @@ fn an_inserter_that_rolled_back_is_outlived() {
 #[test]
 fn a_lost_insert_looks_again() {
     runtime().block_on(async {
-        an_insert_that_was_lost_looks_again(&rig().await, false).await;
-        an_insert_that_was_lost_looks_again(&rig().await, true).await;
+        an_insert_that_was_lost_looks_again(&rig().await, "alone").await;
+        an_insert_that_was_lost_looks_again(&rig().await, IN_COMPANY).await;
+        a_cancel_that_lost_its_insert_looks_again(&rig().await, "").await;
     });
 }

@@ -1,8 +1,11 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
+mod company;
 mod harness;
 mod locks;
+mod mutants;
 mod rig;
+mod upkeep;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);

@@ -1,0 +1,302 @@
+//! What is deleted, when, and what has to outlive it: PostgreSQL's rows, which the suite cannot see.
+
+use std::time::Duration;
+
+use sentinel_conformance::Bench as _;
+use sentinel_core::kernel::Reply;
+use sentinel_core::operation::*;
+use sentinel_core::store::{List, Purge, Purged, Shown};
+use sentinel_core::{Address, ClaimId, CoordinationStore as _, Namespace, OpId, PURGE_REST, Token};
+
+use crate::rig::{HARD, Rig, call, fused, label, result, runtime};
+
+/// How long the store of these checks keeps the events of earlier grants.
+pub(crate) const EVENTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn fresh(rig: &Rig) -> Address {
+    rig.execution(&ClaimId::random().to_string())
+}
+
+async fn purged(rig: &Rig, dry_run: bool) -> Purged {
+    let purge = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run };
+    rig.store.purge(&purge).await.unwrap()
+}
+
+async fn purge(rig: &Rig) -> u64 {
+    purged(rig, false).await.records
+}
+
+/// A tombstone, and its token.
+async fn tombstone(rig: &Rig, address: &Address) -> Token {
+    let grant = rig.granted(address, &call()).await;
+    rig.ask(address, Release { grant, vouched: false }).await;
+    grant.token
+}
+
+/// A doubt that an operator holds, and the reconcile token.
+async fn taken(rig: &Rig, address: &Address, claim: &Claim) -> Token {
+    let grant = rig.granted(address, claim).await;
+    let told = rig
+        .ask(
+            address,
+            Reconcile {
+                op_id: OpId::random(),
+                operator: label("olga"),
+                reason: None,
+                expect: grant.token,
+                even_if_alive: true,
+                steal: false,
+            },
+        )
+        .await;
+    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = told.reply else { panic!("{told:?}") };
+    token
+}
+
+/// A tombstone whose incarnation a reset has offered again.
+async fn reset(rig: &Rig, address: &Address) {
+    let token = taken(rig, address, &fused()).await;
+    let (op_id, operator) = (OpId::random(), label("olga"));
+    let told =
+        rig.ask(address, ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true }).await;
+    assert!(told.stamp.changed);
+}
+
+async fn evicted(rig: &Rig, address: &Address) {
+    let expect = rig.granted(address, &call()).await.token;
+    let told =
+        rig.ask(address, Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect }).await;
+    assert!(told.stamp.changed);
+}
+
+/// A call that was cancelled before it came is remembered for an hour, and then forgotten.
+pub(crate) async fn a_cancelled_call_rests(rig: &Rig, _: &str) {
+    rig.ask(&fresh(rig), Cancel { claim_id: ClaimId::random() }).await;
+    assert_eq!(purge(rig).await, 0);
+    rig.advance(PURGE_REST / 2).await;
+    assert_eq!(purge(rig).await, 0);
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+}
+
+/// A retention that no calendar holds is one without an end.
+pub(crate) async fn the_longest_retention_is_kept(rig: &Rig, how: &str) {
+    let (address, other) = (fresh(rig), fresh(rig));
+    let claim = Claim { retention: Some(Duration::MAX), ..fused() };
+    let grant = rig.granted(&address, &claim).await;
+    let complete = Complete { grant, result: result("done") };
+    let told = match how {
+        "in company" => tokio::join!(rig.ask(&address, complete), async {
+            // Refused, and so in the same statement and nowhere else.
+            rig.ask(&other, fused()).await
+        })
+        .0,
+        _ => rig.ask(&address, complete).await,
+    };
+    assert!(told.stamp.changed);
+    rig.advance(DAY * 365 * 100).await;
+    let again = rig.ask(&address, fused()).await;
+    assert!(matches!(again.reply, Reply::Claim(ClaimReply::Completed(_))), "{again:?}");
+    assert_eq!(purge(rig).await, 0);
+}
+
+/// A run after a reset that completes ends what the reset began: past its retention the key is as any other.
+pub(crate) async fn a_completed_reset_is_purged(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    reset(rig, &address).await;
+    let grant = rig.granted(&address, &Claim { retention: Some(DAY), ..fused() }).await;
+    rig.ask(&address, Complete { grant, result: result("done") }).await;
+    rig.advance(DAY).await;
+    tombstone(rig, &address).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+}
+
+/// An evicted claim leaves the tombstone of a reset as it was: it stays.
+pub(crate) async fn a_freed_reset_stays(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    reset(rig, &address).await;
+    evicted(rig, &address).await;
+    rig.advance(DAY).await;
+    assert_eq!(purge(rig).await, 0);
+}
+
+/// An evicted claim leaves a tombstone, which is purged when it has rested.
+pub(crate) async fn a_freed_record_is_purged(rig: &Rig, _: &str) {
+    evicted(rig, &fresh(rig)).await;
+    assert_eq!(purge(rig).await, 0);
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+}
+
+/// A result that an operator recorded is kept for as long as one of a worker.
+pub(crate) async fn a_forced_result_is_purged(rig: &Rig, _: &str) {
+    for retention in [None, Some(Duration::from_secs(60)), Some(DAY)] {
+        let (address, claim) = (fresh(rig), Claim { retention, ..fused() });
+        let token = taken(rig, &address, &claim).await;
+        let (op_id, operator) = (OpId::random(), label("olga"));
+        rig.ask(&address, ForceComplete { op_id, token, operator, reason: None, result: result("found") }).await;
+    }
+    for (wait, gone) in [(Duration::from_secs(600), 0), (PURGE_REST, 1), (DAY, 1), (DAY * 365, 0)] {
+        rig.advance(wait).await;
+        assert_eq!(purge(rig).await, gone, "after another {wait:?}");
+    }
+}
+
+/// The row and the last event of a purged record stay for an hour, and then nothing of it does; of others' all does.
+pub(crate) async fn a_purged_row_is_forgotten(rig: &Rig, _: &str) {
+    let mut elsewhere = rig.clone();
+    elsewhere.namespace = Namespace::new(format!("{}-2", rig.namespace.as_str())).unwrap();
+    let (address, there) = (fresh(rig), fresh(&elsewhere));
+    tombstone(rig, &address).await;
+    tombstone(&elsewhere, &there).await;
+    rig.advance(REST).await;
+    assert_eq!((purge(rig).await, purge(&elsewhere).await), (1, 1));
+    let mut stranger = rig.stranger().await;
+    let rows = |address: &Address| format!("SELECT count(*) FROM {} WHERE {}", rig.records(), rig.row(address));
+    let id = stranger.number(&format!("SELECT id FROM {} WHERE {}", rig.records(), rig.row(&address))).await;
+    let events = format!("SELECT count(*) FROM \"{}\".\"events\" WHERE record = {id}", rig.schema);
+    rig.advance(PURGE_REST / 2).await;
+    assert_eq!(purge(rig).await, 0);
+    assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (1, 1));
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 0);
+    assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (0, 0));
+    assert_eq!(stranger.number(&rows(&there)).await, 1, "another namespace's row is none of ours");
+}
+
+/// A row that somebody holds is neither purged nor forgotten, nor waited for.
+pub(crate) async fn a_held_row_is_not_purged(rig: &Rig, _: &str) {
+    let (held, other) = (fresh(rig), fresh(rig));
+    tombstone(rig, &held).await;
+    tombstone(rig, &other).await;
+    rig.advance(REST).await;
+    for left in [1, 0] {
+        let mut holder = rig.hold(&held, Some("worker = worker")).await;
+        assert_eq!(purge(rig).await, left, "only the other");
+        holder.run("COMMIT").await;
+        assert_eq!(purge(rig).await, left, "and then this one");
+        rig.advance(REST).await;
+    }
+    let sql = format!("SELECT count(*) FROM {} WHERE namespace = '{}'", rig.records(), rig.namespace.as_str());
+    assert_eq!(rig.stranger().await.number(&sql).await, 0);
+}
+
+/// Events of earlier grants go when they are old; those of the present grant, and of a purge, stay.
+pub(crate) async fn events_of_earlier_grants_are_forgotten(rig: &Rig, _: &str) {
+    let (address, other, gone) = (fresh(rig), fresh(rig), fresh(rig));
+    tombstone(rig, &gone).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+    rig.granted(&gone, &call()).await;
+    tombstone(rig, &address).await;
+    rig.granted(&other, &fused()).await;
+    rig.advance(EVENTS_KEPT / 2).await;
+    rig.granted(&address, &fused()).await;
+    let story = async |address: &Address| -> Vec<&'static str> {
+        let events = rig.store.history(address, u32::MAX).await.unwrap();
+        events.iter().map(|event| event.change.name()).collect()
+    };
+    purge(rig).await;
+    assert_eq!(story(&address).await, ["claimed", "released", "claimed"], "none is old");
+    rig.advance(EVENTS_KEPT / 2 + REST).await;
+    purge(rig).await;
+    assert_eq!(story(&address).await, ["claimed"], "the present grant's");
+    assert_eq!(story(&other).await, ["claimed"], "old, and the present grant's");
+    assert_eq!(story(&gone).await, ["purged", "claimed"]);
+}
+
+/// The floor is the highest token that was purged, in whatever order.
+pub(crate) async fn a_purge_keeps_the_highest_token(rig: &Rig, _: &str) {
+    let far = Duration::from_secs(7 * 24 * 3600);
+    let above = async |highest: Token| {
+        rig.set_back(far).await;
+        let drawn = rig.granted(&fresh(rig), &call()).await.token;
+        assert!(drawn > highest, "{drawn} was drawn, and {highest} was purged");
+        rig.advance(far).await;
+    };
+    let (low, high) = (fresh(rig), fresh(rig));
+    tombstone(rig, &low).await;
+    let highest = tombstone(rig, &high).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 2);
+    above(highest).await;
+    tombstone(rig, &low).await;
+    let highest = tombstone(rig, &high).await;
+    rig.advance(REST / 2).await;
+    // Changed later, under its old token.
+    rig.ask(&low, Cancel { claim_id: ClaimId::random() }).await;
+    rig.advance(REST / 2 + HARD / 10).await;
+    assert_eq!(purge(rig).await, 1);
+    above(highest).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+    above(highest).await;
+}
+
+/// The next life of a key knows nothing of what an operator decided in the last.
+pub(crate) async fn a_purged_key_has_no_decision(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    evicted(rig, &address).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+    rig.granted(&address, &call()).await;
+    assert_eq!(rig.record(&address).await.decision, None);
+}
+
+/// What is left of a purged record is no tombstone.
+pub(crate) async fn a_purged_key_is_not_listed_as_free(rig: &Rig, _: &str) {
+    tombstone(rig, &fresh(rig)).await;
+    let (namespace, kind) = (rig.namespace.clone(), sentinel_core::Kind::Execution);
+    let list = List { namespace, kind, state: Some(Shown::Free), after: None, limit: List::MAX };
+    assert_eq!(rig.store.list(&list).await.unwrap().records.len(), 1);
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+    assert_eq!(rig.store.list(&list).await.unwrap().records.len(), 0);
+}
+
+/// A dry run counts what a purge would purge: neither what is not due nor what it would only forget.
+pub(crate) async fn a_dry_run_counts_what_is_due(rig: &Rig, _: &str) {
+    tombstone(rig, &fresh(rig)).await;
+    assert_eq!(purged(rig, true).await.records, 0);
+    rig.advance(REST).await;
+    assert_eq!((purged(rig, true).await.records, purge(rig).await), (1, 1));
+    rig.advance(REST).await;
+    assert_eq!(purged(rig, true).await.records, 0);
+}
+
+macro_rules! tests {
+    ($($check:ident $(, $how:literal)?;)*) => {
+        mod holds {$(
+            #[test]
+            fn $check() {
+                super::runtime().block_on(async {
+                    // Old events are forgotten in all namespaces, and each test has a clock of its own.
+                    let schema = concat!("upkeep_", stringify!($check));
+                    let rig = super::Rig::open(schema, |builder| builder.event_retention(super::EVENTS_KEPT)).await;
+                    super::$check(&rig, "").await;
+                    $(super::$check(&rig, $how).await;)?
+                });
+            }
+        )*}
+    };
+}
+
+tests! {
+    a_cancelled_call_rests;
+    the_longest_retention_is_kept, "in company";
+    a_completed_reset_is_purged;
+    a_freed_reset_stays;
+    a_freed_record_is_purged;
+    a_forced_result_is_purged;
+    a_purged_row_is_forgotten;
+    a_held_row_is_not_purged;
+    events_of_earlier_grants_are_forgotten;
+    a_purge_keeps_the_highest_token;
+    a_purged_key_has_no_decision;
+    a_purged_key_is_not_listed_as_free;
+    a_dry_run_counts_what_is_due;
+}

@@ -116,11 +116,15 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
             .lock_timeout(Duration::from_secs(1))
             .event_retention(upkeep::EVENTS_KEPT)
             .edit_statements(Arc::new(move |name, text| match &mutant {
-                Some(mutant) if name == statement => {
+                _ if name != statement => text,
+                Some(mutant) => {
                     *seen.lock().unwrap() = true;
                     mutant.apply(&text, &format!("mutants_{statement}"))
                 }
-                _ => text,
+                None => {
+                    *seen.lock().unwrap() = true;
+                    text
+                }
             }))
     }));
     assert!(mutant_was_seen(statement, &seen), "no statement is called {statement}");

@@ -392,7 +392,8 @@ pub struct Stamped<R> {
 /// Where and when in a record's life a reply was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The one clock reading of the operation.
+    /// The one clock reading of the operation. It was taken after the request was sent, so what a client counts from
+    /// its own sending of the request ends no later than what the store counts from this.
     pub now: StoreTime,
     /// The record's rev after it; 0: absent.
     pub rev: u64,
@@ -402,4 +403,12 @@ pub struct Stamp {
     pub state: State,
     /// Whether this very request changed the record.
     pub changed: bool,
+}
+
+impl Stamp {
+    /// The stamp of an answer that was given without looking at the record: a heartbeat that was passed over, a claim
+    /// whose row a transaction holds.
+    pub fn unseen(now: StoreTime) -> Self {
+        Self { now, rev: 0, token: Token::NONE, state: State::Free, changed: false }
+    }
 }

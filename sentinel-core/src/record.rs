@@ -288,6 +288,22 @@ impl Record {
         over && now.since(self.last_now) > PURGE_REST
     }
 
+    /// What a record that the kernel made has, and a damaged one may lack; for stores, which read what others can write to.
+    pub fn flaw(&self) -> Option<&'static str> {
+        let held = matches!(self.state, State::Claimed | State::Executing);
+        match self.state {
+            _ if held && (self.claim_id.is_none() || self.terms.is_none()) => {
+                Some("held, by nobody or without terms")
+            }
+            State::Executing if self.begun_at.is_none() => Some("executing, and never begun"),
+            State::Completed if self.result.is_none() || self.completed_at.is_none() => {
+                Some("completed, without a result")
+            }
+            State::Reconciling if self.decision.is_none() => Some("reconciling, by nobody"),
+            _ => None,
+        }
+    }
+
     /// The key to hand to a payment provider: stable for the address and incarnation.
     pub fn idempotency_key(&self, address: &Address) -> String {
         idempotency_key(address, self.incarnation)

@@ -10,7 +10,7 @@ WITH completion AS MATERIALIZED (
     SELECT c.n, c.token AS presented, c.claim_id AS presented_by, c.verdict::{verdict} AS verdict, c.code, c.omitted,
         c.content_type, c.payload, r.*
     FROM completion c CROSS JOIN LATERAL (
-        SELECT r.id, r.namespace, r.kind, r.key, r.state, r.token, r.claim_id, r.last_now, r.retention
+        SELECT r.ctid AS place, r.state, r.token, r.claim_id, r.last_now, r.retention
         FROM {records} r
         WHERE r.namespace = c.namespace AND r.kind = 'execution' AND r.key = c.key
         FOR NO KEY UPDATE SKIP LOCKED
@@ -25,7 +25,8 @@ WITH completion AS MATERIALIZED (
         rev = r.rev + 1, last_event = r.last_event + 1, last_now = greatest(at.now, h.last_now),
         purge_at = {flushed_purge_at}
     FROM held h CROSS JOIN at
-    WHERE r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.id = h.id
+    -- By its place: a row that changed between this statement's start and the lock is not found by it, and goes out alone.
+    WHERE r.ctid = h.place
       AND h.state = 'executing' AND h.token = h.presented AND h.claim_id = h.presented_by
     RETURNING h.n, r.id, r.last_event, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,
         r.last_now >= r.lease_until AS late
@@ -41,13 +42,13 @@ WITH completion AS MATERIALIZED (
         CASE WHEN c.begun THEN 'executing'::{state} ELSE 'claimed' END, false, c.namespace, c.key, c.worker,
         c.fingerprint
     FROM claim c CROSS JOIN at CROSS JOIN LATERAL (
-        SELECT greatest(at.now, (SELECT f.token FROM {floors} f WHERE f.namespace = c.namespace)) + 1 AS token
+        SELECT greatest(at.now, (SELECT f.token FROM {floors} f WHERE f.namespace = c.namespace)) + 1 AS token OFFSET 0
     ) d
     WHERE NOT EXISTS (
         SELECT FROM {records} r WHERE r.namespace = c.namespace AND r.kind = c.kind::{kind} AND r.key = c.key)
     ORDER BY c.n
     ON CONFLICT DO NOTHING
-    RETURNING *
+    RETURNING id, token, rev, last_now, state, claim_id, worker, ttl, hard_ttl, retention, fingerprint, incarnation
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, verdict, code, flag, claim_id, worker, ttl,
         hard_ttl, retention, incarnation, fingerprint)

@@ -135,7 +135,5 @@ pub(crate) fn of_absent(beat: &Beat, now: StoreTime) -> Result<Stamped<Heartbeat
 
 /// The reply to a beat that was not looked at.
 pub(crate) fn unknown(now: StoreTime) -> Stamped<HeartbeatReply> {
-    let absent = Record::absent();
-    let stamp = Stamp { now, rev: absent.rev, token: absent.token, state: absent.state, changed: false };
-    Stamped { reply: HeartbeatReply::Unknown, stamp }
+    Stamped { reply: HeartbeatReply::Unknown, stamp: Stamp::unseen(now) }
 }

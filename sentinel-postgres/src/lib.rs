@@ -12,7 +12,6 @@ mod link;
 mod probe;
 mod purge;
 mod read;
-mod replays;
 mod row;
 mod schema;
 mod statement;

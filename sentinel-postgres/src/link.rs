@@ -192,11 +192,6 @@ impl Link {
         })
     }
 
-    /// Whether the connection may be used for another statement.
-    pub(crate) fn is_usable(&self) -> bool {
-        !self.broken
-    }
-
     /// After a pause: whether the connection is still there. Nothing of ours is out, so a no proves nothing was applied.
     pub(crate) async fn is_alive(&mut self) -> bool {
         if self.broken {

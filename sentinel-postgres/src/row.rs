@@ -153,8 +153,10 @@ impl<'r> Cells<'r> {
         let (id, _last_event): (Option<i64>, Option<i64>) = (self.take()?, self.take()?);
         let Some(id) = id else { return Ok(None) };
         let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
-        check(&record).map_err(|what| Unreadable(format!("record {id}: {what}")))?;
-        Ok(Some(record))
+        match record.flaw() {
+            Some(what) => Err(Unreadable(format!("record {id}: {what}"))),
+            None => Ok(Some(record)),
+        }
     }
 
     fn present(&mut self) -> Result<Record, Unreadable> {
@@ -230,20 +232,6 @@ impl<'r> Cells<'r> {
             "purged" => Change::Purged,
             _ => return Err(Unreadable(format!("{name:?} is no change"))),
         })
-    }
-}
-
-/// What every record of the kernel has, and a damaged row may lack.
-fn check(r: &Record) -> Result<(), &'static str> {
-    let held = matches!(r.state, State::Claimed | State::Executing);
-    match r.state {
-        _ if held && (r.claim_id.is_none() || r.terms.is_none()) => Err("held, by nobody or without terms"),
-        State::Executing if r.begun_at.is_none() => Err("executing, and never begun"),
-        State::Completed if r.result.is_none() || r.completed_at.is_none() => {
-            Err("completed, without a result")
-        }
-        State::Reconciling if r.decision.is_none() => Err("reconciling, by nobody"),
-        _ => Ok(()),
     }
 }
 

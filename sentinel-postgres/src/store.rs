@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, Kind, Record, State, StoreError, Token, Trouble};
+use sentinel_core::{
+    Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
+};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -19,13 +21,14 @@ use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
-use crate::replays::Replays;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
 
-/// With so many items waiting, a second lane opens.
-const BACKLOG: usize = 128;
+/// With so many claims and completions outstanding, two lanes share them, until fewer than the second number are. One
+/// statement then runs while the answers of the other are handed out.
+const BACKLOG: usize = 64;
+const CALM: usize = 24;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -52,6 +55,9 @@ pub struct PostgresStore {
 struct Inner {
     parts: Arc<Parts>,
     hot: [Lane<Flushes>; 2],
+    /// Whether both lanes are used, and whose turn it is.
+    shared: AtomicBool,
+    turn: AtomicUsize,
     looks: Lane<Looks>,
     singles: Jobs,
     pulse: Jobs,
@@ -101,6 +107,8 @@ impl PostgresStore {
         let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
         let inner = Inner {
             hot: [hot(), hot()],
+            shared: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
@@ -115,9 +123,20 @@ impl PostgresStore {
         &self.inner.parts
     }
 
+    /// How long a caller waits at most: for the statement that is out, and for its own.
+    fn limit(&self) -> Duration {
+        self.inner.parts.dialer.deadline * 2
+    }
+
     fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
-        if first.waiting() >= BACKLOG && second.waiting() < first.waiting() { second } else { first }
+        let outstanding = first.outstanding() + second.outstanding();
+        let shared = self.inner.shared.load(Ordering::Relaxed);
+        if shared != (outstanding >= if shared { CALM } else { BACKLOG }) {
+            self.inner.shared.store(!shared, Ordering::Relaxed);
+        }
+        let turn = shared && self.inner.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        if turn { second } else { first }
     }
 
     /// Carries out an operation alone, on the row that the address has. None: it has none, and the operation makes one.
@@ -145,7 +164,7 @@ impl PostgresStore {
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
-        answered(seen).await
+        answered(seen, self.limit()).await
     }
 
     /// Claims an address that has no row, in the company of others.
@@ -156,7 +175,7 @@ impl PostgresStore {
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let (item, flushed) = Item::claim(address.clone(), claim.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => Ok(Some(stamped)),
             Flushed::Unchanged => Ok(None),
             Flushed::Alone => self.insert_alone(address, claim).await,
@@ -175,7 +194,9 @@ impl PostgresStore {
                 async move {
                     let offset = now(&parts.offset);
                     match transition::claim_absent(link, &parts.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -196,7 +217,9 @@ impl PostgresStore {
             .run(move |link| {
                 async move {
                     match transition::run(link, &parts.sql, now(&parts.offset), &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => Ok(Some(held_by_a_transaction())),
+                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                            Ok(Some(held_by_a_transaction(address.kind)))
+                        }
                         done => Ok(done?),
                     }
                 }
@@ -243,11 +266,13 @@ fn judge(
 
 /// The answer to a claim of an address that a transaction holds, and has not decided: nothing was changed, and nothing can
 /// be seen yet.
-fn held_by_a_transaction() -> Stamped<ClaimReply> {
-    let absent = Record::absent();
-    let stamp =
-        Stamp { now: absent.last_now, rev: 0, token: Token::NONE, state: State::Free, changed: false };
-    Stamped { reply: ClaimReply::InProgress { state: State::Executing, remaining: Duration::ZERO }, stamp }
+fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
+    let state = match kind {
+        Kind::Execution => State::Executing,
+        Kind::Lease => State::Claimed,
+    };
+    let stamp = Stamp::unseen(StoreTime::ZERO);
+    Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
 }
 
 fn now(offset: &AtomicI64) -> i64 {
@@ -317,7 +342,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         let (item, flushed) = Item::complete(address.clone(), op.clone());
         self.hot().send(item);
-        match answered(flushed).await? {
+        match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
                 Ok(stamped)
@@ -390,7 +415,7 @@ impl CoordinationStore for PostgresStore {
         let (op, parts) = (op.clone(), self.inner.parts.clone());
         self.inner
             .singles
-            .run(move |link| {
+            .run_long(move |link| {
                 async move {
                     let offset = now(&parts.offset);
                     if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run) {
@@ -464,9 +489,7 @@ impl PostgresStore {
                 Some(told) => Ok(told),
                 None => heartbeat::of_absent(beat, now),
             },
-            Err(error) if error.trouble() == Trouble::Busy => {
-                Ok(heartbeat::unknown(sentinel_core::StoreTime::ZERO))
-            }
+            Err(error) if error.trouble() == Trouble::Busy => Ok(heartbeat::unknown(StoreTime::ZERO)),
             Err(error) => Err(error),
         }
     }
@@ -475,7 +498,7 @@ impl PostgresStore {
         &self,
         beats: Vec<Beat>,
         alone: bool,
-    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, sentinel_core::StoreTime), StoreError> {
+    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
         let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
         self.inner
             .pulse

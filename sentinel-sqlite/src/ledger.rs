@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::{Beat, Heartbeat, HeartbeatReply, Stamp, Stamped};
-use sentinel_core::{Address, Clock, Event, Namespace, Record, StoreTime, Token};
+use sentinel_core::{Address, Clock, Event, Namespace, Record, Token};
 
 use crate::error::Fault;
 use crate::row::{Stored, columns, integer, micros, write_event, write_record};
@@ -61,7 +61,7 @@ impl<'c> Ledger<'c> {
         let beat = |beat: &Beat| match self.transition(&beat.address, &Heartbeat { grant: beat.grant }) {
             Err(Fault::Unreadable(what)) => {
                 tracing::error!(namespace = %beat.address.namespace, what, "a record cannot be read");
-                Ok(Stamped { reply: HeartbeatReply::Unknown, stamp: unseen(self.clock.now()) })
+                Ok(Stamped { reply: HeartbeatReply::Unknown, stamp: Stamp::unseen(self.clock.now()) })
             }
             other => other,
         };
@@ -129,10 +129,4 @@ impl<'c> Ledger<'c> {
     pub(crate) fn prepare(&self, sql: &str) -> Result<CachedStatement<'c>, Fault> {
         Ok(self.connection.prepare_cached(sql)?)
     }
-}
-
-/// The stamp of a beat that was not looked at.
-fn unseen(now: StoreTime) -> Stamp {
-    let absent = Record::absent();
-    Stamp { now, rev: absent.rev, token: absent.token, state: absent.state, changed: false }
 }

@@ -25,7 +25,6 @@ mod ledger;
 mod probe;
 mod purge;
 mod read;
-mod replays;
 mod row;
 mod schema;
 mod store;

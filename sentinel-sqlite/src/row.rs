@@ -38,8 +38,10 @@ impl Stored {
         let mut cells = Cells { row, next: first };
         let (id, last_event) = (cells.take()?, cells.take()?);
         let record = read_record(&mut cells)?;
-        check(&record).map_err(|what| Fault::Unreadable(format!("record {id}: {what}")))?;
-        Ok(Self { id, last_event, record })
+        match record.flaw() {
+            Some(what) => Err(Fault::Unreadable(format!("record {id}: {what}"))),
+            None => Ok(Self { id, last_event, record }),
+        }
     }
 }
 
@@ -66,20 +68,6 @@ fn read_record(cells: &mut Cells<'_, '_>) -> Result<Record, Fault> {
         decision: cells.json::<Decision>()?,
         result: cells.result()?,
     })
-}
-
-/// What every record of the kernel has, and a damaged row may lack.
-fn check(r: &Record) -> Result<(), &'static str> {
-    let held = matches!(r.state, State::Claimed | State::Executing);
-    match r.state {
-        _ if held && (r.claim_id.is_none() || r.terms.is_none()) => Err("held, by nobody or without terms"),
-        State::Executing if r.begun_at.is_none() => Err("executing, and never begun"),
-        State::Completed if r.result.is_none() || r.completed_at.is_none() => {
-            Err("completed, without a result")
-        }
-        State::Reconciling if r.decision.is_none() => Err("reconciling, by nobody"),
-        _ => Ok(()),
-    }
 }
 
 struct Cells<'r, 's> {

@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
-use sentinel_core::{Address, Clock, CoordinationStore, Event, StoreError, SystemClock};
+use sentinel_core::{Address, Clock, CoordinationStore, Event, Replays, StoreError, SystemClock};
 
 use crate::connection::{Spec, absolute};
 use crate::lane::Lane;
 use crate::probe;
 use crate::purge::{self, Progress};
-use crate::replays::Replays;
 
 /// A store in one SQLite file. Cheap to clone: clones share their connections.
 ///

@@ -15,24 +15,25 @@ trap '' HUP INT QUIT TERM PIPE
 folder=$(mktemp -d "$1/sentinel-XXXXXXXX") || exit 1
 printf '%s\n' "$folder"
 exec >/dev/null
+# When the process began, which tells it from a later one of the same number; nothing for one that has ended. Without
+# /proc, nothing always.
+born() { set -- $(sed 's/.*) //' "/proc/$pid/stat"); [ "$1" = Z ] || echo "${20}"; }
+alive() { [ -n "$pid" ] && kill -0 "$pid" && [ "$(born)" = "$watched" ]; }
 pid=
 while read -r word number last; do
   case $word in
-    watch) pid=$number signal=$last ;;
+    watch) pid=$number signal=$last watched=$(born) ;;
     forget) pid= ;;
   esac
 done
-alive() { kill -0 "$pid" && ! grep -qs '^State:[[:space:]]*Z' "/proc/$pid/status"; }
-if [ -n "$pid" ]; then
-  kill -s "$signal" "$pid"
-  kill -s CONT "$pid"
-  turn=0
-  while alive && [ $turn -lt 600 ]; do
-    turn=$((turn + 1))
-    sleep 0.05
-  done
-  alive && kill -s KILL "$pid"
-fi
+# One that stands still needs no word to go on: it lost its parent with the test program, and then the system gives it.
+alive && kill -s "$signal" "$pid"
+turn=0
+while alive && [ $turn -lt 600 ]; do
+  turn=$((turn + 1))
+  sleep 0.05
+done
+alive && kill -s KILL "$pid"
 # A PostgreSQL that was killed leaves a segment of shared memory behind, of which a system has few.
 lock=$folder/data/postmaster.pid
 [ -f "$lock" ] && ipcrm -m "$(sed -n '7s/.* //p' "$lock")"

@@ -20,11 +20,13 @@
 
 mod account;
 mod guard;
+mod locate;
 pub mod pgbouncer;
 mod ports;
 pub mod postgres;
 mod process;
 mod programs;
+mod proxy;
 mod url;
 
 use std::sync::OnceLock;
@@ -32,6 +34,7 @@ use std::sync::OnceLock;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
 pub use process::until;
+pub use proxy::{Direction, Proxy};
 
 /// The PostgreSQL server that all tests of a program share: started by the first who asks, stopped by its guard when
 /// the program ends. Tests keep apart by database, schema or namespace, and leave its settings alone.

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::postgres::{Postgres, told_plainly};
+use crate::postgres::{PASSWORD, Postgres, SUPERUSER, told_plainly};
 use crate::process::{Server, feed, run, until};
 use crate::url::url;
 use crate::{ports, programs};
@@ -71,7 +71,6 @@ impl Options {
 pub struct PgBouncer {
     server: Server,
     port: u16,
-    superuser: (String, String),
 }
 
 impl PgBouncer {
@@ -82,8 +81,7 @@ impl PgBouncer {
     #[track_caller]
     pub fn start(postgres: &Postgres, options: Options) -> Self {
         let server = Server::new("PgBouncer", (Signal::KILL, "KILL"));
-        let superuser = postgres.superuser();
-        let mut bouncer = Self { server, port: 0, superuser };
+        let mut bouncer = Self { server, port: 0 };
         for _ in 0..10 {
             bouncer.port = ports::free();
             let before = bouncer.log().len();
@@ -99,8 +97,7 @@ impl PgBouncer {
     }
 
     fn configure(&self, postgres: &Postgres, options: &Options) {
-        let (role, password) = &self.superuser;
-        let users = self.server.write("userlist.txt", &format!("\"{role}\" \"{password}\"\n"));
+        let users = self.server.write("userlist.txt", &format!("\"{SUPERUSER}\" \"{PASSWORD}\"\n"));
         let (folder, server) = (self.server.folder().display(), postgres.folder().display());
         let mode = match options.mode {
             PoolMode::Transaction => "transaction",
@@ -109,9 +106,9 @@ impl PgBouncer {
         };
         // Roles and their secrets are asked of the server, where PgBouncer gets in by the socket.
         let mut text = format!(
-            "[databases]\n* = host={server} port={} auth_user={role}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+            "[databases]\n* = host={server} port={} auth_user={SUPERUSER}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {}\nunix_socket_dir = {folder}\nauth_type = scram-sha-256\nauth_file = {}\n\
-             auth_user = {role}\nadmin_users = {role}\nmax_client_conn = 500\npool_mode = {mode}\n",
+             auth_user = {SUPERUSER}\nadmin_users = {SUPERUSER}\nmax_client_conn = 500\npool_mode = {mode}\n",
             postgres.port(),
             self.port,
             users.display(),
@@ -140,8 +137,7 @@ impl PgBouncer {
 
     /// The URL of the server's superuser, through this PgBouncer.
     pub fn url(&self) -> String {
-        let (role, password) = &self.superuser;
-        self.url_for(role, password, "postgres")
+        self.url_for(SUPERUSER, PASSWORD, "postgres")
     }
 
     /// The URL of a role, through this PgBouncer.
@@ -174,8 +170,7 @@ impl PgBouncer {
     /// Runs a command on its console: `show pools`, `reconnect`, `pause`.
     #[track_caller]
     pub fn console(&self, command: &str) -> String {
-        let (role, password) = &self.superuser;
-        self.psql_at(&self.url_for(role, password, "pgbouncer"), command)
+        self.psql_at(&self.url_for(SUPERUSER, PASSWORD, "pgbouncer"), command)
     }
 
     #[track_caller]

@@ -1,5 +1,7 @@
 //! What the tests need and cargo does not bring: checked, and installed where that can be done without asking.
 
+mod servers;
+
 use std::env;
 use std::path::Path;
 
@@ -8,7 +10,7 @@ use crate::shell::{Result, program};
 /// Sets up what is missing. Does nothing, quickly, where all is there.
 pub(crate) fn setup() -> Result {
     c_compiler()?;
-    servers()
+    servers::servers()
 }
 
 /// SQLite is C, and is built with the store that uses it.
@@ -23,7 +25,7 @@ fn c_compiler() -> Result {
         return Ok(());
     }
     println!("C compiler: {compiler} does not answer");
-    let Some(prefix) = debian_as_root() else {
+    let Some(prefix) = debian() else {
         return Err(format!("a C compiler is needed to build SQLite: {}", how_to_get_a_compiler()).into());
     };
     apt(&prefix, &["update"])?;
@@ -35,28 +37,28 @@ fn c_compiler() -> Result {
     }
 }
 
-/// The servers that tests talk to (PostgreSQL, Redis): the stores in the tree need none, so there is none to set up.
-/// A store on a server adds its own here: found, else installed, else a sentence that says how.
-fn servers() -> Result {
-    println!("servers: none needed");
-    Ok(())
-}
-
-/// How to run apt here: as root directly, else through a sudo that asks no questions.
-fn debian_as_root() -> Option<Vec<&'static str>> {
+/// On Debian and its kin, what to put before a command that needs root: nothing for root, else a sudo that asks no
+/// questions. None: elsewhere, or without either.
+fn debian() -> Option<Vec<&'static str>> {
     if !Path::new("/etc/debian_version").exists() {
         return None;
     }
     let root = program("id", &["-u"]).read().is_ok_and(|id| id.trim() == "0");
     if root {
-        return Some(vec!["apt-get"]);
+        return Some(vec![]);
     }
-    program("sudo", &["-n", "true"]).works().then(|| vec!["sudo", "-n", "apt-get"])
+    program("sudo", &["-n", "true"]).works().then(|| vec!["sudo", "-n"])
 }
 
 fn apt(prefix: &[&str], args: &[&str]) -> Result {
-    let Some((name, rest)) = prefix.split_first() else { return Ok(()) };
-    program(name, rest).args(args).env("DEBIAN_FRONTEND", "noninteractive").run()
+    // By env, since sudo keeps none of ours.
+    as_root(prefix, &[&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat())
+}
+
+fn as_root(prefix: &[&str], command: &[&str]) -> Result {
+    let words = [prefix, command].concat();
+    let Some((name, rest)) = words.split_first() else { return Ok(()) };
+    program(name, rest).run()
 }
 
 fn how_to_get_a_compiler() -> &'static str {

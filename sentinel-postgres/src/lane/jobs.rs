@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sentinel_core::StoreError;
@@ -39,6 +40,24 @@ impl Jobs {
         T: Send + 'static,
         W: for<'l> FnOnce(&'l mut Link) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
     {
+        let limit = self.dialer.deadline * 2;
+        answered(self.begin(work), limit).await
+    }
+
+    /// The same for work of many statements: each has its deadline, all together have none.
+    pub(crate) async fn run_long<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'l> FnOnce(&'l mut Link) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
+    {
+        answered(self.begin(work), Duration::MAX).await
+    }
+
+    fn begin<T, W>(&self, work: W) -> oneshot::Receiver<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        W: for<'l> FnOnce(&'l mut Link) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let job: Job = Box::new(move |link| {
             Box::pin(async move {
@@ -51,7 +70,7 @@ impl Jobs {
             })
         });
         self.send(job);
-        answered(answer).await
+        answer
     }
 
     fn send(&self, mut job: Job) {

@@ -10,10 +10,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::link::{Dialer, Link, Patience};
 
@@ -24,7 +26,7 @@ pub(crate) mod look;
 /// The most items of one statement.
 const CAP: usize = 256;
 
-/// The most items that wait for one lane.
+/// The most items that one lane owes an answer.
 const WAITING: usize = 1 << 16;
 
 /// What a lane does with what waits for it.
@@ -47,29 +49,35 @@ pub(crate) struct Lane<F: Freight> {
     dialer: Arc<Dialer>,
     patience: Patience,
     way: Mutex<Option<mpsc::UnboundedSender<F::Item>>>,
-    waiting: Arc<AtomicUsize>,
+    outstanding: Arc<AtomicUsize>,
 }
 
 impl<F: Freight> fmt::Debug for Lane<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("Lane").field("outstanding", &self.outstanding).finish_non_exhaustive()
     }
 }
 
 impl<F: Freight> Lane<F> {
     pub(crate) fn new(freight: F, dialer: Arc<Dialer>, patience: Patience) -> Self {
-        Self { freight: Arc::new(freight), dialer, patience, way: Mutex::default(), waiting: Arc::default() }
+        Self {
+            freight: Arc::new(freight),
+            dialer,
+            patience,
+            way: Mutex::default(),
+            outstanding: Arc::default(),
+        }
     }
 
-    /// How many items wait for a statement.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+    /// How many items wait for their answers.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
     }
 
     /// Hands an item over; its answer comes by the item's own way.
     pub(crate) fn send(&self, item: F::Item) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.outstanding.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            self.outstanding.fetch_sub(1, Ordering::Relaxed);
             let detail = format!("{WAITING} requests wait already");
             return self.freight.refuse(item, StoreError::not_applied(Trouble::Busy, detail));
         }
@@ -81,7 +89,7 @@ impl<F: Freight> Lane<F> {
                 // The lane ended with its runtime: what was in it was answered by being dropped.
                 Err(mpsc::error::SendError(back)) => item = back,
             }
-            self.waiting.store(1, Ordering::Relaxed);
+            self.outstanding.store(1, Ordering::Relaxed);
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         if sender.send(item).is_ok() {
@@ -95,7 +103,7 @@ impl<F: Freight> Lane<F> {
             freight: self.freight.clone(),
             dialer: self.dialer.clone(),
             patience: self.patience,
-            waiting: self.waiting.clone(),
+            outstanding: self.outstanding.clone(),
             receiver,
             gathered: VecDeque::new(),
             link: None,
@@ -108,7 +116,7 @@ struct Drive<F: Freight> {
     freight: Arc<F>,
     dialer: Arc<Dialer>,
     patience: Patience,
-    waiting: Arc<AtomicUsize>,
+    outstanding: Arc<AtomicUsize>,
     receiver: mpsc::UnboundedReceiver<F::Item>,
     gathered: VecDeque<F::Item>,
     link: Option<Link>,
@@ -116,6 +124,7 @@ struct Drive<F: Freight> {
 
 impl<F: Freight> Drive<F> {
     async fn on(mut self) {
+        let mut company = false;
         loop {
             if self.gathered.is_empty() {
                 match self.receiver.recv().await {
@@ -123,23 +132,28 @@ impl<F: Freight> Drive<F> {
                     None => return,
                 }
             }
-            self.gather().await;
+            self.gather(company).await;
             let batch = self.freight.load(&mut self.gathered, CAP);
-            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            company = batch.len() > 1;
+            let answered = batch.len();
             self.ship(batch).await;
+            self.outstanding.fetch_sub(answered, Ordering::Relaxed);
         }
     }
 
-    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing.
-    async fn gather(&mut self) {
-        let mut quiet = 0;
+    /// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing. A
+    /// lone caller has no company to wait for.
+    async fn gather(&mut self, company: bool) {
+        let mut quiet = if company { 0 } else { 1 };
         while quiet < 2 && self.gathered.len() < CAP {
             let before = self.gathered.len();
             while let Ok(item) = self.receiver.try_recv() {
                 self.gathered.push_back(item);
             }
             quiet = if self.gathered.len() == before { quiet + 1 } else { 0 };
-            yield_now().await;
+            if quiet < 2 {
+                yield_now().await;
+            }
         }
     }
 
@@ -171,12 +185,23 @@ pub(crate) async fn connected<'l>(
 /// Where an answer is sent to.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Waits for an answer. A lane that ended without one may have sent the request.
-pub(crate) async fn answered<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
-    answer.await.unwrap_or_else(|_| {
-        let detail = "the runtime of the store's connection ended before the reply came";
-        Err(StoreError::ambiguous(Trouble::LostReply, detail))
-    })
+/// Waits for an answer, for so long at most. A lane that ended without one may have sent the request; one that did not
+/// answer in time may yet.
+pub(crate) async fn answered<T>(
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+    limit: Duration,
+) -> Result<T, StoreError> {
+    match timeout(limit, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => {
+            let detail = "the runtime of the store's connection ended before the reply came";
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+        Err(_) => {
+            let detail = format!("no reply came within {limit:?}");
+            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+        }
+    }
 }
 
 fn closed() -> StoreError {

@@ -33,9 +33,11 @@ impl Postgres {
     #[track_caller]
     pub fn pause(&self) {
         self.server.halt();
-        for pid in self.processes() {
-            let _ = kill_process(pid, Signal::STOP);
+        let others = self.processes();
+        for pid in &others {
+            let _ = kill_process(*pid, Signal::STOP);
         }
+        until("the server stands still", || others.iter().all(|pid| stands_still(*pid)));
     }
 
     /// Lets a paused server, and each of its paused backends, go on.
@@ -58,7 +60,8 @@ impl Postgres {
     /// Stops one backend in its tracks, with all locks that it holds.
     #[track_caller]
     pub fn pause_backend(&self, pid: u32) {
-        self.signal_backend(pid, Signal::STOP);
+        let pid = self.signal_backend(pid, Signal::STOP);
+        until("the backend stands still", || stands_still(pid));
     }
 
     /// Lets one backend go on.
@@ -68,10 +71,11 @@ impl Postgres {
     }
 
     #[track_caller]
-    fn signal_backend(&self, pid: u32, signal: Signal) {
+    fn signal_backend(&self, pid: u32, signal: Signal) -> Pid {
         let found = self.processes().into_iter().find(|found| number(*found) == i64::from(pid));
         let Some(found) = found else { panic!("{pid} is no process of this server") };
         kill_process(found, signal).unwrap_or_else(|error| panic!("backend {pid} takes no signal: {error}"));
+        found
     }
 
     /// All processes of the server but the postmaster.
@@ -123,6 +127,11 @@ fn stat(pid: i64) -> Option<(char, i64)> {
     // A program's name may hold anything, and is in brackets.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// Whether a process is stopped, or has ended. Where there is no /proc, the signal's word is taken for it.
+fn stands_still(pid: Pid) -> bool {
+    !has_proc() || stat(number(pid)).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z'))
 }
 
 /// Whether a process runs; one that is dead and that nobody has asked for does not.

@@ -19,9 +19,10 @@ use crate::{ports, programs};
 
 pub use options::Options;
 
-/// The superuser, its password and its database.
-const SUPERUSER: &str = "postgres";
-const PASSWORD: &str = "testbed";
+/// The superuser of every server.
+pub const SUPERUSER: &str = "postgres";
+/// Its password.
+pub const PASSWORD: &str = "testbed";
 
 /// How a server is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub enum Mode {
 pub struct Postgres {
     server: Server,
     port: u16,
-    /// What `application_name` a standby has towards its primary.
+    /// The `application_name` that a standby has towards its primary.
     name: Option<String>,
     /// The standbys that this server waits for.
     synchronous: Mutex<Vec<String>>,
@@ -128,11 +129,6 @@ impl Postgres {
     /// The URL of the superuser, by the socket. There, any role gets in without a password.
     pub fn socket_url(&self) -> String {
         url(SUPERUSER, None, &self.folder().display().to_string(), self.port, "postgres")
-    }
-
-    /// The superuser and its password.
-    pub(crate) fn superuser(&self) -> (String, String) {
-        (SUPERUSER.to_owned(), PASSWORD.to_owned())
     }
 
     /// The TCP port on 127.0.0.1. It stays the same over restarts.

@@ -5,4 +5,5 @@
 mod guard;
 mod pgbouncer;
 mod postgres;
+mod proxy;
 mod standby;

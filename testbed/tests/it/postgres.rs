@@ -1,6 +1,6 @@
 //! One server: its ways in, its ends, its beginnings.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, Postgres, postgres, until};
@@ -113,20 +113,29 @@ fn it_kills_no_strangers() {
     postgres().kill_backend(std::process::id());
 }
 
+/// Whether a process is stopped, as /proc tells, or `ps` where there is no /proc.
+fn stands_still(pid: u32) -> bool {
+    if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        return stat.rsplit_once(") ").unwrap().1.starts_with('T');
+    }
+    let ps = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&ps.stdout).starts_with('T')
+}
+
 #[test]
 fn a_paused_server_is_silent_until_it_is_resumed() {
     let server = Postgres::start(Options::default());
+    let (mut sleeping, backend) = waiting(&server);
     server.pause();
     let mut asking = server.command("psql");
     asking.args(["-X", "-A", "-t", "-c", "select 1"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut asking = asking.spawn().unwrap();
     // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
     assert!(asking.try_wait().unwrap().is_none());
-    let state =
-        std::process::Command::new("ps").args(["-o", "stat=", "-p", &server.pid().to_string()]).output();
-    if let Ok(state) = state {
-        assert!(String::from_utf8_lossy(&state.stdout).starts_with('T'), "{state:?}");
-    }
+    assert!(stands_still(server.pid()) && stands_still(backend));
     server.resume();
     assert_eq!(asking.wait_with_output().unwrap().stdout, b"1\n");
+    until("the backend goes on too", || !stands_still(backend));
+    server.stop(Mode::Fast);
+    assert!(!sleeping.wait().unwrap().success());
 }

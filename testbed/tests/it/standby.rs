@@ -7,14 +7,17 @@ use sentinel_testbed::{Postgres, until};
 fn what_a_synchronous_standby_confirmed_outlives_the_primary() {
     let primary = Postgres::start(Options::default());
     primary.psql("create table kept (n int)");
+    let _first = primary.standby("first", true);
     let standby = primary.standby("second", true);
-    assert_eq!(primary.psql("select application_name, sync_state from pg_stat_replication"), "second|sync");
+    let query = "select application_name, sync_state from pg_stat_replication order by 1";
+    assert_eq!(primary.psql(query), "first|sync\nsecond|sync");
     assert_eq!(standby.psql("select pg_is_in_recovery()"), "t");
     primary.psql("insert into kept values (7)");
     primary.kill9();
     standby.promote();
     assert_eq!(standby.psql("select n from kept"), "7");
-    // It waits for nobody: its primary's list of standbys is not its own.
+    // Its primary's list of standbys is not its own: it would wait for itself.
+    assert_eq!(standby.psql("show synchronous_standby_names"), "");
     standby.psql("insert into kept values (8)");
     let line = "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
     assert_eq!(standby.psql(line), "00000002");

@@ -19,7 +19,9 @@ pub(crate) fn check(workspace: &Workspace, files: &[File], found: &mut Findings)
             .map(|folder| format!("{folder}/Cargo.toml: is not a member of the workspace")),
     );
     workspace.members.iter().for_each(|member| member_is_tidy(member, found));
-    own_versions(&workspace.manifest, workspace.version(), found);
+    let private = |member: &&Member| member.manifest.value("package", "publish") == Some("false");
+    let private: Vec<&str> = workspace.members.iter().filter(private).map(|m| m.name.as_str()).collect();
+    own_versions(&workspace.manifest, workspace.version(), &private, found);
 }
 
 fn member_is_tidy(member: &Member, found: &mut Findings) {
@@ -55,11 +57,17 @@ fn versions_in_one_place(path: &str, manifest: &Manifest, found: &mut Findings) 
     }
 }
 
-/// The crates of this workspace are released together: each is asked for in the version of all.
-fn own_versions(manifest: &Manifest, version: &str, found: &mut Findings) {
+/// The crates of this workspace are released together: each is asked for in the version of all. One that is not
+/// published is asked for in none: cargo leaves it out of what it publishes only then.
+fn own_versions(manifest: &Manifest, version: &str, private: &[&str], found: &mut Findings) {
     let ours = manifest.section("workspace.dependencies").filter(|line| line.contains("path = "));
-    for line in ours.filter(|line| !line.contains(&format!("version = \"{version}\""))) {
+    let is_private = |line: &str| line.split_once(" =").is_some_and(|(name, _)| private.contains(&name));
+    let (private, published): (Vec<&str>, Vec<&str>) = ours.partition(|line| is_private(line));
+    for line in published.into_iter().filter(|line| !line.contains(&format!("version = \"{version}\""))) {
         found.push(format!("Cargo.toml: `{line}` does not ask for version {version}"));
+    }
+    for line in private.into_iter().filter(|line| line.contains("version = ")) {
+        found.push(format!("Cargo.toml: `{line}` asks for a version of what is not published"));
     }
     if manifest.value("workspace.package", "license") != Some("MIT OR Apache-2.0") {
         found.push("Cargo.toml: the licence is not MIT OR Apache-2.0".into());
@@ -89,9 +97,18 @@ mod tests {
         let text = "[workspace.package]\nlicense = \"MIT OR Apache-2.0\"\n[workspace.dependencies]\n\
                     a = { path = \"a\", version = \"0.1.0\" }\n";
         let mut found = vec![];
-        own_versions(&Manifest::parse(text), "0.1.0", &mut found);
+        own_versions(&Manifest::parse(text), "0.1.0", &[], &mut found);
         assert!(found.is_empty(), "{found:?}");
-        own_versions(&Manifest::parse(text), "0.2.0", &mut found);
+        own_versions(&Manifest::parse(text), "0.2.0", &[], &mut found);
         assert_eq!(found.len(), 1);
+        own_versions(&Manifest::parse(text), "0.1.0", &["a"], &mut found);
+        assert_eq!(found.len(), 2);
+        own_versions(
+            &Manifest::parse(&text.replace(", version = \"0.1.0\"", "")),
+            "0.1.0",
+            &["a"],
+            &mut found,
+        );
+        assert_eq!(found.len(), 2);
     }
 }

@@ -1,16 +1,15 @@
-//! Which records were completed when this process last looked: a guess that decides who is asked first, never what is
-//! answered.
+//! For stores that can read without a lock: which records were completed when this process last looked.
 
-use std::hash::BuildHasher as _;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use foldhash::fast::RandomState;
-use sentinel_core::Address;
+use crate::address::Address;
 
 const SLOTS: usize = 4096;
 
-/// Hashes of addresses, one for each slot; a newer one displaces an older one.
-pub(crate) struct Replays {
+/// A guess that decides who is asked first, never what is answered. Bounded: a newer address displaces an older one.
+pub struct Replays {
     slots: Box<[AtomicU64]>,
     hasher: RandomState,
 }
@@ -21,14 +20,21 @@ impl Default for Replays {
     }
 }
 
+impl fmt::Debug for Replays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replays").finish_non_exhaustive()
+    }
+}
+
 impl Replays {
     /// The record of an address is completed: the next claim on it will likely be a replay.
-    pub(crate) fn expect(&self, address: &Address) {
+    pub fn expect(&self, address: &Address) {
         let (slot, hash) = self.slot(address);
         slot.store(hash, Ordering::Relaxed);
     }
 
-    pub(crate) fn expects(&self, address: &Address) -> bool {
+    /// Whether it was.
+    pub fn expects(&self, address: &Address) -> bool {
         let (slot, hash) = self.slot(address);
         slot.load(Ordering::Relaxed) == hash
     }

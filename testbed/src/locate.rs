@@ -1,0 +1,97 @@
+//! Where the servers' programs are. `xtask setup` compiles this file too: it looks where the tests will look.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The oldest major version of PostgreSQL that will do.
+pub(crate) const OLDEST_POSTGRES: u32 = 14;
+
+/// What has to stand in one folder, so that all of it is of one version.
+const POSTGRES: [&str; 5] = ["postgres", "initdb", "psql", "pg_basebackup", "pgbench"];
+
+/// Folders of PostgreSQL outside of PATH: Debian's, PostgreSQL's own packages, Homebrew's. `*` begins with a version.
+const POSTGRES_PLACES: [&str; 6] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/usr/local/pgsql/bin",
+    "/usr/bin",
+];
+
+/// Folders of PgBouncer, which are not in everybody's PATH.
+const PGBOUNCER_PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
+
+/// The folder with PostgreSQL's programs: the one that PATH means, else the newest. None: there is none that will do.
+pub(crate) fn postgres() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| POSTGRES.iter().all(|name| folder.join(name).is_file());
+    let young = |folder: &PathBuf| version_in(folder).is_some_and(|version| version >= OLDEST_POSTGRES);
+    postgres_candidates().into_iter().filter(complete).find(young)
+}
+
+/// The PgBouncer program.
+pub(crate) fn pgbouncer() -> Option<PathBuf> {
+    let places = path().into_iter().chain(PGBOUNCER_PLACES.map(PathBuf::from));
+    places.map(|place| place.join("pgbouncer")).find(|program| program.is_file())
+}
+
+/// The major version of the PostgreSQL in a folder.
+pub(crate) fn version_in(folder: &Path) -> Option<u32> {
+    let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
+    major(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Links in PATH are followed: one in a folder of its own stands for where it leads.
+fn postgres_candidates() -> Vec<PathBuf> {
+    let linked = |folder: PathBuf| Some(fs::canonicalize(folder.join("postgres")).ok()?.parent()?.to_owned());
+    let mut found: Vec<PathBuf> = path().into_iter().filter_map(linked).collect();
+    POSTGRES_PLACES.iter().for_each(|place| found.extend(expanded(place)));
+    found
+}
+
+fn path() -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
+}
+
+/// The folders that a place with a `*` stands for, the newest version first.
+fn expanded(place: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = place.split_once('*') else { return vec![place.into()] };
+    let (parent, start) = before.rsplit_once('/').unwrap_or(("/", before));
+    let names = fs::read_dir(parent).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut versions: Vec<(u32, String)> = names
+        .filter_map(|name| Some((name.strip_prefix(start)?.split('.').next()?.parse().ok()?, name)))
+        .collect();
+    versions.sort_by(|one, other| other.cmp(one));
+    versions.into_iter().map(|(_, name)| PathBuf::from(format!("{parent}/{name}{after}"))).collect()
+}
+
+/// 15 of "postgres (PostgreSQL) 15.18 (Debian 15.18-0)", 18 of "postgres (PostgreSQL) 18beta1".
+fn major(text: &str) -> Option<u32> {
+    let (_, version) = text.split_once("(PostgreSQL) ")?;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_postgresql_are_read() {
+        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some(18));
+        assert_eq!(major("something else 3"), None);
+    }
+
+    #[test]
+    fn the_newest_version_comes_first() {
+        let root = std::env::temp_dir().join(format!("sentinel-places-{}", std::process::id()));
+        for name in ["pg-9.6", "pg-14", "pg-100", "pg-x", "other-15"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let found = expanded(&format!("{}/pg-*/bin", root.display()));
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(found, ["pg-100", "pg-14", "pg-9.6"].map(|name| root.join(name).join("bin")));
+    }
+}

@@ -1,0 +1,76 @@
+//! The servers that tests talk to: found, else installed, else a sentence that says how. A store on another server adds
+//! its own here. Tests start them; nothing here leaves one running.
+
+use std::path::Path;
+
+use crate::shell::Result;
+
+use super::{apt, as_root, debian};
+
+/// One search for both: what is found here is what the tests will use.
+#[path = "../../../testbed/src/locate.rs"]
+mod locate;
+
+/// Debian's tools make a cluster of their own with each server that they install, unless a file says no.
+const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/sentinel.conf";
+
+pub(super) fn servers() -> Result {
+    if all_found() {
+        return Ok(());
+    }
+    let Some(prefix) = debian() else {
+        return Err(format!("the tests start servers of their own: {}", how_to_get_them()).into());
+    };
+    install(&prefix)?;
+    if all_found() {
+        return Ok(());
+    }
+    Err(format!("servers were installed, and still are not all there: {}", how_to_get_them()).into())
+}
+
+/// Tells what there is.
+fn all_found() -> bool {
+    let oldest = locate::OLDEST_POSTGRES;
+    let (postgres, pgbouncer) = (locate::postgres(), locate::pgbouncer());
+    let told = |found: Option<&Path>| found.map_or("not found".into(), |path| path.display().to_string());
+    println!("PostgreSQL {oldest} or newer: {}", told(postgres.as_deref()));
+    println!("PgBouncer: {}", told(pgbouncer.as_deref()));
+    postgres.is_some() && pgbouncer.is_some()
+}
+
+fn install(prefix: &[&str]) -> Result {
+    apt(prefix, &["update"])?;
+    if locate::postgres().is_none() {
+        let folder = Path::new(NO_CLUSTER).parent().unwrap_or(Path::new("/")).display();
+        let file = format!("mkdir -p {folder} && echo 'create_main_cluster = false' >{NO_CLUSTER}");
+        as_root(prefix, &["sh", "-c", &file])?;
+        let installed = install_package(prefix, "postgresql");
+        // Whoever installs another version later decides anew.
+        as_root(prefix, &["rm", "-f", NO_CLUSTER])?;
+        installed?;
+    }
+    if locate::pgbouncer().is_none() {
+        install_package(prefix, "pgbouncer")?;
+        if Path::new("/run/systemd/system").exists() {
+            // The package starts one, of which nobody here has any use.
+            as_root(prefix, &["systemctl", "disable", "--now", "pgbouncer"])?;
+        }
+    }
+    Ok(())
+}
+
+fn install_package(prefix: &[&str], package: &str) -> Result {
+    apt(prefix, &["install", "--yes", "--no-install-recommends", package])
+}
+
+fn how_to_get_them() -> &'static str {
+    if cfg!(target_os = "macos") {
+        "brew install postgresql@17 pgbouncer"
+    } else if Path::new("/etc/debian_version").exists() {
+        "sudo apt-get install postgresql pgbouncer"
+    } else if Path::new("/etc/redhat-release").exists() {
+        "sudo dnf install postgresql-server postgresql-contrib pgbouncer"
+    } else {
+        "install PostgreSQL (14 or newer, with pgbench) and PgBouncer with the system's package manager"
+    }
+}

@@ -23,7 +23,7 @@ async fn running(rig: &Rig) -> (Address, Complete) {
 }
 
 /// How many transactions wrote these rows last.
-async fn writers(rig: &Rig, rows: &[&Address]) -> i64 {
+pub(crate) async fn writers(rig: &Rig, rows: &[&Address]) -> i64 {
     let keys: Vec<_> = rows.iter().map(|address| format!("'{}'", address.key.as_str())).collect();
     let sql = format!("SELECT count(DISTINCT xmin::text) FROM {} WHERE key IN ({})", rig.records(), keys.join(", "));
     rig.stranger().await.number(&sql).await

@@ -119,17 +119,55 @@ pub(crate) async fn the_record_is_judged_as_it_was_left(rig: &Rig, operation: &s
 }
 
 /// A token is drawn above the one that the row has when it is locked.
-pub(crate) async fn a_token_is_drawn_under_the_lock(rig: &Rig, operation: &str) {
-    let (address, op) = scene(rig, operation).await;
-    let raised = 1_i64 << 52;
-    // Operators name the token that they saw: to them the row's token stays, and time draws the next.
-    let change = format!("token = {raised}");
-    if !matches!(op, Op::Claim(_)) {
-        return;
-    }
-    let holder = rig.hold(&address, Some(&change)).await;
+pub(crate) async fn a_token_is_drawn_under_the_lock(rig: &Rig, _: &str) {
+    let (address, op) = scene(rig, "claim").await;
+    let holder = rig.hold(&address, Some(&format!("token = {RAISED}"))).await;
     let (answer, _) = across(rig, holder, &address, op).await;
-    assert_eq!(answer.stamp.token.get(), raised.unsigned_abs() + 1);
+    assert_eq!(answer.stamp.token.get(), RAISED + 1);
+}
+
+/// A token that a record may have got from a clock that ran ahead: by a century.
+const RAISED: u64 = 1 << 52;
+
+/// A row whose token is ahead of the clock draws the next one above it.
+pub(crate) async fn a_token_is_drawn_above_the_rows(rig: &Rig, operation: &str) {
+    let (address, mut op) = scene(rig, operation).await;
+    let (records, row) = (rig.records(), rig.row(&address));
+    rig.stranger().await.run(&format!("UPDATE {records} SET token = {RAISED} WHERE {row}")).await;
+    match &mut op {
+        Op::Claim(_) => {}
+        Op::Reconcile(op) => op.expect = Token::from_stored(RAISED),
+        Op::Evict(op) => op.expect = Token::from_stored(RAISED),
+        Op::ResetToClaimed(op) => op.token = Token::from_stored(RAISED),
+        other => panic!("{other:?} draws no token"),
+    }
+    let answer = rig.ask(&address, op).await;
+    assert_eq!((answer.stamp.changed, answer.stamp.token.get()), (true, RAISED + 1), "{answer:?}");
+}
+
+/// A claim that was lapsed when it was looked at, and is something else once it is locked, is answered by what it is.
+pub(crate) async fn what_changed_meanwhile_is_not_taken_over(rig: &Rig, into: &str) {
+    let address = rig.execution(&ClaimId::random().to_string());
+    rig.granted(&address, &call()).await;
+    rig.move_clock(crate::rig::HARD.as_micros() as i64);
+    let change = match into {
+        "executing" => "state = 'executing', begun_at = claimed_at".to_owned(),
+        kept => {
+            let retention = if kept == "completed" { "NULL" } else { "9223372036854775807" };
+            format!(
+                "state = 'completed', verdict = 'success', omitted = false, content_type = 'text', payload = '', \
+                 completed_at = claimed_at, retention = {retention}"
+            )
+        }
+    };
+    let holder = rig.hold(&address, Some(&change)).await;
+    let (answer, _) = across(rig, holder, &address, fused().into()).await;
+    rig.move_clock(-(crate::rig::HARD.as_micros() as i64));
+    match (into, &answer.reply) {
+        ("executing", Reply::Claim(ClaimReply::Uncertain { .. })) => {}
+        ("completed" | "completed for long", Reply::Claim(ClaimReply::Completed(_))) => {}
+        _ => panic!("after it became {into}: {answer:?}"),
+    }
 }
 
 /// A server's clock that was set back is lifted to the record's last reading.
@@ -243,6 +281,12 @@ pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, how: &str) {
             }
         });
         rig.waits(&mut other, 1).await;
+        if how == "at last" {
+            // Until it has been put off, and waits on a connection where it may wait for longer.
+            let waiting = rig.connections("wait_event_type = 'Lock'").replace("count(*)", "coalesce(max(pid), 0)::int8");
+            let first = other.number(&waiting).await;
+            other.until(&waiting, |pid| pid != 0 && pid != first).await;
+        }
         other.run("COMMIT").await;
         let answer = asked.await.unwrap();
         match (state, &answer.reply) {
@@ -279,8 +323,28 @@ macro_rules! of_each_operation {
 of_each_operation! {
     the_reading_follows_the_wait,
     the_record_is_judged_as_it_was_left,
-    a_token_is_drawn_under_the_lock,
     a_clock_that_was_set_back_is_lifted,
+}
+
+#[test]
+fn tokens_are_drawn_under_the_lock_and_above_the_row() {
+    runtime().block_on(async {
+        let rig = rig().await;
+        a_token_is_drawn_under_the_lock(&rig, "").await;
+        for operation in ["claim", "reconcile", "evict", "reset_to_claimed"] {
+            a_token_is_drawn_above_the_rows(&rig, operation).await;
+        }
+    });
+}
+
+#[test]
+fn nothing_is_taken_over_that_was_not_lapsed_when_it_was_locked() {
+    runtime().block_on(async {
+        let rig = rig().await;
+        for into in ["executing", "completed", "completed for long"] {
+            what_changed_meanwhile_is_not_taken_over(&rig, into).await;
+        }
+    });
 }
 
 #[test]
@@ -302,6 +366,7 @@ fn a_lost_insert_looks_again() {
     runtime().block_on(async {
         an_insert_that_was_lost_looks_again(&rig().await, "alone").await;
         an_insert_that_was_lost_looks_again(&rig().await, IN_COMPANY).await;
+        an_insert_that_was_lost_looks_again(&rig().await, "at last").await;
         a_cancel_that_lost_its_insert_looks_again(&rig().await, "").await;
     });
 }

@@ -1,7 +1,9 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
 mod company;
+mod contention;
 mod harness;
+mod lanes;
 mod locks;
 mod mutants;
 mod rig;

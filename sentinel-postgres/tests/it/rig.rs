@@ -47,8 +47,18 @@ impl Rig {
         schema: &str,
         change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
     ) -> Self {
+        Self::open_through(url, url, schema, change).await
+    }
+
+    /// A store that reaches its server by a way of its own; the tables are looked at directly.
+    pub(crate) async fn open_through(
+        way: &str,
+        url: &str,
+        schema: &str,
+        change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
+    ) -> Self {
         let name = format!("rig {}", ClaimId::random());
-        let options = PgConnectOptions::from_str(url).unwrap().application_name(&name);
+        let options = PgConnectOptions::from_str(way).unwrap().application_name(&name);
         let offset = Arc::new(AtomicI64::new(0));
         let builder = PostgresStore::builder_with(options).schema(schema).clock_offset(offset.clone());
         Self {
@@ -59,6 +69,11 @@ impl Rig {
             url: url.to_owned(),
             name,
         }
+    }
+
+    /// The same store, in another namespace.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { namespace: Namespace::new(format!("rig-{}", ClaimId::random())).unwrap(), ..self.clone() }
     }
 
     pub(crate) fn execution(&self, key: &str) -> Address {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sentinel_conformance::Bench as _;
-use sentinel_core::kernel::Reply;
+use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Purged, Shown};
-use sentinel_core::{Address, ClaimId, CoordinationStore as _, Namespace, OpId, PURGE_REST, Token};
+use sentinel_core::{Address, ClaimId, CoordinationStore as _, OpId, PURGE_REST, Token};
 
 use crate::rig::{HARD, Rig, call, fused, label, result, runtime};
 
@@ -65,11 +65,17 @@ async fn reset(rig: &Rig, address: &Address) {
     assert!(told.stamp.changed);
 }
 
-async fn evicted(rig: &Rig, address: &Address) {
-    let expect = rig.granted(address, &call()).await.token;
-    let told =
-        rig.ask(address, Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect }).await;
-    assert!(told.stamp.changed);
+/// A claim that was freed again, in one way or another.
+async fn freed(rig: &Rig, address: &Address, how: &str) {
+    let grant = rig.granted(address, &call()).await;
+    let op: Op = match how {
+        "cancel" => Cancel { claim_id: grant.claim_id }.into(),
+        _ => {
+            let (op_id, operator, expect) = (OpId::random(), label("olga"), grant.token);
+            Evict { op_id, operator, reason: None, expect }.into()
+        }
+    };
+    assert!(rig.ask(address, op).await.stamp.changed);
 }
 
 /// A call that was cancelled before it came is remembered for an hour, and then forgotten.
@@ -115,18 +121,18 @@ pub(crate) async fn a_completed_reset_is_purged(rig: &Rig, _: &str) {
     assert_eq!(purge(rig).await, 1);
 }
 
-/// An evicted claim leaves the tombstone of a reset as it was: it stays.
-pub(crate) async fn a_freed_reset_stays(rig: &Rig, _: &str) {
+/// A freed claim leaves the tombstone of a reset as it was: it stays.
+pub(crate) async fn a_freed_reset_stays(rig: &Rig, how: &str) {
     let address = fresh(rig);
     reset(rig, &address).await;
-    evicted(rig, &address).await;
+    freed(rig, &address, how).await;
     rig.advance(DAY).await;
     assert_eq!(purge(rig).await, 0);
 }
 
-/// An evicted claim leaves a tombstone, which is purged when it has rested.
-pub(crate) async fn a_freed_record_is_purged(rig: &Rig, _: &str) {
-    evicted(rig, &fresh(rig)).await;
+/// A freed claim leaves a tombstone, which is purged when it has rested.
+pub(crate) async fn a_freed_record_is_purged(rig: &Rig, how: &str) {
+    freed(rig, &fresh(rig), how).await;
     assert_eq!(purge(rig).await, 0);
     rig.advance(REST).await;
     assert_eq!(purge(rig).await, 1);
@@ -148,8 +154,7 @@ pub(crate) async fn a_forced_result_is_purged(rig: &Rig, _: &str) {
 
 /// The row and the last event of a purged record stay for an hour, and then nothing of it does; of others' all does.
 pub(crate) async fn a_purged_row_is_forgotten(rig: &Rig, _: &str) {
-    let mut elsewhere = rig.clone();
-    elsewhere.namespace = Namespace::new(format!("{}-2", rig.namespace.as_str())).unwrap();
+    let elsewhere = rig.elsewhere();
     let (address, there) = (fresh(rig), fresh(&elsewhere));
     tombstone(rig, &address).await;
     tombstone(&elsewhere, &there).await;
@@ -240,11 +245,39 @@ pub(crate) async fn a_purge_keeps_the_highest_token(rig: &Rig, _: &str) {
 /// The next life of a key knows nothing of what an operator decided in the last.
 pub(crate) async fn a_purged_key_has_no_decision(rig: &Rig, _: &str) {
     let address = fresh(rig);
-    evicted(rig, &address).await;
+    freed(rig, &address, "evict").await;
     rig.advance(REST).await;
     assert_eq!(purge(rig).await, 1);
     rig.granted(&address, &call()).await;
     assert_eq!(rig.record(&address).await.decision, None);
+}
+
+/// The first event after a purge comes from nothing.
+pub(crate) async fn the_next_life_begins_from_nothing(rig: &Rig, how: &str) {
+    let address = fresh(rig);
+    tombstone(rig, &address).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 1);
+    let op: Op = match how {
+        "cancel" => Cancel { claim_id: ClaimId::random() }.into(),
+        _ => call().into(),
+    };
+    assert!(rig.ask(&address, op).await.stamp.changed);
+    let last = rig.store.history(&address, 1).await.unwrap().remove(0);
+    assert_eq!((last.rev, last.from), (1, None));
+}
+
+/// However many calls an address has seen, eight are remembered.
+pub(crate) async fn eight_calls_are_remembered(rig: &Rig, how: &str) {
+    let address = fresh(rig);
+    for _ in 0..10 {
+        match how {
+            "reconcile" => reset(rig, &address).await,
+            _ => freed(rig, &address, how).await,
+        }
+    }
+    let record = rig.store.inspect(&address).await.unwrap().record.unwrap();
+    assert_eq!(record.past_claims.iter().count(), 8);
 }
 
 /// What is left of a purged record is no tombstone.
@@ -269,7 +302,7 @@ pub(crate) async fn a_dry_run_counts_what_is_due(rig: &Rig, _: &str) {
 }
 
 macro_rules! tests {
-    ($($check:ident $(, $how:literal)?;)*) => {
+    ($($check:ident $(for $($how:literal)*)?;)*) => {
         mod holds {$(
             #[test]
             fn $check() {
@@ -277,26 +310,32 @@ macro_rules! tests {
                     // Old events are forgotten in all namespaces, and each test has a clock of its own.
                     let schema = concat!("upkeep_", stringify!($check));
                     let rig = super::Rig::open(schema, |builder| builder.event_retention(super::EVENTS_KEPT)).await;
-                    super::$check(&rig, "").await;
-                    $(super::$check(&rig, $how).await;)?
+                    for how in tests!(@ways $($($how)*)?) {
+                        let rig = rig.elsewhere();
+                        super::$check(&rig, how).await;
+                    }
                 });
             }
         )*}
     };
+    (@ways) => { [""] };
+    (@ways $($how:literal)*) => { [$($how,)*] };
 }
 
 tests! {
     a_cancelled_call_rests;
-    the_longest_retention_is_kept, "in company";
+    the_longest_retention_is_kept for "alone" "in company";
     a_completed_reset_is_purged;
-    a_freed_reset_stays;
-    a_freed_record_is_purged;
+    a_freed_reset_stays for "cancel" "evict";
+    a_freed_record_is_purged for "cancel" "evict";
     a_forced_result_is_purged;
     a_purged_row_is_forgotten;
     a_held_row_is_not_purged;
     events_of_earlier_grants_are_forgotten;
     a_purge_keeps_the_highest_token;
     a_purged_key_has_no_decision;
+    the_next_life_begins_from_nothing for "cancel" "claim";
+    eight_calls_are_remembered for "cancel" "evict" "reconcile";
     a_purged_key_is_not_listed_as_free;
     a_dry_run_counts_what_is_due;
 }

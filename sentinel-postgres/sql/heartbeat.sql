@@ -5,7 +5,7 @@ WITH beat AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT b.n, b.token AS presented, b.claim_id AS presented_by, r.*
     FROM beat b CROSS JOIN LATERAL (
-        SELECT id, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
+        SELECT r.ctid AS place, id, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
         FROM {records} r
         WHERE r.namespace = b.namespace AND r.kind = b.kind::{kind} AND r.key = b.key
         FOR NO KEY UPDATE {skip}
@@ -17,7 +17,7 @@ WITH beat AS MATERIALIZED (
     SET lease_until = least(greatest(at.now, h.last_now) + h.ttl, h.hard_until), rev = h.rev + 1,
         last_now = greatest(at.now, h.last_now)
     FROM held h CROSS JOIN at
-    WHERE r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.id = h.id
+    WHERE {found}
       AND h.token = h.presented AND h.claim_id = h.presented_by AND h.state IN ('claimed', 'executing')
       AND greatest(at.now, h.last_now) < h.hard_until
       AND (h.kind = 'execution' OR greatest(at.now, h.last_now) < h.lease_until)

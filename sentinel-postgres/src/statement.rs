@@ -37,6 +37,7 @@ statements! {
     ResetToClaimed = "reset_to_claimed",
     Evict = "evict",
     Flush = "flush",
+    Turn = "turn",
     Look = "look",
     History = "history",
     Purge = "purge",
@@ -103,6 +104,11 @@ fn fragment(name: &str) -> Option<&'static str> {
              decision_reason = $8::text, decision_at = at.now"
         }
         "changed" => "r.id, r.last_event, r.rev, r.token, r.last_now, r.state",
+        "turned" => {
+            "h.n, h.asked, h.flag, h.presented_by, h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
+             h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, r.id, r.last_event, r.rev, r.token, \
+             r.last_now, r.state AS after, r.incarnation, r.lease_until, r.hard_until"
+        }
         "logged" => "record, seq, rev, at, token, before, after",
         "log" => {
             "c.id, c.last_event, c.rev, c.last_now, c.token, CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
@@ -193,7 +199,7 @@ impl Names {
                 "schema" => out.push_str(&format!("\"{}\"", self.schema)),
                 "rest" => out.push_str(&(PURGE_REST.as_micros() + 1).to_string()),
                 // Filled in by the statement's own maker.
-                "skip" | "durability" | "condition" => out.push_str(&format!("{{{word}}}")),
+                "skip" | "durability" | "found" => out.push_str(&format!("{{{word}}}")),
                 // An index is named without its schema.
                 "records_undecided" | "records_purgeable" | "events_at" => {
                     out.push_str(&format!("\"{}{word}\"", self.prefix));

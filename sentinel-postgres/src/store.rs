@@ -19,6 +19,7 @@ use crate::heartbeat::{self, Beats};
 use crate::lane::hot::{Flushed, Flushes, Item};
 use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
+use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
 use crate::statement::Statement;
@@ -59,6 +60,7 @@ struct Inner {
     shared: AtomicBool,
     turn: AtomicUsize,
     looks: Lane<Looks>,
+    turns: Lane<TurnLane>,
     singles: Jobs,
     pulse: Jobs,
     beats: Arc<Beats>,
@@ -110,6 +112,7 @@ impl PostgresStore {
             shared: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
+            turns: Lane::new(TurnLane { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
@@ -159,6 +162,21 @@ impl PostgresStore {
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
         self.single(address, op).await?.ok_or_else(|| restless(O::NAME))
+    }
+
+    /// Carries out an operation in the company of others, or, where that did not change the row, alone.
+    async fn turn<O: Sent + Turns<Reply = <O as Operation>::Reply>>(
+        &self,
+        address: &Address,
+        op: &O,
+    ) -> Result<Stamped<<O as Operation>::Reply>, StoreError> {
+        op.admit(address.kind)?;
+        let (item, turned) = turn::Item::new(address, op);
+        self.inner.turns.send(item);
+        match answered(turned, self.limit()).await? {
+            Some(stamped) => Ok(stamped),
+            None => self.transition(address, op).await,
+        }
     }
 
     async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
@@ -211,6 +229,11 @@ impl PostgresStore {
         address: &Address,
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
+        let (item, turned) = turn::Item::new(address, claim);
+        self.inner.turns.send(item);
+        if let Some(stamped) = answered(turned, self.limit()).await? {
+            return Ok(Some(stamped));
+        }
         let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
         self.inner
             .singles
@@ -318,7 +341,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
-        self.transition(address, op).await
+        self.turn(address, op).await
     }
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
@@ -376,7 +399,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn release(&self, address: &Address, op: &Release) -> Result<Stamped<ReleaseReply>, StoreError> {
-        self.transition(address, op).await
+        self.turn(address, op).await
     }
 
     async fn abandon(&self, address: &Address, op: &Abandon) -> Result<Stamped<AbandonReply>, StoreError> {

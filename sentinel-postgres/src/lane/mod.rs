@@ -22,6 +22,7 @@ use crate::link::{Dialer, Link, Patience};
 pub(crate) mod hot;
 pub(crate) mod jobs;
 pub(crate) mod look;
+pub(crate) mod turn;
 
 /// The most items of one statement.
 const CAP: usize = 256;

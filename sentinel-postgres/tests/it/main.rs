@@ -28,3 +28,5 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
+
+mod waves;

@@ -2,8 +2,8 @@
 
 use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Record, StoreError, StoreTime};
-use sqlx::postgres::PgRow;
 use sqlx::SqlStr;
+use sqlx::postgres::PgRow;
 
 use crate::link::Link;
 use crate::row::{Cells, Unreadable, integer};

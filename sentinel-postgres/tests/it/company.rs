@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ClaimId, CoordinationStore as _, State};
@@ -25,7 +26,11 @@ async fn running(rig: &Rig) -> (Address, Complete) {
 /// How many transactions wrote these rows last.
 pub(crate) async fn writers(rig: &Rig, rows: &[&Address]) -> i64 {
     let keys: Vec<_> = rows.iter().map(|address| format!("'{}'", address.key.as_str())).collect();
-    let sql = format!("SELECT count(DISTINCT xmin::text) FROM {} WHERE key IN ({})", rig.records(), keys.join(", "));
+    let sql = format!(
+        "SELECT count(DISTINCT xmin::text) FROM {} WHERE key IN ({})",
+        rig.records(),
+        keys.join(", ")
+    );
     rig.stranger().await.number(&sql).await
 }
 
@@ -125,6 +130,88 @@ pub(crate) async fn a_completion_in_company_takes_no_other_way(rig: &Rig, _: &st
     }
 }
 
+/// So do begins, and claims and releases of rows that are there: of three the held one alone is not begun.
+pub(crate) async fn a_held_row_delays_no_other_begin(rig: &Rig, _: &str) {
+    let mut begins = Vec::new();
+    for _ in 0..3 {
+        let address = fresh(rig);
+        let grant = rig.granted(&address, &crate::rig::call()).await;
+        begins.push((address, Begin { grant }));
+    }
+    let mut holder = rig.hold(&begins[0].0, None).await;
+    let asked = tokio::spawn({
+        let (rig, begins) = (rig.clone(), begins.clone());
+        async move { join_all(begins.iter().map(|(address, begin)| rig.store.begin(address, begin))).await }
+    });
+    let (records, b, c) = (rig.records(), rig.row(&begins[1].0), rig.row(&begins[2].0));
+    let sql = format!("SELECT count(*) FROM {records} WHERE state = 'executing' AND ({b} OR {c})");
+    rig.stranger().await.until(&sql, |begun| begun == 2).await;
+    assert_eq!(rig.record(&begins[0].0).await.state, State::Claimed);
+    assert_eq!(writers(rig, &[&begins[1].0, &begins[2].0]).await, 1, "they went together");
+    holder.run("COMMIT").await;
+    assert!(asked.await.unwrap()[1..].iter().all(Result::is_ok));
+}
+
+/// A row that changes hands is not turned by what was known of it before.
+pub(crate) async fn a_held_row_is_not_turned(rig: &Rig, _: &str) {
+    for _ in 0..5 {
+        let [a, b] = [fresh(rig), fresh(rig)];
+        let [one, two] =
+            [rig.granted(&a, &crate::rig::call()).await, rig.granted(&b, &crate::rig::call()).await];
+        let mut holder = rig.hold(&a, Some("token = token + 10, claim_id = gen_random_uuid()")).await;
+        let asked = tokio::spawn({
+            let rig = rig.clone();
+            async move { tokio::join!(rig.ask(&a, Begin { grant: one }), rig.ask(&b, Begin { grant: two })) }
+        });
+        rig.waits(&mut holder, 1).await;
+        holder.run("COMMIT").await;
+        let (told, _) = asked.await.unwrap();
+        assert!(matches!(told.reply, Reply::Begin(BeginReply::Superseded(_))), "{told:?}");
+    }
+}
+
+/// The one reading of a statement for many is taken once it has what it waits for.
+pub(crate) async fn a_turn_is_read_when_it_begins(rig: &Rig, _: &str) {
+    for _ in 0..5 {
+        let [a, b] = [fresh(rig), fresh(rig)];
+        let [one, two] =
+            [rig.granted(&a, &crate::rig::call()).await, rig.granted(&b, &crate::rig::call()).await];
+        let mut holder = rig.stranger().await;
+        holder.run(&format!("BEGIN; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", rig.records())).await;
+        let asked = tokio::spawn({
+            let rig = rig.clone();
+            async move { tokio::join!(rig.ask(&a, Begin { grant: one }), rig.ask(&b, Begin { grant: two })).0 }
+        });
+        rig.waits(&mut holder, 1).await;
+        let clock = holder.clock().await;
+        holder.run("COMMIT").await;
+        let now = asked.await.unwrap().stamp.now.as_micros();
+        assert!(now >= clock, "begun at {now}, when the table was held until {clock} or later");
+    }
+}
+
+/// What is answered by the statement for many was written by it, whichever operation it was.
+pub(crate) async fn a_turn_takes_no_other_way(rig: &Rig, how: &str) {
+    let [a, b] = [(); 2].map(|()| rig.lease(&ClaimId::random().to_string()));
+    let [one, two] = [rig.granted(&a, &crate::rig::call()).await, rig.granted(&b, &crate::rig::call()).await];
+    let release = async || {
+        let told = [one, two].map(|grant| Release { grant, vouched: false });
+        tokio::join!(rig.ask(&a, told[0]), rig.ask(&b, told[1]));
+    };
+    match how {
+        "release" => release().await,
+        "claim" => {
+            release().await;
+            tokio::join!(rig.ask(&a, crate::rig::call()), rig.ask(&b, crate::rig::call()));
+        }
+        _ => {
+            rig.move_clock(crate::rig::HARD.as_micros() as i64);
+            tokio::join!(rig.ask(&a, crate::rig::call()), rig.ask(&b, crate::rig::call()));
+        }
+    }
+    assert_eq!(writers(rig, &[&a, &b]).await, 1, "{how}");
+}
+
 macro_rules! tests {
     ($($check:ident,)*) => {
         mod holds {$(
@@ -132,8 +219,12 @@ macro_rules! tests {
             fn $check() {
                 super::runtime().block_on(async {
                     let brief = super::Duration::from_secs(1);
-                    let rig = super::Rig::open("company", |builder| builder.lock_timeout(brief)).await;
-                    super::$check(&rig, "").await;
+                    // One of them locks the table.
+                    let schema = concat!("company_", stringify!($check));
+                    let rig = super::Rig::open(schema, |builder| builder.lock_timeout(brief)).await;
+                    for how in ["claim", "release", "take over"] {
+                        super::$check(&rig, how).await;
+                    }
                 });
             }
         )*}
@@ -146,4 +237,8 @@ tests! {
     a_held_row_is_not_flushed,
     a_lost_insert_delays_no_other_claim,
     a_completion_in_company_takes_no_other_way,
+    a_held_row_delays_no_other_begin,
+    a_held_row_is_not_turned,
+    a_turn_is_read_when_it_begins,
+    a_turn_takes_no_other_way,
 }

@@ -128,7 +128,10 @@ fn tokens_increase_in_the_order_of_grants() {
         }
         stamps.sort_unstable_by_key(|stamp: &Stamp| stamp.rev);
         assert!(stamps.len() > 1, "it was handed on");
-        assert!(stamps.is_sorted_by(|a, b| a.rev < b.rev && a.token < b.token && a.now <= b.now), "{stamps:?}");
+        assert!(
+            stamps.is_sorted_by(|a, b| a.rev < b.rev && a.token < b.token && a.now <= b.now),
+            "{stamps:?}"
+        );
     });
 }
 

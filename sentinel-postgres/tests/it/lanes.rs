@@ -22,7 +22,11 @@ fn fresh(rig: &Rig) -> Address {
 }
 
 /// Claims addresses at once, each in its own call.
-async fn claim_all(rig: &Rig, addresses: &[Address], claims: &[Claim]) -> Vec<Result<Stamped<ClaimReply>, StoreError>> {
+async fn claim_all(
+    rig: &Rig,
+    addresses: &[Address],
+    claims: &[Claim],
+) -> Vec<Result<Stamped<ClaimReply>, StoreError>> {
     join_all(addresses.iter().zip(claims).map(|(address, claim)| rig.store.claim(address, claim))).await
 }
 
@@ -41,7 +45,9 @@ async fn lives(rig: &Rig, rounds: usize) {
         let claims: Vec<_> = addresses.iter().map(|_| fused()).collect();
         let mut completions = Vec::new();
         let mut beats = Vec::new();
-        for ((told, claim), address) in claim_all(rig, &addresses, &claims).await.into_iter().zip(&claims).zip(&addresses) {
+        for ((told, claim), address) in
+            claim_all(rig, &addresses, &claims).await.into_iter().zip(&claims).zip(&addresses)
+        {
             let ClaimReply::Granted(granted) = told.unwrap().reply else { panic!("not granted") };
             let grant = sentinel_core::Grant { token: granted.token, claim_id: claim.claim_id };
             beats.push(Beat { address: address.clone(), grant });
@@ -113,7 +119,8 @@ async fn answered(rig: &Rig) -> Vec<(Address, Claim)> {
         rig.ask(address, Abandon { grant, cause: label("no contact") }).await;
         if address == &held {
             let (op_id, operator, expect) = (OpId::random(), label("olga"), grant.token);
-            let taking = Reconcile { op_id, operator, reason: None, expect, even_if_alive: false, steal: false };
+            let taking =
+                Reconcile { op_id, operator, reason: None, expect, even_if_alive: false, steal: false };
             rig.ask(address, taking).await;
         }
     }
@@ -139,7 +146,8 @@ fn a_replay_writes_nothing() {
                 let told = rig.store.claim(address, claim).await.unwrap();
                 assert!(!told.stamp.changed);
             }
-            let addresses: Vec<_> = asked.iter().cycle().take(64).map(|(address, _)| address.clone()).collect();
+            let addresses: Vec<_> =
+                asked.iter().cycle().take(64).map(|(address, _)| address.clone()).collect();
             let claims: Vec<_> = asked
                 .iter()
                 .cycle()

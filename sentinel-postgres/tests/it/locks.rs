@@ -32,9 +32,9 @@ pub(crate) const OPERATIONS: [&str; 12] = [
 /// A record that was led to where an operation changes it, and the operation.
 async fn scene(rig: &Rig, operation: &str) -> (Address, Op) {
     let key = ClaimId::random().to_string();
-    let address =
-        if operation == "heartbeat of a lease" { rig.lease(&key) } else { rig.execution(&key) };
-    let begun = ["complete", "abandon", "reconcile", "force_complete", "reset_to_claimed"].contains(&operation);
+    let address = if operation == "heartbeat of a lease" { rig.lease(&key) } else { rig.execution(&key) };
+    let begun =
+        ["complete", "abandon", "reconcile", "force_complete", "reset_to_claimed"].contains(&operation);
     let grant = rig.granted(&address, &if begun { fused() } else { call() }).await;
     let op = match operation {
         "claim" => {
@@ -47,7 +47,9 @@ async fn scene(rig: &Rig, operation: &str) -> (Address, Op) {
         "cancel" => Cancel { claim_id: grant.claim_id }.into(),
         "release" => Release { grant, vouched: false }.into(),
         "abandon" => Abandon { grant, cause: label("no contact") }.into(),
-        "evict" => Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect: grant.token }.into(),
+        "evict" => {
+            Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect: grant.token }.into()
+        }
         "reconcile" => taking(grant.token).into(),
         _ => settling(rig, &address, grant, operation).await,
     };
@@ -101,7 +103,10 @@ pub(crate) async fn the_reading_follows_the_wait(rig: &Rig, operation: &str) {
         let (answer, clock) = across(rig, holder, &address, op).await;
         let now = answer.stamp.now.as_micros();
         assert!(answer.stamp.changed, "{operation} changed nothing: {answer:?}");
-        assert!(now >= clock, "{operation} was judged by {now}, when the row was held until {clock} or later");
+        assert!(
+            now >= clock,
+            "{operation} was judged by {now}, when the row was held until {clock} or later"
+        );
         assert_eq!(rig.record(&address).await.last_now.as_micros(), now);
     }
 }
@@ -172,15 +177,80 @@ pub(crate) async fn what_changed_meanwhile_is_not_taken_over(rig: &Rig, into: &s
 
 /// A server's clock that was set back is lifted to the record's last reading.
 pub(crate) async fn a_clock_that_was_set_back_is_lifted(rig: &Rig, operation: &str) {
+    let (operation, how) = match operation.split_once(" in ") {
+        Some((operation, how)) => (operation, Some(how)),
+        None => (operation, None),
+    };
     let (address, op) = scene(rig, operation).await;
     let last = rig.record(&address).await.last_now;
     rig.move_clock(-60_000_000);
-    // Beside a claim of somebody else's, so that a completion goes out in company.
-    let (other, claim) = (rig.execution(&ClaimId::random().to_string()), call());
-    let (answer, _) = tokio::join!(rig.ask(&address, op), rig.ask(&other, claim));
+    let answer = match how {
+        None => rig.ask(&address, op).await,
+        // Beside another of its lane.
+        Some(_) => {
+            let (other, claim) = (rig.execution(&ClaimId::random().to_string()), call());
+            let begin = Begin { grant: Grant { token: Token::NONE, claim_id: claim.claim_id } };
+            let elsewhere = rig.execution("nothing");
+            tokio::join!(rig.ask(&address, op), rig.ask(&other, claim), rig.ask(&elsewhere, begin)).0
+        }
+    };
     rig.move_clock(60_000_000);
     assert!(answer.stamp.now >= last, "{operation} ran backwards: {last}, then {answer:?}");
-    assert!(rig.record(&address).await.last_now >= last);
+    let record = rig.record(&address).await;
+    assert!(record.last_now >= last && record.completed_at.is_none_or(|at| at >= last));
+}
+
+/// A grant counts at its address, and not at one whose namespace or kind is another, should it stand there too.
+pub(crate) async fn a_grant_counts_at_its_address(rig: &Rig, operation: &str) {
+    let (operation, in_company) = match operation.split_once(" in ") {
+        Some((operation, _)) => (operation, true),
+        None => (operation, false),
+    };
+    let (address, op) = scene(rig, operation).await;
+    let (records, row) = (rig.records(), rig.row(&address));
+    let mut stranger = rig.stranger().await;
+    for (n, change) in [
+        "namespace = 'twin-' || namespace",
+        "kind = CASE kind WHEN 'lease' THEN 'execution' ELSE 'lease' END",
+    ]
+    .map(|change| change.replace("'lease'", &format!("'lease'::\"{}\".\"kind\"", rig.schema)))
+    .into_iter()
+    .enumerate()
+    {
+        stranger
+            .run(&format!(
+                "CREATE TEMPORARY TABLE twin{n} AS SELECT * FROM {records} WHERE {row}; UPDATE twin{n} SET {change}; \
+                 INSERT INTO {records} OVERRIDING USER VALUE SELECT * FROM twin{n}"
+            ))
+            .await;
+    }
+    let changed = format!(
+        "SELECT sum(rev)::int8 FROM {records} WHERE key = '{}' AND NOT ({row})",
+        address.key.as_str()
+    );
+    let before = stranger.number(&changed).await;
+    let answer = match in_company {
+        false => rig.ask(&address, op).await,
+        true => {
+            let begin = Begin { grant: Grant { token: Token::NONE, claim_id: ClaimId::random() } };
+            let (claimed, nothing) =
+                (rig.execution(&ClaimId::random().to_string()), rig.execution("nothing"));
+            tokio::join!(rig.ask(&address, op), rig.ask(&claimed, call()), rig.ask(&nothing, begin)).0
+        }
+    };
+    assert!(answer.stamp.changed);
+    assert_eq!(stranger.number(&changed).await, before, "{operation} changed what only looks alike");
+}
+
+/// A decision that was taken is taken: under the same id it is not taken again, whatever else it says.
+pub(crate) async fn a_decision_is_taken_once(rig: &Rig, _: &str) {
+    let address = rig.execution(&ClaimId::random().to_string());
+    let grant = rig.granted(&address, &fused()).await;
+    let taking = taking(grant.token);
+    let first = rig.ask(&address, taking.clone()).await;
+    let again = Reconcile { expect: first.stamp.token, steal: true, ..taking };
+    let second = rig.ask(&address, again).await;
+    assert_eq!((second.stamp.changed, second.stamp.token), (false, first.stamp.token), "{second:?}");
 }
 
 /// An insert that waits for the whole table reads the clock when it is let in.
@@ -204,16 +274,6 @@ pub(crate) async fn an_insert_is_read_when_it_begins(rig: &Rig, how: &str) {
         let now = asked.await.unwrap().stamp.now.as_micros();
         assert!(now >= clock, "granted at {now}, when the table was held until {clock} or later");
     }
-}
-
-/// So is a cancelled call's, which finds no row.
-pub(crate) async fn an_absent_row_is_cancelled_after_the_wait(rig: &Rig, _: &str) {
-    let address = rig.execution(&ClaimId::random().to_string());
-    let mut holder = rig.stranger().await;
-    holder.run(&format!("BEGIN; LOCK TABLE {} IN EXCLUSIVE MODE", rig.records())).await;
-    let (answer, clock) = across(rig, holder, &address, Cancel { claim_id: ClaimId::random() }.into()).await;
-    let now = answer.stamp.now.as_micros();
-    assert!(now >= clock, "cancelled at {now}, when the table was held until {clock} or later");
 }
 
 /// A cancel that loses to another's insert looks again, and finds the row.
@@ -283,7 +343,9 @@ pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, how: &str) {
         rig.waits(&mut other, 1).await;
         if how == "at last" {
             // Until it has been put off, and waits on a connection where it may wait for longer.
-            let waiting = rig.connections("wait_event_type = 'Lock'").replace("count(*)", "coalesce(max(pid), 0)::int8");
+            let waiting = rig
+                .connections("wait_event_type = 'Lock'")
+                .replace("count(*)", "coalesce(max(pid), 0)::int8");
             let first = other.number(&waiting).await;
             other.until(&waiting, |pid| pid != 0 && pid != first).await;
         }
@@ -300,8 +362,12 @@ pub(crate) async fn an_insert_that_was_lost_looks_again(rig: &Rig, how: &str) {
 }
 
 async fn rig() -> Rig {
-    Rig::open("locks", |builder| builder.lock_timeout(Duration::from_secs(60)).deadline(Duration::from_secs(60)))
-        .await
+    rig_in("locks").await
+}
+
+async fn rig_in(schema: &str) -> Rig {
+    let patience = Duration::from_secs(60);
+    Rig::open(schema, |builder| builder.lock_timeout(patience).deadline(patience)).await
 }
 
 macro_rules! of_each_operation {
@@ -324,6 +390,27 @@ of_each_operation! {
     the_reading_follows_the_wait,
     the_record_is_judged_as_it_was_left,
     a_clock_that_was_set_back_is_lifted,
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_lifted_in_company() {
+    runtime().block_on(async {
+        let rig = rig().await;
+        for operation in ["begin in company", "release in company", "complete in company"] {
+            a_clock_that_was_set_back_is_lifted(&rig, operation).await;
+        }
+    });
+}
+
+#[test]
+fn grants_and_decisions_are_told_apart() {
+    runtime().block_on(async {
+        let rig = rig().await;
+        a_decision_is_taken_once(&rig, "").await;
+        for operation in OPERATIONS.into_iter().chain(["begin in company", "complete in company"]) {
+            a_grant_counts_at_its_address(&rig, operation).await;
+        }
+    });
 }
 
 #[test]
@@ -350,9 +437,10 @@ fn nothing_is_taken_over_that_was_not_lapsed_when_it_was_locked() {
 #[test]
 fn inserts_wait_for_the_table() {
     runtime().block_on(async {
-        an_insert_is_read_when_it_begins(&rig().await, "alone").await;
-        an_insert_is_read_when_it_begins(&rig().await, IN_COMPANY).await;
-        an_absent_row_is_cancelled_after_the_wait(&rig().await, "").await;
+        // Nobody else's tables.
+        let rig = rig_in("locked").await;
+        an_insert_is_read_when_it_begins(&rig, "alone").await;
+        an_insert_is_read_when_it_begins(&rig, IN_COMPANY).await;
     });
 }
 

@@ -120,7 +120,12 @@ impl Rig {
     /// The condition that finds one row.
     pub(crate) fn row(&self, address: &Address) -> String {
         let Address { namespace, kind, key } = address;
-        format!("namespace = '{}' AND kind = '{}' AND key = '{}'", namespace.as_str(), kind.as_str(), key.as_str())
+        format!(
+            "namespace = '{}' AND kind = '{}' AND key = '{}'",
+            namespace.as_str(),
+            kind.as_str(),
+            key.as_str()
+        )
     }
 
     /// Holds a row in an open transaction: locked only, or changed.

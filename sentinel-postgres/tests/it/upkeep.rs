@@ -6,7 +6,7 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Purged, Shown};
-use sentinel_core::{Address, ClaimId, CoordinationStore as _, OpId, PURGE_REST, Token};
+use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, OpId, PURGE_REST, State, Token};
 
 use crate::rig::{HARD, Rig, call, fused, label, result, runtime};
 
@@ -95,14 +95,13 @@ pub(crate) async fn the_longest_retention_is_kept(rig: &Rig, how: &str) {
     let grant = rig.granted(&address, &claim).await;
     let complete = Complete { grant, result: result("done") };
     let told = match how {
-        "in company" => tokio::join!(rig.ask(&address, complete), async {
-            // Refused, and so in the same statement and nowhere else.
-            rig.ask(&other, fused()).await
-        })
-        .0,
+        "in company" => tokio::join!(rig.ask(&address, complete), rig.ask(&other, fused())).0,
         _ => rig.ask(&address, complete).await,
     };
     assert!(told.stamp.changed);
+    if how == "in company" {
+        assert_eq!(crate::company::writers(rig, &[&address, &other]).await, 1, "it was not put off");
+    }
     rig.advance(DAY * 365 * 100).await;
     let again = rig.ask(&address, fused()).await;
     assert!(matches!(again.reply, Reply::Claim(ClaimReply::Completed(_))), "{again:?}");
@@ -144,7 +143,8 @@ pub(crate) async fn a_forced_result_is_purged(rig: &Rig, _: &str) {
         let (address, claim) = (fresh(rig), Claim { retention, ..fused() });
         let token = taken(rig, &address, &claim).await;
         let (op_id, operator) = (OpId::random(), label("olga"));
-        rig.ask(&address, ForceComplete { op_id, token, operator, reason: None, result: result("found") }).await;
+        rig.ask(&address, ForceComplete { op_id, token, operator, reason: None, result: result("found") })
+            .await;
     }
     for (wait, gone) in [(Duration::from_secs(600), 0), (PURGE_REST, 1), (DAY, 1), (DAY * 365, 0)] {
         rig.advance(wait).await;
@@ -161,9 +161,11 @@ pub(crate) async fn a_purged_row_is_forgotten(rig: &Rig, _: &str) {
     rig.advance(REST).await;
     assert_eq!((purge(rig).await, purge(&elsewhere).await), (1, 1));
     let mut stranger = rig.stranger().await;
-    let rows = |address: &Address| format!("SELECT count(*) FROM {} WHERE {}", rig.records(), rig.row(address));
+    let rows =
+        |address: &Address| format!("SELECT count(*) FROM {} WHERE {}", rig.records(), rig.row(address));
     let id = stranger.number(&format!("SELECT id FROM {} WHERE {}", rig.records(), rig.row(&address))).await;
     let events = format!("SELECT count(*) FROM \"{}\".\"events\" WHERE record = {id}", rig.schema);
+    let story = rig.store.history(&there, u32::MAX).await.unwrap();
     rig.advance(PURGE_REST / 2).await;
     assert_eq!(purge(rig).await, 0);
     assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (1, 1));
@@ -171,6 +173,7 @@ pub(crate) async fn a_purged_row_is_forgotten(rig: &Rig, _: &str) {
     assert_eq!(purge(rig).await, 0);
     assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (0, 0));
     assert_eq!(stranger.number(&rows(&there)).await, 1, "another namespace's row is none of ours");
+    assert_eq!(rig.store.history(&there, u32::MAX).await.unwrap(), story, "nor is what it tells");
 }
 
 /// A row that somebody holds is neither purged nor forgotten, nor waited for.
@@ -186,8 +189,24 @@ pub(crate) async fn a_held_row_is_not_purged(rig: &Rig, _: &str) {
         assert_eq!(purge(rig).await, left, "and then this one");
         rig.advance(REST).await;
     }
-    let sql = format!("SELECT count(*) FROM {} WHERE namespace = '{}'", rig.records(), rig.namespace.as_str());
+    let sql =
+        format!("SELECT count(*) FROM {} WHERE namespace = '{}'", rig.records(), rig.namespace.as_str());
     assert_eq!(rig.stranger().await.number(&sql).await, 0);
+}
+
+/// A purge takes nothing of what it leaves: another namespace's, or what is over its limit.
+pub(crate) async fn a_purge_spares_what_it_leaves(rig: &Rig, _: &str) {
+    let elsewhere = rig.elsewhere();
+    let (first, second, there) = (fresh(rig), fresh(rig), fresh(&elsewhere));
+    for address in [&first, &second, &there] {
+        tombstone(rig, address).await;
+    }
+    rig.advance(REST).await;
+    let purge = Purge { namespace: rig.namespace.clone(), limit: 1, dry_run: false };
+    assert_eq!(rig.store.purge(&purge).await.unwrap(), Purged { records: 1, more: true });
+    for (address, events) in [(&first, 1), (&second, 2), (&there, 2)] {
+        assert_eq!(rig.store.history(address, u32::MAX).await.unwrap().len(), events);
+    }
 }
 
 /// Events of earlier grants go when they are old; those of the present grant, and of a purge, stay.
@@ -215,11 +234,20 @@ pub(crate) async fn events_of_earlier_grants_are_forgotten(rig: &Rig, _: &str) {
 }
 
 /// The floor is the highest token that was purged, in whatever order.
-pub(crate) async fn a_purge_keeps_the_highest_token(rig: &Rig, _: &str) {
+pub(crate) async fn a_purge_keeps_the_highest_token(rig: &Rig, how: &str) {
     let far = Duration::from_secs(7 * 24 * 3600);
+    // A lower floor, of another namespace.
+    let elsewhere = rig.elsewhere();
+    tombstone(&elsewhere, &fresh(&elsewhere)).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(&elsewhere).await, 1);
     let above = async |highest: Token| {
         rig.set_back(far).await;
-        let drawn = rig.granted(&fresh(rig), &call()).await.token;
+        let (one, other, claim) = (fresh(rig), fresh(rig), call());
+        let drawn = match how {
+            "in company" => tokio::join!(rig.granted(&one, &claim), rig.ask(&other, call())).0.token,
+            _ => rig.granted(&one, &claim).await.token,
+        };
         assert!(drawn > highest, "{drawn} was drawn, and {highest} was purged");
         rig.advance(far).await;
     };
@@ -258,6 +286,9 @@ pub(crate) async fn the_next_life_begins_from_nothing(rig: &Rig, how: &str) {
     tombstone(rig, &address).await;
     rig.advance(REST).await;
     assert_eq!(purge(rig).await, 1);
+    let nobody = Grant { token: Token::NONE, claim_id: ClaimId::random() };
+    let stamp = rig.ask(&address, Begin { grant: nobody }).await.stamp;
+    assert_eq!((stamp.rev, stamp.token), (0, Token::NONE));
     let op: Op = match how {
         "cancel" => Cancel { claim_id: ClaimId::random() }.into(),
         _ => call().into(),
@@ -273,11 +304,99 @@ pub(crate) async fn eight_calls_are_remembered(rig: &Rig, how: &str) {
     for _ in 0..10 {
         match how {
             "reconcile" => reset(rig, &address).await,
+            "claim" => {
+                rig.granted(&address, &call()).await;
+                rig.advance(HARD).await;
+            }
             _ => freed(rig, &address, how).await,
         }
     }
     let record = rig.store.inspect(&address).await.unwrap().record.unwrap();
     assert_eq!(record.past_claims.iter().count(), 8);
+}
+
+/// A tombstone that is claimed again is none any more.
+pub(crate) async fn a_lease_that_is_held_again_stays(rig: &Rig, how: &str) {
+    let [one, other] = ["one", "other"].map(|key| rig.lease(key));
+    tombstone(rig, &one).await;
+    tombstone(rig, &other).await;
+    match how {
+        "in company" => _ = tokio::join!(rig.ask(&one, call()), rig.ask(&other, call())),
+        _ => {
+            rig.ask(&one, call()).await;
+            rig.ask(&other, call()).await;
+        }
+    }
+    rig.advance(DAY).await;
+    assert_eq!(purge(rig).await, 0);
+}
+
+/// What a reset has offered again stays, through any number of claims that are given back, until a vouched release.
+pub(crate) async fn a_reset_ends_with_a_vouched_release(rig: &Rig, how: &str) {
+    let keys = [fresh(rig), fresh(rig)];
+    for address in &keys {
+        reset(rig, address).await;
+    }
+    let back = async |vouched: bool| {
+        let [one, other] = [
+            rig.granted(&keys[0], &fused_if(vouched)).await,
+            rig.granted(&keys[1], &fused_if(vouched)).await,
+        ];
+        let [one, other] = [one, other].map(|grant| Release { grant, vouched });
+        match how {
+            "in company" => _ = tokio::join!(rig.ask(&keys[0], one), rig.ask(&keys[1], other)),
+            _ => {
+                rig.ask(&keys[0], one).await;
+                rig.ask(&keys[1], other).await;
+            }
+        }
+    };
+    back(false).await;
+    back(false).await;
+    rig.advance(DAY).await;
+    assert_eq!(purge(rig).await, 0);
+    back(true).await;
+    rig.ask(&keys[0], Cancel { claim_id: ClaimId::random() }).await;
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 2);
+}
+
+fn fused_if(begun: bool) -> Claim {
+    if begun { fused() } else { call() }
+}
+
+/// A run past the retention of the last has nothing of its doubt, and is as far as it asked to be.
+pub(crate) async fn a_new_run_has_no_doubt(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    let grant = rig.granted(&address, &Claim { retention: Some(DAY), ..fused() }).await;
+    rig.ask(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.ask(&address, Complete { grant, result: result("done") }).await;
+    rig.advance(DAY).await;
+    rig.granted(&address, &fused()).await;
+    let record = rig.record(&address).await;
+    assert_eq!((record.doubt, record.state), (None, State::Executing));
+}
+
+/// A lease that ended before its hard deadline is not brought back after it.
+pub(crate) async fn a_beat_past_the_hard_deadline_is_lost(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    let grant = rig.granted(&address, &fused()).await;
+    rig.advance(HARD).await;
+    let told = rig.ask(&address, Heartbeat { grant }).await;
+    assert_eq!(told.reply, Reply::Heartbeat(HeartbeatReply::Lost(LostReason::HardDeadline)));
+}
+
+/// A beat after the clock was set back is counted from the record's last reading.
+pub(crate) async fn a_beat_after_a_step_back_is_lifted(rig: &Rig, _: &str) {
+    let address = fresh(rig);
+    let grant = rig.granted(&address, &call()).await;
+    rig.advance(HARD / 60).await;
+    let begun = rig.ask(&address, Begin { grant }).await.stamp.now;
+    rig.set_back(HARD / 30).await;
+    let told = rig.ask(&address, Heartbeat { grant }).await;
+    assert!(told.stamp.changed && told.stamp.now == begun, "{told:?}");
+    assert_eq!(rig.record(&address).await.last_now, begun);
+    rig.advance(HARD / 30).await;
 }
 
 /// What is left of a purged record is no tombstone.
@@ -293,6 +412,8 @@ pub(crate) async fn a_purged_key_is_not_listed_as_free(rig: &Rig, _: &str) {
 
 /// A dry run counts what a purge would purge: neither what is not due nor what it would only forget.
 pub(crate) async fn a_dry_run_counts_what_is_due(rig: &Rig, _: &str) {
+    let elsewhere = rig.elsewhere();
+    tombstone(&elsewhere, &fresh(&elsewhere)).await;
     tombstone(rig, &fresh(rig)).await;
     assert_eq!(purged(rig, true).await.records, 0);
     rig.advance(REST).await;
@@ -331,11 +452,17 @@ tests! {
     a_forced_result_is_purged;
     a_purged_row_is_forgotten;
     a_held_row_is_not_purged;
+    a_purge_spares_what_it_leaves;
+    a_lease_that_is_held_again_stays for "alone" "in company";
     events_of_earlier_grants_are_forgotten;
-    a_purge_keeps_the_highest_token;
+    a_purge_keeps_the_highest_token for "alone" "in company";
     a_purged_key_has_no_decision;
+    a_reset_ends_with_a_vouched_release for "alone" "in company";
+    a_new_run_has_no_doubt;
+    a_beat_past_the_hard_deadline_is_lost;
+    a_beat_after_a_step_back_is_lifted;
     the_next_life_begins_from_nothing for "cancel" "claim";
-    eight_calls_are_remembered for "cancel" "evict" "reconcile";
+    eight_calls_are_remembered for "cancel" "claim" "evict" "reconcile";
     a_purged_key_is_not_listed_as_free;
     a_dry_run_counts_what_is_due;
 }

@@ -1,4 +1,4 @@
-//! A store whose every claim and completion goes out beside another's, and so in a statement for many.
+//! A store whose every claim, begin, release and completion goes out beside another's, and so in a statement for many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sentinel_conformance::{Bench, Layer, Layered};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, CoordinationStore, Key, Namespace, StoreError};
+use sentinel_core::{Address, ClaimId, CoordinationStore, Grant, Key, Namespace, StoreError, Token};
 
 use crate::rig::{Rig, call};
 
@@ -31,12 +31,21 @@ impl Layer for Company {
     }
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
-        if !matches!(op, Op::Claim(_) | Op::Complete(_)) {
+        if !matches!(op, Op::Claim(_) | Op::Complete(_) | Op::Begin(_) | Op::Release(_)) {
             return op.send(&*self.inner, address).await;
         }
-        let key = Key::new(ClaimId::random().to_string()).unwrap();
-        let (other, claim) = (Address::execution(self.elsewhere.clone(), key), call());
-        let (reply, _) = tokio::join!(op.send(&*self.inner, address), self.inner.claim(&other, &claim));
+        let elsewhere = || {
+            let key = Key::new(ClaimId::random().to_string()).unwrap();
+            Address::execution(self.elsewhere.clone(), key)
+        };
+        // One for each lane. Nobody was granted what the second begins.
+        let (claimed, nothing, claim) = (elsewhere(), elsewhere(), call());
+        let begin = Begin { grant: Grant { token: Token::NONE, claim_id: ClaimId::random() } };
+        let (reply, ..) = tokio::join!(
+            op.send(&*self.inner, address),
+            self.inner.claim(&claimed, &claim),
+            self.inner.begin(&nothing, &begin),
+        );
         reply
     }
 

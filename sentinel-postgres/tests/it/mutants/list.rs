@@ -39,7 +39,9 @@ impl Mutant {
     pub(super) fn apply(&self, text: &str, schema: &str) -> String {
         let filled = |piece: &str| {
             let names = ["kind", "state", "verdict", "change", "records", "events", "floors"];
-            let fill = |text: String, name| text.replace(&format!("{{{name}}}"), &format!("\"{schema}\".\"{name}\""));
+            let fill = |text: String, name| {
+                text.replace(&format!("{{{name}}}"), &format!("\"{schema}\".\"{name}\""))
+            };
             names.into_iter().fold(plain(piece), fill)
         };
         let mut text = plain(text);

@@ -53,7 +53,8 @@ own! {
         what_changed_meanwhile_is_not_taken_over,
         a_clock_that_was_set_back_is_lifted,
         an_insert_is_read_when_it_begins,
-        an_absent_row_is_cancelled_after_the_wait,
+        a_grant_counts_at_its_address,
+        a_decision_is_taken_once,
         an_insert_that_was_lost_looks_again,
         a_cancel_that_lost_its_insert_looks_again,
     }
@@ -63,6 +64,10 @@ own! {
         a_held_row_is_not_flushed,
         a_lost_insert_delays_no_other_claim,
         a_completion_in_company_takes_no_other_way,
+        a_held_row_delays_no_other_begin,
+        a_held_row_is_not_turned,
+        a_turn_is_read_when_it_begins,
+        a_turn_takes_no_other_way,
     }
     upkeep {
         a_cancelled_call_rests,
@@ -73,6 +78,12 @@ own! {
         a_forced_result_is_purged,
         a_purged_row_is_forgotten,
         a_held_row_is_not_purged,
+        a_purge_spares_what_it_leaves,
+        a_lease_that_is_held_again_stays,
+        a_reset_ends_with_a_vouched_release,
+        a_new_run_has_no_doubt,
+        a_beat_past_the_hard_deadline_is_lost,
+        a_beat_after_a_step_back_is_lifted,
         events_of_earlier_grants_are_forgotten,
         a_purge_keeps_the_highest_token,
         a_purged_key_has_no_decision,
@@ -89,7 +100,8 @@ impl Check {
         if let Some((_, run)) = OWN.iter().find(|(own, _)| *own == name) {
             return Self::Own(*run, argument.to_owned());
         }
-        let law = LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
+        let law =
+            LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
         match argument {
             "" => Self::Law(law),
             "in company" => Self::InCompany(law),
@@ -116,10 +128,8 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
     let seen = Arc::new(Mutex::new(false));
     let rig = runtime().block_on(Rig::open(&format!("mutants_{statement}"), |builder| {
         let (seen, statement) = (seen.clone(), statement.to_owned());
-        builder
-            .lock_timeout(Duration::from_secs(1))
-            .event_retention(upkeep::EVENTS_KEPT)
-            .edit_statements(Arc::new(move |name, text| match &mutant {
+        builder.lock_timeout(Duration::from_secs(1)).event_retention(upkeep::EVENTS_KEPT).edit_statements(
+            Arc::new(move |name, text| match &mutant {
                 _ if name != statement => text,
                 Some(mutant) => {
                     *seen.lock().unwrap() = true;
@@ -129,7 +139,8 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
                     *seen.lock().unwrap() = true;
                     text
                 }
-            }))
+            }),
+        )
     }));
     assert!(mutant_was_seen(statement, &seen), "no statement is called {statement}");
     rig
@@ -168,7 +179,9 @@ fn each_is_noticed(statement: &str, text: &str) {
     assert!(!mutants.is_empty());
     let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
     for name in named {
-        if std::env::var("DISCOVER").is_ok() { break; }
+        if std::env::var("DISCOVER").is_ok() {
+            break;
+        }
         Check::named(name).run(open(statement, None));
     }
     let mut survivors = Vec::new();
@@ -218,13 +231,17 @@ lists! {
     reconcile,
     release,
     reset_to_claimed,
+    turn,
 }
 
 fn expand(mutants: &mut [Mutant]) {
     for mutant in mutants {
         let mut by = Vec::new();
         for name in &mutant.by {
-            let Some(rest) = name.strip_prefix('@') else { by.push(name.clone()); continue };
+            let Some(rest) = name.strip_prefix('@') else {
+                by.push(name.clone());
+                continue;
+            };
             let (group, tail) = rest.split_once(' ').unwrap_or((rest, ""));
             for law in LAWS.iter().filter(|law| law.group == group) {
                 by.push(format!("{} {tail}", law.name).trim().to_owned());

@@ -1,4 +1,4 @@
-//! Many at one key, and at ten, in any order, from several stores: one run each, and nobody is a victim of a deadlock.
+//! Many at one key, and at ten, in any order, from several stores: one run each, and no deadlock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -173,7 +173,8 @@ fn ten_thousand_batches_do_not_deadlock() {
     drop(work);
     crate::rig::runtime().block_on(async {
         let mut stranger = rig.stranger().await;
-        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'contention' AND application_name LIKE 'rig %'";
+        let others = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = 'contention' AND application_name LIKE 'rig %'";
         stranger.until(others, |others| others == 0).await;
         assert_eq!(deadlocks(&mut stranger, "contention").await, before);
     });

@@ -1,4 +1,4 @@
-//! A store whose every claim, begin, release and completion goes out beside another's, and so in a statement for many.
+//! A store whose every claim, begin, release and completion goes out beside another's: in a statement for many.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! # words about the mutants that follow
 //! - a piece of the statement, once its fragments are filled in; spaces and line ends are alike
 //! + what is put there instead; nothing without this line
-//! = laws, of which one has to fail: of the suite, `.. in company` for the suite over `Company`, or a check of `locks`
+//! = laws, of which one has to fail: of the suite, over `Company` with `.. in company`, or PostgreSQL's own
 //! ```
 //!
 //! A piece that does not stand in its statement exactly once is an error, and so is a law that the unbroken store breaks.

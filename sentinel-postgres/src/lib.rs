@@ -6,6 +6,7 @@
 
 mod builder;
 mod error;
+mod fence;
 mod heartbeat;
 mod lane;
 mod link;
@@ -17,7 +18,10 @@ mod schema;
 mod statement;
 mod store;
 mod timeline;
+mod transaction;
 mod transition;
 
 pub use builder::PostgresStoreBuilder;
+pub use fence::{Fence, Rejected, Rejection, fence_address};
 pub use store::PostgresStore;
+pub use transaction::{OnceInTransaction, TransactionOutcome};

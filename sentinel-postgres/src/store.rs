@@ -179,7 +179,7 @@ impl PostgresStore {
         }
     }
 
-    async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
+    pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
         answered(seen, self.limit()).await

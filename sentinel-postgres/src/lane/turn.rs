@@ -20,6 +20,8 @@ use crate::transition;
 /// What came of an item. None: it goes out alone.
 pub(crate) type Turned<R> = Option<Stamped<R>>;
 
+type Waiting<R> = oneshot::Receiver<Result<Turned<R>, StoreError>>;
+
 /// What is asked of a row.
 pub(crate) enum Asked {
     Begin(Begin, Answer<Turned<BeginReply>>),
@@ -56,10 +58,7 @@ turns! {
 }
 
 impl Item {
-    pub(crate) fn new<O: Turns>(
-        address: &Address,
-        op: &O,
-    ) -> (Self, oneshot::Receiver<Result<Turned<O::Reply>, StoreError>>) {
+    pub(crate) fn new<O: Turns>(address: &Address, op: &O) -> (Self, Waiting<O::Reply>) {
         let (answer, turned) = oneshot::channel();
         (Self { address: address.clone(), asked: op.asked(answer) }, turned)
     }

@@ -90,7 +90,8 @@ fn no_table_is_scanned(way: &str, schema: &str, end: impl FnOnce()) {
         let mut stranger = rig.stranger().await;
         stranger.until(&rig.connections("true"), |open| open == 0).await;
         let found = format!(
-            "SELECT sum(idx_scan)::int8 FROM pg_stat_user_tables WHERE schemaname = '{schema}' AND relname = 'records'"
+            "SELECT sum(idx_scan)::int8 FROM pg_stat_user_tables \
+             WHERE schemaname = '{schema}' AND relname = 'records'"
         );
         stranger.until(&found, |found| found >= 20 * 16).await;
         assert_eq!(stranger.number(&scans).await, before, "a table was scanned");
@@ -281,8 +282,8 @@ async fn dropped_after<F: Future>(polls: usize, future: F) -> bool {
     .await
 }
 
-/// A caller that goes away, at whichever moment, takes nothing back: the same request sent again finds the record as if
-/// the first had been answered, or had never come. No transaction is left open, and every connection is of use.
+/// A caller that goes away, at whichever moment, takes nothing back: the same request sent again finds the record as
+/// if the first had been answered, or had never come. No transaction is left open, and every connection is of use.
 async fn a_caller_may_go_away(rig: &Rig) {
     for operation in ["claim", "complete", "begin", "heartbeat", "abandon"] {
         let mut polls = 0;
@@ -365,8 +366,8 @@ fn what_comes_twice_goes_into_the_next_batch() {
     });
 }
 
-/// A lane lives on the runtime of whoever used it first. When that ends, what it held is ambiguous, and it starts again on
-/// the next.
+/// A lane lives on the runtime of whoever used it first. When that ends, what it held is ambiguous, and it starts again
+/// on the next.
 #[test]
 fn a_lane_starts_again_on_another_runtime() {
     let (first, second) = (runtime(), runtime());

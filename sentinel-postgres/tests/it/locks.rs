@@ -284,8 +284,8 @@ pub(crate) async fn a_cancel_that_lost_its_insert_looks_again(rig: &Rig, _: &str
     assert!(matches!(answer.reply, Reply::Cancel(CancelReply::Untouched(_))), "{answer:?}");
 }
 
-/// An insert that waits for another's insert and outlives it grants nothing longer than was asked for, counted from before
-/// the wait.
+/// An insert that waits for another's insert and outlives it grants nothing longer than was asked for, counted from
+/// before the wait.
 pub(crate) async fn an_insert_past_one_that_was_rolled_back(rig: &Rig) {
     let address = rig.execution(&ClaimId::random().to_string());
     let (mut other, before) = insert(rig, &address, "free").await;

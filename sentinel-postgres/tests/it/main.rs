@@ -1,13 +1,8 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
-mod company;
-mod contention;
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+
 mod harness;
-mod lanes;
-mod locks;
-mod mutants;
-mod rig;
-mod upkeep;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);
@@ -29,4 +24,14 @@ mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
 
+mod company;
+mod completion;
+mod contention;
+mod fence;
+mod lanes;
+mod locks;
+mod mutants;
+mod rig;
+mod transaction;
+mod upkeep;
 mod waves;

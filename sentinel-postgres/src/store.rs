@@ -44,7 +44,7 @@ pub(crate) const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, nine at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, eleven at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]

@@ -36,7 +36,9 @@ pub(crate) struct Global {
     /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
     ///
     /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..), which is made
-    /// on first use.
+    /// on first use. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
+    /// the URL says: postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a
+    /// password's file are asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) store: Option<OsString>,
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
@@ -73,8 +75,7 @@ pub(crate) enum Command {
     /// Remove completed records past their retention, and old tombstones
     Purge(Purge),
     /// Set the store up, or bring it up to date
-    #[command(after_help = "Example:\n  sentinel init --store sqlite:/var/lib/sentinel/jobs.db")]
-    Init,
+    Init(Init),
     /// Look at the store and its deployment, and tell what it guarantees
     #[command(after_help = "Example:\n  sentinel doctor --json")]
     Doctor,
@@ -360,6 +361,19 @@ pub(crate) struct Purge {
     /// Only say how many there are
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  sentinel init --store postgres://app@db.example/orders
+  sentinel init --print-sql | psql -v ON_ERROR_STOP=1 -d orders
+
+Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.")]
+pub(crate) struct Init {
+    /// Only print the SQL, for who runs migrations themselves; connects to nothing
+    #[arg(long)]
+    pub(crate) print_sql: bool,
 }
 
 fn key(text: &str) -> Result<Key, String> {

@@ -80,6 +80,11 @@ impl Failure {
     }
 }
 
+/// Whether the store is there, and this program must not use it as it is.
+pub(crate) fn is_refusal(error: &StoreError) -> bool {
+    matches!(error.trouble(), Trouble::DeploymentRefused | Trouble::NewerSchema)
+}
+
 impl From<Invalid> for Failure {
     fn from(invalid: Invalid) -> Self {
         Self::usage(invalid.to_string())
@@ -88,8 +93,7 @@ impl From<Invalid> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        let refused = matches!(error.trouble(), Trouble::DeploymentRefused | Trouble::NewerSchema);
-        Self { refused, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
+        Self { refused: is_refusal(&error), ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
     }
 }
 

@@ -3,18 +3,25 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sentinel_core::CoordinationStore;
+use sentinel_core::store::Health;
+use sentinel_core::{CoordinationStore, StoreError, Trouble};
+use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_sqlite::SqliteStore;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, is_refusal};
+
+/// An open store.
+pub(crate) type Store = Arc<dyn CoordinationStore>;
 
 /// A store that was named, and not opened yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum StoreUrl {
     /// One file. The default file's directories are made on first use; those of a file that was named are not.
     Sqlite { path: PathBuf, make_directories: bool },
-    /// A server; `shown` is its URL without user and password.
-    Server { kind: &'static str, shown: String },
+    /// A PostgreSQL database; `shown` is its URL without user and password.
+    Postgres { builder: Box<PostgresStoreBuilder>, shown: String },
+    /// A server that this build cannot speak to.
+    Unknown { kind: &'static str, shown: String },
 }
 
 impl StoreUrl {
@@ -28,20 +35,21 @@ impl StoreUrl {
                 "the store's URL is malformed: it must be sqlite:PATH, postgres://.., redis://.. or rediss://..",
             ));
         };
-        let kind = match scheme {
-            "postgres" | "postgresql" => "PostgreSQL",
-            "redis" | "rediss" => "Redis",
-            _ if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
-                return Err(Failure::usage(format!(
-                    "{scheme:?} is no store's scheme: use sqlite:PATH, postgres://.., redis://.. or rediss://.."
-                )));
-            }
-            _ => return Err(Failure::usage("the store's URL is malformed: its scheme is not a word")),
-        };
-        match server(rest) {
-            Ok(host) => Ok(Self::Server { kind, shown: format!("{scheme}://{host}") }),
-            Err(why) => Err(Failure::usage(format!("the store's URL is malformed: {why} ({scheme}://***)"))),
+        let is_postgres = matches!(scheme, "postgres" | "postgresql");
+        if !is_postgres && !matches!(scheme, "redis" | "rediss") {
+            return Err(Failure::usage(
+                match scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) {
+                    true => format!(
+                        "{scheme:?} is no store's scheme: use sqlite:PATH, postgres://.., redis://.. or rediss://.."
+                    ),
+                    false => "the store's URL is malformed: its scheme is not a word".to_owned(),
+                },
+            ));
         }
+        let host = server(rest, is_postgres)
+            .map_err(|why| Failure::usage(format!("the store's URL is malformed: {why} ({scheme}://***)")))?;
+        let shown = format!("{scheme}://{host}");
+        if is_postgres { postgres(text, shown) } else { Ok(Self::Unknown { kind: "Redis", shown }) }
     }
 
     /// The file that is used when nobody names a store.
@@ -63,12 +71,12 @@ impl StoreUrl {
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Sqlite { path, .. } => format!("sqlite:{}", path.display()),
-            Self::Server { shown, .. } => shown.clone(),
+            Self::Postgres { shown, .. } | Self::Unknown { shown, .. } => shown.clone(),
         }
     }
 
     /// Opens the store. Every failure here means that nothing ran.
-    pub(crate) async fn open(&self) -> Result<Arc<dyn CoordinationStore>, Failure> {
+    pub(crate) async fn open(&self) -> Result<Store, Failure> {
         match self {
             Self::Sqlite { path, make_directories } => {
                 if *make_directories {
@@ -76,12 +84,70 @@ impl StoreUrl {
                 }
                 Ok(Arc::new(SqliteStore::open(path).await?))
             }
-            Self::Server { kind, shown } => Err(Failure::new(
-                Exit::UNAVAILABLE,
-                format!("this build has no {kind} store, so {shown} was not asked; use sqlite:PATH"),
-            )),
+            Self::Postgres { builder, .. } => Ok(Arc::new(builder.clone().open().await.map_err(not_opened)?)),
+            Self::Unknown { kind, shown } => Err(not_built_in(kind, shown)),
         }
     }
+
+    /// Sets the store up, or brings it up to date. SQLite does it by itself whenever it is opened.
+    pub(crate) async fn init(&self) -> Result<Store, Failure> {
+        match self {
+            Self::Postgres { builder, .. } => Ok(Arc::new(builder.clone().init().await.map_err(not_opened)?)),
+            Self::Sqlite { .. } | Self::Unknown { .. } => self.open().await,
+        }
+    }
+
+    /// The SQL that `init` would run. Nothing is connected.
+    pub(crate) fn schema_sql(&self) -> Result<String, Failure> {
+        match self {
+            Self::Postgres { builder, .. } => builder.schema_sql().map_err(not_opened),
+            Self::Sqlite { .. } => Err(Failure::usage(
+                "a SQLite store sets itself up when it is opened: there is no SQL to run by hand",
+            )),
+            Self::Unknown { kind, shown } => Err(not_built_in(kind, shown)),
+        }
+    }
+
+    /// Looks at the deployment, and opens the store if it can be used as it is. Whoever asks for this wants to know what
+    /// is wrong: a store that is there and cannot be used is a finding.
+    pub(crate) async fn probe(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
+        let Self::Postgres { builder, .. } = self else {
+            let store = self.open().await?;
+            return Ok((store.probe().await?, Ok(store)));
+        };
+        let health = builder.clone().probe().await.map_err(not_opened)?;
+        match builder.clone().open().await {
+            Ok(store) => Ok((health, Ok(Arc::new(store)))),
+            Err(error) if error.trouble() == Trouble::NotInitialised || is_refusal(&error) => {
+                Ok((health, Err(error)))
+            }
+            Err(error) => Err(not_opened(error)),
+        }
+    }
+}
+
+/// A URL that cannot be meant is a bad argument: nothing was sent.
+fn not_opened(error: StoreError) -> Failure {
+    match error.trouble() {
+        Trouble::InvalidRequest => Failure::usage(error.to_string()),
+        _ => error.into(),
+    }
+}
+
+fn not_built_in(kind: &str, shown: &str) -> Failure {
+    let message =
+        format!("this build has no {kind} store, so {shown} was not asked; use postgres://.. or sqlite:PATH");
+    Failure::new(Exit::UNAVAILABLE, message)
+}
+
+fn postgres(url: &str, shown: String) -> Result<StoreUrl, Failure> {
+    let builder = PostgresStore::builder(url);
+    builder.check().map_err(not_opened)?;
+    // Which tables is a part of the store's name, and what was checked is no password.
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let ours: Vec<&str> = query.split('&').filter(|parameter| parameter.starts_with("sentinel_")).collect();
+    let shown = if ours.is_empty() { shown } else { format!("{shown}?{}", ours.join("&")) };
+    Ok(StoreUrl::Postgres { builder: Box::new(builder), shown })
 }
 
 /// Only the user may look into the directories that are made: results can be private.
@@ -108,11 +174,13 @@ fn sqlite(path: &str) -> Result<StoreUrl, Failure> {
 }
 
 /// Checks what stands behind `scheme://`, and gives back host, port and database. Says what is wrong without quoting it.
-fn server(rest: &str) -> Result<String, &'static str> {
+///
+/// `socket`: the host may be left out where a parameter names it, as in `postgres:///database?host=/run/postgresql`.
+fn server(rest: &str, socket: bool) -> Result<String, &'static str> {
     if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it holds a space or a control character");
     }
-    let (before_query, _) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let (before_query, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
     let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if path.contains('@') || authority.matches('@').count() > 1 {
@@ -123,6 +191,10 @@ fn server(rest: &str) -> Result<String, &'static str> {
         |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     if (0..bytes.len()).any(|at| bytes[at] == b'%' && !escaped(at)) {
         return Err("a % must be followed by two hexadecimal digits");
+    }
+    let named = |parameter: &str| parameter.strip_prefix("host=").is_some_and(|host| !host.is_empty());
+    if socket && authority.is_empty() && query.split('&').any(named) {
+        return Ok(format!("/{path}"));
     }
     for one in host_port.split(',') {
         let (host, port) = match one.strip_prefix('[') {
@@ -155,14 +227,32 @@ mod tests {
         for good in [
             "postgres://h/db",
             "postgres://u:p@h:5432/db?sslmode=require",
+            "postgresql://h/db?sentinel_schema=a&sentinel_table_prefix=b_",
+            "postgres:///db?host=/run/postgresql",
+            "postgres://u@%2Frun%2Fpostgresql:7/db",
             "redis://[::1]:6379/0",
             "rediss://h",
         ] {
-            assert!(matches!(StoreUrl::parse(good), Ok(StoreUrl::Server { .. })), "{good}");
+            assert!(
+                matches!(StoreUrl::parse(good), Ok(StoreUrl::Postgres { .. } | StoreUrl::Unknown { .. })),
+                "{good}"
+            );
         }
-        for bad in
-            ["", "x", "mysql://h/db", "postgres:h", "sqlite:", "sqlite::memory:", "sqlite://", "redis://"]
-        {
+        for bad in [
+            "",
+            "x",
+            "mysql://h/db",
+            "postgres:h",
+            "postgres:///db",
+            "postgres://h/db?sslmode=maybe",
+            "postgres://h/db?sslmod=require",
+            "postgres://h/db?sentinel_schema=",
+            "postgres://h/db?sentinel_schema=a-b",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite://",
+            "redis://",
+        ] {
             assert!(matches!(StoreUrl::parse(bad), Err(Failure { exit: Exit::USAGE, .. })), "{bad}");
         }
     }
@@ -180,6 +270,8 @@ mod tests {
             "mysql://me:hunter2@host/db",
             "me:hunter2@host",
             "postgres://host/db?password=hunter2",
+            "postgres://host/db?password=hunter2&sentinel_schema=a",
+            "postgres://host/db?sentinel_schema=hunter2%20",
         ];
         for url in urls {
             let said = match StoreUrl::parse(url) {

@@ -73,6 +73,12 @@ impl Fingerprint {
         Self(crate::payload::hex(&crate::payload::sha256(&[bytes])).into())
     }
 
+    /// The SHA-256 of a request's JSON. The JSON must be stable, so a map in it must be ordered.
+    pub fn of_json(request: &impl Serialize) -> Result<Self, Invalid> {
+        let invalid = |error| Invalid::new("fingerprint", format!("cannot be computed: {error}"));
+        serde_json::to_vec(request).map(|json| Self::of_bytes(&json)).map_err(invalid)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -96,3 +96,134 @@ CREATE TABLE {floors} (
     namespace text COLLATE "C" PRIMARY KEY,
     token     int8 NOT NULL
 );
+
+-- For the user's own transaction: locks a grant's record until the transaction ends, and fails if the grant is not the
+-- current one. FOR SHARE: it keeps out everything that changes the record (each locks FOR NO KEY UPDATE), which a weaker
+-- lock would not, and lets several transactions of one worker check at once, which a stronger one would not.
+-- It runs with its owner's rights: who may call it needs none on the tables.
+CREATE FUNCTION {check_grant}(namespace text, kind text, key text, token int8, claim_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $check$
+DECLARE
+    held record;
+    why text;
+BEGIN
+    SELECT r.state, r.token, r.claim_id, r.lease_until, r.last_now INTO held
+    FROM {records} r
+    WHERE r.namespace = $1 AND r.kind = $2::{kind} AND r.key = $3
+    FOR SHARE;
+    IF NOT FOUND THEN
+        why := 'nothing is recorded under this key';
+    ELSIF held.token IS DISTINCT FROM $4 THEN
+        why := format('the current token is %s', held.token);
+    ELSIF held.claim_id IS DISTINCT FROM $5 THEN
+        why := 'the token was granted to another call';
+    ELSIF held.state NOT IN ('claimed', 'executing') THEN
+        why := format('the record is %s', held.state);
+    -- An execution is never taken over while it executes; anything else is over with its lease. Read above the lock.
+    ELSIF held.state = 'claimed' AND held.lease_until
+        <= greatest((extract(epoch FROM clock_timestamp()) * 1000000)::int8, held.last_now) THEN
+        why := 'its lease has lapsed';
+    END IF;
+    IF why IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'SN001',
+            MESSAGE = format('stale grant: token %s of %s/%s/%s is not current: %s', $4, $1, $2, $3, why),
+            HINT = 'Roll the transaction back: this worker has lost its authority.';
+    END IF;
+END
+$check$;
+
+-- What a fenced table's resources have seen: one address each, and its highest token. A row here outlives the user's.
+CREATE TABLE {fences} (
+    fence    text COLLATE "C" NOT NULL, -- the table's name when the fence was made: it survives a renaming, and a dump
+    resource text COLLATE "C" NOT NULL, -- the values of the resource's columns, as a JSON array
+    address  text COLLATE "C" NOT NULL,
+    token    int8 NOT NULL,
+    PRIMARY KEY (fence, resource)
+) WITH (fillfactor = 70);
+
+-- Judges a write by the row as it ends up. Concurrent writers of one resource wait for each other at its row in the
+-- table of fences: DO UPDATE locks it even where its WHERE says no.
+CREATE FUNCTION {enforce_fence}() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enforce$
+DECLARE
+    new_row jsonb := to_jsonb(NEW);
+    old_row jsonb := CASE WHEN TG_OP = 'UPDATE' THEN to_jsonb(OLD) END;
+    presented int8 := (new_row ->> TG_ARGV[1])::int8;
+    presenter text := new_row ->> TG_ARGV[2];
+    place text;
+    seen record;
+BEGIN
+    IF presented IS NULL OR presenter IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'SN004',
+            MESSAGE = format('unfenced write: %I and %I of %s have to carry a token and its address',
+                TG_ARGV[1], TG_ARGV[2], TG_ARGV[0]);
+    END IF;
+    -- A row that moves from one resource to another has to pass for both; in one order, so that none wait in a circle.
+    FOR place IN
+        SELECT DISTINCT (
+            SELECT jsonb_agg(side.r -> c.name ORDER BY c.n)::text
+            FROM unnest(TG_ARGV[3:]) WITH ORDINALITY AS c (name, n)
+        ) COLLATE "C" AS named
+        FROM (VALUES (new_row), (old_row)) AS side (r) WHERE side.r IS NOT NULL
+        ORDER BY named
+    LOOP
+        INSERT INTO {fences} AS f (fence, resource, address, token) VALUES (TG_ARGV[0], place, presenter, presented)
+        ON CONFLICT (fence, resource) DO UPDATE SET token = excluded.token
+        WHERE f.address = excluded.address AND f.token < excluded.token;
+        CONTINUE WHEN FOUND;
+        SELECT f.address, f.token INTO STRICT seen FROM {fences} f WHERE f.fence = TG_ARGV[0] AND f.resource = place;
+        IF seen.address <> presenter THEN
+            RAISE EXCEPTION USING ERRCODE = 'SN003',
+                MESSAGE = format('wrong address: resource %s of %s belongs to %s, and %s wrote it',
+                    place, TG_ARGV[0], seen.address, presenter),
+                HINT = 'Tokens are ordered within one address only: write a resource under one address.';
+        ELSIF seen.token > presented THEN
+            RAISE EXCEPTION USING ERRCODE = 'SN002',
+                MESSAGE = format('stale token: resource %s of %s has seen token %s of %s, and %s came after it',
+                    place, TG_ARGV[0], seen.token, presenter, presented),
+                HINT = 'Roll the transaction back: a newer holder has written.';
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$enforce$;
+
+-- Puts a fence before a table. Each write has to set both columns: the token, and the address as namespace/kind/key.
+-- Made again, it changes the columns, and keeps what was seen.
+CREATE FUNCTION {create_fence}(
+    target regclass, token_column name, address_column name, VARIADIC resource_columns name[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $create$
+DECLARE
+    named text;
+    wrong text;
+    arguments text;
+BEGIN
+    SELECT format('%I.%I', n.nspname, c.relname) INTO STRICT named
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1;
+    -- Types whose equal values have one text, whatever the session's settings are.
+    SELECT string_agg(format('%I has to be %s', w.name, w.fit), ', ') INTO wrong
+    FROM (
+        SELECT $2 AS name, ARRAY['int8'] AS types, 'a bigint' AS fit
+        UNION ALL SELECT $3, ARRAY['text', 'varchar'], 'text'
+        UNION ALL SELECT r, ARRAY['int2', 'int4', 'int8', 'text', 'varchar', 'uuid'],
+            'an integer, text of a deterministic collation, or a uuid, and not null'
+        FROM unnest($4) r
+    ) w
+    WHERE NOT EXISTS (
+        SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
+        WHERE a.attrelid = $1 AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped
+          AND t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY (w.types)
+          AND coalesce(c.collisdeterministic, true) AND (w.name IN ($2, $3) OR a.attnotnull)
+    );
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'SN005', MESSAGE = format('no fence for %s: %s', named, wrong);
+    END IF;
+    SELECT string_agg(quote_literal(a.value), ', ' ORDER BY a.n) INTO arguments
+    FROM unnest(ARRAY[named, $2::text, $3::text] || $4::text[]) WITH ORDINALITY AS a (value, n);
+    EXECUTE format('CREATE OR REPLACE TRIGGER sentinel_fence AFTER INSERT OR UPDATE ON %s '
+        'FOR EACH ROW EXECUTE FUNCTION %s(%s)', named, $function${enforce_fence}$function$, arguments);
+END
+$create$;
+
+REVOKE ALL ON FUNCTION {check_grant}, {enforce_fence}, {create_fence} FROM PUBLIC;

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::link::{Dialer, Patience};
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
-use crate::{probe, schema};
+use crate::{probe, schema, url};
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone)]
@@ -24,6 +23,7 @@ pub struct PostgresStoreBuilder {
     lock_timeout: Duration,
     event_retention: Option<Duration>,
     pooled: Option<bool>,
+    allow_lossy: bool,
     offset: Arc<AtomicI64>,
     edit: Option<Edit>,
 }
@@ -40,11 +40,17 @@ impl fmt::Debug for PostgresStoreBuilder {
 
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
-        // An error's text could quote the URL, and the URL holds a password.
-        let options = PgConnectOptions::from_str(url).map_err(|_| {
-            "must be postgres://user:password@host:port/database, with parameters as libpq has them".into()
-        });
-        Self::from_options(options)
+        match url::parse(url) {
+            Ok(url::Parsed { options, schema, prefix }) => {
+                let builder = Self::from_options(Ok(options));
+                Self {
+                    schema: schema.unwrap_or(builder.schema),
+                    prefix: prefix.unwrap_or(builder.prefix),
+                    ..builder
+                }
+            }
+            Err(why) => Self::from_options(Err(why)),
+        }
     }
 
     pub(crate) fn from_options(options: Result<PgConnectOptions, String>) -> Self {
@@ -56,6 +62,7 @@ impl PostgresStoreBuilder {
             lock_timeout: Duration::from_secs(2),
             event_retention: None,
             pooled: None,
+            allow_lossy: false,
             offset: Arc::default(),
             edit: None,
         }
@@ -101,6 +108,14 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its
+    /// host it may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again,
+    /// and nothing tells. For tests and trials.
+    pub fn allow_lossy(mut self, allowed: bool) -> Self {
+        self.allow_lossy = allowed;
+        self
+    }
+
     /// Moves the clock of this store by microseconds. For tests: all that use a schema must share one time.
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
@@ -115,15 +130,23 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.clone().parts().map(drop)
+    }
+
     /// Connects, and checks that the server can be written to and has the schema of this release.
     ///
     /// **Effect:** none on the database. **Errors:** nothing was changed: `Unreachable`, `NotInitialised` (run
-    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby.
+    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby, a
+    /// server older than PostgreSQL 14, or one that is read only or loses what it acknowledged
+    /// ([`allow_lossy`](Self::allow_lossy)).
     pub async fn open(self) -> Result<PostgresStore, StoreError> {
         let parts = self.parts()?;
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         let found = schema::version(&mut link, parts.sql.names()).await?;
         schema::check(found, parts.sql.names())?;
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 
@@ -135,6 +158,7 @@ impl PostgresStoreBuilder {
         let parts = self.parts()?;
         let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
         schema::migrate(&mut link, parts.sql.names()).await?;
+        parts.dialer.spare.keep(link);
         Ok(PostgresStore::from_parts(parts))
     }
 
@@ -161,7 +185,7 @@ impl PostgresStoreBuilder {
         }
         let names = Names::new(&self.schema, &self.prefix)?;
         Ok(Parts {
-            dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled)),
+            dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled, self.allow_lossy)),
             sql: Arc::new(Sql::new(names, self.edit.as_ref())),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),

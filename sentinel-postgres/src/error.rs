@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Lost(StoreError),
     /// Nothing was sent.
     NotSent(StoreError),
+    /// Nothing was sent, because the connection broke before.
+    Broken(StoreError),
 }
 
 impl Failure {
@@ -52,6 +54,13 @@ impl Failure {
         Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
     }
 
+    /// The server answered, and warned that the commit may not be where it should be.
+    pub(crate) fn in_doubt(warning: &str) -> Self {
+        let detail =
+            format!("committed on this server, and perhaps not on its synchronous standby: {warning}");
+        Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
+    }
+
     fn has_code(&self, code: &str) -> bool {
         matches!(self, Self::RolledBack(error) if error.code() == code)
     }
@@ -68,7 +77,7 @@ impl Failure {
 
     /// Whether the connection can be used again.
     pub(crate) fn spares_the_connection(&self) -> bool {
-        !matches!(self, Self::Lost(_))
+        !matches!(self, Self::Lost(_) | Self::Broken(_))
     }
 }
 
@@ -76,7 +85,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::RolledBack(error) => rolled_back(*error),
-            Failure::Lost(error) | Failure::NotSent(error) => error,
+            Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => error,
         }
     }
 }

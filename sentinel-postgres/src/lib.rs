@@ -5,8 +5,11 @@
 //! that the store owns. [`PostgresStore`] says more.
 
 mod builder;
+mod claim;
 mod error;
+mod fence;
 mod heartbeat;
+mod hello;
 mod lane;
 mod link;
 mod listen;
@@ -15,10 +18,16 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod spare;
 mod statement;
 mod store;
 mod timeline;
+mod transaction;
 mod transition;
+mod url;
+mod warnings;
 
 pub use builder::PostgresStoreBuilder;
+pub use fence::{Fence, Rejected, Rejection, fence_address};
 pub use store::PostgresStore;
+pub use transaction::{OnceInTransaction, TransactionOutcome};

@@ -6,7 +6,7 @@
 //! own, with settings that end with it. Which of the two it is, is found out when connecting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sentinel_core::{StoreError, Trouble};
@@ -18,7 +18,10 @@ use tokio::time::{Instant, timeout};
 use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
+use crate::hello::{Hello, late};
+use crate::spare::Spare;
 use crate::timeline::Timeline;
+use crate::warnings::Warnings;
 
 /// A connection that was idle for longer is asked whether it is still there before something is sent over it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
@@ -38,6 +41,12 @@ pub(crate) struct Dialer {
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
     pub(crate) timeline: Timeline,
+    /// The link that the store was opened with, for whoever dials first.
+    pub(crate) spare: Spare,
+    /// A server whose host's crash may lose what was acknowledged is accepted all the same.
+    pub(crate) allow_lossy: bool,
+    /// How often a connection broke: each break casts doubt on the others, for a restart ends them all.
+    breaks: Arc<AtomicU64>,
 }
 
 /// How long a statement waits for a lock.
@@ -45,7 +54,12 @@ pub(crate) struct Dialer {
 pub(crate) struct Patience(pub(crate) Duration);
 
 impl Dialer {
-    pub(crate) fn new(options: PgConnectOptions, deadline: Duration, pooled: Option<bool>) -> Self {
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        deadline: Duration,
+        pooled: Option<bool>,
+        allow_lossy: bool,
+    ) -> Self {
         let mode = match pooled {
             None => UNKNOWN,
             Some(false) => DIRECT,
@@ -53,16 +67,20 @@ impl Dialer {
         };
         let options =
             options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Off, Duration::MAX);
-        Self { options, mode: AtomicU8::new(mode), deadline, timeline: Timeline::default() }
+        Self {
+            options,
+            mode: AtomicU8::new(mode),
+            deadline,
+            timeline: Timeline::default(),
+            spare: Spare::default(),
+            allow_lossy,
+            breaks: Arc::default(),
+        }
     }
 
     /// Whether a pooler in transaction mode was found.
     pub(crate) fn is_pooled(&self) -> bool {
         self.mode.load(Ordering::Relaxed) == POOLED
-    }
-
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.options
     }
 
     /// How to connect for listening: the session is idle for long, and what it commits need not outlive anything.
@@ -75,35 +93,39 @@ impl Dialer {
         ])
     }
 
-    /// Connects, and refuses a server that cannot be written to.
+    /// Connects, and refuses a server that Sentinel does not work with.
     pub(crate) async fn dial(&self, patience: Patience) -> Result<Link, StoreError> {
-        let late = || {
-            let detail = format!("the server was not connected within {:?}", self.deadline);
-            StoreError::not_applied(Trouble::Unreachable, detail)
-        };
-        let mut link =
-            timeout(self.deadline, self.connect(patience)).await.unwrap_or_else(|_| Err(late()))?;
-        let hello = timeout(self.deadline, link.hello()).await.unwrap_or_else(|_| Err(late()))?;
-        if hello.in_recovery {
-            let detail = "this server is a standby (in recovery): Sentinel needs the primary";
-            return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
+        if let Some(link) = self.spare.take(patience).await {
+            return Ok(link);
         }
-        if hello.read_only {
-            let detail = "transactions are read only here: Sentinel needs to write";
-            return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
-        }
+        let (link, hello) = self.meet(patience).await?;
+        hello.check(self.allow_lossy)?;
         self.timeline.see(hello.timeline);
         Ok(link)
     }
 
-    /// Connects to whatever is there.
-    pub(crate) async fn connect(&self, patience: Patience) -> Result<Link, StoreError> {
+    /// Connects to whatever is there, and hears what it says of itself.
+    pub(crate) async fn meet(&self, patience: Patience) -> Result<(Link, Hello), StoreError> {
+        let late = |_| {
+            let detail = format!("the server was not connected within {:?}", self.deadline);
+            Err(StoreError::not_applied(Trouble::Unreachable, detail))
+        };
+        let meeting = async {
+            let mut link = self.connect(patience).await?;
+            let hello = link.hello().await?;
+            link.warnings = hello.has_synchronous_standby.then(|| Warnings::new(hello.speaks_english));
+            Ok((link, hello))
+        };
+        timeout(self.deadline, meeting).await.unwrap_or_else(late)
+    }
+
+    async fn connect(&self, patience: Patience) -> Result<Link, StoreError> {
         let mode = self.mode.load(Ordering::Relaxed);
         if mode != POOLED {
             let direct = self.options.clone().options(settings(patience, self.deadline));
             match direct.connect().await {
                 Ok(connection) => {
-                    let mut link = Link::new(connection, None, self.deadline);
+                    let mut link = Link::new(connection, None, self);
                     if mode == DIRECT || link.is_marked().await? {
                         self.mode.store(DIRECT, Ordering::Relaxed);
                         return Ok(link);
@@ -118,14 +140,13 @@ impl Dialer {
         let plain = self.options.clone().extra_float_digits(None).statement_cache_capacity(0);
         let connection = plain.connect().await.map_err(unreachable)?;
         self.mode.store(POOLED, Ordering::Relaxed);
-        Ok(Link::new(connection, Some(opening(patience, self.deadline)), self.deadline))
+        Ok(Link::new(connection, Some(opening(patience, self.deadline)), self))
     }
 }
 
 /// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
 /// made while the tables were empty would scan them ever after; its lookups are by primary key, always.
 fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String)> {
-    let millis = |duration: Duration| duration.as_millis().max(1).to_string();
     vec![
         (MARK, "ours".into()),
         ("default_transaction_isolation", "read committed".into()),
@@ -140,6 +161,10 @@ fn settings(patience: Patience, deadline: Duration) -> Vec<(&'static str, String
     ]
 }
 
+fn millis(duration: Duration) -> String {
+    duration.as_millis().max(1).to_string()
+}
+
 /// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
 fn opening(patience: Patience, deadline: Duration) -> SqlStr {
     let mut text = String::from("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
@@ -152,20 +177,6 @@ fn opening(patience: Patience, deadline: Duration) -> SqlStr {
     AssertSqlSafe(Arc::<str>::from(text)).into_sql_str()
 }
 
-/// What a server says of itself.
-#[derive(Debug)]
-struct Hello {
-    in_recovery: bool,
-    read_only: bool,
-    timeline: Option<i32>,
-}
-
-const HELLO: &str = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', \
-    CASE WHEN NOT pg_is_in_recovery() \
-        THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4 END, \
-    CASE WHEN current_setting('sentinel.session', true) = 'ours' AND current_setting('synchronous_commit') = 'off' \
-        THEN set_config('synchronous_commit', 'on', false) END";
-
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -175,14 +186,33 @@ pub(crate) struct Link {
     deadline: Duration,
     used: Instant,
     broken: bool,
+    /// What opens a transaction is out, and nothing else.
+    is_opening: bool,
+    /// How often any connection has broken, and how often when this one was last known to be there.
+    breaks: Arc<AtomicU64>,
+    known_breaks: u64,
+    /// With a synchronous standby: whether a commit was cut short of it.
+    warnings: Option<Warnings>,
 }
 
 /// A statement with its values.
 pub(crate) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
 
 impl Link {
-    fn new(connection: PgConnection, opening: Option<SqlStr>, deadline: Duration) -> Self {
-        Self { connection, opening, deadline, used: Instant::now(), broken: false }
+    fn new(connection: PgConnection, opening: Option<SqlStr>, dialer: &Dialer) -> Self {
+        let (deadline, breaks) = (dialer.deadline, dialer.breaks.clone());
+        let known_breaks = breaks.load(Ordering::Relaxed);
+        Self {
+            connection,
+            opening,
+            deadline,
+            used: Instant::now(),
+            broken: false,
+            is_opening: false,
+            breaks,
+            known_breaks,
+            warnings: None,
+        }
     }
 
     async fn is_marked(&mut self) -> Result<bool, StoreError> {
@@ -191,24 +221,31 @@ impl Link {
         row.try_get(0).map_err(unreachable)
     }
 
-    async fn hello(&mut self) -> Result<Hello, StoreError> {
-        // By the simple protocol: nothing is prepared, so it works behind every pooler.
-        let rows = sqlx::raw_sql(HELLO).fetch_all(&mut self.connection).await.map_err(unreachable)?;
-        let row = rows.first().ok_or_else(|| unreachable(sqlx::Error::RowNotFound))?;
-        Ok(Hello {
-            in_recovery: row.try_get(0).map_err(unreachable)?,
-            read_only: row.try_get(1).map_err(unreachable)?,
-            timeline: row.try_get(2).map_err(unreachable)?,
-        })
+    /// Makes it wait for locks as long as this; false: the connection is not there any more.
+    pub(crate) async fn suit(&mut self, patience: Patience) -> bool {
+        if self.broken {
+            return false;
+        }
+        if self.opening.is_some() {
+            self.opening = Some(opening(patience, self.deadline));
+            return self.is_alive().await;
+        }
+        let sql = AssertSqlSafe(format!("SET lock_timeout = {}", millis(patience.0)));
+        matches!(timeout(self.deadline, sqlx::raw_sql(sql).execute(&mut self.connection)).await, Ok(Ok(_)))
     }
 
-    /// After a pause: whether the connection is still there. Nothing of ours is out, so a no proves nothing was applied.
+    /// After a pause, or when another connection broke: whether this one is still there. Nothing of ours is out, so
+    /// a no proves that nothing was applied.
     pub(crate) async fn is_alive(&mut self) -> bool {
         if self.broken {
             return false;
         }
-        if self.used.elapsed() > TRUSTED_IDLE {
-            self.broken = !matches!(timeout(self.deadline, self.connection.ping()).await, Ok(Ok(())));
+        let breaks = self.breaks.load(Ordering::Relaxed);
+        if self.used.elapsed() > TRUSTED_IDLE || breaks != self.known_breaks {
+            self.known_breaks = breaks;
+            // Half: making a new connection instead has to fit into what the caller waits.
+            let answer = timeout(self.deadline / 2, self.connection.ping()).await;
+            self.broken = !matches!(answer, Ok(Ok(())));
             self.used = Instant::now();
         }
         !self.broken
@@ -222,12 +259,22 @@ impl Link {
     pub(crate) async fn run(&mut self, query: Query<'_>) -> Result<Vec<PgRow>, Failure> {
         self.broken = true;
         let deadline = self.deadline;
-        let outcome = match timeout(deadline, self.exchange(query)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::timed_out(deadline)),
+        let warnings = self.warnings.clone();
+        let exchanged = match &warnings {
+            Some(warnings) => timeout(deadline, warnings.over(self.exchange(query))).await,
+            None => timeout(deadline, self.exchange(query)).await,
+        };
+        let outcome = match (exchanged, warnings.and_then(|warnings| warnings.doubt())) {
+            (Err(_), _) if self.is_opening => Err(Failure::Broken(late(deadline))),
+            (Err(_), _) => Err(Failure::timed_out(deadline)),
+            (Ok(Ok(_)), Some(doubt)) => Err(Failure::in_doubt(&doubt)),
+            (Ok(outcome), _) => outcome,
         };
         self.broken = outcome.as_ref().is_err_and(|failure| !failure.spares_the_connection());
         self.used = Instant::now();
+        if self.broken {
+            self.breaks.fetch_add(1, Ordering::Relaxed);
+        }
         outcome
     }
 
@@ -235,18 +282,18 @@ impl Link {
         let Some(opening) = self.opening.clone() else {
             return query.fetch_all(&mut self.connection).await.map_err(Failure::of);
         };
-        // Nothing is committed before COMMIT is sent: whatever breaks up to then was rolled back with its session.
-        let not_sent = |error| Failure::NotSent(unreachable(error));
+        // Nothing is committed before COMMIT is sent: what breaks here was not applied.
+        self.is_opening = true;
         if let Err(error) = sqlx::raw_sql(opening).execute(&mut self.connection).await {
-            self.broken = true;
-            return Err(not_sent(error));
+            return Err(Failure::Broken(unreachable(error)));
         }
+        self.is_opening = false;
         match query.persistent(false).fetch_all(&mut self.connection).await.map_err(Failure::of) {
             Ok(rows) => {
                 sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(Failure::of)?;
                 Ok(rows)
             }
-            Err(failure @ Failure::RolledBack(_)) => {
+            Err(failure @ (Failure::RolledBack(_) | Failure::NotSent(_))) => {
                 match sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
                     Ok(_) => Err(failure),
                     Err(error) => Err(Failure::of(error)),
@@ -254,6 +301,10 @@ impl Link {
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// The connection itself, for what is not one statement of ours: maintenance, and looking at the deployment.

@@ -3,9 +3,12 @@
 use sentinel_core::{StoreError, Trouble};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use crate::error::Failure;
+use crate::error::{Failure, unreachable};
 use crate::link::Link;
 use crate::statement::Names;
+
+/// The server's time line, which a standby that takes over counts up. Only where the server is not in recovery.
+pub(crate) const TIMELINE: &str = "('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int4";
 
 /// One text for each version, in order. A text that was released is never changed: what comes later is added.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001.sql")];
@@ -38,7 +41,8 @@ pub(crate) fn script(names: &Names) -> String {
 
 fn versions(names: &Names) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (version int4 PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
+        "CREATE TABLE IF NOT EXISTS {} (version int4 PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now(), \
+         timeline int4 DEFAULT {TIMELINE})",
         names.qualified("migrations")
     )
 }
@@ -55,11 +59,11 @@ fn lock(names: &Names) -> i64 {
 /// The version that is there; 0: none.
 pub(crate) async fn version(link: &mut Link, names: &Names) -> Result<i32, StoreError> {
     let exists = format!("SELECT to_regclass('{}') IS NOT NULL", names.qualified("migrations"));
-    if !flag(link.connection(), exists).await? {
+    if !link.ask(exists).await?.try_get(0).map_err(unreachable)? {
         return Ok(0);
     }
     let newest = format!("SELECT coalesce(max(version), 0) FROM {}", names.qualified("migrations"));
-    number(link.connection(), newest).await
+    link.ask(newest).await?.try_get(0).map_err(unreachable)
 }
 
 /// Refuses a schema that is not there, older, or newer.

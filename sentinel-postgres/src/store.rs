@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sentinel_core::kernel::{self, Operation, Reading};
+use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{
-    Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
-};
+use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError, Trouble};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -42,7 +40,7 @@ const SINGLES: usize = 4;
 const PULSES: usize = 2;
 
 /// How often a claim looks again that keeps meeting another state than it saw.
-const LOOKS: usize = 100;
+pub(crate) const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
@@ -51,22 +49,22 @@ const LOOKS: usize = 100;
 /// on another if that runtime ends.
 #[derive(Clone)]
 pub struct PostgresStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    parts: Arc<Parts>,
-    hot: [Lane<Flushes>; 2],
+pub(crate) struct Inner {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) hot: [Lane<Flushes>; 2],
     /// Whether both lanes are used, and whose turn it is.
-    shared: AtomicBool,
-    turn: AtomicUsize,
-    looks: Lane<Looks>,
-    turns: Lane<TurnLane>,
-    singles: Jobs,
-    pulse: Jobs,
-    beats: Arc<Beats>,
-    replays: Replays,
-    listening: Listening,
+    pub(crate) shared: AtomicBool,
+    pub(crate) turn: AtomicUsize,
+    pub(crate) looks: Lane<Looks>,
+    pub(crate) turns: Lane<TurnLane>,
+    pub(crate) singles: Jobs,
+    pub(crate) pulse: Jobs,
+    pub(crate) beats: Arc<Beats>,
+    pub(crate) replays: Replays,
+    pub(crate) listening: Listening,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -90,6 +88,9 @@ impl PostgresStore {
     }
 
     /// Starts with the usual settings, to change some of them.
+    ///
+    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
+    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`. Any other parameter is refused, for it would be ignored.
     pub fn builder(url: &str) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_url(url)
     }
@@ -134,11 +135,11 @@ impl PostgresStore {
     }
 
     /// How long a caller waits at most: for the statement that is out, and for its own.
-    fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         self.inner.parts.dialer.deadline * 2
     }
 
-    fn hot(&self) -> &Lane<Flushes> {
+    pub(crate) fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
         let outstanding = first.outstanding() + second.outstanding();
         let shared = self.inner.shared.load(Ordering::Relaxed);
@@ -191,120 +192,18 @@ impl PostgresStore {
         }
     }
 
-    async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
+    pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
         answered(seen, self.limit()).await
     }
-
-    /// Claims an address that has no row, in the company of others.
-    async fn insert(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (item, flushed) = Item::claim(address.clone(), claim.clone());
-        self.hot().send(item);
-        match answered(flushed, self.limit()).await? {
-            Flushed::Done(stamped) => Ok(Some(stamped)),
-            Flushed::Unchanged => Ok(None),
-            Flushed::Alone => self.insert_alone(address, claim).await,
-        }
-    }
-
-    async fn insert_alone(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move {
-                    let offset = now(&parts.offset);
-                    match transition::claim_absent(link, &parts.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
-                            Ok(Some(held_by_a_transaction(address.kind)))
-                        }
-                        done => Ok(done?),
-                    }
-                }
-                .boxed()
-            })
-            .await
-    }
-
-    /// Takes over the row that an address has. None: it has none.
-    async fn take_over(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (item, turned) = turn::Item::new(address, claim);
-        self.inner.turns.send(item);
-        if let Some(stamped) = answered(turned, self.limit()).await? {
-            return Ok(Some(stamped));
-        }
-        let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move {
-                    match transition::run(link, &parts.sql, now(&parts.offset), &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
-                            Ok(Some(held_by_a_transaction(address.kind)))
-                        }
-                        done => Ok(done?),
-                    }
-                }
-                .boxed()
-            })
-            .await
-    }
 }
 
-/// The next way to go about a claim.
-enum Way {
-    Insert,
-    Look,
-    TakeOver,
-}
-
-/// What a claim makes of a record that was read without a lock: an answer, or that its row has to be locked.
-fn judge(
-    address: &Address,
-    claim: &Claim,
-    seen: Seen,
-) -> Result<Result<Stamped<ClaimReply>, Way>, StoreError> {
-    let Some(mut record) = seen.record else {
-        return Ok(Err(if seen.has_row { Way::TakeOver } else { Way::Insert }));
-    };
-    let at = Reading { kind: address.kind, now: seen.now, floor: Token::NONE };
-    let stamped = kernel::apply(&mut record, claim, at)?.stamped;
-    match stamped.reply {
-        // Granted anew, or once more: either is said under the lock, and passes the barrier.
-        ClaimReply::Granted(_) => Ok(Err(Way::TakeOver)),
-        _ => Ok(Ok(stamped)),
-    }
-}
-
-/// The answer to a claim of an address that a transaction holds, and has not decided: nothing was changed, and nothing can
-/// be seen yet.
-fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
-    let state = match kind {
-        Kind::Execution => State::Executing,
-        Kind::Lease => State::Claimed,
-    };
-    let stamp = Stamp::unseen(StoreTime::ZERO);
-    Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
-}
-
-fn now(offset: &AtomicI64) -> i64 {
+pub(crate) fn now(offset: &AtomicI64) -> i64 {
     offset.load(Ordering::Relaxed)
 }
 
-fn restless(name: &str) -> StoreError {
+pub(crate) fn restless(name: &str) -> StoreError {
     let detail = format!("{name}: the record came and went each time it was looked at");
     StoreError::not_applied(Trouble::Busy, detail)
 }
@@ -316,32 +215,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn claim(&self, address: &Address, op: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
-        op.admit(address.kind)?;
-        let mut way = match address.kind {
-            _ if self.inner.replays.expects(address) => Way::Look,
-            Kind::Execution => Way::Insert,
-            // The tombstone of a lease that was held before is the usual case.
-            Kind::Lease => Way::TakeOver,
-        };
-        for _ in 0..LOOKS {
-            let answer = match way {
-                Way::Insert => self.insert(address, op).await?.ok_or(Way::Look),
-                Way::Look => judge(address, op, self.look(address, true).await?)?,
-                Way::TakeOver => self.take_over(address, op).await?.ok_or(Way::Insert),
-            };
-            match answer {
-                Ok(stamped) => {
-                    match stamped.reply {
-                        ClaimReply::Completed(_) => self.inner.replays.expect(address),
-                        ClaimReply::Granted(_) => self.inner.listening.work_began(),
-                        _ => {}
-                    }
-                    return Ok(stamped);
-                }
-                Err(next) => way = next,
-            }
-        }
-        Err(restless(Claim::NAME))
+        self.claim_step_by_step(address, op).await
     }
 
     async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
@@ -480,54 +354,5 @@ impl CoordinationStore for PostgresStore {
 
     async fn probe(&self) -> Result<Health, StoreError> {
         probe::probe(self.parts()).await
-    }
-}
-
-impl PostgresStore {
-    /// Sends one page of beats, all of one kind and in the order of their addresses; those that were passed over go out
-    /// once more, each alone, and are `Unknown` if their rows stay locked.
-    async fn pulse(
-        &self,
-        beats: &[Beat],
-        page: &[usize],
-        replies: &mut [Option<Stamped<HeartbeatReply>>],
-    ) -> Result<(), StoreError> {
-        let sent: Vec<Beat> = page.iter().map(|n| beats[*n].clone()).collect();
-        let (told, _) = self.beat(sent, false).await?;
-        let mut passed_over = Vec::new();
-        for (n, told) in page.iter().zip(told) {
-            match told {
-                Some(told) => replies[*n] = Some(told),
-                None => passed_over.push(*n),
-            }
-        }
-        let again = passed_over.into_iter().map(|n| async move { (n, self.beat_alone(&beats[n]).await) });
-        for (n, reply) in futures_util::future::join_all(again).await {
-            replies[n] = Some(reply?);
-        }
-        Ok(())
-    }
-
-    async fn beat_alone(&self, beat: &Beat) -> Result<Stamped<HeartbeatReply>, StoreError> {
-        match self.beat(vec![beat.clone()], true).await {
-            Ok((told, now)) => match told.into_iter().next().flatten() {
-                Some(told) => Ok(told),
-                None => heartbeat::of_absent(beat, now),
-            },
-            Err(error) if error.trouble() == Trouble::Busy => Ok(heartbeat::unknown(StoreTime::ZERO)),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn beat(
-        &self,
-        beats: Vec<Beat>,
-        alone: bool,
-    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
-        let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
-        self.inner
-            .pulse
-            .run(move |link| async move { made.send(link, now(&parts.offset), &beats, alone).await }.boxed())
-            .await
     }
 }

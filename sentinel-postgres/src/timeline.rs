@@ -38,3 +38,20 @@ impl Timeline {
         seen.first.zip(seen.last).filter(|(first, last)| first != last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_and_a_server_that_tells_none_changes_nothing() {
+        let timeline = Timeline::default();
+        timeline.see(Some(1));
+        timeline.see(None);
+        timeline.see(Some(1));
+        assert_eq!(timeline.changed(), None);
+        timeline.see(Some(2));
+        timeline.see(Some(3));
+        assert_eq!(timeline.changed(), Some((1, 3)));
+    }
+}

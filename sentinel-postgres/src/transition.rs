@@ -64,9 +64,13 @@ pub(crate) async fn run<O: Sent>(
     address: &Address,
     op: &O,
 ) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
-    let query = || op.bind(addressed(sql, O::STATEMENT, offset, address));
-    let rows = insist(link, query).await?;
+    let rows = insist(link, || query(sql, offset, address, op)).await?;
     explain(address.kind, op, &rows)
+}
+
+/// The statement of an operation, on the row that an address has.
+pub(crate) fn query<'q, O: Sent>(sql: &Sql, offset: i64, address: &'q Address, op: &'q O) -> Query<'q> {
+    op.bind(addressed(sql, O::STATEMENT, offset, address))
 }
 
 /// Runs a statement, again while others keep it from succeeding: each time all of it was rolled back.
@@ -93,7 +97,7 @@ fn addressed<'q>(sql: &Sql, statement: Statement, offset: i64, address: &'q Addr
 }
 
 /// What a statement's answer means.
-fn explain<O: Operation>(
+pub(crate) fn explain<O: Operation>(
     kind: Kind,
     op: &O,
     rows: &[PgRow],
@@ -152,8 +156,20 @@ pub(crate) async fn claim_absent(
     address: &Address,
     claim: &Claim,
 ) -> Result<Option<Stamped<ClaimReply>>, Unanswered> {
-    let query = || claim.bind(addressed(sql, Statement::ClaimAbsent, offset, address));
-    let rows = insist(link, query).await?;
+    let rows = insist(link, || absent_query(sql, offset, address, claim)).await?;
+    explain_absent(claim, &rows)
+}
+
+/// The statement that claims an address that has no row.
+pub(crate) fn absent_query<'q>(sql: &Sql, offset: i64, address: &'q Address, claim: &'q Claim) -> Query<'q> {
+    claim.bind(addressed(sql, Statement::ClaimAbsent, offset, address))
+}
+
+/// What its answer means. None: there is a row, or somebody inserts one.
+pub(crate) fn explain_absent(
+    claim: &Claim,
+    rows: &[PgRow],
+) -> Result<Option<Stamped<ClaimReply>>, Unanswered> {
     let Some(row) = rows.first() else { return Ok(None) };
     let mut cells = Cells::from(row, 0);
     let read = cells.token().and_then(|token| Ok((token, cells.instant()?)));

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use sentinel_core::{CoordinationStore, StoreError, Trouble};
 
-/// Opens the store at an address: `memory:`, or `sqlite:PATH` with the feature `sqlite`.
+/// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, or `postgres://..` (also written
+/// `postgresql://..`) with the feature `postgres`.
 ///
-/// **Effect:** a SQLite file is created and migrated if need be, its directory is not. **Repeating it** opens another
+/// **Effect:** a SQLite file is created and migrated if need be, its directory is not. In a PostgreSQL database nothing is
+/// created: its schema comes from `PostgresStoreBuilder::init`, or from `sentinel init`. **Repeating it** opens another
 /// handle; `memory:` is a new and empty store each time. **Errors:** an address that nobody knows, a store whose feature
 /// is not built in, or one that cannot be opened; nothing was changed then. The address may hold a password and is not
 /// repeated in errors, but for its scheme.
@@ -13,9 +15,12 @@ pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreE
     match scheme {
         "memory" => memory(rest),
         "sqlite" => sqlite(rest).await,
-        "postgres" | "postgresql" | "redis" | "rediss" => Err(not_built_in(scheme)),
+        "postgres" | "postgresql" => postgres(address).await,
+        "redis" | "rediss" => Err(not_built_in(scheme)),
         _ => {
-            let detail = format!("no store has the scheme {scheme:?}; known are memory: and sqlite:PATH");
+            let detail = format!(
+                "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH and postgres://user@host/database"
+            );
             Err(StoreError::not_applied(Trouble::InvalidRequest, detail))
         }
     }
@@ -45,6 +50,16 @@ async fn sqlite(path: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
 #[cfg(not(feature = "sqlite"))]
 async fn sqlite(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
     Err(not_built_in("sqlite"))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Ok(Arc::new(sentinel_postgres::PostgresStore::connect(url).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Err(not_built_in("postgres"))
 }
 
 fn not_built_in(scheme: &str) -> StoreError {

@@ -24,7 +24,8 @@
 //! # Stores
 //!
 //! A feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
-//! processes of a host). [`connect`] picks one by its address.
+//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS).
+//! [`connect`] picks one by its address.
 //!
 //! # When it is not the right tool
 //!
@@ -39,6 +40,11 @@ pub use sentinel_core::*;
 
 #[cfg(feature = "memory")]
 pub use sentinel_memory::MemoryStore;
+/// All that is PostgreSQL's own, beyond the store.
+#[cfg(feature = "postgres")]
+pub use sentinel_postgres as postgres;
+#[cfg(feature = "postgres")]
+pub use sentinel_postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sentinel_sqlite::SqliteStore;
 
@@ -49,6 +55,8 @@ pub mod prelude {
 
     #[cfg(feature = "memory")]
     pub use sentinel_memory::MemoryStore;
+    #[cfg(feature = "postgres")]
+    pub use sentinel_postgres::PostgresStore;
     #[cfg(feature = "sqlite")]
     pub use sentinel_sqlite::SqliteStore;
 }

@@ -2,26 +2,38 @@
 
 use std::time::Duration;
 
-use sentinel_core::store::Health;
+use sentinel_core::store::{Check, Health};
 use sentinel_core::{Address, Clock as _, CoordinationStore, Key, Kind, StoreTime, SystemClock};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Context;
-use crate::args::Purge;
+use crate::args::{Init, Purge};
 use crate::exit::{Exit, Failure};
 use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
 
-/// Sets the store up. SQLite does it by itself when it is opened.
-pub(crate) async fn init(context: &Context) -> Result<Exit, Failure> {
-    let store = context.store().await?;
+/// Sets the store up, or prints how.
+pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure> {
+    if args.print_sql {
+        return print_sql(context);
+    }
+    let store = context.url.init().await?;
     let backend = store.describe().backend;
     match context.style {
         Style::Text => line(&format!("initialised: {}", context.url.shown()))?,
         Style::Json => object(&serde_json::json!({
             "store": context.url.shown(), "backend": backend, "initialised": true,
         }))?,
+    }
+    Ok(Exit::OK)
+}
+
+fn print_sql(context: &Context) -> Result<Exit, Failure> {
+    let sql = context.url.schema_sql()?;
+    match context.style {
+        Style::Text => answer(sql.as_bytes())?,
+        Style::Json => object(&serde_json::json!({ "store": context.url.shown(), "sql": sql }))?,
     }
     Ok(Exit::OK)
 }
@@ -57,45 +69,56 @@ struct DoctorView<'a> {
     store: String,
     deployment: &'a str,
     accepted: bool,
-    checks: Vec<CheckView>,
+    checks: Vec<CheckView<'a>>,
     guarantees: &'a [String],
-    latency_us: u64,
-    store_now: String,
+    /// Null where the store cannot be used as it is.
+    latency_us: Option<u64>,
+    store_now: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct CheckView {
+struct CheckView<'a> {
     name: &'static str,
     ok: bool,
-    found: String,
+    found: &'a str,
+}
+
+impl<'a> From<&'a Check> for CheckView<'a> {
+    fn from(check: &'a Check) -> Self {
+        Self { name: check.name, ok: check.ok, found: &check.found }
+    }
 }
 
 /// Looks at the deployment, and tells what it guarantees.
 pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
-    let found = context.store().await;
     // A store that is there and must not be used is a finding; one that is not there is a failure.
-    let store = found.map_err(|f| if f.refused { Failure { exit: Exit::NO, ..f } } else { f })?;
-    let health = store.probe().await?;
-    let (latency, now) = measure(&*store, context).await?;
-    let mut checks: Vec<CheckView> = health
-        .checks
-        .iter()
-        .map(|check| CheckView { name: check.name, ok: check.ok, found: check.found.clone() })
-        .collect();
-    checks.push(CheckView {
-        name: "latency",
-        ok: true,
-        found: format!("{latency:?} for a read, median of 5"),
-    });
-    checks.push(clock(now));
+    let refused = |failure: Failure| match failure.refused {
+        true => Failure { exit: Exit::NO, ..failure },
+        false => failure,
+    };
+    let (mut health, store) = context.url.probe().await.map_err(refused)?;
+    let mut measured = None;
+    match store {
+        Ok(store) => {
+            let (latency, now) = measure(&*store, context).await?;
+            let found = format!("{latency:?} for a read, median of 5");
+            health.checks.extend([Check { name: "latency", ok: true, found }, clock(now)]);
+            measured = Some((latency, now));
+        }
+        Err(error) => {
+            health.checks.push(Check { name: "use", ok: false, found: error.to_string() });
+            health.accepted = false;
+            health.guarantees.clear();
+        }
+    }
     let view = DoctorView {
         store: context.url.shown(),
         deployment: &health.deployment,
         accepted: health.accepted,
-        checks,
+        checks: health.checks.iter().map(CheckView::from).collect(),
         guarantees: &health.guarantees,
-        latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-        store_now: rfc3339(now),
+        latency_us: measured.map(|(latency, _)| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        store_now: measured.map(|(_, now)| rfc3339(now)),
     };
     match context.style {
         Style::Json => object(&view)?,
@@ -120,7 +143,7 @@ async fn measure(store: &dyn CoordinationStore, context: &Context) -> Result<(Du
 }
 
 /// The store's clock against this host's. It decides nothing, so it is never wrong; it confuses people if they differ.
-fn clock(store: StoreTime) -> CheckView {
+fn clock(store: StoreTime) -> Check {
     let here = SystemClock.now();
     let apart = store.since(here).max(here.since(store));
     let found = match apart < Duration::from_secs(1) {
@@ -130,14 +153,14 @@ fn clock(store: StoreTime) -> CheckView {
             apart.as_secs()
         ),
     };
-    CheckView { name: "clocks", ok: true, found }
+    Check { name: "clocks", ok: true, found }
 }
 
 fn text(view: &DoctorView<'_>, health: &Health) -> String {
     let mut text = format!("{} ({})\n", plain(&view.store), plain(view.deployment));
     for check in &view.checks {
         let mark = if check.ok { coloured("ok  ", "32") } else { coloured("BAD ", "31") };
-        text += &format!("  {mark} {:<14} {}\n", check.name, plain(&check.found));
+        text += &format!("  {mark} {:<14} {}\n", check.name, plain(check.found));
     }
     text += if health.accepted { "This deployment guarantees:\n" } else { "This deployment is refused.\n" };
     health.guarantees.iter().for_each(|sentence| text += &format!("  - {}\n", plain(sentence)));

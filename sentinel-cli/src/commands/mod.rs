@@ -1,13 +1,11 @@
 //! One file for each command, or for a few that belong together.
 
-use std::sync::Arc;
-
-use sentinel_core::{Address, CoordinationStore, Key, Kind, Label, Namespace, Token};
+use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::StoreUrl;
+use crate::store::{Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -51,7 +49,7 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
-    pub(crate) async fn store(&self) -> Result<Arc<dyn CoordinationStore>, Failure> {
+    pub(crate) async fn store(&self) -> Result<Store, Failure> {
         self.url.open().await
     }
 }
@@ -90,7 +88,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,
         Command::Evict(args) => evict::run(&context, &args).await,
         Command::Purge(args) => deployment::purge(&context, &args).await,
-        Command::Init => deployment::init(&context).await,
+        Command::Init(args) => deployment::init(&context, &args).await,
         Command::Doctor => deployment::doctor(&context).await,
         Command::Completions { .. } | Command::Man => Ok(Exit::OK),
     }

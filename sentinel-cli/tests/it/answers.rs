@@ -27,9 +27,8 @@ fn is_time(value: &Value) -> bool {
     text.len() == "2025-01-01T00:00:00.000000Z".len() && text.ends_with('Z') && &text[19..20] == "."
 }
 
-#[test]
-fn an_absent_record_is_an_answer() {
-    let world = World::new();
+each_store!(an_absent_record_is_an_answer);
+fn an_absent_record_is_an_answer(world: World) {
     let ran = world.run(&["inspect", "k", "--json", "--kind", "lease"]);
     let absent = fields(&ran.out(), RECORD);
     assert_eq!((ran.code(), &absent["state"], &absent["kind"]), (1, &"absent".into(), &"lease".into()));
@@ -41,9 +40,8 @@ fn an_absent_record_is_an_answer() {
     assert!(text.code() == 1 && text.out().contains("absent"));
 }
 
-#[test]
-fn a_record_tells_all_of_itself() {
-    let world = World::new();
+each_store!(a_record_tells_all_of_itself);
+fn a_record_tells_all_of_itself(world: World) {
     let options = ["--fingerprint", "f", "--worker", "me"];
     assert_eq!(world.once("k", &options, "echo done").code(), 0);
     let ran = world.run(&["inspect", "k", "--json"]);
@@ -61,9 +59,8 @@ fn a_record_tells_all_of_itself() {
     assert!(doubted["doubt"].as_str().unwrap().contains("exit code 9") && is_time(&doubted["hard_until"]));
 }
 
-#[test]
-fn a_list_is_a_page_in_byte_order_without_payloads() {
-    let world = World::new();
+each_store!(a_list_is_a_page_in_byte_order_without_payloads);
+fn a_list_is_a_page_in_byte_order_without_payloads(world: World) {
     for key in ["b", "a", "ü", "B"] {
         assert_eq!(world.once(key, &[], "echo x").code(), 0);
     }
@@ -90,9 +87,8 @@ fn a_list_is_a_page_in_byte_order_without_payloads() {
     assert!(!table.out().contains('\u{1b}'), "colours without a terminal");
 }
 
-#[test]
-fn a_history_is_the_newest_events_oldest_first() {
-    let world = World::new();
+each_store!(a_history_is_the_newest_events_oldest_first);
+fn a_history_is_the_newest_events_oldest_first(world: World) {
     for _ in 0..3 {
         world.once("k", &["--nothing-happened-on", "1"], "exit 1");
     }
@@ -112,9 +108,8 @@ fn a_history_is_the_newest_events_oldest_first() {
     assert!(world.run(&["history", "k"]).out().contains("released"));
 }
 
-#[test]
-fn purge_init_and_doctor_answer() {
-    let world = World::new();
+each_store!(purge_init_and_doctor_answer);
+fn purge_init_and_doctor_answer(world: World) {
     assert_eq!(world.run(&["init"]).code(), 0);
     assert_eq!(world.run(&["init", "--json"]).json()["initialised"], true);
     assert_eq!(world.run(&["purge"]).out(), "0 records purged\n");
@@ -127,14 +122,13 @@ fn purge_init_and_doctor_answer() {
 }
 
 #[test]
-fn doctor_needs_no_init() {
-    let doctor = World::new().run(&["doctor"]);
+fn doctor_needs_no_init_of_a_file() {
+    let doctor = World::sqlite().run(&["doctor"]);
     assert_eq!(doctor.code(), 0, "{doctor:?}");
 }
 
-#[test]
-fn a_reader_of_a_list_may_go_away() {
-    let world = World::new();
+each_store!(a_reader_of_a_list_may_go_away);
+fn a_reader_of_a_list_may_go_away(world: World) {
     world.once("k", &[], "true");
     let mut child = world.command(&["list", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

@@ -57,6 +57,11 @@ const BAD: &[&[&str]] = &[
     &["--store", "postgres://", "inspect", "k"],
     &["--store", "postgres://h:port/db", "inspect", "k"],
     &["--store", "postgres:h", "inspect", "k"],
+    &["--store", "postgres://h/db?sslmode=maybe", "inspect", "k"],
+    &["--store", "postgres://h/db?sslmod=require", "inspect", "k"],
+    &["--store", "postgres://h/db?sentinel_schema=a-b", "inspect", "k"],
+    &["--store", "postgres://h/db?sentinel_table_prefix=%20", "init", "--print-sql"],
+    &["init", "--print-sql"],
     &["--store", "sqlite:", "inspect", "k"],
     &["--store", "sqlite::memory:", "once", "k", "--", "true"],
     &["--store", "", "inspect", "k"],
@@ -64,7 +69,7 @@ const BAD: &[&[&str]] = &[
 
 #[test]
 fn bad_arguments_are_64_and_touch_no_store() {
-    let world = World::new();
+    let world = World::sqlite();
     for arguments in BAD {
         let ran = world.run(arguments);
         assert_eq!(ran.code(), 64, "{arguments:?}: {}", ran.err());
@@ -75,7 +80,7 @@ fn bad_arguments_are_64_and_touch_no_store() {
 
 #[test]
 fn help_and_version_are_answers_and_every_command_has_an_example() {
-    let world = World::new();
+    let world = World::sqlite();
     for arguments in [&["--help"][..], &["--version"], &["help"], &["-h"], &["once", "--help"]] {
         let ran = world.run(arguments);
         assert_eq!(ran.code(), 0, "{arguments:?}");
@@ -94,7 +99,7 @@ fn help_and_version_are_answers_and_every_command_has_an_example() {
 
 #[test]
 fn completions_and_the_manual_need_no_store() {
-    let world = World::new();
+    let world = World::sqlite();
     let bash = world.command(&["completions", "bash"]).env("SENTINEL_STORE", "nonsense").output().unwrap();
     assert!(bash.status.success() && String::from_utf8_lossy(&bash.stdout).contains("reset-to-claimed"));
     let man = world.run(&["man"]).out();
@@ -106,7 +111,7 @@ fn completions_and_the_manual_need_no_store() {
 
 #[test]
 fn global_options_stand_anywhere_before_the_command_that_is_run() {
-    let world = World::new();
+    let world = World::sqlite();
     let store = format!("sqlite:{}", world.path("other.db").display());
     let ran = world.run(&[
         "once",
@@ -128,7 +133,7 @@ fn global_options_stand_anywhere_before_the_command_that_is_run() {
 
 #[test]
 fn the_environment_stands_in_for_options_and_an_empty_variable_for_none() {
-    let world = World::new();
+    let world = World::sqlite();
     let mut command = world.command(&["once", "k", "--", "true"]);
     let ran = command.env("SENTINEL_NAMESPACE", "ns").env("SENTINEL_WORKER", "w").output().unwrap();
     assert!(ran.status.success());
@@ -144,9 +149,10 @@ fn the_environment_stands_in_for_options_and_an_empty_variable_for_none() {
 
 #[test]
 fn no_password_is_ever_shown() {
-    let world = World::new();
+    let world = World::sqlite();
     let urls = [
-        ("postgres://me:hunter2@host/db", 69),
+        ("postgres://me:hunter2@127.0.0.1:1/db", 69),
+        ("postgres://127.0.0.1:1/db?user=me&password=hunter2", 69),
         ("rediss://:hunter2@host:6379/0", 69),
         ("postgres://me:hunter2@host:port/db", 64),
         ("postgres://me:hunter2", 64),

@@ -12,10 +12,9 @@ fn processes(world: &World) -> [String; 2] {
     [world.read("leader"), world.read("child")]
 }
 
-#[test]
-fn the_command_dies_with_the_program_and_the_doubt_is_told() {
-    let world = World::new();
-    let running = world.start(&["once", "k", "--ttl", "200ms", "--", "sh", "-c", SLEEPS]);
+each_store!(the_command_dies_with_the_program_and_the_doubt_is_told);
+fn the_command_dies_with_the_program_and_the_doubt_is_told(world: World) {
+    let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", SLEEPS]);
     let [leader, child] = processes(&world);
     running.send(Signal::KILL);
     until("the command is dead", || !runs(&leader));
@@ -30,11 +29,10 @@ fn the_command_dies_with_the_program_and_the_doubt_is_told() {
     assert_eq!(world.once("k", &[], "echo ok").out(), "ok\n");
 }
 
-#[test]
-fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running() {
-    let world = World::new();
+each_store!(a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running);
+fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running(world: World) {
     let script = "trap '' TERM; ".to_owned() + SLEEPS;
-    let arguments = ["once", "k", "--ttl", "200ms", "--hard-ttl", "3s", "--", "sh", "-c", &script];
+    let arguments = ["once", "k", "--ttl", "1s", "--hard-ttl", "4s", "--", "sh", "-c", &script];
     let running = world.start(&arguments);
     let [leader, child] = processes(&world);
     running.send(Signal::STOP);
@@ -46,12 +44,11 @@ fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running() {
     assert!(!world.path("ran").exists() && world.read("effects") == "run\n");
 }
 
-#[test]
-fn a_program_that_was_stopped_past_the_ttl_still_tells_the_truth() {
-    let world = World::new();
+each_store!(a_program_that_was_stopped_past_the_ttl_still_tells_the_truth);
+fn a_program_that_was_stopped_past_the_ttl_still_tells_the_truth(world: World) {
     // When it wakes, the program has lost its authority and says so; the command ends with 0 all the same.
     let script = "trap '' TERM; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
-    let running = world.start(&["once", "k", "--ttl", "300ms", "--", "sh", "-c", script]);
+    let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", script]);
     until("it runs", || !world.read("effects").is_empty());
     running.send(Signal::STOP);
     until("others doubt it", || world.inspect("k")["state"] == "uncertain");
@@ -63,13 +60,12 @@ fn a_program_that_was_stopped_past_the_ttl_still_tells_the_truth() {
     assert_eq!(world.read("effects"), "run\n");
 }
 
-#[test]
-fn at_the_hard_deadline_the_group_is_gone() {
-    let world = World::new();
+each_store!(at_the_hard_deadline_the_group_is_gone);
+fn at_the_hard_deadline_the_group_is_gone(world: World) {
     for (command, key) in [("once", "o"), ("lease", "l")] {
         let _ = std::fs::remove_file(world.path("effects"));
         let script = "trap '' TERM; ".to_owned() + SLEEPS;
-        let arguments = [command, key, "--ttl", "200ms", "--hard-ttl", "2s", "--", "sh", "-c", &script];
+        let arguments = [command, key, "--ttl", "1s", "--hard-ttl", "4s", "--", "sh", "-c", &script];
         let running = world.start(&arguments);
         let [leader, child] = processes(&world);
         let ran = running.ended();
@@ -79,18 +75,16 @@ fn at_the_hard_deadline_the_group_is_gone() {
     assert_eq!(world.inspect("o")["state"], "uncertain");
 }
 
-#[test]
-fn notice_comes_before_the_hard_deadline() {
-    let world = World::new();
+each_store!(notice_comes_before_the_hard_deadline);
+fn notice_comes_before_the_hard_deadline(world: World) {
     let script = "trap 'echo saved; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let ran = world.once("k", &["--ttl", "1s", "--hard-ttl", "8s"], script);
     assert_eq!((ran.code(), ran.out().as_str()), (0, "saved\n"), "{ran:?}");
     assert_eq!(world.once("k", &[], "true").out(), "saved\n");
 }
 
-#[test]
-fn signals_go_to_the_whole_group() {
-    let world = World::new();
+each_store!(signals_go_to_the_whole_group);
+fn signals_go_to_the_whole_group(world: World) {
     for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM")] {
         // The inner shell is a child in the foreground; the outer one waits for it, and has its own trap.
         let inner = format!(
@@ -110,16 +104,14 @@ fn signals_go_to_the_whole_group() {
     assert_eq!(running.ended().code(), 76, "death by a signal is doubt");
 }
 
-#[test]
-fn a_signal_ends_the_wait_and_nothing_has_run() {
-    let world = World::new();
+each_store!(a_signal_ends_the_wait_and_nothing_has_run);
+fn a_signal_ends_the_wait_and_nothing_has_run(world: World) {
     for (command, signal, code) in [("once", Signal::INT, 130), ("lease", Signal::TERM, 143)] {
         let holder = world.start(&[command, "k", "--", "sh", "-c", "echo x > held; exec sleep 600"]);
         until("it is held", || !world.read("held").is_empty());
         let waiting = world.start(&[command, "k", "--wait", "1h", "--", "touch", "ran"]);
-        // Its handlers stand once it has looked at the store: it has the file open.
         let pid = waiting.id();
-        until("it waits", || has_open(pid, "store.db") && catches(pid));
+        until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
         waiting.send(signal);
         let ran = waiting.ended();
         assert_eq!((ran.code(), ran.out().as_str()), (code, ""), "{ran:?}");
@@ -128,12 +120,6 @@ fn a_signal_ends_the_wait_and_nothing_has_run() {
         std::fs::remove_file(world.path("held")).unwrap();
     }
     assert!(!world.path("ran").exists());
-}
-
-fn has_open(pid: u32, name: &str) -> bool {
-    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    targets.into_iter().any(|target| target.ends_with(name))
 }
 
 /// Whether SIGINT and SIGTERM have handlers.
@@ -145,9 +131,8 @@ fn catches(pid: u32) -> bool {
     mask & both == both
 }
 
-#[test]
-fn processes_left_behind_by_a_doubt_are_ended() {
-    let world = World::new();
+each_store!(processes_left_behind_by_a_doubt_are_ended);
+fn processes_left_behind_by_a_doubt_are_ended(world: World) {
     let script = "sleep 600 & echo $! > child; exit 9";
     assert_eq!(world.once("k", &[], script).code(), 76);
     assert!(!runs(&world.read("child")), "a reset may follow at once, so nothing may be left");

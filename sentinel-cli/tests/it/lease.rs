@@ -4,9 +4,8 @@ use rustix::process::Signal;
 
 use crate::world::{World, runs, until};
 
-#[test]
-fn the_exit_code_is_the_commands() {
-    let world = World::new();
+each_store!(the_exit_code_is_the_commands);
+fn the_exit_code_is_the_commands(world: World) {
     for (script, code) in [("true", 0), ("exit 7", 7), ("exit 75", 75), ("kill -9 $$", 137), ("kill $$", 143)]
     {
         let ran = world.run(&["lease", "k", "--", "sh", "-c", script]);
@@ -18,9 +17,8 @@ fn the_exit_code_is_the_commands() {
     assert_eq!((ran.out().as_str(), ran.err().as_str()), ("k\n", "noise\n"));
 }
 
-#[test]
-fn one_holds_it_at_a_time() {
-    let world = World::new();
+each_store!(one_holds_it_at_a_time);
+fn one_holds_it_at_a_time(world: World) {
     let script = "mkdir busy || echo overlap >> overlaps; echo x >> turns; sleep 0.02; rmdir busy";
     let arguments = ["lease", "k", "--wait", "60s", "--", "sh", "-c", script];
     let racing: Vec<_> = (0..12).map(|_| world.start(&arguments)).collect();
@@ -32,9 +30,8 @@ fn one_holds_it_at_a_time() {
     assert!(!world.path("overlaps").exists());
 }
 
-#[test]
-fn a_lease_and_an_execution_of_one_key_are_apart() {
-    let world = World::new();
+each_store!(a_lease_and_an_execution_of_one_key_are_apart);
+fn a_lease_and_an_execution_of_one_key_are_apart(world: World) {
     let script = "echo x > held; until [ -e go ]; do sleep 0.05; done";
     let holder = world.start(&["lease", "k", "--", "sh", "-c", script]);
     until("it is held", || !world.read("held").is_empty());
@@ -47,9 +44,8 @@ fn a_lease_and_an_execution_of_one_key_are_apart() {
     assert!(!world.path("ran").exists());
 }
 
-#[test]
-fn a_lost_lease_ends_the_command() {
-    let world = World::new();
+each_store!(a_lost_lease_ends_the_command);
+fn a_lost_lease_ends_the_command(world: World) {
     let script = "echo $$ > pid; exec sleep 600";
     let holder = world.start(&["lease", "k", "--ttl", "1s", "--", "sh", "-c", script]);
     until("it is held", || !world.read("pid").is_empty());
@@ -61,9 +57,8 @@ fn a_lost_lease_ends_the_command() {
     assert!(!runs(&world.read("pid")));
 }
 
-#[test]
-fn a_holder_that_is_killed_is_followed_when_its_lease_lapses() {
-    let world = World::new();
+each_store!(a_holder_that_is_killed_is_followed_when_its_lease_lapses);
+fn a_holder_that_is_killed_is_followed_when_its_lease_lapses(world: World) {
     let script = "echo $$ > pid; exec sleep 600";
     let holder = world.start(&["lease", "k", "--ttl", "500ms", "--", "sh", "-c", script]);
     until("it is held", || !world.read("pid").is_empty());

@@ -6,8 +6,9 @@ use rustix::process::geteuid;
 
 use crate::world::{Ran, World, until};
 
-fn all_refuse(world: &World, store: &str) {
-    let commands: [&[&str]; 9] = [
+/// Every command but `doctor` and `init` answers 69, says why, and nothing runs.
+pub(crate) fn refuse(world: &World, store: &str) -> Vec<Ran> {
+    let commands: [&[&str]; 10] = [
         &["once", "k", "--wait", "1s", "--", "touch", "ran"],
         &["lease", "k", "--", "touch", "ran"],
         &["inspect", "k"],
@@ -15,20 +16,32 @@ fn all_refuse(world: &World, store: &str) {
         &["list"],
         &["reconcile", "k"],
         &["force-complete", "k", "--token", "1", "--response", "x"],
+        &["reset-to-claimed", "k", "--token", "1"],
+        &["evict", "k", "--expect", "1"],
         &["purge"],
-        &["init"],
     ];
-    for command in commands {
-        let ran: Ran = world.run(&[&["--store", store], command].concat());
-        assert_eq!(ran.code(), 69, "{command:?}: {}", ran.err());
-        assert!(ran.bytes().is_empty() && !ran.err().is_empty(), "{command:?}");
-    }
+    let ran = commands.iter().map(|command| is_refused(world, store, command)).collect();
     assert!(!world.path("ran").exists());
+    ran
+}
+
+/// So does `init`.
+pub(crate) fn all_refuse(world: &World, store: &str) -> Vec<Ran> {
+    let mut ran = refuse(world, store);
+    ran.push(is_refused(world, store, &["init"]));
+    ran
+}
+
+fn is_refused(world: &World, store: &str, command: &[&str]) -> Ran {
+    let ran = world.run(&[&["--store", store], command].concat());
+    assert_eq!(ran.code(), 69, "{command:?}: {}", ran.err());
+    assert!(ran.bytes().is_empty() && !ran.err().is_empty(), "{command:?}");
+    ran
 }
 
 #[test]
 fn a_directory_that_is_missing() {
-    let world = World::new();
+    let world = World::sqlite();
     let store = format!("sqlite:{}", world.path("missing/store.db").display());
     all_refuse(&world, &store);
     assert_eq!(world.run(&["doctor", "--store", &store]).code(), 69);
@@ -37,13 +50,13 @@ fn a_directory_that_is_missing() {
 
 #[test]
 fn a_directory_instead_of_a_file() {
-    let world = World::new();
+    let world = World::sqlite();
     all_refuse(&world, &format!("sqlite:{}", world.path("").join(".").display()));
 }
 
 #[test]
 fn a_file_that_is_no_store() {
-    let world = World::new();
+    let world = World::sqlite();
     std::fs::write(world.path("text"), "this is not a database, and long enough to see that\n".repeat(100))
         .unwrap();
     let store = format!("sqlite:{}", world.path("text").display());
@@ -54,7 +67,7 @@ fn a_file_that_is_no_store() {
 
 #[test]
 fn a_file_without_permission() {
-    let world = World::new();
+    let world = World::sqlite();
     world.once("k", &[], "true");
     let directory = world.path("closed");
     std::fs::create_dir(&directory).unwrap();
@@ -69,15 +82,15 @@ fn a_file_without_permission() {
 
 #[test]
 fn a_store_that_this_build_does_not_have() {
-    let world = World::new();
-    for store in ["postgres://host/db", "redis://host", "rediss://u:p@host:6379/0"] {
+    let world = World::sqlite();
+    for store in ["redis://host", "rediss://u:p@host:6379/0"] {
         all_refuse(&world, store);
     }
 }
 
 #[test]
 fn a_result_that_cannot_be_recorded_is_doubt() {
-    let world = World::new();
+    let world = World::sqlite();
     let script = "echo x > runs; until [ -e go ]; do sleep 0.05; done; echo done";
     let running = world.start(&["once", "k", "--", "sh", "-c", script]);
     until("it runs", || !world.read("runs").is_empty());

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+#[macro_use]
+mod world;
+
 mod answers;
 mod arguments;
 mod death;
@@ -9,4 +12,4 @@ mod lease;
 mod lost;
 mod once;
 mod operator;
-mod world;
+mod postgres;

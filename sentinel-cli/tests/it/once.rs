@@ -5,9 +5,8 @@ use std::process::Stdio;
 
 use crate::world::{World, until};
 
-#[test]
-fn the_second_call_replays_and_runs_nothing() {
-    let world = World::new();
+each_store!(the_second_call_replays_and_runs_nothing);
+fn the_second_call_replays_and_runs_nothing(world: World) {
     let script = "echo run >> effects; printf 'a\\000b\\377\\n\\n'; echo noise >&2";
     let first = world.once("k", &[], script);
     assert_eq!((first.code(), first.bytes()), (0, &b"a\0b\xff\n\n"[..]));
@@ -20,9 +19,8 @@ fn the_second_call_replays_and_runs_nothing() {
     assert!(seen["payload"].is_null() && seen["exit_code"] == 0 && seen["outcome"] == "success");
 }
 
-#[test]
-fn what_an_exit_code_means_is_said_by_the_caller() {
-    let world = World::new();
+each_store!(what_an_exit_code_means_is_said_by_the_caller);
+fn what_an_exit_code_means_is_said_by_the_caller(world: World) {
     let failed = world.once("f", &["--failed-on", "2,3"], "echo no; exit 3");
     assert_eq!((failed.code(), failed.out().as_str()), (3, "no\n"));
     let again = world.once("f", &[], "touch ran");
@@ -41,9 +39,8 @@ fn what_an_exit_code_means_is_said_by_the_caller() {
     assert!(!world.path("ran").exists());
 }
 
-#[test]
-fn a_command_that_cannot_be_started_leaves_the_key_free() {
-    let world = World::new();
+each_store!(a_command_that_cannot_be_started_leaves_the_key_free);
+fn a_command_that_cannot_be_started_leaves_the_key_free(world: World) {
     std::fs::write(world.path("plain"), "not executable").unwrap();
     for (command, code) in [("no-such-command", 127), ("./plain", 126), ("/", 126), ("", 127)] {
         let ran = world.run(&["once", "k", "--", command]);
@@ -54,9 +51,8 @@ fn a_command_that_cannot_be_started_leaves_the_key_free() {
     assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
 }
 
-#[test]
-fn the_command_has_our_input_and_knows_its_grant() {
-    let world = World::new();
+each_store!(the_command_has_our_input_and_knows_its_grant);
+fn the_command_has_our_input_and_knows_its_grant(world: World) {
     let script =
         "cat; echo \"$SENTINEL_NAMESPACE $SENTINEL_KEY $SENTINEL_TOKEN\"; echo $SENTINEL_IDEMPOTENCY_KEY";
     let mut command = world.command(&["once", "a key", "--", "sh", "-c", script]);
@@ -69,9 +65,8 @@ fn the_command_has_our_input_and_knows_its_grant() {
     assert!(lines[2].starts_with("snl_"));
 }
 
-#[test]
-fn output_over_a_mebibyte_completes_without_being_stored() {
-    let world = World::new();
+each_store!(output_over_a_mebibyte_completes_without_being_stored);
+fn output_over_a_mebibyte_completes_without_being_stored(world: World) {
     let whole = world.once("whole", &[], "head -c 1048576 /dev/zero");
     assert_eq!((whole.code(), whole.bytes().len()), (0, 1 << 20));
     assert_eq!(world.once("whole", &[], "true").bytes(), whole.bytes());
@@ -83,9 +78,8 @@ fn output_over_a_mebibyte_completes_without_being_stored() {
     assert_eq!(world.inspect("large")["state"], "completed");
 }
 
-#[test]
-fn a_child_in_the_background_holds_nothing_up() {
-    let world = World::new();
+each_store!(a_child_in_the_background_holds_nothing_up);
+fn a_child_in_the_background_holds_nothing_up(world: World) {
     let script =
         "(trap '' HUP; until [ -e stop ]; do sleep 0.1; done; touch stopped) 2>/dev/null & echo started";
     let ran = world.once("k", &[], script);
@@ -95,9 +89,8 @@ fn a_child_in_the_background_holds_nothing_up() {
     until("the child in the background ended by itself", || world.path("stopped").exists());
 }
 
-#[test]
-fn a_reader_that_goes_away_does_not_end_the_command() {
-    let world = World::new();
+each_store!(a_reader_that_goes_away_does_not_end_the_command);
+fn a_reader_that_goes_away_does_not_end_the_command(world: World) {
     let script = "head -c 300000 /dev/zero; until [ -e go ]; do sleep 0.05; done; echo more; echo x > effect";
     let mut command = world.command(&["once", "k", "--", "sh", "-c", script]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -110,9 +103,8 @@ fn a_reader_that_goes_away_does_not_end_the_command() {
     assert_eq!(world.once("k", &[], "true").bytes().len(), 300_005);
 }
 
-#[test]
-fn of_24_processes_one_runs() {
-    let world = World::new();
+each_store!(of_24_processes_one_runs);
+fn of_24_processes_one_runs(world: World) {
     let script = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
     let arguments = ["once", "k", "--wait", "60s", "--", "sh", "-c", script];
     let racing: Vec<_> = (0..24).map(|_| world.start(&arguments)).collect();
@@ -127,9 +119,8 @@ fn of_24_processes_one_runs() {
     assert!(!world.path("ran").exists());
 }
 
-#[test]
-fn of_24_processes_that_do_not_wait_one_runs() {
-    let world = World::new();
+each_store!(of_24_processes_that_do_not_wait_one_runs);
+fn of_24_processes_that_do_not_wait_one_runs(world: World) {
     let racing: Vec<_> = (0..24)
         .map(|_| world.start(&["once", "k", "--", "sh", "-c", "echo run >> effects; echo done"]))
         .collect();
@@ -140,9 +131,8 @@ fn of_24_processes_that_do_not_wait_one_runs() {
     assert_eq!(world.read("effects"), "run\n");
 }
 
-#[test]
-fn waiting_ends_where_the_other_run_ends() {
-    let world = World::new();
+each_store!(waiting_ends_where_the_other_run_ends);
+fn waiting_ends_where_the_other_run_ends(world: World) {
     let hold = |key: &str, script: &str| {
         let running = world.start(&["once", key, "--nothing-happened-on", "3", "--", "sh", "-c", script]);
         until("it executes", || world.inspect(key)["state"] == "executing");
@@ -164,9 +154,8 @@ fn waiting_ends_where_the_other_run_ends() {
     assert_eq!(running.ended().code(), 0);
 }
 
-#[test]
-fn another_fingerprint_is_refused() {
-    let world = World::new();
+each_store!(another_fingerprint_is_refused);
+fn another_fingerprint_is_refused(world: World) {
     assert_eq!(world.once("k", &["--fingerprint", "42 EUR"], "echo secret").code(), 0);
     let other = world.once("k", &["--fingerprint", "43 EUR"], "touch ran");
     assert_eq!((other.code(), other.out().as_str()), (65, ""));
@@ -175,9 +164,8 @@ fn another_fingerprint_is_refused() {
     assert!(!world.path("ran").exists());
 }
 
-#[test]
-fn odd_keys_are_keys() {
-    let world = World::new();
+each_store!(odd_keys_are_keys);
+fn odd_keys_are_keys(world: World) {
     let long = "k".repeat(512);
     let keys = [
         " ",
@@ -208,9 +196,8 @@ fn odd_keys_are_keys() {
     assert!(world.run(&["list"]).code() == 0 && !world.path("ran").exists());
 }
 
-#[test]
-fn past_its_retention_a_key_may_run_again() {
-    let world = World::new();
+each_store!(past_its_retention_a_key_may_run_again);
+fn past_its_retention_a_key_may_run_again(world: World) {
     assert_eq!(world.once("k", &["--retention", "1ms"], "echo one").out(), "one\n");
     assert_eq!(world.once("k", &[], "echo two").out(), "two\n");
     assert_eq!(world.once("k", &[], "echo three").out(), "two\n");

@@ -6,9 +6,8 @@ use crate::world::{World, until};
 
 const OP: &str = "0123456789abcdef0123456789abcdef";
 
-#[test]
-fn a_doubt_is_settled_as_it_did_happen() {
-    let world = World::new();
+each_store!(a_doubt_is_settled_as_it_did_happen);
+fn a_doubt_is_settled_as_it_did_happen(world: World) {
     world.doubt("k");
     let expect = world.token("k");
     let taken = world.run(&["reconcile", "k", "--reason", "the provider shows a charge", "--worker", "ann"]);
@@ -42,9 +41,8 @@ fn a_doubt_is_settled_as_it_did_happen() {
     );
 }
 
-#[test]
-fn a_doubt_is_settled_as_a_failure() {
-    let world = World::new();
+each_store!(a_doubt_is_settled_as_a_failure);
+fn a_doubt_is_settled_as_a_failure(world: World) {
     world.doubt("k");
     let token = world.run(&["reconcile", "k"]).out();
     let decide =
@@ -58,9 +56,8 @@ fn a_doubt_is_settled_as_a_failure() {
     assert_eq!((replay.code(), replay.out().as_str()), (3, "declined"));
 }
 
-#[test]
-fn a_doubt_is_settled_as_it_did_not_happen() {
-    let world = World::new();
+each_store!(a_doubt_is_settled_as_it_did_not_happen);
+fn a_doubt_is_settled_as_it_did_not_happen(world: World) {
     world.doubt("k");
     let taken = world.run(&["reconcile", "k", "--json"]);
     let view = taken.json();
@@ -78,9 +75,8 @@ fn a_doubt_is_settled_as_it_did_not_happen() {
     assert_eq!(world.run(&["reset-to-claimed", "k", "--token", &token]).code(), 65);
 }
 
-#[test]
-fn a_reconcile_is_repeated_under_its_id_and_refused_under_another() {
-    let world = World::new();
+each_store!(a_reconcile_is_repeated_under_its_id_and_refused_under_another);
+fn a_reconcile_is_repeated_under_its_id_and_refused_under_another(world: World) {
     world.doubt("k");
     let expect = world.token("k");
     let first = world.run(&["reconcile", "k", "--op", OP]);
@@ -96,9 +92,8 @@ fn a_reconcile_is_repeated_under_its_id_and_refused_under_another() {
     assert_eq!(world.run(&["reset-to-claimed", "k", "--token", stolen.out().trim()]).code(), 0);
 }
 
-#[test]
-fn what_is_not_in_doubt_is_not_reconciled() {
-    let world = World::new();
+each_store!(what_is_not_in_doubt_is_not_reconciled);
+fn what_is_not_in_doubt_is_not_reconciled(world: World) {
     assert_eq!(world.run(&["reconcile", "absent"]).code(), 65);
     assert_eq!(world.run(&["reconcile", "absent", "--expect", "7"]).code(), 65);
     assert_eq!(world.run(&["force-complete", "absent", "--token", "7", "--response", ""]).code(), 65);
@@ -110,9 +105,8 @@ fn what_is_not_in_doubt_is_not_reconciled() {
     assert_eq!(world.run(&["reconcile", "free"]).code(), 65);
 }
 
-#[test]
-fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline() {
-    let world = World::new();
+each_store!(a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline);
+fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline(world: World) {
     let script = "trap 'echo told > told; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", script]);
     until("it runs", || !world.read("pid").is_empty());
@@ -133,9 +127,8 @@ fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline()
     assert_eq!(world.once("k", &[], "echo again").out(), "again\n");
 }
 
-#[test]
-fn a_lease_whose_holder_is_gone_is_evicted() {
-    let world = World::new();
+each_store!(a_lease_whose_holder_is_gone_is_evicted);
+fn a_lease_whose_holder_is_gone_is_evicted(world: World) {
     let holder = world.start(&["lease", "k", "--ttl", "1h", "--", "sh", "-c", "echo $$ > pid; sleep 600"]);
     until("it is held", || !world.read("pid").is_empty());
     holder.send(Signal::KILL);

@@ -3,19 +3,79 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sentinel_testbed::{Postgres, postgres::Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Makes a function of a [`World`] one test for each store: `name::sqlite` and `name::postgres`.
+macro_rules! each_store {
+    ($name:ident) => {
+        mod $name {
+            #[test]
+            fn sqlite() {
+                super::$name(crate::world::World::sqlite());
+            }
+
+            #[test]
+            fn postgres() {
+                super::$name(crate::world::World::postgres());
+            }
+        }
+    };
+}
+
+/// The PostgreSQL server of all tests here. Each program of a race has connections of its own.
+pub(crate) fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start(Options::default().conf("max_connections = 500")))
+}
+
 pub(crate) struct World {
     dir: TempDir,
+    store: String,
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+    /// On a file of its own, which is not made yet.
+    pub(crate) fn sqlite() -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = format!("sqlite:{}", dir.path().join("store.db").display());
+        Self { dir, store }
+    }
+
+    /// On a schema of its own, set up.
+    pub(crate) fn postgres() -> Self {
+        let world = Self::at(server());
+        let init = world.run(&["init"]);
+        assert_eq!(init.code(), 0, "{init:?}");
+        world
+    }
+
+    /// On a schema of its own on this server, which is not set up.
+    pub(crate) fn at(server: &Postgres) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        Self::on(&format!("{}?sentinel_schema=world_{number}", server.url()))
+    }
+
+    /// On a store of somebody else.
+    pub(crate) fn on(store: &str) -> Self {
+        Self { dir: TempDir::new().unwrap(), store: store.to_owned() }
+    }
+
+    pub(crate) fn store(&self) -> &str {
+        &self.store
+    }
+
+    /// The schema that its URL names.
+    #[track_caller]
+    pub(crate) fn schema(&self) -> &str {
+        self.store.split_once("sentinel_schema=").unwrap().1
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -32,7 +92,7 @@ impl World {
         command
             .args(arguments)
             .current_dir(self.dir.path())
-            .env("SENTINEL_STORE", format!("sqlite:{}", self.path("store.db").display()))
+            .env("SENTINEL_STORE", &self.store)
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("SENTINEL_NAMESPACE")
             .env_remove("SENTINEL_WORKER")
@@ -52,8 +112,20 @@ impl World {
 
     /// Starts the program with its output kept, and does not wait for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        let name = name();
         let mut command = self.command(arguments);
-        Started(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        command.env("PGAPPNAME", &name).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Started { child: command.spawn().unwrap(), name }
+    }
+
+    /// Whether a program that was started has the store open.
+    pub(crate) fn looks(&self, started: &Started) -> bool {
+        if self.store.starts_with("sqlite:") {
+            return has_open(started.id(), "store.db");
+        }
+        let sessions =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", started.name);
+        server().psql(&sessions) != "0"
     }
 
     pub(crate) fn inspect(&self, key: &str) -> Value {
@@ -70,19 +142,34 @@ impl World {
     }
 }
 
-pub(crate) struct Started(Child);
+/// A name by which the server tells which program a connection is of.
+fn name() -> String {
+    static NAMES: AtomicU32 = AtomicU32::new(0);
+    format!("started_{}", NAMES.fetch_add(1, Ordering::Relaxed))
+}
+
+fn has_open(pid: u32, name: &str) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    targets.into_iter().any(|target| target.ends_with(name))
+}
+
+pub(crate) struct Started {
+    child: Child,
+    name: String,
+}
 
 impl Started {
     pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     pub(crate) fn send(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub(crate) fn ended(self) -> Ran {
-        Ran(self.0.wait_with_output().unwrap())
+        Ran(self.child.wait_with_output().unwrap())
     }
 }
 

@@ -1,10 +1,13 @@
 //! How results become bytes.
 
+use std::panic::AssertUnwindSafe;
+
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::payload::Payload;
+use super::outcome::Error;
+use crate::payload::{Payload, Recorded};
 
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,4 +66,28 @@ impl Codec<Payload> for Raw {
     fn decode(&self, payload: &Payload) -> Result<Payload, CodecError> {
         Ok(payload.clone())
     }
+}
+
+/// A success as it is recorded: what `once` does with its function's value. One that cannot be encoded, or is larger
+/// than `limit` bytes, is recorded without its bytes: the execution is complete all the same.
+pub fn encode_result<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Recorded {
+    let encoded = std::panic::catch_unwind(AssertUnwindSafe(|| codec.encode(value)));
+    let why = match encoded {
+        Ok(Ok(payload)) if payload.bytes.len() <= limit => return Recorded::success(payload),
+        Ok(Ok(payload)) => format!("{} bytes are over the limit of {limit}", payload.bytes.len()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the codec panicked".to_owned(),
+    };
+    tracing::warn!(%why, "a result is not stored; the execution is complete without it");
+    Recorded { omitted: true, ..Recorded::success(Payload::empty()) }
+}
+
+/// The value of a recorded success, as `once` replays it.
+pub fn decode_result<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, Error> {
+    if recorded.omitted {
+        return Err(Error::ResultNotStored(Box::new(recorded)));
+    }
+    codec
+        .decode(&recorded.payload)
+        .map_err(|source| Error::Undecodable { recorded: Box::new(recorded), source })
 }

@@ -23,7 +23,7 @@ mod retry;
 mod run;
 mod watch;
 
-pub use codec::{Codec, CodecError, Json, Raw};
+pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_result};
 pub use engine::Ending;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};

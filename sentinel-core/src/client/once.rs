@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::codec::{Codec, Json};
+use super::codec::{Codec, Json, decode_result, encode_result};
 use super::engine::{BoxFuture, Call, Ending, PrepareFn, Refusal, RunFn, Work, execute};
 use super::outcome::{Error, Failure, Outcome, RecordedFailure};
 use super::run::Run;
@@ -101,9 +100,7 @@ impl<E, C> Once<E, C> {
     /// What the request is about, as the SHA-256 of its JSON: the same key with another fingerprint is an error, not a
     /// replay. The JSON must be stable, so a map in it must be ordered.
     pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
-        let json = serde_json::to_vec(request);
-        let invalid = |error| Invalid::new("fingerprint", format!("cannot be computed: {error}"));
-        self.fingerprint = Some(json.map(|json| Fingerprint::of_bytes(&json)).map_err(invalid));
+        self.fingerprint = Some(Fingerprint::of_json(request));
         self
     }
 
@@ -217,7 +214,7 @@ where
         let (codec, ends) = (self.codec.clone(), self.ends());
         let call = self.call(Phase::Executing)?;
         let work = Work::Run(ends.then(move |run| Box::pin(function(run))));
-        answer(call, work, |recorded| decode(&*codec, recorded)).await
+        answer(call, work, |recorded| decode_result(&*codec, recorded)).await
     }
 
     /// Runs a function that says itself how it ended and what is to be recorded. Replays give what was recorded as it
@@ -275,7 +272,7 @@ where
                 Ok(ends.then(move |run| Box::pin(function(run, prepared))))
             })
         });
-        answer(call, Work::Prepare(prepare), |recorded| decode(&*codec, recorded)).await
+        answer(call, Work::Prepare(prepare), |recorded| decode_result(&*codec, recorded)).await
     }
 }
 
@@ -314,15 +311,7 @@ where
     where
         C: Codec<T>,
     {
-        let encoded = std::panic::catch_unwind(AssertUnwindSafe(|| self.codec.encode(value)));
-        let why = match encoded {
-            Ok(Ok(payload)) if payload.bytes.len() <= self.limit => return Recorded::success(payload),
-            Ok(Ok(payload)) => format!("{} bytes are over the limit of {}", payload.bytes.len(), self.limit),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the codec panicked".to_owned(),
-        };
-        tracing::warn!(%why, "a result is not stored; the execution is complete without it");
-        Recorded { omitted: true, ..Recorded::success(Payload::empty()) }
+        encode_result(&*self.codec, value, self.limit)
     }
 
     fn classify<T>(&self, error: E) -> Ending<T, E> {
@@ -340,15 +329,6 @@ where
             _ => Ending::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
         }
     }
-}
-
-fn decode<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, Error> {
-    if recorded.omitted {
-        return Err(Error::ResultNotStored(Box::new(recorded)));
-    }
-    codec
-        .decode(&recorded.payload)
-        .map_err(|source| Error::Undecodable { recorded: Box::new(recorded), source })
 }
 
 /// Gets in, does the work, and turns refusals into answers.

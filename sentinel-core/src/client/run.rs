@@ -65,6 +65,16 @@ impl Run {
         self.inner.grant.claim_id
     }
 
+    /// Token and claim id together: what a transaction of yours completes, or checks, this run with.
+    pub fn grant(&self) -> Grant {
+        self.inner.grant
+    }
+
+    /// The address of the record.
+    pub fn address(&self) -> &Address {
+        &self.inner.address
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.inner.address.namespace

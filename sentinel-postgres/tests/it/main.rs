@@ -2,8 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod completion;
+mod faults;
+mod fence;
 mod harness;
 mod listen;
+mod opening;
+mod probe;
+mod scene;
+mod standby;
+#[cfg(feature = "tls")]
+mod tls;
+mod transaction;
+mod waves;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);
@@ -24,5 +35,3 @@ mod serializable {
 mod unprivileged {
     sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
 }
-
-mod waves;

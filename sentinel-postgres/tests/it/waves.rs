@@ -77,7 +77,7 @@ fn addresses(seed: u64) -> Vec<Address> {
     let namespaces = ["waves-a", "waves-b"].map(|name| Namespace::new(format!("{name}-{seed}")).unwrap());
     let address = |n: usize| Address {
         namespace: namespaces[n % 2].clone(),
-        kind: if n % 3 == 0 { Kind::Lease } else { Kind::Execution },
+        kind: if n.is_multiple_of(3) { Kind::Lease } else { Kind::Execution },
         key: Key::new(format!("key-{n}")).unwrap(),
     };
     (0..ADDRESSES).map(address).collect()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
+mod connect;
 mod faults;
 mod keeper;
 mod lease;

@@ -1,0 +1,190 @@
+//! What is PostgreSQL's own: setting it up, and a server that is not there, or not any more.
+
+use sentinel_testbed::{Mode, Postgres, postgres::Options};
+
+use crate::lost::{all_refuse, refuse};
+use crate::world::{World, server, until};
+
+/// Runs until the file `go` is there.
+const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+
+#[test]
+fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
+    let world = World::at(server());
+    for ran in refuse(&world, world.store()) {
+        assert!(ran.err().contains("sentinel init"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.out().contains("sentinel init"), "{doctor:?}");
+    let doctor = world.run(&["doctor", "--json"]).json();
+    assert!(doctor["accepted"] == false && doctor["latency_us"].is_null() && doctor["store_now"].is_null());
+    assert_eq!(server().psql(&format!("SELECT to_regnamespace('{}')", world.schema())), "", "it was made");
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}
+
+#[test]
+fn init_at_once_from_eight_programs_sets_up_one_schema() {
+    let world = World::at(server());
+    let racing: Vec<_> = (0..8).map(|_| world.start(&["init"])).collect();
+    for one in racing {
+        let ran = one.ended();
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        assert!(ran.out().starts_with("initialised: postgres://127.0.0.1:"), "{ran:?}");
+    }
+    assert_eq!(server().psql(&format!("SELECT version FROM {}.migrations", world.schema())), "1");
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}
+
+#[test]
+fn printed_sql_does_by_hand_what_init_does() {
+    let [by_init, by_hand] = [World::postgres(), World::at(server())];
+    // Nothing listens there: it connects to nothing.
+    let url = format!("postgres://me:hunter2@127.0.0.1:1/db?sentinel_schema={}", by_hand.schema());
+    let printed = by_hand.run(&["init", "--print-sql", "--store", &url]);
+    assert!(printed.code() == 0 && printed.err().is_empty(), "{printed:?}");
+    let json = by_hand.run(&["init", "--print-sql", "--json", "--store", &url]).json();
+    assert_eq!(json["sql"], printed.out());
+    assert!(!json.to_string().contains("hunter2"));
+
+    server().psql(&printed.out());
+    assert_eq!(by_hand.once("k", &[], "echo ran").out(), "ran\n");
+    server().psql(&printed.out());
+    assert_eq!(by_hand.run(&["init"]).code(), 0);
+    assert_eq!(by_hand.once("k", &[], "touch ran").out(), "ran\n", "a second time changes nothing");
+    assert_eq!(dump(by_hand.schema()), dump(by_init.schema()));
+}
+
+/// All that is in a schema but its data, under another name.
+fn dump(schema: &str) -> Vec<String> {
+    let mut dump = server().command("pg_dump");
+    let dump = dump.args(["--schema-only", "--no-owner", "--schema", schema]).output().unwrap();
+    assert!(dump.status.success(), "{dump:?}");
+    let text = String::from_utf8(dump.stdout).unwrap();
+    // A newer pg_dump puts a word of chance around what it says.
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with(['-', '\\']));
+    lines.map(|line| line.replace(schema, "the_schema")).collect()
+}
+
+#[test]
+fn stores_of_one_database_are_told_apart_by_schema_and_prefix() {
+    let first = World::postgres();
+    let second = World::on(&format!("{}&sentinel_table_prefix=second_", first.store()));
+    assert_eq!(second.run(&["inspect", "k"]).code(), 69);
+    assert_eq!(second.run(&["init", "--json"]).json()["store"], shown(second.store()));
+    assert_eq!(first.once("k", &[], "echo first").out(), "first\n");
+    assert_eq!(second.once("k", &[], "echo second").out(), "second\n");
+    assert_eq!(first.once("k", &[], "touch ran").out(), "first\n");
+}
+
+/// A URL without user and password.
+fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap();
+    format!("{scheme}://{}", rest.rsplit_once('@').unwrap().1)
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let world = World::postgres();
+    server().psql(&format!("INSERT INTO {}.migrations (version) VALUES (99)", world.schema()));
+    for ran in all_refuse(&world, world.store()) {
+        assert!(ran.err().contains("version 99") && ran.err().contains("upgrade"), "{ran:?}");
+    }
+    assert_eq!(world.run(&["doctor"]).code(), 1);
+}
+
+#[test]
+fn a_role_that_may_not_is_told_so() {
+    let world = World::at(server());
+    let role = format!("role_of_{}", world.schema());
+    server().psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'"));
+    let url = server().url_for(&role, "hunter2", "postgres");
+    let url = format!("{url}?sentinel_schema={}", world.schema());
+    let init = world.run(&["init", "--store", &url]);
+    assert!(init.code() == 69 && init.err().contains("permission denied"), "{init:?}");
+    assert!(!format!("{init:?}").contains("hunter2"));
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let once = world.run(&["once", "k", "--store", &url, "--", "touch", "ran"]);
+    assert!(once.code() == 69 && once.err().contains("permission denied"), "{once:?}");
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_wrong_password_is_69_and_not_shown() {
+    let world = World::on(&server().url_for("postgres", "hunter2", "postgres"));
+    for ran in all_refuse(&world, world.store()) {
+        assert!(ran.err().contains("password authentication failed"), "{ran:?}");
+        assert!(!format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 69 && !format!("{doctor:?}").contains("hunter2"), "{doctor:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let world = World::on("postgres://me@127.0.0.1:1/db");
+    all_refuse(&world, world.store());
+    assert_eq!(world.run(&["doctor"]).code(), 69);
+}
+
+#[test]
+fn tls_is_built_in() {
+    let server = Postgres::start(Options::default().tls());
+    let world = World::at(&server);
+    let authority = server.authority();
+    let url = |mode: &str| format!("{}&sslmode={mode}", world.store());
+    let trusted = format!("{}&sslrootcert={}", url("verify-full"), authority.display());
+    let init = world.run(&["init", "--store", &trusted]);
+    assert_eq!(init.code(), 0, "{init:?}");
+    let stranger = world.run(&["once", "k", "--store", &url("verify-full"), "--", "touch", "ran"]);
+    assert!(stranger.code() == 69 && stranger.err().contains("certificate"), "{stranger:?}");
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
+    let server = Postgres::start(Options::default());
+    let world = World::at(&server);
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
+    until("it runs", || !world.read("effects").is_empty());
+    server.stop(Mode::Fast);
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
+    assert!(ran.err().contains("did not confirm"), "{ran:?}");
+    assert_eq!(world.once("other", &[], "touch ran").code(), 69);
+    server.start_again();
+    until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
+    assert_eq!(world.once("k", &[], "touch ran").code(), 76);
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_server_that_comes_back_gets_the_result() {
+    let server = Postgres::start(Options::default());
+    let world = World::at(&server);
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let running = world.start(&["once", "k", "--ttl", "5m", "--", "sh", "-c", WAITS]);
+    until("it runs", || !world.read("effects").is_empty());
+    server.kill9();
+    server.start_again();
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
+    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
+    assert_eq!(world.read("effects"), "run\n");
+}
+
+#[test]
+fn a_lease_ends_with_the_server_that_kept_it() {
+    let server = Postgres::start(Options::default());
+    let world = World::at(&server);
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let script = "echo held > held; exec sleep 600";
+    let running = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
+    until("it is held", || !world.read("held").is_empty());
+    server.stop(Mode::Immediate);
+    let ran = running.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+}

@@ -1,0 +1,190 @@
+//! Fences: what makes a stale worker's write fail, instead of asking it not to write.
+
+use std::fmt;
+
+use sentinel_core::{Address, Grant, StoreError};
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
+
+use crate::error::Failure;
+use crate::row::{integer, uuid};
+use crate::store::PostgresStore;
+
+/// Why the server turned a write, or a check, away. Each has an SQLSTATE of its own, in the class `SN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The grant is not the record's current one any more: this worker has lost its authority.
+    StaleGrant,
+    /// A newer token of the same address has written this resource.
+    StaleToken,
+    /// The resource belongs to another address; tokens are ordered within one only.
+    WrongAddress,
+    /// The row carries no token, or no address.
+    Unfenced,
+    /// A table cannot be fenced like this.
+    NoFence,
+}
+
+impl Rejection {
+    const ALL: [Self; 5] =
+        [Self::StaleGrant, Self::StaleToken, Self::WrongAddress, Self::Unfenced, Self::NoFence];
+
+    /// What the server's error is known by.
+    pub const fn sqlstate(self) -> &'static str {
+        match self {
+            Self::StaleGrant => "SN001",
+            Self::StaleToken => "SN002",
+            Self::WrongAddress => "SN003",
+            Self::Unfenced => "SN004",
+            Self::NoFence => "SN005",
+        }
+    }
+
+    /// Tells an error of a statement of yours; None: it is another one.
+    pub fn of(error: &sqlx::Error) -> Option<Self> {
+        let code = error.as_database_error()?.code()?;
+        Self::ALL.into_iter().find(|known| known.sqlstate() == code)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StaleGrant => "the grant is stale",
+            Self::StaleToken => "the token is stale",
+            Self::WrongAddress => "the resource belongs to another address",
+            Self::Unfenced => "the write carries no token or no address",
+            Self::NoFence => "the table cannot be fenced like this",
+        })
+    }
+}
+
+/// Why a check or a fence failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// The server turned it away; nothing was changed. A transaction in which this happened can only be rolled back.
+    #[error("{message} ({}); roll the transaction back", .rejection.sqlstate())]
+    By {
+        /// Why.
+        rejection: Rejection,
+        /// What the server said: which grant, token or address, and what is current.
+        message: String,
+    },
+    /// The server could not answer; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Rejected {
+    /// The rejection; None: the server could not answer.
+    pub fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::By { rejection, .. } => Some(*rejection),
+            Self::Store(_) => None,
+        }
+    }
+
+    fn of(error: sqlx::Error) -> Self {
+        match (Rejection::of(&error), error.as_database_error()) {
+            (Some(rejection), Some(error)) => {
+                Self::By { rejection, message: error.downcast_ref::<PgDatabaseError>().message().to_owned() }
+            }
+            _ => Self::Store(crate::transaction::told(Failure::of(error))),
+        }
+    }
+}
+
+/// An address as a fenced row carries it: `namespace/kind/key`. Only a key may hold a slash, so it has one meaning.
+pub fn fence_address(address: &Address) -> String {
+    format!("{}/{}/{}", address.namespace, address.kind, address.key)
+}
+
+/// A fence before a table: which columns carry token and address, and which name the resource.
+///
+/// The trigger that it stands for keeps, per resource, the address that writes it and the highest token seen, in a
+/// table of its own: they outlive the row. A write with an older token fails, and so does one of another address. Each
+/// write has to set both columns: one that leaves them as they are repeats the last writer's, and passes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    table: String,
+    token: String,
+    address: String,
+    resource: Vec<String>,
+}
+
+impl Fence {
+    /// Before a table, named as in SQL (`public.accounts`, `"Odd name"`), of which one column, or several, name the
+    /// resource (`id`). Token and address are in `sentinel_token` and `sentinel_address` unless told otherwise.
+    pub fn new<C: Into<String>>(table: impl Into<String>, resource: impl IntoIterator<Item = C>) -> Self {
+        Self {
+            table: table.into(),
+            token: "sentinel_token".into(),
+            address: "sentinel_address".into(),
+            resource: resource.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// The column with the token, a `bigint`.
+    #[must_use]
+    pub fn token_column(mut self, name: impl Into<String>) -> Self {
+        self.token = name.into();
+        self
+    }
+
+    /// The column with the address, a `text`; see [`fence_address`].
+    #[must_use]
+    pub fn address_column(mut self, name: impl Into<String>) -> Self {
+        self.address = name.into();
+        self
+    }
+}
+
+impl PostgresStore {
+    /// The SQL that makes a fence, for those who run migrations themselves. Making it again changes its columns, and
+    /// forgets nothing.
+    pub fn fence_sql(&self, fence: &Fence) -> String {
+        let columns = [&fence.token, &fence.address].into_iter().chain(&fence.resource);
+        let columns: Vec<_> = columns.map(|name| literal(name)).collect();
+        let function = self.parts().sql.names().qualified("create_fence");
+        format!("SELECT {function}({}, {})", literal(&fence.table), columns.join(", "))
+    }
+
+    /// Makes a fence. **Grants:** those of the table's owner, and `EXECUTE` on `create_fence` and `enforce_fence`; who
+    /// then writes the table needs none.
+    pub async fn create_fence(&self, connection: &mut PgConnection, fence: &Fence) -> Result<(), Rejected> {
+        let sql = AssertSqlSafe(self.fence_sql(fence));
+        sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(Rejected::of)
+    }
+
+    /// Checks, in a transaction of yours, that a grant is the record's current one, and keeps it so until the
+    /// transaction ends: nobody takes the key over, and no operator decides about it, before you commit.
+    ///
+    /// A stale grant fails the transaction: it can only be rolled back. **Grants:** `USAGE` on the schema and `EXECUTE`
+    /// on `check_grant`; none on the tables.
+    pub async fn check_grant_in(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        address: &Address,
+        grant: Grant,
+    ) -> Result<(), Rejected> {
+        let function = self.parts().sql.names().qualified("check_grant");
+        let sql = format!("SELECT {function}($1::text, $2::text, $3::text, $4::int8, $5::uuid)");
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(address.namespace.as_str())
+            .bind(address.kind.as_str())
+            .bind(address.key.as_str())
+            .bind(integer(grant.token.get()))
+            .bind(uuid(grant.claim_id.bits()))
+            .persistent(false)
+            .fetch_all(&mut **transaction)
+            .await
+            .map(drop)
+            .map_err(Rejected::of)
+    }
+}
+
+/// A text as SQL has it, whatever `standard_conforming_strings` says.
+fn literal(text: &str) -> String {
+    format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}

@@ -1,0 +1,106 @@
+//! What a URL says: how to connect, as libpq has it, and where the tables are, which is ours.
+
+use std::str::FromStr as _;
+
+use sqlx::postgres::PgConnectOptions;
+
+/// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not be.
+const KNOWN: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
+const SCHEMA: &str = "sentinel_schema";
+const PREFIX: &str = "sentinel_table_prefix";
+
+/// A URL that was understood.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) schema: Option<String>,
+    pub(crate) prefix: Option<String>,
+}
+
+/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (mut schema, mut prefix) = (None, None);
+    let mut theirs = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match name {
+            SCHEMA => once(SCHEMA, schema.replace(value.to_owned()))?,
+            PREFIX => once(PREFIX, prefix.replace(value.to_owned()))?,
+            name if is_known(name) => theirs.push(parameter),
+            _ => return Err(stranger()),
+        }
+    }
+    let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
+    let options = PgConnectOptions::from_str(&url).map_err(|_| {
+        "must be postgres://user:password@host:port/database, with parameters as libpq has them".to_owned()
+    })?;
+    Ok(Parsed { options, schema, prefix })
+}
+
+fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name) || name.starts_with("options[") || name.starts_with("options%5B")
+}
+
+fn once(name: &str, before: Option<String>) -> Result<(), String> {
+    before.map_or(Ok(()), |_| Err(format!("has {name} twice")))
+}
+
+fn stranger() -> String {
+    format!("has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {}", KNOWN.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_do_not_reach_the_driver_and_theirs_do() {
+        let url = "postgres://me:pw@h:7/db?sentinel_schema=a&sslmode=disable&sentinel_table_prefix=b_&options=-c%20x=1";
+        let parsed = parse(url).unwrap();
+        assert_eq!((parsed.schema.as_deref(), parsed.prefix.as_deref()), (Some("a"), Some("b_")));
+        assert_eq!((parsed.options.get_host(), parsed.options.get_port()), ("h", 7));
+        assert_eq!(parsed.options.get_options(), Some("-c x=1"));
+        assert!(matches!(parsed.options.get_ssl_mode(), sqlx::postgres::PgSslMode::Disable));
+        let plain = parse("postgres:///db?host=/run/x").unwrap();
+        assert_eq!(plain.options.get_socket().map(|path| path.as_os_str()), Some("/run/x".as_ref()));
+        assert!(plain.schema.is_none() && plain.prefix.is_none());
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused_and_not_quoted() {
+        for bad in [
+            "postgres://h/db?sslmod=hunter2",
+            "postgres://h/db?sslmode=hunter2",
+            "postgres://h/db?schema=hunter2",
+            "postgres://h/db?sentinel_shema=hunter2",
+            "postgres://h/db?sentinel_schema=a&sentinel_schema=hunter2",
+            "postgres://me:1?hunter2@h/db",
+            "postgres://h:hunter2/db",
+        ] {
+            let why = parse(bad).unwrap_err();
+            assert!(!why.contains("hunter2"), "{bad}: {why}");
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! What can happen to a server, and to the way there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sentinel_core::client::Outcome;
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Address, Applied, CoordinationStore as _, Grant, Sentinel, State, StoreError, Token, Trouble,
+};
+use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::scene::{call, complete, crash, execution, force, granted, hold, label, reconcile, result};
+
+/// So soon the store gives up, where a test is about that.
+const SOON: Duration = Duration::from_millis(500);
+
+/// Whether it does: a test never waits as long as that.
+const AT_LAST: Duration = Duration::from_secs(60);
+
+#[track_caller]
+fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    let error = answer.expect_err("there is no answer");
+    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply), "{error}");
+}
+
+#[track_caller]
+fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, trouble: Trouble) {
+    let error = answer.expect_err("there is no answer");
+    assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{error}");
+}
+
+/// What was acknowledged about one key.
+#[derive(Debug)]
+struct Acknowledged {
+    address: Address,
+    begun: Grant,
+    reconciling: Option<Token>,
+    completed: Option<String>,
+}
+
+type Log = Arc<Mutex<Vec<Acknowledged>>>;
+
+/// Begins, completes and decides one key after the other, until the store does not answer.
+async fn work(store: PostgresStore, name: String, log: Log, acknowledged: Arc<AtomicUsize>) -> StoreError {
+    let mut n = 0;
+    loop {
+        n += 1;
+        if let Err(error) = one(&store, &format!("{name}-{n}"), n % 3, &log, &acknowledged).await {
+            return error;
+        }
+    }
+}
+
+async fn one(
+    store: &PostgresStore,
+    key: &str,
+    what: u32,
+    log: &Log,
+    acknowledged: &AtomicUsize,
+) -> Result<(), StoreError> {
+    let (address, claim) = (execution(key), call(Phase::Executing));
+    let begun = granted(&claim, &store.claim(&address, &claim).await?.reply);
+    let mut entry = Acknowledged { address: address.clone(), begun, reconciling: None, completed: None };
+    let outcome = async {
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+        if what == 0 {
+            store.complete(&address, &complete(begun, key)).await?;
+            entry.completed = Some(key.to_owned());
+        } else if what == 1 {
+            store.abandon(&address, &Abandon { grant: begun, cause: label("it broke") }).await?;
+            let token = store.reconcile(&address, &reconcile(begun.token)).await?.stamp.token;
+            entry.reconciling = Some(token);
+            acknowledged.fetch_add(1, Ordering::SeqCst);
+            store.force_complete(&address, &force(token, key)).await?;
+            entry.completed = Some(key.to_owned());
+        }
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+    .await;
+    log.lock().unwrap().push(entry);
+    outcome
+}
+
+async fn is_kept(store: &PostgresStore, entry: &Acknowledged) {
+    let record = store.inspect(&entry.address).await.unwrap().record;
+    let record = record.unwrap_or_else(|| panic!("forgotten: {entry:?}"));
+    if let Some(text) = &entry.completed {
+        assert_eq!(
+            (record.state, record.result.as_ref()),
+            (State::Completed, Some(&result(text))),
+            "{entry:?}"
+        );
+    } else if let Some(token) = entry.reconciling {
+        assert!(matches!(record.state, State::Reconciling | State::Completed), "{entry:?}: {record:?}");
+        assert_eq!(record.token, token, "{entry:?}");
+    } else {
+        assert!(
+            matches!(record.state, State::Executing | State::Reconciling | State::Completed),
+            "{entry:?}: {record:?}"
+        );
+        assert!(
+            record.state != State::Executing || record.token == entry.begun.token,
+            "{entry:?}: {record:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
+    let server = Postgres::start(Options::default());
+    PostgresStore::builder(&server.url()).init().await.unwrap();
+    for round in 0..10_usize {
+        let (log, acknowledged) = (Log::default(), Arc::new(AtomicUsize::new(0)));
+        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        let workers: Vec<_> = (0..8)
+            .map(|n| {
+                tokio::spawn(work(store.clone(), format!("{round}-{n}"), log.clone(), acknowledged.clone()))
+            })
+            .collect();
+        let moment = 1 + (round * 97) % 211;
+        until("enough was acknowledged", || acknowledged.load(Ordering::SeqCst) >= moment);
+        if round % 2 == 0 {
+            server.kill9();
+            server.start_again();
+        } else {
+            let ours = "select pid from pg_stat_activity where application_name = 'sentinel' \
+                        order by random() limit 1";
+            crash(&server, server.psql(ours).parse().unwrap());
+        }
+        for worker in workers {
+            worker.await.unwrap();
+        }
+        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        let log = std::mem::take(&mut *log.lock().unwrap());
+        assert!(!log.is_empty());
+        for entry in &log {
+            is_kept(&store, entry).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
+    let server = Arc::new(Postgres::start(Options::default()));
+    let store = PostgresStore::builder(&server.url()).init().await.unwrap();
+    let sentinel = Sentinel::new(store);
+    let once = || sentinel.once::<String>("charge").hard_ttl(Duration::from_secs(600));
+    let victim = server.clone();
+    let outcome = once()
+        .run(|_| async move {
+            victim.kill9();
+            victim.start_again();
+            Ok(7)
+        })
+        .await
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Completed(7)), "{outcome:?}");
+    let again = once().run(|_| async { Ok(8) }).await.unwrap();
+    assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
+}
+
+#[tokio::test]
+async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
+    let server = Postgres::start(Options::default());
+    let store = PostgresStore::builder(&server.url()).init().await.unwrap();
+    for n in 0..8 {
+        hold(&store, &execution(&format!("before {n}")), Phase::Executing).await;
+    }
+    let idle = async || {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(6)).await;
+        tokio::time::resume();
+    };
+    server.stop(Mode::Fast);
+    idle().await;
+    is_not_applied(store.claim(&execution("down"), &call(Phase::Executing)).await, Trouble::Unreachable);
+    server.start_again();
+    for n in 0..8 {
+        hold(&store, &execution(&format!("after {n}")), Phase::Executing).await;
+    }
+}
+
+#[tokio::test]
+async fn a_break_of_one_connection_is_no_break_for_each_of_the_others() {
+    let server = Postgres::start(Options::default());
+    let store = PostgresStore::builder(&server.url()).init().await.unwrap();
+    let held = hold(&store, &execution("held"), Phase::Claimed).await;
+    for _ in 0..8 {
+        store.begin(&execution("held"), &Begin { grant: held }).await.unwrap();
+    }
+    server.stop(Mode::Fast);
+    server.start_again();
+    let mut lost = 0;
+    for _ in 0..8 {
+        match store.begin(&execution("held"), &Begin { grant: held }).await {
+            Ok(again) => assert!(!again.stamp.changed),
+            lost_reply => {
+                is_ambiguous(lost_reply);
+                lost += 1;
+            }
+        }
+    }
+    assert!(lost <= 1, "{lost} replies were lost");
+}
+
+#[tokio::test]
+async fn behind_a_pooler_what_breaks_before_the_statement_is_not_applied() {
+    let server = Postgres::start(Options::default());
+    let bouncer = PgBouncer::start(&server, Default::default());
+    let store = PostgresStore::builder(&bouncer.url()).deadline(SOON * 4).init().await.unwrap();
+    let (address, grant) = (execution("held"), hold(&store, &execution("held"), Phase::Claimed).await);
+    let begin = async || store.begin(&address, &Begin { grant }).await;
+    for _ in 0..8 {
+        begin().await.unwrap();
+    }
+    bouncer.stop();
+    bouncer.start_again();
+    is_not_applied(begin().await, Trouble::Unreachable);
+    for _ in 0..8 {
+        begin().await.unwrap();
+    }
+    server.pause();
+    is_not_applied(begin().await, Trouble::Unreachable);
+    server.resume();
+    let again = PostgresStore::connect(&bouncer.url()).await.unwrap();
+    again.begin(&address, &Begin { grant }).await.unwrap();
+}
+
+/// A store behind a proxy, with all its connections made and its statements prepared.
+async fn behind(proxy: &Proxy, deadline: Duration, schema: &str) -> PostgresStore {
+    let url = postgres().url_at(proxy.port(), "postgres", "testbed", "postgres");
+    let url = format!("{url}?application_name={schema}");
+    let store = PostgresStore::builder(&url).schema(schema).deadline(deadline).init().await.unwrap();
+    for n in 0..8 {
+        let grant = hold(&store, &execution(&format!("first {n}")), Phase::Claimed).await;
+        store.begin(&execution(&format!("first {n}")), &Begin { grant }).await.unwrap();
+        let claim = call(Phase::Executing);
+        store.claim(&execution(&format!("fused {n}")), &claim).await.unwrap();
+    }
+    store
+}
+
+fn rows(schema: &str, key: &str) -> String {
+    postgres().psql(&format!("select state from {schema}.records where key = '{key}'"))
+}
+
+#[tokio::test]
+async fn a_lost_request_is_ambiguous_and_is_sent_again() {
+    let proxy = Proxy::start(postgres().port());
+    let store = behind(&proxy, AT_LAST, "lost_request").await;
+    let (address, claim) = (execution("key"), call(Phase::Executing));
+    proxy.requests().cut_after(0);
+    is_ambiguous(store.claim(&address, &claim).await);
+    assert_eq!(rows("lost_request", "key"), "");
+    let again = store.claim(&address, &claim).await.unwrap();
+    assert!(matches!(again.reply, ClaimReply::Granted(_)) && again.stamp.changed, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_ambiguous_and_the_same_request_is_answered_the_same() {
+    let proxy = Proxy::start(postgres().port());
+    let store = behind(&proxy, AT_LAST, "lost_reply").await;
+    let (address, claim) = (execution("key"), call(Phase::Executing));
+    proxy.replies().cut_after(0);
+    is_ambiguous(store.claim(&address, &claim).await);
+    assert_eq!(rows("lost_reply", "key"), "executing");
+    let again = store.claim(&address, &claim).await.unwrap();
+    assert!(matches!(again.reply, ClaimReply::Granted(_)) && !again.stamp.changed, "{again:?}");
+}
+
+#[tokio::test]
+async fn a_late_duplicate_makes_no_ghost() {
+    let proxy = Proxy::start(postgres().port());
+    let store = behind(&proxy, SOON, "late").await;
+    let direct = PostgresStore::builder(&postgres().url()).schema("late").open().await.unwrap();
+    let (address, claim) = (execution("key"), call(Phase::Executing));
+    proxy.requests().hold();
+    is_ambiguous(store.claim(&address, &claim).await);
+    assert_eq!(rows("late", "key"), "", "it has not arrived");
+    let cancelled = direct.cancel(&address, &Cancel { claim_id: claim.claim_id }).await.unwrap();
+    assert_eq!(cancelled.reply, CancelReply::Cancelled);
+    let before = proxy.requests().passed();
+    drop(store);
+    proxy.heal();
+    let ours = "select count(*) from pg_stat_activity where application_name = 'late' and state <> 'idle'";
+    until("it has arrived", || proxy.requests().passed() > before && proxy.requests().waiting() == 0);
+    until("it was carried out", || postgres().psql(ours) == "0");
+    assert_eq!(rows("late", "key"), "free");
+    let again = direct.claim(&address, &claim).await.unwrap();
+    assert_eq!(again.reply, ClaimReply::AlreadyReleased);
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_and_answers_when_it_is_back() {
+    let server = Postgres::start(Options::default());
+    let store = PostgresStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
+    let (address, claim) = (execution("key"), call(Phase::Claimed));
+    let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
+    for n in 0..8 {
+        let grant = hold(&store, &execution(&format!("first {n}")), Phase::Claimed).await;
+        store.begin(&execution(&format!("first {n}")), &Begin { grant }).await.unwrap();
+    }
+    server.pause();
+    let within = tokio::time::timeout(AT_LAST, store.begin(&address, &Begin { grant })).await;
+    is_ambiguous(within.expect("it is given up"));
+    // Its connection is gone, and so is trust in the others.
+    let opened = PostgresStore::builder(&server.url()).deadline(SOON).open();
+    is_not_applied(
+        tokio::time::timeout(AT_LAST, opened).await.expect("it is given up"),
+        Trouble::Unreachable,
+    );
+    let within = tokio::time::timeout(AT_LAST, store.inspect(&address)).await.expect("it is given up");
+    assert!(within.is_err());
+    server.resume();
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let begun = store.begin(&address, &Begin { grant }).await.unwrap();
+    assert!(matches!(begun.reply, BeginReply::Begun(_)), "{begun:?}");
+}
+
+/// A row that a transaction holds, and a store that waits for it.
+async fn held_row(schema: &str, patience: Duration) -> (PgConnection, PostgresStore, Grant) {
+    let builder: PostgresStoreBuilder = PostgresStore::builder(&postgres().url()).schema(schema);
+    let store = builder.deadline(AT_LAST).lock_timeout(patience).init().await.unwrap();
+    let grant = hold(&store, &execution("key"), Phase::Claimed).await;
+    let mut holder = PgConnection::connect(&postgres().url()).await.unwrap();
+    let lock = format!("begin; select 1 from {schema}.records for update");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut holder).await.unwrap();
+    (holder, store, grant)
+}
+
+/// Ends the statement that waits for the row by a function of the server.
+async fn ended_by(schema: &str, function: &str) -> Result<Stamped<BeginReply>, StoreError> {
+    let (holder, store, grant) = held_row(schema, Duration::from_secs(60)).await;
+    let waiting = tokio::spawn(async move { store.begin(&execution("key"), &Begin { grant }).await });
+    let sql = format!(
+        "select pid from pg_stat_activity where wait_event_type = 'Lock' and query like '%\"{schema}\"%'"
+    );
+    until("it waits for the row", || !postgres().psql(&sql).is_empty());
+    postgres().psql(&format!("select {function}({})", postgres().psql(&sql)));
+    let answer = waiting.await.unwrap();
+    drop(holder);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambiguous() {
+    let (_holder, store, grant) = held_row("impatient", Duration::from_millis(50)).await;
+    is_not_applied(store.begin(&execution("key"), &Begin { grant }).await, Trouble::Busy);
+    is_not_applied(ended_by("cancelled", "pg_cancel_backend").await, Trouble::Busy);
+    is_ambiguous(ended_by("terminated", "pg_terminate_backend").await);
+}
+
+#[tokio::test]
+async fn a_server_without_a_free_connection_cannot_be_reached() {
+    postgres().psql("create role crowd login password 'hush' connection limit 0");
+    let opened = PostgresStore::connect(&postgres().url_for("crowd", "hush", "postgres")).await;
+    let error = opened.as_ref().expect_err("there is no connection").to_string();
+    assert!(error.contains("too many connections") && !error.contains("hush"), "{error}");
+    is_not_applied(opened, Trouble::Unreachable);
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
+    let opened = PostgresStore::connect(&format!("{}?sslmode=require", postgres().url())).await;
+    is_not_applied(opened, Trouble::Unreachable);
+}

@@ -15,12 +15,10 @@ use sentinel_core::{
     StoreError, Terms, Token,
 };
 use sentinel_postgres::PostgresStore;
-use sentinel_testbed::postgres;
+use sentinel_testbed::{PgBouncer, pgbouncer, postgres};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
-
-use crate::harness::bouncer;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -216,7 +214,10 @@ async fn clients_of_one_store_need_no_message() {
 
 #[tokio::test]
 async fn behind_a_pooler_those_who_wait_look() {
-    let open = || PostgresStore::builder(&bouncer().url()).schema("listen_pooled").init();
+    // It takes whatever a connection asks for, and gives it to nobody: a LISTEN would succeed, and hear nothing.
+    let options = pgbouncer::Options::default().ignore_startup_parameters("options,extra_float_digits");
+    let bouncer = PgBouncer::start(postgres(), options);
+    let open = || PostgresStore::builder(&bouncer.url()).schema("listen_pooled").init();
     let (theirs, ours) = (open().await.unwrap(), open().await.unwrap());
     let mut stranger = Stranger::on(&theirs).await;
     let (end, run) = start(&Sentinel::new(theirs.clone()), "k").await;

@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, StoreError, Trouble};
 
 /// What stands before another store. Put into [`Layered`] it is a store: one method sees all operations on one record,
@@ -54,6 +55,11 @@ pub trait Layer: Debug + Send + Sync + 'static {
     async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.inner().history(address, limit).await
     }
+
+    /// A wait for a change.
+    async fn on_changed(&self, address: &Address, within: Duration) -> Notice {
+        self.inner().changed(address, within).await
+    }
 }
 
 /// A [`Layer`] as a store.
@@ -85,6 +91,9 @@ impl<L: Layer> Layer for Layered<L> {
     }
     async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.0.on_history(address, limit).await
+    }
+    async fn on_changed(&self, address: &Address, within: Duration) -> Notice {
+        self.0.on_changed(address, within).await
     }
 }
 
@@ -133,6 +142,9 @@ macro_rules! stores {
             }
             async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
                 self.on_history(address, limit).await
+            }
+            async fn changed(&self, address: &Address, within: Duration) -> Notice {
+                self.on_changed(address, within).await
             }
             async fn probe(&self) -> Result<Health, StoreError> {
                 self.inner().probe().await

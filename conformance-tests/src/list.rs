@@ -196,6 +196,9 @@ macro_rules! __laws {
                     a_page_keeps_to_its_kind_and_namespace,
                     a_purged_key_is_not_listed,
                     history_is_the_newest_oldest_first,
+                    a_wait_for_a_change_ends_with_its_time,
+                    a_wait_for_a_change_changes_nothing,
+                    nobody_is_held_up_by_those_who_wait,
                     the_store_describes_itself,
                 }
                 events {

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -177,6 +178,14 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     /// **Refusals:** an address without events has none.
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError>;
 
+    /// Waits until a record may have changed, or so long at most. What it says is never relied on: whoever waits looks.
+    /// [`Notice::poll`] is all that a store needs which cannot be told of changes.
+    ///
+    /// **Effect:** none on any record. **Atomicity:** what changes after the first poll of the future may end the wait, so
+    /// whoever looks while it waits misses nothing. It may also end early for no reason. **Repeating it:** waits again.
+    /// **Refusals:** none, and no error: a store in trouble lets the time pass.
+    async fn changed(&self, address: &Address, within: Duration) -> Notice;
+
     /// Looks at the deployment: is it there, set up, durable, and what does it guarantee (SPEC section 7).
     ///
     /// **Effect:** none that stays. **Atomicity:** each check for itself. **Repeating it:** looks again.
@@ -192,6 +201,25 @@ pub struct Description {
     /// The store lives in the caller's process and follows the caller's (possibly paused) clock: heartbeats then run on
     /// the caller's runtime instead of a thread of their own.
     pub in_process: bool,
+}
+
+/// How a wait for a change ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Somebody said that the record has changed.
+    Changed,
+    /// Nobody said so, and as far as the store knows it would have been told: looking now and then is enough.
+    Listening,
+    /// Nobody could have said so: whoever waits has to look often.
+    Polling,
+}
+
+impl Notice {
+    /// Lets the time pass: how a store waits that is not told of changes.
+    pub async fn poll(within: Duration) -> Self {
+        tokio::time::sleep(within).await;
+        Self::Polling
+    }
 }
 
 /// Which records of a namespace to delete.
@@ -352,6 +380,9 @@ macro_rules! forward {
             }
             async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
                 (**self).history(address, limit).await
+            }
+            async fn changed(&self, address: &Address, within: Duration) -> Notice {
+                (**self).changed(address, within).await
             }
             async fn probe(&self) -> Result<Health, StoreError> {
                 (**self).probe().await

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use foldhash::fast::RandomState;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Check, Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Check, Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
     Address, Clock, CoordinationStore, Event, Key, Namespace, PURGE_REST, Record, StoreError, StoreTime,
     SystemClock, Token,
@@ -252,6 +252,10 @@ impl CoordinationStore for MemoryStore {
         let shard = self.shard(address);
         let events = shard.get(address).map(|entry| entry.events.as_slice()).unwrap_or_default();
         Ok(events[events.len().saturating_sub(limit as usize)..].to_vec())
+    }
+
+    async fn changed(&self, _: &Address, within: Duration) -> Notice {
+        Notice::poll(within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

@@ -1,18 +1,46 @@
 //! Heartbeats: many leases in one statement, past every row that somebody has locked.
 
+use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, Kind, Record, StoreError, StoreTime};
+use sentinel_core::{ClaimId, Kind, Record, StoreError, StoreTime, Trouble};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::link::Link;
 use crate::row::{Cells, Unreadable, integer, uuid};
 use crate::statement::{Sql, Statement};
+use crate::store::{PostgresStore, now};
 use crate::transition::insist;
 
 /// The most beats of one statement.
-pub(crate) const PAGE: usize = 16_384;
+const PAGE: usize = 16_384;
+
+/// What goes out together: beats of one kind, in the order of their addresses. An address stands once in a statement: what
+/// one beat changed, another would not see.
+pub(crate) fn pages(beats: &[Beat]) -> Vec<Vec<usize>> {
+    let mut pages = Vec::new();
+    for kind in [Kind::Execution, Kind::Lease] {
+        let mut ordered: Vec<usize> = (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
+        ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
+        while !ordered.is_empty() {
+            let (page, later) = each_once(beats, &ordered);
+            pages.push(page);
+            ordered = later;
+        }
+    }
+    pages
+}
+
+/// The first beat of each address, up to a page, and the rest.
+fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+    for n in ordered {
+        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
+        if again || page.len() == PAGE { later.push(*n) } else { page.push(*n) }
+    }
+    (page, later)
+}
 
 /// The statements for heartbeats. An execution's may be lost with the server: nobody takes an execution over. A lease's
 /// must not: somebody else would hold what its holder was told to hold.
@@ -143,4 +171,53 @@ pub(crate) fn of_absent(beat: &Beat, now: StoreTime) -> Result<Stamped<Heartbeat
 /// The reply to a beat that was not looked at.
 pub(crate) fn unknown(now: StoreTime) -> Stamped<HeartbeatReply> {
     Stamped { reply: HeartbeatReply::Unknown, stamp: Stamp::unseen(now) }
+}
+
+impl PostgresStore {
+    /// Sends one page of beats, all of one kind and in the order of their addresses; those that were passed over go out
+    /// once more, each alone, and are `Unknown` if their rows stay locked.
+    pub(crate) async fn pulse(
+        &self,
+        beats: &[Beat],
+        page: &[usize],
+        replies: &mut [Option<Stamped<HeartbeatReply>>],
+    ) -> Result<(), StoreError> {
+        let sent: Vec<Beat> = page.iter().map(|n| beats[*n].clone()).collect();
+        let (told, _) = self.beat(sent, false).await?;
+        let mut passed_over = Vec::new();
+        for (n, told) in page.iter().zip(told) {
+            match told {
+                Some(told) => replies[*n] = Some(told),
+                None => passed_over.push(*n),
+            }
+        }
+        let again = passed_over.into_iter().map(|n| async move { (n, self.beat_alone(&beats[n]).await) });
+        for (n, reply) in futures_util::future::join_all(again).await {
+            replies[n] = Some(reply?);
+        }
+        Ok(())
+    }
+
+    async fn beat_alone(&self, beat: &Beat) -> Result<Stamped<HeartbeatReply>, StoreError> {
+        match self.beat(vec![beat.clone()], true).await {
+            Ok((told, now)) => match told.into_iter().next().flatten() {
+                Some(told) => Ok(told),
+                None => of_absent(beat, now),
+            },
+            Err(error) if error.trouble() == Trouble::Busy => Ok(unknown(StoreTime::ZERO)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn beat(
+        &self,
+        beats: Vec<Beat>,
+        alone: bool,
+    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
+        let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
+        self.inner
+            .pulse
+            .run(move |link| async move { made.send(link, now(&parts.offset), &beats, alone).await }.boxed())
+            .await
+    }
 }

@@ -5,12 +5,14 @@
 //! that the store owns. [`PostgresStore`] says more.
 
 mod builder;
+mod claim;
 mod error;
 mod fence;
 mod heartbeat;
 mod hello;
 mod lane;
 mod link;
+mod listen;
 mod probe;
 mod purge;
 mod read;

@@ -83,8 +83,14 @@ impl Dialer {
         self.mode.load(Ordering::Relaxed) == POOLED
     }
 
-    pub(crate) fn options(&self) -> &PgConnectOptions {
-        &self.options
+    /// How to connect for listening: the session is idle for long, and what it commits need not outlive anything.
+    pub(crate) fn listening(&self) -> PgConnectOptions {
+        let deadline = self.deadline.as_millis().max(1).to_string();
+        self.options.clone().options([
+            ("statement_timeout", deadline.as_str()),
+            ("idle_session_timeout", "0"),
+            ("synchronous_commit", "off"),
+        ])
     }
 
     /// Connects, and refuses a server that Sentinel does not work with.

@@ -2,19 +2,19 @@
 
 use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Record, StoreError, StoreTime};
+use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::link::Link;
 use crate::row::{Cells, Unreadable, integer};
-use crate::statement::{Names, Sql, Statement};
+use crate::statement::{Sql, Statement};
 use crate::transition::insist;
 
 /// What is undecided has an index of its own, in no order that a page needs: there is little of it.
 const UNDECIDED: &str = "r.state IN ('claimed', 'executing', 'reconciling')";
 
 /// Each state has its statement: a condition that is a parameter would hide the index from the planner.
-fn list_sql(names: &Names, state: Option<Shown>) -> SqlStr {
+fn list_sql(sql: &Sql, state: Option<Shown>) -> SqlStr {
     let live = "greatest(clock.now, r.last_now) < r.lease_until";
     let condition = match state {
         None => "r.state <> 'free'".to_owned(),
@@ -33,7 +33,7 @@ fn list_sql(names: &Names, state: Option<Shown>) -> SqlStr {
          SELECT clock.now, p.key, p.* FROM clock LEFT JOIN \
          (SELECT key, {{listed}} FROM page) p ON true ORDER BY p.key"
     );
-    AssertSqlSafe(names.fill(&text)).into_sql_str()
+    sql.made("list", &text)
 }
 
 /// A page of records by key.
@@ -43,7 +43,7 @@ pub(crate) async fn list(
     offset: i64,
     list: &List,
 ) -> Result<Listing, StoreError> {
-    let text = list_sql(sql.names(), list.state);
+    let text = list_sql(sql, list.state);
     let after = list.after.as_ref().map_or("", Key::as_str);
     let limit = i64::from(list.limit.clamp(1, List::MAX));
     let query = || {

@@ -124,6 +124,7 @@ pub(crate) type Edit = Arc<dyn Fn(&str, String) -> String + Send + Sync>;
 pub(crate) struct Sql {
     names: Names,
     texts: Vec<SqlStr>,
+    edit: Option<Edit>,
 }
 
 impl Sql {
@@ -137,7 +138,17 @@ impl Sql {
             .into_sql_str()
         };
         let texts = STATEMENTS.iter().map(text).collect();
-        Self { names, texts }
+        Self { names, texts, edit: edit.cloned() }
+    }
+
+    /// Fills in a text that is put together elsewhere.
+    pub(crate) fn made(&self, name: &str, text: &str) -> SqlStr {
+        let text = self.names.fill(text);
+        let text = match &self.edit {
+            Some(edit) => edit(name, text),
+            None => text,
+        };
+        AssertSqlSafe(text).into_sql_str()
     }
 
     pub(crate) fn get(&self, statement: Statement) -> SqlStr {

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use sentinel_core::kernel::{self, Operation, Reading};
+use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
-use sentinel_core::{
-    Address, CoordinationStore, Event, Kind, Replays, State, StoreError, StoreTime, Token, Trouble,
-};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
+use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError, Trouble};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -22,6 +20,7 @@ use crate::lane::look::{Ask, Looks, Seen};
 use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
+use crate::listen::Listening;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
@@ -41,30 +40,31 @@ const SINGLES: usize = 4;
 const PULSES: usize = 2;
 
 /// How often a claim looks again that keeps meeting another state than it saw.
-const LOOKS: usize = 100;
+pub(crate) const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, eight at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, eleven at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]
 pub struct PostgresStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    parts: Arc<Parts>,
-    hot: [Lane<Flushes>; 2],
+pub(crate) struct Inner {
+    pub(crate) parts: Arc<Parts>,
+    pub(crate) hot: [Lane<Flushes>; 2],
     /// Whether both lanes are used, and whose turn it is.
-    shared: AtomicBool,
-    turn: AtomicUsize,
-    looks: Lane<Looks>,
-    turns: Lane<TurnLane>,
-    singles: Jobs,
-    pulse: Jobs,
-    beats: Arc<Beats>,
-    replays: Replays,
+    pub(crate) shared: AtomicBool,
+    pub(crate) turn: AtomicUsize,
+    pub(crate) looks: Lane<Looks>,
+    pub(crate) turns: Lane<TurnLane>,
+    pub(crate) singles: Jobs,
+    pub(crate) pulse: Jobs,
+    pub(crate) beats: Arc<Beats>,
+    pub(crate) replays: Replays,
+    pub(crate) listening: Listening,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -120,6 +120,7 @@ impl PostgresStore {
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
             replays: Replays::default(),
+            listening: Listening::new(dialer.clone(), sql.names()),
             parts: Arc::new(parts),
         };
         Self { inner: Arc::new(inner) }
@@ -129,12 +130,16 @@ impl PostgresStore {
         &self.inner.parts
     }
 
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.inner.listening
+    }
+
     /// How long a caller waits at most: for the statement that is out, and for its own.
-    fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         self.inner.parts.dialer.deadline * 2
     }
 
-    fn hot(&self) -> &Lane<Flushes> {
+    pub(crate) fn hot(&self) -> &Lane<Flushes> {
         let [first, second] = &self.inner.hot;
         let outstanding = first.outstanding() + second.outstanding();
         let shared = self.inner.shared.load(Ordering::Relaxed);
@@ -164,7 +169,9 @@ impl PostgresStore {
     /// An operation that changes nothing on an address without a row.
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
-        self.single(address, op).await?.ok_or_else(|| restless(O::NAME))
+        let stamped = self.single(address, op).await?.ok_or_else(|| restless(O::NAME))?;
+        self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
+        Ok(stamped)
     }
 
     /// Carries out an operation in the company of others, or, where that did not change the row, alone.
@@ -177,7 +184,10 @@ impl PostgresStore {
         let (item, turned) = turn::Item::new(address, op);
         self.inner.turns.send(item);
         match answered(turned, self.limit()).await? {
-            Some(stamped) => Ok(stamped),
+            Some(stamped) => {
+                self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
+                Ok(stamped)
+            }
             None => self.transition(address, op).await,
         }
     }
@@ -187,125 +197,13 @@ impl PostgresStore {
         self.inner.looks.send(ask);
         answered(seen, self.limit()).await
     }
-
-    /// Claims an address that has no row, in the company of others.
-    async fn insert(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (item, flushed) = Item::claim(address.clone(), claim.clone());
-        self.hot().send(item);
-        match answered(flushed, self.limit()).await? {
-            Flushed::Done(stamped) => Ok(Some(stamped)),
-            Flushed::Unchanged => Ok(None),
-            Flushed::Alone => self.insert_alone(address, claim).await,
-        }
-    }
-
-    async fn insert_alone(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move {
-                    let offset = now(&parts.offset);
-                    match transition::claim_absent(link, &parts.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
-                            Ok(Some(held_by_a_transaction(address.kind)))
-                        }
-                        done => Ok(done?),
-                    }
-                }
-                .boxed()
-            })
-            .await
-    }
-
-    /// Takes over the row that an address has. None: it has none.
-    async fn take_over(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        let (item, turned) = turn::Item::new(address, claim);
-        self.inner.turns.send(item);
-        if let Some(stamped) = answered(turned, self.limit()).await? {
-            return Ok(Some(stamped));
-        }
-        let (address, claim, parts) = (address.clone(), claim.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move {
-                    match transition::run(link, &parts.sql, now(&parts.offset), &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
-                            Ok(Some(held_by_a_transaction(address.kind)))
-                        }
-                        done => Ok(done?),
-                    }
-                }
-                .boxed()
-            })
-            .await
-    }
 }
 
-/// The first beat of each address, up to a page, and the rest; both in the order of their addresses.
-fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
-    let (mut page, mut later): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
-    for n in ordered {
-        let again = page.last().is_some_and(|last| beats[*last].address == beats[*n].address);
-        if again || page.len() == heartbeat::PAGE { later.push(*n) } else { page.push(*n) }
-    }
-    (page, later)
-}
-
-/// The next way to go about a claim.
-enum Way {
-    Insert,
-    Look,
-    TakeOver,
-}
-
-/// What a claim makes of a record that was read without a lock: an answer, or that its row has to be locked.
-fn judge(
-    address: &Address,
-    claim: &Claim,
-    seen: Seen,
-) -> Result<Result<Stamped<ClaimReply>, Way>, StoreError> {
-    let Some(mut record) = seen.record else {
-        return Ok(Err(if seen.has_row { Way::TakeOver } else { Way::Insert }));
-    };
-    let at = Reading { kind: address.kind, now: seen.now, floor: Token::NONE };
-    let stamped = kernel::apply(&mut record, claim, at)?.stamped;
-    match stamped.reply {
-        // Granted anew, or once more: either is said under the lock, and passes the barrier.
-        ClaimReply::Granted(_) => Ok(Err(Way::TakeOver)),
-        _ => Ok(Ok(stamped)),
-    }
-}
-
-/// The answer to a claim of an address that a transaction holds, and has not decided: nothing was changed, and nothing can
-/// be seen yet.
-fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
-    let state = match kind {
-        Kind::Execution => State::Executing,
-        Kind::Lease => State::Claimed,
-    };
-    let stamp = Stamp::unseen(StoreTime::ZERO);
-    Stamped { reply: ClaimReply::InProgress { state, remaining: Duration::ZERO }, stamp }
-}
-
-fn now(offset: &AtomicI64) -> i64 {
+pub(crate) fn now(offset: &AtomicI64) -> i64 {
     offset.load(Ordering::Relaxed)
 }
 
-fn restless(name: &str) -> StoreError {
+pub(crate) fn restless(name: &str) -> StoreError {
     let detail = format!("{name}: the record came and went each time it was looked at");
     StoreError::not_applied(Trouble::Busy, detail)
 }
@@ -317,30 +215,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn claim(&self, address: &Address, op: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
-        op.admit(address.kind)?;
-        let mut way = match address.kind {
-            _ if self.inner.replays.expects(address) => Way::Look,
-            Kind::Execution => Way::Insert,
-            // The tombstone of a lease that was held before is the usual case.
-            Kind::Lease => Way::TakeOver,
-        };
-        for _ in 0..LOOKS {
-            let answer = match way {
-                Way::Insert => self.insert(address, op).await?.ok_or(Way::Look),
-                Way::Look => judge(address, op, self.look(address, true).await?)?,
-                Way::TakeOver => self.take_over(address, op).await?.ok_or(Way::Insert),
-            };
-            match answer {
-                Ok(stamped) => {
-                    if matches!(stamped.reply, ClaimReply::Completed(_)) {
-                        self.inner.replays.expect(address);
-                    }
-                    return Ok(stamped);
-                }
-                Err(next) => way = next,
-            }
-        }
-        Err(restless(Claim::NAME))
+        self.claim_step_by_step(address, op).await
     }
 
     async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
@@ -349,16 +224,8 @@ impl CoordinationStore for PostgresStore {
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
-        for kind in [Kind::Execution, Kind::Lease] {
-            let mut ordered: Vec<usize> =
-                (0..beats.len()).filter(|n| beats[*n].address.kind == kind).collect();
-            ordered.sort_by(|a, b| beats[*a].address.cmp(&beats[*b].address));
-            // An address stands once in a statement: what one beat changed, another would not see.
-            while !ordered.is_empty() {
-                let (page, later) = each_once(beats, &ordered);
-                self.pulse(beats, &page, &mut replies).await?;
-                ordered = later;
-            }
+        for page in heartbeat::pages(beats) {
+            self.pulse(beats, &page, &mut replies).await?;
         }
         let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
         replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
@@ -371,6 +238,7 @@ impl CoordinationStore for PostgresStore {
         match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);
+                self.inner.listening.changed(address).await;
                 Ok(stamped)
             }
             Flushed::Unchanged | Flushed::Alone => self.transition(address, op).await,
@@ -381,6 +249,7 @@ impl CoordinationStore for PostgresStore {
         op.admit(address.kind)?;
         for _ in 0..LOOKS {
             if let Some(stamped) = self.single(address, op).await? {
+                self.inner.listening.changed(address).await;
                 return Ok(stamped);
             }
             let (to, op, parts) = (address.clone(), *op, self.inner.parts.clone());
@@ -479,56 +348,11 @@ impl CoordinationStore for PostgresStore {
             .await
     }
 
+    async fn changed(&self, address: &Address, within: Duration) -> Notice {
+        self.inner.listening.wait(address, within).await
+    }
+
     async fn probe(&self) -> Result<Health, StoreError> {
         probe::probe(self.parts()).await
-    }
-}
-
-impl PostgresStore {
-    /// Sends one page of beats, all of one kind and in the order of their addresses; those that were passed over go out
-    /// once more, each alone, and are `Unknown` if their rows stay locked.
-    async fn pulse(
-        &self,
-        beats: &[Beat],
-        page: &[usize],
-        replies: &mut [Option<Stamped<HeartbeatReply>>],
-    ) -> Result<(), StoreError> {
-        let sent: Vec<Beat> = page.iter().map(|n| beats[*n].clone()).collect();
-        let (told, _) = self.beat(sent, false).await?;
-        let mut passed_over = Vec::new();
-        for (n, told) in page.iter().zip(told) {
-            match told {
-                Some(told) => replies[*n] = Some(told),
-                None => passed_over.push(*n),
-            }
-        }
-        let again = passed_over.into_iter().map(|n| async move { (n, self.beat_alone(&beats[n]).await) });
-        for (n, reply) in futures_util::future::join_all(again).await {
-            replies[n] = Some(reply?);
-        }
-        Ok(())
-    }
-
-    async fn beat_alone(&self, beat: &Beat) -> Result<Stamped<HeartbeatReply>, StoreError> {
-        match self.beat(vec![beat.clone()], true).await {
-            Ok((told, now)) => match told.into_iter().next().flatten() {
-                Some(told) => Ok(told),
-                None => heartbeat::of_absent(beat, now),
-            },
-            Err(error) if error.trouble() == Trouble::Busy => Ok(heartbeat::unknown(StoreTime::ZERO)),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn beat(
-        &self,
-        beats: Vec<Beat>,
-        alone: bool,
-    ) -> Result<(Vec<Option<Stamped<HeartbeatReply>>>, StoreTime), StoreError> {
-        let (made, parts) = (self.inner.beats.clone(), self.inner.parts.clone());
-        self.inner
-            .pulse
-            .run(move |link| async move { made.send(link, now(&parts.offset), &beats, alone).await }.boxed())
-            .await
     }
 }

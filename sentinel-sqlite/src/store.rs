@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{Address, Clock, CoordinationStore, Event, Replays, StoreError, SystemClock};
 
 use crate::connection::{Spec, absolute};
@@ -227,6 +227,10 @@ impl CoordinationStore for SqliteStore {
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let address = address.clone();
         self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await
+    }
+
+    async fn changed(&self, _: &Address, within: Duration) -> Notice {
+        Notice::poll(within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

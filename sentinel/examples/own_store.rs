@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel::kernel::{self, Operation, Reading};
 use sentinel::operation::*;
 use sentinel::prelude::*;
-use sentinel::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel::{Address, Clock, Event, Namespace, PURGE_REST, Record, StoreError, SystemClock};
 
 #[derive(Debug)]
@@ -101,6 +102,10 @@ macro_rules! transitions {
                 Ok(events[events.len().saturating_sub(limit as usize)..].to_vec())
             }
 
+            async fn changed(&self, _: &Address, within: Duration) -> Notice {
+                Notice::poll(within).await
+            }
+
             async fn probe(&self) -> Result<Health, StoreError> {
                 let guarantees = vec!["within this process".to_owned()];
                 Ok(Health { deployment: "own".into(), checks: vec![], guarantees, accepted: true })
@@ -165,8 +170,6 @@ async fn main() -> Result<(), sentinel::Error> {
 /// The ten lines that connect a store to the suite: every law is a test of its own.
 #[cfg(test)]
 mod conformance {
-    use std::time::Duration;
-
     use sentinel::{ManualClock, StoreTime};
     use sentinel_conformance::Harness;
 

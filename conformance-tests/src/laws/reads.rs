@@ -1,11 +1,13 @@
 //! SPEC section 3, inspect, list and history: pure reads.
 
+use std::time::Duration;
+
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
-use sentinel_core::{Key, Kind};
+use sentinel_core::{Key, Kind, State};
 
 use crate::cast::*;
-use crate::lab::Lab;
+use crate::lab::{Lab, Subject};
 
 /// Reads the keys of one shown state.
 async fn shown(lab: &Lab, state: Option<Shown>) -> Vec<String> {
@@ -180,6 +182,49 @@ pub(crate) async fn history_is_the_newest_oldest_first(lab: &Lab) {
         let newest = key.newest_events(limit).await;
         assert_eq!(newest, all[all.len().saturating_sub(limit as usize)..]);
     }
+}
+
+/// Waits for a change, which ends without one.
+async fn wait(lab: &Lab, key: &Subject<'_>, within: Duration) {
+    let waiting = lab.store().changed(&key.address, within);
+    tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("a wait ends when its time is over");
+}
+
+/// A wait for a change ends though nothing changes, whatever it waits for. It may end before its time.
+pub(crate) async fn a_wait_for_a_change_ends_with_its_time(lab: &Lab) {
+    lab.execution("running").begun(&call("ann")).await;
+    lab.lease("held").granted(&call("ann")).await;
+    for key in [lab.execution("absent"), lab.execution("running"), lab.lease("held")] {
+        for within in [Duration::ZERO, Duration::from_millis(2)] {
+            wait(lab, &key, within).await;
+        }
+    }
+}
+
+/// Waiting for a change makes none: neither record nor history, live or lapsed.
+pub(crate) async fn a_wait_for_a_change_changes_nothing(lab: &Lab) {
+    let (key, absent) = (lab.execution("k"), lab.execution("absent"));
+    key.begun(&call("ann")).await;
+    let (record, events) = (key.record().await, key.events().await);
+    for _ in 0..2 {
+        wait(lab, &key, Duration::from_millis(1)).await;
+        wait(lab, &absent, Duration::from_millis(1)).await;
+        assert_eq!((key.record().await, key.events().await), (record.clone(), events.clone()));
+        assert_eq!(absent.events().await, []);
+        lab.advance(HARD).await;
+    }
+}
+
+/// What is waited for may change meanwhile, and a wait that is dropped leaves nothing behind.
+pub(crate) async fn nobody_is_held_up_by_those_who_wait(lab: &Lab) {
+    let key = lab.execution("k");
+    let grant = key.begun(&call("ann")).await;
+    let mut waiting = Box::pin(lab.store().changed(&key.address, HARD * 1_000));
+    // Polled, so that it waits.
+    let _ = tokio::time::timeout(Duration::ZERO, &mut waiting).await;
+    answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { .. });
+    drop(waiting);
+    assert_eq!(key.record().await.state, State::Completed);
 }
 
 /// The store says what it is, the same each time, and accepts the deployment that it is tested on.

@@ -124,6 +124,8 @@ fn flaws() -> Vec<Sabotage> {
         s("lists doubts as executing", reads, Flaw::PagesKnowNoDoubt),
         s("lists the bytes of results", reads, Flaw::PagesCarryBytes),
         s("rewrites records when they are read", reads, Flaw::ReadsSweep),
+        s("rewrites records when they are waited for", reads, Flaw::WaitsSweep),
+        s("waits for a change until there is one", "store contract, changed", Flaw::WaitsForEver),
         s("stops a batch at the first loss", "SPEC 3, heartbeat", Flaw::BatchStopsAtALoss),
         s("answers a batch in the order of keys", "SPEC 3, heartbeat", Flaw::BatchIsSorted),
         s("loses its tokens at a purge", purge, Flaw::FloorIsForgotten),

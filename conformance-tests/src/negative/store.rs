@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sentinel_core::kernel::{self, Op, Operation, Reading, Reply, Rule};
 use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Purge, Purged};
+use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
     Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
     StoreTime, Token,
@@ -57,6 +57,8 @@ pub enum Flaw {
     PagesKnowNoDoubt,
     PagesCarryBytes,
     ReadsSweep,
+    WaitsSweep,
+    WaitsForEver,
     BatchStopsAtALoss,
     BatchIsSorted,
     FloorIsForgotten,
@@ -453,6 +455,18 @@ macro_rules! transitions {
                     Some(Flaw::HistoryIsNewestFirst) => newest.iter().rev().cloned().collect(),
                     _ => newest.to_vec(),
                 })
+            }
+
+            async fn changed(&self, address: &Address, within: Duration) -> Notice {
+                if self.is(Flaw::WaitsForEver) {
+                    std::future::pending::<()>().await;
+                }
+                if self.is(Flaw::WaitsSweep)
+                    && let Some((record, _)) = self.rows().entries.get_mut(&self.place(address))
+                {
+                    record.rev += 1;
+                }
+                Notice::poll(within).await
             }
 
             async fn probe(&self) -> Result<Health, StoreError> {

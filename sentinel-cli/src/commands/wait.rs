@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::{Address, CoordinationStore, State, StoreError};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::runner::Signals;
 
@@ -22,7 +22,7 @@ pub(super) async fn wait_for_turn(
     loop {
         let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         tokio::select! {
-            () = sleep(pause.min(left)) => {}
+            _ = store.changed(address, pause.min(left)) => {}
             _ = signals.came() => return Ok(()),
         }
         let found = store.inspect(address).await?;

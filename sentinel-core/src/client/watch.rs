@@ -1,19 +1,30 @@
 //! Waiting for somebody else's run: one watcher for a key, however many callers of this process wait for it.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use super::Core;
 use super::retry::jittered;
 use crate::address::Address;
 use crate::record::{Record, State};
+use crate::store::{CoordinationStore, Notice};
+use crate::time::StoreTime;
 
-/// How often a watcher looks: it starts with the first and doubles up to the last.
-const FIRST_LOOK: Duration = Duration::from_millis(5);
-const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+/// How often a watcher looks: the pauses start with the first and double up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The same while the store says that it would be told of a change: looking is the safety net then.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
+/// No store, and no stranger who sends it messages, makes a watcher look or wake more often.
+const SHORTEST_TURN: Duration = Duration::from_millis(2);
 
 /// The keys that callers of this process wait for.
 #[derive(Debug, Default)]
@@ -60,7 +71,7 @@ impl Core {
         let (sender, receiver) = watch::channel(0);
         watched.insert(address.clone(), sender);
         drop(watched);
-        tokio::spawn(look(Arc::downgrade(self), address.clone()));
+        tokio::spawn(look_after(Arc::downgrade(self), address.clone()));
         Watch(receiver)
     }
 }
@@ -70,28 +81,72 @@ impl Watch {
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             // The watcher ended with its runtime: ask again, slowly.
-            tokio::time::sleep(SLOWEST_LOOK).await;
+            tokio::time::sleep(LONGEST_PAUSE).await;
         }
     }
 }
 
-async fn look(core: Weak<Core>, address: Address) {
-    let mut pause = FIRST_LOOK;
+async fn look_after(core: Weak<Core>, address: Address) {
+    let mut pause = FIRST_PAUSE;
     loop {
-        tokio::time::sleep(jittered(pause)).await;
-        pause = SLOWEST_LOOK.min(pause * 2);
-        let Some(core) = core.upgrade() else { return };
-        if core.watchers.forget_unwatched(&address) {
-            return;
-        }
-        match core.store.inspect(&address).await {
-            Ok(seen) if seen.record.as_ref().is_some_and(|r| is_in_progress(r, seen.now)) => {}
-            // Settled, or the store has trouble: either way those who wait ask for themselves.
-            _ => core.watchers.wake(&address),
-        }
+        let store = match core.upgrade() {
+            Some(core) if !core.watchers.forget_unwatched(&address) => core.store.clone(),
+            _ => return,
+        };
+        let began = Instant::now();
+        let wake = || core.upgrade().iter().for_each(|core| core.watchers.wake(&address));
+        pause = match turn(&*store, &address, jittered(pause), wake).await {
+            Some(Notice::Listening) => LONGEST_REST.min(FIRST_REST.max(pause * 2)),
+            Some(Notice::Polling) => LONGEST_PAUSE.min(pause * 2),
+            Some(Notice::Changed) | None => pause,
+        };
+        tokio::time::sleep(SHORTEST_TURN.saturating_sub(began.elapsed())).await;
     }
 }
 
-fn is_in_progress(record: &Record, now: crate::StoreTime) -> bool {
+/// Waits for a change, and looks once meanwhile: what changed before the wait began is seen, and what changes after it may
+/// be told. Wakes those who wait if either says so. None: the wait was cut short, since the record lapses.
+async fn turn(
+    store: &dyn CoordinationStore,
+    address: &Address,
+    pause: Duration,
+    wake: impl Fn(),
+) -> Option<Notice> {
+    let mut waiting = pin!(store.changed(address, pause));
+    let mut looking = pin!(look(store, address));
+    let first = tokio::select! {
+        biased;
+        notice = &mut waiting => Err(notice),
+        seen = &mut looking => Ok(seen),
+    };
+    let notice = match first {
+        Ok(Some(remaining)) => timeout(remaining, waiting).await.ok(),
+        Ok(None) => {
+            wake();
+            Some(waiting.await)
+        }
+        Err(Notice::Changed) => Some(Notice::Changed),
+        Err(notice) => {
+            if looking.await.is_none() {
+                wake();
+            }
+            Some(notice)
+        }
+    };
+    if notice == Some(Notice::Changed) {
+        wake();
+    }
+    notice
+}
+
+/// How long the record stays in progress unless something happens. None: it is settled, or the store has trouble. Either
+/// way those who wait ask for themselves.
+async fn look(store: &dyn CoordinationStore, address: &Address) -> Option<Duration> {
+    let seen = store.inspect(address).await.ok()?;
+    let record = seen.record.filter(|record| is_in_progress(record, seen.now))?;
+    Some(record.lease_until.since(seen.now))
+}
+
+fn is_in_progress(record: &Record, now: StoreTime) -> bool {
     matches!(record.state, State::Claimed | State::Executing) && record.is_live(now)
 }

@@ -2,17 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod company;
 mod completion;
+mod contention;
 mod faults;
 mod fence;
 mod harness;
+mod lanes;
+mod listen;
+mod locks;
+mod mutants;
 mod opening;
 mod probe;
+mod rig;
 mod scene;
 mod standby;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
+mod upkeep;
 mod waves;
 
 mod direct {

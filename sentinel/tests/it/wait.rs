@@ -1,7 +1,16 @@
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use sentinel::kernel::{Op, Reply};
+use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use tokio::sync::oneshot;
+use sentinel::store::{Inspection, Notice};
+use sentinel::{Address, StoreError};
+use sentinel_conformance::{Layer, Layered};
+use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::time::Instant;
 
 use crate::keeper::Counting;
 use crate::{Lied, SECOND, doubt, sentinel};
@@ -95,4 +104,121 @@ async fn a_wait_ends_at_its_deadline() {
     assert!(matches!(join(sentinel.clone()).await, Outcome::InProgress(_)));
     assert!(started.elapsed() >= SECOND * 60);
     drop(end);
+}
+
+/// A store that hears of changes, or says so.
+#[derive(Debug)]
+struct Hearing {
+    store: Arc<dyn CoordinationStore>,
+    heard: Arc<Notify>,
+    /// Each wait ends at once with this.
+    hasty: Option<Notice>,
+    /// Each look is answered with what the first saw.
+    stale: Option<OnceCell<Inspection>>,
+    looks: AtomicU32,
+    requests: AtomicU32,
+}
+
+impl Hearing {
+    fn new(store: &MemoryStore) -> Self {
+        let (heard, looks, requests) = Default::default();
+        Self { store: Arc::new(store.clone()), heard, hasty: None, stale: None, looks, requests }
+    }
+}
+
+#[async_trait]
+impl Layer for Hearing {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        op.send(&*self.store, address).await
+    }
+
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        match &self.stale {
+            Some(first) => first.get_or_try_init(|| self.store.inspect(address)).await.cloned(),
+            None => self.store.inspect(address).await,
+        }
+    }
+
+    async fn on_changed(&self, _: &Address, within: Duration) -> Notice {
+        if let Some(notice) = self.hasty {
+            return notice;
+        }
+        match tokio::time::timeout(within, self.heard.notified()).await {
+            Ok(()) => Notice::Changed,
+            Err(_) => Notice::Listening,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_heard_needs_no_look() {
+    let store = MemoryStore::new();
+    let hearing = Arc::new(Layered(Hearing { stale: Some(OnceCell::new()), ..Hearing::new(&store) }));
+    let end = start(&Sentinel::new(store), "k");
+    tokio::task::yield_now().await;
+    let joined = tokio::spawn(join(Sentinel::new(hearing.clone())));
+    tokio::time::sleep(SECOND).await;
+    end.send(Ok("receipt".to_owned())).unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert!(!joined.is_finished(), "no look can tell that it has ended");
+    let told = Instant::now();
+    hearing.0.heard.notify_one();
+    assert!(matches!(joined.await.unwrap(), Outcome::Replayed(text) if text == "receipt"));
+    assert!(told.elapsed() < SECOND / 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hears_is_looked_at_now_and_then() {
+    let store = MemoryStore::new();
+    let hearing = Arc::new(Layered(Hearing::new(&store)));
+    let (theirs, ours) = (Sentinel::new(store), Sentinel::new(hearing.clone()));
+    let (end, ended) = oneshot::channel::<()>();
+    let once = theirs.once("k").ttl(SECOND * 5).hard_ttl(SECOND * 500);
+    let run = tokio::spawn(once.run(|_| async move { Ok::<_, Lied>(ended.await.is_ok()) }));
+    tokio::task::yield_now().await;
+    let joined = tokio::spawn(ours.once("k").wait(SECOND * 600).run(|_| async { Ok::<_, Lied>(false) }));
+    tokio::time::sleep(SECOND * 60).await;
+    let looks = hearing.0.looks.load(Ordering::SeqCst);
+    assert!((10..=60).contains(&looks), "{looks} looks in a minute");
+    // The message is lost: the next look finds it out.
+    end.send(()).unwrap();
+    assert!(matches!(run.await.unwrap().unwrap(), Outcome::Completed(true)));
+    assert!(matches!(joined.await.unwrap().unwrap(), Outcome::Replayed(true)));
+}
+
+/// Nobody tells of a lapse: a store that hears of every change is looked at then.
+#[tokio::test(start_paused = true)]
+async fn a_lapse_is_seen_when_it_comes() {
+    let store = MemoryStore::new();
+    let _never_ends = start(&Sentinel::new(store.clone()), "k");
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    assert!(matches!(join(Sentinel::new(Layered(Hearing::new(&store)))).await, Outcome::Uncertain(_)));
+    assert!(
+        began.elapsed() < SECOND * 5 + SECOND / 10,
+        "it lapsed after 5 s, and was seen after {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_always_says_changed_is_not_asked_without_pause() {
+    for notice in [Notice::Changed, Notice::Listening, Notice::Polling] {
+        let store = MemoryStore::new();
+        let hearing = Arc::new(Layered(Hearing { hasty: Some(notice), ..Hearing::new(&store) }));
+        let _never_ends = start(&Sentinel::new(store), "k");
+        tokio::task::yield_now().await;
+        let waiting = tokio::spawn(join(Sentinel::new(hearing.clone())));
+        tokio::time::sleep(SECOND).await;
+        let (looks, requests) =
+            (hearing.0.looks.load(Ordering::SeqCst), hearing.0.requests.load(Ordering::SeqCst));
+        assert!(looks + requests <= 1_000, "{looks} looks and {requests} requests in a second");
+        waiting.abort();
+    }
 }

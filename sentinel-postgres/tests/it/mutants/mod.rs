@@ -1,0 +1,252 @@
+//! The statements with one guard less: for each that can be taken away, laws that notice.
+//!
+//! The lists stand beside this file, one for each statement. In them
+//!
+//! ```text
+//! # words about the mutants that follow
+//! - a piece of the statement, once its fragments are filled in; spaces and line ends are alike
+//! + what is put there instead; nothing without this line
+//! = laws, of which one has to fail: of the suite, over `Company` with `.. in company`, or PostgreSQL's own
+//! ```
+//!
+//! A piece that does not stand in its statement exactly once is an error, and so is a law that the unbroken store breaks.
+
+mod accompany;
+mod list;
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sentinel_conformance::{Bench, LAWS, Law, Layered, Sizes};
+
+use crate::rig::{Rig, runtime};
+use crate::{company, locks, upkeep};
+use accompany::{Accompanied, Company};
+use list::Mutant;
+
+/// What can notice a mutant.
+enum Check {
+    Law(&'static Law),
+    InCompany(&'static Law),
+    Own(Run, String),
+}
+
+type Run = for<'a> fn(&'a Rig, &'a str) -> BoxFuture<'a, ()>;
+
+macro_rules! own {
+    ($($module:ident { $($name:ident,)* })*) => {
+        /// The checks that are PostgreSQL's own.
+        const OWN: &[(&str, Run)] =
+            &[$($((stringify!($name), |rig, argument| Box::pin($module::$name(rig, argument))),)*)*];
+    };
+}
+
+own! {
+    locks {
+        the_reading_follows_the_wait,
+        the_record_is_judged_as_it_was_left,
+        a_token_is_drawn_under_the_lock,
+        a_token_is_drawn_above_the_rows,
+        what_changed_meanwhile_is_not_taken_over,
+        a_clock_that_was_set_back_is_lifted,
+        an_insert_is_read_when_it_begins,
+        a_grant_counts_at_its_address,
+        a_decision_is_taken_once,
+        an_insert_that_was_lost_looks_again,
+        a_cancel_that_lost_its_insert_looks_again,
+    }
+    company {
+        a_held_row_delays_no_other_beat,
+        a_held_row_delays_no_other_completion,
+        a_held_row_is_not_flushed,
+        a_lost_insert_delays_no_other_claim,
+        a_completion_in_company_takes_no_other_way,
+        a_held_row_delays_no_other_begin,
+        a_held_row_is_not_turned,
+        a_turn_is_read_when_it_begins,
+        a_turn_takes_no_other_way,
+    }
+    upkeep {
+        a_cancelled_call_rests,
+        the_longest_retention_is_kept,
+        a_completed_reset_is_purged,
+        a_freed_reset_stays,
+        a_freed_record_is_purged,
+        a_forced_result_is_purged,
+        a_purged_row_is_forgotten,
+        a_held_row_is_not_purged,
+        a_purge_spares_what_it_leaves,
+        a_lease_that_is_held_again_stays,
+        a_reset_ends_with_a_vouched_release,
+        a_new_run_has_no_doubt,
+        a_beat_past_the_hard_deadline_is_lost,
+        a_beat_after_a_step_back_is_lifted,
+        events_of_earlier_grants_are_forgotten,
+        a_purge_keeps_the_highest_token,
+        a_purged_key_has_no_decision,
+        the_next_life_begins_from_nothing,
+        eight_calls_are_remembered,
+        a_purged_key_is_not_listed_as_free,
+        a_dry_run_counts_what_is_due,
+    }
+}
+
+impl Check {
+    fn named(text: &str) -> Self {
+        let (name, argument) = text.split_once(' ').unwrap_or((text, ""));
+        if let Some((_, run)) = OWN.iter().find(|(own, _)| *own == name) {
+            return Self::Own(*run, argument.to_owned());
+        }
+        let law =
+            LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
+        match argument {
+            "" => Self::Law(law),
+            "in company" => Self::InCompany(law),
+            other => panic!("a law holds {other}?"),
+        }
+    }
+
+    fn run(&self, rig: Rig) {
+        let sizes = Sizes { sequences: 1, histories: 1 };
+        match self {
+            Self::Law(law) => law.check(Arc::new(rig), sizes),
+            Self::InCompany(law) => {
+                let store = Arc::new(Layered(Company::of(rig.store())));
+                law.check(Arc::new(Accompanied { rig, store }), sizes);
+            }
+            Self::Own(run, argument) => runtime().block_on(run(&rig, argument)),
+        }
+    }
+}
+
+/// Opens a store in the statement's schema, with a mutant or without.
+fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
+    let mutant = mutant.cloned();
+    let seen = Arc::new(Mutex::new(false));
+    let rig = runtime().block_on(Rig::open(&format!("mutants_{statement}"), |builder| {
+        let (seen, statement) = (seen.clone(), statement.to_owned());
+        builder.lock_timeout(Duration::from_secs(1)).event_retention(upkeep::EVENTS_KEPT).edit_statements(
+            Arc::new(move |name, text| match &mutant {
+                _ if name != statement => text,
+                Some(mutant) => {
+                    *seen.lock().unwrap() = true;
+                    mutant.apply(&text, &format!("mutants_{statement}"))
+                }
+                None => {
+                    *seen.lock().unwrap() = true;
+                    text
+                }
+            }),
+        )
+    }));
+    assert!(mutant_was_seen(statement, &seen), "no statement is called {statement}");
+    rig
+}
+
+/// A list is put together each time that it is asked for: the edit sees it then.
+fn mutant_was_seen(statement: &str, seen: &Mutex<bool>) -> bool {
+    statement == "list" || *seen.lock().unwrap()
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a check; a panic of this thread is its answer, and is not printed.
+fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                loud(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(check));
+    QUIET.set(false);
+    result
+}
+
+/// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
+fn each_is_noticed(statement: &str, text: &str) {
+    let mut mutants = list::read(text);
+    expand(&mut mutants);
+    assert!(!mutants.is_empty());
+    let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
+    for name in named {
+        if std::env::var("DISCOVER").is_ok() {
+            break;
+        }
+        Check::named(name).run(open(statement, None));
+    }
+    let mut survivors = Vec::new();
+    for mutant in &mutants {
+        let began = tokio::time::Instant::now();
+        let fails = |name: &&String| {
+            let rig = open(statement, Some(mutant));
+            quietly(|| Check::named(name).run(rig)).is_err()
+        };
+        let killer = mutant.by.iter().find(fails);
+        println!("{statement}: {:?} {mutant}: noticed by {killer:?}", began.elapsed());
+        if killer.is_none() {
+            survivors.push(format!("{mutant}, which {:?} should notice", mutant.by));
+        }
+    }
+    assert!(survivors.is_empty(), "{} survived:\n{}", survivors.len(), survivors.join("\n"));
+}
+
+macro_rules! lists {
+    ($($statement:ident,)*) => {$(
+        #[test]
+        fn $statement() {
+            each_is_noticed(stringify!($statement), include_str!(concat!(stringify!($statement), ".txt")));
+        }
+    )*};
+}
+
+lists! {
+    abandon,
+    begin,
+    cancel,
+    cancel_absent,
+    claim,
+    claim_absent,
+    complete,
+    evict,
+    flush,
+    force_complete,
+    forget,
+    forget_events,
+    heartbeat,
+    history,
+    list,
+    look,
+    purge,
+    purge_count,
+    reconcile,
+    release,
+    reset_to_claimed,
+    turn,
+}
+
+fn expand(mutants: &mut [Mutant]) {
+    for mutant in mutants {
+        let mut by = Vec::new();
+        for name in &mutant.by {
+            let Some(rest) = name.strip_prefix('@') else {
+                by.push(name.clone());
+                continue;
+            };
+            let (group, tail) = rest.split_once(' ').unwrap_or((rest, ""));
+            for law in LAWS.iter().filter(|law| law.group == group) {
+                by.push(format!("{} {tail}", law.name).trim().to_owned());
+            }
+        }
+        mutant.by = by;
+    }
+}

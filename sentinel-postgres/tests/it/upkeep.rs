@@ -399,6 +399,19 @@ pub(crate) async fn a_beat_after_a_step_back_is_lifted(rig: &Rig, _: &str) {
     rig.advance(HARD / 30).await;
 }
 
+/// Rows that were purged, and are claimed again together, draw their tokens above the floor.
+pub(crate) async fn what_was_purged_draws_above_the_floor(rig: &Rig, _: &str) {
+    let [one, other] = ["one", "other"].map(|key| rig.lease(key));
+    let highest = tombstone(rig, &one).await.max(tombstone(rig, &other).await);
+    rig.advance(REST).await;
+    assert_eq!(purge(rig).await, 2);
+    rig.set_back(DAY).await;
+    let (claim, another) = (call(), call());
+    let (one, other) = tokio::join!(rig.granted(&one, &claim), rig.granted(&other, &another));
+    assert!(one.token > highest && other.token > highest, "{one:?} and {other:?} came after {highest}");
+    rig.advance(DAY).await;
+}
+
 /// What is left of a purged record is no tombstone.
 pub(crate) async fn a_purged_key_is_not_listed_as_free(rig: &Rig, _: &str) {
     tombstone(rig, &fresh(rig)).await;
@@ -458,6 +471,7 @@ tests! {
     a_purge_keeps_the_highest_token for "alone" "in company";
     a_purged_key_has_no_decision;
     a_reset_ends_with_a_vouched_release for "alone" "in company";
+    what_was_purged_draws_above_the_floor;
     a_new_run_has_no_doubt;
     a_beat_past_the_hard_deadline_is_lost;
     a_beat_after_a_step_back_is_lifted;

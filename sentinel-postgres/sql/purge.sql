@@ -2,7 +2,7 @@
 WITH ripe AS MATERIALIZED (
     SELECT id, kind, key, state, token, rev, last_now, last_event, clock.now
     FROM {records} r, (SELECT {clock} AS now) clock
-    WHERE namespace = $2::text AND purge_at <= clock.now AND rev > 0
+    WHERE namespace = $2::text AND purge_at <= clock.now AND rev > 0 AND state IN ('free', 'completed')
     ORDER BY purge_at, id LIMIT $3::int8
     FOR UPDATE OF r SKIP LOCKED
 ), floor AS (

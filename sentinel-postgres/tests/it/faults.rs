@@ -250,14 +250,26 @@ fn rows(schema: &str, key: &str) -> String {
     postgres().psql(&format!("select state from {schema}.records where key = '{key}'"))
 }
 
+/// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and not
+/// what another connection of the store had to say; gives that claim.
+async fn cut_off(store: &PostgresStore, cut: impl Fn()) -> (Address, Claim) {
+    for n in 0.. {
+        let (address, claim) = (execution(&format!("key {n}")), call(Phase::Executing));
+        cut();
+        if let Err(error) = store.claim(&address, &claim).await {
+            is_ambiguous::<()>(Err(error));
+            return (address, claim);
+        }
+    }
+    unreachable!("there is a next number");
+}
+
 #[tokio::test]
 async fn a_lost_request_is_ambiguous_and_is_sent_again() {
     let proxy = Proxy::start(postgres().port());
     let store = behind(&proxy, AT_LAST, "lost_request").await;
-    let (address, claim) = (execution("key"), call(Phase::Executing));
-    proxy.requests().cut_after(0);
-    is_ambiguous(store.claim(&address, &claim).await);
-    assert_eq!(rows("lost_request", "key"), "");
+    let (address, claim) = cut_off(&store, || proxy.requests().cut_after(0)).await;
+    assert_eq!(rows("lost_request", address.key.as_str()), "");
     let again = store.claim(&address, &claim).await.unwrap();
     assert!(matches!(again.reply, ClaimReply::Granted(_)) && again.stamp.changed, "{again:?}");
 }
@@ -266,10 +278,8 @@ async fn a_lost_request_is_ambiguous_and_is_sent_again() {
 async fn a_lost_reply_is_ambiguous_and_the_same_request_is_answered_the_same() {
     let proxy = Proxy::start(postgres().port());
     let store = behind(&proxy, AT_LAST, "lost_reply").await;
-    let (address, claim) = (execution("key"), call(Phase::Executing));
-    proxy.replies().cut_after(0);
-    is_ambiguous(store.claim(&address, &claim).await);
-    assert_eq!(rows("lost_reply", "key"), "executing");
+    let (address, claim) = cut_off(&store, || proxy.replies().cut_after(0)).await;
+    assert_eq!(rows("lost_reply", address.key.as_str()), "executing");
     let again = store.claim(&address, &claim).await.unwrap();
     assert!(matches!(again.reply, ClaimReply::Granted(_)) && !again.stamp.changed, "{again:?}");
 }

@@ -71,7 +71,12 @@ fn no_table_is_scanned(way: &str, schema: &str, end: impl FnOnce()) {
          AND relname IN ('records', 'events', 'floors')"
     );
     let lanes = runtime();
-    let rig = runtime().block_on(Rig::open(schema, |builder| builder));
+    let rig = runtime().block_on(async {
+        let rig = Rig::open(schema, |builder| builder).await;
+        // The connection that it was opened with belongs to a lane from now on, and ends with it.
+        lives(&rig, 1).await;
+        rig
+    });
     // What a session did is counted at its end at the latest: these two have ended, and made indices.
     let tables = format!("\"{schema}\".records, \"{schema}\".events");
     runtime().block_on(async {
@@ -323,7 +328,7 @@ async fn a_caller_may_go_away(rig: &Rig) {
     }
     let mut stranger = rig.stranger().await;
     stranger.until(&rig.connections("state <> 'idle'"), |busy| busy == 0).await;
-    assert!(stranger.number(&rig.connections("true")).await <= 8);
+    assert!(stranger.number(&rig.connections("true")).await <= 11);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //! beside an operation in a statement must not matter to it.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use sentinel_core::kernel::{self, Op, Reading, Rebuilt};
 use sentinel_core::operation::*;
@@ -126,4 +129,40 @@ async fn company_in_a_statement_does_not_matter() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn company_in_a_statement_does_not_matter_behind_a_pooler() {
     waves(Store::init(PostgresStore::builder(&bouncer().url()).schema("bounced_waves")).await).await;
+}
+
+/// Guards that stand in a statement of many, each with what is left when it is gone.
+const GUARDS: &[(&str, &str, &str)] = &[
+    ("turn", "WHERE r.ctid = h.place AND h.asked = 'begin'", "WHERE h.asked = 'begin'"),
+    ("turn", "WHERE r.ctid = h.place AND h.asked = 'release'", "WHERE h.asked = 'release'"),
+    ("turn", "WHERE r.ctid = h.place AND h.asked = 'claim'", "WHERE h.asked = 'claim'"),
+    ("turn", "WHERE r.ctid = h.place AND h.asked = 'begin'", "WHERE r.ctid = h.place"),
+    ("turn", "WHERE r.ctid = h.place AND h.asked = 'release'", "WHERE r.ctid = h.place"),
+    // Without `asked = 'claim'` a begin or release has no terms to claim with: the statement fails as a whole.
+    ("turn", "AND at.now < h.lease_until AND at.now < h.hard_until", ""),
+    ("turn", "AND h.claim_id IS DISTINCT FROM h.presented_by", ""),
+    ("flush", "WHERE r.ctid = h.place\n      AND ", "WHERE "),
+    ("flush", "h.state = 'executing' AND h.token = h.presented", "h.token = h.presented"),
+    ("flush", "AND h.token = h.presented ", ""),
+    ("flush", "AND h.claim_id = h.presented_by", ""),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guard_that_is_gone_is_noticed_in_company() {
+    for (n, (name, guard, left)) in GUARDS.iter().enumerate() {
+        let edit = move |file: &str, text: String| {
+            if file != *name {
+                return text;
+            }
+            assert!(text.contains(guard), "{name} does not say {guard:?}");
+            text.replacen(guard, left, 1)
+        };
+        let builder = PostgresStore::builder(&postgres().url()).schema(format!("guards_{n}"));
+        let store = Store::init(builder.edit_statements(Arc::new(edit))).await;
+        let mut noticed = false;
+        for seed in 0..4 {
+            noticed = noticed || AssertUnwindSafe(roll(&store, seed)).catch_unwind().await.is_err();
+        }
+        assert!(noticed, "{name} with {left:?} for {guard:?} is not noticed");
+    }
 }

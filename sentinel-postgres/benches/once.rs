@@ -6,8 +6,8 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sentinel_core::operation::*;
@@ -218,12 +218,13 @@ fn lease(bed: &Bed, runtime: &tokio::runtime::Runtime) {
             floor.push(bed.pgbench(INSERT, callers));
             let store = runtime.block_on(bed.store());
             // Each caller takes and gives back a lease of its own, over and over.
-            let turns = Arc::new(AtomicU64::new(0));
-            rate.push(runtime.block_on(closed_loop(callers, move |n| {
-                let (store, turns) = (store.clone(), turns.clone());
+            let free = Arc::new(Mutex::new((0..callers).collect::<Vec<_>>()));
+            rate.push(runtime.block_on(closed_loop(callers, move |_| {
+                let (store, free) = (store.clone(), free.clone());
                 async move {
-                    let caller = if n < callers as u64 { n } else { turns.fetch_add(1, Ordering::Relaxed) };
-                    cycle(&store, format!("lease-{}", caller % callers as u64 * 1_000_003 + n % 16)).await;
+                    let mine = free.lock().unwrap().pop().unwrap();
+                    cycle(&store, format!("lease-{mine}")).await;
+                    free.lock().unwrap().push(mine);
                 }
             })));
         }

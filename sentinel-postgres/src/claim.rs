@@ -25,8 +25,8 @@ impl PostgresStore {
         let mut way = match address.kind {
             _ if self.inner.replays.expects(address) => Way::Look,
             Kind::Execution => Way::Insert,
-            // The tombstone of a lease that was held before is the usual case.
-            Kind::Lease => Way::TakeOver,
+            // A lease's row is there after its first time, and whoever asks for one that is held asks again and again.
+            Kind::Lease => Way::Look,
         };
         for _ in 0..LOOKS {
             let answer = match way {

@@ -133,7 +133,16 @@ async fn answered(rig: &Rig) -> Vec<(Address, Claim)> {
     let about = |request| Some(Fingerprint::new(request).unwrap());
     rig.granted(&other, &Claim { fingerprint: about("one"), ..fused() }).await;
     let another = Claim { fingerprint: about("another"), ..fused() };
-    vec![(done, fused()), (live, fused()), (doubt, fused()), (held, fused()), (other, another)]
+    let lease = rig.lease("held");
+    rig.granted(&lease, &call()).await;
+    vec![
+        (done, fused()),
+        (live, fused()),
+        (doubt, fused()),
+        (held, fused()),
+        (other, another),
+        (lease, call()),
+    ]
 }
 
 /// A claim that changes nothing writes nothing: no log, no transaction number.

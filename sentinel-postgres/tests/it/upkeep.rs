@@ -395,7 +395,9 @@ pub(crate) async fn a_beat_after_a_step_back_is_lifted(rig: &Rig, _: &str) {
     rig.set_back(HARD / 30).await;
     let told = rig.ask(&address, Heartbeat { grant }).await;
     assert!(told.stamp.changed && told.stamp.now == begun, "{told:?}");
-    assert_eq!(rig.record(&address).await.last_now, begun);
+    let record = rig.record(&address).await;
+    assert_eq!(record.last_now, begun);
+    assert_eq!(record.lease_until, begun.plus(record.terms.unwrap().ttl()));
     rig.advance(HARD / 30).await;
 }
 

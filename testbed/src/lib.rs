@@ -9,7 +9,7 @@
 //! println!("{} and {}", shared.url(), bouncer.url());
 //! ```
 //!
-//! A test that kills or stops its server starts one of its own: [`Postgres::start`].
+//! A test that kills or stops its server starts one of its own: [`Postgres::start`], [`Redis::start`].
 //!
 //! - Everything is synchronous, so that it serves tests in any runtime, or in none. Nothing here reads a clock.
 //! - What cannot be done panics, with what the server or its program said. A missing server is such a panic, never a
@@ -27,6 +27,7 @@ pub mod postgres;
 mod process;
 mod programs;
 mod proxy;
+pub mod redis;
 mod url;
 
 use std::sync::OnceLock;
@@ -35,10 +36,18 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
 pub use process::until;
 pub use proxy::{Direction, Proxy};
+pub use redis::Redis;
 
 /// The PostgreSQL server that all tests of a program share: started by the first who asks, stopped by its guard when
 /// the program ends. Tests keep apart by database, schema or namespace, and leave its settings alone.
 pub fn postgres() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
     SHARED.get_or_init(|| Postgres::start(postgres::Options::default()))
+}
+
+/// The Redis server that all tests of a program share, on the same terms; everything is synced before it is answered.
+/// Tests keep apart by the beginnings of their keys, and leave its settings and the keys of others alone.
+pub fn redis() -> &'static Redis {
+    static SHARED: OnceLock<Redis> = OnceLock::new();
+    SHARED.get_or_init(|| Redis::start(redis::Options::default()))
 }

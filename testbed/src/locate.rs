@@ -23,6 +23,16 @@ const POSTGRES_PLACES: [&str; 6] = [
 /// Folders of PgBouncer, which are not in everybody's PATH.
 const PGBOUNCER_PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
 
+/// The oldest version of Redis that will do, major and minor.
+pub(crate) const OLDEST_REDIS: (u32, u32) = (7, 0);
+
+/// What has to stand in one folder, so that all of it is of one version.
+const REDIS: [&str; 3] = ["redis-server", "redis-cli", "redis-benchmark"];
+
+/// Folders of Redis that are not in everybody's PATH: the distributions', Homebrew's.
+const REDIS_PLACES: [&str; 4] =
+    ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin"];
+
 /// The folder with PostgreSQL's programs: the one that PATH means, else the newest. None: there is none that will do.
 pub(crate) fn postgres() -> Option<PathBuf> {
     let complete = |folder: &PathBuf| POSTGRES.iter().all(|name| folder.join(name).is_file());
@@ -34,6 +44,19 @@ pub(crate) fn postgres() -> Option<PathBuf> {
 pub(crate) fn pgbouncer() -> Option<PathBuf> {
     let places = path().into_iter().chain(PGBOUNCER_PLACES.map(PathBuf::from));
     places.map(|place| place.join("pgbouncer")).find(|program| program.is_file())
+}
+
+/// The folder with Redis' programs: the first of PATH that will do, else of the usual places.
+pub(crate) fn redis() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| REDIS.iter().all(|name| folder.join(name).is_file());
+    let young = |folder: &PathBuf| redis_version_in(folder).is_some_and(|version| version >= OLDEST_REDIS);
+    path().into_iter().chain(REDIS_PLACES.map(PathBuf::from)).filter(complete).find(young)
+}
+
+/// The version of the Redis in a folder, major and minor.
+pub(crate) fn redis_version_in(folder: &Path) -> Option<(u32, u32)> {
+    let output = Command::new(folder.join("redis-server")).arg("--version").output().ok()?;
+    redis_version(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// The major version of the PostgreSQL in a folder.
@@ -73,9 +96,26 @@ fn major(text: &str) -> Option<u32> {
     version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// (7, 0) of "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=e08dbad3e06f3fb".
+fn redis_version(text: &str) -> Option<(u32, u32)> {
+    let (_, version) = text.split_once(" server v=")?;
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_redis_are_read() {
+        let debian =
+            "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=e08dbad3e06f3fb\n";
+        assert_eq!(redis_version(debian), Some((7, 0)));
+        assert_eq!(redis_version("Redis server v=8.10-rc1 sha="), Some((8, 10)));
+        assert_eq!(redis_version("Redis server v=unknown"), None);
+        assert_eq!(redis_version("something else 7.0"), None);
+    }
 
     #[test]
     fn versions_of_postgresql_are_read() {

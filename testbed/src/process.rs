@@ -201,11 +201,11 @@ impl Drop for Server {
     }
 }
 
-/// A command without the caller's settings for PostgreSQL's programs, which would lead it to another server.
+/// A command without the caller's settings for the servers' programs, which would lead it to another server.
 pub(crate) fn plain(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PG") {
+        if ["PG", "REDISCLI_"].iter().any(|theirs| name.to_string_lossy().starts_with(theirs)) {
             command.env_remove(name);
         }
     }

@@ -25,6 +25,35 @@ pub(crate) fn pgbouncer() -> PathBuf {
     locate::pgbouncer().expect("PgBouncer is not installed: `cargo xtask setup` installs it, or says how")
 }
 
+/// A program of Redis. All of them come from one folder.
+///
+/// # Panics
+/// When there is none, or only one that is too old: with what to do.
+#[track_caller]
+pub(crate) fn redis(name: &str) -> PathBuf {
+    let program = redis_folder().join(name);
+    assert!(program.is_file(), "{} is missing, and it came with the server's package", program.display());
+    program
+}
+
+/// The version of the Redis that is used.
+#[track_caller]
+pub(crate) fn redis_version() -> (u32, u32) {
+    locate::redis_version_in(redis_folder()).expect("Redis tells its version")
+}
+
+#[track_caller]
+fn redis_folder() -> &'static Path {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = FOLDER.get_or_init(locate::redis).as_deref();
+    found.unwrap_or_else(|| {
+        let (major, minor) = locate::OLDEST_REDIS;
+        panic!(
+            "Redis {major}.{minor} or newer is not installed: `cargo xtask setup` installs it, or says how"
+        )
+    })
+}
+
 /// The major version of the PostgreSQL that is used.
 #[track_caller]
 pub(crate) fn version() -> u32 {

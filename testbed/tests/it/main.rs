@@ -6,4 +6,5 @@ mod guard;
 mod pgbouncer;
 mod postgres;
 mod proxy;
+mod redis;
 mod standby;

@@ -35,7 +35,9 @@ fn all_found() -> bool {
     let told = |found: Option<&Path>| found.map_or("not found".into(), |path| path.display().to_string());
     println!("PostgreSQL {oldest} or newer: {}", told(postgres.as_deref()));
     println!("PgBouncer: {}", told(pgbouncer.as_deref()));
-    postgres.is_some() && pgbouncer.is_some()
+    let ((major, minor), redis) = (locate::OLDEST_REDIS, locate::redis());
+    println!("Redis {major}.{minor} or newer: {}", told(redis.as_deref()));
+    postgres.is_some() && pgbouncer.is_some() && redis.is_some()
 }
 
 fn install(prefix: &[&str]) -> Result {

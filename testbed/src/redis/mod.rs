@@ -1,0 +1,213 @@
+//! Redis.
+
+mod append_only;
+mod faults;
+mod options;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::process::{Server, plain, until};
+use crate::url::redis as url;
+use crate::{ports, programs};
+
+pub use options::{Fsync, Options};
+
+/// What every server is told before its options are: that it loses nothing, and that nobody else gets in.
+const CONF: [(&str, &str); 5] = [
+    ("bind", "127.0.0.1"),
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+    ("maxmemory-policy", "noeviction"),
+    ("save", "\"\""),
+];
+
+/// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.
+const USER: &str = "default";
+
+/// The file of settings. The server itself writes to it, when it is told to.
+const CONF_FILE: &str = "redis.conf";
+
+/// A Redis server in a temporary folder, on a loopback port and on a socket in that folder. Dropping it stops it and
+/// removes the folder.
+///
+/// All methods panic with what the server said when they cannot do what they are for.
+#[derive(Debug)]
+pub struct Redis {
+    server: Server,
+    port: u16,
+    password: Option<String>,
+}
+
+impl Redis {
+    /// Starts a new server, and waits until it answers.
+    #[track_caller]
+    pub fn start(options: Options) -> Self {
+        let server = Server::new("Redis", (Signal::KILL, "KILL"));
+        let mut started = Self { server, port: 0, password: options.password.clone() };
+        for _ in 0..10 {
+            started.port = ports::free();
+            let before = started.log().len();
+            started.configure(&options);
+            if started.launch() {
+                return started;
+            }
+            let log = started.log();
+            // Somebody else was faster.
+            assert!(log[before..].contains("Address already in use"), "Redis did not start: {log}");
+        }
+        panic!("Redis found no free port ten times: {}", started.log());
+    }
+
+    fn configure(&self, options: &Options) {
+        let (port, socket) = (self.port.to_string(), self.socket().display().to_string());
+        let mine = [("port", port.as_str()), ("unixsocket", &socket), ("unixsocketperm", "700")];
+        let text = [options::lines(&CONF), options::lines(&options.settings), options::lines(&mine)].concat();
+        self.server.write(CONF_FILE, &text);
+    }
+
+    /// Starts the process; whether it answers, with all its data.
+    #[track_caller]
+    fn launch(&self) -> bool {
+        self.server.start(&programs::redis("redis-server"), &[CONF_FILE.to_owned()]);
+        let mut ready = false;
+        until("Redis is ready", || {
+            ready = self.is_ready();
+            ready || self.server.ended().is_some()
+        });
+        ready
+    }
+
+    /// By the socket, since on the port somebody else could be. It listens there only after it has got its port.
+    fn is_ready(&self) -> bool {
+        match self.try_cli(&["PING"]) {
+            Ok(reply) => reply == "PONG",
+            // A replica that must not answer with old data does not answer this either.
+            Err(said) => said.starts_with("MASTERDOWN"),
+        }
+    }
+
+    /// The URL of the user `default`, by TCP.
+    pub fn url(&self) -> String {
+        self.url_at(self.port)
+    }
+
+    /// The same on another port: that of a proxy in front of this server.
+    pub fn url_at(&self, port: u16) -> String {
+        url(USER, self.password.as_deref(), port)
+    }
+
+    /// The URL of another user, by TCP. Nothing is created by it.
+    pub fn url_for(&self, user: &str, password: &str) -> String {
+        url(user, Some(password), self.port)
+    }
+
+    /// The path of the server's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder().join("redis.sock")
+    }
+
+    /// The URL of the user `default`, by the socket.
+    pub fn socket_url(&self) -> String {
+        crate::url::redis_socket(USER, self.password.as_deref(), &self.socket().display().to_string())
+    }
+
+    /// The TCP port on 127.0.0.1. It stays the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The number of the server's process; another one after each start.
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.server.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The folder of the server, which holds its data, its socket and its log.
+    pub fn folder(&self) -> &Path {
+        self.server.folder()
+    }
+
+    /// What the server has written to its log, since its first start.
+    pub fn log(&self) -> String {
+        self.server.log()
+    }
+
+    /// The version of the server, major and minor.
+    pub fn version(&self) -> (u32, u32) {
+        programs::redis_version()
+    }
+
+    /// Sends a command and gives the reply, without a newline at the end: the items of a list are a line each, and
+    /// nothing is an empty line.
+    #[track_caller]
+    pub fn cli(&self, command: &[&str]) -> String {
+        self.try_cli(command).unwrap_or_else(|said| panic!("{command:?}: {said}"))
+    }
+
+    /// The same, with what the server said when it refuses, or `redis-cli` when it cannot be reached.
+    pub fn try_cli(&self, command: &[&str]) -> Result<String, String> {
+        let mut cli = self.command("redis-cli");
+        let output = cli.arg("-e").args(command).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| format!("cannot run redis-cli: {error}"))?;
+        let told = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            text.strip_suffix('\n').unwrap_or(&text).to_owned()
+        };
+        if output.status.success() { Ok(told(&output.stdout)) } else { Err(told(&output.stderr)) }
+    }
+
+    /// A program of Redis (`redis-cli`, `redis-benchmark`), told to speak to this server as the user `default`, by the
+    /// socket.
+    #[track_caller]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = plain(&programs::redis(program));
+        command.arg("-s").arg(self.socket());
+        if let Some(password) = &self.password {
+            command.args(["-a", password]);
+            if program == "redis-cli" {
+                command.arg("--no-auth-warning");
+            }
+        }
+        command
+    }
+
+    /// A field of what `INFO everything` tells; nothing when there is none of this name.
+    #[track_caller]
+    pub fn info(&self, field: &str) -> String {
+        let told = self.cli(&["INFO", "everything"]);
+        let mut fields = told.lines().filter_map(|line| line.split_once(':'));
+        let found = fields.find(|(name, _)| *name == field);
+        found.map(|(_, value)| value.trim_end().to_owned()).unwrap_or_default()
+    }
+
+    /// What tells this process of the server from an earlier one, and from any other server.
+    #[track_caller]
+    pub fn run_id(&self) -> String {
+        self.info("run_id")
+    }
+
+    /// Stops the server in order: everything is written and synced. One that is paused is resumed first.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.server.signal(Signal::TERM);
+        self.resume();
+        self.server.wait();
+    }
+
+    /// Starts a server that was stopped or killed: same port, same data, and waits until it has loaded them.
+    #[track_caller]
+    pub fn start_again(&self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same, from now on with other settings: `&[("appendfsync", "no")]`.
+    #[track_caller]
+    pub fn start_again_with(&self, settings: &[(&str, &str)]) {
+        let before = self.log().len();
+        self.server.append(CONF_FILE, &options::lines(settings));
+        assert!(self.launch(), "Redis did not start again: {}", &self.log()[before..]);
+    }
+}

@@ -1,0 +1,185 @@
+//! One Redis server: its ways in, its ends, its beginnings.
+
+use std::process::{Command, Stdio};
+
+use sentinel_testbed::redis::{Fsync, Options};
+use sentinel_testbed::{Redis, redis};
+
+/// By redis-cli and a URL alone, and not by the socket as the bed itself does.
+fn by_url(url: &str, command: &[&str]) -> (bool, String) {
+    let output = Command::new("redis-cli")
+        .args(["-e", "--no-auth-warning", "-u", url])
+        .args(command)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap().trim().to_owned())
+}
+
+/// The value of a setting, as the server sees it.
+fn setting(server: &Redis, name: &str) -> String {
+    server.cli(&["CONFIG", "GET", name]).lines().nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn it_answers_by_tcp_and_by_its_socket_and_loses_nothing() {
+    let server = redis();
+    assert_eq!(by_url(&server.url(), &["PING"]), (true, "PONG".into()));
+    assert_eq!(
+        by_url(&server.url_at(server.port()), &["CONFIG", "GET", "dir"]).1,
+        server.cli(&["CONFIG", "GET", "dir"])
+    );
+    assert_eq!(server.socket_url(), format!("redis+unix://{}", server.socket().display()));
+    assert_eq!(server.cli(&["RPUSH", "it:list", "a", "b c"]), "2");
+    assert_eq!(server.cli(&["LRANGE", "it:list", "0", "-1"]), "a\nb c");
+    assert_eq!(server.info("tcp_port"), server.port().to_string());
+    assert_eq!((server.run_id().len(), server.info("nothing")), (40, String::new()));
+    assert!(server.version() >= (7, 0));
+    for (name, value) in
+        [("appendonly", "yes"), ("appendfsync", "always"), ("maxmemory-policy", "noeviction"), ("save", "")]
+    {
+        assert_eq!(setting(server, name), value, "{name}");
+    }
+}
+
+#[test]
+fn its_options_are_its_settings() {
+    let options = Options::default().append_only(false).append_fsync(Fsync::EverySecond);
+    let options = options.max_memory(50_000_000).max_memory_policy("allkeys-lru");
+    let server = Redis::start(options.setting("databases", "4").setting("databases", "5"));
+    for (name, value) in [
+        ("appendonly", "no"),
+        ("appendfsync", "everysec"),
+        ("maxmemory", "50000000"),
+        ("maxmemory-policy", "allkeys-lru"),
+        ("databases", "5"),
+    ] {
+        assert_eq!(setting(&server, name), value, "{name}");
+    }
+}
+
+#[test]
+fn only_who_knows_the_password_gets_in() {
+    let password = "it's \"here\" @ 7/8";
+    let server = Redis::start(Options::default().password(password));
+    assert_eq!(server.cli(&["PING"]), "PONG");
+    assert_eq!(by_url(&server.url(), &["PING"]), (true, "PONG".into()));
+    assert_eq!(by_url(&server.url_for("default", password), &["PING"]), (true, "PONG".into()));
+    let (_, said) = by_url(&server.url_for("default", "wrong"), &["PING"]);
+    assert!(said.contains("WRONGPASS"), "{said}");
+    let (passed, said) = by_url(&format!("redis://127.0.0.1:{}", server.port()), &["PING"]);
+    assert!(!passed && said.contains("NOAUTH"), "{said}");
+}
+
+#[test]
+#[should_panic(expected = "ERR unknown command 'NOWHERE'")]
+fn a_failed_command_panics_with_what_the_server_said() {
+    redis().cli(&["NOWHERE"]);
+}
+
+#[test]
+#[should_panic(expected = "Redis did not start: \n*** FATAL CONFIG FILE ERROR")]
+fn a_server_that_does_not_start_panics_with_what_it_said() {
+    Redis::start(Options::default().setting("no-such-setting", "1"));
+}
+
+#[test]
+fn each_end_is_followed_by_a_start_with_the_same_data() {
+    let server = Redis::start(Options::default());
+    let (port, pid, run) = (server.port(), server.pid(), server.run_id());
+    server.cli(&["RPUSH", "kept", "1"]);
+    server.stop();
+    assert!(server.try_cli(&["PING"]).unwrap_err().contains("Could not connect"));
+    assert!(server.log().contains("ready to exit, bye bye"), "{}", server.log());
+    server.start_again();
+    server.cli(&["RPUSH", "kept", "2"]);
+    server.kill();
+    server.start_again_with(&[("appendfsync", "no")]);
+    assert_eq!(server.cli(&["LRANGE", "kept", "0", "-1"]), "1\n2");
+    assert_eq!(setting(&server, "appendfsync"), "no");
+    assert_eq!((server.port(), server.pid() == pid, server.run_id() == run), (port, false, false));
+    // What was set at a start stays set.
+    server.stop();
+    server.start_again();
+    assert_eq!(setting(&server, "appendfsync"), "no");
+}
+
+#[test]
+fn a_server_that_has_started_again_has_loaded_its_data() {
+    let server = Redis::start(Options::default().setting("key-load-delay", "100"));
+    server.cli(&["EVAL", "for i = 1, 5000 do redis.call('SET', 'key' .. i, i) end", "0"]);
+    server.cli(&["BGREWRITEAOF"]);
+    sentinel_testbed::until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
+    server.kill();
+    server.start_again();
+    assert_eq!((server.cli(&["DBSIZE"]).as_str(), server.info("loading").as_str()), ("5000", "0"));
+}
+
+#[test]
+fn what_a_power_failure_took_is_gone_and_the_rest_is_there() {
+    let server = Redis::start(Options::default());
+    server.cli(&["SET", "first", "1"]);
+    let before = server.append_only_len();
+    server.cli(&["SET", "second", "2"]);
+    assert!(server.append_only_len() > before);
+    server.kill();
+    // A torn command is no command.
+    server.cut_append_only_file(1);
+    server.start_again();
+    assert_eq!(server.cli(&["MGET", "first", "second"]), "1\n");
+    server.cli(&["SET", "third", "3"]);
+    server.stop();
+    server.cut_append_only_file_to(before);
+    server.start_again();
+    assert_eq!(server.cli(&["MGET", "first", "third"]), "1\n");
+    server.kill();
+    server.forget_append_only_file();
+    server.start_again();
+    assert_eq!(server.cli(&["DBSIZE"]), "0");
+}
+
+#[test]
+fn commands_are_cut_from_the_newest_of_its_files() {
+    let server = Redis::start(Options::default());
+    server.cli(&["SET", "first", "1"]);
+    server.cli(&["BGREWRITEAOF"]);
+    sentinel_testbed::until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
+    let empty = server.append_only_len();
+    server.cli(&["SET", "second", "2"]);
+    server.kill();
+    server.cut_append_only_file_to(empty);
+    server.start_again();
+    assert_eq!(server.cli(&["MGET", "first", "second"]), "1\n");
+}
+
+#[test]
+#[should_panic(expected = "holds its append-only file open")]
+fn the_file_of_a_running_server_is_not_cut() {
+    redis().cut_append_only_file(0);
+}
+
+#[test]
+#[should_panic(expected = "the append-only file has only")]
+fn no_more_is_cut_than_there_is() {
+    let server = Redis::start(Options::default());
+    server.stop();
+    server.cut_append_only_file(1 << 40);
+}
+
+#[test]
+fn a_paused_server_is_silent_until_it_is_resumed() {
+    let server = Redis::start(Options::default());
+    server.pause();
+    let mut asking = server.command("redis-cli");
+    let asking = asking.arg("PING").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut asking = asking.spawn().unwrap();
+    // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
+    assert!(asking.try_wait().unwrap().is_none());
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()));
+    assert!(stat.is_ok_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')));
+    server.resume();
+    assert_eq!(asking.wait_with_output().unwrap().stdout, b"PONG\n");
+    // One that stands still is stopped all the same.
+    server.pause();
+    server.stop();
+}

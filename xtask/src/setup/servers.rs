@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::shell::Result;
+use crate::shell::{Result, program};
 
 use super::{apt, as_root, debian};
 
@@ -52,13 +52,34 @@ fn install(prefix: &[&str]) -> Result {
         installed?;
     }
     if locate::pgbouncer().is_none() {
-        install_package(prefix, "pgbouncer")?;
-        if Path::new("/run/systemd/system").exists() {
-            // The package starts one, of which nobody here has any use.
-            as_root(prefix, &["systemctl", "disable", "--now", "pgbouncer"])?;
-        }
+        install_without_service(prefix, "pgbouncer")?;
+    }
+    if locate::redis().is_none() {
+        install_without_service(prefix, "redis-server")?;
     }
     Ok(())
+}
+
+/// Installs a package that starts a server of its own, of which nobody here has any use. The service of one that was
+/// installed before, only too old, is somebody else's business.
+fn install_without_service(prefix: &[&str], package: &str) -> Result {
+    let was_there = is_installed(package);
+    install_package(prefix, package)?;
+    if was_there {
+        Ok(())
+    } else if Path::new("/run/systemd/system").exists() {
+        as_root(prefix, &["systemctl", "disable", "--now", package])
+    } else {
+        // Where no init runs, as in most containers, the package may have started it all the same.
+        let stop = format!("! service {package} status >/dev/null 2>&1 || service {package} stop");
+        as_root(prefix, &["sh", "-c", &stop])
+    }
+}
+
+fn is_installed(package: &str) -> bool {
+    // One that was never heard of is an error here, and a word on stderr that nobody needs to see.
+    let query = format!("dpkg-query --show --showformat='${{Status}}' {package} 2>/dev/null");
+    program("sh", &["-c", &query]).read().is_ok_and(|status| status.ends_with(" installed"))
 }
 
 fn install_package(prefix: &[&str], package: &str) -> Result {
@@ -67,12 +88,14 @@ fn install_package(prefix: &[&str], package: &str) -> Result {
 
 fn how_to_get_them() -> &'static str {
     if cfg!(target_os = "macos") {
-        "brew install postgresql@17 pgbouncer"
+        "brew install postgresql@17 pgbouncer redis"
     } else if Path::new("/etc/debian_version").exists() {
-        "sudo apt-get install postgresql pgbouncer"
+        "sudo apt-get install postgresql pgbouncer redis-server; where that Redis is older than 7.0, see \
+         https://packages.redis.io"
     } else if Path::new("/etc/redhat-release").exists() {
-        "sudo dnf install postgresql-server postgresql-contrib pgbouncer"
+        "sudo dnf install postgresql-server postgresql-contrib pgbouncer redis"
     } else {
-        "install PostgreSQL (14 or newer, with pgbench) and PgBouncer with the system's package manager"
+        "install PostgreSQL (14 or newer, with pgbench), PgBouncer and Redis (7.0 or newer) with the system's package \
+         manager"
     }
 }

@@ -28,6 +28,7 @@ mod process;
 mod programs;
 mod proxy;
 pub mod redis;
+mod tls;
 mod url;
 
 use std::sync::OnceLock;

@@ -1,28 +1,22 @@
 //! Redis.
 
 mod append_only;
+mod conf;
 mod faults;
 mod options;
+mod replica;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::process::{Server, plain, until};
+use crate::process::{Server, feed, plain, until};
 use crate::url::redis as url;
 use crate::{ports, programs};
 
+use options::Kind;
 pub use options::{Fsync, Options};
-
-/// What every server is told before its options are: that it loses nothing, and that nobody else gets in.
-const CONF: [(&str, &str); 5] = [
-    ("bind", "127.0.0.1"),
-    ("appendonly", "yes"),
-    ("appendfsync", "always"),
-    ("maxmemory-policy", "noeviction"),
-    ("save", "\"\""),
-];
 
 /// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.
 const USER: &str = "default";
@@ -39,6 +33,8 @@ pub struct Redis {
     server: Server,
     port: u16,
     password: Option<String>,
+    tls: bool,
+    kind: Kind,
 }
 
 impl Redis {
@@ -46,7 +42,9 @@ impl Redis {
     #[track_caller]
     pub fn start(options: Options) -> Self {
         let server = Server::new("Redis", (Signal::KILL, "KILL"));
-        let mut started = Self { server, port: 0, password: options.password.clone() };
+        let (password, tls, kind) = (options.password.clone(), options.tls, options.kind);
+        let mut started = Self { server, port: 0, password, tls, kind };
+        started.create_certificate(&options);
         for _ in 0..10 {
             started.port = ports::free();
             let before = started.log().len();
@@ -61,17 +59,12 @@ impl Redis {
         panic!("Redis found no free port ten times: {}", started.log());
     }
 
-    fn configure(&self, options: &Options) {
-        let (port, socket) = (self.port.to_string(), self.socket().display().to_string());
-        let mine = [("port", port.as_str()), ("unixsocket", &socket), ("unixsocketperm", "700")];
-        let text = [options::lines(&CONF), options::lines(&options.settings), options::lines(&mine)].concat();
-        self.server.write(CONF_FILE, &text);
-    }
-
     /// Starts the process; whether it answers, with all its data.
     #[track_caller]
     fn launch(&self) -> bool {
-        self.server.start(&programs::redis("redis-server"), &[CONF_FILE.to_owned()]);
+        let sentinel = if self.kind == Kind::Sentinel { Some("--sentinel") } else { None };
+        let args: Vec<String> = [CONF_FILE].into_iter().chain(sentinel).map(str::to_owned).collect();
+        self.server.start(&programs::redis("redis-server"), &args);
         let mut ready = false;
         until("Redis is ready", || {
             ready = self.is_ready();
@@ -96,12 +89,21 @@ impl Redis {
 
     /// The same on another port: that of a proxy in front of this server.
     pub fn url_at(&self, port: u16) -> String {
-        url(USER, self.password.as_deref(), port)
+        url(self.scheme(), USER, self.password.as_deref(), port)
     }
 
     /// The URL of another user, by TCP. Nothing is created by it.
     pub fn url_for(&self, user: &str, password: &str) -> String {
-        url(user, Some(password), self.port)
+        url(self.scheme(), user, Some(password), self.port)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "rediss" } else { "redis" }
+    }
+
+    /// The certificate of the authority that vouches for a server with TLS.
+    pub fn authority(&self) -> PathBuf {
+        self.folder().join("ca.crt")
     }
 
     /// The path of the server's socket.
@@ -159,6 +161,12 @@ impl Redis {
         if output.status.success() { Ok(told(&output.stdout)) } else { Err(told(&output.stderr)) }
     }
 
+    /// Sends commands over one connection, a line each, and gives the replies.
+    #[track_caller]
+    fn feed_cli(&self, commands: &str) -> String {
+        feed(self.command("redis-cli"), commands)
+    }
+
     /// A program of Redis (`redis-cli`, `redis-benchmark`), told to speak to this server as the user `default`, by the
     /// socket.
     #[track_caller]
@@ -192,9 +200,18 @@ impl Redis {
     /// Stops the server in order: everything is written and synced. One that is paused is resumed first.
     #[track_caller]
     pub fn stop(&self) {
+        // A replica whose first append-only file is not complete yet refuses to end.
+        let refusals = || self.log().matches("errors trying to shut down the server").count();
+        let mut refused = refusals();
         self.server.signal(Signal::TERM);
         self.resume();
-        self.server.wait();
+        until("Redis has stopped", || {
+            if refusals() > refused {
+                refused = refusals();
+                self.server.signal(Signal::TERM);
+            }
+            self.server.ended().is_some()
+        });
     }
 
     /// Starts a server that was stopped or killed: same port, same data, and waits until it has loaded them.
@@ -207,7 +224,7 @@ impl Redis {
     #[track_caller]
     pub fn start_again_with(&self, settings: &[(&str, &str)]) {
         let before = self.log().len();
-        self.server.append(CONF_FILE, &options::lines(settings));
+        self.server.append(CONF_FILE, &conf::lines(settings));
         assert!(self.launch(), "Redis did not start again: {}", &self.log()[before..]);
     }
 }

@@ -1,6 +1,8 @@
 //! What a server can be started with.
 
-use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::conf::quoted;
 
 /// When what was written to the append-only file is synced to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,12 +26,25 @@ impl Fsync {
     }
 }
 
+/// What a process is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[default]
+    Server,
+    Node,
+    Sentinel,
+}
+
 /// How a Redis server is set up. The default loses nothing: an append-only file that is synced before a command is
 /// answered, no key evicted, no snapshots beside it. Of two settings that contradict each other the last one counts.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(super) settings: Vec<(String, String)>,
     pub(super) password: Option<String>,
+    pub(super) tls: bool,
+    /// The folder of a server whose authority this one has, too.
+    pub(super) authority: Option<PathBuf>,
+    pub(super) kind: Kind,
 }
 
 impl Options {
@@ -64,40 +79,36 @@ impl Options {
         self.setting("requirepass", &quoted(password))
     }
 
+    /// Creates a user with a password, and what the user may do: `.acl("app", "secret", "~sentinel:* +@all")`.
+    #[must_use]
+    pub fn acl(self, user: &str, password: &str, rules: &str) -> Self {
+        let password = quoted(&format!(">{password}"));
+        self.setting("user", &format!("{} on {password} {rules}", quoted(user)))
+    }
+
+    /// Takes TLS, and nothing else by TCP, under a certificate for `localhost` and 127.0.0.1 from an authority of its
+    /// own: [`Redis::authority`](super::Redis::authority).
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// The same, from the authority of the server in this folder.
+    pub(super) fn tls_like(mut self, folder: &Path) -> Self {
+        self.authority = Some(folder.to_owned());
+        self.tls()
+    }
+
+    pub(super) fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Any other line of `redis.conf`, the value as it stands there: `.setting("databases", "4")`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
         self
-    }
-}
-
-/// A value of `redis.conf` that may hold anything.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            quoted.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(quoted, "\\x{byte:02x}");
-        }
-    }
-    quoted + "\""
-}
-
-/// Lines of `redis.conf`.
-pub(super) fn lines<N: AsRef<str>, V: AsRef<str>>(settings: &[(N, V)]) -> String {
-    let line = |(name, value): &(N, V)| format!("{} {}\n", name.as_ref(), value.as_ref());
-    settings.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_stays_one_word_of_the_file() {
-        assert_eq!(quoted("a \"7"), r#""a\x20\x227""#);
     }
 }

@@ -1,5 +1,8 @@
 //! One Redis server: its ways in, its ends, its beginnings.
 
+mod replica;
+
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sentinel_testbed::redis::{Fsync, Options};
@@ -69,6 +72,36 @@ fn only_who_knows_the_password_gets_in() {
     assert!(said.contains("WRONGPASS"), "{said}");
     let (passed, said) = by_url(&format!("redis://127.0.0.1:{}", server.port()), &["PING"]);
     assert!(!passed && said.contains("NOAUTH"), "{said}");
+}
+
+#[test]
+fn with_tls_its_certificate_is_vouched_for() {
+    let server = Redis::start(Options::default().tls().password("secret"));
+    assert!(server.url().starts_with("rediss://"));
+    let ask = |authority: &Path| {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-e", "--no-auth-warning", "-u", &server.url(), "--cacert"]).arg(authority);
+        cli.arg("PING").output().unwrap()
+    };
+    assert_eq!(ask(&server.authority()).stdout, b"PONG\n");
+    let other = Redis::start(Options::default().tls());
+    let refused = String::from_utf8(ask(&other.authority()).stderr).unwrap();
+    assert!(refused.contains("certificate verify failed"), "{refused}");
+    let (passed, said) = by_url(&server.url().replace("rediss", "redis"), &["PING"]);
+    assert!(!passed, "{said}");
+}
+
+#[test]
+fn a_user_may_do_what_was_said_and_no_more() {
+    let server = Redis::start(Options::default().acl("app", "it's \"here\"", "~mine:* +@all -flushall"));
+    let url = server.url_for("app", "it's \"here\"");
+    assert_eq!(by_url(&url, &["SET", "mine:1", "a"]), (true, "OK".into()));
+    for refused in [&["SET", "yours:1", "a"][..], &["FLUSHALL"]] {
+        let (passed, said) = by_url(&url, refused);
+        assert!(!passed && said.contains("NOPERM"), "{said}");
+    }
+    assert!(by_url(&server.url_for("app", "wrong"), &["PING"]).1.contains("WRONGPASS"));
+    assert_eq!(server.cli(&["GET", "mine:1"]), "a");
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Replicas.
+
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Redis, until};
+
+#[test]
+fn a_replica_follows_and_takes_its_primarys_place() {
+    let primary = Redis::start(Options::default().password("it's"));
+    primary.cli(&["SET", "before", "1"]);
+    let replica = primary.replica(Options::default());
+    assert_eq!(replica.cli(&["GET", "before"]), "1");
+    assert!(replica.try_cli(&["SET", "mine", "1"]).unwrap_err().starts_with("READONLY"));
+    primary.cli(&["SET", "later", "2"]);
+    primary.wait_caught_up();
+    primary.kill();
+    replica.promote();
+    assert_eq!(replica.cli(&["MGET", "before", "later"]), "1\n2");
+    replica.cli(&["SET", "mine", "3"]);
+    // Who comes back has another truth, until it is told to follow.
+    primary.start_again();
+    assert_eq!((primary.info("role").as_str(), primary.cli(&["GET", "mine"]).as_str()), ("master", ""));
+    primary.follow(&replica);
+    assert_eq!((primary.info("role").as_str(), primary.cli(&["GET", "mine"]).as_str()), ("slave", "3"));
+}
+
+#[test]
+fn what_each_of_them_is_outlives_its_start() {
+    let primary = Redis::start(Options::default());
+    let (replica, other) = (primary.replica(Options::default()), primary.replica(Options::default()));
+    assert_eq!(primary.info("connected_slaves"), "2");
+    replica.stop();
+    primary.cli(&["SET", "missed", "1"]);
+    replica.start_again();
+    replica.wait_linked();
+    assert_eq!(replica.cli(&["GET", "missed"]), "1");
+    other.promote();
+    other.kill();
+    other.start_again();
+    assert_eq!(other.info("role"), "master");
+}
+
+#[test]
+fn a_replica_that_is_still_writing_its_first_file_is_stopped_all_the_same() {
+    let primary = Redis::start(Options::default());
+    primary.cli(&["EVAL", "for i = 1, 500 do redis.call('SET', 'key' .. i, i) end", "0"]);
+    let replica = Redis::start(Options::default().setting("rdb-key-save-delay", "1000"));
+    replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+    until("it has the data", || replica.info("master_link_status") == "up");
+    replica.stop();
+    assert!(replica.log().contains("Writing initial AOF"), "{}", replica.log());
+    replica.start_again();
+    assert_eq!(replica.cli(&["DBSIZE"]), "500");
+}
+
+#[test]
+fn a_replica_that_follows_has_written_what_it_got() {
+    let primary = Redis::start(Options::default());
+    primary.cli(&["EVAL", "for i = 1, 500 do redis.call('SET', 'key' .. i, i) end", "0"]);
+    let replica = primary.replica(Options::default().setting("rdb-key-save-delay", "1000"));
+    replica.promote();
+    replica.kill();
+    replica.start_again();
+    assert_eq!(replica.cli(&["DBSIZE"]), "500");
+}
+
+#[test]
+fn a_replica_that_stands_still_is_behind() {
+    let primary = Redis::start(Options::default());
+    let replica = primary.replica(Options::default());
+    replica.pause();
+    primary.cli(&["SET", "later", "1"]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| primary.wait_caught_up());
+        until("somebody waits", || primary.info("blocked_clients") == "1");
+        assert!(!waiting.is_finished());
+        replica.resume();
+    });
+    assert_eq!(replica.cli(&["GET", "later"]), "1");
+}
+
+#[test]
+#[should_panic(expected = "has no replica")]
+fn nobody_catches_up_with_a_server_that_is_alone() {
+    sentinel_testbed::redis().wait_caught_up();
+}
+
+#[test]
+fn with_tls_a_replica_trusts_its_primary() {
+    let primary = Redis::start(Options::default().tls());
+    primary.cli(&["SET", "kept", "1"]);
+    let replica = primary.replica(Options::default());
+    assert!(replica.url().starts_with("rediss://"));
+    assert_eq!(replica.cli(&["GET", "kept"]), "1");
+}

@@ -201,7 +201,7 @@ impl Redis {
     #[track_caller]
     pub fn stop(&self) {
         // A replica whose first append-only file is not complete yet refuses to end.
-        let refusals = || self.log().matches("errors trying to shut down the server").count();
+        let refusals = || self.log().matches("Errors trying to shut down").count();
         let mut refused = refusals();
         self.server.signal(Signal::TERM);
         self.resume();

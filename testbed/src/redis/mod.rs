@@ -1,10 +1,12 @@
 //! Redis.
 
 mod append_only;
+mod cluster;
 mod conf;
 mod faults;
 mod options;
 mod replica;
+mod slots;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,8 +17,10 @@ use crate::process::{Server, feed, plain, until};
 use crate::url::redis as url;
 use crate::{ports, programs};
 
+pub use cluster::RedisCluster;
 use options::Kind;
 pub use options::{Fsync, Options};
+pub use slots::SlotMove;
 
 /// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.
 const USER: &str = "default";

@@ -1,5 +1,6 @@
 //! One Redis server: its ways in, its ends, its beginnings.
 
+mod cluster;
 mod replica;
 
 use std::path::Path;

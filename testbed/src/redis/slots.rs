@@ -1,0 +1,133 @@
+//! Who has a slot, and how it gets to another node while clients read and write its keys.
+
+use crate::process::{feed, until};
+
+use super::conf::quoted;
+use super::{Redis, RedisCluster, USER};
+
+/// A slot on its way from one node to another. Meanwhile the old node answers for the keys that it still has and sends
+/// clients on (`ASK`) for all others; the new one answers those that were sent.
+///
+/// One that is dropped before it is [finished](Self::finish) stays where it is.
+#[derive(Debug)]
+pub struct SlotMove<'a> {
+    cluster: &'a RedisCluster,
+    slot: u16,
+    from: &'a Redis,
+    to: &'a Redis,
+}
+
+impl RedisCluster {
+    /// Which of the [`nodes`](Self::nodes) has a slot, by its own account.
+    #[track_caller]
+    pub fn owner(&self, slot: u16) -> usize {
+        let owns = |node: &Redis| {
+            node.try_cli(&["CLUSTER", "NODES"]).is_ok_and(|told| claims(&told, "myself", slot))
+        };
+        let found = self.nodes().iter().position(owns);
+        found.unwrap_or_else(|| panic!("no node that runs has slot {slot}"))
+    }
+
+    /// Moves a slot to another node, with all its keys, while clients use it. When this returns, all nodes know.
+    #[track_caller]
+    pub fn move_slot(&self, slot: u16, to: usize) {
+        self.begin_move(slot, to).finish();
+    }
+
+    /// Begins to move a slot; no key has been moved yet.
+    #[track_caller]
+    pub fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
+        let from = self.owner(slot);
+        assert!(from != to, "slot {slot} is with node {to} already");
+        let (from, to) = (&self.nodes()[from], &self.nodes()[to]);
+        let moving = SlotMove { cluster: self, slot, from, to };
+        moving.tell(to, "IMPORTING", &id(from));
+        moving.tell(from, "MIGRATING", &id(to));
+        moving
+    }
+}
+
+impl SlotMove<'_> {
+    /// Moves so many keys of the slot, or as many as there are; how many.
+    #[track_caller]
+    pub fn move_keys(&self, most: usize) -> usize {
+        let keys = self.keys(most);
+        if !keys.is_empty() {
+            let auth = self.to.password.as_ref().map(|password| format!("AUTH2 {USER} {}", quoted(password)));
+            let (port, auth, list) = (self.to.port(), auth.unwrap_or_default(), keys.join(" "));
+            let said =
+                self.from.feed_cli(&format!("MIGRATE 127.0.0.1 {port} \"\" 0 60000 {auth} KEYS {list}\n"));
+            // None of them is there any more when all have lapsed.
+            assert!(["OK", "NOKEY"].contains(&said.trim_end()), "slot {} cannot be moved: {said}", self.slot);
+        }
+        keys.len()
+    }
+
+    /// Keys that are with the old node, as `redis-cli` writes and reads them: they may hold anything.
+    #[track_caller]
+    fn keys(&self, most: usize) -> Vec<String> {
+        let mut cli = self.from.command("redis-cli");
+        cli.arg("--no-raw");
+        let told = feed(cli, &format!("CLUSTER GETKEYSINSLOT {} {most}\n", self.slot));
+        let keys = told.lines().filter_map(|line| line.split_once(") ")).map(|(_, key)| key.to_owned());
+        keys.collect()
+    }
+
+    /// Moves the other keys, and makes the new node the slot's owner. When this returns, all nodes know.
+    #[track_caller]
+    pub fn finish(self) {
+        while self.move_keys(100) > 0 {}
+        let to = id(self.to);
+        // First the new one: were it the last, the old one would send clients there in vain.
+        self.tell(self.to, "NODE", &to);
+        self.tell(self.from, "NODE", &to);
+        let ports = [self.from.port(), self.to.port()];
+        for node in self.cluster.nodes().iter().filter(|node| !ports.contains(&node.port())) {
+            self.tell(node, "NODE", &to);
+        }
+        let knows = |node: &Redis| claims(&node.cli(&["CLUSTER", "NODES"]), &to, self.slot);
+        until("all nodes know the slot's new owner", || self.cluster.nodes().iter().all(knows));
+    }
+
+    #[track_caller]
+    fn tell(&self, node: &Redis, what: &str, id: &str) {
+        node.cli(&["CLUSTER", "SETSLOT", &self.slot.to_string(), what, id]);
+    }
+}
+
+#[track_caller]
+fn id(node: &Redis) -> String {
+    node.cli(&["CLUSTER", "MYID"])
+}
+
+/// Whether, of what `CLUSTER NODES` tells, the line with this word (an id, a flag) has a slot: `7`, or `0-99`. What is
+/// on its way, `[7->-ID]`, is where it was.
+fn claims(nodes: &str, word: &str, slot: u16) -> bool {
+    let line = nodes.lines().find(|line| {
+        let mut words = line.split([' ', ',']);
+        words.next() == Some(word) || words.take(4).any(|found| found == word)
+    });
+    let ranges = line.into_iter().flat_map(|line| line.split(' ').skip(8));
+    ranges.filter_map(range).any(|range| range.contains(&slot))
+}
+
+fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(first.parse().ok()?..=last.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_slot_is_read() {
+        let nodes = "aaa 127.0.0.1:7000@7001 myself,master - 0 0 1 connected 0-9 12 [11->-bbb] [13-<-bbb]\n\
+                     bbb 127.0.0.1:7002@7003,host master - 0 0 2 connected 10-11 13-16383\n";
+        let of = |word| (0..20).filter(|slot| claims(nodes, word, *slot)).collect::<Vec<_>>();
+        assert_eq!(of("myself"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12]);
+        assert_eq!(of("aaa"), of("myself"));
+        assert_eq!(of("bbb"), [10, 11, 13, 14, 15, 16, 17, 18, 19]);
+        assert_eq!(of("ccc"), []);
+    }
+}

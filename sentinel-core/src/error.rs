@@ -38,6 +38,10 @@ pub enum Trouble {
     NotInitialised,
     /// The store was set up by a newer release.
     NewerSchema,
+    /// The store was set up, and has forgotten what it held: nothing that it says of a key can be trusted.
+    StoreAmnesia,
+    /// The store may have lost its newest writes: what it says of a key may be older than what was acknowledged.
+    StoreDoubt,
     /// The store's settings cannot keep the promises; it was not used.
     DeploymentRefused,
     /// Others kept the store busy for longer than the store waits.
@@ -61,6 +65,12 @@ impl Trouble {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
             Self::NotInitialised => "set it up once with `sentinel init`",
             Self::NewerSchema => "upgrade this program to the release that set the store up",
+            Self::StoreAmnesia => {
+                "find out what ran since, restore a backup if there is one, then arm it again with `sentinel init`"
+            }
+            Self::StoreDoubt => {
+                "compare what is uncertain or missing with the outside world, then arm it again with `sentinel init`"
+            }
             Self::DeploymentRefused => "mend the settings it names; `sentinel doctor` tells them all",
             Self::Busy => "try again later; if it lasts, look for a transaction that does not end",
             Self::InvalidRequest => "mend the call: sending it again cannot succeed",
@@ -78,6 +88,8 @@ impl fmt::Display for Trouble {
             Self::Unreachable => "the store cannot be reached",
             Self::NotInitialised => "the store is not initialised",
             Self::NewerSchema => "the store has a newer schema",
+            Self::StoreAmnesia => "the store has forgotten what it held",
+            Self::StoreDoubt => "the store may have lost its newest writes",
             Self::DeploymentRefused => "the store's deployment is refused",
             Self::Busy => "the store is busy",
             Self::InvalidRequest => "the request is invalid",

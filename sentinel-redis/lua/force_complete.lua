@@ -1,0 +1,11 @@
+-- An operator says that it did happen.
+local function step(r, now, arg)
+  local result = struct.unpack('>I4c0', arg)
+  local sent = string.sub(arg, 5 + #result)
+  local op, kind, presented, digest, by, why = struct.unpack('>c16c1c16c33I2c0I2c0', sent)
+  if decided(r, sent, AND_DIGEST) then return end
+  if r.state ~= RECONCILING or r.token ~= presented then return end
+  r.state, r.completed, r.result = COMPLETED, now, result
+  decide(r, now, sent)
+  return { change = 'F', id = op, by = by, why = why, rest = string.sub(result, 1, 5) .. string.sub(digest, 2) }
+end

@@ -1,0 +1,21 @@
+-- Many leases, each for itself. A lease never gets shorter, and never passes its hard deadline; one that lapsed never
+-- revives, while an execution of the same grant does: nobody could have taken it.
+local function turn(record, events, arg)
+  local grant, kind = struct.unpack('>c32c1', arg)
+  local stored = redis.call('GETRANGE', record, 0, 131)
+  local changed = NO
+  if #stored == 132 then
+    local r = {}
+    r.state, r.held, r.after_reset, r.kept, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
+      r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, stored)
+    local now = math.max(clock, r.last)
+    local until_then = math.max(r.lease, math.min(now + r.ttl, r.hard))
+    local held = matches(r, grant) and (r.state == EXECUTING or r.state == CLAIMED)
+    local lapsed = kind == 'l' and not live(r, now)
+    if held and now < r.hard and not lapsed and until_then > r.lease then
+      redis.call('SETRANGE', record, 52, struct.pack('>I8I8I8', r.rev + 1, now, until_then))
+      changed = YES
+    end
+  end
+  return struct.pack('>c1I8I8', changed, clock, floor) .. stored
+end

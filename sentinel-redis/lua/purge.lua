@@ -1,0 +1,34 @@
+-- Deletes a record that has served, and leaves one event that tells of it. Here `events` is followed by where that goes.
+local function purge(key, record, events, gone)
+  local stored = redis.call('GETRANGE', record, 0, 131)
+  if #stored < 132 then
+    -- It expired by itself: its entries are all that is left.
+    if ARGV[2] == NO then
+      redis.call('ZREM', KEYS[3], key)
+      redis.call('ZREM', KEYS[5], key)
+    end
+    return NO
+  end
+  local r = {}
+  r.state, r.held, r.after_reset, r.kept, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
+    r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention = struct.unpack(HEAD, stored)
+  local now, at = math.max(clock, r.last), due(r)
+  if not at or now < at then return NO end
+  if ARGV[2] == YES then return YES end
+  if tonumber(r.token) > floor then
+    floor = tonumber(r.token)
+    redis.call('SET', KEYS[2], r.token)
+  end
+  redis.call('ZREM', KEYS[3], key)
+  redis.call('ZREM', KEYS[5], key)
+  redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, now, r.token, NOBODY,
+    0, 0, 0), 'PX', 2 * HOUR / 1000)
+  redis.call('DEL', record, events)
+  return YES
+end
+
+local answers = {}
+for n = 7, #KEYS, 3 do
+  answers[#answers + 1] = purge(string.sub(KEYS[n], ARGV[3] + 1), KEYS[n], KEYS[n + 1], KEYS[n + 2])
+end
+return answers

@@ -1,0 +1,190 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::time::Duration;
+
+use sentinel_core::store::Health;
+use sentinel_core::{Invalid, StoreError, Trouble};
+
+use crate::barrier::{Barrier, Durability};
+use crate::call::Caller;
+use crate::names::Names;
+use crate::script::Edit;
+use crate::store::{Parts, RedisStore};
+use crate::trust::{Trust, Witness};
+use crate::url::{self, Parsed};
+use crate::wire::Dialer;
+use crate::wire::dial::Port;
+use crate::{probe, tls};
+
+/// How to open a [`RedisStore`].
+#[derive(Clone)]
+#[must_use = "nothing is opened before `open`"]
+pub struct RedisStoreBuilder {
+    url: Result<Parsed, String>,
+    prefix: String,
+    buckets: u32,
+    events: u32,
+    deadline: Duration,
+    durability: Durability,
+    ca: Option<PathBuf>,
+    allow_lossy: bool,
+    offset: Arc<AtomicI64>,
+    edit: Option<Edit>,
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL holds a password.
+        f.debug_struct("RedisStoreBuilder").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl RedisStoreBuilder {
+    pub(crate) fn from_url(url: &str) -> Self {
+        let url = url::parse(url);
+        let said = url.as_ref().ok();
+        Self {
+            prefix: said.and_then(|url| url.prefix.clone()).unwrap_or_else(|| "sentinel".into()),
+            ca: said.and_then(|url| url.ca.clone()).map(PathBuf::from),
+            durability: said.and_then(|url| url.durability).unwrap_or_default(),
+            allow_lossy: said.is_some_and(|url| url.allow_lossy),
+            buckets: 16,
+            events: 10_000,
+            deadline: Duration::from_secs(10),
+            offset: Arc::default(),
+            edit: None,
+            url,
+        }
+    }
+
+    /// What the names of all keys begin with; `sentinel` unless told otherwise. Stores of different prefixes share nothing.
+    pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024; 16 unless told otherwise. It counts
+    /// when [`init`](Self::init) sets a store up for the first time, and can never be changed.
+    pub fn buckets(mut self, buckets: u32) -> Self {
+        self.buckets = buckets;
+        self
+    }
+
+    /// How many events of one record are kept, the newest, at least 100; 10,000 unless told otherwise. A lease that is taken and
+    /// given back for years would fill the server's memory otherwise.
+    pub fn events_kept(mut self, events: u32) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// How long a command may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds unless
+    /// told otherwise.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How durable a begin, a result or a decision must be before it is answered.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told.
+    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
+    /// Accepts a server that drops records when memory is short, keeps nothing through a restart, or was restarted or
+    /// promoted without its newest writes. Keys run again then, and nothing tells. For tests and trials.
+    pub fn allow_lossy(mut self, allowed: bool) -> Self {
+        self.allow_lossy = allowed;
+        self
+    }
+
+    /// Moves the clock of this store by microseconds. For tests: all that use a server must share one time.
+    #[doc(hidden)]
+    pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Looks at, or changes, each script before it is used. For tests that break one.
+    #[doc(hidden)]
+    pub fn edit_scripts(mut self, edit: Edit) -> Self {
+        self.edit = Some(edit);
+        self
+    }
+
+    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.clone().parts().map(drop)
+    }
+
+    /// Connects, and checks that the server is the one that was armed and can keep what it acknowledges.
+    ///
+    /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
+    /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
+    /// `StoreDoubt`, or `DeploymentRefused`.
+    pub async fn open(self) -> Result<RedisStore, StoreError> {
+        let parts = self.parts()?;
+        let link = parts.main.port.link().await?;
+        parts.main.arm(&*link).await?;
+        Ok(RedisStore::from_parts(parts))
+    }
+
+    /// Sets the store up, or, where it is set up, **arms it again**: the present servers are trusted to hold all that was
+    /// acknowledged, which only somebody who has looked can say. Opens the store.
+    ///
+    /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
+    pub async fn init(self) -> Result<RedisStore, StoreError> {
+        let buckets = self.buckets;
+        let parts = self.parts()?;
+        let link = parts.main.port.link().await?;
+        parts.main.trust.init(&*link, buckets).await?;
+        parts.main.arm(&*link).await?;
+        Ok(RedisStore::from_parts(parts))
+    }
+
+    /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
+    pub async fn probe(self) -> Result<Health, StoreError> {
+        probe::probe(&self.parts()?.main).await
+    }
+
+    fn parts(self) -> Result<Parts, StoreError> {
+        let bad = |why| StoreError::not_applied(Trouble::InvalidRequest, format!("the Redis URL {why}"));
+        let Parsed { mut config, tls, .. } = self.url.map_err(bad)?;
+        if self.deadline < Duration::from_millis(1) {
+            return Err(Invalid::new("deadline", "must be at least a millisecond").into());
+        }
+        if !(1..=1024).contains(&self.buckets) {
+            return Err(Invalid::new("buckets", format!("must be 1 to 1024, is {}", self.buckets)).into());
+        }
+        if self.events < 100 {
+            return Err(
+                Invalid::new("events kept", format!("must be at least 100, is {}", self.events)).into()
+            );
+        }
+        if tls {
+            tls::set(&mut config, self.ca.as_deref())?;
+        }
+        let names = Names::new(&self.prefix)?;
+        let dialer = Arc::new(Dialer { config, deadline: self.deadline });
+        let trust = Arc::new(Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default()));
+        let buckets = Arc::<AtomicU32>::default();
+        let caller = || {
+            Ok::<_, StoreError>(Arc::new(Caller {
+                trust: trust.clone(),
+                port: Port::new(dialer.clone()),
+                barrier: Barrier::new(dialer.clone(), self.durability)?,
+                offset: self.offset.clone(),
+                deadline: self.deadline,
+                buckets: buckets.clone(),
+            }))
+        };
+        Ok(Parts { main: caller()?, pulse: caller()?, dialer: dialer.clone() })
+    }
+}

@@ -1,0 +1,173 @@
+//! One call of a script: sent again where the server says that it did nothing and wants to be asked again, after looking who
+//! the server is where it does not know the script or has no marker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sentinel_core::{Address, Key, Kind, Namespace, StoreError, Trouble};
+use tokio::time::{Instant, sleep};
+
+use crate::barrier::Barrier;
+use crate::lane;
+use crate::names::{Bucket, Names};
+use crate::script::Script;
+use crate::transition::broken;
+use crate::trust::{Armed, Trust, amnesia};
+use crate::wire::dial::Port;
+use crate::wire::{Answer, Command, Failure, Wire};
+
+/// How long to wait before the server is asked again.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Items of one script in one bucket.
+pub(crate) struct Group {
+    pub(crate) script: Script,
+    pub(crate) namespace: Namespace,
+    pub(crate) number: u32,
+    pub(crate) kind: Kind,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) args: Vec<Bytes>,
+    pub(crate) barrier: bool,
+}
+
+/// What a call needs.
+pub(crate) struct Caller {
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) port: Port,
+    pub(crate) barrier: Option<Barrier>,
+    pub(crate) offset: Arc<AtomicI64>,
+    pub(crate) deadline: Duration,
+    /// Zero before anything was armed.
+    pub(crate) buckets: Arc<AtomicU32>,
+}
+
+impl Caller {
+    pub(crate) fn limit(&self) -> Duration {
+        lane::limit(self.deadline)
+    }
+
+    pub(crate) fn number_of(&self, address: &Address) -> u32 {
+        Names::number(address, self.buckets.load(Ordering::Relaxed).max(1))
+    }
+
+    pub(crate) fn bucket_of(&self, address: &Address) -> Bucket {
+        self.trust.names.bucket(&address.namespace, self.number_of(address), address.kind)
+    }
+
+    /// The link, and what is armed, with the namespace made ready.
+    pub(crate) async fn ready(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<(Arc<dyn Wire>, Arc<Armed>), StoreError> {
+        let link = self.port.link().await?;
+        let armed = self.arm(&*link).await?;
+        self.trust.prepare(&*link, &armed, namespace).await?;
+        Ok((link, armed))
+    }
+
+    /// What is armed. A store that was set up anew with another number of buckets keeps its records elsewhere.
+    pub(crate) async fn arm(&self, link: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
+        let armed = self.trust.armed(link).await?;
+        let before = self.buckets.swap(armed.root.buckets, Ordering::Relaxed);
+        if before != 0 && before != armed.root.buckets {
+            let detail = "it was set up anew, with another number of buckets, since this process opened it";
+            return Err(StoreError::not_applied(Trouble::Closed, detail));
+        }
+        Ok(armed)
+    }
+
+    /// Calls the script, and answers one answer for each item.
+    pub(crate) async fn call(&self, group: &Group) -> Result<Vec<Bytes>, StoreError> {
+        self.insist(&group.namespace, group.barrier, |armed| self.command(group, armed)).await.and_then(each)
+    }
+
+    /// Sends a command made for what is armed, until the server has carried it out, or has not by the deadline.
+    pub(crate) async fn insist(
+        &self,
+        namespace: &Namespace,
+        barrier: bool,
+        make: impl Fn(&Armed) -> Command,
+    ) -> Result<Answer, StoreError> {
+        let until = Instant::now() + self.deadline;
+        let (mut pause, mut looked) = (FIRST_PAUSE, false);
+        loop {
+            let (link, armed) = self.ready(namespace).await?;
+            let failure = match self.once(&*link, make(&armed), barrier).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match failure.code() {
+                "NOSCRIPT" => {
+                    let armed = self.trust.renew(&*link, &armed).await?;
+                    self.trust.load(&*link, &armed).await?;
+                }
+                "SENTINELAMNESIA" if !looked => {
+                    looked = true;
+                    let again = self.trust.renew(&*link, &armed).await?;
+                    if again.root.store == armed.root.store {
+                        return Err(amnesia(&forgot(namespace, &failure)));
+                    }
+                }
+                "SENTINELAMNESIA" => return Err(amnesia(&forgot(namespace, &failure))),
+                _ if failure.is_passing() => {
+                    sleep(pause).await;
+                    pause = LONGEST_PAUSE.min(pause * 2);
+                }
+                _ => return Err(failure.into()),
+            }
+            if Instant::now() >= until {
+                return Err(failure.into());
+            }
+        }
+    }
+
+    async fn once(&self, link: &dyn Wire, command: Command, barrier: bool) -> Result<Answer, Failure> {
+        match &self.barrier {
+            Some(guarded) if barrier => guarded.call(command).await,
+            _ => link.call(command).await,
+        }
+    }
+
+    fn command(&self, group: &Group, armed: &Armed) -> Command {
+        let bucket = self.trust.names.bucket(&group.namespace, group.number, group.kind);
+        let keys = group.keys.iter().flat_map(|key| {
+            let key = key.as_str();
+            [bucket.record(key), bucket.events(key)]
+        });
+        let barrier = group.barrier && self.barrier.is_some();
+        let command = script(armed, group.script, &bucket, keys.collect(), self.offset(), barrier);
+        group.args.iter().cloned().fold(command, Command::arg)
+    }
+
+    pub(crate) fn offset(&self) -> i64 {
+        self.offset.load(Ordering::Relaxed)
+    }
+}
+
+/// A script's call, up to the arguments that are its own.
+pub(crate) fn script(
+    armed: &Armed,
+    script: Script,
+    bucket: &Bucket,
+    keys: Vec<Bytes>,
+    offset: i64,
+    flag: bool,
+) -> Command {
+    let command = Command::new("EVALSHA", bucket.to()).arg(armed.scripts.sha(script)).number(6 + keys.len());
+    let command = bucket.keys().into_iter().chain(keys).fold(command, Command::arg);
+    command.number(offset).word(if flag { "1" } else { "0" }).number(bucket.before_key())
+}
+
+fn each(answer: Answer) -> Result<Vec<Bytes>, StoreError> {
+    let answers = answer.list()?.into_iter();
+    answers
+        .map(|one| one.bytes().cloned().ok_or_else(|| broken(format!("a script answered {one:?}"))))
+        .collect()
+}
+
+fn forgot(namespace: &Namespace, failure: &Failure) -> String {
+    format!("a part of namespace {:?} has no marker ({failure:?})", namespace.as_str())
+}

@@ -1,0 +1,72 @@
+//! Heartbeats: many leases in one script call for each bucket, on a connection of their own.
+
+use std::collections::HashMap;
+
+use sentinel_core::kernel;
+use sentinel_core::operation::*;
+use sentinel_core::{Kind, Record, StoreError};
+
+use crate::call::{Caller, Group};
+use crate::row::{self, Unreadable};
+use crate::script::Script;
+use crate::transition::{Told, broken, grant};
+
+/// The most leases of one script call: the server does nothing else while it runs.
+const PAGE: usize = 256;
+
+impl Caller {
+    /// Sends beats; the replies stand in their order.
+    pub(crate) async fn beat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        if let Some(beat) = beats.first() {
+            self.ready(&beat.address.namespace).await?;
+        }
+        let pages = self.pages(beats);
+        let groups: Vec<Group> = pages.iter().map(|page| self.group(beats, page)).collect();
+        let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
+        for (page, answers) in pages.iter().zip(self.call_all(&groups).await?) {
+            for (n, answer) in page.iter().zip(answers) {
+                replies[*n] = Some(explain(&beats[*n], Told::read(answer)?)?);
+            }
+        }
+        let missing = || broken("a heartbeat was left out".into());
+        replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
+    }
+
+    /// The beats of each bucket and kind, so many at a time.
+    fn pages(&self, beats: &[Beat]) -> Vec<Vec<usize>> {
+        let mut buckets: HashMap<_, Vec<usize>> = HashMap::new();
+        for (n, Beat { address, .. }) in beats.iter().enumerate() {
+            let place = (&address.namespace, self.number_of(address), address.kind);
+            buckets.entry(place).or_default().push(n);
+        }
+        buckets
+            .into_values()
+            .flat_map(|all| all.chunks(PAGE).map(<[usize]>::to_vec).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn group(&self, beats: &[Beat], page: &[usize]) -> Group {
+        let address = &beats[page[0]].address;
+        let letter = if address.kind == Kind::Lease { 'l' } else { 'e' };
+        Group {
+            script: Script::Heartbeat,
+            namespace: address.namespace.clone(),
+            number: self.number_of(address),
+            kind: address.kind,
+            keys: page.iter().map(|n| beats[*n].address.key.clone()).collect(),
+            args: page.iter().map(|n| grant(&beats[*n].grant).char(letter).done()).collect(),
+            barrier: address.kind == Kind::Lease,
+        }
+    }
+}
+
+fn explain(beat: &Beat, told: Told) -> Result<Stamped<HeartbeatReply>, StoreError> {
+    let at = told.reading(beat.address.kind);
+    let read = row::record_head(told.stored).map_err(|Unreadable(what)| broken(what))?;
+    let mut record = read.unwrap_or(Record::absent());
+    let stamped = kernel::apply(&mut record, &Heartbeat { grant: beat.grant }, at)?.stamped;
+    match stamped.stamp.changed == told.changed {
+        true => Ok(stamped),
+        false => Err(broken("a heartbeat did not do what the rules say".into())),
+    }
+}

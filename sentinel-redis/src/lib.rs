@@ -1,0 +1,46 @@
+//! The Redis store of [Sentinel](https://github.com/sentinel-rs/sentinel): one Lua script per transition, under the rules of
+//! the specification, and held to them by the shared conformance suite.
+//!
+//! ```no_run
+//! use sentinel_core::Sentinel;
+//! use sentinel_redis::RedisStore;
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! // Once, when the server is set up, and whenever somebody has looked at a doubt: `sentinel init`, or
+//! RedisStore::init("redis://127.0.0.1:6379").await?;
+//! // and from then on
+//! let sentinel = Sentinel::new(RedisStore::connect("redis://127.0.0.1:6379").await?).namespace("billing")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it can promise
+//!
+//! What the server keeps. With `appendfsync always` and `noeviction` on one server that is everything that was acknowledged.
+//! A server that forgot all is told (`StoreAmnesia`), and so is one that may have forgotten its newest writes
+//! (`StoreDoubt`): nothing is granted then until somebody has looked and arms the store again. See
+//! `docs/operations.md` for the settings, and for what an ACL user needs.
+
+mod barrier;
+mod builder;
+mod call;
+mod heartbeat;
+mod lane;
+mod listen;
+mod look;
+mod names;
+mod probe;
+mod purge;
+mod read;
+mod row;
+mod script;
+mod store;
+mod tls;
+mod transition;
+mod trust;
+mod url;
+mod wire;
+
+pub use barrier::Durability;
+pub use builder::RedisStoreBuilder;
+pub use store::RedisStore;

@@ -1,0 +1,145 @@
+//! The names of all keys. A bucket is a namespace and a number, and its hash tag keeps all that is its own in one slot.
+
+use std::sync::Arc;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use fred::util::redis_keyslot;
+use sentinel_core::{Address, Invalid, Kind, Namespace};
+
+use crate::wire::To;
+
+/// What all names begin with.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    prefix: Arc<str>,
+}
+
+impl Names {
+    /// 1 to 64 letters, digits, `.`, `_`, `-`, `:`; never a brace, which would move the hash tag.
+    pub(crate) fn new(prefix: &str) -> Result<Self, Invalid> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+        if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(fits) {
+            return Err(Invalid::new(
+                "key prefix",
+                format!("must be 1 to 64 of A-Z a-z 0-9 . _ - :, is {prefix:?}"),
+            ));
+        }
+        Ok(Self { prefix: prefix.into() })
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What is known of the whole store: a hash.
+    pub(crate) fn root(&self) -> Place {
+        self.place(&format!("{}:{{{}}}:root", self.prefix, self.prefix))
+    }
+
+    /// The namespaces that were used: a set, beside the root.
+    pub(crate) fn namespaces(&self) -> Place {
+        self.place(&format!("{}:{{{}}}:namespaces", self.prefix, self.prefix))
+    }
+
+    fn place(&self, name: &str) -> Place {
+        Place { to: To::Slot(redis_keyslot(name.as_bytes())), name: Bytes::from(name.to_owned()) }
+    }
+
+    pub(crate) fn bucket(&self, namespace: &Namespace, number: u32, kind: Kind) -> Bucket {
+        let stem = format!("{}:{{{namespace}:{number}}}:", self.prefix);
+        let slot = redis_keyslot(stem.as_bytes());
+        let letter = match kind {
+            Kind::Execution => 'e',
+            Kind::Lease => 'l',
+        };
+        Bucket { stem: stem.into(), slot, letter }
+    }
+
+    /// Which bucket of so many an address is in. FNV-1a, for ever: another number would look for records elsewhere.
+    pub(crate) fn number(address: &Address, buckets: u32) -> u32 {
+        let bytes = address.key.as_str().bytes();
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        // The low bits of FNV are weak; the high ones are folded in.
+        u32::try_from(((hash >> 32) ^ hash) % u64::from(buckets)).unwrap_or_default()
+    }
+}
+
+/// A key that stands alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) to: To,
+    pub(crate) name: Bytes,
+}
+
+/// The records of one kind in one bucket, and what belongs to them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Bucket {
+    stem: Arc<str>,
+    slot: u16,
+    letter: char,
+}
+
+impl Bucket {
+    pub(crate) fn to(&self) -> To {
+        To::Slot(self.slot)
+    }
+
+    /// What every script is given before its items: marker, floor, index, undecided, due, touch.
+    pub(crate) fn keys(&self) -> [Bytes; 6] {
+        let of_kind = |what: &str| self.named(&format!("{what}:{}", self.letter));
+        [
+            self.marker(),
+            self.named("floor"),
+            of_kind("index"),
+            of_kind("undecided"),
+            of_kind("due"),
+            self.named("touch"),
+        ]
+    }
+
+    /// The marker, of both kinds: a bucket without it was forgotten.
+    pub(crate) fn marker(&self) -> Bytes {
+        self.named("marker")
+    }
+
+    pub(crate) fn index(&self) -> Bytes {
+        self.named(&format!("index:{}", self.letter))
+    }
+
+    pub(crate) fn undecided(&self) -> Bytes {
+        self.named(&format!("undecided:{}", self.letter))
+    }
+
+    /// The record of a key; also the channel on which its changes are told.
+    pub(crate) fn record(&self, key: &str) -> Bytes {
+        self.of('r', key)
+    }
+
+    pub(crate) fn events(&self, key: &str) -> Bytes {
+        self.of('v', key)
+    }
+
+    /// The event that remains of a purged record.
+    pub(crate) fn gone(&self, key: &str) -> Bytes {
+        self.of('g', key)
+    }
+
+    /// How many bytes of a record's name stand before its key.
+    pub(crate) fn before_key(&self) -> usize {
+        self.stem.len() + 4
+    }
+
+    fn named(&self, what: &str) -> Bytes {
+        Bytes::from(format!("{}{what}", self.stem))
+    }
+
+    fn of(&self, what: char, key: &str) -> Bytes {
+        let mut name = BytesMut::with_capacity(self.before_key() + key.len());
+        name.put_slice(self.stem.as_bytes());
+        name.put_slice(&[what as u8, b':', self.letter as u8, b':']);
+        name.put_slice(key.as_bytes());
+        name.freeze()
+    }
+}

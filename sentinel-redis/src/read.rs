@@ -1,0 +1,170 @@
+//! Lists and histories. A namespace's keys stand in an index for each bucket: pages of keys are taken from all of them, and
+//! only the records that can be on the page are read.
+
+use bytes::Bytes;
+use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
+
+use crate::call::{Caller, Group};
+use crate::names::Bucket;
+use crate::row::{self, Unreadable};
+use crate::script::Script;
+use crate::transition::{Told, broken};
+use crate::wire::{Answer, Command, odd};
+
+/// The most records that are read by one script call.
+const HEADS: usize = 64;
+
+impl Caller {
+    /// A page of records by key.
+    pub(crate) async fn list(&self, list: &List) -> Result<Listing, StoreError> {
+        let limit = list.limit.clamp(1, List::MAX) as usize;
+        let (mut records, mut after, mut now) = (Vec::new(), list.after.clone(), StoreTime::ZERO);
+        self.ready(&list.namespace).await?;
+        loop {
+            let keys = self.keys_after(list, after.as_ref(), limit).await?;
+            let Some(last) = keys.last().cloned() else { break };
+            let full = keys.len() == limit;
+            for (key, told) in self.heads(&list.namespace, list.kind, keys).await? {
+                now = now.max(told.now);
+                // An entry whose record is gone is dropped by the next purge.
+                if let Some(record) = head(told.stored)?.filter(|record| list.wants(record, told.now)) {
+                    records.push((key, record));
+                }
+            }
+            if records.len() >= limit || !full {
+                break;
+            }
+            after = Some(last);
+        }
+        records.truncate(limit);
+        if now == StoreTime::ZERO {
+            now = self.clock(&list.namespace).await?;
+        }
+        Ok(Listing { records, now })
+    }
+
+    /// The next keys of all buckets, in byte order.
+    async fn keys_after(
+        &self,
+        list: &List,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let pages = self.buckets(&list.namespace, list.kind).into_iter().map(|bucket| async move {
+            let index = match list.state {
+                Some(Shown::Claimed | Shown::Executing | Shown::Uncertain | Shown::Reconciling) => {
+                    bucket.undecided()
+                }
+                Some(Shown::Free | Shown::Completed) | None => bucket.index(),
+            };
+            let from =
+                after.map_or(Bytes::from_static(b"-"), |key| Bytes::from(format!("({}", key.as_str())));
+            let page = || {
+                let page =
+                    Command::new("ZRANGEBYLEX", bucket.to()).arg(index.clone()).arg(from.clone()).word("+");
+                page.word("LIMIT").number(0).number(limit)
+            };
+            self.insist(&list.namespace, false, |_| page()).await?.list()
+        });
+        let mut keys = Vec::new();
+        for page in futures_util::future::try_join_all(pages).await? {
+            for member in page {
+                keys.push(Key::new(member.text().ok_or_else(|| odd(&member))?)?);
+            }
+        }
+        keys.sort();
+        keys.truncate(limit);
+        Ok(keys)
+    }
+
+    /// The records of keys, in their order, without the bytes of their results.
+    async fn heads(
+        &self,
+        namespace: &Namespace,
+        kind: Kind,
+        keys: Vec<Key>,
+    ) -> Result<Vec<(Key, Told)>, StoreError> {
+        let mut groups: Vec<Group> = Vec::new();
+        for key in keys {
+            let address = Address { namespace: namespace.clone(), kind, key: key.clone() };
+            let number = self.number_of(&address);
+            match groups.iter_mut().find(|group| group.number == number && group.keys.len() < HEADS) {
+                Some(group) => group.keys.push(key),
+                None => groups.push(heads_of(namespace, number, kind, key)),
+            }
+        }
+        for group in &mut groups {
+            group.args = vec![Bytes::new(); group.keys.len()];
+        }
+        let mut told = Vec::new();
+        for (group, answers) in groups.iter().zip(self.call_all(&groups).await?) {
+            for (key, answer) in group.keys.iter().zip(answers) {
+                told.push((key.clone(), Told::read(answer)?));
+            }
+        }
+        told.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(told)
+    }
+
+    /// Calls scripts side by side.
+    pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<Bytes>>, StoreError> {
+        futures_util::future::try_join_all(groups.iter().map(|group| self.call(group))).await
+    }
+
+    /// All buckets of a namespace.
+    pub(crate) fn buckets(&self, namespace: &Namespace, kind: Kind) -> Vec<Bucket> {
+        let buckets = self.buckets.load(std::sync::atomic::Ordering::Relaxed);
+        (0..buckets).map(|number| self.trust.names.bucket(namespace, number, kind)).collect()
+    }
+
+    /// The clock alone.
+    async fn clock(&self, namespace: &Namespace) -> Result<StoreTime, StoreError> {
+        let bucket = self.trust.names.bucket(namespace, 0, Kind::Execution);
+        let time = self.insist(namespace, false, |_| Command::new("TIME", bucket.to())).await?;
+        Ok(StoreTime::from_micros(crate::look::micros(time)?.saturating_add_signed(self.offset())))
+    }
+
+    /// The newest events of a record, behind what remains of an earlier one that was purged.
+    pub(crate) async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.ready(&address.namespace).await?;
+        let bucket = self.trust.names.bucket(&address.namespace, self.number_of(address), address.kind);
+        let key = address.key.as_str();
+        let gone = || Command::new("GET", bucket.to()).arg(bucket.gone(key));
+        let newest = || {
+            let newest = Command::new("LRANGE", bucket.to()).arg(bucket.events(key));
+            newest.number(-i64::from(limit.max(1))).number(-1)
+        };
+        let gone = self.insist(&address.namespace, false, |_| gone());
+        let newest = self.insist(&address.namespace, false, |_| newest());
+        let (gone, newest) = futures_util::future::try_join(gone, newest).await?;
+        let stored = gone.bytes().cloned().into_iter().map(Answer::Bytes).chain(newest.list()?);
+        let mut events = Vec::new();
+        for event in stored {
+            let bytes = event.bytes().cloned().ok_or_else(|| odd(&event))?;
+            events.push(row::event(bytes).map_err(|Unreadable(what)| broken(what))?);
+        }
+        let older = events.len().saturating_sub(limit as usize);
+        Ok(events.split_off(older))
+    }
+}
+
+fn heads_of(namespace: &Namespace, number: u32, kind: Kind, key: Key) -> Group {
+    let namespace = namespace.clone();
+    Group {
+        script: Script::Heads,
+        namespace,
+        number,
+        kind,
+        keys: vec![key],
+        args: Vec::new(),
+        barrier: false,
+    }
+}
+
+fn head(stored: Bytes) -> Result<Option<Record>, StoreError> {
+    match stored.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(row::record_without_bytes(stored).map_err(|Unreadable(what)| broken(what))?)),
+    }
+}

@@ -1,0 +1,158 @@
+//! Reading and writing the bytes that the scripts pack: big-endian numbers, digits, and texts behind their lengths.
+
+use std::time::Duration;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use sentinel_core::{Label, StoreError, StoreTime, Token, Trouble};
+
+/// Bytes that no script of ours writes.
+#[derive(Debug)]
+pub(crate) struct Unreadable(pub(crate) String);
+
+impl From<Unreadable> for StoreError {
+    fn from(Unreadable(what): Unreadable) -> Self {
+        Self::not_applied(Trouble::Corrupt, what)
+    }
+}
+
+pub(crate) fn unreadable<T>(what: impl Into<String>) -> Result<T, Unreadable> {
+    Err(Unreadable(what.into()))
+}
+
+/// Takes one field after the other.
+pub(crate) struct Cursor(pub(crate) Bytes);
+
+impl Cursor {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<Bytes, Unreadable> {
+        if self.0.remaining() < bytes {
+            return unreadable(format!("{bytes} bytes are missing"));
+        }
+        Ok(self.0.split_to(bytes))
+    }
+
+    pub(crate) fn char(&mut self) -> Result<char, Unreadable> {
+        Ok(char::from(self.take(1)?[0]))
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool, Unreadable> {
+        match self.char()? {
+            '1' => Ok(true),
+            '0' => Ok(false),
+            other => unreadable(format!("{other:?} is neither 1 nor 0")),
+        }
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Unreadable> {
+        Ok(self.take(8)?.get_u64())
+    }
+
+    pub(crate) fn instant(&mut self) -> Result<StoreTime, Unreadable> {
+        Ok(StoreTime::from_micros(self.u64()?))
+    }
+
+    /// An instant that may not have come: zero then.
+    pub(crate) fn time(&mut self) -> Result<Option<StoreTime>, Unreadable> {
+        Ok(Some(self.instant()?).filter(|at| *at > StoreTime::ZERO))
+    }
+
+    pub(crate) fn micros(&mut self) -> Result<Duration, Unreadable> {
+        Ok(Duration::from_micros(self.u64()?))
+    }
+
+    pub(crate) fn id(&mut self) -> Result<u128, Unreadable> {
+        Ok(self.take(16)?.get_u128())
+    }
+
+    /// Sixteen decimal digits.
+    pub(crate) fn digits(&mut self) -> Result<u64, Unreadable> {
+        let digits = self.take(16)?;
+        let number = std::str::from_utf8(&digits).ok().and_then(|text| text.parse().ok());
+        number.map_or_else(|| unreadable(format!("{digits:?} is not a number")), Ok)
+    }
+
+    pub(crate) fn token(&mut self) -> Result<Token, Unreadable> {
+        match self.digits()? {
+            number if number > Token::MAX.get() => unreadable(format!("{number} is not a token")),
+            number => Ok(Token::from_stored(number)),
+        }
+    }
+
+    /// Bytes behind a length of two bytes.
+    pub(crate) fn short(&mut self) -> Result<Bytes, Unreadable> {
+        let length = self.take(2)?.get_u16();
+        self.take(usize::from(length))
+    }
+
+    /// A text behind its length; an empty one is none.
+    pub(crate) fn text(&mut self) -> Result<Option<String>, Unreadable> {
+        let bytes = self.short()?;
+        match std::str::from_utf8(&bytes) {
+            Ok("") => Ok(None),
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(error) => unreadable(error.to_string()),
+        }
+    }
+
+    pub(crate) fn label(&mut self) -> Result<Option<Label>, Unreadable> {
+        let label = self.text()?.map(Label::new).transpose();
+        label.or_else(|invalid| unreadable(invalid.to_string()))
+    }
+
+    pub(crate) fn rest(&mut self) -> Bytes {
+        self.0.split_to(self.0.remaining())
+    }
+}
+
+/// Puts one field after the other.
+#[derive(Default)]
+pub(crate) struct Packed(BytesMut);
+
+impl Packed {
+    pub(crate) fn char(mut self, char: char) -> Self {
+        self.0.put_u8(u8::try_from(char).unwrap_or(b'?'));
+        self
+    }
+
+    pub(crate) fn flag(self, flag: bool) -> Self {
+        self.char(if flag { '1' } else { '0' })
+    }
+
+    pub(crate) fn u64(mut self, number: u64) -> Self {
+        self.0.put_u64(number);
+        self
+    }
+
+    pub(crate) fn micros(self, duration: Duration) -> Self {
+        self.u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn id(mut self, bits: u128) -> Self {
+        self.0.put_u128(bits);
+        self
+    }
+
+    pub(crate) fn token(self, token: Token) -> Self {
+        self.bytes(format!("{:016}", token.get()).as_bytes())
+    }
+
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.0.put_slice(bytes);
+        self
+    }
+
+    /// Bytes behind a length of two bytes: labels and fingerprints, which are 1024 bytes at most.
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.0.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+        self.bytes(text.as_bytes())
+    }
+
+    /// Bytes behind a length of four bytes.
+    pub(crate) fn long(mut self, bytes: &[u8]) -> Self {
+        self.0.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.bytes(bytes)
+    }
+
+    pub(crate) fn done(self) -> Bytes {
+        self.0.freeze()
+    }
+}

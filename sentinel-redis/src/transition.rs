@@ -1,0 +1,213 @@
+//! One operation on one record. The script judges and writes; the kernel, run on the record that the script answered with,
+//! says why: a refusal is explained in one place. The two must agree.
+
+use bytes::Bytes;
+use sentinel_core::kernel::{self, Operation, Reading};
+use sentinel_core::operation::*;
+use sentinel_core::{Address, DecisionKind, Grant, Kind, Record, StoreError, StoreTime, Token, Trouble};
+
+use crate::row::{self, Cursor, Packed, Unreadable, packed_decision, packed_result};
+use crate::script::Script;
+
+/// An operation that has a script.
+pub(crate) trait Sent: Operation {
+    const SCRIPT: Script;
+    /// Whether its answer passes the barrier (SPEC section 2).
+    fn needs_barrier(&self, kind: Kind) -> bool;
+    /// Its arguments, as the script unpacks them.
+    fn pack(&self) -> Bytes;
+}
+
+/// What a script answers for each item: whether it wrote, the reading of the clock, the floor, and the record as it was.
+pub(crate) struct Told {
+    pub(crate) changed: bool,
+    pub(crate) now: StoreTime,
+    pub(crate) floor: Token,
+    pub(crate) stored: Bytes,
+}
+
+impl Told {
+    pub(crate) fn read(answer: Bytes) -> Result<Self, StoreError> {
+        if answer.first() == Some(&b'e') {
+            let detail = format!("a script failed: {}", String::from_utf8_lossy(&answer[1..]));
+            return Err(script_failed(detail));
+        }
+        let mut c = Cursor(answer);
+        let mut read = || {
+            let (changed, now, floor) = (c.flag()?, c.instant()?, c.u64()?);
+            Ok(Self { changed, now, floor: Token::from_stored(floor), stored: c.rest() })
+        };
+        read().map_err(|Unreadable(what)| broken(what))
+    }
+
+    pub(crate) fn reading(&self, kind: Kind) -> Reading {
+        Reading { kind, now: self.now, floor: self.floor }
+    }
+}
+
+/// A command within a script was refused, before the record was written: it is written last.
+fn script_failed(detail: String) -> StoreError {
+    let refused =
+        ["OOM", "NOPERM", "MISCONF", "READONLY", "NOREPLICAS"].iter().any(|code| detail.contains(code));
+    match refused {
+        true => StoreError::not_applied(Trouble::DeploymentRefused, detail),
+        false => StoreError::ambiguous(Trouble::Corrupt, detail),
+    }
+}
+
+/// What an answer means.
+pub(crate) fn explain<O: Operation>(
+    address: &Address,
+    op: &O,
+    told: Told,
+) -> Result<Stamped<O::Reply>, StoreError> {
+    let at = told.reading(address.kind);
+    let mut record = match told.stored.is_empty() {
+        true => Record::absent(),
+        false => row::record(told.stored).map_err(|Unreadable(what)| broken(what))?,
+    };
+    let outcome = kernel::apply(&mut record, op, at)?;
+    if outcome.stamped.stamp.changed != told.changed {
+        let did = |changed: bool| if changed { "a change" } else { "none" };
+        let meant = outcome.stamped.stamp.changed;
+        let detail =
+            format!("{}: the script made {} where the rules say {}", O::NAME, did(told.changed), did(meant));
+        return Err(broken(detail));
+    }
+    Ok(outcome.stamped)
+}
+
+/// The script ran, and may have changed something.
+pub(crate) fn broken(detail: String) -> StoreError {
+    StoreError::ambiguous(Trouble::BrokenStore, detail)
+}
+
+impl Sent for Claim {
+    const SCRIPT: Script = Script::Claim;
+    fn needs_barrier(&self, kind: Kind) -> bool {
+        kind == Kind::Lease || self.phase == Phase::Executing
+    }
+    fn pack(&self) -> Bytes {
+        Packed::default()
+            .id(self.claim_id.bits())
+            .char(match self.phase {
+                Phase::Claimed => 'c',
+                Phase::Executing => 'x',
+            })
+            .micros(self.terms.ttl())
+            .micros(self.terms.hard_ttl())
+            .flag(self.retention.is_some())
+            .micros(kept(self.retention))
+            .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
+            .text(self.worker.as_str())
+            .done()
+    }
+}
+
+/// As the kernel keeps it: no longer than a signed number of microseconds.
+fn kept(retention: Option<std::time::Duration>) -> std::time::Duration {
+    retention.unwrap_or_default().min(std::time::Duration::from_micros(i64::MAX.unsigned_abs()))
+}
+
+impl Sent for Begin {
+    const SCRIPT: Script = Script::Begin;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        grant(&self.grant).done()
+    }
+}
+
+impl Sent for Complete {
+    const SCRIPT: Script = Script::Complete;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        grant(&self.grant).long(&packed_result(&self.result)).done()
+    }
+}
+
+impl Sent for Cancel {
+    const SCRIPT: Script = Script::Cancel;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        Packed::default().id(self.claim_id.bits()).done()
+    }
+}
+
+impl Sent for Release {
+    const SCRIPT: Script = Script::Release;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        self.vouched
+    }
+    fn pack(&self) -> Bytes {
+        grant(&self.grant).flag(self.vouched).done()
+    }
+}
+
+impl Sent for Abandon {
+    const SCRIPT: Script = Script::Abandon;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        false
+    }
+    fn pack(&self) -> Bytes {
+        grant(&self.grant).text(self.cause.as_str()).done()
+    }
+}
+
+impl Sent for Reconcile {
+    const SCRIPT: Script = Script::Reconcile;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        let by = (&self.operator, self.reason.as_ref());
+        let sent = packed_decision(self.op_id, DecisionKind::Reconcile, self.expect, None, by).done();
+        Packed::default().flag(self.even_if_alive).flag(self.steal).bytes(&sent).done()
+    }
+}
+
+impl Sent for ForceComplete {
+    const SCRIPT: Script = Script::ForceComplete;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        let by = (&self.operator, self.reason.as_ref());
+        let digest = Some(self.result.digest());
+        let sent = packed_decision(self.op_id, DecisionKind::ForceComplete, self.token, digest, by).done();
+        Packed::default().long(&packed_result(&self.result)).bytes(&sent).done()
+    }
+}
+
+impl Sent for ResetToClaimed {
+    const SCRIPT: Script = Script::ResetToClaimed;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        let by = (&self.operator, self.reason.as_ref());
+        let sent = packed_decision(self.op_id, DecisionKind::ResetToClaimed, self.token, None, by).done();
+        Packed::default().flag(self.accept_overlap).bytes(&sent).done()
+    }
+}
+
+impl Sent for Evict {
+    const SCRIPT: Script = Script::Evict;
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
+    }
+    fn pack(&self) -> Bytes {
+        let by = (&self.operator, self.reason.as_ref());
+        packed_decision(self.op_id, DecisionKind::Evict, self.expect, None, by).done()
+    }
+}
+
+/// A grant: what the scripts compare with a record's token and claim id in one go.
+pub(crate) fn grant(grant: &Grant) -> Packed {
+    Packed::default().token(grant.token).id(grant.claim_id.bits())
+}

@@ -1,0 +1,227 @@
+//! The amnesia fuse: whether the servers still hold what was written to them.
+//!
+//! A server that forgot everything has no marker, and each script looks for it. One that may have forgotten its newest
+//! writes while the marker survives is another server than the one that was armed: it was restarted, or promoted. Scripts
+//! are known to a running server only, and carry the epoch of the arming in their text, so such a server answers NOSCRIPT to
+//! all that it is asked. Only whoever has looked at who it is gives it the scripts.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sentinel_core::{Namespace, StoreError, Trouble};
+use tokio::time::Instant;
+
+use crate::names::Names;
+use crate::script::{Baked, Edit, Scripts};
+use crate::wire::{Command, Wire};
+
+pub(crate) mod root;
+pub(crate) mod server;
+mod witness;
+
+use root::Root;
+use server::{Class, Server, class, identities};
+pub(crate) use witness::Witness;
+
+/// How often the deployment is looked at again: it can be changed while it runs.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What a store must know of its servers.
+pub(crate) struct Trust {
+    pub(crate) names: Names,
+    pub(crate) allow_lossy: bool,
+    pub(crate) edit: Option<Edit>,
+    /// How many events of a record are kept.
+    pub(crate) events: u32,
+    pub(crate) witness: Witness,
+    standing: Mutex<Option<Arc<Armed>>>,
+    renewing: tokio::sync::Mutex<()>,
+}
+
+/// What was armed, and looked at.
+pub(crate) struct Armed {
+    pub(crate) root: Root,
+    pub(crate) scripts: Scripts,
+    servers: Vec<String>,
+    namespaces: Mutex<HashSet<Namespace>>,
+    looked: Mutex<Instant>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Trust {
+    pub(crate) fn new(
+        names: Names,
+        allow_lossy: bool,
+        events: u32,
+        edit: Option<Edit>,
+        witness: Witness,
+    ) -> Self {
+        let (standing, renewing) = Default::default();
+        Self { names, allow_lossy, edit, events, witness, standing, renewing }
+    }
+
+    /// What is armed; looks at it first if nobody has, or not for a while.
+    pub(crate) async fn armed(&self, wire: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
+        let standing = unpoisoned(&self.standing).clone();
+        match standing {
+            Some(armed) if unpoisoned(&armed.looked).elapsed() < LOOK_AGAIN => Ok(armed),
+            standing => self.look(wire, standing).await,
+        }
+    }
+
+    /// Looks again, because a server did not know a script or a marker was gone. Whoever comes second finds it done.
+    pub(crate) async fn renew(&self, wire: &dyn Wire, stale: &Arc<Armed>) -> Result<Arc<Armed>, StoreError> {
+        self.look(wire, Some(stale.clone())).await
+    }
+
+    async fn look(&self, wire: &dyn Wire, stale: Option<Arc<Armed>>) -> Result<Arc<Armed>, StoreError> {
+        let _one_at_a_time = self.renewing.lock().await;
+        let now = unpoisoned(&self.standing).clone();
+        if let Some(now) = now.filter(|now| stale.as_ref().is_none_or(|stale| !Arc::ptr_eq(now, stale))) {
+            return Ok(now);
+        }
+        let servers = Server::ask_all(wire).await?;
+        self.acceptable(&servers)?;
+        let root = self.trusted(wire, &servers, stale.as_deref()).await?;
+        let armed = match stale {
+            Some(stale) if stale.root == root => {
+                *unpoisoned(&stale.looked) = Instant::now();
+                stale
+            }
+            _ => Arc::new(self.arm(root, &servers)),
+        };
+        *unpoisoned(&self.standing) = Some(armed.clone());
+        Ok(armed)
+    }
+
+    fn arm(&self, root: Root, servers: &[Server]) -> Armed {
+        let baked = Baked { store: &root.store, epoch: &root.epoch, events: self.events };
+        Armed {
+            scripts: Scripts::new(&baked, self.edit.as_ref()),
+            root,
+            servers: identities(servers),
+            namespaces: Mutex::default(),
+            looked: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Whether the servers can keep what they acknowledge.
+    pub(crate) fn acceptable(&self, servers: &[Server]) -> Result<(), StoreError> {
+        let refused = servers.iter().find_map(Server::refused);
+        let lossy = servers.iter().find_map(Server::lossy).filter(|_| !self.allow_lossy);
+        match refused.or(lossy) {
+            Some(why) => Err(StoreError::not_applied(Trouble::DeploymentRefused, why)),
+            None => Ok(()),
+        }
+    }
+
+    /// The root, if the servers are the ones that were armed, or can be trusted to hold what those held.
+    async fn trusted(
+        &self,
+        wire: &dyn Wire,
+        servers: &[Server],
+        before: Option<&Armed>,
+    ) -> Result<Root, StoreError> {
+        let Some(root) = Root::read(wire, &self.names).await? else {
+            return Err(self.missing(before.is_some()));
+        };
+        let (who, class) = (identities(servers), class(servers));
+        if class > root.class {
+            Root::weaken(wire, &self.names, class).await?;
+        }
+        if before.is_some_and(|before| before.root.store == root.store && before.servers != who)
+            && let Some(why) = self.witness.misses(wire, &self.names, root.buckets).await?
+        {
+            Root::doubt(wire, &self.names, &why).await?;
+            return Err(doubtful(&why));
+        }
+        if let Some(why) = root.doubt.as_ref().filter(|_| !self.allow_lossy) {
+            return Err(doubtful(why));
+        }
+        if who.iter().all(|one| root.servers.contains(one)) {
+            return Ok(Root { class: root.class.max(class), ..root });
+        }
+        let keeps_all = root.class == Class::Always && class == Class::Always;
+        if !keeps_all && !self.allow_lossy {
+            let weakest = root.class.max(class);
+            return Err(doubtful(&format!("it was restarted or promoted, and is of the class {weakest:?}")));
+        }
+        tracing::warn!(servers = ?who, class = %class, "the server was restarted; it is trusted to hold all it acknowledged");
+        Root::trust(wire, &self.names, root.class.max(class), &who).await?;
+        Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true))
+    }
+
+    fn missing(&self, known: bool) -> StoreError {
+        match known {
+            true => amnesia("what this process knew of it is gone"),
+            false => StoreError::not_applied(
+                Trouble::NotInitialised,
+                format!("there is no marker under the prefix {:?}", self.names.prefix()),
+            ),
+        }
+    }
+
+    /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<(), StoreError> {
+        let servers = Server::ask_all(wire).await?;
+        self.acceptable(&servers)?;
+        let root = Root::arm(wire, &self.names, &servers, buckets).await?;
+        for namespace in Root::namespaces(wire, &self.names).await? {
+            root.mark(wire, &self.names, &namespace).await?;
+        }
+        self.witness.forget();
+        *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers)));
+        Ok(())
+    }
+
+    /// Gives all masters the scripts: they were just looked at. One that is another by the time it has them is not used.
+    pub(crate) async fn load(&self, wire: &dyn Wire, armed: &Armed) -> Result<(), StoreError> {
+        for node in wire.masters() {
+            for text in armed.scripts.texts() {
+                wire.call(Command::new("SCRIPT", node.clone()).word("LOAD").arg(text)).await?;
+            }
+        }
+        let who = identities(&Server::ask_all(wire).await?);
+        match who == armed.servers {
+            true => Ok(()),
+            false => {
+                Err(StoreError::not_applied(Trouble::Busy, "the server was restarted or moved meanwhile"))
+            }
+        }
+    }
+
+    /// Makes sure that a namespace is marked.
+    pub(crate) async fn prepare(
+        &self,
+        wire: &dyn Wire,
+        armed: &Armed,
+        namespace: &Namespace,
+    ) -> Result<(), StoreError> {
+        if unpoisoned(&armed.namespaces).contains(namespace) {
+            return Ok(());
+        }
+        armed.root.prepare(wire, &self.names, namespace).await?;
+        unpoisoned(&armed.namespaces).insert(namespace.clone());
+        Ok(())
+    }
+}
+
+/// A server that forgot.
+pub(crate) fn amnesia(why: &str) -> StoreError {
+    StoreError::not_applied(Trouble::StoreAmnesia, why)
+}
+
+fn doubtful(why: &str) -> StoreError {
+    StoreError::not_applied(Trouble::StoreDoubt, why)
+}

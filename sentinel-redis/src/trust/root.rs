@@ -1,0 +1,158 @@
+//! What is known of the whole store: a hash in a slot of its own, written by `init`.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use sentinel_core::{ClaimId, Namespace, StoreError, Trouble};
+
+use super::server::{Class, Server, class, identities};
+use crate::names::Names;
+use crate::wire::{Answer, Command, Wire, odd};
+
+const FORMAT: &str = "1";
+
+/// The root, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Root {
+    /// Tells this store from one that was set up after the server was emptied.
+    pub(crate) store: String,
+    /// Changes with each arming: scripts of another epoch are not known.
+    pub(crate) epoch: String,
+    /// How many buckets a namespace has, for ever.
+    pub(crate) buckets: u32,
+    /// The weakest that the deployment was since it was armed.
+    pub(crate) class: Class,
+    /// The servers that are trusted to hold what was written.
+    pub(crate) servers: Vec<String>,
+    /// Why somebody doubts that they do.
+    pub(crate) doubt: Option<String>,
+}
+
+impl Root {
+    /// None: it is not there.
+    pub(crate) async fn read(wire: &dyn Wire, names: &Names) -> Result<Option<Self>, StoreError> {
+        let place = names.root();
+        let answer = wire.call(Command::new("HGETALL", place.to).arg(place.name)).await?;
+        let mut fields = HashMap::new();
+        for pair in answer.list()?.chunks(2) {
+            if let [name, value] = pair {
+                let text = |answer: &Answer| answer.text().map(str::to_owned).ok_or_else(|| odd(answer));
+                fields.insert(text(name)?, text(value)?);
+            }
+        }
+        if !fields.contains_key("store") {
+            return Ok(None);
+        }
+        let mut take = |name: &str| fields.remove(name).unwrap_or_default();
+        if take("format") > FORMAT.to_owned() {
+            let detail = "it was set up by a newer release";
+            return Err(StoreError::not_applied(Trouble::NewerSchema, detail));
+        }
+        let buckets = take("buckets").parse().unwrap_or_default();
+        if buckets == 0 {
+            return Err(StoreError::not_applied(Trouble::Corrupt, "the root tells no number of buckets"));
+        }
+        let servers = take("servers").split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+        Ok(Some(Self {
+            store: take("store"),
+            epoch: take("epoch"),
+            buckets,
+            class: Class::of(&take("class")),
+            servers,
+            doubt: Some(take("doubt")).filter(|doubt| !doubt.is_empty()),
+        }))
+    }
+
+    /// Creates the root, or trusts the present servers anew and forgets the doubt. Several at once are fine: the store's id
+    /// and number of buckets are the first one's.
+    pub(crate) async fn arm(
+        wire: &dyn Wire,
+        names: &Names,
+        servers: &[Server],
+        buckets: u32,
+    ) -> Result<Self, StoreError> {
+        let place = names.root();
+        let root = || Command::new("HSETNX", place.to.clone()).arg(place.name.clone());
+        wire.call(root().word("format").word(FORMAT)).await?;
+        wire.call(root().word("buckets").number(buckets)).await?;
+        wire.call(root().word("store").arg(random())).await?;
+        Self::trust(wire, names, class(servers), &identities(servers)).await?;
+        wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
+        let root = Self::read(wire, names).await?;
+        root.ok_or_else(|| StoreError::not_applied(Trouble::StoreAmnesia, "the root was gone at once"))
+    }
+
+    /// Trusts servers, in a new epoch.
+    pub(crate) async fn trust(
+        wire: &dyn Wire,
+        names: &Names,
+        class: Class,
+        servers: &[String],
+    ) -> Result<(), StoreError> {
+        let place = names.root();
+        let command = Command::new("HSET", place.to).arg(place.name);
+        let command = command.word("epoch").arg(random()).word("class").arg(class.to_string());
+        wire.call(command.word("servers").arg(servers.join(" "))).await?;
+        Ok(())
+    }
+
+    /// Tells everybody of a doubt.
+    pub(crate) async fn doubt(wire: &dyn Wire, names: &Names, why: &str) -> Result<(), StoreError> {
+        let place = names.root();
+        wire.call(Command::new("HSET", place.to).arg(place.name).word("doubt").arg(why.to_owned())).await?;
+        Ok(())
+    }
+
+    /// The deployment has become weaker than it was.
+    pub(crate) async fn weaken(wire: &dyn Wire, names: &Names, class: Class) -> Result<(), StoreError> {
+        let place = names.root();
+        wire.call(Command::new("HSET", place.to).arg(place.name).word("class").arg(class.to_string()))
+            .await?;
+        Ok(())
+    }
+
+    /// Makes a namespace ready, before its first use: the markers of all its buckets, and only then its name.
+    pub(crate) async fn prepare(
+        &self,
+        wire: &dyn Wire,
+        names: &Names,
+        namespace: &Namespace,
+    ) -> Result<(), StoreError> {
+        let place = names.namespaces();
+        let name = Bytes::from(namespace.as_str().to_owned());
+        let known = Command::new("SISMEMBER", place.to.clone()).arg(place.name.clone()).arg(name.clone());
+        if wire.call(known).await?.number()? == 1 {
+            return Ok(());
+        }
+        self.mark(wire, names, namespace).await?;
+        wire.call(Command::new("SADD", place.to).arg(place.name).arg(name)).await?;
+        Ok(())
+    }
+
+    /// Sets the markers of a namespace.
+    pub(crate) async fn mark(
+        &self,
+        wire: &dyn Wire,
+        names: &Names,
+        namespace: &Namespace,
+    ) -> Result<(), StoreError> {
+        let marks = (0..self.buckets).map(|number| {
+            let bucket = names.bucket(namespace, number, sentinel_core::Kind::Execution);
+            wire.call(Command::new("SET", bucket.to()).arg(bucket.marker()).arg(self.store.clone()))
+        });
+        futures_util::future::try_join_all(marks).await?;
+        Ok(())
+    }
+
+    /// The namespaces that were used.
+    pub(crate) async fn namespaces(wire: &dyn Wire, names: &Names) -> Result<Vec<Namespace>, StoreError> {
+        let place = names.namespaces();
+        let answer = wire.call(Command::new("SMEMBERS", place.to).arg(place.name)).await?.list()?;
+        answer.iter().map(|name| Ok(Namespace::new(name.text().unwrap_or_default())?)).collect()
+    }
+}
+
+/// 128 random bits.
+fn random() -> String {
+    ClaimId::random().to_string()
+}

@@ -1,0 +1,170 @@
+//! What a server says of itself: which one it is, and what it can promise.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use sentinel_core::{StoreError, Trouble};
+
+use crate::wire::{Answer, Command, Failure, To, Wire};
+
+/// A master, as it told.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) node: To,
+    info: HashMap<String, String>,
+    /// None: it does not let us ask.
+    pub(crate) appendfsync: Option<String>,
+}
+
+/// How much of what was acknowledged a deployment can lose, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// One server, and each write on disk before it is answered.
+    Always,
+    /// One server, whose newest second or two may be lost.
+    EverySecond,
+    /// Another server may take over without the newest writes.
+    Replicated,
+    /// It keeps nothing, or drops what it likes.
+    Lossy,
+}
+
+impl Class {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+            Self::Replicated => "replicated",
+            Self::Lossy => "lossy",
+        }
+    }
+
+    pub(crate) fn of(text: &str) -> Self {
+        let all = [Self::Always, Self::EverySecond, Self::Replicated];
+        all.into_iter().find(|class| class.as_str() == text).unwrap_or(Self::Lossy)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Server {
+    /// Asks a server who it is.
+    pub(crate) async fn ask(wire: &dyn Wire, node: To) -> Result<Self, StoreError> {
+        let answer = wire.call(Command::new("INFO", node.clone())).await?;
+        let text = answer.text().ok_or_else(|| crate::wire::odd(&answer))?;
+        let line =
+            |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        let info: HashMap<_, _> = text.lines().filter_map(line).collect();
+        let config = Command::new("CONFIG", node.clone()).word("GET").word("appendfsync");
+        let appendfsync = match wire.call(config).await {
+            Ok(Answer::List(pair)) => pair.get(1).and_then(Answer::text).map(str::to_owned),
+            Ok(_) | Err(Failure::Refused(_)) => None,
+            Err(failure) => return Err(failure.into()),
+        };
+        Ok(Self { node, info, appendfsync })
+    }
+
+    /// Asks all masters.
+    pub(crate) async fn ask_all(wire: &dyn Wire) -> Result<Vec<Self>, StoreError> {
+        let asked = wire.masters().into_iter().map(|node| Self::ask(wire, node));
+        let servers = futures_util::future::try_join_all(asked).await?;
+        match servers.is_empty() {
+            true => Err(StoreError::not_applied(Trouble::Unreachable, "the cluster told of no master")),
+            false => Ok(servers),
+        }
+    }
+
+    pub(crate) fn field(&self, name: &str) -> &str {
+        self.info.get(name).map_or("", String::as_str)
+    }
+
+    /// Which server this is, since when it runs, and in which history of a replicated data set: a restart changes the
+    /// first, a promotion the second.
+    pub(crate) fn identity(&self) -> String {
+        format!("{}:{}", self.field("run_id"), self.field("master_replid"))
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.field("cluster_enabled") == "1"
+    }
+
+    pub(crate) fn is_master(&self) -> bool {
+        self.field("role") == "master"
+    }
+
+    pub(crate) fn replicas(&self) -> u32 {
+        self.field("connected_slaves").parse().unwrap_or_default()
+    }
+
+    /// The version in two numbers.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        let mut numbers =
+            self.field("redis_version").split('.').map(|number| number.parse().unwrap_or_default());
+        (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
+    }
+
+    pub(crate) fn evicts(&self) -> bool {
+        self.field("maxmemory_policy") != "noeviction"
+    }
+
+    pub(crate) fn appends(&self) -> bool {
+        self.field("aof_enabled") == "1"
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        match self.appendfsync.as_deref() {
+            _ if !self.appends() || self.evicts() => Class::Lossy,
+            Some("no") => Class::Lossy,
+            _ if self.is_clustered() || self.replicas() > 0 || !self.is_master() => Class::Replicated,
+            Some("always") => Class::Always,
+            _ => Class::EverySecond,
+        }
+    }
+
+    /// Why this server is not used; None: it may be.
+    pub(crate) fn refused(&self) -> Option<String> {
+        match self {
+            _ if self.version() < OLDEST => {
+                Some(format!("Redis {} is older than {}.{}", self.field("redis_version"), OLDEST.0, OLDEST.1))
+            }
+            _ if !self.is_master() => Some("it is a replica, which cannot be written to".into()),
+            _ => None,
+        }
+    }
+
+    /// Why this server is used only by those who allow losses; None: it keeps what it acknowledged.
+    pub(crate) fn lossy(&self) -> Option<String> {
+        match self {
+            _ if self.evicts() => {
+                let policy = self.field("maxmemory_policy");
+                Some(format!("maxmemory-policy is {policy}: it drops records when memory is short; set noeviction"))
+            }
+            _ if !self.appends() => {
+                Some("appendonly is no: a restart forgets everything, and keys would run again; set appendonly yes".into())
+            }
+            _ if self.appendfsync.as_deref() == Some("no") => {
+                Some("appendfsync is no: a crash loses what it acknowledged; set everysec or always".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the scripts need: effects are replicated, and several sections of INFO come at once.
+pub(crate) const OLDEST: (u32, u32) = (7, 0);
+
+/// The weakest of them.
+pub(crate) fn class(servers: &[Server]) -> Class {
+    servers.iter().map(Server::class).max().unwrap_or(Class::Lossy)
+}
+
+/// Who they all are, in an order that does not depend on who was asked first.
+pub(crate) fn identities(servers: &[Server]) -> Vec<String> {
+    let mut identities: Vec<String> = servers.iter().map(Server::identity).collect();
+    identities.sort();
+    identities
+}

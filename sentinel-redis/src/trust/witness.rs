@@ -1,0 +1,62 @@
+//! What this process was told last. A file that was cut loses its newest part: if that is there, so is all before it.
+
+use std::sync::{Mutex, PoisonError};
+
+use sentinel_core::operation::Stamp;
+use sentinel_core::{Address, PURGE_REST, StoreError};
+
+use crate::names::Names;
+use crate::row::{self, Unreadable};
+use crate::wire::{Answer, Command, Wire};
+
+/// The newest change that this process was told of.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    newest: Mutex<Option<(Address, u64, u64)>>,
+}
+
+impl Witness {
+    /// A change was acknowledged.
+    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamp.now.as_micros();
+        if newest.as_ref().is_none_or(|(_, _, at)| *at <= now) {
+            *newest = Some((address.clone(), stamp.rev, now));
+        }
+    }
+
+    /// Nobody asks any more.
+    pub(crate) fn forget(&self) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why the server does not hold what it acknowledged; None: it does, or nothing is known.
+    pub(crate) async fn misses(
+        &self,
+        wire: &dyn Wire,
+        names: &Names,
+        buckets: u32,
+    ) -> Result<Option<String>, StoreError> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((address, rev, at)) = newest else { return Ok(None) };
+        let bucket = names.bucket(&address.namespace, Names::number(&address, buckets), address.kind);
+        let key = address.key.as_str();
+        let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(131);
+        let gone = Command::new("EXISTS", bucket.to()).arg(bucket.gone(key));
+        let found = match wire.call(head).await? {
+            Answer::Bytes(bytes) => {
+                row::record_head(bytes).map_err(|Unreadable(what)| crate::transition::broken(what))?
+            }
+            _ => None,
+        };
+        let purged = matches!(wire.call(gone).await?, Answer::Number(1));
+        let now = crate::look::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
+        // A result that was kept for a while goes by itself, and not before.
+        let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
+        Ok(match found {
+            Some(record) if record.rev >= rev => None,
+            None if purged || old => None,
+            _ => Some(format!("it has lost the change {rev} of {address}, which it had acknowledged")),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! What a URL says: where the servers are, as fred has it, and what is ours.
+
+use fred::types::config::Config;
+
+/// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
+const PREFIX: &str = "sentinel_key_prefix";
+const CA: &str = "sentinel_ca";
+const DURABILITY: &str = "sentinel_durability";
+const LOSSY: &str = "sentinel_allow_lossy";
+const OURS: [&str; 4] = [PREFIX, CA, DURABILITY, LOSSY];
+
+/// Those that mean something to the driver.
+const KNOWN: [&str; 4] = ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
+
+const SCHEMES: [&str; 7] =
+    ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel", "redis+unix"];
+
+/// A URL that was understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Parsed {
+    pub(crate) config: Config,
+    pub(crate) tls: bool,
+    pub(crate) prefix: Option<String>,
+    pub(crate) ca: Option<String>,
+    pub(crate) durability: Option<crate::Durability>,
+    pub(crate) allow_lossy: bool,
+}
+
+/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
+    let (scheme, _) = url.split_once("://").ok_or_else(|| form("has no scheme"))?;
+    if !SCHEMES.contains(&scheme) {
+        return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));
+    }
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut ours = [const { None::<String> }; OURS.len()];
+    let mut theirs = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match OURS.iter().position(|known| *known == name) {
+            Some(n) if ours[n].is_some() => return Err(format!("has {name} twice")),
+            Some(n) => ours[n] = Some(value.to_owned()),
+            None if KNOWN.contains(&name) => theirs.push(parameter),
+            None => return Err(stranger()),
+        }
+    }
+    let [prefix, ca, durability, lossy] = ours;
+    let tls = scheme.starts_with("rediss");
+    if ca.is_some() && !tls {
+        return Err(format!("has {CA}, and no TLS: write rediss://"));
+    }
+    Ok(Parsed {
+        config: config(base, &theirs, tls)?,
+        tls,
+        prefix,
+        ca,
+        durability: durability.map(|text| level(&text)).transpose()?,
+        allow_lossy: lossy.map(|text| yes(&text)).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// The certificates are ours to load, so fred reads the URL as one without TLS.
+fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
+    if tls && cfg!(not(feature = "tls")) {
+        return Err("asks for TLS, which is not built in: the feature `redis-tls` has it".into());
+    }
+    let plain = if tls { base.replacen("rediss", "redis", 1) } else { base.to_owned() };
+    let url = if theirs.is_empty() { plain } else { format!("{plain}?{}", theirs.join("&")) };
+    let config = match url.starts_with("redis+unix") {
+        true => Config::from_url_unix(&url),
+        false => Config::from_url(&url),
+    };
+    config.map_err(|_| form("cannot be read"))
+}
+
+fn level(text: &str) -> Result<crate::Durability, String> {
+    let (kind, replicas) = text.split_once(':').unwrap_or((text, "0"));
+    match (kind, replicas.parse()) {
+        ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::Durability::Replicas(replicas)),
+        ("disk", Ok(replicas)) => Ok(crate::Durability::Disk { replicas }),
+        ("server", _) => Ok(crate::Durability::Server),
+        _ => Err(format!("has a {DURABILITY} that is none of server, replicas:N, disk, disk:N")),
+    }
+}
+
+fn yes(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err(format!("has a {LOSSY} that is neither yes nor no")),
+    }
+}
+
+fn form(what: &str) -> String {
+    format!("{what}; write redis://user:password@host:port/database")
+}
+
+fn stranger() -> String {
+    format!("has a parameter that nobody would keep to; known are {}, {}", OURS.join(", "), KNOWN.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_do_not_reach_the_driver() {
+        let parsed =
+            parse("redis://me:pw@h:7/3?sentinel_key_prefix=a&sentinel_durability=replicas:2").unwrap();
+        assert_eq!((parsed.prefix.as_deref(), parsed.tls), (Some("a"), false));
+        assert_eq!(parsed.durability, Some(crate::Durability::Replicas(2)));
+        assert_eq!(parsed.config.database, Some(3));
+        assert_eq!(parsed.config.username.as_deref(), Some("me"));
+        assert!(parse("redis-cluster://h:1?node=h:2").unwrap().config.server.is_clustered());
+        assert!(parse("redis+unix:///tmp/x.sock").unwrap().config.server.is_unix_socket());
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused_and_not_quoted() {
+        for bad in [
+            "redis://h?timeout=hunter2",
+            "redis://h?sentinel_prefix=hunter2",
+            "redis://h?sentinel_ca=a",
+            "redis://h?sentinel_allow_lossy=hunter2",
+            "redis://h?sentinel_durability=hunter2",
+            "redis://h?sentinel_key_prefix=a&sentinel_key_prefix=hunter2",
+            "redis://me:1?hunter2@h",
+            "redis://h:hunter2/0",
+            "hunter2",
+            "hunter2://h",
+        ] {
+            let why = parse(bad).unwrap_err();
+            assert!(!why.contains("hunter2"), "{bad}: {why}");
+        }
+    }
+}

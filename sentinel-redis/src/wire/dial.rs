@@ -1,0 +1,88 @@
+//! Opening connections.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fred::interfaces::ClientLike as _;
+use fred::types::Builder;
+use fred::types::config::{Config, ReconnectPolicy};
+use sentinel_core::{StoreError, Trouble};
+use tokio::time::timeout;
+
+use super::Link;
+use super::fred::Fred;
+
+/// How a server is reached.
+pub(crate) struct Dialer {
+    pub(crate) config: Config,
+    pub(crate) deadline: Duration,
+}
+
+impl Dialer {
+    pub(crate) async fn dial(&self) -> Result<Link, StoreError> {
+        let client = self.client()?;
+        let unreachable = |detail: String| StoreError::not_applied(Trouble::Unreachable, detail);
+        let driver = match timeout(self.deadline, client.init()).await {
+            Ok(Ok(driver)) => driver,
+            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => return Err(unreachable(format!("no connection within {:?}", self.deadline))),
+        };
+        Ok(Arc::new(Fred { client, driver, deadline: self.deadline }))
+    }
+
+    fn client(&self) -> Result<fred::clients::Client, StoreError> {
+        self.builder()
+            .build()
+            .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))
+    }
+
+    /// With fred's own retries off.
+    pub(crate) fn builder(&self) -> Builder {
+        let mut builder = Builder::from_config(self.config.clone());
+        let deadline = self.deadline;
+        builder
+            .with_connection_config(|connection| {
+                connection.max_command_attempts = 1;
+                connection.connection_timeout = deadline;
+                connection.internal_command_timeout = deadline;
+                // A connection that answers nothing is closed, and made anew.
+                connection.unresponsive.max_timeout = Some(deadline);
+                connection.unresponsive.interval = deadline / 4;
+                connection.tcp.nodelay = Some(true);
+            })
+            .set_policy(ReconnectPolicy::new_exponential(0, 10, 1_000, 2));
+        builder
+    }
+}
+
+/// A connection that is opened when it is first needed, on the runtime of whoever needs it, and again on another's if that
+/// runtime ends.
+pub(crate) struct Port {
+    dialer: Arc<Dialer>,
+    link: Mutex<Option<Link>>,
+    dialing: tokio::sync::Mutex<()>,
+}
+
+impl Port {
+    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, link: Mutex::default(), dialing: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) async fn link(&self) -> Result<Link, StoreError> {
+        if let Some(link) = self.open() {
+            return Ok(link);
+        }
+        let _one_at_a_time = self.dialing.lock().await;
+        if let Some(link) = self.open() {
+            return Ok(link);
+        }
+        let link = self.dialer.dial().await?;
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+        Ok(link)
+    }
+
+    fn open(&self) -> Option<Link> {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.as_ref().filter(|link| link.is_alive()).cloned()
+    }
+}

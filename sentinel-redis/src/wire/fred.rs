@@ -1,0 +1,134 @@
+//! fred. Its own retries are off: a script that it sent again on its own would be sent twice behind our back.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike as _, ClusterInterface as _};
+use fred::types::config::Server;
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, Value};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Answer, Command, Failure, To, Wire};
+
+pub(super) struct Fred {
+    pub(super) client: Client,
+    pub(super) driver: ConnectHandle,
+    pub(super) deadline: Duration,
+}
+
+/// How long a command waits for a connection that is being made again, before it is given up unsent.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+impl fmt::Debug for Fred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fred").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Fred {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Fred {
+    /// What is sent while there is no connection would wait in a queue, and be carried out whenever there is one.
+    async fn connected(&self) -> Result<(), Failure> {
+        let until = Instant::now() + RECONNECT_WITHIN.min(self.deadline);
+        while !self.client.is_connected() {
+            if Instant::now() >= until || self.driver.is_finished() {
+                return Err(Failure::NotSent("there is no connection to the server".into()));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn lost(error: &Error) -> Failure {
+        match error.kind() {
+            // Checked before anything is sent.
+            ErrorKind::Backpressure | ErrorKind::InvalidArgument | ErrorKind::Config => {
+                Failure::NotSent(error.to_string())
+            }
+            _ => Failure::Lost(format!("no reply came: {error}")),
+        }
+    }
+}
+
+#[async_trait]
+impl Wire for Fred {
+    async fn call(&self, command: Command) -> Result<Answer, Failure> {
+        self.connected().await?;
+        let (custom, args, node) = parts(command);
+        let answer = async {
+            match node {
+                Some(node) => self.client.with_cluster_node(node).custom_raw(custom, args).await,
+                None => self.client.custom_raw(custom, args).await,
+            }
+        };
+        match timeout(self.deadline, answer).await {
+            Ok(Ok(frame)) => read(frame),
+            Ok(Err(error)) => Err(Self::lost(&error)),
+            Err(_) => Err(Failure::Lost(format!("no reply came within {:?}", self.deadline))),
+        }
+    }
+
+    async fn pipeline(&self, commands: Vec<Command>) -> Vec<Result<Answer, Failure>> {
+        let calls = commands.into_iter().map(|command| self.call(command));
+        futures_util::future::join_all(calls).await
+    }
+
+    fn masters(&self) -> Vec<To> {
+        if !self.client.is_clustered() {
+            return vec![To::Slot(0)];
+        }
+        let state = self.client.cached_cluster_state();
+        let nodes = state.map(|routing| routing.unique_primary_nodes()).unwrap_or_default();
+        nodes.into_iter().map(|node| To::Node(format!("{}:{}", node.host, node.port))).collect()
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.driver.is_finished()
+    }
+}
+
+fn parts(command: Command) -> (CustomCommand, Vec<Value>, Option<Server>) {
+    let (hash, node) = match command.to {
+        To::Slot(slot) => (ClusterHash::Custom(slot), None),
+        To::Node(node) => (ClusterHash::Random, Server::try_from(node.as_str()).ok()),
+    };
+    let args = command.args.into_iter().map(Value::Bytes).collect();
+    (CustomCommand::new_static(command.name, hash, false), args, node)
+}
+
+fn read(frame: Resp3Frame) -> Result<Answer, Failure> {
+    match answer(frame) {
+        Answer::Error(text) => Err(Failure::Refused(text)),
+        answer => Ok(answer),
+    }
+}
+
+fn answer(frame: Resp3Frame) -> Answer {
+    match frame {
+        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => Answer::Bytes(data),
+        Resp3Frame::VerbatimString { data, .. } | Resp3Frame::BigNumber { data, .. } => Answer::Bytes(data),
+        Resp3Frame::SimpleError { data, .. } => Answer::Error(data.to_string()),
+        Resp3Frame::BlobError { data, .. } => Answer::Error(String::from_utf8_lossy(&data).into_owned()),
+        Resp3Frame::Number { data, .. } => Answer::Number(data),
+        Resp3Frame::Boolean { data, .. } => Answer::Number(i64::from(data)),
+        Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => {
+            Answer::List(data.into_iter().map(answer).collect())
+        }
+        Resp3Frame::Map { data, .. } => {
+            Answer::List(data.into_iter().flat_map(|(key, value)| [answer(key), answer(value)]).collect())
+        }
+        Resp3Frame::Set { data, .. } => Answer::List(data.into_iter().map(answer).collect()),
+        Resp3Frame::Double { data, .. } => Answer::Bytes(Bytes::from(data.to_string())),
+        Resp3Frame::Null => Answer::Nil,
+        Resp3Frame::Hello { .. } | Resp3Frame::ChunkedString { .. } => Answer::Nil,
+    }
+}

@@ -1,0 +1,160 @@
+//! The seam to whatever speaks to the server: commands in, answers out, and for each failure whether the server may have
+//! carried the command out. Another client could take fred's place by implementing [`Wire`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sentinel_core::{StoreError, Trouble};
+
+pub(crate) mod dial;
+mod fred;
+
+pub(crate) use dial::Dialer;
+
+/// A command, and where it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) args: Vec<Bytes>,
+    pub(crate) to: To,
+}
+
+/// Which server of a cluster a command is for. Where there is one server, that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum To {
+    /// The master that has the slot.
+    Slot(u16),
+    /// A master, by the address that [`Wire::masters`] told.
+    Node(String),
+}
+
+impl Command {
+    pub(crate) fn new(name: &'static str, to: To) -> Self {
+        Self { name, args: Vec::new(), to }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<Bytes>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// An argument that is built in.
+    pub(crate) fn word(self, word: &'static str) -> Self {
+        self.arg(Bytes::from_static(word.as_bytes()))
+    }
+
+    pub(crate) fn number(self, number: impl ToString) -> Self {
+        self.arg(number.to_string())
+    }
+}
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Nil,
+    Number(i64),
+    Bytes(Bytes),
+    List(Vec<Answer>),
+    /// An error within a list.
+    Error(String),
+}
+
+/// Why a command has no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// The server refused it, in its own words, and changed nothing.
+    Refused(String),
+    /// It never left.
+    NotSent(String),
+    /// It left, and no answer came.
+    Lost(String),
+}
+
+impl Failure {
+    /// The word that a server's refusal begins with.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Refused(text) => text.split([' ', ':']).next().unwrap_or_default(),
+            Self::NotSent(_) | Self::Lost(_) => "",
+        }
+    }
+
+    /// Whether the server asks to be asked again: it loads, or the slot is on its way to another.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self.code(),
+            "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "MOVED" | "ASK"
+        )
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        let trouble = match failure.code() {
+            "" => Trouble::Unreachable,
+            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => Trouble::Unreachable,
+            "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" => Trouble::Busy,
+            "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
+                Trouble::DeploymentRefused
+            }
+            _ => Trouble::BrokenStore,
+        };
+        match failure {
+            Failure::Refused(text) => Self::not_applied(trouble, format!("the server refused it: {text}")),
+            Failure::NotSent(why) => Self::not_applied(Trouble::Unreachable, why),
+            Failure::Lost(why) => Self::ambiguous(Trouble::LostReply, why),
+        }
+    }
+}
+
+/// A connection to each server, shared by all who use it. A caller that goes away drops an answer, never a command.
+#[async_trait]
+pub(crate) trait Wire: Debug + Send + Sync + 'static {
+    /// Sends a command once.
+    async fn call(&self, command: Command) -> Result<Answer, Failure>;
+
+    /// Sends commands to one server, one after the other on one connection, without waiting in between.
+    async fn pipeline(&self, commands: Vec<Command>) -> Vec<Result<Answer, Failure>>;
+
+    /// The masters that there are: one, or those of the cluster.
+    fn masters(&self) -> Vec<To>;
+
+    /// Whether whatever drives the connection is still there: it ends with its runtime.
+    fn is_alive(&self) -> bool;
+}
+
+pub(crate) type Link = Arc<dyn Wire>;
+
+impl Answer {
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    pub(crate) fn list(self) -> Result<Vec<Answer>, StoreError> {
+        match self {
+            Self::List(list) => Ok(list),
+            other => Err(odd(&other)),
+        }
+    }
+
+    pub(crate) fn number(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            other => Err(odd(other)),
+        }
+    }
+}
+
+/// An answer that the command cannot have.
+pub(crate) fn odd(answer: &Answer) -> StoreError {
+    StoreError::ambiguous(Trouble::BrokenStore, format!("the server answered {answer:?}"))
+}

@@ -1,9 +1,9 @@
 
 -- Indexes first, record last: should one of them fail, the record has not changed.
 local function index(r, from, key, was_due)
-  if not from then redis.call('ZADD', KEYS[3], 0, key) end
+  if not from then redis.call('ZADD', KEYS[3], '0', key) end
   local is, was = undecided(r.state), from and undecided(from)
-  if is and not was then redis.call('ZADD', KEYS[4], 0, key) end
+  if is and not was then redis.call('ZADD', KEYS[4], '0', key) end
   if was and not is then redis.call('ZREM', KEYS[4], key) end
   local at = due(r)
   if at then
@@ -13,18 +13,27 @@ local function index(r, from, key, was_due)
   end
 end
 
+-- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
 local function append(events, r, from, told)
   local worker, by, why = told.worker or r.worker, told.by or '', told.why or ''
   local event = struct.pack('>c1c1c1I8I8c16c16I2c0I2c0I2c0', told.change, from or '-', r.state, r.rev, r.last, r.token,
     told.id, #worker, worker, #by, by, #why, why) .. (told.rest or '')
-  if redis.call('RPUSH', events, event) > {events} then redis.call('LTRIM', events, -{events}, -1) end
+  if #r.log > 600 then
+    local one, next_one = nil, 1
+    while next_one <= #r.log do
+      one, next_one = struct.unpack('>I2c0', r.log, next_one)
+      if redis.call('RPUSH', events, one) > {events} then redis.call('LTRIM', events, -{events}, -1) end
+    end
+    r.log, r.spilled = '', YES
+  end
+  r.log = r.log .. struct.pack('>I2', #event) .. event
 end
 
 -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs then, so
 -- the floor rises here and now. What is undecided, or kept for ever, never expires.
 local function keep(record, events, r, was_kept)
   if r.state ~= COMPLETED or r.kept ~= YES then
-    if was_kept then redis.call('PERSIST', events) end
+    if was_kept and r.spilled == YES then redis.call('PERSIST', events) end
     redis.call('SET', record, encode(r))
     return
   end
@@ -33,7 +42,7 @@ local function keep(record, events, r, was_kept)
     redis.call('SET', KEYS[2], r.token)
   end
   local expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
-  redis.call('PEXPIRE', events, expiry)
+  if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
   redis.call('SET', record, encode(r), 'PX', expiry)
 end
 

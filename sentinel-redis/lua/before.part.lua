@@ -18,35 +18,42 @@ local floor = tonumber(bucket[2] or 0)
 local FREE, CLAIMED, EXECUTING, COMPLETED, RECONCILING = 'f', 'c', 'x', 'd', 'r'
 local YES, NO = '1', '0'
 local NONE = string.rep('0', 16)
-local NOBODY = string.rep('\0', 16)
+local NOBODY, NEVER = string.rep('\0', 16), string.rep('\0', 8)
 local HOUR = 3600000000
 
--- Fixed numbers first, so that a heartbeat reads and writes only those; texts after them, each behind its length. Tokens are
--- sixteen decimal digits, which no double rounds; the other numbers are microseconds and counts, all below 2^53.
-local HEAD = '>c1c1c1c1c16c16c16I8I8I8I8I8I8I8I8I8c8'
+-- Fixed numbers first, so that a heartbeat reads and writes only those; texts after them, each behind its length, then the
+-- result, then the newest events. Tokens are sixteen decimal digits, which no double rounds; the other numbers are
+-- microseconds and counts, all below 2^53.
+local HEAD = '>c1c1c1c1c1c16c16c16I8I8I8I8I8I8I8I8I8c8'
 local TEXTS = 'I2c0I2c0I2c0I2c0I2c0I4c0'
 
 local function decode(stored)
-  local r = {}
-  r.state, r.held, r.after_reset, r.kept, r.token, r.incarnation, r.claim,
-    r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
-    r.past, r.worker, r.fingerprint, r.doubt, r.decision, r.result = struct.unpack(HEAD .. TEXTS, stored)
-  return r
+  local state, held, after_reset, kept, spilled, token, incarnation, claim, rev, last, lease, hard, claimed, begun,
+    completed, ttl, hard_ttl, retention, past, worker, fingerprint, doubt, decision, result, rest =
+    struct.unpack(HEAD .. TEXTS, stored)
+  return {
+    state = state, held = held, after_reset = after_reset, kept = kept, spilled = spilled, token = token,
+    incarnation = incarnation, claim = claim, rev = rev, last = last, lease = lease, hard = hard, claimed = claimed,
+    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, past = past,
+    worker = worker, fingerprint = fingerprint, doubt = doubt, decision = decision, result = result,
+    log = string.sub(stored, rest),
+  }
 end
 
 local function absent()
   return {
-    state = FREE, held = NO, after_reset = NO, kept = NO, token = NONE, incarnation = NONE, claim = NOBODY,
-    rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0, hard_ttl = 0,
-    retention = string.rep('\0', 8), past = '', worker = '', fingerprint = '', doubt = '', decision = '', result = '',
+    state = FREE, held = NO, after_reset = NO, kept = NO, spilled = NO, token = NONE, incarnation = NONE,
+    claim = NOBODY, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
+    hard_ttl = 0, retention = NEVER, past = '', worker = '', fingerprint = '', doubt = '', decision = '', result = '',
+    log = '',
   }
 end
 
 local function encode(r)
-  return struct.pack(HEAD .. TEXTS, r.state, r.held, r.after_reset, r.kept, r.token, r.incarnation, r.claim,
+  return struct.pack(HEAD .. TEXTS, r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim,
     r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
     #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.doubt, r.doubt,
-    #r.decision, r.decision, #r.result, r.result)
+    #r.decision, r.decision, #r.result, r.result) .. r.log
 end
 
 -- Boundaries are expired, everywhere.
@@ -88,7 +95,7 @@ end
 -- Nobody holds it. What outlives a run stays: token, incarnation, past claim ids, the last decision.
 local function free(r)
   fence_out(r)
-  r.state, r.kept, r.retention, r.ttl, r.hard_ttl = FREE, NO, string.rep('\0', 8), 0, 0
+  r.state, r.kept, r.retention, r.ttl, r.hard_ttl = FREE, NO, NEVER, 0, 0
   r.claimed, r.lease, r.hard, r.begun, r.completed = 0, 0, 0, 0, 0
   r.worker, r.fingerprint, r.doubt, r.result = '', '', '', ''
 end

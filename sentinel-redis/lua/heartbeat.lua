@@ -2,18 +2,18 @@
 -- revives, while an execution of the same grant does: nobody could have taken it.
 local function turn(record, events, arg)
   local grant, kind = struct.unpack('>c32c1', arg)
-  local stored = redis.call('GETRANGE', record, 0, 131)
+  local stored = redis.call('GETRANGE', record, 0, 132)
   local changed = NO
-  if #stored == 132 then
+  if #stored == 133 then
     local r = {}
-    r.state, r.held, r.after_reset, r.kept, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
+    r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
       r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, stored)
     local now = math.max(clock, r.last)
     local until_then = math.max(r.lease, math.min(now + r.ttl, r.hard))
     local held = matches(r, grant) and (r.state == EXECUTING or r.state == CLAIMED)
     local lapsed = kind == 'l' and not live(r, now)
     if held and now < r.hard and not lapsed and until_then > r.lease then
-      redis.call('SETRANGE', record, 52, struct.pack('>I8I8I8', r.rev + 1, now, until_then))
+      redis.call('SETRANGE', record, 53, struct.pack('>I8I8I8', r.rev + 1, now, until_then))
       changed = YES
     end
   end

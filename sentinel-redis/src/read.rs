@@ -5,12 +5,12 @@ use bytes::Bytes;
 use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
 
-use crate::call::{Caller, Group};
+use crate::call::{Caller, Group, script};
 use crate::names::Bucket;
 use crate::row::{self, Unreadable};
 use crate::script::Script;
 use crate::transition::{Told, broken};
-use crate::wire::{Answer, Command, odd};
+use crate::wire::{Command, odd};
 
 /// The most records that are read by one script call.
 const HEADS: usize = 64;
@@ -128,22 +128,23 @@ impl Caller {
     /// The newest events of a record, behind what remains of an earlier one that was purged.
     pub(crate) async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.ready(&address.namespace).await?;
-        let bucket = self.trust.names.bucket(&address.namespace, self.number_of(address), address.kind);
-        let key = address.key.as_str();
-        let gone = || Command::new("GET", bucket.to()).arg(bucket.gone(key));
-        let newest = || {
-            let newest = Command::new("LRANGE", bucket.to()).arg(bucket.events(key));
-            newest.number(-i64::from(limit.max(1))).number(-1)
+        let (bucket, key, offset) = (self.bucket_of(address), address.key.as_str(), self.offset());
+        let keys = vec![bucket.record(key), bucket.events(key), bucket.gone(key)];
+        let make = |armed: &_| {
+            script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit.max(1))
         };
-        let gone = self.insist(&address.namespace, false, |_| gone());
-        let newest = self.insist(&address.namespace, false, |_| newest());
-        let (gone, newest) = futures_util::future::try_join(gone, newest).await?;
-        let stored = gone.bytes().cloned().into_iter().map(Answer::Bytes).chain(newest.list()?);
+        let mut told = self.insist(&address.namespace, false, make).await?.list()?.into_iter();
+        let mut next = || told.next().map(|one| one.bytes().cloned().ok_or_else(|| odd(&one))).transpose();
+        let (gone, newest) = (next()?.unwrap_or_default(), next()?.unwrap_or_default());
         let mut events = Vec::new();
-        for event in stored {
-            let bytes = event.bytes().cloned().ok_or_else(|| odd(&event))?;
-            events.push(row::event(bytes).map_err(|Unreadable(what)| broken(what))?);
+        let unreadable = |Unreadable(what)| broken(what);
+        if !gone.is_empty() {
+            events.push(row::event(gone).map_err(unreadable)?);
         }
+        while let Some(event) = next()? {
+            events.push(row::event(event).map_err(unreadable)?);
+        }
+        events.extend(row::events(newest).map_err(unreadable)?);
         let older = events.len().saturating_sub(limit as usize);
         Ok(events.split_off(older))
     }

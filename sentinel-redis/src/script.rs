@@ -57,6 +57,7 @@ scripts! {
     Heads "heads" each;
     Due "due" alone;
     Purge "purge" alone;
+    History "history" alone;
 }
 
 /// All scripts, as one store and epoch has them.

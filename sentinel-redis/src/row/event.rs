@@ -5,6 +5,16 @@ use sentinel_core::{Change, ClaimId, Event, OpId, Terms};
 
 use super::{Cursor, Unreadable, digest, fingerprint, state, unreadable, verdict};
 
+/// Reads events that stand one behind the other, each behind its length.
+pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
+    let mut c = Cursor(log);
+    let mut read = Vec::new();
+    while !c.0.is_empty() {
+        read.push(event(c.short()?)?);
+    }
+    Ok(read)
+}
+
 /// Reads one event.
 pub(crate) fn event(stored: Bytes) -> Result<Event, Unreadable> {
     let mut c = Cursor(stored);

@@ -11,10 +11,10 @@ mod cursor;
 mod event;
 
 pub(crate) use cursor::{Cursor, Packed, Unreadable, unreadable};
-pub(crate) use event::event;
+pub(crate) use event::{event, events};
 
 /// How many bytes of a record are fixed: what a heartbeat reads.
-const HEAD: usize = 132;
+const HEAD: usize = 133;
 
 /// A record, with the bytes of its result.
 pub(crate) fn record(stored: Bytes) -> Result<Record, Unreadable> {
@@ -36,10 +36,8 @@ fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     let decided = cursor.short()?;
     record.decision = if decided.is_empty() { None } else { Some(decision(Cursor(decided))?) };
     let length = cursor.take(4)?.get_u32() as usize;
-    let result = cursor.rest();
-    if with_bytes && result.len() != length {
-        return unreadable("a result is not as long as it should be");
-    }
+    // Behind it stand events; or it is cut off.
+    let result = if with_bytes { cursor.take(length)? } else { cursor.rest() };
     record.result = if length == 0 { None } else { Some(recorded(Cursor(result), with_bytes)?) };
     match record.flaw() {
         Some(flaw) => unreadable(flaw),
@@ -58,7 +56,7 @@ pub(crate) fn record_head(stored: Bytes) -> Result<Option<Record>, Unreadable> {
 
 fn head(c: &mut Cursor) -> Result<Record, Unreadable> {
     let state = state(c.char()?)?.ok_or_else(|| Unreadable("no state".into()))?;
-    let (held, after_reset, kept) = (c.flag()?, c.flag()?, c.flag()?);
+    let (held, after_reset, kept, _spilled) = (c.flag()?, c.flag()?, c.flag()?, c.flag()?);
     let (token, incarnation, claim) = (c.token()?, c.digits()?, c.id()?);
     let (rev, last_now, lease_until, hard_until) = (c.u64()?, c.instant()?, c.instant()?, c.instant()?);
     let (claimed_at, begun_at, completed_at) = (c.time()?, c.time()?, c.time()?);

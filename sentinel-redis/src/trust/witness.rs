@@ -41,7 +41,7 @@ impl Witness {
         let Some((address, rev, at)) = newest else { return Ok(None) };
         let bucket = names.bucket(&address.namespace, Names::number(&address, buckets), address.kind);
         let key = address.key.as_str();
-        let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(131);
+        let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(132);
         let gone = Command::new("EXISTS", bucket.to()).arg(bucket.gone(key));
         let found = match wire.call(head).await? {
             Answer::Bytes(bytes) => {

@@ -37,7 +37,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
 pub use process::until;
 pub use proxy::{Direction, Proxy};
-pub use redis::{Redis, RedisCluster};
+pub use redis::{Redis, RedisCluster, RedisSentinel};
 
 /// The PostgreSQL server that all tests of a program share: started by the first who asks, stopped by its guard when
 /// the program ends. Tests keep apart by database, schema or namespace, and leave its settings alone.

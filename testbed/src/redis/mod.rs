@@ -6,6 +6,7 @@ mod conf;
 mod faults;
 mod options;
 mod replica;
+mod sentinel;
 mod slots;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::{ports, programs};
 pub use cluster::RedisCluster;
 use options::Kind;
 pub use options::{Fsync, Options};
+pub use sentinel::RedisSentinel;
 pub use slots::SlotMove;
 
 /// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod replica;
+mod sentinel;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

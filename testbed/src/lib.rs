@@ -1,12 +1,13 @@
 //! Throwaway servers for tests and benches: started in a temporary folder, on a free loopback port, and gone afterwards.
 //!
 //! ```no_run
-//! use sentinel_testbed::{PgBouncer, pgbouncer, postgres};
+//! use sentinel_testbed::{PgBouncer, pgbouncer, postgres, redis};
 //!
 //! let shared = postgres(); // one for the whole test program, started by whoever asks first
 //! assert_eq!(shared.psql("select 1"), "1");
 //! let bouncer = PgBouncer::start(shared, pgbouncer::Options::default());
 //! println!("{} and {}", shared.url(), bouncer.url());
+//! assert_eq!(redis().cli(&["PING"]), "PONG"); // shared, too
 //! ```
 //!
 //! A test that kills or stops its server starts one of its own: [`Postgres::start`], [`Redis::start`].

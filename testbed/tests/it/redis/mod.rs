@@ -142,7 +142,8 @@ fn each_end_is_followed_by_a_start_with_the_same_data() {
 
 #[test]
 fn a_server_that_has_started_again_has_loaded_its_data() {
-    let server = Redis::start(Options::default().setting("key-load-delay", "100"));
+    let slowly = Options::default().setting("key-load-delay", "100");
+    let server = Redis::start(slowly.setting("loading-process-events-interval-bytes", "1024"));
     server.cli(&["EVAL", "for i = 1, 5000 do redis.call('SET', 'key' .. i, i) end", "0"]);
     server.cli(&["BGREWRITEAOF"]);
     until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
@@ -192,6 +193,14 @@ fn commands_are_cut_from_the_newest_of_its_files() {
 #[should_panic(expected = "holds its append-only file open")]
 fn the_file_of_a_running_server_is_not_cut() {
     redis().cut_append_only_file(0);
+}
+
+#[test]
+#[should_panic(expected = "the append-only file has only")]
+fn a_file_does_not_grow_by_a_cut() {
+    let server = Redis::start(Options::default());
+    server.stop();
+    server.cut_append_only_file_to(1 << 40);
 }
 
 #[test]

@@ -44,3 +44,9 @@ fn with_tls_they_watch_by_tls() {
     assert_eq!(watched.master().port(), new.port());
     assert!(watched.url().starts_with("rediss-sentinel://"));
 }
+
+#[test]
+#[should_panic(expected = "a sentinel forgets to quote the password \"it's\"")]
+fn a_password_that_a_sentinel_would_forget_is_refused() {
+    RedisSentinel::start(1, Options::default().password("it's"));
+}

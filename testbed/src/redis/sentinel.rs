@@ -90,7 +90,9 @@ impl RedisSentinel {
         let port = server.port().to_string();
         let running = || self.sentinels.iter().filter(|sentinel| sentinel.server.is_running());
         until("the server is promoted", || {
-            running().all(|sentinel| master_port(sentinel) == port) && server.info("role") == "master"
+            // The sentinel that promotes it closes all its connections.
+            let is_master = server.try_info("role").is_ok_and(|role| role == "master");
+            is_master && running().all(|sentinel| master_port(sentinel) == port)
         });
     }
 }

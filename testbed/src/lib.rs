@@ -1,12 +1,13 @@
 //! Throwaway servers for tests and benches: started in a temporary folder, on a free loopback port, and gone afterwards.
 //!
 //! ```no_run
-//! use sentinel_testbed::{PgBouncer, pgbouncer, postgres};
+//! use sentinel_testbed::{PgBouncer, pgbouncer, postgres, redis};
 //!
 //! let shared = postgres(); // one for the whole test program, started by whoever asks first
 //! assert_eq!(shared.psql("select 1"), "1");
 //! let bouncer = PgBouncer::start(shared, pgbouncer::Options::default());
 //! println!("{} and {}", shared.url(), bouncer.url());
+//! assert_eq!(redis().cli(&["PING"]), "PONG"); // shared, too
 //! ```
 //!
 //! A test that kills or stops its server starts one of its own: [`Postgres::start`], [`Redis::start`].
@@ -37,7 +38,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
 pub use process::until;
 pub use proxy::{Direction, Proxy};
-pub use redis::{Redis, RedisCluster};
+pub use redis::{Redis, RedisCluster, RedisSentinel};
 
 /// The PostgreSQL server that all tests of a program share: started by the first who asks, stopped by its guard when
 /// the program ends. Tests keep apart by database, schema or namespace, and leave its settings alone.

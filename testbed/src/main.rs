@@ -1,14 +1,22 @@
-//! A throwaway PostgreSQL server for a terminal: `cargo run -p sentinel-testbed`. It is gone when this program ends.
+//! A throwaway server for a terminal: `cargo run -p sentinel-testbed`, which is PostgreSQL, or with `-- redis`. It is
+//! gone when this program ends.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+use std::fmt::Display;
 use std::io::{Read as _, stdin};
 
 fn main() {
-    let server = sentinel_testbed::postgres();
-    println!("pid {}", server.pid());
-    println!("folder {}", server.folder().display());
-    println!("url {}", server.url());
-    println!("socket {}", server.socket_url());
+    if std::env::args().nth(1).as_deref() == Some("redis") {
+        let server = sentinel_testbed::redis();
+        tell(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
+    } else {
+        let server = sentinel_testbed::postgres();
+        tell(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
+    }
     // Until Ctrl-D; Ctrl-C and worse are the guard's business.
     let _ = stdin().read_to_end(&mut Vec::new());
+}
+
+fn tell(pid: u32, folder: impl Display, url: &str, socket: &str) {
+    println!("pid {pid}\nfolder {folder}\nurl {url}\nsocket {socket}");
 }

@@ -22,7 +22,7 @@ fn credentials(user: &str, password: Option<&str>) -> String {
     password.map(|password| format!("{}:{}@", escaped(user), escaped(password))).unwrap_or_default()
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -6,6 +6,7 @@ mod conf;
 mod faults;
 mod options;
 mod replica;
+mod sentinel;
 mod slots;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::{ports, programs};
 pub use cluster::RedisCluster;
 use options::Kind;
 pub use options::{Fsync, Options};
+pub use sentinel::RedisSentinel;
 pub use slots::SlotMove;
 
 /// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.
@@ -189,10 +191,15 @@ impl Redis {
     /// A field of what `INFO everything` tells; nothing when there is none of this name.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
-        let told = self.cli(&["INFO", "everything"]);
+        self.try_info(field).unwrap_or_else(|said| panic!("INFO: {said}"))
+    }
+
+    /// The same, with what the server said: for asking one again whose connections somebody else may close.
+    fn try_info(&self, field: &str) -> Result<String, String> {
+        let told = self.try_cli(&["INFO", "everything"])?;
         let mut fields = told.lines().filter_map(|line| line.split_once(':'));
         let found = fields.find(|(name, _)| *name == field);
-        found.map(|(_, value)| value.trim_end().to_owned()).unwrap_or_default()
+        Ok(found.map(|(_, value)| value.trim_end().to_owned()).unwrap_or_default())
     }
 
     /// What tells this process of the server from an earlier one, and from any other server.

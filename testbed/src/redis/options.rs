@@ -72,11 +72,12 @@ impl Options {
         self.setting("maxmemory-policy", policy)
     }
 
-    /// The password of the user `default`. Without it, everybody gets in.
+    /// The password of the user `default`. Without it, everybody gets in. A server that becomes the replica of another
+    /// one takes it for the other's, too.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
-        self.setting("requirepass", &quoted(password))
+        self.setting("requirepass", &quoted(password)).setting("masterauth", &quoted(password))
     }
 
     /// Creates a user with a password, and what the user may do: `.acl("app", "secret", "~sentinel:* +@all")`.

@@ -37,10 +37,12 @@ impl Redis {
     /// file, if it keeps one.
     #[track_caller]
     pub fn wait_linked(&self) {
-        until("the replica follows", || self.info("master_link_status") == "up");
-        let is_writing =
-            || self.info("aof_rewrite_in_progress") == "1" || self.info("aof_rewrite_scheduled") == "1";
-        until("the replica has written what it got", || !is_writing());
+        // A sentinel that has it follow closes all its connections.
+        let says = |field, value: &str| self.try_info(field).is_ok_and(|told| told == value);
+        until("the replica follows", || says("master_link_status", "up"));
+        until("the replica has written what it got", || {
+            says("aof_rewrite_in_progress", "0") && says("aof_rewrite_scheduled", "0")
+        });
     }
 
     /// Waits until each replica of this server has all that this server has answered so far.

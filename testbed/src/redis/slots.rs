@@ -10,6 +10,7 @@ use super::{Redis, RedisCluster, USER};
 ///
 /// One that is dropped before it is [finished](Self::finish) stays where it is.
 #[derive(Debug)]
+#[must_use = "a slot that is not moved to the end stays where it is"]
 pub struct SlotMove<'a> {
     cluster: &'a RedisCluster,
     slot: u16,

@@ -16,9 +16,9 @@ struct Victim {
 }
 
 impl Victim {
-    fn start() -> Self {
+    fn start(which: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
-        let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut program = command.arg(which).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
         let mut value =
             |name: &str| lines.next().unwrap().unwrap().strip_prefix(name).unwrap().trim().to_owned();
@@ -26,7 +26,7 @@ impl Victim {
         // To the last line: while it prints, a pipe without a reader would be its end.
         assert!(value("url").contains("127.0.0.1") && value("socket").contains("sentinel-"));
         let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
-        assert!(runs(pid) && folder.join("data").is_dir());
+        assert!(runs(pid) && folder.join("log").is_file());
         Self { program, pid, folder }
     }
 
@@ -46,14 +46,16 @@ fn runs(pid: Pid) -> bool {
 
 #[test]
 fn a_killed_program_leaves_no_server_and_no_folder() {
-    let victim = Victim::start();
-    kill_process(Pid::from_child(&victim.program), Signal::KILL).unwrap();
-    victim.nothing_is_left();
+    for which in ["postgres", "redis"] {
+        let victim = Victim::start(which);
+        kill_process(Pid::from_child(&victim.program), Signal::KILL).unwrap();
+        victim.nothing_is_left();
+    }
 }
 
 #[test]
 fn an_interrupted_program_leaves_nothing_even_if_its_server_stands_still() {
-    let victim = Victim::start();
+    let victim = Victim::start("postgres");
     kill_process(victim.pid, Signal::STOP).unwrap();
     kill_process(Pid::from_child(&victim.program), Signal::INT).unwrap();
     victim.nothing_is_left();
@@ -61,7 +63,7 @@ fn an_interrupted_program_leaves_nothing_even_if_its_server_stands_still() {
 
 #[test]
 fn a_program_that_returns_leaves_nothing() {
-    let mut victim = Victim::start();
+    let mut victim = Victim::start("postgres");
     drop(victim.program.stdin.take());
     victim.nothing_is_left();
 }

@@ -114,7 +114,7 @@ fn it_kills_no_strangers() {
 }
 
 /// Whether a process is stopped, as /proc tells, or `ps` where there is no /proc.
-fn stands_still(pid: u32) -> bool {
+pub(crate) fn stands_still(pid: u32) -> bool {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         return stat.rsplit_once(") ").unwrap().1.starts_with('T');
     }

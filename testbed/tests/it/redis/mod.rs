@@ -2,12 +2,14 @@
 
 mod cluster;
 mod replica;
+mod sentinel;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::postgres::stands_still;
 use sentinel_testbed::redis::{Fsync, Options};
-use sentinel_testbed::{Redis, redis};
+use sentinel_testbed::{Proxy, Redis, redis, until};
 
 /// By redis-cli and a URL alone, and not by the socket as the bed itself does.
 fn by_url(url: &str, command: &[&str]) -> (bool, String) {
@@ -140,10 +142,11 @@ fn each_end_is_followed_by_a_start_with_the_same_data() {
 
 #[test]
 fn a_server_that_has_started_again_has_loaded_its_data() {
-    let server = Redis::start(Options::default().setting("key-load-delay", "100"));
+    let slowly = Options::default().setting("key-load-delay", "100");
+    let server = Redis::start(slowly.setting("loading-process-events-interval-bytes", "1024"));
     server.cli(&["EVAL", "for i = 1, 5000 do redis.call('SET', 'key' .. i, i) end", "0"]);
     server.cli(&["BGREWRITEAOF"]);
-    sentinel_testbed::until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
+    until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
     server.kill();
     server.start_again();
     assert_eq!((server.cli(&["DBSIZE"]).as_str(), server.info("loading").as_str()), ("5000", "0"));
@@ -177,7 +180,7 @@ fn commands_are_cut_from_the_newest_of_its_files() {
     let server = Redis::start(Options::default());
     server.cli(&["SET", "first", "1"]);
     server.cli(&["BGREWRITEAOF"]);
-    sentinel_testbed::until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
+    until("it is rewritten", || server.info("aof_rewrite_in_progress") == "0");
     let empty = server.append_only_len();
     server.cli(&["SET", "second", "2"]);
     server.kill();
@@ -190,6 +193,14 @@ fn commands_are_cut_from_the_newest_of_its_files() {
 #[should_panic(expected = "holds its append-only file open")]
 fn the_file_of_a_running_server_is_not_cut() {
     redis().cut_append_only_file(0);
+}
+
+#[test]
+#[should_panic(expected = "the append-only file has only")]
+fn a_file_does_not_grow_by_a_cut() {
+    let server = Redis::start(Options::default());
+    server.stop();
+    server.cut_append_only_file_to(1 << 40);
 }
 
 #[test]
@@ -209,11 +220,28 @@ fn a_paused_server_is_silent_until_it_is_resumed() {
     let mut asking = asking.spawn().unwrap();
     // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
     assert!(asking.try_wait().unwrap().is_none());
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()));
-    assert!(stat.is_ok_and(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')));
+    assert!(stands_still(server.pid()));
     server.resume();
     assert_eq!(asking.wait_with_output().unwrap().stdout, b"PONG\n");
     // One that stands still is stopped all the same.
     server.pause();
     server.stop();
+}
+
+#[test]
+fn through_a_proxy_a_reply_is_lost_and_its_command_is_not() {
+    let server = Redis::start(Options::default());
+    let proxy = Proxy::start(server.port());
+    assert_eq!(by_url(&server.url_at(proxy.port()), &["SET", "key", "1"]), (true, "OK".into()));
+    // Counted when it is written, which the client may see first.
+    until("it is counted", || (proxy.accepted(), proxy.replies().passed()) == (1, 5));
+    proxy.replies().swallow();
+    let mut cli = Command::new("redis-cli");
+    cli.args(["-u", &server.url_at(proxy.port()), "SET", "key", "2"]).stderr(Stdio::null());
+    let mut cli = cli.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    until("the reply is lost", || proxy.replies().swallowed() > 0 && server.cli(&["GET", "key"]) == "2");
+    assert!(cli.try_wait().unwrap().is_none());
+    proxy.cut();
+    let told = cli.wait_with_output().unwrap().stdout;
+    assert!(!String::from_utf8(told).unwrap().contains("OK"));
 }

@@ -9,6 +9,7 @@ fn a_replica_follows_and_takes_its_primarys_place() {
     primary.cli(&["SET", "before", "1"]);
     let replica = primary.replica(Options::default());
     assert_eq!(replica.cli(&["GET", "before"]), "1");
+    assert_eq!(replica.url(), format!("redis://default:it%27s@127.0.0.1:{}", replica.port()));
     assert!(replica.try_cli(&["SET", "mine", "1"]).unwrap_err().starts_with("READONLY"));
     primary.cli(&["SET", "later", "2"]);
     primary.wait_caught_up();
@@ -37,6 +38,16 @@ fn what_each_of_them_is_outlives_its_start() {
     other.kill();
     other.start_again();
     assert_eq!(other.info("role"), "master");
+}
+
+#[test]
+fn a_replica_that_must_not_be_stale_starts_without_its_primary() {
+    let primary = Redis::start(Options::default());
+    let replica = primary.replica(Options::default().setting("replica-serve-stale-data", "no"));
+    replica.stop();
+    primary.kill();
+    replica.start_again();
+    assert!(replica.try_cli(&["GET", "key"]).unwrap_err().starts_with("MASTERDOWN"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use sentinel_testbed::redis::{Fsync, Options};
 const ROUNDS: usize = 3;
 /// How long one cell is measured in one round.
 const CELL: Duration = Duration::from_secs(2);
-const CALLERS: [usize; 2] = [1, 128];
+const CALLERS: [usize; 4] = [1, 8, 32, 128];
 
 type Runtime = tokio::runtime::Runtime;
 

@@ -1,67 +1,76 @@
 
--- Indexes first, record last: should one of them fail, the record has not changed.
-local function index(r, from, key, was_due)
-  if not from then redis.call('ZADD', KEYS[3], '0', key) end
-  local is, was = undecided(r.state), from and undecided(from)
-  if is and not was then redis.call('ZADD', KEYS[4], '0', key) end
-  if was and not is then redis.call('ZREM', KEYS[4], key) end
-  local at = due(r)
-  if at then
-    redis.call('ZADD', KEYS[5], string.format('%.0f', at), key)
-  elseif was_due then
-    redis.call('ZREM', KEYS[5], key)
-  end
-end
+local records = {}
+for n = 7, #KEYS, 2 do records[#records + 1] = KEYS[n] end
+local stored = redis.call('MGET', unpack(records))
 
--- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
-local function append(events, r, from, told)
-  local worker, by, why = told.worker or r.worker, told.by or '', told.why or ''
-  local event = struct.pack('>c1c1c1I8I8c16c16I2c0I2c0I2c0', told.change, from or '-', r.state, r.rev, r.last, r.token,
-    told.id, #worker, worker, #by, by, #why, why) .. (told.rest or '')
-  if #r.log > 600 then
-    local one, next_one = nil, 1
-    while next_one <= #r.log do
-      one, next_one = struct.unpack('>I2c0', r.log, next_one)
-      if redis.call('RPUSH', events, one) > {events} then redis.call('LTRIM', events, -{events}, -1) end
-    end
-    r.log, r.spilled = '', YES
-  end
-  r.log = r.log .. struct.pack('>I2', #event) .. event
-end
-
--- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs then, so
--- the floor rises here and now. What is undecided, or kept for ever, never expires.
-local function keep(record, events, r, was_kept)
-  if r.state ~= COMPLETED or r.kept ~= YES then
-    if was_kept and r.spilled == YES then redis.call('PERSIST', events) end
-    redis.call('SET', record, encode(r))
-    return
-  end
-  if tonumber(r.token) > floor then
-    floor = tonumber(r.token)
-    redis.call('SET', KEYS[2], r.token)
-  end
-  local expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
-  if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
-  redis.call('SET', record, encode(r), 'PX', expiry)
-end
-
-local function turn(record, events, arg)
-  local key = string.sub(record, ARGV[3] + 1)
-  local stored = redis.call('GET', record)
-  local r = stored and decode(stored) or absent()
-  local from = stored and r.state
+-- All records are read, then all items are judged, then all is written: a key stands once in a call.
+local adds, begins, ends, dues, drops, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}
+local answers = {}
+for n, record in ipairs(records) do
+  local before, events = stored[n], KEYS[6 + 2 * n]
+  local r = before and decode(before) or absent()
+  local from, was_kept, was_due = before and r.state, r.kept == YES and r.state == COMPLETED, due(r)
   local now, above = math.max(clock, r.last), floor
-  local was_due, was_kept = due(r), r.state == COMPLETED and r.kept == YES
   -- Beyond the last token nothing is granted; whoever asked is told why.
-  local told = next_token(r, now) < 9007199254740991 and step(r, now, arg)
+  local told = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
+  answers[n] = struct.pack('>c1I8I8', told and YES or NO, clock, above) .. (before or '')
   if told then
     r.rev, r.last = r.rev + 1, now
-    index(r, from, key, was_due)
-    append(events, r, from, told)
-    keep(record, events, r, was_kept)
-    -- Whoever waits for this key is told that it is worth a look. Nothing rests on it.
-    if told.change ~= 'C' and told.change ~= 'B' then redis.call('PUBLISH', record, r.state) end
+    local key = string.sub(record, ARGV[3] + 1)
+
+    if not from then
+      adds[#adds + 1] = '0'
+      adds[#adds + 1] = key
+    end
+    local is = r.state ~= FREE and r.state ~= COMPLETED
+    local was = from and from ~= FREE and from ~= COMPLETED
+    if is and not was then
+      begins[#begins + 1] = '0'
+      begins[#begins + 1] = key
+    elseif was and not is then
+      ends[#ends + 1] = key
+    end
+    local at = due(r)
+    if at then
+      dues[#dues + 1] = string.format('%.0f', at)
+      dues[#dues + 1] = key
+    elseif was_due then
+      drops[#drops + 1] = key
+    end
+
+    -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
+    if #r.log > 600 then spill(r, events) end
+    local worker, by, why, rest = told.worker or r.worker, told.by or '', told.why or '', told.rest or ''
+    r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, told.change,
+      from or '-', r.state, r.rev, r.last, r.token, told.id, #worker, worker, #by, by, #why, why) .. rest
+
+    if r.state == COMPLETED and r.kept == YES then
+      -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs
+      -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
+      floor = math.max(floor, tonumber(r.token))
+      local expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
+      if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
+      expiring[#expiring + 1] = { record, encode(r), expiry }
+    else
+      if was_kept and r.spilled == YES then redis.call('PERSIST', events) end
+      sets[#sets + 1] = record
+      sets[#sets + 1] = encode(r)
+    end
+    if told.change ~= 'C' and told.change ~= 'B' then changes[#changes + 1] = record end
   end
-  return struct.pack('>c1I8I8', told and YES or NO, clock, above) .. (stored or '')
 end
+
+-- Indexes first, records last: should one of these fail, no record has changed.
+if #adds > 0 then redis.call('ZADD', KEYS[3], unpack(adds)) end
+if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
+if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
+if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end
+if #drops > 0 then redis.call('ZREM', KEYS[5], unpack(drops)) end
+if #expiring > 0 then redis.call('SET', KEYS[2], string.format('%016.0f', floor)) end
+for _, one in ipairs(expiring) do redis.call('SET', one[1], one[2], 'PX', one[3]) end
+if #sets > 0 then redis.call('MSET', unpack(sets)) end
+-- A barrier waits for the last write of its connection: without one it would wait for nothing.
+if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
+-- Whoever waits for a key is told that it is worth a look. Nothing rests on it.
+for _, record in ipairs(changes) do redis.call('PUBLISH', record, '') end
+return answers

@@ -1,13 +1,13 @@
 -- Many leases, each for itself. A lease never gets shorter, and never passes its hard deadline; one that lapsed never
 -- revives, while an execution of the same grant does: nobody could have taken it.
-local function turn(record, events, arg)
+local function turn(record, arg)
   local grant, kind = struct.unpack('>c32c1', arg)
-  local stored = redis.call('GETRANGE', record, 0, 132)
+  local head = redis.call('GETRANGE', record, 0, 132)
   local changed = NO
-  if #stored == 133 then
+  if #head == 133 then
     local r = {}
     r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
-      r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, stored)
+      r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, head)
     local now = math.max(clock, r.last)
     local until_then = math.max(r.lease, math.min(now + r.ttl, r.hard))
     local held = matches(r, grant) and (r.state == EXECUTING or r.state == CLAIMED)
@@ -17,5 +17,5 @@ local function turn(record, events, arg)
       changed = YES
     end
   end
-  return struct.pack('>c1I8I8', changed, clock, floor) .. stored
+  return struct.pack('>c1I8I8', changed, clock, floor) .. head
 end

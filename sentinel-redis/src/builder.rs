@@ -171,7 +171,7 @@ impl RedisStoreBuilder {
         if tls {
             tls::set(&mut config, self.ca.as_deref())?;
         }
-        let names = Names::new(&self.prefix)?;
+        let (names, clustered) = (Names::new(&self.prefix)?, config.server.is_clustered());
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
         let trust = Arc::new(Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default()));
         let buckets = Arc::<AtomicU32>::default();
@@ -183,6 +183,7 @@ impl RedisStoreBuilder {
                 offset: self.offset.clone(),
                 deadline: self.deadline,
                 buckets: buckets.clone(),
+                clustered,
             }))
         };
         Ok(Parts { main: caller()?, pulse: caller()?, dialer: dialer.clone() })

@@ -10,7 +10,6 @@ use sentinel_core::{Address, Key, Kind, Namespace, StoreError, Trouble};
 use tokio::time::{Instant, sleep};
 
 use crate::barrier::Barrier;
-use crate::lane;
 use crate::names::{Bucket, Names};
 use crate::script::Script;
 use crate::transition::broken;
@@ -42,11 +41,13 @@ pub(crate) struct Caller {
     pub(crate) deadline: Duration,
     /// Zero before anything was armed.
     pub(crate) buckets: Arc<AtomicU32>,
+    pub(crate) clustered: bool,
 }
 
 impl Caller {
+    /// How long a caller waits at most: for what is out, and for its own.
     pub(crate) fn limit(&self) -> Duration {
-        lane::limit(self.deadline)
+        self.deadline * 2
     }
 
     pub(crate) fn number_of(&self, address: &Address) -> u32 {
@@ -140,6 +141,10 @@ impl Caller {
         let barrier = group.barrier && self.barrier.is_some();
         let command = script(armed, group.script, &bucket, keys.collect(), self.offset(), barrier);
         group.args.iter().cloned().fold(command, Command::arg)
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.clustered
     }
 
     pub(crate) fn offset(&self) -> i64 {

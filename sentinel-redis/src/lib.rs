@@ -27,7 +27,6 @@ mod call;
 mod heartbeat;
 mod lane;
 mod listen;
-mod look;
 mod names;
 mod probe;
 mod purge;

@@ -122,7 +122,7 @@ impl Caller {
     async fn clock(&self, namespace: &Namespace) -> Result<StoreTime, StoreError> {
         let bucket = self.trust.names.bucket(namespace, 0, Kind::Execution);
         let time = self.insist(namespace, false, |_| Command::new("TIME", bucket.to())).await?;
-        Ok(StoreTime::from_micros(crate::look::micros(time)?.saturating_add_signed(self.offset())))
+        Ok(StoreTime::from_micros(crate::lane::looks::micros(time)?.saturating_add_signed(self.offset())))
     }
 
     /// The newest events of a record, behind what remains of an earlier one that was purged.

@@ -9,12 +9,14 @@ use sha1::{Digest as _, Sha1};
 /// Looks at, or changes, the text of a script before it is used. For tests that break one.
 pub(crate) type Edit = Arc<dyn Fn(&str, String) -> String + Send + Sync>;
 
+const CONSTANTS: &str = include_str!("../lua/constants.part.lua");
 const BEFORE: &str = include_str!("../lua/before.part.lua");
+const HELPERS: &str = include_str!("../lua/helpers.part.lua");
 const AFTER: &str = include_str!("../lua/after.part.lua");
 const LOOP: &str = include_str!("../lua/loop.part.lua");
 
 macro_rules! scripts {
-    ($($name:ident $file:literal $parts:expr;)*) => {
+    ($($name:ident $file:literal $parts:ident;)*) => {
         /// A script.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Script {
@@ -22,42 +24,31 @@ macro_rules! scripts {
         }
 
         impl Script {
-            const ALL: &'static [(Self, &'static str, &'static [&'static str])] =
-                &[$((Self::$name, $file, &$parts(include_str!(concat!("../lua/", $file, ".lua")))),)*];
+            const ALL: &'static [(Self, &'static str, [&'static str; 2])] =
+                &[$((Self::$name, $file, [include_str!(concat!("../lua/", $file, ".lua")), $parts]),)*];
         }
     };
 }
 
-/// One item after the other, each on a record that is read, judged and written as a whole.
-const fn transition(step: &'static str) -> [&'static str; 4] {
-    [BEFORE, step, AFTER, LOOP]
-}
-
-/// One item after the other.
-const fn each(turn: &'static str) -> [&'static str; 3] {
-    [BEFORE, turn, LOOP]
-}
-
-const fn alone(body: &'static str) -> [&'static str; 2] {
-    [BEFORE, body]
-}
+/// What stands behind nothing.
+const ALONE: &str = "";
 
 scripts! {
-    Claim "claim" transition;
-    Begin "begin" transition;
-    Complete "complete" transition;
-    Cancel "cancel" transition;
-    Release "release" transition;
-    Abandon "abandon" transition;
-    Reconcile "reconcile" transition;
-    ForceComplete "force_complete" transition;
-    ResetToClaimed "reset_to_claimed" transition;
-    Evict "evict" transition;
-    Heartbeat "heartbeat" each;
-    Heads "heads" each;
-    Due "due" alone;
-    Purge "purge" alone;
-    History "history" alone;
+    Claim "claim" AFTER;
+    Begin "begin" AFTER;
+    Complete "complete" AFTER;
+    Cancel "cancel" AFTER;
+    Release "release" AFTER;
+    Abandon "abandon" AFTER;
+    Reconcile "reconcile" AFTER;
+    ForceComplete "force_complete" AFTER;
+    ResetToClaimed "reset_to_claimed" AFTER;
+    Evict "evict" AFTER;
+    Heartbeat "heartbeat" LOOP;
+    Heads "heads" LOOP;
+    Due "due" ALONE;
+    Purge "purge" ALONE;
+    History "history" ALONE;
 }
 
 /// All scripts, as one store and epoch has them.
@@ -86,9 +77,8 @@ pub(crate) struct Baked<'a> {
 
 impl Scripts {
     pub(crate) fn new(baked: &Baked<'_>, edit: Option<&Edit>) -> Self {
-        let make = |(_, name, parts): &(Script, &str, &[&str])| {
-            let text = parts
-                .concat()
+        let make = |(_, name, parts): &(Script, &str, [&str; 2])| {
+            let text = linked(&parts.concat())
                 .replace("{store}", baked.store)
                 .replace("{epoch}", baked.epoch)
                 .replace("{events}", &baked.events.to_string());
@@ -107,6 +97,57 @@ impl Scripts {
     pub(crate) fn texts(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.made.iter().map(|made| made.text.clone())
     }
+}
+
+/// A script with the functions that it uses in front of it, and constants in place of their names. A script makes all its
+/// functions anew each time it runs: those that it does not use would cost as much as those that it does.
+fn linked(body: &str) -> String {
+    let mut body = body.to_owned();
+    for (name, function) in functions().iter().rev() {
+        if words(&body).any(|(_, word)| word == *name) {
+            body = format!("{function}\n{body}");
+        }
+    }
+    let text = format!("{BEFORE}{body}");
+    let (mut linked, mut copied) = (String::with_capacity(text.len()), 0);
+    for (at, word) in words(&text) {
+        if let Some((_, value)) = constants().find(|(name, _)| *name == word) {
+            linked.push_str(&text[copied..at]);
+            linked.push_str(value);
+            copied = at + word.len();
+        }
+    }
+    linked.push_str(&text[copied..]);
+    linked
+}
+
+/// The helpers: each from its first line to an `end` that stands at the edge.
+fn functions() -> Vec<(&'static str, &'static str)> {
+    let starts = HELPERS.match_indices("\nlocal function ").map(|(at, _)| at + 1);
+    let function = |at: usize| {
+        let text = &HELPERS[at..];
+        let end = text.find("\nend\n").map_or(text.len(), |end| end + 5);
+        let name = text["local function ".len()..].split('(').next().unwrap_or_default();
+        (name, &text[..end])
+    };
+    starts.map(function).collect()
+}
+
+fn constants() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let line = |line: &'static str| line.strip_prefix("local ")?.split_once(" = ");
+    CONSTANTS.lines().filter_map(line)
+}
+
+/// The names in a text, and where they stand.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + text[at..].find(part)?;
+        let end = text[start..].find(|c| !part(c)).map_or(text.len(), |length| start + length);
+        at = end;
+        Some((start, &text[start..end]))
+    })
 }
 
 #[cfg(test)]

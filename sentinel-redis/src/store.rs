@@ -11,8 +11,9 @@ use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError};
 use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
 use crate::lane::Lane;
+use crate::lane::calls::{Calls, Item};
+use crate::lane::looks::{self, Look, Looks, Seen};
 use crate::listen::Ears;
-use crate::look;
 use crate::probe;
 use crate::transition::{Sent, Told, explain};
 use crate::wire::Dialer;
@@ -30,7 +31,8 @@ pub struct RedisStore {
 pub(crate) struct Inner {
     main: Arc<Caller>,
     pulse: Arc<Caller>,
-    lane: Lane,
+    calls: Lane<Calls>,
+    looks: Lane<Looks>,
     replays: Replays,
     ears: Ears,
 }
@@ -74,7 +76,8 @@ impl RedisStore {
     pub(crate) fn from_parts(parts: Parts) -> Self {
         let Parts { main, pulse, dialer } = parts;
         let inner = Inner {
-            lane: Lane::new(main.clone()),
+            calls: Lane::new(Calls(main.clone())),
+            looks: Lane::new(Looks(main.clone())),
             replays: Replays::default(),
             ears: Ears::new(dialer),
             main,
@@ -86,12 +89,19 @@ impl RedisStore {
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
         let barrier = op.needs_barrier(address.kind);
-        let answer = self.inner.lane.ask(O::SCRIPT, address, op.pack(), barrier).await?;
-        let stamped = explain(address, op, Told::read(answer)?)?;
+        let (script, address, arg) = (O::SCRIPT, address.clone(), op.pack());
+        let item = |reply| Item { script, address: address.clone(), arg, barrier, reply };
+        let answer = self.inner.calls.ask(self.inner.main.limit(), item).await?;
+        let stamped = explain(&address, op, Told::read(answer)?)?;
         if stamped.stamp.changed {
-            self.inner.main.trust.witness.saw(address, &stamped.stamp);
+            self.inner.main.trust.witness.saw(&address, &stamped.stamp);
         }
         Ok(stamped)
+    }
+
+    async fn see(&self, address: &Address) -> Result<Seen, StoreError> {
+        let look = |reply| Look { address: address.clone(), reply };
+        self.inner.looks.ask(self.inner.main.limit(), look).await
     }
 
     /// A replay needs no script, only a read: where nothing has to be waited for.
@@ -104,7 +114,7 @@ impl RedisStore {
             return Ok(None);
         }
         op.admit(address.kind)?;
-        look::judge(address, op, self.inner.main.see(address).await?)
+        looks::judge(address, op, self.see(address).await?)
     }
 }
 
@@ -184,7 +194,7 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let seen = self.inner.main.see(address).await?;
+        let seen = self.see(address).await?;
         Ok(Inspection { record: Some(seen.record).filter(|record| !record.is_absent()), now: seen.now })
     }
 

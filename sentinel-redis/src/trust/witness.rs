@@ -50,7 +50,7 @@ impl Witness {
             _ => None,
         };
         let purged = matches!(wire.call(gone).await?, Answer::Number(1));
-        let now = crate::look::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
+        let now = crate::lane::looks::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
         // A result that was kept for a while goes by itself, and not before.
         let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
         Ok(match found {

@@ -1,0 +1,112 @@
+-- Each script gets those that it uses: a function that is not there costs nothing.
+
+local function decode(stored)
+  local state, held, after_reset, kept, spilled, token, incarnation, claim, rev, last, lease, hard, claimed, begun,
+    completed, ttl, hard_ttl, retention, past, worker, fingerprint, doubt, decision, result, rest =
+    struct.unpack(RECORD, stored)
+  return {
+    state = state, held = held, after_reset = after_reset, kept = kept, spilled = spilled, token = token,
+    incarnation = incarnation, claim = claim, rev = rev, last = last, lease = lease, hard = hard, claimed = claimed,
+    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, past = past,
+    worker = worker, fingerprint = fingerprint, doubt = doubt, decision = decision, result = result,
+    log = string.sub(stored, rest),
+  }
+end
+
+local function absent()
+  return {
+    state = FREE, held = NO, after_reset = NO, kept = NO, spilled = NO, token = NONE, incarnation = NONE,
+    claim = NOBODY, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
+    hard_ttl = 0, retention = NEVER, past = '', worker = '', fingerprint = '', doubt = '', decision = '', result = '',
+    log = '',
+  }
+end
+
+local function encode(r)
+  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim,
+    r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
+    #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.doubt, r.doubt,
+    #r.decision, r.decision, #r.result, r.result) .. r.log
+end
+
+-- Boundaries are expired, everywhere.
+local function live(r, now)
+  return (r.state == CLAIMED or r.state == EXECUTING) and now < r.lease
+end
+
+local function past_retention(r, now)
+  return r.state == COMPLETED and r.kept == YES and now >= r.completed + struct.unpack('>I8', r.retention)
+end
+
+-- A grant is sixteen digits of token and sixteen bytes of claim id. Both must be the record's.
+local function matches(r, grant)
+  return r.held == YES and grant == r.token .. r.claim
+end
+
+local function remembers(r, id)
+  for at = 1, #r.past, 16 do
+    if string.sub(r.past, at, at + 15) == id then return true end
+  end
+  return false
+end
+
+-- The newest of eight; one that is remembered already moves up.
+local function remember(r, id)
+  local past = id
+  for at = 1, #r.past, 16 do
+    local one = string.sub(r.past, at, at + 15)
+    if one ~= id and #past < 128 then past = past .. one end
+  end
+  r.past = past
+end
+
+local function fence_out(r)
+  if r.held == YES then remember(r, r.claim) end
+  r.held, r.claim = NO, NOBODY
+end
+
+-- Nobody holds it. What outlives a run stays: token, incarnation, past claim ids, the last decision.
+local function free(r)
+  fence_out(r)
+  r.state, r.kept, r.retention, r.ttl, r.hard_ttl = FREE, NO, NEVER, 0, 0
+  r.claimed, r.lease, r.hard, r.begun, r.completed = 0, 0, 0, 0, 0
+  r.worker, r.fingerprint, r.doubt, r.result = '', '', '', ''
+end
+
+local function next_token(r, now)
+  return math.max(tonumber(r.token), floor, now) + 1
+end
+
+local function draw(r, now)
+  return string.format('%016.0f', next_token(r, now))
+end
+
+-- A decision: the token it drew or was taken under, when, and what the operator sent: op id, kind, the token presented,
+-- digest, operator, reason.
+local function decide(r, now, sent)
+  r.decision = r.token .. struct.pack('>I8', now) .. sent
+end
+
+-- Whether the last decision begins as `sent` does, over so many bytes.
+local function decided(r, sent, bytes)
+  return #r.decision > 0 and string.sub(r.decision, 25, 24 + bytes) == string.sub(sent, 1, bytes)
+end
+
+-- The first instant at which a purge may delete the record; nil: never, as it stands. Unchanged for over an hour; a result
+-- past its retention; never a tombstone whose incarnation a reset has offered again.
+local function due(r)
+  if r.state == FREE and r.after_reset == NO then return r.last + HOUR + 1 end
+  if r.state == COMPLETED and r.kept == YES then
+    return math.max(r.last + HOUR + 1, r.completed + struct.unpack('>I8', r.retention))
+  end
+end
+
+-- Moves the events that stand in a record to its list, of which so many are kept.
+local function spill(r, events)
+  local one, next_one = nil, 1
+  while next_one <= #r.log do
+    one, next_one = struct.unpack('>I2c0', r.log, next_one)
+    if redis.call('RPUSH', events, one) > {events} then redis.call('LTRIM', events, -{events}, -1) end
+  end
+  r.log, r.spilled = '', YES
+end

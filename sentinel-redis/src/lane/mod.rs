@@ -1,0 +1,110 @@
+//! Lanes: whatever waits while earlier requests are out goes out together.
+//!
+//! A caller that goes away drops a receiver, never a request, and a lane never releases or cancels for it. There is no
+//! timer. A lane lives on the runtime of whoever used it first, and starts again on another's if that runtime ends.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sentinel_core::{StoreError, Trouble};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+pub(crate) mod calls;
+pub(crate) mod looks;
+
+/// The most items that are taken at once.
+const FLUSH: usize = 512;
+
+/// How many flushes are out at once: the server works on one while another is on its way.
+const OUT: usize = 2;
+
+/// Where an answer is sent to.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What a lane does with what waits for it.
+pub(crate) trait Freight: Send + Sync + 'static {
+    type Item: Send + 'static;
+
+    /// Sends a flush, and answers each item.
+    fn ship(&self, items: Vec<Self::Item>) -> impl Future<Output = ()> + Send;
+}
+
+/// A way to the task that drives the lane.
+pub(crate) struct Lane<F: Freight> {
+    freight: Arc<F>,
+    way: Mutex<Option<mpsc::UnboundedSender<F::Item>>>,
+}
+
+impl<F: Freight> Lane<F> {
+    pub(crate) fn new(freight: F) -> Self {
+        Self { freight: Arc::new(freight), way: Mutex::default() }
+    }
+
+    /// Asks, and waits for the answer for so long at most. A lane that ended without one may have sent the request.
+    pub(crate) async fn ask<T>(
+        &self,
+        limit: Duration,
+        item: impl FnOnce(Reply<T>) -> F::Item,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(item(reply));
+        let lost = |why: String| StoreError::ambiguous(Trouble::LostReply, why);
+        match timeout(limit, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => {
+                Err(lost("the runtime of the store's connection ended before the reply came".into()))
+            }
+            Err(_) => Err(lost(format!("no reply came within {limit:?}"))),
+        }
+    }
+
+    fn send(&self, item: F::Item) {
+        let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = match way.as_ref() {
+            Some(open) => match open.send(item) {
+                Ok(()) => return,
+                Err(mpsc::error::SendError(back)) => back,
+            },
+            None => item,
+        };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        if sender.send(item).is_ok() {
+            tokio::spawn(drive(self.freight.clone(), receiver));
+            *way = Some(sender);
+        }
+    }
+}
+
+async fn drive<F: Freight>(freight: Arc<F>, mut receiver: mpsc::UnboundedReceiver<F::Item>) {
+    let out = Arc::new(Semaphore::new(OUT));
+    let mut company = false;
+    while let Some(first) = receiver.recv().await {
+        let Ok(place) = out.clone().acquire_owned().await else { return };
+        let mut items = vec![first];
+        gather(&mut receiver, &mut items, company).await;
+        company = items.len() > 1;
+        let freight = freight.clone();
+        tokio::spawn(async move {
+            freight.ship(items).await;
+            drop(place);
+        });
+    }
+}
+
+/// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing. A lone
+/// caller has no company to wait for.
+async fn gather<T>(receiver: &mut mpsc::UnboundedReceiver<T>, items: &mut Vec<T>, company: bool) {
+    let mut quiet = if company { 0 } else { 1 };
+    while quiet < 2 && items.len() < FLUSH {
+        let before = items.len();
+        while let Ok(item) = receiver.try_recv() {
+            items.push(item);
+        }
+        quiet = if items.len() == before { quiet + 1 } else { 0 };
+        if quiet < 2 {
+            yield_now().await;
+        }
+    }
+}

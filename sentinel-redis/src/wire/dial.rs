@@ -43,6 +43,8 @@ impl Dialer {
         builder
             .with_connection_config(|connection| {
                 connection.max_command_attempts = 1;
+                // A slot that has moved is learnt of, and the command given back: it was not carried out.
+                connection.max_redirections = 0;
                 connection.connection_timeout = deadline;
                 connection.internal_command_timeout = deadline;
                 // A connection that answers nothing is closed, and made anew.

@@ -23,6 +23,9 @@ pub(super) struct Fred {
 /// How long a command waits for a connection that is being made again, before it is given up unsent.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// Between one look for a slot and the next.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
 impl fmt::Debug for Fred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fred").finish_non_exhaustive()
@@ -48,21 +51,8 @@ impl Fred {
         Ok(())
     }
 
-    fn lost(error: &Error) -> Failure {
-        match error.kind() {
-            // Checked before anything is sent.
-            ErrorKind::Backpressure | ErrorKind::InvalidArgument | ErrorKind::Config => {
-                Failure::NotSent(error.to_string())
-            }
-            _ => Failure::Lost(format!("no reply came: {error}")),
-        }
-    }
-}
-
-#[async_trait]
-impl Wire for Fred {
-    async fn call(&self, command: Command) -> Result<Answer, Failure> {
-        self.connected().await?;
+    /// Sends a command once, and waits for its answer.
+    async fn once(&self, command: Command) -> Result<Answer, Failure> {
         let (custom, args, node) = parts(command);
         let answer = async {
             match node {
@@ -77,9 +67,52 @@ impl Wire for Fred {
         }
     }
 
+    /// Sends a command until the server that has its slot has got it.
+    async fn follow(&self, command: Command) -> Result<Answer, Failure> {
+        let until = Instant::now() + self.deadline / 2;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.once(command.clone()).await {
+                Err(failure) if failure.is_elsewhere() && Instant::now() < until => sleep(pause).await,
+                done => return done,
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+            self.connected().await?;
+        }
+    }
+
+    fn lost(error: &Error) -> Failure {
+        match error.kind() {
+            // fred was told not to follow: a server answered MOVED or ASK, and by now it is known who has which slot. One that
+            // is on its way answers so until it has arrived: there, a script lacks its other keys, and is not let in either.
+            ErrorKind::Routing if error.details() == "Too many redirections." => {
+                Failure::Refused("MOVED to another server, or on the way there".into())
+            }
+            // Checked before anything is sent.
+            ErrorKind::Backpressure | ErrorKind::InvalidArgument | ErrorKind::Config => {
+                Failure::NotSent(error.to_string())
+            }
+            _ => Failure::Lost(format!("no reply came: {error}")),
+        }
+    }
+}
+
+#[async_trait]
+impl Wire for Fred {
+    async fn call(&self, command: Command) -> Result<Answer, Failure> {
+        self.connected().await?;
+        match self.client.is_clustered() {
+            true => self.follow(command).await,
+            false => self.once(command).await,
+        }
+    }
+
     async fn pipeline(&self, commands: Vec<Command>) -> Vec<Result<Answer, Failure>> {
-        let calls = commands.into_iter().map(|command| self.call(command));
-        futures_util::future::join_all(calls).await
+        // Once for all: were one to wait, those after it could leave on another connection than those before.
+        if let Err(failure) = self.connected().await {
+            return commands.iter().map(|_| Err(failure.clone())).collect();
+        }
+        futures_util::future::join_all(commands.into_iter().map(|command| self.once(command))).await
     }
 
     fn masters(&self) -> Vec<To> {

@@ -81,12 +81,15 @@ impl Failure {
         }
     }
 
+    /// Whether another server has to be asked.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self.code(), "MOVED" | "ASK")
+    }
+
     /// Whether the server asks to be asked again: it loads, or the slot is on its way to another.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(
-            self.code(),
-            "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" | "MOVED" | "ASK"
-        )
+        self.is_elsewhere()
+            || matches!(self.code(), "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY")
     }
 }
 
@@ -112,10 +115,11 @@ impl From<Failure> for StoreError {
 /// A connection to each server, shared by all who use it. A caller that goes away drops an answer, never a command.
 #[async_trait]
 pub(crate) trait Wire: Debug + Send + Sync + 'static {
-    /// Sends a command once.
+    /// Sends a command, and where a server says that another one has its slot, again to that one.
     async fn call(&self, command: Command) -> Result<Answer, Failure>;
 
-    /// Sends commands to one server, one after the other on one connection, without waiting in between.
+    /// Sends commands to one server, one after the other on one connection, without waiting in between. None of them
+    /// follows its slot: what comes after it would not.
     async fn pipeline(&self, commands: Vec<Command>) -> Vec<Result<Answer, Failure>>;
 
     /// The masters that there are: one, or those of the cluster.

@@ -1,27 +1,52 @@
 //! Stores on real servers, in each deployment mode, with a clock that a test moves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
-use sentinel_core::CoordinationStore;
-use sentinel_redis::{RedisStore, RedisStoreBuilder};
-use sentinel_testbed::redis;
+use sentinel_core::client::Outcome;
+use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
+use sentinel_testbed::redis::{Fsync, Options};
+use sentinel_testbed::{Redis, redis};
+
+use crate::cluster::{BUCKETS, Moving, Rider};
 
 /// A store in one deployment mode.
 pub(crate) struct Store {
     pub(crate) store: RedisStore,
     pub(crate) offset: Arc<AtomicI64>,
+    _rider: Option<Rider>,
 }
 
 impl Store {
     pub(crate) async fn init(builder: RedisStoreBuilder) -> Self {
         let offset = Arc::new(AtomicI64::new(0));
         let store = builder.clock_offset(offset.clone()).init().await.unwrap();
-        Self { store, offset }
+        Self { store, offset, _rider: None }
     }
+}
+
+impl Store {
+    async fn ride() -> Self {
+        let rider = Moving::ride();
+        let store = Self::init(RedisStore::builder(&rider.url()).buckets(BUCKETS)).await;
+        Self { _rider: Some(rider), ..store }
+    }
+}
+
+/// A key runs, and is replayed.
+pub(crate) async fn once_and_again(sentinel: &Sentinel, key: &str) {
+    let once = async |told: &str| {
+        let told = told.to_owned();
+        sentinel.once(key).run(|_| async { Ok::<_, std::io::Error>(told) }).await.unwrap()
+    };
+    let outcome = once("done").await;
+    assert!(matches!(&outcome, Outcome::Completed(told) if told == "done"), "{outcome:?}");
+    let outcome = once("done again").await;
+    assert!(matches!(&outcome, Outcome::Replayed(told) if told == "done"), "{outcome:?}");
 }
 
 macro_rules! modes {
@@ -52,4 +77,36 @@ macro_rules! modes {
 modes! {
     /// One server, each write on disk before it is answered.
     Always = Store::init(RedisStore::builder(&redis().url()));
+    /// One server, synced once a second.
+    EverySecond = Store::init(RedisStore::builder(&every_second().url()));
+    /// TLS, and a user who may do what the documentation lists, and nothing else.
+    #[cfg(feature = "tls")]
+    TlsAcl = Store::init(limited());
+    /// A primary with a replica, which has what is answered.
+    Replica = Store::init(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
+    /// A cluster whose slots are on the move.
+    Cluster = Store::ride();
+}
+
+fn every_second() -> &'static Redis {
+    static SERVER: OnceLock<Redis> = OnceLock::new();
+    SERVER.get_or_init(|| Redis::start(Options::default().append_fsync(Fsync::EverySecond)))
+}
+
+fn primary() -> &'static Redis {
+    static SERVERS: OnceLock<(Redis, Redis)> = OnceLock::new();
+    let (primary, _) = SERVERS.get_or_init(|| {
+        let primary = Redis::start(Options::default());
+        let replica = primary.replica(Options::default());
+        (primary, replica)
+    });
+    primary
+}
+
+#[cfg(feature = "tls")]
+fn limited() -> RedisStoreBuilder {
+    static SERVER: OnceLock<Redis> = OnceLock::new();
+    let rules = crate::access::documented_rules();
+    let server = SERVER.get_or_init(|| Redis::start(Options::default().tls().acl("app", "secret", &rules)));
+    RedisStore::builder(&server.url_for("app", "secret")).ca_file(server.authority())
 }

@@ -2,8 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod access;
+mod cluster;
 mod harness;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);
+}
+
+mod everysec {
+    sentinel_conformance::suite!(crate::harness::EverySecond, sequences = 50, histories = 20);
+}
+
+#[cfg(feature = "tls")]
+mod tls_acl {
+    sentinel_conformance::suite!(crate::harness::TlsAcl, sequences = 50, histories = 20);
+}
+
+mod replica {
+    sentinel_conformance::suite!(crate::harness::Replica, sequences = 50, histories = 20);
+}
+
+mod moving {
+    sentinel_conformance::suite!(crate::harness::Cluster, sequences = 50, histories = 20);
 }

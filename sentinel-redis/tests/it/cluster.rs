@@ -1,0 +1,215 @@
+//! A cluster whose slots are on their way from one server to another for as long as somebody uses it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Address, Applied, ClaimId, CoordinationStore as _, Key, Label, Namespace, Sentinel, StoreError, Terms,
+    Trouble,
+};
+use sentinel_redis::RedisStore;
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Redis, RedisCluster, until};
+
+use crate::harness::once_and_again;
+
+/// Few, so that what a law uses is often on its way.
+pub(crate) const BUCKETS: u32 = 4;
+
+/// Three masters, and a thread that moves their slots.
+pub(crate) struct Moving {
+    servers: RedisCluster,
+    users: Mutex<u32>,
+    come: Condvar,
+    moved: AtomicU64,
+}
+
+/// Somebody uses the cluster: its slots move.
+pub(crate) struct Rider(&'static Moving);
+
+impl Drop for Rider {
+    fn drop(&mut self) {
+        *self.0.users.lock().unwrap() -= 1;
+    }
+}
+
+impl Moving {
+    /// The one that all tests share.
+    pub(crate) fn ride() -> Rider {
+        static SHARED: OnceLock<(&'static Moving, JoinHandle<()>)> = OnceLock::new();
+        let (moving, mover) = SHARED.get_or_init(|| {
+            let servers = RedisCluster::start(3, Options::default());
+            let (users, come, moved) = Default::default();
+            let moving: &'static Moving = Box::leak(Box::new(Moving { servers, users, come, moved }));
+            (moving, thread::spawn(|| moving.go_on()))
+        });
+        assert!(!mover.is_finished(), "the slots do not move any more");
+        *moving.users.lock().unwrap() += 1;
+        moving.come.notify_one();
+        Rider(moving)
+    }
+
+    fn go_on(&self) {
+        let (mut seen, mut dice) = (Vec::new(), 7_u64);
+        loop {
+            drop(self.come.wait_while(self.users.lock().unwrap(), |users| *users == 0).unwrap());
+            for tag in self.tags(&mut seen, &mut dice) {
+                let slot = self.servers.slot(&tag);
+                let step = 1 + roll(&mut dice, 2);
+                let to = (self.servers.owner(slot) + step) % self.servers.nodes().len();
+                self.servers.move_slot(slot, to);
+                self.moved.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Keys whose slots go next: of the namespaces that were not there before, else of any; and sometimes the root's.
+    fn tags(&self, seen: &mut Vec<String>, dice: &mut u64) -> Vec<String> {
+        let root = "{sentinel}".to_owned();
+        let owner = &self.servers.nodes()[self.servers.owner(self.servers.slot(&root))];
+        let told = owner.cli(&["SMEMBERS", "sentinel:{sentinel}:namespaces"]);
+        let mut next: Vec<String> =
+            told.lines().filter(|name| !seen.iter().any(|one| one == name)).map(str::to_owned).collect();
+        seen.extend(next.iter().cloned());
+        next.truncate(4);
+        if next.is_empty() && !seen.is_empty() {
+            next.push(seen[roll(dice, seen.len())].clone());
+        }
+        let bucket = |name: &String| format!("{{{name}:{}}}", roll(dice, BUCKETS as usize));
+        let mut tags: Vec<String> = next.iter().map(bucket).collect();
+        tags.extend((roll(dice, 8) == 0).then_some(root));
+        tags
+    }
+}
+
+impl Rider {
+    pub(crate) fn url(&self) -> String {
+        self.0.servers.url()
+    }
+
+    fn moved(&self) -> u64 {
+        self.0.moved.load(Ordering::SeqCst)
+    }
+}
+
+/// xorshift: the same every time.
+fn roll(dice: &mut u64, sides: usize) -> usize {
+    *dice ^= *dice << 13;
+    *dice ^= *dice >> 7;
+    *dice ^= *dice << 17;
+    (*dice % sides as u64) as usize
+}
+
+#[tokio::test]
+async fn each_key_runs_once_while_its_slot_moves() {
+    let rider = Moving::ride();
+    let store = RedisStore::builder(&rider.url()).buckets(BUCKETS).init().await.unwrap();
+    let sentinel = Sentinel::new(store).namespace("riders").unwrap();
+    let until = rider.moved() + 40;
+    let mut keys = 0;
+    while rider.moved() < until {
+        keys += 1;
+        once_and_again(&sentinel, &format!("key-{keys}")).await;
+    }
+}
+
+/// A cluster, and a store all of whose records are in one slot.
+async fn one_slot(deadline: Duration) -> (RedisCluster, RedisStore, u16) {
+    let cluster = RedisCluster::start(3, Options::default());
+    let builder = RedisStore::builder(&cluster.url()).buckets(1).deadline(deadline);
+    let store = builder.init().await.unwrap();
+    take(&store, "first").await.unwrap();
+    let slot = cluster.slot("{tests:0}");
+    (cluster, store, slot)
+}
+
+/// Claims a key that nobody has claimed.
+async fn take(store: &RedisStore, key: &str) -> Result<(), StoreError> {
+    take_in(store, "tests", key).await
+}
+
+async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<(), StoreError> {
+    let address = Address::execution(Namespace::new(namespace).unwrap(), Key::new(key).unwrap());
+    let ttl = Duration::from_secs(600);
+    let claim = Claim {
+        claim_id: ClaimId::random(),
+        terms: Terms::new(ttl, ttl).unwrap(),
+        retention: None,
+        fingerprint: None,
+        worker: Label::new("worker").unwrap(),
+        phase: Phase::Claimed,
+    };
+    let reply = store.claim(&address, &claim).await?.reply;
+    assert!(matches!(reply, ClaimReply::Granted(_)), "{reply:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn slots_that_have_moved_are_found() {
+    let (cluster, store, slot) = one_slot(Duration::from_secs(10)).await;
+    // The root's first: the names of namespaces are beside it.
+    for (slot, namespace) in [(cluster.slot("{sentinel}"), "others"), (slot, "tests")] {
+        cluster.move_slot(slot, (cluster.owner(slot) + 1) % 3);
+        take_in(&store, namespace, "second").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_does_not_arrive_keeps_its_bucket_waiting_and_nothing_else() {
+    let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
+    let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
+    for halfway in [0, 100] {
+        moving.move_keys(halfway);
+        let error = take(&store, "second").await.unwrap_err();
+        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::Busy), "{error}");
+    }
+    moving.finish();
+    take(&store, "second").await.unwrap();
+}
+
+/// How often a server was asked to run a script that it has.
+fn calls(server: &Redis) -> u64 {
+    let told = server.info("cmdstat_evalsha");
+    let calls = told.split(',').find_map(|field| field.strip_prefix("calls="));
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn what_left_on_a_connection_that_broke_is_not_sent_again_by_the_driver() {
+    let (cluster, store, slot) = one_slot(Duration::from_secs(1)).await;
+    let server = &cluster.nodes()[cluster.owner(slot)];
+    let before = calls(server);
+    server.pause();
+    let error = take(&store, "second").await.unwrap_err();
+    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply), "{error}");
+    server.resume();
+    until("what had arrived is carried out", || calls(server) > before);
+    // Those that are sent when there is a connection again come before this.
+    while take(&store, "third").await.is_err() {}
+    assert_eq!(calls(server), before + 2);
+}
+
+#[tokio::test]
+async fn a_master_that_was_not_armed_is_not_trusted() {
+    let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
+    let server = &cluster.nodes()[cluster.owner(slot)];
+    server.kill();
+    server.start_again();
+    cluster.wait_ok();
+    // First there are connections to be made.
+    let error = loop {
+        let error = take(&store, "second").await.unwrap_err();
+        if !matches!(error.trouble(), Trouble::LostReply | Trouble::Unreachable | Trouble::Busy) {
+            break error;
+        }
+    };
+    assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::StoreDoubt), "{error}");
+    let error = RedisStore::connect(&cluster.url()).await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    let armed = RedisStore::init(&cluster.url()).await.unwrap();
+    take(&armed, "second").await.unwrap();
+    take(&store, "third").await.unwrap();
+}

@@ -73,6 +73,10 @@ impl Barrier {
         Ok(Some(Self { pool, durability, within }))
     }
 
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// Sends a command that writes, and waits until what it wrote is where it has to be.
     pub(crate) async fn call(&self, command: Command) -> Result<Answer, Failure> {
         let link = self.pool.get().await.map_err(|error| Failure::NotSent(error.to_string()))?;

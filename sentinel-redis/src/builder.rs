@@ -12,7 +12,7 @@ use crate::call::Caller;
 use crate::names::Names;
 use crate::script::Edit;
 use crate::store::{Parts, RedisStore};
-use crate::trust::{Trust, Witness};
+use crate::trust::{LOOK_AGAIN, Trust, Witness};
 use crate::url::{self, Parsed};
 use crate::wire::Dialer;
 use crate::wire::dial::Port;
@@ -31,6 +31,7 @@ pub struct RedisStoreBuilder {
     ca: Option<PathBuf>,
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
+    look_again: Duration,
     edit: Option<Edit>,
 }
 
@@ -54,6 +55,7 @@ impl RedisStoreBuilder {
             events: 10_000,
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
+            look_again: LOOK_AGAIN,
             edit: None,
             url,
         }
@@ -109,6 +111,13 @@ impl RedisStoreBuilder {
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
         self.offset = offset;
+        self
+    }
+
+    /// How often the deployment is looked at again. For tests that change it.
+    #[doc(hidden)]
+    pub fn look_again(mut self, after: Duration) -> Self {
+        self.look_again = after;
         self
     }
 
@@ -173,7 +182,9 @@ impl RedisStoreBuilder {
         }
         let (names, clustered) = (Names::new(&self.prefix)?, config.server.is_clustered());
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
-        let trust = Arc::new(Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default()));
+        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default());
+        trust.look_again = self.look_again;
+        let trust = Arc::new(trust);
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {
             Ok::<_, StoreError>(Arc::new(Caller {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sentinel_core::{Address, Key, Kind, Namespace, StoreError, Trouble};
 use tokio::time::{Instant, sleep};
 
-use crate::barrier::Barrier;
+use crate::barrier::{Barrier, Durability};
 use crate::names::{Bucket, Names};
 use crate::script::Script;
 use crate::transition::broken;
@@ -48,6 +48,11 @@ impl Caller {
     /// How long a caller waits at most: for what is out, and for its own.
     pub(crate) fn limit(&self) -> Duration {
         self.deadline * 2
+    }
+
+    /// What was asked for.
+    pub(crate) fn durability(&self) -> Durability {
+        self.barrier.as_ref().map_or(Durability::Server, Barrier::durability)
     }
 
     pub(crate) fn number_of(&self, address: &Address) -> u32 {

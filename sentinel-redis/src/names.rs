@@ -41,6 +41,11 @@ impl Names {
         self.place(&format!("{}:{{{}}}:namespaces", self.prefix, self.prefix))
     }
 
+    /// A key that is there for moments only, beside the root.
+    pub(crate) fn scratch(&self) -> Place {
+        self.place(&format!("{}:{{{}}}:scratch", self.prefix, self.prefix))
+    }
+
     fn place(&self, name: &str) -> Place {
         Place { to: To::Slot(redis_keyslot(name.as_bytes())), name: Bytes::from(name.to_owned()) }
     }

@@ -26,7 +26,7 @@ use server::{Class, Server, class, identities};
 pub(crate) use witness::Witness;
 
 /// How often the deployment is looked at again: it can be changed while it runs.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a store must know of its servers.
 pub(crate) struct Trust {
@@ -36,6 +36,7 @@ pub(crate) struct Trust {
     /// How many events of a record are kept.
     pub(crate) events: u32,
     pub(crate) witness: Witness,
+    pub(crate) look_again: Duration,
     standing: Mutex<Option<Arc<Armed>>>,
     renewing: tokio::sync::Mutex<()>,
 }
@@ -68,14 +69,14 @@ impl Trust {
         witness: Witness,
     ) -> Self {
         let (standing, renewing) = Default::default();
-        Self { names, allow_lossy, edit, events, witness, standing, renewing }
+        Self { names, allow_lossy, edit, events, witness, look_again: LOOK_AGAIN, standing, renewing }
     }
 
     /// What is armed; looks at it first if nobody has, or not for a while.
     pub(crate) async fn armed(&self, wire: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
         let standing = unpoisoned(&self.standing).clone();
         match standing {
-            Some(armed) if unpoisoned(&armed.looked).elapsed() < LOOK_AGAIN => Ok(armed),
+            Some(armed) if unpoisoned(&armed.looked).elapsed() < self.look_again => Ok(armed),
             standing => self.look(wire, standing).await,
         }
     }

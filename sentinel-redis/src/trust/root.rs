@@ -44,7 +44,7 @@ impl Root {
             return Ok(None);
         }
         let mut take = |name: &str| fields.remove(name).unwrap_or_default();
-        if take("format") > FORMAT.to_owned() {
+        if take("format").as_str() > FORMAT {
             let detail = "it was set up by a newer release";
             return Err(StoreError::not_applied(Trouble::NewerSchema, detail));
         }

@@ -10,7 +10,6 @@ use crate::wire::{Answer, Command, Failure, To, Wire};
 /// A master, as it told.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
-    pub(crate) node: To,
     info: HashMap<String, String>,
     /// None: it does not let us ask.
     pub(crate) appendfsync: Option<String>,
@@ -59,13 +58,13 @@ impl Server {
         let line =
             |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         let info: HashMap<_, _> = text.lines().filter_map(line).collect();
-        let config = Command::new("CONFIG", node.clone()).word("GET").word("appendfsync");
+        let config = Command::new("CONFIG", node).word("GET").word("appendfsync");
         let appendfsync = match wire.call(config).await {
             Ok(Answer::List(pair)) => pair.get(1).and_then(Answer::text).map(str::to_owned),
             Ok(_) | Err(Failure::Refused(_)) => None,
             Err(failure) => return Err(failure.into()),
         };
-        Ok(Self { node, info, appendfsync })
+        Ok(Self { info, appendfsync })
     }
 
     /// Asks all masters.

@@ -83,6 +83,15 @@ impl Port {
         Ok(link)
     }
 
+    /// Whom the servers take us for.
+    pub(crate) fn user(&self) -> String {
+        self.dialer.config.username.clone().unwrap_or_else(|| "default".into())
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.dialer.config.uses_tls()
+    }
+
     fn open(&self) -> Option<Link> {
         let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         link.as_ref().filter(|link| link.is_alive()).cloned()

@@ -14,6 +14,7 @@ use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, until};
 
+use crate::access::documented_rules;
 use crate::harness::once_and_again;
 
 /// Few, so that what a law uses is often on its way.
@@ -145,6 +146,23 @@ async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<(), S
     let reply = store.claim(&address, &claim).await?.reply;
     assert!(matches!(reply, ClaimReply::Granted(_)), "{reply:?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_user_of_a_cluster_may_ask_for_its_slots() {
+    let cluster = RedisCluster::start(2, Options::default().acl("app", "secret", &documented_rules()));
+    let url = cluster.url().replace("://", "://app:secret@");
+    let builder = RedisStore::builder(&url).deadline(Duration::from_secs(5));
+    let error = builder.clone().init().await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::Unreachable, "{error}");
+    for node in cluster.nodes() {
+        node.cli(&["ACL", "SETUSER", "app", "+cluster|slots", "+cluster|info"]);
+    }
+    let store = builder.init().await.unwrap();
+    let health = store.probe().await.unwrap();
+    assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
+    assert_eq!(health.deployment, "Redis Cluster");
+    once_and_again(&Sentinel::new(store), "k").await;
 }
 
 #[tokio::test]

@@ -50,10 +50,11 @@ pub(crate) async fn once_and_again(sentinel: &Sentinel, key: &str) {
 }
 
 macro_rules! modes {
-    ($($(#[$doc:meta])* $mode:ident = $open:expr;)*) => {$(
-        $(#[$doc])*
+    ($($(#[$about:meta])* $mode:ident = $open:expr;)*) => {$(
+        $(#[$about])*
         pub(crate) struct $mode(Store);
 
+        $(#[$about])*
         #[async_trait]
         impl Harness for $mode {
             async fn open() -> Self {
@@ -81,7 +82,7 @@ modes! {
     EverySecond = Store::init(RedisStore::builder(&every_second().url()));
     /// TLS, and a user who may do what the documentation lists, and nothing else.
     #[cfg(feature = "tls")]
-    TlsAcl = Store::init(limited());
+    TlsAcl = Store::init(crate::tls::limited());
     /// A primary with a replica, which has what is answered.
     Replica = Store::init(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
     /// A cluster whose slots are on the move.
@@ -101,12 +102,4 @@ fn primary() -> &'static Redis {
         (primary, replica)
     });
     primary
-}
-
-#[cfg(feature = "tls")]
-fn limited() -> RedisStoreBuilder {
-    static SERVER: OnceLock<Redis> = OnceLock::new();
-    let rules = crate::access::documented_rules();
-    let server = SERVER.get_or_init(|| Redis::start(Options::default().tls().acl("app", "secret", &rules)));
-    RedisStore::builder(&server.url_for("app", "secret")).ca_file(server.authority())
 }

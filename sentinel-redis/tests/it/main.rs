@@ -5,6 +5,9 @@
 mod access;
 mod cluster;
 mod harness;
+mod probe;
+#[cfg(feature = "tls")]
+mod tls;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);

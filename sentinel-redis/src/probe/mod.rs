@@ -1,0 +1,161 @@
+//! What `doctor` is told: what is there, how it is set, what it promises. Nothing that this writes stays.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sentinel_core::store::{Check, Health};
+use sentinel_core::{StoreError, Trouble};
+use tokio::time::Instant;
+
+use crate::barrier::Durability;
+use crate::call::Caller;
+use crate::trust::server::{Class, OLDEST, Server, class};
+use crate::wire::{Command, Wire};
+
+mod access;
+mod deployment;
+mod standing;
+
+use access::Access;
+use deployment::Deployment;
+use standing::Standing;
+
+/// A clock that is further off than this is worth a look, although nothing rests on it.
+const SKEW: Duration = Duration::from_secs(60);
+
+pub(crate) async fn probe(caller: &Caller) -> Result<Health, StoreError> {
+    let link = caller.port.link().await?;
+    let (trust, durability) = (&caller.trust, caller.durability());
+    let access = access::look(&*link, &trust.names, caller.port.user(), durability).await?;
+    let servers = match Server::ask_all(&*link).await {
+        Err(error) if error.trouble() == Trouble::DeploymentRefused => return Ok(unknown(&access, &error)),
+        servers => servers?,
+    };
+    let standing = Standing::look(&*link, trust, &servers, &access).await?;
+    let accepted = trust.acceptable(&servers).is_ok() && standing.suffices() && access.suffices();
+    let mut checks = Vec::new();
+    for server in &servers {
+        checks.extend(of_server(server, trust.allow_lossy));
+    }
+    checks.extend(together(&servers, durability));
+    checks.extend(standing.checks());
+    checks.push(access.check());
+    checks.push(encryption(caller.port.is_encrypted()));
+    checks.extend(clock(&*link, caller).await?);
+    let deployment = Deployment::of(&servers);
+    let guarantees = if accepted { deployment.guarantees(durability) } else { Vec::new() };
+    Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })
+}
+
+/// A server that does not let us look at it.
+fn unknown(access: &Access, error: &StoreError) -> Health {
+    let checks = vec![check("server", false, error.to_string()), access.check()];
+    let deployment = "Redis, of which nothing may be known".into();
+    Health { deployment, checks, guarantees: Vec::new(), accepted: false }
+}
+
+fn check(name: &'static str, ok: bool, found: impl Into<String>) -> Check {
+    Check { name, ok, found: found.into() }
+}
+
+/// How a server is set.
+fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
+    let policy = server.field("maxmemory_policy");
+    let told = |good: bool, found: &str, loss: &str, remedy: &str| match (good, allow_lossy) {
+        (true, _) => found.to_owned(),
+        (false, true) => format!("{found}, and allowed: {loss}"),
+        (false, false) => format!("{found}: {loss}; set {remedy}"),
+    };
+    let dropped = "it drops records when memory is short, and keys would run again";
+    let forgotten = "a restart forgets everything, and keys would run again";
+    let fsync = match server.appendfsync.as_deref() {
+        Some("always") => "always".into(),
+        Some("no") => {
+            told(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
+        }
+        Some("everysec") => "everysec: the newest two seconds may be lost if the host dies".into(),
+        Some(other) => other.to_owned(),
+        None => "CONFIG is not allowed: taken as everysec".into(),
+    };
+    let (keeps, appends) = (!server.evicts(), server.appends());
+    let on = if appends { "yes" } else { "no" };
+    [
+        version(server),
+        role(server),
+        check("maxmemory-policy", keeps, told(keeps, policy, dropped, "noeviction")),
+        check("appendonly", appends, told(appends, on, forgotten, "appendonly yes")),
+        check("appendfsync", server.appendfsync.as_deref() != Some("no"), fsync),
+    ]
+}
+
+fn version(server: &Server) -> Check {
+    let is_new = server.version() >= OLDEST;
+    let hint = match is_new {
+        true => String::new(),
+        false => format!(": {}.{} or newer is needed", OLDEST.0, OLDEST.1),
+    };
+    check("version", is_new, format!("Redis {}{hint}", server.field("redis_version")))
+}
+
+fn role(server: &Server) -> Check {
+    let found = match server.is_master() {
+        true => "master".to_owned(),
+        false => {
+            let master = (server.field("master_host"), server.field("master_port"));
+            format!("a replica: use its master, {}:{}", master.0, master.1)
+        }
+    };
+    check("role", server.is_master(), found)
+}
+
+/// What the servers are together.
+fn together(servers: &[Server], durability: Durability) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if servers.iter().any(Server::is_clustered) {
+        checks.push(check("cluster", true, format!("{} masters with slots", servers.len())));
+    }
+    let fewest = servers.iter().map(Server::replicas).min().unwrap_or_default();
+    let asked = match durability {
+        Durability::Server => 0,
+        Durability::Replicas(asked) | Durability::Disk { replicas: asked } => asked,
+    };
+    let found = match (fewest, class(servers)) {
+        _ if fewest < asked => {
+            format!("{fewest} connected, and {asked} have to confirm: nothing that lasts can be answered")
+        }
+        (0, _) => "none is connected".to_owned(),
+        (_, Class::Replicated) => {
+            format!("{fewest} connected: one that takes over may lack what was acknowledged last")
+        }
+        _ => format!("{fewest} connected"),
+    };
+    checks.push(check("replicas", fewest >= asked, found));
+    checks
+}
+
+fn encryption(is_encrypted: bool) -> Check {
+    check("encryption", true, if is_encrypted { "TLS" } else { "none" })
+}
+
+async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreError> {
+    let (before, sent) = (host_clock(), Instant::now());
+    let time = link.call(Command::new("TIME", caller.trust.names.root().to)).await;
+    let took = sent.elapsed();
+    let round_trip = check("round trip", true, format!("{took:?}"));
+    // Where it may not be asked, the rights that are missing tell so.
+    let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
+    let server = crate::look::micros(time)?;
+    let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));
+    let skew = Duration::from_micros(server.abs_diff(here));
+    let side = if server < here { "behind" } else { "ahead of" };
+    let found = format!("{skew:?} {side} this host's, give or take {:?}", took / 2);
+    Ok([check("clock", skew <= SKEW, found), round_trip])
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how far two clocks are apart is told to people, and decides nothing"
+)]
+fn host_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,97 @@
+//! What was set up, and whether the servers are trusted to hold it.
+
+use sentinel_core::store::Check;
+use sentinel_core::{Kind, StoreError, Trouble};
+
+use super::access::Access;
+use super::check;
+use crate::trust::Trust;
+use crate::trust::root::Root;
+use crate::trust::server::{Class, Server, class, identities};
+use crate::wire::{Command, Wire};
+
+/// What of it is found: each with whether it is as it should be.
+pub(super) struct Standing {
+    root: (bool, String),
+    servers: Option<(bool, String)>,
+    markers: Option<(bool, String)>,
+}
+
+impl Standing {
+    pub(super) async fn look(
+        link: &dyn Wire,
+        trust: &Trust,
+        servers: &[Server],
+        access: &Access,
+    ) -> Result<Self, StoreError> {
+        let prefix = trust.names.prefix();
+        let bare = |found: String| Ok(Self { root: (false, found), servers: None, markers: None });
+        let root = match Root::read(link, &trust.names).await {
+            Ok(Some(root)) => root,
+            Ok(None) => return bare(format!("{prefix:?} is not initialised: run `sentinel init`")),
+            Err(_) if !access.suffices() => return bare(format!("{prefix:?} may not be read")),
+            Err(error) if matches!(error.trouble(), Trouble::NewerSchema | Trouble::Corrupt) => {
+                return bare(format!("{prefix:?}: {error}"));
+            }
+            Err(error) => return Err(error),
+        };
+        let found =
+            format!("{prefix:?}, {} buckets, armed as {}, epoch {}", root.buckets, root.class, root.epoch);
+        Ok(Self {
+            servers: Some(identity(&root, servers, trust.allow_lossy)),
+            markers: Some(match markers(link, trust, &root).await {
+                Err(_) if !access.suffices() => (false, "may not be read".into()),
+                markers => markers?,
+            }),
+            root: (true, found),
+        })
+    }
+
+    pub(super) fn suffices(&self) -> bool {
+        let parts = [Some(&self.root), self.servers.as_ref(), self.markers.as_ref()];
+        parts.into_iter().flatten().all(|(ok, _)| *ok)
+    }
+
+    pub(super) fn checks(self) -> impl Iterator<Item = Check> {
+        let parts = [("store", Some(self.root)), ("identity", self.servers), ("markers", self.markers)];
+        parts.into_iter().filter_map(|(name, found)| found.map(|(ok, found)| check(name, ok, found)))
+    }
+}
+
+/// Whether they are the servers that were armed, as [`Trust`] has it.
+fn identity(root: &Root, servers: &[Server], allow_lossy: bool) -> (bool, String) {
+    let who = identities(servers);
+    let is_armed = who.iter().all(|one| root.servers.contains(one));
+    let keeps_all = root.class == Class::Always && class(servers) == Class::Always;
+    match &root.doubt {
+        Some(why) if allow_lossy => (true, format!("in doubt, and allowed: {why}")),
+        Some(why) => (false, format!("in doubt: {why}; find out what is missing, then run `sentinel init`")),
+        None if is_armed => (true, format!("as it was armed: {}", who.join(" "))),
+        None if keeps_all => (true, "restarted since it was armed; it keeps all that it acknowledges".into()),
+        None if allow_lossy => (true, "restarted or promoted since it was armed, and allowed".into()),
+        None => {
+            let lost = "what was acknowledged last may be lost; compare, then run `sentinel init`";
+            (
+                false,
+                format!("restarted, promoted, or first followed by a replica, since it was armed: {lost}"),
+            )
+        }
+    }
+}
+
+/// Whether each part of each namespace has its marker.
+async fn markers(link: &dyn Wire, trust: &Trust, root: &Root) -> Result<(bool, String), StoreError> {
+    let namespaces = Root::namespaces(link, &trust.names).await?;
+    for namespace in &namespaces {
+        let reads = (0..root.buckets).map(|number| {
+            let bucket = trust.names.bucket(namespace, number, Kind::Execution);
+            link.call(Command::new("GET", bucket.to()).arg(bucket.marker()))
+        });
+        let found = futures_util::future::try_join_all(reads).await?;
+        if found.iter().any(|marker| marker.text() != Some(&root.store)) {
+            let lost = "what was there is forgotten; find out what ran, then run `sentinel init`";
+            return Ok((false, format!("a part of namespace {:?} has none: {lost}", namespace.as_str())));
+        }
+    }
+    Ok((true, format!("in each part of {} namespaces", namespaces.len())))
+}

@@ -1,0 +1,199 @@
+//! What `doctor` says of a server, and what `open` refuses.
+
+use std::time::Duration;
+
+use sentinel_core::store::{Check, Health};
+use sentinel_core::{Address, CoordinationStore as _, Key, Namespace, Sentinel, StoreError, Trouble};
+use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
+use sentinel_testbed::Redis;
+use sentinel_testbed::redis::{Fsync, Options};
+
+use crate::access::documented_rules;
+use crate::harness::once_and_again;
+
+fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
+    let named = health.checks.iter().find(|check| check.name == name);
+    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+}
+
+#[track_caller]
+fn is_bad(health: &Health, name: &str, words: &str) {
+    let check = found(health, name);
+    assert!(!check.ok && check.found.contains(words) && !health.accepted, "{health:?}");
+    assert!(health.guarantees.is_empty());
+}
+
+#[track_caller]
+fn says(health: &Health, name: &str, words: &str) {
+    let check = found(health, name);
+    assert!(check.ok && check.found.contains(words) && health.accepted, "{health:?}");
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>, words: &str) {
+    let error = answer.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+fn start(options: Options) -> (Redis, RedisStoreBuilder) {
+    let server = Redis::start(options);
+    let builder = RedisStore::builder(&server.url()).look_again(Duration::ZERO);
+    (server, builder)
+}
+
+/// Nothing of it is left on the server.
+#[track_caller]
+fn left_nothing(server: &Redis) {
+    assert_eq!(server.cli(&["KEYS", "*"]), "");
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_all_is_told_what_it_promises() {
+    let (server, builder) = start(Options::default());
+    let before = builder.clone().probe().await.unwrap();
+    is_bad(&before, "store", "run `sentinel init`");
+    left_nothing(&server);
+    let store = builder.clone().init().await.unwrap();
+    let health = store.probe().await.unwrap();
+    assert_eq!(health.deployment, "Redis standalone, AOF always, noeviction");
+    assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
+    assert!(health.guarantees.iter().any(|text| text.contains("does not disappear")), "{health:?}");
+    let keys = ["{sentinel}:root", "{sentinel}:namespaces"];
+    assert!(server.cli(&["KEYS", "*"]).lines().all(|key| keys.iter().any(|known| key.ends_with(known))));
+    for (name, words) in [
+        ("version", "Redis 7"),
+        ("role", "master"),
+        ("maxmemory-policy", "noeviction"),
+        ("appendonly", "yes"),
+        ("appendfsync", "always"),
+        ("replicas", "none"),
+        ("store", "\"sentinel\", 16 buckets, armed as always"),
+        ("identity", "as it was armed"),
+        ("markers", "0 namespaces"),
+        ("user", "default"),
+        ("encryption", "none"),
+        ("clock", "this host's"),
+        ("round trip", "s"),
+    ] {
+        says(&health, name, words);
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_otherwise() {
+    let lossy = [
+        ("maxmemory-policy", "allkeys-lru", "noeviction", "set noeviction"),
+        ("appendonly", "no", "yes", "set appendonly yes"),
+        ("appendfsync", "no", "always", "set everysec or always"),
+    ];
+    let (server, builder) = start(Options::default());
+    let store = builder.clone().init().await.unwrap();
+    for (setting, bad, good, remedy) in lossy {
+        once_and_again(&Sentinel::new(store.clone()), &format!("before {setting}")).await;
+        server.cli(&["CONFIG", "SET", setting, bad]);
+        let health = store.probe().await.unwrap();
+        is_bad(&health, setting, remedy);
+        assert_eq!(health.deployment, "Redis, with settings that drop or forget what was acknowledged");
+        // A store that is in use finds it out by itself.
+        refused(store.inspect(&address()).await, remedy);
+        refused(builder.clone().open().await, remedy);
+        refused(builder.clone().init().await, remedy);
+        let health = builder.clone().allow_lossy(true).probe().await.unwrap();
+        assert!(health.accepted && !found(&health, setting).ok, "{health:?}");
+        assert!(health.guarantees.iter().any(|text| text.contains("nothing tells")), "{health:?}");
+        assert!(found(&health, setting).found.contains("allowed"), "{health:?}");
+        server.cli(&["CONFIG", "SET", setting, good]);
+    }
+    once_and_again(&Sentinel::new(store), "after").await;
+}
+
+fn address() -> Address {
+    Address::execution(Namespace::new("default").unwrap(), Key::new("k").unwrap())
+}
+
+#[tokio::test]
+async fn what_is_lost_once_a_second_is_told() {
+    let (_server, builder) = start(Options::default().append_fsync(Fsync::EverySecond));
+    let health = builder.init().await.unwrap().probe().await.unwrap();
+    assert_eq!(health.deployment, "Redis standalone, AOF everysec, noeviction");
+    says(&health, "appendfsync", "two seconds");
+    assert!(health.guarantees.iter().any(|text| text.contains("two seconds")), "{health:?}");
+}
+
+#[tokio::test]
+async fn a_restart_is_found_and_so_is_a_doubt() {
+    let (server, builder) = start(Options::default());
+    builder.clone().init().await.unwrap();
+    server.stop();
+    server.start_again();
+    says(&builder.clone().probe().await.unwrap(), "identity", "it keeps all that it acknowledges");
+    builder.clone().open().await.unwrap();
+    says(&builder.clone().probe().await.unwrap(), "identity", "as it was armed");
+    server.stop();
+    server.start_again_with(&[("appendfsync", "everysec")]);
+    is_bad(&builder.clone().probe().await.unwrap(), "identity", "restarted, promoted");
+    says(&builder.clone().allow_lossy(true).probe().await.unwrap(), "identity", "allowed");
+    server.cli(&["HSET", "sentinel:{sentinel}:root", "doubt", "the change 7 is missing"]);
+    is_bad(&builder.clone().probe().await.unwrap(), "identity", "in doubt: the change 7 is missing");
+    builder.clone().init().await.unwrap();
+    says(&builder.probe().await.unwrap(), "identity", "as it was armed");
+}
+
+#[tokio::test]
+async fn a_namespace_that_lost_a_marker_is_found() {
+    let (server, builder) = start(Options::default());
+    let store = builder.init().await.unwrap();
+    once_and_again(&Sentinel::new(store.clone()), "k").await;
+    says(&store.probe().await.unwrap(), "markers", "1 namespaces");
+    server.cli(&["DEL", "sentinel:{default:7}:marker"]);
+    is_bad(&store.probe().await.unwrap(), "markers", "a part of namespace \"default\" has none");
+    server.cli(&["HSET", "sentinel:{sentinel}:root", "format", "9"]);
+    is_bad(&store.probe().await.unwrap(), "store", "newer");
+}
+
+#[tokio::test]
+async fn replicas_are_counted_and_one_is_not_written_to() {
+    let (primary, builder) = start(Options::default());
+    let waiting = builder.clone().durability(Durability::Replicas(1));
+    builder.clone().init().await.unwrap();
+    let health = waiting.clone().probe().await.unwrap();
+    let none = found(&health, "replicas");
+    assert!(!none.ok && none.found.contains("0 connected, and 1 have to confirm"), "{health:?}");
+    let replica = primary.replica(Options::default());
+    // With its first replica, a server begins a new history.
+    is_bad(&waiting.clone().probe().await.unwrap(), "identity", "first followed by a replica");
+    let health = waiting.init().await.unwrap().probe().await.unwrap();
+    assert_eq!(health.deployment, "Redis with replicas");
+    says(&health, "replicas", "1 connected");
+    assert!(health.guarantees.iter().any(|text| text.contains("with 1 replicas")), "{health:?}");
+    primary.wait_caught_up();
+    refused(RedisStore::connect(&replica.url()).await, "replica");
+    let health = RedisStore::builder(&replica.url()).probe().await.unwrap();
+    assert_eq!(health.deployment, "Redis, a replica: use its master");
+    is_bad(&health, "role", &format!("127.0.0.1:{}", primary.port()));
+}
+
+#[tokio::test]
+async fn the_documented_rules_suffice_and_each_is_needed() {
+    let rules = documented_rules();
+    let server = Redis::start(Options::default().acl("app", "secret", &rules));
+    let builder = RedisStore::builder(&server.url_for("app", "secret"));
+    let store = builder.clone().init().await.unwrap();
+    says(&store.probe().await.unwrap(), "user", "app");
+    for rule in rules.split(' ').filter(|rule| rule.starts_with(['+', '~', '&'])) {
+        let without = match rule.strip_prefix('+') {
+            Some(right) => format!("-{right}"),
+            None if rule.starts_with('~') => "resetkeys".to_owned(),
+            None => "resetchannels".to_owned(),
+        };
+        server.cli(&["ACL", "SETUSER", "app", &without]);
+        is_bad(&store.probe().await.unwrap(), "user", &format!(" {rule}"));
+        server.cli(&["ACL", "SETUSER", "app", rule]);
+    }
+    says(&store.probe().await.unwrap(), "user", "app");
+    let health = builder.clone().durability(Durability::Replicas(1)).probe().await.unwrap();
+    is_bad(&health, "user", "lacks +wait;");
+    says(&store.probe().await.unwrap(), "appendfsync", "taken as everysec");
+    server.cli(&["ACL", "SETUSER", "app", "+config|get"]);
+    says(&store.probe().await.unwrap(), "appendfsync", "always");
+}

@@ -8,6 +8,7 @@ mod harness;
 mod probe;
 #[cfg(feature = "tls")]
 mod tls;
+mod ways;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);

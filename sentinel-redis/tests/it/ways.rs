@@ -1,0 +1,65 @@
+//! Ways to a server: its socket, a password, another database, sentinels.
+
+use sentinel_core::{Sentinel, Trouble};
+use sentinel_redis::RedisStore;
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Redis, RedisSentinel};
+
+use crate::harness::once_and_again;
+
+/// Sets a store up, and uses it as another process would find it.
+async fn smoke(url: &str, key: &str) {
+    RedisStore::init(url).await.unwrap();
+    once_and_again(&Sentinel::new(RedisStore::connect(url).await.unwrap()), key).await;
+}
+
+#[tokio::test]
+async fn by_a_socket() {
+    let server = Redis::start(Options::default());
+    smoke(&server.socket_url(), "k").await;
+    assert_eq!(server.cli(&["EXISTS", "sentinel:{sentinel}:root"]), "1");
+}
+
+#[tokio::test]
+async fn with_a_password_of_any_characters() {
+    let server = Redis::start(Options::default().password("s3cr t@:/?#%&=\"'"));
+    smoke(&server.url(), "by tcp").await;
+    smoke(&server.socket_url(), "by socket").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_told() {
+    let server = Redis::start(Options::default().password("secret"));
+    for user in ["", "default:hunter2@"] {
+        let url = format!("redis://{user}127.0.0.1:{}", server.port());
+        let error = RedisStore::connect(&url).await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn in_another_database() {
+    let server = Redis::start(Options::default());
+    smoke(&format!("{}/3", server.url()), "k").await;
+    assert_eq!(server.cli(&["-n", "3", "EXISTS", "sentinel:{sentinel}:root"]), "1");
+    assert_eq!(server.cli(&["DBSIZE"]), "0");
+    let error = RedisStore::connect(&server.url()).await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+}
+
+#[tokio::test]
+async fn by_sentinels_which_have_promoted_another() {
+    let watched = RedisSentinel::start(1, Options::default());
+    smoke(&watched.url(), "before").await;
+    let store = RedisStore::connect(&watched.url()).await.unwrap();
+    once_and_again(&Sentinel::new(store.clone()), "between").await;
+    watched.master().wait_caught_up();
+    let old = watched.master();
+    old.kill();
+    watched.wait_promoted(watched.replica());
+    let error = RedisStore::connect(&watched.url()).await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    smoke(&watched.url(), "after").await;
+    once_and_again(&Sentinel::new(store), "by who was there").await;
+}

@@ -60,8 +60,8 @@ local function turn(record, events, arg)
     index(r, from, key, was_due)
     append(events, r, from, told)
     keep(record, events, r, was_kept)
-    -- Whoever waits for this key is told that it is worth a look. Nothing rests on it.
-    if told.change ~= 'C' and told.change ~= 'B' then redis.call('PUBLISH', record, r.state) end
+    -- Whoever waits for this key is told that it is worth a look. Nothing rests on it: who must not tell changes it all the same.
+    if told.change ~= 'C' and told.change ~= 'B' then redis.pcall('PUBLISH', record, r.state) end
   end
   return struct.pack('>c1I8I8', told and YES or NO, clock, above) .. (stored or '')
 end

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
@@ -11,7 +12,7 @@ use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError};
 use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
 use crate::lane::Lane;
-use crate::listen::Ears;
+use crate::listen::Listening;
 use crate::look;
 use crate::probe;
 use crate::transition::{Sent, Told, explain};
@@ -32,7 +33,7 @@ pub(crate) struct Inner {
     pulse: Arc<Caller>,
     lane: Lane,
     replays: Replays,
-    ears: Ears,
+    listening: Listening,
 }
 
 /// What a store is made of.
@@ -76,11 +77,20 @@ impl RedisStore {
         let inner = Inner {
             lane: Lane::new(main.clone()),
             replays: Replays::default(),
-            ears: Ears::new(dialer),
+            listening: Listening::new(dialer, main.trust.names.prefix()),
             main,
             pulse,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.inner.listening
+    }
+
+    /// Where the changes of a record are told.
+    pub(crate) fn channel(&self, address: &Address) -> Bytes {
+        self.inner.main.bucket_of(address).record(address.key.as_str())
     }
 
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
@@ -197,7 +207,7 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {
-        self.inner.ears.wait(self.inner.main.bucket_of(address).record(address.key.as_str()), within).await
+        self.inner.listening.wait(self.channel(address), within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

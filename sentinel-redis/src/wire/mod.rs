@@ -10,6 +10,7 @@ use sentinel_core::{StoreError, Trouble};
 
 pub(crate) mod dial;
 mod fred;
+pub(crate) mod subscriber;
 
 pub(crate) use dial::Dialer;
 

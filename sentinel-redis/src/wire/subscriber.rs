@@ -92,8 +92,7 @@ impl Subscriber {
             Ok::<_, fred::error::Error>(reached)
         });
         match answer.await {
-            Ok(Ok(1)) => Ok(()),
-            Ok(Ok(_)) => Err(Failure::Refused("NOPERM the subscription was refused".into())),
+            Ok(Ok(reached)) => taken(reached),
             Ok(Err(error)) => Err(Failure::Lost(error.to_string())),
             Err(_) => Err(Failure::Lost(format!("no reply came within {:?}", self.deadline))),
         }
@@ -132,5 +131,24 @@ impl Subscriber {
             }),
             _ = &mut self.driver => Heard::Ended("its driver has ended".into()),
         }
+    }
+}
+
+/// What it means that so many heard what was said on a channel of ours.
+fn taken(reached: i64) -> Result<(), Failure> {
+    match reached {
+        1 => Ok(()),
+        _ => Err(Failure::Refused("NOPERM the subscription was refused".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_hear_itself_does_not_listen() {
+        assert!(taken(1).is_ok());
+        assert_eq!(taken(0).unwrap_err().code(), "NOPERM");
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use sentinel_core::store::Health;
@@ -183,6 +183,7 @@ impl RedisStoreBuilder {
                 offset: self.offset.clone(),
                 deadline: self.deadline,
                 buckets: buckets.clone(),
+                looked: AtomicU64::default(),
             }))
         };
         Ok(Parts { main: caller()?, pulse: caller()?, dialer: dialer.clone() })

@@ -13,7 +13,7 @@ use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
 use crate::lane::Lane;
 use crate::listen::Listening;
-use crate::look;
+use crate::look::{self, Seen};
 use crate::probe;
 use crate::transition::{Sent, Told, explain};
 use crate::wire::Dialer;
@@ -104,6 +104,11 @@ impl RedisStore {
         Ok(stamped)
     }
 
+    async fn see(&self, address: &Address) -> Result<Seen, StoreError> {
+        let main = &self.inner.main;
+        main.steadily(|| main.see(address)).await
+    }
+
     /// A replay needs no script, only a read: where nothing has to be waited for.
     async fn replayed(
         &self,
@@ -114,7 +119,7 @@ impl RedisStore {
             return Ok(None);
         }
         op.admit(address.kind)?;
-        look::judge(address, op, self.inner.main.see(address).await?)
+        look::judge(address, op, self.see(address).await?)
     }
 }
 
@@ -194,16 +199,18 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let seen = self.inner.main.see(address).await?;
+        let seen = self.see(address).await?;
         Ok(Inspection { record: Some(seen.record).filter(|record| !record.is_absent()), now: seen.now })
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        self.inner.main.list(list).await
+        let main = &self.inner.main;
+        main.steadily(|| main.list(list)).await
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.inner.main.history(address, limit).await
+        let main = &self.inner.main;
+        main.steadily(|| main.history(address, limit)).await
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {

@@ -46,6 +46,7 @@ pub(crate) struct Armed {
     pub(crate) scripts: Scripts,
     servers: Vec<String>,
     namespaces: Mutex<HashSet<Namespace>>,
+    /// When the newest look began that found all well.
     looked: Mutex<Instant>,
 }
 
@@ -76,43 +77,53 @@ impl Trust {
         let standing = unpoisoned(&self.standing).clone();
         match standing {
             Some(armed) if unpoisoned(&armed.looked).elapsed() < LOOK_AGAIN => Ok(armed),
-            standing => self.look(wire, standing).await,
+            _ => self.look(wire, None).await,
         }
+    }
+
+    /// What is armed, by a look that begins now: the connection is another.
+    pub(crate) async fn armed_anew(&self, wire: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
+        self.look(wire, None).await
     }
 
     /// Looks again, because a server did not know a script or a marker was gone. Whoever comes second finds it done.
     pub(crate) async fn renew(&self, wire: &dyn Wire, stale: &Arc<Armed>) -> Result<Arc<Armed>, StoreError> {
-        self.look(wire, Some(stale.clone())).await
+        self.look(wire, Some(stale)).await
     }
 
-    async fn look(&self, wire: &dyn Wire, stale: Option<Arc<Armed>>) -> Result<Arc<Armed>, StoreError> {
+    async fn look(&self, wire: &dyn Wire, stale: Option<&Arc<Armed>>) -> Result<Arc<Armed>, StoreError> {
+        let asked = Instant::now();
         let _one_at_a_time = self.renewing.lock().await;
-        let now = unpoisoned(&self.standing).clone();
-        if let Some(now) = now.filter(|now| stale.as_ref().is_none_or(|stale| !Arc::ptr_eq(now, stale))) {
-            return Ok(now);
+        let before = unpoisoned(&self.standing).clone();
+        if let Some(now) = &before {
+            let renewed = stale.is_some_and(|stale| !Arc::ptr_eq(now, stale));
+            if renewed || *unpoisoned(&now.looked) >= asked {
+                return Ok(now.clone());
+            }
         }
+        let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
-        let root = self.trusted(wire, &servers, stale.as_deref()).await?;
-        let armed = match stale {
-            Some(stale) if stale.root == root => {
-                *unpoisoned(&stale.looked) = Instant::now();
-                stale
+        let root = self.trusted(wire, &servers, before.as_deref()).await?;
+        let armed = match before {
+            Some(before) if before.root == root && before.servers == identities(&servers) => {
+                *unpoisoned(&before.looked) = began;
+                before
             }
-            _ => Arc::new(self.arm(root, &servers)),
+            _ => Arc::new(self.arm(root, &servers, began)),
         };
         *unpoisoned(&self.standing) = Some(armed.clone());
         Ok(armed)
     }
 
-    fn arm(&self, root: Root, servers: &[Server]) -> Armed {
+    fn arm(&self, root: Root, servers: &[Server], began: Instant) -> Armed {
         let baked = Baked { store: &root.store, epoch: &root.epoch, events: self.events };
         Armed {
             scripts: Scripts::new(&baked, self.edit.as_ref()),
             root,
             servers: identities(servers),
             namespaces: Mutex::default(),
-            looked: Mutex::new(Instant::now()),
+            looked: Mutex::new(began),
         }
     }
 
@@ -140,8 +151,8 @@ impl Trust {
         if class > root.class {
             Root::weaken(wire, &self.names, class).await?;
         }
-        if before.is_some_and(|before| before.root.store == root.store && before.servers != who)
-            && let Some(why) = self.witness.misses(wire, &self.names, root.buckets).await?
+        if let Some(before) = before
+            && let Some(why) = self.lost(wire, before, &root, &who).await?
         {
             Root::doubt(wire, &self.names, &why).await?;
             return Err(doubtful(&why));
@@ -162,6 +173,31 @@ impl Trust {
         Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true))
     }
 
+    /// What the servers do not hold although this process was told it; None: nothing that it knows of.
+    async fn lost(
+        &self,
+        wire: &dyn Wire,
+        before: &Armed,
+        root: &Root,
+        who: &[String],
+    ) -> Result<Option<String>, StoreError> {
+        let known = before.root.armed_at;
+        if root.store != before.root.store || root.armed_at > known {
+            // Somebody has looked meanwhile, and said that it is well.
+            self.witness.forget();
+        }
+        if self.allow_lossy || root.store != before.root.store {
+            return Ok(None);
+        }
+        if root.armed_at < known {
+            return Ok(Some("it has lost that somebody armed it again".into()));
+        }
+        match before.servers == who {
+            true => Ok(None),
+            false => self.witness.misses(wire, &self.names, root.buckets).await,
+        }
+    }
+
     fn missing(&self, known: bool) -> StoreError {
         match known {
             true => amnesia("what this process knew of it is gone"),
@@ -174,6 +210,7 @@ impl Trust {
 
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
     pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<(), StoreError> {
+        let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
         let root = Root::arm(wire, &self.names, &servers, buckets).await?;
@@ -181,7 +218,7 @@ impl Trust {
             root.mark(wire, &self.names, &namespace).await?;
         }
         self.witness.forget();
-        *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers)));
+        *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
         Ok(())
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Root {
     pub(crate) store: String,
     /// Changes with each arming: scripts of another epoch are not known.
     pub(crate) epoch: String,
+    /// When somebody armed it last, in microseconds of the server's clock, and later than ever before.
+    pub(crate) armed_at: u64,
     /// How many buckets a namespace has, for ever.
     pub(crate) buckets: u32,
     /// The weakest that the deployment was since it was armed.
@@ -56,6 +58,7 @@ impl Root {
         Ok(Some(Self {
             store: take("store"),
             epoch: take("epoch"),
+            armed_at: take("armed_at").parse().unwrap_or_default(),
             buckets,
             class: Class::of(&take("class")),
             servers,
@@ -77,6 +80,10 @@ impl Root {
         wire.call(root().word("buckets").number(buckets)).await?;
         wire.call(root().word("store").arg(random())).await?;
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
+        let before = Self::read(wire, names).await?.map_or(0, |root| root.armed_at);
+        let now = crate::look::micros(wire.call(Command::new("TIME", place.to.clone())).await?)?;
+        let armed = Command::new("HSET", place.to.clone()).arg(place.name.clone());
+        wire.call(armed.word("armed_at").number(now.max(before + 1))).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
         let root = Self::read(wire, names).await?;
         root.ok_or_else(|| StoreError::not_applied(Trouble::StoreAmnesia, "the root was gone at once"))

@@ -42,20 +42,24 @@ impl Witness {
         let bucket = names.bucket(&address.namespace, Names::number(&address, buckets), address.kind);
         let key = address.key.as_str();
         let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(132);
-        let gone = Command::new("EXISTS", bucket.to()).arg(bucket.gone(key));
+        let gone = Command::new("GET", bucket.to()).arg(bucket.gone(key));
         let found = match wire.call(head).await? {
             Answer::Bytes(bytes) => {
                 row::record_head(bytes).map_err(|Unreadable(what)| crate::transition::broken(what))?
             }
             _ => None,
         };
-        let purged = matches!(wire.call(gone).await?, Answer::Number(1));
+        let purged = match wire.call(gone).await? {
+            Answer::Bytes(event) => row::event(event).is_ok_and(|event| event.at.as_micros() >= at),
+            _ => false,
+        };
         let now = crate::look::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
         // A result that was kept for a while goes by itself, and not before.
         let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
         Ok(match found {
             Some(record) if record.rev >= rev => None,
-            None if purged || old => None,
+            // Whatever is there now began after it.
+            _ if purged || old => None,
             _ => Some(format!("it has lost the change {rev} of {address}, which it had acknowledged")),
         })
     }

@@ -124,6 +124,10 @@ pub(crate) trait Wire: Debug + Send + Sync + 'static {
 
     /// Whether whatever drives the connection is still there: it ends with its runtime.
     fn is_alive(&self) -> bool;
+
+    /// Another number after each connection that was made, never one of another link: since then, there may be another
+    /// server at its end. It has changed before anything is sent on the new one.
+    fn generation(&self) -> u64;
 }
 
 pub(crate) type Link = Arc<dyn Wire>;

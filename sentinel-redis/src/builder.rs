@@ -12,7 +12,7 @@ use crate::call::Caller;
 use crate::names::Names;
 use crate::script::Edit;
 use crate::store::{Parts, RedisStore};
-use crate::trust::{Trust, Witness};
+use crate::trust::{Arming, Trust, Witness};
 use crate::url::{self, Parsed};
 use crate::wire::Dialer;
 use crate::wire::dial::Port;
@@ -32,6 +32,7 @@ pub struct RedisStoreBuilder {
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
     edit: Option<Edit>,
+    notes: Option<PathBuf>,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -55,6 +56,7 @@ impl RedisStoreBuilder {
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
             edit: None,
+            notes: None,
             url,
         }
     }
@@ -105,6 +107,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Leaves a note of the newest acknowledged change in a folder, and asks after the one that was left there before a server
+    /// that was restarted is trusted. For programs that come and go: what one was told, the next on this host would not know
+    /// to miss. A small file for each store is written at each change, and not synced; the folder is made when needed.
+    pub fn witness_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.notes = Some(folder.into());
+        self
+    }
+
     /// Moves the clock of this store by microseconds. For tests: all that use a server must share one time.
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
@@ -141,12 +151,17 @@ impl RedisStoreBuilder {
     ///
     /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
     pub async fn init(self) -> Result<RedisStore, StoreError> {
+        self.arm().await.map(|(store, _)| store)
+    }
+
+    /// As [`init`](Self::init), and tells which of the two it did.
+    pub async fn arm(self) -> Result<(RedisStore, Arming), StoreError> {
         let buckets = self.buckets;
         let parts = self.parts()?;
         let link = parts.main.port.link().await?;
-        parts.main.trust.init(&*link, buckets).await?;
+        let arming = parts.main.trust.init(&*link, buckets).await?;
         parts.main.arm(&*link).await?;
-        Ok(RedisStore::from_parts(parts))
+        Ok((RedisStore::from_parts(parts), arming))
     }
 
     /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
@@ -173,7 +188,8 @@ impl RedisStoreBuilder {
         }
         let names = Names::new(&self.prefix)?;
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
-        let trust = Arc::new(Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default()));
+        let trust =
+            Arc::new(Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes)));
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {
             Ok::<_, StoreError>(Arc::new(Caller {

@@ -99,7 +99,7 @@ impl RedisStore {
         let answer = self.inner.lane.ask(O::SCRIPT, address, op.pack(), barrier).await?;
         let stamped = explain(address, op, Told::read(answer)?)?;
         if stamped.stamp.changed {
-            self.inner.main.trust.witness.saw(address, &stamped.stamp);
+            self.inner.main.trust.saw(address, &stamped.stamp);
         }
         Ok(stamped)
     }

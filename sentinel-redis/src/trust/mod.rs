@@ -10,13 +10,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::{Namespace, StoreError, Trouble};
+use sentinel_core::operation::Stamp;
+use sentinel_core::{Address, Namespace, StoreError, Trouble};
 use tokio::time::Instant;
 
 use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
+mod note;
 pub(crate) mod root;
 pub(crate) mod server;
 mod witness;
@@ -48,6 +50,33 @@ pub(crate) struct Armed {
     namespaces: Mutex<HashSet<Namespace>>,
     /// When the newest look began that found all well.
     looked: Mutex<Instant>,
+}
+
+/// What is known of a store that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) store: String,
+    pub(crate) armed_at: u64,
+    pub(crate) servers: Vec<String>,
+}
+
+/// What [`RedisStoreBuilder::arm`](crate::RedisStoreBuilder::arm) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arming {
+    /// It set the store up.
+    SetUp,
+    /// The store was set up before, and was armed again.
+    Again {
+        /// What was in doubt until now.
+        doubt: Option<String>,
+    },
+}
+
+impl Armed {
+    fn known(&self) -> Known {
+        let Root { store, armed_at, .. } = &self.root;
+        Known { store: store.clone(), armed_at: *armed_at, servers: self.servers.clone() }
+    }
 }
 
 impl fmt::Debug for Trust {
@@ -151,8 +180,9 @@ impl Trust {
         if class > root.class {
             Root::weaken(wire, &self.names, class).await?;
         }
-        if let Some(before) = before
-            && let Some(why) = self.lost(wire, before, &root, &who).await?
+        let known = before.map(Armed::known).or_else(|| self.witness.recall(&root.store));
+        if let Some(known) = known
+            && let Some(why) = self.lost(wire, &known, &root, &who).await?
         {
             Root::doubt(wire, &self.names, &why).await?;
             return Err(doubtful(&why));
@@ -173,26 +203,25 @@ impl Trust {
         Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true))
     }
 
-    /// What the servers do not hold although this process was told it; None: nothing that it knows of.
+    /// What the servers do not hold although this process, or one before it, was told it; None: nothing that it knows of.
     async fn lost(
         &self,
         wire: &dyn Wire,
-        before: &Armed,
+        known: &Known,
         root: &Root,
         who: &[String],
     ) -> Result<Option<String>, StoreError> {
-        let known = before.root.armed_at;
-        if root.store != before.root.store || root.armed_at > known {
+        if root.store != known.store || root.armed_at > known.armed_at {
             // Somebody has looked meanwhile, and said that it is well.
             self.witness.forget();
         }
-        if self.allow_lossy || root.store != before.root.store {
+        if self.allow_lossy || root.store != known.store {
             return Ok(None);
         }
-        if root.armed_at < known {
+        if root.armed_at < known.armed_at {
             return Ok(Some("it has lost that somebody armed it again".into()));
         }
-        match before.servers == who {
+        match known.servers == who {
             true => Ok(None),
             false => self.witness.misses(wire, &self.names, root.buckets).await,
         }
@@ -208,18 +237,23 @@ impl Trust {
         }
     }
 
+    /// A change was acknowledged.
+    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp) {
+        self.witness.saw(address, stamp, || Some(unpoisoned(&self.standing).as_ref()?.known()));
+    }
+
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<(), StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
-        let root = Root::arm(wire, &self.names, &servers, buckets).await?;
+        let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
         for namespace in Root::namespaces(wire, &self.names).await? {
             root.mark(wire, &self.names, &namespace).await?;
         }
         self.witness.forget();
         *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
-        Ok(())
+        Ok(arming)
     }
 
     /// Gives all masters the scripts: they were just looked at. One that is another by the time it has them is not used.

@@ -1,28 +1,51 @@
-//! What this process was told last. A file that was cut loses its newest part: if that is there, so is all before it.
+//! What was told last. A file that was cut loses its newest part: if that is there, so is all before it.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use sentinel_core::operation::Stamp;
 use sentinel_core::{Address, PURGE_REST, StoreError};
 
+use super::Known;
+use super::note::Note;
 use crate::names::Names;
 use crate::row::{self, Unreadable};
 use crate::wire::{Answer, Command, Wire};
 
-/// The newest change that this process was told of.
+/// The newest change that this process was told of, or an earlier one that left a note.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     newest: Mutex<Option<(Address, u64, u64)>>,
+    /// Where notes are left for processes that come after this one.
+    folder: Option<PathBuf>,
 }
 
 impl Witness {
-    /// A change was acknowledged.
-    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp) {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { newest: Mutex::default(), folder }
+    }
+
+    /// A change was acknowledged, by servers that were known then.
+    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp, known: impl FnOnce() -> Option<Known>) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp.now.as_micros();
-        if newest.as_ref().is_none_or(|(_, _, at)| *at <= now) {
-            *newest = Some((address.clone(), stamp.rev, now));
+        if newest.as_ref().is_some_and(|(_, _, at)| *at > now) {
+            return;
         }
+        *newest = Some((address.clone(), stamp.rev, now));
+        drop(newest);
+        if let Some(folder) = &self.folder
+            && let Some(known) = known()
+        {
+            Note { known, address: address.clone(), rev: stamp.rev, at: now }.leave(folder);
+        }
+    }
+
+    /// What an earlier process knew of a store, and was told last.
+    pub(crate) fn recall(&self, store: &str) -> Option<Known> {
+        let Note { known, address, rev, at } = Note::find(self.folder.as_deref()?, store)?;
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, rev, at));
+        Some(known)
     }
 
     /// Nobody asks any more.

@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod harness;
 mod listen;
+mod witness;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);

@@ -71,6 +71,6 @@ for _, one in ipairs(expiring) do redis.call('SET', one[1], one[2], 'PX', one[3]
 if #sets > 0 then redis.call('MSET', unpack(sets)) end
 -- A barrier waits for the last write of its connection: without one it would wait for nothing.
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
--- Whoever waits for a key is told that it is worth a look. Nothing rests on it.
-for _, record in ipairs(changes) do redis.call('PUBLISH', record, '') end
+-- Whoever waits for a key is told that it is worth a look. Nothing rests on it: who must not tell changes it all the same.
+for _, record in ipairs(changes) do redis.pcall('PUBLISH', record, '') end
 return answers

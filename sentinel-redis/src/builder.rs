@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use sentinel_core::store::Health;
@@ -12,7 +12,7 @@ use crate::call::Caller;
 use crate::names::Names;
 use crate::script::Edit;
 use crate::store::{Parts, RedisStore};
-use crate::trust::{LOOK_AGAIN, Trust, Witness};
+use crate::trust::{Arming, LOOK_AGAIN, Trust, Witness};
 use crate::url::{self, Parsed};
 use crate::wire::Dialer;
 use crate::wire::dial::Port;
@@ -33,6 +33,7 @@ pub struct RedisStoreBuilder {
     offset: Arc<AtomicI64>,
     look_again: Duration,
     edit: Option<Edit>,
+    notes: Option<PathBuf>,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -57,6 +58,7 @@ impl RedisStoreBuilder {
             offset: Arc::default(),
             look_again: LOOK_AGAIN,
             edit: None,
+            notes: None,
             url,
         }
     }
@@ -107,6 +109,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Leaves a note of the newest acknowledged change in a folder, and asks after the one that was left there before a server
+    /// that was restarted is trusted. For programs that come and go: what one was told, the next on this host would not know
+    /// to miss. A small file for each store is written at each change, and not synced; the folder is made when needed.
+    pub fn witness_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.notes = Some(folder.into());
+        self
+    }
+
     /// Moves the clock of this store by microseconds. For tests: all that use a server must share one time.
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
@@ -150,12 +160,17 @@ impl RedisStoreBuilder {
     ///
     /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
     pub async fn init(self) -> Result<RedisStore, StoreError> {
+        self.arm().await.map(|(store, _)| store)
+    }
+
+    /// As [`init`](Self::init), and tells which of the two it did.
+    pub async fn arm(self) -> Result<(RedisStore, Arming), StoreError> {
         let buckets = self.buckets;
         let parts = self.parts()?;
         let link = parts.main.port.link().await?;
-        parts.main.trust.init(&*link, buckets).await?;
+        let arming = parts.main.trust.init(&*link, buckets).await?;
         parts.main.arm(&*link).await?;
-        Ok(RedisStore::from_parts(parts))
+        Ok((RedisStore::from_parts(parts), arming))
     }
 
     /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
@@ -182,7 +197,7 @@ impl RedisStoreBuilder {
         }
         let (names, clustered) = (Names::new(&self.prefix)?, config.server.is_clustered());
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
-        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::default());
+        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
         trust.look_again = self.look_again;
         let trust = Arc::new(trust);
         let buckets = Arc::<AtomicU32>::default();
@@ -195,6 +210,7 @@ impl RedisStoreBuilder {
                 deadline: self.deadline,
                 buckets: buckets.clone(),
                 clustered,
+                looked: AtomicU64::default(),
             }))
         };
         Ok(Parts { main: caller()?, pulse: caller()?, dialer: dialer.clone() })

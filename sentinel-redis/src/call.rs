@@ -2,7 +2,7 @@
 //! the server is where it does not know the script or has no marker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use crate::wire::{Answer, Command, Failure, Wire};
 /// How long to wait before the server is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is read again where the connection breaks meanwhile.
+const READINGS: u32 = 5;
 
 /// Items of one script in one bucket.
 pub(crate) struct Group {
@@ -42,6 +45,8 @@ pub(crate) struct Caller {
     /// Zero before anything was armed.
     pub(crate) buckets: Arc<AtomicU32>,
     pub(crate) clustered: bool,
+    /// Who is at the end of the link was looked at since this generation of it.
+    pub(crate) looked: AtomicU64,
 }
 
 impl Caller {
@@ -76,7 +81,12 @@ impl Caller {
 
     /// What is armed. A store that was set up anew with another number of buckets keeps its records elsewhere.
     pub(crate) async fn arm(&self, link: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
-        let armed = self.trust.armed(link).await?;
+        let generation = link.generation();
+        let armed = match self.looked.load(Ordering::Relaxed) == generation {
+            true => self.trust.armed(link).await?,
+            false => self.trust.armed_anew(link).await?,
+        };
+        self.looked.store(generation, Ordering::Relaxed);
         let before = self.buckets.swap(armed.root.buckets, Ordering::Relaxed);
         if before != 0 && before != armed.root.buckets {
             let detail = "it was set up anew, with another number of buckets, since this process opened it";
@@ -150,6 +160,21 @@ impl Caller {
 
     pub(crate) fn is_clustered(&self) -> bool {
         self.clustered
+    }
+
+    /// Reads from a server that was looked at. A script is known only there; a plain read is answered by any server, also
+    /// by one that was restarted without its newest writes after the last look, so that one is read anew.
+    pub(crate) async fn steadily<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        for _ in 0..READINGS {
+            let answer = read().await?;
+            if self.port.link().await?.generation() == self.looked.load(Ordering::Relaxed) {
+                return Ok(answer);
+            }
+        }
+        Err(StoreError::not_applied(Trouble::Unreachable, "the connection broke again and again"))
     }
 
     pub(crate) fn offset(&self) -> i64 {

@@ -43,3 +43,4 @@ mod wire;
 pub use barrier::Durability;
 pub use builder::RedisStoreBuilder;
 pub use store::RedisStore;
+pub use trust::Arming;

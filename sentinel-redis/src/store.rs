@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
@@ -13,7 +14,7 @@ use crate::call::Caller;
 use crate::lane::Lane;
 use crate::lane::calls::{Calls, Item};
 use crate::lane::looks::{self, Look, Looks, Seen};
-use crate::listen::Ears;
+use crate::listen::Listening;
 use crate::probe;
 use crate::transition::{Sent, Told, explain};
 use crate::wire::Dialer;
@@ -34,7 +35,7 @@ pub(crate) struct Inner {
     calls: Lane<Calls>,
     looks: Lane<Looks>,
     replays: Replays,
-    ears: Ears,
+    listening: Listening,
 }
 
 /// What a store is made of.
@@ -79,11 +80,20 @@ impl RedisStore {
             calls: Lane::new(Calls(main.clone())),
             looks: Lane::new(Looks(main.clone())),
             replays: Replays::default(),
-            ears: Ears::new(dialer),
+            listening: Listening::new(dialer, main.trust.names.prefix()),
             main,
             pulse,
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    pub(crate) fn listening(&self) -> &Listening {
+        &self.inner.listening
+    }
+
+    /// Where the changes of a record are told.
+    pub(crate) fn channel(&self, address: &Address) -> Bytes {
+        self.inner.main.bucket_of(address).record(address.key.as_str())
     }
 
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
@@ -94,14 +104,15 @@ impl RedisStore {
         let answer = self.inner.calls.ask(self.inner.main.limit(), item).await?;
         let stamped = explain(&address, op, Told::read(answer)?)?;
         if stamped.stamp.changed {
-            self.inner.main.trust.witness.saw(&address, &stamped.stamp);
+            self.inner.main.trust.saw(&address, &stamped.stamp);
         }
         Ok(stamped)
     }
 
     async fn see(&self, address: &Address) -> Result<Seen, StoreError> {
-        let look = |reply| Look { address: address.clone(), reply };
-        self.inner.looks.ask(self.inner.main.limit(), look).await
+        let (main, looks) = (&self.inner.main, &self.inner.looks);
+        let ask = || looks.ask(main.limit(), |reply| Look { address: address.clone(), reply });
+        main.steadily(ask).await
     }
 
     /// A replay needs no script, only a read: where nothing has to be waited for.
@@ -199,15 +210,17 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        self.inner.main.list(list).await
+        let main = &self.inner.main;
+        main.steadily(|| main.list(list)).await
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.inner.main.history(address, limit).await
+        let main = &self.inner.main;
+        main.steadily(|| main.history(address, limit)).await
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {
-        self.inner.ears.wait(self.inner.main.bucket_of(address).record(address.key.as_str()), within).await
+        self.inner.listening.wait(self.channel(address), within).await
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

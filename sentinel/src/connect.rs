@@ -2,11 +2,13 @@ use std::sync::Arc;
 
 use sentinel_core::{CoordinationStore, StoreError, Trouble};
 
-/// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, or `postgres://..` (also written
-/// `postgresql://..`) with the feature `postgres`.
+/// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, `postgres://..` (also written
+/// `postgresql://..`) with the feature `postgres`, or `redis://..` with the feature `redis` (`rediss://` for TLS, and
+/// `redis-cluster://`, `rediss-cluster://`, `redis-sentinel://`, `rediss-sentinel://`, `redis+unix://`).
 ///
-/// **Effect:** a SQLite file is created and migrated if need be, its directory is not. In a PostgreSQL database nothing is
-/// created: its schema comes from `PostgresStoreBuilder::init`, or from `sentinel init`. **Repeating it** opens another
+/// **Effect:** a SQLite file is created and migrated if need be, its directory is not. In a PostgreSQL database or on a
+/// Redis server nothing is created: that is done by the store's builder's `init`, or by `sentinel init`. A Redis server
+/// that lost nothing when it was restarted is trusted again. **Repeating it** opens another
 /// handle; `memory:` is a new and empty store each time. **Errors:** an address that nobody knows, a store whose feature
 /// is not built in, or one that cannot be opened; nothing was changed then. The address may hold a password and is not
 /// repeated in errors, but for its scheme.
@@ -16,10 +18,11 @@ pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreE
         "memory" => memory(rest),
         "sqlite" => sqlite(rest).await,
         "postgres" | "postgresql" => postgres(address).await,
-        "redis" | "rediss" => Err(not_built_in(scheme)),
+        "redis" | "rediss" | "redis+unix" => redis(address).await,
+        "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel" => redis(address).await,
         _ => {
             let detail = format!(
-                "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH and postgres://user@host/database"
+                "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH, postgres://user@host/database and redis://host"
             );
             Err(StoreError::not_applied(Trouble::InvalidRequest, detail))
         }
@@ -60,6 +63,16 @@ async fn postgres(url: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
 #[cfg(not(feature = "postgres"))]
 async fn postgres(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
     Err(not_built_in("postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Ok(Arc::new(sentinel_redis::RedisStore::connect(url).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
+    Err(not_built_in("redis"))
 }
 
 fn not_built_in(scheme: &str) -> StoreError {

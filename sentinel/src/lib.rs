@@ -24,8 +24,8 @@
 //! # Stores
 //!
 //! A feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
-//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS).
-//! [`connect`] picks one by its address.
+//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS), `redis` (one
+//! server or cluster for all processes of all hosts; `redis-tls` adds TLS). [`connect`] picks one by its address.
 //!
 //! # When it is not the right tool
 //!
@@ -45,6 +45,11 @@ pub use sentinel_memory::MemoryStore;
 pub use sentinel_postgres as postgres;
 #[cfg(feature = "postgres")]
 pub use sentinel_postgres::PostgresStore;
+/// All that is Redis' own, beyond the store.
+#[cfg(feature = "redis")]
+pub use sentinel_redis as redis;
+#[cfg(feature = "redis")]
+pub use sentinel_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sentinel_sqlite::SqliteStore;
 
@@ -57,6 +62,8 @@ pub mod prelude {
     pub use sentinel_memory::MemoryStore;
     #[cfg(feature = "postgres")]
     pub use sentinel_postgres::PostgresStore;
+    #[cfg(feature = "redis")]
+    pub use sentinel_redis::RedisStore;
     #[cfg(feature = "sqlite")]
     pub use sentinel_sqlite::SqliteStore;
 }

@@ -10,13 +10,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::{Namespace, StoreError, Trouble};
+use sentinel_core::operation::Stamp;
+use sentinel_core::{Address, Namespace, StoreError, Trouble};
 use tokio::time::Instant;
 
 use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
+mod note;
 pub(crate) mod root;
 pub(crate) mod server;
 mod witness;
@@ -47,7 +49,35 @@ pub(crate) struct Armed {
     pub(crate) scripts: Scripts,
     servers: Vec<String>,
     namespaces: Mutex<HashSet<Namespace>>,
+    /// When the newest look began that found all well.
     looked: Mutex<Instant>,
+}
+
+/// What is known of a store that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) store: String,
+    pub(crate) armed_at: u64,
+    pub(crate) servers: Vec<String>,
+}
+
+/// What [`RedisStoreBuilder::arm`](crate::RedisStoreBuilder::arm) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arming {
+    /// It set the store up.
+    SetUp,
+    /// The store was set up before, and was armed again.
+    Again {
+        /// What was in doubt until now.
+        doubt: Option<String>,
+    },
+}
+
+impl Armed {
+    fn known(&self) -> Known {
+        let Root { store, armed_at, .. } = &self.root;
+        Known { store: store.clone(), armed_at: *armed_at, servers: self.servers.clone() }
+    }
 }
 
 impl fmt::Debug for Trust {
@@ -77,43 +107,53 @@ impl Trust {
         let standing = unpoisoned(&self.standing).clone();
         match standing {
             Some(armed) if unpoisoned(&armed.looked).elapsed() < self.look_again => Ok(armed),
-            standing => self.look(wire, standing).await,
+            _ => self.look(wire, None).await,
         }
+    }
+
+    /// What is armed, by a look that begins now: the connection is another.
+    pub(crate) async fn armed_anew(&self, wire: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
+        self.look(wire, None).await
     }
 
     /// Looks again, because a server did not know a script or a marker was gone. Whoever comes second finds it done.
     pub(crate) async fn renew(&self, wire: &dyn Wire, stale: &Arc<Armed>) -> Result<Arc<Armed>, StoreError> {
-        self.look(wire, Some(stale.clone())).await
+        self.look(wire, Some(stale)).await
     }
 
-    async fn look(&self, wire: &dyn Wire, stale: Option<Arc<Armed>>) -> Result<Arc<Armed>, StoreError> {
+    async fn look(&self, wire: &dyn Wire, stale: Option<&Arc<Armed>>) -> Result<Arc<Armed>, StoreError> {
+        let asked = Instant::now();
         let _one_at_a_time = self.renewing.lock().await;
-        let now = unpoisoned(&self.standing).clone();
-        if let Some(now) = now.filter(|now| stale.as_ref().is_none_or(|stale| !Arc::ptr_eq(now, stale))) {
-            return Ok(now);
+        let before = unpoisoned(&self.standing).clone();
+        if let Some(now) = &before {
+            let renewed = stale.is_some_and(|stale| !Arc::ptr_eq(now, stale));
+            if renewed || *unpoisoned(&now.looked) >= asked {
+                return Ok(now.clone());
+            }
         }
+        let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
-        let root = self.trusted(wire, &servers, stale.as_deref()).await?;
-        let armed = match stale {
-            Some(stale) if stale.root == root => {
-                *unpoisoned(&stale.looked) = Instant::now();
-                stale
+        let root = self.trusted(wire, &servers, before.as_deref()).await?;
+        let armed = match before {
+            Some(before) if before.root == root && before.servers == identities(&servers) => {
+                *unpoisoned(&before.looked) = began;
+                before
             }
-            _ => Arc::new(self.arm(root, &servers)),
+            _ => Arc::new(self.arm(root, &servers, began)),
         };
         *unpoisoned(&self.standing) = Some(armed.clone());
         Ok(armed)
     }
 
-    fn arm(&self, root: Root, servers: &[Server]) -> Armed {
+    fn arm(&self, root: Root, servers: &[Server], began: Instant) -> Armed {
         let baked = Baked { store: &root.store, epoch: &root.epoch, events: self.events };
         Armed {
             scripts: Scripts::new(&baked, self.edit.as_ref()),
             root,
             servers: identities(servers),
             namespaces: Mutex::default(),
-            looked: Mutex::new(Instant::now()),
+            looked: Mutex::new(began),
         }
     }
 
@@ -141,8 +181,9 @@ impl Trust {
         if class > root.class {
             Root::weaken(wire, &self.names, class).await?;
         }
-        if before.is_some_and(|before| before.root.store == root.store && before.servers != who)
-            && let Some(why) = self.witness.misses(wire, &self.names, root.buckets).await?
+        let known = before.map(Armed::known).or_else(|| self.witness.recall(&root.store));
+        if let Some(known) = known
+            && let Some(why) = self.lost(wire, &known, &root, &who).await?
         {
             Root::doubt(wire, &self.names, &why).await?;
             return Err(doubtful(&why));
@@ -163,6 +204,30 @@ impl Trust {
         Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true))
     }
 
+    /// What the servers do not hold although this process, or one before it, was told it; None: nothing that it knows of.
+    async fn lost(
+        &self,
+        wire: &dyn Wire,
+        known: &Known,
+        root: &Root,
+        who: &[String],
+    ) -> Result<Option<String>, StoreError> {
+        if root.store != known.store || root.armed_at > known.armed_at {
+            // Somebody has looked meanwhile, and said that it is well.
+            self.witness.forget();
+        }
+        if self.allow_lossy || root.store != known.store {
+            return Ok(None);
+        }
+        if root.armed_at < known.armed_at {
+            return Ok(Some("it has lost that somebody armed it again".into()));
+        }
+        match known.servers == who {
+            true => Ok(None),
+            false => self.witness.misses(wire, &self.names, root.buckets).await,
+        }
+    }
+
     fn missing(&self, known: bool) -> StoreError {
         match known {
             true => amnesia("what this process knew of it is gone"),
@@ -173,17 +238,23 @@ impl Trust {
         }
     }
 
+    /// A change was acknowledged.
+    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp) {
+        self.witness.saw(address, stamp, || Some(unpoisoned(&self.standing).as_ref()?.known()));
+    }
+
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<(), StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
+        let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
-        let root = Root::arm(wire, &self.names, &servers, buckets).await?;
+        let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
         for namespace in Root::namespaces(wire, &self.names).await? {
             root.mark(wire, &self.names, &namespace).await?;
         }
         self.witness.forget();
-        *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers)));
-        Ok(())
+        *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
+        Ok(arming)
     }
 
     /// Gives all masters the scripts: they were just looked at. One that is another by the time it has them is not used.

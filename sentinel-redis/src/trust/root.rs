@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use sentinel_core::{ClaimId, Namespace, StoreError, Trouble};
 
+use super::Arming;
 use super::server::{Class, Server, class, identities};
 use crate::names::Names;
 use crate::wire::{Answer, Command, Wire, odd};
@@ -18,6 +19,8 @@ pub(crate) struct Root {
     pub(crate) store: String,
     /// Changes with each arming: scripts of another epoch are not known.
     pub(crate) epoch: String,
+    /// When somebody armed it last, in microseconds of the server's clock, and later than ever before.
+    pub(crate) armed_at: u64,
     /// How many buckets a namespace has, for ever.
     pub(crate) buckets: u32,
     /// The weakest that the deployment was since it was armed.
@@ -56,6 +59,7 @@ impl Root {
         Ok(Some(Self {
             store: take("store"),
             epoch: take("epoch"),
+            armed_at: take("armed_at").parse().unwrap_or_default(),
             buckets,
             class: Class::of(&take("class")),
             servers,
@@ -70,16 +74,32 @@ impl Root {
         names: &Names,
         servers: &[Server],
         buckets: u32,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Arming), StoreError> {
+        let before = Self::read(wire, names).await?;
         let place = names.root();
         let root = || Command::new("HSETNX", place.to.clone()).arg(place.name.clone());
         wire.call(root().word("format").word(FORMAT)).await?;
         wire.call(root().word("buckets").number(buckets)).await?;
-        wire.call(root().word("store").arg(random())).await?;
+        let first = wire.call(root().word("store").arg(random())).await?.number()? == 1;
+        let arming = match first {
+            true => Arming::SetUp,
+            false => Arming::Again { doubt: before.and_then(|root| root.doubted(&identities(servers))) },
+        };
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
+        let before = Self::read(wire, names).await?.map_or(0, |root| root.armed_at);
+        let now = crate::lane::looks::micros(wire.call(Command::new("TIME", place.to.clone())).await?)?;
+        let armed = Command::new("HSET", place.to.clone()).arg(place.name.clone());
+        wire.call(armed.word("armed_at").number(now.max(before + 1))).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
         let root = Self::read(wire, names).await?;
-        root.ok_or_else(|| StoreError::not_applied(Trouble::StoreAmnesia, "the root was gone at once"))
+        let gone = || StoreError::not_applied(Trouble::StoreAmnesia, "the root was gone at once");
+        Ok((root.ok_or_else(gone)?, arming))
+    }
+
+    /// Why somebody had to look before these servers are trusted.
+    fn doubted(self, who: &[String]) -> Option<String> {
+        let strange = !who.iter().all(|one| self.servers.contains(one)) && self.class != Class::Always;
+        self.doubt.or_else(|| strange.then(|| "it was restarted or promoted".to_owned()))
     }
 
     /// Trusts servers, in a new epoch.

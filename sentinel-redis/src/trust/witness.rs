@@ -1,28 +1,51 @@
-//! What this process was told last. A file that was cut loses its newest part: if that is there, so is all before it.
+//! What was told last. A file that was cut loses its newest part: if that is there, so is all before it.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use sentinel_core::operation::Stamp;
 use sentinel_core::{Address, PURGE_REST, StoreError};
 
+use super::Known;
+use super::note::Note;
 use crate::names::Names;
 use crate::row::{self, Unreadable};
 use crate::wire::{Answer, Command, Wire};
 
-/// The newest change that this process was told of.
+/// The newest change that this process was told of, or an earlier one that left a note.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     newest: Mutex<Option<(Address, u64, u64)>>,
+    /// Where notes are left for processes that come after this one.
+    folder: Option<PathBuf>,
 }
 
 impl Witness {
-    /// A change was acknowledged.
-    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp) {
+    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
+        Self { newest: Mutex::default(), folder }
+    }
+
+    /// A change was acknowledged, by servers that were known then.
+    pub(crate) fn saw(&self, address: &Address, stamp: &Stamp, known: impl FnOnce() -> Option<Known>) {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamp.now.as_micros();
-        if newest.as_ref().is_none_or(|(_, _, at)| *at <= now) {
-            *newest = Some((address.clone(), stamp.rev, now));
+        if newest.as_ref().is_some_and(|(_, _, at)| *at > now) {
+            return;
         }
+        *newest = Some((address.clone(), stamp.rev, now));
+        drop(newest);
+        if let Some(folder) = &self.folder
+            && let Some(known) = known()
+        {
+            Note { known, address: address.clone(), rev: stamp.rev, at: now }.leave(folder);
+        }
+    }
+
+    /// What an earlier process knew of a store, and was told last.
+    pub(crate) fn recall(&self, store: &str) -> Option<Known> {
+        let Note { known, address, rev, at } = Note::find(self.folder.as_deref()?, store)?;
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, rev, at));
+        Some(known)
     }
 
     /// Nobody asks any more.
@@ -42,20 +65,24 @@ impl Witness {
         let bucket = names.bucket(&address.namespace, Names::number(&address, buckets), address.kind);
         let key = address.key.as_str();
         let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(132);
-        let gone = Command::new("EXISTS", bucket.to()).arg(bucket.gone(key));
+        let gone = Command::new("GET", bucket.to()).arg(bucket.gone(key));
         let found = match wire.call(head).await? {
             Answer::Bytes(bytes) => {
                 row::record_head(bytes).map_err(|Unreadable(what)| crate::transition::broken(what))?
             }
             _ => None,
         };
-        let purged = matches!(wire.call(gone).await?, Answer::Number(1));
+        let purged = match wire.call(gone).await? {
+            Answer::Bytes(event) => row::event(event).is_ok_and(|event| event.at.as_micros() >= at),
+            _ => false,
+        };
         let now = crate::lane::looks::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
         // A result that was kept for a while goes by itself, and not before.
         let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
         Ok(match found {
             Some(record) if record.rev >= rev => None,
-            None if purged || old => None,
+            // Whatever is there now began after it.
+            _ if purged || old => None,
             _ => Some(format!("it has lost the change {rev} of {address}, which it had acknowledged")),
         })
     }

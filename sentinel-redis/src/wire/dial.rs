@@ -10,7 +10,7 @@ use sentinel_core::{StoreError, Trouble};
 use tokio::time::timeout;
 
 use super::Link;
-use super::fred::Fred;
+use super::fred::{Fred, Made};
 
 /// How a server is reached.
 pub(crate) struct Dialer {
@@ -21,13 +21,14 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) async fn dial(&self) -> Result<Link, StoreError> {
         let client = self.client()?;
+        let made = Made::by(&client);
         let unreachable = |detail: String| StoreError::not_applied(Trouble::Unreachable, detail);
         let driver = match timeout(self.deadline, client.init()).await {
             Ok(Ok(driver)) => driver,
             Ok(Err(error)) => return Err(unreachable(error.to_string())),
             Err(_) => return Err(unreachable(format!("no connection within {:?}", self.deadline))),
         };
-        Ok(Arc::new(Fred { client, driver, deadline: self.deadline }))
+        Ok(Arc::new(Fred { client, driver, deadline: self.deadline, made }))
     }
 
     fn client(&self) -> Result<fred::clients::Client, StoreError> {

@@ -1,15 +1,19 @@
 //! fred. Its own retries are off: a script that it sent again on its own would be sent twice behind our back.
 
 use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, ClusterInterface as _};
+use fred::interfaces::{ClientLike as _, ClusterInterface as _, EventInterface as _};
 use fred::types::config::Server;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, Value};
+use tokio::sync::broadcast::{self, error::TryRecvError};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Answer, Command, Failure, To, Wire};
@@ -18,9 +22,34 @@ pub(super) struct Fred {
     pub(super) client: Client,
     pub(super) driver: ConnectHandle,
     pub(super) deadline: Duration,
+    pub(super) made: Made,
 }
 
-/// How long a command waits for a connection that is being made again, before it is given up unsent.
+/// The connections that fred has made. It tells of each before it sends anything on it.
+pub(super) struct Made(Mutex<(broadcast::Receiver<Server>, u64)>);
+
+impl Made {
+    /// From now on; the first is not made yet.
+    pub(super) fn by(client: &Client) -> Self {
+        Self(Mutex::new((client.reconnect_rx(), 0)))
+    }
+
+    fn generation(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, generation) = &mut *made;
+        loop {
+            match told.try_recv() {
+                Ok(_) | Err(TryRecvError::Lagged(_)) => {
+                    *generation = 1 + LAST.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return *generation,
+            }
+        }
+    }
+}
+
+/// How long a command waits for a connection that is being made again, before it is given up.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between one look for a slot and the next.
@@ -51,6 +80,17 @@ impl Fred {
         Ok(())
     }
 
+    /// Until the deadline, or as long as it is hoped that a connection which broke comes back.
+    async fn within<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = pin!(answer);
+        let first = RECONNECT_WITHIN.min(self.deadline);
+        match timeout(first, &mut answer).await {
+            Ok(answer) => Some(answer),
+            Err(_) if !self.client.is_connected() => None,
+            Err(_) => timeout(self.deadline - first, answer).await.ok(),
+        }
+    }
+
     /// Sends a command once, and waits for its answer.
     async fn once(&self, command: Command) -> Result<Answer, Failure> {
         let (custom, args, node) = parts(command);
@@ -60,10 +100,10 @@ impl Fred {
                 None => self.client.custom_raw(custom, args).await,
             }
         };
-        match timeout(self.deadline, answer).await {
-            Ok(Ok(frame)) => read(frame),
-            Ok(Err(error)) => Err(Self::lost(&error)),
-            Err(_) => Err(Failure::Lost(format!("no reply came within {:?}", self.deadline))),
+        match self.within(answer).await {
+            Some(Ok(frame)) => read(frame),
+            Some(Err(error)) => Err(Self::lost(&error)),
+            None => Err(Failure::Lost(format!("no reply came within {:?}", self.deadline))),
         }
     }
 
@@ -126,6 +166,10 @@ impl Wire for Fred {
 
     fn is_alive(&self) -> bool {
         !self.driver.is_finished()
+    }
+
+    fn generation(&self) -> u64 {
+        self.made.generation()
     }
 }
 

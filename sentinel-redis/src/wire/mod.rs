@@ -10,6 +10,7 @@ use sentinel_core::{StoreError, Trouble};
 
 pub(crate) mod dial;
 mod fred;
+pub(crate) mod subscriber;
 
 pub(crate) use dial::Dialer;
 
@@ -127,6 +128,10 @@ pub(crate) trait Wire: Debug + Send + Sync + 'static {
 
     /// Whether whatever drives the connection is still there: it ends with its runtime.
     fn is_alive(&self) -> bool;
+
+    /// Another number after each connection that was made, never one of another link: since then, there may be another
+    /// server at its end. It has changed before anything is sent on the new one.
+    fn generation(&self) -> u64;
 }
 
 pub(crate) type Link = Arc<dyn Wire>;

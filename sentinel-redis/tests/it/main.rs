@@ -4,11 +4,15 @@
 
 mod access;
 mod cluster;
+mod crash;
+mod faults;
 mod harness;
+mod listen;
 mod probe;
 #[cfg(feature = "tls")]
 mod tls;
 mod ways;
+mod witness;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);

@@ -4,7 +4,7 @@ use sentinel::{CoordinationStore as _, Trouble, connect};
 
 #[tokio::test]
 async fn an_address_that_nobody_knows_is_refused_without_being_repeated() {
-    for address in ["mysql://me:hunter2@h/db", "hunter2:x", "memory:hunter2", "redis://:hunter2@h"] {
+    for address in ["mysql://me:hunter2@h/db", "hunter2:x", "memory:hunter2"] {
         let error = connect(address).await.unwrap_err();
         let known = matches!(error.trouble(), Trouble::InvalidRequest | Trouble::DeploymentRefused);
         assert!(known && !error.to_string().contains("hunter2@"), "{error}");
@@ -18,6 +18,16 @@ async fn a_store_that_is_not_built_in_is_named() {
     let error = connect("postgres://me:hunter2@127.0.0.1:1/db").await.unwrap_err();
     assert_eq!(error.trouble(), Trouble::DeploymentRefused);
     assert!(error.to_string().contains("postgres") && !error.to_string().contains("hunter2"), "{error}");
+}
+
+#[cfg(not(feature = "redis"))]
+#[tokio::test]
+async fn a_server_of_a_kind_that_is_not_built_in_is_named() {
+    for scheme in ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "redis+unix"] {
+        let error = connect(&format!("{scheme}://me:hunter2@127.0.0.1:1")).await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::DeploymentRefused);
+        assert!(error.to_string().contains("redis") && !error.to_string().contains("hunter2"), "{error}");
+    }
 }
 
 #[cfg(feature = "sqlite")]
@@ -51,6 +61,37 @@ async fn a_database_is_used_once_it_was_set_up() {
     ] {
         let error = connect(url).await.unwrap_err();
         assert_eq!(error.trouble(), trouble, "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_server_is_used_once_it_was_set_up() {
+    use sentinel::RedisStore;
+
+    let server = sentinel_testbed::redis();
+    let ours = |url: String| format!("{url}?sentinel_key_prefix=facade");
+    let error = connect(&ours(server.url())).await.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+    RedisStore::builder(&ours(server.url())).init().await.unwrap();
+    for url in [server.url(), server.socket_url()] {
+        let sentinel = sentinel::Sentinel::from_arc(connect(&ours(url)).await.unwrap());
+        let once = sentinel.once("k").run(|_| async { Ok::<_, std::io::Error>(7) });
+        let outcome = once.await.unwrap();
+        assert!(matches!(outcome, sentinel::Outcome::Completed(7) | sentinel::Outcome::Replayed(7)));
+    }
+
+    for (url, trouble) in [
+        ("redis://me:hunter2@127.0.0.1:1/0", Trouble::Unreachable),
+        ("redis-cluster://me:hunter2@127.0.0.1:1", Trouble::Unreachable),
+        ("redis-sentinel://me:hunter2@127.0.0.1:1/0?sentinelServiceName=s", Trouble::Unreachable),
+        ("redis+unix:///nowhere/redis.sock", Trouble::Unreachable),
+        ("redis://me:hunter2@127.0.0.1:1/0?timeout=hunter2", Trouble::InvalidRequest),
+        ("redis://me:hunter2@127.0.0.1:x", Trouble::InvalidRequest),
+    ] {
+        let error = connect(url).await.unwrap_err();
+        assert_eq!(error.trouble(), trouble, "{url}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 }

@@ -1,0 +1,154 @@
+//! A note of the newest change, for programs that come and go: the next one on this host asks whether it is still there.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use sentinel_core::{Address, Key, Kind, Namespace};
+use sha1::{Digest as _, Sha1};
+
+use super::Known;
+
+const FIRST_LINE: &str = "sentinel witness 1";
+
+/// A change, and who acknowledged it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Note {
+    pub(super) known: Known,
+    pub(super) address: Address,
+    pub(super) rev: u64,
+    pub(super) at: u64,
+}
+
+impl Note {
+    /// Leaves it in a folder, in the place of an older one. Nothing rests on it, so it is not synced, and that it could not be
+    /// left is no error.
+    pub(super) fn leave(&self, folder: &Path) {
+        if let Err(error) = self.write(folder) {
+            tracing::debug!(%error, folder = %folder.display(), "no note of the newest change was left");
+        }
+    }
+
+    /// A reader finds the old one or the new one, and never a half.
+    fn write(&self, folder: &Path) -> io::Result<()> {
+        let file = place(folder, &self.known.store);
+        let fresh = file.with_extension(format!("{}.new", std::process::id()));
+        let create = || {
+            let mut options = File::options();
+            options.write(true).create(true).truncate(true);
+            private(&mut options).open(&fresh)
+        };
+        let mut open = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(folder)?;
+                create()?
+            }
+            open => open?,
+        };
+        open.write_all(self.text().as_bytes())?;
+        fs::rename(&fresh, &file)
+    }
+
+    /// The one that was left of this store. One that cannot be read is none.
+    pub(super) fn find(folder: &Path, store: &str) -> Option<Self> {
+        let text = fs::read_to_string(place(folder, store)).ok()?;
+        Self::read(&text).filter(|note| note.known.store == store)
+    }
+
+    /// A line each: no name holds a line's end.
+    fn text(&self) -> String {
+        let Known { store, armed_at, servers } = &self.known;
+        let Address { namespace, kind, key } = &self.address;
+        let (servers, kind) = (servers.join(" "), kind.as_str());
+        let (rev, at) = (self.rev, self.at);
+        format!("{FIRST_LINE}\n{store}\n{armed_at}\n{servers}\n{namespace}\n{kind}\n{key}\n{rev}\n{at}\n")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let lines = text.strip_suffix('\n')?.split('\n').collect::<Vec<_>>();
+        let [FIRST_LINE, store, armed_at, servers, namespace, kind, key, rev, at] = lines[..] else {
+            return None;
+        };
+        let kind = [Kind::Execution, Kind::Lease].into_iter().find(|known| known.as_str() == kind)?;
+        let (namespace, key) = (Namespace::new(namespace).ok()?, Key::new(key).ok()?);
+        let known = Known {
+            store: store.to_owned(),
+            armed_at: armed_at.parse().ok()?,
+            servers: servers.split(' ').map(str::to_owned).collect(),
+        };
+        Some(Self {
+            known,
+            address: Address { namespace, kind, key },
+            rev: rev.parse().ok()?,
+            at: at.parse().ok()?,
+        })
+    }
+}
+
+/// A server says what its store is called: nothing that could lead elsewhere.
+fn place(folder: &Path, store: &str) -> PathBuf {
+    let hash: String = Sha1::digest(store.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    folder.join(format!("redis-{hash}.witness"))
+}
+
+/// It names keys, which are nobody else's business.
+#[cfg(unix)]
+fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.mode(0o600)
+}
+
+#[cfg(not(unix))]
+fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
+    options
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.recursive(true).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(key: &str) -> Note {
+        Note {
+            known: Known { store: "s".into(), armed_at: 7, servers: vec!["a:b".into(), "c:d".into()] },
+            address: Address::lease(Namespace::new("ns").unwrap(), Key::new(key).unwrap()),
+            rev: 3,
+            at: 9,
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_found() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let inner = folder.path().join("a/b");
+        for key in ["k", " a key, with spaces ", "\u{e9}\u{1F980}"] {
+            note(key).leave(&inner);
+            assert_eq!(Note::find(&inner, "s"), Some(note(key)));
+        }
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "each takes the place of the last");
+        assert_eq!(Note::find(&inner, "another"), None);
+        note("k").leave(Path::new("/proc/nowhere"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_none() {
+        let text = note("k").text();
+        assert_eq!(Note::read(&text), Some(note("k")));
+        for cut in 0..text.len() {
+            assert_eq!(Note::read(&text[..cut]), None, "{:?}", &text[..cut]);
+        }
+        for (from, to) in [("witness 1", "witness 2"), ("lease", "job"), ("\n3\n", "\nx\n"), ("ns", "N S")] {
+            assert_eq!(Note::read(&text.replacen(from, to, 1)), None, "{to}");
+        }
+        assert_eq!(Note::read(&format!("{text}more\n")), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! A server that is killed, and what is left of its append-only file.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sentinel_core::client::Outcome;
+use sentinel_core::operation::*;
+use sentinel_core::{Address, CoordinationStore as _, Sentinel, Token, Trouble};
+use sentinel_redis::RedisStore;
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Redis, until};
+
+use crate::faults::*;
+
+/// Calls of `once`, for the same few keys over and over; how often each key has run.
+struct Calls {
+    runs: Arc<Vec<AtomicUsize>>,
+    stop: Arc<AtomicBool>,
+    callers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Calls {
+    fn start(store: &RedisStore) -> Self {
+        let runs: Arc<Vec<_>> = Arc::new((0..2_000).map(|_| AtomicUsize::new(0)).collect());
+        let stop = Arc::<AtomicBool>::default();
+        let sentinel = Sentinel::new(store.clone()).namespace("calls").unwrap();
+        let callers = (0..8).map(|caller| {
+            let (sentinel, runs, stop) = (sentinel.clone(), runs.clone(), stop.clone());
+            tokio::spawn(async move {
+                for turn in 0.. {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    // Each key is asked for by two callers, and by each of them twice.
+                    let key = (turn / 2 + caller / 2 * 500) % runs.len();
+                    run(&sentinel, key, &runs).await;
+                }
+            })
+        });
+        Self { callers: callers.collect(), runs, stop }
+    }
+
+    async fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for caller in self.callers {
+            caller.await.unwrap();
+        }
+        let ran = self.runs.iter().map(|runs| runs.load(Ordering::SeqCst));
+        assert!(ran.clone().all(|runs| runs <= 1), "a key has run twice");
+        assert!(ran.sum::<usize>() > 0);
+    }
+}
+
+async fn run(sentinel: &Sentinel, key: usize, runs: &Arc<Vec<AtomicUsize>>) {
+    let counted = runs.clone();
+    let outcome = sentinel
+        .once::<String>(key.to_string())
+        .run(move |_| async move {
+            counted[key].fetch_add(1, Ordering::SeqCst);
+            Ok(key)
+        })
+        .await
+        .unwrap();
+    match outcome {
+        Outcome::Completed(told) | Outcome::Replayed(told) => assert_eq!(told, key),
+        Outcome::NotRun(_) | Outcome::InProgress(_) | Outcome::Uncertain(_) | Outcome::Unconfirmed(_) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::init(&server.url()).await.unwrap();
+    let (load, calls) = (Load::start(std::slice::from_ref(&store), "load"), Calls::start(&store));
+    for round in 0..8_usize {
+        let moment = load.count() + 1 + (round * 97) % 211;
+        until("enough was acknowledged", || load.count() >= moment);
+        server.kill();
+        server.start_again();
+    }
+    // The same store goes on, and nobody has helped it.
+    let before = load.count();
+    until("it goes on", || load.count() > before);
+    calls.end().await;
+    let log = load.end().await;
+    let newcomer = RedisStore::connect(&server.url()).await.unwrap();
+    for entry in &log {
+        is_kept(&store, entry).await;
+        is_kept(&newcomer, entry).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
+    let server = Arc::new(Redis::start(Options::default()));
+    let store = RedisStore::init(&server.url()).await.unwrap();
+    let sentinel = Sentinel::new(store);
+    let once = || sentinel.once::<String>("charge").hard_ttl(Duration::from_secs(600));
+    let victim = server.clone();
+    let outcome = once()
+        .run(|_| async move {
+            victim.kill();
+            victim.start_again();
+            Ok(7)
+        })
+        .await
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Completed(7)), "{outcome:?}");
+    let again = once().run(|_| async { Ok(8) }).await.unwrap();
+    assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
+}
+
+/// The tokens that were told, of whatever is left of it.
+#[derive(Default)]
+struct Tokens {
+    newest: HashMap<Address, Token>,
+    all: HashSet<(Address, Token)>,
+}
+
+impl Tokens {
+    /// I2 and I3: larger than all before it, and nobody else's.
+    fn drawn(&mut self, address: &Address, token: Token) {
+        let before = self.newest.insert(address.clone(), token);
+        assert!(before.is_none_or(|before| before < token), "{address}: {token} after {before:?}");
+        assert!(self.all.insert((address.clone(), token)), "{address}: {token} was drawn twice");
+    }
+
+    /// What was told, by whoever was told it.
+    fn told(&mut self, log: &[Acknowledged]) {
+        for entry in log {
+            for token in [entry.begun.token, entry.token()] {
+                self.all.insert((entry.address.clone(), token));
+            }
+            self.newest.insert(entry.address.clone(), entry.token());
+        }
+    }
+}
+
+/// Asks for a token for the address, whatever has become of it.
+async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
+    let claim = call(Phase::Executing);
+    let told = store.claim(address, &claim).await.unwrap();
+    match told.reply {
+        ClaimReply::Granted(granted) => Some(granted.token),
+        ClaimReply::Completed(_) => None,
+        ClaimReply::InProgress { .. } | ClaimReply::Uncertain { .. } => {
+            let take = Reconcile { even_if_alive: true, ..reconcile(told.stamp.token) };
+            Some(store.reconcile(address, &take).await.unwrap().stamp.token)
+        }
+        ClaimReply::Reconciling { .. } => {
+            let seen = store.inspect(address).await.unwrap().record.unwrap().token;
+            let take = Reconcile { steal: true, ..reconcile(seen) };
+            Some(store.reconcile(address, &take).await.unwrap().stamp.token)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// SplitMix64: where the file is cut is another place each time, and the same again for a seed that was printed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+/// What a store that was at it says after the cut.
+async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<Trouble> {
+    match store.inspect(&log[0].address).await {
+        Ok(_) => None,
+        Err(error) => Some(error.trouble()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
+    let seed = u64::from_le_bytes(std::array::from_fn(|n| std::process::id().to_le_bytes()[n % 4]));
+    eprintln!("seed {seed}");
+    let mut random = Random(seed);
+    let server = Redis::start(Options::default());
+    let store = RedisStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
+    let (mut tokens, mut answers) = (Tokens::default(), HashSet::new());
+    for round in 0..16 {
+        let before = server.append_only_len();
+        let load = Load::start(std::slice::from_ref(&store), &format!("{round}"));
+        until("enough was acknowledged", || load.count() >= 40);
+        load.stop();
+        server.kill();
+        let log = load.end().await;
+        tokens.told(&log);
+        let after = server.append_only_len();
+        // Now and then nothing, or everything.
+        let kept = match round % 8 {
+            0 => after,
+            5 => random.below(after + 1),
+            7 => random.below(200),
+            _ => before + random.below(after - before + 1),
+        };
+        server.cut_append_only_file_to(kept);
+        server.start_again();
+        let told = told_after_the_cut(&store, &log).await;
+        answers.insert(told.map(|trouble| trouble.to_string()));
+        match told {
+            None => {
+                for entry in &log {
+                    is_kept(&store, entry).await;
+                }
+            }
+            Some(Trouble::StoreDoubt) => newcomer_is_told(&server.url(), Trouble::StoreDoubt).await,
+            Some(Trouble::StoreAmnesia) => newcomer_is_told(&server.url(), Trouble::NotInitialised).await,
+            Some(other) => panic!("{other}"),
+        }
+        if told.is_some() {
+            let armed = RedisStore::init(&server.url()).await.unwrap();
+            armed.inspect(&log[0].address).await.unwrap();
+        }
+        for entry in &log {
+            if let Some(token) = draw(&store, &entry.address).await {
+                tokens.drawn(&entry.address, token);
+            }
+        }
+    }
+    assert_eq!(answers.len(), 3, "{answers:?}");
+}

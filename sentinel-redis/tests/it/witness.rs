@@ -1,0 +1,119 @@
+//! Programs that come and go: what one was told, the next on the same host misses.
+
+use sentinel_core::client::{Outcome, Sentinel};
+use sentinel_core::{StoreError, Trouble};
+use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
+use sentinel_testbed::Redis;
+use sentinel_testbed::redis::Options;
+use tempfile::TempDir;
+
+/// A server, and a folder for notes.
+struct Scene {
+    server: Redis,
+    folder: TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { server: Redis::start(Options::default()), folder: TempDir::new().unwrap() }
+    }
+
+    /// As the next program on this host opens it.
+    fn next(&self) -> RedisStoreBuilder {
+        RedisStore::builder(&self.server.url()).witness_folder(self.folder.path().join("notes"))
+    }
+
+    fn elsewhere(&self) -> RedisStoreBuilder {
+        RedisStore::builder(&self.server.url())
+    }
+
+    fn notes(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("notes")).map_or(0, |notes| notes.count())
+    }
+
+    /// Has the server write its append-only file anew, and waits until it has.
+    fn rewrite(&self) {
+        let file = |server: &Redis| server.info("aof_base_size");
+        let before = file(&self.server);
+        self.server.cli(&["BGREWRITEAOF"]);
+        while file(&self.server) == before || self.server.info("aof_rewrite_in_progress") != "0" {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The server crashes, so many bytes of its newest writes are lost, and it is started again.
+    fn crash(&self, lost: u64) {
+        self.server.kill();
+        self.server.cut_append_only_file(lost);
+        self.server.start_again();
+    }
+}
+
+async fn run(store: RedisStore, key: &str) -> Outcome<String, String> {
+    let client = Sentinel::new(store);
+    client.once::<String>(key).run(|_| async { Ok("receipt".to_owned()) }).await.unwrap()
+}
+
+fn doubt(opened: Result<RedisStore, StoreError>) -> String {
+    let error = opened.unwrap_err();
+    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn what_was_lost_after_a_program_ended_is_missed_by_the_next() {
+    let scene = Scene::new();
+    let (store, arming) = scene.next().arm().await.unwrap();
+    assert_eq!((arming, scene.notes()), (Arming::SetUp, 0), "a note is left of a change only");
+    assert!(matches!(run(store, "k").await, Outcome::Completed(_)));
+    assert_eq!(scene.notes(), 1);
+    scene.crash(1);
+    // Somebody who was told nothing trusts it, as a server that loses nothing.
+    drop(scene.elsewhere().open().await.unwrap());
+    let why = doubt(scene.next().open().await);
+    assert!(
+        why.contains("lost the change") && why.contains("execution \"k\"") && why.contains("sentinel init"),
+        "{why}"
+    );
+    // By now all are told.
+    assert_eq!(doubt(scene.elsewhere().open().await), why);
+
+    let (store, arming) = scene.next().arm().await.unwrap();
+    let Arming::Again { doubt: Some(was) } = arming else { panic!("{arming:?}") };
+    assert!(why.contains(&was), "{was}");
+    drop(store);
+    // The cut went through a transaction, which Redis leaves open in its file: at the next start it would drop all that
+    // was written behind it. A new file has none of that.
+    scene.rewrite();
+    // The note is older than the arming.
+    scene.server.kill();
+    scene.server.start_again();
+    let store = scene.next().open().await.unwrap();
+    assert!(matches!(run(store, "other").await, Outcome::Completed(_)));
+    assert_eq!(scene.next().arm().await.unwrap().1, Arming::Again { doubt: None });
+}
+
+#[tokio::test]
+async fn a_server_that_lost_nothing_is_trusted() {
+    let scene = Scene::new();
+    assert!(matches!(run(scene.next().init().await.unwrap(), "k").await, Outcome::Completed(_)));
+    for _ in 0..2 {
+        scene.crash(0);
+        assert!(matches!(run(scene.next().open().await.unwrap(), "k").await, Outcome::Replayed(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_note_that_cannot_be_left_or_read_is_no_error() {
+    let scene = Scene::new();
+    let notes = scene.folder.path().join("notes");
+    std::fs::write(&notes, "a file where the folder should be").unwrap();
+    assert!(matches!(run(scene.next().init().await.unwrap(), "k").await, Outcome::Completed(_)));
+    std::fs::remove_file(&notes).unwrap();
+    assert!(matches!(run(scene.next().open().await.unwrap(), "other").await, Outcome::Completed(_)));
+    for note in std::fs::read_dir(&notes).unwrap() {
+        std::fs::write(note.unwrap().path(), b"\xff\xfe nothing that was ever left").unwrap();
+    }
+    scene.crash(0);
+    assert!(matches!(run(scene.next().open().await.unwrap(), "k").await, Outcome::Replayed(_)));
+}

@@ -1,7 +1,23 @@
 
+-- A key that is listed and has no record: it expired by itself, or the server has dropped it, and may have dropped others.
+-- It has dropped something, too, if the index is new. Then the bucket's marker goes, until somebody has looked.
+local function dropped(key, new)
+  local at = new == 0 and redis.call('ZSCORE', KEYS[5], key)
+  if at and tonumber(at) <= clock then return end
+  if new == 2 then redis.call('ZREM', KEYS[3], '') end
+  redis.call('ZREM', KEYS[4], key)
+  redis.call('ZREM', KEYS[5], key)
+  redis.call('SET', KEYS[1], 'gone: records were dropped')
+  error({ err = 'SENTINELAMNESIA records are gone that nobody has deleted' })
+end
+
 -- Indexes first, record last: should one of them fail, the record has not changed.
 local function index(r, from, key, was_due)
-  if not from then redis.call('ZADD', KEYS[3], 0, key) end
+  if not from then
+    -- The empty name stands in each index since it was marked.
+    local new = redis.call('ZADD', KEYS[3], 0, '', 0, key)
+    if new ~= 1 then dropped(key, new) end
+  end
   local is, was = undecided(r.state), from and undecided(from)
   if is and not was then redis.call('ZADD', KEYS[4], 0, key) end
   if was and not is then redis.call('ZREM', KEYS[4], key) end
@@ -48,9 +64,16 @@ local function turn(record, events, arg)
   local told = next_token(r, now) < 9007199254740991 and step(r, now, arg)
   if told then
     r.rev, r.last = r.rev + 1, now
-    index(r, from, key, was_due)
-    append(events, r, from, told)
-    keep(record, events, r, was_kept)
+    local written, why = pcall(function()
+      index(r, from, key, was_due)
+      append(events, r, from, told)
+      keep(record, events, r, was_kept)
+    end)
+    if not written then
+      -- What is listed and has no record would be taken for one that was dropped.
+      if not from then redis.call('ZREM', KEYS[3], key) end
+      error(why, 0)
+    end
     -- Whoever waits for this key is told that it is worth a look. Nothing rests on it.
     if told.change ~= 'C' and told.change ~= 'B' then redis.call('PUBLISH', record, r.state) end
   end

@@ -1,14 +1,17 @@
 //! Looking at records: plain reads of marker and record, many in one pipeline behind one reading of the clock.
 
+use std::sync::Arc;
+
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Record, StoreError, StoreTime, Token};
+use sentinel_core::{Address, Namespace, Record, StoreError, StoreTime, Token};
 
 use crate::call::Caller;
+use crate::names::Bucket;
 use crate::row::{self, Unreadable};
 use crate::transition::broken;
-use crate::trust::amnesia;
-use crate::wire::{Answer, Command, odd};
+use crate::trust::{Armed, amnesia};
+use crate::wire::{Answer, Command, Wire, odd};
 
 /// A record as it was read.
 pub(crate) struct Seen {
@@ -42,19 +45,40 @@ impl Caller {
         let now = micros(time?)?.saturating_add_signed(self.offset());
         let [marker, stored] =
             <[_; 2]>::try_from(read.list()?).map_err(|list| broken(format!("MGET answered {list:?}")))?;
-        if marker.text() != Some(&armed.root.store) {
-            let again = self.trust.renew(&*link, &armed).await?;
-            if again.root.store == armed.root.store {
-                let namespace = address.namespace.as_str();
-                return Err(amnesia(&format!("a part of namespace {namespace:?} has no marker")));
-            }
-        }
+        self.known(&*link, &armed, &address.namespace, &marker).await?;
         let record = match stored {
             Answer::Nil => Record::absent(),
             Answer::Bytes(bytes) => row::record(bytes).map_err(|Unreadable(what)| broken(what))?,
             other => return Err(odd(&other)),
         };
         Ok(Seen { now: StoreTime::from_micros(now).max(record.last_now), record })
+    }
+}
+
+impl Caller {
+    /// Makes sure that a bucket that is read plainly has its marker: one without it was forgotten.
+    pub(crate) async fn marked(&self, namespace: &Namespace, bucket: &Bucket) -> Result<(), StoreError> {
+        let (link, armed) = self.ready(namespace).await?;
+        let get = |_: &_| Command::new("GET", bucket.to()).arg(bucket.marker());
+        let marker = self.insist(namespace, false, get).await?;
+        self.known(&*link, &armed, namespace, &marker).await
+    }
+
+    async fn known(
+        &self,
+        link: &dyn Wire,
+        armed: &Arc<Armed>,
+        namespace: &Namespace,
+        marker: &Answer,
+    ) -> Result<(), StoreError> {
+        if marker.text() == Some(&armed.root.store) {
+            return Ok(());
+        }
+        let again = self.trust.renew(link, armed).await?;
+        match again.root.store == armed.root.store {
+            true => Err(amnesia(&format!("a part of namespace {:?} has no marker", namespace.as_str()))),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 
 mod crash;
 mod faults;
+mod forgotten;
 mod harness;
+mod network;
 
 mod always {
     sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);

@@ -60,15 +60,37 @@ for n, record in ipairs(records) do
   end
 end
 
+-- A key that is listed and has no record expired by itself, or the server has dropped it, and may have dropped others. It has
+-- dropped something, too, if the empty name is not listed: it stands in each index since that was marked. Then the bucket's
+-- marker goes, until somebody has looked.
+local function enlist()
+  local new = redis.call('ZADD', KEYS[3], '0', '', unpack(adds))
+  if new == #adds / 2 then return end
+  for n = 2, #adds, 2 do
+    local at = redis.call('ZSCORE', KEYS[5], adds[n])
+    if at and tonumber(at) <= clock then new = new + 1 end
+  end
+  if new == #adds / 2 then return end
+  redis.call('SET', KEYS[1], 'gone: records were dropped')
+  error({ err = 'SENTINELAMNESIA records are gone that nobody has deleted' })
+end
+
 -- Indexes first, records last: should one of these fail, no record has changed.
-if #adds > 0 then redis.call('ZADD', KEYS[3], unpack(adds)) end
-if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
-if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
-if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end
-if #drops > 0 then redis.call('ZREM', KEYS[5], unpack(drops)) end
-if #expiring > 0 then redis.call('SET', KEYS[2], string.format('%016.0f', floor)) end
-for _, one in ipairs(expiring) do redis.call('SET', one[1], one[2], 'PX', one[3]) end
-if #sets > 0 then redis.call('MSET', unpack(sets)) end
+local written, why = pcall(function()
+  if #adds > 0 then enlist() end
+  if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
+  if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
+  if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end
+  if #drops > 0 then redis.call('ZREM', KEYS[5], unpack(drops)) end
+  if #expiring > 0 then redis.call('SET', KEYS[2], string.format('%016.0f', floor)) end
+  for _, one in ipairs(expiring) do redis.call('SET', one[1], one[2], 'PX', one[3]) end
+  if #sets > 0 then redis.call('MSET', unpack(sets)) end
+end)
+if not written then
+  -- What is listed and has no record would be taken for one that was dropped.
+  for n = 2, #adds, 2 do redis.call('ZREM', KEYS[3], adds[n]) end
+  error(why, 0)
+end
 -- A barrier waits for the last write of its connection: without one it would wait for nothing.
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
 -- Whoever waits for a key is told that it is worth a look. Nothing rests on it: who must not tell changes it all the same.

@@ -75,7 +75,7 @@ impl Caller {
     ) -> Result<(Arc<dyn Wire>, Arc<Armed>), StoreError> {
         let link = self.port.link().await?;
         let armed = self.arm(&*link).await?;
-        self.trust.prepare(&*link, &armed, namespace).await?;
+        self.trust.prepare(&*link, &armed, namespace).await.map_err(unsent)?;
         Ok((link, armed))
     }
 
@@ -83,9 +83,10 @@ impl Caller {
     pub(crate) async fn arm(&self, link: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
         let generation = link.generation();
         let armed = match self.looked.load(Ordering::Relaxed) == generation {
-            true => self.trust.armed(link).await?,
-            false => self.trust.armed_anew(link).await?,
+            true => self.trust.armed(link).await,
+            false => self.trust.armed_anew(link).await,
         };
+        let armed = armed.map_err(unsent)?;
         self.looked.store(generation, Ordering::Relaxed);
         let before = self.buckets.swap(armed.root.buckets, Ordering::Relaxed);
         if before != 0 && before != armed.root.buckets {
@@ -117,12 +118,12 @@ impl Caller {
             };
             match failure.code() {
                 "NOSCRIPT" => {
-                    let armed = self.trust.renew(&*link, &armed).await?;
-                    self.trust.load(&*link, &armed).await?;
+                    let armed = self.trust.renew(&*link, &armed).await.map_err(unsent)?;
+                    self.trust.load(&*link, &armed).await.map_err(unsent)?;
                 }
                 "SENTINELAMNESIA" if !looked => {
                     looked = true;
-                    let again = self.trust.renew(&*link, &armed).await?;
+                    let again = self.trust.renew(&*link, &armed).await.map_err(unsent)?;
                     if again.root.store == armed.root.store {
                         return Err(amnesia(&forgot(namespace, &failure)));
                     }
@@ -201,6 +202,17 @@ fn each(answer: Answer) -> Result<Vec<Bytes>, StoreError> {
     answers
         .map(|one| one.bytes().cloned().ok_or_else(|| broken(format!("a script answered {one:?}"))))
         .collect()
+}
+
+/// What was lost on the way was a look at the server: the request that it was for has not left, or was refused.
+fn unsent(error: StoreError) -> StoreError {
+    match error.trouble() {
+        Trouble::LostReply => {
+            let detail = "the server was asked who it is first, and did not answer";
+            StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
+        }
+        _ => error,
+    }
 }
 
 fn forgot(namespace: &Namespace, failure: &Failure) -> String {

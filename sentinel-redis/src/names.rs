@@ -46,6 +46,11 @@ impl Names {
         self.place(&format!("{}:{{{}}}:scratch", self.prefix, self.prefix))
     }
 
+    /// When the store was armed last: a sorted set, beside the root, so that of several at once the latest stays.
+    pub(crate) fn armed(&self) -> Place {
+        self.place(&format!("{}:{{{}}}:armed", self.prefix, self.prefix))
+    }
+
     fn place(&self, name: &str) -> Place {
         Place { to: To::Slot(redis_keyslot(name.as_bytes())), name: Bytes::from(name.to_owned()) }
     }

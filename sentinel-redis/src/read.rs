@@ -21,6 +21,9 @@ impl Caller {
         let limit = list.limit.clamp(1, List::MAX) as usize;
         let (mut records, mut after, mut now) = (Vec::new(), list.after.clone(), StoreTime::ZERO);
         self.ready(&list.namespace).await?;
+        let buckets = self.buckets(&list.namespace, list.kind);
+        let marked = buckets.iter().map(|bucket| self.marked(&list.namespace, bucket));
+        futures_util::future::try_join_all(marked).await?;
         loop {
             let keys = self.keys_after(list, after.as_ref(), limit).await?;
             let Some(last) = keys.last().cloned() else { break };
@@ -58,8 +61,8 @@ impl Caller {
                 }
                 Some(Shown::Free | Shown::Completed) | None => bucket.index(),
             };
-            let from =
-                after.map_or(Bytes::from_static(b"-"), |key| Bytes::from(format!("({}", key.as_str())));
+            // Behind the empty name, which is no key's.
+            let from = Bytes::from(format!("({}", after.map_or("", Key::as_str)));
             let page = || {
                 let page =
                     Command::new("ZRANGEBYLEX", bucket.to()).arg(index.clone()).arg(from.clone()).word("+");

@@ -47,6 +47,9 @@ impl Told {
 
 /// A command within a script was refused, before the record was written: it is written last.
 fn script_failed(detail: String) -> StoreError {
+    if detail.contains("SENTINELAMNESIA") {
+        return crate::trust::amnesia(&detail);
+    }
     let refused =
         ["OOM", "NOPERM", "MISCONF", "READONLY", "NOREPLICAS"].iter().any(|code| detail.contains(code));
     match refused {

@@ -109,6 +109,13 @@ fn seen(now: StoreTime, stored: Answer) -> Result<Seen, StoreError> {
 }
 
 impl Caller {
+    /// Makes sure that a bucket that is read plainly has its marker: one without it was forgotten.
+    pub(crate) async fn marked(&self, namespace: &Namespace, bucket: &Bucket) -> Result<(), StoreError> {
+        let get = |_: &_| Command::new("GET", bucket.to()).arg(bucket.marker());
+        let marker = self.insist(namespace, false, get).await?;
+        self.remembered(namespace, &[marker]).await
+    }
+
     /// Whether the markers are those of the store that was armed.
     async fn remembered(&self, namespace: &Namespace, markers: &[Answer]) -> Result<(), StoreError> {
         let (link, armed) = self.ready(namespace).await?;

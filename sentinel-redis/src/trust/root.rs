@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use sentinel_core::{ClaimId, Namespace, StoreError, Trouble};
+use sentinel_core::{ClaimId, Kind, Namespace, StoreError, Trouble};
 
 use super::Arming;
 use super::server::{Class, Server, class, identities};
@@ -59,7 +59,7 @@ impl Root {
         Ok(Some(Self {
             store: take("store"),
             epoch: take("epoch"),
-            armed_at: take("armed_at").parse().unwrap_or_default(),
+            armed_at: Self::armed_at(wire, names).await?,
             buckets,
             class: Class::of(&take("class")),
             servers,
@@ -86,20 +86,34 @@ impl Root {
             false => Arming::Again { doubt: before.and_then(|root| root.doubted(&identities(servers))) },
         };
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
-        let before = Self::read(wire, names).await?.map_or(0, |root| root.armed_at);
+        let before = Self::armed_at(wire, names).await?;
         let now = crate::lane::looks::micros(wire.call(Command::new("TIME", place.to.clone())).await?)?;
-        let armed = Command::new("HSET", place.to.clone()).arg(place.name.clone());
-        wire.call(armed.word("armed_at").number(now.max(before + 1))).await?;
+        let armed = Command::new("ZADD", names.armed().to).arg(names.armed().name).word("GT");
+        wire.call(armed.number(now.max(before + 1)).word("at")).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
-        let root = Self::read(wire, names).await?;
-        let gone = || StoreError::not_applied(Trouble::StoreAmnesia, "the root was gone at once");
-        Ok((root.ok_or_else(gone)?, arming))
+        let root =
+            Self::read(wire, names).await?.ok_or_else(|| super::amnesia("the root was gone at once"))?;
+        let place = names.namespaces();
+        wire.call(Command::new("SADD", place.to).arg(place.name).arg(root.own())).await?;
+        Ok((root, arming))
     }
 
     /// Why somebody had to look before these servers are trusted.
     fn doubted(self, who: &[String]) -> Option<String> {
         let strange = !who.iter().all(|one| self.servers.contains(one)) && self.class != Class::Always;
         self.doubt.or_else(|| strange.then(|| "it was restarted or promoted".to_owned()))
+    }
+
+    /// What stands among the names of the namespaces since the store was armed, and is none of them.
+    fn own(&self) -> Bytes {
+        Bytes::from(format!(":{}", self.store))
+    }
+
+    async fn armed_at(wire: &dyn Wire, names: &Names) -> Result<u64, StoreError> {
+        let place = names.armed();
+        let score = wire.call(Command::new("ZSCORE", place.to).arg(place.name).word("at")).await?;
+        // Exact: it is below 2^53.
+        Ok(score.text().and_then(|score| score.parse::<f64>().ok()).map_or(0, |score| score as u64))
     }
 
     /// Trusts servers, in a new epoch.
@@ -140,25 +154,39 @@ impl Root {
     ) -> Result<(), StoreError> {
         let place = names.namespaces();
         let name = Bytes::from(namespace.as_str().to_owned());
-        let known = Command::new("SISMEMBER", place.to.clone()).arg(place.name.clone()).arg(name.clone());
-        if wire.call(known).await?.number()? == 1 {
+        let has = |name: Bytes| {
+            let has = Command::new("SISMEMBER", place.to.clone()).arg(place.name.clone());
+            wire.call(has.arg(name))
+        };
+        if has(name.clone()).await?.number()? == 1 {
             return Ok(());
+        }
+        // A list that is gone tells of no namespace: marked once more, it would be taken for one that holds nothing.
+        if has(self.own()).await?.number()? != 1 {
+            return Err(super::amnesia("the list of its namespaces is gone"));
         }
         self.mark(wire, names, namespace).await?;
         wire.call(Command::new("SADD", place.to).arg(place.name).arg(name)).await?;
         Ok(())
     }
 
-    /// Sets the markers of a namespace.
+    /// Sets the markers of a namespace, and in each index the empty name: it tells one that was dropped from one that
+    /// holds nothing yet.
     pub(crate) async fn mark(
         &self,
         wire: &dyn Wire,
         names: &Names,
         namespace: &Namespace,
     ) -> Result<(), StoreError> {
-        let marks = (0..self.buckets).map(|number| {
-            let bucket = names.bucket(namespace, number, sentinel_core::Kind::Execution);
-            wire.call(Command::new("SET", bucket.to()).arg(bucket.marker()).arg(self.store.clone()))
+        let marks = (0..self.buckets).map(|number| async move {
+            for kind in [Kind::Execution, Kind::Lease] {
+                let bucket = names.bucket(namespace, number, kind);
+                let index = Command::new("ZADD", bucket.to()).arg(bucket.index());
+                wire.call(index.number(0).word("")).await?;
+            }
+            let bucket = names.bucket(namespace, number, Kind::Execution);
+            let mark = Command::new("SET", bucket.to()).arg(bucket.marker()).arg(self.store.clone());
+            wire.call(mark).await
         });
         futures_util::future::try_join_all(marks).await?;
         Ok(())
@@ -168,7 +196,8 @@ impl Root {
     pub(crate) async fn namespaces(wire: &dyn Wire, names: &Names) -> Result<Vec<Namespace>, StoreError> {
         let place = names.namespaces();
         let answer = wire.call(Command::new("SMEMBERS", place.to).arg(place.name)).await?.list()?;
-        answer.iter().map(|name| Ok(Namespace::new(name.text().unwrap_or_default())?)).collect()
+        let names = answer.iter().map(|name| name.text().unwrap_or_default());
+        names.filter(|name| !name.starts_with(':')).map(|name| Ok(Namespace::new(name)?)).collect()
     }
 }
 

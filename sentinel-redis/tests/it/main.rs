@@ -6,8 +6,10 @@ mod access;
 mod cluster;
 mod crash;
 mod faults;
+mod forgotten;
 mod harness;
 mod listen;
+mod network;
 mod probe;
 #[cfg(feature = "tls")]
 mod tls;

@@ -42,7 +42,7 @@ local function turn(record, events, arg)
   local stored = redis.call('GET', record)
   local r = stored and decode(stored) or absent()
   local from = stored and r.state
-  local now, above = math.max(clock, r.last), floor
+  local now = math.max(clock, r.last)
   local was_due, was_kept = due(r), r.state == COMPLETED and r.kept == YES
   -- Beyond the last token nothing is granted; whoever asked is told why.
   local told = next_token(r, now) < 9007199254740991 and step(r, now, arg)
@@ -54,5 +54,5 @@ local function turn(record, events, arg)
     -- Whoever waits for this key is told that it is worth a look. Nothing rests on it.
     if told.change ~= 'C' and told.change ~= 'B' then redis.call('PUBLISH', record, r.state) end
   end
-  return struct.pack('>c1I8I8', told and YES or NO, clock, above) .. (stored or '')
+  return struct.pack('>c1I8I8', told and YES or NO, clock, floor) .. (stored or '')
 end

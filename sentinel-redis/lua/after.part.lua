@@ -10,10 +10,10 @@ for n, record in ipairs(records) do
   local before, events = stored[n], KEYS[6 + 2 * n]
   local r = before and decode(before) or absent()
   local from, was_kept, was_due = before and r.state, r.kept == YES and r.state == COMPLETED, due(r)
-  local now, above = math.max(clock, r.last), floor
+  local now = math.max(clock, r.last)
   -- Beyond the last token nothing is granted; whoever asked is told why.
   local told = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
-  answers[n] = struct.pack('>c1I8I8', told and YES or NO, clock, above) .. (before or '')
+  answers[n] = struct.pack('>c1I8I8', told and YES or NO, clock, floor) .. (before or '')
   if told then
     r.rev, r.last = r.rev + 1, now
     local key = string.sub(record, ARGV[3] + 1)

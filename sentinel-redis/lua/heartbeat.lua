@@ -9,7 +9,7 @@ local function turn(record, arg)
     r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
       r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, head)
     local now = math.max(clock, r.last)
-    local until_then = math.max(r.lease, math.min(now + r.ttl, r.hard))
+    local until_then = math.min(now + r.ttl, r.hard)
     local held = matches(r, grant) and (r.state == EXECUTING or r.state == CLAIMED)
     local lapsed = kind == 'l' and not live(r, now)
     if held and now < r.hard and not lapsed and until_then > r.lease then

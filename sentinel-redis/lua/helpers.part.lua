@@ -29,18 +29,19 @@ local function encode(r)
     #r.decision, r.decision, #r.result, r.result) .. r.log
 end
 
--- Boundaries are expired, everywhere.
+-- Of a record that somebody holds. Boundaries are expired, everywhere.
 local function live(r, now)
-  return (r.state == CLAIMED or r.state == EXECUTING) and now < r.lease
+  return now < r.lease
 end
 
 local function past_retention(r, now)
   return r.state == COMPLETED and r.kept == YES and now >= r.completed + struct.unpack('>I8', r.retention)
 end
 
--- A grant is sixteen digits of token and sixteen bytes of claim id. Both must be the record's.
+-- A grant is sixteen digits of token and sixteen bytes of claim id. Both must be the record's. Whoever asks also asks for a
+-- state that somebody holds.
 local function matches(r, grant)
-  return r.held == YES and grant == r.token .. r.claim
+  return grant == r.token .. r.claim
 end
 
 local function remembers(r, id)

@@ -12,8 +12,9 @@ local function purge(key, record, events, gone)
   local r = {}
   r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
     r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention = struct.unpack(HEAD, stored)
-  local now, at = math.max(clock, r.last), due(r)
-  if not at or now < at then return NO end
+  -- What is due was changed an hour ago: the clock has not been set back behind that.
+  local at = due(r)
+  if not at or clock < at then return NO end
   if ARGV[2] == YES then return YES end
   if tonumber(r.token) > floor then
     floor = tonumber(r.token)
@@ -21,7 +22,7 @@ local function purge(key, record, events, gone)
   end
   redis.call('ZREM', KEYS[3], key)
   redis.call('ZREM', KEYS[5], key)
-  redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, now, r.token, NOBODY,
+  redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, clock, r.token, NOBODY,
     0, 0, 0), 'PX', 2 * HOUR / 1000)
   redis.call('DEL', record, events)
   return YES

@@ -35,13 +35,15 @@ impl Caller {
 
     /// Deletes so many at most, page by page.
     async fn empty(&self, op: &Purge, bucket: &Bucket, left: u64) -> Result<u64, StoreError> {
-        let mut deleted = 0;
+        let (mut deleted, mut before) = (0, Vec::new());
         while deleted < left {
             let due = self.due(op, bucket, PAGE.min(left - deleted)).await?;
-            if due.is_empty() {
+            // What the script did not strike off would come back for ever.
+            if due == before {
                 break;
             }
             deleted += self.purge_keys(op, bucket, &due).await?;
+            before = due;
         }
         Ok(deleted)
     }

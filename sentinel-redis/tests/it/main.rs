@@ -3,16 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod access;
+mod clock;
 mod cluster;
 mod crash;
 mod faults;
 mod forgotten;
 mod harness;
 mod listen;
+mod mutants;
 mod network;
 mod probe;
+mod rig;
 #[cfg(feature = "tls")]
 mod tls;
+mod upkeep;
 mod ways;
 mod witness;
 

@@ -1,0 +1,326 @@
+//! The scripts with one guard less: for each that can be taken away, laws that notice.
+//!
+//! The lists stand beside this file, one for each script, and one for each part that scripts have in common. In them
+//!
+//! ```text
+//! # words about the mutants that follow
+//! - a piece of the script; spaces and line ends are alike, and comments do not count
+//! + what is put there instead; nothing without this line
+//! = laws, of which one has to fail: of the suite, or Redis' own
+//! ```
+//!
+//! A law that ends with `while the clock stands` is checked over a clock that only the law moves. A piece that does not
+//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks, and a
+//! mutant that Redis does not understand.
+
+mod list;
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sentinel_conformance::{LAWS, Law, Sizes};
+use sentinel_redis::{Durability, RedisStoreBuilder};
+
+use crate::rig::{Rig, runtime, server_time};
+use crate::{clock, upkeep};
+use list::Mutant;
+
+/// What can notice a mutant.
+struct Check {
+    what: What,
+    clock_stands: bool,
+}
+
+enum What {
+    Law(&'static Law),
+    Own(Run, String),
+}
+
+type Run = for<'a> fn(&'a Rig, &'a str) -> BoxFuture<'a, ()>;
+
+macro_rules! own {
+    ($($module:ident { $($name:ident,)* })*) => {
+        /// The checks that are Redis' own.
+        const OWN: &[(&str, Run)] =
+            &[$($((stringify!($name), |rig, argument| Box::pin($module::$name(rig, argument))),)*)*];
+    };
+}
+
+own! {
+    clock {
+        the_clock_is_read_once,
+        tokens_increase_past_a_result_that_expired,
+        a_completion_never_lowers_the_floor,
+        a_purge_never_lowers_the_floor,
+        a_clock_beyond_the_last_token_grants_nothing,
+        a_beat_after_a_step_back_is_lifted,
+        a_record_is_due_at_its_instant,
+        decisions_after_a_step_back_draw_higher_tokens,
+    }
+    upkeep {
+        only_a_kept_result_expires,
+        a_result_expires_an_hour_after_its_retention,
+        a_claim_past_retention_stays,
+        each_state_stands_in_its_index,
+        an_expired_key_is_struck_off,
+        an_expired_key_is_claimed_anew,
+        what_a_purge_leaves_expires,
+        a_stale_entry_is_judged_again,
+        the_newest_events_are_kept,
+        a_bucket_without_its_marker_answers_nothing,
+        a_barrier_has_a_write_to_wait_for,
+        one_bad_record_spoils_no_other,
+        changes_are_told_on_the_channel_of_the_key,
+        a_page_holds_the_longest_texts,
+        an_id_of_zeros_is_one_like_any,
+        a_completed_reset_is_purged,
+        a_freed_reset_stays,
+        a_new_run_has_no_doubt,
+        many_keys_are_purged_in_pages,
+    }
+}
+
+impl Check {
+    fn named(text: &str) -> Self {
+        let text = text.trim();
+        let stripped = text.strip_suffix(" while the clock stands");
+        let clock_stands = stripped.is_some();
+        let text = stripped.unwrap_or(text);
+        let (name, argument) = text.trim().split_once(' ').unwrap_or((text, ""));
+        if let Some((_, run)) = OWN.iter().find(|(own, _)| *own == name) {
+            return Self { what: What::Own(*run, argument.to_owned()), clock_stands };
+        }
+        assert_eq!(argument, "", "a law has no argument: {text}");
+        let law =
+            LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
+        Self { what: What::Law(law), clock_stands }
+    }
+
+    fn run(&self, rig: Rig) {
+        match &self.what {
+            What::Law(law) => law.check(Arc::new(rig), Sizes { sequences: 1, histories: 1 }),
+            What::Own(run, argument) => runtime().block_on(run(&rig, argument)),
+        }
+    }
+
+    /// Opens a store for this check, with a mutant or without.
+    fn open(&self, list: &'static str, mutant: Option<&Mutant>) -> Rig {
+        let mutant = mutant.cloned();
+        let stands = self.clock_stands.then(server_time);
+        let edit = move |script: &str, text: String| {
+            let text = match &mutant {
+                Some(mutant) if concerns(list, script) => mutant.apply(script, &text),
+                _ => text,
+            };
+            match stands {
+                Some(at) => standing(&text, at),
+                None => text,
+            }
+        };
+        // Behind a barrier, scripts answer everything: nothing is looked at beside them.
+        let set = |builder: RedisStoreBuilder| {
+            builder.events_kept(100).durability(Durability::Replicas(0)).edit_scripts(Arc::new(edit))
+        };
+        runtime().block_on(Rig::open(set))
+    }
+}
+
+/// Checks the unbroken store.
+pub(crate) fn holds(text: &str) {
+    let check = Check::named(text);
+    check.run(check.open("", None));
+}
+
+/// A test of each check, with each of its arguments.
+macro_rules! own_tests {
+    ($($check:ident $(for $($how:literal)+)?;)*) => {$(
+        #[test]
+        fn $check() {
+            $crate::mutants::own_tests!(@each $check $($($how)+)?);
+        }
+    )*};
+    (@each $check:ident) => { $crate::mutants::holds(stringify!($check)) };
+    (@each $check:ident $($how:literal)+) => {
+        $($crate::mutants::holds(concat!(stringify!($check), " ", $how));)+
+    };
+}
+pub(crate) use own_tests;
+
+/// Whether a script has what a list changes: it is what is changed, or that is a part of it.
+fn concerns(list: &str, script: &str) -> bool {
+    let transition = !matches!(script, "heartbeat" | "heads" | "due" | "purge");
+    match list {
+        "before" => true,
+        "after" => transition,
+        "loop" => transition || matches!(script, "heartbeat" | "heads"),
+        name => name == script,
+    }
+}
+
+/// A script whose clock stands, but for the offset.
+fn standing(text: &str, at: i64) -> String {
+    let reading = "time[1] * 1000000 + time[2]";
+    assert!(text.contains(reading), "{text}");
+    text.replacen(reading, &at.to_string(), 1)
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a check; a panic of this thread is its answer, and is not printed.
+fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                loud(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = std::panic::catch_unwind(AssertUnwindSafe(check));
+    QUIET.set(false);
+    result
+}
+
+/// Whether a check failed because the mutant is no script at all: that would prove nothing.
+fn is_nonsense(panic: &(dyn Any + Send)) -> bool {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    said.contains("Error compiling script") || said.contains("nonexistent global")
+}
+
+/// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
+#[allow(clippy::print_stdout, reason = "the output of a test, shown on demand")]
+fn each_is_noticed(list: &'static str, text: &str) {
+    let mutants: Vec<_> = list::read(text).into_iter().filter(|m| !m.by[0].starts_with('?')).collect();
+    // TEMP
+    let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
+    for name in named {
+        let check = Check::named(name);
+        check.run(check.open(list, None));
+    }
+    let mut survivors = Vec::new();
+    for mutant in &mutants {
+        let began = tokio::time::Instant::now();
+        let fails = |name: &&String| {
+            let check = Check::named(name);
+            let rig = check.open(list, Some(mutant));
+            let Err(panic) = quietly(|| check.run(rig)) else { return false };
+            assert!(!is_nonsense(&*panic), "{list}: {mutant} is no script");
+            true
+        };
+        let killer = mutant.by.iter().find(fails);
+        println!("{list}: {:?} {mutant}: noticed by {killer:?}", began.elapsed());
+        if killer.is_none() {
+            survivors.push(format!("{mutant}, which {:?} should notice", mutant.by));
+        }
+    }
+    assert!(survivors.is_empty(), "{} survived:\n{}", survivors.len(), survivors.join("\n"));
+}
+
+macro_rules! lists {
+    ($($list:ident,)*) => {$(
+        #[test]
+        fn $list() {
+            each_is_noticed(stringify!($list), include_str!(concat!(stringify!($list), ".txt")));
+        }
+    )*};
+}
+
+lists! {
+    abandon,
+    after,
+    before,
+    begin,
+    cancel,
+    claim,
+    complete,
+    due,
+    evict,
+    force_complete,
+    heads,
+    heartbeat,
+    purge,
+    reconcile,
+    release,
+    reset_to_claimed,
+}
+
+/// `loop` is a word of the language.
+#[test]
+fn the_loop() {
+    each_is_noticed("loop", include_str!("loop.txt"));
+}
+
+// SCAN
+#[test]
+fn scan() {
+    let lists: &[(&'static str, &str)] = &[
+        ("abandon", include_str!("abandon.txt")),
+        ("after", include_str!("after.txt")),
+        ("before", include_str!("before.txt")),
+        ("begin", include_str!("begin.txt")),
+        ("cancel", include_str!("cancel.txt")),
+        ("claim", include_str!("claim.txt")),
+        ("complete", include_str!("complete.txt")),
+        ("due", include_str!("due.txt")),
+        ("evict", include_str!("evict.txt")),
+        ("force_complete", include_str!("force_complete.txt")),
+        ("heads", include_str!("heads.txt")),
+        ("heartbeat", include_str!("heartbeat.txt")),
+        ("loop", include_str!("loop.txt")),
+        ("purge", include_str!("purge.txt")),
+        ("reconcile", include_str!("reconcile.txt")),
+        ("release", include_str!("release.txt")),
+        ("reset_to_claimed", include_str!("reset_to_claimed.txt")),
+    ];
+    let only = std::env::var("SCAN").unwrap_or_default();
+    for (list, text) in lists {
+        if !only.is_empty() && only != *list {
+            continue;
+        }
+        for mutant in list::read(text).iter().filter(|m| m.by[0].starts_with('?')) {
+            let suffix = mutant.by[0].trim_start_matches('?').to_owned();
+            let mut names: Vec<(u32, String)> = LAWS
+                .iter()
+                .map(|law| {
+                    let rank = match (law.layer, law.group) {
+                        ("laws", g) if g.starts_with(&list[..4.min(list.len())]) => 0,
+                        ("laws", "races") => 8,
+                        ("laws", "payloads" | "addresses") => 4,
+                        ("laws", "boundaries") => 3,
+                        ("laws", _) => 2,
+                        ("matrix", _) => 9,
+                        _ => 7,
+                    };
+                    (rank, format!("{}{}", law.name, suffix))
+                })
+                .collect();
+            names.extend(OWN.iter().map(|(n, _)| (1, format!("{n}{suffix}"))));
+            names.sort_by_key(|(r, _)| *r);
+            let mut found = vec![];
+            let mut bad = false;
+            for (_, name) in &names {
+                let check = Check::named(name);
+                let rig = check.open(list, Some(mutant));
+                if let Err(panic) = quietly(|| check.run(rig)) {
+                    if is_nonsense(&*panic) {
+                        bad = true;
+                        break;
+                    }
+                    found.push(name.clone());
+                    if found.len() >= 3 {
+                        break;
+                    }
+                }
+            }
+            println!("SCAN {list}: {mutant} => {}{found:?}", if bad { "NONSENSE " } else { "" });
+        }
+    }
+}

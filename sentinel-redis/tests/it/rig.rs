@@ -1,0 +1,229 @@
+//! A store under a prefix of its own, with one bucket for each namespace, and its keys as anybody sees them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_conformance::Bench;
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Purge, Purged};
+use sentinel_core::{
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, OpId, PURGE_REST, Payload,
+    Record, Recorded, Terms, Token,
+};
+use sentinel_redis::{RedisStore, RedisStoreBuilder};
+use sentinel_testbed::redis;
+
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const HARD: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+/// More than a record must rest before it is purged.
+pub(crate) const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 60);
+
+/// A store, and a way to its keys past it.
+#[derive(Clone)]
+pub(crate) struct Rig {
+    pub(crate) store: RedisStore,
+    pub(crate) namespace: Namespace,
+    pub(crate) prefix: String,
+    offset: Arc<AtomicI64>,
+}
+
+impl Rig {
+    /// A store on the shared server.
+    pub(crate) async fn open(change: impl FnOnce(RedisStoreBuilder) -> RedisStoreBuilder) -> Self {
+        let prefix = format!("rig-{}", ClaimId::random());
+        let offset = Arc::new(AtomicI64::new(0));
+        let builder = RedisStore::builder(&redis().url()).key_prefix(&prefix).buckets(1);
+        let store = change(builder.clock_offset(offset.clone())).init().await.unwrap();
+        Self { store, namespace: namespace(), prefix, offset }
+    }
+
+    pub(crate) fn execution(&self, key: &str) -> Address {
+        Address::execution(self.namespace.clone(), Key::new(key).unwrap())
+    }
+
+    pub(crate) fn lease(&self, key: &str) -> Address {
+        Address::lease(self.namespace.clone(), Key::new(key).unwrap())
+    }
+
+    pub(crate) fn move_clock(&self, micros: i64) {
+        self.offset.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sends any operation, which must be answered. What is told of a change is what was written: the record, and an event.
+    pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
+        let op = op.into();
+        let answer = op.send(&self.store, address).await;
+        let told = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+        let Stamp { now, rev, token, state, changed } = told.stamp;
+        if changed {
+            let record = self.record(address).await;
+            let written = (record.last_now, record.rev, record.token, record.state);
+            assert_eq!(written, (now, rev, token, state), "{op:?} wrote something else than it told");
+        }
+        if changed && !matches!(op, Op::Heartbeat(_)) {
+            let event = self.store.history(address, 1).await.unwrap().remove(0);
+            let told = (event.at, event.rev, event.token, event.to);
+            assert_eq!(told, (now, rev, token, Some(state)), "the event of {op:?} tells something else");
+        }
+        told
+    }
+
+    /// Sends an operation that must change the record.
+    pub(crate) async fn change(&self, address: &Address, op: impl Into<Op>) -> Stamp {
+        let told = self.ask(address, op).await;
+        assert!(told.stamp.changed, "{told:?}");
+        told.stamp
+    }
+
+    /// A claim that must be granted.
+    pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
+        let told = self.ask(address, claim.clone()).await;
+        let Reply::Claim(ClaimReply::Granted(granted)) = told.reply else { panic!("not granted: {told:?}") };
+        Grant { token: granted.token, claim_id: claim.claim_id }
+    }
+
+    /// An execution that must be completed.
+    pub(crate) async fn completed(&self, address: &Address, claim: &Claim) -> Grant {
+        let grant = self.granted(address, claim).await;
+        self.change(address, Complete { grant, result: result("done") }).await;
+        grant
+    }
+
+    /// A tombstone, and its token.
+    pub(crate) async fn tombstone(&self, address: &Address) -> Token {
+        let grant = self.granted(address, &call()).await;
+        self.change(address, Release { grant, vouched: false }).await;
+        grant.token
+    }
+
+    /// A doubt that an operator holds, and the reconcile token.
+    pub(crate) async fn taken(&self, address: &Address, claim: &Claim) -> Token {
+        let expect = self.granted(address, claim).await.token;
+        let (op_id, operator) = (OpId::random(), label("olga"));
+        let decision = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: false };
+        self.change(address, decision).await.token
+    }
+
+    /// A tombstone whose incarnation a reset has offered again.
+    pub(crate) async fn reset(&self, address: &Address) -> Token {
+        let token = self.taken(address, &fused()).await;
+        let (op_id, operator) = (OpId::random(), label("olga"));
+        let decision = ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true };
+        self.change(address, decision).await.token
+    }
+
+    /// A record as the store reads it.
+    pub(crate) async fn record(&self, address: &Address) -> Record {
+        self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
+    }
+
+    /// The names of its changes, oldest first.
+    pub(crate) async fn story(&self, address: &Address) -> Vec<&'static str> {
+        let events = self.store.history(address, u32::MAX).await.unwrap();
+        events.iter().map(|event| event.change.name()).collect()
+    }
+
+    pub(crate) async fn purged(&self, dry_run: bool) -> Purged {
+        let purge = Purge { namespace: self.namespace.clone(), limit: u32::MAX, dry_run };
+        self.store.purge(&purge).await.unwrap()
+    }
+
+    pub(crate) async fn purge(&self) -> u64 {
+        self.purged(false).await.records
+    }
+
+    /// The name of one of the bucket's own keys.
+    pub(crate) fn named(&self, what: &str) -> String {
+        format!("{}:{{{}:0}}:{what}", self.prefix, self.namespace)
+    }
+
+    /// The name of one of the keys of a record: `r` for itself, `v` for its events, `g` for what a purge left of it.
+    pub(crate) fn key(&self, what: char, address: &Address) -> String {
+        self.named(&format!("{what}:{}:{}", letter(address.kind), address.key.as_str()))
+    }
+
+    /// What the server answers to anybody.
+    pub(crate) fn raw(&self, command: &[&str]) -> String {
+        redis().cli(command)
+    }
+
+    /// The record and its events are gone, as if they had expired.
+    pub(crate) fn expire(&self, address: &Address) {
+        let deleted = self.raw(&["DEL", &self.key('r', address), &self.key('v', address)]);
+        assert_eq!(deleted, "2", "nothing was there to expire");
+    }
+}
+
+fn namespace() -> Namespace {
+    Namespace::new(format!("rig-{}", ClaimId::random())).unwrap()
+}
+
+pub(crate) fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Execution => 'e',
+        Kind::Lease => 'l',
+    }
+}
+
+#[async_trait]
+impl Bench for Rig {
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.move_clock(by.as_micros() as i64);
+    }
+
+    // With one bucket, the floor of a namespace is what the suite thinks it is.
+    async fn set_back(&self, by: Duration) -> bool {
+        self.move_clock(-(by.as_micros() as i64));
+        true
+    }
+}
+
+/// The server's clock in microseconds.
+pub(crate) fn server_time() -> i64 {
+    let told = redis().cli(&["TIME"]);
+    let (seconds, micros) = told.split_once('\n').unwrap();
+    seconds.parse::<i64>().unwrap() * 1_000_000 + micros.parse::<i64>().unwrap()
+}
+
+/// A fresh call: claim first, begin later.
+pub(crate) fn call() -> Claim {
+    Claim {
+        claim_id: ClaimId::random(),
+        terms: Terms::new(TTL, HARD).unwrap(),
+        retention: None,
+        fingerprint: None,
+        worker: label("ann"),
+        phase: Phase::Claimed,
+    }
+}
+
+/// A fresh call that claims and begins at once.
+pub(crate) fn fused() -> Claim {
+    Claim { phase: Phase::Executing, ..call() }
+}
+
+/// The same, with a result that is kept for a day.
+pub(crate) fn kept() -> Claim {
+    Claim { retention: Some(DAY), ..fused() }
+}
+
+pub(crate) fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
+}
+
+pub(crate) fn result(text: &str) -> Recorded {
+    Recorded::success(Payload::new("text/plain", text.to_owned()))
+}
+
+/// A runtime of one thread.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}

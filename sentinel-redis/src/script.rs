@@ -104,7 +104,8 @@ impl Scripts {
 fn linked(body: &str) -> String {
     let mut body = body.to_owned();
     for (name, function) in functions().iter().rev() {
-        if words(&body).any(|(_, word)| word == *name) {
+        let own = body.contains(&format!("local function {name}("));
+        if !own && words(&body).any(|(_, word)| word == *name) {
             body = format!("{function}\n{body}");
         }
     }

@@ -101,8 +101,8 @@ impl Sent for Claim {
             .micros(self.terms.hard_ttl())
             .flag(self.retention.is_some())
             .micros(kept(self.retention))
-            .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
             .text(self.worker.as_str())
+            .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
             .done()
     }
 }

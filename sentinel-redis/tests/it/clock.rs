@@ -143,6 +143,7 @@ pub(crate) async fn decisions_after_a_step_back_draw_higher_tokens(rig: &Rig, _:
     let (op_id, operator, expect) = (OpId::random(), label("olga"), before.token);
     let evicted = rig.ask(&address, Evict { op_id, operator, reason: None, expect }).await;
     let Reply::Evict(EvictReply::Evicted { token }) = evicted.reply else { panic!("{evicted:?}") };
+    assert_eq!(rig.record(&address).await.decision.unwrap().at, evicted.stamp.now);
     let taken = rig.taken(&address, &fused()).await;
     let (op_id, operator) = (OpId::random(), label("olga"));
     let reset = ResetToClaimed { op_id, token: taken, operator, reason: None, accept_overlap: true };

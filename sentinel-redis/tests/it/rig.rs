@@ -56,6 +56,7 @@ impl Rig {
     /// Sends any operation, which must be answered. What is told of a change is what was written: the record, and an event.
     pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
+        let asked = asked(&op);
         let answer = op.send(&self.store, address).await;
         let told = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
         let Stamp { now, rev, token, state, changed } = told.stamp;
@@ -68,6 +69,8 @@ impl Rig {
             let event = self.store.history(address, 1).await.unwrap().remove(0);
             let told = (event.at, event.rev, event.token, event.to);
             assert_eq!(told, (now, rev, token, Some(state)), "the event of {op:?} tells something else");
+            let told = (event.claim_id, event.op_id, event.operator, event.reason);
+            assert_eq!(told, asked, "the event of {op:?} tells of somebody else");
         }
         told
     }
@@ -103,16 +106,16 @@ impl Rig {
     /// A doubt that an operator holds, and the reconcile token.
     pub(crate) async fn taken(&self, address: &Address, claim: &Claim) -> Token {
         let expect = self.granted(address, claim).await.token;
-        let (op_id, operator) = (OpId::random(), label("olga"));
-        let decision = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: false };
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = Reconcile { op_id, operator, reason, expect, even_if_alive: true, steal: false };
         self.change(address, decision).await.token
     }
 
     /// A tombstone whose incarnation a reset has offered again.
     pub(crate) async fn reset(&self, address: &Address) -> Token {
         let token = self.taken(address, &fused()).await;
-        let (op_id, operator) = (OpId::random(), label("olga"));
-        let decision = ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true };
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = ResetToClaimed { op_id, token, operator, reason, accept_overlap: true };
         self.change(address, decision).await.token
     }
 
@@ -164,6 +167,22 @@ impl Rig {
         for kind in ['e', 'l'] {
             self.raw(&["ZADD", &self.named(&format!("index:{kind}")), "0", ""]);
         }
+    }
+}
+
+/// Who asked, and why: as the event has to tell.
+fn asked(op: &Op) -> (Option<ClaimId>, Option<OpId>, Option<Label>, Option<Label>) {
+    let by = |id: ClaimId, why: Option<&Label>| (Some(id), None, None, why.cloned());
+    let decided = |id: OpId, by: &Label, why: &Option<Label>| (None, Some(id), Some(by.clone()), why.clone());
+    match op {
+        Op::Claim(Claim { claim_id, .. }) | Op::Cancel(Cancel { claim_id }) => by(*claim_id, None),
+        Op::Begin(Begin { grant }) | Op::Heartbeat(Heartbeat { grant }) => by(grant.claim_id, None),
+        Op::Complete(Complete { grant, .. }) | Op::Release(Release { grant, .. }) => by(grant.claim_id, None),
+        Op::Abandon(Abandon { grant, cause }) => by(grant.claim_id, Some(cause)),
+        Op::Reconcile(op) => decided(op.op_id, &op.operator, &op.reason),
+        Op::ForceComplete(op) => decided(op.op_id, &op.operator, &op.reason),
+        Op::ResetToClaimed(op) => decided(op.op_id, &op.operator, &op.reason),
+        Op::Evict(op) => decided(op.op_id, &op.operator, &op.reason),
     }
 }
 

@@ -35,8 +35,8 @@ fn expires(rig: &Rig, address: &Address) -> bool {
 
 async fn force_completed(rig: &Rig, address: &Address, claim: &Claim) {
     let token = rig.taken(address, claim).await;
-    let (op_id, operator) = (OpId::random(), label("olga"));
-    let decision = ForceComplete { op_id, token, operator, reason: None, result: result("found") };
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+    let decision = ForceComplete { op_id, token, operator, reason, result: result("found") };
     rig.change(address, decision).await;
 }
 
@@ -346,10 +346,10 @@ pub(crate) async fn a_freed_reset_stays(rig: &Rig, how: &str) {
     let address = rig.execution("k");
     rig.reset(&address).await;
     let Grant { token: expect, claim_id } = rig.granted(&address, &call()).await;
-    let (op_id, operator) = (OpId::random(), label("olga"));
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
     match how {
         "cancel" => rig.change(&address, Cancel { claim_id }).await,
-        _ => rig.change(&address, Evict { op_id, operator, reason: None, expect }).await,
+        _ => rig.change(&address, Evict { op_id, operator, reason, expect }).await,
     };
     rig.advance(DAY).await;
     assert_eq!(rig.purge().await, 0);
@@ -366,6 +366,17 @@ pub(crate) async fn a_new_run_has_no_doubt(rig: &Rig, _: &str) {
     rig.granted(&address, &fused()).await;
     let record = rig.record(&address).await;
     assert_eq!((record.doubt, record.state), (None, State::Executing));
+}
+
+/// An op id names one decision of each kind.
+pub(crate) async fn a_decision_of_another_kind_is_another(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), None);
+    let expect = rig.granted(&address, &call()).await.token;
+    rig.change(&address, Evict { op_id, operator: operator.clone(), reason: None, expect }).await;
+    let expect = rig.granted(&address, &fused()).await.token;
+    let taken = Reconcile { op_id, operator, reason, expect, even_if_alive: true, steal: false };
+    rig.change(&address, taken).await;
 }
 
 /// More than one call of a script takes are claimed, freed and purged as if there were no such limit.
@@ -396,6 +407,7 @@ mod holds {
         a_completed_reset_is_purged;
         a_freed_reset_stays for "cancel" "evict";
         a_new_run_has_no_doubt;
+        a_decision_of_another_kind_is_another;
         many_keys_are_purged_in_pages;
     }
 }

@@ -118,10 +118,6 @@ impl Bucket {
         self.named(&format!("index:{}", self.letter))
     }
 
-    pub(crate) fn undecided(&self) -> Bytes {
-        self.named(&format!("undecided:{}", self.letter))
-    }
-
     /// The record of a key; also the channel on which its changes are told.
     pub(crate) fn record(&self, key: &str) -> Bytes {
         self.of('r', key)

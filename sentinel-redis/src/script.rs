@@ -46,6 +46,8 @@ scripts! {
     Evict "evict" AFTER;
     Heartbeat "heartbeat" LOOP;
     Heads "heads" LOOP;
+    Look "look" ALONE;
+    Page "page" ALONE;
     Due "due" ALONE;
     Purge "purge" ALONE;
     History "history" ALONE;

@@ -244,7 +244,7 @@ impl Trust {
     }
 
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: Option<u32>) -> Result<Arming, StoreError> {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;

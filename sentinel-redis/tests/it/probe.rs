@@ -67,7 +67,7 @@ async fn a_server_that_keeps_all_is_told_what_it_promises() {
         ("appendonly", "yes"),
         ("appendfsync", "always"),
         ("replicas", "none"),
-        ("store", "\"sentinel\", 16 buckets, armed as always"),
+        ("store", "\"sentinel\", buckets: 1, armed as always"),
         ("identity", "as it was armed"),
         ("markers", "0 namespaces"),
         ("user", "default"),

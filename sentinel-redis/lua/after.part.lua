@@ -97,7 +97,8 @@ end)
 if not written then
   -- What is listed and has no record would be taken for one that was dropped.
   for n = 2, #adds, 2 do redis.call('ZREM', KEYS[3], adds[n]) end
-  error(why, 0)
+  -- Of an error that was raised as a table, Redis leaves its text only, and would put a code of its own before that.
+  error({ err = why })
 end
 -- A barrier waits for the last write of its connection: without one it would wait for nothing.
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end

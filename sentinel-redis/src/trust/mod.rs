@@ -18,6 +18,8 @@ use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
+mod bare;
+mod mark;
 mod note;
 pub(crate) mod root;
 pub(crate) mod server;
@@ -249,9 +251,6 @@ impl Trust {
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
         let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
-        for namespace in Root::namespaces(wire, &self.names).await? {
-            root.mark(wire, &self.names, &namespace).await?;
-        }
         self.witness.forget();
         *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
         Ok(arming)

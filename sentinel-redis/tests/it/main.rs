@@ -16,6 +16,7 @@ mod probe;
 mod rig;
 #[cfg(feature = "tls")]
 mod tls;
+mod torn;
 mod upkeep;
 mod ways;
 mod witness;

@@ -58,7 +58,7 @@ async fn a_server_that_keeps_all_is_told_what_it_promises() {
     assert_eq!(health.deployment, "Redis standalone, AOF always, noeviction");
     assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
     assert!(health.guarantees.iter().any(|text| text.contains("does not disappear")), "{health:?}");
-    let keys = ["{sentinel}:root", "{sentinel}:namespaces"];
+    let keys = ["{sentinel}:root", "{sentinel}:namespaces", "{sentinel}:armed"];
     assert!(server.cli(&["KEYS", "*"]).lines().all(|key| keys.iter().any(|known| key.ends_with(known))));
     for (name, words) in [
         ("version", "Redis 7"),

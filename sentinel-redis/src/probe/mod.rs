@@ -72,7 +72,9 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
         Some("no") => {
             told(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
         }
-        Some("everysec") => "everysec: the newest two seconds may be lost if the host dies".into(),
+        Some("everysec") => {
+            "everysec: the newest two seconds may be lost if the server or its host dies".into()
+        }
         Some(other) => other.to_owned(),
         None => "CONFIG is not allowed: taken as everysec".into(),
     };

@@ -235,7 +235,10 @@ impl Trust {
             true => amnesia("what this process knew of it is gone"),
             false => StoreError::not_applied(
                 Trouble::NotInitialised,
-                format!("there is no marker under the prefix {:?}", self.names.prefix()),
+                format!(
+                    "there is no marker under the prefix {:?}: it was never set up, or has forgotten everything",
+                    self.names.prefix()
+                ),
             ),
         }
     }

@@ -18,6 +18,8 @@ use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
+mod bare;
+mod mark;
 mod note;
 pub(crate) mod root;
 pub(crate) mod server;
@@ -233,7 +235,10 @@ impl Trust {
             true => amnesia("what this process knew of it is gone"),
             false => StoreError::not_applied(
                 Trouble::NotInitialised,
-                format!("there is no marker under the prefix {:?}", self.names.prefix()),
+                format!(
+                    "there is no marker under the prefix {:?}: it was never set up, or has forgotten everything",
+                    self.names.prefix()
+                ),
             ),
         }
     }
@@ -244,14 +249,11 @@ impl Trust {
     }
 
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: Option<u32>) -> Result<Arming, StoreError> {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
         let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
-        for namespace in Root::namespaces(wire, &self.names).await? {
-            root.mark(wire, &self.names, &namespace).await?;
-        }
         self.witness.forget();
         *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
         Ok(arming)

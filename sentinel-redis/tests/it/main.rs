@@ -19,6 +19,7 @@ mod rig;
 mod story;
 #[cfg(feature = "tls")]
 mod tls;
+mod torn;
 mod upkeep;
 mod ways;
 mod witness;

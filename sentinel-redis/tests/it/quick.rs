@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::{Change, ClaimId, CoordinationStore as _, Fingerprint, Grant, Payload, Recorded, State, Token};
+use sentinel_core::{
+    Change, ClaimId, CoordinationStore as _, Fingerprint, Grant, Payload, Recorded, State, Token,
+};
 
 use crate::mutants::standing;
 use crate::rig::{DAY, HARD, Rig, TTL, call, fused, label, result};
@@ -19,7 +21,8 @@ impl Both {
     async fn beside(rig: &Rig) -> Self {
         let at = rig.change(&rig.lease("clock"), call()).await.now.as_micros();
         let edit = move |_: &str, text: String| {
-            let text = text.replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
+            let text = text
+                .replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
             standing(&text, i64::try_from(at).unwrap())
         };
         let long = Rig::open(|builder| builder.events_kept(100).edit_scripts(Arc::new(edit))).await;
@@ -115,7 +118,8 @@ pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
             both.ask(&key, Begin { grant }).await;
         }
         both.move_clock(1);
-        let done = |grant: Grant| Complete { grant, result: if n % 2 == 0 { result("done") } else { failure() } };
+        let done =
+            |grant: Grant| Complete { grant, result: if n % 2 == 0 { result("done") } else { failure() } };
         both.ask(&key, done(Grant { claim_id: ClaimId::random(), ..grant })).await;
         both.ask(&key, done(Grant { token: Token::NONE, ..grant })).await;
         both.ask(&key, done(grant)).await;
@@ -128,7 +132,8 @@ pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
 pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
     let both = Both::beside(rig).await;
     let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap();
-    for (n, after) in [-1, 0, micros(TTL) - 1, micros(TTL), micros(HARD), micros(DAY)].into_iter().enumerate() {
+    for (n, after) in [-1, 0, micros(TTL) - 1, micros(TTL), micros(HARD), micros(DAY)].into_iter().enumerate()
+    {
         for beaten in [false, true] {
             let key = format!("k{n}{beaten}");
             let grant = both.granted(&key, &fused()).await;
@@ -169,7 +174,10 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
         let begun = phase == Phase::Executing;
         let incarnation = before.get();
         assert_eq!(record.state, if begun { State::Executing } else { State::Claimed });
-        assert_eq!((record.claim_id, record.terms, record.retention), (Some(claim_id), Some(terms), retention));
+        assert_eq!(
+            (record.claim_id, record.terms, record.retention),
+            (Some(claim_id), Some(terms), retention)
+        );
         assert_eq!((record.fingerprint, record.worker), (fingerprint.clone(), Some(worker.clone())));
         assert_eq!((record.claimed_at, record.begun_at), (Some(now), begun.then_some(now)));
         assert_eq!(record.lease_until, now.plus(terms.ttl()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Bench;
-use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{
@@ -53,26 +53,24 @@ impl Rig {
         self.offset.fetch_add(micros, Ordering::SeqCst);
     }
 
-    /// Sends any operation, which must be answered. What is told of a change is what was written: the record, and an event.
+    /// Sends any operation, which must be answered. What is written, the record and an event, is what the kernel makes.
     pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
-        let asked = asked(&op);
+        let (mut record, floor) = (self.record(address).await, self.floor());
         let answer = op.send(&self.store, address).await;
         let told = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
-        let Stamp { now, rev, token, state, changed } = told.stamp;
-        if changed {
-            let record = self.record(address).await;
-            let written = (record.last_now, record.rev, record.token, record.state);
-            assert_eq!(written, (now, rev, token, state), "{op:?} wrote something else than it told");
-        }
-        if changed && !matches!(op, Op::Heartbeat(_)) {
-            let event = self.store.history(address, 1).await.unwrap().remove(0);
-            let told = (event.at, event.rev, event.token, event.to);
-            assert_eq!(told, (now, rev, token, Some(state)), "the event of {op:?} tells something else");
-            let told = (event.claim_id, event.op_id, event.operator, event.reason);
-            assert_eq!(told, asked, "the event of {op:?} tells of somebody else");
+        let at = Reading { kind: address.kind, now: told.stamp.now, floor };
+        let meant = op.apply(&mut record, at).unwrap();
+        assert_eq!(told, meant.stamped, "{op:?} was answered otherwise");
+        assert_eq!(self.record(address).await, record, "{op:?} wrote something else");
+        if let Some(event) = meant.event {
+            assert_eq!(self.store.history(address, 1).await.unwrap(), [event], "{op:?} tells something else");
         }
         told
+    }
+
+    fn floor(&self) -> Token {
+        Token::from_stored(self.raw(&["GET", &self.named("floor")]).parse().unwrap_or_default())
     }
 
     /// Sends an operation that must change the record.
@@ -167,22 +165,6 @@ impl Rig {
         for kind in ['e', 'l'] {
             self.raw(&["ZADD", &self.named(&format!("index:{kind}")), "0", ""]);
         }
-    }
-}
-
-/// Who asked, and why: as the event has to tell.
-fn asked(op: &Op) -> (Option<ClaimId>, Option<OpId>, Option<Label>, Option<Label>) {
-    let by = |id: ClaimId, why: Option<&Label>| (Some(id), None, None, why.cloned());
-    let decided = |id: OpId, by: &Label, why: &Option<Label>| (None, Some(id), Some(by.clone()), why.clone());
-    match op {
-        Op::Claim(Claim { claim_id, .. }) | Op::Cancel(Cancel { claim_id }) => by(*claim_id, None),
-        Op::Begin(Begin { grant }) | Op::Heartbeat(Heartbeat { grant }) => by(grant.claim_id, None),
-        Op::Complete(Complete { grant, .. }) | Op::Release(Release { grant, .. }) => by(grant.claim_id, None),
-        Op::Abandon(Abandon { grant, cause }) => by(grant.claim_id, Some(cause)),
-        Op::Reconcile(op) => decided(op.op_id, &op.operator, &op.reason),
-        Op::ForceComplete(op) => decided(op.op_id, &op.operator, &op.reason),
-        Op::ResetToClaimed(op) => decided(op.op_id, &op.operator, &op.reason),
-        Op::Evict(op) => decided(op.op_id, &op.operator, &op.reason),
     }
 }
 

@@ -39,6 +39,12 @@ pub(crate) struct Global {
     /// on first use. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
     /// the URL says: postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a
     /// password's file are asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
+    ///
+    /// A Redis store is set up by `sentinel init`, too, and armed again by it when the server has lost something, or may
+    /// have. redis://user:password@host:port/database?sentinel_key_prefix=P, or with TLS rediss://..?sentinel_ca=FILE;
+    /// redis-cluster://host:port?node=host:port, redis-sentinel://host:port?sentinelServiceName=NAME (both with TLS as
+    /// rediss-..), redis+unix:///path/of/the.sock. What was acknowledged last is noted in $XDG_STATE_HOME/sentinel, to
+    /// be missed where a restarted server does not have it any more.
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) store: Option<OsString>,
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
@@ -74,7 +80,7 @@ pub(crate) enum Command {
     Evict(Evict),
     /// Remove completed records past their retention, and old tombstones
     Purge(Purge),
-    /// Set the store up, or bring it up to date
+    /// Set the store up, bring it up to date, or arm it again after a doubt
     Init(Init),
     /// Look at the store and its deployment, and tell what it guarantees
     #[command(after_help = "Example:\n  sentinel doctor --json")]
@@ -369,7 +375,8 @@ Example:
   sentinel init --store postgres://app@db.example/orders
   sentinel init --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 
-Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.")]
+Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.
+On Redis, running it again says that the server holds all it acknowledged, or that somebody has looked at what it lost.")]
 pub(crate) struct Init {
     /// Only print the SQL, for who runs migrations themselves; connects to nothing
     #[arg(long)]

@@ -31,7 +31,8 @@ fn secrets_of(text: &str, named: bool) -> Vec<String> {
     };
     let mut secrets = Vec::new();
     let after_colon = tail.split_once(':').map_or("", |(_, after)| after);
-    if tail.contains('@') || tail.contains("password=") {
+    // Also sentinelPassword=, of a Redis that sentinels watch.
+    if tail.contains('@') || tail.contains("assword=") {
         secrets.push(tail.to_owned());
         let user_info = tail.rsplit_once('@').map_or("", |(user_info, _)| user_info);
         secrets.extend(user_info.split_once(':').map(|(_, password)| password.to_owned()));
@@ -60,6 +61,8 @@ mod tests {
         assert_eq!(of("--sotre=postgres://me:hunter2@h"), ["me:hunter2@h", "hunter2"]);
         assert_eq!(of("postgres://me:hun ter2@h/db"), ["me:hun ter2@h/db", "hun ter2"]);
         assert_eq!(of("postgres://me:hunter2"), ["me:hunter2"]);
+        let tail = "h:7?sentinelServiceName=a&sentinelPassword=hunter2";
+        assert_eq!(of(&format!("redis-sentinel://{tail}")), [tail]);
         assert_eq!(secrets_of("me:hunter2@host", true), ["me:hunter2@host"]);
         for harmless in
             ["https://example.org/a", "sqlite:///a:b", "plain", "mail:me@host", "postgres://h:5432/db"]

@@ -6,23 +6,47 @@ local stored = redis.call('MGET', unpack(records))
 -- All records are read, then all items are judged, then all is written: a key stands once in a call.
 local adds, begins, ends, dues, drops, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}
 local answers = {}
+local said = struct.pack('>I8I8', clock, floor)
 for n, record in ipairs(records) do
   local before, events = stored[n], KEYS[6 + 2 * n]
-  local r = before and decode(before) or absent()
-  local from, was_kept, was_due = before and r.state, r.kept == YES and r.state == COMPLETED, due(r)
-  local now = math.max(clock, r.last)
-  -- Beyond the last token nothing is granted; whoever asked is told why.
-  local told = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
-  answers[n] = struct.pack('>c1I8I8', told and YES or NO, clock, floor) .. (before or '')
-  if told then
-    r.rev, r.last = r.rev + 1, now
+  local after, to, change = quick(before, ARGV[3 + n])
+  local from, at, expiry = before and string.sub(before, 1, 1), nil, nil
+  if not after then
+    local r = before and decode(before) or absent()
+    local now = math.max(clock, r.last)
+    local was_kept, was_due = r.kept == YES and from == COMPLETED, due(r)
+    -- Beyond the last token nothing is granted; whoever asked is told why.
+    local told = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
+    if told then
+      r.rev, r.last = r.rev + 1, now
+      -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
+      if #r.log > 600 then spill(r, events) end
+      local worker, by, why, rest = told.worker or r.worker, told.by or '', told.why or '', told.rest or ''
+      r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, told.change,
+        from or '-', r.state, r.rev, r.last, r.token, told.id, #worker, worker, #by, by, #why, why) .. rest
+      after, to, change, at = encode(r), r.state, told.change, due(r)
+      if was_due and not at then drops[#drops + 1] = string.sub(record, ARGV[3] + 1) end
+      if to == COMPLETED and r.kept == YES then
+        -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs
+        -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
+        floor = math.max(floor, tonumber(r.token))
+        expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
+        if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
+      elseif was_kept and r.spilled == YES then
+        redis.call('PERSIST', events)
+      end
+    end
+  end
+  if not after then
+    answers[n] = NO .. said .. (before or '')
+  else
+    answers[n] = YES .. said .. (before or '')
     local key = string.sub(record, ARGV[3] + 1)
-
     if not from then
       adds[#adds + 1] = '0'
       adds[#adds + 1] = key
     end
-    local is = r.state ~= FREE and r.state ~= COMPLETED
+    local is = to ~= FREE and to ~= COMPLETED
     local was = from and from ~= FREE and from ~= COMPLETED
     if is and not was then
       begins[#begins + 1] = '0'
@@ -30,45 +54,32 @@ for n, record in ipairs(records) do
     elseif was and not is then
       ends[#ends + 1] = key
     end
-    local at = due(r)
     if at then
       dues[#dues + 1] = string.format('%.0f', at)
       dues[#dues + 1] = key
-    elseif was_due then
-      drops[#drops + 1] = key
     end
-
-    -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
-    if #r.log > 600 then spill(r, events) end
-    local worker, by, why, rest = told.worker or r.worker, told.by or '', told.why or '', told.rest or ''
-    r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, told.change,
-      from or '-', r.state, r.rev, r.last, r.token, told.id, #worker, worker, #by, by, #why, why) .. rest
-
-    if r.state == COMPLETED and r.kept == YES then
-      -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs
-      -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
-      floor = math.max(floor, tonumber(r.token))
-      local expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
-      if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
-      expiring[#expiring + 1] = { record, encode(r), expiry }
+    if expiry then
+      expiring[#expiring + 1] = { record, after, expiry }
     else
-      if was_kept and r.spilled == YES then redis.call('PERSIST', events) end
       sets[#sets + 1] = record
-      sets[#sets + 1] = encode(r)
+      sets[#sets + 1] = after
     end
-    if told.change ~= 'C' and told.change ~= 'B' then changes[#changes + 1] = record end
+    if change ~= 'C' and change ~= 'B' then changes[#changes + 1] = record end
   end
 end
 
--- A key that is listed and has no record expired by itself, or the server has dropped it, and may have dropped others. It has
--- dropped something, too, if the empty name is not listed: it stands in each index since that was marked. Then the bucket's
--- marker goes, until somebody has looked.
+-- A key that is listed and has no record expired by itself, and is due no more: what is due may be gone. Or the server has
+-- dropped it, and may have dropped others. It has dropped something, too, if the empty name is not listed: it stands in each
+-- index since that was marked. Then the bucket's marker goes, until somebody has looked.
 local function enlist()
   local new = redis.call('ZADD', KEYS[3], '0', '', unpack(adds))
   if new == #adds / 2 then return end
   for n = 2, #adds, 2 do
     local at = redis.call('ZSCORE', KEYS[5], adds[n])
-    if at and tonumber(at) <= clock then new = new + 1 end
+    if at and tonumber(at) <= clock then
+      new = new + 1
+      redis.call('ZREM', KEYS[5], adds[n])
+    end
   end
   if new == #adds / 2 then return end
   redis.call('SET', KEYS[1], 'gone: records were dropped')

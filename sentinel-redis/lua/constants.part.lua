@@ -9,6 +9,8 @@ local NO = '0'
 local NONE = '0000000000000000'
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local NEVER = '\0\0\0\0\0\0\0\0'
+local FIRST = '\0\0\0\0\0\0\0\1'
+local NOTHING = '\0\0'
 local HOUR = 3600000000
 local LAST_TOKEN = 9007199254740991
 -- How many bytes of a decision tell whether it is the same one.

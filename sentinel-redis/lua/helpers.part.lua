@@ -111,3 +111,8 @@ local function spill(r, events)
   end
   r.log, r.spilled = '', YES
 end
+
+-- What most calls come to, in one go: the record as it is to be written, its new state and the change. Nothing, where the
+-- rules have to be asked one by one. This is for operations that have no such way.
+local function quick()
+end

@@ -46,6 +46,8 @@ scripts! {
     Evict "evict" AFTER;
     Heartbeat "heartbeat" LOOP;
     Heads "heads" LOOP;
+    Look "look" ALONE;
+    Page "page" ALONE;
     Due "due" ALONE;
     Purge "purge" ALONE;
     History "history" ALONE;
@@ -108,7 +110,8 @@ pub(crate) fn sha(text: &str) -> Bytes {
 fn linked(body: &str) -> String {
     let mut body = body.to_owned();
     for (name, function) in functions().iter().rev() {
-        if words(&body).any(|(_, word)| word == *name) {
+        let own = body.contains(&format!("local function {name}("));
+        if !own && words(&body).any(|(_, word)| word == *name) {
             body = format!("{function}\n{body}");
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, Clock as _, CoordinationStore, Key, Kind, StoreTime, SystemClock};
+use sentinel_core::{Address, Clock as _, CoordinationStore, Key, Kind, StoreError, StoreTime, SystemClock};
+use sentinel_redis::Arming;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -12,19 +13,30 @@ use crate::args::{Init, Purge};
 use crate::exit::{Exit, Failure};
 use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
+use crate::store::is_finding;
 
-/// Sets the store up, or prints how.
+/// Sets the store up, or arms it again and says what was in doubt until then; or prints how.
 pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure> {
     if args.print_sql {
         return print_sql(context);
     }
-    let store = context.url.init().await?;
-    let backend = store.describe().backend;
-    match context.style {
-        Style::Text => line(&format!("initialised: {}", context.url.shown()))?,
-        Style::Json => object(&serde_json::json!({
-            "store": context.url.shown(), "backend": backend, "initialised": true,
+    let (store, arming) = context.url.init().await?;
+    let (backend, shown) = (store.describe().backend, context.url.shown());
+    let doubt = match &arming {
+        Some(Arming::Again { doubt }) => doubt.as_deref(),
+        _ => None,
+    };
+    match (context.style, &arming) {
+        (Style::Json, _) => object(&serde_json::json!({
+            "store": shown, "backend": backend, "initialised": true,
+            "armed_again": arming.as_ref().map(|arming| *arming != Arming::SetUp), "doubt": doubt,
         }))?,
+        (Style::Text, Some(Arming::Again { .. })) => {
+            let was =
+                doubt.map_or("nothing was in doubt".into(), |doubt| format!("it was in doubt: {doubt}"));
+            line(&plain(&format!("armed again: {shown}; {was}")))?;
+        }
+        (Style::Text, _) => line(&format!("initialised: {shown}"))?,
     }
     Ok(Exit::OK)
 }
@@ -97,20 +109,24 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
         false => failure,
     };
     let (mut health, store) = context.url.probe().await.map_err(refused)?;
-    let mut measured = None;
-    match store {
-        Ok(store) => {
-            let (latency, now) = measure(&*store, context).await?;
+    let used = match store {
+        Ok(store) => measure(&*store, context).await,
+        Err(error) => Err(error),
+    };
+    let measured = match used {
+        Ok((latency, now)) => {
             let found = format!("{latency:?} for a read, median of 5");
             health.checks.extend([Check { name: "latency", ok: true, found }, clock(now)]);
-            measured = Some((latency, now));
+            Some((latency, now))
         }
-        Err(error) => {
+        Err(error) if is_finding(&error) => {
             health.checks.push(Check { name: "use", ok: false, found: error.to_string() });
             health.accepted = false;
             health.guarantees.clear();
+            None
         }
-    }
+        Err(error) => return Err(error.into()),
+    };
     let view = DoctorView {
         store: context.url.shown(),
         deployment: &health.deployment,
@@ -128,7 +144,10 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// The median time of five reads, and the store's clock.
-async fn measure(store: &dyn CoordinationStore, context: &Context) -> Result<(Duration, StoreTime), Failure> {
+async fn measure(
+    store: &dyn CoordinationStore,
+    context: &Context,
+) -> Result<(Duration, StoreTime), StoreError> {
     let key = Key::new("sentinel-doctor")?;
     let address = Address { namespace: context.namespace.clone(), kind: Kind::Execution, key };
     let mut taken = Vec::with_capacity(5);

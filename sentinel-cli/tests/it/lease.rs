@@ -47,7 +47,7 @@ fn a_lease_and_an_execution_of_one_key_are_apart(world: World) {
 each_store!(a_lost_lease_ends_the_command);
 fn a_lost_lease_ends_the_command(world: World) {
     let script = "echo $$ > pid; exec sleep 600";
-    let holder = world.start(&["lease", "k", "--ttl", "1s", "--", "sh", "-c", script]);
+    let holder = world.start(&["lease", "k", "--ttl", "5s", "--", "sh", "-c", script]);
     until("it is held", || !world.read("pid").is_empty());
     let seen = world.run(&["inspect", "k", "--kind", "lease", "--json"]).json();
     let evict = ["evict", "k", "--kind", "lease", "--expect", &seen["token"].to_string()];
@@ -60,7 +60,7 @@ fn a_lost_lease_ends_the_command(world: World) {
 each_store!(a_holder_that_is_killed_is_followed_when_its_lease_lapses);
 fn a_holder_that_is_killed_is_followed_when_its_lease_lapses(world: World) {
     let script = "echo $$ > pid; exec sleep 600";
-    let holder = world.start(&["lease", "k", "--ttl", "500ms", "--", "sh", "-c", script]);
+    let holder = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
     until("it is held", || !world.read("pid").is_empty());
     holder.send(Signal::KILL);
     let next = world.run(&["lease", "k", "--wait", "60s", "--", "echo", "mine"]);

@@ -81,14 +81,6 @@ fn a_file_without_permission() {
 }
 
 #[test]
-fn a_store_that_this_build_does_not_have() {
-    let world = World::sqlite();
-    for store in ["redis://host", "rediss://u:p@host:6379/0"] {
-        all_refuse(&world, store);
-    }
-}
-
-#[test]
 fn a_result_that_cannot_be_recorded_is_doubt() {
     let world = World::sqlite();
     let script = "echo x > runs; until [ -e go ]; do sleep 0.05; done; echo done";

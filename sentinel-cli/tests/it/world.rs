@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use sentinel_testbed::{Postgres, postgres::Options};
+use sentinel_testbed::postgres::Options;
+use sentinel_testbed::{Postgres, Redis};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Makes a function of a [`World`] one test for each store: `name::sqlite` and `name::postgres`.
+/// Makes a function of a [`World`] one test for each store: `name::sqlite`, `name::postgres` and `name::redis`.
 macro_rules! each_store {
     ($name:ident) => {
         mod $name {
@@ -25,6 +26,11 @@ macro_rules! each_store {
             fn postgres() {
                 super::$name(crate::world::World::postgres());
             }
+
+            #[test]
+            fn redis() {
+                super::$name(crate::world::World::redis());
+            }
         }
     };
 }
@@ -33,6 +39,12 @@ macro_rules! each_store {
 pub(crate) fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| Postgres::start(Options::default().conf("max_connections = 500")))
+}
+
+/// The Redis server of all tests that do nothing to it.
+pub(crate) fn redis() -> &'static Redis {
+    static SERVER: OnceLock<Redis> = OnceLock::new();
+    SERVER.get_or_init(|| Redis::start(Default::default()))
 }
 
 pub(crate) struct World {
@@ -63,6 +75,21 @@ impl World {
         Self::on(&format!("{}?sentinel_schema=world_{number}", server.url()))
     }
 
+    /// On keys of its own, set up.
+    pub(crate) fn redis() -> Self {
+        let world = Self::at_redis(&redis().url());
+        let init = world.run(&["init"]);
+        assert_eq!(init.code(), 0, "{init:?}");
+        world
+    }
+
+    /// On keys of its own at a URL without parameters, which are not set up.
+    pub(crate) fn at_redis(url: &str) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        Self::on(&format!("{url}?sentinel_key_prefix=world-{number}"))
+    }
+
     /// On a store of somebody else.
     pub(crate) fn on(store: &str) -> Self {
         Self { dir: TempDir::new().unwrap(), store: store.to_owned() }
@@ -76,6 +103,12 @@ impl World {
     #[track_caller]
     pub(crate) fn schema(&self) -> &str {
         self.store.split_once("sentinel_schema=").unwrap().1
+    }
+
+    /// What the names of its keys begin with, as its URL has it.
+    #[track_caller]
+    pub(crate) fn prefix(&self) -> &str {
+        self.store.split_once("sentinel_key_prefix=").unwrap().1
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -118,10 +151,13 @@ impl World {
         Started { child: command.spawn().unwrap(), name }
     }
 
-    /// Whether a program that was started has the store open.
+    /// Whether a program that was started, the only one here that waits for a key, has the store open.
     pub(crate) fn looks(&self, started: &Started) -> bool {
         if self.store.starts_with("sqlite:") {
             return has_open(started.id(), "store.db");
+        }
+        if self.store.starts_with("redis:") {
+            return !redis().cli(&["PUBSUB", "CHANNELS", &format!("{}:*", self.prefix())]).is_empty();
         }
         let sessions =
             format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", started.name);

@@ -56,9 +56,10 @@ impl Deployment {
                  had not received.",
             ],
             Self::EverySecond => &[
-                ": through kill -9 of the server.",
-                "If the host dies, about the last two seconds of begins, results and decisions may be gone. Any restart \
-                 is detected, and the store is refused until `sentinel init`.",
+                // Redis answers before it has written while a sync of what it wrote before takes long.
+                ": as long as the server runs, and through an orderly stop.",
+                "If it is killed or its host dies, about the last two seconds of begins, results and decisions may be \
+                 gone. Any restart is detected, and the store is refused until `sentinel init`.",
             ],
             Self::WithReplicas => &[": as long as this primary stays the primary.", failover],
             Self::Cluster => &[": as long as each master keeps its place, also while slots move.", failover],

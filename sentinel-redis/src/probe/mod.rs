@@ -72,7 +72,9 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
         Some("no") => {
             told(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
         }
-        Some("everysec") => "everysec: the newest two seconds may be lost if the host dies".into(),
+        Some("everysec") => {
+            "everysec: the newest two seconds may be lost if the server or its host dies".into()
+        }
         Some(other) => other.to_owned(),
         None => "CONFIG is not allowed: taken as everysec".into(),
     };
@@ -143,7 +145,7 @@ async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreErro
     let round_trip = check("round trip", true, format!("{took:?}"));
     // Where it may not be asked, the rights that are missing tell so.
     let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
-    let server = crate::lane::looks::micros(time)?;
+    let server = time.micros()?;
     let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));
     let skew = Duration::from_micros(server.abs_diff(here));
     let side = if server < here { "behind" } else { "ahead of" };

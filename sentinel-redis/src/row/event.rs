@@ -63,9 +63,9 @@ fn change(letter: char, c: &mut Cursor) -> Result<Change, Unreadable> {
 
 fn claimed(c: &mut Cursor) -> Result<Change, Unreadable> {
     let begun = c.char()? == 'x';
-    let incarnation = c.digits()?;
     let (ttl, hard_ttl) = (c.micros()?, c.micros()?);
     let (kept, retention) = (c.flag()?, c.micros()?);
+    let incarnation = c.digits()?;
     let text = String::from_utf8(c.rest().to_vec()).map_err(|error| Unreadable(error.to_string()))?;
     Ok(Change::Claimed {
         terms: Terms::new(ttl, hard_ttl).map_err(|invalid| Unreadable(invalid.to_string()))?,

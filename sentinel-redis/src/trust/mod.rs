@@ -235,7 +235,10 @@ impl Trust {
             true => amnesia("what this process knew of it is gone"),
             false => StoreError::not_applied(
                 Trouble::NotInitialised,
-                format!("there is no marker under the prefix {:?}", self.names.prefix()),
+                format!(
+                    "there is no marker under the prefix {:?}: it was never set up, or has forgotten everything",
+                    self.names.prefix()
+                ),
             ),
         }
     }
@@ -246,7 +249,7 @@ impl Trust {
     }
 
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: Option<u32>) -> Result<Arming, StoreError> {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;

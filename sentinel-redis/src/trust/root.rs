@@ -74,13 +74,14 @@ impl Root {
         wire: &dyn Wire,
         names: &Names,
         servers: &[Server],
-        buckets: u32,
+        buckets: Option<u32>,
     ) -> Result<(Self, Arming), StoreError> {
         let before = Self::read(wire, names).await?;
         let place = names.root();
         let root = || Command::new("HSETNX", place.to.clone()).arg(place.name.clone());
         wire.call(root().word("format").word(FORMAT)).await?;
-        wire.call(root().word("buckets").number(buckets)).await?;
+        let usual = if servers.iter().any(Server::is_clustered) { 16 } else { 1 };
+        wire.call(root().word("buckets").number(buckets.unwrap_or(usual))).await?;
         let first = wire.call(root().word("store").arg(random())).await?.number()? == 1;
         let arming = match first {
             true => Arming::SetUp,
@@ -93,7 +94,7 @@ impl Root {
         }
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
         let before = Self::armed_at(wire, names).await?;
-        let now = crate::lane::looks::micros(wire.call(Command::new("TIME", place.to.clone())).await?)?;
+        let now = wire.call(Command::new("TIME", place.to.clone())).await?.micros()?;
         let armed = Command::new("ZADD", names.armed().to).arg(names.armed().name).word("GT");
         wire.call(armed.number(now.max(before + 1)).word("at")).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;

@@ -6,12 +6,21 @@ use std::sync::Arc;
 use sentinel_core::store::Health;
 use sentinel_core::{CoordinationStore, StoreError, Trouble};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
+use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::SqliteStore;
 
 use crate::exit::{Exit, Failure, is_refusal};
 
+mod url;
+
+use url::{Place, server};
+
 /// An open store.
 pub(crate) type Store = Arc<dyn CoordinationStore>;
+
+/// What a store's URL looks like.
+const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
+                     rediss-sentinel, redis+unix)";
 
 /// A store that was named, and not opened yet.
 #[derive(Debug, Clone)]
@@ -20,80 +29,80 @@ pub(crate) enum StoreUrl {
     Sqlite { path: PathBuf, make_directories: bool },
     /// A PostgreSQL database; `shown` is its URL without user and password.
     Postgres { builder: Box<PostgresStoreBuilder>, shown: String },
-    /// A server that this build cannot speak to.
-    Unknown { kind: &'static str, shown: String },
+    /// A Redis server, or a few that are one store.
+    Redis { builder: Box<RedisStoreBuilder>, shown: String },
 }
 
 impl StoreUrl {
-    /// Takes `sqlite:PATH`, `postgres://..`, `redis://..` or `rediss://..`. Refusals never repeat what may be a password.
+    /// Takes what [`FORMS`] says. Refusals never repeat what may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(path) = text.strip_prefix("sqlite:") {
             return sqlite(path);
         }
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return Err(Failure::usage(
-                "the store's URL is malformed: it must be sqlite:PATH, postgres://.., redis://.. or rediss://..",
-            ));
+        let malformed = |why| Failure::usage(format!("the store's URL is malformed: {why}"));
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| malformed(format!("it must be {FORMS}")))?;
+        let place = match scheme {
+            "postgres" | "postgresql" => Place::HostOrParameter,
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" => Place::Host,
+            "redis+unix" => Place::Path,
+            _ if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
+                return Err(Failure::usage(format!("{scheme:?} is no store's scheme: use {FORMS}")));
+            }
+            _ => return Err(malformed("its scheme is not a word".into())),
         };
-        let is_postgres = matches!(scheme, "postgres" | "postgresql");
-        if !is_postgres && !matches!(scheme, "redis" | "rediss") {
-            return Err(Failure::usage(
-                match scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) {
-                    true => format!(
-                        "{scheme:?} is no store's scheme: use sqlite:PATH, postgres://.., redis://.. or rediss://.."
-                    ),
-                    false => "the store's URL is malformed: its scheme is not a word".to_owned(),
-                },
-            ));
-        }
-        let host = server(rest, is_postgres)
-            .map_err(|why| Failure::usage(format!("the store's URL is malformed: {why} ({scheme}://***)")))?;
-        let shown = format!("{scheme}://{host}");
-        if is_postgres { postgres(text, shown) } else { Ok(Self::Unknown { kind: "Redis", shown }) }
+        let server = server(rest, place).map_err(|why| malformed(format!("{why} ({scheme}://***)")))?;
+        let shown = format!("{scheme}://{server}");
+        if place == Place::HostOrParameter { postgres(text, shown) } else { redis(text, shown) }
     }
 
     /// The file that is used when nobody names a store.
     pub(crate) fn default_file() -> Result<Self, Failure> {
-        let absolute = |name: &str| {
-            let path = PathBuf::from(std::env::var_os(name)?);
-            path.is_absolute().then_some(path)
-        };
-        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        let state = state.ok_or_else(|| {
+        let folder = state_folder().ok_or_else(|| {
             Failure::usage(
                 "no --store, no SENTINEL_STORE, and neither XDG_STATE_HOME nor HOME to put a file in",
             )
         })?;
-        Ok(Self::Sqlite { path: state.join("sentinel/sentinel.db"), make_directories: true })
+        Ok(Self::Sqlite { path: folder.join("sentinel.db"), make_directories: true })
     }
 
     /// The store as messages show it.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Sqlite { path, .. } => format!("sqlite:{}", path.display()),
-            Self::Postgres { shown, .. } | Self::Unknown { shown, .. } => shown.clone(),
+            Self::Postgres { shown, .. } | Self::Redis { shown, .. } => shown.clone(),
         }
     }
 
     /// Opens the store. Every failure here means that nothing ran.
     pub(crate) async fn open(&self) -> Result<Store, Failure> {
-        match self {
-            Self::Sqlite { path, make_directories } => {
-                if *make_directories {
-                    make_parents(path)?;
-                }
-                Ok(Arc::new(SqliteStore::open(path).await?))
-            }
-            Self::Postgres { builder, .. } => Ok(Arc::new(builder.clone().open().await.map_err(not_opened)?)),
-            Self::Unknown { kind, shown } => Err(not_built_in(kind, shown)),
+        if let Self::Sqlite { path, make_directories: true } = self {
+            make_parents(path)?;
         }
+        self.connect().await.map_err(not_opened)
     }
 
-    /// Sets the store up, or brings it up to date. SQLite does it by itself whenever it is opened.
-    pub(crate) async fn init(&self) -> Result<Store, Failure> {
+    async fn connect(&self) -> Result<Store, StoreError> {
+        Ok(match self {
+            Self::Sqlite { path, .. } => Arc::new(SqliteStore::open(path).await?),
+            Self::Postgres { builder, .. } => Arc::new(builder.clone().open().await?),
+            Self::Redis { builder, .. } => Arc::new(builder.clone().open().await?),
+        })
+    }
+
+    /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is told
+    /// of a Redis store: one that was set up before is armed again.
+    pub(crate) async fn init(&self) -> Result<(Store, Option<Arming>), Failure> {
         match self {
-            Self::Postgres { builder, .. } => Ok(Arc::new(builder.clone().init().await.map_err(not_opened)?)),
-            Self::Sqlite { .. } | Self::Unknown { .. } => self.open().await,
+            Self::Sqlite { .. } => Ok((self.open().await?, None)),
+            Self::Postgres { builder, .. } => {
+                Ok((Arc::new(builder.clone().init().await.map_err(not_opened)?), None))
+            }
+            Self::Redis { builder, .. } => {
+                let (store, arming) = builder.clone().arm().await.map_err(not_opened)?;
+                Ok((Arc::new(store), Some(arming)))
+            }
         }
     }
 
@@ -104,26 +113,35 @@ impl StoreUrl {
             Self::Sqlite { .. } => Err(Failure::usage(
                 "a SQLite store sets itself up when it is opened: there is no SQL to run by hand",
             )),
-            Self::Unknown { kind, shown } => Err(not_built_in(kind, shown)),
+            Self::Redis { .. } => {
+                Err(Failure::usage("a Redis store has no SQL to run by hand: `sentinel init` sets it up"))
+            }
         }
     }
 
     /// Looks at the deployment, and opens the store if it can be used as it is. Whoever asks for this wants to know what
     /// is wrong: a store that is there and cannot be used is a finding.
     pub(crate) async fn probe(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
-        let Self::Postgres { builder, .. } = self else {
-            let store = self.open().await?;
-            return Ok((store.probe().await?, Ok(store)));
-        };
-        let health = builder.clone().probe().await.map_err(not_opened)?;
-        match builder.clone().open().await {
-            Ok(store) => Ok((health, Ok(Arc::new(store)))),
-            Err(error) if error.trouble() == Trouble::NotInitialised || is_refusal(&error) => {
-                Ok((health, Err(error)))
+        let health = match self {
+            Self::Sqlite { .. } => {
+                let store = self.open().await?;
+                return Ok((store.probe().await?, Ok(store)));
             }
-            Err(error) => Err(not_opened(error)),
+            Self::Postgres { builder, .. } => builder.clone().probe().await,
+            Self::Redis { builder, .. } => builder.clone().probe().await,
+        };
+        let health = health.map_err(not_opened)?;
+        match self.connect().await {
+            Err(error) if !is_finding(&error) => Err(not_opened(error)),
+            opened => Ok((health, opened)),
         }
     }
+}
+
+/// A store that is there, and whose state keeps everybody from using it.
+pub(crate) fn is_finding(error: &StoreError) -> bool {
+    let state = [Trouble::NotInitialised, Trouble::StoreAmnesia, Trouble::StoreDoubt];
+    state.contains(&error.trouble()) || is_refusal(error)
 }
 
 /// A URL that cannot be meant is a bad argument: nothing was sent.
@@ -134,20 +152,38 @@ fn not_opened(error: StoreError) -> Failure {
     }
 }
 
-fn not_built_in(kind: &str, shown: &str) -> Failure {
-    let message =
-        format!("this build has no {kind} store, so {shown} was not asked; use postgres://.. or sqlite:PATH");
-    Failure::new(Exit::UNAVAILABLE, message)
-}
-
 fn postgres(url: &str, shown: String) -> Result<StoreUrl, Failure> {
     let builder = PostgresStore::builder(url);
     builder.check().map_err(not_opened)?;
-    // Which tables is a part of the store's name, and what was checked is no password.
+    Ok(StoreUrl::Postgres { builder: Box::new(builder), shown: with_ours(url, shown) })
+}
+
+/// Each program is a new process, which knows nothing of what an earlier one was told, but for the notes in this folder.
+fn redis(url: &str, shown: String) -> Result<StoreUrl, Failure> {
+    let builder = RedisStore::builder(url);
+    let builder = match state_folder() {
+        Some(folder) => builder.witness_folder(folder),
+        None => builder,
+    };
+    builder.check().map_err(not_opened)?;
+    Ok(StoreUrl::Redis { builder: Box::new(builder), shown: with_ours(url, shown) })
+}
+
+/// Which tables, or which keys, is a part of the store's name, and what was checked is no password.
+fn with_ours(url: &str, shown: String) -> String {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let ours: Vec<&str> = query.split('&').filter(|parameter| parameter.starts_with("sentinel_")).collect();
-    let shown = if ours.is_empty() { shown } else { format!("{shown}?{}", ours.join("&")) };
-    Ok(StoreUrl::Postgres { builder: Box::new(builder), shown })
+    if ours.is_empty() { shown } else { format!("{shown}?{}", ours.join("&")) }
+}
+
+/// Where programs keep what is theirs and not configuration: `$XDG_STATE_HOME/sentinel`.
+fn state_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("sentinel"))
 }
 
 /// Only the user may look into the directories that are made: results can be private.
@@ -173,45 +209,6 @@ fn sqlite(path: &str) -> Result<StoreUrl, Failure> {
     Ok(StoreUrl::Sqlite { path: path.into(), make_directories: false })
 }
 
-/// Checks what stands behind `scheme://`, and gives back host, port and database. Says what is wrong without quoting it.
-///
-/// `socket`: the host may be left out where a parameter names it, as in `postgres:///database?host=/run/postgresql`.
-fn server(rest: &str, socket: bool) -> Result<String, &'static str> {
-    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("it holds a space or a control character");
-    }
-    let (before_query, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
-    let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
-    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if path.contains('@') || authority.matches('@').count() > 1 {
-        return Err("a password's @ and / must be written as %40 and %2F");
-    }
-    let bytes = rest.as_bytes();
-    let escaped =
-        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    if (0..bytes.len()).any(|at| bytes[at] == b'%' && !escaped(at)) {
-        return Err("a % must be followed by two hexadecimal digits");
-    }
-    let named = |parameter: &str| parameter.strip_prefix("host=").is_some_and(|host| !host.is_empty());
-    if socket && authority.is_empty() && query.split('&').any(named) {
-        return Ok(format!("/{path}"));
-    }
-    for one in host_port.split(',') {
-        let (host, port) = match one.strip_prefix('[') {
-            Some(bracketed) => bracketed.split_once(']').ok_or("a [ has no ]")?,
-            None => one.find(':').map_or((one, ""), |colon| one.split_at(colon)),
-        };
-        if host.is_empty() {
-            return Err("it names no host");
-        }
-        let number = port.strip_prefix(':').map(str::parse::<u16>);
-        if !(port.is_empty() || matches!(number, Some(Ok(1..)))) {
-            return Err("its port is not a number from 1 to 65535");
-        }
-    }
-    Ok(if path.is_empty() { host_port.to_owned() } else { format!("{host_port}/{path}") })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,9 +229,12 @@ mod tests {
             "postgres://u@%2Frun%2Fpostgresql:7/db",
             "redis://[::1]:6379/0",
             "rediss://h",
+            "redis-cluster://u:p@h:7000?node=h:7001",
+            "rediss-sentinel://h:26379?sentinelServiceName=main&sentinelPassword=p",
+            "redis+unix:///run/redis.sock",
         ] {
             assert!(
-                matches!(StoreUrl::parse(good), Ok(StoreUrl::Postgres { .. } | StoreUrl::Unknown { .. })),
+                matches!(StoreUrl::parse(good), Ok(StoreUrl::Postgres { .. } | StoreUrl::Redis { .. })),
                 "{good}"
             );
         }
@@ -252,6 +252,15 @@ mod tests {
             "sqlite::memory:",
             "sqlite://",
             "redis://",
+            "redis:h",
+            "redis://h:port",
+            "redis://h/x",
+            "redis://h,i",
+            "redis://h?db=1",
+            "redis://h?sentinel_key_prefix=a%20",
+            "redis+unix://",
+            "redis+unix://h/run/redis.sock",
+            "redis+tls://h",
         ] {
             assert!(matches!(StoreUrl::parse(bad), Err(Failure { exit: Exit::USAGE, .. })), "{bad}");
         }
@@ -267,6 +276,12 @@ mod tests {
             "postgres://me:hunter2%zz@host/db",
             "postgres://me:a/hunter2@host/db",
             "redis://:hunter2@host",
+            "redis://me:hunter2@host:port",
+            "redis://me:hunter2@host/hunter2",
+            "redis-sentinel://host?sentinelServiceName=a&sentinelPassword=hunter2",
+            "redis+unix://me:hunter2@/run/redis.sock",
+            "redis+unix://me:hunter2@host/run/redis.sock",
+            "redis://host?password=hunter2",
             "mysql://me:hunter2@host/db",
             "me:hunter2@host",
             "postgres://host/db?password=hunter2",

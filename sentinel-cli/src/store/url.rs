@@ -1,0 +1,63 @@
+//! What stands behind `scheme://`: enough of it to tell a URL that cannot be meant, without quoting what may be a password.
+
+/// Which part of a URL says where the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A host, and perhaps a port.
+    Host,
+    /// The same, or a few of them, or a parameter, as in `postgres:///database?host=/run/postgresql`.
+    HostOrParameter,
+    /// The path of a socket.
+    Path,
+}
+
+/// Checks what stands behind `scheme://`, and gives it back without user, password and parameters.
+pub(super) fn server(rest: &str, place: Place) -> Result<String, &'static str> {
+    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("it holds a space or a control character");
+    }
+    let (before_query, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if path.contains('@') || authority.matches('@').count() > 1 {
+        return Err("a password's @ and / must be written as %40 and %2F");
+    }
+    if !is_escaped(rest.as_bytes()) {
+        return Err("a % must be followed by two hexadecimal digits");
+    }
+    let named = |parameter: &str| parameter.strip_prefix("host=").is_some_and(|host| !host.is_empty());
+    match place {
+        Place::Path if !host_port.is_empty() => return Err("a socket has no host: its path begins with /"),
+        Place::Path if path.is_empty() => return Err("it names no socket"),
+        Place::Path => return Ok(format!("/{path}")),
+        Place::HostOrParameter if authority.is_empty() && query.split('&').any(named) => {
+            return Ok(format!("/{path}"));
+        }
+        Place::Host if host_port.contains(',') => return Err("other servers are named by ?node=host:port"),
+        Place::Host | Place::HostOrParameter => hosts(host_port)?,
+    }
+    Ok(if path.is_empty() { host_port.to_owned() } else { format!("{host_port}/{path}") })
+}
+
+fn is_escaped(bytes: &[u8]) -> bool {
+    let digits =
+        |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    (0..bytes.len()).all(|at| bytes[at] != b'%' || digits(at))
+}
+
+fn hosts(list: &str) -> Result<(), &'static str> {
+    for one in list.split(',') {
+        let (host, port) = match one.strip_prefix('[') {
+            Some(bracketed) => bracketed.split_once(']').ok_or("a [ has no ]")?,
+            None => one.find(':').map_or((one, ""), |colon| one.split_at(colon)),
+        };
+        if host.is_empty() {
+            return Err("it names no host");
+        }
+        let number = port.strip_prefix(':').map(str::parse::<u16>);
+        if !(port.is_empty() || matches!(number, Some(Ok(1..)))) {
+            return Err("its port is not a number from 1 to 65535");
+        }
+    }
+    Ok(())
+}

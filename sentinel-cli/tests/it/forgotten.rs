@@ -1,0 +1,186 @@
+//! A Redis server that forgot something, or may have: nothing runs before somebody has looked.
+
+use sentinel_testbed::Redis;
+use sentinel_testbed::redis::{Fsync, Options};
+
+use crate::lost::{all_refuse, refuse};
+use crate::world::{World, until};
+
+/// A store that is set up, where the key `k` has run.
+fn after_a_run(server: &Redis) -> World {
+    let world = World::on(&server.url());
+    let init = world.run(&["init"]);
+    assert_eq!(init.code(), 0, "{init:?}");
+    let ran = world.once("k", &[], "echo run >> effects; echo done");
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
+    world
+}
+
+/// Kills a server that holds writes back while a sync takes its time, when it holds none.
+fn kill_with_all_written(server: &Redis) {
+    until("all is written", || server.info("aof_buffer_length") == "0");
+    server.kill();
+}
+
+/// The result is still there.
+#[track_caller]
+fn replays(world: &World) {
+    let ran = world.once("k", &[], "touch ran");
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
+    assert!(!world.path("ran").exists());
+}
+
+/// All but `init` are refused, with these words; `doctor` has a finding.
+#[track_caller]
+fn is_refused(world: &World, words: &[&str]) {
+    for ran in refuse(world, world.store()) {
+        assert!(words.iter().all(|words| ran.err().contains(words)), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.out().contains("This deployment is refused"), "{doctor:?}");
+    assert!(words.iter().all(|words| doctor.out().contains(words)), "{doctor:?}");
+}
+
+#[test]
+fn everything() {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    server.cli(&["FLUSHALL"]);
+    is_refused(&world, &["sentinel init", "forgotten"]);
+    assert_eq!(world.read("effects"), "run\n");
+}
+
+#[test]
+fn all_but_the_root() {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    let keys = server.cli(&["KEYS", "sentinel:{default:*"]);
+    assert!(keys.lines().count() > 10, "{keys}");
+    for key in keys.lines() {
+        server.cli(&["UNLINK", key]);
+    }
+    for command in [&["once", "k", "--", "touch", "ran"][..], &["lease", "k", "--", "touch", "ran"]] {
+        let ran = world.run(command);
+        assert!(ran.code() == 69 && ran.err().contains("has forgotten"), "{ran:?}");
+    }
+    assert!(!world.path("ran").exists());
+    assert_eq!(world.run(&["doctor"]).code(), 1);
+}
+
+#[test]
+fn its_append_only_file() {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    server.kill();
+    server.forget_append_only_file();
+    server.start_again();
+    is_refused(&world, &["sentinel init"]);
+}
+
+#[test]
+fn to_append_at_all() {
+    let server = Redis::start(Options::default().append_only(false));
+    let world = World::on(&server.url());
+    for ran in all_refuse(&world, world.store()) {
+        assert!(ran.err().contains("appendonly"), "{ran:?}");
+    }
+    // And where it was set up in time.
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    server.cli(&["CONFIG", "SET", "appendonly", "no"]);
+    for ran in all_refuse(&world, world.store()) {
+        assert!(ran.err().contains("appendonly"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.out().contains("appendonly yes"), "{doctor:?}");
+}
+
+#[test]
+fn nothing_as_it_synced_each_write() {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    for _ in 0..2 {
+        server.kill();
+        server.start_again();
+        replays(&world);
+    }
+    assert_eq!(world.run(&["doctor"]).code(), 0);
+}
+
+#[test]
+fn perhaps_the_last_second() {
+    let server = Redis::start(Options::default().append_fsync(Fsync::EverySecond));
+    let world = after_a_run(&server);
+    kill_with_all_written(&server);
+    server.start_again();
+    is_refused(&world, &["sentinel init"]);
+    let again = world.run(&["init"]);
+    assert!(again.code() == 0 && again.out().contains("it was in doubt: it was restarted"), "{again:?}");
+    replays(&world);
+    assert_eq!(world.once("other", &[], "echo other").out(), "other\n");
+    assert_eq!(world.run(&["doctor"]).code(), 0);
+}
+
+#[test]
+fn perhaps_the_last_second_of_a_run_that_goes_on() {
+    let server = Redis::start(Options::default().append_fsync(Fsync::EverySecond));
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let script = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+    let running = world.start(&["once", "k", "--ttl", "5m", "--", "sh", "-c", script]);
+    until("it runs", || !world.read("effects").is_empty());
+    kill_with_all_written(&server);
+    server.start_again();
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
+    assert!(ran.err().contains("did not confirm"), "{ran:?}");
+    assert!(world.run(&["inspect", "k"]).err().contains("sentinel init"));
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.inspect("k")["state"], "executing");
+}
+
+#[test]
+fn its_newest_write_which_this_host_knows_of() {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    assert_eq!(world.once("last", &[], "echo last >> effects").code(), 0);
+    server.kill();
+    server.cut_append_only_file(1);
+    server.start_again();
+    is_refused(&world, &["lost the change", "execution \"last\"", "sentinel init"]);
+    assert_eq!(world.read("effects"), "run\nlast\n");
+    // Another host, which knows of nothing, is told too by now.
+    let elsewhere = World::on(world.store());
+    assert_eq!(elsewhere.once("k", &[], "touch ran").code(), 69);
+
+    let again = world.run(&["init", "--json"]).json();
+    assert!(again["doubt"].as_str().unwrap().contains("execution \"last\""), "{again}");
+    replays(&world);
+    assert_eq!(elsewhere.once("k", &[], "touch ran").out(), "done\n");
+}
+
+#[test]
+fn its_newest_write_and_nobody_could_note_it() {
+    let server = Redis::start(Options::default());
+    let world = World::on(&server.url());
+    std::fs::write(world.path("state"), "a file where a folder should be").unwrap();
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "echo done").out(), "done\n");
+    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
+    assert_eq!(world.run(&["doctor"]).code(), 0);
+}
+
+#[test]
+fn nothing_and_the_note_is_nobody_elses_business() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    let folder = world.path("state/sentinel");
+    let notes: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|note| note.unwrap().path()).collect();
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    let name = note.file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("redis-") && name.ends_with(".witness"), "{name}");
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(note)), (0o700, 0o600));
+}

@@ -1,0 +1,186 @@
+//! What is Redis's own: setting it up, the ways to a server, and one that is not there, or not any more.
+
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Redis, RedisCluster, RedisSentinel};
+
+use crate::lost::{all_refuse, refuse};
+use crate::world::{World, redis, until};
+
+/// Runs until the file `go` is there.
+const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+
+#[test]
+fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
+    let world = World::at_redis(&redis().url());
+    for ran in refuse(&world, world.store()) {
+        assert!(ran.err().contains("sentinel init"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.out().contains("sentinel init"), "{doctor:?}");
+    let doctor = world.run(&["doctor", "--json"]).json();
+    assert!(doctor["accepted"] == false && doctor["latency_us"].is_null() && doctor["store_now"].is_null());
+    let left = redis().cli(&["--scan", "--pattern", &format!("{}:*", world.prefix())]);
+    assert_eq!(left, "", "something was made");
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}
+
+#[test]
+fn init_says_what_it_did() {
+    let world = World::at_redis(&redis().url());
+    let first = world.run(&["init", "--json"]).json();
+    assert!(first["initialised"] == true && first["armed_again"] == false && first["doubt"].is_null());
+    assert_eq!(first["store"], world.store());
+    let again = world.run(&["init"]).out();
+    assert!(again.starts_with("armed again: redis://") && again.contains("nothing was in doubt"), "{again}");
+    let again = world.run(&["init", "--json"]).json();
+    assert!(again["initialised"] == true && again["armed_again"] == true && again["doubt"].is_null());
+}
+
+#[test]
+fn init_at_once_from_eight_programs_sets_up_one_store() {
+    let world = World::at_redis(&redis().url());
+    let racing: Vec<_> = (0..8).map(|_| world.start(&["init", "--json"])).collect();
+    let ran: Vec<_> = racing.into_iter().map(|one| one.ended()).collect();
+    let first = ran.iter().filter(|ran| ran.json()["armed_again"] == false).count();
+    assert_eq!(first, 1, "{ran:?}");
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}
+
+#[test]
+fn there_is_no_sql_to_print() {
+    // Nothing listens there: nothing is asked.
+    let world = World::on("redis://me:hunter2@127.0.0.1:1");
+    let ran = world.run(&["init", "--print-sql"]);
+    assert!(ran.code() == 64 && ran.err().contains("no SQL") && !ran.err().contains("hunter2"), "{ran:?}");
+}
+
+#[test]
+fn stores_of_one_server_are_told_apart_by_prefix_and_database() {
+    let server = Redis::start(Options::default());
+    let first = World::at_redis(&server.url());
+    let second = World::at_redis(&server.url());
+    let third = World::on(&first.store().replace('?', "/3?"));
+    assert_eq!(first.run(&["init"]).code(), 0);
+    for (world, said) in [(&second, "second\n"), (&third, "third\n")] {
+        assert_eq!(world.run(&["inspect", "k"]).code(), 69);
+        assert_eq!(world.run(&["init", "--json"]).json()["store"], world.store());
+        assert_eq!(world.once("k", &[], &format!("echo {}", said.trim())).out(), said);
+    }
+    assert_eq!(first.once("k", &[], "echo first").out(), "first\n");
+}
+
+/// Sets up what is there, and uses it.
+#[track_caller]
+fn smoke(url: &str) {
+    let world = World::on(url);
+    let init = world.run(&["init"]);
+    assert_eq!(init.code(), 0, "{init:?}");
+    for _ in 0..2 {
+        assert_eq!(world.once("k", &[], "echo run >> effects; echo done").out(), "done\n");
+    }
+    assert_eq!(world.read("effects"), "run\n");
+    let doctor = world.run(&["doctor"]);
+    assert_eq!(doctor.code(), 0, "{doctor:?}");
+}
+
+#[test]
+fn by_a_socket() {
+    smoke(&Redis::start(Options::default()).socket_url());
+}
+
+#[test]
+fn on_a_cluster() {
+    smoke(&RedisCluster::start(3, Options::default()).url());
+}
+
+#[test]
+fn by_a_sentinel() {
+    smoke(&RedisSentinel::start(1, Options::default()).url());
+}
+
+#[test]
+fn tls_is_built_in() {
+    let server = Redis::start(Options::default().tls());
+    let authority = server.authority();
+    smoke(&format!("{}?sentinel_ca={}", server.url(), authority.display()));
+    let stranger = World::on(&server.url());
+    all_refuse(&stranger, stranger.store());
+}
+
+#[test]
+fn a_user_who_may_not_is_told_so() {
+    let rules = "~elsewhere:* +@all";
+    let server = Redis::start(Options::default().password("secret").acl("app", "hunter2", rules));
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    for ran in all_refuse(&world, &server.url_for("app", "hunter2")) {
+        assert!(ran.err().contains("NOPERM") && !format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_69_and_not_shown() {
+    let server = Redis::start(Options::default().password("secret"));
+    let world = World::on(&server.url_for("default", "hunter2"));
+    for ran in all_refuse(&world, world.store()) {
+        assert!(ran.err().contains("WRONGPASS") && !format!("{ran:?}").contains("hunter2"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() != 0 && !format!("{doctor:?}").contains("hunter2"), "{doctor:?}");
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let world = World::on("redis://me@127.0.0.1:1");
+    all_refuse(&world, world.store());
+    assert_eq!(world.run(&["doctor"]).code(), 69);
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
+    let server = Redis::start(Options::default());
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
+    until("it runs", || !world.read("effects").is_empty());
+    server.stop();
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
+    assert!(ran.err().contains("did not confirm"), "{ran:?}");
+    assert_eq!(world.once("other", &[], "touch ran").code(), 69);
+    server.start_again();
+    until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
+    assert_eq!(world.once("k", &[], "touch ran").code(), 76);
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_server_that_comes_back_gets_the_result() {
+    let server = Redis::start(Options::default());
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let running = world.start(&["once", "k", "--ttl", "5m", "--", "sh", "-c", WAITS]);
+    until("it runs", || !world.read("effects").is_empty());
+    server.kill();
+    server.start_again();
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = running.ended();
+    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
+    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
+    assert_eq!(world.read("effects"), "run\n");
+}
+
+#[test]
+fn a_lease_ends_with_the_server_that_kept_it() {
+    let server = Redis::start(Options::default());
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    let script = "echo held > held; exec sleep 600";
+    let running = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
+    until("it is held", || !world.read("held").is_empty());
+    server.kill();
+    let ran = running.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+}

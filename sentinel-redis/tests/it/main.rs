@@ -14,6 +14,7 @@ mod listen;
 mod mutants;
 mod network;
 mod probe;
+mod promotion;
 mod rig;
 mod story;
 #[cfg(feature = "tls")]

@@ -57,8 +57,12 @@ impl Scene {
         assert_eq!(after, before + usize::from(changes), "it is carried out all the same");
         is_ambiguous(ask().await);
         self.replica.resume();
+        // There is a write of its own to wait for, as `WAIT` is documented: what other connections wrote is not its business.
+        let touched = || self.primary.cli(&["GET", "sentinel:{tests:0}:touch"]);
+        let before = touched();
         let told = replied(&ask).await;
         assert!(!told.stamp.changed, "{told:?}");
+        assert_ne!(touched(), before, "it has written nothing");
         self.replica.pause();
         is_ambiguous(ask().await);
         self.replica.resume();

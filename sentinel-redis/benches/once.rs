@@ -32,8 +32,7 @@ fn main() {
     let wanted = |table: &str| asked.iter().any(|name| name == table) || !any;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let bed = Bed { server: Redis::start(Options::default().append_fsync(fsync)) };
-    let buckets = std::env::var("BUCKETS").ok().map_or(16, |n| n.parse().unwrap());
-    runtime.block_on(RedisStore::builder(&bed.server.url()).buckets(buckets).init()).unwrap();
+    runtime.block_on(RedisStore::init(&bed.server.url())).unwrap();
     type Table = fn(&Bed, &Runtime);
     let tables: [(&str, Table); 5] =
         [("cpu", cpu), ("memory", memory), ("fresh", fresh), ("replay", replay), ("heartbeat", heartbeat)];

@@ -68,15 +68,18 @@ for n, record in ipairs(records) do
   end
 end
 
--- A key that is listed and has no record expired by itself, or the server has dropped it, and may have dropped others. It has
--- dropped something, too, if the empty name is not listed: it stands in each index since that was marked. Then the bucket's
--- marker goes, until somebody has looked.
+-- A key that is listed and has no record expired by itself, and is due no more: what is due may be gone. Or the server has
+-- dropped it, and may have dropped others. It has dropped something, too, if the empty name is not listed: it stands in each
+-- index since that was marked. Then the bucket's marker goes, until somebody has looked.
 local function enlist()
   local new = redis.call('ZADD', KEYS[3], '0', '', unpack(adds))
   if new == #adds / 2 then return end
   for n = 2, #adds, 2 do
     local at = redis.call('ZSCORE', KEYS[5], adds[n])
-    if at and tonumber(at) <= clock then new = new + 1 end
+    if at and tonumber(at) <= clock then
+      new = new + 1
+      redis.call('ZREM', KEYS[5], adds[n])
+    end
   end
   if new == #adds / 2 then return end
   redis.call('SET', KEYS[1], 'gone: records were dropped')
@@ -97,7 +100,8 @@ end)
 if not written then
   -- What is listed and has no record would be taken for one that was dropped.
   for n = 2, #adds, 2 do redis.call('ZREM', KEYS[3], adds[n]) end
-  error(why, 0)
+  -- Of an error that was raised as a table, Redis leaves its text only, and would put a code of its own before that.
+  error({ err = why })
 end
 -- A barrier waits for the last write of its connection: without one it would wait for nothing.
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end

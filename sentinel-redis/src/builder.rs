@@ -24,7 +24,7 @@ use crate::{probe, tls};
 pub struct RedisStoreBuilder {
     url: Result<Parsed, String>,
     prefix: String,
-    buckets: u32,
+    buckets: Option<u32>,
     events: u32,
     deadline: Duration,
     durability: Durability,
@@ -52,7 +52,7 @@ impl RedisStoreBuilder {
             ca: said.and_then(|url| url.ca.clone()).map(PathBuf::from),
             durability: said.and_then(|url| url.durability).unwrap_or_default(),
             allow_lossy: said.is_some_and(|url| url.allow_lossy),
-            buckets: 16,
+            buckets: None,
             events: 10_000,
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
@@ -69,10 +69,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024; 16 unless told otherwise. It counts
-    /// when [`init`](Self::init) sets a store up for the first time, and can never be changed.
+    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024; 16 there unless told otherwise, and 1
+    /// where there is one server: what goes to one bucket goes in one script call. It counts when [`init`](Self::init) sets a
+    /// store up for the first time, and can never be changed: say 16 before you start with one server and move to a cluster.
     pub fn buckets(mut self, buckets: u32) -> Self {
-        self.buckets = buckets;
+        self.buckets = Some(buckets);
         self
     }
 
@@ -184,8 +185,8 @@ impl RedisStoreBuilder {
         if self.deadline < Duration::from_millis(1) {
             return Err(Invalid::new("deadline", "must be at least a millisecond").into());
         }
-        if !(1..=1024).contains(&self.buckets) {
-            return Err(Invalid::new("buckets", format!("must be 1 to 1024, is {}", self.buckets)).into());
+        if let Some(buckets) = self.buckets.filter(|buckets| !(1..=1024).contains(buckets)) {
+            return Err(Invalid::new("buckets", format!("must be 1 to 1024, is {buckets}")).into());
         }
         if self.events < 100 {
             return Err(
@@ -195,7 +196,7 @@ impl RedisStoreBuilder {
         if tls {
             tls::set(&mut config, self.ca.as_deref())?;
         }
-        let (names, clustered) = (Names::new(&self.prefix)?, config.server.is_clustered());
+        let names = Names::new(&self.prefix)?;
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
         let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
         trust.look_again = self.look_again;
@@ -209,7 +210,6 @@ impl RedisStoreBuilder {
                 offset: self.offset.clone(),
                 deadline: self.deadline,
                 buckets: buckets.clone(),
-                clustered,
                 looked: AtomicU64::default(),
             }))
         };

@@ -21,9 +21,6 @@ use crate::wire::{Answer, Command, Failure, Wire};
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often it is read again where the connection breaks meanwhile.
-const READINGS: u32 = 5;
-
 /// Items of one script in one bucket.
 pub(crate) struct Group {
     pub(crate) script: Script,
@@ -44,7 +41,6 @@ pub(crate) struct Caller {
     pub(crate) deadline: Duration,
     /// Zero before anything was armed.
     pub(crate) buckets: Arc<AtomicU32>,
-    pub(crate) clustered: bool,
     /// Who is at the end of the link was looked at since this generation of it.
     pub(crate) looked: AtomicU64,
 }
@@ -157,25 +153,6 @@ impl Caller {
         let barrier = group.barrier && self.barrier.is_some();
         let command = script(armed, group.script, &bucket, keys.collect(), self.offset(), barrier);
         group.args.iter().cloned().fold(command, Command::arg)
-    }
-
-    pub(crate) fn is_clustered(&self) -> bool {
-        self.clustered
-    }
-
-    /// Reads from a server that was looked at. A script is known only there; a plain read is answered by any server, also
-    /// by one that was restarted without its newest writes after the last look, so that one is read anew.
-    pub(crate) async fn steadily<T, F>(&self, read: impl Fn() -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        for _ in 0..READINGS {
-            let answer = read().await?;
-            if self.port.link().await?.generation() == self.looked.load(Ordering::Relaxed) {
-                return Ok(answer);
-            }
-        }
-        Err(StoreError::not_applied(Trouble::Unreachable, "the connection broke again and again"))
     }
 
     pub(crate) fn offset(&self) -> i64 {

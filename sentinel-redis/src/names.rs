@@ -105,7 +105,7 @@ impl Bucket {
             of_kind("index"),
             of_kind("undecided"),
             of_kind("due"),
-            self.named("touch"),
+            self.touch(),
         ]
     }
 
@@ -120,6 +120,15 @@ impl Bucket {
 
     pub(crate) fn undecided(&self) -> Bytes {
         self.named(&format!("undecided:{}", self.letter))
+    }
+
+    pub(crate) fn due(&self) -> Bytes {
+        self.named(&format!("due:{}", self.letter))
+    }
+
+    /// What is written where a barrier would have nothing to wait for.
+    pub(crate) fn touch(&self) -> Bytes {
+        self.named("touch")
     }
 
     /// The record of a key; also the channel on which its changes are told.

@@ -10,7 +10,7 @@ use crate::names::Bucket;
 use crate::row::{self, Unreadable};
 use crate::script::Script;
 use crate::transition::{Told, broken};
-use crate::wire::{Command, odd};
+use crate::wire::odd;
 
 /// The most records that are read by one script call.
 const HEADS: usize = 64;
@@ -21,11 +21,8 @@ impl Caller {
         let limit = list.limit.clamp(1, List::MAX) as usize;
         let (mut records, mut after, mut now) = (Vec::new(), list.after.clone(), StoreTime::ZERO);
         self.ready(&list.namespace).await?;
-        let buckets = self.buckets(&list.namespace, list.kind);
-        let marked = buckets.iter().map(|bucket| self.marked(&list.namespace, bucket));
-        futures_util::future::try_join_all(marked).await?;
         loop {
-            let keys = self.keys_after(list, after.as_ref(), limit).await?;
+            let keys = self.keys_after(list, after.as_ref(), limit, &mut now).await?;
             let Some(last) = keys.last().cloned() else { break };
             let full = keys.len() == limit;
             for (key, told) in self.heads(&list.namespace, list.kind, keys).await? {
@@ -41,37 +38,34 @@ impl Caller {
             after = Some(last);
         }
         records.truncate(limit);
-        if now == StoreTime::ZERO {
-            now = self.clock(&list.namespace).await?;
-        }
         Ok(Listing { records, now })
     }
 
-    /// The next keys of all buckets, in byte order.
+    /// The next keys of all buckets, in byte order, and when they were read.
     async fn keys_after(
         &self,
         list: &List,
         after: Option<&Key>,
         limit: usize,
+        now: &mut StoreTime,
     ) -> Result<Vec<Key>, StoreError> {
-        let pages = self.buckets(&list.namespace, list.kind).into_iter().map(|bucket| async move {
-            let index = match list.state {
-                Some(Shown::Claimed | Shown::Executing | Shown::Uncertain | Shown::Reconciling) => {
-                    bucket.undecided()
-                }
-                Some(Shown::Free | Shown::Completed) | None => bucket.index(),
+        let undecided = matches!(list.state, Some(state) if !matches!(state, Shown::Free | Shown::Completed));
+        // Behind the empty name, which is no key's.
+        let from = Bytes::from(format!("({}", after.map_or("", Key::as_str)));
+        let buckets = self.buckets(&list.namespace, list.kind);
+        let pages = buckets.iter().map(|bucket| {
+            let make = |armed: &_| {
+                let page = script(armed, Script::Page, bucket, Vec::new(), self.offset(), false);
+                page.word(if undecided { "1" } else { "0" }).arg(from.clone()).number(limit)
             };
-            // Behind the empty name, which is no key's.
-            let from = Bytes::from(format!("({}", after.map_or("", Key::as_str)));
-            let page = || {
-                let page =
-                    Command::new("ZRANGEBYLEX", bucket.to()).arg(index.clone()).arg(from.clone()).word("+");
-                page.word("LIMIT").number(0).number(limit)
-            };
-            self.insist(&list.namespace, false, |_| page()).await?.list()
+            self.insist(&list.namespace, false, make)
         });
         let mut keys = Vec::new();
         for page in futures_util::future::try_join_all(pages).await? {
+            let mut page = page.list()?.into_iter();
+            let clock = page.next().and_then(|clock| clock.text()?.parse().ok());
+            let clock = clock.ok_or_else(|| broken("a page tells no time".into()))?;
+            *now = (*now).max(StoreTime::from_micros(clock));
             for member in page {
                 keys.push(Key::new(member.text().ok_or_else(|| odd(&member))?)?);
             }
@@ -119,13 +113,6 @@ impl Caller {
     pub(crate) fn buckets(&self, namespace: &Namespace, kind: Kind) -> Vec<Bucket> {
         let buckets = self.buckets.load(std::sync::atomic::Ordering::Relaxed);
         (0..buckets).map(|number| self.trust.names.bucket(namespace, number, kind)).collect()
-    }
-
-    /// The clock alone.
-    async fn clock(&self, namespace: &Namespace) -> Result<StoreTime, StoreError> {
-        let bucket = self.trust.names.bucket(namespace, 0, Kind::Execution);
-        let time = self.insist(namespace, false, |_| Command::new("TIME", bucket.to())).await?;
-        Ok(StoreTime::from_micros(crate::lane::looks::micros(time)?.saturating_add_signed(self.offset())))
     }
 
     /// The newest events of a record, behind what remains of an earlier one that was purged.

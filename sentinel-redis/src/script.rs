@@ -46,6 +46,8 @@ scripts! {
     Evict "evict" AFTER;
     Heartbeat "heartbeat" LOOP;
     Heads "heads" LOOP;
+    Look "look" ALONE;
+    Page "page" ALONE;
     Due "due" ALONE;
     Purge "purge" ALONE;
     History "history" ALONE;
@@ -83,9 +85,7 @@ impl Scripts {
                 .replace("{epoch}", baked.epoch)
                 .replace("{events}", &baked.events.to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
-            let sha: String =
-                Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-            Made { text: text.into(), sha: sha.into() }
+            Made { sha: sha(&text), text: text.into() }
         };
         Self { made: Script::ALL.iter().map(make).collect() }
     }
@@ -97,6 +97,12 @@ impl Scripts {
     pub(crate) fn texts(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.made.iter().map(|made| made.text.clone())
     }
+}
+
+/// What a server calls a script.
+pub(crate) fn sha(text: &str) -> Bytes {
+    let sha: String = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    sha.into()
 }
 
 /// A script with the functions that it uses in front of it, and constants in place of their names. A script makes all its

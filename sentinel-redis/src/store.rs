@@ -12,11 +12,10 @@ use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError};
 use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
 use crate::lane::Lane;
-use crate::lane::calls::{Calls, Item};
-use crate::lane::looks::{self, Look, Looks, Seen};
 use crate::listen::Listening;
 use crate::probe;
-use crate::transition::{Sent, Told, explain};
+use crate::script::Script;
+use crate::transition::{Sent, Told, explain, judged};
 use crate::wire::Dialer;
 
 /// A store on a Redis server. Cheap to clone: clones share their connections.
@@ -32,8 +31,7 @@ pub struct RedisStore {
 pub(crate) struct Inner {
     main: Arc<Caller>,
     pulse: Arc<Caller>,
-    calls: Lane<Calls>,
-    looks: Lane<Looks>,
+    lane: Lane,
     replays: Replays,
     listening: Listening,
 }
@@ -77,8 +75,7 @@ impl RedisStore {
     pub(crate) fn from_parts(parts: Parts) -> Self {
         let Parts { main, pulse, dialer } = parts;
         let inner = Inner {
-            calls: Lane::new(Calls(main.clone())),
-            looks: Lane::new(Looks(main.clone())),
+            lane: Lane::new(main.clone()),
             replays: Replays::default(),
             listening: Listening::new(dialer, main.trust.names.prefix()),
             main,
@@ -99,23 +96,19 @@ impl RedisStore {
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
         let barrier = op.needs_barrier(address.kind);
-        let (script, address, arg) = (O::SCRIPT, address.clone(), op.pack());
-        let item = |reply| Item { script, address: address.clone(), arg, barrier, reply };
-        let answer = self.inner.calls.ask(self.inner.main.limit(), item).await?;
-        let stamped = explain(&address, op, Told::read(answer)?)?;
+        let answer = self.inner.lane.ask(O::SCRIPT, address, op.pack(), barrier).await?;
+        let stamped = explain(address, op, Told::read(answer)?)?;
         if stamped.stamp.changed {
-            self.inner.main.trust.saw(&address, &stamped.stamp);
+            self.inner.main.trust.saw(address, &stamped.stamp);
         }
         Ok(stamped)
     }
 
-    async fn see(&self, address: &Address) -> Result<Seen, StoreError> {
-        let (main, looks) = (&self.inner.main, &self.inner.looks);
-        let ask = || looks.ask(main.limit(), |reply| Look { address: address.clone(), reply });
-        main.steadily(ask).await
+    async fn look(&self, address: &Address) -> Result<Told, StoreError> {
+        Told::read(self.inner.lane.ask(Script::Look, address, Bytes::new(), false).await?)
     }
 
-    /// A replay needs no script, only a read: where nothing has to be waited for.
+    /// A replay only reads: where nothing has to be waited for.
     async fn replayed(
         &self,
         address: &Address,
@@ -125,7 +118,7 @@ impl RedisStore {
             return Ok(None);
         }
         op.admit(address.kind)?;
-        looks::judge(address, op, self.see(address).await?)
+        judged(address, op, self.look(address).await?)
     }
 }
 
@@ -205,18 +198,18 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let seen = self.see(address).await?;
-        Ok(Inspection { record: Some(seen.record).filter(|record| !record.is_absent()), now: seen.now })
+        let told = self.look(address).await?;
+        let (record, at) = (told.record()?, told.now);
+        let now = at.max(record.last_now);
+        Ok(Inspection { record: Some(record).filter(|record| !record.is_absent()), now })
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        let main = &self.inner.main;
-        main.steadily(|| main.list(list)).await
+        self.inner.main.list(list).await
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let main = &self.inner.main;
-        main.steadily(|| main.history(address, limit)).await
+        self.inner.main.history(address, limit).await
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {

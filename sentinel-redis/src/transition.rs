@@ -40,6 +40,14 @@ impl Told {
         read().map_err(|Unreadable(what)| broken(what))
     }
 
+    /// The record as it was.
+    pub(crate) fn record(&self) -> Result<Record, StoreError> {
+        match self.stored.is_empty() {
+            true => Ok(Record::absent()),
+            false => row::record(self.stored.clone()).map_err(|Unreadable(what)| broken(what)),
+        }
+    }
+
     pub(crate) fn reading(&self, kind: Kind) -> Reading {
         Reading { kind, now: self.now, floor: self.floor }
     }
@@ -64,11 +72,7 @@ pub(crate) fn explain<O: Operation>(
     op: &O,
     told: Told,
 ) -> Result<Stamped<O::Reply>, StoreError> {
-    let at = told.reading(address.kind);
-    let mut record = match told.stored.is_empty() {
-        true => Record::absent(),
-        false => row::record(told.stored).map_err(|Unreadable(what)| broken(what))?,
-    };
+    let (at, mut record) = (told.reading(address.kind), told.record()?);
     let outcome = kernel::apply(&mut record, op, at)?;
     if outcome.stamped.stamp.changed != told.changed {
         let did = |changed: bool| if changed { "a change" } else { "none" };
@@ -78,6 +82,18 @@ pub(crate) fn explain<O: Operation>(
         return Err(broken(detail));
     }
     Ok(outcome.stamped)
+}
+
+/// What a claim makes of a record that was only looked at: an answer, or that its own script has to say it.
+pub(crate) fn judged(
+    address: &Address,
+    claim: &Claim,
+    told: Told,
+) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
+    let (at, mut record) = (told.reading(address.kind), told.record()?);
+    let stamped = kernel::apply(&mut record, claim, at)?.stamped;
+    // Granted anew, or once more: either is said by the script, and passes the barrier.
+    Ok(Some(stamped).filter(|stamped| !matches!(stamped.reply, ClaimReply::Granted(_))))
 }
 
 /// The script ran, and may have changed something.

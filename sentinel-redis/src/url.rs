@@ -1,6 +1,6 @@
 //! What a URL says: where the servers are, as fred has it, and what is ours.
 
-use fred::types::config::Config;
+use fred::types::config::{Config, ServerConfig};
 
 /// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
 const PREFIX: &str = "sentinel_key_prefix";
@@ -65,12 +65,35 @@ fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
         return Err("asks for TLS, which is not built in: the feature `redis-tls` has it".into());
     }
     let plain = if tls { base.replacen("rediss", "redis", 1) } else { base.to_owned() };
-    let url = if theirs.is_empty() { plain } else { format!("{plain}?{}", theirs.join("&")) };
-    let config = match url.starts_with("redis+unix") {
-        true => Config::from_url_unix(&url),
-        false => Config::from_url(&url),
+    let config = match plain.strip_prefix("redis+unix://") {
+        Some(rest) => socket(rest),
+        None if theirs.is_empty() => Config::from_url(&plain).ok(),
+        None => Config::from_url(&format!("{plain}?{}", theirs.join("&"))).ok(),
     };
-    config.map_err(|_| form("cannot be read"))
+    config.ok_or_else(|| form("cannot be read"))
+}
+
+/// `user:password@/path/to/socket`. There is no host, so that fred would not read a password.
+fn socket(rest: &str) -> Option<Config> {
+    let (who, path) = rest.split_at(rest.find('/')?);
+    if !who.is_empty() && !who.ends_with('@') {
+        return None;
+    }
+    let mut config = Config::from_url(&format!("redis://{who}localhost")).ok()?;
+    config.server = ServerConfig::Unix { path: decoded(path)?.into() };
+    Some(config)
+}
+
+/// Text in which `%20` stands for a space, and so on.
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn level(text: &str) -> Result<crate::Durability, String> {
@@ -112,7 +135,22 @@ mod tests {
         assert_eq!(parsed.config.database, Some(3));
         assert_eq!(parsed.config.username.as_deref(), Some("me"));
         assert!(parse("redis-cluster://h:1?node=h:2").unwrap().config.server.is_clustered());
-        assert!(parse("redis+unix:///tmp/x.sock").unwrap().config.server.is_unix_socket());
+    }
+
+    #[test]
+    fn a_socket_is_a_path_and_has_a_password_too() {
+        let read = |url| parse(url).unwrap().config;
+        let path = |path: &str| ServerConfig::Unix { path: path.into() };
+        assert_eq!(read("redis+unix:///tmp/x.sock").server, path("/tmp/x.sock"));
+        assert_eq!(read("redis+unix:///tmp/x.sock").password, None);
+        let config = read("redis+unix://me:p%40%2F@/tmp/a%20b?sentinel_key_prefix=a");
+        assert_eq!((config.username.as_deref(), config.password.as_deref()), (Some("me"), Some("p@/")));
+        assert_eq!(config.server, path("/tmp/a b"));
+        for bad in
+            ["redis+unix://me:p/w@/tmp/x", "redis+unix://me", "redis+unix:///tmp/%2", "redis+unix:///tmp/%é"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

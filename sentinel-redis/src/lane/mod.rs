@@ -4,15 +4,17 @@
 //! timer. A lane lives on the runtime of whoever used it first, and starts again on another's if that runtime ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use sentinel_core::{StoreError, Trouble};
+use bytes::Bytes;
+use sentinel_core::{Address, StoreError, Trouble};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-pub(crate) mod calls;
-pub(crate) mod looks;
+use crate::call::Caller;
+use crate::script::Script;
+
+mod ship;
 
 /// The most items that are taken at once.
 const FLUSH: usize = 512;
@@ -20,47 +22,48 @@ const FLUSH: usize = 512;
 /// How many flushes are out at once: the server works on one while another is on its way.
 const OUT: usize = 2;
 
-/// Where an answer is sent to.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What a lane does with what waits for it.
-pub(crate) trait Freight: Send + Sync + 'static {
-    type Item: Send + 'static;
-
-    /// Sends a flush, and answers each item.
-    fn ship(&self, items: Vec<Self::Item>) -> impl Future<Output = ()> + Send;
+/// A request on one record.
+pub(crate) struct Item {
+    script: Script,
+    address: Address,
+    arg: Bytes,
+    barrier: bool,
+    reply: oneshot::Sender<Result<Bytes, StoreError>>,
 }
 
 /// A way to the task that drives the lane.
-pub(crate) struct Lane<F: Freight> {
-    freight: Arc<F>,
-    way: Mutex<Option<mpsc::UnboundedSender<F::Item>>>,
+pub(crate) struct Lane {
+    caller: Arc<Caller>,
+    way: Mutex<Option<mpsc::UnboundedSender<Item>>>,
 }
 
-impl<F: Freight> Lane<F> {
-    pub(crate) fn new(freight: F) -> Self {
-        Self { freight: Arc::new(freight), way: Mutex::default() }
+impl Lane {
+    pub(crate) fn new(caller: Arc<Caller>) -> Self {
+        Self { caller, way: Mutex::default() }
     }
 
-    /// Asks, and waits for the answer for so long at most. A lane that ended without one may have sent the request.
-    pub(crate) async fn ask<T>(
+    /// Has a script called on a record, and waits for its answer, not for ever. A lane that ended without one may have sent
+    /// the request.
+    pub(crate) async fn ask(
         &self,
-        limit: Duration,
-        item: impl FnOnce(Reply<T>) -> F::Item,
-    ) -> Result<T, StoreError> {
+        script: Script,
+        address: &Address,
+        arg: Bytes,
+        barrier: bool,
+    ) -> Result<Bytes, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(item(reply));
-        let lost = |why: String| StoreError::ambiguous(Trouble::LostReply, why);
+        self.send(Item { script, address: address.clone(), arg, barrier, reply });
+        let (limit, lost) = (self.caller.limit(), |why| StoreError::ambiguous(Trouble::LostReply, why));
         match timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => {
-                Err(lost("the runtime of the store's connection ended before the reply came".into()))
+                Err(lost("the runtime of the store's connection ended before the reply came".to_owned()))
             }
             Err(_) => Err(lost(format!("no reply came within {limit:?}"))),
         }
     }
 
-    fn send(&self, item: F::Item) {
+    fn send(&self, item: Item) {
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
         let item = match way.as_ref() {
             Some(open) => match open.send(item) {
@@ -71,13 +74,13 @@ impl<F: Freight> Lane<F> {
         };
         let (sender, receiver) = mpsc::unbounded_channel();
         if sender.send(item).is_ok() {
-            tokio::spawn(drive(self.freight.clone(), receiver));
+            tokio::spawn(drive(self.caller.clone(), receiver));
             *way = Some(sender);
         }
     }
 }
 
-async fn drive<F: Freight>(freight: Arc<F>, mut receiver: mpsc::UnboundedReceiver<F::Item>) {
+async fn drive(caller: Arc<Caller>, mut receiver: mpsc::UnboundedReceiver<Item>) {
     let out = Arc::new(Semaphore::new(OUT));
     let mut company = false;
     while let Some(first) = receiver.recv().await {
@@ -85,9 +88,9 @@ async fn drive<F: Freight>(freight: Arc<F>, mut receiver: mpsc::UnboundedReceive
         let mut items = vec![first];
         gather(&mut receiver, &mut items, company).await;
         company = items.len() > 1;
-        let freight = freight.clone();
+        let caller = caller.clone();
         tokio::spawn(async move {
-            freight.ship(items).await;
+            ship::ship(&caller, items).await;
             drop(place);
         });
     }

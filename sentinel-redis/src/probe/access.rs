@@ -105,13 +105,13 @@ fn looks(place: &Place) -> Vec<Trial> {
         ("get", on("GET", place)),
         ("mget", on("MGET", place)),
         ("getrange", on("GETRANGE", place).number(0).number(0)),
-        ("exists", on("EXISTS", place)),
         ("hgetall", on("HGETALL", place)),
         ("sismember", on("SISMEMBER", place).word("x")),
         ("smembers", on("SMEMBERS", place)),
         ("lrange", on("LRANGE", place).number(0).number(0)),
         ("zrangebylex", on("ZRANGEBYLEX", place).word("-").word("+")),
         ("zrangebyscore", on("ZRANGEBYSCORE", place).number(0).number(0)),
+        ("zscore", on("ZSCORE", place).word("x")),
     ]
 }
 
@@ -120,7 +120,7 @@ fn changes(place: &Place) -> Vec<Trial> {
     let absent = [place.name.as_ref(), b":absent"].concat();
     vec![
         // One argument too few, which is found out later.
-        ("mset", on("MSET", place).word("1").word("x")),
+        ("mset", on("MSET", place).word("1").arg(place.name.clone())),
         ("setrange", on("SETRANGE", place).number(0).word("")),
         ("pexpire", on("PEXPIRE", place).number(MILLIS)),
         ("persist", Command::new("PERSIST", place.to.clone()).arg(absent)),

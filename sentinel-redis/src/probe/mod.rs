@@ -145,7 +145,7 @@ async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreErro
     let round_trip = check("round trip", true, format!("{took:?}"));
     // Where it may not be asked, the rights that are missing tell so.
     let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
-    let server = crate::lane::looks::micros(time)?;
+    let server = time.micros()?;
     let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));
     let skew = Duration::from_micros(server.abs_diff(here));
     let side = if server < here { "behind" } else { "ahead of" };

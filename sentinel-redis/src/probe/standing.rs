@@ -36,7 +36,7 @@ impl Standing {
             Err(error) => return Err(error),
         };
         let found =
-            format!("{prefix:?}, {} buckets, armed as {}, epoch {}", root.buckets, root.class, root.epoch);
+            format!("{prefix:?}, buckets: {}, armed as {}, epoch {}", root.buckets, root.class, root.epoch);
         Ok(Self {
             servers: Some(identity(&root, servers, trust.allow_lossy)),
             markers: Some(match markers(link, trust, &root).await {

@@ -18,6 +18,8 @@ use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
+mod bare;
+mod mark;
 mod note;
 pub(crate) mod root;
 pub(crate) mod server;
@@ -247,14 +249,11 @@ impl Trust {
     }
 
     /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
-    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: u32) -> Result<Arming, StoreError> {
+    pub(crate) async fn init(&self, wire: &dyn Wire, buckets: Option<u32>) -> Result<Arming, StoreError> {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
         let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
-        for namespace in Root::namespaces(wire, &self.names).await? {
-            root.mark(wire, &self.names, &namespace).await?;
-        }
         self.witness.forget();
         *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
         Ok(arming)

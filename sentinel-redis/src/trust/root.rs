@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use sentinel_core::{ClaimId, Kind, Namespace, StoreError, Trouble};
+use sentinel_core::{ClaimId, Namespace, StoreError, Trouble};
 
 use super::Arming;
+use super::bare::{self, SET};
 use super::server::{Class, Server, class, identities};
 use crate::names::Names;
 use crate::wire::{Answer, Command, Wire, odd};
@@ -73,26 +74,31 @@ impl Root {
         wire: &dyn Wire,
         names: &Names,
         servers: &[Server],
-        buckets: u32,
+        buckets: Option<u32>,
     ) -> Result<(Self, Arming), StoreError> {
         let before = Self::read(wire, names).await?;
         let place = names.root();
         let root = || Command::new("HSETNX", place.to.clone()).arg(place.name.clone());
         wire.call(root().word("format").word(FORMAT)).await?;
-        wire.call(root().word("buckets").number(buckets)).await?;
+        let usual = if servers.iter().any(Server::is_clustered) { 16 } else { 1 };
+        wire.call(root().word("buckets").number(buckets.unwrap_or(usual))).await?;
         let first = wire.call(root().word("store").arg(random())).await?.number()? == 1;
         let arming = match first {
             true => Arming::SetUp,
             false => Arming::Again { doubt: before.and_then(|root| root.doubted(&identities(servers))) },
         };
+        let found = Self::read(wire, names).await?.ok_or_else(gone_at_once)?;
+        // Whoever finds the servers trusted goes on at once: each bucket is ready before.
+        for namespace in Self::namespaces(wire, names).await? {
+            found.mark(wire, names, &namespace).await?;
+        }
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
         let before = Self::armed_at(wire, names).await?;
-        let now = crate::lane::looks::micros(wire.call(Command::new("TIME", place.to.clone())).await?)?;
+        let now = wire.call(Command::new("TIME", place.to.clone())).await?.micros()?;
         let armed = Command::new("ZADD", names.armed().to).arg(names.armed().name).word("GT");
         wire.call(armed.number(now.max(before + 1)).word("at")).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
-        let root =
-            Self::read(wire, names).await?.ok_or_else(|| super::amnesia("the root was gone at once"))?;
+        let root = Self::read(wire, names).await?.ok_or_else(gone_at_once)?;
         let place = names.namespaces();
         wire.call(Command::new("SADD", place.to).arg(place.name).arg(root.own())).await?;
         Ok((root, arming))
@@ -123,26 +129,29 @@ impl Root {
         class: Class,
         servers: &[String],
     ) -> Result<(), StoreError> {
-        let place = names.root();
-        let command = Command::new("HSET", place.to).arg(place.name);
-        let command = command.word("epoch").arg(random()).word("class").arg(class.to_string());
-        wire.call(command.word("servers").arg(servers.join(" "))).await?;
-        Ok(())
+        let (class, servers) = (class.to_string(), servers.join(" "));
+        Self::set(wire, names, [("epoch", random()), ("class", class), ("servers", servers)]).await
     }
 
     /// Tells everybody of a doubt.
     pub(crate) async fn doubt(wire: &dyn Wire, names: &Names, why: &str) -> Result<(), StoreError> {
-        let place = names.root();
-        wire.call(Command::new("HSET", place.to).arg(place.name).word("doubt").arg(why.to_owned())).await?;
-        Ok(())
+        Self::set(wire, names, [("doubt", why.to_owned())]).await
     }
 
     /// The deployment has become weaker than it was.
     pub(crate) async fn weaken(wire: &dyn Wire, names: &Names, class: Class) -> Result<(), StoreError> {
+        Self::set(wire, names, [("class", class.to_string())]).await
+    }
+
+    /// Sets fields so that a server keeps them, and what is written after them, whatever it finds in its file.
+    async fn set<const N: usize>(
+        wire: &dyn Wire,
+        names: &Names,
+        fields: [(&'static str, String); N],
+    ) -> Result<(), StoreError> {
         let place = names.root();
-        wire.call(Command::new("HSET", place.to).arg(place.name).word("class").arg(class.to_string()))
-            .await?;
-        Ok(())
+        let args = fields.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect();
+        bare::run(wire, SET, place.to, vec![place.name], args).await.map(drop)
     }
 
     /// Makes a namespace ready, before its first use: the markers of all its buckets, and only then its name.
@@ -170,28 +179,6 @@ impl Root {
         Ok(())
     }
 
-    /// Sets the markers of a namespace, and in each index the empty name: it tells one that was dropped from one that
-    /// holds nothing yet.
-    pub(crate) async fn mark(
-        &self,
-        wire: &dyn Wire,
-        names: &Names,
-        namespace: &Namespace,
-    ) -> Result<(), StoreError> {
-        let marks = (0..self.buckets).map(|number| async move {
-            for kind in [Kind::Execution, Kind::Lease] {
-                let bucket = names.bucket(namespace, number, kind);
-                let index = Command::new("ZADD", bucket.to()).arg(bucket.index());
-                wire.call(index.number(0).word("")).await?;
-            }
-            let bucket = names.bucket(namespace, number, Kind::Execution);
-            let mark = Command::new("SET", bucket.to()).arg(bucket.marker()).arg(self.store.clone());
-            wire.call(mark).await
-        });
-        futures_util::future::try_join_all(marks).await?;
-        Ok(())
-    }
-
     /// The namespaces that were used.
     pub(crate) async fn namespaces(wire: &dyn Wire, names: &Names) -> Result<Vec<Namespace>, StoreError> {
         let place = names.namespaces();
@@ -199,6 +186,10 @@ impl Root {
         let names = answer.iter().map(|name| name.text().unwrap_or_default());
         names.filter(|name| !name.starts_with(':')).map(|name| Ok(Namespace::new(name)?)).collect()
     }
+}
+
+fn gone_at_once() -> StoreError {
+    super::amnesia("the root was gone at once")
 }
 
 /// 128 random bits.

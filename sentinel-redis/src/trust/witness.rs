@@ -76,7 +76,7 @@ impl Witness {
             Answer::Bytes(event) => row::event(event).is_ok_and(|event| event.at.as_micros() >= at),
             _ => false,
         };
-        let now = crate::lane::looks::micros(wire.call(Command::new("TIME", bucket.to())).await?)?;
+        let now = wire.call(Command::new("TIME", bucket.to())).await?.micros()?;
         // A result that was kept for a while goes by itself, and not before.
         let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
         Ok(match found {

@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fred::clients::Client;
+use fred::error::ErrorKind;
 use fred::interfaces::ClientLike as _;
-use fred::types::Builder;
 use fred::types::config::{Config, ReconnectPolicy};
+use fred::types::{Builder, ConnectHandle};
 use sentinel_core::{StoreError, Trouble};
 use tokio::time::timeout;
 
@@ -22,16 +24,30 @@ impl Dialer {
     pub(crate) async fn dial(&self) -> Result<Link, StoreError> {
         let client = self.client()?;
         let made = Made::by(&client);
-        let unreachable = |detail: String| StoreError::not_applied(Trouble::Unreachable, detail);
-        let driver = match timeout(self.deadline, client.init()).await {
-            Ok(Ok(driver)) => driver,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => return Err(unreachable(format!("no connection within {:?}", self.deadline))),
-        };
+        let driver = self.connect(&client).await?;
         Ok(Arc::new(Fred { client, driver, deadline: self.deadline, made }))
     }
 
-    fn client(&self) -> Result<fred::clients::Client, StoreError> {
+    /// Makes the first connections, and answers what keeps them.
+    pub(super) async fn connect(&self, client: &Client) -> Result<ConnectHandle, StoreError> {
+        match timeout(self.deadline, client.init()).await {
+            Ok(Ok(driver)) => Ok(driver),
+            Ok(Err(error)) => {
+                let trouble = match error.kind() {
+                    // It is there, and wants another password.
+                    ErrorKind::Auth => Trouble::DeploymentRefused,
+                    _ => Trouble::Unreachable,
+                };
+                Err(StoreError::not_applied(trouble, error.to_string()))
+            }
+            Err(_) => {
+                let detail = format!("no connection within {:?}", self.deadline);
+                Err(StoreError::not_applied(Trouble::Unreachable, detail))
+            }
+        }
+    }
+
+    fn client(&self) -> Result<Client, StoreError> {
         self.builder()
             .build()
             .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))

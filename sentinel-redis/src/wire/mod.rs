@@ -155,6 +155,16 @@ impl Answer {
         }
     }
 
+    /// What `TIME` answers.
+    pub(crate) fn micros(self) -> Result<u64, StoreError> {
+        let parts = self.list()?;
+        let number = |n: usize| parts.get(n).and_then(Answer::text).and_then(|text| text.parse::<u64>().ok());
+        match (number(0), number(1)) {
+            (Some(seconds), Some(micros)) => Ok(seconds * 1_000_000 + micros),
+            _ => Err(odd(&Answer::List(parts))),
+        }
+    }
+
     pub(crate) fn number(&self) -> Result<i64, StoreError> {
         match self {
             Self::Number(number) => Ok(*number),

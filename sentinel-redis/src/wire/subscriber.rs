@@ -67,12 +67,7 @@ impl Subscriber {
             .build()
             .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))?;
         let (messages, errors) = (client.message_rx(), client.error_rx());
-        let unreachable = |why: String| StoreError::not_applied(Trouble::Unreachable, why);
-        let driver = match timeout(dialer.deadline, client.init()).await {
-            Ok(Ok(driver)) => driver,
-            Ok(Err(error)) => return Err(unreachable(error.to_string())),
-            Err(_) => return Err(unreachable(format!("no connection within {:?}", dialer.deadline))),
-        };
+        let driver = dialer.connect(&client).await?;
         let own = format!("{own}{:032x}:", ClaimId::random().bits());
         Ok(Self { client, driver, messages, errors, own, asked: 0, deadline: dialer.deadline })
     }

@@ -1,10 +1,58 @@
 //! What a user must be allowed to do: what docs/operations.md lists, and not more.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
 /// The rules of docs/operations.md, as they stand there, without who they are for.
 pub(crate) fn documented_rules() -> String {
-    let text =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let text = page();
     let (_, after) = text.split_once("<!-- the rules -->\n```\n").expect("the page has the rules");
     let rules = after.split_once("```").unwrap().0.split_once(" on >secret ").unwrap().1;
     rules.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn page() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap()
+}
+
+/// All text of a folder of this crate, but for what tries the rights.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.is_dir() {
+        true if path.ends_with("probe") => String::new(),
+        true => sources(&path),
+        false => fs::read_to_string(path).unwrap(),
+    };
+    entries.map(text).collect()
+}
+
+/// The words that stand in quotes behind something.
+fn quoted_behind<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<Item = &'t str> {
+    let word = move |(_, rest): (usize, &'t str)| rest.split_once(quote).unwrap().0;
+    let at: Vec<usize> = text.match_indices(before).map(|(at, found)| at + found.len()).collect();
+    at.into_iter().map(move |at| word((at, &text[at..])))
+}
+
+#[test]
+fn each_command_that_is_sent_is_documented_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (rust, lua) = (sources(&root.join("src")), sources(&root.join("lua")));
+    let calls = ["redis.call('", "redis.pcall('"];
+    let called = calls.iter().flat_map(|call| quoted_behind(&lua, call, '\''));
+    let called = called.chain(quoted_behind(&rust, "Command::new(\"", '"'));
+    let rights = called.map(|name| match name {
+        "CONFIG" => "+config|get".to_owned(),
+        "SCRIPT" => "+script|load".to_owned(),
+        name => format!("+{}", name.to_lowercase()),
+    });
+    let (some, all): (BTreeSet<String>, BTreeSet<String>) =
+        rights.partition(|right| ["+config|get", "+wait", "+waitaof"].contains(&right.as_str()));
+    let listed = documented_rules();
+    let listed: BTreeSet<String> =
+        listed.split(' ').filter(|rule| rule.starts_with('+')).map(str::to_owned).collect();
+    assert_eq!(all, listed);
+    // Those that only some need stand below, in a table.
+    assert_eq!(some.len(), 3);
+    assert!(some.iter().all(|right| page().contains(&right.replace('|', "\\|"))), "{some:?}");
 }

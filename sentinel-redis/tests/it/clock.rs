@@ -25,15 +25,17 @@ pub(crate) async fn the_clock_is_read_once(rig: &Rig, _: &str) {
     assert_eq!((record.lease_until, record.last_now), (told.now.plus(TTL), told.now));
 }
 
-/// A result that went by itself was told of nobody: its token is below the floor all the same.
+/// A result that went by itself was purged by nobody: its token is below the floor all the same.
 pub(crate) async fn tokens_increase_past_a_result_that_expired(rig: &Rig, how: &str) {
     let (address, other) = (rig.execution("k"), rig.lease("other"));
     let last = match how {
         "force_complete" => forced(rig, &address).await,
         _ => rig.completed(&address, &kept()).await.token,
     };
-    rig.expire(&address);
-    rig.set_back(DAY).await;
+    rig.lose(&address);
+    rig.advance(DAY).await;
+    assert_eq!(rig.purge().await, 0, "what expired is struck off");
+    rig.set_back(2 * DAY).await;
     for address in [address, other] {
         let drawn = rig.granted(&address, &call()).await.token;
         assert!(drawn > last, "{drawn} was drawn at {address}, after {last}");

@@ -171,12 +171,18 @@ impl Random {
     }
 }
 
-/// What a store that was at it says after the cut.
+/// What a store that was at it says after the cut, when it has its connection back.
 async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<Trouble> {
-    match store.inspect(&log[0].address).await {
-        Ok(_) => None,
-        Err(error) => Some(error.trouble()),
-    }
+    let told = async {
+        loop {
+            match store.inspect(&log[0].address).await {
+                Ok(_) => return None,
+                Err(error) if error.trouble() == Trouble::Unreachable => {}
+                Err(error) => return Some(error.trouble()),
+            }
+        }
+    };
+    tokio::time::timeout(AT_LAST, told).await.expect("it is answered again")
 }
 
 #[tokio::test(flavor = "multi_thread")]

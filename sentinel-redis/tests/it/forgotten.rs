@@ -176,6 +176,13 @@ async fn without_its_record(server: &Redis, store: &RedisStore, address: &Addres
     hold(store, address, Phase::Executing).await;
 }
 
+/// Runs a key whose result is kept for a while.
+async fn complete_for_a_while(store: &RedisStore, address: &Address) {
+    let claim = Claim { retention: Some(AT_LAST), ..call(Phase::Executing) };
+    let grant = granted(&claim, &store.claim(address, &claim).await.unwrap().reply);
+    store.complete(address, &complete(grant, "done")).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_evicted_is_told_and_its_key_does_not_run_again() {
     let (server, store) = armed(Options::default()).await;
@@ -183,10 +190,62 @@ async fn a_record_that_was_evicted_is_told_and_its_key_does_not_run_again() {
     hold(&store, &undecided, Phase::Executing).await;
     without_its_record(&server, &store, &undecided).await;
     let completed = execution("completed");
-    let claim = Claim { retention: Some(AT_LAST), ..call(Phase::Executing) };
-    let grant = granted(&claim, &store.claim(&completed, &claim).await.unwrap().reply);
-    store.complete(&completed, &complete(grant, "done")).await.unwrap();
+    complete_for_a_while(&store, &completed).await;
     without_its_record(&server, &store, &completed).await;
+}
+
+/// How many names the lists of a store's only bucket hold.
+fn listed(server: &Redis) -> [String; 3] {
+    ["index", "undecided", "due"]
+        .map(|list| server.cli(&["ZCARD", &format!("sentinel:{{tests:0}}:{list}:e")]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::builder(&server.url()).buckets(1).init().await.unwrap();
+    let (kept, served) = (execution("kept"), execution("served"));
+    hold(&store, &kept, Phase::Executing).await;
+    complete_for_a_while(&store, &served).await;
+    // Two of each: more than are looked at at once.
+    let dropped: Vec<Address> = (0..300).map(|n| execution(&format!("dropped {n:03}"))).collect();
+    for (n, address) in dropped.iter().enumerate() {
+        match n % 2 {
+            0 => drop(hold(&store, address, Phase::Executing).await),
+            _ => complete_for_a_while(&store, address).await,
+        }
+    }
+    assert_eq!(listed(&server), ["303", "151", "151"]);
+    for address in &dropped {
+        assert_eq!(server.cli(&["DEL", &format!("sentinel:{{tests:0}}:r:e:{}", address.key)]), "1");
+    }
+    // One that nobody has asked for is not accepted unseen.
+    RedisStore::init(&server.url()).await.unwrap();
+    is_not_applied(store.claim(&dropped[7], &call(Phase::Executing)).await, Trouble::StoreAmnesia);
+    RedisStore::init(&server.url()).await.unwrap();
+    assert_eq!(listed(&server), ["3", "1", "1"], "of the records that are there, and the empty name");
+    for address in &dropped {
+        hold(&store, address, Phase::Executing).await;
+    }
+    let told = store.claim(&kept, &call(Phase::Executing)).await.unwrap().reply;
+    assert!(matches!(told, ClaimReply::InProgress { .. }), "{told:?}");
+    let told = store.claim(&served, &call(Phase::Executing)).await.unwrap().reply;
+    assert!(matches!(told, ClaimReply::Completed { .. }), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dropped_with_its_index_is_no_longer_due_once_that_is_accepted() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::builder(&server.url()).buckets(1).init().await.unwrap();
+    let (address, kept) = (execution("dropped"), execution("kept"));
+    complete_for_a_while(&store, &address).await;
+    complete_for_a_while(&store, &kept).await;
+    let named = |what: &str| format!("sentinel:{{tests:0}}:{what}");
+    assert_eq!(server.cli(&["DEL", &named("r:e:dropped"), &named("index:e")]), "2");
+    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, Trouble::StoreAmnesia);
+    RedisStore::init(&server.url()).await.unwrap();
+    hold(&store, &address, Phase::Executing).await;
+    assert_eq!(server.cli(&["ZRANGE", &named("due:e"), "0", "-1"]), "kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,7 +77,7 @@ macro_rules! modes {
 
 modes! {
     /// One server, each write on disk before it is answered.
-    Always = Store::init(RedisStore::builder(&redis().url()));
+    Always = Store::init(RedisStore::builder(&redis().url()).buckets(4));
     /// One server, synced once a second.
     EverySecond = Store::init(RedisStore::builder(&every_second().url()));
     /// TLS, and a user who may do what the documentation lists, and nothing else.

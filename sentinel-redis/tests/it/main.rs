@@ -6,6 +6,7 @@ mod access;
 mod clock;
 mod cluster;
 mod crash;
+mod dropped;
 mod faults;
 mod forgotten;
 mod harness;
@@ -14,8 +15,10 @@ mod mutants;
 mod network;
 mod probe;
 mod rig;
+mod story;
 #[cfg(feature = "tls")]
 mod tls;
+mod torn;
 mod upkeep;
 mod ways;
 mod witness;

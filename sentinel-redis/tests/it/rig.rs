@@ -151,10 +151,19 @@ impl Rig {
         redis().cli(command)
     }
 
-    /// The record and its events are gone, as if they had expired.
-    pub(crate) fn expire(&self, address: &Address) {
-        let deleted = self.raw(&["DEL", &self.key('r', address), &self.key('v', address)]);
-        assert_eq!(deleted, "2", "nothing was there to expire");
+    /// The record is gone, and so is its list of events if it has one: as if they had expired, or had been dropped.
+    pub(crate) fn lose(&self, address: &Address) {
+        let deleted = self.raw(&["DEL", &self.key('r', address)]);
+        assert_eq!(deleted, "1", "nothing was there to lose");
+        self.raw(&["DEL", &self.key('v', address)]);
+    }
+
+    /// Somebody has looked at a bucket that is said to have lost something, and says that it may go on.
+    pub(crate) fn go_on(&self, marker: &str) {
+        self.raw(&["SET", &self.named("marker"), marker]);
+        for kind in ['e', 'l'] {
+            self.raw(&["ZADD", &self.named(&format!("index:{kind}")), "0", ""]);
+        }
     }
 }
 
@@ -221,6 +230,11 @@ pub(crate) fn label(text: &str) -> Label {
 
 pub(crate) fn result(text: &str) -> Recorded {
     Recorded::success(Payload::new("text/plain", text.to_owned()))
+}
+
+/// A claim of a worker with a long name: what is told of two changes is too much for the record itself.
+pub(crate) fn wordy(claim: Claim) -> Claim {
+    Claim { worker: label(&"w".repeat(700)), ..claim }
 }
 
 /// A runtime of one thread.

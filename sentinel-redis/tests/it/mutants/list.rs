@@ -39,12 +39,18 @@ impl Mutant {
     pub(super) fn apply(&self, script: &str, text: &str) -> String {
         let mut text = plain(text);
         for (piece, instead) in &self.edits {
-            let piece = plain(piece);
+            let piece = in_script(piece);
             let found = text.matches(&piece).count();
             assert_eq!(found, 1, "{piece:?} stands {found} times in {script}: {text:?}");
-            text = text.replace(&piece, instead);
+            text = text.replace(&piece, &in_script(instead));
         }
         text
+    }
+
+    /// Whether a script has what is changed.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let text = plain(text);
+        self.edits.iter().any(|(piece, _)| text.contains(&in_script(piece)))
     }
 }
 
@@ -52,6 +58,21 @@ impl Mutant {
 fn plain(text: &str) -> String {
     let lines = text.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code));
     lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
+/// A piece as a script has it: with the values of constants in place of their names.
+fn in_script(piece: &str) -> String {
+    let value = |word: &str| {
+        let constants = include_str!("../../../lua/constants.part.lua").lines();
+        let mut named = constants.filter_map(|line| line.strip_prefix("local ")?.split_once(" = "));
+        named.find(|(name, _)| *name == word).map(|(_, value)| value)
+    };
+    let words = plain(piece);
+    let words = words.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map(|word| {
+        let name = word.trim_end_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        value(name).map_or(word.to_owned(), |value| format!("{value}{}", &word[name.len()..]))
+    });
+    words.collect()
 }
 
 impl fmt::Display for Mutant {

@@ -11,7 +11,7 @@
 //!
 //! A law that ends with `while the clock stands` is checked over a clock that only the law moves. A piece that does not
 //! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks, and a
-//! mutant that Redis does not understand.
+//! mutant that Redis does not understand. Helpers are meant for the scripts that use them.
 
 mod list;
 
@@ -19,13 +19,14 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use sentinel_conformance::{LAWS, Law, Sizes};
 use sentinel_redis::{Durability, RedisStoreBuilder};
 
 use crate::rig::{Rig, runtime, server_time};
-use crate::{clock, upkeep};
+use crate::{clock, dropped, story, upkeep};
 use list::Mutant;
 
 /// What can notice a mutant.
@@ -60,19 +61,28 @@ own! {
         a_record_is_due_at_its_instant,
         decisions_after_a_step_back_draw_higher_tokens,
     }
+    dropped {
+        a_dropped_record_is_missed,
+        a_dropped_index_is_missed,
+        an_expired_key_is_claimed_anew,
+        what_was_not_written_is_not_listed,
+    }
+    story {
+        a_short_story_needs_no_list,
+        the_newest_events_are_kept,
+        words_are_kept_in_the_list,
+    }
     upkeep {
         only_a_kept_result_expires,
         a_result_expires_an_hour_after_its_retention,
         a_claim_past_retention_stays,
         each_state_stands_in_its_index,
         an_expired_key_is_struck_off,
-        an_expired_key_is_claimed_anew,
         what_a_purge_leaves_expires,
         a_stale_entry_is_judged_again,
-        the_newest_events_are_kept,
         a_bucket_without_its_marker_answers_nothing,
         a_barrier_has_a_write_to_wait_for,
-        one_bad_record_spoils_no_other,
+        a_bad_record_changes_nothing,
         changes_are_told_on_the_channel_of_the_key,
         a_page_holds_the_longest_texts,
         an_id_of_zeros_is_one_like_any,
@@ -108,11 +118,15 @@ impl Check {
 
     /// Opens a store for this check, with a mutant or without.
     fn open(&self, list: &'static str, mutant: Option<&Mutant>) -> Rig {
-        let mutant = mutant.cloned();
         let stands = self.clock_stands.then(server_time);
+        let seen = Arc::new(AtomicBool::new(false));
+        let (cloned, seen_by_edit) = (mutant.cloned(), seen.clone());
         let edit = move |script: &str, text: String| {
-            let text = match &mutant {
-                Some(mutant) if concerns(list, script) => mutant.apply(script, &text),
+            let text = match &cloned {
+                Some(mutant) if concerns(list, script, || mutant.is_in(&text)) => {
+                    seen_by_edit.store(true, Ordering::SeqCst);
+                    mutant.apply(script, &text)
+                }
                 _ => text,
             };
             match stands {
@@ -124,7 +138,11 @@ impl Check {
         let set = |builder: RedisStoreBuilder| {
             builder.events_kept(100).durability(Durability::Replicas(0)).edit_scripts(Arc::new(edit))
         };
-        runtime().block_on(Rig::open(set))
+        let rig = runtime().block_on(Rig::open(set));
+        if let Some(mutant) = mutant {
+            assert!(seen.load(Ordering::SeqCst), "no script of {list} has {mutant}");
+        }
+        rig
     }
 }
 
@@ -150,12 +168,13 @@ macro_rules! own_tests {
 pub(crate) use own_tests;
 
 /// Whether a script has what a list changes: it is what is changed, or that is a part of it.
-fn concerns(list: &str, script: &str) -> bool {
-    let transition = !matches!(script, "heartbeat" | "heads" | "due" | "purge");
+fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
+    let turns = matches!(script, "heartbeat" | "heads");
     match list {
         "before" => true,
-        "after" => transition,
-        "loop" => transition || matches!(script, "heartbeat" | "heads"),
+        "helpers" => has(),
+        "loop" => turns,
+        "after" => !turns && !matches!(script, "due" | "purge" | "history"),
         name => name == script,
     }
 }
@@ -198,8 +217,8 @@ fn is_nonsense(panic: &(dyn Any + Send)) -> bool {
 /// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
 #[allow(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 fn each_is_noticed(list: &'static str, text: &str) {
-    let mutants: Vec<_> = list::read(text).into_iter().filter(|m| !m.by[0].starts_with('?')).collect();
-    // TEMP
+    let mutants = list::read(text);
+    assert!(!mutants.is_empty(), "{list} is empty");
     let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
     for name in named {
         let check = Check::named(name);
@@ -246,6 +265,8 @@ lists! {
     force_complete,
     heads,
     heartbeat,
+    helpers,
+    history,
     purge,
     reconcile,
     release,
@@ -258,69 +279,3 @@ fn the_loop() {
     each_is_noticed("loop", include_str!("loop.txt"));
 }
 
-// SCAN
-#[test]
-fn scan() {
-    let lists: &[(&'static str, &str)] = &[
-        ("abandon", include_str!("abandon.txt")),
-        ("after", include_str!("after.txt")),
-        ("before", include_str!("before.txt")),
-        ("begin", include_str!("begin.txt")),
-        ("cancel", include_str!("cancel.txt")),
-        ("claim", include_str!("claim.txt")),
-        ("complete", include_str!("complete.txt")),
-        ("due", include_str!("due.txt")),
-        ("evict", include_str!("evict.txt")),
-        ("force_complete", include_str!("force_complete.txt")),
-        ("heads", include_str!("heads.txt")),
-        ("heartbeat", include_str!("heartbeat.txt")),
-        ("loop", include_str!("loop.txt")),
-        ("purge", include_str!("purge.txt")),
-        ("reconcile", include_str!("reconcile.txt")),
-        ("release", include_str!("release.txt")),
-        ("reset_to_claimed", include_str!("reset_to_claimed.txt")),
-    ];
-    let only = std::env::var("SCAN").unwrap_or_default();
-    for (list, text) in lists {
-        if !only.is_empty() && only != *list {
-            continue;
-        }
-        for mutant in list::read(text).iter().filter(|m| m.by[0].starts_with('?')) {
-            let suffix = mutant.by[0].trim_start_matches('?').to_owned();
-            let mut names: Vec<(u32, String)> = LAWS
-                .iter()
-                .map(|law| {
-                    let rank = match (law.layer, law.group) {
-                        ("laws", g) if g.starts_with(&list[..4.min(list.len())]) => 0,
-                        ("laws", "races") => 8,
-                        ("laws", "payloads" | "addresses") => 4,
-                        ("laws", "boundaries") => 3,
-                        ("laws", _) => 2,
-                        ("matrix", _) => 9,
-                        _ => 7,
-                    };
-                    (rank, format!("{}{}", law.name, suffix))
-                })
-                .collect();
-            names.extend(OWN.iter().map(|(n, _)| (1, format!("{n}{suffix}"))));
-            names.sort_by_key(|(r, _)| *r);
-            let mut found = vec![];
-            let mut bad = false;
-            for (_, name) in &names {
-                let check = Check::named(name);
-                let rig = check.open(list, Some(mutant));
-                if let Err(panic) = quietly(|| check.run(rig)) {
-                    if is_nonsense(&*panic) {
-                        bad = true;
-                        break;
-                    }
-                    found.push(name.clone());
-                    if found.len() >= 3 {
-                        break;
-                    }
-                }
-            }
-            println!("SCAN {list}: {mutant} => {}{found:?}", if bad { "NONSENSE " } else { "" });
-        }
-    }
-}

@@ -1,50 +1,34 @@
-//! Requests that write: one script call for each bucket and kind of request, all of them side by side.
+//! A flush: one script call for each bucket and kind of request, all of them side by side.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use sentinel_core::{Address, StoreError, Trouble};
 
-use super::{Freight, Reply};
+use super::Item;
 use crate::call::{Caller, Group};
 use crate::script::Script;
 
 /// The most items of one script call: the server does nothing else while it runs.
 const CAP: usize = 64;
 
-/// A request on one record.
-pub(crate) struct Item {
-    pub(crate) script: Script,
-    pub(crate) address: Address,
-    pub(crate) arg: Bytes,
-    pub(crate) barrier: bool,
-    pub(crate) reply: Reply<Bytes>,
-}
-
-/// What goes out in script calls.
-pub(crate) struct Calls(pub(crate) Arc<Caller>);
-
-impl Freight for Calls {
-    type Item = Item;
-
-    async fn ship(&self, items: Vec<Item>) {
-        let caller = &*self.0;
-        let mut groups: HashMap<_, Vec<Vec<Item>>> = HashMap::new();
-        for item in items {
-            let Address { namespace, kind, .. } = &item.address;
-            let place = (item.script, namespace.clone(), caller.number_of(&item.address), *kind);
-            put(groups.entry(place).or_default(), item);
-        }
-        futures_util::future::join_all(groups.into_values().flatten().map(|items| one_call(caller, items)))
-            .await;
+/// Sends a flush, and answers each item.
+pub(super) async fn ship(caller: &Caller, items: Vec<Item>) {
+    let mut groups: HashMap<_, Vec<Vec<Item>>> = HashMap::new();
+    for item in items {
+        let Address { namespace, kind, .. } = &item.address;
+        let place = (item.script, namespace.clone(), caller.number_of(&item.address), *kind);
+        put(groups.entry(place).or_default(), item);
     }
+    let calls = groups.into_values().flatten().map(|items| one_call(caller, items));
+    futures_util::future::join_all(calls).await;
 }
 
-/// Puts an item into the first page that has room: a key stands once in a call, which reads all records before it writes one.
+/// Puts an item into the first page that has room. A key stands once in a call that writes: it reads all records before it
+/// writes one.
 fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
+    let looks = item.script == Script::Look;
     let fits = |page: &&mut Vec<Item>| {
-        page.len() < CAP && page.iter().all(|one| one.address.key != item.address.key)
+        page.len() < CAP && (looks || page.iter().all(|one| one.address.key != item.address.key))
     };
     match pages.iter_mut().find(fits) {
         Some(page) => page.push(item),

@@ -1,0 +1,80 @@
+//! The markers of the buckets.
+
+use bytes::Bytes;
+use sentinel_core::{Kind, Namespace, StoreError};
+
+use super::bare::{self, MARK, SWEEP};
+use super::root::Root;
+use crate::names::{Bucket, Names};
+use crate::wire::{Answer, Command, Wire, odd};
+
+/// The most names that are looked at by one script call.
+const PAGE: usize = 128;
+
+const KINDS: [Kind; 2] = [Kind::Execution, Kind::Lease];
+
+impl Root {
+    /// Sets the markers of a namespace. Where one is not right, something was dropped, and nobody is to miss it any more.
+    pub(super) async fn mark(
+        &self,
+        wire: &dyn Wire,
+        names: &Names,
+        namespace: &Namespace,
+    ) -> Result<(), StoreError> {
+        let marks = (0..self.buckets).map(|number| async move {
+            let [executions, leases] = KINDS.map(|kind| names.bucket(namespace, number, kind));
+            let marker = Command::new("GET", executions.to()).arg(executions.marker());
+            if wire.call(marker).await?.text() != Some(&self.store) {
+                self.sweep(wire, &executions).await?;
+                self.sweep(wire, &leases).await?;
+            }
+            let keys = vec![executions.marker(), executions.touch(), executions.index(), leases.index()];
+            bare::run(wire, MARK, executions.to(), keys, vec![self.store.clone().into()]).await
+        });
+        futures_util::future::try_join_all(marks).await?;
+        Ok(())
+    }
+
+    /// Strikes names off that have no record, page by page.
+    async fn sweep(&self, wire: &dyn Wire, bucket: &Bucket) -> Result<(), StoreError> {
+        let mut after = Bytes::new();
+        loop {
+            let from = Bytes::from([b"(", after.as_ref()].concat());
+            let page = Command::new("ZRANGEBYLEX", bucket.to()).arg(bucket.index()).arg(from).word("+");
+            let page = names_of(wire, page.word("LIMIT").number(0).number(PAGE)).await?;
+            let Some(last) = page.last().cloned() else { break };
+            self.strike(wire, bucket, page).await?;
+            after = last;
+        }
+        // The index may have been dropped, too. Of a name that stayed here and is claimed again, nobody would strike it off.
+        // What is due stands in another order: the names that stay are stepped over.
+        let mut kept = 0;
+        loop {
+            let page = Command::new("ZRANGEBYSCORE", bucket.to()).arg(bucket.due()).word("-inf").word("+inf");
+            let page = names_of(wire, page.word("LIMIT").number(kept).number(PAGE)).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            kept += page.len() as u64;
+            kept -= self.strike(wire, bucket, page).await?;
+        }
+    }
+
+    /// How many of the names have no record.
+    async fn strike(&self, wire: &dyn Wire, bucket: &Bucket, page: Vec<Bytes>) -> Result<u64, StoreError> {
+        let mut keys = vec![bucket.marker(), bucket.index(), bucket.undecided(), bucket.due()];
+        for name in &page {
+            let name = std::str::from_utf8(name);
+            let name = name.map_err(|error| crate::transition::broken(error.to_string()))?;
+            keys.push(bucket.record(name));
+        }
+        let args = [Bytes::from(self.store.clone())].into_iter().chain(page).collect();
+        let struck = bare::run(wire, SWEEP, bucket.to(), keys, args).await?;
+        u64::try_from(struck.number()?).map_err(|_| odd(&struck))
+    }
+}
+
+async fn names_of(wire: &dyn Wire, page: Command) -> Result<Vec<Bytes>, StoreError> {
+    let page: Vec<Answer> = wire.call(page).await?.list()?;
+    page.iter().map(|name| name.bytes().cloned().ok_or_else(|| odd(name))).collect()
+}

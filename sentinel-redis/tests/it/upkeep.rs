@@ -7,8 +7,8 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Shown};
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, Grant, Kind, OpId, Payload, Recorded, State,
-    Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, Grant, Kind, OpId, Payload, Recorded,
+    State, Trouble,
 };
 use sentinel_testbed::redis;
 

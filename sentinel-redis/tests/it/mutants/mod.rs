@@ -278,4 +278,3 @@ lists! {
 fn the_loop() {
     each_is_noticed("loop", include_str!("loop.txt"));
 }
-

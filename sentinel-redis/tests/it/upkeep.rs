@@ -402,13 +402,13 @@ pub(crate) async fn a_needless_vouch_is_not_told(rig: &Rig, _: &str) {
     rig.change(&address, Release { grant, vouched: true }).await;
 }
 
-/// A page that holds nothing tells the time, and so does a look at a record.
+/// A page that holds nothing tells the time, and so does a look at no record.
 pub(crate) async fn reads_tell_the_time(rig: &Rig, _: &str) {
     let now = rig.change(&rig.execution("k"), call()).await.now;
     let (namespace, kind) = (rig.namespace.clone(), Kind::Lease);
     let page = rig.store.list(&List { namespace, kind, state: None, after: None, limit: 9 }).await.unwrap();
     assert_eq!((page.records.len(), page.now), (0, now));
-    assert_eq!(rig.store.inspect(&rig.execution("k")).await.unwrap().now, now);
+    assert_eq!(rig.store.inspect(&rig.execution("nobody's")).await.unwrap().now, now);
 }
 
 /// More than one call of a script takes are claimed, freed and purged as if there were no such limit.

@@ -3,7 +3,7 @@
 
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, CoordinationStore as _, Kind, StoreError, Trouble};
+use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, Kind, StoreError, Trouble};
 
 use crate::rig::{DAY, HARD, Rig, call, fused, kept};
 use crate::upkeep::shelves;
@@ -95,6 +95,21 @@ pub(crate) async fn what_was_not_written_is_not_listed(rig: &Rig, _: &str) {
     }
 }
 
+/// So it is where the record alone was refused, which is written last: no list has the key.
+pub(crate) async fn what_may_not_be_written_is_not_listed(rig: &Rig, _: &str) {
+    let (claimed, cancelled) = (rig.execution("a"), rig.execution("b"));
+    let limited = rig.without("mset").await;
+    let cancel = Cancel { claim_id: ClaimId::random() };
+    let refused =
+        [limited.claim(&claimed, &call()).await.err(), limited.cancel(&cancelled, &cancel).await.err()];
+    for error in refused {
+        assert_eq!(error.unwrap().applied(), Applied::No);
+    }
+    assert_eq!(shelves(rig, Kind::Execution), <[String; 3]>::default());
+    rig.granted(&claimed, &call()).await;
+    rig.change(&cancelled, cancel).await;
+}
+
 mod holds {
     crate::mutants::own_tests! {
         a_dropped_record_is_missed for "executing" "kept" "free";
@@ -102,5 +117,6 @@ mod holds {
         an_expired_key_is_claimed_anew for
             "claim" "cancel" "beside others" "claim while the clock stands" "cancel while the clock stands";
         what_was_not_written_is_not_listed;
+        what_may_not_be_written_is_not_listed;
     }
 }

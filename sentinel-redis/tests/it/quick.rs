@@ -25,7 +25,7 @@ impl Both {
                 .replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
             standing(&text, i64::try_from(at).unwrap())
         };
-        let long = Rig::open(|builder| builder.events_kept(100).edit_scripts(Arc::new(edit))).await;
+        let long = Rig::open(move |builder| builder.events_kept(100).edit_scripts(Arc::new(edit))).await;
         long.change(&long.lease("clock"), call()).await;
         Self { stores: [rig.clone(), long] }
     }

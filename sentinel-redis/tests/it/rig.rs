@@ -29,16 +29,29 @@ pub(crate) struct Rig {
     pub(crate) namespace: Namespace,
     pub(crate) prefix: String,
     offset: Arc<AtomicI64>,
+    change: Arc<dyn Fn(RedisStoreBuilder) -> RedisStoreBuilder + Send + Sync>,
 }
 
 impl Rig {
     /// A store on the shared server.
-    pub(crate) async fn open(change: impl FnOnce(RedisStoreBuilder) -> RedisStoreBuilder) -> Self {
+    pub(crate) async fn open(
+        change: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder + Send + Sync + 'static,
+    ) -> Self {
         let prefix = format!("rig-{}", ClaimId::random());
         let offset = Arc::new(AtomicI64::new(0));
         let builder = RedisStore::builder(&redis().url()).key_prefix(&prefix).buckets(1);
         let store = change(builder.clock_offset(offset.clone())).init().await.unwrap();
-        Self { store, namespace: namespace(), prefix, offset }
+        Self { store, namespace: namespace(), prefix, offset, change: Arc::new(change) }
+    }
+
+    /// The same store as a user has it who may not send a command.
+    pub(crate) async fn without(&self, command: &str) -> RedisStore {
+        let user = ClaimId::random().to_string();
+        let denied = format!("-{command}");
+        self.raw(&["ACL", "SETUSER", &user, "on", ">secret", "~*", "&*", "+@all", &denied]);
+        let url = redis().url().replacen("://", &format!("://{user}:secret@"), 1);
+        let builder = RedisStore::builder(&url).key_prefix(&self.prefix).clock_offset(self.offset.clone());
+        (self.change)(builder).open().await.unwrap()
     }
 
     pub(crate) fn execution(&self, key: &str) -> Address {

@@ -66,6 +66,7 @@ own! {
         a_dropped_index_is_missed,
         an_expired_key_is_claimed_anew,
         what_was_not_written_is_not_listed,
+        what_may_not_be_written_is_not_listed,
     }
     quick {
         a_quick_claim_is_as_any,
@@ -133,7 +134,7 @@ impl Check {
         let stands = self.clock_stands.then(server_time);
         let seen = Arc::new(AtomicBool::new(false));
         let (cloned, seen_by_edit) = (mutant.cloned(), seen.clone());
-        let edit = move |script: &str, text: String| {
+        let edit = Arc::new(move |script: &str, text: String| {
             let text = match &cloned {
                 Some(mutant) if concerns(list, script, || mutant.is_in(&text)) => {
                     seen_by_edit.store(true, Ordering::SeqCst);
@@ -145,10 +146,10 @@ impl Check {
                 Some(at) => standing(&text, at),
                 None => text,
             }
-        };
+        });
         // Behind a barrier, scripts answer everything: nothing is looked at beside them.
-        let set = |builder: RedisStoreBuilder| {
-            builder.events_kept(100).durability(Durability::Replicas(0)).edit_scripts(Arc::new(edit))
+        let set = move |builder: RedisStoreBuilder| {
+            builder.events_kept(100).durability(Durability::Replicas(0)).edit_scripts(edit.clone())
         };
         let rig = runtime().block_on(Rig::open(set));
         if let Some(mutant) = mutant {

@@ -87,8 +87,12 @@ impl SlotMove<'_> {
         for node in self.cluster.nodes().iter().filter(|node| !ports.contains(&node.port())) {
             self.tell(node, "NODE", &to);
         }
-        let knows = |node: &Redis| claims(&node.say(&[b"CLUSTER", b"NODES"]).text(), &to, self.slot);
-        until("all nodes know the slot's new owner", || self.cluster.nodes().iter().all(knows));
+        // In one epoch, too: one that is behind would claim in an older one what it gets next, and lose it.
+        until("all nodes know the slot's new owner", || {
+            let told = self.cluster.nodes().iter().map(|node| node.say(&[b"CLUSTER", b"NODES"]).text());
+            let told: Vec<String> = told.collect();
+            told.iter().all(|nodes| claims(nodes, &to, self.slot) && owners(nodes) == owners(&told[0]))
+        });
     }
 
     #[track_caller]
@@ -114,6 +118,18 @@ fn claims(nodes: &str, word: &str, slot: u16) -> bool {
     ranges.filter_map(range).any(|range| range.contains(&slot))
 }
 
+/// Who has which slots, and since which epoch, as every node tells it once all know.
+fn owners(nodes: &str) -> Vec<String> {
+    let fields = |line: &str| -> Option<String> {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.starts_with('[')).collect();
+        let slots = words.get(8..).unwrap_or_default().join(" ");
+        Some(format!("{} {} {slots}", words.first()?, words.get(6)?))
+    };
+    let mut owners: Vec<String> = nodes.lines().filter_map(fields).collect();
+    owners.sort();
+    owners
+}
+
 fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     Some(first.parse().ok()?..=last.parse().ok()?)
@@ -132,5 +148,6 @@ mod tests {
         assert_eq!(of("aaa"), of("myself"));
         assert_eq!(of("bbb"), [10, 11, 13, 14, 15, 16, 17, 18, 19]);
         assert_eq!(of("ccc"), []);
+        assert_eq!(owners(nodes), ["aaa 1 0-9 12", "bbb 2 10-11 13-16383"]);
     }
 }

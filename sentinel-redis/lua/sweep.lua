@@ -1,4 +1,4 @@
--- Strikes off the names whose records are gone, and tells how many these are. Whoever arms a store accepts what was dropped;
+-- Strikes off the names whose records are gone. Whoever arms a store accepts what was dropped;
 -- each name that stayed listed would be missed again, one by one.
 -- KEYS: marker, index, undecided, due, then the record of each name. ARGV: the store, then the names.
 local gone = {}
@@ -11,4 +11,3 @@ end
 if #gone > 0 then
   for n = 2, 4 do redis.call('ZREM', KEYS[n], unpack(gone)) end
 end
-return #gone

@@ -1,7 +1,7 @@
 //! The scripts, each with what all of them begin and end with, made for one store and one epoch.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
@@ -79,15 +79,19 @@ pub(crate) struct Baked<'a> {
 
 impl Scripts {
     pub(crate) fn new(baked: &Baked<'_>, edit: Option<&Edit>) -> Self {
-        let make = |(_, name, parts): &(Script, &str, [&str; 2])| {
-            let text = linked(&parts.concat())
+        static LINKED: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+        let linked = LINKED.get_or_init(|| {
+            Script::ALL.iter().map(|(_, name, parts)| (*name, linked(&parts.concat()))).collect()
+        });
+        let make = |(name, text): &(&str, String)| {
+            let text = text
                 .replace("{store}", baked.store)
                 .replace("{epoch}", baked.epoch)
                 .replace("{events}", &baked.events.to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
             Made { sha: sha(&text), text: text.into() }
         };
-        Self { made: Script::ALL.iter().map(make).collect() }
+        Self { made: linked.iter().map(make).collect() }
     }
 
     pub(crate) fn sha(&self, script: Script) -> Bytes {

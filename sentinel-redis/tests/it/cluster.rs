@@ -26,14 +26,21 @@ pub(crate) struct Moving {
     users: Mutex<u32>,
     come: Condvar,
     moved: AtomicU64,
+    rides: AtomicU64,
+    /// Rides during which no slot arrived.
+    still: AtomicU64,
 }
 
-/// Somebody uses the cluster: its slots move.
-pub(crate) struct Rider(&'static Moving);
+/// Somebody uses the cluster: its slots move. So many had moved before.
+pub(crate) struct Rider(&'static Moving, u64);
 
 impl Drop for Rider {
     fn drop(&mut self) {
         *self.0.users.lock().unwrap() -= 1;
+        let rides = self.0.rides.fetch_add(1, Ordering::SeqCst);
+        let still = self.0.still.fetch_add(u64::from(self.moved() == self.1), Ordering::SeqCst);
+        // A law may be over sooner than a slot is moved; most are not.
+        assert!(thread::panicking() || still <= 10 + rides / 4, "{still} of {rides} rides stood still");
     }
 }
 
@@ -43,14 +50,15 @@ impl Moving {
         static SHARED: OnceLock<(&'static Moving, JoinHandle<()>)> = OnceLock::new();
         let (moving, mover) = SHARED.get_or_init(|| {
             let servers = RedisCluster::start(3, Options::default());
-            let (users, come, moved) = Default::default();
-            let moving: &'static Moving = Box::leak(Box::new(Moving { servers, users, come, moved }));
+            let (users, come, moved, rides, still) = Default::default();
+            let moving: &'static Moving =
+                Box::leak(Box::new(Moving { servers, users, come, moved, rides, still }));
             (moving, thread::spawn(|| moving.go_on()))
         });
         assert!(!mover.is_finished(), "the slots do not move any more");
         *moving.users.lock().unwrap() += 1;
         moving.come.notify_one();
-        Rider(moving)
+        Rider(moving, moving.moved.load(Ordering::SeqCst))
     }
 
     fn go_on(&self) {
@@ -72,8 +80,8 @@ impl Moving {
         let root = "{sentinel}".to_owned();
         let owner = &self.servers.nodes()[self.servers.owner(self.servers.slot(&root))];
         let told = owner.cli(&["SMEMBERS", "sentinel:{sentinel}:namespaces"]);
-        let mut next: Vec<String> =
-            told.lines().filter(|name| !seen.iter().any(|one| one == name)).map(str::to_owned).collect();
+        let is_new = |name: &&str| !name.starts_with(':') && !seen.iter().any(|one| one == name);
+        let mut next: Vec<String> = told.lines().filter(is_new).map(str::to_owned).collect();
         seen.extend(next.iter().cloned());
         next.truncate(4);
         if next.is_empty() && !seen.is_empty() {
@@ -94,6 +102,15 @@ impl Rider {
     fn moved(&self) -> u64 {
         self.0.moved.load(Ordering::SeqCst)
     }
+
+    /// How often somebody was sent on to another server, or to ask again.
+    fn sent_on(&self) -> u64 {
+        let errors = ["errorstat_MOVED", "errorstat_ASK", "errorstat_TRYAGAIN"];
+        let count = |node: &Redis, error: &str| {
+            node.info(error).strip_prefix("count=").map_or(0, |n| n.parse().unwrap())
+        };
+        self.0.servers.nodes().iter().flat_map(|node| errors.map(|error| count(node, error))).sum()
+    }
 }
 
 /// xorshift: the same every time.
@@ -109,12 +126,13 @@ async fn each_key_runs_once_while_its_slot_moves() {
     let rider = Moving::ride();
     let store = RedisStore::builder(&rider.url()).buckets(BUCKETS).init().await.unwrap();
     let sentinel = Sentinel::new(store).namespace("riders").unwrap();
-    let until = rider.moved() + 40;
+    let (until, before) = (rider.moved() + 20, rider.sent_on());
     let mut keys = 0;
     while rider.moved() < until {
         keys += 1;
         once_and_again(&sentinel, &format!("key-{keys}")).await;
     }
+    assert!(rider.sent_on() > before, "nobody met a slot on its way");
 }
 
 /// A cluster, and a store all of whose records are in one slot.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
 use sentinel_core::client::Outcome;
-use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_core::{CoordinationStore, Sentinel, Trouble};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis::{Fsync, Options};
 use sentinel_testbed::{Redis, redis};
@@ -22,9 +22,14 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) async fn init(builder: RedisStoreBuilder) -> Self {
+    pub(crate) async fn open(builder: RedisStoreBuilder) -> Self {
         let offset = Arc::new(AtomicI64::new(0));
-        let store = builder.clock_offset(offset.clone()).init().await.unwrap();
+        let builder = builder.clock_offset(offset.clone());
+        // Each arming is a new epoch, and makes all others load their scripts again.
+        let store = match builder.clone().open().await {
+            Err(error) if error.trouble() == Trouble::NotInitialised => builder.init().await.unwrap(),
+            store => store.unwrap(),
+        };
         Self { store, offset, _rider: None }
     }
 }
@@ -32,7 +37,7 @@ impl Store {
 impl Store {
     async fn ride() -> Self {
         let rider = Moving::ride();
-        let store = Self::init(RedisStore::builder(&rider.url()).buckets(BUCKETS)).await;
+        let store = Self::open(RedisStore::builder(&rider.url()).buckets(BUCKETS)).await;
         Self { _rider: Some(rider), ..store }
     }
 }
@@ -77,14 +82,14 @@ macro_rules! modes {
 
 modes! {
     /// One server, each write on disk before it is answered.
-    Always = Store::init(RedisStore::builder(&redis().url()).buckets(4));
+    Always = Store::open(RedisStore::builder(&redis().url()).buckets(4));
     /// One server, synced once a second.
-    EverySecond = Store::init(RedisStore::builder(&every_second().url()));
+    EverySecond = Store::open(RedisStore::builder(&every_second().url()));
     /// TLS, and a user who may do what the documentation lists, and nothing else.
     #[cfg(feature = "tls")]
-    TlsAcl = Store::init(crate::tls::limited());
+    TlsAcl = Store::open(crate::tls::limited());
     /// A primary with a replica, which has what is answered.
-    Replica = Store::init(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
+    Replica = Store::open(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
     /// A cluster whose slots are on the move.
     Cluster = Store::ride();
 }

@@ -17,6 +17,7 @@ mod mutants;
 mod network;
 mod probe;
 mod promotion;
+mod quick;
 mod rig;
 mod story;
 #[cfg(feature = "tls")]

@@ -5,7 +5,7 @@ local gone = {}
 -- Where the marker is right, somebody else has armed it meanwhile, and what is dropped from then on is told again.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   for n = 5, #KEYS do
-    if redis.call('EXISTS', KEYS[n]) == 0 then gone[#gone + 1] = ARGV[n - 3] end
+    if redis.call('GETRANGE', KEYS[n], 0, 0) == '' then gone[#gone + 1] = ARGV[n - 3] end
   end
 end
 if #gone > 0 then

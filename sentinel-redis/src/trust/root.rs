@@ -35,15 +35,13 @@ pub(crate) struct Root {
 impl Root {
     /// None: it is not there.
     pub(crate) async fn read(wire: &dyn Wire, names: &Names) -> Result<Option<Self>, StoreError> {
-        let place = names.root();
-        let answer = wire.call(Command::new("HGETALL", place.to).arg(place.name)).await?;
-        let mut fields = HashMap::new();
-        for pair in answer.list()?.chunks(2) {
-            if let [name, value] = pair {
-                let text = |answer: &Answer| answer.text().map(str::to_owned).ok_or_else(|| odd(answer));
-                fields.insert(text(name)?, text(value)?);
-            }
-        }
+        let found = Self::found(wire, names).await?;
+        // The epoch comes last: without one, somebody is setting it up.
+        Ok(found.filter(|root| !root.epoch.is_empty()))
+    }
+
+    async fn found(wire: &dyn Wire, names: &Names) -> Result<Option<Self>, StoreError> {
+        let mut fields = Self::fields(wire, names).await?;
         if !fields.contains_key("store") {
             return Ok(None);
         }
@@ -68,6 +66,14 @@ impl Root {
         }))
     }
 
+    async fn fields(wire: &dyn Wire, names: &Names) -> Result<HashMap<String, String>, StoreError> {
+        let place = names.root();
+        let answer = wire.call(Command::new("HGETALL", place.to).arg(place.name)).await?;
+        let text = |answer: &Answer| answer.text().map(str::to_owned).ok_or_else(|| odd(answer));
+        let pairs = answer.list()?;
+        pairs.chunks_exact(2).map(|pair| Ok((text(&pair[0])?, text(&pair[1])?))).collect()
+    }
+
     /// Creates the root, or trusts the present servers anew and forgets the doubt. Several at once are fine: the store's id
     /// and number of buckets are the first one's.
     pub(crate) async fn arm(
@@ -87,11 +93,13 @@ impl Root {
             true => Arming::SetUp,
             false => Arming::Again { doubt: before.and_then(|root| root.doubted(&identities(servers))) },
         };
-        let found = Self::read(wire, names).await?.ok_or_else(gone_at_once)?;
-        // Whoever finds the servers trusted goes on at once: each bucket is ready before.
+        let found = Self::found(wire, names).await?.ok_or_else(gone_at_once)?;
+        // Whoever finds the servers trusted goes on at once: each bucket, and the list of them, is ready before.
         for namespace in Self::namespaces(wire, names).await? {
             found.mark(wire, names, &namespace).await?;
         }
+        let list = names.namespaces();
+        wire.call(Command::new("SADD", list.to).arg(list.name).arg(found.own())).await?;
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
         let before = Self::armed_at(wire, names).await?;
         let now = wire.call(Command::new("TIME", place.to.clone())).await?.micros()?;
@@ -99,8 +107,6 @@ impl Root {
         wire.call(armed.number(now.max(before + 1)).word("at")).await?;
         wire.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
         let root = Self::read(wire, names).await?.ok_or_else(gone_at_once)?;
-        let place = names.namespaces();
-        wire.call(Command::new("SADD", place.to).arg(place.name).arg(root.own())).await?;
         Ok((root, arming))
     }
 

@@ -120,6 +120,27 @@ async fn a_decision_is_acknowledged_when_the_replica_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
+    let scene = Scene::open().await;
+    let store = &scene.store;
+    let (held, claim) = (lease("held"), call(Phase::Claimed));
+    scene.waits(&held, true, || store.claim(&held, &claim)).await;
+    let grant = granted(&claim, &replied(|| store.claim(&held, &claim)).await.reply);
+    let (run, running) = scene.held("running", Phase::Executing).await;
+    scene.primary.wait_caught_up();
+    let beat = |address: &Address, grant| vec![Beat { address: address.clone(), grant }];
+    let (lease, execution) = (beat(&held, grant), beat(&run, running));
+    // Its connections are made.
+    replied(|| store.heartbeat(&lease)).await;
+    replied(|| store.heartbeat(&execution)).await;
+    scene.replica.pause();
+    is_ambiguous(store.heartbeat(&lease).await);
+    store.heartbeat(&execution).await.unwrap();
+    scene.replica.resume();
+    replied(|| store.heartbeat(&lease)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_is_not_there_is_waited_for() {
     let scene = Scene::open().await;
     let two = RedisStore::builder(&scene.primary.url()).durability(Durability::Replicas(2)).deadline(SOON);

@@ -107,6 +107,31 @@ async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_oth
     once_and_again(&Sentinel::new(store), "after").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_while_a_store_is_set_up_waits_or_finds_it() {
+    let (server, _) = start(Options::default());
+    for round in 0..20 {
+        let builder = RedisStore::builder(&server.url()).key_prefix(format!("round-{round}"));
+        let come = |n: usize, builder: RedisStoreBuilder| async move {
+            let store = loop {
+                match if n.is_multiple_of(4) {
+                    builder.clone().init().await
+                } else {
+                    builder.clone().open().await
+                } {
+                    Err(error) if error.trouble() == Trouble::NotInitialised => {}
+                    store => break store.unwrap(),
+                }
+            };
+            once_and_again(&Sentinel::new(store), &format!("key-{n}")).await;
+        };
+        let all = (0..8).map(|n| tokio::spawn(come(n, builder.clone())));
+        for one in futures_util::future::join_all(all).await {
+            one.unwrap();
+        }
+    }
+}
+
 fn address() -> Address {
     Address::execution(Namespace::new("default").unwrap(), Key::new("k").unwrap())
 }

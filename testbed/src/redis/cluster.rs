@@ -88,7 +88,7 @@ impl RedisCluster {
     /// The slot of a key.
     #[track_caller]
     pub fn slot(&self, key: &str) -> u16 {
-        let slot = self.nodes[0].cli(&["CLUSTER", "KEYSLOT", key]);
+        let slot = self.nodes[0].say(&[b"CLUSTER", b"KEYSLOT", key.as_bytes()]).text();
         slot.parse().unwrap_or_else(|_| panic!("the slot of {key} is {slot:?}"))
     }
 }

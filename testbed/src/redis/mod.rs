@@ -8,6 +8,7 @@ mod options;
 mod replica;
 mod sentinel;
 mod slots;
+mod talk;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

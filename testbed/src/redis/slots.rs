@@ -1,8 +1,7 @@
 //! Who has a slot, and how it gets to another node while clients read and write its keys.
 
-use crate::process::{feed, until};
+use crate::process::until;
 
-use super::conf::quoted;
 use super::{Redis, RedisCluster, USER};
 
 /// A slot on its way from one node to another. Meanwhile the old node answers for the keys that it still has and sends
@@ -23,7 +22,7 @@ impl RedisCluster {
     #[track_caller]
     pub fn owner(&self, slot: u16) -> usize {
         let owns = |node: &Redis| {
-            node.try_cli(&["CLUSTER", "NODES"]).is_ok_and(|told| claims(&told, "myself", slot))
+            node.try_say(&[b"CLUSTER", b"NODES"]).is_ok_and(|told| claims(&told.text(), "myself", slot))
         };
         let found = self.nodes().iter().position(owns);
         found.unwrap_or_else(|| panic!("no node that runs has slot {slot}"))
@@ -54,24 +53,26 @@ impl SlotMove<'_> {
     pub fn move_keys(&self, most: usize) -> usize {
         let keys = self.keys(most);
         if !keys.is_empty() {
-            let auth = self.to.password.as_ref().map(|password| format!("AUTH2 {USER} {}", quoted(password)));
-            let (port, auth, list) = (self.to.port(), auth.unwrap_or_default(), keys.join(" "));
-            let said =
-                self.from.feed_cli(&format!("MIGRATE 127.0.0.1 {port} \"\" 0 60000 {auth} KEYS {list}\n"));
+            let port = self.to.port().to_string();
+            let mut migrate: Vec<&[u8]> =
+                vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"60000"];
+            if let Some(password) = &self.to.password {
+                migrate.extend([b"AUTH2", USER.as_bytes(), password.as_bytes()]);
+            }
+            migrate.push(b"KEYS");
+            migrate.extend(keys.iter().map(Vec::as_slice));
+            let said = self.from.say(&migrate).text();
             // None of them is there any more when all have lapsed.
-            assert!(["OK", "NOKEY"].contains(&said.trim_end()), "slot {} cannot be moved: {said}", self.slot);
+            assert!(["OK", "NOKEY"].contains(&said.as_str()), "slot {} cannot be moved: {said}", self.slot);
         }
         keys.len()
     }
 
-    /// Keys that are with the old node, as `redis-cli` writes and reads them: they may hold anything.
+    /// Keys that are with the old node. They may hold anything.
     #[track_caller]
-    fn keys(&self, most: usize) -> Vec<String> {
-        let mut cli = self.from.command("redis-cli");
-        cli.arg("--no-raw");
-        let told = feed(cli, &format!("CLUSTER GETKEYSINSLOT {} {most}\n", self.slot));
-        let keys = told.lines().filter_map(|line| line.split_once(") ")).map(|(_, key)| key.to_owned());
-        keys.collect()
+    fn keys(&self, most: usize) -> Vec<Vec<u8>> {
+        let (slot, most) = (self.slot.to_string(), most.to_string());
+        self.from.say(&[b"CLUSTER", b"GETKEYSINSLOT", slot.as_bytes(), most.as_bytes()]).items()
     }
 
     /// Moves the other keys, and makes the new node the slot's owner. When this returns, all nodes know.
@@ -86,19 +87,24 @@ impl SlotMove<'_> {
         for node in self.cluster.nodes().iter().filter(|node| !ports.contains(&node.port())) {
             self.tell(node, "NODE", &to);
         }
-        let knows = |node: &Redis| claims(&node.cli(&["CLUSTER", "NODES"]), &to, self.slot);
-        until("all nodes know the slot's new owner", || self.cluster.nodes().iter().all(knows));
+        // In one epoch, too: one that is behind would claim in an older one what it gets next, and lose it.
+        until("all nodes know the slot's new owner", || {
+            let told = self.cluster.nodes().iter().map(|node| node.say(&[b"CLUSTER", b"NODES"]).text());
+            let told: Vec<String> = told.collect();
+            told.iter().all(|nodes| claims(nodes, &to, self.slot) && owners(nodes) == owners(&told[0]))
+        });
     }
 
     #[track_caller]
     fn tell(&self, node: &Redis, what: &str, id: &str) {
-        node.cli(&["CLUSTER", "SETSLOT", &self.slot.to_string(), what, id]);
+        let words = ["CLUSTER", "SETSLOT", &self.slot.to_string(), what, id];
+        node.say(&words.map(str::as_bytes));
     }
 }
 
 #[track_caller]
 fn id(node: &Redis) -> String {
-    node.cli(&["CLUSTER", "MYID"])
+    node.say(&[b"CLUSTER", b"MYID"]).text()
 }
 
 /// Whether, of what `CLUSTER NODES` tells, the line with this word (an id, a flag) has a slot: `7`, or `0-99`. What is
@@ -110,6 +116,18 @@ fn claims(nodes: &str, word: &str, slot: u16) -> bool {
     });
     let ranges = line.into_iter().flat_map(|line| line.split(' ').skip(8));
     ranges.filter_map(range).any(|range| range.contains(&slot))
+}
+
+/// Who has which slots, and since which epoch, as every node tells it once all know.
+fn owners(nodes: &str) -> Vec<String> {
+    let fields = |line: &str| -> Option<String> {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.starts_with('[')).collect();
+        let slots = words.get(8..).unwrap_or_default().join(" ");
+        Some(format!("{} {} {slots}", words.first()?, words.get(6)?))
+    };
+    let mut owners: Vec<String> = nodes.lines().filter_map(fields).collect();
+    owners.sort();
+    owners
 }
 
 fn range(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
@@ -130,5 +148,6 @@ mod tests {
         assert_eq!(of("aaa"), of("myself"));
         assert_eq!(of("bbb"), [10, 11, 13, 14, 15, 16, 17, 18, 19]);
         assert_eq!(of("ccc"), []);
+        assert_eq!(owners(nodes), ["aaa 1 0-9 12", "bbb 2 10-11 13-16383"]);
     }
 }

@@ -4,7 +4,7 @@ for n = 7, #KEYS, 2 do records[#records + 1] = KEYS[n] end
 local stored = redis.call('MGET', unpack(records))
 
 -- All records are read, then all items are judged, then all is written: a key stands once in a call.
-local adds, begins, ends, dues, drops, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}
+local adds, begins, ends, dues, drops, later, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}, {}
 local answers = {}
 local said = struct.pack('>I8I8', clock, floor)
 for n, record in ipairs(records) do
@@ -20,7 +20,7 @@ for n, record in ipairs(records) do
     if told then
       r.rev, r.last = r.rev + 1, now
       -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
-      if #r.log > 600 then spill(r, events) end
+      if #r.log > 600 then spill(r, events, later) end
       local worker, by, why, rest = told.worker or r.worker, told.by or '', told.why or '', told.rest or ''
       r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, told.change,
         from or '-', r.state, r.rev, r.last, r.token, told.id, #worker, worker, #by, by, #why, why) .. rest
@@ -31,9 +31,9 @@ for n, record in ipairs(records) do
         -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
         floor = math.max(floor, tonumber(r.token))
         expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
-        if r.spilled == YES then redis.call('PEXPIRE', events, expiry) end
+        if r.spilled == YES then later[#later + 1] = { 'PEXPIRE', events, expiry } end
       elseif was_kept and r.spilled == YES then
-        redis.call('PERSIST', events)
+        later[#later + 1] = { 'PERSIST', events }
       end
     end
   end
@@ -89,6 +89,7 @@ end
 -- Indexes first, records last: should one of these fail, no record has changed.
 local written, why = pcall(function()
   if #adds > 0 then enlist() end
+  for _, command in ipairs(later) do redis.call(unpack(command)) end
   if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
   if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
   if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end

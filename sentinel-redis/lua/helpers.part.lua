@@ -102,13 +102,14 @@ local function due(r)
   end
 end
 
--- Moves the events that stand in a record to its list, of which so many are kept.
-local function spill(r, events)
+-- Moves the events that stand in a record to its list, of which so many are kept: by commands that are carried out later.
+local function spill(r, events, later)
   local one, next_one = nil, 1
   while next_one <= #r.log do
     one, next_one = struct.unpack('>I2c0', r.log, next_one)
-    if redis.call('RPUSH', events, one) > {events} then redis.call('LTRIM', events, -{events}, -1) end
+    later[#later + 1] = { 'RPUSH', events, one }
   end
+  later[#later + 1] = { 'LTRIM', events, -{events}, -1 }
   r.log, r.spilled = '', YES
 end
 

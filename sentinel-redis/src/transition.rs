@@ -28,10 +28,6 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn read(answer: Bytes) -> Result<Self, StoreError> {
-        if answer.first() == Some(&b'e') {
-            let detail = format!("a script failed: {}", String::from_utf8_lossy(&answer[1..]));
-            return Err(script_failed(detail));
-        }
         let mut c = Cursor(answer);
         let mut read = || {
             let (changed, now, floor) = (c.flag()?, c.instant()?, c.u64()?);
@@ -50,19 +46,6 @@ impl Told {
 
     pub(crate) fn reading(&self, kind: Kind) -> Reading {
         Reading { kind, now: self.now, floor: self.floor }
-    }
-}
-
-/// A command within a script was refused, before the record was written: it is written last.
-fn script_failed(detail: String) -> StoreError {
-    if detail.contains("SENTINELAMNESIA") {
-        return crate::trust::amnesia(&detail);
-    }
-    let refused =
-        ["OOM", "NOPERM", "MISCONF", "READONLY", "NOREPLICAS"].iter().any(|code| detail.contains(code));
-    match refused {
-        true => StoreError::not_applied(Trouble::DeploymentRefused, detail),
-        false => StoreError::ambiguous(Trouble::Corrupt, detail),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use sentinel_core::{Address, StoreError, Trouble};
 
 use super::Item;
@@ -36,8 +37,29 @@ fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
     }
 }
 
+/// Calls the script. A record that cannot be read stops all of a call before anything is written: then each item goes alone.
 async fn one_call(caller: &Caller, items: Vec<Item>) {
-    let Some(first) = items.first() else { return };
+    let answers: Vec<_> = match call(caller, &items).await {
+        Err(error) if error.trouble() == Trouble::Corrupt && items.len() > 1 => {
+            let alone = items.iter().map(|item| call(caller, std::slice::from_ref(item)));
+            let answers = futures_util::future::join_all(alone).await;
+            answers
+                .into_iter()
+                .map(|answer| answer.and_then(|mut one| one.pop().ok_or_else(too_little)))
+                .collect()
+        }
+        Err(error) => vec![Err(error); items.len()],
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+    };
+    let mut answers = answers.into_iter();
+    for item in items {
+        // A caller that has gone does not wait for it.
+        let _ = item.reply.send(answers.next().unwrap_or_else(|| Err(too_little())));
+    }
+}
+
+async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Bytes>, StoreError> {
+    let Some(first) = items.first() else { return Ok(Vec::new()) };
     let group = Group {
         script: first.script,
         namespace: first.address.namespace.clone(),
@@ -47,14 +69,9 @@ async fn one_call(caller: &Caller, items: Vec<Item>) {
         args: items.iter().map(|item| item.arg.clone()).collect(),
         barrier: items.iter().any(|item| item.barrier),
     };
-    let mut answers = caller.call(&group).await.map(Vec::into_iter);
-    for item in items {
-        let none = || StoreError::ambiguous(Trouble::BrokenStore, "a script answered too little");
-        let answer = match &mut answers {
-            Ok(answers) => answers.next().ok_or_else(none),
-            Err(error) => Err(error.clone()),
-        };
-        // A caller that has gone does not wait for it.
-        let _ = item.reply.send(answer);
-    }
+    caller.call(&group).await
+}
+
+fn too_little() -> StoreError {
+    StoreError::ambiguous(Trouble::BrokenStore, "a script answered too little")
 }

@@ -82,6 +82,10 @@ impl Failure {
         }
     }
 
+    fn says(&self, words: &str) -> bool {
+        matches!(self, Self::Refused(text) if text.contains(words))
+    }
+
     /// Whether another server has to be asked.
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self.code(), "MOVED" | "ASK")
@@ -100,6 +104,10 @@ impl From<Failure> for StoreError {
             "" => Trouble::Unreachable,
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => Trouble::Unreachable,
             // Not known in time: who the server is was asked, and it was given the script, and all that took too long.
+            // Of a script that failed, the code is lost: these are the words of Redis 7.
+            "ERR" if failure.says("ACL failure in script") => Trouble::DeploymentRefused,
+            // It stumbled over what it read, before it wrote anything.
+            "ERR" if failure.says("user_script") => Trouble::Corrupt,
             "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => Trouble::Busy,
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
                 Trouble::DeploymentRefused

@@ -91,7 +91,7 @@ own! {
         a_stale_entry_is_judged_again,
         a_bucket_without_its_marker_answers_nothing,
         a_barrier_has_a_write_to_wait_for,
-        a_bad_record_changes_nothing,
+        a_bad_record_stands_alone,
         changes_are_told_on_the_channel_of_the_key,
         a_page_holds_the_longest_texts,
         an_id_of_zeros_is_one_like_any,

@@ -98,8 +98,10 @@ local written, why = pcall(function()
   if #sets > 0 then redis.call('MSET', unpack(sets)) end
 end)
 if not written then
-  -- What is listed and has no record would be taken for one that was dropped.
-  for n = 2, #adds, 2 do redis.call('ZREM', KEYS[3], adds[n]) end
+  -- What is listed and has no record would be taken for one that was dropped; what is due, never be struck off.
+  for n = 2, #adds, 2 do
+    for list = 3, 5 do redis.pcall('ZREM', KEYS[list], adds[n]) end
+  end
   -- Of an error that was raised as a table, Redis leaves its text only, and would put a code of its own before that.
   error({ err = why })
 end

@@ -7,7 +7,7 @@ local function step(r, now, arg)
   -- A late duplicate creates no ghost, and a claim that is still its own is not taken over by itself.
   if (r.held == YES and r.claim == id) or remembers(r, id) then return end
   local fresh = r.incarnation == NONE or r.state == COMPLETED
-  if r.rev > 0 then free(r) end
+  free(r)
   r.token = draw(r, now)
   if fresh then r.incarnation, r.after_reset = r.token, NO end
   r.state, r.held, r.claim, r.worker, r.fingerprint = phase, YES, id, worker, fingerprint

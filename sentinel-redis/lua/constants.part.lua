@@ -13,10 +13,6 @@ local FIRST = '\0\0\0\0\0\0\0\1'
 local NOTHING = '\0\0'
 local HOUR = 3600000000
 local LAST_TOKEN = 9007199254740991
--- How many bytes of a decision tell whether it is the same one.
-local OP_AND_KIND = 17
-local AND_PRESENTED = 33
-local AND_DIGEST = 66
 -- A record: fixed numbers first, so that a heartbeat reads and writes only those; texts after them, each behind its length;
 -- the result; and behind all of it the newest events. Tokens are sixteen decimal digits, which no double rounds; the other
 -- numbers are microseconds and counts, all below 2^53.

@@ -88,9 +88,9 @@ local function decide(r, now, sent)
   r.decision = r.token .. struct.pack('>I8', now) .. sent
 end
 
--- Whether the last decision begins as `sent` does, over so many bytes.
-local function decided(r, sent, bytes)
-  return #r.decision > 0 and string.sub(r.decision, 25, 24 + bytes) == string.sub(sent, 1, bytes)
+-- Whether `sent` is the last decision: by its op id and its kind.
+local function decided(r, sent)
+  return string.sub(r.decision, 25, 41) == string.sub(sent, 1, 17)
 end
 
 -- The first instant at which a purge may delete the record; nil: never, as it stands. Unchanged for over an hour; a result

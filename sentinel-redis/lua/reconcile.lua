@@ -3,7 +3,7 @@ local function step(r, now, arg)
   local even_if_alive, steal = struct.unpack('>c1c1', arg)
   local sent = string.sub(arg, 3)
   local op, kind, presented, digest, by, why = struct.unpack('>c16c1c16c33I2c0I2c0', sent)
-  if decided(r, sent, OP_AND_KIND) then return end
+  if decided(r, sent) then return end
   -- A late duplicate must not seize a newer run.
   if r.token ~= presented then return end
   local uncertain = r.state == EXECUTING and (not live(r, now) or even_if_alive == YES)

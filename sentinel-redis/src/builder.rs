@@ -91,7 +91,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How durable a begin, a result or a decision must be before it is answered.
+    /// How durable a begin, a result or a decision must be before it is answered. Servers that cannot wait for that are
+    /// refused when the store is opened.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
@@ -199,7 +200,7 @@ impl RedisStoreBuilder {
         let names = Names::new(&self.prefix)?;
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
         let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
-        trust.look_again = self.look_again;
+        (trust.look_again, trust.durability) = (self.look_again, self.durability);
         let trust = Arc::new(trust);
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {

@@ -103,8 +103,9 @@ pub(crate) fn broken(detail: String) -> StoreError {
 
 impl Sent for Claim {
     const SCRIPT: Script = Script::Claim;
-    fn needs_barrier(&self, kind: Kind) -> bool {
-        kind == Kind::Lease || self.phase == Phase::Executing
+    // Also where it only claims: it may be answered with a result, which must not be one that is taken back.
+    fn needs_barrier(&self, _: Kind) -> bool {
+        true
     }
     fn pack(&self) -> Bytes {
         Packed::default()

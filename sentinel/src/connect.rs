@@ -75,6 +75,7 @@ async fn redis(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
     Err(not_built_in("redis"))
 }
 
+#[cfg(not(all(feature = "memory", feature = "sqlite", feature = "postgres", feature = "redis")))]
 fn not_built_in(scheme: &str) -> StoreError {
     StoreError::not_applied(Trouble::DeploymentRefused, format!("no store for {scheme}: is built in"))
 }

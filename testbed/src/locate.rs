@@ -26,8 +26,8 @@ const PGBOUNCER_PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local
 /// The oldest version of Redis that will do, major and minor.
 pub(crate) const OLDEST_REDIS: (u32, u32) = (7, 0);
 
-/// What has to stand in one folder, so that all of it is of one version.
-const REDIS: [&str; 3] = ["redis-server", "redis-cli", "redis-benchmark"];
+/// What has to stand in one folder, so that all of it is of one version. Benches need `redis-benchmark`, too.
+const REDIS: [&str; 2] = ["redis-server", "redis-cli"];
 
 /// Folders of Redis that are not in everybody's PATH: the distributions', Homebrew's.
 const REDIS_PLACES: [&str; 4] =

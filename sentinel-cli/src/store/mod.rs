@@ -232,6 +232,7 @@ mod tests {
             "redis-cluster://u:p@h:7000?node=h:7001",
             "rediss-sentinel://h:26379?sentinelServiceName=main&sentinelPassword=p",
             "redis+unix:///run/redis.sock",
+            "redis+unix://u:p@/run/redis.sock?sentinel_key_prefix=a",
         ] {
             assert!(
                 matches!(StoreUrl::parse(good), Ok(StoreUrl::Postgres { .. } | StoreUrl::Redis { .. })),

@@ -55,7 +55,7 @@ fn all_but_the_root() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     let keys = server.cli(&["KEYS", "sentinel:{default:*"]);
-    assert!(keys.lines().count() > 10, "{keys}");
+    assert!(keys.lines().count() >= 5, "{keys}");
     for key in keys.lines() {
         server.cli(&["UNLINK", key]);
     }

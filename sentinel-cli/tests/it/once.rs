@@ -106,7 +106,7 @@ fn a_reader_that_goes_away_does_not_end_the_command(world: World) {
 each_store!(of_24_processes_one_runs);
 fn of_24_processes_one_runs(world: World) {
     let script = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
-    let arguments = ["once", "k", "--wait", "60s", "--", "sh", "-c", script];
+    let arguments = ["once", "k", "--ttl", "5m", "--wait", "60s", "--", "sh", "-c", script];
     let racing: Vec<_> = (0..24).map(|_| world.start(&arguments)).collect();
     until("one of them runs", || world.path("effects").exists());
     assert_eq!(world.once("k", &[], "touch ran").code(), 75);

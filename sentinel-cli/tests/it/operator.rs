@@ -108,7 +108,7 @@ fn what_is_not_in_doubt_is_not_reconciled(world: World) {
 each_store!(a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline);
 fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline(world: World) {
     let script = "trap 'echo told > told; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
-    let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", script]);
+    let running = world.start(&["once", "k", "--ttl", "5s", "--", "sh", "-c", script]);
     until("it runs", || !world.read("pid").is_empty());
     assert_eq!(world.run(&["reconcile", "k"]).code(), 65);
     let token = world.token("k");

@@ -14,6 +14,7 @@ use sentinel_core::operation::Stamp;
 use sentinel_core::{Address, Namespace, StoreError, Trouble};
 use tokio::time::Instant;
 
+use crate::barrier::Durability;
 use crate::names::Names;
 use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
@@ -39,6 +40,8 @@ pub(crate) struct Trust {
     pub(crate) edit: Option<Edit>,
     /// How many events of a record are kept.
     pub(crate) events: u32,
+    /// What the servers must be able to wait for.
+    pub(crate) durability: Durability,
     pub(crate) witness: Witness,
     pub(crate) look_again: Duration,
     standing: Mutex<Option<Arc<Armed>>>,
@@ -100,8 +103,9 @@ impl Trust {
         edit: Option<Edit>,
         witness: Witness,
     ) -> Self {
-        let (standing, renewing) = Default::default();
-        Self { names, allow_lossy, edit, events, witness, look_again: LOOK_AGAIN, standing, renewing }
+        let (durability, standing, renewing) = Default::default();
+        let look_again = LOOK_AGAIN;
+        Self { names, allow_lossy, edit, events, durability, witness, look_again, standing, renewing }
     }
 
     /// What is armed; looks at it first if nobody has, or not for a while.
@@ -163,7 +167,8 @@ impl Trust {
     pub(crate) fn acceptable(&self, servers: &[Server]) -> Result<(), StoreError> {
         let refused = servers.iter().find_map(Server::refused);
         let lossy = servers.iter().find_map(Server::lossy).filter(|_| !self.allow_lossy);
-        match refused.or(lossy) {
+        let unfit = || servers.iter().find_map(|server| server.cannot_wait(self.durability));
+        match refused.or(lossy).or_else(unfit) {
             Some(why) => Err(StoreError::not_applied(Trouble::DeploymentRefused, why)),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use sentinel_core::{StoreError, Trouble};
 
+use crate::barrier::Durability;
 use crate::wire::{Answer, Command, Failure, To, Wire};
 
 /// A master, as it told.
@@ -135,6 +136,23 @@ impl Server {
         }
     }
 
+    /// Why this server cannot wait as it would have to; None: it can.
+    pub(crate) fn cannot_wait(&self, durability: Durability) -> Option<String> {
+        match durability {
+            Durability::Server | Durability::Replicas(_) => None,
+            Durability::Disk { .. } if self.version() < WAITAOF => Some(format!(
+                "a durability of disk needs Redis {}.{} or newer, this is {}; set appendfsync always instead",
+                WAITAOF.0,
+                WAITAOF.1,
+                self.field("redis_version")
+            )),
+            Durability::Disk { .. } if !self.appends() => {
+                Some("a durability of disk needs an append-only file; set appendonly yes".into())
+            }
+            Durability::Disk { .. } => None,
+        }
+    }
+
     /// Why this server is used only by those who allow losses; None: it keeps what it acknowledged.
     pub(crate) fn lossy(&self) -> Option<String> {
         match self {
@@ -156,6 +174,9 @@ impl Server {
 /// What the scripts need: effects are replicated, and several sections of INFO come at once.
 pub(crate) const OLDEST: (u32, u32) = (7, 0);
 
+/// What can wait for the disk.
+const WAITAOF: (u32, u32) = (7, 2);
+
 /// The weakest of them.
 pub(crate) fn class(servers: &[Server]) -> Class {
     servers.iter().map(Server::class).max().unwrap_or(Class::Lossy)
@@ -166,4 +187,30 @@ pub(crate) fn identities(servers: &[Server]) -> Vec<String> {
     let mut identities: Vec<String> = servers.iter().map(Server::identity).collect();
     identities.sort();
     identities
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(version: &str, appends: &str) -> Server {
+        let info = [("redis_version", version), ("aof_enabled", appends)];
+        let info = info.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Server { info: info.into(), appendfsync: None }
+    }
+
+    #[test]
+    fn only_who_can_wait_for_the_disk_is_asked_to() {
+        let disk = Durability::Disk { replicas: 1 };
+        let said = server("7.0.15", "1").cannot_wait(disk).unwrap_or_default();
+        assert!(said.contains("needs Redis 7.2") && said.contains("7.0.15"), "{said}");
+        let said = server("8.0.1", "0").cannot_wait(disk).unwrap_or_default();
+        assert!(said.contains("appendonly yes"), "{said}");
+        for version in ["7.2.0", "7.4.1", "8.0.0", "10.1"] {
+            assert_eq!(server(version, "1").cannot_wait(disk), None, "{version}");
+        }
+        for durability in [Durability::Server, Durability::Replicas(1)] {
+            assert_eq!(server("7.0.0", "0").cannot_wait(durability), None);
+        }
+    }
 }

@@ -99,7 +99,8 @@ impl From<Failure> for StoreError {
         let trouble = match failure.code() {
             "" => Trouble::Unreachable,
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => Trouble::Unreachable,
-            "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" => Trouble::Busy,
+            // Not known in time: who the server is was asked, and it was given the script, and all that took too long.
+            "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => Trouble::Busy,
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
                 Trouble::DeploymentRefused
             }

@@ -27,7 +27,8 @@ pub(crate) async fn the_clock_is_read_once(rig: &Rig, _: &str) {
 
 /// A result that went by itself was purged by nobody: its token is below the floor all the same.
 pub(crate) async fn tokens_increase_past_a_result_that_expired(rig: &Rig, how: &str) {
-    let (address, other) = (rig.execution("k"), rig.lease("other"));
+    let (address, other, known) = (rig.execution("k"), rig.lease("other"), rig.execution("known"));
+    rig.reset(&known).await;
     let last = match how {
         "force_complete" => forced(rig, &address).await,
         _ => rig.completed(&address, &kept()).await.token,
@@ -36,7 +37,7 @@ pub(crate) async fn tokens_increase_past_a_result_that_expired(rig: &Rig, how: &
     rig.advance(DAY).await;
     assert_eq!(rig.purge().await, 0, "what expired is struck off");
     rig.set_back(2 * DAY).await;
-    for address in [address, other] {
+    for address in [address, other, known] {
         let drawn = rig.granted(&address, &call()).await.token;
         assert!(drawn > last, "{drawn} was drawn at {address}, after {last}");
     }
@@ -143,6 +144,7 @@ pub(crate) async fn decisions_after_a_step_back_draw_higher_tokens(rig: &Rig, _:
     let (op_id, operator, expect) = (OpId::random(), label("olga"), before.token);
     let evicted = rig.ask(&address, Evict { op_id, operator, reason: None, expect }).await;
     let Reply::Evict(EvictReply::Evicted { token }) = evicted.reply else { panic!("{evicted:?}") };
+    assert_eq!(rig.record(&address).await.decision.unwrap().at, evicted.stamp.now);
     let taken = rig.taken(&address, &fused()).await;
     let (op_id, operator) = (OpId::random(), label("olga"));
     let reset = ResetToClaimed { op_id, token: taken, operator, reason: None, accept_overlap: true };

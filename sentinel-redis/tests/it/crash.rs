@@ -177,7 +177,7 @@ async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<
         loop {
             match store.inspect(&log[0].address).await {
                 Ok(_) => return None,
-                Err(error) if error.trouble() == Trouble::Unreachable => {}
+                Err(error) if error.is_worth_repeating() => {}
                 Err(error) => return Some(error.trouble()),
             }
         }

@@ -234,21 +234,6 @@ async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_dropped_with_its_index_is_no_longer_due_once_that_is_accepted() {
-    let server = Redis::start(Options::default());
-    let store = RedisStore::builder(&server.url()).buckets(1).init().await.unwrap();
-    let (address, kept) = (execution("dropped"), execution("kept"));
-    complete_for_a_while(&store, &address).await;
-    complete_for_a_while(&store, &kept).await;
-    let named = |what: &str| format!("sentinel:{{tests:0}}:{what}");
-    assert_eq!(server.cli(&["DEL", &named("r:e:dropped"), &named("index:e")]), "2");
-    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, Trouble::StoreAmnesia);
-    RedisStore::init(&server.url()).await.unwrap();
-    hold(&store, &address, Phase::Executing).await;
-    assert_eq!(server.cli(&["ZRANGE", &named("due:e"), "0", "-1"]), "kept");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_expired_leaves_its_key_to_anyone() {
     let (server, store) = armed(Options::default()).await;
     let address = execution("served");

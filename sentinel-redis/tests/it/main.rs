@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod access;
+mod barrier;
 mod clock;
 mod cluster;
+mod contention;
 mod crash;
 mod dropped;
 mod faults;
@@ -14,6 +16,8 @@ mod listen;
 mod mutants;
 mod network;
 mod probe;
+mod promotion;
+mod quick;
 mod rig;
 mod story;
 #[cfg(feature = "tls")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Bench;
-use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{
@@ -53,23 +53,24 @@ impl Rig {
         self.offset.fetch_add(micros, Ordering::SeqCst);
     }
 
-    /// Sends any operation, which must be answered. What is told of a change is what was written: the record, and an event.
+    /// Sends any operation, which must be answered. What is written, the record and an event, is what the kernel makes.
     pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
+        let (mut record, floor) = (self.record(address).await, self.floor());
         let answer = op.send(&self.store, address).await;
         let told = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
-        let Stamp { now, rev, token, state, changed } = told.stamp;
-        if changed {
-            let record = self.record(address).await;
-            let written = (record.last_now, record.rev, record.token, record.state);
-            assert_eq!(written, (now, rev, token, state), "{op:?} wrote something else than it told");
-        }
-        if changed && !matches!(op, Op::Heartbeat(_)) {
-            let event = self.store.history(address, 1).await.unwrap().remove(0);
-            let told = (event.at, event.rev, event.token, event.to);
-            assert_eq!(told, (now, rev, token, Some(state)), "the event of {op:?} tells something else");
+        let at = Reading { kind: address.kind, now: told.stamp.now, floor };
+        let meant = op.apply(&mut record, at).unwrap();
+        assert_eq!(told, meant.stamped, "{op:?} was answered otherwise");
+        assert_eq!(self.record(address).await, record, "{op:?} wrote something else");
+        if let Some(event) = meant.event {
+            assert_eq!(self.store.history(address, 1).await.unwrap(), [event], "{op:?} tells something else");
         }
         told
+    }
+
+    fn floor(&self) -> Token {
+        Token::from_stored(self.raw(&["GET", &self.named("floor")]).parse().unwrap_or_default())
     }
 
     /// Sends an operation that must change the record.
@@ -103,16 +104,16 @@ impl Rig {
     /// A doubt that an operator holds, and the reconcile token.
     pub(crate) async fn taken(&self, address: &Address, claim: &Claim) -> Token {
         let expect = self.granted(address, claim).await.token;
-        let (op_id, operator) = (OpId::random(), label("olga"));
-        let decision = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: false };
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = Reconcile { op_id, operator, reason, expect, even_if_alive: true, steal: false };
         self.change(address, decision).await.token
     }
 
     /// A tombstone whose incarnation a reset has offered again.
     pub(crate) async fn reset(&self, address: &Address) -> Token {
         let token = self.taken(address, &fused()).await;
-        let (op_id, operator) = (OpId::random(), label("olga"));
-        let decision = ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true };
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = ResetToClaimed { op_id, token, operator, reason, accept_overlap: true };
         self.change(address, decision).await.token
     }
 

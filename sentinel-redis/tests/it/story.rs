@@ -1,9 +1,10 @@
 //! Where events stand: the newest in the record itself, and what is too much for it in a list beside it.
 
+use sentinel_conformance::Bench as _;
 use sentinel_core::CoordinationStore as _;
 use sentinel_core::operation::*;
 
-use crate::rig::{Rig, call, fused, wordy};
+use crate::rig::{DAY, Rig, call, kept, label, result, wordy};
 
 fn listed(rig: &Rig, address: &sentinel_core::Address) -> u64 {
     rig.raw(&["LLEN", &rig.key('v', address)]).parse().unwrap()
@@ -12,8 +13,11 @@ fn listed(rig: &Rig, address: &sentinel_core::Address) -> u64 {
 /// Most records never need a list: one run fits into the record.
 pub(crate) async fn a_short_story_needs_no_list(rig: &Rig, _: &str) {
     let address = rig.execution("k");
-    rig.completed(&address, &fused()).await;
-    assert_eq!((rig.story(&address).await.len(), listed(rig, &address)), (2, 0));
+    let grant = rig.granted(&address, &call()).await;
+    rig.change(&address, Begin { grant }).await;
+    rig.change(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.change(&address, Complete { grant, result: result("done") }).await;
+    assert_eq!((rig.story(&address).await.len(), listed(rig, &address)), (4, 0));
 }
 
 /// Of a long story the newest part is kept, in its order, and the record does not grow with it.
@@ -47,10 +51,20 @@ pub(crate) async fn words_are_kept_in_the_list(rig: &Rig, _: &str) {
     assert_eq!(rig.store.history(&address, 3).await.unwrap()[..1], told);
 }
 
+/// A purge leaves one event, and no list.
+pub(crate) async fn a_purged_list_is_gone(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    rig.completed(&address, &wordy(kept())).await;
+    assert!(listed(rig, &address) > 0);
+    rig.advance(DAY).await;
+    assert_eq!((rig.purge().await, rig.story(&address).await), (1, vec!["purged"]));
+}
+
 mod holds {
     crate::mutants::own_tests! {
         a_short_story_needs_no_list;
         the_newest_events_are_kept;
         words_are_kept_in_the_list;
+        a_purged_list_is_gone;
     }
 }

@@ -35,8 +35,8 @@ fn expires(rig: &Rig, address: &Address) -> bool {
 
 async fn force_completed(rig: &Rig, address: &Address, claim: &Claim) {
     let token = rig.taken(address, claim).await;
-    let (op_id, operator) = (OpId::random(), label("olga"));
-    let decision = ForceComplete { op_id, token, operator, reason: None, result: result("found") };
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+    let decision = ForceComplete { op_id, token, operator, reason, result: result("found") };
     rig.change(address, decision).await;
 }
 
@@ -234,6 +234,8 @@ pub(crate) async fn a_bucket_without_its_marker_answers_nothing(rig: &Rig, how: 
 pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
     let touched = || rig.raw(&["DEL", &rig.named("touch")]) == "1";
     let (address, lease, claim) = (rig.execution("k"), rig.lease("l"), fused());
+    rig.record(&address).await;
+    assert!(touched(), "a new namespace was marked");
     let grant = rig.granted(&address, &claim).await;
     assert!(!touched(), "the grant is the write");
     rig.granted(&address, &claim).await;
@@ -256,6 +258,8 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
     rig.change(&address, Abandon { grant, cause: label("no contact") }).await;
     rig.ask(&address, Abandon { grant, cause: label("no contact") }).await;
     assert!(!touched(), "nobody waits for this one");
+    rig.completed(&rig.execution("done"), &kept()).await;
+    assert!(!touched(), "the result is the write");
 }
 
 /// A record that cannot be read stops its call before anything is written, and those who asked beside it may ask again.
@@ -346,10 +350,10 @@ pub(crate) async fn a_freed_reset_stays(rig: &Rig, how: &str) {
     let address = rig.execution("k");
     rig.reset(&address).await;
     let Grant { token: expect, claim_id } = rig.granted(&address, &call()).await;
-    let (op_id, operator) = (OpId::random(), label("olga"));
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
     match how {
         "cancel" => rig.change(&address, Cancel { claim_id }).await,
-        _ => rig.change(&address, Evict { op_id, operator, reason: None, expect }).await,
+        _ => rig.change(&address, Evict { op_id, operator, reason, expect }).await,
     };
     rig.advance(DAY).await;
     assert_eq!(rig.purge().await, 0);
@@ -368,11 +372,52 @@ pub(crate) async fn a_new_run_has_no_doubt(rig: &Rig, _: &str) {
     assert_eq!((record.doubt, record.state), (None, State::Executing));
 }
 
+/// An op id names one decision of each kind.
+pub(crate) async fn a_decision_of_another_kind_is_another(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    let (op_id, operator, reason) = (OpId::random(), label("olga"), None);
+    let expect = rig.granted(&address, &call()).await.token;
+    rig.change(&address, Evict { op_id, operator: operator.clone(), reason: None, expect }).await;
+    let expect = rig.granted(&address, &fused()).await.token;
+    let taken = Reconcile { op_id, operator, reason, expect, even_if_alive: true, steal: false };
+    rig.change(&address, taken).await;
+}
+
+/// A reconcile that is sent again takes nothing again, whatever it is sent with.
+pub(crate) async fn a_repeated_reconcile_takes_nothing(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    let (op_id, operator, expect) =
+        (OpId::random(), label("olga"), rig.granted(&address, &fused()).await.token);
+    let decision = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: true };
+    let taken = rig.change(&address, decision.clone()).await.token;
+    for expect in [expect, taken] {
+        assert!(!rig.ask(&address, Reconcile { expect, ..decision.clone() }).await.stamp.changed);
+    }
+}
+
+/// What was not begun needs no vouch, and none is told.
+pub(crate) async fn a_needless_vouch_is_not_told(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    let grant = rig.granted(&address, &call()).await;
+    rig.change(&address, Release { grant, vouched: true }).await;
+}
+
+/// A page that holds nothing tells the time, and so does a look at no record.
+pub(crate) async fn reads_tell_the_time(rig: &Rig, _: &str) {
+    let now = rig.change(&rig.execution("k"), call()).await.now;
+    let (namespace, kind) = (rig.namespace.clone(), Kind::Lease);
+    let page = rig.store.list(&List { namespace, kind, state: None, after: None, limit: 9 }).await.unwrap();
+    assert_eq!((page.records.len(), page.now), (0, now));
+    assert_eq!(rig.store.inspect(&rig.execution("nobody's")).await.unwrap().now, now);
+}
+
 /// More than one call of a script takes are claimed, freed and purged as if there were no such limit.
 pub(crate) async fn many_keys_are_purged_in_pages(rig: &Rig, _: &str) {
     let keys: Vec<Address> = (0..150).map(|n| rig.execution(&format!("k{n}"))).collect();
     futures_util::future::join_all(keys.iter().map(|address| rig.tombstone(address))).await;
     assert_eq!(listed(rig, Some(Shown::Free)).await, 150);
+    let seen = futures_util::future::join_all(keys.iter().map(|address| rig.record(address))).await;
+    assert!(seen.iter().all(|record| record.rev == 2));
     rig.advance(REST).await;
     assert_eq!((rig.purged(true).await.records, rig.purge().await), (150, 150));
     assert_eq!(shelves(rig, Kind::Execution), <[String; 3]>::default());
@@ -396,6 +441,10 @@ mod holds {
         a_completed_reset_is_purged;
         a_freed_reset_stays for "cancel" "evict";
         a_new_run_has_no_doubt;
+        a_decision_of_another_kind_is_another;
+        a_repeated_reconcile_takes_nothing;
+        a_needless_vouch_is_not_told;
+        reads_tell_the_time for "while the clock stands";
         many_keys_are_purged_in_pages;
     }
 }

@@ -9,7 +9,7 @@ mod pump;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -32,7 +32,7 @@ pub struct Proxy {
 /// What the test and the connections have in common.
 #[derive(Debug)]
 struct Shared {
-    target: u16,
+    target: AtomicU16,
     requests: Direction,
     replies: Direction,
     refusing: AtomicBool,
@@ -47,7 +47,7 @@ impl Proxy {
     #[track_caller]
     pub fn start(target: u16) -> Self {
         let shared = Arc::new(Shared {
-            target,
+            target: AtomicU16::new(target),
             requests: Direction::default(),
             replies: Direction::default(),
             refusing: AtomicBool::new(false),
@@ -66,6 +66,13 @@ impl Proxy {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From now on, connections lead to another server, as when a name is given to it; those that were open are cut.
+    #[track_caller]
+    pub fn lead_to(&self, target: u16) {
+        self.shared.target.store(target, Ordering::SeqCst);
+        self.cut();
     }
 
     /// What clients send.
@@ -168,7 +175,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
 
 /// Serves one connection to its end.
 async fn connection(mut client: TcpStream, shared: &Shared, mut cut: watch::Receiver<()>) {
-    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.target)).await else {
+    let Ok(mut server) =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, shared.target.load(Ordering::SeqCst))).await
+    else {
         // The nearest to the server's own refusal.
         let _ = client.set_zero_linger();
         return;

@@ -75,6 +75,20 @@ fn rest(mut stream: TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
 }
 
 #[test]
+fn it_leads_to_another_server_when_it_is_told_to() {
+    let ((one, proxy), (other, beside)) = (Echo::start(), Echo::start());
+    let mut before = client(&proxy);
+    before.write_all(b"one").unwrap();
+    before.read_exact(&mut [0; 3]).unwrap();
+    proxy.lead_to(beside.port());
+    assert!(before.read(&mut [0; 1]).is_err(), "it is cut");
+    let mut after = client(&proxy);
+    after.write_all(b"other").unwrap();
+    after.read_exact(&mut [0; 5]).unwrap();
+    assert_eq!((one.heard(), other.heard()), (b"one".to_vec(), b"other".to_vec()));
+}
+
+#[test]
 fn many_connections_pass_both_ways_and_end_as_they_were_ended() {
     let (echo, proxy) = Echo::start();
     let whole: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();

@@ -26,7 +26,7 @@ use sentinel_conformance::{LAWS, Law, Sizes};
 use sentinel_redis::{Durability, RedisStoreBuilder};
 
 use crate::rig::{Rig, runtime, server_time};
-use crate::{clock, dropped, story, upkeep};
+use crate::{clock, dropped, quick, story, upkeep};
 use list::Mutant;
 
 /// What can notice a mutant.
@@ -67,10 +67,18 @@ own! {
         an_expired_key_is_claimed_anew,
         what_was_not_written_is_not_listed,
     }
+    quick {
+        a_quick_claim_is_as_any,
+        a_quick_completion_is_as_any,
+        a_completion_is_as_any_at_each_instant,
+        a_completion_is_as_any_at_each_length,
+        a_claim_anew_is_recorded_in_full,
+    }
     story {
         a_short_story_needs_no_list,
         the_newest_events_are_kept,
         words_are_kept_in_the_list,
+        a_purged_list_is_gone,
     }
     upkeep {
         only_a_kept_result_expires,
@@ -89,6 +97,10 @@ own! {
         a_completed_reset_is_purged,
         a_freed_reset_stays,
         a_new_run_has_no_doubt,
+        a_decision_of_another_kind_is_another,
+        a_repeated_reconcile_takes_nothing,
+        a_needless_vouch_is_not_told,
+        reads_tell_the_time,
         many_keys_are_purged_in_pages,
     }
 }
@@ -174,13 +186,13 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "before" => true,
         "helpers" => has(),
         "loop" => turns,
-        "after" => !turns && !matches!(script, "due" | "purge" | "history"),
+        "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history"),
         name => name == script,
     }
 }
 
 /// A script whose clock stands, but for the offset.
-fn standing(text: &str, at: i64) -> String {
+pub(crate) fn standing(text: &str, at: i64) -> String {
     let reading = "time[1] * 1000000 + time[2]";
     assert!(text.contains(reading), "{text}");
     text.replacen(reading, &at.to_string(), 1)
@@ -211,7 +223,7 @@ fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
 fn is_nonsense(panic: &(dyn Any + Send)) -> bool {
     let said = panic.downcast_ref::<String>().map(String::as_str);
     let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    said.contains("Error compiling script") || said.contains("nonexistent global")
+    ["Error compiling script", "nonexistent global", ": attempt to "].iter().any(|error| said.contains(error))
 }
 
 /// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
@@ -267,6 +279,8 @@ lists! {
     heartbeat,
     helpers,
     history,
+    look,
+    page,
     purge,
     reconcile,
     release,
@@ -277,4 +291,77 @@ lists! {
 #[test]
 fn the_loop() {
     each_is_noticed("loop", include_str!("loop.txt"));
+}
+
+/// Each script that is made for a store has a list, and so has each part of it.
+#[test]
+fn every_script_has_a_list() {
+    let names = |folder: &str, end: &str| -> BTreeSet<String> {
+        let files = std::fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter_map(|name| Some(name.strip_suffix(end)?.trim_end_matches(".part").to_owned())).collect()
+    };
+    let mut scripts = names("lua", ".lua");
+    // Values, and what is run before anything is trusted: `forgotten`, `torn` and `crash` hold that.
+    for other in ["constants", "mark", "set", "sweep"] {
+        assert!(scripts.remove(other), "there is no {other}");
+    }
+    assert_eq!(scripts, names("tests/it/mutants", ".txt"));
+}
+
+/// The lists are worth something only if each of these is told.
+mod is_told {
+    use super::each_is_noticed;
+
+    #[test]
+    #[should_panic(
+        expected = "1 survived:\n\"or r.state ~= CLAIMED then\" -> \"or r.state ~= CLAIMED then\", which"
+    )]
+    fn a_mutant_that_survives() {
+        let list = "- or r.state ~= CLAIMED then\n+ or r.state ~= CLAIMED then\n= a_repeated_begin_gets_the_same_reply";
+        each_is_noticed("begin", list);
+    }
+
+    #[test]
+    #[should_panic(expected = "\"if not hungry(r) then\" stands 0 times in begin")]
+    fn a_piece_that_is_not_there() {
+        each_is_noticed("begin", "- if not hungry(r) then\n= a_repeated_begin_gets_the_same_reply");
+    }
+
+    #[test]
+    #[should_panic(expected = "stands 2 times in begin")]
+    fn a_piece_that_is_there_more_than_once() {
+        each_is_noticed("begin", "- matches(r, grant)\n= a_repeated_begin_gets_the_same_reply");
+    }
+
+    #[test]
+    #[should_panic(expected = "no script of helpers has \"return hungry(r)\"")]
+    fn a_helper_that_is_nowhere() {
+        each_is_noticed("helpers", "- return hungry(r)\n= a_repeated_begin_gets_the_same_reply");
+    }
+
+    #[test]
+    #[should_panic(expected = "-> \"if hungry(r) or\" is no script")]
+    fn a_mutant_that_is_no_script() {
+        let list = "- if not matches(r, grant) or\n+ if hungry(r) or\n= a_repeated_begin_gets_the_same_reply";
+        each_is_noticed("begin", list);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no law hunger_is_over")]
+    fn a_law_that_is_not_there() {
+        each_is_noticed("begin", "- if not matches(r, grant) or\n+ if\n= hunger_is_over");
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing notices \"if not matches(r, grant) or\"")]
+    fn a_mutant_without_a_law() {
+        each_is_noticed("begin", "- if not matches(r, grant) or\n+ if\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "begin is empty")]
+    fn a_list_of_nothing() {
+        each_is_noticed("begin", "# nothing\n");
+    }
 }

@@ -1,0 +1,155 @@
+//! A replica takes over, and may lack what was acknowledged last.
+
+use sentinel_core::operation::*;
+use sentinel_core::{CoordinationStore as _, Grant, State, StoreError, Token, Trouble};
+use sentinel_redis::RedisStore;
+use sentinel_testbed::redis::Options;
+use sentinel_testbed::{Proxy, Redis};
+
+use crate::faults::*;
+
+/// A primary, its replica, a way that leads to whichever is in charge, and a store at its end.
+struct Scene {
+    primary: Redis,
+    replica: Redis,
+    way: Proxy,
+    store: RedisStore,
+    /// It is known to both.
+    known: Grant,
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let primary = Redis::start(Options::default());
+        let replica = primary.replica(Options::default());
+        let way = Proxy::start(primary.port());
+        let store = RedisStore::init(&primary.url_at(way.port())).await.unwrap();
+        let known = hold(&store, &execution("known"), Phase::Executing).await;
+        primary.wait_caught_up();
+        Self { primary, replica, way, store, known }
+    }
+
+    fn url(&self) -> String {
+        self.primary.url_at(self.way.port())
+    }
+
+    /// The store is told so at the end of the way, and so is somebody who comes anew.
+    async fn is_in_doubt(&self) {
+        is_in_doubt(&self.store).await;
+        newcomer_is_told(&self.url(), Trouble::StoreDoubt).await;
+    }
+
+    /// The replica hears nothing any more, of a primary that is no longer there.
+    async fn acknowledged_by_the_primary_alone(&self, key: &str) -> Grant {
+        self.replica.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+        hold(&self.store, &execution(key), Phase::Executing).await
+    }
+
+    /// The replica is in charge; the primary is silent.
+    fn promote(&self) {
+        self.primary.pause();
+        self.replica.promote();
+        self.way.lead_to(self.replica.port());
+    }
+
+    async fn state(&self, key: &str) -> Option<State> {
+        let record = self.store.inspect(&execution(key)).await.unwrap().record;
+        record.map(|record| record.state)
+    }
+}
+
+/// What the store says when it has found its way.
+async fn until_reached<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let told = async {
+        loop {
+            match ask().await {
+                Err(error) if error.is_worth_repeating() => {}
+                told => return told,
+            }
+        }
+    };
+    tokio::time::timeout(AT_LAST, told).await.expect("it is reached")
+}
+
+/// Nothing that could be done twice is done, and nothing is told that may be old.
+async fn is_in_doubt(store: &RedisStore) {
+    let address = execution("known");
+    let grant = Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
+    is_not_applied(until_reached(|| store.inspect(&address)).await, Trouble::StoreDoubt);
+    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, Trouble::StoreDoubt);
+    is_not_applied(store.begin(&address, &Begin { grant }).await, Trouble::StoreDoubt);
+    is_not_applied(store.complete(&address, &complete(grant, "late")).await, Trouble::StoreDoubt);
+    let beats = [Beat { address: address.clone(), grant }];
+    is_not_applied(until_reached(|| store.heartbeat(&beats)).await, Trouble::StoreDoubt);
+    is_not_applied(store.history(&address, 9).await, Trouble::StoreDoubt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_replica_is_in_doubt_until_somebody_has_looked() {
+    let scene = Scene::open().await;
+    let lost = scene.acknowledged_by_the_primary_alone("lost").await;
+    scene.promote();
+    scene.is_in_doubt().await;
+    RedisStore::init(&scene.url()).await.unwrap();
+    assert_eq!(scene.state("lost").await, None);
+    let again = hold(&scene.store, &execution("lost"), Phase::Executing).await;
+    assert!(again.token > lost.token, "{again:?} after {lost:?}");
+    let told = scene.store.complete(&execution("known"), &complete(scene.known, "done")).await.unwrap();
+    assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_replica_that_lacks_nothing_is_in_doubt_all_the_same() {
+    let scene = Scene::open().await;
+    scene.promote();
+    scene.is_in_doubt().await;
+    RedisStore::init(&scene.url()).await.unwrap();
+    assert_eq!(scene.state("known").await, Some(State::Executing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_primary_is_in_doubt_when_it_comes_back() {
+    let scene = Scene::open().await;
+    scene.promote();
+    let armed = RedisStore::init(&scene.url()).await.unwrap();
+    hold(&armed, &execution("since"), Phase::Executing).await;
+    assert_eq!(scene.state("since").await, Some(State::Executing));
+    // It has not ended, and is who it was: whoever was told otherwise knows.
+    scene.primary.resume();
+    scene.way.lead_to(scene.primary.port());
+    is_in_doubt(&scene.store).await;
+    is_in_doubt(&armed).await;
+    // By now all know.
+    newcomer_is_told(&scene.url(), Trouble::StoreDoubt).await;
+    RedisStore::init(&scene.url()).await.unwrap();
+    assert_eq!((scene.state("since").await, scene.state("known").await), (None, Some(State::Executing)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_was_killed_is_in_doubt_for_everybody() {
+    let scene = Scene::open().await;
+    scene.promote();
+    drop(RedisStore::init(&scene.url()).await.unwrap());
+    scene.primary.kill();
+    scene.primary.start_again();
+    scene.way.lead_to(scene.primary.port());
+    newcomer_is_told(&scene.url(), Trouble::StoreDoubt).await;
+    scene.is_in_doubt().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_primary_that_follows_is_refused() {
+    let scene = Scene::open().await;
+    scene.promote();
+    drop(RedisStore::init(&scene.url()).await.unwrap());
+    scene.primary.resume();
+    scene.primary.follow(&scene.replica);
+    scene.way.lead_to(scene.primary.port());
+    let (address, claim) = (execution("fresh"), call(Phase::Executing));
+    let told = until_reached(|| scene.store.claim(&address, &claim)).await;
+    is_not_applied(told, Trouble::DeploymentRefused);
+    newcomer_is_told(&scene.url(), Trouble::DeploymentRefused).await;
+}

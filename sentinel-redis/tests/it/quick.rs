@@ -1,0 +1,200 @@
+//! The quick way: what most claims and completions come to is made in one go, and is byte for byte what the rules make of them
+//! one by one.
+
+use std::sync::Arc;
+
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Change, ClaimId, CoordinationStore as _, Fingerprint, Grant, Payload, Recorded, State, Token,
+};
+
+use crate::mutants::standing;
+use crate::rig::{DAY, HARD, Rig, TTL, call, fused, label, result};
+
+/// Two stores whose clocks stand at one instant: the second has no quick way.
+struct Both {
+    stores: [Rig; 2],
+}
+
+impl Both {
+    async fn beside(rig: &Rig) -> Self {
+        let at = rig.change(&rig.lease("clock"), call()).await.now.as_micros();
+        let edit = move |_: &str, text: String| {
+            let text = text
+                .replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
+            standing(&text, i64::try_from(at).unwrap())
+        };
+        let long = Rig::open(|builder| builder.events_kept(100).edit_scripts(Arc::new(edit))).await;
+        long.change(&long.lease("clock"), call()).await;
+        Self { stores: [rig.clone(), long] }
+    }
+
+    fn move_clock(&self, micros: i64) {
+        self.stores.iter().for_each(|rig| rig.move_clock(micros));
+    }
+
+    /// Asks both, which must answer the same and keep the same.
+    async fn ask(&self, key: &str, op: impl Into<Op>) -> Stamped<Reply> {
+        let op = op.into();
+        let [quick, long] = &self.stores;
+        let told = [
+            (quick.ask(&quick.execution(key), op.clone()).await, kept(quick, key)),
+            (long.ask(&long.execution(key), op.clone()).await, kept(long, key)),
+        ];
+        assert_eq!(told[0], told[1], "{op:?}");
+        let [(told, _), _] = told;
+        told
+    }
+
+    async fn granted(&self, key: &str, claim: &Claim) -> Grant {
+        let told = self.ask(key, claim.clone()).await;
+        Grant { token: told.stamp.token, claim_id: claim.claim_id }
+    }
+}
+
+/// All that a bucket has of a key, and of all keys, in hexadecimal digits.
+fn kept(rig: &Rig, key: &str) -> String {
+    let address = rig.execution(key);
+    let script = "local all = { redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[3]) or '' }
+        for _, one in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do all[#all + 1] = one end
+        for n = 4, 6 do
+          all[#all + 1] = '|'
+          for _, one in ipairs(redis.call('ZRANGE', KEYS[n], 0, -1, 'WITHSCORES')) do all[#all + 1] = one end
+        end
+        return (string.gsub(table.concat(all, '/'), '.', function(c) return string.format('%02x', string.byte(c)) end))";
+    let indexes = ["index:e", "undecided:e", "due:e"].map(|what| rig.named(what));
+    let [record, events] = ['r', 'v'].map(|what| rig.key(what, &address));
+    let floor = rig.named("floor");
+    rig.raw(&["EVAL", script, "6", &record, &events, &floor, &indexes[0], &indexes[1], &indexes[2]])
+}
+
+fn failure() -> Recorded {
+    Recorded::failure(Some(7), Payload::new("text/plain", "no".to_owned()))
+}
+
+/// Claims of each kind.
+fn claims() -> Vec<Claim> {
+    let fingerprint = |text: &str| Some(Fingerprint::new(text).unwrap());
+    let mut claims = vec![call(), fused()];
+    for claim in [call(), fused()] {
+        claims.extend([
+            Claim { claim_id: ClaimId::random(), retention: Some(DAY), ..claim.clone() },
+            Claim { claim_id: ClaimId::random(), fingerprint: fingerprint("what"), ..claim.clone() },
+            Claim {
+                claim_id: ClaimId::random(),
+                fingerprint: fingerprint(&"f".repeat(1024)),
+                worker: label(&"w".repeat(1024)),
+                retention: Some(TTL),
+                ..claim
+            },
+        ]);
+    }
+    claims
+}
+
+/// What a claim makes of a key that nobody has asked for.
+pub(crate) async fn a_quick_claim_is_as_any(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    for (n, claim) in claims().into_iter().enumerate() {
+        let key = format!("k{n}");
+        both.ask(&key, claim.clone()).await;
+        both.ask(&key, claim.clone()).await;
+        both.ask(&key, call()).await;
+        both.move_clock(n as i64 - 3);
+    }
+}
+
+/// What a completion makes of each record that it can find.
+pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let done = |grant: Grant| Complete { grant, result: result("done") };
+    for (n, claim) in claims().into_iter().enumerate() {
+        let key = format!("k{n}");
+        let grant = both.granted(&key, &claim).await;
+        if claim.phase == Phase::Claimed {
+            both.ask(&key, done(grant)).await;
+            both.move_clock(1);
+            both.ask(&key, Begin { grant }).await;
+        }
+        both.move_clock(1);
+        let done =
+            |grant: Grant| Complete { grant, result: if n % 2 == 0 { result("done") } else { failure() } };
+        both.ask(&key, done(Grant { claim_id: ClaimId::random(), ..grant })).await;
+        both.ask(&key, done(Grant { token: Token::NONE, ..grant })).await;
+        both.ask(&key, done(grant)).await;
+        both.ask(&key, done(grant)).await;
+    }
+    both.ask("nobody's", done(Grant { token: Token::NONE, claim_id: ClaimId::random() })).await;
+}
+
+/// A completion at each instant: behind a clock that was set back, just before the lease is over, and from then on.
+pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap();
+    for (n, after) in [-1, 0, micros(TTL) - 1, micros(TTL), micros(HARD), micros(DAY)].into_iter().enumerate()
+    {
+        for beaten in [false, true] {
+            let key = format!("k{n}{beaten}");
+            let grant = both.granted(&key, &fused()).await;
+            if beaten {
+                both.move_clock(7);
+                both.ask(&key, Heartbeat { grant }).await;
+            }
+            both.move_clock(after);
+            let result = if beaten { failure() } else { result("done") };
+            both.ask(&key, Complete { grant, result }).await;
+        }
+    }
+    let grant = both.granted("doubted", &fused()).await;
+    both.ask("doubted", Abandon { grant, cause: label("no contact") }).await;
+    both.ask("doubted", Complete { grant, result: result("done") }).await;
+}
+
+/// A completion of a record whose events are just few enough, and just too many, to stand in it.
+pub(crate) async fn a_completion_is_as_any_at_each_length(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    for length in 496..504 {
+        let key = format!("k{length}");
+        let claim = Claim { worker: label(&"w".repeat(length)), ..fused() };
+        let grant = both.granted(&key, &claim).await;
+        both.ask(&key, Complete { grant, result: result("done") }).await;
+    }
+}
+
+/// A claim of a key that has a record says all that it asked for, in the record and in the event.
+pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
+    for (n, claim) in claims().into_iter().enumerate() {
+        let address = rig.execution(&format!("k{n}"));
+        let before = rig.tombstone(&address).await;
+        rig.move_clock(7);
+        let told = rig.change(&address, claim.clone()).await;
+        let (record, now) = (rig.record(&address).await, told.now);
+        let Claim { claim_id, terms, retention, fingerprint, worker, phase } = claim;
+        let begun = phase == Phase::Executing;
+        let incarnation = before.get();
+        assert_eq!(record.state, if begun { State::Executing } else { State::Claimed });
+        assert_eq!(
+            (record.claim_id, record.terms, record.retention),
+            (Some(claim_id), Some(terms), retention)
+        );
+        assert_eq!((record.fingerprint, record.worker), (fingerprint.clone(), Some(worker.clone())));
+        assert_eq!((record.claimed_at, record.begun_at), (Some(now), begun.then_some(now)));
+        assert_eq!(record.lease_until, now.plus(terms.ttl()));
+        assert_eq!(record.hard_until, now.plus(terms.hard_ttl()));
+        assert_eq!((record.incarnation, record.doubt, record.result), (incarnation, None, None));
+        let event = rig.store.history(&address, 1).await.unwrap().remove(0);
+        assert_eq!((event.from, event.worker), (Some(State::Free), Some(worker)));
+        assert_eq!(event.change, Change::Claimed { terms, retention, fingerprint, incarnation, begun });
+    }
+}
+
+mod holds {
+    crate::mutants::own_tests! {
+        a_quick_claim_is_as_any for "while the clock stands";
+        a_quick_completion_is_as_any for "while the clock stands";
+        a_completion_is_as_any_at_each_instant for "while the clock stands";
+        a_completion_is_as_any_at_each_length for "while the clock stands";
+        a_claim_anew_is_recorded_in_full;
+    }
+}

@@ -105,7 +105,6 @@ fn looks(place: &Place) -> Vec<Trial> {
         ("get", on("GET", place)),
         ("mget", on("MGET", place)),
         ("getrange", on("GETRANGE", place).number(0).number(0)),
-        ("exists", on("EXISTS", place)),
         ("hgetall", on("HGETALL", place)),
         ("sismember", on("SISMEMBER", place).word("x")),
         ("smembers", on("SMEMBERS", place)),

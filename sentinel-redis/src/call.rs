@@ -21,6 +21,17 @@ use crate::wire::{Answer, Command, Failure, Wire};
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// What a command does, and so what is done when its reply is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It changes nothing: it is sent again.
+    Looks,
+    /// Whoever asked has to find out.
+    Changes,
+    /// The same, and its answer waits for the barrier, if one was asked for.
+    ChangesAndWaits,
+}
+
 /// Items of one script in one bucket.
 pub(crate) struct Group {
     pub(crate) script: Script,
@@ -94,21 +105,26 @@ impl Caller {
 
     /// Calls the script, and answers one answer for each item.
     pub(crate) async fn call(&self, group: &Group) -> Result<Vec<Bytes>, StoreError> {
-        self.insist(&group.namespace, group.barrier, |armed| self.command(group, armed)).await.and_then(each)
+        let way = match group.script {
+            Script::Look | Script::Heads => Way::Looks,
+            _ if group.barrier => Way::ChangesAndWaits,
+            _ => Way::Changes,
+        };
+        self.insist(&group.namespace, way, |armed| self.command(group, armed)).await.and_then(each)
     }
 
     /// Sends a command made for what is armed, until the server has carried it out, or has not by the deadline.
     pub(crate) async fn insist(
         &self,
         namespace: &Namespace,
-        barrier: bool,
+        way: Way,
         make: impl Fn(&Armed) -> Command,
     ) -> Result<Answer, StoreError> {
         let until = Instant::now() + self.deadline;
         let (mut pause, mut looked) = (FIRST_PAUSE, false);
         loop {
             let (link, armed) = self.ready(namespace).await?;
-            let failure = match self.once(&*link, make(&armed), barrier).await {
+            let failure = match self.once(&*link, make(&armed), way).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -125,21 +141,21 @@ impl Caller {
                     }
                 }
                 "SENTINELAMNESIA" => return Err(amnesia(&forgot(namespace, &failure))),
-                _ if failure.is_passing() => {
+                _ if failure.is_passing() || (way == Way::Looks && failure.is_lost()) => {
                     sleep(pause).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
                 _ => return Err(failure.into()),
             }
             if Instant::now() >= until {
-                return Err(failure.into());
+                return Err(if way == Way::Looks { unsent(failure.into()) } else { failure.into() });
             }
         }
     }
 
-    async fn once(&self, link: &dyn Wire, command: Command, barrier: bool) -> Result<Answer, Failure> {
+    async fn once(&self, link: &dyn Wire, command: Command, way: Way) -> Result<Answer, Failure> {
         match &self.barrier {
-            Some(guarded) if barrier => guarded.call(command).await,
+            Some(guarded) if way == Way::ChangesAndWaits => guarded.call(command).await,
             _ => link.call(command).await,
         }
     }
@@ -181,11 +197,11 @@ fn each(answer: Answer) -> Result<Vec<Bytes>, StoreError> {
         .collect()
 }
 
-/// What was lost on the way was a look at the server: the request that it was for has not left, or was refused.
+/// What was lost on the way was a look, and nothing that changes anything has left.
 fn unsent(error: StoreError) -> StoreError {
     match error.trouble() {
         Trouble::LostReply => {
-            let detail = "the server was asked who it is first, and did not answer";
+            let detail = "the server was asked something that changes nothing, and did not answer";
             StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
         }
         _ => error,

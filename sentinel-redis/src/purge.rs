@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Kind, StoreError};
 
-use crate::call::{Caller, script};
+use crate::call::{Caller, Way, script};
 use crate::names::Bucket;
 use crate::script::Script;
 use crate::wire::odd;
@@ -61,7 +61,7 @@ impl Caller {
     async fn due(&self, op: &Purge, bucket: &Bucket, limit: u64) -> Result<Vec<Bytes>, StoreError> {
         let offset = self.offset();
         let answer = self
-            .insist(&op.namespace, false, |armed| {
+            .insist(&op.namespace, Way::Looks, |armed| {
                 script(armed, Script::Due, bucket, Vec::new(), offset, false).number(limit)
             })
             .await?;
@@ -78,7 +78,10 @@ impl Caller {
             keys.extend([bucket.record(key), bucket.events(key), bucket.gone(key)]);
         }
         let make = |armed: &_| script(armed, Script::Purge, bucket, keys.clone(), offset, op.dry_run);
-        let answers = self.insist(&op.namespace, false, make).await?.list()?;
+        let answers = self
+            .insist(&op.namespace, if op.dry_run { Way::Looks } else { Way::Changes }, make)
+            .await?
+            .list()?;
         Ok(answers.iter().filter(|answer| answer.text() == Some("1")).count() as u64)
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
 
-use crate::call::{Caller, Group, script};
+use crate::call::{Caller, Group, Way, script};
 use crate::names::Bucket;
 use crate::row::{self, Unreadable};
 use crate::script::Script;
@@ -58,7 +58,7 @@ impl Caller {
                 let page = script(armed, Script::Page, bucket, Vec::new(), self.offset(), false);
                 page.word(if undecided { "1" } else { "0" }).arg(from.clone()).number(limit)
             };
-            self.insist(&list.namespace, false, make)
+            self.insist(&list.namespace, Way::Looks, make)
         });
         let mut keys = Vec::new();
         for page in futures_util::future::try_join_all(pages).await? {
@@ -123,7 +123,7 @@ impl Caller {
         let make = |armed: &_| {
             script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit.max(1))
         };
-        let mut told = self.insist(&address.namespace, false, make).await?.list()?.into_iter();
+        let mut told = self.insist(&address.namespace, Way::Looks, make).await?.list()?.into_iter();
         let mut next = || told.next().map(|one| one.bytes().cloned().ok_or_else(|| odd(&one))).transpose();
         let (gone, newest) = (next()?.unwrap_or_default(), next()?.unwrap_or_default());
         let mut events = Vec::new();

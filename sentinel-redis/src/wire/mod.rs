@@ -82,6 +82,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server may have carried it out.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost(_))
+    }
+
     fn says(&self, words: &str) -> bool {
         matches!(self, Self::Refused(text) if text.contains(words))
     }

@@ -2,4 +2,4 @@
 local record, events, gone = KEYS[7], KEYS[8], KEYS[9]
 local stored, log = redis.call('GET', record), ''
 if stored then log = decode(stored).log end
-return { redis.call('GET', gone) or '', log, unpack(redis.call('LRANGE', events, -ARGV[4], -1)) }
+return { redis.call('GET', gone) or '', log, redis.call('LRANGE', events, -ARGV[4], -1) }

@@ -10,7 +10,7 @@ use crate::names::Bucket;
 use crate::row::{self, Unreadable};
 use crate::script::Script;
 use crate::transition::{Told, broken};
-use crate::wire::odd;
+use crate::wire::{Answer, odd};
 
 /// The most records that are read by one script call.
 const HEADS: usize = 64;
@@ -123,16 +123,18 @@ impl Caller {
         let make = |armed: &_| {
             script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit.max(1))
         };
-        let mut told = self.insist(&address.namespace, Way::Looks, make).await?.list()?.into_iter();
-        let mut next = || told.next().map(|one| one.bytes().cloned().ok_or_else(|| odd(&one))).transpose();
-        let (gone, newest) = (next()?.unwrap_or_default(), next()?.unwrap_or_default());
-        let mut events = Vec::new();
+        let told = self.insist(&address.namespace, Way::Looks, make).await?.list()?;
+        let [gone, newest, listed] = <[Answer; 3]>::try_from(told)
+            .map_err(|told| broken(format!("a history is {} parts", told.len())))?;
+        let bytes = |answer: Answer| answer.bytes().cloned().ok_or_else(|| odd(&answer));
         let unreadable = |Unreadable(what)| broken(what);
+        let (gone, newest) = (bytes(gone)?, bytes(newest)?);
+        let mut events = Vec::new();
         if !gone.is_empty() {
             events.push(row::event(gone).map_err(unreadable)?);
         }
-        while let Some(event) = next()? {
-            events.push(row::event(event).map_err(unreadable)?);
+        for event in listed.list()? {
+            events.push(row::event(bytes(event)?).map_err(unreadable)?);
         }
         events.extend(row::events(newest).map_err(unreadable)?);
         let older = events.len().saturating_sub(limit as usize);

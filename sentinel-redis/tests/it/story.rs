@@ -51,6 +51,18 @@ pub(crate) async fn words_are_kept_in_the_list(rig: &Rig, _: &str) {
     assert_eq!(rig.store.history(&address, 3).await.unwrap()[..1], told);
 }
 
+/// As many as a store keeps unless told otherwise: more than Lua hands over one by one.
+pub(crate) async fn a_story_of_ten_thousand_is_told(rig: &Rig, _: &str) {
+    let address = rig.execution("k");
+    rig.granted(&address, &wordy(call())).await;
+    rig.completed(&rig.execution("other"), &wordy(kept())).await;
+    let (list, other) = (rig.key('v', &address), rig.key('v', &rig.execution("other")));
+    let copy = "for n = 1, 9999 do redis.call('RPUSH', KEYS[1], redis.call('LINDEX', KEYS[2], 0)) end";
+    rig.raw(&["EVAL", copy, "2", &list, &other]);
+    assert_eq!(rig.store.history(&address, u32::MAX).await.unwrap().len(), 10_000);
+    assert_eq!(rig.store.history(&address, 5_000).await.unwrap().len(), 5_000);
+}
+
 /// A purge leaves one event, and no list.
 pub(crate) async fn a_purged_list_is_gone(rig: &Rig, _: &str) {
     let address = rig.execution("k");
@@ -65,6 +77,7 @@ mod holds {
         a_short_story_needs_no_list;
         the_newest_events_are_kept;
         words_are_kept_in_the_list;
+        a_story_of_ten_thousand_is_told;
         a_purged_list_is_gone;
     }
 }

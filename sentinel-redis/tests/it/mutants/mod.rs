@@ -79,6 +79,7 @@ own! {
         a_short_story_needs_no_list,
         the_newest_events_are_kept,
         words_are_kept_in_the_list,
+        a_story_of_ten_thousand_is_told,
         a_purged_list_is_gone,
     }
     upkeep {

@@ -109,7 +109,8 @@ impl From<Failure> for StoreError {
             "" => Trouble::Unreachable,
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => Trouble::Unreachable,
             // Not known in time: who the server is was asked, and it was given the script, and all that took too long.
-            // Of a script that failed, the code is lost: these are the words of Redis 7.
+            // Of a script that failed, the code is lost: these are the words of Redis 7.0, and of 7.2.
+            "ERR" if failure.says("user executing the script can't") => Trouble::DeploymentRefused,
             "ERR" if failure.says("ACL failure in script") => Trouble::DeploymentRefused,
             // It stumbled over what it read, before it wrote anything.
             "ERR" if failure.says("user_script") => Trouble::Corrupt,

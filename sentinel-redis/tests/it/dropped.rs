@@ -103,7 +103,8 @@ pub(crate) async fn what_may_not_be_written_is_not_listed(rig: &Rig, _: &str) {
     let refused =
         [limited.claim(&claimed, &call()).await.err(), limited.cancel(&cancelled, &cancel).await.err()];
     for error in refused {
-        assert_eq!(error.unwrap().applied(), Applied::No);
+        let error = error.unwrap();
+        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::DeploymentRefused), "{error}");
     }
     assert_eq!(shelves(rig, Kind::Execution), <[String; 3]>::default());
     rig.granted(&claimed, &call()).await;

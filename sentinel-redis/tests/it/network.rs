@@ -104,6 +104,20 @@ macro_rules! ask {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_whose_reply_was_swallowed_is_answered_all_the_same() {
+    let scene = Scene::open(AT_LAST).await;
+    let (store, address, swallowed) =
+        (scene.store.clone(), lease("first"), scene.proxy.replies().swallowed());
+    scene.proxy.replies().swallow();
+    let look = tokio::spawn(async move { store.inspect(&address).await });
+    let replies = scene.proxy.replies();
+    tokio::task::block_in_place(|| until("it was answered", || replies.swallowed() > swallowed));
+    scene.proxy.cut();
+    scene.proxy.heal();
+    assert!(look.await.unwrap().unwrap().record.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_worker_asks_for_takes_effect_once_although_the_reply_was_swallowed() {
     let scene = Scene::open(AT_LAST).await;
     let (address, claim) = (execution("worked on"), call(Phase::Claimed));

@@ -150,7 +150,8 @@ impl<'r> Cells<'r> {
 
     /// The columns of a record, from `id` on; None: no row. An emptied row is a record that is absent.
     pub(crate) fn record(&mut self) -> Result<Option<Record>, Unreadable> {
-        let (id, _last_event): (Option<i64>, Option<i64>) = (self.take()?, self.take()?);
+        let id: Option<i64> = self.take()?;
+        let (_last_event, _implied): (Option<i64>, Option<i16>) = (self.take()?, self.take()?);
         let Some(id) = id else { return Ok(None) };
         let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
         match record.flaw() {

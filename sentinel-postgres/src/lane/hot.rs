@@ -124,7 +124,7 @@ impl Freight for Flushes {
                 let _ = answer.send(or_alone(done));
             }
             Some(Item::Complete { address, complete, answer }) => {
-                let done = transition::run(link, &self.sql, self.now(), &address, &complete).await;
+                let done = self.complete_one(link, &address, &complete).await;
                 let done = done.map(|done| done.map_or(Flushed::Alone, Flushed::Done));
                 let _ = answer.send(or_alone(done));
             }
@@ -152,6 +152,18 @@ fn or_alone<T>(done: Result<Flushed<T>, transition::Unanswered>) -> Result<Flush
 impl Flushes {
     fn now(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
+    }
+
+    async fn complete_one(
+        &self,
+        link: &mut Link,
+        address: &Address,
+        complete: &Complete,
+    ) -> Result<Option<Stamped<CompleteReply>>, transition::Unanswered> {
+        match transition::finish(link, &self.sql, self.now(), address, complete).await {
+            Ok(None) => transition::run(link, &self.sql, self.now(), address, complete).await,
+            done => done,
+        }
     }
 
     async fn flush(&self, link: &mut Link, batch: Vec<Item>) {

@@ -17,6 +17,7 @@ mod probe;
 mod rig;
 mod scene;
 mod standby;
+mod stories;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;

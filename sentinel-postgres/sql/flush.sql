@@ -3,11 +3,11 @@
 -- locked before the first is inserted, so that concurrent flushes cannot deadlock. What is not in the answer was not
 -- changed, for whatever reason: it is looked at again on its own.
 WITH completion AS MATERIALIZED (
-    SELECT * FROM unnest($2::text[], $3::text[], $4::int8[], $5::uuid[], $6::text[], $7::int4[], $8::bool[], $9::text[],
+    SELECT * FROM unnest($2::text[], $3::text[], $4::int8[], $5::uuid[], $6::bool[], $7::int4[], $8::bool[], $9::text[],
                          $10::bytea[])
-        WITH ORDINALITY AS c (namespace, key, token, claim_id, verdict, code, omitted, content_type, payload, n)
+        WITH ORDINALITY AS c (namespace, key, token, claim_id, failed, code, omitted, content_type, payload, n)
 ), held AS MATERIALIZED (
-    SELECT c.n, c.token AS presented, c.claim_id AS presented_by, c.verdict::{verdict} AS verdict, c.code, c.omitted,
+    SELECT c.n, c.token AS presented, c.claim_id AS presented_by, CASE WHEN c.failed THEN 'failure'::{verdict} ELSE 'success' END AS verdict, c.code, c.omitted,
         c.content_type, c.payload, r.*
     FROM completion c CROSS JOIN LATERAL (
         SELECT r.ctid AS place, r.state, r.token, r.claim_id, r.last_now, r.retention, r.implied
@@ -32,21 +32,26 @@ WITH completion AS MATERIALIZED (
     RETURNING h.n, r.id, r.last_event, r.implied, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,
         r.last_now >= r.lease_until AS late
 ), claim AS MATERIALIZED (
-    SELECT * FROM unnest($11::text[], $12::text[], $13::text[], $14::uuid[], $15::int8[], $16::int8[], $17::int8[],
+    SELECT * FROM unnest($11::text[], $12::bool[], $13::text[], $14::uuid[], $15::int8[], $16::int8[], $17::int8[],
                          $18::bytea[], $19::text[], $20::bool[])
-        WITH ORDINALITY AS c (namespace, kind, key, claim_id, ttl, hard_ttl, retention, fingerprint, worker, begun, n)
+        WITH ORDINALITY AS c (namespace, lease, key, claim_id, ttl, hard_ttl, retention, fingerprint, worker, begun, n)
+), floor AS MATERIALIZED (
+    SELECT f.namespace, f.token FROM {floors} f WHERE f.namespace = ANY ($11)
 ), granted AS (
     INSERT INTO {records} (last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at,
         ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
     SELECT 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl, d.token, at.now,
-        CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.retention, c.claim_id, c.kind::{kind},
+        CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.retention, c.claim_id,
+        CASE WHEN c.lease THEN 'lease'::{kind} ELSE 'execution' END,
         CASE WHEN c.begun THEN 'executing'::{state} ELSE 'claimed' END, false, c.namespace, c.key, c.worker,
         c.fingerprint
     FROM claim c CROSS JOIN at CROSS JOIN LATERAL (
-        SELECT greatest(at.now, (SELECT f.token FROM {floors} f WHERE f.namespace = c.namespace)) + 1 AS token OFFSET 0
+        SELECT greatest(at.now, (SELECT f.token FROM floor f WHERE f.namespace = c.namespace)) + 1 AS token OFFSET 0
     ) d
     WHERE NOT EXISTS (
-        SELECT FROM {records} r WHERE r.namespace = c.namespace AND r.kind = c.kind::{kind} AND r.key = c.key)
+        SELECT FROM {records} r
+        WHERE r.namespace = c.namespace AND r.key = c.key
+          AND r.kind = CASE WHEN c.lease THEN 'lease'::{kind} ELSE 'execution' END)
     ORDER BY c.n
     ON CONFLICT DO NOTHING
     RETURNING token, rev, last_now, claim_id

@@ -23,10 +23,7 @@ macro_rules! list {
         )
     };
     (undecided: $condition:literal) => {
-        list!(
-            "INDEXED BY records_undecided",
-            concat!("state IN ('claimed', 'executing', 'reconciling') AND ", $condition)
-        )
+        list!("INDEXED BY records_undecided", $condition)
     };
 }
 

@@ -36,9 +36,10 @@ CREATE TABLE records (
     UNIQUE (namespace, kind, key)
 ) STRICT;
 
--- What is claimed, executing or reconciling is little; what is completed is everything else.
+-- What is claimed, executing or reconciling is little; what is completed is everything else. (Not `IN`: SQLite would
+-- fill a temporary table with the three words, twice for each write.)
 CREATE INDEX records_undecided ON records (namespace, kind, key)
-    WHERE state IN ('claimed', 'executing', 'reconciling');
+    WHERE state = 'claimed' OR state = 'executing' OR state = 'reconciling';
 
 CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
     WHERE purge_at IS NOT NULL;

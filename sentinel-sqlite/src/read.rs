@@ -7,14 +7,15 @@ use sentinel_core::store::{Inspection, List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, State, Token};
 
 use crate::error::Fault;
+use crate::history::read_line;
 use crate::ledger::Ledger;
-use crate::row::{EVENT_COLUMNS, Stored, columns, micros, read_event};
+use crate::row::{Stored, columns, micros, unreadable};
 
 macro_rules! list {
     ($index:literal, $condition:expr) => {
         concat!(
             "SELECT key, ",
-            columns!("CASE WHEN verdict IS NOT NULL THEN x'' END"),
+            columns!("''", "CASE WHEN verdict IS NOT NULL THEN x'' END"),
             " FROM records ",
             $index,
             " WHERE namespace = ?1 AND kind = ?2 AND key > ?3 AND rev > 0 AND ",
@@ -26,6 +27,12 @@ macro_rules! list {
         list!("INDEXED BY records_undecided", $condition)
     };
 }
+
+/// Newest first: what stands in the record, then what had to make room. Each row holds one event at least.
+const HISTORY: &str = "WITH found AS MATERIALIZED (SELECT id, last_event, recent FROM records \
+     WHERE namespace = ?1 AND kind = ?2 AND key = ?3) \
+     SELECT lines FROM (SELECT last_event AS seq, recent AS lines FROM found UNION ALL \
+     SELECT seq, lines FROM events WHERE record = (SELECT id FROM found)) ORDER BY seq DESC LIMIT ?4";
 
 impl Ledger<'_> {
     /// One record.
@@ -57,16 +64,16 @@ impl Ledger<'_> {
 
     /// The newest events of a record, oldest first.
     pub(crate) fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, Fault> {
-        let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events WHERE record = (SELECT id FROM records \
-             WHERE namespace = ?1 AND kind = ?2 AND key = ?3) ORDER BY seq DESC LIMIT ?4"
-        );
-        let mut statement = self.prepare(&sql)?;
+        let mut statement = self.prepare(HISTORY)?;
         let Address { namespace, kind, key } = address;
         let mut rows = statement.query(params![namespace.as_str(), kind.as_str(), key.as_str(), limit])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            events.push(read_event(row)?);
+            let lines: String = row.get(0).map_err(unreadable)?;
+            let room = (limit as usize).saturating_sub(events.len());
+            for line in lines.lines().rev().take(room) {
+                events.push(read_line(line)?);
+            }
         }
         events.reverse();
         Ok(events)

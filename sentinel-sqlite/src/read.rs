@@ -9,7 +9,7 @@ use sentinel_core::{Address, Event, Key, State, Token};
 use crate::error::Fault;
 use crate::history::read_line;
 use crate::ledger::Ledger;
-use crate::row::{Stored, columns, micros, unreadable};
+use crate::row::{NEWEST, Stored, columns, micros, unreadable};
 
 macro_rules! list {
     ($index:literal, $condition:expr) => {
@@ -20,11 +20,22 @@ macro_rules! list {
             $index,
             " WHERE namespace = ?1 AND kind = ?2 AND key > ?3 AND rev > 0 AND ",
             $condition,
-            " ORDER BY key LIMIT ?4"
         )
     };
+    (all: $condition:literal) => {
+        concat!(list!("", $condition), " ORDER BY key LIMIT ?4")
+    };
+    // The few that linger, and whichever of the newest do not.
     (undecided: $condition:literal) => {
-        list!("INDEXED BY records_undecided", $condition)
+        concat!(
+            list!("INDEXED BY records_lingering", concat!("lingers = 1 AND ", $condition)),
+            " UNION ALL ",
+            list!(
+                "NOT INDEXED",
+                concat!("id > (SELECT max(id) FROM records) - ?6 AND lingers = 0 AND ", $condition)
+            ),
+            " ORDER BY 1 LIMIT ?4"
+        )
     };
 }
 
@@ -50,10 +61,10 @@ impl Ledger<'_> {
         let (namespace, kind) = (list.namespace.as_str(), list.kind.as_str());
         let limit = list.limit.clamp(1, List::MAX);
         let mut rows = match list.state {
-            Some(Shown::Executing | Shown::Uncertain) => {
-                statement.query(params![namespace, kind, after, limit, micros(now)])?
+            None | Some(Shown::Free | Shown::Completed) => {
+                statement.query(params![namespace, kind, after, limit])?
             }
-            _ => statement.query(params![namespace, kind, after, limit])?,
+            _ => statement.query(params![namespace, kind, after, limit, micros(now), NEWEST])?,
         };
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
@@ -101,9 +112,9 @@ impl Ledger<'_> {
 /// Each state has its statement: a condition that is a parameter would hide the index from the planner.
 fn list_sql(state: Option<Shown>) -> &'static str {
     match state {
-        None => list!("", "state <> 'free'"),
-        Some(Shown::Free) => list!("", "state = 'free'"),
-        Some(Shown::Completed) => list!("", "state = 'completed'"),
+        None => list!(all: "state <> 'free'"),
+        Some(Shown::Free) => list!(all: "state = 'free'"),
+        Some(Shown::Completed) => list!(all: "state = 'completed'"),
         Some(Shown::Claimed) => list!(undecided: "state = 'claimed'"),
         Some(Shown::Reconciling) => list!(undecided: "state = 'reconciling'"),
         Some(Shown::Executing) => list!(undecided: "state = 'executing' AND max(?5, last_now) < lease_until"),

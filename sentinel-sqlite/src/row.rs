@@ -26,6 +26,26 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+/// How many of the newest records are looked through for those that are undecided: an undecided record that is not among
+/// them lingers, which an index tells.
+pub(crate) const NEWEST: i64 = 256;
+
+/// The states that [`is_undecided`] says. (Not `IN`: SQLite would fill a temporary table with the three words.)
+macro_rules! undecided {
+    () => {
+        "(state = 'claimed' OR state = 'executing' OR state = 'reconciling')"
+    };
+}
+pub(crate) use undecided;
+
+/// Whether somebody has the key, or nobody knows what became of it.
+pub(crate) fn is_undecided(state: State) -> bool {
+    match state {
+        State::Claimed | State::Executing | State::Reconciling => true,
+        State::Free | State::Completed => false,
+    }
+}
+
 /// A record, and what the store keeps beside it.
 #[derive(Debug)]
 pub(crate) struct Stored {

@@ -11,6 +11,7 @@ CREATE TABLE records (
     last_event   INTEGER NOT NULL, -- how many events were ever appended under this id
     purge_at     INTEGER,          -- maintenance may look at it from then on; NULL: never
     state        TEXT    NOT NULL,
+    lingers      INTEGER NOT NULL, -- 1 in an undecided record that is not among the newest, or was decided before
     rev          INTEGER NOT NULL,
     token        INTEGER NOT NULL,
     claim_id     BLOB,
@@ -39,10 +40,9 @@ CREATE TABLE records (
     UNIQUE (namespace, kind, key)
 ) STRICT;
 
--- What is claimed, executing or reconciling is little; what is completed is everything else. (Not `IN`: SQLite would
--- fill a temporary table with the three words, twice for each write.)
-CREATE INDEX records_undecided ON records (namespace, kind, key)
-    WHERE state = 'claimed' OR state = 'executing' OR state = 'reconciling';
+-- What stays claimed, executing or reconciling is little; what is completed is everything else. Most runs are over
+-- before they are old, and are not entered here: who looks for what is undecided looks at the newest records too.
+CREATE INDEX records_lingering ON records (namespace, kind, key) WHERE lingers = 1;
 
 CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
     WHERE purge_at IS NOT NULL;

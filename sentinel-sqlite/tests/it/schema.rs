@@ -76,11 +76,13 @@ async fn a_page_for_whoever_is_on_call_reads_no_completed_record() {
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     let found = plan(
-        "SELECT key FROM records INDEXED BY records_undecided WHERE namespace = 'n' AND kind = 'execution' \
-         AND key > '' AND state = 'executing' ORDER BY key",
+        "SELECT key FROM records INDEXED BY records_lingering WHERE namespace = 'n' AND kind = 'execution' \
+         AND key > '' AND lingers = 1 AND state = 'executing' ORDER BY key",
     );
-    assert!(found.contains("records_undecided (namespace=? AND kind=? AND key>?)"), "{found}");
+    assert!(found.contains("records_lingering (namespace=? AND kind=? AND key>?)"), "{found}");
     assert!(!found.contains("TEMP B-TREE"), "{found}");
+    let found = plan("SELECT key FROM records NOT INDEXED WHERE id > (SELECT max(id) FROM records) - 256");
+    assert!(found.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{found}");
     assert_eq!(on.store.describe().backend, "sqlite");
 }
 

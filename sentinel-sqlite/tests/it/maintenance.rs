@@ -88,6 +88,23 @@ async fn a_run_costs_no_row_but_its_own() {
     assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 0));
 }
 
+/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full page
+/// is split.
+#[tokio::test]
+async fn a_run_adds_few_pages_to_the_log() {
+    const RUNS: u64 = 50;
+    let on = OnDisk::open().await;
+    let page: u32 = on.plain().pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    let log = on.path().with_extension("db-wal");
+    let frames = || (std::fs::metadata(&log).unwrap().len() - 32) / u64::from(24 + page);
+    let before = frames();
+    for n in 0..RUNS {
+        once(&on.store, &execution(&format!("key {n:03}")), &fused(), b"x").await;
+    }
+    let added = frames() - before;
+    assert!((3 * RUNS..4 * RUNS).contains(&added), "{added} pages for {RUNS} runs");
+}
+
 #[tokio::test]
 async fn a_new_life_continues_the_history_of_a_purged_one() {
     let on = OnDisk::open().await;

@@ -63,7 +63,7 @@ async fn a_write_that_fails_takes_no_neighbour_with_it() {
     let on = OnDisk::open().await;
     // Events so long that they make room for the next one in the table of old ones.
     let long = |name: &str| Label::new(format!("{name}{}", "x".repeat(1000))).unwrap();
-    let label = |n: usize| if n % 8 == 0 { long("poison") } else { long("fine") };
+    let label = |n: usize| if n.is_multiple_of(8) { long("poison") } else { long("fine") };
     for n in 0..64 {
         let wanted = Claim { worker: label(n), ..claim(Phase::Claimed) };
         let grant = granted(&on.store, &lease(&format!("key {n}")), &wanted).await;

@@ -2,9 +2,10 @@
 //!
 //! None of them is a time, or depends on one: what is busy beside it changes no figure.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use sentinel_testbed::{Postgres, Price, Proxy, postgres};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::prices::UNITS;
 use crate::rig::{Rig, Stranger};
@@ -37,8 +38,8 @@ type Reading = [i64; 4];
 
 impl Meter {
     pub(crate) async fn open(schema: &str) -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let alone = ALONE.lock().await;
         let (server, proxy) = SERVER.get_or_init(|| {
             let server = Postgres::start(
                 QUIET.into_iter().fold(postgres::Options::default(), |all, line| all.conf(line)),

@@ -2,12 +2,13 @@
 //!
 //! None of them is a time, or depends on one: what is busy beside it changes no figure.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use sentinel_core::operation::{Claim, ClaimReply};
 use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Namespace};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::{Price, Redis, redis};
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::prices::UNITS;
 
@@ -47,8 +48,8 @@ fn server() -> &'static Redis {
 
 impl Meter {
     pub(crate) async fn open() -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        static ALONE: Mutex<()> = Mutex::const_new(());
+        let alone = ALONE.lock().await;
         // One bucket: how a company spreads over many is chance.
         let builder =
             RedisStore::builder(&server().url()).key_prefix(ClaimId::random().to_string()).buckets(1);

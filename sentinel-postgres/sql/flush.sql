@@ -22,9 +22,8 @@ WITH completion AS MATERIALIZED (
     UPDATE {records} r
     SET state = 'completed', completed_at = greatest(at.now, h.last_now), verdict = h.verdict, code = h.code,
         omitted = h.omitted, content_type = h.content_type, payload = h.payload,
-        rev = r.rev + 1, last_event = r.last_event + 1, last_now = greatest(at.now, h.last_now),
-        implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END,
-        purge_at = {flushed_purge_at}
+        rev = r.rev + 1, last_event = r.last_event + 1, implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END,
+        last_now = greatest(at.now, h.last_now), purge_at = {flushed_purge_at}
     FROM held h CROSS JOIN at
     -- By its place: a row that changed between this statement's start and the lock is not found by it, and goes out alone.
     WHERE r.ctid = h.place

@@ -40,6 +40,7 @@ statements! {
     Flush = "flush",
     Turn = "turn",
     Look = "look",
+    Replay = "replay",
     History = "history",
     Purge = "purge",
     PurgeCount = "purge_count",

@@ -17,6 +17,7 @@ use crate::heartbeat::{self, Beats};
 use crate::lane::hot::{Flushed, Flushes, Item};
 use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
+use crate::lane::replay::{self, ReplayLane};
 use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
@@ -44,7 +45,7 @@ pub(crate) const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, eleven at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, twelve at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) shared: AtomicBool,
     pub(crate) turn: AtomicUsize,
     pub(crate) looks: Lane<Looks>,
+    pub(crate) results: Lane<ReplayLane>,
     pub(crate) turns: Lane<TurnLane>,
     pub(crate) singles: Jobs,
     pub(crate) pulse: Jobs,
@@ -109,12 +111,14 @@ impl PostgresStore {
         let (sql, offset, dialer) = (&parts.sql, &parts.offset, &parts.dialer);
         let patience = Patience(parts.lock_timeout);
         let hot = || Lane::new(Flushes { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF);
+        let results = ReplayLane { sql: sql.get(Statement::Replay), offset: offset.clone() };
         let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
         let inner = Inner {
             hot: [hot(), hot()],
             shared: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
+            results: Lane::new(results, dialer.clone(), BRIEF),
             turns: Lane::new(TurnLane { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
@@ -190,6 +194,13 @@ impl PostgresStore {
             }
             None => self.transition(address, op).await,
         }
+    }
+
+    /// The result of an execution, if it is completed.
+    pub(crate) async fn result(&self, address: &Address) -> Result<replay::Completed, StoreError> {
+        let (ask, told) = replay::Ask::new(address.namespace.clone(), address.key.clone());
+        self.inner.results.send(ask);
+        answered(told, self.limit()).await
     }
 
     pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {

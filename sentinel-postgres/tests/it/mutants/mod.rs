@@ -73,6 +73,10 @@ own! {
         a_first_claim_is_told_before_what_follows,
         a_later_run_is_told_by_its_events,
         a_beat_is_not_told,
+        a_first_run_completes_alone,
+        a_first_result_has_its_date,
+        a_result_is_read_at_its_address,
+        a_result_that_was_replaced_is_not_told,
         a_completion_alone_changes_one_record,
         a_completion_alone_is_read_when_it_begins,
     }
@@ -141,7 +145,9 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
                 // Claims look before they lock: what a lock is there for shows only where the look was of no use.
                 _ if name == "look" && matches!(statement.as_str(), "claim" | "turn") => blind(&text),
                 // What a first run's completion gets from `finish` it gets from `complete` where that says nothing.
-                _ if name == "finish" && statement == "complete" => text.replace("AND implied = 1", "AND false"),
+                _ if name == "finish" && statement == "complete" => {
+                    text.replace("AND implied = 1", "AND false")
+                }
                 _ if name != statement => text,
                 Some(mutant) => {
                     *seen.lock().unwrap() = true;
@@ -247,6 +253,7 @@ lists! {
     purge_count,
     reconcile,
     release,
+    replay,
     reset_to_claimed,
     turn,
 }

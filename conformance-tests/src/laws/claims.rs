@@ -165,7 +165,7 @@ pub(crate) async fn a_completed_result_is_replayed(lab: &Lab) {
     for asks in [call("bob"), fused("eve"), ann] {
         lab.advance(HARD).await;
         let before = key.record().await;
-        answers!(key.claim(&asks).await, ClaimReply::Completed(told) if told == receipt);
+        answers!(key.claim(&asks).await, ClaimReply::Completed { result: told, .. } if told == receipt);
         key.assert_untouched_since(&before).await;
     }
 }
@@ -176,7 +176,7 @@ pub(crate) async fn a_result_past_retention_is_claimed_anew(lab: &Lab) {
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     let old = key.record().await;
     lab.advance(KEPT / 2).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
     lab.advance(KEPT / 2).await;
     key.granted(&call("bob")).await;
     let new = key.record().await;

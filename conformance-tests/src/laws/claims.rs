@@ -1,5 +1,7 @@
 //! SPEC section 3, claim.
 
+use std::time::Duration;
+
 use sentinel_core::operation::*;
 use sentinel_core::{PastClaims, State};
 
@@ -167,6 +169,23 @@ pub(crate) async fn a_completed_result_is_replayed(lab: &Lab) {
         let before = key.record().await;
         answers!(key.claim(&asks).await, ClaimReply::Completed { result: told, .. } if told == receipt);
         key.assert_untouched_since(&before).await;
+    }
+}
+
+/// A replay tells what remains of the retention, to the microsecond; nothing where the result is kept for ever.
+pub(crate) async fn a_replay_tells_what_remains_of_its_retention(lab: &Lab) {
+    let (month, ever) = (lab.execution("month"), lab.execution("ever"));
+    month.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
+    ever.completed(&call("ann"), &result("x")).await;
+    let over = month.record().await.completed_at.expect("completed").plus(KEPT);
+    for wait in [Duration::ZERO, HALF, KEPT / 2] {
+        lab.advance(wait).await;
+        // Also to a caller who asks for another retention: the record's is what counts.
+        let answer = month.claim(&Claim { retention: None, ..call("bob") }).await;
+        let left = over.since(answer.stamp.now);
+        answers!(answer, ClaimReply::Completed { remaining, .. } if remaining == Some(left));
+        let answer = ever.claim(&Claim { retention: Some(KEPT), ..call("bob") }).await;
+        answers!(answer, ClaimReply::Completed { remaining: None, .. });
     }
 }
 

@@ -82,7 +82,7 @@ impl World {
 
     async fn once(&mut self, here: bool, address: &Address, claim: &Claim) {
         let expected = self.expected(address, claim).await;
-        let store: &dyn CoordinationStore = if here { &self.bench.cache } else { &self.bench.store };
+        let store: &dyn CoordinationStore = if here { &*self.bench.cache } else { &self.bench.store };
         let asked = self.bench.asked();
         let told = store.claim(address, claim).await.unwrap();
         if here && asked == self.bench.asked() {

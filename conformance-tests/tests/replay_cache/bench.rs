@@ -1,7 +1,9 @@
 //! A cache before a store that counts what it is asked, each on a clock of its own.
 
-use std::sync::Arc;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,11 +16,20 @@ use sentinel_core::{
 };
 use sentinel_memory::MemoryStore;
 
-/// Asked by the cache: how often for a claim, and in all.
-#[derive(Debug)]
+/// Between an answer of the store and its arrival.
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Counts the claims that reach a store, and lets something happen while an answer is on its way.
 pub(crate) struct Counting {
     inner: Arc<dyn CoordinationStore>,
     claims: AtomicU32,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl fmt::Debug for Counting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counting")
+    }
 }
 
 #[async_trait]
@@ -31,12 +42,17 @@ impl Layer for Counting {
         if matches!(op, Op::Claim(_)) {
             self.claims.fetch_add(1, Ordering::SeqCst);
         }
-        op.send(&*self.inner, address).await
+        let answer = op.send(&*self.inner, address).await;
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
+        answer
     }
 }
 
 pub(crate) struct Bench {
-    pub(crate) cache: ReplayCache<Arc<Layered<Counting>>>,
+    pub(crate) cache: Arc<ReplayCache<Arc<Layered<Counting>>>>,
     /// The store behind, as other processes see it.
     pub(crate) store: MemoryStore,
     /// The store's clock.
@@ -54,15 +70,24 @@ impl Bench {
         let clock = |micros| Arc::new(ManualClock::new(StoreTime::from_micros(micros)));
         let (theirs, ours) = (clock(1_700_000_000_000_000), clock(5_000_000));
         let store = MemoryStore::with_clock(theirs.clone());
-        let counting = Counting { inner: Arc::new(store.clone()), claims: AtomicU32::new(0) };
+        let counting = Counting {
+            inner: Arc::new(store.clone()),
+            claims: AtomicU32::new(0),
+            meanwhile: Mutex::default(),
+        };
         let cache = ReplayCache::with_limits(Arc::new(Layered(counting)), limits).with_clock(ours.clone());
-        Self { cache, store, theirs, ours }
+        Self { cache: Arc::new(cache), store, theirs, ours }
     }
 
     /// Time passes for both.
     pub(crate) fn advance(&self, by: Duration) {
         self.theirs.advance(by);
         self.ours.advance(by);
+    }
+
+    /// What happens while the next answer of the store is on its way.
+    pub(crate) fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
+        *self.cache.inner().0.meanwhile.lock().unwrap() = Some(Box::pin(happens));
     }
 
     /// How many claims have reached the store.
@@ -81,11 +106,16 @@ impl Bench {
     }
 }
 
-/// Claims, begins and completes.
-pub(crate) async fn complete(store: &dyn CoordinationStore, address: &Address, claim: &Claim, text: &str) {
+/// Claims and begins.
+pub(crate) async fn begun(store: &dyn CoordinationStore, address: &Address, claim: &Claim) -> Grant {
     let granted = store.claim(address, claim).await.unwrap().reply;
     let ClaimReply::Granted(Granted { token, .. }) = granted else { panic!("{granted:?}") };
-    let grant = Grant { token, claim_id: claim.claim_id };
+    Grant { token, claim_id: claim.claim_id }
+}
+
+/// Claims, begins and completes.
+pub(crate) async fn complete(store: &dyn CoordinationStore, address: &Address, claim: &Claim, text: &str) {
+    let grant = begun(store, address, claim).await;
     let reply = store.complete(address, &Complete { grant, result: result(text) }).await.unwrap().reply;
     assert_eq!(reply, CompleteReply::Recorded { late: false });
 }

@@ -1,8 +1,10 @@
 //! How much is remembered.
 
+use bytes::Bytes;
+use sentinel_core::operation::{ClaimReply, Complete};
 use sentinel_core::{CoordinationStore as _, ReplayLimits};
 
-use crate::bench::{Bench, call, complete, key};
+use crate::bench::{Bench, begun, call, complete, key, result};
 
 async fn fill(bench: &Bench, keys: u32, size: usize) {
     for n in 0..keys {
@@ -42,8 +44,8 @@ async fn a_large_result_is_not_remembered() {
         assert_eq!(bench.asked(), asked);
     }
     let through = key("through the cache");
-    complete(&bench.cache, &through, &call(), &"x".repeat(1_001)).await;
-    assert_eq!(bench.cache.len(), 1, "a run that left nothing takes no place");
+    complete(&*bench.cache, &through, &call(), &"x".repeat(1_001)).await;
+    assert_eq!(bench.cache.len(), 1, "nor does its run keep a place");
 }
 
 #[tokio::test]
@@ -62,27 +64,21 @@ async fn nothing_is_remembered_where_there_is_no_room() {
 #[tokio::test]
 async fn a_kept_result_does_not_keep_what_it_was_read_from() {
     // A store hands out parts of one large buffer.
-    let whole = bytes_of(1 << 20);
+    let whole = Bytes::from(vec![7; 1 << 20]);
     let part = whole.slice(0..10);
     let bench = Bench::new();
     let claim = call();
     let k = key("k");
-    let granted = bench.store.claim(&k, &claim).await.unwrap().reply;
-    let sentinel_core::operation::ClaimReply::Granted(granted) = granted else { panic!("{granted:?}") };
-    let grant = sentinel_core::Grant { token: granted.token, claim_id: claim.claim_id };
-    let mut result = crate::bench::result("");
+    let grant = begun(&bench.store, &k, &claim).await;
+    let mut result = result("");
     result.payload.bytes = part;
-    bench.store.complete(&k, &sentinel_core::operation::Complete { grant, result }).await.unwrap();
+    bench.store.complete(&k, &Complete { grant, result }).await.unwrap();
     let answer = bench.cache.claim(&k, &call()).await.unwrap().reply;
     let again = bench.cache.claim(&k, &call()).await.unwrap().reply;
-    let at = |reply: &sentinel_core::operation::ClaimReply| match reply {
-        sentinel_core::operation::ClaimReply::Completed { result, .. } => result.payload.bytes.as_ptr(),
+    let at = |reply: &ClaimReply| match reply {
+        ClaimReply::Completed { result, .. } => result.payload.bytes.as_ptr(),
         other => panic!("{other:?}"),
     };
     assert_eq!(at(&answer), whole.as_ptr(), "the store's answer is a part of its buffer");
     assert_ne!(at(&again), whole.as_ptr());
-}
-
-fn bytes_of(len: usize) -> bytes::Bytes {
-    vec![7; len].into()
 }

@@ -122,7 +122,7 @@ impl<S: CoordinationStore> ReplayCache<S> {
             return None;
         }
         match &*self.shelf.look(address)? {
-            Known::Done(done) => done.answer(claim, &self.timer.now()),
+            Known::Done(done) => done.answer(claim, &self.timer),
             Known::Running(_) => None,
         }
     }

@@ -9,7 +9,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 use super::ReplayLimits;
-use super::timer::Moment;
+use super::timer::{Moment, Timer};
 use crate::address::Address;
 use crate::operation::{Claim, ClaimReply, Stamp, Stamped};
 use crate::payload::Recorded;
@@ -112,9 +112,13 @@ impl Done {
 
     /// What the store would answer to a claim now, where that is certain. The stamp's reading is what the store's clock
     /// shows by now, or a little later; never before.
-    pub(super) fn answer(&self, claim: &Claim, now: &Moment) -> Option<Stamped<ClaimReply>> {
+    pub(super) fn answer(&self, claim: &Claim, timer: &Timer) -> Option<Stamped<ClaimReply>> {
+        if !self.admits.admits(claim.fingerprint.as_ref()) {
+            return None;
+        }
+        let now = if self.remaining.is_some() { timer.now() } else { timer.glance() };
         let age = now.age_of(&self.sent);
-        if age >= self.life || !self.admits.admits(claim.fingerprint.as_ref()) {
+        if age >= self.life {
             return None;
         }
         let remaining = self.remaining.map(|left| left - age);

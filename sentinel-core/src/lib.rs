@@ -5,6 +5,7 @@
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: what a store promises.
 //! - [`client`]: `once`, `lease`, reconciliation.
+//! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
 pub mod client;

@@ -226,3 +226,25 @@ impl Shelf {
         self.known.weight()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_fingerprint_adds_up() {
+        let text = |text| Some(Fingerprint::new(text).unwrap());
+        let (nothing, a, b) = (Admits::NoneOr(None), Admits::NoneOr(text("a")), Admits::NoneOr(text("b")));
+        for (one, two, both) in [
+            (&nothing, &nothing, &nothing),
+            (&nothing, &a, &a),
+            (&a, &nothing, &a),
+            (&a, &a, &a),
+            (&a, &b, &Admits::Any),
+            (&Admits::Any, &a, &Admits::Any),
+            (&nothing, &Admits::Any, &Admits::Any),
+        ] {
+            assert_eq!(one.clone().and(two), *both, "{one:?} and {two:?}");
+        }
+    }
+}

@@ -25,12 +25,14 @@ async fn entries_are_bounded() {
 
 #[tokio::test]
 async fn bytes_are_bounded() {
-    let (bytes, size) = (256 << 10, 8 << 10);
-    let bench = Bench::with_limits(ReplayLimits { bytes, ..ReplayLimits::default() });
-    fill(&bench, 100, size).await;
-    let kept = bench.cache.len();
-    assert!(bench.cache.bytes() <= bytes as u64);
-    assert!(kept * size <= bytes && kept * size >= bytes / 2, "{kept} results of {size} bytes");
+    for entries in [ReplayLimits::default().entries, usize::MAX] {
+        let (bytes, size) = (256 << 10, 8 << 10);
+        let bench = Bench::with_limits(ReplayLimits { entries, bytes, ..ReplayLimits::default() });
+        fill(&bench, 100, size).await;
+        let kept = bench.cache.len();
+        assert!(bench.cache.bytes() <= bytes as u64);
+        assert!(kept * size <= bytes && kept * size >= bytes / 2, "{kept} results of {size} bytes");
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,8 @@ pub(super) struct Shelf {
 impl Shelf {
     pub(super) fn new(limits: ReplayLimits) -> Self {
         let ReplayLimits { entries, bytes, largest } = limits;
+        // No more fit; and the map keeps marks of what it displaced, for half as many as it is told.
+        let entries = entries.min(bytes / OVERHEAD);
         // Each shard has its own part of both bounds: few of them, where the parts would be small.
         let mut shards = 16;
         while shards > 1 && (entries / shards < 64 || bytes / shards < largest.saturating_mul(4)) {

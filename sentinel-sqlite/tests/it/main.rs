@@ -5,6 +5,7 @@
 mod contention;
 mod faults;
 mod harness;
+mod listing;
 mod maintenance;
 mod processes;
 mod schema;

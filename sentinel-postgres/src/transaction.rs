@@ -270,7 +270,9 @@ fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<Tran
         ClaimReply::Completed { result: recorded, .. } if recorded.verdict == Verdict::Failure => {
             TransactionOutcome::Failed(RecordedFailure { recorded })
         }
-        ClaimReply::Completed { result: recorded, .. } => TransactionOutcome::Replayed(decode_result(&Json, recorded)?),
+        ClaimReply::Completed { result: recorded, .. } => {
+            TransactionOutcome::Replayed(decode_result(&Json, recorded)?)
+        }
         ClaimReply::InProgress { state, remaining } => {
             TransactionOutcome::InProgress(InProgress { state, remaining })
         }

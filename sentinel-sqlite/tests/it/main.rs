@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod contention;
+mod cost;
 mod faults;
 mod harness;
 mod listing;

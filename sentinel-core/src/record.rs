@@ -261,9 +261,14 @@ impl Record {
 
     /// Completed, and the retention of the result is over. The boundary itself is over.
     pub fn is_past_retention(&self, now: StoreTime) -> bool {
+        self.retention_left(now).is_some_and(|left| left.is_zero())
+    }
+
+    /// What remains of the retention of a completed record's result; None: it is kept for ever, or there is none.
+    pub fn retention_left(&self, now: StoreTime) -> Option<Duration> {
         match (self.state, self.completed_at, self.retention) {
-            (State::Completed, Some(at), Some(kept)) => now >= at.plus(kept),
-            _ => false,
+            (State::Completed, Some(at), Some(kept)) => Some(at.plus(kept).since(now)),
+            _ => None,
         }
     }
 

@@ -28,7 +28,7 @@ macro_rules! named {
 named! {
     ClaimReply {
         Granted(_) => "granted", AlreadyReleased => "already_released", InProgress { .. } => "in_progress",
-        Uncertain { .. } => "uncertain", Completed(_) => "completed", Reconciling { .. } => "reconciling",
+        Uncertain { .. } => "uncertain", Completed { .. } => "completed", Reconciling { .. } => "reconciling",
         FingerprintMismatch => "fingerprint_mismatch",
     }
     BeginReply {

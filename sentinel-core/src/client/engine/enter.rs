@@ -226,7 +226,7 @@ fn refusal(reply: ClaimReply) -> Refusal {
         ClaimReply::Uncertain { token, begun_at, worker } => {
             Refusal::Uncertain(Uncertain { token, begun_at, worker })
         }
-        ClaimReply::Completed(recorded) => Refusal::Completed(recorded),
+        ClaimReply::Completed { result, .. } => Refusal::Completed(result),
         ClaimReply::Reconciling { since, operator } => {
             Refusal::Reconciling(ReconcilingBy { operator, since })
         }

@@ -1,12 +1,16 @@
 //! Lost replies: the same request again, under the same ids, until it is answered (SPEC section 6).
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::unconstrained;
 
 use super::Core;
 use super::clock::LocalTime;
-use super::observe::Named;
+use super::observe::{Named, Took};
 use crate::address::Address;
 use crate::error::{Applied, StoreError, Trouble};
 use crate::operation::Stamped;
@@ -36,7 +40,6 @@ impl Core {
     /// is ambiguous for good: a later proof about another attempt proves nothing about that one.
     pub(crate) async fn settle<R, F, Fut>(
         &self,
-        operation: &'static str,
         address: &Address,
         persist: Persist,
         patience: Duration,
@@ -48,40 +51,59 @@ impl Core {
         Fut: Future<Output = Result<Stamped<R>, StoreError>>,
     {
         let clock = self.keeper.clock();
-        let first = clock.now();
+        let mut sent = clock.now();
+        let first = sent;
         let mut pause = FIRST_PAUSE;
         let mut ambiguous = false;
         loop {
-            let sent = clock.now();
-            // A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
-            let timed = Handle::try_current().is_ok();
-            let answer = match timed {
-                true => tokio::time::timeout(REPLY_WITHIN, send()).await,
-                false => Ok(send().await),
-            };
-            let error = match answer {
-                Ok(Ok(stamped)) => {
-                    self.answered(operation, address, &stamped, clock.now().since(sent));
+            let error = match in_time(send()).await {
+                Ok(stamped) => {
+                    self.answered(address, &stamped, Took { clock, sent });
                     return Ok(Settled { stamped, sent });
                 }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    StoreError::ambiguous(Trouble::LostReply, format!("no reply within {REPLY_WITHIN:?}"))
-                }
+                Err(error) => error,
             };
-            self.unanswered(operation, address, &error);
+            self.unanswered::<R>(address, &error);
             ambiguous |= error.applied() == Applied::Ambiguous;
             let again = match persist {
                 Persist::Ambiguous => ambiguous && error.is_worth_repeating(),
                 Persist::Always => error.is_worth_repeating(),
             };
-            if !again || !timed || clock.now().since(first) >= patience {
+            if !again || !has_time() || clock.now().since(first) >= patience {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
+            sent = clock.now();
         }
     }
+}
+
+/// A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
+fn has_time() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// One attempt. A timer is set once the store lets us wait: one that answers at once costs none.
+async fn in_time<R>(send: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+    let mut send = pin!(send);
+    let mut timer = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = send.as_mut().poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if timer.is_none() && has_time() {
+            timer.set(Some(unconstrained(tokio::time::sleep(REPLY_WITHIN))));
+        }
+        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(StoreError::ambiguous(
+                Trouble::LostReply,
+                format!("no reply within {REPLY_WITHIN:?}"),
+            ))),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Between half and all of a duration, so that those who fail together do not return together.

@@ -96,7 +96,7 @@ impl LeaseRequest {
         };
         let call =
             Call { core, address: Address::lease(namespace, self.key?), claim, patience, wait: self.wait };
-        Ok(match call.enter().await {
+        Ok(match call.enter().await.map(|entered| Held::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;
                 LeaseOutcome::NotHeld(NotRun::Expired)
@@ -163,7 +163,7 @@ impl Lease {
         self.keeping = None;
         // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
-        let told = held.call().release(&given_back(held), held.call().patience).await;
+        let told = held.core.release(held.address(), &given_back(held), held.patience).await;
         self.held = None;
         match told? {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),
@@ -174,16 +174,17 @@ impl Lease {
 }
 
 fn given_back(held: &Held) -> Release {
-    Release { grant: held.grant, vouched: false }
+    Release { grant: held.grant(), vouched: false }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.keeping = None;
         if let Some(held) = &self.held {
-            let (again, op) = (held.call().clone(), given_back(held));
-            held.call().core.keeper.spawn(async move {
-                let _ = again.release(&op, again.patience).await;
+            let (core, address) = (held.core.clone(), held.address().clone());
+            let (op, patience) = (given_back(held), held.patience);
+            held.core.keeper.spawn(async move {
+                let _ = core.release(&address, &op, patience).await;
             });
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_result};
 use super::engine::{self, Call, Caller, Ending, Held, Refusal, execute};
@@ -330,25 +331,28 @@ where
     let core = call.core.clone();
     let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
     let span = tracing::debug_span!("once", namespace, key, token = tracing::field::Empty);
-    let answering = async {
-        Ok(match call.enter().await {
-            Ok(held) => {
-                let grant = held.grant;
-                tracing::Span::current().record("token", grant.token.get());
-                execute(grant, work(state, held)).await
-            }
-            Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
-                Outcome::Failed(Failure::Replayed(RecordedFailure { recorded }))
-            }
-            Err(Refusal::Completed(recorded)) => Outcome::Replayed(replay(state, recorded)?),
-            Err(Refusal::FingerprintMismatch) => return Err(Error::FingerprintMismatch),
-            Err(Refusal::InProgress(other)) => Outcome::InProgress(other),
-            Err(Refusal::Uncertain(doubt)) => Outcome::Uncertain(doubt),
-            Err(Refusal::Reconciling(by)) => Outcome::Reconciling(by),
-            Err(Refusal::NotRun(reason)) => Outcome::NotRun(reason),
-        })
+    // Where nobody listens, nothing is wrapped.
+    let entered = match span.is_disabled() {
+        true => call.enter().await,
+        false => call.enter().instrument(span.clone()).await,
     };
-    let outcome: Result<Outcome<T, E>, Error> = tracing::Instrument::instrument(answering, span).await;
+    let outcome = match entered {
+        Ok(entered) => {
+            let held = Held::new(call, entered);
+            let grant = held.grant();
+            span.record("token", grant.token.get());
+            Ok(execute(grant, work(state, held).instrument(span)).await)
+        }
+        Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
+            Ok(Outcome::Failed(Failure::Replayed(RecordedFailure { recorded })))
+        }
+        Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)).map(Outcome::Replayed),
+        Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),
+        Err(Refusal::InProgress(other)) => Ok(Outcome::InProgress(other)),
+        Err(Refusal::Uncertain(doubt)) => Ok(Outcome::Uncertain(doubt)),
+        Err(Refusal::Reconciling(by)) => Ok(Outcome::Reconciling(by)),
+        Err(Refusal::NotRun(reason)) => Ok(Outcome::NotRun(reason)),
+    };
     core.ended(outcome.as_ref().map_or("error", Outcome::name));
     outcome
 }

@@ -160,7 +160,7 @@ impl<S> Reconciler<S> {
     where
         R: Named,
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<Stamped<R>, StoreError>>,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let patience = self.sentinel.patience;
         let settled = self.sentinel.core.settle(address, Persist::Ambiguous, patience, send).await?;

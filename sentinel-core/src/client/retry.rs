@@ -1,12 +1,12 @@
 //! Lost replies: the same request again, under the same ids, until it is answered (SPEC section 6).
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Ready, poll_fn, ready};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use tokio::runtime::Handle;
-use tokio::task::unconstrained;
 
 use super::Core;
 use super::clock::LocalTime;
@@ -38,6 +38,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 impl Core {
     /// Sends a request until it is answered or `patience` is over. Once one attempt may have been carried out, the error
     /// is ambiguous for good: a later proof about another attempt proves nothing about that one.
+    ///
+    /// A store that answers at once costs no timer and no room for what would follow.
     pub(crate) async fn settle<R, F, Fut>(
         &self,
         address: &Address,
@@ -48,15 +50,47 @@ impl Core {
     where
         R: Named,
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<Stamped<R>, StoreError>>,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let clock = self.keeper.clock();
-        let mut sent = clock.now();
-        let first = sent;
+        let sent = clock.now();
+        let mut attempt = send();
+        match poll_fn(|cx| Poll::Ready(attempt.poll_unpin(cx))).await {
+            Poll::Ready(Ok(stamped)) => {
+                self.answered(address, &stamped, Took { clock, sent });
+                Ok(Settled { stamped, sent })
+            }
+            Poll::Ready(Err(error)) => {
+                let first = ready(Err(error)).left_future();
+                Box::pin(self.insist(address, persist, patience, sent, first, send)).await
+            }
+            Poll::Pending => {
+                Box::pin(self.insist(address, persist, patience, sent, attempt.right_future(), send)).await
+            }
+        }
+    }
+
+    /// Waits for the first attempt, which was sent, and goes on from there.
+    async fn insist<R, F, Fut>(
+        &self,
+        address: &Address,
+        persist: Persist,
+        patience: Duration,
+        first: LocalTime,
+        mut attempt: Either<Ready<Fut::Output>, Fut>,
+        mut send: F,
+    ) -> Result<Settled<R>, StoreError>
+    where
+        R: Named,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
+    {
+        let clock = self.keeper.clock();
+        let mut sent = first;
         let mut pause = FIRST_PAUSE;
         let mut ambiguous = false;
         loop {
-            let error = match in_time(send()).await {
+            let error = match in_time(attempt).await {
                 Ok(stamped) => {
                     self.answered(address, &stamped, Took { clock, sent });
                     return Ok(Settled { stamped, sent });
@@ -75,6 +109,7 @@ impl Core {
             tokio::time::sleep(jittered(pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
             sent = clock.now();
+            attempt = send().right_future();
         }
     }
 }
@@ -84,26 +119,14 @@ fn has_time() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// One attempt. A timer is set once the store lets us wait: one that answers at once costs none.
-async fn in_time<R>(send: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
-    let mut send = pin!(send);
-    let mut timer = pin!(None);
-    poll_fn(|cx| {
-        if let Poll::Ready(answer) = send.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        if timer.is_none() && has_time() {
-            timer.set(Some(unconstrained(tokio::time::sleep(REPLY_WITHIN))));
-        }
-        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(StoreError::ambiguous(
-                Trouble::LostReply,
-                format!("no reply within {REPLY_WITHIN:?}"),
-            ))),
-            Some(Poll::Pending) | None => Poll::Pending,
-        }
+/// One attempt, which has to be answered in time where there is time.
+async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+    if !has_time() {
+        return attempt.await;
+    }
+    tokio::time::timeout(REPLY_WITHIN, attempt).await.unwrap_or_else(|_| {
+        Err(StoreError::ambiguous(Trouble::LostReply, format!("no reply within {REPLY_WITHIN:?}")))
     })
-    .await
 }
 
 /// Between half and all of a duration, so that those who fail together do not return together.

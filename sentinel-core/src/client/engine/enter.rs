@@ -15,9 +15,10 @@ use crate::operation::{Cancel, Claim, ClaimReply, Granted};
 use crate::payload::Recorded;
 use crate::record::Grant;
 use crate::time::StoreTime;
+use crate::token::ClaimId;
 
-/// A call of `once` or `lease`, checked and ready to be sent. Moved along; cloned only for what outlives its caller.
-#[derive(Debug, Clone)]
+/// A call of `once` or `lease`, checked and ready to be sent.
+#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) core: Arc<Core>,
     pub(crate) address: Address,
@@ -37,50 +38,46 @@ pub(crate) enum Refusal {
     NotRun(NotRun),
 }
 
-/// What a granted claim was answered, and when it was sent.
-struct Asked {
+/// What a granted claim was answered, and when it was sent. To be held at once: nothing cancels it by itself.
+pub(crate) struct Entered {
     sent: LocalTime,
     now: StoreTime,
     granted: Granted,
 }
 
-/// A grant whose function has not started. Dropped before that, it cancels itself: nothing ran.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) grant: Grant,
-    /// What the function, its preparation and the keeper share.
-    pub(crate) run: Run,
-    deadline: LocalTime,
-    hard: LocalTime,
-    unstarted: Unstarted,
-}
-
-/// While armed, cancels its claim on drop: the function did not start and will not. Nothing is sent under the claim id
-/// afterwards.
-#[derive(Debug)]
-struct Unstarted {
-    call: Call,
+/// While armed, cancels its call's claim on drop: it was not refused, and will not be used.
+struct Unsettled<'a> {
+    call: &'a Call,
     armed: bool,
 }
 
-impl Unstarted {
-    /// Cancels before it returns, if the store answers soon; else the drop goes on trying in the background.
-    async fn cancel(&mut self) {
-        self.armed = !self.call.cancel(SOON.min(self.call.patience)).await;
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let Call { core, address, claim, patience, .. } = self.call;
+            core.cancel_in_background(address, claim.claim_id, *patience);
+        }
     }
 }
 
-impl Drop for Unstarted {
+/// A grant whose function has not started. Dropped before that, it cancels itself: nothing ran, and nothing is sent under
+/// its claim id afterwards.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) core: Arc<Core>,
+    /// What the function, its preparation and the keeper share.
+    pub(crate) run: Run,
+    pub(crate) patience: Duration,
+    ttl: Duration,
+    deadline: LocalTime,
+    hard: LocalTime,
+    armed: bool,
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         if self.armed {
-            let call = self.call.clone();
-            self.call.core.keeper.spawn(async move {
-                if !call.cancel(call.patience).await {
-                    tracing::warn!(
-                        "a claim that will not run could not be cancelled; it blocks until it lapses"
-                    );
-                }
-            });
+            self.core.cancel_in_background(self.address(), self.grant().claim_id, self.patience);
         }
     }
 }
@@ -89,32 +86,18 @@ impl Drop for Unstarted {
 const SOON: Duration = Duration::from_secs(1);
 
 impl Call {
-    /// Claims, and waits for others as long as the call may.
-    pub(crate) async fn enter(self) -> Result<Held, Refusal> {
+    /// Claims, and waits for others as long as the call may. Nothing is allocated for a call that is answered at once.
+    pub(crate) async fn enter(&self) -> Result<Entered, Refusal> {
         let until = self.wait.map(|wait| self.core.keeper.clock().now().plus(wait));
-        let mut unstarted = Unstarted { call: self, armed: false };
-        match (unstarted.ask().await, until) {
-            (Ok(asked), _) => Ok(unstarted.held(asked)),
-            // Boxed: who need not wait does not carry the room for it.
-            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(unstarted.join(other, until)).await,
-            (Err(refusal), _) => Err(refusal),
+        match (self.ask().await, until) {
+            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(other, until)).await,
+            (answer, _) => answer,
         }
     }
 
-    /// Withdraws the claim, whether or not it was granted; whether the store has answered.
-    async fn cancel(&self, patience: Duration) -> bool {
-        let op = Cancel { claim_id: self.claim.claim_id };
-        let send = || self.core.store.cancel(&self.address, &op);
-        let told = self.core.settle(&self.address, Persist::Always, patience, send).await;
-        self.core.watchers.wake(&self.address);
-        told.is_ok()
-    }
-}
-
-impl Unstarted {
     /// Asks again whenever something may have changed, until the time is over.
-    async fn join(mut self, mut other: InProgress, until: LocalTime) -> Result<Held, Refusal> {
-        let clock = self.call.core.keeper.clock();
+    async fn join(&self, mut other: InProgress, until: LocalTime) -> Result<Entered, Refusal> {
+        let clock = self.core.keeper.clock();
         let mut watch: Option<Watch> = None;
         loop {
             let left = until.since(clock.now());
@@ -123,61 +106,69 @@ impl Unstarted {
             }
             match &mut watch {
                 // The place is taken first and the question asked again: no change is missed in between.
-                None => watch = Some(self.call.core.watch(&self.call.address)),
+                None => watch = Some(self.core.watch(&self.address)),
                 Some(watch) => drop(tokio::time::timeout(left, watch.changed()).await),
             }
-            other = match self.ask().await {
-                Ok(asked) => return Ok(self.held(asked)),
-                Err(Refusal::InProgress(other)) => other,
-                Err(refusal) => return Err(refusal),
-            };
-        }
-    }
-
-    /// Sends the claim. Armed from before it leaves until it is refused.
-    async fn ask(&mut self) -> Result<Asked, Refusal> {
-        self.armed = true;
-        let call = &self.call;
-        let send = || call.core.store.claim(&call.address, &call.claim);
-        match call.core.settle(&call.address, Persist::Ambiguous, call.patience, send).await {
-            Ok(Settled { stamped, sent }) => match stamped.reply {
-                ClaimReply::Granted(granted) => Ok(Asked { sent, now: stamped.stamp.now, granted }),
-                refused => {
-                    self.armed = false;
-                    Err(refusal(refused))
-                }
-            },
-            Err(error) => {
-                match error.applied() {
-                    // It may have been granted: it is cancelled and never runs.
-                    Applied::Ambiguous => self.cancel().await,
-                    Applied::No => self.armed = false,
-                }
-                Err(Refusal::NotRun(NotRun::Store(error)))
+            match self.ask().await {
+                Err(Refusal::InProgress(still)) => other = still,
+                answer => return answer,
             }
         }
     }
 
-    fn held(self, Asked { sent, now, granted }: Asked) -> Held {
-        let grant = Grant { token: granted.token, claim_id: self.call.claim.claim_id };
-        let inner = Inner {
-            address: self.call.address.clone(),
-            grant,
-            incarnation: granted.incarnation,
-            clock: self.call.core.keeper.clock(),
-            authority: Authority::default(),
-        };
-        let run = Run { inner: Arc::new(inner) };
-        let mut held = Held { grant, run, deadline: sent, hard: sent, unstarted: self };
-        held.measure(sent, now, &granted);
-        held
+    async fn ask(&self) -> Result<Entered, Refusal> {
+        let mut unsettled = Unsettled { call: self, armed: true };
+        let send = || self.core.store.claim(&self.address, &self.claim);
+        let answer = self.core.settle(&self.address, Persist::Ambiguous, self.patience, send).await;
+        if let Err(error) = &answer
+            && error.applied() == Applied::Ambiguous
+        {
+            // It may have been granted: it is cancelled and never runs.
+            let (claim_id, patience) = (self.claim.claim_id, SOON.min(self.patience));
+            let cancelling = Box::pin(self.core.cancel(&self.address, claim_id, patience));
+            unsettled.armed = !cancelling.await;
+        } else {
+            unsettled.armed = false;
+        }
+        match answer {
+            Ok(Settled { stamped, sent }) => match stamped.reply {
+                ClaimReply::Granted(granted) => Ok(Entered { sent, now: stamped.stamp.now, granted }),
+                refused => Err(refusal(refused)),
+            },
+            Err(error) => Err(Refusal::NotRun(NotRun::Store(error))),
+        }
     }
 }
 
 impl Held {
-    /// The call that was granted.
-    pub(crate) fn call(&self) -> &Call {
-        &self.unstarted.call
+    /// What a call has got.
+    pub(crate) fn new(call: Call, Entered { sent, now, granted }: Entered) -> Self {
+        let inner = Inner {
+            grant: Grant { token: granted.token, claim_id: call.claim.claim_id },
+            address: call.address,
+            incarnation: granted.incarnation,
+            clock: call.core.keeper.clock(),
+            authority: Authority::default(),
+        };
+        let mut held = Self {
+            core: call.core,
+            run: Run { inner: Arc::new(inner) },
+            patience: call.patience,
+            ttl: call.claim.terms.ttl(),
+            deadline: sent,
+            hard: sent,
+            armed: true,
+        };
+        held.measure(sent, now, &granted);
+        held
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.run.inner.address
+    }
+
+    pub(crate) fn grant(&self) -> Grant {
+        self.run.inner.grant
     }
 
     /// What remains, measured from when the request was *sent*: on the safe side of the store's clock.
@@ -189,33 +180,49 @@ impl Held {
 
     /// Whether the lease is over by this process' clock.
     pub(crate) fn is_over(&self) -> bool {
-        self.call().core.keeper.clock().now() >= self.deadline
+        self.run.inner.clock.now() >= self.deadline
     }
 
     /// Keeps the grant alive until the guard is dropped.
     pub(crate) fn keep(&self) -> Keeping {
-        let call = self.call();
-        call.core.keeper.keep(Entry {
-            run: self.run.inner.clone(),
-            ttl: call.claim.terms.ttl(),
-            deadline: self.deadline,
-            hard: self.hard,
-        })
+        let run = self.run.inner.clone();
+        self.core.keeper.keep(Entry { run, ttl: self.ttl, deadline: self.deadline, hard: self.hard })
     }
 
-    /// The function will not run: the claim is cancelled.
+    /// The function will not run: the claim is cancelled. If the store does not answer soon, the drop goes on trying.
     pub(crate) async fn not_run(mut self) {
-        self.unstarted.cancel().await;
+        let patience = SOON.min(self.patience);
+        self.armed = !self.core.cancel(self.address(), self.grant().claim_id, patience).await;
     }
 
     /// The claim is somebody else's by now.
     pub(crate) fn nothing_to_cancel(mut self) {
-        self.unstarted.armed = false;
+        self.armed = false;
     }
 
     /// The function starts: from now on nothing is given back without its word.
     pub(crate) fn start(&mut self) {
-        self.unstarted.armed = false;
+        self.armed = false;
+    }
+}
+
+impl Core {
+    /// Withdraws a claim, whether or not it was granted; whether the store has answered.
+    async fn cancel(&self, address: &Address, claim_id: ClaimId, patience: Duration) -> bool {
+        let op = Cancel { claim_id };
+        let send = || self.store.cancel(address, &op);
+        let told = self.settle(address, Persist::Always, patience, send).await;
+        self.watchers.wake(address);
+        told.is_ok()
+    }
+
+    fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, patience: Duration) {
+        let (core, address) = (self.clone(), address.clone());
+        self.keeper.spawn(async move {
+            if !core.cancel(&address, claim_id, patience).await {
+                tracing::warn!("a claim that will not run could not be cancelled; it blocks until it lapses");
+            }
+        });
     }
 }
 

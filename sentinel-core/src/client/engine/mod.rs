@@ -34,18 +34,22 @@ pub enum Ending<T, E> {
 }
 
 /// Runs what a grant is for in a task of its own, which ends when the work has ended and not when the caller goes away.
-pub(crate) async fn execute<T, E, W>(grant: Grant, work: W) -> Outcome<T, E>
+/// The task starts at once: the caller's future holds its handle only.
+pub(crate) fn execute<T, E>(
+    grant: Grant,
+    work: impl Future<Output = Outcome<T, E>> + Send + 'static,
+) -> impl Future<Output = Outcome<T, E>>
 where
     T: Send + 'static,
     E: Send + 'static,
-    W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
-    let task = tracing::Instrument::in_current_span(work);
     // A caller that goes away drops the handle, which detaches: it does not hear the outcome; the record does.
-    tokio::spawn(task).await.unwrap_or_else(|_| {
-        let cause = Label::lossy("the runtime shut down while the function ran");
-        let Grant { token, claim_id } = grant;
-        Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+    tokio::spawn(work).map(move |ended| {
+        ended.unwrap_or_else(|_| {
+            let cause = Label::lossy("the runtime shut down while the function ran");
+            let Grant { token, claim_id } = grant;
+            Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+        })
     })
 }
 
@@ -102,10 +106,9 @@ where
 
 /// Begins a claim. Whatever stays ambiguous never runs.
 async fn begin(mut held: Held) -> Result<Held, NotRun> {
-    let op = Begin { grant: held.grant };
-    let call = held.call();
-    let send = || call.core.store.begin(&call.address, &op);
-    match call.core.settle(&call.address, Persist::Ambiguous, call.patience, send).await {
+    let op = Begin { grant: held.grant() };
+    let send = || held.core.store.begin(held.address(), &op);
+    match held.core.settle(held.address(), Persist::Ambiguous, held.patience, send).await {
         Err(error) => {
             held.not_run().await;
             Err(NotRun::Store(error))

@@ -117,6 +117,7 @@ async fn a_caller_that_goes_away_in_the_middle_of_its_claim_leaves_no_ghost() {
     let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
     assert!(tokio::time::timeout(SECOND, rig.pay()).await.is_err());
     tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(rig.wire.sent("cancel"), 1, "nobody knows whether the claim arrived");
     assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
     assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
 }

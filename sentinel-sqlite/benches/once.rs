@@ -117,7 +117,7 @@ fn once(path: &Path, callers: usize, count: usize) -> f64 {
 fn replay(path: &Path, callers: usize, count: usize) -> f64 {
     let ask = async |store: &SqliteStore, address: Address| {
         let reply = store.claim(&address, &claim()).await.unwrap().reply;
-        assert!(matches!(reply, ClaimReply::Completed(_)));
+        assert!(matches!(reply, ClaimReply::Completed { .. }));
     };
     each(path, callers, count, ask)
 }

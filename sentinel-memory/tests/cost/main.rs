@@ -148,7 +148,7 @@ fn a_replay() {
     let scene = async |desk: &Desk| (desk.completed().await, fused());
     Desk::new().hold(&price::REPLAY, scene, async |desk, (address, claim)| {
         let told = desk.store.claim(&address, &claim).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::Completed(_)), "{told:?}");
+        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
     });
 }
 

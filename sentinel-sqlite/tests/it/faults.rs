@@ -25,7 +25,7 @@ async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
     // Reads and replays do not wait for writers.
     assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
     let reply = hasty.claim(&execution("done"), &fused()).await.unwrap().reply;
-    assert_eq!(reply, ClaimReply::Completed(success(b"kept")));
+    assert_eq!(reply, ClaimReply::Completed { result: success(b"kept"), remaining: None });
     holder.execute_batch("ROLLBACK").unwrap();
     granted(&hasty, &execution("a"), &fused()).await;
 }

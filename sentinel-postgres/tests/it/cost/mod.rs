@@ -91,7 +91,7 @@ fn a_replay() {
     };
     hold("a_replay", [&price::REPLAY, &price::REPLAY_64], scene, async |rig, address| {
         let told = rig.store.claim(address, &fused()).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::Completed(_)), "{told:?}");
+        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
     });
 }
 

@@ -80,7 +80,7 @@ fn a_replay() {
     };
     hold([&price::REPLAY, &price::REPLAY_64], scene, async |desk, address| {
         let told = desk.store.claim(address, &fused()).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::Completed(_)), "{told:?}");
+        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
     });
 }
 

@@ -66,7 +66,7 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM begun UNION ALL SELECT * FROM released UNION ALL SELECT * FROM claimed
 ), retold AS (
     INSERT INTO {events} (record, {implied_columns})
-    SELECT h.id, e.* FROM turned c JOIN held h ON h.n = c.n AND h.id = c.id CROSS JOIN LATERAL ({implied}) e
+    SELECT h.id, e.* FROM turned c JOIN held h ON h.id = c.id CROSS JOIN LATERAL ({implied}) e
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, claim_id, worker, flag, ttl, hard_ttl,
         retention, fingerprint, incarnation)

@@ -60,7 +60,8 @@ impl PostgresStore {
         let at = Reading { kind: address.kind, now, floor: Token::NONE };
         let stamped = kernel::apply(&mut record, claim, at)?.stamped;
         // Whatever else the rules say of a completed record, they say with more of it in view.
-        let is_final = matches!(stamped.reply, ClaimReply::Completed(_) | ClaimReply::FingerprintMismatch);
+        let is_final =
+            matches!(stamped.reply, ClaimReply::Completed { .. } | ClaimReply::FingerprintMismatch);
         Ok(is_final.then_some(stamped))
     }
 

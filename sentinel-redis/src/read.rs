@@ -97,7 +97,7 @@ impl Caller {
         let mut told = Vec::new();
         for (group, answers) in groups.iter().zip(self.call_all(&groups).await?) {
             for (key, answer) in group.keys.iter().zip(answers) {
-                told.push((key.clone(), Told::read(answer)?));
+                told.push((key.clone(), answer));
             }
         }
         told.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -105,7 +105,7 @@ impl Caller {
     }
 
     /// Calls scripts side by side.
-    pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<Bytes>>, StoreError> {
+    pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<Told>>, StoreError> {
         futures_util::future::try_join_all(groups.iter().map(|group| self.call(group))).await
     }
 

@@ -97,7 +97,7 @@ impl RedisStore {
         op.admit(address.kind)?;
         let barrier = op.needs_barrier(address.kind);
         let answer = self.inner.lane.ask(O::SCRIPT, address, op.pack(), barrier).await?;
-        let stamped = explain(address, op, Told::read(answer)?)?;
+        let stamped = explain(address, op, answer)?;
         if stamped.stamp.changed {
             self.inner.main.trust.saw(address, &stamped.stamp);
         }
@@ -105,7 +105,7 @@ impl RedisStore {
     }
 
     async fn look(&self, address: &Address) -> Result<Told, StoreError> {
-        Told::read(self.inner.lane.ask(Script::Look, address, Bytes::new(), false).await?)
+        self.inner.lane.ask(Script::Look, address, Bytes::new(), false).await
     }
 
     /// A replay only reads: where nothing has to be waited for.

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::call::Caller;
 use crate::script::Script;
+use crate::transition::Told;
 
 mod ship;
 
@@ -28,7 +29,7 @@ pub(crate) struct Item {
     address: Address,
     arg: Bytes,
     barrier: bool,
-    reply: oneshot::Sender<Result<Bytes, StoreError>>,
+    reply: oneshot::Sender<Result<Told, StoreError>>,
 }
 
 /// A way to the task that drives the lane.
@@ -50,7 +51,7 @@ impl Lane {
         address: &Address,
         arg: Bytes,
         barrier: bool,
-    ) -> Result<Bytes, StoreError> {
+    ) -> Result<Told, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Item { script, address: address.clone(), arg, barrier, reply });
         let (limit, lost) = (self.caller.limit(), |why| StoreError::ambiguous(Trouble::LostReply, why));

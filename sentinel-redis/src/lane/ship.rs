@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use sentinel_core::{Address, StoreError, Trouble};
 
 use super::Item;
 use crate::call::{Caller, Group};
 use crate::script::Script;
+use crate::transition::Told;
 
 /// The most items of one script call: the server does nothing else while it runs.
 const CAP: usize = 64;
@@ -48,7 +48,7 @@ async fn one_call(caller: &Caller, items: Vec<Item>) {
                 .map(|answer| answer.and_then(|mut one| one.pop().ok_or_else(too_little)))
                 .collect()
         }
-        Err(error) => vec![Err(error); items.len()],
+        Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(answers) => answers.into_iter().map(Ok).collect(),
     };
     let mut answers = answers.into_iter();
@@ -58,7 +58,7 @@ async fn one_call(caller: &Caller, items: Vec<Item>) {
     }
 }
 
-async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Bytes>, StoreError> {
+async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Told>, StoreError> {
     let Some(first) = items.first() else { return Ok(Vec::new()) };
     let group = Group {
         script: first.script,

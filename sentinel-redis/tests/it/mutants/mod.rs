@@ -70,6 +70,8 @@ own! {
     }
     quick {
         a_quick_claim_is_as_any,
+        quick_claims_of_a_call_are_as_any,
+        quick_completions_of_a_call_are_as_any,
         a_quick_completion_is_as_any,
         a_completion_is_as_any_at_each_instant,
         a_completion_is_as_any_at_each_length,

@@ -9,14 +9,14 @@ local told, answers = {}, { struct.pack('>I8I8', clock, floor) }
 local skipped = ARGV[3] + 1
 for n, record in ipairs(records) do
   local before, events = stored[n], KEYS[6 + 2 * n]
-  local after, to, change = quick(before, ARGV[3 + n])
+  local after, to, change = quick(before, ARGV[3 + n], n)
   local from, at, expiry = before and string.sub(before, 1, 1), nil, nil
   if not after then
     local r = before and decode(before) or absent()
     local now = math.max(clock, r.last)
     local was_kept, was_due = r.kept == YES and from == COMPLETED, due(r)
     -- Beyond the last token nothing is granted; whoever asked is told why.
-    local did = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
+    local did = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n], n)
     if did then
       r.rev, r.last = r.rev + 1, now
       -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.

@@ -1,5 +1,5 @@
 -- Anyone asks for a grant.
-local function step(r, now, arg)
+local function claim(r, now, arg)
   local id, fingerprint, phase, ttl, hard_ttl, kept, retention, worker =
     struct.unpack('>c16I2c0c1I8I8c1c8I2c0', arg)
   local claimable = r.state == FREE or (r.state == CLAIMED and not live(r, now)) or past_retention(r, now)
@@ -17,10 +17,10 @@ local function step(r, now, arg)
   return { change = 'C', id = id, rest = string.sub(arg, 19 + #fingerprint, 44 + #fingerprint) .. r.incarnation .. fingerprint }
 end
 
--- What `step` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go. But for
+-- What `claim` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go. But for
 -- claim id and fingerprint, most claims of a call are alike: the pieces between those are made once.
 local like, length, phase, opening, terms, event, ending
-local function quick(before, arg)
+local function quick_claim(before, arg)
   if before then return end
   local id, fingerprint, from = struct.unpack('>c16I2c0', arg)
   local rest = string.sub(arg, from)

@@ -1,5 +1,5 @@
 -- A worker has ended, and this is its result. Expiry does not matter: the rightful worker's truth beats doubt.
-local function step(r, now, arg)
+local function complete(r, now, arg)
   local grant, result = struct.unpack('>c32I4c0', arg)
   if not matches(r, grant) or r.state ~= EXECUTING then return end
   r.state, r.completed, r.result = COMPLETED, now, result
@@ -8,10 +8,10 @@ local function step(r, now, arg)
   return { change = 'D', id = r.claim, rest = string.sub(result, 1, 5) .. late }
 end
 
--- What `step` makes of a run that ends well within its lease, as most do: the record's pieces around what changes. What the
+-- What `complete` makes of a run that ends well within its lease, as most do: the record's pieces around what changes. What the
 -- completions of a call have alike is made once.
 local like, age, instant, stamp, event, ending
-local function quick(before, arg)
+local function quick_complete(before, arg)
   if not before then return end
   local state, _, kept, _, held_by, _, rev, last, lease = struct.unpack('>c1c2c1c1c32c16I8I8I8', before)
   if state ~= EXECUTING or kept == YES or clock < last or clock >= lease then return end

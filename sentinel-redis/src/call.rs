@@ -40,6 +40,8 @@ pub(crate) struct Group {
     pub(crate) kind: Kind,
     pub(crate) keys: Vec<Key>,
     pub(crate) args: Vec<Bytes>,
+    /// How many of the items are not behind the others.
+    pub(crate) ahead: usize,
     pub(crate) barrier: bool,
 }
 
@@ -168,7 +170,11 @@ impl Caller {
         });
         let barrier = group.barrier && self.barrier.is_some();
         let command = script(armed, group.script, &bucket, keys.collect(), self.offset(), barrier);
-        group.args.iter().cloned().fold(command, Command::arg)
+        let command = group.args.iter().cloned().fold(command, Command::arg);
+        match group.script {
+            Script::Run => command.number(group.ahead),
+            _ => command,
+        }
     }
 
     pub(crate) fn offset(&self) -> i64 {

@@ -55,6 +55,7 @@ impl Caller {
             kind: address.kind,
             keys: page.iter().map(|n| beats[*n].address.key.clone()).collect(),
             args: page.iter().map(|n| grant(&beats[*n].grant).char(letter).done()).collect(),
+            ahead: page.len(),
             barrier: address.kind == Kind::Lease,
         }
     }

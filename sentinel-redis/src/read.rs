@@ -151,6 +151,7 @@ fn heads_of(namespace: &Namespace, number: u32, kind: Kind, key: Key) -> Group {
         kind,
         keys: vec![key],
         args: Vec::new(),
+        ahead: 0,
         barrier: false,
     }
 }

@@ -13,6 +13,8 @@ use crate::wire::{Answer, odd};
 /// An operation that has a script.
 pub(crate) trait Sent: Operation {
     const SCRIPT: Script;
+    /// Whether it stands behind the others of a call.
+    const BEHIND: bool = false;
     /// Whether its answer passes the barrier (SPEC section 2).
     fn needs_barrier(&self, kind: Kind) -> bool;
     /// Its arguments, as the script unpacks them.
@@ -97,7 +99,7 @@ pub(crate) fn broken(detail: String) -> StoreError {
 }
 
 impl Sent for Claim {
-    const SCRIPT: Script = Script::Claim;
+    const SCRIPT: Script = Script::Run;
     // Also where it only claims: it may be answered with a result, which must not be one that is taken back.
     fn needs_barrier(&self, _: Kind) -> bool {
         true
@@ -136,7 +138,8 @@ impl Sent for Begin {
 }
 
 impl Sent for Complete {
-    const SCRIPT: Script = Script::Complete;
+    const SCRIPT: Script = Script::Run;
+    const BEHIND: bool = true;
     fn needs_barrier(&self, _: Kind) -> bool {
         true
     }

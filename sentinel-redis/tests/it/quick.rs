@@ -152,6 +152,22 @@ pub(crate) async fn quick_completions_of_a_call_are_as_any(rig: &Rig, _: &str) {
     both.ask_at_once(&asked).await;
 }
 
+/// Claims and completions of one call, which is in the order of neither. One of the completions raises the floor.
+pub(crate) async fn claims_and_completions_go_together(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let mut asked: Vec<(String, Op)> = Vec::new();
+    for (n, retention) in [None, Some(DAY), None, Some(TTL)].into_iter().enumerate() {
+        let claim = || Claim { claim_id: ClaimId::random(), retention, ..fused() };
+        let held = claim();
+        let grant = both.granted(&format!("held{n}"), &held).await;
+        asked.push((format!("held{n}"), Complete { grant, result: result("done") }.into()));
+        asked.push((format!("new{n}"), claim().into()));
+        both.granted(&format!("taken{n}"), &claim()).await;
+        asked.push((format!("taken{n}"), claim().into()));
+    }
+    both.ask_at_once(&asked).await;
+}
+
 /// What a completion makes of each record that it can find.
 pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
     let both = Both::beside(rig).await;
@@ -241,6 +257,7 @@ mod holds {
         a_quick_claim_is_as_any for "while the clock stands";
         quick_claims_of_a_call_are_as_any for "while the clock stands";
         quick_completions_of_a_call_are_as_any for "while the clock stands";
+        claims_and_completions_go_together for "while the clock stands";
         a_quick_completion_is_as_any for "while the clock stands";
         a_completion_is_as_any_at_each_instant for "while the clock stands";
         a_completion_is_as_any_at_each_length for "while the clock stands";

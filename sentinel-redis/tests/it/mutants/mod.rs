@@ -72,6 +72,7 @@ own! {
         a_quick_claim_is_as_any,
         quick_claims_of_a_call_are_as_any,
         quick_completions_of_a_call_are_as_any,
+        claims_and_completions_go_together,
         a_quick_completion_is_as_any,
         a_completion_is_as_any_at_each_instant,
         a_completion_is_as_any_at_each_length,
@@ -191,6 +192,8 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "helpers" => has(),
         "loop" => turns,
         "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history"),
+        // Parts of one.
+        "claim" | "complete" => script == "run",
         name => name == script,
     }
 }
@@ -289,6 +292,7 @@ lists! {
     reconcile,
     release,
     reset_to_claimed,
+    run,
 }
 
 /// `loop` is a word of the language.

@@ -6,7 +6,7 @@ use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
 
 use crate::call::{Caller, Group, Way, script};
-use crate::names::Bucket;
+use crate::names::{BEFORE_ALL, Bucket};
 use crate::row::{self, Unreadable};
 use crate::script::Script;
 use crate::transition::{Told, broken};
@@ -50,8 +50,9 @@ impl Caller {
         now: &mut StoreTime,
     ) -> Result<Vec<Key>, StoreError> {
         let undecided = matches!(list.state, Some(state) if !matches!(state, Shown::Free | Shown::Completed));
-        // Behind the empty name, which is no key's.
-        let from = Bytes::from(format!("({}", after.map_or("", Key::as_str)));
+        // Behind the names that are no key's.
+        let after = after.map_or(&BEFORE_ALL[..], |key| key.as_str().as_bytes());
+        let from = Bytes::from([b"(", after].concat());
         let buckets = self.buckets(&list.namespace, list.kind);
         let pages = buckets.iter().map(|bucket| {
             let make = |armed: &_| {

@@ -90,6 +90,7 @@ own! {
         a_result_expires_an_hour_after_its_retention,
         a_claim_past_retention_stays,
         each_state_stands_in_its_index,
+        the_undecided_are_a_tree,
         an_expired_key_is_struck_off,
         what_a_purge_leaves_expires,
         a_stale_entry_is_judged_again,

@@ -95,6 +95,13 @@ impl Bed {
         self.floor(clients, &["HGETALL", "bare-record"])
     }
 
+    /// How many calls of scripts the server has carried out.
+    fn calls(&self) -> f64 {
+        let stats = self.server.info("cmdstat_evalsha");
+        let calls = stats.strip_prefix("calls=").and_then(|stats| stats.split(',').next());
+        calls.and_then(|calls| calls.parse().ok()).unwrap_or_else(|| panic!("evalsha: {stats}"))
+    }
+
     /// Microseconds of processor time that the server has used.
     fn server_cpu(&self) -> f64 {
         let seconds = |field| self.server.info(field).parse::<f64>().unwrap();
@@ -285,30 +292,33 @@ fn memory(bed: &Bed, runtime: &Runtime) {
     }
 }
 
-/// Microseconds of processor time for each operation, of the server and of this process.
+/// Microseconds of processor time for each operation, of the server and of this process, and how many calls of scripts.
 fn cpu(bed: &Bed, runtime: &Runtime) {
-    println!("{:>8} {:>10} {:>10} {:>10}", "callers", "what", "server", "client");
+    println!("{:>8} {:>10} {:>10} {:>10} {:>10}", "callers", "what", "server", "client", "calls");
     let sentinel = runtime.block_on(async { completed(&bed.store().await).await });
     for callers in CALLERS {
         let (server, start) = (bed.server_cpu(), Instant::now());
         let rate = bed.hset(callers);
         let commands = rate * start.elapsed().as_secs_f64();
         println!(
-            "{callers:>8} {:>10} {:>10.1} {:>10}",
+            "{callers:>8} {:>10} {:>10.1} {:>10} {:>10.2}",
             "EVALSHA",
             (bed.server_cpu() - server) / commands,
-            "-"
+            "-",
+            1.0
         );
-        let told = |what: &str, server: f64, own: f64, done: f64| {
+        let told = |what: &str, (server, own, calls): (f64, f64, f64), done: f64| {
             let (server, own) = ((bed.server_cpu() - server) / done, (own_cpu() - own) / done);
-            println!("{callers:>8} {what:>10} {server:>10.1} {own:>10.1}");
+            let calls = (bed.calls() - calls) / done;
+            println!("{callers:>8} {what:>10} {server:>10.1} {own:>10.1} {calls:>10.2}");
         };
-        let (server, own, store) = (bed.server_cpu(), own_cpu(), runtime.block_on(bed.store()));
+        let used = || (bed.server_cpu(), own_cpu(), bed.calls());
+        let (before, store) = (used(), runtime.block_on(bed.store()));
         let key = move |n: u64| format!("cpu-{callers}-{n:019}");
         let (done, _) = runtime.block_on(closed_loop(callers, move |n| by_the_store(store.clone(), key(n))));
-        told("store", server, own, done);
-        let (server, own, sentinel) = (bed.server_cpu(), own_cpu(), sentinel.clone());
+        told("store", before, done);
+        let (before, sentinel) = (used(), sentinel.clone());
         let (done, _) = runtime.block_on(closed_loop(callers, move |n| replayed(sentinel.clone(), n)));
-        told("replay", server, own, done);
+        told("replay", before, done);
     }
 }

@@ -5,27 +5,27 @@ local stored = redis.call('MGET', unpack(records))
 
 -- All records are read, then all items are judged, then all is written: a key stands once in a call.
 local adds, begins, ends, dues, drops, later, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}, {}
-local answers = {}
-local said = struct.pack('>I8I8', clock, floor)
+local told, answers = {}, { struct.pack('>I8I8', clock, floor) }
+local skipped = ARGV[3] + 1
 for n, record in ipairs(records) do
   local before, events = stored[n], KEYS[6 + 2 * n]
-  local after, to, change = quick(before, ARGV[3 + n])
+  local after, to, change = quick(before, ARGV[3 + n], n)
   local from, at, expiry = before and string.sub(before, 1, 1), nil, nil
   if not after then
     local r = before and decode(before) or absent()
     local now = math.max(clock, r.last)
     local was_kept, was_due = r.kept == YES and from == COMPLETED, due(r)
     -- Beyond the last token nothing is granted; whoever asked is told why.
-    local told = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n])
-    if told then
+    local did = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n], n)
+    if did then
       r.rev, r.last = r.rev + 1, now
       -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
       if #r.log > 600 then spill(r, events, later) end
-      local worker, by, why, rest = told.worker or r.worker, told.by or '', told.why or '', told.rest or ''
-      r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, told.change,
-        from or '-', r.state, r.rev, r.last, r.token, told.id, #worker, worker, #by, by, #why, why) .. rest
-      after, to, change, at = encode(r), r.state, told.change, due(r)
-      if was_due and not at then drops[#drops + 1] = string.sub(record, ARGV[3] + 1) end
+      local worker, by, why, rest = did.worker or r.worker, did.by or '', did.why or '', did.rest or ''
+      r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, did.change,
+        from or '-', r.state, r.rev, r.last, r.token, did.id, #worker, worker, #by, by, #why, why) .. rest
+      after, to, change, at = encode(r), r.state, did.change, due(r)
+      if was_due and not at then drops[#drops + 1] = string.sub(record, skipped) end
       if to == COMPLETED and r.kept == YES then
         -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs
         -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
@@ -37,11 +37,12 @@ for n, record in ipairs(records) do
       end
     end
   end
+  answers[n + 1] = before
   if not after then
-    answers[n] = NO .. said .. (before or '')
+    told[n] = NO
   else
-    answers[n] = YES .. said .. (before or '')
-    local key = string.sub(record, ARGV[3] + 1)
+    told[n] = YES
+    local key = string.sub(record, skipped)
     if not from then
       adds[#adds + 1] = '0'
       adds[#adds + 1] = key
@@ -110,4 +111,7 @@ end
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
 -- Whoever waits for a key is told that it is worth a look. Nothing rests on it: who must not tell changes it all the same.
 for _, record in ipairs(changes) do redis.pcall('PUBLISH', record, '') end
+-- The reading, the floor before the call, and for each item whether it changed; then the records as they were. To build a
+-- string costs by its bytes.
+answers[1] = answers[1] .. table.concat(told)
 return answers

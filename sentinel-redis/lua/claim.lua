@@ -1,7 +1,7 @@
 -- Anyone asks for a grant.
-local function step(r, now, arg)
-  local id, phase, ttl, hard_ttl, kept, retention, worker, fingerprint =
-    struct.unpack('>c16c1I8I8c1c8I2c0I2c0', arg)
+local function claim(r, now, arg)
+  local id, fingerprint, phase, ttl, hard_ttl, kept, retention, worker =
+    struct.unpack('>c16I2c0c1I8I8c1c8I2c0', arg)
   local claimable = r.state == FREE or (r.state == CLAIMED and not live(r, now)) or past_retention(r, now)
   if not claimable then return end
   -- A late duplicate creates no ghost, and a claim that is still its own is not taken over by itself.
@@ -14,18 +14,29 @@ local function step(r, now, arg)
   r.ttl, r.hard_ttl, r.kept, r.retention = ttl, hard_ttl, kept, retention
   r.claimed, r.lease, r.hard = now, now + ttl, now + hard_ttl
   if phase == EXECUTING then r.begun = now end
-  return { change = 'C', id = id, rest = string.sub(arg, 17, 42) .. r.incarnation .. fingerprint }
+  return { change = 'C', id = id, rest = string.sub(arg, 19 + #fingerprint, 44 + #fingerprint) .. r.incarnation .. fingerprint }
 end
 
--- What `step` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go.
-local fresh, instant = string.format('%016.0f', math.max(floor, clock) + 1), struct.pack('>I8', clock)
-local function quick(before, arg)
-  if before or tonumber(fresh) >= LAST_TOKEN then return end
-  local id, phase, ttl, hard_ttl, kept, retention, worker, fingerprint =
-    struct.unpack('>c16c1I8I8c1c8I2c0I2c0', arg)
-  return phase .. YES .. NO .. kept .. NO .. fresh .. fresh .. id .. FIRST .. instant
-    .. struct.pack('>I8I8', clock + ttl, clock + hard_ttl) .. instant .. (phase == EXECUTING and instant or NEVER) .. NEVER
-    .. string.sub(arg, 18, 33) .. retention .. NOTHING .. string.sub(arg, 43) .. NOTHING .. NOTHING .. NOTHING .. NOTHING
-    .. struct.pack('>I2', 99 + #worker + #fingerprint) .. 'C-' .. phase .. FIRST .. instant .. fresh .. id
-    .. struct.pack('>I2', #worker) .. worker .. NOTHING .. NOTHING .. string.sub(arg, 17, 42) .. fresh .. fingerprint, phase, 'C'
+-- What `claim` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go. But for
+-- claim id and fingerprint, most claims of a call are alike: the pieces between those are made once.
+local like, length, phase, opening, terms, event, ending
+local function quick_claim(before, arg)
+  if before then return end
+  local id, fingerprint, from = struct.unpack('>c16I2c0', arg)
+  local rest = string.sub(arg, from)
+  if rest ~= like or #fingerprint ~= length then
+    local token = math.max(floor, clock) + 1
+    if token >= LAST_TOKEN then return end
+    local ttl, hard_ttl, kept, retention, worker
+    phase, ttl, hard_ttl, kept, retention, worker = struct.unpack('>c1I8I8c1c8I2c0', rest)
+    local fresh, instant, named = string.format('%016.0f', token), struct.pack('>I8', clock), string.sub(rest, 27)
+    like, length, opening = rest, #fingerprint, phase .. YES .. NO .. kept .. NO .. fresh
+    terms = fresh .. FIRST .. instant .. struct.pack('>I8I8', clock + ttl, clock + hard_ttl) .. instant
+      .. (phase == EXECUTING and instant or NEVER) .. NEVER .. string.sub(rest, 2, 17) .. retention .. NOTHING .. named
+      .. struct.pack('>I2', length)
+    event = NOTHING .. NOTHING .. NOTHING .. NOTHING .. struct.pack('>I2', 99 + #worker + length) .. 'C-' .. phase
+      .. FIRST .. instant .. fresh
+    ending = named .. NOTHING .. NOTHING .. string.sub(rest, 1, 26) .. fresh
+  end
+  return opening .. id .. terms .. fingerprint .. event .. id .. ending .. fingerprint, phase, 'C'
 end

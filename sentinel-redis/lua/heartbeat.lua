@@ -6,7 +6,7 @@ local function turn(record, arg)
   local changed = NO
   if #head == 133 then
     local r = {}
-    r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim, r.rev, r.last, r.lease, r.hard,
+    r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease, r.hard,
       r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, head)
     local now = math.max(clock, r.last)
     local until_then = math.min(now + r.ttl, r.hard)
@@ -17,5 +17,5 @@ local function turn(record, arg)
       changed = YES
     end
   end
-  return struct.pack('>c1I8I8', changed, clock, floor) .. head
+  return changed, head
 end

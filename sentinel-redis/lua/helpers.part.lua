@@ -1,7 +1,7 @@
 -- Each script gets those that it uses: a function that is not there costs nothing.
 
 local function decode(stored)
-  local state, held, after_reset, kept, spilled, token, incarnation, claim, rev, last, lease, hard, claimed, begun,
+  local state, held, after_reset, kept, spilled, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
     completed, ttl, hard_ttl, retention, past, worker, fingerprint, doubt, decision, result, rest =
     struct.unpack(RECORD, stored)
   return {
@@ -23,7 +23,7 @@ local function absent()
 end
 
 local function encode(r)
-  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.incarnation, r.claim,
+  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.claim, r.incarnation,
     r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
     #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.doubt, r.doubt,
     #r.decision, r.decision, #r.result, r.result) .. r.log
@@ -38,7 +38,7 @@ local function past_retention(r, now)
   return r.state == COMPLETED and r.kept == YES and now >= r.completed + struct.unpack('>I8', r.retention)
 end
 
--- A grant is sixteen digits of token and sixteen bytes of claim id. Both must be the record's. Whoever asks also asks for a
+-- A grant is sixteen digits of token and sixteen bytes of claim id, as they stand in the record. Both must be the record's. Whoever asks also asks for a
 -- state that somebody holds.
 local function matches(r, grant)
   return grant == r.token .. r.claim

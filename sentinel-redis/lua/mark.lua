@@ -1,7 +1,10 @@
 -- Sets the marker of a bucket, and in each index the empty name: it tells one that was dropped from one that holds nothing
 -- yet. Two writes at the least, always: together they end what may be open in the append-only file (see set.lua).
--- KEYS: marker, touch, both indexes. ARGV: the store.
+-- KEYS: marker, touch, both indexes, both of the undecided. ARGV: the store, and a name that is longer than what Redis keeps
+-- in a short list: a sorted set that has it is a tree from the beginning, where an entry costs a third.
 redis.call('ZADD', KEYS[3], '0', '')
 redis.call('ZADD', KEYS[4], '0', '')
+redis.call('ZADD', KEYS[5], '0', ARGV[2])
+redis.call('ZADD', KEYS[6], '0', ARGV[2])
 redis.call('SET', KEYS[2], '0')
 redis.call('SET', KEYS[1], ARGV[1])

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::barrier::{Barrier, Durability};
 use crate::names::{Bucket, Names};
 use crate::script::Script;
-use crate::transition::broken;
+use crate::transition::Told;
 use crate::trust::{Armed, Trust, amnesia};
 use crate::wire::dial::Port;
 use crate::wire::{Answer, Command, Failure, Wire};
@@ -40,6 +40,8 @@ pub(crate) struct Group {
     pub(crate) kind: Kind,
     pub(crate) keys: Vec<Key>,
     pub(crate) args: Vec<Bytes>,
+    /// How many of the items are not behind the others.
+    pub(crate) ahead: usize,
     pub(crate) barrier: bool,
 }
 
@@ -104,13 +106,13 @@ impl Caller {
     }
 
     /// Calls the script, and answers one answer for each item.
-    pub(crate) async fn call(&self, group: &Group) -> Result<Vec<Bytes>, StoreError> {
+    pub(crate) async fn call(&self, group: &Group) -> Result<Vec<Told>, StoreError> {
         let way = match group.script {
             Script::Look | Script::Heads => Way::Looks,
             _ if group.barrier => Way::ChangesAndWaits,
             _ => Way::Changes,
         };
-        self.insist(&group.namespace, way, |armed| self.command(group, armed)).await.and_then(each)
+        self.insist(&group.namespace, way, |armed| self.command(group, armed)).await.and_then(Told::all)
     }
 
     /// Sends a command made for what is armed, until the server has carried it out, or has not by the deadline.
@@ -168,7 +170,11 @@ impl Caller {
         });
         let barrier = group.barrier && self.barrier.is_some();
         let command = script(armed, group.script, &bucket, keys.collect(), self.offset(), barrier);
-        group.args.iter().cloned().fold(command, Command::arg)
+        let command = group.args.iter().cloned().fold(command, Command::arg);
+        match group.script {
+            Script::Run => command.number(group.ahead),
+            _ => command,
+        }
     }
 
     pub(crate) fn offset(&self) -> i64 {
@@ -188,13 +194,6 @@ pub(crate) fn script(
     let command = Command::new("EVALSHA", bucket.to()).arg(armed.scripts.sha(script)).number(6 + keys.len());
     let command = bucket.keys().into_iter().chain(keys).fold(command, Command::arg);
     command.number(offset).word(if flag { "1" } else { "0" }).number(bucket.before_key())
-}
-
-fn each(answer: Answer) -> Result<Vec<Bytes>, StoreError> {
-    let answers = answer.list()?.into_iter();
-    answers
-        .map(|one| one.bytes().cloned().ok_or_else(|| broken(format!("a script answered {one:?}"))))
-        .collect()
 }
 
 /// What was lost on the way was a look, and nothing that changes anything has left.

@@ -25,7 +25,7 @@ impl Caller {
         let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
         for (page, answers) in pages.iter().zip(self.call_all(&groups).await?) {
             for (n, answer) in page.iter().zip(answers) {
-                replies[*n] = Some(explain(&beats[*n], Told::read(answer)?)?);
+                replies[*n] = Some(explain(&beats[*n], answer)?);
             }
         }
         let missing = || broken("a heartbeat was left out".into());
@@ -55,6 +55,7 @@ impl Caller {
             kind: address.kind,
             keys: page.iter().map(|n| beats[*n].address.key.clone()).collect(),
             args: page.iter().map(|n| grant(&beats[*n].grant).char(letter).done()).collect(),
+            ahead: page.len(),
             barrier: address.kind == Kind::Lease,
         }
     }

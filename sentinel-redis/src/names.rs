@@ -76,6 +76,10 @@ impl Names {
     }
 }
 
+/// A name that is no key's and stands before all of them. It is longer than what Redis keeps in the short form of a sorted
+/// set (`zset-max-listpack-value`), which is searched entry by entry.
+pub(crate) static BEFORE_ALL: [u8; 65] = [0; 65];
+
 /// A key that stands alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {

@@ -6,7 +6,7 @@ use sentinel_core::store::{List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
 
 use crate::call::{Caller, Group, Way, script};
-use crate::names::Bucket;
+use crate::names::{BEFORE_ALL, Bucket};
 use crate::row::{self, Unreadable};
 use crate::script::Script;
 use crate::transition::{Told, broken};
@@ -50,8 +50,9 @@ impl Caller {
         now: &mut StoreTime,
     ) -> Result<Vec<Key>, StoreError> {
         let undecided = matches!(list.state, Some(state) if !matches!(state, Shown::Free | Shown::Completed));
-        // Behind the empty name, which is no key's.
-        let from = Bytes::from(format!("({}", after.map_or("", Key::as_str)));
+        // Behind the names that are no key's.
+        let after = after.map_or(&BEFORE_ALL[..], |key| key.as_str().as_bytes());
+        let from = Bytes::from([b"(", after].concat());
         let buckets = self.buckets(&list.namespace, list.kind);
         let pages = buckets.iter().map(|bucket| {
             let make = |armed: &_| {
@@ -97,7 +98,7 @@ impl Caller {
         let mut told = Vec::new();
         for (group, answers) in groups.iter().zip(self.call_all(&groups).await?) {
             for (key, answer) in group.keys.iter().zip(answers) {
-                told.push((key.clone(), Told::read(answer)?));
+                told.push((key.clone(), answer));
             }
         }
         told.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -105,7 +106,7 @@ impl Caller {
     }
 
     /// Calls scripts side by side.
-    pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<Bytes>>, StoreError> {
+    pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<Told>>, StoreError> {
         futures_util::future::try_join_all(groups.iter().map(|group| self.call(group))).await
     }
 
@@ -151,6 +152,7 @@ fn heads_of(namespace: &Namespace, number: u32, kind: Kind, key: Key) -> Group {
         kind,
         keys: vec![key],
         args: Vec::new(),
+        ahead: 0,
         barrier: false,
     }
 }

@@ -14,9 +14,11 @@ const BEFORE: &str = include_str!("../lua/before.part.lua");
 const HELPERS: &str = include_str!("../lua/helpers.part.lua");
 const AFTER: &str = include_str!("../lua/after.part.lua");
 const LOOP: &str = include_str!("../lua/loop.part.lua");
+const CLAIM: &str = include_str!("../lua/claim.lua");
+const COMPLETE: &str = include_str!("../lua/complete.lua");
 
 macro_rules! scripts {
-    ($($name:ident $file:literal $parts:ident;)*) => {
+    ($($name:ident $file:literal [$($first:ident)*] $last:ident;)*) => {
         /// A script.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub(crate) enum Script {
@@ -24,8 +26,8 @@ macro_rules! scripts {
         }
 
         impl Script {
-            const ALL: &'static [(Self, &'static str, [&'static str; 2])] =
-                &[$((Self::$name, $file, [include_str!(concat!("../lua/", $file, ".lua")), $parts]),)*];
+            const ALL: &'static [(Self, &'static str, &'static [&'static str])] =
+                &[$((Self::$name, $file, &[$($first,)* include_str!(concat!("../lua/", $file, ".lua")), $last]),)*];
         }
     };
 }
@@ -34,23 +36,22 @@ macro_rules! scripts {
 const ALONE: &str = "";
 
 scripts! {
-    Claim "claim" AFTER;
-    Begin "begin" AFTER;
-    Complete "complete" AFTER;
-    Cancel "cancel" AFTER;
-    Release "release" AFTER;
-    Abandon "abandon" AFTER;
-    Reconcile "reconcile" AFTER;
-    ForceComplete "force_complete" AFTER;
-    ResetToClaimed "reset_to_claimed" AFTER;
-    Evict "evict" AFTER;
-    Heartbeat "heartbeat" LOOP;
-    Heads "heads" LOOP;
-    Look "look" ALONE;
-    Page "page" ALONE;
-    Due "due" ALONE;
-    Purge "purge" ALONE;
-    History "history" ALONE;
+    Run "run" [CLAIM COMPLETE] AFTER;
+    Begin "begin" [] AFTER;
+    Cancel "cancel" [] AFTER;
+    Release "release" [] AFTER;
+    Abandon "abandon" [] AFTER;
+    Reconcile "reconcile" [] AFTER;
+    ForceComplete "force_complete" [] AFTER;
+    ResetToClaimed "reset_to_claimed" [] AFTER;
+    Evict "evict" [] AFTER;
+    Heartbeat "heartbeat" [] LOOP;
+    Heads "heads" [] LOOP;
+    Look "look" [] ALONE;
+    Page "page" [] ALONE;
+    Due "due" [] ALONE;
+    Purge "purge" [] ALONE;
+    History "history" [] ALONE;
 }
 
 /// All scripts, as one store and epoch has them.

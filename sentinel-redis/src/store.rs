@@ -11,7 +11,7 @@ use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError};
 
 use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
-use crate::lane::Lane;
+use crate::lane::{Ask, Lane};
 use crate::listen::Listening;
 use crate::probe;
 use crate::script::Script;
@@ -95,9 +95,15 @@ impl RedisStore {
 
     async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
-        let barrier = op.needs_barrier(address.kind);
-        let answer = self.inner.lane.ask(O::SCRIPT, address, op.pack(), barrier).await?;
-        let stamped = explain(address, op, Told::read(answer)?)?;
+        let answer = self.inner.lane.ask(Ask {
+            script: O::SCRIPT,
+            behind: O::BEHIND,
+            address: address.clone(),
+            arg: op.pack(),
+            barrier: op.needs_barrier(address.kind),
+        });
+        let answer = answer.await?;
+        let stamped = explain(address, op, answer)?;
         if stamped.stamp.changed {
             self.inner.main.trust.saw(address, &stamped.stamp);
         }
@@ -105,7 +111,9 @@ impl RedisStore {
     }
 
     async fn look(&self, address: &Address) -> Result<Told, StoreError> {
-        Told::read(self.inner.lane.ask(Script::Look, address, Bytes::new(), false).await?)
+        let (script, address) = (Script::Look, address.clone());
+        let ask = Ask { script, behind: false, address, arg: Bytes::new(), barrier: false };
+        self.inner.lane.ask(ask).await
     }
 
     /// A replay only reads: where nothing has to be waited for.

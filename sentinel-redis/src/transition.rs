@@ -8,10 +8,13 @@ use sentinel_core::{Address, DecisionKind, Grant, Kind, Record, StoreError, Stor
 
 use crate::row::{self, Cursor, Packed, Unreadable, packed_decision, packed_result};
 use crate::script::Script;
+use crate::wire::{Answer, odd};
 
 /// An operation that has a script.
 pub(crate) trait Sent: Operation {
     const SCRIPT: Script;
+    /// Whether it stands behind the others of a call.
+    const BEHIND: bool = false;
     /// Whether its answer passes the barrier (SPEC section 2).
     fn needs_barrier(&self, kind: Kind) -> bool;
     /// Its arguments, as the script unpacks them.
@@ -19,6 +22,7 @@ pub(crate) trait Sent: Operation {
 }
 
 /// What a script answers for each item: whether it wrote, the reading of the clock, the floor, and the record as it was.
+#[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) changed: bool,
     pub(crate) now: StoreTime,
@@ -27,13 +31,23 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(crate) fn read(answer: Bytes) -> Result<Self, StoreError> {
-        let mut c = Cursor(answer);
-        let mut read = || {
-            let (changed, now, floor) = (c.flag()?, c.instant()?, c.u64()?);
-            Ok(Self { changed, now, floor: Token::from_stored(floor), stored: c.rest() })
-        };
-        read().map_err(|Unreadable(what)| broken(what))
+    /// What a call is answered with: the reading, the floor, and a letter for each item, then their records.
+    pub(crate) fn all(answer: Answer) -> Result<Vec<Self>, StoreError> {
+        let mut answers = answer.list()?.into_iter();
+        let head = answers.next().and_then(|head| head.bytes().cloned()).unwrap_or_default();
+        let mut head = Cursor(head);
+        let mut read = || Ok((head.instant()?, Token::from_stored(head.u64()?)));
+        let (now, floor) = read().map_err(|Unreadable(what)| broken(what))?;
+        let each = answers.map(|stored| {
+            let changed = head.flag().map_err(|Unreadable(what)| broken(what))?;
+            let stored = match stored {
+                Answer::Bytes(stored) => stored,
+                Answer::Nil => Bytes::new(),
+                other => return Err(odd(&other)),
+            };
+            Ok(Self { changed, now, floor, stored })
+        });
+        each.collect()
     }
 
     /// The record as it was.
@@ -85,7 +99,7 @@ pub(crate) fn broken(detail: String) -> StoreError {
 }
 
 impl Sent for Claim {
-    const SCRIPT: Script = Script::Claim;
+    const SCRIPT: Script = Script::Run;
     // Also where it only claims: it may be answered with a result, which must not be one that is taken back.
     fn needs_barrier(&self, _: Kind) -> bool {
         true
@@ -93,6 +107,8 @@ impl Sent for Claim {
     fn pack(&self) -> Bytes {
         Packed::default()
             .id(self.claim_id.bits())
+            // What claims have alike stands behind what each has for itself.
+            .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
             .char(match self.phase {
                 Phase::Claimed => 'c',
                 Phase::Executing => 'x',
@@ -102,7 +118,6 @@ impl Sent for Claim {
             .flag(self.retention.is_some())
             .micros(kept(self.retention))
             .text(self.worker.as_str())
-            .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
             .done()
     }
 }
@@ -123,7 +138,8 @@ impl Sent for Begin {
 }
 
 impl Sent for Complete {
-    const SCRIPT: Script = Script::Complete;
+    const SCRIPT: Script = Script::Run;
+    const BEHIND: bool = true;
     fn needs_barrier(&self, _: Kind) -> bool {
         true
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::call::Caller;
 use crate::script::Script;
+use crate::transition::Told;
 
 mod ship;
 
@@ -23,12 +24,19 @@ const FLUSH: usize = 512;
 const OUT: usize = 2;
 
 /// A request on one record.
-pub(crate) struct Item {
-    script: Script,
-    address: Address,
-    arg: Bytes,
-    barrier: bool,
-    reply: oneshot::Sender<Result<Bytes, StoreError>>,
+struct Item {
+    ask: Ask,
+    reply: oneshot::Sender<Result<Told, StoreError>>,
+}
+
+/// What is asked of one record.
+pub(crate) struct Ask {
+    pub(crate) script: Script,
+    /// It stands behind the others of its call.
+    pub(crate) behind: bool,
+    pub(crate) address: Address,
+    pub(crate) arg: Bytes,
+    pub(crate) barrier: bool,
 }
 
 /// A way to the task that drives the lane.
@@ -44,15 +52,9 @@ impl Lane {
 
     /// Has a script called on a record, and waits for its answer, not for ever. A lane that ended without one may have sent
     /// the request.
-    pub(crate) async fn ask(
-        &self,
-        script: Script,
-        address: &Address,
-        arg: Bytes,
-        barrier: bool,
-    ) -> Result<Bytes, StoreError> {
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Told, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Item { script, address: address.clone(), arg, barrier, reply });
+        self.send(Item { ask, reply });
         let (limit, lost) = (self.caller.limit(), |why| StoreError::ambiguous(Trouble::LostReply, why));
         match timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use sentinel_core::{Address, StoreError, Trouble};
+use sentinel_core::{StoreError, Trouble};
 
-use super::Item;
+use super::{Ask, Item};
 use crate::call::{Caller, Group};
 use crate::script::Script;
+use crate::transition::Told;
 
 /// The most items of one script call: the server does nothing else while it runs.
 const CAP: usize = 64;
@@ -16,8 +16,8 @@ const CAP: usize = 64;
 pub(super) async fn ship(caller: &Caller, items: Vec<Item>) {
     let mut groups: HashMap<_, Vec<Vec<Item>>> = HashMap::new();
     for item in items {
-        let Address { namespace, kind, .. } = &item.address;
-        let place = (item.script, namespace.clone(), caller.number_of(&item.address), *kind);
+        let Ask { script, address, .. } = &item.ask;
+        let place = (*script, address.namespace.clone(), caller.number_of(address), address.kind);
         put(groups.entry(place).or_default(), item);
     }
     let calls = groups.into_values().flatten().map(|items| one_call(caller, items));
@@ -27,9 +27,9 @@ pub(super) async fn ship(caller: &Caller, items: Vec<Item>) {
 /// Puts an item into the first page that has room. A key stands once in a call that writes: it reads all records before it
 /// writes one.
 fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
-    let looks = item.script == Script::Look;
+    let looks = item.ask.script == Script::Look;
     let fits = |page: &&mut Vec<Item>| {
-        page.len() < CAP && (looks || page.iter().all(|one| one.address.key != item.address.key))
+        page.len() < CAP && (looks || page.iter().all(|one| one.ask.address.key != item.ask.address.key))
     };
     match pages.iter_mut().find(fits) {
         Some(page) => page.push(item),
@@ -38,7 +38,8 @@ fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
 }
 
 /// Calls the script. A record that cannot be read stops all of a call before anything is written: then each item goes alone.
-async fn one_call(caller: &Caller, items: Vec<Item>) {
+async fn one_call(caller: &Caller, mut items: Vec<Item>) {
+    items.sort_by_key(|item| item.ask.behind);
     let answers: Vec<_> = match call(caller, &items).await {
         Err(error) if error.trouble() == Trouble::Corrupt && items.len() > 1 => {
             let alone = items.iter().map(|item| call(caller, std::slice::from_ref(item)));
@@ -48,7 +49,7 @@ async fn one_call(caller: &Caller, items: Vec<Item>) {
                 .map(|answer| answer.and_then(|mut one| one.pop().ok_or_else(too_little)))
                 .collect()
         }
-        Err(error) => vec![Err(error); items.len()],
+        Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(answers) => answers.into_iter().map(Ok).collect(),
     };
     let mut answers = answers.into_iter();
@@ -58,16 +59,18 @@ async fn one_call(caller: &Caller, items: Vec<Item>) {
     }
 }
 
-async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Bytes>, StoreError> {
-    let Some(first) = items.first() else { return Ok(Vec::new()) };
+async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Told>, StoreError> {
+    let Some(first) = items.first().map(|item| &item.ask) else { return Ok(Vec::new()) };
+    let asked = || items.iter().map(|item| &item.ask);
     let group = Group {
         script: first.script,
         namespace: first.address.namespace.clone(),
         number: caller.number_of(&first.address),
         kind: first.address.kind,
-        keys: items.iter().map(|item| item.address.key.clone()).collect(),
-        args: items.iter().map(|item| item.arg.clone()).collect(),
-        barrier: items.iter().any(|item| item.barrier),
+        keys: asked().map(|ask| ask.address.key.clone()).collect(),
+        args: asked().map(|ask| ask.arg.clone()).collect(),
+        ahead: asked().filter(|ask| !ask.behind).count(),
+        barrier: asked().any(|ask| ask.barrier),
     };
     caller.call(&group).await
 }

@@ -57,7 +57,7 @@ pub(crate) fn record_head(stored: Bytes) -> Result<Option<Record>, Unreadable> {
 fn head(c: &mut Cursor) -> Result<Record, Unreadable> {
     let state = state(c.char()?)?.ok_or_else(|| Unreadable("no state".into()))?;
     let (held, after_reset, kept, _spilled) = (c.flag()?, c.flag()?, c.flag()?, c.flag()?);
-    let (token, incarnation, claim) = (c.token()?, c.digits()?, c.id()?);
+    let (token, claim, incarnation) = (c.token()?, c.id()?, c.digits()?);
     let (rev, last_now, lease_until, hard_until) = (c.u64()?, c.instant()?, c.instant()?, c.instant()?);
     let (claimed_at, begun_at, completed_at) = (c.time()?, c.time()?, c.time()?);
     let (ttl, hard_ttl, retention) = (c.micros()?, c.micros()?, c.micros()?);

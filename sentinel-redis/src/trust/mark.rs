@@ -5,7 +5,7 @@ use sentinel_core::{Kind, Namespace, StoreError};
 
 use super::bare::{self, MARK, SWEEP};
 use super::root::Root;
-use crate::names::{Bucket, Names};
+use crate::names::{BEFORE_ALL, Bucket, Names};
 use crate::wire::{Answer, Command, Wire, odd};
 
 /// The most names that are looked at by one script call.
@@ -28,8 +28,10 @@ impl Root {
                 self.sweep(wire, &executions).await?;
                 self.sweep(wire, &leases).await?;
             }
-            let keys = vec![executions.marker(), executions.touch(), executions.index(), leases.index()];
-            bare::run(wire, MARK, executions.to(), keys, vec![self.store.clone().into()]).await
+            let mut keys = vec![executions.marker(), executions.touch()];
+            keys.extend([executions.index(), leases.index(), executions.undecided(), leases.undecided()]);
+            let args = vec![self.store.clone().into(), Bytes::from_static(&BEFORE_ALL)];
+            bare::run(wire, MARK, executions.to(), keys, args).await
         });
         futures_util::future::try_join_all(marks).await?;
         Ok(())

@@ -47,6 +47,19 @@ impl Both {
         told
     }
 
+    /// Asks both for all of it at once: it goes out in one call.
+    async fn ask_at_once(&self, asked: &[(String, Op)]) -> Vec<Stamped<Reply>> {
+        let mut told = Vec::new();
+        for rig in &self.stores {
+            let each = asked.iter().map(async |(key, op)| rig.ask(&rig.execution(key), op.clone()).await);
+            let replies = futures_util::future::join_all(each).await;
+            let kept: Vec<String> = asked.iter().map(|(key, _)| kept(rig, key)).collect();
+            told.push((replies, kept));
+        }
+        assert_eq!(told[0], told[1], "{asked:?}");
+        told.swap_remove(0).0
+    }
+
     async fn granted(&self, key: &str, claim: &Claim) -> Grant {
         let told = self.ask(key, claim.clone()).await;
         Grant { token: told.stamp.token, claim_id: claim.claim_id }
@@ -103,6 +116,56 @@ pub(crate) async fn a_quick_claim_is_as_any(rig: &Rig, _: &str) {
         both.ask(&key, call()).await;
         both.move_clock(n as i64 - 3);
     }
+}
+
+/// Claims of one call, of which each two that follow one another differ in one thing.
+pub(crate) async fn quick_claims_of_a_call_are_as_any(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let mut asked: Vec<(String, Op)> = Vec::new();
+    for (n, claim) in claims().into_iter().enumerate() {
+        for text in if n % 2 == 0 { ["what", "whatever"] } else { ["whatever", "what"] } {
+            let fingerprint = Some(Fingerprint::new(text).unwrap());
+            let claim = Claim { claim_id: ClaimId::random(), fingerprint, ..claim.clone() };
+            asked.push((format!("k{}", asked.len()), claim.into()));
+        }
+    }
+    both.ask_at_once(&asked).await;
+}
+
+/// Completions of one call, of which each differs from the one before in its worker, its age or its result.
+pub(crate) async fn quick_completions_of_a_call_are_as_any(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let mut asked: Vec<(String, Op)> = Vec::new();
+    for (worker, beaten) in [("one", false), ("other", false), ("other", true), ("one", false)] {
+        for result in [result("done"), failure()] {
+            let key = format!("k{}", asked.len());
+            let claim = Claim { worker: label(worker), claim_id: ClaimId::random(), ..fused() };
+            let grant = both.granted(&key, &claim).await;
+            if beaten {
+                both.move_clock(7);
+                both.ask(&key, Heartbeat { grant }).await;
+            }
+            asked.push((key, Complete { grant, result }.into()));
+        }
+    }
+    both.move_clock(1);
+    both.ask_at_once(&asked).await;
+}
+
+/// Claims and completions of one call, which is in the order of neither. One of the completions raises the floor.
+pub(crate) async fn claims_and_completions_go_together(rig: &Rig, _: &str) {
+    let both = Both::beside(rig).await;
+    let mut asked: Vec<(String, Op)> = Vec::new();
+    for (n, retention) in [None, Some(DAY), None, Some(TTL)].into_iter().enumerate() {
+        let claim = || Claim { claim_id: ClaimId::random(), retention, ..fused() };
+        let held = claim();
+        let grant = both.granted(&format!("held{n}"), &held).await;
+        asked.push((format!("held{n}"), Complete { grant, result: result("done") }.into()));
+        asked.push((format!("new{n}"), claim().into()));
+        both.granted(&format!("taken{n}"), &claim()).await;
+        asked.push((format!("taken{n}"), claim().into()));
+    }
+    both.ask_at_once(&asked).await;
 }
 
 /// What a completion makes of each record that it can find.
@@ -192,6 +255,9 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
 mod holds {
     crate::mutants::own_tests! {
         a_quick_claim_is_as_any for "while the clock stands";
+        quick_claims_of_a_call_are_as_any for "while the clock stands";
+        quick_completions_of_a_call_are_as_any for "while the clock stands";
+        claims_and_completions_go_together for "while the clock stands";
         a_quick_completion_is_as_any for "while the clock stands";
         a_completion_is_as_any_at_each_instant for "while the clock stands";
         a_completion_is_as_any_at_each_length for "while the clock stands";

@@ -95,10 +95,10 @@ pub(crate) async fn a_claim_past_retention_stays(rig: &Rig, how: &str) {
     assert_eq!(rig.story(&address).await, ["claimed", "completed", "claimed"]);
 }
 
-/// The keys in index, undecided and due, with the instants of the last; without the empty name, which is no key's.
+/// The keys in index, undecided and due, with the instants of the last; without the names that are no key's.
 pub(crate) fn shelves(rig: &Rig, kind: Kind) -> [String; 3] {
     let named = |what: &str| rig.named(&format!("{what}:{}", letter(kind)));
-    let all = |what: &str| rig.raw(&["ZRANGEBYLEX", &named(what), "(", "+"]);
+    let all = |what: &str| rig.raw(&["ZRANGEBYLEX", &named(what), "[ ", "+"]);
     let due = rig.raw(&["ZRANGE", &named("due"), "0", "-1", "WITHSCORES"]);
     [all("index"), all("undecided"), due.replace('\n', " ")]
 }
@@ -139,6 +139,17 @@ pub(crate) async fn each_state_stands_in_its_index(rig: &Rig, how: &str) {
     rig.advance(REST).await;
     assert_eq!(rig.purge().await, 1);
     assert_eq!(seen(), ["", "", ""]);
+}
+
+/// Few that are undecided are found as fast as many.
+pub(crate) async fn the_undecided_are_a_tree(rig: &Rig, _: &str) {
+    for (address, name) in [(rig.execution("k"), "undecided:e"), (rig.lease("k"), "undecided:l")] {
+        rig.change(&address, call()).await;
+        assert_eq!(rig.raw(&["OBJECT", "ENCODING", &rig.named(name)]), "skiplist");
+        let (namespace, kind, state) = (rig.namespace.clone(), address.kind, Some(Shown::Claimed));
+        let list = List { namespace, kind, state, after: None, limit: 1 };
+        assert_eq!(rig.store.list(&list).await.unwrap().records[0].0, address.key);
+    }
 }
 
 async fn listed(rig: &Rig, state: Option<Shown>) -> usize {
@@ -436,6 +447,7 @@ mod holds {
         only_a_kept_result_expires for "short" "wordy";
         a_result_expires_an_hour_after_its_retention for "complete" "force_complete" "wordy";
         a_claim_past_retention_stays for "short" "wordy";
+        the_undecided_are_a_tree;
         each_state_stands_in_its_index for "execution" "lease";
         an_expired_key_is_struck_off;
         what_a_purge_leaves_expires;

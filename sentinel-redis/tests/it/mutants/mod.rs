@@ -70,6 +70,9 @@ own! {
     }
     quick {
         a_quick_claim_is_as_any,
+        quick_claims_of_a_call_are_as_any,
+        quick_completions_of_a_call_are_as_any,
+        claims_and_completions_go_together,
         a_quick_completion_is_as_any,
         a_completion_is_as_any_at_each_instant,
         a_completion_is_as_any_at_each_length,
@@ -87,6 +90,7 @@ own! {
         a_result_expires_an_hour_after_its_retention,
         a_claim_past_retention_stays,
         each_state_stands_in_its_index,
+        the_undecided_are_a_tree,
         an_expired_key_is_struck_off,
         what_a_purge_leaves_expires,
         a_stale_entry_is_judged_again,
@@ -189,6 +193,8 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "helpers" => has(),
         "loop" => turns,
         "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history"),
+        // Parts of one.
+        "claim" | "complete" => script == "run",
         name => name == script,
     }
 }
@@ -287,6 +293,7 @@ lists! {
     reconcile,
     release,
     reset_to_claimed,
+    run,
 }
 
 /// `loop` is a word of the language.

@@ -1,0 +1,81 @@
+//! PostgreSQL's own benchmark program: prepared statements, each its own transaction, over the same way as ours.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sentinel_testbed::postgres::PASSWORD;
+
+use crate::lab::Lab;
+use crate::measure::{Run, Sample};
+use crate::place::Place;
+
+/// How many records there are to read, as for replays, and to update.
+pub(crate) const KEYS: u64 = 10_000;
+
+/// What the scripts write to and read from.
+pub(crate) const TABLES: &str = "\
+    CREATE TABLE bare (key text PRIMARY KEY, payload bytea); \
+    CREATE TABLE reads (key text PRIMARY KEY, payload bytea); \
+    CREATE TABLE beats (key text PRIMARY KEY, until int8, payload bytea) WITH (fillfactor = 70); \
+    INSERT INTO reads SELECT 'invoice-' || n, decode(repeat('61', 100), 'hex') FROM generate_series(1, 10000) n; \
+    INSERT INTO beats SELECT key, 0, payload FROM reads; \
+    VACUUM ANALYZE reads; VACUUM ANALYZE beats";
+
+/// One row of 100 bytes, committed.
+pub(crate) const INSERT: &str = "\\set k random(1, 9000000000000000000)\n\
+    INSERT INTO bare (key, payload) VALUES ('invoice-' || :k, decode(repeat('61', 100), 'hex'));\n";
+/// One row by its key.
+pub(crate) const SELECT: &str =
+    "\\set k random(1, 10000)\nSELECT payload FROM reads WHERE key = 'invoice-' || :k;\n";
+/// One row by its key, no index touched.
+pub(crate) const UPDATE: &str =
+    "\\set k random(1, 10000)\nUPDATE beats SET until = until + 1 WHERE key = 'invoice-' || :k;\n";
+
+/// As many clients as callers, but no more than this.
+const MOST_CLIENTS: usize = 128;
+
+/// A floor that runs one script.
+pub(crate) fn script<'a>(lab: &'a Lab, place: Place, callers: usize, script: &'static str) -> Run<'a> {
+    mixed(lab, place, callers, vec![(script, 1)])
+}
+
+/// A floor that draws from several scripts, each with its weight.
+pub(crate) fn mixed<'a>(
+    lab: &'a Lab,
+    place: Place,
+    callers: usize,
+    scripts: Vec<(&'static str, u32)>,
+) -> Run<'a> {
+    Box::new(move |span| Sample::of_rate(run(lab, place, callers.min(MOST_CLIENTS), &scripts, span)))
+}
+
+/// Transactions a second.
+fn run(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], span: Duration) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pgbench = command(lab, place);
+    // It knows whole seconds only.
+    let seconds = span.as_secs().max(1).to_string();
+    pgbench.args(["-n", "-M", "prepared", "-j", if clients > 1 { "2" } else { "1" }]);
+    pgbench.args(["-c", &clients.to_string(), "-T", &seconds]);
+    for (n, (script, weight)) in scripts.iter().enumerate() {
+        let file = folder.path().join(format!("{n}.sql"));
+        std::fs::write(&file, script).unwrap();
+        let mut named = file.into_os_string().into_string().unwrap();
+        let _ = write!(named, "@{weight}");
+        pgbench.args(["-f", &named]);
+    }
+    let output = pgbench.stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    tps.unwrap_or_else(|| panic!("pgbench told {told}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// pgbench on the same way to the server.
+fn command(lab: &Lab, place: Place) -> Command {
+    let mut pgbench = lab.postgres().command("pgbench");
+    if let Some(port) = lab.postgres_port(place) {
+        pgbench.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string()).env("PGPASSWORD", PASSWORD);
+    }
+    pgbench
+}

@@ -1,0 +1,1 @@
+pub(crate) fn run(_lab: &crate::lab::Lab, _report: &mut crate::report::Report) {}

@@ -14,6 +14,9 @@ use crate::report::{Cell, Goal, Side};
 /// Before the first round, and in none of them: connections, prepared statements, caches.
 const WARM_UP: Duration = Duration::from_millis(300);
 
+/// A second: what one thread can send without being late itself.
+const MOST_ARRIVALS: f64 = 50_000.0;
+
 /// A cell that is about to be measured.
 pub(crate) struct Trial<'a> {
     lab: &'a Lab,
@@ -68,6 +71,12 @@ impl<'a> Trial<'a> {
         self
     }
 
+    /// The same, for an operation.
+    pub(crate) fn floor_op(self, name: &str, op: Op) -> Self {
+        let run = self.looped(op);
+        self.floor(name, run)
+    }
+
     /// A peer, or another way of ours.
     pub(crate) fn other(mut self, name: &str, run: Run<'a>) -> Self {
         self.cell.others.push(Side::new(name));
@@ -77,8 +86,13 @@ impl<'a> Trial<'a> {
 
     /// The same, for an operation.
     pub(crate) fn other_op(self, name: &str, op: Op) -> Self {
+        let run = self.looped(op);
+        self.other(name, run)
+    }
+
+    fn looped(&self, op: Op) -> Run<'a> {
         let (lab, callers, next) = (self.lab, self.cell.callers, Arc::new(AtomicU64::new(0)));
-        self.other(name, Box::new(move |span| lab.runtime.block_on(closed(callers, span, &next, &op))))
+        Box::new(move |span| lab.runtime.block_on(closed(callers, span, &next, &op)))
     }
 
     pub(crate) fn goal(mut self, goal: Option<Goal>) -> Self {
@@ -104,7 +118,7 @@ impl<'a> Trial<'a> {
     }
 
     fn at_half_the_rate(&self) -> Option<crate::report::Open> {
-        let ((op, next), rate) = (self.op.as_ref()?, self.cell.ours.rate()? / 2.0);
+        let ((op, next), rate) = (self.op.as_ref()?, (self.cell.ours.rate()? / 2.0).min(MOST_ARRIVALS));
         Some(open(&self.lab.runtime, rate, self.span, next, op))
     }
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use sentinel_core::operation::{Complete, Phase};
+use sentinel_core::operation::{Beat, Complete, Phase};
 use sentinel_core::{Address, CoordinationStore as _, Kind, Payload, Recorded, Sentinel};
 use sentinel_memory::MemoryStore;
 use tokio::runtime::Runtime;
@@ -20,7 +20,8 @@ const KEYS: usize = 10_000;
 /// There is no waiting: half a second of it is enough.
 const SPAN: Duration = Duration::from_millis(500);
 
-const MAP: &str = "mutex-guarded map";
+/// The floor of everything in memory.
+pub(super) const MAP: &str = "mutex-guarded map";
 
 /// What every operation needs, made beforehand.
 struct Kit {
@@ -77,10 +78,6 @@ fn sentinel(store: MemoryStore) -> Sentinel {
 
 pub(crate) fn fresh(lab: &Lab, report: &mut Report) {
     let kit = &Kit::new();
-    let map = || -> Run<'_> {
-        let one = async |map: &mut Map, n| kit.map_fresh(map, n);
-        Box::new(move |span| kit.runtime.block_on(batches(span, KEYS, Map::default, one)))
-    };
     let store = |span| {
         let one = async |on: &mut MemoryStore, n| kit.store_fresh(on, n).await;
         kit.runtime.block_on(batches(span, KEYS, MemoryStore::new, one))
@@ -89,22 +86,48 @@ pub(crate) fn fresh(lab: &Lab, report: &mut Report) {
         let one = async |on: &mut Sentinel, n| kit.once(on, n).await;
         kit.runtime.block_on(batches(span, KEYS, || sentinel(MemoryStore::new()), one))
     };
-    measure(lab, report, "fresh", Box::new(once), map(), Goal::NanosAtMost(3000.0));
-    measure(lab, report, "fresh, no client", Box::new(store), map(), Goal::CostAtMost(5.0));
+    measure(lab, report, "fresh", Box::new(once), map_writes(lab), Goal::NanosAtMost(3000.0));
+    measure(lab, report, "fresh, no client", Box::new(store), map_writes(lab), Goal::CostAtMost(5.0));
 }
 
 pub(crate) fn replay(lab: &Lab, report: &mut Report) {
     let kit = &Kit::new();
-    let (full, filled) = (kit.full_map(), sentinel(kit.full_store()));
-    let map = |span| {
-        let one = async |(): &mut (), n| drop(black_box(full.replay(&kit.addresses[n])));
-        kit.runtime.block_on(batches(span, KEYS, || (), one))
-    };
+    let filled = sentinel(kit.full_store());
     let once = |span| {
         let one = async |(): &mut (), n| kit.once(&filled, n).await;
         kit.runtime.block_on(batches(span, KEYS, || (), one))
     };
-    measure(lab, report, "replay", Box::new(once), Box::new(map), Goal::NanosAtMost(300.0));
+    measure(lab, report, "replay", Box::new(once), map_reads(lab), Goal::NanosAtMost(300.0));
+}
+
+/// Taking and completing an entry: two writes.
+pub(super) fn map_writes(lab: &Lab) -> Run<'_> {
+    let kit = Kit::new();
+    Box::new(move |span| {
+        let one = async |map: &mut Map, n| kit.map_fresh(map, n);
+        lab.runtime.block_on(batches(span, KEYS, Map::default, one))
+    })
+}
+
+/// Reading a result.
+pub(super) fn map_reads(lab: &Lab) -> Run<'_> {
+    let kit = Kit::new();
+    let full = kit.full_map();
+    Box::new(move |span| {
+        let one = async |(): &mut (), n| drop(black_box(full.replay(&kit.addresses[n])));
+        lab.runtime.block_on(batches(span, KEYS, || (), one))
+    })
+}
+
+/// A new end of each lease.
+pub(super) fn map_beats<'a>(lab: &'a Lab, beats: &'a [Beat]) -> Run<'a> {
+    let (kit, map) = (Kit::new(), Map::default());
+    let terms = claim(Phase::Claimed);
+    beats.iter().for_each(|beat| map.fresh(&beat.address, &terms, kit.result.clone()));
+    Box::new(move |span| {
+        let one = async |(): &mut (), n: usize| map.beat(&beats[n].address, &terms);
+        lab.runtime.block_on(batches(span, beats.len(), || (), one))
+    })
 }
 
 fn measure<'a>(lab: &'a Lab, report: &mut Report, name: &str, ours: Run<'a>, map: Run<'a>, goal: Goal) {

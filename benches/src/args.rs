@@ -17,11 +17,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STORE|WORKLOAD", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
 
-    /// How often each side of a comparison is measured; the median counts [default: 3]
+    /// How often each side of a comparison is measured; the median counts [default: 3; quick: 2]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: Option<u32>,
 
-    /// How long one side is measured in one round, in seconds [default: 2; quick: 1]
+    /// How long one side is measured in one round, in seconds [default: 2; quick: half a one]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: Option<u32>,
 

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 /// Runs what was asked for.
 fn measured(plan: Plan) -> Report {
     let lab = Lab::new(plan);
-    let mut report = Report::begin(&lab);
+    let (mut report, start) = (Report::begin(&lab), std::time::Instant::now());
     for workload in workloads::ALL {
         if lab.plan.wants_workload(workload.name, workload.by_default) {
             eprintln!("== {}: {}", workload.name, workload.what);
@@ -55,5 +55,6 @@ fn measured(plan: Plan) -> Report {
         }
     }
     report.end(&lab);
+    eprintln!("measured in {} s\n", start.elapsed().as_secs());
     report
 }

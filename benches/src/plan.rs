@@ -7,6 +7,10 @@ use crate::args::Args;
 use crate::place::Place;
 use crate::workloads;
 
+/// How long one side is measured in one round, if nobody says otherwise.
+const SPAN: Duration = Duration::from_secs(2);
+const QUICK_SPAN: Duration = Duration::from_millis(500);
+
 /// What a run measures, and for how long.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -33,7 +37,9 @@ impl Plan {
         Ok(Self {
             quick: args.quick,
             rounds: args.rounds.unwrap_or(if args.quick { 2 } else { 3 }) as usize,
-            span: Duration::from_secs(args.seconds.unwrap_or(if args.quick { 1 } else { 2 }).into()),
+            span: args
+                .seconds
+                .map_or(if args.quick { QUICK_SPAN } else { SPAN }, |s| Duration::from_secs(s.into())),
             program: args.program.clone(),
             workloads,
             places: Place::ALL.into_iter().filter(meant).collect(),

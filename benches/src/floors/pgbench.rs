@@ -46,25 +46,34 @@ pub(crate) fn mixed<'a>(
     callers: usize,
     scripts: Vec<(&'static str, u32)>,
 ) -> Run<'a> {
-    Box::new(move |span| Sample::of_rate(run(lab, place, callers.min(MOST_CLIENTS), &scripts, span)))
+    Box::new(move |span| run(lab, place, callers.min(MOST_CLIENTS), &scripts, span))
 }
 
-/// Transactions a second.
-fn run(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], span: Duration) -> f64 {
-    // It knows whole seconds only, and counts those in which it connects, though not into the rate.
-    let seconds = span.as_secs().max(1) + u64::from(clients > 8);
-    let run = |seconds| rate(&told(lab, place, clients, scripts, seconds));
-    run(seconds).or_else(|| run(4 * seconds)).expect("pgbench connects, and carries out something, in seconds")
+fn run(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], span: Duration) -> Sample {
+    // It knows whole seconds only, and connects within them, though it does not count that into the rate.
+    let wanted = span.as_secs_f64().ceil();
+    let mut seconds = wanted;
+    for _ in 0..5 {
+        let told = told(lab, place, clients, scripts, seconds);
+        let connecting = number(&told, "initial connection time = ").unwrap_or_default() / 1e3;
+        let done = number(&told, "number of transactions actually processed: ");
+        match number(&told, "tps = ").zip(done) {
+            Some((rate, done)) if seconds - connecting >= wanted / 2.0 => {
+                return Sample { rate, done, latencies: None };
+            }
+            _ => seconds = wanted + connecting.ceil().max(seconds),
+        }
+    }
+    panic!("pgbench does not come to anything but connecting in {seconds} s")
 }
 
-/// None: it had no time for anything.
-fn rate(told: &str) -> Option<f64> {
-    let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    tps.filter(|tps| *tps > 0.0)
+/// What stands after these words.
+fn number(told: &str, words: &str) -> Option<f64> {
+    told.lines().find_map(|line| line.strip_prefix(words)?.split(' ').next()?.parse().ok())
 }
 
 /// What it says of one run.
-fn told(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], seconds: u64) -> String {
+fn told(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], seconds: f64) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut pgbench = command(lab, place);
     pgbench.args(["-n", "-M", "prepared", "-j", if clients > 1 { "2" } else { "1" }]);
@@ -86,4 +95,17 @@ fn command(lab: &Lab, place: Place) -> Command {
         pgbench.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string()).env("PGPASSWORD", PASSWORD);
     }
     pgbench
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pgbench_tells_is_read() {
+        let told = "number of clients: 128\ninitial connection time = 310.5 ms\ntps = 1234.5 (without initial ...)\n";
+        assert_eq!(number(told, "tps = "), Some(1234.5));
+        assert_eq!(number(told, "initial connection time = "), Some(310.5));
+        assert_eq!(number("number of transactions actually processed: 0\n", "tps = "), None);
+    }
 }

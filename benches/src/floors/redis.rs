@@ -38,20 +38,23 @@ pub(crate) fn mixed<'a>(mut parts: Vec<(f64, Run<'a>)>) -> Run<'a> {
     Box::new(move |span| {
         let part = span / parts.len() as u32;
         let time: f64 = parts.iter_mut().map(|(share, run)| *share / run(part).rate).sum();
-        Sample::of_rate(1.0 / time)
+        Sample::of(span.as_secs_f64() / time, span.as_secs_f64())
     })
 }
 
 fn commands(server: &Redis, callers: usize, command: Vec<String>) -> Run<'_> {
-    Box::new(move |span| Sample::of_rate(run(server, callers, &command, span)))
+    Box::new(move |span| run(server, callers, &command, span))
 }
 
-/// Commands a second. The program counts commands and not time: a short run tells how many are wanted.
-fn run(server: &Redis, clients: usize, command: &[String], span: Duration) -> f64 {
-    let guess = counted(server, clients, command, 2000 + 20 * clients as u64);
-    counted(server, clients, command, (guess * span.as_secs_f64()) as u64)
+/// The program counts commands and not time: a short run tells how many are wanted.
+fn run(server: &Redis, clients: usize, command: &[String], span: Duration) -> Sample {
+    let few = 2000 + 20 * clients as u64;
+    let many = (counted(server, clients, command, few) * span.as_secs_f64()) as u64;
+    let rate = counted(server, clients, command, many);
+    Sample { rate, done: (few + many) as f64, latencies: None }
 }
 
+/// Commands a second.
 fn counted(server: &Redis, clients: usize, command: &[String], requests: u64) -> f64 {
     // The test bed would have it speak by the socket.
     let mut benchmark = Command::new(server.command("redis-benchmark").get_program());

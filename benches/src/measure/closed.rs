@@ -14,7 +14,8 @@ pub(crate) async fn closed(callers: usize, span: Duration, next: &Arc<AtomicU64>
     for caller in callers.collect::<Vec<_>>() {
         caller.await.unwrap().into_iter().for_each(|took| all.saturating_record(took));
     }
-    Sample { rate: all.len() as f64 / start.elapsed().as_secs_f64(), latencies: Some(all) }
+    let sample = Sample::of(all.len() as f64, start.elapsed().as_secs_f64());
+    Sample { latencies: Some(all), ..sample }
 }
 
 /// Nanoseconds of each operation.

@@ -32,7 +32,7 @@ pub(crate) async fn batches<T>(
         done += each as u64;
         black_box(on);
     }
-    Sample { rate: done as f64 / spent.as_secs_f64(), latencies: Some(all) }
+    Sample { latencies: Some(all), ..Sample::of(done as f64, spent.as_secs_f64()) }
 }
 
 /// One operation after the other, each long enough for a look at the clock.
@@ -42,5 +42,5 @@ pub(crate) fn one_by_one(span: Duration, mut one: impl FnMut(u64)) -> Sample {
         one(done);
         done += 1;
     }
-    Sample::of_rate(done as f64 / start.elapsed().as_secs_f64())
+    Sample::of(done as f64, start.elapsed().as_secs_f64())
 }

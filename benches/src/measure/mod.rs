@@ -26,13 +26,16 @@ pub(crate) type Run<'a> = Box<dyn FnMut(Duration) -> Sample + 'a>;
 pub(crate) struct Sample {
     /// Operations a second.
     pub(crate) rate: f64,
+    /// How many operations, those included that did not count into the rate.
+    pub(crate) done: f64,
     /// Nanoseconds of single operations, if somebody looked.
     pub(crate) latencies: Option<Histogram<u64>>,
 }
 
 impl Sample {
-    pub(crate) fn of_rate(rate: f64) -> Self {
-        Self { rate, latencies: None }
+    /// So many, in so many seconds.
+    pub(crate) fn of(done: f64, seconds: f64) -> Self {
+        Self { rate: done / seconds, done, latencies: None }
     }
 }
 

@@ -104,7 +104,7 @@ impl<'a> Trial<'a> {
     pub(crate) fn measure(mut self) -> Cell {
         let mut all = histogram();
         let mut ours = self.ours.take().unwrap();
-        ours(WARM_UP.min(self.span));
+        ours(WARM_UP.min(self.span / 2));
         for _ in 0..self.lab.plan.rounds {
             note(self.floor.as_mut(), self.cell.floor.as_mut(), self.span, None);
             note(Some(&mut ours), Some(&mut self.cell.ours), self.span, Some(&mut all));

@@ -47,7 +47,7 @@ fn draw(report: &Report) -> String {
     let mut y = TOP;
     for (place, cells) in groups {
         y += TITLE;
-        text(&mut svg, (16.0, y - 10.0), "", "start", &format!("{place} "));
+        text(&mut svg, (16.0, y - 10.0), "", "start", place.name());
         for cell in cells {
             row(&mut svg, cell, y);
             y += ROW;
@@ -69,7 +69,7 @@ fn head(svg: &mut String, report: &Report, height: f64) {
     text(svg, (16.0, 24.0), "", "start", "Operations a second, as ratios to the floor of the same run");
     let about = format!("{} cores, {}, {}", machine.cores, machine.servers.join(", "), report.date);
     text(svg, (16.0, 43.0), "dim", "start", &about);
-    let legend = "black line: the floor; green: the goal; thin line: least and most of the rounds";
+    let legend = "heavy line: the floor; green: the goal; thin line: least and most of the rounds";
     text(svg, (16.0, 60.0), "dim", "start", legend);
     for ratio in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
         let class = if ratio == 1.0 { "floor" } else { "grid" };

@@ -29,7 +29,7 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
 fn ours(lab: &Lab, report: &mut Report, cell: (Place, usize), what: &str, op: &Op) {
     let (next, before) = (Arc::default(), used(lab, cell.0));
     let sample = lab.runtime.block_on(closed(cell.1, lab.plan.span, &next, op));
-    let (done, after) = (sample.latencies.map_or(0, |all| all.len()) as f64, used(lab, cell.0));
+    let (done, after) = (sample.done, used(lab, cell.0));
     report.fact(fact(cell, &format!("{what}, client"), (after.client - before.client) / done));
     if let (Some(before), Some(after)) = (before.server, after.server) {
         report.fact(fact(cell, &format!("{what}, server"), (after - before) / done));
@@ -38,11 +38,10 @@ fn ours(lab: &Lab, report: &mut Report, cell: (Place, usize), what: &str, op: &O
 
 /// Of the server only: how the floor's client was written is nobody's concern.
 fn floor(lab: &Lab, report: &mut Report, cell: (Place, usize), (name, mut run): (&str, Run<'_>)) {
-    let (start, before) = (std::time::Instant::now(), used(lab, cell.0));
-    let rate = run(lab.plan.span).rate;
-    let (took, after) = (start.elapsed().as_secs_f64(), used(lab, cell.0));
+    let before = used(lab, cell.0);
+    let (done, after) = (run(lab.plan.span).done, used(lab, cell.0));
     if let (Some(before), Some(after)) = (before.server, after.server) {
-        report.fact(fact(cell, &format!("{name}, server"), (after - before) / (rate * took)));
+        report.fact(fact(cell, &format!("{name}, server"), (after - before) / done));
     }
 }
 

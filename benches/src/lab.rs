@@ -1,6 +1,6 @@
 //! The servers of a run, each started when it is first asked for, and the stores on them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,10 @@ pub(crate) struct Lab {
     /// In front of PostgreSQL, by how much each adds.
     proxies: [OnceCell<Proxy>; 2],
     redis: [OnceCell<Redis>; 2],
+    /// SQLite with what can be replayed.
+    filled: OnceCell<Arc<dyn CoordinationStore>>,
+    /// The servers that hold it, each by its usual way.
+    servers_filled: RefCell<Vec<Place>>,
     folder: OnceCell<TempDir>,
 }
 
@@ -42,6 +46,8 @@ impl Lab {
             postgres: OnceCell::new(),
             proxies: Default::default(),
             redis: Default::default(),
+            filled: OnceCell::new(),
+            servers_filled: RefCell::default(),
             folder: OnceCell::new(),
         }
     }
@@ -125,6 +131,28 @@ impl Lab {
             }
             _ => [self.store(place), self.store(place)],
         }
+    }
+
+    /// A store with records that can be replayed. They are written once for each server.
+    pub(crate) fn filled(
+        &self,
+        place: Place,
+        fill: impl Fn(&Arc<dyn CoordinationStore>),
+    ) -> Arc<dyn CoordinationStore> {
+        if place == Place::Sqlite {
+            let fresh = || {
+                let store = self.store(place);
+                fill(&store);
+                store
+            };
+            return Arc::clone(self.filled.get_or_init(fresh));
+        }
+        let (store, server) = (self.store(place), place.server());
+        if !self.servers_filled.borrow().contains(&server) {
+            fill(&store);
+            self.servers_filled.borrow_mut().push(server);
+        }
+        store
     }
 
     pub(crate) fn sqlite(&self, file: &PathBuf) -> SqliteStore {

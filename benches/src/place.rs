@@ -57,6 +57,11 @@ impl Place {
         }
     }
 
+    /// The server, by its usual way.
+    pub(crate) fn server(self) -> Self {
+        if self.store() == "postgres" { Self::Postgres } else { self }
+    }
+
     /// Whether a word of the command line means this place.
     pub(crate) fn is_meant_by(self, word: &str) -> bool {
         word == self.name() || word == self.store()

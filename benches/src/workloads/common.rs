@@ -12,7 +12,7 @@ use sentinel_core::{
 };
 
 use crate::floors::{pgbench, redis, sqlite};
-use crate::lab::{Lab, NAMESPACE};
+use crate::lab::{Lab, NAMESPACE, client};
 use crate::measure::{Op, Run, op};
 use crate::place::Place;
 
@@ -77,19 +77,22 @@ pub(crate) fn fresh_op(sentinel: Sentinel, salt: u64) -> Op {
     op(move |n| fresh(sentinel.clone(), key(n)))
 }
 
-/// A replay of one of the keys that [`fill`] completed.
-pub(crate) fn replay_op(sentinel: Sentinel, salt: u64) -> Op {
-    op(move |n| replayed(sentinel.clone(), old_key(salt, n)))
+/// A replay of one of the keys that [`filled`] completed.
+pub(crate) fn replay_op(sentinel: Sentinel) -> Op {
+    op(move |n| replayed(sentinel.clone(), old_key(n)))
 }
 
-/// One of the keys that [`fill`] completed.
-pub(crate) fn old_key(salt: u64, n: u64) -> String {
-    format!("replay-{}-{salt}", n.wrapping_mul(7919) % KEYS)
+/// One of the keys that [`filled`] completed.
+pub(crate) fn old_key(n: u64) -> String {
+    format!("replay-{}", n.wrapping_mul(7919) % KEYS)
 }
 
-/// Completes what can be replayed then.
-pub(crate) fn fill(lab: &Lab, store: &Arc<dyn CoordinationStore>, salt: u64) {
-    in_pages(lab, KEYS, |n| by_the_store(Arc::clone(store), format!("replay-{n}-{salt}")));
+/// A client of a store with completed records.
+pub(crate) fn filled(lab: &Lab, place: Place) -> Sentinel {
+    let fill = |store: &Arc<dyn CoordinationStore>| {
+        in_pages(lab, KEYS, |n| by_the_store(Arc::clone(store), format!("replay-{n}")));
+    };
+    client(lab.filled(place, fill))
 }
 
 /// Does something so many times, a thousand at once.

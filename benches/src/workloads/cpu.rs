@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::common::{fill, fresh_op, read_floor, replay_op, write_floor};
-use crate::lab::{Lab, client, salt};
+use super::common::{filled, fresh_op, read_floor, replay_op, write_floor};
+use crate::lab::{Lab, salt};
 use crate::measure::{Op, Run, closed::closed, cpu};
 use crate::place::Place;
 use crate::report::{Fact, Report};
@@ -13,11 +13,9 @@ const CELLS: &[(Place, &[usize])] =
 
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
     for (place, callers) in lab.plan.cells(CELLS) {
-        let (store, salt) = (lab.store(place), salt());
-        fill(lab, &store, salt);
-        let sentinel = client(store);
-        ours(lab, report, (place, callers), "fresh", &fresh_op(sentinel.clone(), salt));
-        ours(lab, report, (place, callers), "replay", &replay_op(sentinel, salt));
+        let sentinel = filled(lab, place);
+        ours(lab, report, (place, callers), "fresh", &fresh_op(sentinel.clone(), salt()));
+        ours(lab, report, (place, callers), "replay", &replay_op(sentinel));
         // SQLite has no server: its floor is this process' own time, that of the loop included.
         if place != Place::Sqlite {
             floor(lab, report, (place, callers), write_floor(lab, place, callers));

@@ -3,10 +3,10 @@
 
 use sentinel_core::Sentinel;
 
-use super::common::{fill, fresh, fresh_key, old_key, replayed};
+use super::common::{filled, fresh, fresh_key, old_key, replayed};
 use super::contended::joined;
 use crate::floors::{pgbench, redis, sqlite};
-use crate::lab::{Lab, client, salt};
+use crate::lab::{Lab, salt};
 use crate::measure::{Op, Run, Trial, op};
 use crate::place::Place;
 use crate::report::Report;
@@ -21,10 +21,8 @@ const CELLS: &[(Place, &[usize])] = &[
 
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
     for (place, callers) in lab.plan.cells(CELLS) {
-        let (store, salt) = (lab.store(place), salt());
-        fill(lab, &store, salt);
         let (name, floor) = floor(lab, place, callers);
-        let trial = Trial::new(lab, "mixed", place, callers).ours(day(client(store), salt));
+        let trial = Trial::new(lab, "mixed", place, callers).ours(day(filled(lab, place), salt()));
         report.cell(trial.floor(name, floor).measure());
     }
 }
@@ -53,7 +51,7 @@ fn day(sentinel: Sentinel, salt: u64) -> Op {
         let (sentinel, key) = (sentinel.clone(), key.clone());
         async move {
             match n % 10 {
-                0..7 => replayed(sentinel, old_key(salt, n)).await,
+                0..7 => replayed(sentinel, old_key(n)).await,
                 7..9 => fresh(sentinel, key(n)).await,
                 _ => joined(sentinel, format!("hot-{}-{salt}", n / 100)).await,
             }

@@ -1,8 +1,8 @@
 //! Asking again for what is completed.
 
-use super::common::{fill, read_floor, replay_op};
+use super::common::{filled, read_floor, replay_op};
 use super::memory;
-use crate::lab::{Lab, client, salt};
+use crate::lab::Lab;
 use crate::measure::Trial;
 use crate::place::Place;
 use crate::report::{Goal, Report};
@@ -32,10 +32,8 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
         memory::replay(lab, report);
     }
     for (place, callers) in lab.plan.cells(CELLS) {
-        let (store, salt) = (lab.store(place), salt());
-        fill(lab, &store, salt);
         let (name, floor) = read_floor(lab, place, callers);
-        let trial = Trial::new(lab, "replay", place, callers).ours(replay_op(client(store), salt));
+        let trial = Trial::new(lab, "replay", place, callers).ours(replay_op(filled(lab, place)));
         report.cell(trial.floor(name, floor).goal(goal(place, callers)).measure());
     }
 }

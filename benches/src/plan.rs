@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long one side is measured in one round.
     pub(crate) span: Duration,
+    /// Among how many records `large` claims and lists.
+    pub(crate) records: u64,
     /// The `sentinel` program, if it was built.
     pub(crate) program: Option<PathBuf>,
     workloads: Vec<String>,
@@ -40,6 +42,7 @@ impl Plan {
             span: args
                 .seconds
                 .map_or(if args.quick { QUICK_SPAN } else { SPAN }, |s| Duration::from_secs(s.into())),
+            records: args.records,
             program: args.program.clone(),
             workloads,
             places: Place::ALL.into_iter().filter(meant).collect(),

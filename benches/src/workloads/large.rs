@@ -24,21 +24,22 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
     if !lab.plan.wants(Place::Postgres) {
         return;
     }
-    let few = filled(lab, "ten_thousand", 10_000);
-    let many = filled(lab, "ten_million", 10_000_000);
+    let records = lab.plan.records;
+    let (few, many) = (filled(lab, "few", 10_000), filled(lab, "many", records));
     for (what, of) in [("table", "pg_table_size"), ("indexes", "pg_indexes_size")] {
-        let bytes: f64 = lab.postgres().psql(&format!("SELECT {of}('ten_million.records')")).parse().unwrap();
-        let what = format!("{what}, for each of 10 million completed records");
+        let bytes: f64 = lab.postgres().psql(&format!("SELECT {of}('many.records')")).parse().unwrap();
+        let (what, value) =
+            (format!("{what}, for each of {records} completed records"), bytes / records as f64);
         let (workload, place) = ("large".into(), Place::Postgres);
-        report.fact(Fact { workload, place, what, value: bytes / 1e7, unit: "bytes".into(), goal: None });
+        report.fact(Fact { workload, place, what, value, unit: "bytes".into(), goal: None });
     }
     for callers in [1, 32, 128] {
-        let trial = Trial::new(lab, "claim among 10 million", Place::Postgres, callers).ours(claims(&many));
-        let trial = trial.floor_op("the same among 10 thousand", claims(&few));
+        let trial = Trial::new(lab, "claim among many", Place::Postgres, callers).ours(claims(&many));
+        let trial = trial.floor_op("the same among 10,000", claims(&few));
         report.cell(trial.goal(Some(Goal::CostAtMost(1.2))).measure());
     }
-    let trial = Trial::new(lab, "uncertain of 10 million", Place::Postgres, 1).ours(lists(&many));
-    report.cell(trial.floor_op("the same of 10 thousand", lists(&few)).measure());
+    let trial = Trial::new(lab, "uncertain of many", Place::Postgres, 1).ours(lists(&many));
+    report.cell(trial.floor_op("the same of 10,000", lists(&few)).measure());
 }
 
 /// A store in a schema of its own, with so many completed records and a few uncertain ones, keys in no order.

@@ -64,6 +64,12 @@ impl Plan {
         all.filter(|(place, callers)| self.wants(*place) && (!self.quick || is_quick(*place, *callers)))
             .collect()
     }
+
+    /// The same, but a quick run leaves lone callers out.
+    pub(crate) fn cells_of_many(&self, cells: &[(Place, &[usize])]) -> Vec<(Place, usize)> {
+        let cells = self.cells(cells).into_iter();
+        cells.filter(|(place, callers)| !self.quick || *callers > 1 || *place == Place::Memory).collect()
+    }
 }
 
 /// One caller, and as many as goals speak of most.

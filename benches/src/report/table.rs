@@ -10,7 +10,8 @@ pub(crate) fn text(report: &Report) -> String {
     if !report.cells.is_empty() {
         text += &format!("\n{}\n", titles());
     }
-    for cells in report.cells.chunk_by(|one, next| one.workload == next.workload) {
+    let family = |cell: &Cell| cell.workload.split([',', ' ']).next().unwrap_or_default().to_owned();
+    for cells in report.cells.chunk_by(|one, next| family(one) == family(next)) {
         for cell in cells {
             text += &format!("{}\n", line(cell));
             cell.others.iter().for_each(|other| text += &format!("{}\n", other_line(cell, other)));

@@ -12,7 +12,7 @@ const CELLS: &[(Place, &[usize])] =
     &[(Place::Sqlite, &[1, 64]), (Place::Postgres, &[1, 32, 128]), (Place::RedisAlways, &[1, 32, 128])];
 
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    for (place, callers) in lab.plan.cells(CELLS) {
+    for (place, callers) in lab.plan.cells_of_many(CELLS) {
         let sentinel = filled(lab, place);
         ours(lab, report, (place, callers), "fresh", &fresh_op(sentinel.clone(), salt()));
         ours(lab, report, (place, callers), "replay", &replay_op(sentinel));

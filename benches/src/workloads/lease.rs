@@ -19,7 +19,7 @@ const CELLS: &[(Place, &[usize])] = &[
 ];
 
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    for (place, callers) in lab.plan.cells(CELLS) {
+    for (place, callers) in lab.plan.cells_of_many(CELLS) {
         let trial = Trial::new(lab, "lease", place, callers).ours(cycle(lab.sentinel(place), callers));
         let (name, floor) = floor(lab, place, callers);
         report.cell(trial.floor(name, floor).measure());

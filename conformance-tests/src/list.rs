@@ -22,6 +22,7 @@ macro_rules! __laws {
                     a_repeated_claim_is_told_that_nothing_remains,
                     a_repeated_claim_of_a_begun_call_tells_executing,
                     a_completed_result_is_replayed,
+                    a_replay_tells_what_remains_of_its_retention,
                     a_result_past_retention_is_claimed_anew,
                     a_reconciled_key_is_told_without_its_token,
                     a_released_claim_id_is_refused,

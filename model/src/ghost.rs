@@ -210,7 +210,7 @@ impl Ghost {
                 let mine = self.holder.is_some_and(|holder| holder.claim_id == c.claim_id);
                 let granted = matches!(reply, Reply::Claim(ClaimReply::Granted(_)));
                 let told = match reply {
-                    Reply::Claim(ClaimReply::Completed(result)) => Some(value_of(result)),
+                    Reply::Claim(ClaimReply::Completed { result, .. }) => Some(value_of(result)),
                     _ => None,
                 };
                 let differs = matches!((&s.before.fingerprint, &c.fingerprint), (Some(a), Some(b)) if a != b);

@@ -149,7 +149,7 @@ fn retell(token: Token, reply: &mut Reply) {
 /// Whether the reply to an operation may be given only once what it rests on is durable (SPEC section 3, "barrier").
 pub(crate) fn needs_barrier(kind: Kind, op: &Op, reply: &Reply) -> bool {
     match (op, reply) {
-        (_, Reply::Claim(ClaimReply::Completed(_))) => true,
+        (_, Reply::Claim(ClaimReply::Completed { .. })) => true,
         (Op::Claim(c), Reply::Claim(ClaimReply::Granted(granted))) => {
             kind == Kind::Lease || c.phase == Phase::Executing || granted.state == State::Executing
         }

@@ -340,7 +340,7 @@ impl Worker {
                 }
                 Effects::default()
             }
-            (_, Reply::Claim(ClaimReply::Completed(result))) => {
+            (_, Reply::Claim(ClaimReply::Completed { result, .. })) => {
                 self.settle(Answer::Replayed(value_of(result)))
             }
             _ => self.settle(Answer::NotRun),

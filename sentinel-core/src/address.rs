@@ -1,16 +1,16 @@
 //! Where a record lives: namespace, kind and key.
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::error::Invalid;
 
 /// A room for keys: 1 to 64 bytes of `[a-z0-9._-]`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Namespace(Arc<str>);
+pub struct Namespace(SmolStr);
 
 impl Namespace {
     /// The longest namespace, in bytes.
@@ -38,7 +38,7 @@ impl Namespace {
 /// What work is about: 1 to 512 bytes of UTF-8 without control characters, compared byte by byte.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(Arc<str>);
+pub struct Key(SmolStr);
 
 impl Key {
     /// The longest key, in bytes.
@@ -51,7 +51,7 @@ impl Key {
         if key.is_empty() || key.len() > Self::MAX_BYTES {
             return Err(Invalid::new("key", format!("must be 1 to 512 bytes, is {}", key.len())));
         }
-        if key.chars().any(char::is_control) {
+        if has_controls(key) {
             return Err(Invalid::new("key", format!("may not hold control characters, is {key:?}")));
         }
         Ok(Self(key.into()))
@@ -61,6 +61,12 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a text holds control characters. Most are ASCII, which is seen at a glance.
+pub(crate) fn has_controls(text: &str) -> bool {
+    let plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
+    !plain && text.chars().any(char::is_control)
 }
 
 macro_rules! text_type {
@@ -88,7 +94,7 @@ macro_rules! text_type {
         }
         impl From<$name> for String {
             fn from(text: $name) -> String {
-                text.0.as_ref().to_owned()
+                (*text.0).to_owned()
             }
         }
     };

@@ -5,6 +5,7 @@
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: what a store promises.
 //! - [`client`]: `once`, `lease`, reconciliation.
+//! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
 pub mod client;
@@ -14,6 +15,7 @@ pub mod kernel;
 pub mod operation;
 mod payload;
 mod record;
+mod replay_cache;
 mod replays;
 mod send;
 pub mod store;
@@ -27,6 +29,7 @@ pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event};
 pub use payload::{Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
+pub use replay_cache::{ReplayCache, ReplayLimits};
 pub use replays::Replays;
 pub use store::CoordinationStore;
 pub use terms::{Fingerprint, Label, Terms};

@@ -202,8 +202,15 @@ pub enum ClaimReply {
         /// Who ran it.
         worker: Option<Label>,
     },
-    /// Done: the result.
-    Completed(Recorded),
+    /// Done.
+    Completed {
+        /// The result.
+        result: Recorded,
+        /// What remains of its retention, more than nothing; None: it is kept for ever. Until that is over every claim
+        /// that the fingerprint allows is answered with the same bytes, which is what [`ReplayCache`](crate::ReplayCache)
+        /// rests on.
+        remaining: Option<Duration>,
+    },
     /// An operator is settling it. The reconcile token is not told.
     Reconciling {
         /// Since when.

@@ -28,7 +28,12 @@ impl Payload {
 
     /// Takes bytes of a content type.
     pub fn new(content_type: &str, bytes: impl Into<Bytes>) -> Self {
-        Self { content_type: Label::lossy(content_type), bytes: bytes.into() }
+        let content_type = match content_type {
+            Self::JSON => Label::known(Self::JSON),
+            Self::OCTETS => Label::known(Self::OCTETS),
+            other => Label::lossy(other),
+        };
+        Self { content_type, bytes: bytes.into() }
     }
 
     /// No bytes at all, of the content type that nobody described.

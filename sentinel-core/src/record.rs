@@ -69,36 +69,57 @@ pub struct Grant {
 }
 
 /// The last claim ids that held or cancelled a claim on an address, so that a late duplicate creates no ghost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<ClaimId>", into = "Vec<ClaimId>")]
 pub struct PastClaims {
-    ids: [Option<ClaimId>; Self::KEPT],
+    /// Newest first; those behind the last one are [`NOBODY`](Self::NOBODY).
+    ids: [ClaimId; Self::KEPT],
+    len: u8,
 }
 
 impl PastClaims {
     /// How many are kept.
     pub const KEPT: usize = 8;
 
+    const NOBODY: ClaimId = ClaimId::from_bits(0);
+
+    const fn none() -> Self {
+        Self { ids: [Self::NOBODY; Self::KEPT], len: 0 }
+    }
+
     /// Remembers an id as the newest and forgets the oldest of nine. An id that is remembered already moves up.
     pub fn remember(&mut self, id: ClaimId) {
-        let last = self.ids.iter().position(|kept| *kept == Some(id)).unwrap_or(Self::KEPT - 1);
+        let last = self.kept().iter().position(|kept| *kept == id).unwrap_or_else(|| {
+            self.len = (self.len + 1).min(Self::KEPT as u8);
+            self.len as usize - 1
+        });
         self.ids[..=last].rotate_right(1);
-        self.ids[0] = Some(id);
+        self.ids[0] = id;
     }
 
     /// Whether an id is among them.
     pub fn contains(&self, id: ClaimId) -> bool {
-        self.ids.contains(&Some(id))
+        self.kept().contains(&id)
     }
 
     /// The id that was remembered last.
     pub fn newest(&self) -> Option<ClaimId> {
-        self.ids[0]
+        self.kept().first().copied()
     }
 
     /// The ids, newest first.
     pub fn iter(&self) -> impl Iterator<Item = ClaimId> + '_ {
-        self.ids.iter().flatten().copied()
+        self.kept().iter().copied()
+    }
+
+    fn kept(&self) -> &[ClaimId] {
+        &self.ids[..self.len as usize]
+    }
+}
+
+impl Default for PastClaims {
+    fn default() -> Self {
+        Self::none()
     }
 }
 
@@ -219,7 +240,7 @@ impl Record {
             state: State::Free,
             token: Token::NONE,
             claim_id: None,
-            past_claims: PastClaims { ids: [None; PastClaims::KEPT] },
+            past_claims: PastClaims::none(),
             incarnation: 0,
             after_reset: false,
             worker: None,
@@ -261,9 +282,14 @@ impl Record {
 
     /// Completed, and the retention of the result is over. The boundary itself is over.
     pub fn is_past_retention(&self, now: StoreTime) -> bool {
+        self.retention_left(now).is_some_and(|left| left.is_zero())
+    }
+
+    /// What remains of the retention of a completed record's result; None: it is kept for ever, or there is none.
+    pub fn retention_left(&self, now: StoreTime) -> Option<Duration> {
         match (self.state, self.completed_at, self.retention) {
-            (State::Completed, Some(at), Some(kept)) => now >= at.plus(kept),
-            _ => false,
+            (State::Completed, Some(at), Some(kept)) => Some(at.plus(kept).since(now)),
+            _ => None,
         }
     }
 

@@ -55,7 +55,8 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     /// never changed, however long it has lapsed.
     /// **Atomicity:** of any number of concurrent claims on one address at most one is granted.
     /// **Repeating it:** the same claim id, while it holds the record, gets the same grant and what remains of it.
-    /// **Refusals:** `AlreadyReleased`, `InProgress`, `Uncertain`, `Completed`, `Reconciling`, `FingerprintMismatch`.
+    /// **Refusals:** `AlreadyReleased`, `InProgress`, `Uncertain`, `Completed` (with what remains of its retention at the
+    /// stamp's reading, exactly), `Reconciling`, `FingerprintMismatch`.
     async fn claim(&self, address: &Address, claim: &Claim) -> Result<Stamped<ClaimReply>, StoreError>;
 
     /// Records that the side effect may start.

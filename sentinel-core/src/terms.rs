@@ -1,12 +1,12 @@
 //! What a claim asks for: how long it holds, how far it can be extended, how long its result is kept.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
-use crate::address::text_type;
+use crate::address::{has_controls, text_type};
 use crate::error::Invalid;
 use crate::time::whole;
 
@@ -53,7 +53,7 @@ impl Terms {
 /// Compared where both sides have one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Fingerprint(Arc<str>);
+pub struct Fingerprint(SmolStr);
 
 impl Fingerprint {
     /// The longest fingerprint, in bytes.
@@ -89,7 +89,7 @@ impl Fingerprint {
 /// characters. It decides nothing.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Label(Arc<str>);
+pub struct Label(SmolStr);
 
 impl Label {
     /// The longest label, in bytes.
@@ -101,17 +101,26 @@ impl Label {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(Invalid::new("label", format!("must be 1 to 1024 bytes, is {}", text.len())));
         }
-        if text.chars().any(char::is_control) {
+        if has_controls(text) {
             return Err(Invalid::new("label", "may not hold control characters"));
         }
         Ok(Self(text.into()))
     }
 
+    /// A text of the program's own, which is a label as it stands. Allocates nothing.
+    pub(crate) const fn known(text: &'static str) -> Self {
+        Self(SmolStr::new_static(text))
+    }
+
     /// Takes a text that a program produced (an error, a panic): control characters become spaces, the end of a text
     /// that is too long is cut, an empty one becomes `-`.
     pub fn lossy(text: impl AsRef<str>) -> Self {
+        let text = text.as_ref();
+        if let Ok(label) = Self::new(text) {
+            return label;
+        }
         let mut clean = String::new();
-        for c in text.as_ref().chars() {
+        for c in text.chars() {
             let c = if c.is_control() { ' ' } else { c };
             if clean.len() + c.len_utf8() > Self::MAX_BYTES {
                 break;
@@ -145,6 +154,13 @@ mod tests {
         assert!(Terms::new(ms(11), ms(10)).is_err());
         assert!(Terms::new(ms(10), Terms::MAX).is_ok());
         assert!(Terms::new(ms(10), Terms::MAX + ms(1)).is_err());
+    }
+
+    #[test]
+    fn a_label_is_its_text_wherever_that_lies() {
+        let text = "a text that is too long to stand in the label itself";
+        assert_eq!(Label::known(text), Label::new(text).unwrap());
+        assert_eq!(Label::known("short"), Label::new("short").unwrap());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! conformance suite judges other stores by. Its clock is tokio's: `tokio::time::pause` and `advance` move it, so leases
 //! lapse when a test says so. Guarantees hold within the process; nothing outlives it.
 
+mod shard;
 mod store;
 
 pub use store::MemoryStore;

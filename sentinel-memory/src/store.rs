@@ -17,6 +17,8 @@ use sentinel_core::{
 };
 use tokio::time::Instant;
 
+use crate::shard::{Entry, Shard};
+
 const SHARDS: usize = 64;
 
 /// A store in this process' memory. Cheap to clone: clones share their records.
@@ -37,13 +39,6 @@ struct Inner {
     clock: Arc<dyn Clock>,
 }
 
-type Shard = HashMap<Address, Entry, RandomState>;
-
-struct Entry {
-    record: Record,
-    events: Vec<Event>,
-}
-
 impl MemoryStore {
     /// An empty store on tokio's clock: real time, or the paused time of a test.
     pub fn new() -> Self {
@@ -52,41 +47,39 @@ impl MemoryStore {
 
     /// An empty store on a clock of your own.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let hasher = RandomState::default();
-        let shard = || Mutex::new(Shard::with_hasher(hasher.clone()));
         let inner = Inner {
-            shards: (0..SHARDS).map(|_| shard()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             floors: RwLock::default(),
             has_floors: AtomicBool::new(false),
             clock,
-            hasher: hasher.clone(),
+            hasher: RandomState::default(),
         };
         Self { inner: Arc::new(inner) }
     }
 
     fn transition<O: Operation>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
-        let mut shard = self.shard(address);
+        let (hash, mut shard) = self.shard(address);
         let now = self.inner.clock.now();
         let at = Reading { kind: address.kind, now, floor: self.floor(&address.namespace) };
-        if let Some(entry) = shard.get_mut(address) {
+        if let Some(entry) = shard.get_mut(hash, address) {
             let outcome = kernel::apply(&mut entry.record, op, at)?;
             entry.events.extend(outcome.event);
             return Ok(outcome.stamped);
         }
-        let mut record = Record::absent();
-        let outcome = kernel::apply(&mut record, op, at)?;
+        let mut entry = Entry::absent(address);
+        let outcome = kernel::apply(&mut entry.record, op, at)?;
         if outcome.stamped.stamp.changed {
-            let events = outcome.event.into_iter().collect();
-            shard.insert(address.clone(), Entry { record, events });
+            entry.events.extend(outcome.event);
+            shard.insert(hash, entry);
         }
         Ok(outcome.stamped)
     }
 
-    fn shard(&self, address: &Address) -> MutexGuard<'_, Shard> {
+    fn shard(&self, address: &Address) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.inner.hasher.hash_one(address);
-        // The map below uses the low bits of the same hash; the shard is picked by the high ones.
-        let shard = &self.inner.shards[(hash >> 58) as usize % SHARDS];
-        lock(shard)
+        // The table uses the lowest bits of the same hash and tells its neighbours apart by the highest: those between
+        // pick the shard.
+        (hash, lock(&self.inner.shards[(hash >> 40) as usize % SHARDS]))
     }
 
     fn floor(&self, namespace: &Namespace) -> Token {
@@ -107,27 +100,26 @@ impl MemoryStore {
     /// Purges what one shard holds of a namespace, at most `limit` records; whether there is more.
     fn purge_shard(&self, shard: &mut Shard, purge: &Purge, now: StoreTime, limit: u64) -> Purged {
         let mut purged = Purged { records: 0, more: false };
-        let mut rested = Vec::new();
-        for (address, entry) in shard.iter_mut().filter(|(address, _)| address.namespace == purge.namespace) {
+        shard.retain(|entry| {
+            if entry.address.namespace != purge.namespace || purged.more {
+                return true;
+            }
             if entry.record.is_absent() {
                 let last = entry.events.last().map(|event| event.at).unwrap_or_default();
-                if now.since(last) > PURGE_REST && !purge.dry_run {
-                    rested.push(address.clone());
-                }
-                continue;
+                return purge.dry_run || now.since(last) <= PURGE_REST;
             }
-            let Some((token, event)) = kernel::purge(&entry.record, now) else { continue };
+            let Some((token, event)) = kernel::purge(&entry.record, now) else { return true };
             if purged.records == limit {
                 purged.more = true;
-                break;
+                return true;
             }
             purged.records += 1;
             if !purge.dry_run {
-                self.raise_floor(&address.namespace, token);
-                *entry = Entry { record: Record::absent(), events: vec![event] };
+                self.raise_floor(&entry.address.namespace, token);
+                (entry.record, entry.events) = (Record::absent(), vec![event]);
             }
-        }
-        rested.iter().for_each(|address| drop(shard.remove(address)));
+            true
+        });
         purged
     }
 }
@@ -225,8 +217,8 @@ impl CoordinationStore for MemoryStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let shard = self.shard(address);
-        let record = shard.get(address).map(|entry| &entry.record).filter(|record| !record.is_absent());
+        let (hash, shard) = self.shard(address);
+        let record = shard.get(hash, address).map(|entry| &entry.record).filter(|record| !record.is_absent());
         let last = record.map(|record| record.last_now).unwrap_or_default();
         Ok(Inspection { record: record.cloned(), now: self.inner.clock.now().max(last) })
     }
@@ -237,8 +229,10 @@ impl CoordinationStore for MemoryStore {
         let mut page: BTreeMap<Key, Record> = BTreeMap::new();
         for shard in &self.inner.shards {
             let shard = lock(shard);
-            let here = shard.iter().filter(|(a, _)| a.namespace == list.namespace && a.kind == list.kind);
-            for (address, Entry { record, .. }) in here {
+            for Entry { address, record, .. } in shard.iter() {
+                if address.namespace != list.namespace || address.kind != list.kind {
+                    continue;
+                }
                 if !record.is_absent() && list.wants(record, now.max(record.last_now)) {
                     page.insert(address.key.clone(), without_bytes(record));
                 }
@@ -249,8 +243,8 @@ impl CoordinationStore for MemoryStore {
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let shard = self.shard(address);
-        let events = shard.get(address).map(|entry| entry.events.as_slice()).unwrap_or_default();
+        let (hash, shard) = self.shard(address);
+        let events = shard.get(hash, address).map(|entry| entry.events.as_slice()).unwrap_or_default();
         Ok(events[events.len().saturating_sub(limit as usize)..].to_vec())
     }
 

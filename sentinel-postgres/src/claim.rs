@@ -37,7 +37,7 @@ impl PostgresStore {
             match answer {
                 Ok(stamped) => {
                     match stamped.reply {
-                        ClaimReply::Completed(_) => self.inner.replays.expect(address),
+                        ClaimReply::Completed { .. } => self.inner.replays.expect(address),
                         ClaimReply::Granted(_) => self.inner.listening.work_began(),
                         _ => {}
                     }

@@ -255,7 +255,7 @@ async fn get_in(
             return Ok(reply);
         }
         if let Some(reply) = within.take_over(address, claim).await? {
-            if matches!(reply, ClaimReply::Completed(_)) {
+            if matches!(reply, ClaimReply::Completed { .. }) {
                 store.look(address, true).await?;
             }
             return Ok(reply);
@@ -267,10 +267,12 @@ async fn get_in(
 
 fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<TransactionOutcome<T, E>, Error> {
     Ok(match reply {
-        ClaimReply::Completed(recorded) if recorded.verdict == Verdict::Failure => {
+        ClaimReply::Completed { result: recorded, .. } if recorded.verdict == Verdict::Failure => {
             TransactionOutcome::Failed(RecordedFailure { recorded })
         }
-        ClaimReply::Completed(recorded) => TransactionOutcome::Replayed(decode_result(&Json, recorded)?),
+        ClaimReply::Completed { result: recorded, .. } => {
+            TransactionOutcome::Replayed(decode_result(&Json, recorded)?)
+        }
         ClaimReply::InProgress { state, remaining } => {
             TransactionOutcome::InProgress(InProgress { state, remaining })
         }

@@ -133,7 +133,7 @@ impl CoordinationStore for RedisStore {
             Some(stamped) => stamped,
             None => self.transition(address, op).await?,
         };
-        if matches!(stamped.reply, ClaimReply::Completed(_)) {
+        if matches!(stamped.reply, ClaimReply::Completed { .. }) {
             self.inner.replays.expect(address);
         }
         Ok(stamped)

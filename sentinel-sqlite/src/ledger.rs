@@ -6,24 +6,35 @@ use sentinel_core::operation::{Beat, Heartbeat, HeartbeatReply, Stamp, Stamped};
 use sentinel_core::{Address, Clock, Event, Namespace, Record, Token};
 
 use crate::error::Fault;
-use crate::row::{Stored, columns, integer, micros, write_event, write_record};
+use crate::history::{self, Appended};
+use crate::row::{NEWEST, Stored, columns, integer, is_undecided, micros, undecided, write_record};
 
-const FIND: &str =
-    concat!("SELECT ", columns!("payload"), " FROM records WHERE namespace = ?1 AND kind = ?2 AND key = ?3");
+const FIND: &str = concat!(
+    "SELECT ",
+    columns!("recent", "payload"),
+    " FROM records WHERE namespace = ?1 AND kind = ?2 AND key = ?3"
+);
 const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
      incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, \
-     completed_at, last_now, fingerprint, doubt, decision, verdict, code, omitted, content_type, payload, \
-     namespace, kind, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)";
-const UPDATE: &str = "UPDATE records SET last_event = ?1, purge_at = ?2, state = ?3, rev = ?4, token = ?5, \
-     claim_id = ?6, past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, \
-     retention = ?13, claimed_at = ?14, lease_until = ?15, hard_until = ?16, begun_at = ?17, completed_at = ?18, \
-     last_now = ?19, fingerprint = ?20, doubt = ?21, decision = ?22, verdict = ?23, code = ?24, omitted = ?25, \
-     content_type = ?26, payload = ?27 WHERE id = ?28";
+     completed_at, last_now, fingerprint, doubt, decision, verdict, code, omitted, content_type, recent, payload, \
+     namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, 0)";
+/// A record that is no longer among the newest, and undecided still.
+const LINGER: &str = concat!("UPDATE records SET lingers = 1 WHERE id = ?1 AND ", undecided!());
+/// A record that was decided, and is not any more, may be an old one: it lingers from the start. (The right sides read
+/// the row as it was.)
+const UPDATE: &str = concat!(
+    "UPDATE records SET last_event = ?1, purge_at = ?2, state = ?3, rev = ?4, token = ?5, claim_id = ?6, \
+     past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, retention = ?13, \
+     claimed_at = ?14, lease_until = ?15, hard_until = ?16, begun_at = ?17, completed_at = ?18, last_now = ?19, \
+     fingerprint = ?20, doubt = ?21, decision = ?22, verdict = ?23, code = ?24, omitted = ?25, content_type = ?26, \
+     recent = ?27, payload = ?28, lingers = ?30 AND (lingers OR NOT ",
+    undecided!(),
+    ") WHERE id = ?29"
+);
 /// A heartbeat moves nothing else, and no index.
 const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";
-const APPEND: &str = "INSERT INTO events (record, seq, rev, at, token, before, after, claim_id, op_id, worker, \
-     operator, reason, change) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const MOVE_EVENTS: &str = "INSERT INTO events (record, seq, lines) VALUES (?1, ?2, ?3)";
 const FLOOR: &str = "SELECT token FROM floors WHERE namespace = ?1";
 const RAISE_FLOOR: &str = "INSERT INTO floors (namespace, token) VALUES (?1, ?2) \
      ON CONFLICT (namespace) DO UPDATE SET token = max(token, excluded.token)";
@@ -35,6 +46,13 @@ pub(crate) struct Ledger<'c> {
     pub(crate) clock: &'c dyn Clock,
 }
 
+/// Where a record stands, and the events beside it.
+struct Place {
+    id: i64,
+    last_event: i64,
+    recent: String,
+}
+
 impl<'c> Ledger<'c> {
     /// Runs the kernel on the record and writes what changed: record and event.
     pub(crate) fn transition<O: Operation>(
@@ -43,7 +61,9 @@ impl<'c> Ledger<'c> {
         op: &O,
     ) -> Result<Stamped<O::Reply>, Fault> {
         let (place, mut record) = match self.find(address)? {
-            Some(Stored { id, last_event, record }) => (Some((id, last_event)), record),
+            Some(Stored { id, last_event, recent, record }) => {
+                (Some(Place { id, last_event, recent }), record)
+            }
             None => (None, Record::absent()),
         };
         let floor = self.floor(&address.namespace)?;
@@ -92,15 +112,10 @@ impl<'c> Ledger<'c> {
         Ok(())
     }
 
-    /// Appends an event to the history of a record.
-    pub(crate) fn append(&self, record: i64, seq: i64, event: &Event) -> Result<(), Fault> {
-        write_event(&mut *self.prepare(APPEND)?, record, seq, event)
-    }
-
     fn save(
         &self,
         address: &Address,
-        place: Option<(i64, i64)>,
+        place: Option<Place>,
         record: &Record,
         event: Option<&Event>,
     ) -> Result<(), Fault> {
@@ -108,15 +123,21 @@ impl<'c> Ledger<'c> {
             (None, event) => {
                 let Address { namespace, kind, key } = address;
                 let place: [&dyn ToSql; 3] = [&namespace.as_str(), &kind.as_str(), &key.as_str()];
-                write_record(&mut *self.prepare(INSERT)?, record, 1, &place)?;
-                event.map_or(Ok(()), |event| self.append(self.connection.last_insert_rowid(), 1, event))
+                let recent = event.map(history::line).transpose()?.unwrap_or_default();
+                write_record(&mut *self.prepare(INSERT)?, record, 1, &recent, &place)?;
+                let aged = self.connection.last_insert_rowid() - NEWEST;
+                self.prepare(LINGER)?.execute([aged])?;
+                Ok(())
             }
-            (Some((id, last_event)), Some(event)) => {
-                let seq = last_event + 1;
-                write_record(&mut *self.prepare(UPDATE)?, record, seq, &[&id])?;
-                self.append(id, seq, event)
+            (Some(Place { id, last_event, recent }), Some(event)) => {
+                let Appended { recent, moved } = history::append(recent, event)?;
+                if let Some(lines) = moved {
+                    self.prepare(MOVE_EVENTS)?.execute(params![id, last_event, lines])?;
+                }
+                let place: [&dyn ToSql; 2] = [&id, &is_undecided(record.state)];
+                write_record(&mut *self.prepare(UPDATE)?, record, last_event + 1, &recent, &place)
             }
-            (Some((id, _)), None) => {
+            (Some(Place { id, .. }), None) => {
                 let lease = micros(record.lease_until);
                 let values = params![lease, integer(record.rev), micros(record.last_now), id];
                 self.prepare(EXTEND)?.execute(values)?;

@@ -20,6 +20,7 @@ mod connection;
 mod driver;
 mod error;
 mod filesystem;
+mod history;
 mod lane;
 mod ledger;
 mod probe;

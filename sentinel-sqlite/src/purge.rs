@@ -6,6 +6,7 @@ use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Namespace, State, StoreTime};
 
 use crate::error::Fault;
+use crate::history;
 use crate::ledger::Ledger;
 use crate::row::{Stored, columns, forget_at, micros};
 
@@ -14,18 +15,18 @@ pub(crate) const PAGE: u32 = 256;
 
 const CANDIDATES: &str = concat!(
     "SELECT purge_at, ",
-    columns!("x''"),
+    columns!("''", "x''"),
     " FROM records INDEXED BY records_purgeable WHERE namespace = ?1 AND purge_at <= ?2 AND (purge_at, id) > (?3, ?4) \
       ORDER BY purge_at, id LIMIT ?5"
 );
 const FORGET_EVENTS: &str = "DELETE FROM events WHERE record = ?1";
 const FORGET_RECORD: &str = "DELETE FROM records WHERE id = ?1";
 /// What is left of a record is where its last event stands: to the kernel it is absent.
-const EMPTY: &str = "UPDATE records SET last_event = ?1, purge_at = ?2, state = 'free', rev = 0, token = 0, \
+const EMPTY: &str = "UPDATE records SET last_event = ?1, purge_at = ?2, state = 'free', lingers = 0, rev = 0, token = 0, \
      claim_id = NULL, past_claims = x'', incarnation = 0, after_reset = 0, worker = NULL, ttl = NULL, hard_ttl = NULL, \
      retention = NULL, claimed_at = NULL, lease_until = 0, hard_until = 0, begun_at = NULL, completed_at = NULL, \
      last_now = 0, fingerprint = NULL, doubt = NULL, decision = NULL, verdict = NULL, code = NULL, omitted = NULL, \
-     content_type = NULL, payload = NULL WHERE id = ?3";
+     content_type = NULL, recent = ?3, payload = NULL WHERE id = ?4";
 
 /// Where a purge stands between two transactions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,8 +93,8 @@ fn delete(
         let seq = stored.last_event + 1;
         ledger.raise_floor(namespace, token)?;
         ledger.prepare(FORGET_EVENTS)?.execute([stored.id])?;
-        ledger.append(stored.id, seq, &event)?;
-        ledger.prepare(EMPTY)?.execute(params![seq, forget_at(event.at), stored.id])?;
+        let values = params![seq, forget_at(event.at), history::line(&event)?, stored.id];
+        ledger.prepare(EMPTY)?.execute(values)?;
     }
     Ok(true)
 }

@@ -7,28 +7,43 @@ use sentinel_core::store::{Inspection, List, Listing, Shown};
 use sentinel_core::{Address, Event, Key, State, Token};
 
 use crate::error::Fault;
+use crate::history::read_line;
 use crate::ledger::Ledger;
-use crate::row::{EVENT_COLUMNS, Stored, columns, micros, read_event};
+use crate::row::{NEWEST, Stored, columns, micros, unreadable};
 
 macro_rules! list {
     ($index:literal, $condition:expr) => {
         concat!(
             "SELECT key, ",
-            columns!("CASE WHEN verdict IS NOT NULL THEN x'' END"),
+            columns!("''", "CASE WHEN verdict IS NOT NULL THEN x'' END"),
             " FROM records ",
             $index,
             " WHERE namespace = ?1 AND kind = ?2 AND key > ?3 AND rev > 0 AND ",
             $condition,
-            " ORDER BY key LIMIT ?4"
         )
     };
+    (all: $condition:literal) => {
+        concat!(list!("", $condition), " ORDER BY key LIMIT ?4")
+    };
+    // The few that linger, and whichever of the newest do not.
     (undecided: $condition:literal) => {
-        list!(
-            "INDEXED BY records_undecided",
-            concat!("state IN ('claimed', 'executing', 'reconciling') AND ", $condition)
+        concat!(
+            list!("INDEXED BY records_lingering", concat!("lingers = 1 AND ", $condition)),
+            " UNION ALL ",
+            list!(
+                "NOT INDEXED",
+                concat!("id > (SELECT max(id) FROM records) - ?6 AND lingers = 0 AND ", $condition)
+            ),
+            " ORDER BY 1 LIMIT ?4"
         )
     };
 }
+
+/// Newest first: what stands in the record, then what had to make room. Each row holds one event at least.
+const HISTORY: &str = "WITH found AS MATERIALIZED (SELECT id, last_event, recent FROM records \
+     WHERE namespace = ?1 AND kind = ?2 AND key = ?3) \
+     SELECT lines FROM (SELECT last_event AS seq, recent AS lines FROM found UNION ALL \
+     SELECT seq, lines FROM events WHERE record = (SELECT id FROM found)) ORDER BY seq DESC LIMIT ?4";
 
 impl Ledger<'_> {
     /// One record.
@@ -46,10 +61,10 @@ impl Ledger<'_> {
         let (namespace, kind) = (list.namespace.as_str(), list.kind.as_str());
         let limit = list.limit.clamp(1, List::MAX);
         let mut rows = match list.state {
-            Some(Shown::Executing | Shown::Uncertain) => {
-                statement.query(params![namespace, kind, after, limit, micros(now)])?
+            None | Some(Shown::Free | Shown::Completed) => {
+                statement.query(params![namespace, kind, after, limit])?
             }
-            _ => statement.query(params![namespace, kind, after, limit])?,
+            _ => statement.query(params![namespace, kind, after, limit, micros(now), NEWEST])?,
         };
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
@@ -60,16 +75,16 @@ impl Ledger<'_> {
 
     /// The newest events of a record, oldest first.
     pub(crate) fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, Fault> {
-        let sql = format!(
-            "SELECT {EVENT_COLUMNS} FROM events WHERE record = (SELECT id FROM records \
-             WHERE namespace = ?1 AND kind = ?2 AND key = ?3) ORDER BY seq DESC LIMIT ?4"
-        );
-        let mut statement = self.prepare(&sql)?;
+        let mut statement = self.prepare(HISTORY)?;
         let Address { namespace, kind, key } = address;
         let mut rows = statement.query(params![namespace.as_str(), kind.as_str(), key.as_str(), limit])?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            events.push(read_event(row)?);
+            let lines: String = row.get(0).map_err(unreadable)?;
+            let room = (limit as usize).saturating_sub(events.len());
+            for line in lines.lines().rev().take(room) {
+                events.push(read_line(line)?);
+            }
         }
         events.reverse();
         Ok(events)
@@ -97,9 +112,9 @@ impl Ledger<'_> {
 /// Each state has its statement: a condition that is a parameter would hide the index from the planner.
 fn list_sql(state: Option<Shown>) -> &'static str {
     match state {
-        None => list!("", "state <> 'free'"),
-        Some(Shown::Free) => list!("", "state = 'free'"),
-        Some(Shown::Completed) => list!("", "state = 'completed'"),
+        None => list!(all: "state <> 'free'"),
+        Some(Shown::Free) => list!(all: "state = 'free'"),
+        Some(Shown::Completed) => list!(all: "state = 'completed'"),
         Some(Shown::Claimed) => list!(undecided: "state = 'claimed'"),
         Some(Shown::Reconciling) => list!(undecided: "state = 'reconciling'"),
         Some(Shown::Executing) => list!(undecided: "state = 'executing' AND max(?5, last_now) < lease_until"),

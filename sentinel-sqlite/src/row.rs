@@ -5,17 +5,19 @@ use std::time::Duration;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, Statement, ToSql};
 use sentinel_core::{
-    ClaimId, Decision, Event, OpId, PURGE_REST, PastClaims, Payload, Record, Recorded, State, StoreTime,
-    Terms, Token, Verdict,
+    ClaimId, Decision, PURGE_REST, PastClaims, Payload, Record, Recorded, State, StoreTime, Terms, Token,
+    Verdict,
 };
 
 use crate::error::Fault;
 
-/// What [`Stored::read`] reads, in its order; the payload's bytes come last, so that a list can leave them out.
+/// What [`Stored::read`] reads, in its order; who needs no events or no payload names something else in their place.
 macro_rules! columns {
-    ($payload:literal) => {
+    ($recent:literal, $payload:literal) => {
         concat!(
-            "id, last_event, state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
+            "id, last_event, ",
+            $recent,
+            ", state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
             "retention, claimed_at, lease_until, hard_until, begun_at, completed_at, last_now, fingerprint, doubt, ",
             "decision, verdict, code, omitted, content_type, ",
             $payload
@@ -24,11 +26,33 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+/// How many of the newest records are looked through for those that are undecided: an undecided record that is not among
+/// them lingers, which an index tells.
+pub(crate) const NEWEST: i64 = 256;
+
+/// The states that [`is_undecided`] says. (Not `IN`: SQLite would fill a temporary table with the three words.)
+macro_rules! undecided {
+    () => {
+        "(state = 'claimed' OR state = 'executing' OR state = 'reconciling')"
+    };
+}
+pub(crate) use undecided;
+
+/// Whether somebody has the key, or nobody knows what became of it.
+pub(crate) fn is_undecided(state: State) -> bool {
+    match state {
+        State::Claimed | State::Executing | State::Reconciling => true,
+        State::Free | State::Completed => false,
+    }
+}
+
 /// A record, and what the store keeps beside it.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) id: i64,
     pub(crate) last_event: i64,
+    /// The newest events, one a line.
+    pub(crate) recent: String,
     pub(crate) record: Record,
 }
 
@@ -36,11 +60,11 @@ impl Stored {
     /// Reads the `columns!`, from the column `first` on.
     pub(crate) fn read(row: &Row<'_>, first: usize) -> Result<Self, Fault> {
         let mut cells = Cells { row, next: first };
-        let (id, last_event) = (cells.take()?, cells.take()?);
+        let (id, last_event, recent) = (cells.take()?, cells.take()?, cells.take()?);
         let record = read_record(&mut cells)?;
         match record.flaw() {
             Some(what) => Err(Fault::Unreadable(format!("record {id}: {what}"))),
-            None => Ok(Self { id, last_event, record }),
+            None => Ok(Self { id, last_event, recent, record }),
         }
     }
 }
@@ -137,11 +161,6 @@ impl Cells<'_, '_> {
         text.map(|text| serde_json::from_str(&text).map_err(unreadable)).transpose()
     }
 
-    fn state(&mut self) -> Result<Option<State>, Fault> {
-        let text: Option<String> = self.take()?;
-        text.map(|text| text.parse().map_err(unreadable)).transpose()
-    }
-
     fn result(&mut self) -> Result<Option<Recorded>, Fault> {
         let verdict: Option<String> = self.take()?;
         let code: Option<i32> = self.take()?;
@@ -164,7 +183,7 @@ fn unsigned(number: i64) -> Result<u64, Fault> {
     u64::try_from(number).map_err(|_| Fault::Unreadable(format!("{number} is below zero")))
 }
 
-fn unreadable(error: impl std::fmt::Display) -> Fault {
+pub(crate) fn unreadable(error: impl std::fmt::Display) -> Fault {
     Fault::Unreadable(error.to_string())
 }
 
@@ -197,19 +216,20 @@ pub(crate) fn forget_at(purged: StoreTime) -> i64 {
     micros(purged.plus(PURGE_REST).plus(Duration::from_micros(1)))
 }
 
-/// Binds a record to a statement (parameters 1 to 27, in the order of `columns!` from `last_event` on, with `purge_at`
-/// after it) and whatever says where, and runs it.
+/// Binds a record to a statement (parameters 1 to 28, in the order of the table from `last_event` on) and whatever says
+/// where, and runs it.
 pub(crate) fn write_record(
     statement: &mut Statement<'_>,
     r: &Record,
     last_event: i64,
+    recent: &str,
     place: &[&dyn ToSql],
 ) -> Result<(), Fault> {
     let claim_id = r.claim_id.map(|id| id.bits().to_be_bytes());
     let past: Vec<u8> = r.past_claims.iter().flat_map(|id| id.bits().to_be_bytes()).collect();
     let decision = r.decision.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let result = r.result.as_ref();
-    let values: [&dyn ToSql; 27] = [
+    let values: [&dyn ToSql; 28] = [
         &last_event,
         &purge_at(r),
         &r.state.as_str(),
@@ -236,64 +256,10 @@ pub(crate) fn write_record(
         &result.and_then(|result| result.code),
         &result.map(|result| result.omitted),
         &result.map(|result| result.payload.content_type.as_str()),
+        &recent,
         &result.map(|result| result.payload.bytes.as_ref()),
     ];
     for (index, value) in values.iter().chain(place).enumerate() {
-        statement.raw_bind_parameter(index + 1, value)?;
-    }
-    statement.raw_execute()?;
-    Ok(())
-}
-
-/// What [`read_event`] reads, in its order.
-pub(crate) const EVENT_COLUMNS: &str =
-    "rev, at, token, before, after, claim_id, op_id, worker, operator, reason, change";
-
-/// Reads the [`EVENT_COLUMNS`].
-pub(crate) fn read_event(row: &Row<'_>) -> Result<Event, Fault> {
-    let mut cells = Cells { row, next: 0 };
-    Ok(Event {
-        rev: cells.number()?,
-        at: StoreTime::from_micros(cells.number()?),
-        token: cells.token()?,
-        from: cells.state()?,
-        to: cells.state()?,
-        claim_id: cells.id()?.map(ClaimId::from_bits),
-        op_id: cells.id()?.map(OpId::from_bits),
-        worker: cells.text("worker")?,
-        operator: cells.text("operator")?,
-        reason: cells.text("reason")?,
-        change: cells.json()?.ok_or_else(|| Fault::Unreadable("an event without its change".into()))?,
-    })
-}
-
-/// Binds an event to a statement (its record, its place in the record's history, then the [`EVENT_COLUMNS`]), and runs
-/// it.
-pub(crate) fn write_event(
-    statement: &mut Statement<'_>,
-    record: i64,
-    seq: i64,
-    event: &Event,
-) -> Result<(), Fault> {
-    let change = serde_json::to_string(&event.change).map_err(unreadable)?;
-    let claim_id = event.claim_id.map(|id| id.bits().to_be_bytes());
-    let op_id = event.op_id.map(|id| id.bits().to_be_bytes());
-    let values: [&dyn ToSql; 13] = [
-        &record,
-        &seq,
-        &integer(event.rev),
-        &micros(event.at),
-        &integer(event.token.get()),
-        &event.from.map(State::as_str),
-        &event.to.map(State::as_str),
-        &claim_id.as_ref().map(|id| id.as_slice()),
-        &op_id.as_ref().map(|id| id.as_slice()),
-        &event.worker.as_ref().map(|label| label.as_str()),
-        &event.operator.as_ref().map(|label| label.as_str()),
-        &event.reason.as_ref().map(|label| label.as_str()),
-        &change,
-    ];
-    for (index, value) in values.iter().enumerate() {
         statement.raw_bind_parameter(index + 1, value)?;
     }
     statement.raw_execute()?;

@@ -145,7 +145,7 @@ impl CoordinationStore for SqliteStore {
             return Ok(replayed);
         }
         let answer = self.transition(address, op).await?;
-        if matches!(answer.reply, ClaimReply::Completed(_)) {
+        if matches!(answer.reply, ClaimReply::Completed { .. }) {
             self.inner.replays.expect(address);
         }
         Ok(answer)

@@ -25,6 +25,7 @@ mod locate;
 pub mod pgbouncer;
 mod ports;
 pub mod postgres;
+mod price;
 mod process;
 mod programs;
 mod proxy;
@@ -36,6 +37,7 @@ use std::sync::OnceLock;
 
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
+pub use price::{Price, Trial, Unit};
 pub use process::until;
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel};

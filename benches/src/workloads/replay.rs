@@ -1,8 +1,12 @@
 //! Asking again for what is completed.
 
+use std::sync::Arc;
+
+use sentinel_core::ReplayCache;
+
 use super::common::{filled, read_floor, replay_op};
 use super::memory;
-use crate::lab::Lab;
+use crate::lab::{Lab, client};
 use crate::measure::Trial;
 use crate::place::Place;
 use crate::report::{Goal, Report};
@@ -27,6 +31,17 @@ fn goal(place: Place, callers: usize) -> Option<Goal> {
     }
 }
 
+/// With a cache in the process.
+const CACHED: &[(Place, &[usize])] = &[(Place::Postgres, &[1, 32, 128]), (Place::RedisAlways, &[128])];
+
+/// Five times what is aimed at without it.
+fn cached_goal(place: Place, callers: usize) -> Option<Goal> {
+    match goal(place, callers) {
+        Some(Goal::RatioAtLeast(limit)) if place == Place::Postgres => Some(Goal::RatioAtLeast(5.0 * limit)),
+        _ => None,
+    }
+}
+
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
     if lab.plan.wants(Place::Memory) {
         memory::replay(lab, report);
@@ -35,5 +50,12 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
         let (name, floor) = read_floor(lab, place, callers);
         let trial = Trial::new(lab, "replay", place, callers).ours(replay_op(filled(lab, place)));
         report.cell(trial.floor(name, floor).goal(goal(place, callers)).measure());
+    }
+    for (place, callers) in lab.plan.cells(CACHED) {
+        let store = ReplayCache::new(Arc::clone(filled(lab, place).store()));
+        let (name, floor) = read_floor(lab, place, callers);
+        let trial =
+            Trial::new(lab, "replay, local cache", place, callers).ours(replay_op(client(Arc::new(store))));
+        report.cell(trial.floor(name, floor).goal(cached_goal(place, callers)).measure());
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn kinds_are_apart(lab: &Lab) {
     all_are_apart(&[execution.clone(), lease.clone()]).await;
     execution.completed(&call("ann"), &result("receipt")).await;
     let held = lease.granted(&call("bob")).await;
-    answers!(execution.claim(&call("eve")).await, ClaimReply::Completed(told) if told == result("receipt"));
+    answers!(execution.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("receipt"));
     lease.release(held).await;
     answers!(lease.claim(&call("eve")).await, ClaimReply::Granted(_));
 }

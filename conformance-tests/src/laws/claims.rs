@@ -1,5 +1,7 @@
 //! SPEC section 3, claim.
 
+use std::time::Duration;
+
 use sentinel_core::operation::*;
 use sentinel_core::{PastClaims, State};
 
@@ -165,8 +167,25 @@ pub(crate) async fn a_completed_result_is_replayed(lab: &Lab) {
     for asks in [call("bob"), fused("eve"), ann] {
         lab.advance(HARD).await;
         let before = key.record().await;
-        answers!(key.claim(&asks).await, ClaimReply::Completed(told) if told == receipt);
+        answers!(key.claim(&asks).await, ClaimReply::Completed { result: told, .. } if told == receipt);
         key.assert_untouched_since(&before).await;
+    }
+}
+
+/// A replay tells what remains of the retention, to the microsecond; nothing where the result is kept for ever.
+pub(crate) async fn a_replay_tells_what_remains_of_its_retention(lab: &Lab) {
+    let (month, ever) = (lab.execution("month"), lab.execution("ever"));
+    month.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
+    ever.completed(&call("ann"), &result("x")).await;
+    let over = month.record().await.completed_at.expect("completed").plus(KEPT);
+    for wait in [Duration::ZERO, HALF, KEPT / 2] {
+        lab.advance(wait).await;
+        // Also to a caller who asks for another retention: the record's is what counts.
+        let answer = month.claim(&Claim { retention: None, ..call("bob") }).await;
+        let left = over.since(answer.stamp.now);
+        answers!(answer, ClaimReply::Completed { remaining, .. } if remaining == Some(left));
+        let answer = ever.claim(&Claim { retention: Some(KEPT), ..call("bob") }).await;
+        answers!(answer, ClaimReply::Completed { remaining: None, .. });
     }
 }
 
@@ -176,7 +195,7 @@ pub(crate) async fn a_result_past_retention_is_claimed_anew(lab: &Lab) {
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     let old = key.record().await;
     lab.advance(KEPT / 2).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
     lab.advance(KEPT / 2).await;
     key.granted(&call("bob")).await;
     let new = key.record().await;

@@ -49,7 +49,7 @@ pub(crate) async fn another_result_is_a_conflict(lab: &Lab) {
     for other in others {
         answers!(key.complete(grant, &other).await, CompleteReply::Conflict);
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == receipt);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == receipt);
 }
 
 /// A lapsed execution completes, and is told that it was late.
@@ -60,7 +60,7 @@ pub(crate) async fn a_lapsed_execution_completes_late(lab: &Lab) {
         lab.advance(wait).await;
         answers!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
         answers!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed(_));
+        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn an_abandoned_execution_completes(lab: &Lab) {
     let key = lab.execution("k");
     let grant = key.doubtful(&call("ann")).await;
     answers!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
 }
 
 /// Claimed: not begun, live or lapsed.
@@ -149,7 +149,7 @@ pub(crate) async fn a_run_that_ended_does_not_complete(lab: &Lab) {
     let next = key.begun(&call("bob")).await;
     answers!(key.complete(lost, &result("old")).await, CompleteReply::Superseded(_));
     answers!(key.complete(next, &result("new")).await, CompleteReply::Recorded { .. });
-    answers!(key.claim(&call("eve")).await, ClaimReply::Completed(told) if told == result("new"));
+    answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("new"));
 }
 
 /// Nothing completes on an address that has no record.
@@ -165,5 +165,5 @@ pub(crate) async fn a_recorded_failure_is_replayed_as_one(lab: &Lab) {
     let key = lab.execution("k");
     let declined = Recorded::failure(Some(-402), Payload::new(Payload::JSON, "\"declined\""));
     key.completed(&call("ann"), &declined).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == declined);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == declined);
 }

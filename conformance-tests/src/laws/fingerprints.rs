@@ -38,7 +38,7 @@ pub(crate) async fn the_same_request_is_answered(lab: &Lab) {
     answers!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
     answers!(doubtful.claim(&asks("bob", "a")).await, ClaimReply::Uncertain { .. });
     answers!(held.claim(&asks("bob", "a")).await, ClaimReply::Reconciling { .. });
-    answers!(done.claim(&asks("bob", "a")).await, ClaimReply::Completed(told) if told == result("secret"));
+    answers!(done.claim(&asks("bob", "a")).await, ClaimReply::Completed { result: told, .. } if told == result("secret"));
 }
 
 /// It is compared only where both sides have one.
@@ -49,7 +49,7 @@ pub(crate) async fn a_missing_fingerprint_matches_any(lab: &Lab) {
     }
     let plain = lab.execution("plain");
     plain.completed(&call("ann"), &result("x")).await;
-    answers!(plain.claim(&asks("bob", "b")).await, ClaimReply::Completed(_));
+    answers!(plain.claim(&asks("bob", "b")).await, ClaimReply::Completed { .. });
 }
 
 /// The very call that holds the record is held to its fingerprint as well.

@@ -10,7 +10,7 @@ use crate::lab::Lab;
 async fn replayed(lab: &Lab, name: &str, result: &Recorded) {
     let key = lab.execution(name);
     let grant = key.completed(&call("ann"), result).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == *result);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == *result);
     assert!(key.record().await.result.as_ref() == Some(result), "what is inspected is what was recorded");
     answers!(key.complete(grant, result).await, CompleteReply::Recorded { .. });
 }
@@ -75,7 +75,7 @@ pub(crate) async fn a_forced_result_is_replayed_byte_for_byte(lab: &Lab) {
     let bytes: Vec<u8> = (0..=255).collect();
     let forced = Recorded::failure(Some(-7), Payload::new("application/x-odd", bytes));
     key.force_complete(&force("olga", token, &forced)).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == forced);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == forced);
 }
 
 /// Labels and fingerprints are kept as they are, the longest too.

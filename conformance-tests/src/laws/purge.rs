@@ -49,10 +49,10 @@ pub(crate) async fn a_result_within_retention_stays(lab: &Lab) {
     ever.completed(&call("ann"), &result("b")).await;
     lab.advance(KEPT * 29).await;
     assert_eq!(lab.purge().await.records, 0);
-    answers!(month.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(month.claim(&call("bob")).await, ClaimReply::Completed { .. });
     lab.advance(KEPT * 300).await;
     assert_eq!(lab.purge().await.records, 1);
-    answers!(ever.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(ever.claim(&call("bob")).await, ClaimReply::Completed { .. });
 }
 
 /// Unchanged for over an hour: a record that changed a while ago stays, retention or not.

@@ -111,7 +111,7 @@ pub(crate) async fn of_many_claims_past_retention_one_wins(lab: &Lab) {
     lab.advance(KEPT).await;
     let replies = race(lab, &key, claims(fused)).await;
     assert_eq!(replies.iter().filter(|reply| granted(reply)).count(), 1);
-    assert!(!replies.iter().any(|r| matches!(r.reply, Reply::Claim(ClaimReply::Completed(_)))));
+    assert!(!replies.iter().any(|r| matches!(r.reply, Reply::Claim(ClaimReply::Completed { .. }))));
 }
 
 /// Many copies of one claim get one grant: all the same token, and one copy changed the record.
@@ -146,7 +146,7 @@ pub(crate) async fn of_many_results_one_stands(lab: &Lab) {
             if n == won { CompleteReply::Recorded { late: false } } else { CompleteReply::Conflict };
         assert_eq!(reply.reply, Reply::Complete(expected));
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == sent(won).result);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == sent(won).result);
 }
 
 /// A claim and its cancel, in any order: the claim is undone or refused, and the key is free.

@@ -22,7 +22,7 @@ pub(crate) async fn a_forced_result_is_replayed(lab: &Lab) {
     let stamp = answer.stamp;
     answers!(answer, ForceCompleteReply::Completed);
     assert_eq!((stamp.changed, stamp.state, stamp.token), (true, State::Completed, token));
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == yes.result);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == yes.result);
     let record = key.record().await;
     assert_eq!((record.completed_at, record.claim_id), (Some(stamp.now), None));
     let decision = record.decision.expect("a decision");
@@ -197,7 +197,7 @@ pub(crate) async fn a_settled_doubt_stays_settled(lab: &Lab) {
     yes.force_complete(&force("olga", token, &result("x"))).await;
     let bold = ResetToClaimed { accept_overlap: true, ..reset("olga", token) };
     answers!(yes.reset_to_claimed(&bold).await, ResetReply::StaleDecision(_));
-    answers!(yes.claim(&call("bob")).await, ClaimReply::Completed(_));
+    answers!(yes.claim(&call("bob")).await, ClaimReply::Completed { .. });
     let (no, token) = held(lab, "no").await;
     no.reset_to_claimed(&reset("olga", token)).await;
     let late = force("olga", token, &result("x"));
@@ -215,5 +215,5 @@ pub(crate) async fn a_forced_result_is_final(lab: &Lab) {
     answers!(key.vouch(doubt).await, ReleaseReply::Superseded(_));
     let omar = Reconcile { steal: true, ..reconcile("omar", token) };
     answers!(key.reconcile(&omar).await, ReconcileReply::AlreadyCompleted);
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == result("forced"));
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == result("forced"));
 }

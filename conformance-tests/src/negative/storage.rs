@@ -1,13 +1,14 @@
 //! The store around the kernel, broken in one place each.
 
-use sentinel_core::kernel::Op;
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, Recorded, Token};
 
-use super::store::{Flaw, Sabotage, Written};
-use super::workers::spoils;
+use super::store::{Flaw, Sabotage, Seen, Written};
+use super::workers::{only, spoils};
 
 pub(super) fn all() -> Vec<Sabotage> {
-    [tokens(), results(), stamps(), flaws()].concat()
+    [tokens(), results(), stamps(), replays(), flaws()].concat()
 }
 
 fn tokens() -> Vec<Sabotage> {
@@ -97,6 +98,26 @@ fn stamps() -> Vec<Sabotage> {
             stamped.stamp.now = stamped.stamp.now.plus(std::time::Duration::from_micros(1));
         }),
         s("counts a change twice").write(|w| w.after.rev += 1),
+    ]
+}
+
+fn replays() -> Vec<Sabotage> {
+    let s = |name| Sabotage::new(name, "SPEC 3, claim, completed");
+    vec![
+        s("tells a retention that is longer than what remains").reply(|record, stamped| {
+            if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
+                *remaining = record.retention;
+            }
+        }),
+        s("tells that every result is kept for ever").reply(|_, stamped| {
+            if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
+                *remaining = None;
+            }
+        }),
+        s("tells a retention by what the caller asks for").guard(only!(Claim, |s| {
+            let Op::Claim(claim) = &s.op else { return };
+            s.record.retention = claim.retention;
+        })),
     ]
 }
 

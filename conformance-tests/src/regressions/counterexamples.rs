@@ -22,7 +22,7 @@ pub(crate) async fn a_shared_claim_id_is_one_call(lab: &Lab) {
     answers!(second, ClaimReply::Granted(granted) if granted.token == first.token);
     answers!(shared.complete(first, &result("mine")).await, CompleteReply::Recorded { late: false });
     answers!(shared.complete(first, &result("my twin's")).await, CompleteReply::Conflict);
-    answers!(shared.claim(&twin).await, ClaimReply::Completed(told) if told == result("mine"));
+    answers!(shared.claim(&twin).await, ClaimReply::Completed { result: told, .. } if told == result("mine"));
 
     let ours = apart.granted(&ann).await;
     answers!(apart.claim(&fused("host:1:7")).await, ClaimReply::InProgress { .. });
@@ -71,7 +71,7 @@ pub(crate) async fn a_late_reconcile_does_not_seize_a_newer_run(lab: &Lab) {
     }
     answers!(key.complete(second, &result("bob's")).await, CompleteReply::Recorded { late: true });
     answers!(key.reconcile(&late).await, ReconcileReply::StaleDecision(_));
-    answers!(key.claim(&call("eve")).await, ClaimReply::Completed(told) if told == result("bob's"));
+    answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("bob's"));
 }
 
 /// A worker claimed with a fingerprint and died before it began. Every other request was told of a mismatch for ever: an
@@ -170,7 +170,7 @@ pub(crate) async fn a_late_cancel_does_not_free_the_next_run(lab: &Lab) {
         }
         answers!(key.complete(run, &result("bob's")).await, CompleteReply::Recorded { late: false });
         assert!(!key.cancel(ann.claim_id).await.stamp.changed);
-        answers!(key.claim(&call("eve")).await, ClaimReply::Completed(told) if told == result("bob's"));
+        answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("bob's"));
     }
 }
 
@@ -363,7 +363,7 @@ pub(crate) async fn an_ambiguous_complete_is_sent_again_and_not_run_again(lab: &
         assert!(!again.stamp.changed);
         assert_eq!(again.reply, unheard.reply, "not late because it was repeated late");
         answers!(key.complete(grant, &result("receipt 2")).await, CompleteReply::Conflict);
-        answers!(key.claim(&ann).await, ClaimReply::Completed(told) if told == receipt);
+        answers!(key.claim(&ann).await, ClaimReply::Completed { result: told, .. } if told == receipt);
         answers!(key.begin(grant).await, BeginReply::Completed);
     }
     assert_eq!(key.story().await, ["claimed", "begun", "completed"]);

@@ -40,7 +40,7 @@ pub(crate) async fn a_run_does_not_complete_twice(lab: &Lab) {
         let before = key.record().await;
         answers!(key.complete(grant, &second).await, CompleteReply::Conflict);
         key.assert_untouched_since(&before).await;
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == first);
+        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == first);
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn a_release_does_not_erase_a_result(lab: &Lab) {
     answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::NotClaimed(_));
     key.assert_untouched_since(&before).await;
     lab.advance(HARD).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed(told) if told == receipt);
+    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == receipt);
 }
 
 /// Addresses were joined to one string: `a:b` with `c` was `a` with `b:c`, and a tenant was replayed another's receipt
@@ -110,7 +110,7 @@ pub(crate) async fn a_namespace_and_its_key_do_not_run_together(lab: &Lab) {
         assert_eq!(record.worker, Some(label(&format!("w{n}"))), "{:?}", subject.address);
         if subject.address.kind == sentinel_core::Kind::Execution {
             let told = result(&format!("receipt {n}"));
-            answers!(subject.claim(&call("bob")).await, ClaimReply::Completed(theirs) if theirs == told);
+            answers!(subject.claim(&call("bob")).await, ClaimReply::Completed { result: theirs, .. } if theirs == told);
         }
     }
 }
@@ -153,7 +153,7 @@ pub(crate) async fn in_progress_is_not_read_as_done(lab: &Lab) {
     assert_eq!((key.record().await.result, key.record().await.completed_at), (None, None));
     let nothing = result("");
     answers!(key.force_complete(&force("olga", taken, &nothing)).await, ForceCompleteReply::Completed);
-    answers!(key.claim(&bob()).await, ClaimReply::Completed(told) if told == nothing);
+    answers!(key.claim(&bob()).await, ClaimReply::Completed { result: told, .. } if told == nothing);
 }
 
 /// A history with a limit gave the first events of the key's life and not the last: the operator who settled a doubt read

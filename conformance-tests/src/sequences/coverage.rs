@@ -90,7 +90,7 @@ fn refusal(reply: &Reply) -> Option<&'static str> {
             ClaimReply::AlreadyReleased => "AlreadyReleased",
             ClaimReply::InProgress { .. } => "InProgress",
             ClaimReply::Uncertain { .. } => "Uncertain",
-            ClaimReply::Completed(_) => "Completed",
+            ClaimReply::Completed { .. } => "Completed",
             ClaimReply::Reconciling { .. } => "Reconciling",
             ClaimReply::FingerprintMismatch => "FingerprintMismatch",
         },

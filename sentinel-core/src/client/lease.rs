@@ -1,6 +1,5 @@
 //! `lease`: a place that one worker holds at a time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use super::keeper::Keeping;
 use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
 use super::{Asked, Sentinel, store_broke};
-use crate::address::{Key, Kind};
+use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use crate::terms::Label;
@@ -85,8 +84,8 @@ impl LeaseRequest {
     /// **Effect:** claims; heartbeats keep it until it is released, dropped or lost. **Errors:** bad input only; a
     /// store without an answer is `NotHeld`.
     pub async fn acquire(self) -> Result<LeaseOutcome, Error> {
-        let sentinel = &self.sentinel;
-        let worker = self.worker.transpose()?.unwrap_or_else(|| sentinel.worker.clone());
+        let Sentinel { core, namespace, worker, patience } = self.sentinel;
+        let worker = self.worker.transpose()?.unwrap_or(worker);
         let claim = Claim {
             claim_id: ClaimId::random(),
             terms: self.asked.terms()?,
@@ -95,10 +94,9 @@ impl LeaseRequest {
             worker,
             phase: Phase::Claimed,
         };
-        let address = sentinel.address(Kind::Lease, self.key?);
-        let core = sentinel.core.clone();
-        let call = Call { core, address, claim, patience: sentinel.patience, wait: self.wait }.shared();
-        Ok(match call.enter().await {
+        let call =
+            Call { core, address: Address::lease(namespace, self.key?), claim, patience, wait: self.wait };
+        Ok(match call.enter().await.map(|entered| Held::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;
                 LeaseOutcome::NotHeld(NotRun::Expired)
@@ -126,7 +124,7 @@ pub struct Lease {
 impl Lease {
     fn new(mut held: Held) -> Self {
         held.start();
-        let (run, keeping) = (held.run(), held.keep());
+        let (run, keeping) = (held.run.clone(), held.keep());
         Self { run, held: Some(held), keeping: Some(keeping) }
     }
 
@@ -164,8 +162,8 @@ impl Lease {
     pub async fn release(mut self) -> Result<ReleaseOutcome, Error> {
         self.keeping = None;
         // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
-        let Some((call, op)) = self.give_back() else { return Ok(ReleaseOutcome::Released) };
-        let told = call.release(&op, call.patience).await;
+        let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
+        let told = held.core.release(held.address(), &given_back(held), held.patience).await;
         self.held = None;
         match told? {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),
@@ -173,20 +171,20 @@ impl Lease {
             ReleaseReply::MayHaveRun => Err(store_broke("it says that a lease may have run").into()),
         }
     }
+}
 
-    fn give_back(&self) -> Option<(Arc<Call>, Release)> {
-        let held = self.held.as_ref()?;
-        Some((held.call.clone(), Release { grant: held.grant, vouched: false }))
-    }
+fn given_back(held: &Held) -> Release {
+    Release { grant: held.grant(), vouched: false }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.keeping = None;
-        if let Some((call, op)) = self.give_back() {
-            let again = call.clone();
-            call.core.keeper.spawn(async move {
-                let _ = again.release(&op, again.patience).await;
+        if let Some(held) = &self.held {
+            let (core, address) = (held.core.clone(), held.address().clone());
+            let (op, patience) = (given_back(held), held.patience);
+            held.core.keeper.spawn(async move {
+                let _ = core.release(&address, &op, patience).await;
             });
         }
     }

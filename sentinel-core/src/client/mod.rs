@@ -23,6 +23,7 @@ mod retry;
 mod run;
 mod watch;
 
+pub(crate) use clock::{LocalClock, LocalTime};
 pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_result};
 pub use engine::Ending;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};

@@ -2,60 +2,107 @@
 
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{IntoF64, counter, gauge, histogram};
 
 use super::Core;
+use super::clock::{LocalClock, LocalTime};
 use crate::address::Address;
 use crate::error::StoreError;
 use crate::operation::*;
 
-/// The word for a reply, in logs and as a metric's label.
+/// The words for a reply and what it answers, in logs and as a metric's labels. Metrics are counted where the words are
+/// literals: their keys are constants then, and cost nothing where nobody listens.
 pub(crate) trait Named {
+    const OPERATION: &'static str;
     fn word(&self) -> &'static str;
+    fn count(&self);
+    fn time(took: Took);
+    fn count_error();
 }
 
 macro_rules! named {
-    ($($reply:ident { $($pattern:pat => $word:literal,)* })*) => {$(
+    ($($reply:ident, $operation:literal { $($pattern:pat => $word:literal,)* })*) => {$(
         impl Named for $reply {
+            const OPERATION: &'static str = $operation;
+
             fn word(&self) -> &'static str {
                 use $reply::*;
                 match self { $($pattern => $word,)* }
+            }
+
+            fn count(&self) {
+                use $reply::*;
+                match self {
+                    $($pattern => {
+                        counter!("sentinel_transitions_total", "operation" => $operation, "reply" => $word)
+                            .increment(1);
+                    })*
+                }
+            }
+
+            fn time(took: Took) {
+                histogram!("sentinel_operation_seconds", "operation" => $operation).record(took);
+            }
+
+            fn count_error() {
+                counter!("sentinel_store_errors_total", "operation" => $operation).increment(1);
             }
         }
     )*};
 }
 
 named! {
-    ClaimReply {
+    ClaimReply, "claim" {
         Granted(_) => "granted", AlreadyReleased => "already_released", InProgress { .. } => "in_progress",
-        Uncertain { .. } => "uncertain", Completed(_) => "completed", Reconciling { .. } => "reconciling",
+        Uncertain { .. } => "uncertain", Completed { .. } => "completed", Reconciling { .. } => "reconciling",
         FingerprintMismatch => "fingerprint_mismatch",
     }
-    BeginReply {
+    BeginReply, "begin" {
         Begun(_) => "begun", Superseded(_) => "superseded", Expired => "expired", Completed => "completed",
     }
-    HeartbeatReply { Kept { .. } => "kept", Lost(_) => "lost", Unknown => "unknown", }
-    CompleteReply {
+    HeartbeatReply, "heartbeat" { Kept { .. } => "kept", Lost(_) => "lost", Unknown => "unknown", }
+    CompleteReply, "complete" {
         Recorded { late: false } => "recorded", Recorded { late: true } => "recorded_late",
         Conflict => "conflict", NotBegun => "not_begun", Superseded(_) => "superseded",
     }
-    CancelReply { Cancelled => "cancelled", Untouched(_) => "untouched", }
-    ReleaseReply { Released => "released", MayHaveRun => "may_have_run", Superseded(_) => "superseded", }
-    AbandonReply { Abandoned => "abandoned", Superseded(_) => "superseded", }
-    ReconcileReply {
+    CancelReply, "cancel" { Cancelled => "cancelled", Untouched(_) => "untouched", }
+    ReleaseReply, "release" { Released => "released", MayHaveRun => "may_have_run", Superseded(_) => "superseded", }
+    AbandonReply, "abandon" { Abandoned => "abandoned", Superseded(_) => "superseded", }
+    ReconcileReply, "reconcile" {
         Taken { .. } => "taken", StaleDecision(_) => "stale_decision", HeldBy { .. } => "held_by",
         StillAlive { .. } => "still_alive", AlreadyCompleted => "already_completed",
         NotExecuting(_) => "not_executing",
     }
-    ForceCompleteReply { Completed => "completed", StaleDecision(_) => "stale_decision", }
-    ResetReply {
+    ForceCompleteReply, "force_complete" { Completed => "completed", StaleDecision(_) => "stale_decision", }
+    ResetReply, "reset_to_claimed" {
         Reset { .. } => "reset", StaleDecision(_) => "stale_decision",
         HardDeadlineNotReached { .. } => "hard_deadline_not_reached",
     }
-    EvictReply {
+    EvictReply, "evict" {
         Evicted { .. } => "evicted", StaleDecision(_) => "stale_decision", Executing => "executing",
         NotClaimed(_) => "not_claimed",
     }
+}
+
+/// How long a request took. The clock is read only if somebody listens.
+pub(crate) struct Took {
+    pub(crate) clock: LocalClock,
+    pub(crate) sent: LocalTime,
+}
+
+impl IntoF64 for Took {
+    fn into_f64(self) -> f64 {
+        self.clock.now().since(self.sent).as_secs_f64()
+    }
+}
+
+macro_rules! count_outcome {
+    ($outcome:expr; $($word:literal)*) => {
+        match $outcome {
+            $($word => counter!("sentinel_outcomes_total", "outcome" => $word).increment(1),)*
+            other => counter!("sentinel_outcomes_total", "outcome" => other).increment(1),
+        }
+    };
 }
 
 impl Core {
@@ -65,19 +112,13 @@ impl Core {
     }
 
     /// One answered request.
-    pub(crate) fn answered<R: Named>(
-        &self,
-        operation: &'static str,
-        address: &Address,
-        stamped: &Stamped<R>,
-        took: Duration,
-    ) {
-        let (reply, stamp) = (stamped.reply.word(), &stamped.stamp);
-        counter!("sentinel_transitions_total", "operation" => operation, "reply" => reply).increment(1);
-        histogram!("sentinel_operation_seconds", "operation" => operation).record(took);
+    pub(crate) fn answered<R: Named>(&self, address: &Address, stamped: &Stamped<R>, took: Took) {
+        stamped.reply.count();
+        R::time(took);
+        let stamp = &stamped.stamp;
         tracing::debug!(
-            operation,
-            reply,
+            operation = R::OPERATION,
+            reply = stamped.reply.word(),
             namespace = address.namespace.as_str(),
             key = self.shown(address),
             token = stamp.token.get(),
@@ -89,15 +130,18 @@ impl Core {
     }
 
     /// One request that the store did not answer.
-    pub(crate) fn unanswered(&self, operation: &'static str, address: &Address, error: &StoreError) {
-        counter!("sentinel_store_errors_total", "operation" => operation).increment(1);
-        let (namespace, key) = (address.namespace.as_str(), self.shown(address));
+    pub(crate) fn unanswered<R: Named>(&self, address: &Address, error: &StoreError) {
+        R::count_error();
+        let (operation, namespace, key) = (R::OPERATION, address.namespace.as_str(), self.shown(address));
         tracing::warn!(operation, namespace, key, %error, "the store did not answer");
     }
 
     /// The end of a call.
     pub(crate) fn ended(&self, outcome: &'static str) {
-        counter!("sentinel_outcomes_total", "outcome" => outcome).increment(1);
+        count_outcome!(outcome;
+            "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "doubtful"
+            "unconfirmed" "superseded" "error"
+        );
     }
 }
 

@@ -2,24 +2,26 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
+use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_result};
-use super::engine::{BoxFuture, Call, Ending, PrepareFn, Refusal, RunFn, Work, execute};
+use super::engine::{self, Call, Caller, Ending, Held, Refusal, execute};
 use super::outcome::{Error, Failure, Outcome, RecordedFailure};
 use super::run::Run;
 use super::{Asked, Sentinel};
-use crate::address::Key;
+use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Phase};
 use crate::payload::{Payload, Recorded, Verdict};
 use crate::terms::{Fingerprint, Label};
 use crate::token::ClaimId;
 
-type Says<E> = Arc<dyn Fn(&E) -> bool + Send + Sync>;
+type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 /// Runs a function at most once for a key, across any number of competing workers, and replays the recorded result to
 /// everybody else.
@@ -36,7 +38,7 @@ pub struct Once<E, C = Json> {
     worker: Option<Result<Label, Invalid>>,
     wait: Option<Duration>,
     limit: usize,
-    codec: Arc<C>,
+    codec: C,
     classes: Classes<E>,
 }
 
@@ -44,15 +46,6 @@ pub struct Once<E, C = Json> {
 struct Classes<E> {
     nothing_happened: Vec<Says<E>>,
     failed_for_good: Vec<Says<E>>,
-}
-
-impl<E> Clone for Classes<E> {
-    fn clone(&self) -> Self {
-        Self {
-            nothing_happened: self.nothing_happened.clone(),
-            failed_for_good: self.failed_for_good.clone(),
-        }
-    }
 }
 
 impl<E, C> fmt::Debug for Once<E, C> {
@@ -72,7 +65,7 @@ impl<E> Once<E> {
             worker: None,
             wait: None,
             limit: Payload::DEFAULT_LIMIT,
-            codec: Arc::new(Json),
+            codec: Json,
             classes: Classes { nothing_happened: Vec::new(), failed_for_good: Vec::new() },
         }
     }
@@ -132,13 +125,13 @@ impl<E, C> Once<E, C> {
     /// Errors that prove that nothing happened: the claim is released, and anyone may try again. An error that is also
     /// said to have failed for good is doubt.
     pub fn nothing_happened_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        self.classes.nothing_happened.push(Arc::new(says));
+        self.classes.nothing_happened.push(Box::new(says));
         self
     }
 
     /// Errors that are final: recorded, and replayed to later callers as that failure.
     pub fn failed_for_good_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        self.classes.failed_for_good.push(Arc::new(says));
+        self.classes.failed_for_good.push(Box::new(says));
         self
     }
 
@@ -153,7 +146,7 @@ impl<E, C> Once<E, C> {
             worker: self.worker,
             wait: self.wait,
             limit: self.limit,
-            codec: Arc::new(codec),
+            codec,
             classes: self.classes,
         }
     }
@@ -169,27 +162,20 @@ impl<E, C> Once<E, C> {
         Prepared { once: self, prepare: Box::new(move |run| Box::pin(prepare(run))), prepared: PhantomData }
     }
 
-    fn call(&self, phase: Phase) -> Result<Arc<Call>, Invalid> {
-        let sentinel = &self.sentinel;
-        let key = self.key.clone()?;
-        let worker = self.worker.clone().transpose()?.unwrap_or_else(|| sentinel.worker.clone());
+    /// What is sent, and what becomes of a function's result.
+    fn call(self, phase: Phase) -> Result<(Call, Ends<E, C>), Invalid> {
+        let Sentinel { core, namespace, worker, patience } = self.sentinel;
         let claim = Claim {
             claim_id: ClaimId::random(),
             terms: self.asked.terms()?,
             retention: self.retention,
-            fingerprint: self.fingerprint.clone().transpose()?,
-            worker,
+            fingerprint: self.fingerprint.transpose()?,
+            worker: self.worker.transpose()?.unwrap_or(worker),
             phase,
         };
-        let address = sentinel.address(crate::Kind::Execution, key);
-        let call = Call {
-            core: sentinel.core.clone(),
-            address,
-            claim,
-            patience: sentinel.patience,
-            wait: self.wait,
-        };
-        Ok(call.shared())
+        let address = Address::execution(namespace, self.key?);
+        let call = Call { core, address, claim, patience, wait: self.wait };
+        Ok((call, Ends { codec: self.codec, classes: self.classes, limit: self.limit }))
     }
 }
 
@@ -211,10 +197,9 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (codec, ends) = (self.codec.clone(), self.ends());
-        let call = self.call(Phase::Executing)?;
-        let work = Work::Run(ends.then(move |run| Box::pin(function(run))));
-        answer(call, work, |recorded| decode_result(&*codec, recorded)).await
+        let (call, ends) = self.call(Phase::Executing)?;
+        let work = move |ends: Ends<E, C>, held| engine::run(held, |run| ends.of(function(run)));
+        answer(call, ends, Ends::decode, work).await
     }
 
     /// Runs a function that says itself how it ended and what is to be recorded. Replays give what was recorded as it
@@ -224,13 +209,8 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
     {
-        let call = self.call(Phase::Executing)?;
-        let function: RunFn<Recorded, E> = Box::new(move |run| Box::pin(function(run)));
-        answer(call, Work::Run(function), Ok).await
-    }
-
-    fn ends(&self) -> Ends<E, C> {
-        Ends { codec: self.codec.clone(), classes: self.classes.clone(), limit: self.limit }
+        let (call, _) = self.call(Phase::Executing)?;
+        answer(call, (), |(), recorded| Ok(recorded), move |(), held| engine::run(held, function)).await
     }
 }
 
@@ -238,7 +218,7 @@ where
 #[must_use = "nothing happens before `run`"]
 pub struct Prepared<E, C, P> {
     once: Once<E, C>,
-    prepare: Box<dyn FnOnce(Run) -> BoxFuture<Result<P, E>> + Send>,
+    prepare: Box<dyn FnOnce(Run) -> BoxFuture<'static, Result<P, E>> + Send>,
     prepared: PhantomData<fn() -> P>,
 }
 
@@ -263,22 +243,22 @@ where
         F: FnOnce(Run, P) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (codec, ends) = (self.once.codec.clone(), self.once.ends());
-        let call = self.once.call(Phase::Claimed)?;
         let prepare = self.prepare;
-        let prepare: PrepareFn<T, E> = Box::new(move |run| {
-            Box::pin(async move {
+        let (call, ends) = self.once.call(Phase::Claimed)?;
+        let (caller, _here) = Caller::new();
+        let work = move |ends: Ends<E, C>, held| {
+            engine::prepare_and_run(held, caller, async move |run| {
                 let prepared = prepare(run).await?;
-                Ok(ends.then(move |run| Box::pin(function(run, prepared))))
+                Ok(|run| ends.of(function(run, prepared)))
             })
-        });
-        answer(call, Work::Prepare(prepare), |recorded| decode_result(&*codec, recorded)).await
+        };
+        answer(call, ends, Ends::decode, work).await
     }
 }
 
 /// How a function's result becomes an ending.
 struct Ends<E, C> {
-    codec: Arc<C>,
+    codec: C,
     classes: Classes<E>,
     limit: usize,
 }
@@ -288,22 +268,26 @@ where
     E: fmt::Display + Send + 'static,
     C: Send + Sync + 'static,
 {
-    fn then<T>(self, function: impl FnOnce(Run) -> BoxFuture<Result<T, E>> + Send + 'static) -> RunFn<T, E>
+    /// The function's result, classified and encoded.
+    fn of<T>(self, function: impl Future<Output = Result<T, E>>) -> impl Future<Output = Ending<T, E>>
     where
-        T: Send + 'static,
         C: Codec<T>,
     {
-        Box::new(move |run| {
-            Box::pin(async move {
-                match function(run).await {
-                    Ok(value) => {
-                        let recorded = self.encode(&value);
-                        Ending::Success(value, recorded)
-                    }
-                    Err(error) => self.classify(error),
-                }
-            })
+        function.map(move |ended| match ended {
+            Ok(value) => {
+                let recorded = self.encode(&value);
+                Ending::Success(value, recorded)
+            }
+            Err(error) => self.classify(error),
         })
+    }
+
+    /// The value of a recorded result.
+    fn decode<T>(self, recorded: Recorded) -> Result<T, Error>
+    where
+        C: Codec<T>,
+    {
+        decode_result(&self.codec, recorded)
     }
 
     /// A result that cannot be encoded, or is too large, is recorded without its bytes.
@@ -311,7 +295,7 @@ where
     where
         C: Codec<T>,
     {
-        encode_result(&*self.codec, value, self.limit)
+        encode_result(&self.codec, value, self.limit)
     }
 
     fn classify<T>(&self, error: E) -> Ending<T, E> {
@@ -331,37 +315,44 @@ where
     }
 }
 
-/// Gets in, does the work, and turns refusals into answers.
-async fn answer<T, E>(
-    call: Arc<Call>,
-    work: Work<T, E>,
-    replay: impl FnOnce(Recorded) -> Result<T, Error>,
+/// Gets in, does the work in a task of its own, and turns refusals into answers. What the two ways have in common is
+/// `state`: it goes where the call goes.
+async fn answer<S, T, E, W>(
+    call: Call,
+    state: S,
+    replay: impl FnOnce(S, Recorded) -> Result<T, Error>,
+    work: impl FnOnce(S, Held) -> W,
 ) -> Result<Outcome<T, E>, Error>
 where
     T: Send + 'static,
     E: Send + 'static,
+    W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
     let core = call.core.clone();
     let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
     let span = tracing::debug_span!("once", namespace, key, token = tracing::field::Empty);
-    let work = async {
-        Ok(match call.enter().await {
-            Ok(held) => {
-                tracing::Span::current().record("token", held.grant.token.get());
-                execute(held, work).await
-            }
-            Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
-                Outcome::Failed(Failure::Replayed(RecordedFailure { recorded }))
-            }
-            Err(Refusal::Completed(recorded)) => Outcome::Replayed(replay(recorded)?),
-            Err(Refusal::FingerprintMismatch) => return Err(Error::FingerprintMismatch),
-            Err(Refusal::InProgress(other)) => Outcome::InProgress(other),
-            Err(Refusal::Uncertain(doubt)) => Outcome::Uncertain(doubt),
-            Err(Refusal::Reconciling(by)) => Outcome::Reconciling(by),
-            Err(Refusal::NotRun(reason)) => Outcome::NotRun(reason),
-        })
+    // Where nobody listens, nothing is wrapped.
+    let entered = match span.is_disabled() {
+        true => call.enter().await,
+        false => call.enter().instrument(span.clone()).await,
     };
-    let outcome: Result<Outcome<T, E>, Error> = tracing::Instrument::instrument(work, span).await;
+    let outcome = match entered {
+        Ok(entered) => {
+            let held = Held::new(call, entered);
+            let grant = held.grant();
+            span.record("token", grant.token.get());
+            Ok(execute(grant, work(state, held).instrument(span)).await)
+        }
+        Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
+            Ok(Outcome::Failed(Failure::Replayed(RecordedFailure { recorded })))
+        }
+        Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)).map(Outcome::Replayed),
+        Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),
+        Err(Refusal::InProgress(other)) => Ok(Outcome::InProgress(other)),
+        Err(Refusal::Uncertain(doubt)) => Ok(Outcome::Uncertain(doubt)),
+        Err(Refusal::Reconciling(by)) => Ok(Outcome::Reconciling(by)),
+        Err(Refusal::NotRun(reason)) => Ok(Outcome::NotRun(reason)),
+    };
     core.ended(outcome.as_ref().map_or("error", Outcome::name));
     outcome
 }

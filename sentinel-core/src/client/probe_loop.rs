@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::LocalTime;
-use super::engine::BoxFuture;
 use super::lease::LeaseOutcome;
 use super::outcome::Error;
 use super::reconciler::{Decided, Holding, Reconciled, Reconciler};
@@ -76,7 +76,7 @@ impl Finding {
     }
 }
 
-pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<Finding> + Send + Sync>;
+pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
 
 /// Settles the uncertain keys of a namespace by a probe, under a lease: of any number of processes one does it.
 ///

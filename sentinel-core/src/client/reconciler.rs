@@ -156,19 +156,14 @@ impl<S> Reconciler<S> {
         Ok(self.sentinel.address(Kind::Execution, self.key.clone()?))
     }
 
-    async fn decide<R, F, Fut>(
-        &self,
-        name: &'static str,
-        address: &Address,
-        send: F,
-    ) -> Result<Stamped<R>, Error>
+    async fn decide<R, F, Fut>(&self, address: &Address, send: F) -> Result<Stamped<R>, Error>
     where
         R: Named,
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<Stamped<R>, StoreError>>,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let patience = self.sentinel.patience;
-        let settled = self.sentinel.core.settle(name, address, Persist::Ambiguous, patience, send).await?;
+        let settled = self.sentinel.core.settle(address, Persist::Ambiguous, patience, send).await?;
         self.sentinel.core.watchers.wake(address);
         Ok(settled.stamped)
     }
@@ -225,7 +220,7 @@ impl Reconciler<Seeking> {
             even_if_alive: self.stage.even_if_alive,
             steal: self.stage.steal,
         };
-        let stamped = self.decide("reconcile", &address, || store.reconcile(&address, &op)).await?;
+        let stamped = self.decide(&address, || store.reconcile(&address, &op)).await?;
         Ok(match stamped.reply {
             ReconcileReply::Taken { token, since, hard_until, begun_at, worker } => {
                 let taken = Some(Taken { op_id, since, hard_until, begun_at, worker });
@@ -300,7 +295,7 @@ impl Reconciler<Holding> {
             reason: self.reason.clone().transpose()?,
             result,
         };
-        let stamped = self.decide("force_complete", &address, || store.force_complete(&address, &op)).await?;
+        let stamped = self.decide(&address, || store.force_complete(&address, &op)).await?;
         Ok(match stamped.reply {
             ForceCompleteReply::Completed => Decided::Done { op_id: op.op_id, token: stamped.stamp.token },
             ForceCompleteReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
@@ -322,7 +317,7 @@ impl Reconciler<Holding> {
             accept_overlap: self.stage.accept_overlap,
         };
         let send = || store.reset_to_claimed(&address, &op);
-        Ok(match self.decide("reset_to_claimed", &address, send).await?.reply {
+        Ok(match self.decide(&address, send).await?.reply {
             ResetReply::Reset { token } => Decided::Done { op_id: op.op_id, token },
             ResetReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
             ResetReply::HardDeadlineNotReached { at } => {
@@ -378,7 +373,7 @@ impl Eviction {
             reason: self.by.reason.clone().transpose()?,
             expect: self.by.stage,
         };
-        let stamped = self.by.decide("evict", &address, || store.evict(&address, &op)).await?;
+        let stamped = self.by.decide(&address, || store.evict(&address, &op)).await?;
         Ok((op.op_id, stamped.reply))
     }
 }

@@ -1,12 +1,16 @@
 //! Lost replies: the same request again, under the same ids, until it is answered (SPEC section 6).
 
+use std::future::{Ready, poll_fn, ready};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use tokio::runtime::Handle;
 
 use super::Core;
 use super::clock::LocalTime;
-use super::observe::Named;
+use super::observe::{Named, Took};
 use crate::address::Address;
 use crate::error::{Applied, StoreError, Trouble};
 use crate::operation::Stamped;
@@ -34,9 +38,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 impl Core {
     /// Sends a request until it is answered or `patience` is over. Once one attempt may have been carried out, the error
     /// is ambiguous for good: a later proof about another attempt proves nothing about that one.
+    ///
+    /// A store that answers at once costs no timer and no room for what would follow.
     pub(crate) async fn settle<R, F, Fut>(
         &self,
-        operation: &'static str,
         address: &Address,
         persist: Persist,
         patience: Duration,
@@ -45,43 +50,83 @@ impl Core {
     where
         R: Named,
         F: FnMut() -> Fut,
-        Fut: Future<Output = Result<Stamped<R>, StoreError>>,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let clock = self.keeper.clock();
-        let first = clock.now();
+        let sent = clock.now();
+        let mut attempt = send();
+        match poll_fn(|cx| Poll::Ready(attempt.poll_unpin(cx))).await {
+            Poll::Ready(Ok(stamped)) => {
+                self.answered(address, &stamped, Took { clock, sent });
+                Ok(Settled { stamped, sent })
+            }
+            Poll::Ready(Err(error)) => {
+                let first = ready(Err(error)).left_future();
+                Box::pin(self.insist(address, persist, patience, sent, first, send)).await
+            }
+            Poll::Pending => {
+                Box::pin(self.insist(address, persist, patience, sent, attempt.right_future(), send)).await
+            }
+        }
+    }
+
+    /// Waits for the first attempt, which was sent, and goes on from there.
+    async fn insist<R, F, Fut>(
+        &self,
+        address: &Address,
+        persist: Persist,
+        patience: Duration,
+        first: LocalTime,
+        mut attempt: Either<Ready<Fut::Output>, Fut>,
+        mut send: F,
+    ) -> Result<Settled<R>, StoreError>
+    where
+        R: Named,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
+    {
+        let clock = self.keeper.clock();
+        let mut sent = first;
         let mut pause = FIRST_PAUSE;
         let mut ambiguous = false;
         loop {
-            let sent = clock.now();
-            // A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
-            let timed = Handle::try_current().is_ok();
-            let answer = match timed {
-                true => tokio::time::timeout(REPLY_WITHIN, send()).await,
-                false => Ok(send().await),
-            };
-            let error = match answer {
-                Ok(Ok(stamped)) => {
-                    self.answered(operation, address, &stamped, clock.now().since(sent));
+            let error = match in_time(attempt).await {
+                Ok(stamped) => {
+                    self.answered(address, &stamped, Took { clock, sent });
                     return Ok(Settled { stamped, sent });
                 }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    StoreError::ambiguous(Trouble::LostReply, format!("no reply within {REPLY_WITHIN:?}"))
-                }
+                Err(error) => error,
             };
-            self.unanswered(operation, address, &error);
+            self.unanswered::<R>(address, &error);
             ambiguous |= error.applied() == Applied::Ambiguous;
             let again = match persist {
                 Persist::Ambiguous => ambiguous && error.is_worth_repeating(),
                 Persist::Always => error.is_worth_repeating(),
             };
-            if !again || !timed || clock.now().since(first) >= patience {
+            if !again || !has_time() || clock.now().since(first) >= patience {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;
             pause = LONGEST_PAUSE.min(pause * 2);
+            sent = clock.now();
+            attempt = send().right_future();
         }
     }
+}
+
+/// A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
+fn has_time() -> bool {
+    Handle::try_current().is_ok()
+}
+
+/// One attempt, which has to be answered in time where there is time.
+async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
+    if !has_time() {
+        return attempt.await;
+    }
+    tokio::time::timeout(REPLY_WITHIN, attempt).await.unwrap_or_else(|_| {
+        Err(StoreError::ambiguous(Trouble::LostReply, format!("no reply within {REPLY_WITHIN:?}")))
+    })
 }
 
 /// Between half and all of a duration, so that those who fail together do not return together.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::clock::{LocalClock, LocalTime};
+use super::clock::LocalClock;
 use super::keeper::Authority;
 use crate::address::{Address, Key, Namespace};
 use crate::operation::Current;
@@ -45,13 +45,12 @@ pub struct Run {
 }
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) address: Address,
-    pub(super) grant: Grant,
-    pub(super) incarnation: u64,
-    pub(super) hard: LocalTime,
-    pub(super) clock: LocalClock,
-    pub(super) authority: Arc<Authority>,
+pub(crate) struct Inner {
+    pub(crate) address: Address,
+    pub(crate) grant: Grant,
+    pub(crate) incarnation: u64,
+    pub(crate) clock: LocalClock,
+    pub(crate) authority: Authority,
 }
 
 impl Run {
@@ -98,12 +97,12 @@ impl Run {
 
     /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
     pub fn hard_remaining(&self) -> Duration {
-        self.inner.hard.since(self.inner.clock.now())
+        self.inner.authority.hard().since(self.inner.clock.now())
     }
 
     /// Fires when the authority is lost: stop starting side effects.
     pub fn cancelled(&self) -> CancellationToken {
-        self.inner.authority.signal.clone()
+        self.inner.authority.signal().clone()
     }
 
     /// Why the authority was lost; None: it was not.

@@ -36,10 +36,10 @@ pub fn claim(r: &Record, c: &Claim, at: &Reading) -> Rule<ClaimReply> {
         Free | Claimed | Executing => {
             Refuse(ClaimReply::InProgress { state: r.state, remaining: r.lease_until.since(at.now) })
         }
-        Completed => Refuse(match &r.result {
-            Some(result) => ClaimReply::Completed(result.clone()),
-            None => ClaimReply::Completed(Recorded::success(Payload::empty())),
-        }),
+        Completed => {
+            let result = r.result.clone().unwrap_or_else(|| Recorded::success(Payload::empty()));
+            Refuse(ClaimReply::Completed { result, remaining: r.retention_left(at.now) })
+        }
         Reconciling => Refuse(match &r.decision {
             Some(d) => ClaimReply::Reconciling { since: d.at, operator: d.operator.clone() },
             None => ClaimReply::Reconciling { since: r.last_now, operator: Label::lossy("") },

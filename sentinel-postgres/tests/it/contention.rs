@@ -48,7 +48,7 @@ async fn claim_all(rig: &Rig, addresses: &[Address]) -> Vec<(Address, Grant)> {
             ClaimReply::Granted(granted) => {
                 Some((address.clone(), Grant { token: granted.token, claim_id: claim.claim_id }))
             }
-            ClaimReply::InProgress { .. } | ClaimReply::Completed(_) => None,
+            ClaimReply::InProgress { .. } | ClaimReply::Completed { .. } => None,
             other => panic!("{other:?}"),
         }
     };

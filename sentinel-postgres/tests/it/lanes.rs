@@ -57,7 +57,7 @@ async fn lives(rig: &Rig, rounds: usize) {
         assert!(complete_all(rig, &addresses, &completions).await.iter().all(Result::is_ok));
         let again: Vec<_> = addresses.iter().map(|_| fused()).collect();
         for told in claim_all(rig, &addresses, &again).await {
-            assert!(matches!(told.unwrap().reply, ClaimReply::Completed(_)));
+            assert!(matches!(told.unwrap().reply, ClaimReply::Completed { .. }));
         }
         let lone = rig.granted(&fresh(rig), &fused()).await;
         assert!(lone.token.get() > 0);

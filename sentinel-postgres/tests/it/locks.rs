@@ -170,7 +170,7 @@ pub(crate) async fn what_changed_meanwhile_is_not_taken_over(rig: &Rig, into: &s
     rig.move_clock(-(crate::rig::HARD.as_micros() as i64));
     match (into, &answer.reply) {
         ("executing", Reply::Claim(ClaimReply::Uncertain { .. })) => {}
-        ("completed" | "completed for long", Reply::Claim(ClaimReply::Completed(_))) => {}
+        ("completed" | "completed for long", Reply::Claim(ClaimReply::Completed { .. })) => {}
         _ => panic!("after it became {into}: {answer:?}"),
     }
 }

@@ -5,6 +5,7 @@
 mod company;
 mod completion;
 mod contention;
+mod cost;
 mod faults;
 mod fence;
 mod harness;

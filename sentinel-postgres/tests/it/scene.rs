@@ -92,7 +92,7 @@ pub(crate) async fn use_every_statement(store: &PostgresStore) {
     store.complete(&done, &complete(grant, "done")).await.unwrap();
     assert!(matches!(
         store.claim(&done, &call(Phase::Claimed)).await.unwrap().reply,
-        ClaimReply::Completed(_)
+        ClaimReply::Completed { .. }
     ));
     let grant = hold(store, &decided, Phase::Executing).await;
     store.abandon(&decided, &Abandon { grant, cause: label("it broke") }).await.unwrap();

@@ -129,7 +129,7 @@ async fn a_replay_waits_for_the_standby() {
     pair.strand(request!(pair.store, complete, address, complete)).await;
     let claim = crate::scene::call(Phase::Claimed);
     let replay = pair.passes_the_barrier(request!(pair.store, claim, address, claim)).await;
-    assert_eq!(replay.reply, ClaimReply::Completed(result("once")));
+    assert_eq!(replay.reply, ClaimReply::Completed { result: result("once"), remaining: None });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,7 +207,7 @@ async fn a_failover_to_the_synchronous_standby_loses_nothing() {
     let record = store.inspect(&execution("begun")).await.unwrap().record.unwrap();
     assert_eq!((record.state, record.token), (State::Executing, begun.token));
     let done = store.claim(&execution("done"), &crate::scene::call(Phase::Claimed)).await.unwrap();
-    assert_eq!(done.reply, ClaimReply::Completed(result("done")));
+    assert_eq!(done.reply, ClaimReply::Completed { result: result("done"), remaining: None });
     assert!(evicted(&store, held).await > held.token.get());
     let health = store.probe().await.unwrap();
     let line = health.checks.iter().find(|check| check.name == "time line").unwrap();

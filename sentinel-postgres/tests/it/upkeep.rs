@@ -104,7 +104,7 @@ pub(crate) async fn the_longest_retention_is_kept(rig: &Rig, how: &str) {
     }
     rig.advance(DAY * 365 * 100).await;
     let again = rig.ask(&address, fused()).await;
-    assert!(matches!(again.reply, Reply::Claim(ClaimReply::Completed(_))), "{again:?}");
+    assert!(matches!(again.reply, Reply::Claim(ClaimReply::Completed { .. })), "{again:?}");
     assert_eq!(purge(rig).await, 0);
 }
 

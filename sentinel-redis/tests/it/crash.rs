@@ -145,7 +145,7 @@ async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
     let told = store.claim(address, &claim).await.unwrap();
     match told.reply {
         ClaimReply::Granted(granted) => Some(granted.token),
-        ClaimReply::Completed(_) => None,
+        ClaimReply::Completed { .. } => None,
         ClaimReply::InProgress { .. } | ClaimReply::Uncertain { .. } => {
             let take = Reconcile { even_if_alive: true, ..reconcile(told.stamp.token) };
             Some(store.reconcile(address, &take).await.unwrap().stamp.token)

@@ -7,6 +7,7 @@ mod barrier;
 mod clock;
 mod cluster;
 mod contention;
+mod cost;
 mod crash;
 mod dropped;
 mod faults;

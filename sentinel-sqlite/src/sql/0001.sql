@@ -1,6 +1,8 @@
 -- One row for each address that has, or recently had, a record. `rev` 0: the record was purged, and only its `purged`
 -- event is left. Times are microseconds since 1970, durations microseconds. The payload stands last: a page of a list
 -- never reads its overflow pages.
+-- The newest events stand in `recent`, one a line: a run from claim to result is two events, and they cost no page of
+-- their own.
 CREATE TABLE records (
     id           INTEGER PRIMARY KEY,
     namespace    TEXT    NOT NULL,
@@ -9,6 +11,7 @@ CREATE TABLE records (
     last_event   INTEGER NOT NULL, -- how many events were ever appended under this id
     purge_at     INTEGER,          -- maintenance may look at it from then on; NULL: never
     state        TEXT    NOT NULL,
+    lingers      INTEGER NOT NULL, -- 1 in an undecided record that is not among the newest, or was decided before
     rev          INTEGER NOT NULL,
     token        INTEGER NOT NULL,
     claim_id     BLOB,
@@ -32,32 +35,23 @@ CREATE TABLE records (
     code         INTEGER,
     omitted      INTEGER,
     content_type TEXT,
+    recent       TEXT    NOT NULL,
     payload      BLOB,
     UNIQUE (namespace, kind, key)
 ) STRICT;
 
--- What is claimed, executing or reconciling is little; what is completed is everything else.
-CREATE INDEX records_undecided ON records (namespace, kind, key)
-    WHERE state IN ('claimed', 'executing', 'reconciling');
+-- What stays claimed, executing or reconciling is little; what is completed is everything else. Most runs are over
+-- before they are old, and are not entered here: who looks for what is undecided looks at the newest records too.
+CREATE INDEX records_lingering ON records (namespace, kind, key) WHERE lingers = 1;
 
 CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
     WHERE purge_at IS NOT NULL;
 
--- The events of fresh records stand side by side at the end, whatever their keys are.
+-- The events that had to make room in their records, several in a row, one a line.
 CREATE TABLE events (
-    record   INTEGER NOT NULL,
-    seq      INTEGER NOT NULL,
-    rev      INTEGER NOT NULL,
-    at       INTEGER NOT NULL,
-    token    INTEGER NOT NULL,
-    before   TEXT,
-    after    TEXT,
-    claim_id BLOB,
-    op_id    BLOB,
-    worker   TEXT,
-    operator TEXT,
-    reason   TEXT,
-    change   TEXT    NOT NULL, -- JSON
+    record INTEGER NOT NULL,
+    seq    INTEGER NOT NULL, -- which of the record's events is the last one here
+    lines  TEXT    NOT NULL,
     PRIMARY KEY (record, seq)
 ) STRICT, WITHOUT ROWID;
 

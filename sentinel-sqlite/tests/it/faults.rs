@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Applied, Clock, CoordinationStore, StoreTime, SystemClock, Trouble};
+use sentinel_core::{Applied, Clock, CoordinationStore, Label, State, StoreTime, SystemClock, Trouble};
 use sentinel_sqlite::SqliteStore;
 
 use crate::harness::*;
@@ -25,7 +25,7 @@ async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
     // Reads and replays do not wait for writers.
     assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
     let reply = hasty.claim(&execution("done"), &fused()).await.unwrap().reply;
-    assert_eq!(reply, ClaimReply::Completed(success(b"kept")));
+    assert_eq!(reply, ClaimReply::Completed { result: success(b"kept"), remaining: None });
     holder.execute_batch("ROLLBACK").unwrap();
     granted(&hasty, &execution("a"), &fused()).await;
 }
@@ -61,30 +61,36 @@ async fn a_row_that_cannot_be_read_fails_alone() {
 #[tokio::test]
 async fn a_write_that_fails_takes_no_neighbour_with_it() {
     let on = OnDisk::open().await;
-    // Half of the operation succeeds: the record is written, its event is refused.
+    // Events so long that they make room for the next one in the table of old ones.
+    let long = |name: &str| Label::new(format!("{name}{}", "x".repeat(1000))).unwrap();
+    let label = |n: usize| if n.is_multiple_of(8) { long("poison") } else { long("fine") };
+    for n in 0..64 {
+        let wanted = Claim { worker: label(n), ..claim(Phase::Claimed) };
+        let grant = granted(&on.store, &lease(&format!("key {n}")), &wanted).await;
+        on.store.release(&lease(&format!("key {n}")), &Release { grant, vouched: false }).await.unwrap();
+    }
+    // Half of the operation succeeds: the old event is moved, the record is refused.
     on.plain()
         .execute_batch(
-            "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN new.worker = 'poison' \
+            "CREATE TRIGGER refuse BEFORE UPDATE ON records WHEN new.worker LIKE 'poison%' \
              BEGIN SELECT raise(ABORT, 'refused'); END",
         )
         .unwrap();
-    let poison = sentinel_core::Label::new("poison").unwrap();
     let mut running = tokio::task::JoinSet::new();
     for n in 0..64 {
-        let (store, mut claim) = (on.store.clone(), fused());
-        if n % 8 == 0 {
-            claim.worker = poison.clone();
-        }
-        running.spawn(async move { (n, store.claim(&execution(&format!("key {n}")), &claim).await) });
+        let (store, wanted) = (on.store.clone(), Claim { worker: label(n), ..claim(Phase::Claimed) });
+        running.spawn(async move { (n, store.claim(&lease(&format!("key {n}")), &wanted).await) });
     }
     for (n, answer) in running.join_all().await {
-        let found = on.store.inspect(&execution(&format!("key {n}"))).await.unwrap().record;
+        let at = lease(&format!("key {n}"));
+        let found = on.store.inspect(&at).await.unwrap().record.unwrap();
+        let changes = on.store.history(&at, 10).await.unwrap().len();
         if n % 8 == 0 {
             assert_eq!(answer.unwrap_err().applied(), Applied::No);
-            assert_eq!(found, None, "what was refused left nothing behind");
+            assert_eq!((found.state, changes), (State::Free, 2), "what was refused left nothing behind");
         } else {
             assert!(matches!(answer.unwrap().reply, ClaimReply::Granted(_)));
-            assert!(found.is_some());
+            assert_eq!((found.state, changes), (State::Claimed, 3));
         }
     }
 }

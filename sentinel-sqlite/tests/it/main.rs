@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod contention;
+mod cost;
 mod faults;
 mod harness;
+mod listing;
 mod maintenance;
 mod processes;
 mod schema;

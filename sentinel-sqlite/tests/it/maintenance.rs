@@ -53,10 +53,56 @@ async fn the_event_of_a_purge_rests_and_goes() {
     assert_eq!(purge(&on, 10, false).await.unwrap().records, 1);
     on.advance(PURGE_REST).await;
     assert_eq!(purge(&on, 10, false).await.unwrap().records, 0);
-    assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 1));
+    assert_eq!((rows(&on, "records"), on.store.history(&execution("a"), 10).await.unwrap().len()), (1, 1));
     on.advance(Duration::from_micros(1)).await;
     assert_eq!(purge(&on, 10, false).await.unwrap().records, 0);
     assert_eq!((rows(&on, "records"), rows(&on, "events"), rows(&on, "floors")), (0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_long_history_is_kept_in_order_and_goes_with_its_record() {
+    let on = OnDisk::open().await;
+    for _ in 0..20 {
+        let grant = granted(&on.store, &lease("a"), &claim(Phase::Claimed)).await;
+        on.advance(Duration::from_secs(1)).await;
+        on.store.release(&lease("a"), &Release { grant, vouched: false }).await.unwrap();
+    }
+    let all = on.store.history(&lease("a"), 100).await.unwrap();
+    assert_eq!(all.iter().map(|event| event.rev).collect::<Vec<_>>(), (1..=40).collect::<Vec<_>>());
+    for limit in 0..=40 {
+        let newest = on.store.history(&lease("a"), limit).await.unwrap();
+        assert_eq!(newest, all[40 - limit as usize..], "limit {limit}");
+    }
+    let moved = rows(&on, "events");
+    assert!((2..=20).contains(&moved), "several to a row, and not all in the record: {moved}");
+    on.advance(PURGE_REST + Duration::from_micros(1)).await;
+    assert_eq!(purge(&on, 10, false).await.unwrap().records, 1);
+    assert_eq!(rows(&on, "events"), 0);
+}
+
+#[tokio::test]
+async fn a_run_costs_no_row_but_its_own() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"x").await;
+    assert_eq!(on.store.history(&execution("a"), 10).await.unwrap().len(), 2);
+    assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 0));
+}
+
+/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full page
+/// is split.
+#[tokio::test]
+async fn a_run_adds_few_pages_to_the_log() {
+    const RUNS: u64 = 50;
+    let on = OnDisk::open().await;
+    let page: u32 = on.plain().pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    let log = on.path().with_extension("db-wal");
+    let frames = || (std::fs::metadata(&log).unwrap().len() - 32) / u64::from(24 + page);
+    let before = frames();
+    for n in 0..RUNS {
+        once(&on.store, &execution(&format!("key {n:03}")), &fused(), b"x").await;
+    }
+    let added = frames() - before;
+    assert!((3 * RUNS..4 * RUNS).contains(&added), "{added} pages for {RUNS} runs");
 }
 
 #[tokio::test]

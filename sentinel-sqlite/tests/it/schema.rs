@@ -76,10 +76,27 @@ async fn a_page_for_whoever_is_on_call_reads_no_completed_record() {
         lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
     };
     let found = plan(
-        "SELECT key FROM records INDEXED BY records_undecided WHERE namespace = 'n' AND kind = 'execution' \
-         AND key > '' AND state IN ('claimed', 'executing', 'reconciling') AND state = 'executing' ORDER BY key",
+        "SELECT key FROM records INDEXED BY records_lingering WHERE namespace = 'n' AND kind = 'execution' \
+         AND key > '' AND lingers = 1 AND state = 'executing' ORDER BY key",
     );
-    assert!(found.contains("records_undecided (namespace=? AND kind=? AND key>?)"), "{found}");
+    assert!(found.contains("records_lingering (namespace=? AND kind=? AND key>?)"), "{found}");
     assert!(!found.contains("TEMP B-TREE"), "{found}");
+    let found = plan("SELECT key FROM records NOT INDEXED WHERE id > (SELECT max(id) FROM records) - 256");
+    assert!(found.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{found}");
     assert_eq!(on.store.describe().backend, "sqlite");
+}
+
+#[tokio::test]
+async fn a_write_fills_no_temporary_table() {
+    let on = OnDisk::open().await;
+    let plain = on.plain();
+    for sql in
+        ["UPDATE records SET state = 'free', purge_at = 1 WHERE id = 1", "DELETE FROM records WHERE id = 1"]
+    {
+        let mut statement = plain.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let codes = statement.query_map([], |row| row.get::<_, String>(1)).unwrap();
+        let codes: Vec<_> = codes.map(Result::unwrap).collect();
+        assert!(codes.iter().any(|code| code == "IdxDelete"), "the indexes are kept: {codes:?}");
+        assert!(!codes.iter().any(|code| code == "OpenEphemeral"), "{codes:?}");
+    }
 }

@@ -55,7 +55,7 @@ async fn a_record_and_its_history_outlive_the_store() {
     assert_eq!(reopened.history(&execution("a"), 100).await.unwrap(), history);
     assert_eq!(reopened.history(&execution("a"), 2).await.unwrap(), history[history.len() - 2..]);
     let reply = reopened.claim(&execution("a"), &fused()).await.unwrap().reply;
-    assert_eq!(reply, ClaimReply::Completed(record.result.unwrap()));
+    assert_eq!(reply, ClaimReply::Completed { result: record.result.unwrap(), remaining: None });
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn two_stores_on_one_file_see_each_other() {
     // The grant is the right, whichever connection it comes through.
     other.complete(&execution("a"), &complete).await.unwrap();
     let reply = on.store.claim(&execution("a"), &fused()).await.unwrap().reply;
-    assert_eq!(reply, ClaimReply::Completed(success(b"done")));
+    assert_eq!(reply, ClaimReply::Completed { result: success(b"done"), remaining: None });
 }
 
 #[tokio::test]
@@ -99,12 +99,18 @@ async fn a_replay_that_is_read_ends_with_the_retention() {
     for _ in 0..3 {
         // The second and third are answered by the reader.
         let answer = on.store.claim(&execution("a"), &fused()).await.unwrap();
-        assert_eq!(answer.reply, ClaimReply::Completed(success(b"first")));
+        let ClaimReply::Completed { result, remaining: Some(left) } = answer.reply else {
+            panic!("{answer:?}")
+        };
+        assert!(result == success(b"first") && left <= Duration::from_secs(60));
         assert!(!answer.stamp.changed);
     }
     let fingerprint = Some(Fingerprint::new("x").unwrap());
     let other = Claim { fingerprint, claim_id: fused().claim_id, ..kept };
-    assert!(matches!(on.store.claim(&execution("a"), &other).await.unwrap().reply, ClaimReply::Completed(_)));
+    assert!(matches!(
+        on.store.claim(&execution("a"), &other).await.unwrap().reply,
+        ClaimReply::Completed { .. }
+    ));
     on.advance(Duration::from_secs(60)).await;
     once(&on.store, &execution("a"), &other, b"second").await;
     let differs = Claim { fingerprint: Some(Fingerprint::new("y").unwrap()), ..fused() };

@@ -117,6 +117,7 @@ async fn a_caller_that_goes_away_in_the_middle_of_its_claim_leaves_no_ghost() {
     let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
     assert!(tokio::time::timeout(SECOND, rig.pay()).await.is_err());
     tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(rig.wire.sent("cancel"), 1, "nobody knows whether the claim arrived");
     assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
     assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
 }
@@ -134,8 +135,17 @@ async fn a_lease_whose_release_got_no_reply_is_released() {
 /// lies about it.
 #[tokio::test(start_paused = true)]
 async fn whatever_the_network_does_nothing_runs_twice_and_no_answer_lies() {
+    many_workers(Rig::new).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_does_a_cache_of_replays_make_anything_run_twice_or_an_answer_lie() {
+    many_workers(Rig::with_cache).await;
+}
+
+async fn many_workers(rig: fn(Plan) -> Rig) {
     for seed in 0..300 {
-        let rig = Arc::new(Rig::new(Plan::seeded(seed)));
+        let rig = Arc::new(rig(Plan::seeded(seed)));
         let workers: Vec<_> = (0..5).map(|n| tokio::spawn(worker(rig.clone(), n, seed))).collect();
         let mut vouched = 0;
         for worker in workers {

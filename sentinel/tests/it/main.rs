@@ -12,6 +12,7 @@ mod prepare;
 mod probe_loop;
 mod reconcile;
 mod regressions;
+mod replay_cache;
 mod rig;
 mod wait;
 

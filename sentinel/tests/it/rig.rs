@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
 use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Address, ClaimId, State, StoreError};
+use sentinel::{Address, ClaimId, ReplayCache, State, StoreError};
 use sentinel_conformance::{Faulty, Layer, Layered, Plan};
 
 use crate::{Lied, SECOND};
@@ -60,6 +60,13 @@ impl Rig {
         let wire = Wire { store: network.clone(), sent: Arc::default() };
         let ours = Sentinel::new(Layered(wire.clone())).patience(SECOND * 2);
         Self { wire, network, ours, beside: Sentinel::new(store), runs: Arc::default() }
+    }
+
+    /// The same, and our client remembers replays.
+    pub(crate) fn with_cache(plan: Plan) -> Self {
+        let rig = Self::new(plan);
+        let ours = Sentinel::new(ReplayCache::new(Layered(rig.wire.clone()))).patience(SECOND * 2);
+        Self { ours, ..rig }
     }
 
     /// A call of ours that counts its run.

@@ -37,6 +37,7 @@ struct Shared {
     replies: Direction,
     refusing: AtomicBool,
     accepted: AtomicU64,
+    turns: AtomicU64,
     open: Mutex<BTreeSet<u64>>,
     /// Changes when what is open has to be cut.
     cuts: watch::Sender<()>,
@@ -52,6 +53,7 @@ impl Proxy {
             replies: Direction::default(),
             refusing: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             open: Mutex::default(),
             cuts: watch::Sender::new(()),
         });
@@ -121,6 +123,12 @@ impl Proxy {
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
     }
+
+    /// How often a client spoke up for the first time, or after it was answered: the round trips of all connections, where
+    /// a client waits for its answer before it goes on.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -186,8 +194,16 @@ async fn connection(mut client: TcpStream, shared: &Shared, mut cut: watch::Rece
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let whole = {
         let ((client_reads, client_writes), (server_reads, server_writes)) = (client.split(), server.split());
-        let requests = pump::pump(client_reads, server_writes, &shared.requests);
-        let replies = pump::pump(server_reads, client_writes, &shared.replies);
+        // Whether the client was answered since it last spoke.
+        let answered = AtomicBool::new(true);
+        let spoke = || {
+            if answered.swap(false, Ordering::SeqCst) {
+                shared.turns.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let answers = || answered.store(true, Ordering::SeqCst);
+        let requests = pump::pump(client_reads, server_writes, &shared.requests, spoke);
+        let replies = pump::pump(server_reads, client_writes, &shared.replies, answers);
         tokio::select! {
             ended = async { tokio::try_join!(requests, replies) } => ended.is_ok(),
             _ = cut.changed() => false,

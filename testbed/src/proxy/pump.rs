@@ -27,12 +27,18 @@ enum What {
     Reset(io::Error),
 }
 
-/// Carries bytes until their sender ends. An error means that the connection has to be cut.
-pub(super) async fn pump(from: ReadHalf<'_>, to: WriteHalf<'_>, direction: &Direction) -> io::Result<()> {
+/// Carries bytes until their sender ends, and tells before any of them pass. An error means that the connection has to be
+/// cut.
+pub(super) async fn pump(
+    from: ReadHalf<'_>,
+    to: WriteHalf<'_>,
+    direction: &Direction,
+    passing: impl Fn(),
+) -> io::Result<()> {
     // Reading goes on while bytes are delayed, or a delay would be one for each piece, not one for all of them.
     let (queue, waiting) = mpsc::channel(PIECES);
     // The first failure ends both: what is to be cut is not read to its end.
-    tokio::try_join!(take(from, queue, direction), give(waiting, to, direction))?;
+    tokio::try_join!(take(from, queue, direction), give(waiting, to, direction, passing))?;
     Ok(())
 }
 
@@ -59,6 +65,7 @@ async fn give(
     mut waiting: mpsc::Receiver<Piece>,
     mut to: WriteHalf<'_>,
     direction: &Direction,
+    passing: impl Fn(),
 ) -> io::Result<()> {
     let mut flow = direction.flow();
     while let Some(piece) = waiting.recv().await {
@@ -68,6 +75,7 @@ async fn give(
             }
             What::Bytes(bytes) => {
                 let (allowed, cut) = direction.allow(bytes.len());
+                passing();
                 to.write_all(&bytes[..allowed]).await?;
                 direction.count_passed(allowed);
                 if cut {

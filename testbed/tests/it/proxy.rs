@@ -75,6 +75,27 @@ fn rest(mut stream: TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
 }
 
 #[test]
+fn a_turn_is_counted_when_a_client_speaks_after_its_answer() {
+    let (echo, proxy) = Echo::start();
+    let (mut one, mut other) = (client(&proxy), client(&proxy));
+    for asked in 1..=3 {
+        for stream in [&mut one, &mut other] {
+            stream.write_all(b"ask").unwrap();
+            assert_eq!(read(stream, 3), b"ask");
+        }
+        assert_eq!(proxy.turns(), 2 * asked);
+    }
+    // What is said before the answer comes belongs to the same turn.
+    proxy.replies().hold();
+    for _ in 0..3 {
+        let heard = echo.heard().len();
+        one.write_all(b"more").unwrap();
+        until("it is heard", || echo.heard().len() == heard + 4);
+    }
+    assert_eq!(proxy.turns(), 7);
+}
+
+#[test]
 fn it_leads_to_another_server_when_it_is_told_to() {
     let ((one, proxy), (other, beside)) = (Echo::start(), Echo::start());
     let mut before = client(&proxy);

@@ -15,6 +15,7 @@ use crate::operation::{Cancel, Claim, ClaimReply, Granted};
 use crate::payload::Recorded;
 use crate::record::Grant;
 use crate::time::StoreTime;
+use crate::token::ClaimId;
 
 /// A call of `once` or `lease`, checked and ready to be sent.
 #[derive(Debug)]
@@ -37,49 +38,46 @@ pub(crate) enum Refusal {
     NotRun(NotRun),
 }
 
-/// A grant whose function has not started. Dropped before that, it cancels itself: nothing ran.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) call: Arc<Call>,
-    pub(crate) grant: Grant,
-    pub(crate) authority: Arc<Authority>,
-    incarnation: u64,
-    deadline: LocalTime,
-    hard: LocalTime,
-    unstarted: Unstarted,
+/// What a granted claim was answered, and when it was sent. To be held at once: nothing cancels it by itself.
+pub(crate) struct Entered {
+    sent: LocalTime,
+    now: StoreTime,
+    granted: Granted,
 }
 
-/// Cancels a claim whose function did not start and will not. Nothing is sent under its claim id afterwards.
-#[derive(Debug)]
-struct Unstarted {
-    call: Arc<Call>,
+/// While armed, cancels its call's claim on drop: it was not refused, and will not be used.
+struct Unsettled<'a> {
+    call: &'a Call,
     armed: bool,
 }
 
-impl Unstarted {
-    fn new(call: &Arc<Call>) -> Self {
-        Self { call: call.clone(), armed: true }
-    }
-}
-
-impl Unstarted {
-    /// Cancels before it returns, if the store answers soon; else the drop goes on trying in the background.
-    async fn cancel(mut self) {
-        self.armed = !self.call.cancel(SOON.min(self.call.patience)).await;
-    }
-}
-
-impl Drop for Unstarted {
+impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let call = self.call.clone();
-            self.call.core.keeper.spawn(async move {
-                if !call.cancel(call.patience).await {
-                    tracing::warn!(
-                        "a claim that will not run could not be cancelled; it blocks until it lapses"
-                    );
-                }
-            });
+            let Call { core, address, claim, patience, .. } = self.call;
+            core.cancel_in_background(address, claim.claim_id, *patience);
+        }
+    }
+}
+
+/// A grant whose function has not started. Dropped before that, it cancels itself: nothing ran, and nothing is sent under
+/// its claim id afterwards.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) core: Arc<Core>,
+    /// What the function, its preparation and the keeper share.
+    pub(crate) run: Run,
+    pub(crate) patience: Duration,
+    ttl: Duration,
+    deadline: LocalTime,
+    hard: LocalTime,
+    armed: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.armed {
+            self.core.cancel_in_background(self.address(), self.grant().claim_id, self.patience);
         }
     }
 }
@@ -88,133 +86,143 @@ impl Drop for Unstarted {
 const SOON: Duration = Duration::from_secs(1);
 
 impl Call {
-    /// Claims, and waits for others as long as the call may.
-    pub(crate) async fn enter(self: &Arc<Self>) -> Result<Held, Refusal> {
+    /// Claims, and waits for others as long as the call may. Nothing is allocated for a call that is answered at once.
+    pub(crate) async fn enter(&self) -> Result<Entered, Refusal> {
+        let until = self.wait.map(|wait| self.core.keeper.clock().now().plus(wait));
+        match (self.ask().await, until) {
+            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(other, until)).await,
+            (answer, _) => answer,
+        }
+    }
+
+    /// Asks again whenever something may have changed, until the time is over.
+    async fn join(&self, mut other: InProgress, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
-        let until = self.wait.map(|wait| clock.now().plus(wait));
         let mut watch: Option<Watch> = None;
         loop {
-            let refusal = match self.ask().await {
-                Ok(held) => return Ok(held),
-                Err(refusal) => refusal,
-            };
-            let (Refusal::InProgress(_), Some(until)) = (&refusal, until) else { return Err(refusal) };
             let left = until.since(clock.now());
             if left.is_zero() {
-                return Err(refusal);
+                return Err(Refusal::InProgress(other));
             }
             match &mut watch {
                 // The place is taken first and the question asked again: no change is missed in between.
                 None => watch = Some(self.core.watch(&self.address)),
                 Some(watch) => drop(tokio::time::timeout(left, watch.changed()).await),
             }
+            match self.ask().await {
+                Err(Refusal::InProgress(still)) => other = still,
+                answer => return answer,
+            }
         }
     }
 
-    async fn ask(self: &Arc<Self>) -> Result<Held, Refusal> {
-        let mut unstarted = Unstarted::new(self);
+    async fn ask(&self) -> Result<Entered, Refusal> {
+        let mut unsettled = Unsettled { call: self, armed: true };
         let send = || self.core.store.claim(&self.address, &self.claim);
-        let asked = self.core.settle("claim", &self.address, Persist::Ambiguous, self.patience, send).await;
-        let refusal = match asked {
+        let answer = self.core.settle(&self.address, Persist::Ambiguous, self.patience, send).await;
+        if let Err(error) = &answer
+            && error.applied() == Applied::Ambiguous
+        {
+            // It may have been granted: it is cancelled and never runs.
+            let (claim_id, patience) = (self.claim.claim_id, SOON.min(self.patience));
+            let cancelling = Box::pin(self.core.cancel(&self.address, claim_id, patience));
+            unsettled.armed = !cancelling.await;
+        } else {
+            unsettled.armed = false;
+        }
+        match answer {
             Ok(Settled { stamped, sent }) => match stamped.reply {
-                ClaimReply::Granted(granted) => {
-                    return Ok(self.held(unstarted, sent, stamped.stamp.now, &granted));
-                }
-                refused => refusal(refused),
+                ClaimReply::Granted(granted) => Ok(Entered { sent, now: stamped.stamp.now, granted }),
+                refused => Err(refusal(refused)),
             },
-            Err(error) => {
-                match error.applied() {
-                    // It may have been granted: it is cancelled and never runs.
-                    Applied::Ambiguous => unstarted.cancel().await,
-                    Applied::No => unstarted.armed = false,
-                }
-                return Err(Refusal::NotRun(NotRun::Store(error)));
-            }
-        };
-        unstarted.armed = false;
-        Err(refusal)
-    }
-
-    fn held(
-        self: &Arc<Self>,
-        unstarted: Unstarted,
-        sent: LocalTime,
-        now: StoreTime,
-        granted: &Granted,
-    ) -> Held {
-        let grant = Grant { token: granted.token, claim_id: self.claim.claim_id };
-        let mut held = Held {
-            call: self.clone(),
-            grant,
-            authority: Arc::default(),
-            incarnation: granted.incarnation,
-            deadline: sent,
-            hard: sent,
-            unstarted,
-        };
-        held.measure(sent, now, granted);
-        held
-    }
-
-    /// Withdraws the claim, whether or not it was granted; whether the store has answered.
-    async fn cancel(&self, patience: Duration) -> bool {
-        let op = Cancel { claim_id: self.claim.claim_id };
-        let send = || self.core.store.cancel(&self.address, &op);
-        let told = self.core.settle("cancel", &self.address, Persist::Always, patience, send).await;
-        self.core.watchers.wake(&self.address);
-        told.is_ok()
+            Err(error) => Err(Refusal::NotRun(NotRun::Store(error))),
+        }
     }
 }
 
 impl Held {
+    /// What a call has got.
+    pub(crate) fn new(call: Call, Entered { sent, now, granted }: Entered) -> Self {
+        let inner = Inner {
+            grant: Grant { token: granted.token, claim_id: call.claim.claim_id },
+            address: call.address,
+            incarnation: granted.incarnation,
+            clock: call.core.keeper.clock(),
+            authority: Authority::default(),
+        };
+        let mut held = Self {
+            core: call.core,
+            run: Run { inner: Arc::new(inner) },
+            patience: call.patience,
+            ttl: call.claim.terms.ttl(),
+            deadline: sent,
+            hard: sent,
+            armed: true,
+        };
+        held.measure(sent, now, &granted);
+        held
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.run.inner.address
+    }
+
+    pub(crate) fn grant(&self) -> Grant {
+        self.run.inner.grant
+    }
+
     /// What remains, measured from when the request was *sent*: on the safe side of the store's clock.
     pub(crate) fn measure(&mut self, sent: LocalTime, now: StoreTime, granted: &Granted) {
         self.deadline = sent.plus(granted.lease_until.since(now));
         self.hard = sent.plus(granted.hard_until.since(now));
+        self.run.inner.authority.ends_at(self.hard);
     }
 
     /// Whether the lease is over by this process' clock.
     pub(crate) fn is_over(&self) -> bool {
-        self.call.core.keeper.clock().now() >= self.deadline
+        self.run.inner.clock.now() >= self.deadline
     }
 
     /// Keeps the grant alive until the guard is dropped.
     pub(crate) fn keep(&self) -> Keeping {
-        self.call.core.keeper.keep(Entry {
-            address: self.call.address.clone(),
-            grant: self.grant,
-            ttl: self.call.claim.terms.ttl(),
-            deadline: self.deadline,
-            hard: self.hard,
-            authority: self.authority.clone(),
-        })
+        let run = self.run.inner.clone();
+        self.core.keeper.keep(Entry { run, ttl: self.ttl, deadline: self.deadline, hard: self.hard })
     }
 
-    pub(crate) fn run(&self) -> Run {
-        let inner = Inner {
-            address: self.call.address.clone(),
-            grant: self.grant,
-            incarnation: self.incarnation,
-            hard: self.hard,
-            clock: self.call.core.keeper.clock(),
-            authority: self.authority.clone(),
-        };
-        Run { inner: Arc::new(inner) }
-    }
-
-    /// The function will not run: the claim is cancelled.
-    pub(crate) async fn not_run(self) {
-        self.unstarted.cancel().await;
+    /// The function will not run: the claim is cancelled. If the store does not answer soon, the drop goes on trying.
+    pub(crate) async fn not_run(mut self) {
+        let patience = SOON.min(self.patience);
+        self.armed = !self.core.cancel(self.address(), self.grant().claim_id, patience).await;
     }
 
     /// The claim is somebody else's by now.
     pub(crate) fn nothing_to_cancel(mut self) {
-        self.unstarted.armed = false;
+        self.armed = false;
     }
 
     /// The function starts: from now on nothing is given back without its word.
     pub(crate) fn start(&mut self) {
-        self.unstarted.armed = false;
+        self.armed = false;
+    }
+}
+
+impl Core {
+    /// Withdraws a claim, whether or not it was granted; whether the store has answered.
+    async fn cancel(&self, address: &Address, claim_id: ClaimId, patience: Duration) -> bool {
+        let op = Cancel { claim_id };
+        let send = || self.store.cancel(address, &op);
+        let told = self.settle(address, Persist::Always, patience, send).await;
+        self.watchers.wake(address);
+        told.is_ok()
+    }
+
+    fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, patience: Duration) {
+        let (core, address) = (self.clone(), address.clone());
+        self.keeper.spawn(async move {
+            if !core.cancel(&address, claim_id, patience).await {
+                tracing::warn!("a claim that will not run could not be cancelled; it blocks until it lapses");
+            }
+        });
     }
 }
 
@@ -226,7 +234,7 @@ fn refusal(reply: ClaimReply) -> Refusal {
         ClaimReply::Uncertain { token, begun_at, worker } => {
             Refusal::Uncertain(Uncertain { token, begun_at, worker })
         }
-        ClaimReply::Completed(recorded) => Refusal::Completed(recorded),
+        ClaimReply::Completed { result, .. } => Refusal::Completed(result),
         ClaimReply::Reconciling { since, operator } => {
             Refusal::Reconciling(ReconcilingBy { operator, since })
         }

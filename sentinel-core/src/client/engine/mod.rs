@@ -2,16 +2,16 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
 
 use super::outcome::{Doubtful, Failure, NotRun, Outcome};
+use super::retry::Persist;
 use super::run::Run;
 use crate::operation::{Begin, BeginReply};
 use crate::payload::Recorded;
+use crate::record::Grant;
 use crate::terms::Label;
 
 mod enter;
@@ -19,12 +19,6 @@ mod finish;
 
 pub(crate) use enter::{Call, Held, Refusal};
 use finish::Started;
-
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-/// The function, with its result already classified and encoded.
-pub(crate) type RunFn<T, E> = Box<dyn FnOnce(Run) -> BoxFuture<Ending<T, E>> + Send>;
-/// Work before the side effect; it gives the function.
-pub(crate) type PrepareFn<T, E> = Box<dyn FnOnce(Run) -> BoxFuture<Result<RunFn<T, E>, E>> + Send>;
 
 /// What a function says of its end.
 #[derive(Debug)]
@@ -39,53 +33,59 @@ pub enum Ending<T, E> {
     Unknown(Label, Option<E>),
 }
 
-/// What a call does once it holds its claim.
-pub(crate) enum Work<T, E> {
-    /// The claim was fused with its begin: straight to the function.
-    Run(RunFn<T, E>),
-    /// First the preparation, in `claimed`, where a crash is safe to take over.
-    Prepare(PrepareFn<T, E>),
-}
-
-/// Runs the work in a task of its own, which ends when the work has ended and not when the caller goes away.
-pub(crate) async fn execute<T, E>(held: Held, work: Work<T, E>) -> Outcome<T, E>
+/// Runs what a grant is for in a task of its own, which ends when the work has ended and not when the caller goes away.
+/// The task starts at once: the caller's future holds its handle only.
+pub(crate) fn execute<T, E>(
+    grant: Grant,
+    work: impl Future<Output = Outcome<T, E>> + Send + 'static,
+) -> impl Future<Output = Outcome<T, E>>
 where
     T: Send + 'static,
     E: Send + 'static,
 {
-    let (token, claim_id) = (held.grant.token, held.grant.claim_id);
-    let (caller, answer) = oneshot::channel();
-    let span = tracing::Span::current();
-    let task = async move {
-        let outcome = match work {
-            Work::Run(function) => run(held, function).await,
-            Work::Prepare(prepare) => prepare_and_run(held, prepare, &caller).await,
-        };
-        // A caller that has gone away does not hear it; the record does.
-        let _ = caller.send(outcome);
-    };
-    tokio::spawn(tracing::Instrument::instrument(task, span));
-    answer.await.unwrap_or_else(|_| {
-        let cause = Label::lossy("the runtime shut down while the function ran");
-        Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+    // A caller that goes away drops the handle, which detaches: it does not hear the outcome; the record does.
+    tokio::spawn(work).map(move |ended| {
+        ended.unwrap_or_else(|_| {
+            let cause = Label::lossy("the runtime shut down while the function ran");
+            let Grant { token, claim_id } = grant;
+            Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+        })
     })
 }
 
-async fn prepare_and_run<T, E>(
+/// Whether the caller still waits, as seen by the task that works for it.
+#[derive(Debug)]
+pub(crate) struct Caller(Weak<()>);
+
+impl Caller {
+    /// The caller, and what it holds as long as it waits.
+    pub(crate) fn new() -> (Self, Arc<()>) {
+        let here = Arc::new(());
+        (Self(Arc::downgrade(&here)), here)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+/// Does the preparation in `claimed`, where a crash is safe to take over, begins, and runs the function that it gave.
+pub(crate) async fn prepare_and_run<T, E, P, F, Fut>(
     held: Held,
-    prepare: PrepareFn<T, E>,
-    caller: &oneshot::Sender<Outcome<T, E>>,
+    caller: Caller,
+    prepare: impl FnOnce(Run) -> P,
 ) -> Outcome<T, E>
 where
-    T: Send + 'static,
-    E: Send + 'static,
+    P: Future<Output = Result<F, E>>,
+    F: FnOnce(Run) -> Fut,
+    Fut: Future<Output = Ending<T, E>>,
 {
     let keeping = held.keep();
-    let run_handle = held.run();
+    let run_handle = held.run.clone();
     let prepared = AssertUnwindSafe(async move { prepare(run_handle).await }).catch_unwind().await;
     drop(keeping);
     match prepared {
-        Ok(Ok(_)) if caller.is_closed() => {
+        Ok(Ok(_)) if caller.is_gone() => {
             held.not_run().await;
             Outcome::NotRun(NotRun::CallerGone)
         }
@@ -106,12 +106,9 @@ where
 
 /// Begins a claim. Whatever stays ambiguous never runs.
 async fn begin(mut held: Held) -> Result<Held, NotRun> {
-    let op = Begin { grant: held.grant };
-    let call = held.call.clone();
-    let patience = call.patience;
-    let send = || call.core.store.begin(&call.address, &op);
-    let persist = super::retry::Persist::Ambiguous;
-    match call.core.settle("begin", &call.address, persist, patience, send).await {
+    let op = Begin { grant: held.grant() };
+    let send = || held.core.store.begin(held.address(), &op);
+    match held.core.settle(held.address(), Persist::Ambiguous, held.patience, send).await {
         Err(error) => {
             held.not_run().await;
             Err(NotRun::Store(error))
@@ -138,17 +135,17 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
 }
 
 /// Runs the function under a grant that has begun. From the first poll on, only its end is told to the store.
-async fn run<T, E>(held: Held, function: RunFn<T, E>) -> Outcome<T, E>
+pub(crate) async fn run<T, E, F, Fut>(held: Held, function: F) -> Outcome<T, E>
 where
-    T: Send + 'static,
-    E: Send + 'static,
+    F: FnOnce(Run) -> Fut,
+    Fut: Future<Output = Ending<T, E>>,
 {
     // The last look before the side effect may start: past the lease, others may think it is over.
-    if held.is_over() || held.authority.lost().is_some() {
+    if held.is_over() || held.run.lost().is_some() {
         held.not_run().await;
         return Outcome::NotRun(NotRun::Expired);
     }
-    let run = held.run();
+    let run = held.run.clone();
     let started = Started::new(held);
     match AssertUnwindSafe(async move { function(run).await }).catch_unwind().await {
         Ok(Ending::Success(value, recorded)) => started.complete(Ok(value), recorded).await,
@@ -166,10 +163,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> Label {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Label::lossy(text.unwrap_or("no message"))
-}
-
-impl Call {
-    pub(crate) fn shared(self) -> Arc<Self> {
-        Arc::new(self)
-    }
 }

@@ -19,8 +19,10 @@ use super::clock::LocalClock;
 use super::retry::jittered;
 use crate::store::CoordinationStore;
 
+mod slots;
 mod tick;
 
+use slots::Id;
 pub(crate) use tick::{Authority, Entry};
 use tick::{Table, Tick};
 
@@ -56,7 +58,7 @@ enum Driver {
 #[derive(Debug)]
 pub(crate) struct Keeping {
     shared: Arc<Shared>,
-    id: u64,
+    id: Id,
 }
 
 impl Drop for Keeping {
@@ -84,7 +86,7 @@ impl Keeper {
 
     /// Keeps a grant alive until the guard is dropped.
     pub(crate) fn keep(&self, entry: Entry) -> Keeping {
-        let (id, sooner) = self.shared.table().insert(entry, self.shared.clock.now(), jittered);
+        let (id, sooner) = self.shared.table().insert(entry, || self.shared.clock.now(), jittered);
         if sooner {
             self.shared.changed.notify_one();
         }

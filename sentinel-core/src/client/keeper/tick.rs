@@ -1,33 +1,40 @@
 //! The keeper's tick: a pure step over what is held, with the time and the jitter handed in.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::address::Address;
+use super::slots::{Id, Slots};
 use crate::client::clock::LocalTime;
-use crate::client::run::Lost;
+use crate::client::run::{Inner, Lost};
 use crate::operation::{Beat, HeartbeatReply, LostReason, Stamped};
-use crate::record::Grant;
 
 /// Whether a worker may still act, as far as this process knows. Shared by the keeper and the function's handle.
 #[derive(Debug, Default)]
 pub(crate) struct Authority {
-    pub(crate) signal: CancellationToken,
+    /// Made when somebody asks for it, or when it fires.
+    signal: OnceLock<CancellationToken>,
     why: OnceLock<Lost>,
     /// The end of the lease as far as known, in microseconds of the local clock.
     deadline: AtomicU64,
+    /// When no heartbeat helps any more, likewise.
+    hard: AtomicU64,
 }
 
 impl Authority {
     pub(crate) fn lose(&self, why: Lost) {
         if self.why.set(why).is_ok() {
             crate::client::observe::lapsed(why.word());
-            self.signal.cancel();
+            self.signal().cancel();
         }
+    }
+
+    /// Fires when the authority is lost.
+    pub(crate) fn signal(&self) -> &CancellationToken {
+        self.signal.get_or_init(CancellationToken::new)
     }
 
     pub(crate) fn lost(&self) -> Option<Lost> {
@@ -39,6 +46,15 @@ impl Authority {
         LocalTime(Duration::from_micros(self.deadline.load(Ordering::Relaxed)))
     }
 
+    /// When no heartbeat helps any more.
+    pub(crate) fn hard(&self) -> LocalTime {
+        LocalTime(Duration::from_micros(self.hard.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn ends_at(&self, hard: LocalTime) {
+        self.hard.store(crate::time::micros(hard.0), Ordering::Relaxed);
+    }
+
     fn holds_until(&self, deadline: LocalTime) {
         self.deadline.store(crate::time::micros(deadline.0), Ordering::Relaxed);
     }
@@ -47,14 +63,13 @@ impl Authority {
 /// One grant that is kept alive.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) address: Address,
-    pub(crate) grant: Grant,
+    /// What the function's handle shares: address, grant, authority.
+    pub(crate) run: Arc<Inner>,
     pub(crate) ttl: Duration,
     /// The lease holds until then, measured from when the request that got it was sent.
     pub(crate) deadline: LocalTime,
     /// No heartbeat helps after it.
     pub(crate) hard: LocalTime,
-    pub(crate) authority: Arc<Authority>,
 }
 
 #[derive(Debug)]
@@ -66,8 +81,9 @@ struct Kept {
 /// All grants that are kept alive.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    kept: BTreeMap<u64, Kept>,
-    last_id: u64,
+    kept: Slots<Kept>,
+    /// Something was registered since the last tick.
+    used: bool,
     /// When the next tick will come without being asked for.
     planned: Option<LocalTime>,
 }
@@ -76,7 +92,7 @@ pub(crate) struct Table {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tick {
     /// Whose beats these are, in the same order.
-    pub(crate) ids: Vec<u64>,
+    pub(crate) ids: Vec<Id>,
     /// To be sent as one batch.
     pub(crate) beats: Vec<Beat>,
     /// When to tick again; None: when something is registered.
@@ -87,26 +103,29 @@ pub(crate) struct Tick {
 const BEATS_PER_TTL: u32 = 3;
 /// After a failure the next one comes sooner.
 const BEATS_PER_TTL_AFTER_FAILURE: u32 = 10;
+/// A tick that finds nothing left comes again so much later, if there was something since the one before: as long as short
+/// calls follow one another, none of them has to wake the keeper.
+const LINGER: Duration = Duration::from_secs(1);
 
 impl Table {
     /// Keeps a grant alive from now on: its id, and whether the next tick must come sooner than planned.
     pub(crate) fn insert(
         &mut self,
         entry: Entry,
-        now: LocalTime,
-        jitter: impl Fn(Duration) -> Duration,
-    ) -> (u64, bool) {
-        self.last_id += 1;
-        let next_beat = next_beat(&entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+        now: impl FnOnce() -> LocalTime,
+        jitter: impl FnOnce(Duration) -> Duration,
+    ) -> (Id, bool) {
+        let next_beat = next_beat(&entry, now, || jitter(entry.ttl / BEATS_PER_TTL));
         let first = next_beat.unwrap_or(entry.deadline).min(entry.deadline);
-        entry.authority.holds_until(entry.deadline);
-        self.kept.insert(self.last_id, Kept { entry, next_beat });
-        (self.last_id, self.planned.is_none_or(|planned| first < planned))
+        entry.run.authority.holds_until(entry.deadline);
+        self.used = true;
+        let id = self.kept.insert(Kept { entry, next_beat });
+        (id, self.planned.is_none_or(|planned| first < planned))
     }
 
     /// Stops keeping a grant alive. Its authority is left as it is.
-    pub(crate) fn remove(&mut self, id: u64) {
-        self.kept.remove(&id);
+    pub(crate) fn remove(&mut self, id: Id) {
+        self.kept.remove(id);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,37 +137,40 @@ impl Table {
     pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
         let mut tick = Tick { ids: Vec::new(), beats: Vec::new(), wake: None };
         let any_due = self.kept.values().any(|kept| kept.next_beat.is_some_and(|due| due <= now));
-        for (id, kept) in &mut self.kept {
+        for (id, kept) in self.kept.iter_mut() {
             let entry = &kept.entry;
+            let Inner { address, grant, authority, .. } = &*entry.run;
             if now >= entry.deadline {
                 let at_hard = entry.deadline >= entry.hard;
-                entry.authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
+                authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
             }
             let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
             if any_due && kept.next_beat.is_some_and(|due| due <= soon) {
-                tick.ids.push(*id);
-                tick.beats.push(Beat { address: entry.address.clone(), grant: entry.grant });
-                kept.next_beat = next_beat(entry, now, jitter(entry.ttl / BEATS_PER_TTL));
+                tick.ids.push(id);
+                tick.beats.push(Beat { address: address.clone(), grant: *grant });
+                kept.next_beat = next_beat(entry, || now, || jitter(entry.ttl / BEATS_PER_TTL));
             }
-            let deadline = entry.authority.lost().is_none().then_some(entry.deadline);
+            let deadline = authority.lost().is_none().then_some(entry.deadline);
             tick.wake = [tick.wake, deadline, kept.next_beat].into_iter().flatten().min();
         }
+        let used = std::mem::take(&mut self.used);
+        tick.wake = tick.wake.or_else(|| used.then(|| now.plus(LINGER)));
         self.planned = tick.wake;
         tick
     }
 
     /// Takes in the replies to a batch that was sent at `sent`.
-    pub(crate) fn answered(&mut self, sent: LocalTime, ids: &[u64], replies: &[Stamped<HeartbeatReply>]) {
+    pub(crate) fn answered(&mut self, sent: LocalTime, ids: &[Id], replies: &[Stamped<HeartbeatReply>]) {
         for (id, stamped) in ids.iter().zip(replies) {
-            let Some(kept) = self.kept.get_mut(id) else { continue };
+            let Some(kept) = self.kept.get_mut(*id) else { continue };
             match stamped.reply {
                 HeartbeatReply::Kept { lease_until } => {
                     let until = sent.plus(lease_until.since(stamped.stamp.now));
                     kept.entry.deadline = kept.entry.deadline.max(until.min(kept.entry.hard));
-                    kept.entry.authority.holds_until(kept.entry.deadline);
+                    kept.entry.run.authority.holds_until(kept.entry.deadline);
                 }
                 HeartbeatReply::Lost(reason) => {
-                    kept.entry.authority.lose(reason.into());
+                    kept.entry.run.authority.lose(reason.into());
                     kept.next_beat = None;
                 }
                 HeartbeatReply::Unknown => self.failed(sent, &[*id]),
@@ -157,22 +179,26 @@ impl Table {
     }
 
     /// A batch was not answered: that says nothing about the leases, and they are asked for again soon.
-    pub(crate) fn failed(&mut self, now: LocalTime, ids: &[u64]) {
+    pub(crate) fn failed(&mut self, now: LocalTime, ids: &[Id]) {
         crate::client::observe::heartbeat_failed(ids.len());
         for id in ids {
-            let Some(kept) = self.kept.get_mut(id) else { continue };
+            let Some(kept) = self.kept.get_mut(*id) else { continue };
             if kept.next_beat.is_some() {
                 let pause = kept.entry.ttl / BEATS_PER_TTL_AFTER_FAILURE;
-                kept.next_beat = next_beat(&kept.entry, now, pause).min(kept.next_beat);
+                kept.next_beat = next_beat(&kept.entry, || now, || pause).min(kept.next_beat);
             }
         }
     }
 }
 
-/// None where a beat could not extend the lease any more.
-fn next_beat(entry: &Entry, now: LocalTime, pause: Duration) -> Option<LocalTime> {
-    let at = now.plus(pause);
-    (entry.deadline < entry.hard && at < entry.hard).then_some(at)
+/// None where a beat could not extend the lease any more: then neither clock nor jitter is asked.
+fn next_beat(
+    entry: &Entry,
+    now: impl FnOnce() -> LocalTime,
+    pause: impl FnOnce() -> Duration,
+) -> Option<LocalTime> {
+    let at = (entry.deadline < entry.hard).then(|| now().plus(pause()))?;
+    (at < entry.hard).then_some(at)
 }
 
 impl From<LostReason> for Lost {
@@ -189,22 +215,25 @@ impl From<LostReason> for Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::clock::LocalClock;
     use crate::operation::Stamp;
-    use crate::{ClaimId, Key, Namespace, State, StoreTime, Token};
+    use crate::record::Grant;
+    use crate::{Address, ClaimId, Key, Namespace, State, StoreTime, Token};
 
     fn ms(ms: u64) -> LocalTime {
         LocalTime(Duration::from_millis(ms))
     }
 
     fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
-        Entry {
+        let run = Inner {
             address: Address::lease(Namespace::new("n").unwrap(), Key::new(key).unwrap()),
             grant: Grant { token: Token::new(7).unwrap(), claim_id: ClaimId::from_bits(1) },
-            ttl: Duration::from_millis(300),
-            deadline: ms(deadline),
-            hard: ms(hard),
-            authority: Arc::default(),
-        }
+            incarnation: 7,
+            clock: LocalClock::new(true),
+            authority: Authority::default(),
+        };
+        let (deadline, hard) = (ms(deadline), ms(hard));
+        Entry { run: Arc::new(run), ttl: Duration::from_millis(300), deadline, hard }
     }
 
     fn kept(now_ms: u64, until_ms: u64) -> Stamped<HeartbeatReply> {
@@ -222,8 +251,8 @@ mod tests {
     #[test]
     fn what_is_due_together_goes_out_as_one_batch() {
         let mut table = Table::default();
-        table.insert(entry("a", 300, 9000), ms(0), all);
-        table.insert(entry("b", 310, 9000), ms(10), all);
+        table.insert(entry("a", 300, 9000), || ms(0), all);
+        table.insert(entry("b", 310, 9000), || ms(10), all);
         assert_eq!(table.tick(ms(0), all).wake, Some(ms(100)));
         let tick = table.tick(ms(100), all);
         assert_eq!(tick.beats.len(), 2);
@@ -234,8 +263,9 @@ mod tests {
     fn an_answer_moves_the_deadline_from_when_the_beat_was_sent() {
         let mut table = Table::default();
         let entry = entry("a", 300, 9000);
-        let authority = entry.authority.clone();
-        table.insert(entry, ms(0), all);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
         let tick = table.tick(ms(100), all);
         // The store's clock is far from ours: only what remains counts.
         table.answered(ms(100), &tick.ids, &[kept(50_000, 50_300)]);
@@ -244,15 +274,16 @@ mod tests {
         assert_eq!(authority.lost(), None);
         table.tick(ms(400), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));
-        assert!(authority.signal.is_cancelled());
+        assert!(authority.signal().is_cancelled());
     }
 
     #[test]
     fn a_failed_beat_is_unknown_until_the_local_deadline() {
         let mut table = Table::default();
         let entry = entry("a", 300, 9000);
-        let authority = entry.authority.clone();
-        table.insert(entry, ms(0), all);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
         let tick = table.tick(ms(100), all);
         table.failed(ms(110), &tick.ids);
         assert_eq!(authority.lost(), None);
@@ -265,18 +296,42 @@ mod tests {
     #[test]
     fn the_tick_is_asked_for_only_by_what_is_due_before_it() {
         let mut table = Table::default();
-        assert!(table.insert(entry("a", 300, 9000), ms(0), all).1, "no tick is planned yet");
+        assert!(table.insert(entry("a", 300, 9000), || ms(0), all).1, "no tick is planned yet");
         table.tick(ms(0), all);
-        assert!(!table.insert(entry("b", 310, 9000), ms(10), all).1);
-        assert!(table.insert(entry("c", 90, 90), ms(10), all).1, "its deadline comes first");
+        assert!(!table.insert(entry("b", 310, 9000), || ms(10), all).1);
+        assert!(table.insert(entry("c", 90, 90), || ms(10), all).1, "its deadline comes first");
+    }
+
+    #[test]
+    fn short_calls_in_a_row_ask_for_no_tick() {
+        let mut table = Table::default();
+        let (id, sooner) = table.insert(entry("a", 5000, 5000), || ms(0), all);
+        assert!(sooner, "the first one wakes the keeper");
+        table.remove(id);
+        assert_eq!(table.tick(ms(1), all).wake, Some(ms(1001)), "it lingers, though nothing is left");
+        let (id, sooner) = table.insert(entry("b", 5500, 5500), || ms(500), all);
+        table.remove(id);
+        assert!(!sooner);
+        assert!(table.insert(entry("c", 900, 900), || ms(600), all).1, "its deadline comes first");
+    }
+
+    #[test]
+    fn a_keeper_with_nothing_to_keep_comes_to_rest() {
+        let mut table = Table::default();
+        let (id, _) = table.insert(entry("a", 300, 300), || ms(0), all);
+        table.remove(id);
+        let wake = table.tick(ms(1), all).wake.unwrap();
+        assert_eq!(table.tick(wake, all).wake, None);
+        assert!(table.insert(entry("b", 9000, 9000), || ms(1002), all).1, "and is woken by the next one");
     }
 
     #[test]
     fn nothing_is_sent_that_could_not_extend_the_lease() {
         let mut table = Table::default();
         let entry = entry("a", 300, 300);
-        let authority = entry.authority.clone();
-        table.insert(entry, ms(0), all);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
         let tick = table.tick(ms(299), all);
         assert_eq!((tick.beats.len(), tick.wake), (0, Some(ms(300))));
         assert_eq!(table.tick(ms(300), all).wake, None);
@@ -287,8 +342,9 @@ mod tests {
     fn a_lost_grant_is_signalled_once_and_never_beaten_again() {
         let mut table = Table::default();
         let entry = entry("a", 300, 9000);
-        let authority = entry.authority.clone();
-        table.insert(entry, ms(0), all);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
         let tick = table.tick(ms(100), all);
         let reply = kept(0, 0).map(|_| HeartbeatReply::Lost(LostReason::Lapsed));
         table.answered(ms(100), &tick.ids, &[reply]);

@@ -1,0 +1,90 @@
+//! A table whose places are used again: keeping a grant for the time of a short call allocates nothing.
+
+/// Where a value stands. Never given twice: a reply to an old beat finds nobody else in the place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id {
+    place: usize,
+    turn: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    places: Vec<Option<(Id, T)>>,
+    free: Vec<usize>,
+    turn: u64,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new(), turn: 0 }
+    }
+}
+
+impl<T> Slots<T> {
+    pub(super) fn insert(&mut self, value: T) -> Id {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.turn += 1;
+        let id = Id { place, turn: self.turn };
+        self.places[place] = Some((id, value));
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: Id) {
+        if self.get_mut(id).is_some() {
+            self.places[id.place] = None;
+            self.free.push(id.place);
+        }
+        if self.is_empty() {
+            // What a crowd needed is not kept, nor walked through, for a few.
+            self.places.clear();
+            self.free.clear();
+            self.places.shrink_to(Self::KEPT);
+            self.free.shrink_to(Self::KEPT);
+        }
+    }
+
+    const KEPT: usize = 64;
+
+    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+        let place = self.places.get_mut(id.place)?.as_mut();
+        place.filter(|(held, _)| *held == id).map(|(_, value)| value)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
+        self.places.iter_mut().flatten().map(|(id, value)| (*id, value))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().flatten().map(|(_, value)| value)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.places.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_used_again_and_its_old_id_finds_nobody() {
+        let mut slots = Slots::default();
+        let (a, b) = (slots.insert("a"), slots.insert("b"));
+        slots.remove(a);
+        slots.remove(a);
+        let c = slots.insert("c");
+        assert_eq!((c.place, slots.places.len()), (a.place, 2));
+        assert_eq!([a, b, c].map(|id| slots.get_mut(id).copied()), [None, Some("b"), Some("c")]);
+        slots.remove(a);
+        assert_eq!(slots.get_mut(c).copied(), Some("c"), "an old id removes nobody either");
+        slots.remove(b);
+        slots.remove(c);
+        assert!(slots.is_empty() && slots.values().next().is_none());
+        let d = slots.insert("d");
+        assert_eq!([c, d].map(|id| slots.get_mut(id).copied()), [None, Some("d")]);
+    }
+}

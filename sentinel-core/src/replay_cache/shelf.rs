@@ -1,0 +1,252 @@
+//! What is kept: bounded in number and in bytes, by address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use super::ReplayLimits;
+use super::timer::{Moment, Timer};
+use crate::address::Address;
+use crate::operation::{Claim, ClaimReply, Stamp, Stamped};
+use crate::payload::Recorded;
+use crate::record::Grant;
+use crate::terms::Fingerprint;
+use crate::time::whole;
+
+/// What one kept answer costs beside its texts and bytes, about.
+const OVERHEAD: usize = 400;
+/// Clocks of two hosts drift apart, and are slewed by up to 500 parts in a million each.
+const DRIFT: u32 = 1_000;
+
+/// What this process knows of a record.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// It was granted here, and these are the terms under which its result will be kept.
+    Running(Running),
+    /// It is completed.
+    Done(Done),
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    grant: Grant,
+    retention: Option<Duration>,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Running {
+    pub(super) fn new(grant: Grant, claim: &Claim) -> Self {
+        Self { grant, retention: claim.retention.map(whole), fingerprint: claim.fingerprint.clone() }
+    }
+
+    /// What the record has become, if this grant has just completed it.
+    pub(super) fn done(&self, grant: &Grant, sent: Moment, stamp: Stamp, result: &Recorded) -> Option<Done> {
+        let told_to = match &self.fingerprint {
+            Some(theirs) => Admits::NoneOr(Some(theirs.clone())),
+            None => Admits::Any,
+        };
+        (self.grant == *grant).then(|| Done::new(told_to, sent, stamp, result, self.retention))
+    }
+}
+
+/// Whose claims a result may be told to: those that the record's fingerprint, as far as it is known, cannot refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Admits {
+    /// The record has no fingerprint.
+    Any,
+    /// Its fingerprint is this one, or there is none; None: nothing is known of it. A claim without one is admitted.
+    NoneOr(Option<Fingerprint>),
+}
+
+impl Admits {
+    fn admits(&self, asked: Option<&Fingerprint>) -> bool {
+        match (self, asked) {
+            (Self::Any, _) | (_, None) => true,
+            (Self::NoneOr(theirs), Some(ours)) => theirs.as_ref() == Some(ours),
+        }
+    }
+
+    /// What follows from both, of one record.
+    fn and(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
+            // Two that differ were both answered: there is none.
+            (Self::NoneOr(Some(one)), Self::NoneOr(Some(two))) if one != *two => Self::Any,
+            (Self::NoneOr(one), Self::NoneOr(two)) => Self::NoneOr(one.or_else(|| two.clone())),
+        }
+    }
+}
+
+/// A completed record's result, as it was told.
+#[derive(Debug)]
+pub(super) struct Done {
+    admits: Admits,
+    /// Before the request that was answered with it.
+    sent: Moment,
+    stamp: Stamp,
+    result: Recorded,
+    /// What remained of the retention at the stamp's reading; None: kept for ever.
+    remaining: Option<Duration>,
+    /// How long after `sent` it is replayed: no longer than what remained.
+    life: Duration,
+}
+
+impl Done {
+    pub(super) fn new(
+        admits: Admits,
+        sent: Moment,
+        stamp: Stamp,
+        result: &Recorded,
+        remaining: Option<Duration>,
+    ) -> Self {
+        let mut result = result.clone();
+        // The bytes may be a part of all that a server sent at once, and would keep the whole of it.
+        result.payload.bytes = Bytes::copy_from_slice(&result.payload.bytes);
+        let life = remaining.map_or(Duration::MAX, |left| left - left / DRIFT);
+        Self { admits, sent, stamp: Stamp { changed: false, ..stamp }, result, remaining, life }
+    }
+
+    /// What the store would answer to a claim now, where that is certain. The stamp's reading is what the store's clock
+    /// shows by now, or a little later; never before.
+    pub(super) fn answer(&self, claim: &Claim, timer: &Timer) -> Option<Stamped<ClaimReply>> {
+        if !self.admits.admits(claim.fingerprint.as_ref()) {
+            return None;
+        }
+        let now = if self.remaining.is_some() { timer.now() } else { timer.glance() };
+        let age = now.age_of(&self.sent);
+        if age >= self.life {
+            return None;
+        }
+        let remaining = self.remaining.map(|left| left - age);
+        let stamp = Stamp { now: self.stamp.now.plus(age), ..self.stamp };
+        Some(Stamped { reply: ClaimReply::Completed { result: self.result.clone(), remaining }, stamp })
+    }
+
+    /// The bytes that it keeps.
+    fn size(&self) -> usize {
+        let fingerprint = match &self.admits {
+            Admits::NoneOr(Some(fingerprint)) => fingerprint.as_str().len(),
+            Admits::NoneOr(None) | Admits::Any => 0,
+        };
+        let payload = &self.result.payload;
+        payload.bytes.len() + payload.content_type.as_str().len() + fingerprint
+    }
+}
+
+/// Entries weigh what they take, and never less than their share of all bytes: so both bounds are one.
+#[derive(Debug, Clone)]
+struct Weight {
+    least: u64,
+}
+
+impl Weighter<Address, Arc<Known>> for Weight {
+    fn weight(&self, address: &Address, known: &Arc<Known>) -> u64 {
+        let size = match &**known {
+            Known::Running(running) => running.fingerprint.as_ref().map_or(0, |text| text.as_str().len()),
+            Known::Done(done) => done.size(),
+        };
+        self.least.max((OVERHEAD + address.key.as_str().len() + size) as u64)
+    }
+}
+
+/// A map that forgets what is asked for least.
+pub(super) struct Shelf {
+    known: Cache<Address, Arc<Known>, Weight, RandomState>,
+    largest: usize,
+}
+
+impl Shelf {
+    pub(super) fn new(limits: ReplayLimits) -> Self {
+        let ReplayLimits { entries, bytes, largest } = limits;
+        // No more fit; and the map keeps marks of what it displaced, for half as many as it is told.
+        let entries = entries.min(bytes / OVERHEAD);
+        // Each shard has its own part of both bounds: few of them, where the parts would be small.
+        let mut shards = 16;
+        while shards > 1 && (entries / shards < 64 || bytes / shards < largest.saturating_mul(4)) {
+            shards /= 2;
+        }
+        let (entries, bytes) = (entries / shards, bytes / shards);
+        let least = if entries == 0 { u64::MAX } else { bytes.div_ceil(entries) as u64 };
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            .estimated_items_capacity(entries * shards)
+            .weight_capacity((bytes * shards) as u64)
+            .build()
+            .expect("both capacities are given");
+        let (hasher, lifecycle) = (RandomState::default(), DefaultLifecycle::default());
+        Self { known: Cache::with_options(options, Weight { least }, hasher, lifecycle), largest }
+    }
+
+    /// What is known of a record.
+    pub(super) fn look(&self, address: &Address) -> Option<Arc<Known>> {
+        self.known.get(address)
+    }
+
+    /// A grant was given here: what was known before is over.
+    pub(super) fn running(&self, address: &Address, running: Running) {
+        self.known.insert(address.clone(), Arc::new(Known::Running(running)));
+    }
+
+    /// A result was told, or recorded, here.
+    pub(super) fn done(&self, address: &Address, mut done: Done) {
+        match self.known.peek(address).as_deref() {
+            // What was told late of a record that has moved on since.
+            Some(Known::Running(newer)) if newer.grant.token > done.stamp.token => return,
+            Some(Known::Done(newer)) if newer.stamp.token > done.stamp.token => return,
+            Some(Known::Done(same)) if same.stamp.token == done.stamp.token => {
+                done.admits = done.admits.and(&same.admits);
+            }
+            _ => {}
+        }
+        if done.result.payload.bytes.len() > self.largest {
+            self.known.remove(address);
+        } else {
+            self.known.insert(address.clone(), Arc::new(Known::Done(done)));
+        }
+    }
+
+    /// The store says that a record is not completed.
+    pub(super) fn not_done(&self, address: &Address) {
+        if matches!(self.known.peek(address).as_deref(), Some(Known::Done(_))) {
+            self.known.remove_if(address, |known| matches!(**known, Known::Done(_)));
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.known.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.known.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_fingerprint_adds_up() {
+        let text = |text| Some(Fingerprint::new(text).unwrap());
+        let (nothing, a, b) = (Admits::NoneOr(None), Admits::NoneOr(text("a")), Admits::NoneOr(text("b")));
+        for (one, two, both) in [
+            (&nothing, &nothing, &nothing),
+            (&nothing, &a, &a),
+            (&a, &nothing, &a),
+            (&a, &a, &a),
+            (&a, &b, &Admits::Any),
+            (&Admits::Any, &a, &Admits::Any),
+            (&nothing, &Admits::Any, &Admits::Any),
+        ] {
+            assert_eq!(one.clone().and(two), *both, "{one:?} and {two:?}");
+        }
+    }
+}

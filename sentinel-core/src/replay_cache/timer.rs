@@ -1,0 +1,114 @@
+//! How old an answer is: counted from before it was asked for, and never too little.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::client::{LocalClock, LocalTime};
+use crate::time::{Clock, StoreTime, SystemClock};
+
+/// Two readings, since neither alone is enough: the monotonic clock may stand while the host sleeps, and the wall clock
+/// may be set back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    monotonic: LocalTime,
+    wall: Duration,
+}
+
+impl Moment {
+    /// How long ago `earlier` was by whichever clock says more, in whole microseconds, rounded up.
+    pub(super) fn age_of(&self, earlier: &Self) -> Duration {
+        let age = self.monotonic.since(earlier.monotonic).max(self.wall.saturating_sub(earlier.wall));
+        let micros = age.as_secs().saturating_mul(1_000_000);
+        Duration::from_micros(micros.saturating_add(u64::from(age.subsec_nanos().div_ceil(1_000))))
+    }
+}
+
+/// Where moments come from.
+#[derive(Debug)]
+pub(super) enum Timer {
+    /// A store in the caller's process follows the caller's clock, and nothing else.
+    InProcess(LocalClock),
+    /// A store elsewhere has a clock of its own, which does not sleep when this host does.
+    Elsewhere(LocalClock),
+    /// A clock that was handed in, and how far it has been: setting it back gives nothing a longer life.
+    Given(Arc<dyn Clock>, AtomicU64),
+}
+
+impl Timer {
+    pub(super) fn new(in_process: bool) -> Self {
+        let clock = LocalClock::new(in_process);
+        if in_process { Self::InProcess(clock) } else { Self::Elsewhere(clock) }
+    }
+
+    pub(super) fn given(clock: Arc<dyn Clock>) -> Self {
+        Self::Given(clock, AtomicU64::new(0))
+    }
+
+    /// The moment now.
+    pub(super) fn now(&self) -> Moment {
+        let wall = match self {
+            Self::Elsewhere(_) => SystemClock.now().since(StoreTime::ZERO),
+            Self::InProcess(_) | Self::Given(..) => Duration::ZERO,
+        };
+        Moment { wall, ..self.glance() }
+    }
+
+    /// The moment now by one clock, which costs half: for what is kept for ever, and has an age but no end.
+    pub(super) fn glance(&self) -> Moment {
+        match self {
+            Self::InProcess(clock) | Self::Elsewhere(clock) => {
+                Moment { monotonic: clock.now(), wall: Duration::ZERO }
+            }
+            Self::Given(clock, furthest) => {
+                let now = clock.now().as_micros();
+                let now = now.max(furthest.fetch_max(now, Ordering::Relaxed));
+                Moment { monotonic: LocalTime(Duration::from_micros(now)), wall: Duration::ZERO }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::ManualClock;
+
+    fn moment(monotonic: u64, wall: u64) -> Moment {
+        Moment { monotonic: LocalTime(Duration::from_nanos(monotonic)), wall: Duration::from_nanos(wall) }
+    }
+
+    #[test]
+    fn the_clock_that_says_more_counts() {
+        let then = moment(5_000, 900_000);
+        assert_eq!(moment(8_000, 901_000).age_of(&then), Duration::from_micros(3));
+        // The host slept, and its monotonic clock with it.
+        assert_eq!(moment(6_000, 990_000).age_of(&then), Duration::from_micros(90));
+        // The wall clock was set back.
+        assert_eq!(moment(9_000, 0).age_of(&then), Duration::from_micros(4));
+    }
+
+    #[test]
+    fn an_age_is_rounded_up() {
+        assert_eq!(moment(1, 0).age_of(&moment(0, 0)), Duration::from_micros(1));
+        assert_eq!(moment(2_000, 0).age_of(&moment(0, 0)), Duration::from_micros(2));
+        assert_eq!(moment(3_000_000_001, 0).age_of(&moment(0, 0)), Duration::from_micros(3_000_001));
+    }
+
+    #[test]
+    fn a_given_clock_that_is_set_back_stands_still() {
+        let clock = Arc::new(ManualClock::new(StoreTime::from_micros(100)));
+        let timer = Timer::given(clock.clone());
+        let then = timer.now();
+        clock.advance(Duration::from_micros(50));
+        assert_eq!(timer.now().age_of(&then), Duration::from_micros(50));
+        clock.set(StoreTime::from_micros(10));
+        assert_eq!(timer.now().age_of(&then), Duration::from_micros(50));
+    }
+
+    #[test]
+    fn a_clock_elsewhere_is_measured_by_both() {
+        let now = Timer::new(false).now();
+        assert!(now.wall > Duration::ZERO);
+    }
+}

@@ -1,0 +1,190 @@
+//! What operations cost: round trips, statements, commits and bytes of the log, held to a price list. Not one of the figures
+//! is a time, so what becomes dearer fails on a busy machine as on a quiet one, and nothing else does.
+
+mod meter;
+mod prices;
+
+use futures_util::future::join_all;
+use sentinel_core::operation::*;
+use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, Kind};
+use sentinel_testbed::Price;
+
+use crate::rig::{Rig, call, fused, label, result, runtime};
+use meter::Meter;
+use prices as price;
+
+/// How often an operation is measured alone, and how many go together in company.
+const ALONE: usize = 16;
+const COMPANY: usize = 64;
+
+/// Holds an operation to two prices: alone, and of so many that come together.
+fn hold<T>(
+    schema: &str,
+    [alone, company]: [&Price<4>; 2],
+    scene: impl AsyncFn(&Rig) -> T,
+    operation: impl AsyncFn(&Rig, &T),
+) {
+    runtime().block_on(async {
+        let mut meter = Meter::open(schema).await;
+        meter.measure(alone, ALONE, &scene, async |rig, set: T| operation(rig, &set).await).await;
+        let all = async |rig: &Rig| join_all((0..COMPANY).map(|_| scene(rig))).await;
+        let together = async |rig: &Rig, all: Vec<T>| {
+            join_all(all.iter().map(|set| operation(rig, set))).await;
+        };
+        meter.measure(company, 1, all, together).await;
+        meter.settle();
+    });
+}
+
+/// As long as a user's keys are, and as evenly spread.
+fn fresh(rig: &Rig, kind: Kind) -> Address {
+    Address { kind, ..rig.execution(&format!("invoice-{}", ClaimId::random())) }
+}
+
+async fn held(rig: &Rig, kind: Kind, claim: &Claim) -> (Address, Grant) {
+    let address = fresh(rig, kind);
+    let grant = rig.granted(&address, claim).await;
+    (address, grant)
+}
+
+async fn executing(rig: &Rig) -> (Address, Grant) {
+    held(rig, Kind::Execution, &fused()).await
+}
+
+async fn complete(rig: &Rig, address: &Address, grant: Grant) {
+    let told =
+        rig.store.complete(address, &Complete { grant, result: result(&"r".repeat(100)) }).await.unwrap();
+    assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+}
+
+async fn release(rig: &Rig, (address, grant): &(Address, Grant)) {
+    let told = rig.store.release(address, &Release { grant: *grant, vouched: false }).await.unwrap();
+    assert_eq!(told.reply, ReleaseReply::Released);
+}
+
+#[test]
+fn a_fresh_claim() {
+    let scene = async |rig: &Rig| (fresh(rig, Kind::Execution), fused());
+    hold("a_fresh_claim", [&price::CLAIM, &price::CLAIM_64], scene, async |rig, (address, claim)| {
+        rig.granted(address, claim).await;
+    });
+}
+
+#[test]
+fn a_completion() {
+    hold(
+        "a_completion",
+        [&price::COMPLETE, &price::COMPLETE_64],
+        executing,
+        async |rig, (address, grant)| {
+            complete(rig, address, *grant).await;
+        },
+    );
+}
+
+#[test]
+fn a_replay() {
+    let scene = async |rig: &Rig| {
+        let (address, grant) = executing(rig).await;
+        complete(rig, &address, grant).await;
+        address
+    };
+    hold("a_replay", [&price::REPLAY, &price::REPLAY_64], scene, async |rig, address| {
+        let told = rig.store.claim(address, &fused()).await.unwrap();
+        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
+    });
+}
+
+#[test]
+fn a_contended_claim() {
+    hold(
+        "a_contended_claim",
+        [&price::CONTENDED, &price::CONTENDED_64],
+        executing,
+        async |rig, (address, _)| {
+            let told = rig.store.claim(address, &fused()).await.unwrap();
+            assert!(matches!(told.reply, ClaimReply::InProgress { .. }), "{told:?}");
+        },
+    );
+}
+
+#[test]
+fn a_begin() {
+    let scene = async |rig: &Rig| held(rig, Kind::Execution, &call()).await;
+    hold("a_begin", [&price::BEGIN, &price::BEGIN_64], scene, async |rig, (address, grant)| {
+        let told = rig.store.begin(address, &Begin { grant: *grant }).await.unwrap();
+        assert!(matches!(told.reply, BeginReply::Begun(_)), "{told:?}");
+    });
+}
+
+#[test]
+fn a_claim_of_a_free_lease() {
+    let scene = async |rig: &Rig| {
+        let lease = held(rig, Kind::Lease, &call()).await;
+        release(rig, &lease).await;
+        (lease.0, call())
+    };
+    hold(
+        "a_claim_of_a_free_lease",
+        [&price::LEASE, &price::LEASE_64],
+        scene,
+        async |rig, (address, claim)| {
+            rig.granted(address, claim).await;
+        },
+    );
+}
+
+#[test]
+fn a_release() {
+    let scene = async |rig: &Rig| held(rig, Kind::Lease, &call()).await;
+    hold("a_release", [&price::RELEASE, &price::RELEASE_64], scene, release);
+}
+
+#[test]
+fn a_cancel() {
+    let scene = async |rig: &Rig| held(rig, Kind::Execution, &call()).await;
+    hold("a_cancel", [&price::CANCEL, &price::CANCEL_64], scene, async |rig, (address, grant)| {
+        let told = rig.store.cancel(address, &Cancel { claim_id: grant.claim_id }).await.unwrap();
+        assert!(told.stamp.changed, "{told:?}");
+    });
+}
+
+#[test]
+fn an_abandon() {
+    hold("an_abandon", [&price::ABANDON, &price::ABANDON_64], executing, async |rig, (address, grant)| {
+        let told = rig.store.abandon(address, &Abandon { grant: *grant, cause: label("it broke") }).await;
+        assert!(told.unwrap().stamp.changed);
+    });
+}
+
+/// Beats of so many live records of one kind, all in one call.
+fn hold_beats(kind: Kind, [one, thousand]: [&Price<4>; 2]) {
+    runtime().block_on(async {
+        let schema = format!("cost_beats_{}", kind.as_str());
+        let mut meter = Meter::open(&schema).await;
+        let claim = if kind == Kind::Lease { call() } else { fused() };
+        for (price, many) in [(one, 1), (thousand, 1_000)] {
+            let live = join_all((0..many).map(|_| held(&meter.rig, kind, &claim))).await;
+            let beats: Vec<_> = live.into_iter().map(|(address, grant)| Beat { address, grant }).collect();
+            let beat = async |rig: &Rig, ()| {
+                let told = rig.store.heartbeat(&beats).await.unwrap();
+                assert!(told.iter().all(|told| matches!(told.reply, HeartbeatReply::Kept { .. })));
+            };
+            meter.measure(price, ALONE, async |_: &Rig| (), beat).await;
+        }
+        meter.settle();
+        // Only heartbeats updated anything in this schema.
+        let (updates, hot) = meter.updates().await;
+        assert!(hot * 100 >= updates * 95, "{hot} of {updates} updates touched no index");
+    });
+}
+
+#[test]
+fn a_heartbeat_of_executions() {
+    hold_beats(Kind::Execution, [&price::BEAT, &price::BEAT_1000]);
+}
+
+#[test]
+fn a_heartbeat_of_leases() {
+    hold_beats(Kind::Lease, [&price::BEAT_LEASE, &price::BEAT_LEASE_1000]);
+}

@@ -1,0 +1,36 @@
+//! The price list. Whoever makes something cheaper lowers its line: the failing test says to what.
+
+use sentinel_testbed::{Price, Unit};
+
+/// What is counted. A transaction that writes is one commit, and one wait for the disk.
+pub(crate) const UNITS: [Unit; 4] = [
+    Unit { name: "round trips", slack: 0 },
+    Unit { name: "statements", slack: 0 },
+    Unit { name: "transactions that write", slack: 0 },
+    Unit { name: "bytes of WAL", slack: 4 },
+];
+
+type Line = Price<4>;
+
+pub(crate) const CLAIM: Line = Price::new("a fresh claim", [1, 1, 1, 900]);
+pub(crate) const CLAIM_64: Line = Price::new("64 fresh claims in company", [1, 1, 1, 50503]);
+pub(crate) const COMPLETE: Line = Price::new("a completion", [1, 1, 1, 982]);
+pub(crate) const COMPLETE_64: Line = Price::new("64 completions in company", [1, 1, 1, 56815]);
+pub(crate) const REPLAY: Line = Price::new("a replay", [1, 1, 0, 0]);
+pub(crate) const REPLAY_64: Line = Price::new("64 replays in company", [1, 1, 0, 0]);
+pub(crate) const CONTENDED: Line = Price::new("a claim of what somebody executes", [2, 2, 0, 0]);
+pub(crate) const CONTENDED_64: Line = Price::new("64 claims of what somebody executes", [2, 2, 0, 0]);
+pub(crate) const BEGIN: Line = Price::new("a begin", [1, 1, 1, 806]);
+pub(crate) const BEGIN_64: Line = Price::new("64 begins in company", [1, 1, 1, 48419]);
+pub(crate) const LEASE: Line = Price::new("a claim of a free lease", [2, 2, 1, 915]);
+pub(crate) const LEASE_64: Line = Price::new("64 claims of free leases in company", [2, 2, 1, 50894]);
+pub(crate) const RELEASE: Line = Price::new("a release", [1, 1, 1, 930]);
+pub(crate) const RELEASE_64: Line = Price::new("64 releases in company", [1, 1, 1, 54022]);
+pub(crate) const CANCEL: Line = Price::new("a cancel", [1, 1, 1, 930]);
+pub(crate) const CANCEL_64: Line = Price::new("64 cancels together", [64, 64, 64, 61570]);
+pub(crate) const ABANDON: Line = Price::new("an abandon", [1, 1, 1, 692]);
+pub(crate) const ABANDON_64: Line = Price::new("64 abandons together", [64, 64, 64, 46647]);
+pub(crate) const BEAT: Line = Price::new("a heartbeat of an execution", [1, 1, 1, 199]);
+pub(crate) const BEAT_LEASE: Line = Price::new("a heartbeat of a lease", [1, 1, 1, 199]);
+pub(crate) const BEAT_1000: Line = Price::new("a heartbeat of 1,000 executions", [1, 1, 1, 166335]);
+pub(crate) const BEAT_LEASE_1000: Line = Price::new("a heartbeat of 1,000 leases", [1, 1, 1, 168445]);

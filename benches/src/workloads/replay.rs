@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sentinel_core::ReplayCache;
 
-use super::common::{filled, read_floor, replay_op};
+use super::common::{KEYS, filled, in_pages, old_key, read_floor, replay_op, replayed};
 use super::memory;
 use crate::lab::{Lab, client};
 use crate::measure::Trial;
@@ -52,10 +52,11 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
         report.cell(trial.floor(name, floor).goal(goal(place, callers)).measure());
     }
     for (place, callers) in lab.plan.cells(CACHED) {
-        let store = ReplayCache::new(Arc::clone(filled(lab, place).store()));
+        let cached = client(Arc::new(ReplayCache::new(Arc::clone(filled(lab, place).store()))));
+        // It remembers what was replayed once.
+        in_pages(lab, KEYS, |n| replayed(cached.clone(), old_key(n)));
         let (name, floor) = read_floor(lab, place, callers);
-        let trial =
-            Trial::new(lab, "replay, local cache", place, callers).ours(replay_op(client(Arc::new(store))));
+        let trial = Trial::new(lab, "replay, local cache", place, callers).ours(replay_op(cached));
         report.cell(trial.floor(name, floor).goal(cached_goal(place, callers)).measure());
     }
 }

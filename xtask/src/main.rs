@@ -3,6 +3,7 @@
 //! `verify` only reads, `fix` writes, `test` runs everything and sets up what it needs first.
 #![allow(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod bench;
 mod examples;
 mod figures;
 mod fix;
@@ -28,7 +29,7 @@ cargo xtask COMMAND
   setup           only set up what `test` needs
   tidy            only the checks of `verify` that read files
   model [ARGS]    explore the model, in release; ARGS go to it
-  bench [ARGS]    run every benchmark; ARGS go to `cargo bench`
+  bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [FACTOR]   run the tests with FACTOR times the generated cases (default 20)
 ";
 
@@ -55,7 +56,7 @@ fn run(args: &[&str]) -> Result {
         ["model", rest @ ..] => {
             cargo(&["run", "--release", "--package", "sentinel-model", "--"]).args(rest).run()
         }
-        ["bench", rest @ ..] => cargo(&["bench", "--workspace", "--bench", "*"]).args(rest).run(),
+        ["bench", rest @ ..] => bench::bench(rest),
         ["soak"] => test::soak(&workspace, 20),
         ["soak", factor] => match factor.parse() {
             Ok(factor) => test::soak(&workspace, factor),

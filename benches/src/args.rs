@@ -1,0 +1,47 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures each workload interleaved with the least that could be done in its place, and prints medians, ratios and
+/// latencies.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", disable_version_flag = true, after_help = crate::workloads::help())]
+pub(crate) struct Args {
+    /// A short look at all four stores, in under two minutes of measuring
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Only these stores and workloads: `postgres`, `fresh,replay`, `redis,join`, `large`
+    #[arg(long, value_name = "STORE|WORKLOAD", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+
+    /// How often each side of a comparison is measured; the median counts [default: 3; quick: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub(crate) rounds: Option<u32>,
+
+    /// How long one side is measured in one round, in seconds [default: 2; quick: half a one]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) seconds: Option<u32>,
+
+    /// Among how many records `large` claims and lists
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) records: u64,
+
+    /// Write everything measured to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Draw the ratios into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
+
+    /// Measure nothing: print and draw what an earlier run wrote with `--json`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only", "rounds", "seconds", "json"])]
+    pub(crate) from: Option<PathBuf>,
+
+    /// The `sentinel` program to measure the start of
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) program: Option<PathBuf>,
+}

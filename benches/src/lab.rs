@@ -1,0 +1,201 @@
+//! The servers of a run, each started when it is first asked for, and the stores on them.
+
+use std::cell::{OnceCell, RefCell};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_memory::MemoryStore;
+use sentinel_postgres::PostgresStore;
+use sentinel_redis::RedisStore;
+use sentinel_sqlite::SqliteStore;
+use sentinel_testbed::redis::Fsync;
+use sentinel_testbed::{Postgres, Proxy, Redis, postgres, redis};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::floors::pgbench;
+use crate::place::Place;
+use crate::plan::Plan;
+
+/// The namespace of everything.
+pub(crate) const NAMESPACE: &str = "billing";
+
+/// The servers of a run, each started when it is first asked for, and the stores on them.
+pub(crate) struct Lab {
+    pub(crate) plan: Plan,
+    pub(crate) runtime: Runtime,
+    postgres: OnceCell<Postgres>,
+    /// In front of PostgreSQL, by how much each adds.
+    proxies: [OnceCell<Proxy>; 2],
+    redis: [OnceCell<Redis>; 2],
+    /// SQLite with what can be replayed.
+    filled: OnceCell<Arc<dyn CoordinationStore>>,
+    /// The servers that hold it, each by its usual way.
+    servers_filled: RefCell<Vec<Place>>,
+    folder: OnceCell<TempDir>,
+}
+
+impl Lab {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Self {
+            plan,
+            runtime: runtime.unwrap(),
+            postgres: OnceCell::new(),
+            proxies: Default::default(),
+            redis: Default::default(),
+            filled: OnceCell::new(),
+            servers_filled: RefCell::default(),
+            folder: OnceCell::new(),
+        }
+    }
+
+    /// PostgreSQL as it comes, but for the room that 512 connections need, and for checkpoints that would come in one
+    /// figure and not in another.
+    pub(crate) fn postgres(&self) -> &Postgres {
+        self.postgres.get_or_init(|| {
+            let options =
+                postgres::Options::default().conf("max_connections = 600").conf("max_wal_size = '8GB'");
+            let server = Postgres::start(options);
+            server.psql(pgbench::TABLES);
+            server
+        })
+    }
+
+    /// Where a way to PostgreSQL leads: None is the socket.
+    pub(crate) fn postgres_port(&self, place: Place) -> Option<u16> {
+        let port = self.postgres().port();
+        match place {
+            Place::PostgresTcp => Some(port),
+            Place::PostgresPlus1ms => Some(self.proxy(0, Duration::from_millis(1)).port()),
+            Place::PostgresPlus10ms => Some(self.proxy(1, Duration::from_millis(10)).port()),
+            _ => None,
+        }
+    }
+
+    fn proxy(&self, which: usize, adds: Duration) -> &Proxy {
+        self.proxies[which].get_or_init(|| {
+            let proxy = Proxy::start(self.postgres().port());
+            proxy.requests().delay(adds);
+            proxy
+        })
+    }
+
+    pub(crate) fn postgres_url(&self, place: Place) -> String {
+        match self.postgres_port(place) {
+            None => self.postgres().socket_url(),
+            Some(port) => self.postgres().url_at(port, postgres::SUPERUSER, postgres::PASSWORD, "postgres"),
+        }
+    }
+
+    pub(crate) fn redis(&self, place: Place) -> &Redis {
+        let (which, fsync) = match place {
+            Place::RedisEverysec => (1, Fsync::EverySecond),
+            _ => (0, Fsync::Always),
+        };
+        self.redis[which].get_or_init(|| {
+            let server = Redis::start(redis_options(fsync));
+            drop(self.runtime.block_on(RedisStore::init(&server.url())).unwrap());
+            server
+        })
+    }
+
+    /// A new file, for SQLite.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        let folder = self.folder.get_or_init(|| tempfile::tempdir().unwrap());
+        folder.path().join(format!("{name}-{}.db", salt()))
+    }
+
+    /// A store, as a process of its own would have it.
+    pub(crate) fn store(&self, place: Place) -> Arc<dyn CoordinationStore> {
+        match place {
+            Place::Memory => Arc::new(MemoryStore::new()),
+            Place::Sqlite => Arc::new(self.sqlite(&self.file("store"))),
+            Place::RedisAlways | Place::RedisEverysec => Arc::new(self.redis_store(place)),
+            _ => Arc::new(self.postgres_store(place)),
+        }
+    }
+
+    /// The same, and another one beside it that sees the same records.
+    pub(crate) fn two_stores(&self, place: Place) -> [Arc<dyn CoordinationStore>; 2] {
+        match place {
+            Place::Memory => {
+                let store = self.store(place);
+                [store.clone(), store]
+            }
+            Place::Sqlite => {
+                let file = self.file("shared");
+                [Arc::new(self.sqlite(&file)), Arc::new(self.sqlite(&file))]
+            }
+            _ => [self.store(place), self.store(place)],
+        }
+    }
+
+    /// A store with records that can be replayed. They are written once for each server.
+    pub(crate) fn filled(
+        &self,
+        place: Place,
+        fill: impl Fn(&Arc<dyn CoordinationStore>),
+    ) -> Arc<dyn CoordinationStore> {
+        if place == Place::Sqlite {
+            let fresh = || {
+                let store = self.store(place);
+                fill(&store);
+                store
+            };
+            return Arc::clone(self.filled.get_or_init(fresh));
+        }
+        let (store, server) = (self.store(place), place.server());
+        if !self.servers_filled.borrow().contains(&server) {
+            fill(&store);
+            self.servers_filled.borrow_mut().push(server);
+        }
+        store
+    }
+
+    pub(crate) fn sqlite(&self, file: &PathBuf) -> SqliteStore {
+        self.runtime.block_on(SqliteStore::open(file)).unwrap()
+    }
+
+    pub(crate) fn postgres_store(&self, place: Place) -> PostgresStore {
+        self.runtime.block_on(PostgresStore::builder(&self.postgres_url(place)).init()).unwrap()
+    }
+
+    pub(crate) fn redis_store(&self, place: Place) -> RedisStore {
+        self.runtime.block_on(RedisStore::connect(&self.redis(place).url())).unwrap()
+    }
+
+    /// A client of a store of its own.
+    pub(crate) fn sentinel(&self, place: Place) -> Sentinel {
+        client(self.store(place))
+    }
+
+    /// What was started, and its version.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let postgres =
+            self.postgres.get().map(|server| format!("PostgreSQL {}", server.psql("SHOW server_version")));
+        let redis = self.redis.iter().find_map(OnceCell::get);
+        let redis = redis.map(|server| format!("Redis {}", server.info("redis_version")));
+        let sqlite = Some(format!("SQLite {}", rusqlite::version()));
+        [postgres, redis, sqlite].into_iter().flatten().collect()
+    }
+}
+
+pub(crate) fn client(store: Arc<dyn CoordinationStore>) -> Sentinel {
+    Sentinel::from_arc(store).namespace(NAMESPACE).unwrap()
+}
+
+/// Redis writes its file anew in a process of its own when it has doubled: in no figure by chance.
+pub(crate) fn redis_options(fsync: Fsync) -> redis::Options {
+    redis::Options::default().append_fsync(fsync).setting("auto-aof-rewrite-percentage", "0")
+}
+
+/// What no earlier key of this run has.
+pub(crate) fn salt() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,77 @@
+//! Claiming, and listing what is uncertain, among 10 thousand and among 10 million records. Takes minutes and gigabytes.
+
+use std::sync::Arc;
+
+use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_postgres::PostgresStore;
+
+use super::common::{by_the_store, fresh_key};
+use crate::lab::{Lab, client, salt};
+use crate::measure::{Op, Trial, op};
+use crate::place::Place;
+use crate::report::{Fact, Goal, Report};
+
+const COLUMNS: &str = "last_event, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at, \
+    completed_at, ttl, hard_ttl, claim_id, kind, state, verdict, after_reset, omitted, namespace, key, worker, \
+    content_type, payload";
+
+/// How many records there are that nobody knows the end of.
+const UNCERTAIN: u64 = 100;
+/// A page of them is asked for.
+const PAGE: u32 = 100;
+
+pub(crate) fn run(lab: &Lab, report: &mut Report) {
+    if !lab.plan.wants(Place::Postgres) {
+        return;
+    }
+    let records = lab.plan.records;
+    let (few, many) = (filled(lab, "few", 10_000), filled(lab, "many", records));
+    for (what, of) in [("table", "pg_table_size"), ("indexes", "pg_indexes_size")] {
+        let bytes: f64 = lab.postgres().psql(&format!("SELECT {of}('many.records')")).parse().unwrap();
+        let (what, value) =
+            (format!("{what}, for each of {records} completed records"), bytes / records as f64);
+        let (workload, place) = ("large".into(), Place::Postgres);
+        report.fact(Fact { workload, place, what, value, unit: "bytes".into(), goal: None });
+    }
+    for callers in [1, 32, 128] {
+        let trial = Trial::new(lab, "claim among many", Place::Postgres, callers).ours(claims(&many));
+        let trial = trial.floor_op("the same among 10,000", claims(&few));
+        report.cell(trial.goal(Some(Goal::CostAtMost(1.2))).measure());
+    }
+    let trial = Trial::new(lab, "uncertain of many", Place::Postgres, 1).ours(lists(&many));
+    report.cell(trial.floor_op("the same of 10,000", lists(&few)).measure());
+}
+
+/// A store in a schema of its own, with so many completed records and a few uncertain ones, keys in no order.
+fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
+    let builder = PostgresStore::builder(&lab.postgres_url(Place::Postgres)).schema(schema);
+    let store = lab.runtime.block_on(builder.init()).unwrap();
+    lab.postgres().psql(&format!(
+        "INSERT INTO {schema}.records ({COLUMNS}) SELECT 2, 1700000000000000 + n, 2, 1700000000000000 + n, 0, 0, \
+         1700000000000000 + n, 1700000000000000, 1700000000000000, 1700000000000000 + n, 30000000, 60000000, \
+         gen_random_uuid(), 'execution', 'completed', 'success', false, false, 'billing', \
+         'invoice-' || md5(n::text) || '-' || n, 'web1:8742', 'application/json', decode(repeat('61', 100), 'hex') \
+         FROM generate_series(1, {rows}) n; \
+         INSERT INTO {schema}.records ({COLUMNS}) SELECT 1, 1700000000000000 + n, 1, 1700000000000000 + n, 0, 0, \
+         1700000000000000 + n, 1700000000000000, 1700000000000000, NULL, 30000000, 60000000, gen_random_uuid(), \
+         'execution', 'executing', NULL, false, NULL, 'billing', 'order-' || md5(n::text), 'web1:8742', NULL, NULL \
+         FROM generate_series(1, {UNCERTAIN}) n; \
+         VACUUM ANALYZE {schema}.records; CHECKPOINT"
+    ));
+    Arc::new(store)
+}
+
+fn claims(store: &Arc<dyn CoordinationStore>) -> Op {
+    let (store, key) = (Arc::clone(store), fresh_key(salt()));
+    op(move |n| by_the_store(Arc::clone(&store), key(n)))
+}
+
+fn lists(store: &Arc<dyn CoordinationStore>) -> Op {
+    let sentinel = client(Arc::clone(store));
+    op(move |_| listed(sentinel.clone()))
+}
+
+async fn listed(sentinel: Sentinel) {
+    let page = sentinel.uncertain(None, PAGE).await.unwrap();
+    assert_eq!(page.records.len(), PAGE as usize);
+}

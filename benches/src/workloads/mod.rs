@@ -1,0 +1,65 @@
+//! What is measured.
+
+mod common;
+mod contended;
+mod cpu;
+mod fresh;
+mod heartbeat;
+mod join;
+mod large;
+mod lease;
+mod memory;
+mod mixed;
+mod program;
+mod replay;
+mod sizes;
+mod wal;
+
+use crate::lab::Lab;
+use crate::place::Place;
+use crate::report::Report;
+
+/// Something to measure, on all stores where it tells something.
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// Whether it is measured if nobody asks for it.
+    pub(crate) by_default: bool,
+    pub(crate) run: fn(&Lab, &mut Report),
+}
+
+/// Everything that can be measured, in the order in which it is.
+pub(crate) const ALL: &[Workload] = &[
+    by_default("fresh", "executions of keys that nobody has asked for", fresh::run),
+    by_default("replay", "asking again for what is completed", replay::run),
+    by_default("contended", "many callers ask for one key at once; one runs", contended::run),
+    by_default("join", "waiting for another's run, and being woken", join::run),
+    by_default("lease", "acquiring and releasing a lease", lease::run),
+    by_default("heartbeat", "renewing 100 to 100,000 live leases in one call", heartbeat::run),
+    by_default("sizes", "executions with results of 100 B, 10 KiB and 1 MiB", sizes::run),
+    by_default("mixed", "a day: 70 % replays, 20 % fresh, 10 % contended", mixed::run),
+    by_default("program", "the start of `sentinel`", program::run),
+    by_default("cpu", "processor time of an operation, of server and client", cpu::run),
+    by_default("wal", "bytes of log and transactions of an execution", wal::run),
+    Workload {
+        name: "large",
+        what: "claiming and listing among 10 thousand and 10 million records",
+        by_default: false,
+        run: large::run,
+    },
+];
+
+const fn by_default(name: &'static str, what: &'static str, run: fn(&Lab, &mut Report)) -> Workload {
+    Workload { name, what, by_default: true, run }
+}
+
+/// What stands under `--help`.
+pub(crate) fn help() -> String {
+    let workload = |one: &Workload| {
+        let asked = if one.by_default { "" } else { " (only when asked for)" };
+        format!("  {:<10} {}{asked}\n", one.name, one.what)
+    };
+    let stores = Place::ALL.map(Place::name).join(", ");
+    let workloads: String = ALL.iter().map(workload).collect();
+    format!("Workloads:\n{workloads}\nStores: {stores}; `postgres` and `redis` mean all ways there.")
+}

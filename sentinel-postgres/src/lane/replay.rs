@@ -1,6 +1,6 @@
 //! Replays, batched: the results of executions that this process expects to be completed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -81,20 +81,22 @@ impl Freight for ReplayLane {
     }
 }
 
-/// A key that was asked for several times is read once, and told to each.
 fn answer(batch: Vec<Ask>, rows: &[PgRow]) {
-    let mut by_key: HashMap<&str, &PgRow, foldhash::fast::RandomState> = HashMap::default();
+    let mut told: Vec<Result<Completed, StoreError>> = batch.iter().map(|_| Ok(None)).collect();
     for row in rows {
-        match Cells::from(row, 2).take::<&str>() {
-            Ok(key) => drop(by_key.insert(key, row)),
+        match Cells::from(row, 2).take::<i64>() {
+            Ok(n) => {
+                if let Some(slot) = usize::try_from(n - 1).ok().and_then(|n| told.get_mut(n)) {
+                    *slot = read(row).map(Some).map_err(StoreError::from);
+                }
+            }
             Err(Unreadable(what)) => {
                 tracing::error!(what, "a statement answered what it cannot: its items are looked at");
             }
         }
     }
-    for ask in batch {
-        let told = by_key.get(ask.key.as_str()).map(|row| read(row)).transpose();
-        let _ = ask.answer.send(told.map_err(StoreError::from));
+    for (ask, told) in batch.into_iter().zip(told) {
+        let _ = ask.answer.send(told);
     }
 }
 

@@ -72,7 +72,7 @@ impl PostgresStore {
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let (item, flushed) = Item::claim(address.clone(), claim.clone());
-        self.hot().send(item);
+        self.inner.hot.send(item);
         match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => Ok(Some(stamped)),
             Flushed::Unchanged => Ok(None),

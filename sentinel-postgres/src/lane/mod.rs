@@ -23,6 +23,7 @@ use crate::link::{Dialer, Link, Patience};
 pub(crate) mod hot;
 pub(crate) mod jobs;
 pub(crate) mod look;
+pub(crate) mod pair;
 pub(crate) mod replay;
 pub(crate) mod turn;
 

@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::address::Address;
 
-const SLOTS: usize = 4096;
+/// 256 KiB.
+const SLOTS: usize = 1 << 16;
 
 /// A guess that decides who is asked first, never what is answered. Bounded: a newer address displaces an older one.
 pub struct Replays {
-    slots: Box<[AtomicU64]>,
+    slots: Box<[AtomicU32]>,
     hasher: RandomState,
 }
 
 impl Default for Replays {
     fn default() -> Self {
-        Self { slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(), hasher: RandomState::default() }
+        Self { slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(), hasher: RandomState::default() }
     }
 }
 
@@ -39,8 +40,9 @@ impl Replays {
         slot.load(Ordering::Relaxed) == hash
     }
 
-    fn slot(&self, address: &Address) -> (&AtomicU64, u64) {
+    fn slot(&self, address: &Address) -> (&AtomicU32, u32) {
         let hash = self.hasher.hash_one(address);
-        (&self.slots[hash as usize % SLOTS], hash | 1)
+        // The slot is picked by the lower half, and what stands in it is the upper one.
+        (&self.slots[hash as usize % SLOTS], (hash >> 32) as u32 | 1)
     }
 }

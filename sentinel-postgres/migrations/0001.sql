@@ -33,6 +33,7 @@ CREATE TABLE {records} (
     state              {state} NOT NULL,
     verdict            {verdict},
     code               int4,
+    implied            int2 NOT NULL DEFAULT 0, -- so many of the newest events stand in this row alone
     after_reset        bool NOT NULL,
     omitted            bool,
     namespace          text COLLATE "C" NOT NULL,
@@ -61,7 +62,9 @@ CREATE INDEX {records_undecided} ON {records} (id)
 
 CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at, id) WHERE purge_at IS NOT NULL;
 
--- The log: written once, in the order of time, deleted by maintenance.
+-- The log: written once, in the order of time, deleted by maintenance. What the row of a record tells itself is written
+-- here only when the row is about to stop telling it: of a run that was claimed once and completed (`implied` 1 and 2),
+-- which is nearly all of them, there is nothing here. `history.sql` puts both together.
 CREATE TABLE {events} (
     record      int8 NOT NULL,
     seq         int8 NOT NULL,

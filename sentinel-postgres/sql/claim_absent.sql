@@ -1,21 +1,13 @@
 -- Claims an address that has no row. Without an answer there is one, or somebody is about to insert it: look again.
-WITH at AS MATERIALIZED (
+INSERT INTO {records} (last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at,
+    ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
+SELECT 1, 1, greatest(now, floor) + 1, 1, now, now + $6::int8, now + $7::int8, greatest(now, floor) + 1, now,
+    CASE WHEN $11::bool THEN now END, $6, $7, $8::int8, $5::uuid, $3::text::{kind},
+    CASE WHEN $11 THEN 'executing' ELSE 'claimed' END::{state}, false, $2::text, $4::text, $10::text, $9::bytea
+FROM (
     SELECT {clock} AS now, coalesce((SELECT f.token FROM {floors} f WHERE f.namespace = $2), 0) AS floor
-), granted AS (
-    INSERT INTO {records} (last_event, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at,
-        ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
-    SELECT 1, greatest(now, floor) + 1, 1, now, now + $6::int8, now + $7::int8, greatest(now, floor) + 1, now,
-        CASE WHEN $11::bool THEN now END, $6, $7, $8::int8, $5::uuid, $3::text::{kind},
-        CASE WHEN $11 THEN 'executing' ELSE 'claimed' END::{state}, false, $2::text, $4::text, $10::text, $9::bytea
-    FROM at
-    WHERE NOT EXISTS (
-        SELECT FROM {records} r WHERE r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4)
-    ON CONFLICT DO NOTHING
-    RETURNING id, token, last_now, state
-), event AS (
-    INSERT INTO {events} (record, seq, rev, at, token, after, change, claim_id, worker, ttl, hard_ttl, retention,
-        fingerprint, incarnation, flag)
-    SELECT g.id, 1, 1, g.last_now, g.token, g.state, 'claimed', $5, $10, $6, $7, $8, $9, g.token, $11
-    FROM granted g
-)
-SELECT g.token, g.last_now FROM granted g
+) at
+WHERE NOT EXISTS (
+    SELECT FROM {records} r WHERE r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4)
+ON CONFLICT DO NOTHING
+RETURNING token, last_now

@@ -3,7 +3,7 @@ WITH {held}, changed AS (
     UPDATE {records} r
     SET state = 'completed', completed_at = at.now, verdict = $7::text::{verdict}, code = $8::int4,
         omitted = $9::bool, content_type = $10::text, payload = $11::bytea,
-        {touched}, purge_at = {completed_purge_at}
+        {touched_by_completion}, purge_at = {completed_purge_at}
     FROM held h CROSS JOIN at
     WHERE {row}
       AND h.state = 'executing' AND h.token = $5::int8 AND h.claim_id = $6::uuid
@@ -12,5 +12,6 @@ WITH {held}, changed AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, verdict, code, flag)
     SELECT {log}, 'completed', $6, h.worker, $7::text::{verdict}, $8, at.now >= h.lease_until
     FROM changed c CROSS JOIN held h CROSS JOIN at
+    WHERE h.implied <> 1
 )
 {answer}

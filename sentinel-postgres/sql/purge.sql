@@ -16,7 +16,7 @@ WITH ripe AS MATERIALIZED (
     SELECT p.id, p.last_event + 1, p.rev + 1, greatest(p.now, p.last_now), p.token, p.state, 'purged' FROM ripe p
 ), emptied AS (
     UPDATE {records} r
-    SET {freed}, last_event = r.last_event + 1, purge_at = greatest(p.now, p.last_now) + {rest}, token = 0, rev = 0,
+    SET {freed}, last_event = r.last_event + 1, purge_at = greatest(p.now, p.last_now) + {rest}, token = 0, rev = 0, implied = 0,
         last_now = 0, incarnation = 0, after_reset = false, past_claims = NULL, decision_op_id = NULL,
         decision_kind = NULL, decision_token = NULL, decision_presented = NULL, decision_at = NULL,
         decision_digest = NULL, decision_operator = NULL, decision_reason = NULL

@@ -10,7 +10,8 @@ WITH asked AS MATERIALIZED (
     SELECT a.*, r.*
     FROM asked a CROSS JOIN LATERAL (
         SELECT r.ctid AS place, r.id, r.state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
-            r.worker, r.retention, r.completed_at, r.lease_until, r.hard_until, r.last_now
+            r.worker, r.ttl, r.hard_ttl, r.retention, r.fingerprint, r.claimed_at, r.begun_at, r.completed_at,
+            r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
         FROM {records} r
         WHERE r.namespace = a.namespace AND r.kind = a.kind::{kind} AND r.key = a.key
         FOR NO KEY UPDATE SKIP LOCKED
@@ -63,6 +64,9 @@ WITH asked AS MATERIALIZED (
     RETURNING {turned}
 ), turned AS (
     SELECT * FROM begun UNION ALL SELECT * FROM released UNION ALL SELECT * FROM claimed
+), retold AS (
+    INSERT INTO {events} (record, {implied_columns})
+    SELECT h.id, e.* FROM turned c JOIN held h ON h.id = c.id CROSS JOIN LATERAL ({implied}) e
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, claim_id, worker, flag, ttl, hard_ttl,
         retention, fingerprint, incarnation)

@@ -23,13 +23,14 @@ impl PostgresStore {
     ) -> Result<Stamped<ClaimReply>, StoreError> {
         op.admit(address.kind)?;
         let mut way = match address.kind {
-            _ if self.inner.replays.expects(address) => Way::Look,
+            Kind::Execution if self.inner.replays.expects(address) => Way::Replay,
             Kind::Execution => Way::Insert,
             // A lease's row is there after its first time, and whoever asks for one that is held asks again and again.
             Kind::Lease => Way::Look,
         };
         for _ in 0..LOOKS {
             let answer = match way {
+                Way::Replay => self.replay(address, op).await?.ok_or(Way::Look),
                 Way::Insert => self.insert(address, op).await?.ok_or(Way::Look),
                 Way::Look => judge(address, op, self.look(address, true).await?)?,
                 Way::TakeOver => self.take_over(address, op).await?.ok_or(Way::Insert),
@@ -49,6 +50,21 @@ impl PostgresStore {
         Err(restless(Claim::NAME))
     }
 
+    /// Answers with a recorded result. None: it is not completed, or need not stay.
+    async fn replay(
+        &self,
+        address: &Address,
+        claim: &Claim,
+    ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
+        let Some((mut record, now)) = self.result(address).await? else { return Ok(None) };
+        let at = Reading { kind: address.kind, now, floor: Token::NONE };
+        let stamped = kernel::apply(&mut record, claim, at)?.stamped;
+        // Whatever else the rules say of a completed record, they say with more of it in view.
+        let is_final =
+            matches!(stamped.reply, ClaimReply::Completed { .. } | ClaimReply::FingerprintMismatch);
+        Ok(is_final.then_some(stamped))
+    }
+
     /// Claims an address that has no row, in the company of others.
     async fn insert(
         &self,
@@ -56,7 +72,7 @@ impl PostgresStore {
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let (item, flushed) = Item::claim(address.clone(), claim.clone());
-        self.hot().send(item);
+        self.inner.hot.send(item);
         match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => Ok(Some(stamped)),
             Flushed::Unchanged => Ok(None),
@@ -118,6 +134,7 @@ impl PostgresStore {
 
 /// The next way to go about a claim.
 enum Way {
+    Replay,
     Insert,
     Look,
     TakeOver,

@@ -41,7 +41,7 @@ impl<'r> Cells<'r> {
         unsigned(self.take()?)
     }
 
-    fn optional(&mut self) -> Result<Option<u64>, Unreadable> {
+    pub(crate) fn optional(&mut self) -> Result<Option<u64>, Unreadable> {
         self.take::<Option<i64>>()?.map(unsigned).transpose()
     }
 
@@ -74,7 +74,7 @@ impl<'r> Cells<'r> {
         text.map(|text| T::try_from(text).map_err(|_| Unreadable(format!("bad {what}")))).transpose()
     }
 
-    fn fingerprint<T: TryFrom<String>>(&mut self) -> Result<Option<T>, Unreadable> {
+    pub(crate) fn fingerprint<T: TryFrom<String>>(&mut self) -> Result<Option<T>, Unreadable> {
         let bytes: Option<Vec<u8>> = self.take()?;
         let bad = || Unreadable("bad fingerprint".into());
         let read = |bytes| T::try_from(String::from_utf8(bytes).map_err(|_| bad())?).map_err(|_| bad());
@@ -150,7 +150,8 @@ impl<'r> Cells<'r> {
 
     /// The columns of a record, from `id` on; None: no row. An emptied row is a record that is absent.
     pub(crate) fn record(&mut self) -> Result<Option<Record>, Unreadable> {
-        let (id, _last_event): (Option<i64>, Option<i64>) = (self.take()?, self.take()?);
+        let id: Option<i64> = self.take()?;
+        let (_last_event, _implied): (Option<i64>, Option<i16>) = (self.take()?, self.take()?);
         let Some(id) = id else { return Ok(None) };
         let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
         match record.flaw() {

@@ -28,6 +28,7 @@ statements! {
     Begin = "begin",
     Heartbeat = "heartbeat",
     Complete = "complete",
+    Finish = "finish",
     Cancel = "cancel",
     CancelAbsent = "cancel_absent",
     Release = "release",
@@ -39,6 +40,7 @@ statements! {
     Flush = "flush",
     Turn = "turn",
     Look = "look",
+    Replay = "replay",
     History = "history",
     Purge = "purge",
     PurgeCount = "purge_count",
@@ -47,13 +49,13 @@ statements! {
 }
 
 /// What the columns of a record are called, in the order in which [`row`](crate::row) reads them.
-pub(crate) const COLUMNS: &str = "id, last_event, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
+pub(crate) const COLUMNS: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
     after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
     last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
 
 /// The same without a result's bytes: for lists.
-pub(crate) const LISTED: &str = "id, last_event, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
+pub(crate) const LISTED: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
     after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
     last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
@@ -61,6 +63,8 @@ pub(crate) const LISTED: &str = "id, last_event, state::text AS state, rev, toke
 
 const HELD: &str = include_str!("../sql/held.part.sql");
 const ANSWER: &str = include_str!("../sql/answer.part.sql");
+/// The events that the row `h` tells itself: its first claim, and the completion of that run.
+const IMPLIED: &str = include_str!("../sql/implied.part.sql");
 
 const FREED: &str = "state = 'free', claim_id = NULL, worker = NULL, ttl = NULL, hard_ttl = NULL, retention = NULL, \
     claimed_at = NULL, lease_until = 0, hard_until = 0, begun_at = NULL, completed_at = NULL, fingerprint = NULL, \
@@ -76,6 +80,15 @@ fn fragment(name: &str) -> Option<&'static str> {
         "listed" => LISTED,
         "held" => HELD,
         "answer" => ANSWER,
+        "implied" => IMPLIED,
+        "told" => {
+            "retold AS (INSERT INTO {events} (record, {implied_columns}) \
+             SELECT h.id, e.* FROM held h CROSS JOIN changed c CROSS JOIN LATERAL ({implied}) e)"
+        }
+        "implied_columns" => {
+            "seq, rev, at, token, before, after, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, \
+             incarnation, flag, verdict, code"
+        }
         "freed" => FREED,
         "clock" => CLOCK,
         "clock_before" => "(extract(epoch FROM statement_timestamp()) * 1000000)::int8 + $1::int8",
@@ -92,12 +105,20 @@ fn fragment(name: &str) -> Option<&'static str> {
             "CASE WHEN h.retention IS NOT NULL \
              THEN at.now + greatest(least(h.retention, 9223372036854775807 - at.now), {rest}) END"
         }
+        "finished_purge_at" => {
+            "CASE WHEN h.retention IS NOT NULL \
+             THEN h.now + greatest(least(h.retention, 9223372036854775807 - h.now), {rest}) END"
+        }
         "flushed_purge_at" => {
             "CASE WHEN h.retention IS NOT NULL THEN greatest(at.now, h.last_now) + greatest(least(h.retention, \
              9223372036854775807 - greatest(at.now, h.last_now)), {rest}) END"
         }
         "freed_purge_at" => "CASE WHEN NOT h.after_reset THEN at.now + {rest} END",
-        "touched" => "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1",
+        "touched" => "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1, implied = 0",
+        "touched_by_completion" => {
+            "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1, \
+             implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END"
+        }
         "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4 AND r.id = h.id",
         "decided" => {
             "decision_op_id = $5::uuid, decision_presented = $6::int8, decision_operator = $7::text, \

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,8 @@ use crate::heartbeat::{self, Beats};
 use crate::lane::hot::{Flushed, Flushes, Item};
 use crate::lane::jobs::Jobs;
 use crate::lane::look::{Ask, Looks, Seen};
+use crate::lane::pair::Pair;
+use crate::lane::replay::{self, ReplayLane};
 use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
@@ -24,11 +26,6 @@ use crate::listen::Listening;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
-
-/// With so many claims and completions outstanding, two lanes share them, until fewer than the second number are. One
-/// statement then runs while the answers of the other are handed out.
-const BACKLOG: usize = 64;
-const CALM: usize = 24;
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -44,7 +41,7 @@ pub(crate) const LOOKS: usize = 100;
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, eleven at most and each opened when it is first needed, apart from any pool of yours: a pool
+/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a pool
 /// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
 /// on another if that runtime ends.
 #[derive(Clone)]
@@ -54,11 +51,9 @@ pub struct PostgresStore {
 
 pub(crate) struct Inner {
     pub(crate) parts: Arc<Parts>,
-    pub(crate) hot: [Lane<Flushes>; 2],
-    /// Whether both lanes are used, and whose turn it is.
-    pub(crate) shared: AtomicBool,
-    pub(crate) turn: AtomicUsize,
+    pub(crate) hot: Pair<Flushes>,
     pub(crate) looks: Lane<Looks>,
+    pub(crate) results: Pair<ReplayLane>,
     pub(crate) turns: Lane<TurnLane>,
     pub(crate) singles: Jobs,
     pub(crate) pulse: Jobs,
@@ -109,12 +104,15 @@ impl PostgresStore {
         let (sql, offset, dialer) = (&parts.sql, &parts.offset, &parts.dialer);
         let patience = Patience(parts.lock_timeout);
         let hot = || Lane::new(Flushes { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF);
+        let results = || {
+            let results = ReplayLane { sql: sql.get(Statement::Replay), offset: offset.clone() };
+            Lane::new(results, dialer.clone(), BRIEF)
+        };
         let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
         let inner = Inner {
-            hot: [hot(), hot()],
-            shared: AtomicBool::new(false),
-            turn: AtomicUsize::new(0),
+            hot: Pair::new(hot),
             looks: Lane::new(looks, dialer.clone(), BRIEF),
+            results: Pair::new(results),
             turns: Lane::new(TurnLane { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF),
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
@@ -137,17 +135,6 @@ impl PostgresStore {
     /// How long a caller waits at most: for the statement that is out, and for its own.
     pub(crate) fn limit(&self) -> Duration {
         self.inner.parts.dialer.deadline * 2
-    }
-
-    pub(crate) fn hot(&self) -> &Lane<Flushes> {
-        let [first, second] = &self.inner.hot;
-        let outstanding = first.outstanding() + second.outstanding();
-        let shared = self.inner.shared.load(Ordering::Relaxed);
-        if shared != (outstanding >= if shared { CALM } else { BACKLOG }) {
-            self.inner.shared.store(!shared, Ordering::Relaxed);
-        }
-        let turn = shared && self.inner.turn.fetch_add(1, Ordering::Relaxed) % 2 == 1;
-        if turn { second } else { first }
     }
 
     /// Carries out an operation alone, on the row that the address has. None: it has none, and the operation makes one.
@@ -192,6 +179,13 @@ impl PostgresStore {
         }
     }
 
+    /// The result of an execution, if it is completed.
+    pub(crate) async fn result(&self, address: &Address) -> Result<replay::Completed, StoreError> {
+        let (ask, told) = replay::Ask::new(address.namespace.clone(), address.key.clone());
+        self.inner.results.send(ask);
+        answered(told, self.limit()).await
+    }
+
     pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
         let (ask, seen) = Ask::new(address.clone(), replay);
         self.inner.looks.send(ask);
@@ -234,7 +228,7 @@ impl CoordinationStore for PostgresStore {
     async fn complete(&self, address: &Address, op: &Complete) -> Result<Stamped<CompleteReply>, StoreError> {
         op.admit(address.kind)?;
         let (item, flushed) = Item::complete(address.clone(), op.clone());
-        self.hot().send(item);
+        self.inner.hot.send(item);
         match answered(flushed, self.limit()).await? {
             Flushed::Done(stamped) => {
                 self.inner.replays.expect(address);

@@ -194,6 +194,30 @@ pub(crate) fn freshly_granted(claim: &Claim, token: Token, now: StoreTime) -> St
     Stamped { reply: ClaimReply::Granted(granted), stamp }
 }
 
+/// Completes the first run of an address. None: it is anything else, and nothing was changed.
+pub(crate) async fn finish(
+    link: &mut Link,
+    sql: &Sql,
+    offset: i64,
+    address: &Address,
+    complete: &Complete,
+) -> Result<Option<Stamped<CompleteReply>>, Unanswered> {
+    let query = || {
+        let query = sqlx::query(sql.get(Statement::Finish))
+            .bind(offset)
+            .bind(address.namespace.as_str())
+            .bind(address.key.as_str());
+        result(grant(query, &complete.grant), &complete.result)
+    };
+    let rows = insist(link, query).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut cells = Cells::from(row, 0);
+    let read = cells.number().and_then(|rev| Ok((rev, cells.instant()?, cells.take()?)));
+    let (rev, now, late) = read.map_err(|Unreadable(what)| broken(what))?;
+    let stamp = Stamp { now, rev, token: complete.grant.token, state: State::Completed, changed: true };
+    Ok(Some(Stamped { reply: CompleteReply::Recorded { late }, stamp }))
+}
+
 /// Remembers a cancelled call on an address that has no row. None: there is one.
 pub(crate) async fn cancel_absent(
     link: &mut Link,

@@ -1,16 +1,16 @@
 //! The lane for claims and completions: mixed in one statement, so that they share a round trip and a commit.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, State, StoreError, Token};
+use sentinel_core::{Address, ClaimId, Kind, State, StoreError, Token, Verdict};
 use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
 use crate::error::Failure;
-use crate::lane::{Answer, Freight};
+use crate::lane::{Answer, Freight, Guests};
 use crate::link::{Link, Query};
 use crate::row::{Cells, Unreadable, integer, micros, uuid};
 use crate::statement::{Sql, Statement};
@@ -94,14 +94,15 @@ impl Freight for Flushes {
         if waiting.len() == 1 {
             return waiting.drain(..).collect();
         }
-        let (mut addresses, mut ids) = (HashSet::new(), HashSet::new());
+        let (mut addresses, mut ids) = (Guests::default(), Guests::default());
         let (mut batch, mut later, mut weight) = (Vec::new(), VecDeque::new(), 0);
         while let Some(item) = waiting.pop_front() {
             let heavier = weight + item.weight();
             let fits = batch.len() < cap && (batch.is_empty() || heavier <= HEAVIEST);
-            if fits && !addresses.contains(item.address()) && !ids.contains(&item.claim_id()) {
-                addresses.insert(item.address().clone());
-                ids.insert(item.claim_id());
+            let (address, id) = (addresses.name(item.address()), ids.name(&item.claim_id()));
+            if fits && !addresses.has(address) && !ids.has(id) {
+                addresses.admit(address);
+                ids.admit(id);
                 weight = heavier;
                 batch.push(item);
             } else {
@@ -124,7 +125,7 @@ impl Freight for Flushes {
                 let _ = answer.send(or_alone(done));
             }
             Some(Item::Complete { address, complete, answer }) => {
-                let done = transition::run(link, &self.sql, self.now(), &address, &complete).await;
+                let done = self.complete_one(link, &address, &complete).await;
                 let done = done.map(|done| done.map_or(Flushed::Alone, Flushed::Done));
                 let _ = answer.send(or_alone(done));
             }
@@ -152,6 +153,18 @@ fn or_alone<T>(done: Result<Flushed<T>, transition::Unanswered>) -> Result<Flush
 impl Flushes {
     fn now(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
+    }
+
+    async fn complete_one(
+        &self,
+        link: &mut Link,
+        address: &Address,
+        complete: &Complete,
+    ) -> Result<Option<Stamped<CompleteReply>>, transition::Unanswered> {
+        match transition::finish(link, &self.sql, self.now(), address, complete).await {
+            Ok(None) => transition::run(link, &self.sql, self.now(), address, complete).await,
+            done => done,
+        }
     }
 
     async fn flush(&self, link: &mut Link, batch: Vec<Item>) {
@@ -195,7 +208,7 @@ fn bind_completions<'q>(query: Query<'q>, of: &[(&'q Address, &'q Complete)]) ->
         .bind(column(of, |a, _| a.key.as_str()))
         .bind(column(of, |_, c| integer(c.grant.token.get())))
         .bind(column(of, |_, c| uuid(c.grant.claim_id.bits())))
-        .bind(column(of, |_, c| c.result.verdict.as_str()))
+        .bind(column(of, |_, c| c.result.verdict == Verdict::Failure))
         .bind(column(of, |_, c| c.result.code))
         .bind(column(of, |_, c| c.result.omitted))
         .bind(column(of, |_, c| c.result.payload.content_type.as_str()))
@@ -208,7 +221,7 @@ fn bind_claims<'q>(query: Query<'q>, of: &[(&'q Address, &'q Claim)]) -> Query<'
     }
     query
         .bind(column(of, |a, _| a.namespace.as_str()))
-        .bind(column(of, |a, _| a.kind.as_str()))
+        .bind(column(of, |a, _| a.kind == Kind::Lease))
         .bind(column(of, |a, _| a.key.as_str()))
         .bind(column(of, |_, c| uuid(c.claim_id.bits())))
         .bind(column(of, |_, c| micros(c.terms.ttl())))
@@ -227,12 +240,12 @@ struct Told {
 }
 
 fn answer(batch: Vec<Item>, rows: &[PgRow]) {
-    let mut completed: Vec<(usize, Told)> = Vec::new();
-    let mut granted: Vec<(u128, Told)> = Vec::new();
+    let mut completed: HashMap<usize, Told, foldhash::fast::RandomState> = HashMap::default();
+    let mut granted: HashMap<u128, Told, foldhash::fast::RandomState> = HashMap::default();
     for row in rows {
         match told(row) {
-            Ok((Some(n), _, told)) => completed.push((n, told)),
-            Ok((None, Some(id), told)) => granted.push((id, told)),
+            Ok((Some(n), _, told)) => drop(completed.insert(n, told)),
+            Ok((None, Some(id), told)) => drop(granted.insert(id, told)),
             Ok((None, None, _)) => {}
             Err(Unreadable(what)) => {
                 tracing::error!(what, "a flush answered what it cannot: its items are looked at")
@@ -244,11 +257,10 @@ fn answer(batch: Vec<Item>, rows: &[PgRow]) {
         match item {
             Item::Complete { answer, .. } => {
                 n += 1;
-                let told = completed.iter().find(|(found, _)| *found == n).map(|(_, told)| told);
-                let _ = answer.send(Ok(told.map_or(Flushed::Alone, done)));
+                let _ = answer.send(Ok(completed.get(&n).map_or(Flushed::Alone, done)));
             }
             Item::Claim { claim, answer, .. } => {
-                let told = granted.iter().find(|(id, _)| *id == claim.claim_id.bits()).map(|(_, told)| told);
+                let told = granted.get(&claim.claim_id.bits());
                 let done = told.map(|told| transition::freshly_granted(&claim, told.token, told.stamp.0));
                 let _ = answer.send(Ok(done.map_or(Flushed::Unchanged, Flushed::Done)));
             }

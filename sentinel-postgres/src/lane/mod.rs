@@ -5,9 +5,10 @@
 //! timer: while one statement is out, the next batch gathers. A lane lives on the runtime of whoever used it first, and
 //! starts again on another's if that runtime ends.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
+use std::hash::{BuildHasher as _, Hash};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::link::{Dialer, Link, Patience};
 pub(crate) mod hot;
 pub(crate) mod jobs;
 pub(crate) mod look;
+pub(crate) mod pair;
+pub(crate) mod replay;
 pub(crate) mod turn;
 
 /// The most items of one statement.
@@ -42,6 +45,28 @@ pub(crate) trait Freight: Send + Sync + 'static {
 
     /// Answers an item that was never sent.
     fn refuse(&self, item: Self::Item, error: StoreError);
+}
+
+/// Who is in a statement already, by the hash of what must stand in it once. Two that are told apart by nothing but their
+/// names may share a hash: the second goes out with the next statement, which costs a turn and nothing else.
+#[derive(Default)]
+struct Guests {
+    hasher: foldhash::fast::RandomState,
+    admitted: HashSet<u64, foldhash::fast::RandomState>,
+}
+
+impl Guests {
+    fn name(&self, of: &impl Hash) -> u64 {
+        self.hasher.hash_one(of)
+    }
+
+    fn has(&self, name: u64) -> bool {
+        self.admitted.contains(&name)
+    }
+
+    fn admit(&mut self, name: u64) {
+        self.admitted.insert(name);
+    }
 }
 
 /// A way to a task that owns a connection.

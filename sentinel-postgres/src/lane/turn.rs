@@ -1,7 +1,7 @@
 //! The lane for what changes a row that is there and needs little said: begins, releases, and claims of rows that are free
 //! or lapsed. Leases live on it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
 use crate::error::Failure;
-use crate::lane::{Answer, Freight};
+use crate::lane::{Answer, Freight, Guests};
 use crate::link::{Link, Query};
 use crate::row::{Cells, Unreadable, integer, micros, uuid};
 use crate::statement::{Sql, Statement};
@@ -134,10 +134,12 @@ impl Freight for TurnLane {
 
     /// An address stands once in a statement; the second goes into the next.
     fn load(&self, waiting: &mut VecDeque<Item>, cap: usize) -> Vec<Item> {
-        let mut addresses = HashSet::new();
+        let mut addresses = Guests::default();
         let (mut batch, mut later) = (Vec::new(), VecDeque::new());
         while let Some(item) = waiting.pop_front() {
-            if batch.len() < cap && addresses.insert(item.address.clone()) {
+            let address = addresses.name(&item.address);
+            if batch.len() < cap && !addresses.has(address) {
+                addresses.admit(address);
                 batch.push(item);
             } else {
                 later.push_back(item);

@@ -206,9 +206,17 @@ pub(crate) async fn a_grant_counts_at_its_address(rig: &Rig, operation: &str) {
         Some((operation, _)) => (operation, true),
         None => (operation, false),
     };
+    let (later, operation) = match operation.strip_prefix("later ") {
+        Some(operation) => (true, operation),
+        None => (false, operation),
+    };
     let (address, op) = scene(rig, operation).await;
     let (records, row) = (rig.records(), rig.row(&address));
     let mut stranger = rig.stranger().await;
+    if later {
+        // As after a first run: what comes next is told by an event.
+        stranger.run(&format!("UPDATE {records} SET implied = 0 WHERE {row}")).await;
+    }
     for (n, change) in [
         "namespace = 'twin-' || namespace",
         "kind = CASE kind WHEN 'lease' THEN 'execution' ELSE 'lease' END",

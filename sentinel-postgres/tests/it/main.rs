@@ -18,6 +18,7 @@ mod probe;
 mod rig;
 mod scene;
 mod standby;
+mod stories;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;

@@ -161,9 +161,11 @@ pub(crate) async fn a_completion_alone_is_read_when_it_begins(rig: &Rig, _: &str
 
 /// The completion of a first run, and of nothing else: refused for any other grant, and recorded in full.
 pub(crate) async fn a_first_run_completes_alone(rig: &Rig, how: &str) {
-    let [address, other, claimed, beside] = [(); 4].map(|()| rig.execution(&ClaimId::random().to_string()));
-    let grant = rig.granted(&address, &fused()).await;
+    // The other stands before the one in every index: what is not meant for it comes to it first.
+    let [other, address, claimed, beside] =
+        ["0", "1", "2", "3"].map(|first| rig.execution(&format!("{first}{}", ClaimId::random())));
     rig.granted(&other, &fused()).await;
+    let grant = rig.granted(&address, &fused()).await;
     let untouched = rig.record(&other).await;
     let before = rig.record(&address).await;
     for wrong in [

@@ -6,7 +6,7 @@ WITH {held}, changed AS (
     WHERE {row}
       AND h.state = 'executing' AND h.token = $5::int8 AND h.claim_id = $6::uuid AND h.doubt IS NULL
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, reason)
     SELECT {log}, 'abandoned', $6, h.worker, $7 FROM changed c CROSS JOIN held h
 )

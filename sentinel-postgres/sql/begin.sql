@@ -6,7 +6,7 @@ WITH {held}, changed AS (
       AND h.state = 'claimed' AND h.token = $5::int8 AND h.claim_id = $6::uuid
       AND at.now < h.lease_until AND at.now < h.hard_until
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker)
     SELECT {log}, 'begun', $6, h.worker FROM changed c CROSS JOIN held h
 )

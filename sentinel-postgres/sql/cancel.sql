@@ -9,7 +9,7 @@ WITH {held}, changed AS (
       AND (h.state IN ('claimed', 'executing') AND h.claim_id = $5
            OR h.state = 'free' AND NOT $5 = ANY (coalesce(h.past_claims, '{}')))
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker)
     SELECT {log}, 'cancelled', $5, h.worker FROM changed c CROSS JOIN held h
 )

@@ -17,7 +17,7 @@ WITH {held}, changed AS (
            OR h.state = 'completed' AND at.now >= {retained_until})
       AND h.claim_id IS DISTINCT FROM $5 AND NOT $5 = ANY (coalesce(h.past_claims, '{}'))
     RETURNING {changed}, r.incarnation
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, incarnation, flag)
     SELECT {log}, 'claimed', $5, $10, $6, $7, $8, $9, c.incarnation, $11
     FROM changed c CROSS JOIN held h

@@ -7,7 +7,7 @@ WITH {held}, changed AS (
     WHERE {row}
       AND h.state = 'claimed' AND h.token = $6
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, op_id, operator, reason)
     SELECT {log}, 'evicted', $5, $7, $8 FROM changed c CROSS JOIN held h
 )

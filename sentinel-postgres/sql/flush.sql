@@ -7,8 +7,9 @@ WITH completion AS MATERIALIZED (
                          $10::bytea[])
         WITH ORDINALITY AS c (namespace, key, token, claim_id, failed, code, omitted, content_type, payload, n)
 ), held AS MATERIALIZED (
-    SELECT c.n, c.token AS presented, c.claim_id AS presented_by, CASE WHEN c.failed THEN 'failure'::{verdict} ELSE 'success' END AS verdict, c.code, c.omitted,
-        c.content_type, c.payload, r.*
+    SELECT c.n, c.token AS presented, c.claim_id AS presented_by,
+        CASE WHEN c.failed THEN 'failure'::{verdict} ELSE 'success' END AS verdict, c.code, c.omitted, c.content_type,
+        c.payload, r.*
     FROM completion c CROSS JOIN LATERAL (
         SELECT r.ctid AS place, r.state, r.token, r.claim_id, r.last_now, r.retention, r.implied
         FROM {records} r
@@ -37,8 +38,8 @@ WITH completion AS MATERIALIZED (
 ), floor AS MATERIALIZED (
     SELECT f.namespace, f.token FROM {floors} f WHERE f.namespace = ANY ($11)
 ), granted AS (
-    INSERT INTO {records} (last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at,
-        ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
+    INSERT INTO {records} (last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at,
+        begun_at, ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
     SELECT 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl, d.token, at.now,
         CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.retention, c.claim_id,
         CASE WHEN c.lease THEN 'lease'::{kind} ELSE 'execution' END,

@@ -9,7 +9,7 @@ WITH {held}, changed AS (
       AND h.token = $6
       AND (h.state = 'executing' AND (at.now >= h.lease_until OR $9::bool) OR h.state = 'reconciling' AND $10::bool)
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, op_id, worker, operator, reason)
     SELECT {log}, 'reconciling', $5, h.worker, $7, $8 FROM changed c CROSS JOIN held h
 )

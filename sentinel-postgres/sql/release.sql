@@ -11,7 +11,7 @@ WITH {held}, changed AS (
       AND (h.state = 'claimed' OR h.state = 'executing' AND $7::bool)
       AND h.token = $5::int8 AND h.claim_id = $6::uuid
     RETURNING {changed}
-), {told}, event AS (
+), {retold}, event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, flag)
     SELECT {log}, 'released', $6, h.worker, h.state = 'executing' FROM changed c CROSS JOIN held h
 )

@@ -49,14 +49,14 @@ statements! {
 }
 
 /// What the columns of a record are called, in the order in which [`row`](crate::row) reads them.
-pub(crate) const COLUMNS: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
-    after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
+pub(crate) const COLUMNS: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
+    incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
     last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
 
 /// The same without a result's bytes: for lists.
-pub(crate) const LISTED: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, incarnation, \
-    after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
+pub(crate) const LISTED: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
+    incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
     last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
     CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
@@ -81,7 +81,7 @@ fn fragment(name: &str) -> Option<&'static str> {
         "held" => HELD,
         "answer" => ANSWER,
         "implied" => IMPLIED,
-        "told" => {
+        "retold" => {
             "retold AS (INSERT INTO {events} (record, {implied_columns}) \
              SELECT h.id, e.* FROM held h CROSS JOIN changed c CROSS JOIN LATERAL ({implied}) e)"
         }
@@ -104,10 +104,6 @@ fn fragment(name: &str) -> Option<&'static str> {
         "completed_purge_at" => {
             "CASE WHEN h.retention IS NOT NULL \
              THEN at.now + greatest(least(h.retention, 9223372036854775807 - at.now), {rest}) END"
-        }
-        "finished_purge_at" => {
-            "CASE WHEN h.retention IS NOT NULL \
-             THEN h.now + greatest(least(h.retention, 9223372036854775807 - h.now), {rest}) END"
         }
         "flushed_purge_at" => {
             "CASE WHEN h.retention IS NOT NULL THEN greatest(at.now, h.last_now) + greatest(least(h.retention, \

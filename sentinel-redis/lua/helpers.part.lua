@@ -38,8 +38,8 @@ local function past_retention(r, now)
   return r.state == COMPLETED and r.kept == YES and now >= r.completed + struct.unpack('>I8', r.retention)
 end
 
--- A grant is sixteen digits of token and sixteen bytes of claim id, as they stand in the record. Both must be the record's. Whoever asks also asks for a
--- state that somebody holds.
+-- A grant is sixteen digits of token and sixteen bytes of claim id, as they stand in the record. Both must be the record's.
+-- Whoever asks also asks for a state that somebody holds.
 local function matches(r, grant)
   return grant == r.token .. r.claim
 end

@@ -1,4 +1,4 @@
-//! Figures: the crate `benches`, in release, and the program whose start it measures, as it is shipped.
+//! Figures: the crate `benches`, and the program whose start it measures, both built as the program is shipped.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ pub(crate) fn bench(args: &[&str]) -> Result {
     if wants_program(args) {
         cargo(&["build", "--profile", "dist", "--package", "sentinel-cli"]).run()?;
     }
-    let bench = cargo(&["run", "--release", "--package", "sentinel-benches", "--"]).args(args);
+    let bench = cargo(&["run", "--profile", "dist", "--package", "sentinel-benches", "--"]).args(args);
     if wants_program(args) { bench.args(&["--program", &program]) } else { bench }.run()
 }
 

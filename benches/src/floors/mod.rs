@@ -2,5 +2,6 @@
 
 pub(crate) mod map;
 pub(crate) mod pgbench;
+pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sqlite;

@@ -1,10 +1,8 @@
 //! On PostgreSQL: a table with a state, taken and completed in two transactions.
 
-use std::time::Duration;
-
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 
+use crate::floors::postgres;
 use crate::lab::Lab;
 use crate::measure::{Op, op};
 use crate::place::Place;
@@ -13,9 +11,6 @@ pub(crate) const NAME: &str = "upsert in two transactions (sqlx)";
 pub(crate) const LACKS: &str = "a run that takes longer than its lease is run again by whoever comes next, while it still \
     runs and though its effect may have happened; no heartbeat, no fencing token, no doubt that is told, no log of what \
     happened, and a reply that is lost is an error.";
-
-/// More make it slower at 128 callers.
-const CONNECTIONS: u32 = 16;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS by_hand \
     (key text PRIMARY KEY, done bool NOT NULL, until timestamptz NOT NULL, payload bytea)";
@@ -27,12 +22,7 @@ const DONE: &str = "UPDATE by_hand SET done = true, payload = $2 WHERE key = $1"
 /// A fresh execution.
 pub(crate) fn fresh(lab: &Lab, place: Place, key: impl Fn(u64) -> String + Send + Sync + 'static) -> Op {
     lab.postgres().psql(TABLE);
-    let url = lab.postgres_url(place);
-    let pool = lab.runtime.block_on(async {
-        let options =
-            PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(Duration::from_secs(60));
-        options.connect(&url).await.unwrap()
-    });
+    let pool = postgres::pool(lab, place);
     op(move |n| once(pool.clone(), key(n)))
 }
 

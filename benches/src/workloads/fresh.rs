@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::common::{by_the_store, fresh_key, fresh_op, write_floor};
 use super::memory;
-use crate::floors::sqlite;
+use crate::floors::{postgres, sqlite};
 use crate::lab::{Lab, client, salt};
 use crate::measure::{Trial, op};
 use crate::peers::{set_nx, upsert};
@@ -63,7 +63,10 @@ fn others<'a>(
         Place::Sqlite if callers == 1 => {
             trial.other("INSERT, handed to a thread", sqlite::insert_by_a_thread(lab))
         }
-        Place::Postgres => trial.other_op(upsert::NAME, upsert::fresh(lab, place, key)),
+        Place::Postgres => {
+            let two = postgres::two_writes(lab, place, key.clone());
+            trial.other_op(postgres::TWO_WRITES, two).other_op(upsert::NAME, upsert::fresh(lab, place, key))
+        }
         Place::RedisAlways => trial.other_op(set_nx::NAME, set_nx::fresh(lab, place, key)),
         _ => trial,
     };

@@ -6,6 +6,7 @@ use sentinel_core::{CoordinationStore, Sentinel};
 use sentinel_postgres::PostgresStore;
 
 use super::common::{by_the_store, fresh_key};
+use crate::floors::postgres;
 use crate::lab::{Lab, client, salt};
 use crate::measure::{Op, Trial, op};
 use crate::place::Place;
@@ -38,6 +39,9 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
         let trial = trial.floor_op("the same among 10,000", claims(&few));
         report.cell(trial.goal(Some(Goal::CostAtMost(1.2))).measure());
     }
+    let trial =
+        Trial::new(lab, "bare rows among many", Place::Postgres, 1).ours(inserts(lab, "many", records));
+    report.cell(trial.floor_op("the same among 10,000", inserts(lab, "few", 10_000)).measure());
     let trial = Trial::new(lab, "uncertain of many", Place::Postgres, 1).ours(lists(&many));
     report.cell(trial.floor_op("the same of 10,000", lists(&few)).measure());
 }
@@ -59,6 +63,28 @@ fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
          VACUUM ANALYZE {schema}.records; CHECKPOINT"
     ));
     Arc::new(store)
+}
+
+/// Sixty-four rows in one statement, into a table of such rows that has nothing but a primary key: the limit of any claim
+/// whose keys are in no order.
+fn inserts(lab: &Lab, schema: &str, rows: u64) -> Op {
+    lab.postgres().psql(&format!(
+        "CREATE TABLE {schema}.bare (key text COLLATE \"C\" PRIMARY KEY, payload bytea); \
+         INSERT INTO {schema}.bare SELECT 'invoice-' || md5(n::text) || '-' || n, decode(repeat('61', 400), 'hex') \
+         FROM generate_series(1, {rows}) n; VACUUM ANALYZE {schema}.bare; CHECKPOINT"
+    ));
+    let (pool, key) = (postgres::pool(lab, Place::Postgres), fresh_key(salt()));
+    let sql = format!(
+        "INSERT INTO {schema}.bare SELECT k, decode(repeat('61', 400), 'hex') FROM unnest($1::text[]) k ORDER BY k"
+    );
+    let sql: Arc<str> = sql.into();
+    op(move |n| {
+        let (pool, sql) = (pool.clone(), Arc::clone(&sql));
+        let keys: Vec<String> = (64 * n..64 * (n + 1)).map(&key).collect();
+        async move {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(keys).execute(&pool).await.unwrap();
+        }
+    })
 }
 
 fn claims(store: &Arc<dyn CoordinationStore>) -> Op {

@@ -9,10 +9,9 @@ use sentinel_core::{ClaimId, Sentinel};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Fsync;
-use sqlx::postgres::PgPoolOptions;
 
 use super::common::fresh_key;
-use crate::floors::sqlite;
+use crate::floors::{postgres, sqlite};
 use crate::lab::{Lab, client, redis_options, salt};
 use crate::measure::{Op, Trial, op};
 use crate::peers::set_nx;
@@ -46,9 +45,7 @@ fn in_sqlite(lab: &Lab, report: &mut Report, name: &str, bytes: usize) {
 }
 
 fn in_postgres(lab: &Lab, report: &mut Report, name: &str, bytes: usize, callers: usize) {
-    let url = lab.postgres_url(Place::Postgres);
-    let pool = PgPoolOptions::new().max_connections(16).test_before_acquire(false);
-    let pool = lab.runtime.block_on(pool.connect(&url)).unwrap();
+    let pool = postgres::pool(lab, Place::Postgres);
     let (body, key) = (Arc::new(noise(bytes)), fresh_key(salt()));
     let insert = op(move |n| {
         let (pool, body, key) = (pool.clone(), Arc::clone(&body), key(n));

@@ -8,6 +8,7 @@
 //! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
+mod chance;
 pub mod client;
 mod error;
 mod event;
@@ -24,6 +25,8 @@ mod time;
 mod token;
 
 pub use address::{Address, Key, Kind, Namespace};
+#[cfg(feature = "simulation")]
+pub use chance::seeded::seed_this_thread;
 pub use client::Sentinel;
 pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event};

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rand::RngExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
@@ -63,7 +62,7 @@ macro_rules! random_id {
         impl $name {
             /// 128 fresh random bits.
             pub fn random() -> Self {
-                Self(rand::rng().random())
+                Self(crate::chance::bits())
             }
 
             /// Takes 128 bits that were kept.

@@ -29,6 +29,7 @@ cargo xtask COMMAND
   setup           only set up what `test` needs
   tidy            only the checks of `verify` that read files
   model [ARGS]    explore the model, in release; ARGS go to it
+  simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [FACTOR]   run the tests with FACTOR times the generated cases (default 20)
 ";
@@ -55,6 +56,9 @@ fn run(args: &[&str]) -> Result {
         ["tidy"] => tidy::tidy(&workspace),
         ["model", rest @ ..] => {
             cargo(&["run", "--release", "--package", "sentinel-model", "--"]).args(rest).run()
+        }
+        ["simulate", rest @ ..] => {
+            cargo(&["run", "--release", "--package", "sentinel-simulation", "--"]).args(rest).run()
         }
         ["bench", rest @ ..] => bench::bench(rest),
         ["soak"] => test::soak(&workspace, 20),

@@ -192,7 +192,9 @@ struct Rows {
 pub struct BrokenStore {
     sabotage: Sabotage,
     rows: Arc<Mutex<Rows>>,
-    clock: Arc<ManualClock>,
+    clock: Arc<dyn Clock>,
+    /// The same clock, if it stands still until it is moved.
+    hand: Arc<ManualClock>,
 }
 
 impl BrokenStore {
@@ -200,7 +202,13 @@ impl BrokenStore {
     pub fn new(sabotage: Option<Sabotage>) -> Self {
         let sabotage = sabotage.unwrap_or(const { Sabotage::new("whole", "none") });
         let start = StoreTime::from_micros(1_800_000_000_000_000);
-        Self { sabotage, rows: Arc::default(), clock: Arc::new(ManualClock::new(start)) }
+        let hand = Arc::new(ManualClock::new(start));
+        Self { sabotage, rows: Arc::default(), clock: hand.clone(), hand }
+    }
+
+    /// The same on a clock of your own, which [`Bench::advance`] does not move.
+    pub fn on_clock(sabotage: Sabotage, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..Self::new(Some(sabotage)) }
     }
 
     fn is(&self, flaw: Flaw) -> bool {
@@ -328,12 +336,12 @@ impl Bench for BrokenStore {
     }
 
     async fn advance(&self, by: Duration) {
-        self.clock.advance(by);
+        self.hand.advance(by);
     }
 
     async fn set_back(&self, by: Duration) -> bool {
         let back = u64::try_from(by.as_micros()).expect("not before 1970");
-        self.clock.set(StoreTime::from_micros(self.clock.now().as_micros() - back));
+        self.hand.set(StoreTime::from_micros(self.hand.now().as_micros() - back));
         true
     }
 }

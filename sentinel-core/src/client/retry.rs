@@ -131,6 +131,5 @@ async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Res
 
 /// Between half and all of a duration, so that those who fail together do not return together.
 pub(crate) fn jittered(duration: Duration) -> Duration {
-    use rand::RngExt as _;
-    duration.mul_f64(rand::rng().random_range(0.5..=1.0))
+    duration.mul_f64(crate::chance::half_to_whole())
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::Core;
@@ -29,11 +30,19 @@ const SHORTEST_TURN: Duration = Duration::from_millis(2);
 /// The keys that callers of this process wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    watched: Mutex<HashMap<Address, watch::Sender<u64>>>,
+    watched: Mutex<HashMap<Address, Arc<Turns>>>,
+}
+
+/// How often those who wait for a key were told to ask again. Not a `watch` channel: that wakes in an order of its own
+/// chance, and a simulation has to be repeatable.
+#[derive(Debug, Default)]
+struct Turns {
+    count: AtomicU64,
+    told: Notify,
 }
 
 impl Watchers {
-    fn watched(&self) -> MutexGuard<'_, HashMap<Address, watch::Sender<u64>>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<Address, Arc<Turns>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -41,16 +50,17 @@ impl Watchers {
     pub(crate) fn wake(&self, address: &Address) {
         let watched = self.watched();
         if !watched.is_empty()
-            && let Some(sender) = watched.get(address)
+            && let Some(turns) = watched.get(address)
         {
-            sender.send_modify(|turn| *turn += 1);
+            turns.count.fetch_add(1, Ordering::SeqCst);
+            turns.told.notify_waiters();
         }
     }
 
     /// Forgets a key that nobody waits for any more; whether it did.
     fn forget_unwatched(&self, address: &Address) -> bool {
         let mut watched = self.watched();
-        let unwatched = watched.get(address).is_none_or(|sender| sender.receiver_count() == 0);
+        let unwatched = watched.get(address).is_none_or(|turns| Arc::strong_count(turns) == 1);
         if unwatched {
             watched.remove(address);
         }
@@ -60,28 +70,38 @@ impl Watchers {
 
 /// A place among those who wait for a key. Taken *before* asking, so that no change is missed in between.
 #[derive(Debug)]
-pub(crate) struct Watch(watch::Receiver<u64>);
+pub(crate) struct Watch {
+    turns: Arc<Turns>,
+    seen: u64,
+}
 
 impl Core {
     pub(crate) fn watch(self: &Arc<Self>, address: &Address) -> Watch {
         let mut watched = self.watchers.watched();
-        if let Some(sender) = watched.get(address) {
-            return Watch(sender.subscribe());
+        if let Some(turns) = watched.get(address) {
+            return Watch { turns: turns.clone(), seen: turns.count.load(Ordering::SeqCst) };
         }
-        let (sender, receiver) = watch::channel(0);
-        watched.insert(address.clone(), sender);
+        let turns = Arc::<Turns>::default();
+        watched.insert(address.clone(), turns.clone());
         drop(watched);
         tokio::spawn(look_after(Arc::downgrade(self), address.clone()));
-        Watch(receiver)
+        Watch { turns, seen: 0 }
     }
 }
 
 impl Watch {
     /// Waits until it is worth asking again.
     pub(crate) async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            // The watcher ended with its runtime: ask again, slowly.
-            tokio::time::sleep(LONGEST_PAUSE).await;
+        loop {
+            let mut told = pin!(self.turns.told.notified());
+            // Before the count is looked at: what is told in between is not missed.
+            told.as_mut().enable();
+            let count = self.turns.count.load(Ordering::SeqCst);
+            if count != self.seen {
+                self.seen = count;
+                return;
+            }
+            told.await;
         }
     }
 }

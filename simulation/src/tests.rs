@@ -1,0 +1,76 @@
+use sentinel_conformance::negative::sabotages;
+
+use super::*;
+
+/// What a run of all tests simulates; `SENTINEL_CASES_FACTOR` multiplies it.
+const SEEDS: u64 = 20_000;
+
+fn factor() -> u64 {
+    std::env::var("SENTINEL_CASES_FACTOR").map_or(1, |text| text.parse().unwrap())
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let seeds = SEEDS * factor();
+    let seen = sweep(1, seeds).unwrap_or_else(|broken| panic!("{broken}"));
+    // A world in which nothing happens keeps every promise.
+    assert!(seen.operations > 50 * seeds && seen.runs > seeds && seen.effects > seeds, "{seen:?}");
+    assert!(seen.decisions > seeds / 10, "{seen:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 1..=100 {
+        assert_eq!(run(seed, None), run(seed, None), "seed {seed}");
+    }
+}
+
+/// How many seeds a broken store may pass.
+const UNNOTICED: u64 = 400;
+
+/// Rules without which a function runs twice, a doubt is hidden or a stale worker is let through.
+const MISSED: &[&str] = &[
+    "takes over a live claim",
+    "takes over a lapsed execution",
+    "takes over a live execution",
+    "runs a completed key again",
+    "claims what an operator holds",
+    "keeps no result",
+    "grants a repeated claim anew",
+    "begins late",
+    "begins twice",
+    "revives a lapsed lease",
+    "keeps alive past the hard deadline",
+    "completes twice",
+    "cancels anybody's claim",
+    "cancels a completed result",
+    "releases under any token",
+    "frees what was abandoned",
+    "reconciles without the token seen",
+    "takes a live execution",
+    "does not fence the worker out",
+    "resets before the hard deadline",
+    "uses a token again",
+    "draws tokens from the clock alone",
+    "checks and writes in two steps",
+    "forgets events",
+    "lets its clock run backwards",
+];
+
+#[test]
+fn a_rule_that_is_taken_away_is_missed() {
+    let all = sabotages();
+    for name in MISSED {
+        let sabotage = all.iter().find(|sabotage| sabotage.name == *name);
+        let sabotage = sabotage.unwrap_or_else(|| panic!("no sabotage is called {name:?}"));
+        let noticed = (1..=UNNOTICED).any(|seed| run(seed, Some(sabotage)).is_err());
+        assert!(noticed, "a store that {name} kept every promise in {UNNOTICED} worlds");
+    }
+}
+
+#[test]
+fn what_is_broken_is_told_with_how_to_see_it_again() {
+    let sabotage = sabotages().into_iter().find(|sabotage| sabotage.name == "takes over a live execution");
+    let told = (1..=UNNOTICED).find_map(|seed| run(seed, sabotage.as_ref()).err()).unwrap();
+    assert!(told.contains("--seed") && told.contains("its world: Options"), "{told}");
+}

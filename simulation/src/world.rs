@@ -1,0 +1,159 @@
+//! What all processes of a run share, and what they cannot see: what really happened.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sentinel_conformance::negative::{BrokenStore, Sabotage};
+use sentinel_conformance::{Layered, Recorder};
+use sentinel_core::{Address, CoordinationStore, Grant, Key, Kind, Namespace, Sentinel};
+use sentinel_memory::MemoryStore;
+
+use crate::clock::StoreClock;
+use crate::dice::Dice;
+use crate::network::Network;
+use crate::observer::Observer;
+use crate::options::Options;
+use crate::process::Process;
+
+pub(crate) const NAMESPACE: &str = "simulated";
+
+/// Everything there is in a run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) clock: Arc<StoreClock>,
+    pub(crate) observer: Observer,
+    pub(crate) recorder: Recorder,
+    pub(crate) truth: Truth,
+    /// Whether faults are over.
+    calm: Arc<AtomicBool>,
+    processes: AtomicU32,
+}
+
+/// What happened outside of the store.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    told: Mutex<Told>,
+    calls: AtomicU64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told {
+    /// Functions that were started.
+    pub(crate) starts: Vec<Start>,
+    /// Side effects, as the provider sees them: under which idempotency key what was done.
+    pub(crate) effects: BTreeMap<String, Vec<Effect>>,
+    /// What callers were answered.
+    pub(crate) answers: Vec<Answer>,
+    /// What operators decided to be the result of a key.
+    pub(crate) decided: Vec<(Key, String)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) call: u64,
+    pub(crate) key: Key,
+    pub(crate) grant: Grant,
+    /// By its own clock, the lease was over when the function started.
+    pub(crate) late: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Effect {
+    pub(crate) grant: Grant,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) call: u64,
+    pub(crate) key: Key,
+    /// The outcome's name.
+    pub(crate) name: &'static str,
+    /// Whether the outcome says that this call's function ran.
+    pub(crate) ran: bool,
+    pub(crate) value: Option<String>,
+}
+
+impl Truth {
+    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the provider did under an idempotency key.
+    pub(crate) fn effect_under(&self, idempotency_key: &str) -> Option<Effect> {
+        self.told().effects.get(idempotency_key).and_then(|effects| effects.first().cloned())
+    }
+}
+
+impl World {
+    pub(crate) fn new(options: Options, broken: Option<&Sabotage>) -> Arc<Self> {
+        let clock = Arc::new(StoreClock::new());
+        let store: Arc<dyn CoordinationStore> = match broken {
+            None => Arc::new(MemoryStore::with_clock(clock.clone())),
+            Some(sabotage) => Arc::new(BrokenStore::on_clock(sabotage.clone(), clock.clone())),
+        };
+        let observer = Observer::new(store);
+        let recorder = Recorder::new(Arc::new(Layered(observer.clone())));
+        Arc::new(Self {
+            options,
+            clock,
+            observer,
+            recorder,
+            truth: Truth::default(),
+            calm: Arc::default(),
+            processes: AtomicU32::new(0),
+        })
+    }
+
+    /// A process that starts now, with a client of its own.
+    pub(crate) fn start_process(&self, dice: &Dice) -> (Process, Sentinel) {
+        let process = Process::new(self.processes.fetch_add(1, Ordering::Relaxed));
+        let below = Arc::new(self.recorder.as_caller(process.number));
+        let latest = 2 * self.options.hard_ttl;
+        let faults = (self.options.faults.clone(), latest);
+        let network = Network::new(below, process.clone(), dice.fork(), faults, self.calm.clone());
+        let sentinel = Sentinel::new(Layered(network)).patience(self.options.patience);
+        let named =
+            sentinel.namespace(NAMESPACE).and_then(|s| s.worker(format!("process {}", process.number)));
+        (process, named.unwrap_or_else(|invalid| unreachable!("{invalid}")))
+    }
+
+    /// No more faults.
+    pub(crate) fn calm_down(&self) {
+        self.calm.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// All addresses of the run.
+    pub(crate) fn addresses(&self) -> Vec<Address> {
+        let executions = (0..self.options.keys).map(|n| address(Kind::Execution, &execution(n)));
+        let leases = (0..self.options.leases).map(|n| address(Kind::Lease, &lease(n)));
+        executions.chain(leases).collect()
+    }
+}
+
+pub(crate) fn execution(n: u64) -> String {
+    format!("invoice-{n}")
+}
+
+pub(crate) fn lease(n: u64) -> String {
+    format!("leader-{n}")
+}
+
+pub(crate) fn address(kind: Kind, key: &str) -> Address {
+    let namespace = Namespace::new(NAMESPACE).unwrap_or_else(|invalid| unreachable!("{invalid}"));
+    Address { namespace, kind, key: self::key(key) }
+}
+
+pub(crate) fn key(key: &str) -> Key {
+    Key::new(key).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}

@@ -6,9 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
-use crate::operator::Operator;
 use crate::process::{Life, Process};
-use crate::worker::Worker;
 use crate::world::World;
 
 /// What a process was started for.
@@ -37,23 +35,15 @@ impl Fate {
     }
 
     fn start(&mut self, role: Role) {
-        let (process, sentinel) = self.world.start_process(&self.dice);
-        let world = || self.world.clone();
+        let first = self.world.start_process(&self.dice);
+        self.processes.push((first.process.clone(), role));
         match role {
             Role::Works => {
-                for _ in 0..self.world.options.callers {
-                    let (process, sentinel) = (process.clone(), sentinel.clone());
-                    let worker = Worker { world: world(), process, sentinel, dice: self.dice.fork() };
-                    self.tasks.spawn(worker.work());
-                }
+                (1..self.world.options.callers).for_each(|_| drop(self.tasks.spawn(first.beside().work())));
+                self.tasks.spawn(first.work());
             }
-            Role::Operates => {
-                let operator =
-                    Operator { world: world(), process: process.clone(), sentinel, dice: self.dice.fork() };
-                self.tasks.spawn(operator.work());
-            }
+            Role::Operates => drop(self.tasks.spawn(first.operate())),
         }
-        self.processes.push((process, role));
     }
 
     /// Lets faults happen for as long as the world's options say; then the dead are dead, and everybody else goes on.

@@ -1,27 +1,15 @@
 //! Operators: they look for doubt, ask the provider, and decide. They may be slow, late, and killed midway.
 
-use std::sync::Arc;
-
 use sentinel_core::client::{Decided, Holding, Reconciled, Reconciler, Refused};
 use sentinel_core::store::Shown;
-use sentinel_core::{Clock as _, Key, Kind, Record, Sentinel};
+use sentinel_core::{Clock as _, Key, Kind, Record, State};
 use tokio::time::sleep;
 
-use crate::dice::Dice;
-use crate::process::Process;
-use crate::world::{World, address};
+use crate::world::{Actor, address};
 
-#[derive(Debug, Clone)]
-pub(crate) struct Operator {
-    pub(crate) world: Arc<World>,
-    pub(crate) process: Process,
-    pub(crate) sentinel: Sentinel,
-    pub(crate) dice: Dice,
-}
-
-impl Operator {
+impl Actor {
     /// Settles doubts until faults are over.
-    pub(crate) async fn work(self) {
+    pub(crate) async fn operate(self) {
         while !self.world.is_calm() {
             sleep(self.dice.up_to(4 * self.world.options.ttl)).await;
             self.process.pass().await;
@@ -47,7 +35,7 @@ impl Operator {
         self.process.pass().await;
         let name = format!("operator {}", self.process.number);
         let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(seen.token);
-        let seeking = if seen.state == sentinel_core::State::Reconciling { seeking.steal() } else { seeking };
+        let seeking = if seen.state == State::Reconciling { seeking.steal() } else { seeking };
         let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
         sleep(self.dice.up_to(options.ttl)).await;
         self.process.pass().await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_conformance::negative::Sabotage;
+use sentinel_core::client::LeaseOutcome;
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -12,9 +13,7 @@ use tokio::time::timeout;
 use crate::dice::Dice;
 use crate::fate::Fate;
 use crate::judge;
-use crate::operator::Operator;
 use crate::options::Options;
-use crate::worker::Worker;
 use crate::world::World;
 
 /// Simulated time within which everything has to come to its end once faults are over.
@@ -78,24 +77,17 @@ async fn live(options: Options, broken: Option<&Sabotage>) -> Result<Seen, Strin
 
 /// Without faults each key comes to its end: a result, or a lease that the next one gets.
 async fn settles(world: &Arc<World>, address: &Address, dice: &Dice) -> Result<(), String> {
-    let (process, sentinel) = world.start_process(dice);
-    let part = || (world.clone(), process.clone(), sentinel.clone(), dice.fork());
-    let (one, two, three, four) = part();
-    let worker = Worker { world: one, process: two, sentinel: three, dice: four };
-    let (one, two, three, four) = part();
-    let operator = Operator { world: one, process: two, sentinel: three, dice: four };
+    let last = world.start_process(dice);
     if address.kind == Kind::Lease {
-        let asked = sentinel.lease(address.key.as_str()).wait(AT_LAST);
+        let asked = last.sentinel.lease(address.key.as_str()).wait(AT_LAST);
         return match asked.acquire().await {
-            Ok(sentinel_core::client::LeaseOutcome::Held(held)) => {
-                held.release().await.map(drop).map_err(|error| error.to_string())
-            }
+            Ok(LeaseOutcome::Held(held)) => held.release().await.map(drop).map_err(|error| error.to_string()),
             other => Err(format!("{address} is never free again: {other:?}")),
         };
     }
     let number = address.key.as_str().rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or_default();
     for _ in 0..ASKED {
-        let answer = worker.call(number).await;
+        let answer = last.call(number).await;
         match answer.map(|answer| answer.name) {
             Some("completed" | "replayed" | "failed") => return Ok(()),
             Some("uncertain" | "reconciling") => {
@@ -103,7 +95,7 @@ async fn settles(world: &Arc<World>, address: &Address, dice: &Dice) -> Result<(
                 let record =
                     seen.record.filter(|r| r.is_uncertain(seen.now) || r.state == State::Reconciling);
                 if let Some(record) = record {
-                    operator.settle(&address.key, &record).await;
+                    last.settle(&address.key, &record).await;
                 }
             }
             _ => {}

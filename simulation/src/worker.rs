@@ -1,18 +1,14 @@
 //! Workers: callers of `once` and `lease`, and the functions that they run.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sentinel_core::Sentinel;
 use sentinel_core::client::{Error, Failure, LeaseOutcome, Outcome, Run};
 use tokio::time::{sleep, timeout};
 
-use crate::dice::Dice;
-use crate::process::Process;
-use crate::world::{Answer, Effect, Start, World, execution, key, lease};
+use crate::world::{Actor, Answer, Effect, Start, execution, key, lease};
 
 /// How a function ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +27,6 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// One thread of a process that asks for work again and again.
-#[derive(Debug, Clone)]
-pub(crate) struct Worker {
-    pub(crate) world: Arc<World>,
-    pub(crate) process: Process,
-    pub(crate) sentinel: Sentinel,
-    pub(crate) dice: Dice,
-}
-
 /// What a function does, and how long it takes for each part.
 #[derive(Debug, Clone, Copy)]
 struct Act {
@@ -56,8 +43,8 @@ enum End {
     Panics,
 }
 
-impl Worker {
-    /// Works until faults are over.
+impl Actor {
+    /// Asks for work, again and again, until faults are over.
     pub(crate) async fn work(self) {
         while !self.world.is_calm() {
             sleep(self.dice.up_to(self.world.options.ttl)).await;

@@ -31,6 +31,24 @@ pub(crate) struct World {
     processes: AtomicU32,
 }
 
+/// Somebody who acts in a process: a caller of `once` and `lease` (`worker.rs`), or an operator (`operator.rs`).
+#[derive(Debug)]
+pub(crate) struct Actor {
+    pub(crate) world: Arc<World>,
+    pub(crate) process: Process,
+    pub(crate) sentinel: Sentinel,
+    pub(crate) dice: Dice,
+}
+
+impl Actor {
+    /// Another one in the same process.
+    pub(crate) fn beside(&self) -> Self {
+        let Self { world, process, sentinel, dice } = self;
+        let (world, process, sentinel) = (world.clone(), process.clone(), sentinel.clone());
+        Self { world, process, sentinel, dice: dice.fork() }
+    }
+}
+
 /// What happened outside of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
@@ -111,8 +129,8 @@ impl World {
         })
     }
 
-    /// A process that starts now, with a client of its own.
-    pub(crate) fn start_process(&self, dice: &Dice) -> (Process, Sentinel) {
+    /// Somebody in a process that starts now, with a client of its own.
+    pub(crate) fn start_process(self: &Arc<Self>, dice: &Dice) -> Actor {
         let process = Process::new(self.processes.fetch_add(1, Ordering::Relaxed));
         let below = Arc::new(self.recorder.as_caller(process.number));
         let latest = 2 * self.options.hard_ttl;
@@ -121,7 +139,8 @@ impl World {
         let sentinel = Sentinel::new(Layered(network)).patience(self.options.patience);
         let named =
             sentinel.namespace(NAMESPACE).and_then(|s| s.worker(format!("process {}", process.number)));
-        (process, named.unwrap_or_else(|invalid| unreachable!("{invalid}")))
+        let sentinel = named.unwrap_or_else(|invalid| unreachable!("{invalid}"));
+        Actor { world: self.clone(), process, sentinel, dice: dice.fork() }
     }
 
     /// No more faults.

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub(crate) rounds: Option<u32>,
 
-    /// How long one side is measured in one round, in seconds [default: 2; quick: 0.4]
+    /// How long one side is measured in one round, in seconds [default: 2; quick: 0.35]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: Option<u32>,
 

@@ -9,7 +9,7 @@ use crate::workloads;
 
 /// How long one side is measured in one round, if nobody says otherwise.
 const SPAN: Duration = Duration::from_secs(2);
-const QUICK_SPAN: Duration = Duration::from_millis(400);
+const QUICK_SPAN: Duration = Duration::from_millis(350);
 
 /// What a run measures, and for how long.
 #[derive(Debug)]

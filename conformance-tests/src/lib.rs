@@ -20,7 +20,7 @@ mod suite;
 
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
-pub use history::{Entry, Look, Recorder, Saw, faulty_histories, histories, linearizable};
+pub use history::{Entry, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable};
 pub use lab::{Lab, Subject};
 pub use layer::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};

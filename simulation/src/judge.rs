@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sentinel_core::{Address, Change, CoordinationStore as _, Event, Kind, State};
+use sentinel_conformance::authorised_runs;
+use sentinel_core::{Address, Change, CoordinationStore as _, Event, Kind};
 
 use crate::world::{Told, World};
 
@@ -30,7 +31,7 @@ fn lines(events: &[Event]) -> String {
 fn execution(world: &World, told: &Told, address: &Address, events: &[Event]) -> Result<(), String> {
     // Whoever stands still between the last look at the clock and the start cannot know.
     if world.options.faults.pause == 0
-        && let Some(late) = told.starts.iter().find(|start| start.late)
+        && let Some(late) = told.starts.iter().find(|start| start.key == address.key && start.late)
     {
         return Err(format!("call {} started when its lease was over", late.call));
     }
@@ -40,17 +41,10 @@ fn execution(world: &World, told: &Told, address: &Address, events: &[Event]) ->
     answers(told, address, events)
 }
 
-/// One run, and one more for each authority: a reset, a vouched end, a withdrawal by a call that never ran, a result past
-/// its retention. And no function runs that was not granted.
+/// No more runs than were authorised, one for each grant, and none without one.
 fn runs(told: &Told, address: &Address, events: &[Event]) -> Result<(), String> {
     let starts: Vec<_> = told.starts.iter().filter(|start| start.key == address.key).collect();
-    let authorised = events.iter().filter(|event| match event.change {
-        Change::ResetToClaimed | Change::Released { vouched: true } => true,
-        Change::Cancelled => event.from == Some(State::Executing),
-        Change::Claimed { .. } => event.from == Some(State::Completed),
-        _ => false,
-    });
-    let most = 1 + authorised.count();
+    let most = authorised_runs(events);
     if starts.len() > most {
         return Err(format!("{} functions started where {most} were authorised", starts.len()));
     }
@@ -96,11 +90,11 @@ fn words(told: &Told, events: &[Event]) -> Result<(), String> {
 fn effects(told: &Told, address: &Address) -> Result<(), String> {
     let started: BTreeSet<_> = told.starts.iter().map(|start| start.grant.claim_id).collect();
     let mut seen = BTreeMap::new();
-    for effect in told.effects.values().flatten() {
+    for effect in told.effects_on(&address.key) {
         let times: &mut u32 = seen.entry(effect.grant.claim_id).or_default();
         *times += 1;
         if !started.contains(&effect.grant.claim_id) || *times > 1 {
-            return Err(format!("an effect without a run of its own, {effect:?}, near {address}"));
+            return Err(format!("an effect without a run of its own, {effect:?}, on {address}"));
         }
     }
     Ok(())
@@ -111,11 +105,9 @@ fn answers(told: &Told, address: &Address, events: &[Event]) -> Result<(), Strin
     let starts = || told.starts.iter().filter(|start| start.key == address.key);
     let own = |call: u64| starts().find(|start| start.call == call);
     let values: BTreeSet<&str> = told
-        .effects
-        .values()
-        .flatten()
+        .effects_on(&address.key)
         .map(|effect| effect.value.as_str())
-        .chain(told.decided.iter().map(|(_, value)| value.as_str()))
+        .chain(told.decided.iter().filter(|(key, _)| *key == address.key).map(|(_, value)| value.as_str()))
         .chain(["Final"])
         .collect();
     for answer in told.answers.iter().filter(|answer| answer.key == address.key) {
@@ -142,7 +134,7 @@ fn answers(told: &Told, address: &Address, events: &[Event]) -> Result<(), Strin
         if let Some(value) = &answer.value
             && !values.contains(value.as_str())
         {
-            return Err(format!("call {} was told {value:?}, which nobody did", answer.call));
+            return Err(format!("call {} was told {value:?}, which nobody did under this key", answer.call));
         }
     }
     Ok(())

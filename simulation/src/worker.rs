@@ -110,14 +110,14 @@ impl Actor {
                 process.pass().await;
                 world.truth.told().starts.push(Start {
                     call,
-                    key,
+                    key: key.clone(),
                     grant: run.grant(),
                     late: run.remaining().is_zero(),
                 });
                 sleep(act.first).await;
                 process.pass().await;
                 if act.effect {
-                    let effect = Effect { grant: run.grant(), value: value.clone() };
+                    let effect = Effect { key, grant: run.grant(), value: value.clone() };
                     world.truth.told().effects.entry(run.idempotency_key()).or_default().push(effect);
                 }
                 sleep(act.then).await;

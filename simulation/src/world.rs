@@ -79,6 +79,7 @@ pub(crate) struct Start {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Effect {
+    pub(crate) key: Key,
     pub(crate) grant: Grant,
     pub(crate) value: String,
 }
@@ -92,6 +93,13 @@ pub(crate) struct Answer {
     /// Whether the outcome says that this call's function ran.
     pub(crate) ran: bool,
     pub(crate) value: Option<String>,
+}
+
+impl Told {
+    /// Every side effect of the calls of one key.
+    pub(crate) fn effects_on(&self, key: &Key) -> impl Iterator<Item = &Effect> {
+        self.effects.values().flatten().filter(move |effect| effect.key == *key)
+    }
 }
 
 impl Truth {

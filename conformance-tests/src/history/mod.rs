@@ -27,6 +27,7 @@ mod truth;
 use actor::Actor;
 use judge::End;
 pub use record::{Entry, Look, Recorder, Saw};
+pub use truth::authorised_runs;
 
 /// How many histories share one store.
 const HISTORIES_PER_STORE: u32 = 100;

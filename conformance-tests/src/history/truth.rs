@@ -42,8 +42,19 @@ pub(super) fn explained(address: &Address, told: &[Told], entries: &[Entry]) -> 
     Ok(())
 }
 
-/// Calls that were told to start their function: at most one more than was authorised. A start is authorised by a
-/// reset, by a vouched end of the run before, and by a result that is past its retention.
+/// How many runs the log of an address authorises: one, and one more for each reset, each vouched end, each withdrawal
+/// by a call that never ran, and each claim of a result that is past its retention. The whole log, without a purge.
+pub fn authorised_runs(events: &[Event]) -> usize {
+    let more = events.iter().filter(|event| match event.change {
+        Change::ResetToClaimed | Change::Released { vouched: true } => true,
+        Change::Cancelled => event.from == Some(State::Executing),
+        Change::Claimed { .. } => event.from == Some(State::Completed),
+        _ => false,
+    });
+    1 + more.count()
+}
+
+/// Calls that were told to start their function: no more than was authorised.
 pub(super) fn single_run<'a>(
     address: &Address,
     told: impl IntoIterator<Item = &'a Told>,
@@ -61,13 +72,7 @@ pub(super) fn single_run<'a>(
             _ => false,
         };
     }
-    let authorised = events.iter().filter(|event| match event.change {
-        Change::ResetToClaimed | Change::Released { vouched: true } => true,
-        Change::Cancelled => event.from == Some(State::Executing),
-        Change::Claimed { .. } => event.from == Some(State::Completed),
-        _ => false,
-    });
-    let most = 1 + authorised.count();
+    let most = authorised_runs(events);
     if started.len() > most {
         return Err(format!(
             "{address} was started by {} calls where {most} were authorised: {started:?}\n{events:#?}",

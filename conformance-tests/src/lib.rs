@@ -1,6 +1,7 @@
 //! The conformance suite: what a [`CoordinationStore`](sentinel_core::CoordinationStore) must do, as named tests.
 
 mod cast;
+mod deeds;
 mod dice;
 mod differ;
 mod faults;
@@ -18,9 +19,12 @@ mod regressions;
 mod sequences;
 mod suite;
 
+pub use deeds::{Answer, Deeds, Effect, Start};
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
-pub use history::{Entry, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable};
+pub use history::{
+    Entry, History, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable,
+};
 pub use lab::{Lab, Subject};
 pub use layer::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};

@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use sentinel_core::client::{Error, Failure, LeaseOutcome, Outcome, Run};
 use tokio::time::{sleep, timeout};
 
-use crate::world::{Actor, Answer, Effect, Start, execution, key, lease};
+use sentinel_conformance::{Answer, Effect, Start};
+
+use crate::world::{Actor, execution, key, lease};
 
 /// How a function ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,11 +119,15 @@ impl Actor {
                 sleep(act.first).await;
                 process.pass().await;
                 if act.effect {
-                    let effect = Effect { key, grant: run.grant(), value: value.clone() };
-                    world.truth.told().effects.entry(run.idempotency_key()).or_default().push(effect);
+                    let (under, grant) = (run.idempotency_key(), run.grant());
+                    let effect = Effect { key: key.clone(), under, grant, value: value.clone() };
+                    world.truth.told().effects.push(effect);
                 }
                 sleep(act.then).await;
                 process.pass().await;
+                if act.end == End::Fails(Trouble::Final) {
+                    world.truth.told().failures.push((key, Trouble::Final.to_string()));
+                }
                 ended(act.end, value)
             }
             .boxed()
@@ -185,7 +191,7 @@ fn answer(call: u64, name: &str, outcome: &Result<Outcome<String, Trouble>, Erro
         Ok(outcome) => (outcome.ran(), value(outcome)),
         Err(_) => (false, None),
     };
-    Answer { call, key: key(name), name: outcome.as_ref().map_or("error", Outcome::name), ran, value }
+    Answer { call, key: key(name), name: outcome.as_ref().map_or("error", Outcome::name).into(), ran, value }
 }
 
 fn value(outcome: &Outcome<String, Trouble>) -> Option<String> {

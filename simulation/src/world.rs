@@ -1,12 +1,11 @@
 //! What all processes of a run share, and what they cannot see: what really happened.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sentinel_conformance::negative::{BrokenStore, Sabotage};
-use sentinel_conformance::{Layered, Recorder};
-use sentinel_core::{Address, CoordinationStore, Grant, Key, Kind, Namespace, Sentinel};
+use sentinel_conformance::{Deeds, Effect, Layered, Recorder};
+use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace, Sentinel};
 use sentinel_memory::MemoryStore;
 
 use crate::clock::StoreClock;
@@ -52,58 +51,12 @@ impl Actor {
 /// What happened outside of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    told: Mutex<Told>,
+    told: Mutex<Deeds>,
     calls: AtomicU64,
 }
 
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Told {
-    /// Functions that were started.
-    pub(crate) starts: Vec<Start>,
-    /// Side effects, as the provider sees them: under which idempotency key what was done.
-    pub(crate) effects: BTreeMap<String, Vec<Effect>>,
-    /// What callers were answered.
-    pub(crate) answers: Vec<Answer>,
-    /// What operators decided to be the result of a key.
-    pub(crate) decided: Vec<(Key, String)>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Start {
-    pub(crate) call: u64,
-    pub(crate) key: Key,
-    pub(crate) grant: Grant,
-    /// By its own clock, the lease was over when the function started.
-    pub(crate) late: bool,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Effect {
-    pub(crate) key: Key,
-    pub(crate) grant: Grant,
-    pub(crate) value: String,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) call: u64,
-    pub(crate) key: Key,
-    /// The outcome's name.
-    pub(crate) name: &'static str,
-    /// Whether the outcome says that this call's function ran.
-    pub(crate) ran: bool,
-    pub(crate) value: Option<String>,
-}
-
-impl Told {
-    /// Every side effect of the calls of one key.
-    pub(crate) fn effects_on(&self, key: &Key) -> impl Iterator<Item = &Effect> {
-        self.effects.values().flatten().filter(move |effect| effect.key == *key)
-    }
-}
-
 impl Truth {
-    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+    pub(crate) fn told(&self) -> MutexGuard<'_, Deeds> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,7 +66,7 @@ impl Truth {
 
     /// What the provider did under an idempotency key.
     pub(crate) fn effect_under(&self, idempotency_key: &str) -> Option<Effect> {
-        self.told().effects.get(idempotency_key).and_then(|effects| effects.first().cloned())
+        self.told().effect_under(idempotency_key).cloned()
     }
 }
 

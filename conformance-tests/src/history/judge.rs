@@ -115,6 +115,12 @@ fn real_time(ordered: &[Answered<'_>]) -> Result<(), String> {
     Ok(())
 }
 
+/// [`tokens`] of all that was recorded of one address, whatever else became of it.
+pub(super) fn tokens_grow(address: &Address, entries: &[Entry]) -> Result<(), String> {
+    let of_it = entries.iter().filter(|entry| entry.address == *address);
+    tokens(&of_it.filter_map(answered).collect::<Vec<_>>())
+}
+
 /// Without the kernel: a token belongs to one claim id or op id, and tokens grow in real time.
 fn tokens(answered: &[Answered<'_>]) -> Result<(), String> {
     let mut drawn: Vec<(Token, &Answered<'_>)> = Vec::new();

@@ -54,15 +54,15 @@ impl SequentialSpec for Sequential {
 }
 
 /// Judges all that was recorded of one address, whose namespace was never purged. The search is exponential in the
-/// number of requests under way at once: for histories of a dozen or two. One with an unanswered request is let pass.
-pub(super) fn linearizable(address: &Address, entries: &[Entry], end: &Record) -> Result<(), String> {
+/// number of requests under way at once: for histories of a dozen or two. False: it has an unanswered request, and is let pass.
+pub(super) fn linearizable(address: &Address, entries: &[Entry], end: &Record) -> Result<bool, String> {
     enum Moment<'a> {
         Sent(&'a Op),
         Answered(&'a Stamped<Reply>),
     }
     let mut moments = Vec::new();
     for entry in entries.iter().filter(|entry| entry.address == *address) {
-        let (Some(returned), Some(Ok(stamped))) = (entry.returned, &entry.answer) else { return Ok(()) };
+        let (Some(returned), Some(Ok(stamped))) = (entry.returned, &entry.answer) else { return Ok(false) };
         if stamped.reply == Reply::Heartbeat(HeartbeatReply::Unknown) {
             continue;
         }
@@ -84,7 +84,7 @@ pub(super) fn linearizable(address: &Address, entries: &[Entry], end: &Record) -
     let reader = u32::MAX;
     tester.on_invoke(reader, Asked::Read)?.on_return(reader, Told::Record(Box::new(end.clone())))?;
     if tester.is_consistent() {
-        return Ok(());
+        return Ok(true);
     }
     let mut text = format!("no order of these requests explains the replies and the record of {address}:\n");
     for entry in entries.iter().filter(|entry| entry.address == *address) {

@@ -9,8 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
 use sentinel_core::{Address, CoordinationStore, Event, StoreError};
 
-use super::judge::{self, End};
-use super::truth;
+use super::written::History;
 use crate::layer::Layer;
 
 /// A store that writes down every operation and look at a record, and passes it on. Clones and
@@ -92,15 +91,9 @@ impl Recorder {
         self.log().looks.clone()
     }
 
-    /// Judges all that was recorded of one address by its stamps, and by the record and the events that the store holds of
-    /// it now: replayed through the kernel in the order that the store claims, every reply, event and look must be the
-    /// kernel's, in an order that real time allows, and no request may have taken effect twice. The whole life of the
-    /// record must have been recorded, without a purge. The error tells what is wrong, with the history.
+    /// [Judges](History::judge) all that was recorded of one address, by what the store holds of it now.
     pub async fn judge(&self, address: &Address) -> Result<(), String> {
-        let (entries, looks) = (self.entries(), self.looks());
-        let end = End::read(&*self.inner, address).await.map_err(|error| error.to_string())?;
-        judge::by_stamps(address, &entries, &looks, &end)?;
-        truth::effect_of_once(address, &end.events)
+        History { entries: self.entries(), looks: self.looks() }.judge(&*self.inner, address).await
     }
 
     fn now(&self) -> u64 {

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, Kind, Record, StoreError, StoreTime, Trouble};
+use sentinel_core::{ClaimId, GatheredBeats, Kind, Record, StoreError, StoreTime, Trouble};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
@@ -176,26 +176,26 @@ pub(crate) fn unknown(now: StoreTime) -> Stamped<HeartbeatReply> {
 impl PostgresStore {
     /// Sends one page of beats, all of one kind and in the order of their addresses; those that were passed over go out
     /// once more, each alone, and are `Unknown` if their rows stay locked.
-    pub(crate) async fn pulse(
-        &self,
-        beats: &[Beat],
-        page: &[usize],
-        replies: &mut [Option<Stamped<HeartbeatReply>>],
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn pulse(&self, beats: &[Beat], page: &[usize], gathered: &mut GatheredBeats) {
         let sent: Vec<Beat> = page.iter().map(|n| beats[*n].clone()).collect();
-        let (told, _) = self.beat(sent, false).await?;
+        let told = match self.beat(sent, false).await {
+            Ok((told, _)) => told,
+            Err(error) => return gathered.failed(page.iter().copied(), error),
+        };
         let mut passed_over = Vec::new();
         for (n, told) in page.iter().zip(told) {
             match told {
-                Some(told) => replies[*n] = Some(told),
+                Some(told) => gathered.answered(*n, told),
                 None => passed_over.push(*n),
             }
         }
         let again = passed_over.into_iter().map(|n| async move { (n, self.beat_alone(&beats[n]).await) });
         for (n, reply) in futures_util::future::join_all(again).await {
-            replies[n] = Some(reply?);
+            match reply {
+                Ok(reply) => gathered.answered(n, reply),
+                Err(error) => gathered.failed([n], error),
+            }
         }
-        Ok(())
     }
 
     async fn beat_alone(&self, beat: &Beat) -> Result<Stamped<HeartbeatReply>, StoreError> {

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore, Event, GatheredBeats, Replays, StoreError, Trouble};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -217,12 +217,11 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-        let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
+        let mut gathered = GatheredBeats::new(beats.len());
         for page in heartbeat::pages(beats) {
-            self.pulse(beats, &page, &mut replies).await?;
+            self.pulse(beats, &page, &mut gathered).await;
         }
-        let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
-        replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
+        gathered.finish()
     }
 
     async fn complete(&self, address: &Address, op: &Complete) -> Result<Stamped<CompleteReply>, StoreError> {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::join_all;
 use sentinel_core::kernel;
 use sentinel_core::operation::*;
-use sentinel_core::{Kind, Record, StoreError};
+use sentinel_core::{GatheredBeats, Kind, Record, StoreError};
 
 use crate::call::{Caller, Group};
 use crate::row::{self, Unreadable};
@@ -22,14 +23,17 @@ impl Caller {
         }
         let pages = self.pages(beats);
         let groups: Vec<Group> = pages.iter().map(|page| self.group(beats, page)).collect();
-        let mut replies: Vec<Option<Stamped<HeartbeatReply>>> = beats.iter().map(|_| None).collect();
-        for (page, answers) in pages.iter().zip(self.call_all(&groups).await?) {
-            for (n, answer) in page.iter().zip(answers) {
-                replies[*n] = Some(explain(&beats[*n], answer)?);
+        let mut gathered = GatheredBeats::new(beats.len());
+        // Each to its end: one master that is gone takes no lease of another's with it.
+        let told = join_all(groups.iter().map(|group| self.call(group))).await;
+        for (page, answers) in pages.iter().zip(told) {
+            let explained = answers.and_then(|answers| explain_all(beats, page, answers));
+            match explained {
+                Ok(replies) => page.iter().zip(replies).for_each(|(n, reply)| gathered.answered(*n, reply)),
+                Err(error) => gathered.failed(page.iter().copied(), error),
             }
         }
-        let missing = || broken("a heartbeat was left out".into());
-        replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
+        gathered.finish()
     }
 
     /// The beats of each bucket and kind, so many at a time.
@@ -59,6 +63,14 @@ impl Caller {
             barrier: address.kind == Kind::Lease,
         }
     }
+}
+
+fn explain_all(
+    beats: &[Beat],
+    page: &[usize],
+    answers: Vec<Told>,
+) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+    page.iter().zip(answers).map(|(n, answer)| explain(&beats[*n], answer)).collect()
 }
 
 fn explain(beat: &Beat, told: Told) -> Result<Stamped<HeartbeatReply>, StoreError> {

@@ -14,7 +14,7 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::scene::{call, complete, crash, execution, force, granted, hold, label, reconcile, result};
+use crate::scene::{call, complete, crash, execution, force, granted, hold, label, lease, reconcile, result};
 
 /// So soon the store gives up, where a test is about that.
 const SOON: Duration = Duration::from_millis(500);
@@ -393,4 +393,39 @@ async fn a_server_without_a_free_connection_cannot_be_reached() {
 async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
     let opened = PostgresStore::connect(&format!("{}?sslmode=require", postgres().url())).await;
     is_not_applied(opened, Trouble::Unreachable);
+}
+
+/// What happens to each row that changes, of this kind or of any.
+fn at_each_change(schema: &str, of: &str, does: &str) {
+    postgres().psql(&format!(
+        "create or replace function {schema}.struck() returns trigger language plpgsql as $$ begin {does} end $$;
+         create or replace trigger struck before update on {schema}.records for each row {of} execute function {schema}.struck()"
+    ));
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_failed_is_not_told_of_another() {
+    let schema = "beaten";
+    let store = PostgresStore::builder(&postgres().url()).schema(schema).init().await.unwrap();
+    let mut beats = Vec::new();
+    for address in [execution("key"), lease("key")] {
+        let grant = hold(&store, &address, Phase::Claimed).await;
+        beats.push(Beat { address, grant });
+    }
+    let rolls_back = "raise exception 'struck';";
+    at_each_change(schema, "when (new.kind = 'lease')", rolls_back);
+    let replies = store.heartbeat(&beats).await.unwrap();
+    assert!(
+        matches!(replies[0].reply, HeartbeatReply::Kept { .. }) && replies[0].stamp.changed,
+        "{replies:?}"
+    );
+    assert_eq!(replies[1].reply, HeartbeatReply::Unknown);
+    at_each_change(
+        schema,
+        "when (new.kind = 'lease')",
+        "perform pg_terminate_backend(pg_backend_pid()); return new;",
+    );
+    is_ambiguous(store.heartbeat(&beats).await);
+    at_each_change(schema, "", rolls_back);
+    is_not_applied(store.heartbeat(&beats).await, Trouble::BrokenStore);
 }

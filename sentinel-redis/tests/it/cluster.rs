@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Key, Label, Namespace, Sentinel, StoreError, Terms,
-    Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, Grant, Key, Label, Namespace, Sentinel, StoreError,
+    Terms, Trouble,
 };
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
@@ -142,11 +142,11 @@ async fn one_slot(deadline: Duration) -> (RedisCluster, RedisStore, u16) {
 }
 
 /// Claims a key that nobody has claimed.
-async fn take(store: &RedisStore, key: &str) -> Result<(), StoreError> {
+async fn take(store: &RedisStore, key: &str) -> Result<Beat, StoreError> {
     take_in(store, "tests", key).await
 }
 
-async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<(), StoreError> {
+async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<Beat, StoreError> {
     let address = Address::execution(Namespace::new(namespace).unwrap(), Key::new(key).unwrap());
     let ttl = Duration::from_secs(600);
     let claim = Claim {
@@ -157,9 +157,9 @@ async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<(), S
         worker: Label::new("worker").unwrap(),
         phase: Phase::Claimed,
     };
-    let reply = store.claim(&address, &claim).await?.reply;
-    assert!(matches!(reply, ClaimReply::Granted(_)), "{reply:?}");
-    Ok(())
+    let stamped = store.claim(&address, &claim).await?;
+    assert!(matches!(stamped.reply, ClaimReply::Granted(_)), "{stamped:?}");
+    Ok(Beat { address, grant: Grant { token: stamped.stamp.token, claim_id: claim.claim_id } })
 }
 
 #[tokio::test]
@@ -200,6 +200,20 @@ async fn a_slot_that_does_not_arrive_keeps_its_bucket_waiting_and_nothing_else()
     }
     moving.finish();
     take(&store, "second").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_not_held_up_by_another_whose_slot_does_not_arrive() {
+    let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
+    let beats = [take_in(&store, "others", "key").await.unwrap(), take(&store, "key").await.unwrap()];
+    let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
+    moving.move_keys(1);
+    let replies = store.heartbeat(&beats).await.unwrap();
+    assert!(matches!(replies[0].reply, HeartbeatReply::Kept { .. }), "{replies:?}");
+    assert_eq!(replies[1].reply, HeartbeatReply::Unknown);
+    moving.finish();
+    let replies = store.heartbeat(&beats).await.unwrap();
+    assert!(replies.iter().all(|kept| matches!(kept.reply, HeartbeatReply::Kept { .. })), "{replies:?}");
 }
 
 /// How often a server was asked to run a script that it has.

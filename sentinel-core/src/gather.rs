@@ -1,0 +1,110 @@
+//! A batch of heartbeats that a store sends in parts.
+
+use crate::error::{Applied, StoreError, Trouble};
+use crate::operation::{HeartbeatReply, Stamp, Stamped};
+use crate::time::StoreTime;
+
+/// Gathers the replies to a batch of heartbeats that goes out in parts, each of which may fail: another beat's fate does not
+/// matter, and what is called *not applied* has to be.
+#[derive(Debug)]
+pub struct GatheredBeats {
+    replies: Vec<Option<Stamped<HeartbeatReply>>>,
+    /// The beats of parts that failed, and the first failure; of failures that are proven and others, the first other.
+    failed: Vec<usize>,
+    failure: Option<StoreError>,
+}
+
+impl GatheredBeats {
+    /// For so many beats.
+    pub fn new(beats: usize) -> Self {
+        Self { replies: vec![None; beats], failed: Vec::new(), failure: None }
+    }
+
+    /// A beat was answered.
+    pub fn answered(&mut self, beat: usize, reply: Stamped<HeartbeatReply>) {
+        self.replies[beat] = Some(reply);
+    }
+
+    /// A part was not.
+    pub fn failed(&mut self, part: impl IntoIterator<Item = usize>, error: StoreError) {
+        self.failed.extend(part);
+        match &self.failure {
+            Some(first) if error.applied() == Applied::No || first.applied() == Applied::Ambiguous => {}
+            _ => self.failure = Some(error),
+        }
+    }
+
+    /// The replies, in the order of the beats. Beats that are proven not to have been carried out beside others that were are
+    /// `Unknown`. **Errors:** that of the parts, if no beat was answered or if any may have been carried out unheard: as
+    /// ambiguous, if any was or may have been. A beat that nobody spoke of is an error of the store.
+    pub fn finish(mut self) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        let any = self.replies.iter().any(Option::is_some);
+        if let Some(failure) = self.failure {
+            match (any, failure.applied()) {
+                (false, _) | (_, Applied::Ambiguous) => return Err(failure),
+                (true, Applied::No) => {}
+            }
+        }
+        for beat in self.failed {
+            let unknown = Stamped { reply: HeartbeatReply::Unknown, stamp: Stamp::unseen(StoreTime::ZERO) };
+            self.replies[beat].get_or_insert(unknown);
+        }
+        let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
+        self.replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Stamped<HeartbeatReply> {
+        let reply = HeartbeatReply::Kept { lease_until: StoreTime::ZERO };
+        Stamped { reply, stamp: Stamp::unseen(StoreTime::ZERO) }
+    }
+
+    fn replies(gathered: GatheredBeats) -> Result<Vec<HeartbeatReply>, Applied> {
+        let replies = gathered.finish().map_err(|error| error.applied())?;
+        Ok(replies.into_iter().map(|stamped| stamped.reply).collect())
+    }
+
+    fn not_sent() -> StoreError {
+        StoreError::not_applied(Trouble::Unreachable, "not sent")
+    }
+
+    fn lost() -> StoreError {
+        StoreError::ambiguous(Trouble::LostReply, "lost")
+    }
+
+    #[test]
+    fn a_part_that_was_not_sent_keeps_no_other_from_its_answer() {
+        let mut gathered = GatheredBeats::new(3);
+        gathered.answered(1, kept());
+        gathered.failed([0, 2], not_sent());
+        assert_eq!(
+            replies(gathered).unwrap(),
+            [HeartbeatReply::Unknown, kept().reply, HeartbeatReply::Unknown]
+        );
+    }
+
+    #[test]
+    fn what_is_called_not_applied_was_not() {
+        let mut none = GatheredBeats::new(2);
+        none.failed([0], not_sent());
+        none.failed([1], not_sent());
+        assert_eq!(replies(none), Err(Applied::No));
+        for order in [[not_sent(), lost()], [lost(), not_sent()]] {
+            let mut unheard = GatheredBeats::new(3);
+            unheard.answered(0, kept());
+            order.into_iter().enumerate().for_each(|(n, error)| unheard.failed([n + 1], error));
+            assert_eq!(replies(unheard), Err(Applied::Ambiguous));
+        }
+    }
+
+    #[test]
+    fn a_beat_that_nobody_speaks_of_is_an_error() {
+        let mut gathered = GatheredBeats::new(2);
+        gathered.answered(0, kept());
+        assert_eq!(replies(gathered), Err(Applied::Ambiguous));
+    }
+}

@@ -75,7 +75,8 @@ impl<T, E> Outcome<T, E> {
 /// A failure that somebody vouched for.
 #[derive(Debug)]
 pub enum Failure<E> {
-    /// It ran now, and nothing happened: anyone may try again.
+    /// It ran now, and nothing happened: anyone may try again. If the store has not confirmed that yet, a task keeps telling it
+    /// as long as the process lives; should the process end before, the key stays uncertain.
     NothingHappened(E),
     /// It ran now, and the failure is recorded for good.
     Recorded(E),

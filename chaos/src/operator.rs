@@ -1,0 +1,65 @@
+//! Operators: they look for doubt, ask the provider, and decide. They may be late, and killed midway.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use sentinel::store::Shown;
+use sentinel::{Address, Decided, Holding, Key, Kind, Reconciled, Reconciler, Record, Refused, State};
+use sentinel_conformance::Effect;
+use tokio::time::sleep;
+
+use crate::journal::{self, Note};
+use crate::worker::Worker;
+
+impl Worker {
+    /// Settles doubts until it is calm.
+    pub(crate) async fn operate(self, mut rng: StdRng) {
+        while !self.is_calm() {
+            sleep(Duration::from_millis(rng.random_range(20..=200))).await;
+            let shown = if rng.random_ratio(4, 5) { Shown::Uncertain } else { Shown::Reconciling };
+            let Ok(listing) = self.sentinel.list(Kind::Execution, Some(shown), None, 10).await else {
+                continue;
+            };
+            for (key, seen) in listing.records {
+                if !self.is_calm() && rng.random_ratio(7, 10) {
+                    self.settle(&key, &seen).await;
+                }
+            }
+        }
+    }
+
+    /// Takes a key in doubt, from another operator if need be, and decides by what the provider says.
+    pub(crate) async fn settle(&self, key: &Key, seen: &Record) {
+        let name = format!("operator {}", self.plan.number);
+        let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(seen.token);
+        let seeking = if seen.state == State::Reconciling { seeking.steal() } else { seeking };
+        let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
+        self.decide(key, seen, &held).await;
+    }
+
+    async fn decide(&self, key: &Key, seen: &Record, held: &Reconciler<Holding>) {
+        let address = Address::execution(self.sentinel.current_namespace().clone(), key.clone());
+        let under = seen.idempotency_key(&address);
+        for _ in 0..50 {
+            if let Some(effect) = self.effect_under(&under) {
+                self.journal.note(&Note::Decided(key.clone(), effect.value.clone()));
+                drop(held.force_complete(&effect.value).await);
+                return;
+            }
+            match held.reset_to_claimed().await {
+                Ok(Decided::Refused(Refused::HardDeadlineNotReached { .. })) => {
+                    sleep(self.plan.hard_ttl / 4).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// What the provider's book says of an idempotency key.
+    fn effect_under(&self, idempotency_key: &str) -> Option<Effect> {
+        let book = journal::read::<Effect>(&self.plan.effects());
+        let book = book.unwrap_or_else(|strange| panic!("{strange}"));
+        book.into_iter().find(|effect| effect.under == idempotency_key)
+    }
+}

@@ -1,0 +1,176 @@
+//! The verdict, when all is over: journals, effects, logs and records must agree.
+
+use std::collections::HashMap;
+
+use sentinel::store::Shown;
+use sentinel::{Address, Change, CoordinationStore, Event, Key, Kind, Record, Sentinel, StoreError, Trouble};
+use sentinel_conformance::{Deeds, Entry, History};
+
+use crate::journal::{self, Note};
+use crate::lost_beats;
+use crate::plan::Plan;
+use crate::worker::{execution, key, lease};
+
+/// Up to so many requests on one key are searched for an order, without trusting the stamps.
+const SEARCHED: usize = 14;
+
+/// What is left of all that was acknowledged, after whatever went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    All,
+    /// Crashes may have taken back heartbeats of executions.
+    AllButHeartbeats,
+    /// Anything may be lost, and that was told; tokens still tell who came later.
+    Tokens,
+}
+
+/// All that was written down.
+pub(crate) struct Evidence {
+    pub(crate) history: History,
+    pub(crate) deeds: Deeds,
+}
+
+/// What was found in order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Judged {
+    /// Histories that a search explained, of those that were small enough and had all answers.
+    pub(crate) searched: u64,
+}
+
+impl Evidence {
+    /// Reads what so many workers, and the one after them, have written.
+    pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
+        let mut evidence = Self { history: History::default(), deeds: Deeds::default() };
+        for number in 0..=workers {
+            let notes = journal::read(&Plan { number, ..plan.clone() }.journal())?;
+            evidence.add(number, notes);
+        }
+        evidence.deeds.effects = journal::read(&plan.effects())?;
+        Ok(evidence)
+    }
+
+    fn add(&mut self, worker: u32, notes: Vec<Note>) {
+        let Self { history, deeds } = self;
+        let mut places = HashMap::new();
+        for note in notes {
+            match note {
+                Note::Sent(number, invoked, address, op) => {
+                    places.insert(number, history.entries.len());
+                    let entry = Entry { caller: worker, address, op, invoked, returned: None, answer: None };
+                    history.entries.push(entry);
+                }
+                Note::Answered(number, at, answer) => {
+                    let entry = &mut history.entries[places[&number]];
+                    let error = |none: journal::NoAnswer| match none.ambiguous {
+                        true => StoreError::ambiguous(Trouble::LostReply, none.text),
+                        false => StoreError::not_applied(Trouble::Busy, none.text),
+                    };
+                    (entry.returned, entry.answer) = (Some(at), Some(answer.map_err(error)));
+                }
+                Note::Started(start) => deeds.starts.push(start),
+                Note::Failed(key, failure) => deeds.failures.push((key, failure)),
+                Note::Told(answer) => deeds.answers.push(answer),
+                Note::Decided(key, value) => deeds.decided.push((key, value)),
+            }
+        }
+    }
+
+    /// Judges everything. Where what was acknowledged may have been lost, and that was told, only the tokens are left to be
+    /// judged.
+    pub(crate) async fn judge(
+        &mut self,
+        plan: &Plan,
+        sentinel: &Sentinel,
+        kept: Kept,
+    ) -> Result<Judged, String> {
+        let store = &**sentinel.store();
+        let mut judged = Judged::default();
+        for address in addresses(plan, sentinel) {
+            self.history.tokens_grow(&address)?;
+            if kept == Kept::Tokens {
+                continue;
+            }
+            if kept == Kept::AllButHeartbeats {
+                let seen = store.inspect(&address).await.map_err(|error| error.to_string())?;
+                let rev = seen.record.map_or(0, |record| record.rev);
+                lost_beats::forget(&mut self.history.entries, &address, rev);
+            }
+            self.history.judge(store, &address).await?;
+            if address.kind == Kind::Execution {
+                let events = store.history(&address, 100_000).await.map_err(|error| error.to_string())?;
+                self.deeds.judge(&address, &events)?;
+            }
+            judged.searched += u64::from(self.search(store, &address).await?);
+        }
+        Ok(judged)
+    }
+
+    /// Whether a search explained the history of one key.
+    async fn search(&self, store: &dyn CoordinationStore, address: &Address) -> Result<bool, String> {
+        let of_it = self.history.entries.iter().filter(|entry| entry.address == *address);
+        let mut entries: Vec<_> = of_it.cloned().collect();
+        if entries.is_empty() || entries.len() > SEARCHED {
+            return Ok(false);
+        }
+        one_at_a_time(&mut entries);
+        History { entries, looks: Vec::new() }.search(store, address).await
+    }
+
+    /// Each doubt has its reason: its log ends with a begin or with a word of doubt, under the token in doubt, and nobody was
+    /// told that this run is recorded. How many there are.
+    pub(crate) async fn explain_doubts(&self, sentinel: &Sentinel, kept: Kept) -> Result<u64, String> {
+        let listing = sentinel.list(Kind::Execution, Some(Shown::Uncertain), None, 1_000).await;
+        let listing = listing.map_err(|error| error.to_string())?;
+        for (key, record) in &listing.records {
+            let events = sentinel.history(Kind::Execution, key.as_str(), 100_000).await;
+            let events = events.map_err(|error| error.to_string())?;
+            if kept != Kept::Tokens {
+                self.explain(key, record, &events)?;
+            }
+        }
+        Ok(listing.records.len() as u64)
+    }
+
+    fn explain(&self, key: &Key, record: &Record, events: &[Event]) -> Result<(), String> {
+        let unexplained = |why: &str| {
+            let log: String = events.iter().map(|event| format!("  {event:?}\n")).collect();
+            Err(format!("{key} is uncertain, and {why}: {record:?}\n{log}"))
+        };
+        let Some(last) = events.last() else { return unexplained("has no log") };
+        let doubtful =
+            matches!(last.change, Change::Begun | Change::Abandoned | Change::Claimed { begun: true, .. });
+        if !doubtful || last.token != record.token {
+            return unexplained("its log does not say why");
+        }
+        let mut starts =
+            self.deeds.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
+        let Some(start) = starts.next() else { return Ok(()) };
+        let told = self.deeds.answers.iter().find(|answer| answer.call == start.call);
+        match told.map(|answer| (&*answer.name, &answer.value)) {
+            // Nothing happened, and the process ended before it could tell the store.
+            None | Some(("doubtful" | "unconfirmed", _) | ("failed", None)) => Ok(()),
+            Some((name, _)) => unexplained(&format!("the call that ran was told {name}")),
+        }
+    }
+}
+
+/// Numbers callers so that each waits for its answer before it asks again.
+fn one_at_a_time(entries: &mut [Entry]) {
+    entries.sort_by_key(|entry| entry.invoked);
+    let mut callers: Vec<Option<u64>> = Vec::new();
+    for entry in entries {
+        let free = callers.iter().position(|until| until.is_some_and(|until| until < entry.invoked));
+        let caller = free.unwrap_or(callers.len());
+        callers.resize(callers.len().max(caller + 1), None);
+        callers[caller] = entry.returned;
+        entry.caller = caller as u32;
+    }
+}
+
+/// All addresses of a schedule.
+fn addresses(plan: &Plan, sentinel: &Sentinel) -> Vec<Address> {
+    let namespace = sentinel.current_namespace();
+    let executions = (0..plan.keys).map(|n| Address::execution(namespace.clone(), key(&execution(n))));
+    let leases = (0..plan.leases).map(|n| Address::lease(namespace.clone(), key(&lease(n))));
+    executions.chain(leases).collect()
+}

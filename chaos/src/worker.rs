@@ -1,0 +1,261 @@
+//! A worker process: callers of `once` and `lease`, and an operator, until it is told that all is calm, or killed.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sentinel::{CoordinationStore, Error, Failure, LeaseOutcome, Outcome, Run, Sentinel};
+use sentinel_conformance::{Answer, Effect, Layered, Start};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::journal::{Journal, Note};
+use crate::plan::Plan;
+use crate::reach::open;
+use crate::sabotage;
+use crate::scribe::Scribe;
+
+/// Somebody who acts in a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sentinel: Sentinel,
+    pub(crate) journal: Arc<Journal>,
+    effects: Arc<Journal>,
+    calls: Arc<AtomicU64>,
+    pub(crate) calm: Arc<AtomicBool>,
+}
+
+/// How a function ended that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Trouble {
+    /// Nothing happened, and the function knows it.
+    Nothing,
+    /// It failed for good.
+    Final,
+    /// It does not know.
+    Unknown,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Success,
+    Fails(Trouble),
+    Panics,
+}
+
+/// What a function does, and how long it takes before and after its effect.
+#[derive(Debug, Clone, Copy)]
+struct Act {
+    first: Duration,
+    effect: bool,
+    then: Duration,
+    end: End,
+}
+
+/// The process: works until the other end of its standard input says or does anything, and ends when all that it began has.
+pub(crate) fn main(plan: Plan) -> Result<(), String> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(async {
+        let plan = Arc::new(plan);
+        let calm = Arc::<AtomicBool>::default();
+        let seen = calm.clone();
+        std::thread::spawn(move || {
+            // Whoever started this is gone, or says that it is enough: both end it.
+            let _ = std::io::stdin().read(&mut [0]);
+            seen.store(true, Ordering::SeqCst);
+        });
+        let Some(store) = reach(&plan, &calm).await else { return Ok(()) };
+        let worker = Worker::new(plan.clone(), store, calm)?;
+        let mut rng = StdRng::seed_from_u64(plan.seed ^ u64::from(plan.number).rotate_left(40));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(worker.clone().operate(StdRng::from_rng(&mut rng)));
+        for _ in 0..plan.callers {
+            tasks.spawn(worker.clone().work(StdRng::from_rng(&mut rng)));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+/// The store, as soon as it can be opened; None: it became calm before.
+async fn reach(plan: &Plan, calm: &AtomicBool) -> Option<Arc<dyn CoordinationStore>> {
+    loop {
+        match open(&plan.url, &plan.notes()).await {
+            Ok(store) => return Some(store),
+            Err(_) if calm.load(Ordering::SeqCst) => return None,
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+fn up_to(most: Duration, rng: &mut StdRng) -> Duration {
+    let share = rng.random_range(0.0..1.0_f64);
+    most.mul_f64(share * share)
+}
+
+impl Worker {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        store: Arc<dyn CoordinationStore>,
+        calm: Arc<AtomicBool>,
+    ) -> Result<Self, String> {
+        let journal = Arc::new(Journal::open(&plan.journal()).map_err(|error| error.to_string())?);
+        let effects = Arc::new(Journal::open(&plan.effects()).map_err(|error| error.to_string())?);
+        let store = Arc::new(Layered(Scribe::new(store, journal.clone())));
+        let sentinel = Sentinel::from_arc(sabotage::over(store, plan.sabotage)).patience(plan.patience);
+        let named = sentinel.namespace(&plan.namespace);
+        let named = named.and_then(|sentinel| sentinel.worker(format!("worker {}", plan.number)));
+        let sentinel = named.map_err(|error| error.to_string())?;
+        let calls = Arc::new(AtomicU64::new(u64::from(plan.number) << 32));
+        Ok(Self { plan, sentinel, journal, effects, calls, calm })
+    }
+
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::SeqCst)
+    }
+
+    /// Asks for work, again and again, until it is calm.
+    async fn work(self, mut rng: StdRng) {
+        while !self.is_calm() {
+            sleep(up_to(Duration::from_millis(30), &mut rng)).await;
+            match rng.random_ratio(1, 8) {
+                true => self.hold(rng.random_range(0..self.plan.leases), &mut rng).await,
+                false => drop(self.call(rng.random_range(0..self.plan.keys), &mut rng).await),
+            }
+        }
+    }
+
+    /// One call of `once`; what it was answered, if the caller waited for it.
+    pub(crate) async fn call(&self, n: u64, rng: &mut StdRng) -> Option<Answer> {
+        let Plan { ttl, hard_ttl, .. } = *self.plan;
+        let (name, call) = (execution(n), self.calls.fetch_add(1, Ordering::Relaxed));
+        let once = self.sentinel.once::<Trouble>(&name).ttl(ttl).hard_ttl(hard_ttl);
+        let once = once.nothing_happened_if(|trouble| *trouble == Trouble::Nothing);
+        let once = once.failed_for_good_if(|trouble| *trouble == Trouble::Final);
+        let once = if rng.random_ratio(1, 3) { once.wait(up_to(2 * hard_ttl, rng)) } else { once };
+        let (worker, act) = (self.clone(), self.act(rng));
+        let function = move |run: Run| worker.function(run, call, act);
+        let prepares = rng.random_ratio(1, 3).then(|| up_to(2 * ttl, rng));
+        let calling = async move {
+            match prepares {
+                Some(long) => {
+                    let prepare = move |_: Run| async move {
+                        sleep(long).await;
+                        Ok(())
+                    };
+                    once.prepare(prepare).run(move |run, ()| function(run)).await
+                }
+                None => once.run(function).await,
+            }
+        };
+        let patience = (!self.is_calm() && rng.random_ratio(1, 10)).then(|| up_to(2 * ttl, rng));
+        let outcome = match patience {
+            Some(patience) => timeout(patience, Box::pin(calling)).await.ok()?,
+            None => Box::pin(calling).await,
+        };
+        let answer = answer(call, &name, &outcome);
+        self.journal.note(&Note::Told(answer.clone()));
+        Some(answer)
+    }
+
+    /// The function of a call. Each of its steps is written down before it is done.
+    async fn function(self, run: Run, call: u64, act: Act) -> Result<String, Trouble> {
+        let (key, grant, value) = (run.key().clone(), run.grant(), format!("{} by call {call}", run.key()));
+        let late = run.remaining().is_zero();
+        self.journal.note(&Note::Started(Start { call, key: key.clone(), grant, late }));
+        sleep(act.first).await;
+        if act.effect {
+            let under = run.idempotency_key();
+            self.effects.note(&Effect { key: key.clone(), under, grant, value: value.clone() });
+        }
+        sleep(act.then).await;
+        match act.end {
+            End::Success => Ok(value),
+            End::Fails(trouble) => {
+                if trouble == Trouble::Final {
+                    self.journal.note(&Note::Failed(key, trouble.to_string()));
+                }
+                Err(trouble)
+            }
+            // Without the hook, which would write to the terminal.
+            End::Panics => std::panic::resume_unwind(Box::new("a function panicked")),
+        }
+    }
+
+    /// A function tells the truth: who says that nothing happened made no effect, and who succeeds made one.
+    fn act(&self, rng: &mut StdRng) -> Act {
+        let end = match rng.random_range(0..100) {
+            _ if self.is_calm() => End::Success,
+            0..70 => End::Success,
+            70..78 => End::Fails(Trouble::Nothing),
+            78..84 => End::Fails(Trouble::Final),
+            84..92 => End::Fails(Trouble::Unknown),
+            _ => End::Panics,
+        };
+        let effect = match end {
+            End::Success => true,
+            End::Fails(Trouble::Nothing | Trouble::Final) => false,
+            End::Fails(Trouble::Unknown) | End::Panics => rng.random_ratio(1, 2),
+        };
+        let long = if self.is_calm() { Duration::ZERO } else { self.plan.hard_ttl / 4 };
+        Act { first: up_to(long, rng), effect, then: up_to(long, rng), end }
+    }
+
+    /// Takes a lease, holds it for a while, and gives it back or drops it.
+    async fn hold(&self, n: u64, rng: &mut StdRng) {
+        let Plan { ttl, hard_ttl, .. } = *self.plan;
+        let asked = self.sentinel.lease(lease(n)).ttl(ttl).hard_ttl(hard_ttl);
+        let Ok(LeaseOutcome::Held(held)) = asked.wait(up_to(hard_ttl, rng)).acquire().await else { return };
+        drop(timeout(up_to(hard_ttl, rng), held.cancelled().cancelled()).await);
+        match rng.random_ratio(7, 10) {
+            true => drop(held.release().await),
+            false => drop(held),
+        }
+    }
+}
+
+fn answer(call: u64, name: &str, outcome: &Result<Outcome<String, Trouble>, Error>) -> Answer {
+    let (ran, value) = match outcome {
+        Ok(outcome) => (outcome.ran(), value(outcome)),
+        Err(_) => (false, None),
+    };
+    let name_of = outcome.as_ref().map_or("error", Outcome::name).into();
+    Answer { call, key: key(name), name: name_of, ran, value }
+}
+
+fn value(outcome: &Outcome<String, Trouble>) -> Option<String> {
+    match outcome {
+        Outcome::Completed(value) | Outcome::Replayed(value) => Some(value.clone()),
+        Outcome::Failed(Failure::Recorded(trouble)) => Some(trouble.to_string()),
+        Outcome::Failed(Failure::Replayed(failure)) => {
+            Some(String::from_utf8_lossy(&failure.recorded.payload.bytes).into_owned())
+        }
+        _ => None,
+    }
+}
+
+pub(crate) fn execution(n: u64) -> String {
+    format!("invoice-{n}")
+}
+
+pub(crate) fn lease(n: u64) -> String {
+    format!("leader-{n}")
+}
+
+pub(crate) fn key(name: &str) -> sentinel::Key {
+    sentinel::Key::new(name).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}

@@ -18,36 +18,58 @@ mod worker;
 mod world;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use run::{Seen, run};
+use tokio::time::Instant;
 
-const USAGE: &str = "sentinel-simulation --seed N | --seeds COUNT [--from N]";
+const USAGE: &str = "sentinel-simulation --seed N | --seeds COUNT [--from N] | --minutes COUNT [--from N]";
+
+/// So many seeds between two looks at the clock.
+const BATCH: u64 = 10_000;
 
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u64>().ok();
-    let seeds = match args[..] {
-        ["--seed", seed] => number(seed).map(|seed| (seed, 1)),
-        ["--seeds", count] => number(count).map(|count| (1, count)),
-        ["--seeds", count, "--from", first] => number(first).zip(number(count)),
+    let (args, first) = match args[..] {
+        [ref args @ .., "--from", first] => (args, number(first)),
+        _ => (&args[..], Some(1)),
+    };
+    let swept = match (args, first) {
+        (["--seed", seed], Some(1)) => number(seed).map(|seed| sweep(seed, 1).map(|seen| (1, seen))),
+        (["--seeds", count], Some(first)) => {
+            number(count).map(|count| sweep(first, count).map(|seen| (count, seen)))
+        }
+        (["--minutes", count], Some(first)) => number(count).map(|minutes| sweep_for(first, minutes)),
         _ => None,
     };
-    let Some((first, count)) = seeds else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(64);
-    };
-    match sweep(first, count) {
-        Ok(total) => {
-            println!("{count} seeds from {first} on, none broken: {total:?}");
+    match swept {
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(64)
+        }
+        Some(Ok((count, total))) => {
+            println!("{count} seeds from {} on, none broken: {total:?}", first.unwrap_or_default());
             ExitCode::SUCCESS
         }
-        Err(broken) => {
+        Some(Err(broken)) => {
             println!("{broken}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// As many batches of seeds as begin within so many minutes; how many seeds that were.
+fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Seen), String> {
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    let (mut count, mut total) = (0, Seen::default());
+    while Instant::now() < until {
+        total = [total, sweep(first + count, BATCH)?].into_iter().sum();
+        count += BATCH;
+    }
+    Ok((count, total))
 }
 
 /// Runs so many seeds on all cores; what they were together, or the first of a core that was found broken.

@@ -10,6 +10,7 @@ mod fix;
 mod guards;
 mod setup;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 mod verify;
@@ -31,7 +32,8 @@ cargo xtask COMMAND
   model [ARGS]    explore the model, in release; ARGS go to it
   simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
-  soak [FACTOR]   run the tests with FACTOR times the generated cases (default 20)
+  soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
+  deep            all that is explored, simulated, generated and broken, as much as docs/verification.md tells of: an hour
 ";
 
 fn main() -> ExitCode {
@@ -61,11 +63,8 @@ fn run(args: &[&str]) -> Result {
             cargo(&["run", "--release", "--package", "sentinel-simulation", "--"]).args(rest).run()
         }
         ["bench", rest @ ..] => bench::bench(rest),
-        ["soak"] => test::soak(&workspace, 20),
-        ["soak", factor] => match factor.parse() {
-            Ok(factor) => test::soak(&workspace, factor),
-            Err(_) => Err(format!("{factor:?} is not a number").into()),
-        },
+        ["soak", rest @ ..] => soak::soak(rest),
+        ["deep"] => soak::deep(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

@@ -9,6 +9,7 @@ mod ghost;
 mod liveness;
 mod operator;
 mod request;
+mod rules;
 mod setup;
 mod store;
 mod worker;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use catalogue::Missing;
+use rules::Missing;
 use setup::Setup;
 use world::{Action, System};
 
@@ -132,9 +133,9 @@ fn run(wish: &Wish) -> usize {
         missing.iter().for_each(|words| println!("NEVER    {words}"));
         faults += missing.len();
     }
-    faults += broken(wish, "Without a rule of the kernel:", &catalogue::sabotages());
-    faults += broken(wish, "Without a rule of the client:", &catalogue::broken());
-    faults += broken(wish, "What a deployment does not promise is lost there:", &catalogue::unpromised());
+    faults += broken(wish, "Without a rule of the kernel:", &rules::sabotages());
+    faults += broken(wish, "Without a rule of the client:", &rules::broken());
+    faults += broken(wish, "What a deployment does not promise is lost there:", &rules::unpromised());
     faults
 }
 
@@ -194,7 +195,7 @@ mod tests {
             "each call has its own claim id",
             "an asynchronous failover may lose what was answered",
         ];
-        let all = [catalogue::sabotages(), catalogue::broken(), catalogue::unpromised()].concat();
+        let all = [rules::sabotages(), rules::broken(), rules::unpromised()].concat();
         for rule in shallow {
             let missing =
                 all.iter().find(|missing| missing.rule == rule).expect("the rule is in the catalogue");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_core::kernel::{self, Op, Reading, Rebuilt, Reply};
 use sentinel_core::operation::{CancelReply, ClaimReply};
-use sentinel_core::{Event, PURGE_REST, Record, StoreTime, Token};
+use sentinel_core::{Event, PURGE_REST, Record, State, StoreTime, Token};
 use stateright::{Model, Property};
 
 use crate::coverage::Coverage;
@@ -138,7 +138,8 @@ impl System {
         let op = self.parts.op(&packet);
         let at = self.reading(w, fate);
         let mut record = Record::clone(&w.record);
-        let applied = store::apply(self.setup.sabotage, &mut record, &op, at);
+        // No answer and no change is the same as a request that is lost.
+        let applied = store::apply(self.setup.sabotage, &mut record, &op, at)?;
         let now = at.now.max(w.record.last_now);
         w.ghost.judge(&Seen {
             parts: &self.parts,
@@ -201,12 +202,9 @@ impl System {
     /// The reply reaches whoever asked, durable first where a barrier says so.
     fn answer(&self, w: &mut World, packet: Packet, op: &Op, reply: &Reply, changed: bool, now: StoreTime) {
         if let Some(standby) = &mut w.standby
-            && store::needs_barrier(self.setup.kind, op, reply)
+            && let Some(on) = store::rests_on(self.setup.kind, op, reply)
         {
-            let skips = self.setup.asynchronous
-                || self.setup.lies(Sabotage::AnswerBeforeDurable)
-                || self.setup.lies(Sabotage::RepeatWithoutBarrier) && !changed;
-            if !skips {
+            if !self.setup.asynchronous && !store::hurries(self.setup.sabotage, on, changed) {
                 *standby = (Arc::clone(&w.record), w.floor);
             }
             w.ghost.confirm(&w.record);
@@ -231,7 +229,9 @@ impl System {
     /// What a worker's step leads to.
     fn settle(&self, w: &mut World, index: u8, effects: Effects) {
         let kind = self.setup.kind;
-        if let Some(answer) = effects.answer {
+        if let Some(answer) = effects.answer
+            && !w.workers[usize::from(index)].gone
+        {
             self.told(w, index, answer);
         }
         if effects.started {
@@ -285,7 +285,7 @@ impl System {
     fn read(&self, w: &mut World, index: u8) {
         let id = Worker::claim_id(&self.setup, index);
         let mine = w.record.claim_id.is_some_and(|holder| store::number(holder) == id);
-        if mine && w.record.state == sentinel_core::State::Executing {
+        if mine && w.record.state == State::Executing {
             let left = |until: StoreTime| until.since(self.store_now(w)).as_millis() as u64;
             let (lease, hard) = (left(w.record.lease_until), left(w.record.hard_until));
             let (mono, token) = (self.mono(w), w.record.token.get());
@@ -305,6 +305,9 @@ impl System {
 
     fn purgeable(&self, w: &World) -> Option<(Token, Event)> {
         let mut record = Record::clone(&w.record);
+        if self.setup.lies(Sabotage::PurgeUndecided) && !record.is_absent() {
+            record.state = State::Free;
+        }
         record.after_reset &= !self.setup.lies(Sabotage::PurgeAfterReset);
         let rest = if self.setup.lies(Sabotage::PurgeTooSoon) { PURGE_REST * 2 } else { Duration::ZERO };
         kernel::purge(&record, self.store_now(w).plus(rest)).filter(|_| self.setup.purge)

@@ -15,23 +15,24 @@ use crate::liveness;
 use crate::operator::{Move, Operator};
 use crate::request::{OPERATORS, Packet, Parts, Request};
 use crate::setup::{Broken, Sabotage, Setup, invariant};
-use crate::store;
+use crate::store::{self, Applied};
 use crate::worker::{Answer, Effects, Phase, Step, Worker};
 
 /// The state of everything.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    now: u8,
-    record: Arc<Record>,
-    floor: u64,
+    /// The number of the instant.
+    pub(crate) now: u8,
+    pub(crate) record: Arc<Record>,
+    pub(crate) floor: u64,
     /// The floor at the last instant.
     floor_before: u64,
     /// What a server that takes over would have.
     standby: Option<(Arc<Record>, u64)>,
     /// Requests in flight, sorted; what is lost is never delivered.
     net: Vec<Packet>,
-    workers: Vec<Worker>,
-    operators: Vec<Operator>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) operators: Vec<Operator>,
     extra: u8,
     failovers: u8,
     pub(crate) ghost: Ghost,
@@ -132,6 +133,12 @@ impl System {
             w.net.insert(at, packet);
         }
         w.extra -= u8::from(extra);
+    }
+
+    /// What the store makes of a request, for who only looks on.
+    pub(crate) fn applied(&self, w: &World, packet: &Packet, fate: Fate) -> Option<Applied> {
+        let (mut record, at) = (Record::clone(&w.record), self.reading(w, fate));
+        store::apply(self.setup.sabotage, &mut record, &self.parts.op(packet), at)
     }
 
     fn deliver(&self, last: &World, w: &mut World, packet: Packet, fate: Fate) -> Option<()> {
@@ -355,7 +362,8 @@ impl System {
         }
     }
 
-    fn awaited(&self, w: &World, packet: &Packet) -> bool {
+    /// Whether somebody waits for the reply to this request.
+    pub(crate) fn awaited(&self, w: &World, packet: &Packet) -> bool {
         match packet.from.checked_sub(OPERATORS) {
             Some(operator) => w.operators[usize::from(operator)].awaits(packet.request),
             None => w.workers[usize::from(packet.from)].awaits(packet.request),

@@ -227,6 +227,12 @@ impl Ghost {
                 let right = mine(&c.grant) && open;
                 self.unless(!right || matches!(reply, CompleteReply::Recorded { .. }), L1);
             }
+            (Op::Heartbeat(h), reply) => {
+                // Nobody could have taken a lapsed execution; a lapsed lease is lost.
+                let alive = s.parts.kind() == Kind::Execution || s.before.is_live(s.now);
+                let right = mine(&h.grant) && active && alive && s.before.is_within_hard(s.now);
+                self.unless(!right || confirms(reply), L1);
+            }
             (Op::Cancel(c), Reply::Cancel(CancelReply::Cancelled)) => {
                 self.cancelled |= 1 << number(c.claim_id);
             }

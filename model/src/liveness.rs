@@ -28,8 +28,8 @@ pub(crate) fn leads_on(lie: Option<Sabotage>, parts: &Parts, record: &Record, at
     // Whatever request comes next.
     [None, Some(1), Some(2)].into_iter().all(|print| {
         let claim = parts.claim_as(STRANGER, Phase::Claimed, print.map(fingerprint));
-        let reply = apply(lie, &mut record.clone(), &Op::Claim(claim), at).reply;
-        matches!(reply, Reply::Claim(ClaimReply::Granted(_)))
+        let applied = apply(lie, &mut record.clone(), &Op::Claim(claim), at);
+        applied.is_some_and(|it| matches!(it.reply, Reply::Claim(ClaimReply::Granted(_))))
     })
 }
 
@@ -37,10 +37,10 @@ fn settle(lie: Option<Sabotage>, parts: &Parts, record: &mut Record, at: Reading
     let (op_id, operator, reason) = (OpId::from_bits(STRANGER.into()), parts.label(), None);
     let expect = record.token;
     let take = Reconcile { op_id, operator, reason, expect, even_if_alive: false, steal };
-    let reply = apply(lie, record, &Op::Reconcile(take), at).reply;
-    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = reply else { return false };
+    let reply = apply(lie, record, &Op::Reconcile(take), at).map(|applied| applied.reply);
+    let Some(Reply::Reconcile(ReconcileReply::Taken { token, .. })) = reply else { return false };
     let (operator, reason) = (parts.label(), None);
     let reset = ResetToClaimed { op_id, token, operator, reason, accept_overlap: false };
-    let reply = apply(lie, record, &Op::ResetToClaimed(reset), at).reply;
-    matches!(reply, Reply::ResetToClaimed(ResetReply::Reset { .. }))
+    let applied = apply(lie, record, &Op::ResetToClaimed(reset), at);
+    applied.is_some_and(|it| matches!(it.reply, Reply::ResetToClaimed(ResetReply::Reset { .. })))
 }

@@ -40,46 +40,85 @@ pub(crate) mod invariant {
 pub(crate) enum Sabotage {
     ClaimTakesLapsedExecution,
     ClaimTakesLiveClaim,
+    ClaimTakesReconciling,
     ClaimForgetsRetention,
+    ClaimNotRepeated,
+    BeginNotRepeated,
+    CompleteNotRepeated,
+    CompleteOverwrites,
+    CompleteWithoutBegin,
     MatchByTokenOnly,
     MatchByClaimIdOnly,
     MatchNothing,
     ReconcileWithoutExpectation,
     ReconcileTheLiving,
+    ReconcileCompleted,
+    StealWithoutWish,
     EvictWithoutExpectation,
     DecideWithoutToken,
     ForgetClaimIds,
     CompletedForgetsItsClaim,
     CounterForTokens,
+    RowIgnored,
+    ClockIgnored,
     FloorIgnored,
+    BoundIgnored,
     HeartbeatPastHard,
     HeartbeatShortens,
     LapsedLeaseRevives,
+    LapsedExecutionIsLost,
     ReleaseWithoutVouch,
     ResetBeforeHard,
     LateBegin,
     ForgetDecisions,
     FingerprintFirst,
     FingerprintIgnored,
+    FingerprintKept,
     CancelWithoutTombstone,
     CompleteOnlyWhileLive,
     AnswerBeforeDurable,
     RepeatWithoutBarrier,
+    /// Of one sort of answer only.
+    Undurable(Rests),
+    UndurableRepeat(Rests),
+    ReleaseKeepsIncarnation,
+    ResetDrawsIncarnation,
+    RetentionKeepsIncarnation,
+    PurgeUndecided,
     PurgeAfterReset,
     PurgeTooSoon,
     RemainsByFirstReading,
     SilentChange,
 }
 
+/// What an answer rests on that must be durable before it is given (SPEC section 3, "barrier").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rests {
+    /// A claim that begins at once.
+    FusedClaim,
+    Begin,
+    Result,
+    /// A result that another call is told.
+    Replay,
+    Decision,
+    Lease,
+    LeaseHeartbeat,
+    /// A cancel, or a vouched release.
+    GivenBack,
+}
+
 /// A rule of the client (SPEC section 4) that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     RunsOnAmbiguousClaim,
+    RunsWithoutBegin,
     RunsOnAmbiguousBegin,
     RunsAgainAfterAmbiguousComplete,
     SharesClaimIds,
     DropReleases,
     DropVouches,
+    DropCancels,
+    PanicVouches,
     LaneCancels,
     SkipsLocalDeadline,
     MeasuresFromTheReply,
@@ -125,6 +164,10 @@ pub(crate) struct Setup {
     /// A function may end with "nothing happened", and with "unknown".
     pub(crate) vouches: bool,
     pub(crate) doubts: bool,
+    /// A function may panic, or be dropped with its runtime.
+    pub(crate) panics: bool,
+    /// A caller may go away at any time.
+    pub(crate) leaves: bool,
     /// A claim in hand may be given back unused.
     pub(crate) withdraws: bool,
     /// Functions write to a resource that keeps the highest token.
@@ -161,6 +204,8 @@ impl Setup {
             overlap: false,
             vouches: false,
             doubts: false,
+            panics: false,
+            leaves: false,
             withdraws: false,
             resource: false,
             asserted: invariant::EACH,

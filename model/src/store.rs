@@ -5,7 +5,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Event, Kind, OpId, PastClaims, Record, State, StoreTime, Token};
 
 use crate::coverage::confirms;
-use crate::setup::Sabotage;
+use crate::setup::{Rests, Sabotage};
 
 /// What came of an operation.
 #[derive(Debug)]
@@ -15,32 +15,52 @@ pub(crate) struct Applied {
     pub(crate) event: Option<Event>,
 }
 
-/// Applies an operation as a store under test would: through the kernel, with at most one lie before or after.
-pub(crate) fn apply(lie: Option<Sabotage>, record: &mut Record, op: &Op, at: Reading) -> Applied {
+/// Applies an operation as a store under test would: through the kernel, with at most one lie before or after. None: the
+/// store has no answer, and changed nothing.
+pub(crate) fn apply(lie: Option<Sabotage>, record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
     let Some(lie) = lie else { return honest(record, op, at) };
-    if let Some(reply) = alone(lie, record, op) {
-        return Applied { reply, changed: false, event: None };
+    if let Some(reply) = alone(lie, record, op, at) {
+        return Some(Applied { reply, changed: false, event: None });
     }
     let truth = record.clone();
     let (mut told, mut reading) = (op.clone(), at);
     before(lie, record, &mut told, &mut reading);
-    let mut applied = honest(record, &told, reading);
+    let mut applied = honest(record, &told, reading)?;
     if applied.changed {
         after(lie, &truth, record, &mut applied, &at);
     } else {
         *record = truth;
     }
-    applied
+    Some(applied)
 }
 
-fn honest(record: &mut Record, op: &Op, at: Reading) -> Applied {
-    let outcome = op.apply(record, at).expect("the model asks only what its kind of record knows");
-    Applied { reply: outcome.stamped.reply, changed: outcome.stamped.stamp.changed, event: outcome.event }
+/// The kernel refuses as such what no record could answer: here, a clock beyond the last token.
+fn honest(record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
+    let outcome = op.apply(record, at).ok()?;
+    Some(Applied {
+        reply: outcome.stamped.reply,
+        changed: outcome.stamped.stamp.changed,
+        event: outcome.event,
+    })
 }
 
 /// Lies that never reach the kernel.
-fn alone(lie: Sabotage, record: &Record, op: &Op) -> Option<Reply> {
+fn alone(lie: Sabotage, record: &Record, op: &Op, at: Reading) -> Option<Reply> {
+    let current = Current { state: record.state, token: record.token };
     match (lie, op) {
+        (Sabotage::ClaimNotRepeated, Op::Claim(claim)) if record.claim_id == Some(claim.claim_id) => {
+            let (state, remaining) = (record.state, record.lease_until.since(at.now));
+            Some(Reply::Claim(ClaimReply::InProgress { state, remaining }))
+        }
+        (Sabotage::BeginNotRepeated, Op::Begin(_)) if record.state == State::Executing => {
+            Some(Reply::Begin(BeginReply::Superseded(current)))
+        }
+        (Sabotage::CompleteNotRepeated, Op::Complete(_)) if record.state == State::Completed => {
+            Some(Reply::Complete(CompleteReply::Superseded(current)))
+        }
+        (Sabotage::LapsedExecutionIsLost, Op::Heartbeat(_)) if record.is_uncertain(at.now) => {
+            Some(Reply::Heartbeat(HeartbeatReply::Lost(LostReason::Lapsed)))
+        }
         (Sabotage::CancelWithoutTombstone, Op::Cancel(_)) if record.state == State::Free => {
             Some(Reply::Cancel(CancelReply::Cancelled))
         }
@@ -50,6 +70,9 @@ fn alone(lie: Sabotage, record: &Record, op: &Op) -> Option<Reply> {
         _ => None,
     }
 }
+
+/// A clock that leaves room for the last tokens.
+const BRINK: StoreTime = StoreTime::from_micros((1 << 53) - 4);
 
 /// Lies about the record, the request or the reading.
 fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
@@ -65,6 +88,27 @@ fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
         {
             r.lease_until = StoreTime::ZERO;
         }
+        (Sabotage::ClaimTakesReconciling, Op::Claim(_)) if r.state == State::Reconciling => {
+            r.state = State::Free;
+        }
+        (Sabotage::BoundIgnored, Op::Claim(_)) => {
+            // As a store that cuts a token to the largest that it can keep.
+            (r.token, r.last_now) = (Token::NONE, StoreTime::ZERO);
+            at.now = at.now.min(BRINK);
+        }
+        (Sabotage::BoundIgnored, _) => at.now = at.now.min(BRINK),
+        (Sabotage::CompleteOverwrites, Op::Complete(c))
+            if r.state == State::Completed && r.matches(&c.grant) =>
+        {
+            r.state = State::Executing;
+        }
+        (Sabotage::CompleteWithoutBegin, Op::Complete(_)) if r.state == State::Claimed => {
+            r.state = State::Executing;
+        }
+        (Sabotage::ReconcileCompleted, Op::Reconcile(_)) if r.state == State::Completed => {
+            (r.state, r.lease_until) = (State::Executing, StoreTime::ZERO);
+        }
+        (Sabotage::StealWithoutWish, Op::Reconcile(c)) => c.steal = true,
         (Sabotage::ClaimForgetsRetention, Op::Claim(_)) if r.state == State::Completed => {
             r.retention = Some(std::time::Duration::ZERO);
         }
@@ -120,10 +164,34 @@ fn mismatch(lie: Sabotage, r: &Record, op: &mut Op) {
 /// Lies about what was written.
 fn after(lie: Sabotage, truth: &Record, r: &mut Record, applied: &mut Applied, at: &Reading) {
     match lie {
-        Sabotage::CounterForTokens if r.token != truth.token => {
-            r.token = Token::from_stored(truth.token.get() + 1);
+        Sabotage::CounterForTokens | Sabotage::RowIgnored | Sabotage::ClockIgnored
+            if r.token != truth.token =>
+        {
+            let (row, floor) = (truth.token.get(), at.floor.get());
+            let clock = at.now.max(truth.last_now).as_micros();
+            let below = match lie {
+                Sabotage::RowIgnored => floor.max(clock),
+                Sabotage::ClockIgnored => row.max(floor),
+                _ => row,
+            };
+            r.token = Token::from_stored(below + 1);
             retell(r.token, &mut applied.reply);
             applied.event.iter_mut().for_each(|event| event.token = r.token);
+        }
+        Sabotage::FingerprintKept if truth.fingerprint.is_some() => {
+            r.fingerprint.clone_from(&truth.fingerprint);
+        }
+        Sabotage::ReleaseKeepsIncarnation if matches!(applied.reply, Reply::Release(_)) => {
+            r.incarnation = truth.incarnation;
+        }
+        Sabotage::ResetDrawsIncarnation if matches!(applied.reply, Reply::ResetToClaimed(_)) => {
+            r.incarnation = 0;
+        }
+        Sabotage::RetentionKeepsIncarnation if truth.state == State::Completed => {
+            r.incarnation = truth.incarnation;
+            if let Reply::Claim(ClaimReply::Granted(granted)) = &mut applied.reply {
+                granted.incarnation = truth.incarnation;
+            }
         }
         Sabotage::ForgetClaimIds => r.past_claims = PastClaims::default(),
         Sabotage::HeartbeatPastHard => r.hard_until = truth.hard_until,
@@ -146,17 +214,37 @@ fn retell(token: Token, reply: &mut Reply) {
     }
 }
 
-/// Whether the reply to an operation may be given only once what it rests on is durable (SPEC section 3, "barrier").
-pub(crate) fn needs_barrier(kind: Kind, op: &Op, reply: &Reply) -> bool {
+/// What must be durable before this reply to an operation may be given (SPEC section 3, "barrier").
+pub(crate) fn rests_on(kind: Kind, op: &Op, reply: &Reply) -> Option<Rests> {
+    let lease = kind == Kind::Lease;
     match (op, reply) {
-        (_, Reply::Claim(ClaimReply::Completed { .. })) => true,
+        (_, Reply::Claim(ClaimReply::Completed { .. })) => Some(Rests::Replay),
+        (Op::Claim(_), Reply::Claim(ClaimReply::Granted(_))) if lease => Some(Rests::Lease),
         (Op::Claim(c), Reply::Claim(ClaimReply::Granted(granted))) => {
-            kind == Kind::Lease || c.phase == Phase::Executing || granted.state == State::Executing
+            let begun = c.phase == Phase::Executing || granted.state == State::Executing;
+            begun.then_some(Rests::FusedClaim)
         }
-        (Op::Heartbeat(_), _) => kind == Kind::Lease && confirms(reply),
-        (Op::Release(release), _) => release.vouched && confirms(reply),
-        (Op::Abandon(_), _) => false,
-        _ => confirms(reply),
+        _ if !confirms(reply) => None,
+        (Op::Begin(_), _) => Some(Rests::Begin),
+        (Op::Heartbeat(_), _) => lease.then_some(Rests::LeaseHeartbeat),
+        (Op::Complete(_), _) => Some(Rests::Result),
+        (Op::Cancel(_), _) => Some(Rests::GivenBack),
+        (Op::Release(release), _) => release.vouched.then_some(Rests::GivenBack),
+        (Op::Claim(_) | Op::Abandon(_), _) => None,
+        (Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_), _) => {
+            Some(Rests::Decision)
+        }
+    }
+}
+
+/// Whether a store answers before what the answer rests on is durable.
+pub(crate) fn hurries(lie: Option<Sabotage>, on: Rests, changed: bool) -> bool {
+    match lie {
+        Some(Sabotage::AnswerBeforeDurable) => true,
+        Some(Sabotage::RepeatWithoutBarrier) => !changed,
+        Some(Sabotage::Undurable(some)) => some == on,
+        Some(Sabotage::UndurableRepeat(some)) => some == on && !changed,
+        _ => false,
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     pub(crate) ran: bool,
     /// The caller was told that it did not, and will not.
     pub(crate) denied: bool,
+    /// The caller has gone: nobody hears the answer. What started goes on.
+    pub(crate) gone: bool,
     pub(crate) beats: u8,
     /// The grant's place among all grants, for the resource.
     pub(crate) generation: u8,
@@ -79,7 +81,10 @@ pub(crate) enum Step {
     Complete,
     NothingHappened,
     Unknown,
-    Drop,
+    /// The function panics, or its runtime drops it.
+    Panic,
+    /// The caller goes away.
+    Leave,
     Read,
 }
 
@@ -111,6 +116,7 @@ impl Worker {
             phase: Phase::Idle,
             ran: false,
             denied: false,
+            gone: false,
             beats: setup.beats,
             generation: 0,
             incarnation: 0,
@@ -130,6 +136,22 @@ impl Worker {
 
     /// What it may do now.
     pub(crate) fn steps(&self, setup: &Setup, extra: u8, mono: u64) -> Vec<Step> {
+        let mut steps = self.working(setup, extra, mono);
+        steps.extend(self.may_leave(setup).then_some(Step::Leave));
+        steps
+    }
+
+    fn may_leave(&self, setup: &Setup) -> bool {
+        let breaks =
+            matches!(setup.broken, Some(Broken::DropReleases | Broken::DropVouches | Broken::DropCancels));
+        match self.phase {
+            Phase::Idle | Phase::Done => false,
+            Phase::Running { .. } => !self.gone && (setup.leaves || breaks),
+            _ => !self.gone && setup.leaves,
+        }
+    }
+
+    fn working(&self, setup: &Setup, extra: u8, mono: u64) -> Vec<Step> {
         let fits = |until: u64| mono < until || setup.pauses;
         match self.phase {
             Phase::Idle => vec![Step::Claim],
@@ -167,8 +189,6 @@ impl Worker {
         });
         steps.extend((setup.resource && !wrote).then_some(Step::Write));
         steps.extend((self.beats > 0).then_some(Step::Beat));
-        let drops = setup.breaks(Broken::DropReleases) || setup.breaks(Broken::DropVouches);
-        steps.extend(drops.then_some(Step::Drop));
         steps
     }
 
@@ -185,6 +205,7 @@ impl Worker {
                 Effects { send: Some(request), extra: true, ..Effects::default() }
             }
             (Step::GiveUp, phase) => self.give_up(phase, setup),
+            (Step::Leave, phase) => self.leave(phase, setup),
             (Step::Begin, Phase::Holding { token }) => {
                 self.phase = Phase::Beginning { token, sent: now };
                 Effects { send: Some(Request::Begin { token }), ..Effects::default() }
@@ -265,6 +286,26 @@ impl Worker {
         self.stop(Request::Cancel)
     }
 
+    /// The caller goes away. What did not start is withdrawn; what started goes on without it.
+    fn leave(&mut self, phase: Phase, setup: &Setup) -> Effects {
+        self.gone = true;
+        let last = match (phase, setup.broken) {
+            (Phase::Claiming { .. } | Phase::Holding { .. }, _) => Some(Request::Cancel),
+            (Phase::Running { .. }, Some(Broken::DropCancels)) => Some(Request::Cancel),
+            (Phase::Running { token, .. }, Some(Broken::DropReleases)) => {
+                Some(Request::Release { token, vouched: false })
+            }
+            (Phase::Running { token, .. }, Some(Broken::DropVouches)) => {
+                Some(Request::Release { token, vouched: true })
+            }
+            _ => None,
+        };
+        if last.is_some() {
+            self.phase = Phase::Done;
+        }
+        Effects { send: last, ..Effects::default() }
+    }
+
     /// The function is over.
     fn end(&mut self, step: Step, token: u64, index: u8, setup: &Setup) -> Effects {
         let running = self.phase;
@@ -280,9 +321,8 @@ impl Worker {
                 (Request::Complete { token, value: self.value(index) }, None)
             }
             (Step::Complete, Kind::Lease) => (Request::Release { token, vouched: false }, Some(Answer::Ran)),
-            (Step::Drop, _) => {
-                let vouched = setup.breaks(Broken::DropVouches);
-                (Request::Release { token, vouched }, Some(Answer::Ran))
+            (Step::Panic, _) if setup.breaks(Broken::PanicVouches) => {
+                (Request::Release { token, vouched: true }, Some(Answer::Ran))
             }
             (Step::NothingHappened, _) => (Request::Release { token, vouched: true }, Some(Answer::Ran)),
             _ => (Request::Abandon { token }, Some(Answer::Ran)),
@@ -314,7 +354,7 @@ impl Worker {
             (Phase::Claiming { sent }, Reply::Claim(ClaimReply::Granted(granted))) => {
                 self.incarnation = granted.incarnation;
                 let two_step = setup.kind == Kind::Execution && granted.state == State::Claimed;
-                self.phase = match two_step {
+                self.phase = match two_step && !setup.breaks(Broken::RunsWithoutBegin) {
                     true => Phase::Holding { token: granted.token.get() },
                     false => ready(granted, setup.clock[usize::from(sent)].1, left),
                 };
@@ -370,7 +410,8 @@ impl Worker {
 fn endings(setup: &Setup) -> Vec<Step> {
     let vouches = setup.vouches.then_some(Step::NothingHappened);
     let doubts = setup.doubts.then_some(Step::Unknown);
-    [Step::Complete].into_iter().chain(vouches).chain(doubts).collect()
+    let panics = setup.panics.then_some(Step::Panic);
+    [Step::Complete].into_iter().chain(vouches).chain(doubts).chain(panics).collect()
 }
 
 /// May start. What remains is counted from when the request was *sent*, which the store cannot have seen earlier.

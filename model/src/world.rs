@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_core::kernel::{self, Op, Reading, Rebuilt, Reply};
 use sentinel_core::operation::{CancelReply, ClaimReply};
-use sentinel_core::{Event, PURGE_REST, Record, StoreTime, Token};
+use sentinel_core::{Event, PURGE_REST, Record, State, StoreTime, Token};
 use stateright::{Model, Property};
 
 use crate::coverage::Coverage;
@@ -15,23 +15,24 @@ use crate::liveness;
 use crate::operator::{Move, Operator};
 use crate::request::{OPERATORS, Packet, Parts, Request};
 use crate::setup::{Broken, Sabotage, Setup, invariant};
-use crate::store;
+use crate::store::{self, Applied};
 use crate::worker::{Answer, Effects, Phase, Step, Worker};
 
 /// The state of everything.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
-    now: u8,
-    record: Arc<Record>,
-    floor: u64,
+    /// The number of the instant.
+    pub(crate) now: u8,
+    pub(crate) record: Arc<Record>,
+    pub(crate) floor: u64,
     /// The floor at the last instant.
     floor_before: u64,
     /// What a server that takes over would have.
     standby: Option<(Arc<Record>, u64)>,
     /// Requests in flight, sorted; what is lost is never delivered.
     net: Vec<Packet>,
-    workers: Vec<Worker>,
-    operators: Vec<Operator>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) operators: Vec<Operator>,
     extra: u8,
     failovers: u8,
     pub(crate) ghost: Ghost,
@@ -134,11 +135,18 @@ impl System {
         w.extra -= u8::from(extra);
     }
 
+    /// What the store makes of a request, for who only looks on.
+    pub(crate) fn applied(&self, w: &World, packet: &Packet, fate: Fate) -> Option<Applied> {
+        let (mut record, at) = (Record::clone(&w.record), self.reading(w, fate));
+        store::apply(self.setup.sabotage, &mut record, &self.parts.op(packet), at)
+    }
+
     fn deliver(&self, last: &World, w: &mut World, packet: Packet, fate: Fate) -> Option<()> {
         let op = self.parts.op(&packet);
         let at = self.reading(w, fate);
         let mut record = Record::clone(&w.record);
-        let applied = store::apply(self.setup.sabotage, &mut record, &op, at);
+        // No answer and no change is the same as a request that is lost.
+        let applied = store::apply(self.setup.sabotage, &mut record, &op, at)?;
         let now = at.now.max(w.record.last_now);
         w.ghost.judge(&Seen {
             parts: &self.parts,
@@ -201,12 +209,9 @@ impl System {
     /// The reply reaches whoever asked, durable first where a barrier says so.
     fn answer(&self, w: &mut World, packet: Packet, op: &Op, reply: &Reply, changed: bool, now: StoreTime) {
         if let Some(standby) = &mut w.standby
-            && store::needs_barrier(self.setup.kind, op, reply)
+            && let Some(on) = store::rests_on(self.setup.kind, op, reply)
         {
-            let skips = self.setup.asynchronous
-                || self.setup.lies(Sabotage::AnswerBeforeDurable)
-                || self.setup.lies(Sabotage::RepeatWithoutBarrier) && !changed;
-            if !skips {
+            if !self.setup.asynchronous && !store::hurries(self.setup.sabotage, on, changed) {
                 *standby = (Arc::clone(&w.record), w.floor);
             }
             w.ghost.confirm(&w.record);
@@ -231,7 +236,9 @@ impl System {
     /// What a worker's step leads to.
     fn settle(&self, w: &mut World, index: u8, effects: Effects) {
         let kind = self.setup.kind;
-        if let Some(answer) = effects.answer {
+        if let Some(answer) = effects.answer
+            && !w.workers[usize::from(index)].gone
+        {
             self.told(w, index, answer);
         }
         if effects.started {
@@ -285,7 +292,7 @@ impl System {
     fn read(&self, w: &mut World, index: u8) {
         let id = Worker::claim_id(&self.setup, index);
         let mine = w.record.claim_id.is_some_and(|holder| store::number(holder) == id);
-        if mine && w.record.state == sentinel_core::State::Executing {
+        if mine && w.record.state == State::Executing {
             let left = |until: StoreTime| until.since(self.store_now(w)).as_millis() as u64;
             let (lease, hard) = (left(w.record.lease_until), left(w.record.hard_until));
             let (mono, token) = (self.mono(w), w.record.token.get());
@@ -305,6 +312,9 @@ impl System {
 
     fn purgeable(&self, w: &World) -> Option<(Token, Event)> {
         let mut record = Record::clone(&w.record);
+        if self.setup.lies(Sabotage::PurgeUndecided) && !record.is_absent() {
+            record.state = State::Free;
+        }
         record.after_reset &= !self.setup.lies(Sabotage::PurgeAfterReset);
         let rest = if self.setup.lies(Sabotage::PurgeTooSoon) { PURGE_REST * 2 } else { Duration::ZERO };
         kernel::purge(&record, self.store_now(w).plus(rest)).filter(|_| self.setup.purge)
@@ -352,7 +362,8 @@ impl System {
         }
     }
 
-    fn awaited(&self, w: &World, packet: &Packet) -> bool {
+    /// Whether somebody waits for the reply to this request.
+    pub(crate) fn awaited(&self, w: &World, packet: &Packet) -> bool {
         match packet.from.checked_sub(OPERATORS) {
             Some(operator) => w.operators[usize::from(operator)].awaits(packet.request),
             None => w.workers[usize::from(packet.from)].awaits(packet.request),

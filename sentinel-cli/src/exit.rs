@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use sentinel_core::client;
 use sentinel_core::{Invalid, StoreError, Trouble};
 
+use crate::parse::is_for_commands;
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit(pub(crate) u8);
@@ -50,11 +52,6 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)
     }
-}
-
-/// The codes that a command may say something with: 64 to 78 are the program's own.
-pub(crate) fn is_for_commands(code: u8) -> bool {
-    matches!(code, 1..=63 | 79..=255)
 }
 
 /// Why there is no answer: a code and a sentence for standard error.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::exit::is_for_commands;
-
 /// `500ms`, `3s`, `10m`, `2h`, `7d`: whole numbers, and a unit is required.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -53,6 +51,11 @@ impl Codes {
 /// A list of codes.
 pub(crate) fn codes(text: &str) -> Result<Codes, String> {
     text.split(',').map(code).collect::<Result<_, _>>().map(Codes)
+}
+
+/// The codes that a command may say something with: 64 to 78 are the program's own.
+pub(crate) fn is_for_commands(code: u8) -> bool {
+    matches!(code, 1..=63 | 79..=255)
 }
 
 /// One code: 1 to 63 or 79 to 255.

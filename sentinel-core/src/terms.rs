@@ -13,9 +13,24 @@ use crate::time::whole;
 /// `ttl` and `hard_ttl` of a claim: 10 ms <= ttl <= hard_ttl <= 366 days, in whole microseconds (a finer part is
 /// dropped). A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Terms {
     ttl: Duration,
     hard_ttl: Duration,
+}
+
+/// Terms as they were kept, and as they may have been spoilt since.
+#[derive(Deserialize)]
+struct Unchecked {
+    ttl: Duration,
+    hard_ttl: Duration,
+}
+
+impl TryFrom<Unchecked> for Terms {
+    type Error = Invalid;
+    fn try_from(Unchecked { ttl, hard_ttl }: Unchecked) -> Result<Self, Invalid> {
+        Self::new(ttl, hard_ttl)
+    }
 }
 
 impl Terms {
@@ -154,6 +169,18 @@ mod tests {
         assert!(Terms::new(ms(11), ms(10)).is_err());
         assert!(Terms::new(ms(10), Terms::MAX).is_ok());
         assert!(Terms::new(ms(10), Terms::MAX + ms(1)).is_err());
+    }
+
+    #[test]
+    fn terms_are_read_within_their_borders_only() {
+        let read = |ttl: u32, hard: u32| {
+            let part = |ms: u32| format!("{{\"secs\":0,\"nanos\":{ms}000000}}");
+            let text = format!("{{\"ttl\":{},\"hard_ttl\":{}}}", part(ttl), part(hard));
+            serde_json::from_str::<Terms>(&text).ok()
+        };
+        let ms = |ms: u32| Duration::from_millis(ms.into());
+        assert_eq!(read(10, 20), Terms::new(ms(10), ms(20)).ok());
+        assert_eq!((read(9, 20), read(20, 10)), (None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::error::Invalid;
 
@@ -11,7 +11,7 @@ use crate::error::Invalid;
 /// `Token::NONE` (zero) is the token of a record that never had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(u64);
+pub struct Token(#[serde(deserialize_with = "exact")] u64);
 
 impl Token {
     /// No token was ever drawn.
@@ -35,6 +35,14 @@ impl Token {
     /// The number.
     pub fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// Reads a number that was kept. One that no token can be is an error, not another token.
+fn exact<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match u64::deserialize(from)? {
+        number if number > Token::MAX.0 => Err(de::Error::custom(format!("{number} is no token"))),
+        number => Ok(number),
     }
 }
 
@@ -133,6 +141,14 @@ mod tests {
         assert!(Token::new(0).is_err() && Token::new(1 << 53).is_err());
         assert_eq!(Token::new((1 << 53) - 1).unwrap(), Token::MAX);
         assert!("12x".parse::<Token>().is_err() && "+1".parse::<Token>().is_ok());
+    }
+
+    #[test]
+    fn a_kept_token_is_read_within_its_range_only() {
+        let read = |text| serde_json::from_str::<Token>(text).ok();
+        assert_eq!((read("0"), read("9007199254740991")), (Some(Token::NONE), Some(Token::MAX)));
+        assert_eq!((read("9007199254740992"), read("-1"), read("1.5")), (None, None, None));
+        assert_eq!(serde_json::to_string(&Token::MAX).unwrap(), "9007199254740991");
     }
 
     #[test]

@@ -8,6 +8,9 @@ mod builder;
 mod claim;
 mod error;
 mod fence;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod heartbeat;
 mod hello;
 mod lane;

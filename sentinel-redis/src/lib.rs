@@ -24,6 +24,9 @@
 mod barrier;
 mod builder;
 mod call;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod heartbeat;
 mod lane;
 mod listen;

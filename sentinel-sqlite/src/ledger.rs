@@ -14,7 +14,7 @@ const FIND: &str = concat!(
     columns!("recent", "payload"),
     " FROM records WHERE namespace = ?1 AND kind = ?2 AND key = ?3"
 );
-const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
+pub(crate) const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
      incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, \
      completed_at, last_now, fingerprint, doubt, decision, verdict, code, omitted, content_type, recent, payload, \
      namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \

@@ -20,6 +20,9 @@ mod connection;
 mod driver;
 mod error;
 mod filesystem;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod lane;
 mod ledger;

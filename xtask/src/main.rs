@@ -7,6 +7,7 @@ mod bench;
 mod examples;
 mod figures;
 mod fix;
+mod fuzz;
 mod guards;
 mod setup;
 mod shell;
@@ -31,6 +32,7 @@ cargo xtask COMMAND
   tidy            only the checks of `verify` that read files
   model [ARGS]    explore the model, in release; ARGS go to it
   simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
+  fuzz [ARGS]     libFuzzer over all that is read, with a nightly compiler: `--seconds N`, names of targets
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
   deep            all that is explored, simulated, generated and broken, as much as docs/verification.md tells of: an hour
@@ -62,6 +64,7 @@ fn run(args: &[&str]) -> Result {
         ["simulate", rest @ ..] => {
             cargo(&["run", "--release", "--package", "sentinel-simulation", "--"]).args(rest).run()
         }
+        ["fuzz", rest @ ..] => fuzz::fuzz(rest),
         ["bench", rest @ ..] => bench::bench(rest),
         ["soak", rest @ ..] => soak::soak(rest),
         ["deep"] => soak::deep(),

@@ -6,7 +6,7 @@ use crate::{guards, tidy};
 
 pub(crate) fn verify(workspace: &Workspace) -> Result {
     let mut stages = Stages::default();
-    stages.stage("format", || cargo(&["fmt", "--all", "--check"]).run());
+    stages.stage("format", format);
     stages.stage("tidy", || tidy::tidy(workspace));
     stages.stage("architecture", || guards::guards(workspace));
     stages.stage("lints", lints);
@@ -16,6 +16,12 @@ pub(crate) fn verify(workspace: &Workspace) -> Result {
     }
     stages.stage("dependencies", dependencies);
     stages.finish()
+}
+
+fn format() -> Result {
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    // A workspace of its own; its targets are in this one.
+    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run()
 }
 
 fn lints() -> Result {

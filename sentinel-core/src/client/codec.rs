@@ -91,3 +91,17 @@ pub fn decode_result<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, 
         .decode(&recorded.payload)
         .map_err(|source| Error::Undecodable { recorded: Box::new(recorded), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_float_is_replayed_to_its_last_bit() {
+        for value in [9.844674407379007e51, 5e-324, f64::MAX, 0.1 + 0.2, f64::MIN_POSITIVE] {
+            let payload = Json.encode(&value).unwrap();
+            let read: f64 = Json.decode(&payload).unwrap();
+            assert_eq!(read.to_bits(), value.to_bits(), "{value:e}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod opening;
 mod probe;
 mod rig;
 mod scene;
+mod spoilt;
 mod standby;
 mod stories;
 #[cfg(feature = "tls")]

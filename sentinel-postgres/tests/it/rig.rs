@@ -189,6 +189,12 @@ impl Stranger {
         row.get(0)
     }
 
+    /// The one text that a query answers.
+    pub(crate) async fn text(&mut self, sql: &str) -> String {
+        let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.0).await.unwrap();
+        row.get(0)
+    }
+
     /// The server's clock, as the store's is.
     pub(crate) async fn clock(&mut self) -> u64 {
         let micros = self.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8").await;

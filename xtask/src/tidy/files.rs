@@ -50,10 +50,13 @@ pub(crate) fn walk(folder: &Path, paths: &mut Vec<String>) -> Result {
     Ok(())
 }
 
+const NOT_OURS: [&str; 6] = ["target", "proptest-regressions", "mutants.out", "seeds", "corpus", "artifacts"];
+
 fn is_ours(folder: &str) -> bool {
     match folder.strip_prefix('.') {
         Some(hidden) => ["cargo", "ci", "github", "config"].contains(&hidden),
-        None => !["target", "proptest-regressions", "mutants.out"].contains(&folder),
+        // Seeds of fuzz targets are bytes of any kind.
+        None => !NOT_OURS.contains(&folder),
     }
 }
 

@@ -1,0 +1,180 @@
+//! What must fail: each rule, taken away where it is missed.
+
+use crate::catalogue::*;
+use crate::setup::invariant::*;
+use crate::setup::{Broken, Rests, Sabotage, Setup};
+
+/// A configuration from which one rule is taken away.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    pub(crate) setup: Setup,
+    /// The rule.
+    pub(crate) rule: &'static str,
+}
+
+/// Without a rule of the kernel, `broken` is found broken.
+fn lies(setup: Setup, sabotage: Sabotage, broken: u32, rule: &'static str) -> Missing {
+    Missing { setup: Setup { asserted: broken, ..setup.without(sabotage) }, rule }
+}
+
+/// Without a rule of the client, `found` is found broken.
+fn breaks(setup: Setup, broken: Broken, found: u32, rule: &'static str) -> Missing {
+    Missing { setup: Setup { asserted: found, ..setup.breaking(broken) }, rule }
+}
+
+/// As before, where only a client that errs would ask.
+fn tempted(setup: Setup, sabotage: Sabotage, client: Broken, broken: u32, rule: &'static str) -> Missing {
+    lies(setup.breaking(client), sabotage, broken, rule)
+}
+
+/// All that must fail: the kernel's rules.
+pub(crate) fn sabotages() -> Vec<Missing> {
+    use Sabotage::*;
+    vec![
+        lies(executions(), ClaimTakesLapsedExecution, I1, "an execution is never taken over"),
+        lies(exclusion(), ClaimTakesLiveClaim, L2, "a live claim is never taken over"),
+        lies(retention(), ClaimForgetsRetention, I1, "a result is kept for its retention"),
+        lies(executions(), MatchNothing, I5, "a worker presents its grant"),
+        lies(skew(), MatchByTokenOnly, I8, "a match is of the claim id too"),
+        lies(alone(amnesia()), MatchByClaimIdOnly, I8, "a match is of the token too"),
+        lies(operators(), ClaimTakesReconciling, I8, "who reconciles is not taken over by a claim"),
+        lies(executions(), ClaimNotRepeated, L1, "a claim that is sent again is granted again"),
+        lies(executions(), BeginNotRepeated, L1, "a begin that is sent again is confirmed again"),
+        lies(executions(), CompleteNotRepeated, L1, "a result that is sent again is confirmed again"),
+        lies(abandons(), LapsedExecutionIsLost, L1, "a lapsed execution of the same grant revives"),
+        lies(operators(), ReconcileCompleted, I4, "what is completed is not reconciled"),
+        lies(operators(), StealWithoutWish, I8, "a record is taken from its operator only by explicit wish"),
+        lies(operators(), ReconcileWithoutExpectation, I8, "an operator presents the token that was seen"),
+        lies(executions(), ReconcileTheLiving, I11, "a live execution is reconciled only by explicit wish"),
+        lies(leases(), EvictWithoutExpectation, I8, "an eviction presents the token that was seen"),
+        lies(operators(), DecideWithoutToken, I5, "a decision presents the reconcile token"),
+        lies(cancels(), ForgetClaimIds, C1, "past claim ids are remembered"),
+        lies(
+            alone(retention()),
+            CompletedForgetsItsClaim,
+            I3,
+            "a result past retention knows who completed it",
+        ),
+        lies(retention(), CounterForTokens, I2, "tokens are drawn above clock and floor"),
+        lies(cancels(), RowIgnored, I2, "tokens are drawn above the record's own"),
+        lies(amnesia(), ClockIgnored, I2, "tokens are drawn above the clock, which a failover does not lose"),
+        lies(brink(), BoundIgnored, I2, "no token is drawn beyond 2^53-1"),
+        lies(fenced_purges(), CounterForTokens, I9, "a fence needs tokens that outlive a purge"),
+        lies(retention(), FloorIgnored, I2, "a purge leaves a floor"),
+        lies(waits(), PurgeTooSoon, I2, "a purge waits for statements that read before it"),
+        lies(waits(), RemainsByFirstReading, L2, "what remains is told by a second reading"),
+        lies(retention(), PurgeUndecided, I1, "what is undecided is never purged"),
+        lies(executions(), ReleaseKeepsIncarnation, K1, "a vouched release ends the attempt"),
+        lies(executions(), ResetDrawsIncarnation, K1, "a reset keeps the attempt's idempotency key"),
+        lies(retention(), RetentionKeepsIncarnation, K1, "a claim past retention is a new attempt"),
+        lies(resets(), PurgeAfterReset, K1, "a purge spares an incarnation that a reset offered again"),
+        lies(leases(), HeartbeatPastHard, I7, "no heartbeat passes the hard deadline"),
+        lies(leases(), HeartbeatShortens, I7, "no heartbeat shortens a lease"),
+        lies(leases(), LapsedLeaseRevives, I7, "a lapsed lease never revives"),
+        lies(executions(), ResetBeforeHard, L2, "a reset waits for the hard deadline"),
+        lies(executions(), LateBegin, B1, "nothing begins after its lease"),
+        lies(operators(), ForgetDecisions, L1, "a repeated decision is recognised by its op id"),
+        lies(fingerprints(), FingerprintFirst, L3, "a fingerprint never blocks a claimable key"),
+        lies(fingerprints(), FingerprintIgnored, I4, "a differing request is told nothing of the result"),
+        lies(refingered(), FingerprintKept, L1, "a successful claim replaces the fingerprint"),
+        lies(cancels(), CancelWithoutTombstone, C1, "a cancel of an absent claim is remembered"),
+        lies(executions(), CompleteOnlyWhileLive, L1, "the rightful worker's truth beats doubt"),
+        lies(failover(), AnswerBeforeDurable, I1, "a barrier comes before the answer"),
+        lies(failover(), RepeatWithoutBarrier, I1, "a repeated request passes the barrier too"),
+        lies(failover(), Undurable(Rests::FusedClaim), I1, "a claim that begins at once passes the barrier"),
+        lies(failover(), UndurableRepeat(Rests::FusedClaim), I1, "so does such a claim that is sent again"),
+        lies(failover(), Undurable(Rests::Begin), I1, "a begin passes the barrier"),
+        lies(failover(), UndurableRepeat(Rests::Begin), I1, "so does a begin that is sent again"),
+        lies(failover(), Undurable(Rests::Result), I10, "a result passes the barrier"),
+        lies(failover(), UndurableRepeat(Rests::Result), I10, "so does a result that is sent again"),
+        lies(failover(), Undurable(Rests::Replay), I10, "a result is replayed only once it is durable"),
+        lies(failover(), Undurable(Rests::Decision), I10, "a decision passes the barrier"),
+        lies(failover(), UndurableRepeat(Rests::Decision), I10, "so does a decision that is sent again"),
+        lies(lease_failover(), Undurable(Rests::Lease), L2, "grants of leases pass the barrier"),
+        lies(lease_failover(), Undurable(Rests::LeaseHeartbeat), L2, "heartbeats of leases pass the barrier"),
+        lies(executions(), SilentChange, I12, "each change has its event"),
+        tempted(
+            executions(),
+            ReleaseWithoutVouch,
+            Broken::DropReleases,
+            I1,
+            "an execution is released only with a vouch",
+        ),
+        tempted(
+            executions(),
+            CompleteWithoutBegin,
+            Broken::RunsWithoutBegin,
+            I5,
+            "what never began has no result",
+        ),
+        tempted(
+            executions(),
+            CompleteOverwrites,
+            Broken::RunsAgainAfterAmbiguousComplete,
+            I4,
+            "a result is not replaced by another",
+        ),
+    ]
+}
+
+/// All that must fail: the client's rules.
+pub(crate) fn broken() -> Vec<Missing> {
+    use Broken::*;
+    vec![
+        breaks(executions(), RunsOnAmbiguousClaim, I1, "an ambiguous fused claim never runs"),
+        breaks(executions(), RunsOnAmbiguousBegin, I1, "an ambiguous begin never runs"),
+        breaks(executions(), RunsAgainAfterAmbiguousComplete, I1, "an ambiguous complete never runs again"),
+        breaks(executions(), SharesClaimIds, I1, "each call has its own claim id"),
+        breaks(crowd(), RunsWithoutBegin, I1, "nothing runs on a claim that has not begun"),
+        breaks(departures(), DropVouches, I1, "a caller that goes away never releases what started"),
+        breaks(departures(), DropCancels, I1, "a caller that goes away never withdraws what started"),
+        breaks(departures(), PanicVouches, I1, "a panic vouches for nothing"),
+        breaks(cancels(), LaneCancels, I1, "only the task that owns the call withdraws it"),
+        breaks(executions(), SkipsLocalDeadline, L2, "the local deadline is checked before the function"),
+        breaks(exclusion(), SkipsLocalDeadline, L2, "the local deadline is checked before a lease is used"),
+        breaks(exclusion(), MeasuresFromTheReply, L2, "the local deadline counts from the sending"),
+        breaks(exclusion(), WorksPastDeadline, L2, "a holder stops at its deadline"),
+        breaks(
+            failover(),
+            SettlesByReading,
+            I1,
+            "a lost reply is settled by the same request, not by reading",
+        ),
+        breaks(cancels(), SendsAfterCancel, I1, "after a cancel nothing is sent"),
+        breaks(executions(), SendsAfterCancel, I6, "a call that was told not to have run does not run"),
+        breaks(abandons(), AbandonsWhileRunning, L2, "a run is abandoned only after its function has ended"),
+        breaks(resets(), WithdrawVouches, K1, "a call that never started vouches for nothing"),
+    ]
+}
+
+/// What a deployment does not promise is really lost there (SPEC section 7).
+pub(crate) fn unpromised() -> Vec<Missing> {
+    let lost = |setup: Setup, found, rule| Missing { setup: Setup { asserted: found, ..setup }, rule };
+    vec![
+        lost(amnesia(), I1, "an asynchronous failover may run a function twice"),
+        lost(amnesia(), I10, "an asynchronous failover may lose what was answered"),
+        lost(skew(), I2, "a clock that is behind after a failover repeats tokens"),
+        lost(fences(), L2, "a paused holder overlaps with the next one"),
+    ]
+}
+
+/// One call and its own echoes.
+fn alone(setup: Setup) -> Setup {
+    Setup { workers: vec![(true, None)], operators: 0, ..setup }
+}
+
+/// Functions that may end in doubt, or be abandoned too early.
+fn abandons() -> Setup {
+    Setup { workers: vec![(true, None), (true, None)], beats: 1, ..executions() }
+}
+
+/// Leases that are purged while an old holder is paused.
+fn fenced_purges() -> Setup {
+    let clock = vec![(1000, 1000), (4_000_000, 4_000_000), (4_000_010, 4_000_010)];
+    Setup { clock, purge: true, evict: true, operators: 1, beats: 0, ..fences() }
+}
+
+/// Calls that differ, and are sent again.
+fn refingered() -> Setup {
+    Setup { workers: vec![(true, Some(1)), (true, Some(2))], extra: 1, ..fingerprints() }
+}

@@ -1,0 +1,327 @@
+//! A counterexample as sentences: what happened, in the order in which it happened, for a reader who is on call.
+
+use std::time::Duration;
+
+use sentinel_core::kernel::Reply;
+use sentinel_core::operation::*;
+use sentinel_core::{ClaimId, Kind, Record, State};
+
+use crate::operator::{self, Move};
+use crate::request::{OPERATORS, Packet, Request, value_of};
+use crate::setup::{Broken, Setup};
+use crate::store::number;
+use crate::worker::{Phase, Step};
+use crate::world::{Action, Fate, System, World};
+
+/// Who takes part, and each step. A step is told from the world before it and the world after it.
+pub(crate) fn tell(system: &System, path: Vec<(World, Option<Action>)>) -> Vec<String> {
+    let mut told = vec![sentence(cast(&system.setup))];
+    let mut teller = Teller { system, runs: 0 };
+    for pair in path.windows(2) {
+        if let [(before, Some(action)), (after, _)] = pair {
+            let sentence = teller.sentence(before, action, after);
+            told.push(format!("{:>8}  {sentence}", teller.clock(after)));
+        }
+    }
+    told
+}
+
+fn cast(setup: &Setup) -> String {
+    let who = |(index, (fused, print)): (u8, &(bool, Option<u8>))| {
+        let way = match (setup.kind, fused) {
+            (Kind::Lease, _) => "leases",
+            (Kind::Execution, true) => "begins with its claim",
+            (Kind::Execution, false) => "claims, then begins",
+        };
+        let print = print.map(|print| format!(", sends request {print}")).unwrap_or_default();
+        format!("{} ({way}{print})", worker(index))
+    };
+    let workers: Vec<String> = (0..).zip(&setup.workers).map(who).collect();
+    let operators: Vec<String> = (0..setup.operators).map(operator).collect();
+    let all = [workers, operators].concat().join(", ");
+    format!("{all}. The ttl is {} ms, the hard ttl {} ms.", setup.ttl, setup.hard)
+}
+
+fn worker(index: u8) -> String {
+    format!("worker {}", char::from(b'A' + index))
+}
+
+fn operator(index: u8) -> String {
+    format!("operator {}", char::from(b'P' + index))
+}
+
+fn whose(packet: &Packet) -> String {
+    packet.from.checked_sub(OPERATORS).map_or_else(|| worker(packet.from), operator)
+}
+
+/// A sentence starts with a capital.
+fn sentence(words: String) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
+
+struct Teller<'a> {
+    system: &'a System,
+    /// Functions that started so far.
+    runs: u32,
+}
+
+impl Teller<'_> {
+    /// Since the start, by the clock of the workers.
+    fn clock(&self, w: &World) -> String {
+        let instants = &self.system.setup.clock;
+        let passed = instants[usize::from(w.now)].1 - instants[0].1;
+        match passed {
+            0..1000 => format!("{passed} ms"),
+            _ => format!("{:?}", Duration::from_millis(passed)),
+        }
+    }
+
+    fn sentence(&mut self, before: &World, action: &Action, after: &World) -> String {
+        match action {
+            Action::Tick => sentence(self.passes(before, after)),
+            Action::Deliver(packet, fate) => sentence(self.delivered(before, packet, *fate, after)),
+            Action::Worker(index, step) => sentence(self.works(before, *index, *step, after)),
+            Action::Operator(index, action) => sentence(decides(before, *index, *action)),
+            Action::Purge => {
+                format!("The record is purged; the namespace keeps {} as its floor.", after.floor)
+            }
+            Action::Replicate => "The standby catches up.".to_owned(),
+            Action::Failover => {
+                let known = held(&after.record).unwrap_or_else(|| format!("{}", after.record.state));
+                format!("The server is gone, and the standby takes over with what it has: {known}.")
+            }
+        }
+    }
+
+    fn passes(&self, before: &World, after: &World) -> String {
+        let mut words = "time passes".to_owned();
+        let instants = &self.system.setup.clock;
+        let (was, is) = (instants[usize::from(before.now)], instants[usize::from(after.now)]);
+        if is.0 < was.0 {
+            words += &format!("; the store's clock steps back by {:?}", Duration::from_millis(was.0 - is.0));
+        } else if is.0 == was.0 {
+            words += "; the store's clock stands";
+        }
+        let now = |w: &World| sentinel_core::StoreTime::from_micros(instants[usize::from(w.now)].0 * 1000);
+        let active = matches!(after.record.state, State::Claimed | State::Executing);
+        if active && before.record.is_live(now(before)) && !after.record.is_live(now(after)) {
+            words += &format!(", and {} lapses", held(&after.record).unwrap_or_default());
+        }
+        for (index, (was, is)) in (0..).zip(before.workers.iter().zip(&after.workers)) {
+            if was.phase != is.phase {
+                words += &format!("; {} is at its deadline and stops", worker(index));
+            }
+        }
+        words + "."
+    }
+
+    fn works(&mut self, before: &World, index: u8, step: Step, after: &World) -> String {
+        let (who, setup) = (worker(index), &self.system.setup);
+        let phase = before.workers[usize::from(index)].phase;
+        let silent = after.workers[usize::from(index)].phase == Phase::Done;
+        match step {
+            Step::Claim => format!("{who} sends its claim."),
+            Step::Resend => format!("{who} has no answer, and sends the same request again."),
+            Step::GiveUp if setup.breaks(Broken::SendsAfterCancel) => {
+                format!(
+                    "{who} has no answer, tells its caller that nothing ran, cancels, and goes on asking."
+                )
+            }
+            Step::GiveUp if !silent => format!("{who} has no answer, and goes ahead."),
+            Step::GiveUp => {
+                format!("{who} has no answer, decides never to run, tells its caller so, and cancels.")
+            }
+            Step::Begin => format!("{who} sends its begin."),
+            Step::Start => self.starts(&who),
+            Step::Withdraw => format!("{who} decides not to run, tells its caller so, and gives back."),
+            Step::Write => format!("{who} writes to the resource, with its token."),
+            Step::Beat => format!("{who} sends a heartbeat."),
+            Step::Complete if setup.kind == Kind::Lease => format!("{who} is done, and sends its release."),
+            Step::Complete => format!("{who}'s function returns; {who} sends the result."),
+            Step::NothingHappened => {
+                format!("{who}'s function vouches that nothing happened; {who} sends a vouched release.")
+            }
+            Step::Unknown if matches!(phase, Phase::Running { .. }) && !silent => {
+                format!("{who} abandons its run, whose function goes on.")
+            }
+            Step::Unknown => format!("{who}'s function ends without knowing; {who} sends an abandon."),
+            Step::Panic if setup.breaks(Broken::PanicVouches) => {
+                format!("{who}'s function panics; {who} sends a vouched release.")
+            }
+            Step::Panic => format!("{who}'s function panics; {who} sends an abandon."),
+            Step::Leave if silent => format!("{who}'s caller goes away; {who} gives back what it asked for."),
+            Step::Leave => format!("{who}'s caller goes away; the call goes on without it."),
+            Step::Read => {
+                format!("{who} has no answer, looks at the record, finds its own begin, goes ahead.")
+            }
+        }
+    }
+
+    fn starts(&mut self, who: &str) -> String {
+        self.runs += 1;
+        match (self.system.setup.kind, self.runs) {
+            (Kind::Lease, _) => format!("{who} works under its lease."),
+            (Kind::Execution, 1) => format!("{who}'s function starts."),
+            (Kind::Execution, run) => format!("{who}'s function starts: run {run} of this key."),
+        }
+    }
+
+    /// What the store made of a request, and who heard of it.
+    fn delivered(&self, before: &World, packet: &Packet, fate: Fate, after: &World) -> String {
+        let (who, asked) = (whose(packet), asked(packet.request));
+        let Some(applied) = self.system.applied(before, packet, fate) else {
+            return format!("{who}'s {asked} is refused by the store as such.");
+        };
+        let answer = said(&applied.reply);
+        let mut words = match held(&before.record) {
+            Some(held) if applied.changed && holder(&before.record) != Some(packet.from) => {
+                format!("{who}'s {asked} takes effect on {held}: {answer}.")
+            }
+            _ if applied.changed => format!("{who}'s {asked} takes effect: {answer}."),
+            _ => format!("{who}'s {asked} changes nothing: {answer}."),
+        };
+        if fate == Fate::Stale {
+            words += " (Its statement had read clock and floor, and then waited for a lock.)";
+        }
+        let awaited = self.system.awaited(before, packet);
+        words += match (awaited, fate) {
+            (true, Fate::ReplyLost) => " The reply is lost.",
+            (true, _) => " The reply arrives.",
+            (false, _) => " Nobody waits for the reply.",
+        };
+        if fate == Fate::Repeated {
+            words += " A copy of the request is still under way.";
+        }
+        words + &self.concludes(before, packet, after)
+    }
+
+    /// What the reply leads a worker to say to its caller.
+    fn concludes(&self, before: &World, packet: &Packet, after: &World) -> String {
+        let index = usize::from(packet.from);
+        match (before.workers.get(index), after.workers.get(index)) {
+            (Some(was), Some(is)) if was.phase != is.phase && is.phase == Phase::Done && !is.ran => {
+                format!(" {} does not run.", sentence(worker(packet.from)))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+fn decides(before: &World, index: u8, action: Move) -> String {
+    let who = operator(index);
+    match action {
+        Move::Look => {
+            let seen = held(&before.record).unwrap_or_else(|| format!("{}", before.record.state));
+            format!("{who} looks, and sees {seen}.")
+        }
+        Move::Send(request) => {
+            let again = matches!(before.operators[usize::from(index)].phase, operator::Phase::Holding { .. });
+            let verb = if again { "decides, and sends" } else { "sends" };
+            format!("{who} {verb} a {}.", asked(request))
+        }
+        Move::Resend => format!("{who} has no answer, and sends the same decision again."),
+    }
+}
+
+/// Whose claim stands in the record.
+fn holder(record: &Record) -> Option<u8> {
+    let id = |id: ClaimId| number(id).checked_sub(1);
+    record.claim_id.and_then(id)
+}
+
+/// What the record holds, if anybody has it or anything came of it.
+fn held(record: &Record) -> Option<String> {
+    let token = record.token;
+    let whose = holder(record).map(|index| format!("{}'s ", worker(index))).unwrap_or_default();
+    match record.state {
+        State::Free => None,
+        State::Claimed => Some(format!("{whose}claim under token {token}")),
+        State::Executing => Some(format!("{whose}execution under token {token}")),
+        State::Completed => Some(format!("{whose}result under token {token}")),
+        State::Reconciling => Some(format!("the reconciliation under token {token}")),
+    }
+}
+
+fn asked(request: Request) -> String {
+    match request {
+        Request::Claim => "claim".to_owned(),
+        Request::Begin { token } => format!("begin of token {token}"),
+        Request::Heartbeat { token, .. } => format!("heartbeat for token {token}"),
+        Request::Complete { token, value } => format!("result {value} under token {token}"),
+        Request::Cancel => "cancel".to_owned(),
+        Request::Release { token, vouched: true } => format!("vouched release of token {token}"),
+        Request::Release { token, .. } => format!("release of token {token}"),
+        Request::Abandon { token } => format!("abandon of token {token}"),
+        Request::Reconcile { expect, even_if_alive, steal } => {
+            let alive = if even_if_alive { ", even if alive" } else { "" };
+            let steal = if steal { ", stealing" } else { "" };
+            format!("reconcile (token {expect} was seen{alive}{steal})")
+        }
+        Request::ForceComplete { token, value } => {
+            format!("force-complete with result {value}, reconcile token {token}")
+        }
+        Request::Reset { token, accept_overlap } => {
+            let overlap = if accept_overlap { ", overlap accepted" } else { "" };
+            format!("reset, reconcile token {token}{overlap}")
+        }
+        Request::Evict { expect } => format!("eviction (token {expect} was seen)"),
+    }
+}
+
+fn said(reply: &Reply) -> String {
+    let plain = match reply {
+        Reply::Claim(reply) => return said_of_claim(reply),
+        Reply::Begin(BeginReply::Begun(granted)) => return format!("begun, token {}", granted.token),
+        Reply::Reconcile(ReconcileReply::Taken { token, .. }) => {
+            return format!("taken, reconcile token {token}");
+        }
+        Reply::ResetToClaimed(ResetReply::Reset { token }) => {
+            return format!("free for anybody, token {token}");
+        }
+        Reply::Evict(EvictReply::Evicted { token }) => return format!("evicted, token {token}"),
+        Reply::Begin(BeginReply::Superseded(_)) => "superseded",
+        Reply::Begin(BeginReply::Expired) => "too late",
+        Reply::Begin(BeginReply::Completed) => "it is completed",
+        Reply::Heartbeat(HeartbeatReply::Kept { .. }) => "kept",
+        Reply::Heartbeat(HeartbeatReply::Lost(_)) => "lost",
+        Reply::Heartbeat(HeartbeatReply::Unknown) => "not known now",
+        Reply::Complete(CompleteReply::Recorded { late: true }) => "recorded, late",
+        Reply::Complete(CompleteReply::Recorded { .. }) => "recorded",
+        Reply::Complete(CompleteReply::Conflict) => "another result stands",
+        Reply::Complete(CompleteReply::NotBegun) => "it never began",
+        Reply::Complete(CompleteReply::Superseded(_)) => "superseded",
+        Reply::Cancel(CancelReply::Cancelled) => "withdrawn",
+        Reply::Cancel(CancelReply::Untouched(_)) => "not its own",
+        Reply::Release(ReleaseReply::Released) => "given back",
+        Reply::Release(ReleaseReply::MayHaveRun) => "it may have run",
+        Reply::Release(ReleaseReply::Superseded(_)) => "superseded",
+        Reply::Abandon(AbandonReply::Abandoned) => "in doubt from now on",
+        Reply::Abandon(AbandonReply::Superseded(_)) => "superseded",
+        Reply::Reconcile(ReconcileReply::StillAlive { .. }) => "its worker is alive",
+        Reply::Reconcile(ReconcileReply::HeldBy { .. }) => "another operator holds it",
+        Reply::Reconcile(ReconcileReply::AlreadyCompleted) => "it is completed",
+        Reply::Reconcile(ReconcileReply::NotExecuting(_)) => "nothing executes",
+        Reply::ForceComplete(ForceCompleteReply::Completed) => "completed by decision",
+        Reply::ResetToClaimed(ResetReply::HardDeadlineNotReached { .. }) => "not before the hard deadline",
+        Reply::Evict(EvictReply::Executing) => "it executes",
+        Reply::Evict(EvictReply::NotClaimed(_)) => "nothing is claimed",
+        Reply::Reconcile(ReconcileReply::StaleDecision(_))
+        | Reply::ForceComplete(ForceCompleteReply::StaleDecision(_))
+        | Reply::ResetToClaimed(ResetReply::StaleDecision(_))
+        | Reply::Evict(EvictReply::StaleDecision(_)) => "the decision is stale",
+    };
+    plain.to_owned()
+}
+
+fn said_of_claim(reply: &ClaimReply) -> String {
+    match reply {
+        ClaimReply::Granted(granted) => format!("granted, token {}, {}", granted.token, granted.state),
+        ClaimReply::AlreadyReleased => "this call was given back before".to_owned(),
+        ClaimReply::InProgress { .. } => "somebody has it".to_owned(),
+        ClaimReply::Uncertain { token, .. } => format!("uncertain since token {token}"),
+        ClaimReply::Completed { result, .. } => format!("completed before, with result {}", value_of(result)),
+        ClaimReply::Reconciling { .. } => "an operator has it".to_owned(),
+        ClaimReply::FingerprintMismatch => "another request has this key".to_owned(),
+    }
+}

@@ -1,0 +1,36 @@
+//! What the fuzz targets of this workspace reach.
+
+use bytes::Bytes;
+use sentinel_core::{Event, Record, Recorded, StoreError};
+
+use crate::row;
+
+/// Whether a URL is understood, and what is said of one that is not.
+pub fn url(text: &str) -> Result<(), String> {
+    crate::url::parse(text).map(drop)
+}
+
+/// A record, with the bytes of its result.
+pub fn record(stored: Bytes) -> Result<Record, StoreError> {
+    Ok(row::record(stored)?)
+}
+
+/// A record whose result may have been cut off.
+pub fn record_without_bytes(stored: Bytes) -> Result<Record, StoreError> {
+    Ok(row::record_without_bytes(stored)?)
+}
+
+/// The fixed part of a record.
+pub fn record_head(stored: Bytes) -> Result<Option<Record>, StoreError> {
+    Ok(row::record_head(stored)?)
+}
+
+/// Events that stand one behind the other.
+pub fn events(log: Bytes) -> Result<Vec<Event>, StoreError> {
+    Ok(row::events(log)?)
+}
+
+/// A result as it is sent.
+pub fn packed_result(result: &Recorded) -> Bytes {
+    row::packed_result(result)
+}

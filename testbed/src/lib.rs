@@ -20,6 +20,7 @@
 //! - Root is not what these servers run as: started by root, they run as `postgres`, or as `nobody` where there is none.
 
 mod account;
+mod clock;
 mod guard;
 mod locate;
 pub mod pgbouncer;
@@ -35,6 +36,7 @@ mod url;
 
 use std::sync::OnceLock;
 
+pub use clock::clocks_can_be_set;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
 pub use price::{Price, Trial, Unit};

@@ -53,6 +53,20 @@ pub(crate) fn redis() -> Option<PathBuf> {
     path().into_iter().chain(REDIS_PLACES.map(PathBuf::from)).filter(complete).find(young)
 }
 
+/// Folders of libfaketime: Debian's, others'.
+const FAKETIME_PLACES: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/faketime",
+    "/usr/lib/aarch64-linux-gnu/faketime",
+    "/usr/lib64/faketime",
+    "/usr/lib/faketime",
+];
+
+/// The library that lets a test set a server's clock, for programs of many threads.
+pub(crate) fn faketime() -> Option<PathBuf> {
+    let libraries = FAKETIME_PLACES.iter().map(|place| Path::new(place).join("libfaketimeMT.so.1"));
+    libraries.into_iter().find(|library| library.is_file())
+}
+
 /// The version of the Redis in a folder, major and minor.
 pub(crate) fn redis_version_in(folder: &Path) -> Option<(u32, u32)> {
     let output = Command::new(folder.join("redis-server")).arg("--version").output().ok()?;

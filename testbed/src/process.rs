@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::account::Account;
+use crate::clock;
 use crate::guard::Guard;
 
 /// How long between two looks, and how many of them: two minutes or more, which is enough on the slowest machine.
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     /// The signal after which nothing is left, by number and by name: for the end.
     last: (Signal, &'static str),
     account: Option<Account>,
+    /// What only the server itself is started with.
+    environment: Vec<(&'static str, String)>,
     running: Mutex<Option<Child>>,
     guard: Guard,
 }
@@ -54,11 +57,24 @@ impl Server {
         if let Some(account) = account {
             account.give(guard.folder());
         }
-        Self { name, last, account, running: Mutex::new(None), guard }
+        Self { name, last, account, environment: Vec::new(), running: Mutex::new(None), guard }
     }
 
     pub(crate) fn folder(&self) -> &Path {
         self.guard.folder()
+    }
+
+    /// From the next start on, the server reads a clock that can be set.
+    #[track_caller]
+    pub(crate) fn with_clock(mut self) -> Self {
+        self.environment = clock::environment(&self);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn set_clock(&self, milliseconds: i64) {
+        assert!(!self.environment.is_empty(), "{} was started with the real clock", self.name);
+        clock::set(self, milliseconds);
     }
 
     /// A command that runs as the server does: its account, its folder, none of the caller's settings.
@@ -102,6 +118,7 @@ impl Server {
             File::options().create(true).append(true).open(self.log_path()).expect("a log can be written");
         let mut command = self.command(Path::new("/bin/sh"));
         command.args(["-c", r#"read -r word && exec "$0" "$@" </dev/null"#]).arg(program).args(args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stderr(log.try_clone().expect("a log can be written")).stdout(log);
         let spawned = command.process_group(0).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));

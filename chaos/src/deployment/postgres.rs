@@ -36,8 +36,9 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn start(runtime: &Runtime) -> Self {
-        let server =
-            testbed::Postgres::start(Options::default().conf(&format!("max_connections = {CONNECTIONS}")));
+        let options = Options::default().conf(&format!("max_connections = {CONNECTIONS}"));
+        let options = if testbed::clocks_can_be_set() { options.clock() } else { options };
+        let server = testbed::Postgres::start(options);
         set_up(&server, runtime);
         for (role, settings) in [
             ("worker", ""),
@@ -148,6 +149,14 @@ impl Postgres {
         format!("strangers take all connections for {long:?}")
     }
 
+    /// The server's clock steps, forward or back, and stays there.
+    fn set_clock(&self, rng: &mut StdRng) -> String {
+        let milliseconds = rng.random_range(-3_000..=3_000);
+        self.server.set_clock(milliseconds);
+        let way = if milliseconds < 0 { "behind" } else { "before" };
+        format!("the server's clock is set {} ms {way} the real one", milliseconds.abs())
+    }
+
     fn all_backends(&self, end: &str) {
         let mut psql = self.server.command("psql");
         let sql = format!(
@@ -219,7 +228,8 @@ impl Deployment for Postgres {
     }
 
     fn strike(&mut self, _: &mut Crew, rng: &mut StdRng) -> String {
-        match rng.random_range(0..8) {
+        match rng.random_range(0..9) {
+            8 if testbed::clocks_can_be_set() => self.set_clock(rng),
             0 | 1 => self.crash(rng),
             2 => self.hold(rng),
             3 => self.hurry(rng),

@@ -11,6 +11,15 @@ use crate::process::{run, until};
 use super::Postgres;
 
 impl Postgres {
+    /// Sets the server's clock so many milliseconds before the real one, or, negative, behind it, while it runs.
+    ///
+    /// # Panics
+    /// If the server was started without [`clock`](super::Options::clock).
+    #[track_caller]
+    pub fn set_clock(&self, milliseconds: i64) {
+        self.server.set_clock(milliseconds);
+    }
+
     /// `kill -9` of the whole server at one moment, as when the machine's memory runs out or its container is killed:
     /// the postmaster and all that belongs to it. Afterwards nothing of it runs, and [`start_again`](Self::start_again)
     /// recovers.

@@ -52,6 +52,7 @@ impl Postgres {
     #[track_caller]
     pub fn start(options: Options) -> Self {
         let server = Server::new("PostgreSQL", (Signal::QUIT, "QUIT"));
+        let server = if options.clock { server.with_clock() } else { server };
         cluster::create(&server, &options);
         let started = Self::first_start(server, None);
         for (name, password) in &options.roles {

@@ -8,6 +8,7 @@ pub struct Options {
     pub(super) initdb: Vec<String>,
     pub(super) roles: Vec<(String, String)>,
     pub(super) tls: bool,
+    pub(super) clock: bool,
 }
 
 impl Options {
@@ -38,6 +39,14 @@ impl Options {
     #[must_use]
     pub fn role(mut self, name: &str, password: &str) -> Self {
         self.roles.push((name.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Gives the server a clock that [`set_clock`](super::Postgres::set_clock) sets. It needs libfaketime:
+    /// [`clocks_can_be_set`](crate::clocks_can_be_set).
+    #[must_use]
+    pub fn clock(mut self) -> Self {
+        self.clock = true;
         self
     }
 

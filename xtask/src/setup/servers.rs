@@ -37,7 +37,11 @@ fn all_found() -> bool {
     println!("PgBouncer: {}", told(pgbouncer.as_deref()));
     let ((major, minor), redis) = (locate::OLDEST_REDIS, locate::redis());
     println!("Redis {major}.{minor} or newer: {}", told(redis.as_deref()));
-    postgres.is_some() && pgbouncer.is_some() && redis.is_some()
+    // Tests that move a server's clock do without where there is none.
+    let faketime = locate::faketime();
+    println!("libfaketime: {}", told(faketime.as_deref()));
+    let clock = faketime.is_some() || debian().is_none();
+    postgres.is_some() && pgbouncer.is_some() && redis.is_some() && clock
 }
 
 fn install(prefix: &[&str]) -> Result {
@@ -56,6 +60,9 @@ fn install(prefix: &[&str]) -> Result {
     }
     if locate::redis().is_none() {
         install_without_service(prefix, "redis-server")?;
+    }
+    if locate::faketime().is_none() {
+        install_package(prefix, "libfaketime")?;
     }
     Ok(())
 }
@@ -90,7 +97,7 @@ fn how_to_get_them() -> &'static str {
     if cfg!(target_os = "macos") {
         "brew install postgresql@17 pgbouncer redis"
     } else if Path::new("/etc/debian_version").exists() {
-        "sudo apt-get install postgresql pgbouncer redis-server; where that Redis is older than 7.0, see \
+        "sudo apt-get install postgresql pgbouncer redis-server libfaketime; where that Redis is older than 7.0, see \
          https://packages.redis.io"
     } else if Path::new("/etc/redhat-release").exists() {
         "sudo dnf install postgresql-server postgresql-contrib pgbouncer redis"

@@ -9,7 +9,6 @@ mod harness;
 mod history;
 mod lab;
 mod laws;
-mod layer;
 #[macro_use]
 mod list;
 mod matrix;
@@ -18,10 +17,15 @@ mod regressions;
 mod sequences;
 mod suite;
 
+sentinel_core::__layers_are_stores! {
+    [] history::Recorder;
+    [] faults::Faulty;
+}
+
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
 pub use history::{Entry, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable};
 pub use lab::{Lab, Subject};
-pub use layer::{Layer, Layered};
+pub use sentinel_core::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};
 pub use suite::{LAWS, Law, Sizes, check};

@@ -5,6 +5,7 @@
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: what a store promises.
 //! - [`client`]: `once`, `lease`, reconciliation.
+//! - [`Layer`]: what stands before another store and sees each request as data.
 //! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
@@ -13,6 +14,8 @@ pub mod client;
 mod error;
 mod event;
 pub mod kernel;
+#[doc(hidden)]
+pub mod layer;
 pub mod operation;
 mod payload;
 mod record;
@@ -30,6 +33,7 @@ pub use chance::seeded::seed_this_thread;
 pub use client::Sentinel;
 pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event};
+pub use layer::{Layer, Layered};
 pub use payload::{Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
 pub use replay_cache::{ReplayCache, ReplayLimits};

@@ -11,7 +11,7 @@ use sentinel_core::{Address, CoordinationStore, Event, StoreError};
 
 use super::judge::{self, End};
 use super::truth;
-use crate::layer::Layer;
+use sentinel_core::Layer;
 
 /// A store that writes down every operation and look at a record, and passes it on. Clones and
 /// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being written down.

@@ -26,6 +26,7 @@ pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
 pub use history::{Entry, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable};
 pub use lab::{Lab, Subject};
+pub use matrix::dropped::dropped_at_any_poll;
 pub use sentinel_core::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};
 pub use suite::{LAWS, Law, Sizes, check};

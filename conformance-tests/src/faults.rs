@@ -14,7 +14,7 @@ use sentinel_core::{Address, CoordinationStore, Event, StoreError, Trouble};
 use tokio::task::JoinHandle;
 
 use crate::dice::Dice;
-use crate::layer::Layer;
+use sentinel_core::Layer;
 
 /// What happens to one request. A batch of heartbeats is one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

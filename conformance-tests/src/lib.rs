@@ -10,7 +10,6 @@ mod harness;
 mod history;
 mod lab;
 mod laws;
-mod layer;
 #[macro_use]
 mod list;
 mod matrix;
@@ -19,6 +18,11 @@ mod regressions;
 mod sequences;
 mod suite;
 
+sentinel_core::__layers_are_stores! {
+    [] history::Recorder;
+    [] faults::Faulty;
+}
+
 pub use deeds::{Answer, Deeds, Effect, Start};
 pub use faults::{Fault, Faulty, Met, Plan, Wait};
 pub use harness::{Bench, Harness};
@@ -26,6 +30,7 @@ pub use history::{
     Entry, History, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable,
 };
 pub use lab::{Lab, Subject};
-pub use layer::{Layer, Layered};
+pub use matrix::dropped::dropped_at_any_poll;
+pub use sentinel_core::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};
 pub use suite::{LAWS, Law, Sizes, check};

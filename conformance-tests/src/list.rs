@@ -295,6 +295,40 @@ macro_rules! __laws {
                     every_standing_answers_reset_to_claimed_as_the_kernel_does,
                     every_standing_answers_evict_as_the_kernel_does,
                 }
+                lost {
+                    a_claim_takes_effect_once_although_its_reply_was_lost,
+                    a_begin_takes_effect_once_although_its_reply_was_lost,
+                    a_heartbeat_takes_effect_once_although_its_reply_was_lost,
+                    a_completion_takes_effect_once_although_its_reply_was_lost,
+                    a_cancel_takes_effect_once_although_its_reply_was_lost,
+                    a_release_takes_effect_once_although_its_reply_was_lost,
+                    an_abandonment_takes_effect_once_although_its_reply_was_lost,
+                    a_reconciliation_takes_effect_once_although_its_reply_was_lost,
+                    a_forced_result_takes_effect_once_although_its_reply_was_lost,
+                    a_reset_takes_effect_once_although_its_reply_was_lost,
+                    an_eviction_takes_effect_once_although_its_reply_was_lost,
+                    a_purge_takes_effect_once_although_its_reply_was_lost,
+                }
+                late {
+                    a_late_copy_of_a_claim_changes_nothing,
+                    a_late_copy_of_a_begin_changes_nothing,
+                    a_late_copy_of_a_heartbeat_changes_nothing,
+                    a_late_copy_of_a_completion_changes_nothing,
+                    a_late_copy_of_a_cancel_changes_nothing,
+                    a_late_copy_of_a_release_changes_nothing,
+                    a_late_copy_of_an_abandonment_changes_nothing,
+                    a_late_copy_of_a_reconciliation_changes_nothing,
+                    a_late_copy_of_a_forced_result_changes_nothing,
+                    a_late_copy_of_a_reset_changes_nothing,
+                    a_late_copy_of_an_eviction_changes_nothing,
+                    a_late_copy_of_a_purge_changes_nothing,
+                }
+                dropped {
+                    an_operation_that_is_dropped_takes_effect_once_or_not_at_all,
+                    a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all,
+                    a_preparation_that_is_dropped_gives_its_claim_back,
+                    a_lease_that_is_dropped_while_it_is_asked_for_is_free_again,
+                }
             }
             regressions {
                 counterexamples {

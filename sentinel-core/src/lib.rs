@@ -5,6 +5,7 @@
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: what a store promises.
 //! - [`client`]: `once`, `lease`, reconciliation.
+//! - [`Layer`]: what stands before another store and sees each request as data.
 //! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
@@ -14,6 +15,8 @@ mod error;
 mod event;
 mod gather;
 pub mod kernel;
+#[doc(hidden)]
+pub mod layer;
 pub mod operation;
 mod payload;
 mod record;
@@ -32,6 +35,7 @@ pub use client::Sentinel;
 pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event};
 pub use gather::GatheredBeats;
+pub use layer::{Layer, Layered};
 pub use payload::{Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
 pub use replay_cache::{ReplayCache, ReplayLimits};

@@ -33,6 +33,8 @@
 //! a system that does not check tokens or idempotency keys; Sentinel gives at most one run, and the truth about it.
 
 mod connect;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use connect::connect;
 pub use sentinel_core::client::*;

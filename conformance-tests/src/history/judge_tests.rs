@@ -15,8 +15,8 @@ use super::linear::linearizable;
 use super::record::{Entry, Look, Recorder, Saw};
 use super::{Told, truth};
 use crate::generate;
-use crate::layer::Layer as _;
 use crate::sequences::model::fresh_namespace;
+use sentinel_core::Layer as _;
 
 /// A history of one run: claimed, begun, kept, in doubt, settled, claimed again; with refusals between.
 async fn true_history() -> (Address, Vec<Entry>, End) {

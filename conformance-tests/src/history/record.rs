@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
-use sentinel_core::{Address, CoordinationStore, Event, StoreError};
+use sentinel_core::{Address, CoordinationStore, Event, Layer, StoreError};
 
 use super::written::History;
-use crate::layer::Layer;
 
 /// A store that writes down every operation and look at a record, and passes it on. Clones and
 /// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being written down.

@@ -4,21 +4,31 @@
 //! The laws check sentences; the matrix checks that nothing was left out between them. A cell is (standing, age,
 //! operation, who asks and how). A record that a cell left as it was, which is compared in full, serves the next cell;
 //! one that was changed is given up, and a fresh one is driven to the same standing and age.
+//!
+//! Beside the cells stands what the network does to each operation, from each standing in which it changes something:
+//! request or reply are lost and it is sent again (`lost.rs`), a copy arrives when the world has moved on
+//! (`late.rs`), or the caller goes away (`dropped.rs`).
 
 mod age;
 mod asks;
 pub(crate) mod cells;
 mod decisions;
+pub(crate) mod dropped;
+pub(crate) mod late;
+pub(crate) mod lost;
 mod stage;
 mod standing;
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashMap;
 
 use sentinel_core::kernel::Op;
 
 use crate::lab::Lab;
 use crate::sequences::{self, Coverage};
 use stage::Stage;
+use standing::Standing;
 
 /// One way to ask, in words and as data.
 struct Ask {
@@ -35,6 +45,26 @@ impl Ask {
 /// All ways to ask one operation of the record on a stage: as many, and in the same order, for each record that was
 /// driven to the same standing.
 type Asks = fn(&Stage<'_>) -> Vec<Ask>;
+
+/// The standings from which an operation changes something, at most so many for each state and kind of record, and the ways
+/// to ask it so, two at most: a claim goes in both forms. Found without asking the store.
+fn granted<'a>(
+    lab: &'a Lab,
+    asks: Asks,
+    each: u32,
+) -> impl Iterator<Item = (&'static Standing, Stage<'a>, Vec<usize>)> {
+    let mut taken = HashMap::new();
+    standing::ALL.iter().filter_map(move |standing| {
+        let stage = Stage::imagined(lab, standing);
+        let asked = asks(&stage);
+        let changes = |way: &usize| stage.clone().imagine(&asked[*way].op);
+        let ways: Vec<usize> = (0..asked.len()).filter(changes).take(2).collect();
+        let taken = taken.entry((standing.kind, stage.record().state)).or_insert(0);
+        let wanted = !ways.is_empty() && *taken < each;
+        *taken += u32::from(wanted);
+        wanted.then_some((standing, stage, ways))
+    })
+}
 
 /// What the cells of one operation met.
 #[derive(Debug, Default)]

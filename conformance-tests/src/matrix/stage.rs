@@ -22,6 +22,7 @@ const STEP_BACK: Duration = Duration::from_secs(1);
 const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// One record under test, and all that its workers and operators know of it.
+#[derive(Clone)]
 pub(super) struct Stage<'a> {
     lab: &'a Lab,
     address: Address,
@@ -46,16 +47,7 @@ impl<'a> Stage<'a> {
         let address = Address { namespace: lab.namespace().clone(), kind: standing.kind, key };
         let inspection = lab.store().inspect(&address).await;
         let clock = inspection.unwrap_or_else(|error| panic!("{address} was not read: {error}")).now;
-        let mut stage = Self {
-            lab,
-            address,
-            record: Record::absent(),
-            events: Vec::new(),
-            clock,
-            grants: Vec::new(),
-            decisions: Vec::new(),
-            touched: false,
-        };
+        let mut stage = Self::blank(lab, address, clock);
         for step in standing.steps {
             if let Err(mismatch) = stage.step(*step).await {
                 panic!("on the way to {}: {step:?}: {mismatch}", standing.words);
@@ -65,6 +57,59 @@ impl<'a> Stage<'a> {
             panic!("on the way to {}: {mismatch}", standing.words);
         }
         stage.touched = false;
+        stage
+    }
+
+    fn blank(lab: &'a Lab, address: Address, clock: StoreTime) -> Self {
+        Self {
+            lab,
+            address,
+            record: Record::absent(),
+            events: Vec::new(),
+            clock,
+            grants: Vec::new(),
+            decisions: Vec::new(),
+            touched: false,
+        }
+    }
+
+    /// What [`at_work`](Self::at_work) leads to, without asking the store anything: to see what is worth asking.
+    pub(super) fn imagined(lab: &'a Lab, standing: &Standing) -> Self {
+        let key = Key::new("imagined").unwrap_or_else(|invalid| unreachable!("{invalid}"));
+        let address = Address { namespace: lab.namespace().clone(), kind: standing.kind, key };
+        let mut stage = Self::blank(lab, address, StoreTime::from_micros(1_700_000_000_000_000));
+        let taken = standing.steps.iter().take_while(|step| stage.imagine_step(**step)).count();
+        assert_eq!(taken, standing.steps.len(), "{} cannot be reached", standing.words);
+        stage.clock = stage.clock.plus(TTL / 10);
+        stage
+    }
+
+    /// Takes a step, for the kernel alone, and says whether it could be taken.
+    pub(super) fn imagine_step(&mut self, step: Step) -> bool {
+        let time = match step {
+            Step::Half => HALF,
+            Step::Lapse => TTL,
+            _ => return self.imagine(&self.operation(step)),
+        };
+        self.clock = self.clock.plus(time);
+        true
+    }
+
+    /// Applies a request, for the kernel alone, and says whether it changed something.
+    pub(super) fn imagine(&mut self, op: &Op) -> bool {
+        let reading = Reading { kind: self.address.kind, now: self.clock, floor: Token::NONE };
+        let outcome = op.apply(&mut self.record, reading);
+        let changed = outcome.is_ok_and(|outcome| outcome.stamped.stamp.changed);
+        if changed {
+            self.remember(op);
+        }
+        changed
+    }
+
+    /// The same a moment later: a heartbeat has something to extend, and no claim is over.
+    pub(super) async fn at_work(lab: &'a Lab, number: u32, standing: &Standing) -> Self {
+        let mut stage = Self::set(lab, number, standing).await;
+        stage.pass(TTL / 10).await;
         stage
     }
 
@@ -81,7 +126,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn step(&mut self, step: Step) -> Result<(), String> {
+    pub(super) async fn step(&mut self, step: Step) -> Result<(), String> {
         let op = match step {
             Step::Half => {
                 self.pass(HALF).await;
@@ -93,20 +138,29 @@ impl<'a> Stage<'a> {
             }
             _ => self.operation(step),
         };
-        self.ask(&op).await?;
+        self.take_effect(&op).await
+    }
+
+    /// Sends a request that must change the record, and remembers what comes of it.
+    pub(super) async fn take_effect(&mut self, op: &Op) -> Result<(), String> {
+        self.ask(op).await?;
         if !std::mem::take(&mut self.touched) {
             return Err(format!("{op:?} changed nothing"));
         }
+        self.remember(op);
+        Ok(())
+    }
+
+    fn remember(&mut self, op: &Op) {
         match op {
             Op::Claim(claim) => {
                 self.grants.push(Grant { token: self.record.token, claim_id: claim.claim_id });
             }
             Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_) => {
-                self.decisions.push(op);
+                self.decisions.push(op.clone());
             }
             _ => {}
         }
-        Ok(())
     }
 
     fn operation(&self, step: Step) -> Op {
@@ -145,6 +199,11 @@ impl<'a> Stage<'a> {
             Step::Evict => evict("olga", token).into(),
             Step::Half | Step::Lapse => unreachable!("time passes without a request"),
         }
+    }
+
+    /// Where it lives.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// The record as the kernel says it is.

@@ -15,9 +15,9 @@ use super::cells::OPERATIONS;
 use super::{check, standing};
 use crate::harness::{Bench, Harness};
 use crate::lab::Lab;
-use crate::layer::{Layer, Layered};
 use crate::sequences::Standing;
 use crate::suite::Sizes;
+use sentinel_core::{Layer, Layered};
 
 struct Memory {
     store: MemoryStore,

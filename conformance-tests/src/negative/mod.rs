@@ -26,14 +26,14 @@ pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
     Arc::new(BrokenStore::new(sabotage))
 }
 
-/// The laws of one layer that a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
-pub fn verdict(sabotage: Option<&Sabotage>, layer: &str, limit: usize) -> Vec<&'static Law> {
+/// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
+pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit: usize) -> Vec<&'static Law> {
     let breaks = |law: &&Law| {
         let (law, bench) = (**law, broken(sabotage.cloned()));
         let check = move || law.check(bench, Sizes { sequences: 1, histories: 1 });
         quietly(check).is_err()
     };
-    LAWS.iter().filter(|law| law.layer == layer).filter(breaks).take(limit).collect()
+    LAWS.iter().filter(|law| which(law)).filter(breaks).take(limit).collect()
 }
 
 thread_local! {

@@ -25,6 +25,7 @@ mod tls;
 mod transaction;
 mod upkeep;
 mod waves;
+mod wire;
 
 mod direct {
     sentinel_conformance::suite!(crate::harness::Direct, sequences = 400, histories = 80);

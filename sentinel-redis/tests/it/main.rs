@@ -26,6 +26,7 @@ mod tls;
 mod torn;
 mod upkeep;
 mod ways;
+mod wire;
 mod witness;
 
 mod always {

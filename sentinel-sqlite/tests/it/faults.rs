@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sentinel_conformance::Harness as _;
+use sentinel_conformance::{Harness as _, dropped_at_any_poll};
 use sentinel_core::operation::*;
 use sentinel_core::{Applied, Clock, CoordinationStore, Label, State, StoreTime, SystemClock, Trouble};
 use sentinel_sqlite::SqliteStore;
@@ -159,4 +159,15 @@ async fn an_impossible_request_is_refused_and_changes_nothing() {
     let error = on.store.claim(&lease("a"), &fused()).await.unwrap_err();
     assert_eq!((error.trouble(), error.applied()), (Trouble::InvalidRequest, Applied::No));
     assert!(on.store.inspect(&lease("a")).await.unwrap().record.is_none());
+}
+
+#[tokio::test]
+async fn callers_who_go_away_leave_no_transaction_behind() {
+    let on = Arc::new(OnDisk::open().await);
+    dropped_at_any_poll(on.clone()).await;
+    // What was dropped last is carried out before this, and the file is free at once.
+    granted(&on.store, &execution("after"), &fused()).await;
+    let stranger = on.plain();
+    stranger.busy_timeout(Duration::ZERO).unwrap();
+    stranger.execute_batch("BEGIN IMMEDIATE; ROLLBACK").unwrap();
 }

@@ -14,6 +14,8 @@ mod reconcile;
 mod regressions;
 mod replay_cache;
 mod rig;
+#[cfg(feature = "testing")]
+mod testing;
 mod wait;
 
 use std::convert::Infallible;

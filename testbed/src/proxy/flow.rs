@@ -1,7 +1,7 @@
 //! What becomes of the bytes of one direction.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -22,6 +22,10 @@ pub struct Direction {
     flow: watch::Sender<Flow>,
     /// How many more bytes pass before the connection that carries them is cut.
     budget: Mutex<Option<u64>>,
+    /// How many more turns pass before one is lost; None: none is.
+    doomed: Mutex<Option<u64>>,
+    /// The longest piece that passes at once; 0: any.
+    slice: AtomicUsize,
     taken: AtomicU64,
     passed: AtomicU64,
     swallowed: AtomicU64,
@@ -32,6 +36,8 @@ impl Default for Direction {
         Self {
             flow: watch::Sender::new(Flow::Pass),
             budget: Mutex::default(),
+            doomed: Mutex::default(),
+            slice: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             swallowed: AtomicU64::new(0),
@@ -40,9 +46,12 @@ impl Default for Direction {
 }
 
 impl Direction {
-    /// Bytes pass, those first that were held. An earlier [`cut_after`](Self::cut_after) is forgotten.
+    /// Bytes pass, those first that were held, and in pieces as they came. An earlier [`cut_after`](Self::cut_after) or
+    /// [`swallow_nth`](Self::swallow_nth) is forgotten; who fell silent stays so.
     pub fn pass(&self) {
         *self.budget() = None;
+        *self.doomed() = None;
+        self.slice.store(0, Ordering::SeqCst);
         self.flow.send_replace(Flow::Pass);
     }
 
@@ -68,6 +77,18 @@ impl Direction {
     /// next, and nothing of it passes.
     pub fn cut_after(&self, bytes: u64) {
         *self.budget() = Some(bytes);
+    }
+
+    /// The nth turn of this direction from now on, counted from 1 over all connections, is lost whole: the nth request, or
+    /// the nth reply, where a client waits for its answer before it goes on. A stream with a hole is none, so nothing that
+    /// comes after it on its connection arrives either, until that is [`cut`](super::Proxy::cut).
+    pub fn swallow_nth(&self, nth: u64) {
+        *self.doomed() = nth.checked_sub(1);
+    }
+
+    /// Bytes pass in pieces of so many at most, each for itself, as over a way with small packets.
+    pub fn slice(&self, bytes: usize) {
+        self.slice.store(bytes, Ordering::SeqCst);
     }
 
     /// How many bytes have passed so far.
@@ -104,6 +125,22 @@ impl Direction {
         self.swallowed.fetch_add(bytes as u64, Ordering::SeqCst);
     }
 
+    /// A turn begins: whether it is the one that is lost.
+    pub(super) fn is_doomed(&self) -> bool {
+        let mut doomed = self.doomed();
+        let left = *doomed;
+        *doomed = left.and_then(|left| left.checked_sub(1));
+        left == Some(0)
+    }
+
+    /// The longest piece that passes at once.
+    pub(super) fn piece(&self) -> usize {
+        match self.slice.load(Ordering::SeqCst) {
+            0 => usize::MAX,
+            bytes => bytes,
+        }
+    }
+
     /// Takes bytes out of the budget: how many may pass, and whether the connection is cut after them.
     pub(super) fn allow(&self, bytes: usize) -> (usize, bool) {
         let mut budget = self.budget();
@@ -120,7 +157,11 @@ impl Direction {
         }
     }
 
-    fn budget(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
+    fn budget(&self) -> MutexGuard<'_, Option<u64>> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doomed(&self) -> MutexGuard<'_, Option<u64>> {
+        self.doomed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

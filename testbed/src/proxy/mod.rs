@@ -196,12 +196,13 @@ async fn connection(mut client: TcpStream, shared: &Shared, mut cut: watch::Rece
         let ((client_reads, client_writes), (server_reads, server_writes)) = (client.split(), server.split());
         // Whether the client was answered since it last spoke.
         let answered = AtomicBool::new(true);
+        // Each tells whether its turn is lost.
         let spoke = || {
-            if answered.swap(false, Ordering::SeqCst) {
-                shared.turns.fetch_add(1, Ordering::SeqCst);
-            }
+            let first = answered.swap(false, Ordering::SeqCst);
+            shared.turns.fetch_add(u64::from(first), Ordering::SeqCst);
+            first && shared.requests.is_doomed()
         };
-        let answers = || answered.store(true, Ordering::SeqCst);
+        let answers = || !answered.swap(true, Ordering::SeqCst) && shared.replies.is_doomed();
         let requests = pump::pump(client_reads, server_writes, &shared.requests, spoke);
         let replies = pump::pump(server_reads, client_writes, &shared.replies, answers);
         tokio::select! {

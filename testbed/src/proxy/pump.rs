@@ -27,13 +27,14 @@ enum What {
     Reset(io::Error),
 }
 
-/// Carries bytes until their sender ends, and tells before any of them pass. An error means that the connection has to be
+/// Carries bytes until their sender ends, and asks before any of them pass whether they are lost, and with them all that
+/// follows. An error means that the connection has to be
 /// cut.
 pub(super) async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
     direction: &Direction,
-    passing: impl Fn(),
+    passing: impl Fn() -> bool,
 ) -> io::Result<()> {
     // Reading goes on while bytes are delayed, or a delay would be one for each piece, not one for all of them.
     let (queue, waiting) = mpsc::channel(PIECES);
@@ -65,23 +66,33 @@ async fn give(
     mut waiting: mpsc::Receiver<Piece>,
     mut to: WriteHalf<'_>,
     direction: &Direction,
-    passing: impl Fn(),
+    passing: impl Fn() -> bool,
 ) -> io::Result<()> {
     let mut flow = direction.flow();
+    let mut silent = false;
     while let Some(piece) = waiting.recv().await {
         match piece.what {
             What::Bytes(bytes) if !passes(&mut flow, piece.at, true).await => {
                 direction.count_swallowed(bytes.len())
             }
+            What::Bytes(bytes) if silent || passing() => {
+                silent = true;
+                direction.count_swallowed(bytes.len());
+            }
             What::Bytes(bytes) => {
                 let (allowed, cut) = direction.allow(bytes.len());
-                passing();
-                to.write_all(&bytes[..allowed]).await?;
-                direction.count_passed(allowed);
+                for piece in bytes[..allowed].chunks(direction.piece()) {
+                    to.write_all(piece).await?;
+                    direction.count_passed(piece.len());
+                    // The next is another packet.
+                    tokio::task::yield_now().await;
+                }
                 if cut {
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
             }
+            // Nobody hears of it before the connection is cut.
+            What::End | What::Reset(_) if silent => std::future::pending().await,
             What::End => {
                 passes(&mut flow, piece.at, false).await;
                 to.shutdown().await?;

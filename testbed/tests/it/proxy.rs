@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use sentinel_testbed::{PgBouncer, Proxy, pgbouncer, postgres, until};
 struct Echo {
     heard: Arc<Mutex<Vec<u8>>>,
     ends: Arc<Mutex<Vec<Result<(), ErrorKind>>>>,
+    /// In how many pieces it was heard.
+    reads: Arc<AtomicUsize>,
 }
 
 impl Echo {
@@ -35,6 +38,7 @@ impl Echo {
             match stream.read(&mut buffer) {
                 Ok(0) => break Ok(()),
                 Ok(length) => {
+                    self.reads.fetch_add(1, Ordering::SeqCst);
                     self.heard.lock().unwrap().extend(&buffer[..length]);
                     // A client that has gone shows at the next read.
                     let _ = stream.write_all(&buffer[..length]);
@@ -147,6 +151,66 @@ fn a_swallowed_reply_is_lost_and_its_request_is_not() {
     stream.write_all(b"next").unwrap();
     assert_eq!(read(&mut stream, 4), b"next");
     assert_eq!(echo.heard(), b"lostnext");
+}
+
+#[test]
+fn the_nth_reply_is_lost_and_what_comes_after_it_on_its_connection() {
+    let (echo, proxy) = Echo::start();
+    let (mut one, mut other) = (client(&proxy), client(&proxy));
+    proxy.replies().swallow_nth(3);
+    for stream in [&mut one, &mut other] {
+        stream.write_all(b"passes").unwrap();
+        assert_eq!(read(stream, 6), b"passes");
+    }
+    one.write_all(b"lost").unwrap();
+    until("it is lost", || proxy.replies().swallowed() == 4);
+    // Others are answered, and so are new ones; it is not.
+    for stream in [&mut other, &mut client(&proxy)] {
+        stream.write_all(b"passes").unwrap();
+        assert_eq!(read(stream, 6), b"passes");
+    }
+    one.write_all(b"also").unwrap();
+    until("it is lost", || proxy.replies().swallowed() == 8);
+    one.shutdown(Shutdown::Write).unwrap();
+    until("its end is heard", || echo.ends().len() == 2);
+    proxy.cut();
+    assert_eq!(rest(one), (vec![], Err(ErrorKind::ConnectionReset)));
+}
+
+#[test]
+fn the_nth_request_is_lost() {
+    let (echo, proxy) = Echo::start();
+    let mut stream = client(&proxy);
+    proxy.requests().swallow_nth(2);
+    stream.write_all(b"passes").unwrap();
+    assert_eq!(read(&mut stream, 6), b"passes");
+    stream.write_all(b"lost").unwrap();
+    until("it is lost", || proxy.requests().swallowed() == 4);
+    assert_eq!(echo.heard(), b"passes");
+    // What was asked for and did not come about yet can be taken back.
+    proxy.requests().swallow_nth(1);
+    proxy.heal();
+    let mut after = client(&proxy);
+    after.write_all(b"passes").unwrap();
+    assert_eq!(read(&mut after, 6), b"passes");
+}
+
+#[test]
+fn what_is_sliced_arrives_whole_and_in_pieces() {
+    let (echo, proxy) = Echo::start();
+    proxy.requests().slice(1);
+    proxy.replies().slice(3);
+    let mut stream = client(&proxy);
+    let mut sent = vec![];
+    // A receiver may be so late that all pieces wait for it at once: then they are sent again.
+    until("it is heard in pieces", || {
+        let bytes: Vec<u8> = (0..100).collect();
+        stream.write_all(&bytes).unwrap();
+        assert_eq!(read(&mut stream, 100), bytes);
+        sent.extend(bytes);
+        echo.reads.load(Ordering::SeqCst) > sent.len() / 100
+    });
+    assert_eq!(echo.heard(), sent);
 }
 
 #[test]

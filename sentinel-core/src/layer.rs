@@ -4,11 +4,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::address::Address;
+use crate::error::{StoreError, Trouble};
+use crate::event::Event;
+use crate::kernel::{Op, Reply};
+use crate::operation::*;
+use crate::store::{CoordinationStore, Description, Inspection, List, Listing, Notice, Purge, Purged};
 use async_trait::async_trait;
-use sentinel_core::kernel::{Op, Reply};
-use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, StoreError, Trouble};
 
 /// What stands before another store. Put into [`Layered`] it is a store: one method sees all operations on one record,
 /// the others pass on what they are asked unless they are written otherwise.
@@ -97,13 +99,18 @@ impl<L: Layer> Layer for Layered<L> {
     }
 }
 
-fn astray(reply: &Reply) -> StoreError {
+/// A store broke its contract: it answered another question.
+#[doc(hidden)]
+pub fn astray(reply: &Reply) -> StoreError {
     StoreError::ambiguous(Trouble::BrokenStore, format!("the reply answers another question: {reply:?}"))
 }
 
-macro_rules! stores {
+/// Makes stores of types that are a [`Layer`]: what `Layered` is made with.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __layers_are_stores {
     ($([$($generic:tt)*] $layer:ty;)*) => {
-        $(stores! { @one [$($generic)*] $layer;
+        $($crate::__layers_are_stores! { @one [$($generic)*] $layer;
             claim, Claim, ClaimReply;
             begin, Begin, BeginReply;
             complete, Complete, CompleteReply;
@@ -117,44 +124,51 @@ macro_rules! stores {
         })*
     };
     (@one [$($generic:tt)*] $layer:ty; $($method:ident, $op:ident, $reply:ident;)*) => {
-        #[async_trait]
-        impl<$($generic)*> CoordinationStore for $layer {
-            fn describe(&self) -> Description {
-                self.on_describe()
-            }
-            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
-                match self.on_op(address, Op::from(op.clone())).await? {
-                    Stamped { reply: Reply::$op(reply), stamp } => Ok(Stamped { reply, stamp }),
-                    other => Err(astray(&other.reply)),
+        const _: () = {
+            use std::time::Duration;
+
+            use $crate::kernel::{Op, Reply};
+            use $crate::operation::*;
+            use $crate::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
+            use $crate::{Address, CoordinationStore, Event, Layer as _, StoreError};
+
+            #[::async_trait::async_trait]
+            impl<$($generic)*> CoordinationStore for $layer {
+                fn describe(&self) -> Description {
+                    self.on_describe()
                 }
-            })*
-            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-                self.on_heartbeat(beats).await
+                $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
+                    match self.on_op(address, Op::from(op.clone())).await? {
+                        Stamped { reply: Reply::$op(reply), stamp } => Ok(Stamped { reply, stamp }),
+                        other => Err($crate::layer::astray(&other.reply)),
+                    }
+                })*
+                async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+                    self.on_heartbeat(beats).await
+                }
+                async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+                    self.on_purge(purge).await
+                }
+                async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+                    self.on_inspect(address).await
+                }
+                async fn list(&self, list: &List) -> Result<Listing, StoreError> {
+                    self.on_list(list).await
+                }
+                async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+                    self.on_history(address, limit).await
+                }
+                async fn changed(&self, address: &Address, within: Duration) -> Notice {
+                    self.on_changed(address, within).await
+                }
+                async fn probe(&self) -> Result<Health, StoreError> {
+                    self.inner().probe().await
+                }
             }
-            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                self.on_purge(purge).await
-            }
-            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-                self.on_inspect(address).await
-            }
-            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-                self.on_list(list).await
-            }
-            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-                self.on_history(address, limit).await
-            }
-            async fn changed(&self, address: &Address, within: Duration) -> Notice {
-                self.on_changed(address, within).await
-            }
-            async fn probe(&self) -> Result<Health, StoreError> {
-                self.inner().probe().await
-            }
-        }
+        };
     };
 }
 
-stores! {
-    [] crate::history::Recorder;
-    [] crate::faults::Faulty;
+__layers_are_stores! {
     [L: Layer] Layered<L>;
 }

@@ -1,0 +1,206 @@
+//! Callers that go away: each call of a store, and of the client over it, is dropped at each of its polls.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use sentinel_core::client::{LeaseOutcome, Outcome, Sentinel};
+use sentinel_core::kernel::Op;
+use sentinel_core::{Record, State};
+
+use super::cells::OPERATIONS;
+use super::lost::{first_reply, read, same};
+use super::stage::Stage;
+use super::{Asks, granted};
+use crate::cast::*;
+use crate::harness::Bench;
+use crate::lab::{Lab, Subject};
+use crate::suite::Sizes;
+
+/// A future that is still not ready after so many polls is not looked at further.
+const POLLS: u32 = 40;
+/// Nothing takes as long as that.
+const AT_LAST: Duration = Duration::from_secs(60);
+
+/// Drops every call at each of its polls: all laws of `matrix::dropped`, on a store whose connections are looked at
+/// afterwards.
+///
+/// # Panics
+/// If the store breaks one of them.
+pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
+    let lab = Lab::new(bench, Sizes::DEFAULT);
+    an_operation_that_is_dropped_takes_effect_once_or_not_at_all(&lab.apart()).await;
+    a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(&lab.apart()).await;
+    a_preparation_that_is_dropped_gives_its_claim_back(&lab.apart()).await;
+    a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(&lab.apart()).await;
+}
+
+/// Polls a future so often, and drops it: what it gave, if it was ready by then.
+async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = times;
+    poll_fn(|cx| {
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Sent again, it is answered as the first time, whether the store had begun with it or not; the record changes once.
+#[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
+pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all(lab: &Lab) {
+    let (mut keys, mut sent) = (0.., 0);
+    for (operation, asks) in OPERATIONS {
+        for (standing, _, ways) in granted(lab, asks, 1).take(1) {
+            for polls in 1..POLLS {
+                let stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
+                match dropped(lab, &stage, asks, ways[0], polls).await {
+                    Ok(was_ready) if was_ready => break,
+                    Ok(_) => sent += 1,
+                    Err(broken) => {
+                        panic!("{}, {operation}, dropped at poll {polls}: {broken}", standing.words)
+                    }
+                }
+            }
+        }
+    }
+    println!("matrix: {sent} requests were dropped");
+}
+
+/// Whether it was ready before it was dropped.
+async fn dropped(lab: &Lab, stage: &Stage<'_>, asks: Asks, way: usize, polls: u32) -> Result<bool, String> {
+    let op = asks(stage).swap_remove(way).op;
+    let (address, before) = (stage.address(), stage.record().clone());
+    let told = read(lab, address).await?.1;
+    let was_ready = polled(polls, op.send(&**lab.store(), address)).await.is_some();
+    let again = op.send(&**lab.store(), address).await.map_err(|error| format!("sent again: {error}"))?;
+    let (record, events) = read(lab, address).await?;
+    if matches!(op, Op::Heartbeat(_)) {
+        same("events", &told.len(), &events.len())?;
+        return Ok(was_ready);
+    }
+    same("changes of the record", &(before.rev + 1), &record.rev)?;
+    same("events", &(told.len() + 1), &events.len())?;
+    same("reply", &first_reply(address, before, &record, &op)?, &again.reply)?;
+    Ok(was_ready)
+}
+
+/// Waits until a record stands as it has to.
+async fn until(subject: &Subject<'_>, what: &str, holds: impl Fn(&Record) -> bool) -> Record {
+    let waiting = async {
+        loop {
+            let record = subject.record().await;
+            if holds(&record) {
+                return record;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    match tokio::time::timeout(AT_LAST, waiting).await {
+        Ok(record) => record,
+        Err(_) => panic!("{what}, and never was: {:?}", subject.record().await),
+    }
+}
+
+fn client(lab: &Lab) -> Sentinel {
+    let sentinel = Sentinel::from_arc(lab.store().clone()).namespace(lab.namespace());
+    sentinel.expect("the lab's namespace is one")
+}
+
+/// A function that counts its runs and takes a few turns.
+async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> {
+    runs.fetch_add(1, Ordering::SeqCst);
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+    Ok(7)
+}
+
+/// A function that was started is not given up, nor its result; one that was not started never starts. Either way whoever
+/// asks next is served, and it ran once.
+pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(lab: &Lab) {
+    let sentinel = client(lab);
+    for polls in 1..POLLS {
+        let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
+        let subject = lab.execution(&key);
+        let once = || {
+            let runs = runs.clone();
+            sentinel.once(&key).ttl(TTL).hard_ttl(HARD).run(move |_| counted(runs))
+        };
+        let was_ready = polled(polls, once()).await.is_some();
+        let record = until(&subject, "it should be free or completed", |record| {
+            matches!(record.state, State::Free | State::Completed) && !record.is_absent()
+        })
+        .await;
+        let ran = u32::from(record.state == State::Completed);
+        assert_eq!(runs.load(Ordering::SeqCst), ran, "dropped at poll {polls}: {record:?}");
+        let outcome = once().await.expect("a good call");
+        let served = match ran {
+            1 => matches!(outcome, Outcome::Replayed(7)),
+            _ => matches!(outcome, Outcome::Completed(7)),
+        };
+        assert!(served, "dropped at poll {polls}: {outcome:?}");
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        subject.assert_rebuilt().await;
+        if was_ready {
+            return;
+        }
+    }
+}
+
+/// What is dropped before the function started is given back, and nothing ran.
+pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(lab: &Lab) {
+    let sentinel = client(lab);
+    for polls in 1..POLLS {
+        let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
+        let subject = lab.execution(&key);
+        let once = || {
+            let runs = runs.clone();
+            let once = sentinel.once(&key).ttl(TTL).hard_ttl(HARD);
+            let prepared = once.prepare(|_| async {
+                tokio::task::yield_now().await;
+                Ok(())
+            });
+            prepared.run(move |_, ()| counted(runs))
+        };
+        let was_ready = polled(polls, once()).await.is_some();
+        let record = until(&subject, "it should be free or completed", |record| {
+            matches!(record.state, State::Free | State::Completed) && !record.is_absent()
+        })
+        .await;
+        let ran = u32::from(record.state == State::Completed);
+        assert_eq!(runs.load(Ordering::SeqCst), ran, "dropped at poll {polls}: {record:?}");
+        let outcome = once().await.expect("a good call");
+        assert!(matches!(outcome, Outcome::Replayed(7) | Outcome::Completed(7)), "{outcome:?}");
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        if was_ready {
+            return;
+        }
+    }
+}
+
+/// Nobody holds what nobody has got.
+pub(crate) async fn a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(lab: &Lab) {
+    let sentinel = client(lab);
+    for polls in 1..POLLS {
+        let key = format!("dropped at poll {polls}");
+        let subject = lab.lease(&key);
+        let acquire = || sentinel.lease(&key).ttl(TTL).hard_ttl(HARD).acquire();
+        // What was acquired is dropped, too, and released by that.
+        let was_ready = polled(polls, acquire()).await.is_some();
+        until(&subject, "it should be free", |record| record.state == State::Free && !record.is_absent())
+            .await;
+        let again = acquire().await.expect("a good call");
+        assert!(matches!(again, LeaseOutcome::Held(_)), "dropped at poll {polls}: {again:?}");
+        if was_ready {
+            return;
+        }
+    }
+}

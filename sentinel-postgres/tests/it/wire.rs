@@ -1,0 +1,58 @@
+//! A way of small packets, and callers who go away.
+
+use std::sync::Arc;
+
+use sentinel_conformance::dropped_at_any_poll;
+use sentinel_core::CoordinationStore as _;
+use sentinel_core::operation::{ClaimReply, Phase};
+use sentinel_postgres::PostgresStore;
+use sentinel_testbed::{Proxy, postgres};
+
+use crate::rig::Rig;
+use crate::scene::{call, complete, execution, granted};
+
+const SCHEMA: &str = "wire";
+
+/// A store behind a proxy.
+struct Behind {
+    proxy: Proxy,
+    store: PostgresStore,
+}
+
+async fn behind() -> Behind {
+    PostgresStore::builder(&postgres().url()).schema(SCHEMA).init().await.unwrap();
+    let proxy = Proxy::start(postgres().port());
+    let url = postgres().url_at(proxy.port(), "postgres", "testbed", "postgres");
+    Behind { store: PostgresStore::builder(&url).schema(SCHEMA).open().await.unwrap(), proxy }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_of_small_packets_is_no_fault() {
+    let Behind { proxy, store } = behind().await;
+    proxy.requests().slice(7);
+    proxy.replies().slice(5);
+    let (address, claim) = (execution("small packets"), call(Phase::Executing));
+    let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
+    let long = "a receipt ".repeat(1_000);
+    store.complete(&address, &complete(grant, &long)).await.unwrap();
+    let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
+    assert!(
+        matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::scene::result(&long))
+    );
+}
+
+#[tokio::test]
+async fn callers_who_go_away_leave_no_transaction_no_lock_and_no_connection_behind() {
+    let rig = Rig::open("dropped", |builder| builder).await;
+    let mut stranger = rig.stranger().await;
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        dropped_at_any_poll(Arc::new(rig.clone())).await;
+        // What was dropped last is still carried out.
+        stranger.until(&rig.connections("state <> 'idle'"), |busy| busy == 0).await;
+        let locks = rig.connections("pid IN (SELECT pid FROM pg_locks)");
+        assert_eq!(stranger.number(&locks).await, 0, "a lock is held");
+        connections.push(stranger.number(&rig.connections("true")).await);
+    }
+    assert!(connections[1] <= connections[0], "connections are lost: {connections:?}");
+}

@@ -1,0 +1,95 @@
+//! A function of yours against every crash and every lost message.
+//!
+//! `cargo test -p sentinel --features testing --example crash_test`
+
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
+use std::fmt;
+use std::time::Duration;
+
+use sentinel::prelude::*;
+use sentinel::testing::{Attempt, Effects, NoAnswer, Said, Worlds};
+
+/// What the code under test knows of a payment provider.
+pub trait Provider: Clone + Send + Sync + 'static {
+    /// Charges an invoice.
+    fn charge(
+        &self,
+        invoice: &str,
+        idempotency_key: &str,
+    ) -> impl Future<Output = Result<(), ChargeError>> + Send;
+}
+
+/// Why there is no charge, or why nobody knows.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "an example")]
+pub enum ChargeError {
+    Declined,
+    ConnectionReset,
+}
+
+impl fmt::Display for ChargeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// What is shown to the customer.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "an example")]
+pub enum Page {
+    Thanks,
+    TryAgain,
+    WeCallYou,
+}
+
+/// The code under test.
+pub async fn pay(
+    sentinel: &Sentinel,
+    provider: impl Provider,
+    invoice: &str,
+) -> Result<Page, sentinel::Error> {
+    let (psp, number) = (provider, invoice.to_owned());
+    let once = sentinel.once(invoice).ttl(Duration::from_secs(3)).hard_ttl(Duration::from_secs(30));
+    let once = once.nothing_happened_if(|error| matches!(error, ChargeError::Declined));
+    let charge = |run: Run| async move { psp.charge(&number, &run.idempotency_key()).await };
+    Ok(match once.run(charge).await? {
+        Outcome::Completed(()) | Outcome::Replayed(()) => Page::Thanks,
+        Outcome::Uncertain(_) | Outcome::Doubtful(_) | Outcome::Reconciling(_) => Page::WeCallYou,
+        _ => Page::TryAgain,
+    })
+}
+
+/// A provider that exists in the test's worlds only. Whether it answers is not its choice.
+#[derive(Debug, Clone)]
+struct FakeProvider(Effects);
+
+impl Provider for FakeProvider {
+    async fn charge(&self, invoice: &str, _: &str) -> Result<(), ChargeError> {
+        self.0.happen(invoice).await.map_err(|NoAnswer| ChargeError::ConnectionReset)
+    }
+}
+
+/// One call, in one process of one world; and whether it promised something.
+async fn pays(attempt: Attempt) -> Said {
+    let provider = FakeProvider(attempt.effects());
+    match pay(&attempt.sentinel(), provider, "invoice-42").await {
+        Ok(Page::Thanks) => Said::Done,
+        told => Said::NotDone(format!("{told:?}")),
+    }
+}
+
+fn main() {
+    let checked = Worlds::default().check(pays);
+    println!("charged once at most, and no doubt was hidden, in {} worlds", checked.worlds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_survives_every_crash() {
+        sentinel::testing::check(pays);
+    }
+}

@@ -1,0 +1,72 @@
+//! What must not happen twice.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::fault::{Fault, Place};
+use super::world::World;
+
+/// The effects of a world: what a fake of yours calls where the real one would charge, send or deploy.
+///
+/// An effect is a request to somebody: the process may crash before it or after it, and the request or its reply may be
+/// lost, of which the caller learns only that there was [`NoAnswer`].
+#[derive(Debug, Clone)]
+pub struct Effects {
+    pub(super) world: Arc<World>,
+}
+
+/// There was no answer: it happened, or it did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there was no answer: it happened, or it did not")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+impl Effects {
+    /// The effect happens. The key says what must not happen twice; it need not be a key of Sentinel's.
+    pub async fn happen(&self, key: impl Into<String>) -> Result<(), NoAnswer> {
+        self.request(key.into(), None).await
+    }
+
+    /// The effect happens, at somebody who understands idempotency keys: under the same one it happens once, however often
+    /// it is asked for.
+    pub async fn happen_under(
+        &self,
+        key: impl Into<String>,
+        idempotency_key: impl Into<String>,
+    ) -> Result<(), NoAnswer> {
+        self.request(key.into(), Some(idempotency_key.into())).await
+    }
+
+    /// How often the effect has happened: what a probe would find.
+    pub fn count(&self, key: &str) -> u32 {
+        self.world.state().effects.get(key).copied().unwrap_or_default()
+    }
+
+    async fn request(&self, key: String, under: Option<String>) -> Result<(), NoAnswer> {
+        let fault = self.world.meet(Place::Effect(key.clone())).await;
+        match fault {
+            Some(Fault::CrashBefore) => {
+                return self.world.crash(&format!("before it asks for the effect on {key:?}")).await;
+            }
+            Some(Fault::LoseRequest) => {
+                self.world.tell(format!("asks for the effect on {key:?}; the request is lost"));
+                return Err(NoAnswer);
+            }
+            _ => self.world.happens(key, under),
+        }
+        match fault {
+            Some(Fault::CrashAfter) => self.world.crash("before it hears of it").await,
+            Some(Fault::LoseReply) => {
+                self.world.tell("its reply is lost");
+                Err(NoAnswer)
+            }
+            _ => Ok(()),
+        }
+    }
+}

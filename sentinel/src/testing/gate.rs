@@ -1,0 +1,120 @@
+//! The way from a process to the store of its world.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::fault::{Fault, Place};
+use super::world::{Late, World};
+use crate::kernel::{Op, Reply};
+use crate::operation::{Beat, HeartbeatReply, Stamped};
+use crate::store::{Inspection, List, Listing, Purge, Purged};
+use crate::{Address, CoordinationStore, Event, Kind, Layer, StoreError, Trouble};
+
+/// Requests pass here as long as their process lives, and meet what was planned for them.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) store: Arc<dyn CoordinationStore>,
+    pub(super) world: Arc<World>,
+    pub(super) process: u32,
+}
+
+impl Gate {
+    async fn through<T>(
+        &self,
+        what: &'static str,
+        request: impl Future<Output = Result<T, StoreError>>,
+        told: impl Fn(&Result<T, StoreError>) -> String,
+    ) -> Result<(T, bool), StoreError> {
+        self.alive().await;
+        let fault = self.world.meet(Place::Store(what)).await;
+        let what = what.replace('_', " ");
+        match fault {
+            Some(Fault::CrashBefore) => return self.world.crash(&format!("before the {what} is sent")).await,
+            Some(Fault::LoseRequest) => {
+                self.world.tell(format!("sends a {what}, which is lost"));
+                return Err(StoreError::ambiguous(Trouble::LostReply, "the request was lost"));
+            }
+            _ => {}
+        }
+        let answer = request.await;
+        self.world.tell(told(&answer));
+        match fault {
+            Some(Fault::CrashAfter) => self.world.crash("before it hears of it").await,
+            Some(Fault::LoseReply) => {
+                self.world.tell("its reply is lost");
+                Err(StoreError::ambiguous(Trouble::LostReply, "the reply was lost"))
+            }
+            _ => answer.map(|answer| (answer, fault == Some(Fault::LateCopy))),
+        }
+    }
+
+    /// Waits for ever if the process is dead: nothing of it acts again.
+    async fn alive(&self) {
+        if !self.world.lives(self.process) {
+            std::future::pending().await
+        }
+    }
+}
+
+/// What a request was about, and its answer in a word.
+fn told(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>) -> String {
+    let what = op.name().replace('_', " ");
+    let of = match address.kind {
+        Kind::Execution => format!("{:?}", address.key.as_str()),
+        Kind::Lease => format!("the lease {:?}", address.key.as_str()),
+    };
+    match answer {
+        Ok(stamped) => {
+            // The name of the reply's variant, within the name of its operation.
+            let reply = format!("{:?}", stamped.reply);
+            let word = reply.split(['(', ')', ' ']).nth(1).unwrap_or_default();
+            format!("{what} of {of}: {word}; it is {}", stamped.stamp.state)
+        }
+        Err(error) => format!("{what} of {of}: {error}"),
+    }
+}
+
+#[async_trait]
+impl Layer for Gate {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        self.world.sees(address);
+        let request = op.send(&*self.store, address);
+        let (stamped, late) = self.through(op.name(), request, |answer| told(&op, address, answer)).await?;
+        if late {
+            self.world.tell("a copy of it stays on its way");
+            self.world.state().late.push(Late { address: address.clone(), op });
+        }
+        Ok(stamped)
+    }
+
+    async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        let request = self.store.heartbeat(beats);
+        let told = |_: &_| format!("heartbeat of {}", beats.len());
+        Ok(self.through("heartbeat", request, told).await?.0)
+    }
+
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.alive().await;
+        self.store.purge(purge).await
+    }
+
+    async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
+        self.alive().await;
+        self.store.inspect(address).await
+    }
+
+    async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
+        self.alive().await;
+        self.store.list(list).await
+    }
+
+    async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.alive().await;
+        self.store.history(address, limit).await
+    }
+}

@@ -1,0 +1,72 @@
+//! A process of a world: a runtime of its own, with a client of its own, which may die at any point.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::answer::{Answer, Said};
+use super::attempt::Attempt;
+use super::gate::Gate;
+use super::world::{End, Ended, World};
+use crate::{Layered, Sentinel};
+
+/// A process that says nothing for so long, by its own clock, says nothing at all.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A runtime whose clock stands still.
+pub(super) fn runtime() -> Runtime {
+    let built = Builder::new_current_thread().enable_all().start_paused(true).build();
+    built.unwrap_or_else(|error| panic!("no runtime could be built: {error}"))
+}
+
+/// Runs a function as a process, to its end, its crash, or the end of patience; how it ended is kept in the world.
+pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
+    let runtime = runtime();
+    let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(world, number, function))));
+    let end = lived.unwrap_or_else(|panic| End::Panicked(text(panic.as_ref())));
+    let told = match &end {
+        End::Said(Said::Done) => Some("says that it is done".to_owned()),
+        End::Said(Said::NotDone(why)) => Some(format!("says that it is not done: {why}")),
+        End::Panicked(text) => Some(format!("panics: {text}")),
+        End::Hung => Some(format!("has said nothing for {PATIENCE:?}")),
+        End::Crashed => None,
+    };
+    if let Some(told) = told {
+        world.tell(told);
+    }
+    {
+        let _guard = runtime.enter();
+        world.ends();
+    }
+    // What the function left running ends here, and reaches nothing any more.
+    drop(runtime);
+    let doubts = self::runtime().block_on(world.doubts());
+    let effects = world.state().effects.clone();
+    world.state().ends.push(Ended { process: number, end: end.clone(), effects, doubts });
+    end
+}
+
+async fn live<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
+    world.begins(number);
+    let gate = Gate { store: Arc::new(world.store.clone()), world: world.clone(), process: number };
+    let sentinel = Sentinel::new(Layered(gate));
+    let sentinel = sentinel.worker(format!("process {number}"));
+    let sentinel = sentinel.unwrap_or_else(|invalid| unreachable!("{invalid}"));
+    let attempt = Attempt { world: world.clone(), sentinel, number };
+    tokio::select! {
+        biased;
+        () = world.crashed.notified() => End::Crashed,
+        answer = tokio::time::timeout(PATIENCE, function(attempt)) => match answer {
+            Ok(answer) => End::Said(answer.said()),
+            Err(_) => End::Hung,
+        },
+    }
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,252 @@
+//! One world: a store, a clock, what happened outside, and what is to go wrong.
+
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::answer::Said;
+use super::clock::WorldClock;
+use super::fault::{Fault, Place, Plan, Point};
+use crate::kernel::Op;
+use crate::store::{Inspection, Shown};
+use crate::{Address, CoordinationStore as _, Error, Kind, MemoryStore, Reconciled, Sentinel};
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) clock: Arc<WorldClock>,
+    pub(super) store: MemoryStore,
+    pub(super) plan: Plan,
+    /// Told when the process that runs has crashed.
+    pub(super) crashed: Notify,
+    state: Mutex<State>,
+}
+
+/// What has happened so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// The process that runs; None: none does.
+    pub(super) process: Option<u32>,
+    /// How often it came to each place.
+    visits: HashMap<Place, u32>,
+    /// Where something could have gone wrong, in order.
+    pub(super) points: Vec<Point>,
+    /// How often each effect happened.
+    pub(super) effects: BTreeMap<String, u32>,
+    /// The idempotency keys that were used.
+    used: HashSet<(String, String)>,
+    /// Requests that arrive again later.
+    pub(super) late: Vec<Late>,
+    /// Every record that was asked for.
+    pub(super) seen: BTreeSet<Address>,
+    /// How each process ended.
+    pub(super) ends: Vec<Ended>,
+    /// What happened, in words.
+    pub(super) story: Vec<String>,
+    kept: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Late {
+    pub(super) address: Address,
+    pub(super) op: Op,
+}
+
+/// How a process ended, and how things stood then.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) process: u32,
+    pub(super) end: End,
+    pub(super) effects: BTreeMap<String, u32>,
+    /// The keys in doubt.
+    pub(super) doubts: Vec<Address>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Said(Said),
+    Panicked(String),
+    Crashed,
+    /// It did not end by itself.
+    Hung,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan) -> Arc<Self> {
+        let clock = Arc::new(WorldClock::new());
+        let store = MemoryStore::with_clock(clock.clone());
+        Arc::new(Self { clock, store, plan, crashed: Notify::new(), state: Mutex::default() })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process begins: the clock follows its own. Called in its runtime.
+    pub(super) fn begins(&self, process: u32) {
+        self.clock.follow();
+        let mut state = self.state();
+        state.process = Some(process);
+        state.visits.clear();
+    }
+
+    /// It has ended, and nothing of it acts any more. Called in its runtime.
+    pub(super) fn ends(&self) {
+        self.state().process = None;
+        self.clock.stop();
+    }
+
+    pub(super) fn lives(&self, process: u32) -> bool {
+        self.state().process == Some(process)
+    }
+
+    /// The process comes to a place: what goes wrong there. One that has ended comes nowhere.
+    pub(super) async fn meet(&self, place: Place) -> Option<Fault> {
+        let met = {
+            let mut state = self.state();
+            state.process.map(|process| {
+                let nth = state.visits.entry(place.clone()).or_default();
+                *nth += 1;
+                let point = Point { process, place, nth: *nth };
+                let fault = self.plan.at(&point);
+                state.points.push(point);
+                fault
+            })
+        };
+        match met {
+            Some(fault) => fault,
+            None => pending().await,
+        }
+    }
+
+    /// The process crashes here and now.
+    pub(super) async fn crash<T>(&self, when: &str) -> T {
+        self.tell(format!("crashes {when}"));
+        self.state().process = None;
+        self.crashed.notify_one();
+        pending().await
+    }
+
+    /// An effect happens, unless it was asked for under an idempotency key that was used before.
+    pub(super) fn happens(&self, key: String, under: Option<String>) {
+        let first = under.is_none_or(|under| self.state().used.insert((key.clone(), under)));
+        let how = if first { "happens" } else { "has happened under the same idempotency key" };
+        self.tell(format!("the effect on {key:?} {how}"));
+        if first {
+            *self.state().effects.entry(key).or_default() += 1;
+        }
+    }
+
+    /// A line of the story.
+    pub(super) fn tell(&self, what: impl AsRef<str>) {
+        let mut state = self.state();
+        let who = state.process.map_or("a process that is gone".to_owned(), |n| format!("process {n}"));
+        state.story.push(format!("{who}: {}", what.as_ref()));
+    }
+
+    /// A line about what no process did.
+    pub(super) fn remark(&self, what: impl Into<String>) {
+        self.state().story.push(what.into());
+    }
+
+    pub(super) fn sees(&self, address: &Address) {
+        let mut state = self.state();
+        if !state.seen.contains(address) {
+            state.seen.insert(address.clone());
+        }
+    }
+
+    pub(super) fn keep<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let kind = TypeId::of::<T>();
+        let kept = self.state().kept.get(&kind).cloned();
+        let kept = kept.and_then(|kept| kept.downcast().ok());
+        kept.unwrap_or_else(|| {
+            // Made without the lock: it may ask the world for something.
+            let made = Arc::new(make());
+            self.state().kept.insert(kind, made.clone());
+            made
+        })
+    }
+
+    /// Every record that was asked for, as it stands.
+    pub(super) async fn records(&self) -> Vec<(Address, Inspection)> {
+        let seen = self.state().seen.clone();
+        let mut records = Vec::new();
+        for address in seen {
+            if let Ok(inspection) = self.store.inspect(&address).await {
+                records.push((address, inspection));
+            }
+        }
+        records
+    }
+
+    /// The executions in doubt.
+    pub(super) async fn doubts(&self) -> Vec<Address> {
+        let in_doubt = |(address, Inspection { record, now }): (Address, Inspection)| {
+            let shown = Shown::of(&record?, now);
+            matches!(shown, Shown::Uncertain | Shown::Reconciling).then_some(address)
+        };
+        self.records().await.into_iter().filter_map(in_doubt).collect()
+    }
+
+    /// Time passes until every claim and every run is over.
+    pub(super) async fn time_passes(&self) {
+        let held = |(_, Inspection { record, now }): (Address, Inspection)| {
+            let record = record?;
+            let is_held = !matches!(Shown::of(&record, now), Shown::Completed | Shown::Free);
+            is_held.then(|| record.hard_until.max(record.lease_until).since(now))
+        };
+        let longest = self.records().await.into_iter().filter_map(held).max().unwrap_or_default();
+        let pause = longest + Duration::from_millis(1);
+        self.clock.advance(pause);
+        self.remark(format!("(time passes: {pause:?})"));
+    }
+
+    /// What was late arrives, and whatever comes of that is over, too: a copy of a claim that was refused may be granted
+    /// by now, to nobody.
+    pub(super) async fn the_late_arrives(&self) {
+        let late = self.state().late.clone();
+        for Late { address, op } in &late {
+            let answer = op.send(&self.store, address).await;
+            let changed =
+                if answer.is_ok_and(|stamped| stamped.stamp.changed) { "something" } else { "nothing" };
+            self.remark(format!(
+                "(a copy of the {} arrives, and changes {changed})",
+                op.name().replace('_', " ")
+            ));
+        }
+        if !late.is_empty() {
+            self.time_passes().await;
+        }
+    }
+
+    /// An operator looks at what is in doubt. Where nothing at all has happened, that is decided.
+    pub(super) async fn operator_looks(&self) -> Result<(), Error> {
+        if !self.state().effects.is_empty() {
+            return Ok(());
+        }
+        let sentinel = Sentinel::new(self.store.clone());
+        for address in self.doubts().await {
+            let Address { namespace, key, .. } = &address;
+            let operator =
+                sentinel.clone().namespace(namespace)?.reconciler(key.as_str()).operator("operator");
+            if let Reconciled::Taken(held) = operator.reason("nothing has happened").reconcile().await? {
+                let decided = held.reset_to_claimed().await?;
+                self.remark(format!("(an operator sees that nothing has happened: {decided:?})"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something was recorded for good.
+    pub(super) async fn is_settled(&self) -> bool {
+        let completed = |(address, Inspection { record, now }): &(Address, Inspection)| {
+            address.kind == Kind::Execution
+                && record.as_ref().is_some_and(|record| Shown::of(record, *now) == Shown::Completed)
+        };
+        self.records().await.iter().any(completed)
+    }
+}

@@ -1,0 +1,231 @@
+//! All worlds of a function.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::answer::{Answer, Said};
+use super::attempt::Attempt;
+use super::fault::{Plan, Point};
+use super::judge::Terms;
+use super::process::{run, runtime};
+use super::report::report;
+use super::world::{End, World};
+
+/// Which worlds there are, and what holds in them. [`check`](super::check) is for those who change nothing of it.
+#[must_use = "nothing runs before `check`"]
+pub struct Worlds {
+    faults: usize,
+    at_most: u32,
+    only: Option<String>,
+    reconcile: Option<Reconcile>,
+}
+
+/// Settles doubts, as a process of this number.
+type Reconcile = Box<dyn Fn(&Arc<World>, u32) + Send + Sync>;
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// How many worlds there were.
+    pub worlds: usize,
+    /// At how many points something can go wrong where nothing else does.
+    pub points: usize,
+}
+
+/// The process that comes at once after the first, and the one that comes when all deadlines are over.
+const AT_ONCE: u32 = 2;
+const LATER: u32 = 3;
+/// The reconciler, where there is one.
+const RECONCILER: u32 = 4;
+
+impl Default for Worlds {
+    fn default() -> Self {
+        Self { faults: 2, at_most: 1, only: None, reconcile: None }
+    }
+}
+
+impl fmt::Debug for Worlds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { faults, at_most, only, .. } = self;
+        let mut debug = f.debug_struct("Worlds");
+        debug.field("faults", faults).field("at_most", at_most).field("only", only).finish_non_exhaustive()
+    }
+}
+
+/// Says nothing of the function's end: it only looked.
+struct Looked;
+
+impl Answer for Looked {
+    fn said(&self) -> Said {
+        Said::NotDone("it only reconciles".to_owned())
+    }
+}
+
+impl Worlds {
+    /// How many things go wrong in one world at most (2). Each more makes some twenty times as many worlds.
+    pub fn faults(mut self, faults: usize) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// How often an effect may happen (1): one run, and one more for each that somebody authorises who knows that it may
+    /// have happened already. A reset that looks first authorises none of these.
+    pub fn at_most(mut self, times: u32) -> Self {
+        self.at_most = times;
+        self
+    }
+
+    /// Only the world of this name, as a report gave it.
+    pub fn only(mut self, world: impl Into<String>) -> Self {
+        self.only = Some(world.into());
+        self
+    }
+
+    /// Settles doubts by code of yours, which is tested with the function: it runs in a process that may crash as well,
+    /// and once more where nothing goes wrong. Then no key may be in doubt, and the function must be done. Without it, an
+    /// operator resets what is in doubt where nothing has happened, and other doubts stay.
+    pub fn reconciled_by<F, T>(mut self, reconcile: F) -> Self
+    where
+        F: AsyncFn(Attempt) -> T + Send + Sync + 'static,
+    {
+        self.reconcile = Some(Box::new(move |world, process| {
+            let looks = async |attempt| {
+                drop(reconcile(attempt).await);
+                Looked
+            };
+            run(world, process, &looks);
+        }));
+        self
+    }
+
+    /// Runs the function in all worlds: in one where nothing goes wrong, in one for each thing that can, and so on. All of
+    /// it happens on a thread of its own.
+    ///
+    /// # Panics
+    /// If the function breaks a promise in some world, with a report. Also if it does nothing where nothing goes wrong,
+    /// and if no world has the name that was asked for.
+    #[track_caller]
+    pub fn check<F, A>(&self, function: F) -> Checked
+    where
+        F: AsyncFn(Attempt) -> A + Sync,
+        A: Answer,
+    {
+        let explore = || catch_unwind(AssertUnwindSafe(|| self.explore(&function)));
+        // A runtime cannot be started within another.
+        let explored = std::thread::scope(|scope| scope.spawn(explore).join());
+        match explored.and_then(|told| told) {
+            Ok(Ok(checked)) => checked,
+            Ok(Err(report)) => panic!("{report}"),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    fn explore<A: Answer>(&self, function: &impl AsyncFn(Attempt) -> A) -> Result<Checked, String> {
+        let calm = self.live(Plan::default(), function);
+        let due = due(&calm)?;
+        self.judge(&calm, &due, 1)?;
+        let mut next = VecDeque::from(self.after(&calm));
+        let points = calm.state().points.iter().filter(|point| self.strikes(point)).count();
+        let mut checked = Checked { worlds: 1, points };
+        let mut found = false;
+        while let Some(plan) = next.pop_front() {
+            let world = self.live(plan, function);
+            checked.worlds += 1;
+            let named = self.only.as_ref().is_none_or(|only| *only == world.plan.to_string());
+            found |= named;
+            if named {
+                self.judge(&world, &due, checked.worlds)?;
+            }
+            if world.plan.0.len() < self.faults {
+                next.extend(self.after(&world));
+            }
+        }
+        match &self.only {
+            Some(only) if !found => Err(format!("there is no world of the name {only:?}")),
+            _ => Ok(checked),
+        }
+    }
+
+    /// The worlds that differ from one by one more fault.
+    fn after(&self, world: &World) -> Vec<Plan> {
+        let mut plans = world.plan.followed_by(&world.state().points);
+        plans.retain(|plan| plan.0.iter().all(|strike| self.strikes(&strike.point)));
+        if let Some(only) = &self.only {
+            plans.retain(|plan| plan.leads_to(only));
+        }
+        plans
+    }
+
+    /// The first process for which nothing goes wrong any more: the last, or the reconciler that comes before it.
+    fn calm(&self) -> u32 {
+        if self.reconcile.is_some() { RECONCILER + 1 } else { LATER + 1 }
+    }
+
+    fn last(&self) -> u32 {
+        if self.reconcile.is_some() { self.calm() + 1 } else { self.calm() }
+    }
+
+    fn strikes(&self, point: &Point) -> bool {
+        point.process < self.calm()
+    }
+
+    /// Lets a world go on to its end.
+    fn live<A: Answer>(&self, plan: Plan, function: &impl AsyncFn(Attempt) -> A) -> Arc<World> {
+        let world = World::new(plan);
+        let outside = runtime();
+        let much_later = async || {
+            world.time_passes().await;
+            world.the_late_arrives().await;
+        };
+        run(&world, 1, function);
+        run(&world, AT_ONCE, function);
+        outside.block_on(much_later());
+        run(&world, LATER, function);
+        outside.block_on(much_later());
+        match &self.reconcile {
+            Some(reconcile) => {
+                reconcile(&world, RECONCILER);
+                outside.block_on(world.time_passes());
+                reconcile(&world, self.calm());
+            }
+            None => {
+                let looked = outside.block_on(world.operator_looks());
+                looked.unwrap_or_else(|error| panic!("an operator could not look: {error}"));
+            }
+        }
+        run(&world, self.last(), function);
+        world
+    }
+
+    fn judge(&self, world: &World, due: &BTreeMap<String, u32>, number: usize) -> Result<(), String> {
+        let outside = runtime();
+        let terms = Terms {
+            due,
+            at_most: self.at_most,
+            reconciled: self.reconcile.is_some(),
+            settled: outside.block_on(world.is_settled()),
+        };
+        let broken = terms.broken(&world.state());
+        broken.map_or(Ok(()), |broken| Err(outside.block_on(report(world, &broken, &world.plan, number))))
+    }
+}
+
+/// What happens where nothing goes wrong.
+fn due(calm: &World) -> Result<BTreeMap<String, u32>, String> {
+    let state = calm.state();
+    let first = state.ends.first().map(|ended| &ended.end);
+    if first != Some(&End::Said(Said::Done)) {
+        return Err(format!(
+            "nothing went wrong, and the first process did not say that it is done: {first:?}"
+        ));
+    }
+    if state.effects.is_empty() {
+        return Err(
+            "nothing went wrong, and no effect happened: nothing would be found; use `Attempt::effects`"
+                .to_owned(),
+        );
+    }
+    Ok(state.effects.clone())
+}

@@ -1,0 +1,317 @@
+//! `sentinel::testing`: functions that are right pass, and each way to be wrong is told.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use sentinel::prelude::*;
+use sentinel::testing::{self, Answer, Attempt, Checked, NoAnswer, Said, Worlds};
+use sentinel::{Error, Finding, Kind};
+
+use crate::SECOND;
+
+const KEY: &str = "invoice-42";
+
+type Told = Result<Outcome<(), NoAnswer>, Error>;
+
+/// A function that is right.
+async fn pay(attempt: Attempt) -> Told {
+    let effects = attempt.effects();
+    let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30);
+    once.run(|_| async move { effects.happen(KEY).await }).await
+}
+
+/// What the check says of a function that is wrong.
+#[track_caller]
+fn found<A: Answer>(worlds: Worlds, function: impl AsyncFn(Attempt) -> A + Sync) -> String {
+    let checked = catch_unwind(AssertUnwindSafe(|| worlds.check(function)));
+    let report = checked.expect_err("the check let a wrong function pass");
+    *report.downcast::<String>().expect("the check explains itself")
+}
+
+#[track_caller]
+fn is_found<A: Answer>(function: impl AsyncFn(Attempt) -> A + Sync, broken: &str) -> String {
+    let report = found(Worlds::default(), function);
+    assert!(report.starts_with(broken), "{report}");
+    report
+}
+
+#[test]
+fn a_function_that_leaves_it_to_once_survives_every_crash() {
+    let Checked { worlds, points } = testing::check(pay);
+    // One request in, one effect, one out; then two that are answered at once.
+    assert_eq!(points, 5);
+    assert!(worlds > 100, "{worlds} worlds");
+    println!("{worlds} worlds");
+}
+
+#[tokio::test]
+async fn the_check_may_be_called_anywhere() {
+    testing::check(pay);
+}
+
+#[test]
+fn a_function_with_a_preparation_survives() {
+    testing::check(async |attempt: Attempt| {
+        let (effects, place) = (attempt.effects(), attempt.clone());
+        let once = attempt.sentinel().once::<NoAnswer>(KEY);
+        let prepared = once.prepare(async move |_| {
+            place.place("prepared").await;
+            Ok(7)
+        });
+        prepared.run(|_, seven: i32| async move { effects.happen(KEY).await.map(|()| seven) }).await
+    });
+}
+
+#[test]
+fn a_function_that_takes_longer_than_its_ttl_survives() {
+    testing::check(async |attempt: Attempt| {
+        let effects = attempt.effects();
+        let once = attempt.sentinel().once(KEY).ttl(SECOND).hard_ttl(SECOND * 30);
+        let slow = async move |_| {
+            tokio::time::sleep(SECOND * 2).await;
+            effects.happen(KEY).await
+        };
+        once.run(slow).await
+    });
+}
+
+#[test]
+fn a_provider_that_understands_idempotency_keys_may_be_asked_again() {
+    testing::check(async |attempt: Attempt| {
+        let effects = attempt.effects();
+        let once = attempt.sentinel().once(KEY);
+        let charge = async move |run: Run| {
+            // Asked twice at the same incarnation, it charges once.
+            let told = effects.happen_under(KEY, run.idempotency_key()).await;
+            match told {
+                Ok(()) => Ok(()),
+                Err(NoAnswer) => effects.happen_under(KEY, run.idempotency_key()).await,
+            }
+        };
+        once.run(charge).await
+    });
+}
+
+#[test]
+fn an_effect_outside_of_once_is_found() {
+    let report = is_found(
+        async |attempt: Attempt| {
+            attempt.effects().happen(KEY).await.map_err(|error| error.to_string())?;
+            let once = attempt.sentinel().once::<NoAnswer>(KEY);
+            once.run(|_| async { Ok(()) }).await.map_err(|error| error.to_string())
+        },
+        "the effect on \"invoice-42\" happened",
+    );
+    assert!(report.contains("Nothing went wrong in this world."), "{report}");
+}
+
+#[test]
+fn a_vouch_that_no_answer_proves_is_found() {
+    let wrong = async |attempt: Attempt| {
+        let effects = attempt.effects();
+        let once = attempt.sentinel().once(KEY).nothing_happened_if(|NoAnswer| true);
+        once.run(|_| async move { effects.happen(KEY).await }).await
+    };
+    let report = is_found(wrong, "the effect on \"invoice-42\" happened 2 times");
+    let name = "1:effect(invoice-42)#1=lose-reply";
+    for told in ["process 1: its reply is lost", "released: free", "claimed: executing, by process 2", name] {
+        assert!(report.contains(told), "{told} is not told: {report}");
+    }
+    println!("{report}");
+    // The world alone, and no other.
+    let alone = found(Worlds::default().only(name), wrong);
+    assert!(alone.contains("This was world 2."), "{alone}");
+    Worlds::default().only("1:effect(invoice-42)#1=lose-request").check(wrong);
+    let unknown = found(Worlds::default().only("1:effect(another)#1=lose-reply"), wrong);
+    assert!(unknown.starts_with("there is no world of the name"), "{unknown}");
+}
+
+#[test]
+fn a_retry_under_another_key_is_found() {
+    let wrong = async |attempt: Attempt| {
+        for n in 0.. {
+            let effects = attempt.effects();
+            let once = attempt.sentinel().once(format!("{KEY}-{n}"));
+            let told = once.run(|_| async move { effects.happen(KEY).await }).await?;
+            if !matches!(told, Outcome::Doubtful(_) | Outcome::Uncertain(_)) {
+                return Ok::<_, Error>(told);
+            }
+        }
+        unreachable!("there is a next key")
+    };
+    is_found(wrong, "process 3 said that it is done, while execution \"invoice-42-0\"");
+    let report = found(Worlds::default().only("1:effect(invoice-42)#1=lose-reply"), wrong);
+    assert!(report.starts_with("the effect on \"invoice-42\" happened 2 times"), "{report}");
+}
+
+#[test]
+fn in_progress_that_is_read_as_done_is_found() {
+    is_found(
+        async |attempt: Attempt| match pay(attempt).await {
+            Ok(Outcome::InProgress(_)) => Said::Done,
+            told => told.said(),
+        },
+        "process 2 said that it is done, and the effect on \"invoice-42\" had not happened",
+    );
+}
+
+#[test]
+fn a_doubt_that_is_read_as_done_is_found() {
+    is_found(
+        async |attempt: Attempt| match pay(attempt).await {
+            Ok(Outcome::Doubtful(_)) => Said::Done,
+            told => told.said(),
+        },
+        "process 1 said that it is done, while execution \"invoice-42\" in namespace \"default\" is in doubt: doubt was hidden",
+    );
+}
+
+#[test]
+fn a_failure_for_good_that_nobody_knows_of_is_found() {
+    is_found(
+        async |attempt: Attempt| {
+            let effects = attempt.effects();
+            let once = attempt.sentinel().once(KEY).failed_for_good_if(|NoAnswer| true);
+            once.run(|_| async move { effects.happen(KEY).await }).await
+        },
+        "an effect happened, nothing is in doubt, and process 4 was not told that it is done: doubt was lost",
+    );
+}
+
+#[test]
+fn work_that_is_never_done_again_is_found() {
+    /// What each process of a world leaves to the next.
+    #[derive(Default)]
+    struct Tried(Mutex<HashMap<String, u32>>);
+
+    is_found(
+        async |attempt: Attempt| {
+            // It remembers outside of the store that it has tried.
+            let tried = attempt.world(Tried::default);
+            let times = {
+                let mut tried = tried.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let times = tried.entry(KEY.to_owned()).or_default();
+                *times += 1;
+                *times
+            };
+            match times {
+                1 => pay(attempt).await.said(),
+                _ if attempt.effects().count(KEY) > 0 => pay(attempt).await.said(),
+                _ => Said::NotDone("tried before".to_owned()),
+            }
+        },
+        "nothing went wrong for process 4, and it is not done: the work was lost",
+    );
+}
+
+#[test]
+fn a_function_that_hangs_is_found() {
+    is_found(
+        async |attempt: Attempt| match pay(attempt).await {
+            Ok(Outcome::Doubtful(_)) => std::future::pending().await,
+            told => told.said(),
+        },
+        "process 1 never said anything",
+    );
+}
+
+#[test]
+fn a_process_that_panics_says_nothing_wrong() {
+    testing::check(async |attempt: Attempt| match pay(attempt).await.unwrap() {
+        done @ (Outcome::Completed(()) | Outcome::Replayed(())) => done.said(),
+        told => panic!("{}", told.name()),
+    });
+}
+
+#[test]
+fn a_test_that_would_find_nothing_is_refused() {
+    is_found(
+        async |attempt: Attempt| attempt.sentinel().once::<NoAnswer>(KEY).run(|_| async { Ok(()) }).await,
+        "nothing went wrong, and no effect happened",
+    );
+    is_found(
+        async |_: Attempt| Said::NotDone("busy".to_owned()),
+        "nothing went wrong, and the first process did not say that it is done",
+    );
+}
+
+/// A probe that asks the provider.
+async fn reconcile(attempt: Attempt) -> Result<u64, Error> {
+    let sentinel = attempt.sentinel();
+    let effects = attempt.effects();
+    let probe = move |_| {
+        let happened = effects.count(KEY) > 0;
+        async move {
+            match happened {
+                true => Finding::happened(&(), "there is a charge").unwrap(),
+                false => Finding::did_not_happen("there is no charge"),
+            }
+        }
+    };
+    sentinel.reconcile_with("probe", probe).pass().await
+}
+
+#[test]
+fn a_function_with_a_reconciler_is_done_in_the_end_whatever_crashes() {
+    let Checked { worlds, .. } = Worlds::default().reconciled_by(reconcile).check(pay);
+    println!("{worlds} worlds");
+}
+
+#[test]
+fn a_reconciler_that_does_not_look_is_found() {
+    let guess = async |attempt: Attempt| {
+        let probe = |_| async { Finding::did_not_happen("it never does") };
+        attempt.sentinel().reconcile_with("probe", probe).pass().await
+    };
+    let report = found(Worlds::default().reconciled_by(guess), pay);
+    assert!(report.starts_with("the effect on \"invoice-42\" happened 2 times"), "{report}");
+    // Who accepts that says so.
+    Worlds::default().at_most(2).faults(1).reconciled_by(guess).check(pay);
+}
+
+#[test]
+fn a_reconciler_that_leaves_a_doubt_is_found() {
+    let report = found(Worlds::default().reconciled_by(async |_| {}), pay);
+    assert!(report.contains("is in doubt still, after it was reconciled"), "{report}");
+}
+
+#[test]
+fn a_crash_leaves_nothing_behind_that_acts() {
+    let seen = Mutex::new(Vec::new());
+    let name = "1:place(the effect is on its way)#1=crash-before";
+    Worlds::default().only(name).check(async |attempt: Attempt| {
+        let (effects, there) = (attempt.effects(), attempt.clone());
+        let once = attempt.sentinel().once(KEY).ttl(SECOND).hard_ttl(SECOND * 3600);
+        let slow = async move |_| {
+            let on_its_way = tokio::spawn(async move {
+                tokio::time::sleep(SECOND * 10).await;
+                effects.happen(KEY).await
+            });
+            there.place("the effect is on its way").await;
+            on_its_way.await.unwrap_or(Err(NoAnswer))
+        };
+        let before = attempt.effects().count(KEY);
+        let told = once.run(slow).await.unwrap();
+        seen.lock().unwrap().push((attempt.number(), before, told.name()));
+        told
+    });
+    let seen = seen.into_inner().unwrap();
+    // It crashed after a second process, and a third, had not seen its effect, nor an abandonment, nor a heartbeat.
+    let after = &seen[seen.len() - 3..];
+    assert_eq!(after, [(2, 0, "in_progress"), (3, 0, "uncertain"), (4, 0, "completed")], "{seen:?}");
+}
+
+#[test]
+fn nothing_of_a_process_that_has_gone_reaches_the_store() {
+    struct First(Sentinel);
+
+    testing::check(async |attempt: Attempt| {
+        let first = attempt.world(|| First(attempt.sentinel()));
+        if attempt.number() > 1 {
+            let told = tokio::time::timeout(SECOND, first.0.inspect(Kind::Execution, KEY)).await;
+            assert!(told.is_err(), "it was answered");
+        }
+        pay(attempt).await
+    });
+}

@@ -8,6 +8,7 @@ mod examples;
 mod figures;
 mod fix;
 mod guards;
+mod mutants;
 mod setup;
 mod shell;
 mod test;
@@ -31,6 +32,8 @@ cargo xtask COMMAND
   model [ARGS]    explore the model, in release; ARGS go to it
   simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
+  mutants PART [ARGS] break the sources of PART (kernel, client, memory, sqlite, postgres, redis) one by one, in place,
+                  and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
   soak [FACTOR]   run the tests with FACTOR times the generated cases (default 20)
 ";
 
@@ -61,6 +64,7 @@ fn run(args: &[&str]) -> Result {
             cargo(&["run", "--release", "--package", "sentinel-simulation", "--"]).args(rest).run()
         }
         ["bench", rest @ ..] => bench::bench(rest),
+        ["mutants", part, rest @ ..] => mutants::mutants(part, rest),
         ["soak"] => test::soak(&workspace, 20),
         ["soak", factor] => match factor.parse() {
             Ok(factor) => test::soak(&workspace, factor),

@@ -165,6 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_told_in_words_that_do_not_change() {
+        let (namespace, key) = (Namespace::new("billing").unwrap(), Key::new("a b").unwrap());
+        let execution = Address::execution(namespace.clone(), key.clone());
+        assert_eq!(execution.to_string(), "execution \"a b\" in namespace \"billing\"");
+        assert_eq!(Address::lease(namespace, key).to_string(), "lease \"a b\" in namespace \"billing\"");
+    }
+
+    #[test]
     fn names_are_checked_at_their_borders() {
         assert!(Namespace::new("a".repeat(64)).is_ok() && Namespace::new("a".repeat(65)).is_err());
         assert!(

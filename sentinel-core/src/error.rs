@@ -172,3 +172,34 @@ impl From<Invalid> for StoreError {
         Self::not_applied(Trouble::InvalidRequest, invalid.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_worth_repeating_and_nothing_else() {
+        let worth = |trouble| StoreError::not_applied(trouble, "").is_worth_repeating();
+        assert!([Trouble::Unreachable, Trouble::Busy, Trouble::LostReply].into_iter().all(worth));
+        let others = [Trouble::InvalidRequest, Trouble::BrokenStore];
+        assert!(!others.into_iter().any(worth));
+    }
+
+    #[test]
+    fn an_error_tells_whether_something_was_changed_and_what_to_do() {
+        let told = StoreError::ambiguous(Trouble::LostReply, "the line went dead").to_string();
+        assert!(told.contains("the line went dead (it may have been carried out)"), "{told}");
+        assert!(told.ends_with(Trouble::LostReply.prescription()), "{told}");
+        assert!(!Trouble::LostReply.prescription().is_empty());
+        let told = StoreError::not_applied(Trouble::Busy, "too many").to_string();
+        assert!(told.starts_with(&format!("{}: too many (nothing was changed)", Trouble::Busy)), "{told}");
+    }
+
+    #[test]
+    fn an_error_names_its_source() {
+        let error = StoreError::not_applied(Trouble::Unreachable, "no way");
+        assert!(error.source().is_none());
+        let error = error.caused_by(std::io::Error::other("refused"));
+        assert_eq!(error.source().unwrap().to_string(), "refused");
+    }
+}

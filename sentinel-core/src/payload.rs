@@ -171,3 +171,44 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_all_that_is_recorded() {
+        let success = Recorded::success(Payload::empty());
+        let others = [
+            Recorded::failure(None, Payload::empty()),
+            Recorded { code: Some(0), ..success.clone() },
+            Recorded { omitted: true, ..success.clone() },
+            Recorded { omitted: true, ..Recorded::failure(None, Payload::empty()) },
+            Recorded::success(Payload::new(Payload::OCTETS, "x")),
+        ];
+        let digests: std::collections::HashSet<Digest> = others.iter().map(Recorded::digest).collect();
+        assert_eq!(digests.len(), others.len());
+        assert!(!digests.contains(&success.digest()));
+        // Kept with decisions: whatever changes it makes repeats of them conflict.
+        assert_eq!(
+            success.digest().to_string(),
+            "c274a5ac11e76dc491f4a8c486dd83bd6b0401bb374f88de9cd879c55c9b4597"
+        );
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_was_written() {
+        let digest = Digest::from_bytes(std::array::from_fn(|n| 7 * n as u8));
+        let text = String::from(digest);
+        assert_eq!(text, "00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9");
+        assert_eq!(Digest::try_from(text.clone()).unwrap(), digest);
+        for wrong in [&text[1..], &format!("{text}0"), &text.replace('a', "g"), &text.replace("00", "+0")] {
+            assert!(Digest::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_verdicts_do_not_change() {
+        assert_eq!([Verdict::Success, Verdict::Failure].map(Verdict::as_str), ["success", "failure"]);
+    }
+}

@@ -102,11 +102,6 @@ impl PastClaims {
         self.kept().contains(&id)
     }
 
-    /// The id that was remembered last.
-    pub fn newest(&self) -> Option<ClaimId> {
-        self.kept().first().copied()
-    }
-
     /// The ids, newest first.
     pub fn iter(&self) -> impl Iterator<Item = ClaimId> + '_ {
         self.kept().iter().copied()
@@ -373,5 +368,84 @@ mod tests {
         assert_eq!(idempotency_key(&at("a", "b"), 1), idempotency_key(&at("a", "b"), 1));
         assert_ne!(idempotency_key(&at("a", "b"), 1), idempotency_key(&at("a", "b"), 2));
         assert_ne!(idempotency_key(&at("a-b", "c"), 1), idempotency_key(&at("a", "b-c"), 1));
+        let record = Record { incarnation: 2, ..Record::absent() };
+        assert_eq!(record.idempotency_key(&at("a", "b")), idempotency_key(&at("a", "b"), 2));
+        // Providers know it: whatever changes it runs what they have done already.
+        assert_eq!(idempotency_key(&at("a", "b"), 1), "snl_861c709bf72f282a74a757b45fea70c44114bf0e");
+    }
+
+    #[test]
+    fn words_of_storage_do_not_change() {
+        use DecisionKind::{Evict, ForceComplete, Reconcile, ResetToClaimed};
+        let states = ["free", "claimed", "executing", "completed", "reconciling"];
+        assert_eq!(State::ALL.map(State::as_str), states);
+        assert_eq!(State::ALL.map(|state| state.to_string()), states);
+        for state in State::ALL {
+            assert_eq!(state.as_str().parse::<State>().unwrap(), state);
+        }
+        assert!("done".parse::<State>().is_err());
+        assert_eq!(
+            [Reconcile, ForceComplete, ResetToClaimed, Evict].map(DecisionKind::as_str),
+            ["reconcile", "force_complete", "reset_to_claimed", "evict"]
+        );
+    }
+
+    #[test]
+    fn only_a_lapsed_execution_is_uncertain() {
+        let (until, second) = (StoreTime::from_micros(10_000_000), Duration::from_secs(1));
+        let (before, after) = (StoreTime::from_micros(9_999_999), until.plus(second));
+        for state in State::ALL {
+            let record = Record { state, lease_until: until, ..Record::absent() };
+            assert!(!record.is_uncertain(before), "{state}");
+            assert_eq!(record.is_uncertain(until), state == State::Executing, "{state}");
+            assert_eq!(record.is_uncertain(after), state == State::Executing, "{state}");
+        }
+    }
+
+    /// A record that lacks nothing in any state.
+    fn whole(state: State) -> Record {
+        let (at, operator) = (StoreTime::from_micros(1), Label::new("olga").unwrap());
+        let decision = Decision {
+            op_id: OpId::from_bits(1),
+            kind: DecisionKind::Reconcile,
+            token: Token::NONE,
+            presented: Token::NONE,
+            digest: None,
+            operator,
+            reason: None,
+            at,
+        };
+        let terms = Terms::new(Duration::from_secs(1), Duration::from_secs(2)).unwrap();
+        Record {
+            state,
+            claim_id: Some(ClaimId::from_bits(1)),
+            terms: Some(terms),
+            begun_at: Some(at),
+            completed_at: Some(at),
+            result: Some(Recorded::success(crate::Payload::empty())),
+            decision: Some(decision),
+            ..Record::absent()
+        }
+    }
+
+    #[test]
+    fn a_record_is_flawed_by_what_its_state_needs() {
+        use State::{Claimed, Completed, Executing, Reconciling};
+        type Damage = fn(Record) -> Record;
+        let damages: [(Damage, &[State], &str); 6] = [
+            (|r| Record { claim_id: None, ..r }, &[Claimed, Executing], "held, by nobody or without terms"),
+            (|r| Record { terms: None, ..r }, &[Claimed, Executing], "held, by nobody or without terms"),
+            (|r| Record { begun_at: None, ..r }, &[Executing], "executing, and never begun"),
+            (|r| Record { result: None, ..r }, &[Completed], "completed, without a result"),
+            (|r| Record { completed_at: None, ..r }, &[Completed], "completed, without a result"),
+            (|r| Record { decision: None, ..r }, &[Reconciling], "reconciling, by nobody"),
+        ];
+        for state in State::ALL {
+            assert_eq!(whole(state).flaw(), None, "{state}");
+            for (damage, flawed, flaw) in damages {
+                let expected = flawed.contains(&state).then_some(flaw);
+                assert_eq!(damage(whole(state)).flaw(), expected, "{state}, {flaw}");
+            }
+        }
     }
 }

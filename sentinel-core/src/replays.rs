@@ -46,3 +46,30 @@ impl Replays {
         (&self.slots[hash as usize % SLOTS], (hash >> 32) as u32 | 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Key, Namespace};
+
+    fn addresses(of: &str) -> Vec<Address> {
+        let namespace = Namespace::new(of).unwrap();
+        let key = |n| Key::new(format!("{n}")).unwrap();
+        (0..2_000).map(|n| Address::execution(namespace.clone(), key(n))).collect()
+    }
+
+    #[test]
+    fn what_was_completed_is_expected_and_little_else() {
+        let (replays, completed) = (Replays::default(), addresses("completed"));
+        for address in &completed {
+            assert!(!replays.expects(address), "nothing was completed yet: {address}");
+            replays.expect(address);
+            assert!(replays.expects(address), "{address}");
+        }
+        // They share slots with some of these, which are told apart by the other half of the hash.
+        let others = addresses("others").iter().filter(|address| replays.expects(address)).count();
+        assert!(others <= 1, "{others} others are expected");
+        let displaced = completed.iter().filter(|address| !replays.expects(address)).count();
+        assert!(displaced < 200, "{displaced} of 2,000 were displaced from {SLOTS} slots");
+    }
+}

@@ -9,6 +9,7 @@ mod figures;
 mod fix;
 mod fuzz;
 mod guards;
+mod mutants;
 mod setup;
 mod shell;
 mod soak;
@@ -36,6 +37,8 @@ cargo xtask COMMAND
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
   deep            all that is explored, simulated, generated and broken, as much as docs/verification.md tells of: an hour
+  mutants PART [ARGS] break the sources of PART (kernel, client, memory, sqlite, postgres, redis) one by one, in place,
+                  and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
 ";
 
 fn main() -> ExitCode {
@@ -68,6 +71,7 @@ fn run(args: &[&str]) -> Result {
         ["bench", rest @ ..] => bench::bench(rest),
         ["soak", rest @ ..] => soak::soak(rest),
         ["deep"] => soak::deep(),
+        ["mutants", part, rest @ ..] => mutants::mutants(part, rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

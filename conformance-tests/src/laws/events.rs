@@ -163,10 +163,14 @@ pub(crate) async fn a_long_life_is_rebuilt_from_its_events(lab: &Lab) {
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
     key.assert_rebuilt().await;
-    let grant = key.granted(&call("bob")).await;
+    let grant = key.granted(&Claim { retention: Some(KEPT), ..call("bob") }).await;
     key.heartbeat(grant).await;
     key.assert_rebuilt().await;
     key.begin(grant).await;
     key.complete(grant, &result("done")).await;
+    key.assert_rebuilt().await;
+    // The reset was of the life before: this one is another.
+    lab.advance(KEPT).await;
+    key.granted(&call("eve")).await;
     key.assert_rebuilt().await;
 }

@@ -37,7 +37,7 @@ impl Dice {
 
     /// Something that a worker might ask of a record, often rightly.
     fn operation(&mut self, kind: Kind, record: &Record) -> Op {
-        let id = match (self.below(4), record.claim_id.or(record.past_claims.newest())) {
+        let id = match (self.below(4), record.claim_id.or(record.past_claims.iter().next())) {
             (0, Some(id)) => id,
             _ => ClaimId::from_bits(u128::from(self.below(u64::MAX))),
         };

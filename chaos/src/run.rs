@@ -25,6 +25,10 @@ use crate::worker::{Worker, execution};
 /// How often a key may be asked for once all is calm.
 const ASKED: u32 = 200;
 
+/// How often the store is knocked at, ten times a second: for two minutes. PgBouncer lets nobody in for 15 seconds after a
+/// server that was not there.
+const KNOCKS: u32 = 1_200;
+
 /// A place where schedules run one after the other, each in a namespace of its own.
 pub(crate) struct Stage {
     kind: Kind,
@@ -196,12 +200,12 @@ async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Seen, String> {
 
 async fn reach(plan: &Plan) -> Result<Arc<dyn CoordinationStore>, String> {
     let mut told = String::new();
-    for _ in 0..ASKED {
+    for _ in 0..KNOCKS {
         match open(&plan.url, &plan.notes()).await {
             Ok(store) => return Ok(store),
             Err(error) => told = error.to_string(),
         }
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(100)).await;
     }
     Err(format!("all is calm, and the store cannot be reached: {told}"))
 }

@@ -211,3 +211,99 @@ impl<'a> Case<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::kernel::Op;
+    use sentinel_core::operation::*;
+    use sentinel_core::{CoordinationStore as _, Label};
+    use sentinel_memory::MemoryStore;
+
+    use super::*;
+    use crate::generate;
+    use crate::sequences::model::fresh_namespace;
+
+    const CALL: u64 = 7;
+
+    /// A call that ran, made its effect, and was told that its result is recorded; the log says the same.
+    async fn true_story() -> (Address, Vec<Event>, Deeds) {
+        let store = MemoryStore::new();
+        let address = Address::execution(fresh_namespace("deeds"), Key::new("key").unwrap());
+        let claim = Claim {
+            claim_id: ClaimId::from_bits(1),
+            terms: generate::terms(2),
+            retention: None,
+            fingerprint: None,
+            worker: Label::lossy("worker"),
+            phase: Phase::Executing,
+        };
+        let token = store.claim(&address, &claim).await.unwrap().stamp.token;
+        let grant = Grant { token, claim_id: claim.claim_id };
+        let value = "charged".to_owned();
+        let key = address.key.clone();
+        let complete = Complete { grant, result: generate::result(0) };
+        Op::from(complete).send(&store, &address).await.unwrap();
+        let deeds = Deeds {
+            starts: vec![Start { call: CALL, key: key.clone(), grant, late: false }],
+            effects: vec![Effect { key: key.clone(), under: "snl".into(), grant, value: value.clone() }],
+            answers: vec![Answer {
+                call: CALL,
+                key,
+                name: "completed".into(),
+                ran: true,
+                value: Some(value),
+            }],
+            ..Deeds::default()
+        };
+        (address.clone(), store.history(&address, 100).await.unwrap(), deeds)
+    }
+
+    #[tokio::test]
+    async fn a_true_story_is_believed() {
+        let (address, events, deeds) = true_story().await;
+        deeds.judge(&address, &events).unwrap();
+        assert!(deeds.effect_under("snl").is_some() && deeds.effect_under("other").is_none());
+    }
+
+    /// A story with one thing changed, and what is said of it.
+    async fn told(change: impl FnOnce(&mut Deeds, &mut Vec<Event>)) -> String {
+        let (address, mut events, mut deeds) = true_story().await;
+        change(&mut deeds, &mut events);
+        deeds.judge(&address, &events).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn no_deed_can_be_hidden() {
+        let stranger = Grant { token: sentinel_core::Token::NONE, claim_id: ClaimId::from_bits(2) };
+        let again = told(|deeds, _| deeds.starts.push(deeds.starts[0].clone())).await;
+        assert!(again.contains("2 functions started where 1 were authorised"), "{again}");
+        let never_begun = told(|deeds, _| deeds.starts[0].grant = stranger).await;
+        assert!(never_begun.contains("had never begun"), "{never_begun}");
+        let twice = told(|deeds, _| deeds.effects.push(deeds.effects[0].clone())).await;
+        assert!(twice.contains("an effect without a run of its own"), "{twice}");
+        let no_run = told(|deeds, _| deeds.effects[0].grant = stranger).await;
+        assert!(no_run.contains("an effect without a run of its own"), "{no_run}");
+        let vouched = told(|_, events| events[1].change = Change::Released { vouched: true }).await;
+        assert!(vouched.contains("vouched that nothing happened"), "{vouched}");
+        let withdrew = told(|_, events| events[1].change = Change::Cancelled).await;
+        assert!(withdrew.contains("withdrew, and ran"), "{withdrew}");
+        let unheard = told(|deeds, _| deeds.starts.clear()).await;
+        assert!(unheard.contains("recorded a result, and never ran"), "{unheard}");
+    }
+
+    #[tokio::test]
+    async fn no_caller_can_be_lied_to() {
+        let not_recorded = told(|_, events| drop(events.pop())).await;
+        assert!(not_recorded.contains("told that it is recorded, and it is not"), "{not_recorded}");
+        let did_not_run = told(|deeds, _| deeds.answers[0].call = 8).await;
+        assert!(did_not_run.contains("was told that it ran, and it did not"), "{did_not_run}");
+        let ran = told(|deeds, _| {
+            deeds.answers[0].name = "in_progress".into();
+            deeds.answers[0].ran = false;
+        });
+        let ran = ran.await;
+        assert!(ran.contains("was told in_progress and its function ran"), "{ran}");
+        let made_up = told(|deeds, _| deeds.answers[0].value = Some("other".into())).await;
+        assert!(made_up.contains("which nobody did under this key"), "{made_up}");
+    }
+}

@@ -123,6 +123,9 @@ impl Deployment for Single {
 /// Three masters.
 pub(super) struct Cluster {
     servers: RedisCluster,
+    runtime: Handle,
+    /// A master was restarted. Nothing is lost by that, and nobody can tell it from a replica that took over.
+    restarted: bool,
 }
 
 impl Cluster {
@@ -130,7 +133,7 @@ impl Cluster {
         let servers = RedisCluster::start(3, Options::default());
         let armed = runtime.block_on(RedisStore::builder(&servers.url()).buckets(BUCKETS).init());
         drop(armed.unwrap_or_else(|error| panic!("the cluster cannot be armed: {error}")));
-        Self { servers }
+        Self { servers, runtime: runtime.handle().clone(), restarted: false }
     }
 
     /// A slot that is in use goes to another node.
@@ -161,7 +164,11 @@ impl Deployment for Cluster {
         "Redis, a cluster of three".into()
     }
 
-    fn strike(&mut self, _: &mut Crew, rng: &mut StdRng) -> String {
+    fn prepare(&mut self, _: &mut StdRng) {
+        self.restarted = false;
+    }
+
+    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
         let node = &self.servers.nodes()[rng.random_range(0..self.servers.nodes().len())];
         match rng.random_range(0..6) {
             0..3 => self.move_slot(rng),
@@ -169,7 +176,9 @@ impl Deployment for Cluster {
                 node.kill();
                 node.start_again();
                 self.servers.wait_ok();
-                "a master is killed".into()
+                self.restarted = true;
+                self.look(&crew.plan);
+                "a master is killed, and somebody looks".into()
             }
             4 => {
                 node.cli(&["SCRIPT", "FLUSH"]);
@@ -179,6 +188,12 @@ impl Deployment for Cluster {
                 node.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
                 "all clients of a master are killed".into()
             }
+        }
+    }
+
+    fn look(&mut self, plan: &Plan) {
+        if self.restarted {
+            re_arm(&self.runtime, plan);
         }
     }
 }

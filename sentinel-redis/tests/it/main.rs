@@ -30,7 +30,7 @@ mod wire;
 mod witness;
 
 mod always {
-    sentinel_conformance::suite!(crate::harness::Always, sequences = 400, histories = 80);
+    sentinel_conformance::suite!(crate::harness::Always, sequences = 800, histories = 80);
 }
 
 mod everysec {

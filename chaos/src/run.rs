@@ -182,7 +182,7 @@ async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Seen, String> {
         settles(&last, n).await?;
     }
     let mut evidence = Evidence::read(&plan, workers)?;
-    let judged = evidence.judge(&plan, &last.sentinel, kept).await?;
+    let searched = evidence.judge(&plan, &last.sentinel, kept).await?;
     let Evidence { history, deeds } = evidence;
     Ok(Seen {
         schedules: 1,
@@ -193,7 +193,7 @@ async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Seen, String> {
         effects: deeds.effects.len() as u64,
         decisions: deeds.decided.len() as u64,
         doubts,
-        searched: judged.searched,
+        searched,
         ..Seen::default()
     })
 }

@@ -30,13 +30,6 @@ pub(crate) struct Evidence {
     pub(crate) deeds: Deeds,
 }
 
-/// What was found in order.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Judged {
-    /// Histories that a search explained, of those that were small enough and had all answers.
-    pub(crate) searched: u64,
-}
-
 impl Evidence {
     /// Reads what so many workers, and the one after them, have written.
     pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
@@ -76,15 +69,15 @@ impl Evidence {
     }
 
     /// Judges everything. Where what was acknowledged may have been lost, and that was told, only the tokens are left to be
-    /// judged.
+    /// judged. How many histories a search explained besides.
     pub(crate) async fn judge(
         &mut self,
         plan: &Plan,
         sentinel: &Sentinel,
         kept: Kept,
-    ) -> Result<Judged, String> {
+    ) -> Result<u64, String> {
         let store = &**sentinel.store();
-        let mut judged = Judged::default();
+        let mut searched = 0;
         for address in addresses(plan, sentinel) {
             self.history.tokens_grow(&address)?;
             if kept == Kept::Tokens {
@@ -100,9 +93,9 @@ impl Evidence {
                 let events = store.history(&address, 100_000).await.map_err(|error| error.to_string())?;
                 self.deeds.judge(&address, &events)?;
             }
-            judged.searched += u64::from(self.search(store, &address).await?);
+            searched += u64::from(self.search(store, &address).await?);
         }
-        Ok(judged)
+        Ok(searched)
     }
 
     /// Whether a search explained the history of one key.

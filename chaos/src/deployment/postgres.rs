@@ -1,6 +1,8 @@
 //! One PostgreSQL server, by several ways.
 
+use std::io::Write as _;
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -55,18 +57,30 @@ impl Postgres {
         Self { server, proxy, bouncer, way: Way::Direct }
     }
 
-    /// Waits until somebody gets in who comes as everybody does.
-    fn back(&self) {
+    /// What the server says to a script, as soon as it says anything: it may be recovering, or have no connection left.
+    fn say(&self, sql: &str) -> String {
+        let mut said = None;
         until("PostgreSQL answers", || {
-            let mut psql = self.server.command("psql");
-            psql.args(["-XAtc", "select 1", &self.server.socket_url()]);
-            psql.output().is_ok_and(|output| output.status.success())
+            said = self.try_say(sql);
+            said.is_some()
         });
+        said.unwrap_or_default()
+    }
+
+    fn try_say(&self, sql: &str) -> Option<String> {
+        let mut psql = self.server.command("psql");
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
+        let spawned = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("no psql: {error}"));
+        // One that found no server does not read.
+        drop(child.stdin.take().map(|mut stdin| stdin.write_all(sql.as_bytes())));
+        let output = child.wait_with_output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
     /// Some connection of a worker.
     fn backend(&self, rng: &mut StdRng) -> Option<u32> {
-        let all = self.server.psql(
+        let all = self.say(
             "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
         );
         let all: Vec<u32> = all.lines().filter_map(|pid| pid.parse().ok()).collect();
@@ -91,13 +105,11 @@ impl Postgres {
                 "the server is restarted"
             }
             _ => {
-                if let Some(backend) = self.backend(rng) {
-                    self.server.kill_backend(backend);
-                }
+                self.backend(rng).map(|backend| self.server.try_kill_backend(backend));
                 "a backend is killed, and the server recovers"
             }
         };
-        self.back();
+        self.say("select 1");
         what.into()
     }
 
@@ -108,7 +120,7 @@ impl Postgres {
             1 => ("all records", "select from sentinel.records for update"),
             _ => ("the log", "lock table sentinel.events in exclusive mode"),
         };
-        self.server.psql(&format!("begin; {sql}; select pg_sleep({long} / 1000.0); rollback"));
+        self.say(&format!("begin; {sql}; select pg_sleep({long} / 1000.0); rollback"));
         format!("somebody holds {what} for {long} ms")
     }
 
@@ -117,7 +129,7 @@ impl Postgres {
         let (statement, lock) = (rng.random_range(1..=50), rng.random_range(1..=50));
         self.set(&[("statement_timeout", &format!("{statement}ms")), ("lock_timeout", &format!("{lock}ms"))]);
         let free = "set statement_timeout = 0; set lock_timeout = 0";
-        self.server.psql(&format!(
+        self.say(&format!(
             "{free}; begin; select from sentinel.records for update; select pg_sleep(0.2); rollback"
         ));
         self.set(&[("statement_timeout", "0"), ("lock_timeout", "0")]);
@@ -131,9 +143,9 @@ impl Postgres {
         let set: String = set.collect();
         // Each of them alone: `alter system` stands in no transaction.
         for line in set.split_inclusive(';') {
-            self.server.psql(&format!("set statement_timeout = 0; {line}"));
+            self.say(&format!("set statement_timeout = 0; {line}"));
         }
-        self.server.psql("set statement_timeout = 0; select pg_reload_conf()");
+        self.say("set statement_timeout = 0; select pg_reload_conf()");
     }
 
     /// Strangers take all connections there are, while those of the workers are ended.
@@ -145,7 +157,7 @@ impl Postgres {
         self.all_backends("pg_terminate_backend");
         pass(long);
         drop(strangers);
-        self.back();
+        self.say("select 1");
         format!("strangers take all connections for {long:?}")
     }
 
@@ -158,20 +170,16 @@ impl Postgres {
     }
 
     fn all_backends(&self, end: &str) {
-        let mut psql = self.server.command("psql");
-        let sql = format!(
-            "select {end}(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
-        );
-        psql.args(["-XAtc", &sql, &self.server.socket_url()]);
         // Where no connection is left for us, that is the strike.
-        let _ = psql.output();
+        let _ = self.try_say(&format!(
+            "select {end}(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        ));
     }
 
     fn stand_still(&self, rng: &mut StdRng) -> String {
         let long = Duration::from_millis(rng.random_range(20..=600));
         match self.backend(rng) {
-            Some(backend) if rng.random_ratio(1, 2) => {
-                self.server.pause_backend(backend);
+            Some(backend) if rng.random_ratio(1, 2) && self.server.try_pause_backend(backend) => {
                 pass(long);
                 self.server.resume_backend(backend);
                 format!("a backend stands still for {long:?}")

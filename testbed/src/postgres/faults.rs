@@ -63,28 +63,36 @@ impl Postgres {
     /// connections and recovers, within the same postmaster.
     #[track_caller]
     pub fn kill_backend(&self, pid: u32) {
-        self.signal_backend(pid, Signal::KILL);
+        assert!(self.try_kill_backend(pid), "{pid} is no process of this server");
+    }
+
+    /// The same, of one that may have ended by itself: whether it was there.
+    pub fn try_kill_backend(&self, pid: u32) -> bool {
+        self.signal_backend(pid, Signal::KILL).is_some()
     }
 
     /// Stops one backend in its tracks, with all locks that it holds.
     #[track_caller]
     pub fn pause_backend(&self, pid: u32) {
-        let pid = self.signal_backend(pid, Signal::STOP);
+        assert!(self.try_pause_backend(pid), "{pid} is no process of this server");
+    }
+
+    /// The same, of one that may have ended by itself: whether it was there.
+    pub fn try_pause_backend(&self, pid: u32) -> bool {
+        let Some(pid) = self.signal_backend(pid, Signal::STOP) else { return false };
         until("the backend stands still", || stands_still(pid));
+        true
     }
 
-    /// Lets one backend go on.
-    #[track_caller]
+    /// Lets one backend go on. One that has ended needs no word.
     pub fn resume_backend(&self, pid: u32) {
-        self.signal_backend(pid, Signal::CONT);
+        let _ = self.signal_backend(pid, Signal::CONT);
     }
 
-    #[track_caller]
-    fn signal_backend(&self, pid: u32, signal: Signal) -> Pid {
-        let found = self.processes().into_iter().find(|found| number(*found) == i64::from(pid));
-        let Some(found) = found else { panic!("{pid} is no process of this server") };
-        kill_process(found, signal).unwrap_or_else(|error| panic!("backend {pid} takes no signal: {error}"));
-        found
+    fn signal_backend(&self, pid: u32, signal: Signal) -> Option<Pid> {
+        let found = self.processes().into_iter().find(|found| number(*found) == i64::from(pid))?;
+        kill_process(found, signal).ok()?;
+        Some(found)
     }
 
     /// All processes of the server but the postmaster.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use sentinel::Trouble;
+use sentinel::operation::{Claim, Phase};
 use sentinel::redis::RedisStore;
+use sentinel::{Address, ClaimId, Key, Label, Namespace, StoreError, Terms, Trouble};
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{self as testbed, Proxy, RedisCluster, until};
 use tokio::runtime::{Handle, Runtime};
@@ -208,7 +209,7 @@ pub(super) fn arm(runtime: &Handle, url: &str) {
 pub(super) fn re_arm(runtime: &Handle, plan: &Plan) -> bool {
     let mut doubt = false;
     until("the server says what it is", || {
-        let told = runtime.block_on(open(&plan.url, &plan.notes())).map(drop);
+        let told = runtime.block_on(ask(plan));
         doubt = told.as_ref().is_err_and(|error| {
             matches!(error.trouble(), Trouble::StoreDoubt | Trouble::StoreAmnesia | Trouble::NotInitialised)
         });
@@ -218,4 +219,19 @@ pub(super) fn re_arm(runtime: &Handle, plan: &Plan) -> bool {
         arm(runtime, &plan.url);
     }
     doubt
+}
+
+/// Opens the store and claims a lease that nobody else uses: what a namespace has lost is told to whoever claims there.
+async fn ask(plan: &Plan) -> Result<(), StoreError> {
+    let store = open(&plan.url, &plan.notes()).await?;
+    let lease = Address::lease(Namespace::new(&plan.namespace)?, Key::new("asked")?);
+    let claim = Claim {
+        claim_id: ClaimId::random(),
+        terms: Terms::new(plan.ttl, plan.hard_ttl)?,
+        retention: None,
+        fingerprint: None,
+        worker: Label::new("on call")?,
+        phase: Phase::Claimed,
+    };
+    store.claim(&lease, &claim).await.map(drop)
 }

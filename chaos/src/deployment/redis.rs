@@ -116,8 +116,13 @@ impl Deployment for Single {
         self.lost |= self.cut && re_arm(&self.runtime, plan);
     }
 
+    /// A heartbeat of an execution that is gone with the end of the file is told to nobody: nobody takes an execution over.
     fn kept(&self) -> Kept {
-        if self.lost { Kept::Tokens } else { Kept::All }
+        match (self.lost, self.cut) {
+            (true, _) => Kept::Tokens,
+            (false, true) => Kept::AllButHeartbeats,
+            (false, false) => Kept::All,
+        }
     }
 }
 

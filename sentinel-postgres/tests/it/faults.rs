@@ -14,7 +14,9 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::scene::{call, complete, crash, execution, force, granted, hold, label, lease, reconcile, result};
+use crate::scene::{
+    call, complete, execution, force, granted, hold, label, lease, reconcile, result, starts,
+};
 
 /// So soon the store gives up, where a test is about that.
 const SOON: Duration = Duration::from_millis(500);
@@ -140,7 +142,10 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         } else {
             let ours = "select pid from pg_stat_activity where application_name = 'sentinel' \
                         order by random() limit 1";
-            crash(&server, server.psql(ours).parse().unwrap());
+            let before = starts(&server);
+            // One that was chosen may have ended by itself: then another.
+            until("a backend is killed", || server.try_kill_backend(server.psql(ours).parse().unwrap()));
+            until("it has recovered", || starts(&server) > before);
         }
         is_over.store(true, Ordering::SeqCst);
         for worker in workers {

@@ -1,19 +1,16 @@
-//! Heartbeats of executions that a crash took back.
+//! Heartbeats that a crash took back.
 //!
-//! They are the one thing that is answered before it is durable (SPEC section 3): nobody takes an execution over, so nobody is
-//! harmed. In a history they show as revs that are given a second time.
+//! Those of executions are the one thing that may be answered before it is durable (SPEC section 3): nobody takes an execution over, so
+//! nobody is harmed. In a history they show as revs that are given a second time.
 
+use sentinel::Address;
 use sentinel::kernel::Op;
 use sentinel::operation::Stamp;
-use sentinel::{Address, Kind};
 use sentinel_conformance::Entry;
 
-/// Takes the heartbeats of one execution that were lost out of its history, and what was seen of them. `rev` is the record's at
+/// Takes the heartbeats of one record that were lost out of its history, and what was seen of them. `rev` is the record's at
 /// the end. Nothing else is taken out: a lost grant, result or decision is left to be found.
 pub(crate) fn forget(entries: &mut Vec<Entry>, address: &Address, rev: u64) {
-    if address.kind != Kind::Execution {
-        return;
-    }
     let of_it: Vec<Entry> = entries.iter().filter(|entry| entry.address == *address).cloned().collect();
     // What a heartbeat without an answer did may have been seen, too.
     let lost = of_it.iter().filter(|e| is_beat(e) && (e.returned.is_none() || is_gone(e, &of_it, rev)));

@@ -20,6 +20,8 @@ pub(crate) enum Kept {
     All,
     /// Crashes may have taken back heartbeats of executions.
     AllButHeartbeats,
+    /// The same, and those of leases: the end of a file is gone, and nobody misses a heartbeat.
+    AllButAnyHeartbeats,
     /// Anything may be lost, and that was told; tokens still tell who came later.
     Tokens,
 }
@@ -83,7 +85,12 @@ impl Evidence {
             if kept == Kept::Tokens {
                 continue;
             }
-            if kept == Kept::AllButHeartbeats {
+            let loses_beats = match kept {
+                Kept::AllButHeartbeats => address.kind == Kind::Execution,
+                Kept::AllButAnyHeartbeats => true,
+                Kept::All | Kept::Tokens => false,
+            };
+            if loses_beats {
                 let seen = store.inspect(&address).await.map_err(|error| error.to_string())?;
                 let rev = seen.record.map_or(0, |record| record.rev);
                 lost_beats::forget(&mut self.history.entries, &address, rev);

@@ -116,11 +116,11 @@ impl Deployment for Single {
         self.lost |= self.cut && re_arm(&self.runtime, plan);
     }
 
-    /// A heartbeat of an execution that is gone with the end of the file is told to nobody: nobody takes an execution over.
+    /// A heartbeat that is gone with the end of the file is told to nobody.
     fn kept(&self) -> Kept {
         match (self.lost, self.cut) {
             (true, _) => Kept::Tokens,
-            (false, true) => Kept::AllButHeartbeats,
+            (false, true) => Kept::AllButAnyHeartbeats,
             (false, false) => Kept::All,
         }
     }

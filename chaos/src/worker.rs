@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sentinel::{CoordinationStore, Error, Failure, LeaseOutcome, Outcome, Run, Sentinel};
+use sentinel::{CoordinationStore, LeaseOutcome, Run, Sentinel};
 use sentinel_conformance::{Answer, Effect, Layered, Start};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
@@ -167,7 +167,7 @@ impl Worker {
             Some(patience) => timeout(patience, Box::pin(calling)).await.ok()?,
             None => Box::pin(calling).await,
         };
-        let answer = answer(call, &name, &outcome);
+        let answer = Answer::of(call, key(&name), &outcome);
         self.journal.note(&Note::Told(answer.clone()));
         Some(answer)
     }
@@ -225,26 +225,6 @@ impl Worker {
             true => drop(held.release().await),
             false => drop(held),
         }
-    }
-}
-
-fn answer(call: u64, name: &str, outcome: &Result<Outcome<String, Trouble>, Error>) -> Answer {
-    let (ran, value) = match outcome {
-        Ok(outcome) => (outcome.ran(), value(outcome)),
-        Err(_) => (false, None),
-    };
-    let name_of = outcome.as_ref().map_or("error", Outcome::name).into();
-    Answer { call, key: key(name), name: name_of, ran, value }
-}
-
-fn value(outcome: &Outcome<String, Trouble>) -> Option<String> {
-    match outcome {
-        Outcome::Completed(value) | Outcome::Replayed(value) => Some(value.clone()),
-        Outcome::Failed(Failure::Recorded(trouble)) => Some(trouble.to_string()),
-        Outcome::Failed(Failure::Replayed(failure)) => {
-            Some(String::from_utf8_lossy(&failure.recorded.payload.bytes).into_owned())
-        }
-        _ => None,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
+use sentinel_core::client::{Error, Failure, Outcome};
 use sentinel_core::{Address, Change, ClaimId, Event, Grant, Key};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +65,21 @@ pub struct Answer {
     pub ran: bool,
     /// The result that it was told, its own or another's.
     pub value: Option<String>,
+}
+
+impl Answer {
+    /// What a call of a function was answered whose results are texts. Of a failure that was recorded it is the error's text.
+    pub fn of<E: fmt::Display>(call: u64, key: Key, outcome: &Result<Outcome<String, E>, Error>) -> Self {
+        let name = outcome.as_ref().map_or("error", Outcome::name).into();
+        let ran = outcome.as_ref().is_ok_and(Outcome::ran);
+        let value = match outcome {
+            Ok(Outcome::Completed(value) | Outcome::Replayed(value)) => Some(value.clone()),
+            Ok(Outcome::Failed(Failure::Recorded(error))) => Some(error.to_string()),
+            Ok(Outcome::Failed(Failure::Replayed(failure))) => Some(failure.to_string()),
+            _ => None,
+        };
+        Self { call, key, name, ran, value }
+    }
 }
 
 impl Deeds {

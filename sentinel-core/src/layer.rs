@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::error::{StoreError, Trouble};
 use crate::event::Event;
+use crate::gather::GatheredBeats;
 use crate::kernel::{Op, Reply};
 use crate::operation::*;
 use crate::store::{CoordinationStore, Description, Inspection, List, Listing, Notice, Purge, Purged};
@@ -27,15 +28,19 @@ pub trait Layer: Debug + Send + Sync + 'static {
     /// An operation on one record.
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError>;
 
-    /// A batch of heartbeats.
+    /// A batch of heartbeats; one after the other unless it is written otherwise, each for itself.
     async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-        let mut replies = Vec::with_capacity(beats.len());
-        for beat in beats {
-            let stamped = self.on_op(&beat.address, Op::Heartbeat(Heartbeat { grant: beat.grant })).await?;
-            let Reply::Heartbeat(reply) = stamped.reply else { return Err(astray(&stamped.reply)) };
-            replies.push(Stamped { reply, stamp: stamped.stamp });
+        let mut gathered = GatheredBeats::new(beats.len());
+        for (n, beat) in beats.iter().enumerate() {
+            match self.on_op(&beat.address, Op::Heartbeat(Heartbeat { grant: beat.grant })).await {
+                Ok(Stamped { reply: Reply::Heartbeat(reply), stamp }) => {
+                    gathered.answered(n, Stamped { reply, stamp });
+                }
+                Ok(other) => gathered.failed([n], astray(&other.reply)),
+                Err(error) => gathered.failed([n], error),
+            }
         }
-        Ok(replies)
+        gathered.finish()
     }
 
     /// A purge.

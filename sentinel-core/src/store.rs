@@ -72,6 +72,8 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     /// **Atomicity:** each beat for itself; the batch is not a transaction. A beat that the store did not look at (its
     /// record was locked by somebody) is `Unknown`, never `Lost`. **Repeating it:** harmless.
     /// **Refusals:** `Lost(reason)` for a beat; another beat's fate does not matter.
+    /// **Errors:** not applied only if no beat was carried out; a store that sends in parts has
+    /// [`GatheredBeats`](crate::GatheredBeats) for that.
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError>;
 
     /// Records the result of an execution.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sentinel_core::client::{Error, Failure, LeaseOutcome, Outcome, Run};
+use sentinel_core::client::{LeaseOutcome, Run};
 use tokio::time::{sleep, timeout};
 
 use sentinel_conformance::{Answer, Effect, Start};
@@ -94,7 +94,7 @@ impl Actor {
             false => calling.await,
         };
         self.process.pass().await;
-        let answer = answer(call, &name, &outcome);
+        let answer = Answer::of(call, key(&name), &outcome);
         self.world.truth.told().answers.push(answer.clone());
         Some(answer)
     }
@@ -183,24 +183,5 @@ fn ended<T>(end: End, value: T) -> Result<T, Trouble> {
         End::Fails(trouble) => Err(trouble),
         // Without the hook, which would write to the terminal.
         End::Panics => std::panic::resume_unwind(Box::new("a function panicked")),
-    }
-}
-
-fn answer(call: u64, name: &str, outcome: &Result<Outcome<String, Trouble>, Error>) -> Answer {
-    let (ran, value) = match outcome {
-        Ok(outcome) => (outcome.ran(), value(outcome)),
-        Err(_) => (false, None),
-    };
-    Answer { call, key: key(name), name: outcome.as_ref().map_or("error", Outcome::name).into(), ran, value }
-}
-
-fn value(outcome: &Outcome<String, Trouble>) -> Option<String> {
-    match outcome {
-        Outcome::Completed(value) | Outcome::Replayed(value) => Some(value.clone()),
-        Outcome::Failed(Failure::Recorded(trouble)) => Some(trouble.to_string()),
-        Outcome::Failed(Failure::Replayed(failure)) => {
-            Some(String::from_utf8_lossy(&failure.recorded.payload.bytes).into_owned())
-        }
-        _ => None,
     }
 }

@@ -1,10 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_conformance::{Fault, Faulty, Harness, Met, Plan, Recorder, Wait};
+use async_trait::async_trait;
+use sentinel_conformance::{Fault, Faulty, Harness, Layer, Layered, Met, Plan, Recorder, Wait};
+use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore, Grant, Key, Label, Namespace, State, Terms, Trouble,
+    Address, Applied, ClaimId, CoordinationStore, Grant, Key, Label, Namespace, State, StoreError, Terms,
+    Trouble,
 };
 
 use crate::memory::Memory;
@@ -147,4 +150,43 @@ async fn the_same_seed_brings_the_same_faults() {
 #[should_panic(expected = "is no operation of a store")]
 fn a_misspelt_operation_is_told() {
     let _ = Plan::quiet().every("beginn", Fault::LoseReply);
+}
+
+/// A way on which nothing about one key is sent.
+#[derive(Debug)]
+struct Shut {
+    store: Arc<dyn CoordinationStore>,
+    key: Key,
+}
+
+#[async_trait]
+impl Layer for Shut {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        match address.key == self.key {
+            true => Err(StoreError::not_applied(Trouble::Unreachable, "shut")),
+            false => op.send(&*self.store, address).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn through_a_layer_each_heartbeat_counts_for_itself() {
+    let store = Memory::open().await.store();
+    let mut beats = Vec::new();
+    for key in ["open", "shut", "open, too"] {
+        let address = Address::execution(Namespace::new("layers").unwrap(), Key::new(key).unwrap());
+        let claim = Bench::claim(1);
+        let token = store.claim(&address, &claim).await.unwrap().stamp.token;
+        beats.push(Beat { address, grant: Grant { token, claim_id: claim.claim_id } });
+    }
+    let layered = Layered(Shut { store, key: Key::new("shut").unwrap() });
+    let replies = layered.heartbeat(&beats).await.unwrap();
+    let kept = |n: usize| matches!(replies[n].reply, HeartbeatReply::Kept { .. });
+    assert!(kept(0) && kept(2), "{replies:?}");
+    assert_eq!(replies[1].reply, HeartbeatReply::Unknown);
+    assert_eq!(layered.heartbeat(&beats[1..2]).await.unwrap_err().applied(), Applied::No);
 }

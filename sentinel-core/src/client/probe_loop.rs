@@ -287,7 +287,7 @@ impl ProbeLoop {
         let parts =
             [operator.as_bytes(), namespace.as_bytes(), key.as_str().as_bytes(), what.as_bytes(), &token];
         let digest = sha256(&parts);
-        OpId::from_bits(digest[..16].iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
+        OpId::from_bits(u128::from_be_bytes(std::array::from_fn(|at| digest[at])))
     }
 }
 

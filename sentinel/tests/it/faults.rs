@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use async_trait::async_trait;
+use sentinel::kernel::{Op, Reply};
+use sentinel::operation::{EvictReply, Stamped};
 use sentinel::prelude::*;
-use sentinel::{Applied, Kind, Lost, NotRun, State};
-use sentinel_conformance::{Fault, Plan, Wait};
+use sentinel::{Address, Applied, Kind, Lost, NotRun, State, StoreError, Trouble};
+use sentinel_conformance::{Fault, Layer, Layered, Plan, Wait};
 
 use crate::rig::Rig;
 use crate::{Lied, SECOND};
@@ -120,6 +123,79 @@ async fn a_caller_that_goes_away_in_the_middle_of_its_claim_leaves_no_ghost() {
     assert_eq!(rig.wire.sent("cancel"), 1, "nobody knows whether the claim arrived");
     assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
     assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_that_gets_no_answer_goes_on_in_the_background() {
+    let rig = Rig::new(Plan::quiet().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest));
+    assert!(matches!(rig.pay().await, Outcome::NotRun(NotRun::Store(_))));
+    assert_eq!(crate::state(&rig.beside, "k").await, State::Executing);
+    rig.network.then(|_| Plan::quiet());
+    tokio::time::sleep(SECOND * 3).await;
+    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_will_not_run_has_given_back_its_claim_once_and_before_it_says_so() {
+    let plan = || Plan::quiet().every("cancel", Fault::Delay(Wait::Time(SECOND / 2)));
+    let late = plan().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3)));
+    let rig = Rig::new(late.clone());
+    let lease = rig.ours.lease("l").ttl(SECOND).acquire().await.unwrap();
+    assert!(matches!(lease, LeaseOutcome::NotHeld(NotRun::Expired)), "granted, and over since it was sent");
+    let record = rig.beside.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
+    assert_eq!((record.state, rig.wire.sent("cancel")), (State::Free, 1));
+
+    for (plan, claims) in [(late, 1), (plan().every("claim", Fault::LoseReply), 2)] {
+        let rig = Rig::new(plan);
+        let once = rig.ours.once("k").ttl(SECOND).run(|_| async { Ok::<_, Lied>(()) });
+        assert!(matches!(once.await.unwrap(), Outcome::NotRun(_)));
+        assert!(rig.wire.sent("claim") >= claims);
+        assert_eq!((crate::state(&rig.beside, "k").await, rig.wire.sent("cancel")), (State::Free, 1));
+        tokio::time::sleep(SECOND * 5).await;
+        assert_eq!(rig.wire.sent("cancel"), 1, "the store was told already");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_somebody_elses_by_now_is_not_cancelled() {
+    let rig = Rig::new(Plan::quiet());
+    let operator = rig.beside.clone();
+    let once = rig.ours.once("k").prepare(|run: Run| async move {
+        let (_, reply) = operator.evict(Kind::Execution, "k", run.token()).evict().await.unwrap();
+        assert!(matches!(reply, EvictReply::Evicted { .. }));
+        Ok(())
+    });
+    let outcome = once.run(|_, ()| async { Ok::<_, Lied>(()) }).await.unwrap();
+    assert!(matches!(outcome, Outcome::NotRun(NotRun::Superseded(_))), "{outcome:?}");
+    assert_eq!(rig.wire.sent("cancel"), 0);
+}
+
+/// A store that never answers a claim.
+#[derive(Debug)]
+struct Mute(Arc<dyn CoordinationStore>);
+
+#[async_trait]
+impl Layer for Mute {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.0
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        let told = op.clone().send(&*self.0, address).await;
+        match op {
+            Op::Claim(_) => std::future::pending().await,
+            _ => told,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_never_comes_is_a_lost_reply() {
+    let sentinel = Sentinel::new(Layered(Mute(Arc::new(MemoryStore::new()))));
+    let outcome = sentinel.once("k").run(|_| async { Ok::<_, Lied>(()) }).await.unwrap();
+    let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply));
+    assert_eq!(crate::state(&sentinel, "k").await, State::Free, "what was granted was cancelled");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,8 +8,9 @@ use sentinel::kernel::{Op, Reply};
 use sentinel::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::prelude::*;
 use sentinel::store::{Description, Inspection};
-use sentinel::{Address, Kind, StoreError};
+use sentinel::{Address, Kind, Lost, State, StoreError};
 use sentinel_conformance::{Layer, Layered};
+use sentinel_testbed::until;
 
 use crate::{Lied, SECOND};
 
@@ -73,6 +74,113 @@ async fn the_leases_of_a_store_beat_as_one_batch() {
     assert!(calls * 5 <= beats, "{calls} calls for {beats} beats");
 }
 
+/// A store that answers heartbeats with too few replies.
+#[derive(Debug)]
+struct Terse(Arc<Layered<Counting>>);
+
+#[async_trait]
+impl Layer for Terse {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        self.0.0.inner()
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        self.0.0.on_op(address, op).await
+    }
+
+    async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
+        self.0.0.on_heartbeat(beats).await.map(|_| Vec::new())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_few_replies_are_no_answer_to_any_heartbeat() {
+    let counting = Counting::new(true);
+    let sentinel = Sentinel::new(Layered(Terse(counting.clone())));
+    let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
+    let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
+    lease.cancelled().cancelled().await;
+    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    // After a failure each tenth of the ttl; a third of it, jittered, would make five at most.
+    assert!(counting.0.heartbeats.load(Ordering::SeqCst) >= 7);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn heartbeats_go_on_from_the_next_runtime_when_one_has_ended() {
+    let sentinel = Sentinel::new(MemoryStore::new());
+    for name in ["first", "second"] {
+        runtime().block_on(async {
+            tokio::time::pause();
+            let request = sentinel.lease(name).ttl(SECOND).hard_ttl(SECOND * 60);
+            let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
+            tokio::time::sleep(SECOND * 10).await;
+            assert!(!lease.remaining().is_zero(), "the {name} runtime's was not kept alive");
+        });
+    }
+}
+
+/// Answers each request at its second poll: a client has to be there to poll it.
+#[derive(Debug)]
+struct Thinking(Arc<Layered<Counting>>);
+
+#[async_trait]
+impl Layer for Thinking {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        self.0.0.inner()
+    }
+
+    fn on_describe(&self) -> Description {
+        self.0.0.on_describe()
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        tokio::task::yield_now().await;
+        self.0.0.on_op(address, op).await
+    }
+}
+
+#[test]
+fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
+    let counting = Counting::new(false);
+    let sentinel = Sentinel::new(Layered(Thinking(counting.clone())));
+    let never = || std::future::pending::<Result<(), Lied>>();
+    for (key, prepared) in [("running", false), ("prepared", true)] {
+        let once = sentinel.once::<Lied>(key).ttl(SECOND * 600).hard_ttl(SECOND * 600);
+        let ending = runtime();
+        match prepared {
+            false => drop(ending.spawn(once.run(move |_| never()))),
+            true => drop(ending.spawn(once.prepare(move |_| never()).run(|_, ()| async { Ok(()) }))),
+        }
+        let beside = Sentinel::new(counting.clone());
+        let seen = || async { beside.inspect(Kind::Execution, key).await.unwrap().record };
+        let expected = if prepared { State::Claimed } else { State::Executing };
+        ending.block_on(async {
+            while seen().await.is_none_or(|record| record.state != expected) {
+                tokio::task::yield_now().await;
+            }
+        });
+        drop(ending);
+        until("the store was told of the end", || {
+            let record = runtime().block_on(seen()).unwrap();
+            if prepared { record.state == State::Free } else { record.doubt.is_some() }
+        });
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_leaves_no_keeper_behind() {
+    let counting = Counting::new(false);
+    let store = Arc::downgrade(&counting);
+    let sentinel = Sentinel::new(counting);
+    let lease = runtime().block_on(sentinel.lease("k").ttl(SECOND * 600).hard_ttl(SECOND * 600).acquire());
+    drop((sentinel, lease));
+    until("nobody holds the store any more", || store.strong_count() == 0);
+}
+
 /// A function that blocks the only thread of the caller's runtime keeps its lease: the keeper has a thread of its own.
 #[test]
 fn blocking_code_does_not_starve_heartbeats() {
@@ -81,8 +189,7 @@ fn blocking_code_does_not_starve_heartbeats() {
     let (extended, wait_until_extended) = mpsc::channel();
     let watched = sentinel.clone();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
+        runtime().block_on(async {
             loop {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let Some(record) = watched.inspect(Kind::Execution, "k").await.unwrap().record else {
@@ -95,9 +202,8 @@ fn blocking_code_does_not_starve_heartbeats() {
             }
         });
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome =
-        runtime.block_on(sentinel.once("k").ttl(SECOND * 2).hard_ttl(SECOND * 600).run(|run| async move {
+        runtime().block_on(sentinel.once("k").ttl(SECOND * 2).hard_ttl(SECOND * 600).run(|run| async move {
             wait_until_extended.recv().unwrap();
             Ok::<_, Lied>(run.lost().is_none())
         }));

@@ -1,6 +1,9 @@
 use sentinel::prelude::*;
 use sentinel::{Kind, Lease, Lost, ReleaseOutcome};
 
+use sentinel_conformance::{Fault, Plan};
+
+use crate::rig::Rig;
 use crate::{SECOND, sentinel};
 
 async fn take(sentinel: &Sentinel) -> Option<Lease> {
@@ -21,7 +24,7 @@ async fn one_holds_it_and_heartbeats_keep_it() {
     }
     assert_eq!(lease.lost(), None);
     assert!(lease.remaining() > SECOND / 2 && lease.remaining() <= SECOND, "extended again and again");
-    assert!(lease.hard_remaining() <= SECOND * 20);
+    assert!(lease.hard_remaining() <= SECOND * 20 && lease.hard_remaining() > SECOND * 19);
     let token = lease.token();
     assert_eq!(lease.release().await.unwrap(), ReleaseOutcome::Released);
     assert!(take(&sentinel).await.unwrap().token() > token);
@@ -82,4 +85,14 @@ fn dropping_it_outside_of_any_runtime_releases_it_too() {
     let lease = runtime().block_on(take(&sentinel));
     drop(lease.unwrap());
     assert!(runtime().block_on(take(&sentinel)).is_some());
+}
+
+#[test]
+fn dropping_it_outside_of_any_runtime_harms_nobody_if_the_store_does_not_answer() {
+    let rig = Rig::new(Plan::quiet().every("release", Fault::NotApplied));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let lease = runtime.block_on(take(&rig.ours));
+    drop(runtime);
+    drop(lease.unwrap());
+    assert_eq!(rig.wire.sent("release"), 1);
 }

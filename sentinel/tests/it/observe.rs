@@ -1,17 +1,120 @@
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sentinel::prelude::*;
 use sentinel::{Finding, UncertainKey};
+use sentinel_conformance::{Fault, Plan, Wait};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata};
 
-use crate::{SECOND, charge, doubt, sentinel};
+use crate::rig::Rig;
+use crate::{Lied, SECOND, charge, doubt, sentinel};
+
+type Seen = HashMap<String, DebugValue>;
+
+/// What was measured while something was done.
+fn measured(work: impl Future<Output = ()>) -> Seen {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || in_runtime(work));
+    let named = |key: &metrics::Key| {
+        let mut labels: Vec<_> = key.labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
+        labels.sort();
+        format!("{}{{{}}}", key.name(), labels.join(","))
+    };
+    let snapshot = snapshotter.snapshot().into_vec();
+    snapshot.into_iter().map(|(key, _, _, value)| (named(key.key()), value)).collect()
+}
+
+fn in_runtime(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::time::pause();
+        work.await;
+    });
+}
+
+fn count(seen: &Seen, name: &str) -> u64 {
+    match seen.get(name) {
+        Some(DebugValue::Counter(n)) => *n,
+        other => panic!("{name} is {other:?}; there are {:?}", seen.keys()),
+    }
+}
+
+#[test]
+fn requests_are_timed_and_those_that_got_no_answer_are_counted() {
+    let seen = measured(async {
+        let plan = Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 2)));
+        let rig = Rig::new(plan.nth("complete", 1, Fault::LoseReply).every("heartbeat", Fault::LoseRequest));
+        let once = rig.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 60);
+        let run = once.run(|run: Run| async move {
+            run.cancelled().cancelled().await;
+            Ok::<_, Lied>(())
+        });
+        assert!(matches!(run.await.unwrap(), Outcome::Completed(())));
+    });
+    let Some(DebugValue::Histogram(times)) = seen.get("sentinel_operation_seconds{operation=claim}") else {
+        panic!("{:?}", seen.keys())
+    };
+    assert!(matches!(times[..], [time] if (2.0..2.1).contains(&time.0)), "{times:?}");
+    assert_eq!(count(&seen, "sentinel_store_errors_total{operation=complete}"), 1);
+    assert!(count(&seen, "sentinel_heartbeat_failures_total{}") >= 3);
+}
+
+/// Writes down the field `key` of each event.
+#[derive(Debug, Default, Clone)]
+struct Keys(Arc<Mutex<Vec<String>>>);
+
+impl Visit for Keys {
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "key" {
+            self.0.lock().unwrap().push(value.to_owned());
+        }
+    }
+}
+
+impl tracing::Subscriber for Keys {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        attributes.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[test]
+fn keys_are_told_to_whoever_asked_for_them_and_to_nobody_else() {
+    for (told, shown) in [(false, "-"), (true, "private")] {
+        let keys = Keys::default();
+        tracing::subscriber::with_default(keys.clone(), || {
+            in_runtime(async {
+                let sentinel = if told { sentinel().trace_keys() } else { sentinel() };
+                let _ = charge(&sentinel, "private").await;
+            });
+        });
+        let keys = keys.0.lock().unwrap();
+        assert!(!keys.is_empty() && keys.iter().all(|key| key == shown), "{keys:?}");
+    }
+}
 
 #[test]
 fn transitions_outcomes_and_the_age_of_doubt_are_measured() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let work = async {
-        tokio::time::pause();
+    let seen = measured(async {
         let sentinel = sentinel();
         let _ = charge(&sentinel, "k").await;
         let _ = charge(&sentinel, "k").await;
@@ -22,28 +125,14 @@ fn transitions_outcomes_and_the_age_of_doubt_are_measured() {
         let lease = sentinel.lease("l").ttl(SECOND).acquire().await.unwrap();
         let LeaseOutcome::Held(lease) = lease else { panic!("not held") };
         lease.cancelled().cancelled().await;
-    };
-    metrics::with_local_recorder(&recorder, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(work);
     });
-    let mut seen: HashMap<String, DebugValue> = HashMap::new();
-    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-        let mut labels: Vec<_> = key.key().labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
-        labels.sort();
-        seen.insert(format!("{}{{{}}}", key.key().name(), labels.join(",")), value);
-    }
-    let count = |name: &str| match seen.get(name) {
-        Some(DebugValue::Counter(n)) => *n,
-        other => panic!("{name} is {other:?}; there are {:?}", seen.keys()),
-    };
-    assert_eq!(count("sentinel_transitions_total{operation=claim,reply=granted}"), 4);
-    assert_eq!(count("sentinel_transitions_total{operation=complete,reply=recorded}"), 1);
-    assert_eq!(count("sentinel_transitions_total{operation=abandon,reply=abandoned}"), 1);
-    assert_eq!(count("sentinel_outcomes_total{outcome=completed}"), 1);
-    assert_eq!(count("sentinel_outcomes_total{outcome=replayed}"), 1);
-    assert_eq!(count("sentinel_outcomes_total{outcome=doubtful}"), 1);
-    assert_eq!(count("sentinel_lapses_total{why=hard_deadline}"), 1);
+    assert_eq!(count(&seen, "sentinel_transitions_total{operation=claim,reply=granted}"), 4);
+    assert_eq!(count(&seen, "sentinel_transitions_total{operation=complete,reply=recorded}"), 1);
+    assert_eq!(count(&seen, "sentinel_transitions_total{operation=abandon,reply=abandoned}"), 1);
+    assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=completed}"), 1);
+    assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=replayed}"), 1);
+    assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=doubtful}"), 1);
+    assert_eq!(count(&seen, "sentinel_lapses_total{why=hard_deadline}"), 1);
     let age = seen.get("sentinel_oldest_uncertain_seconds{namespace=billing}");
     assert!(matches!(age, Some(DebugValue::Gauge(age)) if age.0 >= 7.0), "{age:?}");
     assert!(seen.contains_key("sentinel_operation_seconds{operation=claim}"));

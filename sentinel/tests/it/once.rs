@@ -1,9 +1,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use sentinel::kernel::{Op, Reply};
+use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Ending, Error, Label, NotRun, Payload, Raw, Recorded, State};
+use sentinel::{Address, Ending, Error, Label, NotRun, Payload, Raw, Recorded, State, StoreError, Trouble};
+use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
 
@@ -120,6 +124,62 @@ async fn a_result_over_the_limit_completes_without_its_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_text_of_a_failure_for_good_is_cut_at_the_limit() {
+    let sentinel = sentinel();
+    // 13 bytes; a letter of two of them is not cut in half.
+    for (limit, text) in [(13, "no acc\u{f3}unt 7"), (12, "no acc\u{f3}unt "), (7, "no acc"), (0, "")] {
+        let key = format!("limit-{limit}");
+        let once = sentinel.once(&key).payload_limit(limit).failed_for_good_if(|_: &Lied| true);
+        let _ = once.run(|_| async { Err::<(), _>(Lied("no acc\u{f3}unt 7")) }).await.unwrap();
+        let result = seen(&sentinel, &key).await.record.unwrap().result.unwrap();
+        assert_eq!((&*result.payload.bytes, result.omitted), (text.as_bytes(), limit < 13), "{limit}");
+    }
+}
+
+/// A store that takes no bytes.
+#[derive(Debug)]
+struct NoBytes(Arc<dyn CoordinationStore>);
+
+#[async_trait]
+impl Layer for NoBytes {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.0
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        match &op {
+            Op::Complete(complete) if !complete.result.payload.bytes.is_empty() => {
+                Err(StoreError::not_applied(Trouble::InvalidRequest, "no bytes are taken here"))
+            }
+            _ => op.send(&*self.0, address).await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_the_store_refuses_are_left_out_and_the_truth_is_recorded() {
+    let sentinel = Sentinel::new(Layered(NoBytes(Arc::new(MemoryStore::new()))));
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(text) if text == "charged k"));
+    let result = seen(&sentinel, "k").await.record.unwrap().result.unwrap();
+    assert!(result.omitted && result.payload.bytes.is_empty(), "{result:?}");
+    let again = sentinel.once("k").run(|_| async { Ok::<_, Lied>(String::new()) }).await;
+    assert!(matches!(again, Err(Error::ResultNotStored(_))), "what was not stored cannot be replayed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_is_told_how_long_it_may_go_on() {
+    let once = sentinel().once("k").ttl(SECOND).hard_ttl(SECOND * 60);
+    let outcome = once.run(|run: Run| async move {
+        tokio::time::sleep(SECOND * 10).await;
+        Ok::<_, Lied>((
+            run.remaining() <= SECOND,
+            (SECOND * 49..=SECOND * 50).contains(&run.hard_remaining()),
+        ))
+    });
+    assert!(matches!(outcome.await.unwrap(), Outcome::Completed((true, true))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn raw_bytes_come_back_as_they_were() {
     let sentinel = sentinel();
     let bytes: Vec<u8> = (0..=255).collect();
@@ -129,6 +189,9 @@ async fn raw_bytes_come_back_as_they_were() {
     let once = sentinel.once("k").codec(Raw);
     let again = once.run(|_| async { Ok::<_, Lied>(Vec::new()) }).await.unwrap();
     assert!(matches!(again, Outcome::Replayed(replayed) if replayed == bytes));
+    let once = sentinel.once("k").codec(Raw);
+    let again = once.run(|_| async { Ok::<_, Lied>(Bytes::new()) }).await.unwrap();
+    assert!(matches!(again, Outcome::Replayed(replayed) if *replayed == *bytes));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,15 @@
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{Finding, Kind, State, UncertainKey};
+use sentinel::{Finding, Kind, OpId, ProbeLoopHandle, State, UncertainKey};
 
 use sentinel_conformance::{Fault, Plan};
+use tokio::sync::Semaphore;
 
 use crate::rig::Rig;
-use crate::{Lied, SECOND, charge, doubt, sentinel, state};
+use crate::{Lied, SECOND, charge, doubt, seen, sentinel, state};
 
 #[tokio::test(start_paused = true)]
 async fn what_happened_is_completed_with_its_evidence() {
@@ -126,4 +128,97 @@ async fn another_operators_key_is_left_to_them() {
     let mut probe = sentinel.reconcile_with("probe", |_| async { Finding::did_not_happen("none") });
     assert_eq!(probe.pass().await.unwrap(), 0);
     assert_eq!(state(&sentinel, "k").await, State::Reconciling);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_keys_than_one_page_are_settled_in_one_pass() {
+    let sentinel = sentinel();
+    for n in 0..101 {
+        let _ = doubt(&sentinel, &format!("k{n}")).await;
+    }
+    let probe = |_| async { Finding::happened(&(), "all of them").unwrap() };
+    assert_eq!(sentinel.reconcile_with("probe", probe).pass().await.unwrap(), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_decision_has_an_id_and_a_token_of_its_own() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let (store, in_doubt) = (sentinel.clone(), seen(&sentinel, "k").await.record.unwrap().token);
+    let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
+        let store = store.clone();
+        async move {
+            assert_eq!(key.token, seen(&store, "k").await.record.unwrap().token);
+            assert_eq!(key.fenced, key.token > in_doubt);
+            Finding::did_not_happen("no such charge")
+        }
+    });
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    let events = sentinel.history(Kind::Execution, "k", 10).await.unwrap();
+    let ids: HashSet<OpId> = events.iter().filter_map(|event| event.op_id).collect();
+    assert_eq!(ids.len(), 2, "one for the taking, one for the reset: {events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_pause_of_a_key_that_is_still_unknown_is_as_long_as_the_loops() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let probe = sentinel.reconcile_with("probe", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Finding::StillUnknown }
+    });
+    let mut probe = probe.every(SECOND);
+    // Between half and all of it: one second, then two.
+    for (pause, expected) in [(0, 1), (400, 1), (600, 2), (900, 2), (1_100, 3)] {
+        tokio::time::advance(SECOND * pause / 1_000).await;
+        probe.pass().await.unwrap();
+        assert_eq!(looks.load(Ordering::SeqCst), expected, "after another {pause} ms");
+    }
+}
+
+/// A loop that is at the first of two keys, how to let go on with it, and how often it has looked.
+async fn busy(sentinel: &Sentinel) -> (ProbeLoopHandle, Arc<Semaphore>, Arc<AtomicU32>) {
+    for key in ["a", "b"] {
+        let _ = doubt(sentinel, key).await;
+    }
+    let (gate, looks) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
+    let (opens, counted) = (gate.clone(), looks.clone());
+    let probe = sentinel.reconcile_with("probe", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let opens = opens.clone();
+        async move {
+            opens.acquire().await.unwrap().forget();
+            Finding::happened(&"found", "the provider lists it").unwrap()
+        }
+    });
+    let handle = probe.every(SECOND).start();
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
+    (handle, gate, looks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_is_stopped_settles_the_key_that_it_is_at_and_no_other() {
+    let sentinel = sentinel();
+    let (handle, gate, looks) = busy(&sentinel).await;
+    let stopping = tokio::spawn(handle.stop());
+    tokio::time::sleep(SECOND * 5).await;
+    assert!(!stopping.is_finished(), "it waits for the key at hand");
+    gate.add_permits(2);
+    stopping.await.unwrap();
+    let states = [state(&sentinel, "a").await, state(&sentinel, "b").await];
+    assert_eq!(states, [State::Completed, State::Executing]);
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_whose_handle_is_dropped_ends() {
+    let sentinel = sentinel();
+    let (handle, gate, looks) = busy(&sentinel).await;
+    drop(handle);
+    gate.add_permits(2);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(looks.load(Ordering::SeqCst), 1);
 }

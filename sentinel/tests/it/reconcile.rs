@@ -57,6 +57,33 @@ async fn a_reset_waits_for_the_hard_deadline_of_the_old_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_took_a_key_is_told_what_it_is_about_and_whoever_resumes_is_not() {
+    let sentinel = sentinel().worker("worker-7").unwrap();
+    let run = sentinel.once::<crate::Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
+    let run = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
+    tokio::time::sleep(SECOND / 10).await;
+    let before = seen(&sentinel, "k").await;
+    let record = before.record.unwrap();
+    let op_id = OpId::random();
+    let taking = sentinel.reconciler("k").op_id(op_id).even_if_alive().reconcile().await.unwrap();
+    let Reconciled::Taken(held) = taking else { panic!("not taken") };
+    assert_eq!(held.taken_by(), Some(op_id));
+    assert_eq!(held.since(), Some(before.now));
+    assert_eq!(held.hard_until(), Some(record.hard_until));
+    assert_eq!((held.begun_at(), record.begun_at.is_some()), (record.begun_at, true));
+    assert_eq!(held.worker().map(|worker| worker.as_str()), Some("worker-7"));
+    let Decided::Refused(early) = held.reset_to_claimed().await.unwrap() else { panic!("reset") };
+    assert!(early.to_string().contains(&record.hard_until.to_string()), "{early}");
+
+    let resumed = sentinel.reconciler("k").resume(held.token());
+    assert_eq!((resumed.taken_by(), resumed.since(), resumed.hard_until()), (None, None, None));
+    assert!(held.accept_overlap().reset_to_claimed().await.is_ok());
+    let Decided::Refused(stale) = resumed.force_complete(&()).await.unwrap() else { panic!("completed") };
+    assert!(stale.to_string().contains("free"), "{stale}");
+    run.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_repeated_decision_is_the_same_and_a_late_one_is_stale() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;

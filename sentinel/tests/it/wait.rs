@@ -94,6 +94,22 @@ async fn one_of_those_who_wait_runs_when_nothing_happened() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_looks_at_a_key_that_nobody_waits_for_any_more() {
+    let store = Counting::new(true);
+    let sentinel = Sentinel::new(store.clone());
+    let _end = start(&sentinel, "k");
+    tokio::task::yield_now().await;
+    let waiting = tokio::spawn(join(sentinel.clone()));
+    tokio::time::sleep(SECOND).await;
+    waiting.abort();
+    tokio::time::sleep(SECOND).await;
+    let looks = store.0.inspected.load(Ordering::SeqCst);
+    assert!(looks > 0);
+    tokio::time::sleep(SECOND * 60).await;
+    assert_eq!(store.0.inspected.load(Ordering::SeqCst), looks);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_ends_at_its_deadline() {
     let sentinel = sentinel();
     let (end, ended) = oneshot::channel::<()>();

@@ -169,13 +169,11 @@ async fn supervise(shared: Arc<Shared>) {
 
 async fn drive(shared: &Arc<Shared>) {
     loop {
-        let tick = {
-            let mut table = shared.table();
-            if shared.closed.load(Ordering::SeqCst) && table.is_empty() {
-                return;
-            }
-            table.tick(shared.clock.now(), jittered)
-        };
+        // Whatever is kept alive keeps its client, and the client its keeper: nothing is left.
+        if shared.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        let tick = shared.table().tick(shared.clock.now(), jittered);
         let wake = tick.wake;
         if !tick.beats.is_empty() {
             // In a task of its own: a store that hangs must not hold up the deadlines.

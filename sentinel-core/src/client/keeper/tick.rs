@@ -128,10 +128,6 @@ impl Table {
         self.kept.remove(id);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. If anything
     /// is due, what would be due within a tenth of its ttl goes along: one batch instead of many.
     pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
@@ -254,9 +250,10 @@ mod tests {
         table.insert(entry("a", 300, 9000), || ms(0), all);
         table.insert(entry("b", 310, 9000), || ms(10), all);
         assert_eq!(table.tick(ms(0), all).wake, Some(ms(100)));
+        let (later, _) = table.insert(entry("c", 350, 9000), || ms(50), all);
         let tick = table.tick(ms(100), all);
-        assert_eq!(tick.beats.len(), 2);
-        assert_eq!(tick.wake, Some(ms(200)));
+        assert!(tick.beats.len() == 2 && !tick.ids.contains(&later), "more than a tenth of its ttl is left");
+        assert_eq!(tick.wake, Some(ms(150)));
     }
 
     #[test]
@@ -299,6 +296,7 @@ mod tests {
         assert!(table.insert(entry("a", 300, 9000), || ms(0), all).1, "no tick is planned yet");
         table.tick(ms(0), all);
         assert!(!table.insert(entry("b", 310, 9000), || ms(10), all).1);
+        assert!(!table.insert(entry("d", 100, 100), || ms(10), all).1, "the tick that is planned will do");
         assert!(table.insert(entry("c", 90, 90), || ms(10), all).1, "its deadline comes first");
     }
 
@@ -336,6 +334,9 @@ mod tests {
         assert_eq!((tick.beats.len(), tick.wake), (0, Some(ms(300))));
         assert_eq!(table.tick(ms(300), all).wake, None);
         assert_eq!(authority.lost(), Some(Lost::HardDeadline));
+        let mut table = Table::default();
+        table.insert(self::entry("b", 90, 100), || ms(0), all);
+        assert_eq!(table.tick(ms(100), all).beats.len(), 0, "it would be due at the hard deadline");
     }
 
     #[test]

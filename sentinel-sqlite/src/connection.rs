@@ -187,3 +187,35 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
         StoreError::not_applied(Trouble::InvalidRequest, detail).caused_by(error)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    /// How often something is attempted that is refused so many times.
+    fn attempts(timeout: Duration, refused: u32, code: i32) -> (u32, bool) {
+        let mut attempts = 0;
+        let done = patiently(timeout, || {
+            attempts += 1;
+            if attempts > refused { Ok(()) } else { Err(failure(code)) }
+        });
+        (attempts, done.is_ok())
+    }
+
+    #[test]
+    fn what_is_refused_at_once_is_repeated_for_as_long_as_the_busy_timeout() {
+        let (long, busy) = (Duration::from_secs(3600), rusqlite::ffi::SQLITE_BUSY);
+        assert_eq!(attempts(long, 5, busy), (6, true));
+        assert_eq!(attempts(long, 5, rusqlite::ffi::SQLITE_LOCKED), (6, true));
+        assert_eq!(attempts(long, 5, rusqlite::ffi::SQLITE_FULL), (1, false), "waiting would not help");
+        assert_eq!(attempts(Duration::ZERO, 5, busy), (1, false));
+        // Pauses of 1, 2, 4 and 8 ms: the sum of the first three is over already.
+        assert_eq!(attempts(Duration::from_millis(6), u32::MAX, busy), (4, false));
+        assert_eq!(attempts(Duration::from_millis(7), u32::MAX, busy), (4, false));
+        assert_eq!(attempts(Duration::from_millis(8), u32::MAX, busy), (5, false));
+    }
+}

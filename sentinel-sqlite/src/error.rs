@@ -97,3 +97,54 @@ fn hint(path: &Path, error: &rusqlite::Error) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn what_sqlite_says_is_told_in_the_words_of_the_contract() {
+        use rusqlite::ffi::*;
+        for (code, expected) in [
+            (SQLITE_BUSY, Trouble::Busy),
+            (SQLITE_LOCKED, Trouble::Busy),
+            (SQLITE_READONLY, Trouble::DeploymentRefused),
+            (SQLITE_CORRUPT, Trouble::Corrupt),
+            (SQLITE_NOTADB, Trouble::Corrupt),
+            (SQLITE_CONSTRAINT, Trouble::Corrupt),
+            (SQLITE_FULL, Trouble::Unreachable),
+            (SQLITE_IOERR, Trouble::Unreachable),
+            (SQLITE_MISUSE, Trouble::BrokenStore),
+        ] {
+            let error = not_applied(Path::new("/data/sentinel.db"), sqlite(code));
+            assert_eq!((error.trouble(), error.applied()), (expected, Applied::No), "{code}");
+            assert!(error.to_string().contains("/data/sentinel.db"), "{error}");
+        }
+    }
+
+    #[test]
+    fn whoever_cannot_open_a_file_is_told_what_to_look_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = |path: &Path, code| not_applied(path, sqlite(code)).to_string();
+        let file = dir.path().join("there.db");
+        std::fs::write(&file, "").unwrap();
+        let cannot_open = rusqlite::ffi::SQLITE_CANTOPEN;
+        assert!(told(&dir.path().join("no/such.db"), cannot_open).contains("there is no directory"));
+        assert!(told(&dir.path().join("no.db"), cannot_open).contains("there is no such file"));
+        assert!(told(&file, cannot_open).contains("is it a file that may be read and written"));
+        assert!(told(&file, rusqlite::ffi::SQLITE_READONLY).contains("WAL needs both"));
+        assert!(told(&file, rusqlite::ffi::SQLITE_BUSY).contains("the busy timeout"));
+        assert_eq!(hint(&file, &sqlite(rusqlite::ffi::SQLITE_FULL)), "", "nothing to add");
+    }
+
+    #[test]
+    fn only_what_sqlite_did_can_harm_a_transaction() {
+        assert!(Fault::from(sqlite(rusqlite::ffi::SQLITE_FULL)).harms_transaction());
+        assert!(!Fault::Unreadable("a row".into()).harms_transaction());
+        assert!(!Fault::from(Invalid::new("key", "is empty")).harms_transaction());
+    }
+}

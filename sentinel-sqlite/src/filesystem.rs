@@ -46,6 +46,10 @@ pub(crate) fn settle_log(path: &Path) -> io::Result<()> {
 
 /// The kind of network file system that the file lies, or would lie, on.
 pub(crate) fn network(path: &Path) -> Option<&'static str> {
+    magic(path).and_then(network_of)
+}
+
+fn network_of(magic: u32) -> Option<&'static str> {
     const NETWORK: [(u32, &str); 9] = [
         (0x6969, "NFS"),
         (0x517B, "SMB"),
@@ -57,7 +61,6 @@ pub(crate) fn network(path: &Path) -> Option<&'static str> {
         (0x0BD0_0BD0, "Lustre"),
         (0x4750_4653, "GPFS"),
     ];
-    let magic = magic(path)?;
     NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
 }
 
@@ -79,4 +82,51 @@ fn magic(path: &Path) -> Option<u32> {
 #[cfg(not(target_os = "linux"))]
 fn magic(_: &Path) -> Option<u32> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_known_by_their_numbers() {
+        assert_eq!([0x6969, 0xFE53_4D42, 0x0102_1994].map(network_of), [Some("NFS"), Some("SMB2"), None]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_is_not_there_yet_is_where_its_folder_is() {
+        // Of the process file system, which is none of a network's, nor kept in memory.
+        assert_eq!(magic(Path::new("/proc")), Some(0x9FA0));
+        assert_eq!(magic(Path::new("/proc/no such file")), Some(0x9FA0));
+        assert!(!in_memory(Path::new("/proc")) && network(Path::new("/proc")).is_none());
+        assert!(magic(Path::new("/no such folder/no such file")).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_in_memory_is_told_from_others() {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        for mount in mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
+            // What cannot be looked at from here, or is hidden by a later mount, says nothing.
+            let hides = mounts.lines().filter(|line| line.split(' ').nth(1) == Some(mount[1])).count() > 1;
+            if matches!(mount[2], "tmpfs" | "ext4" | "xfs" | "overlay")
+                && !hides
+                && Path::new(mount[1]).exists()
+            {
+                assert_eq!(in_memory(Path::new(mount[1])), mount[2] == "tmpfs", "{mount:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_not_there_is_settled_and_one_that_cannot_be_read_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sentinel.db");
+        assert_eq!(log_of(&file), dir.path().join("sentinel.db-wal"));
+        settle_log(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let error = settle_log(&file.join("below a file")).unwrap_err();
+        assert_ne!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -157,7 +157,8 @@ async fn the_probe_tells_what_the_file_promises() {
     let found = |name: &str| health.checks.iter().find(|check| check.name == name).unwrap().found.clone();
     assert_eq!((found("journal mode"), found("synchronous")), ("wal".into(), "FULL".into()));
     assert_eq!(found("integrity"), "ok");
-    assert!(!health.guarantees.is_empty());
+    assert!(found("file").contains(" bytes, mode 6"), "{health:?}");
+    assert!(health.guarantees.iter().any(|promise| promise.starts_with("At most one execution per key")));
 }
 
 #[test]

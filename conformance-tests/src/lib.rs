@@ -30,6 +30,7 @@ pub use history::{
     Entry, History, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable,
 };
 pub use lab::{Lab, Subject};
+pub use matrix::cut::{Cuts, Leg, Way, cut_at_any_byte};
 pub use matrix::dropped::dropped_at_any_poll;
 pub use sentinel_core::{Layer, Layered};
 pub use sequences::{Coverage, Standing, sequences, sequences_covering};

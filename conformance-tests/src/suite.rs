@@ -15,11 +15,14 @@ pub struct Sizes {
     pub sequences: u32,
     /// Concurrent histories that are recorded and judged.
     pub histories: u32,
+    /// Of the standings from which the matrix asks, each operation meets one of so many: 1 is all of them. For one more
+    /// way to a store that meets all of them elsewhere.
+    pub matrix_share: u32,
 }
 
 impl Sizes {
     /// What `suite!` does without options.
-    pub const DEFAULT: Self = Self { sequences: 200, histories: 50 };
+    pub const DEFAULT: Self = Self { sequences: 200, histories: 50, matrix_share: 1 };
 }
 
 impl Default for Sizes {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::shell::{Result, cargo};
+use crate::shell::{Result, cargo, program};
 use crate::workspace::Workspace;
 
 /// The names of all examples, in order.
@@ -24,9 +24,12 @@ fn names(workspace: &Workspace) -> Result<Vec<String>> {
 /// Runs them all; gives how many.
 pub(crate) fn run(workspace: &Workspace) -> Result<usize> {
     let names = names(workspace)?;
+    // Built like the tests, for the whole workspace: nothing is built twice.
+    cargo(&["build", "--quiet", "--workspace", "--all-features", "--examples"]).run()?;
+    // Beside this program, wherever the target folder is.
+    let built = std::env::current_exe()?.with_file_name("examples");
     for name in &names {
-        // Built like the tests: for the whole workspace, so that nothing is built twice.
-        cargo(&["run", "--quiet", "--all-features", "--example", name]).run()?;
+        program(&built.join(name).to_string_lossy(), &[]).run()?;
     }
     Ok(names.len())
 }

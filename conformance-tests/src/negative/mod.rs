@@ -30,7 +30,7 @@ pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
 pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit: usize) -> Vec<&'static Law> {
     let breaks = |law: &&Law| {
         let (law, bench) = (**law, broken(sabotage.cloned()));
-        let check = move || law.check(bench, Sizes { sequences: 1, histories: 1 });
+        let check = move || law.check(bench, Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT });
         quietly(check).is_err()
     };
     LAWS.iter().filter(|law| which(law)).filter(breaks).take(limit).collect()

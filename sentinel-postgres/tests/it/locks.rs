@@ -85,11 +85,14 @@ async fn settling(rig: &Rig, address: &Address, grant: Grant, operation: &str) -
 /// Sends an operation on a row that is held, and lets go of the row once the operation waits for it. Answers with the
 /// server's clock before that.
 async fn across(rig: &Rig, mut holder: Stranger, address: &Address, op: Op) -> (Stamped<Reply>, u64) {
-    let asked = tokio::spawn({
+    let mut asked = tokio::spawn({
         let (rig, address) = (rig.clone(), address.clone());
         async move { rig.ask(&address, op).await }
     });
-    rig.waits(&mut holder, 1).await;
+    tokio::select! {
+        () = rig.waits(&mut holder, 1) => {}
+        answer = &mut asked => panic!("answered while the row was held: {answer:?}"),
+    }
     let clock = holder.clock().await;
     holder.run("COMMIT").await;
     (asked.await.unwrap(), clock)

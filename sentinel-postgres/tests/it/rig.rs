@@ -71,6 +71,14 @@ impl Rig {
         }
     }
 
+    /// Another store in the same schema and on the same clock, by a way of its own. It says each statement in full, also
+    /// where it has said it before.
+    pub(crate) async fn by_way_of(&self, way: &str) -> PostgresStore {
+        let options = PgConnectOptions::from_str(way).unwrap().statement_cache_capacity(0);
+        let builder = PostgresStore::builder_with(options).schema(&self.schema);
+        builder.clock_offset(self.offset.clone()).open().await.unwrap()
+    }
+
     /// The same store, in another namespace.
     pub(crate) fn elsewhere(&self) -> Self {
         Self { namespace: Namespace::new(format!("rig-{}", ClaimId::random())).unwrap(), ..self.clone() }

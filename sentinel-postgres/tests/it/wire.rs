@@ -1,12 +1,12 @@
-//! A way of small packets, and callers who go away.
+//! A way of small packets or of connections that break, and callers who go away.
 
 use std::sync::Arc;
 
-use sentinel_conformance::dropped_at_any_poll;
+use sentinel_conformance::{Leg, Way, cut_at_any_byte, dropped_at_any_poll};
 use sentinel_core::CoordinationStore as _;
 use sentinel_core::operation::{ClaimReply, Phase};
 use sentinel_postgres::PostgresStore;
-use sentinel_testbed::{Proxy, postgres};
+use sentinel_testbed::{Direction, Proxy, postgres};
 
 use crate::rig::Rig;
 use crate::scene::{call, complete, execution, granted};
@@ -39,6 +39,41 @@ async fn a_way_of_small_packets_is_no_fault() {
     assert!(
         matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::scene::result(&long))
     );
+}
+
+/// A proxy, as the suite breaks it.
+struct Cutting<'a>(&'a Proxy);
+
+impl Cutting<'_> {
+    fn of(&self, leg: Leg) -> &Direction {
+        match leg {
+            Leg::Requests => self.0.requests(),
+            Leg::Replies => self.0.replies(),
+        }
+    }
+}
+
+impl Way for Cutting<'_> {
+    fn passed(&self, leg: Leg) -> u64 {
+        self.of(leg).passed()
+    }
+
+    fn cut_after(&self, leg: Leg, bytes: u64) {
+        self.of(leg).cut_after(bytes);
+    }
+
+    fn heal(&self) {
+        self.0.heal();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
+    let rig = Rig::open("cut", |builder| builder).await;
+    let proxy = Proxy::start(postgres().port());
+    let store = rig.by_way_of(&postgres().url_at(proxy.port(), "postgres", "testbed", "postgres")).await;
+    let cuts = cut_at_any_byte(Arc::new(rig), &store, &Cutting(&proxy)).await;
+    println!("{cuts:?}");
 }
 
 #[tokio::test]

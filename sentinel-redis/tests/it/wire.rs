@@ -1,16 +1,16 @@
-//! A way of small packets, and callers who go away.
+//! A way of small packets or of connections that break, and callers who go away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_conformance::{Bench, dropped_at_any_poll};
+use sentinel_conformance::{Bench, Leg, Way, cut_at_any_byte, dropped_at_any_poll};
 use sentinel_core::CoordinationStore;
 use sentinel_core::operation::{ClaimReply, Phase};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
-use sentinel_testbed::{Proxy, Redis};
+use sentinel_testbed::{Direction, Proxy, Redis};
 
 use crate::faults::{call, complete, execution, granted, result};
 
@@ -66,6 +66,39 @@ async fn a_way_of_small_packets_is_no_fault() {
     store.complete(&address, &complete(grant, &long)).await.unwrap();
     let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
     assert!(matches!(replayed, ClaimReply::Completed { result: told, .. } if told == result(&long)));
+}
+
+/// A proxy, as the suite breaks it.
+struct Cutting<'a>(&'a Proxy);
+
+impl Cutting<'_> {
+    fn of(&self, leg: Leg) -> &Direction {
+        match leg {
+            Leg::Requests => self.0.requests(),
+            Leg::Replies => self.0.replies(),
+        }
+    }
+}
+
+impl Way for Cutting<'_> {
+    fn passed(&self, leg: Leg) -> u64 {
+        self.of(leg).passed()
+    }
+
+    fn cut_after(&self, leg: Leg, bytes: u64) {
+        self.of(leg).cut_after(bytes);
+    }
+
+    fn heal(&self) {
+        self.0.heal();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
+    let (_server, beside, Behind { proxy, store }) = scene().await;
+    let cuts = cut_at_any_byte(Arc::new(beside), &store, &Cutting(&proxy)).await;
+    println!("{cuts:?}");
 }
 
 #[tokio::test]

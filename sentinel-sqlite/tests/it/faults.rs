@@ -32,6 +32,18 @@ async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
 }
 
 #[tokio::test]
+async fn what_no_record_can_hold_is_not_read_as_one() {
+    let on = OnDisk::open().await;
+    // A token beyond the last, half a claim id, and one more than are remembered.
+    for spoilt in ["token = 9007199254740992", "past_claims = x'00'", "past_claims = zeroblob(144)"] {
+        granted(&on.store, &execution(spoilt), &fused()).await;
+        on.plain().execute(&format!("UPDATE records SET {spoilt} WHERE key = ?1"), [spoilt]).unwrap();
+        let error = on.store.inspect(&execution(spoilt)).await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::Corrupt, "{spoilt}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_fails_alone() {
     let on = OnDisk::open().await;
     let bad = granted(&on.store, &execution("bad"), &fused()).await;

@@ -1,8 +1,9 @@
 //! A cluster whose slots are on their way from one server to another for as long as somebody uses it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use sentinel_core::operation::*;
@@ -26,6 +27,8 @@ pub(crate) struct Moving {
     users: Mutex<u32>,
     come: Condvar,
     moved: AtomicU64,
+    /// What the thread panicked with, for all who come later: its own output is shown by the test that began it, or nowhere.
+    failed: OnceLock<String>,
 }
 
 /// Somebody uses the cluster: its slots move. So many had moved before.
@@ -35,7 +38,7 @@ impl Drop for Rider {
     fn drop(&mut self) {
         // A law may be over sooner than a slot is moved: it ends when one has arrived.
         if !thread::panicking() {
-            until("a slot arrives", || self.moved() > self.1);
+            until("a slot arrives", || self.moved() > self.1 || self.0.failed.get().is_some());
         }
         *self.0.users.lock().unwrap() -= 1;
     }
@@ -44,17 +47,25 @@ impl Drop for Rider {
 impl Moving {
     /// The one that all tests share.
     pub(crate) fn ride() -> Rider {
-        static SHARED: OnceLock<(&'static Moving, JoinHandle<()>)> = OnceLock::new();
-        let (moving, mover) = SHARED.get_or_init(|| {
+        static SHARED: OnceLock<&'static Moving> = OnceLock::new();
+        let moving = SHARED.get_or_init(|| {
             let servers = RedisCluster::start(3, Options::default());
-            let (users, come, moved) = Default::default();
-            let moving: &'static Moving = Box::leak(Box::new(Moving { servers, users, come, moved }));
-            (moving, thread::spawn(|| moving.go_on()))
+            let (users, come, moved, failed) = Default::default();
+            let moving: &'static Moving = Box::leak(Box::new(Moving { servers, users, come, moved, failed }));
+            thread::spawn(|| moving.drive());
+            moving
         });
-        assert!(!mover.is_finished(), "the slots do not move any more");
+        assert_eq!(moving.failed.get(), None, "the slots do not move any more");
         *moving.users.lock().unwrap() += 1;
         moving.come.notify_one();
         Rider(moving, moving.moved.load(Ordering::SeqCst))
+    }
+
+    fn drive(&self) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.go_on())) else { return };
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        let _ = self.failed.set(said.to_owned());
     }
 
     fn go_on(&self) {

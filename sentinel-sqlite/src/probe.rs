@@ -131,3 +131,22 @@ fn guarantees() -> Vec<String> {
     .map(String::from)
     .to_vec()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn found(path: &str) -> String {
+        place(&Spec { path: path.into(), busy_timeout: Duration::ZERO, create: true, allow_network: false })
+            .found
+    }
+
+    #[test]
+    fn a_file_in_memory_is_said_to_be() {
+        assert!(found("/proc/sentinel.db").starts_with("local"));
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        if mounts.contains(" /dev/shm tmpfs ") {
+            assert!(found("/dev/shm/sentinel.db").starts_with("in memory"));
+        }
+    }
+}

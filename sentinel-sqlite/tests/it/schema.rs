@@ -38,13 +38,25 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
+async fn a_schema_that_never_existed_is_told() {
+    let on = OnDisk::open().await;
+    for version in [0, -1] {
+        on.plain().pragma_update(None, "user_version", version).unwrap();
+        assert_eq!(refusal(&on.path()).await.trouble(), Trouble::Corrupt);
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_another_program_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("theirs.db");
     plain(&database).execute_batch("CREATE TABLE records (theirs); PRAGMA user_version = 1").unwrap();
+    // As most programs leave it: nobody has said whose it is, nor which version.
+    let unsigned = dir.path().join("unsigned.db");
+    plain(&unsigned).execute_batch("CREATE TABLE records (theirs)").unwrap();
     let text = dir.path().join("notes.txt");
     std::fs::write(&text, "dear diary, ".repeat(1000)).unwrap();
-    for path in [database, text] {
+    for path in [database, unsigned, text] {
         let before = std::fs::read(&path).unwrap();
         assert_eq!(refusal(&path).await.trouble(), Trouble::DeploymentRefused);
         assert_eq!(std::fs::read(&path).unwrap(), before);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::harness::{Bench, Harness};
 use crate::lab::Lab;
 
-/// How much the generated layers do: the options of [`suite!`](crate::suite!).
+/// How much the generated layers and the matrix do: the options of [`suite!`](crate::suite!).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// Generated sequences that are compared with the kernel.

@@ -9,12 +9,11 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::Stamped;
 use sentinel_core::{Applied, CoordinationStore, StoreError};
 
-use super::Asks;
 use super::cells::OPERATIONS;
-use super::granted;
 use super::lost::{first_reply, read, same};
 use super::stage::Stage;
 use super::standing::Standing;
+use super::{Asks, granted};
 use crate::harness::Bench;
 use crate::lab::Lab;
 use crate::suite::Sizes;
@@ -39,8 +38,8 @@ pub enum Leg {
     Replies,
 }
 
-/// Each message is cut at its beginning, in the middle, and so many bytes before its end: the news that a transaction was
-/// committed are the last few.
+/// Each message is cut at its beginning, in the middle, and so many bytes before its end: that a transaction was
+/// committed is said in the last few.
 const FROM_THE_END: [u64; 3] = [24, 1, 0];
 /// No store under this test takes turns with more of them.
 const CONNECTIONS: u32 = 8;

@@ -171,6 +171,16 @@ fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_held_is_kept_alive_although_the_client_was_dropped() {
+    let sentinel = Sentinel::new(MemoryStore::new());
+    let request = sentinel.lease("k").ttl(SECOND).hard_ttl(SECOND * 60);
+    let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
+    drop(sentinel);
+    tokio::time::sleep(SECOND * 10).await;
+    assert!(!lease.remaining().is_zero() && lease.lost().is_none());
+}
+
 #[test]
 fn a_client_that_is_gone_leaves_no_keeper_behind() {
     let counting = Counting::new(false);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{Finding, Kind, OpId, ProbeLoopHandle, State, UncertainKey};
+use sentinel::{Finding, Kind, OpId, ProbeLoop, ProbeLoopHandle, State, UncertainKey};
 
 use sentinel_conformance::{Fault, Plan};
 use tokio::sync::Semaphore;
@@ -87,16 +87,22 @@ async fn a_second_look_that_sees_it_happen_wins() {
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "late charge"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_still_unknown_is_left_alone_and_asked_about_with_growing_pauses() {
-    let sentinel = sentinel();
-    let _ = doubt(&sentinel, "k").await;
+/// A loop whose probe never knows, and how often it was asked.
+fn unknowing(sentinel: &Sentinel) -> (ProbeLoop, Arc<AtomicU32>) {
     let looks = Arc::new(AtomicU32::new(0));
     let counted = looks.clone();
     let probe = sentinel.reconcile_with("probe", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Finding::StillUnknown }
     });
+    (probe, looks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_unknown_is_left_alone_and_asked_about_with_growing_pauses() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let (probe, looks) = unknowing(&sentinel);
     let handle = probe.every(SECOND).longest_pause(SECOND * 100).start();
     tokio::time::sleep(SECOND * 300).await;
     handle.stop().await;
@@ -163,12 +169,7 @@ async fn each_decision_has_an_id_and_a_token_of_its_own() {
 async fn the_first_pause_of_a_key_that_is_still_unknown_is_as_long_as_the_loops() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
-    let probe = sentinel.reconcile_with("probe", move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async { Finding::StillUnknown }
-    });
+    let (probe, looks) = unknowing(&sentinel);
     let mut probe = probe.every(SECOND);
     // Between half and all of it: one second, then two.
     for (pause, expected) in [(0, 1), (400, 1), (600, 2), (900, 2), (1_100, 3)] {

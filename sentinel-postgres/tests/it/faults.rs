@@ -19,7 +19,7 @@ use crate::scene::{
 };
 
 /// So soon the store gives up, where a test is about that.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(2);
 
 /// Whether it does: a test never waits as long as that.
 const AT_LAST: Duration = Duration::from_secs(60);
@@ -228,7 +228,7 @@ async fn a_break_of_one_connection_is_no_break_for_each_of_the_others() {
 async fn behind_a_pooler_what_breaks_before_the_statement_is_not_applied() {
     let server = Postgres::start(Options::default());
     let bouncer = PgBouncer::start(&server, Default::default());
-    let store = PostgresStore::builder(&bouncer.url()).deadline(SOON * 4).init().await.unwrap();
+    let store = PostgresStore::builder(&bouncer.url()).deadline(SOON).init().await.unwrap();
     let (address, grant) = (execution("held"), hold(&store, &execution("held"), Phase::Claimed).await);
     let begin = async || store.begin(&address, &Begin { grant }).await;
     for _ in 0..8 {

@@ -14,7 +14,7 @@ use sentinel_redis::RedisStore;
 const TTL: Duration = Duration::from_secs(600);
 
 /// So soon the store gives up, where a test is about that.
-pub(crate) const SOON: Duration = Duration::from_millis(500);
+pub(crate) const SOON: Duration = Duration::from_secs(2);
 
 /// Whether it does: a test never waits as long as that.
 pub(crate) const AT_LAST: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
@@ -241,7 +242,7 @@ async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
 async fn a_result_that_expired_leaves_its_key_to_anyone() {
     let (server, store) = armed(Options::default()).await;
     let address = execution("served");
-    let claim = Claim { retention: Some(SOON), ..call(Phase::Executing) };
+    let claim = Claim { retention: Some(Duration::from_millis(500)), ..call(Phase::Executing) };
     let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
     store.complete(&address, &complete(grant, "done")).await.unwrap();
     let (record, _) = names(&server, &address);

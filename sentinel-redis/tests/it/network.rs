@@ -229,8 +229,7 @@ async fn a_refused_connection_is_not_applied() {
     scene.proxy.refuse();
     scene.proxy.cut();
     let (address, claim) = (execution("key"), call(Phase::Executing));
-    // The connection may not know yet that it was cut.
-    let _ = scene.store.claim(&execution("other"), &claim).await;
+    until_refused(&scene.store).await;
     is_not_applied(scene.store.claim(&address, &claim).await, Trouble::Unreachable);
     let opened = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).deadline(SOON).open();
     is_not_applied(opened.await, Trouble::Unreachable);
@@ -238,6 +237,18 @@ async fn a_refused_connection_is_not_applied() {
     scene.proxy.heal();
     until_answered(&scene.store).await;
     granted(&claim, &scene.store.claim(&address, &claim).await.unwrap().reply);
+}
+
+/// Until the connection knows that it was cut: what is asked before may have left, and is never called refused or done.
+async fn until_refused(store: &RedisStore) {
+    let refused = async || match store.claim(&execution("other"), &call(Phase::Executing)).await {
+        Err(error) if error.applied() == Applied::No => true,
+        lost => {
+            is_ambiguous(lost);
+            false
+        }
+    };
+    tokio::time::timeout(AT_LAST, async { while !refused().await {} }).await.expect("it is refused at last");
 }
 
 async fn until_answered(store: &RedisStore) {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::instrument::WithSubscriber as _;
@@ -18,6 +18,15 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 /// What sqlx's events of a server's notices are called.
 const NOTICES: &str = "sqlx::postgres::notice";
+
+/// While there is one listener alone, tracing asks only whoever listens on the thread at hand whether an event interests
+/// anyone: a warning that somebody else's connection is told first, where nobody listens, would be off for all, for good.
+/// With these two, who are never listened with, there never is one alone.
+static COMPANY: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
+    std::array::from_fn(|_| {
+        Dispatch::new(Listener(Arc::new(Heard { english: true, first: Mutex::default() })))
+    })
+});
 
 /// Listens to one connection.
 #[derive(Clone)]
@@ -35,6 +44,7 @@ impl fmt::Debug for Warnings {
 impl Warnings {
     /// Where the server's words are not English, every warning counts.
     pub(crate) fn new(english: bool) -> Self {
+        LazyLock::force(&COMPANY);
         let heard = Arc::new(Heard { english, first: Mutex::default() });
         Self { dispatch: Dispatch::new(Listener(heard.clone())), heard }
     }
@@ -104,4 +114,36 @@ impl Subscriber for Listener {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// As sqlx tells what a server warns of.
+    fn warn(text: &str) {
+        tracing::event!(target: NOTICES, Level::WARN, message = text);
+    }
+
+    fn hears(warnings: &Warnings, text: &str) -> bool {
+        warnings.over(async { warn(text) }).now_or_never();
+        warnings.doubt().is_some_and(|heard| heard.contains(text))
+    }
+
+    #[test]
+    fn a_warning_that_nobody_listened_to_silences_none_that_comes_later() {
+        let warnings = Warnings::new(true);
+        warn("terminating connection because of crash of another server process");
+        assert_eq!(warnings.doubt(), None);
+        assert!(hears(&warnings, "canceling wait for synchronous replication due to user request"));
+        assert_eq!(warnings.doubt(), None, "it is told once");
+    }
+
+    #[test]
+    fn in_another_language_every_warning_counts() {
+        assert!(!hears(&Warnings::new(true), "skipping something"));
+        assert!(hears(&Warnings::new(false), "skipping something"));
+    }
 }

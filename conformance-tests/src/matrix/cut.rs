@@ -119,14 +119,30 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// How many bytes a request and its reply take.
+    /// How many bytes a request and its reply take. A connection that was cut before may be found broken only now: then
+    /// another one is asked.
     async fn sizes(&mut self, standing: &Standing, asks: Asks, asked: usize) -> Result<[u64; 2], String> {
+        let mut sizes = self.measure(standing, asks, asked).await;
+        for _ in 1..CONNECTIONS {
+            if sizes.as_ref().is_err_and(StoreError::is_worth_repeating) {
+                sizes = self.measure(standing, asks, asked).await;
+            }
+        }
+        sizes.map_err(|error| format!("nothing was cut: {error}"))
+    }
+
+    async fn measure(
+        &mut self,
+        standing: &Standing,
+        asks: Asks,
+        asked: usize,
+    ) -> Result<[u64; 2], StoreError> {
         let (way, behind) = (self.way, self.behind);
         let stage = self.stage(standing).await;
         let op = asks(&stage).swap_remove(asked).op;
         warm_up(behind, &stage).await;
         let [requests, replies] = [Leg::Requests, Leg::Replies].map(|leg| way.passed(leg));
-        op.send(behind, stage.address()).await.map_err(|error| format!("nothing was cut: {error}"))?;
+        op.send(behind, stage.address()).await?;
         Ok([way.passed(Leg::Requests) - requests, way.passed(Leg::Replies) - replies])
     }
 

@@ -158,6 +158,11 @@ impl Rig {
         by.until(&sql, |waiting| waiting >= statements).await;
     }
 
+    /// By this, any session becomes one of the store's connections.
+    pub(crate) fn joining(&self) -> String {
+        format!("SET application_name = '{}'", self.name)
+    }
+
     /// How many of the store's connections are in such a state.
     pub(crate) fn connections(&self, condition: &str) -> String {
         format!(

@@ -91,7 +91,13 @@ impl From<Failure> for StoreError {
 }
 
 fn rolled_back(error: PgDatabaseError) -> StoreError {
-    let (trouble, hint) = match error.code() {
+    let (trouble, hint) = trouble(error.code());
+    StoreError::not_applied(trouble, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+}
+
+/// What a SQLSTATE means, and what helps.
+fn trouble(code: &str) -> (Trouble, &'static str) {
+    match code {
         LOCK_NOT_AVAILABLE => (Trouble::Busy, "; a transaction holds the record's row"),
         SERIALIZATION_FAILURE | DEADLOCK_DETECTED => (Trouble::Busy, ""),
         // query_canceled: by statement_timeout, or by somebody.
@@ -108,8 +114,7 @@ fn rolled_back(error: PgDatabaseError) -> StoreError {
         "XX001" | "XX002" => (Trouble::Corrupt, ""),
         code if code.starts_with("53") => (Trouble::Unreachable, "; the server lacks a resource"),
         _ => (Trouble::BrokenStore, ""),
-    };
-    StoreError::not_applied(trouble, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+    }
 }
 
 /// An error that came before anything of ours was sent.
@@ -130,4 +135,40 @@ pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
 /// An error's message and code, without the statement and its values.
 fn told(error: &PgDatabaseError) -> String {
     format!("{} ({})", error.message(), error.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlstate_says_who_can_help() {
+        let table = [
+            (Trouble::Busy, &["55P03", "40001", "40P01", "57014"][..]),
+            (Trouble::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
+            (Trouble::DeploymentRefused, &["42501", "25006"]),
+            (Trouble::InvalidRequest, &["22P05", "22021", "22003"]),
+            (Trouble::Corrupt, &["XX001", "XX002"]),
+            (Trouble::Unreachable, &["53000", "53100", "53200", "53300", "53400"]),
+            // What a statement of ours never should be told: of its grammar, a constraint, an internal error.
+            (Trouble::BrokenStore, &["42601", "23505", "XX000"]),
+        ];
+        for (expected, codes) in table {
+            for code in codes {
+                assert_eq!(trouble(code).0, expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hint_says_what_to_look_at() {
+        for (code, hint) in [
+            ("55P03", "holds the record's row"),
+            ("42501", "lacks a grant"),
+            ("25006", "standby"),
+            ("53100", "lacks a resource"),
+        ] {
+            assert!(trouble(code).1.contains(hint), "{code}: {}", trouble(code).1);
+        }
+    }
 }

@@ -188,3 +188,16 @@ impl PostgresStore {
 fn literal(text: &str) -> String {
     format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rejection_says_why_and_is_known_by_a_code_of_its_own() {
+        let told: std::collections::BTreeSet<_> = Rejection::ALL.map(|why| why.to_string()).into();
+        let codes: std::collections::BTreeSet<_> = Rejection::ALL.map(Rejection::sqlstate).into();
+        assert_eq!((told.len(), codes.len()), (Rejection::ALL.len(), Rejection::ALL.len()));
+        assert_eq!(Rejection::StaleToken.to_string(), "the token is stale");
+    }
+}

@@ -118,3 +118,53 @@ pub(crate) fn late(deadline: Duration) -> StoreError {
     let detail = format!("the server did not answer within {deadline:?}");
     StoreError::not_applied(Trouble::Unreachable, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINE: Hello = Hello {
+        version: OLDEST,
+        in_recovery: false,
+        read_only: false,
+        timeline: Some(1),
+        fsync: true,
+        full_page_writes: true,
+        has_synchronous_standby: false,
+        speaks_english: true,
+    };
+
+    #[test]
+    fn what_cannot_keep_the_promises_is_refused_by_its_name() {
+        assert_eq!(FINE.refusal(false), None);
+        for (hello, word) in [
+            (Hello { version: OLDEST - 1, ..FINE }, "older than PostgreSQL 14"),
+            (Hello { in_recovery: true, ..FINE }, "in recovery"),
+            (Hello { read_only: true, ..FINE }, "read only"),
+        ] {
+            for allow_lossy in [false, true] {
+                let why = hello.refusal(allow_lossy).unwrap_or_default();
+                assert!(why.contains(word), "{hello:?}: {why}");
+            }
+            assert_eq!(hello.check(true).map_err(|error| error.trouble()), Err(Trouble::DeploymentRefused));
+        }
+    }
+
+    #[test]
+    fn what_loses_is_allowed_only_by_who_says_so() {
+        for (hello, word) in [
+            (Hello { fsync: false, ..FINE }, "fsync is off"),
+            (Hello { full_page_writes: false, ..FINE }, "full_page_writes is off"),
+        ] {
+            assert!(hello.is_lossy() && hello.refusal(false).unwrap_or_default().contains(word), "{hello:?}");
+            assert_eq!(hello.refusal(true), None);
+        }
+        assert!(!FINE.is_lossy());
+    }
+
+    #[test]
+    fn a_newer_server_is_not_old() {
+        let is_old = |version| Hello { version, ..FINE }.is_old();
+        assert!(is_old(OLDEST - 1) && !is_old(OLDEST) && !is_old(OLDEST + 1));
+    }
+}

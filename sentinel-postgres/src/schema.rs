@@ -130,3 +130,31 @@ async fn number(connection: &mut PgConnection, sql: String) -> Result<i32, Store
 fn failed(error: sqlx::Error) -> StoreError {
     Failure::of(error).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(schema: &str, prefix: &str) -> Names {
+        Names::new(schema, prefix).unwrap()
+    }
+
+    #[test]
+    fn another_version_is_refused_with_what_helps() {
+        let refused = |version| check(version, &names("sentinel", "")).map_err(|error| error.trouble());
+        assert_eq!(refused(newest()), Ok(()));
+        for older in 0..newest() {
+            assert_eq!(refused(older), Err(Trouble::NotInitialised));
+        }
+        assert_eq!(refused(newest() + 1), Err(Trouble::NewerSchema));
+        let why = check(newest() + 1, &names("orders", "")).unwrap_err().to_string();
+        assert!(why.contains("\"orders\"") && why.contains(&format!("knows up to {}", newest())), "{why}");
+    }
+
+    /// A release that locks by another number migrates beside this one.
+    #[test]
+    fn migrations_lock_by_a_number_that_stays() {
+        assert_eq!(lock(&names("sentinel", "")), 8_498_066_717_405_689_178);
+        assert_ne!(lock(&names("sentinel", "a_")), lock(&names("sentinel", "b_")));
+    }
+}

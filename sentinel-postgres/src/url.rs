@@ -89,6 +89,20 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_of_the_session_may_have_a_parameter_of_its_own() {
+        for way in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
+            let parsed = parse(&format!("postgres:///db?{way}")).unwrap();
+            assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{way}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_what_is_known() {
+        let why = parse("postgres:///db?sslmod=x").err().unwrap_or_default();
+        assert!(["sslmode", SCHEMA, PREFIX].iter().all(|known| why.contains(known)), "{why}");
+    }
+
+    #[test]
     fn what_would_be_ignored_is_refused_and_not_quoted() {
         for bad in [
             "postgres://h/db?sslmod=hunter2",

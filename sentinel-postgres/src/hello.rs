@@ -26,7 +26,7 @@ const HELLO: &str = "SELECT current_setting('server_version_num')::int4, pg_is_i
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hello {
-    version: i32,
+    pub(crate) version: i32,
     pub(crate) in_recovery: bool,
     pub(crate) read_only: bool,
     pub(crate) timeline: Option<i32>,
@@ -120,10 +120,9 @@ pub(crate) fn late(deadline: Duration) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FINE: Hello = Hello {
+impl Hello {
+    /// Nothing is wrong with it, and nothing special about it.
+    pub(crate) const FINE: Self = Self {
         version: OLDEST,
         in_recovery: false,
         read_only: false,
@@ -133,6 +132,13 @@ mod tests {
         has_synchronous_standby: false,
         speaks_english: true,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINE: Hello = Hello::FINE;
 
     #[test]
     fn what_cannot_keep_the_promises_is_refused_by_its_name() {

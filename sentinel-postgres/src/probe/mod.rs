@@ -15,6 +15,8 @@ use crate::warnings;
 
 mod access;
 mod deployment;
+#[cfg(test)]
+mod tests;
 
 use deployment::Deployment;
 

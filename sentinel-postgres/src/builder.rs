@@ -210,3 +210,32 @@ fn named(options: PgConnectOptions) -> PgConnectOptions {
         None => options.application_name("sentinel"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_before_anything_is_connected() {
+        let builder = || PostgresStore::builder("postgres://nobody@127.0.0.1:1/none");
+        let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
+        for fine in [builder(), builder().lock_timeout(minute), builder().deadline(Duration::from_millis(1))]
+        {
+            fine.check().unwrap();
+        }
+        for bad in [
+            builder().lock_timeout(zero),
+            builder().lock_timeout(minute + Duration::from_nanos(1)),
+            builder().deadline(Duration::from_micros(999)),
+            builder().schema("not a name"),
+            builder().table_prefix("not-a-prefix"),
+            PostgresStore::builder("mysql://h"),
+        ] {
+            let refused = bad.check().unwrap_err();
+            assert_eq!(
+                (refused.applied(), refused.trouble()),
+                (sentinel_core::Applied::No, Trouble::InvalidRequest)
+            );
+        }
+    }
+}

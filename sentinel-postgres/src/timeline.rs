@@ -18,18 +18,23 @@ struct Seen {
 impl Timeline {
     /// A connection was made to a server on this time line. A change is reported, once for each.
     pub(crate) fn see(&self, timeline: Option<i32>) {
-        let Some(timeline) = timeline else { return };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = seen.last.filter(|before| *before != timeline) {
+        if let Some((before, now)) = self.change(timeline) {
             tracing::error!(
                 before,
-                now = timeline,
+                now,
                 "PostgreSQL failed over: unless the standby was synchronous, a begin, result or decision that was \
                  acknowledged shortly before may be gone, and its key may run again"
             );
         }
+    }
+
+    /// The one before and this one, if they differ.
+    fn change(&self, timeline: Option<i32>) -> Option<(i32, i32)> {
+        let timeline = timeline?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.first.get_or_insert(timeline);
-        seen.last = Some(timeline);
+        let before = seen.last.replace(timeline)?;
+        (before != timeline).then_some((before, timeline))
     }
 
     /// The first and the last, if a failover was seen.
@@ -46,12 +51,11 @@ mod tests {
     #[test]
     fn a_change_is_told_and_a_server_that_tells_none_changes_nothing() {
         let timeline = Timeline::default();
-        timeline.see(Some(1));
-        timeline.see(None);
-        timeline.see(Some(1));
+        assert_eq!([Some(1), None, Some(1)].map(|seen| timeline.change(seen)), [None; 3]);
         assert_eq!(timeline.changed(), None);
         timeline.see(Some(2));
-        timeline.see(Some(3));
+        assert_eq!(timeline.change(Some(2)), None, "it is told once");
+        assert_eq!(timeline.change(Some(3)), Some((2, 3)));
         assert_eq!(timeline.changed(), Some((1, 3)));
     }
 }

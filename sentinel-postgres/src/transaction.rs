@@ -454,3 +454,22 @@ fn cause(error: &StoreError) -> String {
     use std::error::Error as _;
     error.source().map_or_else(|| "inside your transaction".to_owned(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::{Applied, Trouble};
+
+    use super::*;
+
+    #[test]
+    fn what_broke_within_a_transaction_has_changed_nothing_and_says_what_it_was() {
+        let broken = std::io::Error::other("the cable was cut");
+        let lost = StoreError::ambiguous(Trouble::LostReply, "perhaps").caused_by(broken);
+        let error = told(Failure::Lost(lost));
+        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::LostReply));
+        let words = error.to_string();
+        assert!(words.contains("the cable was cut; your transaction is lost"), "{words}");
+        let words = told(Failure::timed_out(Duration::from_secs(1))).to_string();
+        assert!(words.contains("inside your transaction; your transaction is lost"), "{words}");
+    }
+}

@@ -38,6 +38,8 @@ pub(crate) struct Parsed {
     pub(crate) prefix: Option<String>,
 }
 
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// Reads a URL. What is wrong is said without quoting it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -52,10 +54,13 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             _ => return Err(stranger()),
         }
     }
+    let shape = "must be postgres://user:password@host:port/database, with parameters as libpq has them";
+    // sqlx takes any scheme.
+    if !SCHEMES.iter().any(|scheme| base.starts_with(scheme)) {
+        return Err(shape.to_owned());
+    }
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
-    let options = PgConnectOptions::from_str(&url).map_err(|_| {
-        "must be postgres://user:password@host:port/database, with parameters as libpq has them".to_owned()
-    })?;
+    let options = PgConnectOptions::from_str(&url).map_err(|_| shape.to_owned())?;
     Ok(Parsed { options, schema, prefix })
 }
 
@@ -83,6 +88,7 @@ mod tests {
         assert_eq!((parsed.options.get_host(), parsed.options.get_port()), ("h", 7));
         assert_eq!(parsed.options.get_options(), Some("-c x=1"));
         assert!(matches!(parsed.options.get_ssl_mode(), sqlx::postgres::PgSslMode::Disable));
+        assert!(parse("postgresql://h/db").is_ok());
         let plain = parse("postgres:///db?host=/run/x").unwrap();
         assert_eq!(plain.options.get_socket().map(|path| path.as_os_str()), Some("/run/x".as_ref()));
         assert!(plain.schema.is_none() && plain.prefix.is_none());
@@ -112,6 +118,8 @@ mod tests {
             "postgres://h/db?sentinel_schema=a&sentinel_schema=hunter2",
             "postgres://me:1?hunter2@h/db",
             "postgres://h:hunter2/db",
+            "mysql://me:hunter2@h/db",
+            "/hunter2",
         ] {
             let why = parse(bad).unwrap_err();
             assert!(!why.contains("hunter2"), "{bad}: {why}");

@@ -145,5 +145,8 @@ mod tests {
     fn in_another_language_every_warning_counts() {
         assert!(!hears(&Warnings::new(true), "skipping something"));
         assert!(hears(&Warnings::new(false), "skipping something"));
+        let warnings = Warnings::new(false);
+        warnings.over(async { tracing::warn!("not the server's word") }).now_or_never();
+        assert_eq!(warnings.doubt(), None);
     }
 }

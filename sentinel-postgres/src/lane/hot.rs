@@ -283,3 +283,72 @@ fn done(told: &Told) -> Flushed<CompleteReply> {
     let stamp = Stamp { now, rev, token: told.token, state: State::Completed, changed: true };
     Flushed::Done(Stamped { reply: CompleteReply::Recorded { late: told.late }, stamp })
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::{Grant, Key, Label, Namespace, Payload, Recorded, Terms};
+
+    use super::*;
+    use crate::statement::Names;
+
+    fn flushes() -> Flushes {
+        let names = Names::new("sentinel", "").unwrap();
+        Flushes { sql: Arc::new(Sql::new(names, None)), offset: Arc::default() }
+    }
+
+    fn address(key: &str) -> Address {
+        Address::execution(Namespace::new("tests").unwrap(), Key::new(key).unwrap())
+    }
+
+    fn claim(key: &str, claim_id: ClaimId) -> Item {
+        let terms =
+            Terms::new(std::time::Duration::from_secs(30), std::time::Duration::from_secs(60)).unwrap();
+        let worker = Label::new("worker").unwrap();
+        let claim =
+            Claim { claim_id, terms, retention: None, fingerprint: None, worker, phase: Phase::Executing };
+        Item::claim(address(key), claim).0
+    }
+
+    fn complete(key: &str, bytes: usize) -> Item {
+        let grant = Grant { token: Token::NONE, claim_id: ClaimId::random() };
+        let result = Recorded::success(Payload::new("text/plain", vec![b'r'; bytes]));
+        Item::complete(address(key), Complete { grant, result }).0
+    }
+
+    /// The keys of each batch, until nothing is left.
+    fn batches(items: Vec<Item>, cap: usize) -> Vec<Vec<String>> {
+        let (flushes, mut waiting) = (flushes(), VecDeque::from(items));
+        let mut batches = Vec::new();
+        while !waiting.is_empty() {
+            let batch = flushes.load(&mut waiting, cap);
+            batches.push(batch.iter().map(|item| item.address().key.to_string()).collect());
+        }
+        batches
+    }
+
+    #[test]
+    fn what_goes_together_is_in_the_order_of_its_addresses() {
+        let items = || ["c", "a", "b"].map(|key| claim(key, ClaimId::random())).into();
+        assert_eq!(batches(items(), 9), [["a", "b", "c"]]);
+        assert_eq!(batches(items(), 2), [vec!["a", "c"], vec!["b"]]);
+    }
+
+    #[test]
+    fn an_address_and_a_claim_id_stand_once_in_a_statement() {
+        let (one, other) = (ClaimId::random(), ClaimId::random());
+        let items = vec![claim("a", one), claim("a", other), claim("b", one)];
+        assert_eq!(batches(items, 9), [vec!["a"], vec!["a", "b"]]);
+    }
+
+    #[test]
+    fn a_statement_has_so_many_bytes_of_results_and_one_result_in_any_case() {
+        let half = HEAVIEST / 2;
+        let full = batches(vec![complete("a", half), complete("b", half), complete("c", 1)], 9);
+        assert_eq!(full, [vec!["a", "b"], vec!["c"]]);
+        let heavy = batches(vec![complete("a", HEAVIEST + 1), complete("b", 1)], 9);
+        assert_eq!(heavy, [["a"], ["b"]]);
+        let late =
+            batches(vec![complete("a", half), complete("b", half + 1), claim("c", ClaimId::random())], 9);
+        assert_eq!(late, [vec!["a", "c"], vec!["b"]]);
+    }
+}

@@ -25,6 +25,8 @@ pub(crate) mod jobs;
 pub(crate) mod look;
 pub(crate) mod pair;
 pub(crate) mod replay;
+#[cfg(test)]
+mod tests;
 pub(crate) mod turn;
 
 /// The most items of one statement.

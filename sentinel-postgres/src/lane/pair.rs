@@ -6,12 +6,12 @@ use crate::lane::{Freight, Lane};
 
 /// With so many items outstanding, two lanes share them, until fewer than the second number are. One statement then runs
 /// while the answers of the other are handed out; with fewer, two would only halve each other's company.
-const BACKLOG: usize = 64;
-const CALM: usize = 24;
+pub(super) const BACKLOG: usize = 64;
+pub(super) const CALM: usize = 24;
 
 #[derive(Debug)]
 pub(crate) struct Pair<F: Freight> {
-    lanes: [Lane<F>; 2],
+    pub(super) lanes: [Lane<F>; 2],
     /// Whether both lanes are used, and whose turn it is.
     shared: AtomicBool,
     turn: AtomicUsize,
@@ -27,7 +27,7 @@ impl<F: Freight> Pair<F> {
         self.next().send(item);
     }
 
-    fn next(&self) -> &Lane<F> {
+    pub(super) fn next(&self) -> &Lane<F> {
         let [first, second] = &self.lanes;
         let outstanding = first.outstanding() + second.outstanding();
         let shared = self.shared.load(Ordering::Relaxed);

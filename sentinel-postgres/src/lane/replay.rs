@@ -33,6 +33,11 @@ impl Ask {
         let (answer, told) = oneshot::channel();
         (Self { namespace, key, answer }, told)
     }
+
+    #[cfg(test)]
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
 }
 
 pub(crate) struct ReplayLane {

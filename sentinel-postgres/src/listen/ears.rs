@@ -186,6 +186,15 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_can_be_told_nobody_is_remembered() {
+        let (ears, now) = (Ears::default(), Instant::now());
+        ears.want(Mark(1), now);
+        ears.deafen();
+        assert_eq!((ears.wanted(), ears.attention.load(Ordering::SeqCst)), (0, 0));
+        assert!(!ears.changed(Mark(1)));
+    }
+
+    #[test]
     fn who_comes_too_late_is_told_once() {
         let (ears, now) = (Ears::default(), Instant::now());
         assert!(!ears.changed(Mark(1)));

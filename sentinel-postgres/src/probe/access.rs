@@ -19,12 +19,12 @@ const NEEDED: &[(&str, &[&str])] = &[
 ];
 
 pub(super) struct Access {
-    role: String,
+    pub(super) role: String,
     /// None: it cannot be read.
-    version: Option<i32>,
+    pub(super) version: Option<i32>,
     /// On which the newest version was applied.
     pub(super) timeline: Option<i32>,
-    missing: Vec<String>,
+    pub(super) missing: Vec<String>,
 }
 
 /// By the catalogue: it can be read without any right in the schema.

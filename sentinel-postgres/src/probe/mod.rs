@@ -221,10 +221,13 @@ async fn clock(link: &mut Link) -> Result<[Check; 2], StoreError> {
     let server: i64 = link.ask(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
     let took = sent.elapsed();
     let here = before.saturating_add(i64::try_from(took.as_micros() / 2).unwrap_or(i64::MAX));
+    Ok([drift(server, here, took / 2), check("round trip", true, format!("{took:?}"))])
+}
+
+fn drift(server: i64, here: i64, error: Duration) -> Check {
     let skew = Duration::from_micros(server.abs_diff(here));
     let side = if server < here { "behind" } else { "ahead of" };
-    let found = format!("{skew:?} {side} this host's, give or take {:?}", took / 2);
-    Ok([check("clock", skew <= SKEW, found), check("round trip", true, format!("{took:?}"))])
+    check("clock", skew <= SKEW, format!("{skew:?} {side} this host's, give or take {error:?}"))
 }
 
 #[expect(

@@ -1,6 +1,9 @@
 //! What is said of a server, for each kind of server that there may be.
 
+use super::access::Access;
 use super::*;
+use crate::schema;
+use crate::statement::Names;
 
 const FINE: Hello = Hello::FINE;
 
@@ -166,4 +169,39 @@ fn each_deployment_is_told_with_what_it_guarantees() {
     ];
     let names: std::collections::BTreeSet<_> = names.map(Deployment::name).into();
     assert_eq!(names.len(), 5);
+}
+
+#[test]
+fn a_clock_that_is_a_minute_off_is_told_with_its_side() {
+    let minute = 60_000_000;
+    let at = |server| drift(server, 100 * minute, Duration::ZERO);
+    says(&at(101 * minute), true, &["60s ahead of"]);
+    says(&at(99 * minute), true, &["60s behind"]);
+    says(&at(101 * minute + 1), false, &["ahead of"]);
+    says(&at(99 * minute - 1), false, &["behind"]);
+}
+
+#[test]
+fn a_schema_is_told_by_its_version_and_a_role_by_what_it_lacks() {
+    let names = Names::new("orders", "").unwrap();
+    let newest = schema::newest();
+    let access = |version, missing: &[&str]| {
+        let missing = missing.iter().map(|grant| (*grant).to_owned()).collect();
+        Access { role: "app".into(), version, timeline: None, missing }
+    };
+    for (version, ok, words) in [
+        (None, false, "cannot be read"),
+        (Some(0), false, "not initialised: run `sentinel init`"),
+        (Some(newest - 1), false, "`sentinel init`"),
+        (Some(newest), true, "version"),
+        (Some(newest + 1), false, "upgrade this program"),
+    ] {
+        let [schema, role] = access(version, &[]).checks(&names);
+        says(&schema, ok, &["\"orders\"", words]);
+        says(&role, true, &["app"]);
+        assert_eq!(access(version, &[]).suffices(), version == Some(newest));
+    }
+    let lacking = access(Some(newest), &["SELECT on records", "INSERT on events"]);
+    says(&lacking.checks(&names)[1], false, &["app lacks SELECT on records, INSERT on events"]);
+    assert!(!lacking.suffices());
 }

@@ -187,6 +187,12 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     for n in 0..8 {
         hold(&store, &execution(&format!("before {n}")), Phase::Executing).await;
     }
+    // Whichever way an operation takes to the server.
+    let (done, held, leased) = (execution("done"), execution("held"), lease("leased"));
+    let grant = hold(&store, &done, Phase::Executing).await;
+    store.complete(&done, &complete(grant, "done")).await.unwrap();
+    let begin = Begin { grant: hold(&store, &held, Phase::Claimed).await };
+    let release = Release { grant: hold(&store, &leased, Phase::Claimed).await, vouched: false };
     let idle = async || {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(6)).await;
@@ -195,6 +201,11 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     server.stop(Mode::Fast);
     idle().await;
     is_not_applied(store.claim(&execution("down"), &call(Phase::Executing)).await, Trouble::Unreachable);
+    is_not_applied(store.claim(&done, &call(Phase::Executing)).await, Trouble::Unreachable);
+    is_not_applied(store.claim(&leased, &call(Phase::Claimed)).await, Trouble::Unreachable);
+    is_not_applied(store.begin(&held, &begin).await, Trouble::Unreachable);
+    is_not_applied(store.release(&leased, &release).await, Trouble::Unreachable);
+    is_not_applied(store.complete(&held, &complete(begin.grant, "down")).await, Trouble::Unreachable);
     server.start_again();
     for n in 0..8 {
         hold(&store, &execution(&format!("after {n}")), Phase::Executing).await;
@@ -360,9 +371,17 @@ async fn held_row(schema: &str, patience: Duration) -> (PgConnection, PostgresSt
 }
 
 /// Ends the statement that waits for the row by a function of the server.
-async fn ended_by(schema: &str, function: &str) -> Result<Stamped<BeginReply>, StoreError> {
+async fn ended_by<T, F>(
+    schema: &str,
+    function: &str,
+    ask: impl FnOnce(PostgresStore, Grant) -> F,
+) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+{
     let (holder, store, grant) = held_row(schema, Duration::from_secs(60)).await;
-    let waiting = tokio::spawn(async move { store.begin(&execution("key"), &Begin { grant }).await });
+    let waiting = tokio::spawn(ask(store, grant));
     // Each: what was rolled back in company is sent again alone.
     let sql = format!(
         "select {function}(pid) from pg_stat_activity where wait_event_type = 'Lock' \
@@ -381,8 +400,22 @@ async fn ended_by(schema: &str, function: &str) -> Result<Stamped<BeginReply>, S
 async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambiguous() {
     let (_holder, store, grant) = held_row("impatient", Duration::from_millis(50)).await;
     is_not_applied(store.begin(&execution("key"), &Begin { grant }).await, Trouble::Busy);
-    is_not_applied(ended_by("cancelled", "pg_cancel_backend").await, Trouble::Busy);
-    is_ambiguous(ended_by("terminated", "pg_terminate_backend").await);
+    let begin =
+        |store: PostgresStore, grant| async move { store.begin(&execution("key"), &Begin { grant }).await };
+    is_not_applied(ended_by("cancelled", "pg_cancel_backend", begin).await, Trouble::Busy);
+    is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
+}
+
+/// Of a row that somebody holds, a heartbeat says that it does not know; of a connection that broke, it does not say even
+/// that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_that_waited_for_its_row_alone_tells_what_ended_it() {
+    let beat = |store: PostgresStore, grant| async move {
+        store.heartbeat(&[Beat { address: execution("key"), grant }]).await
+    };
+    let told = ended_by("beat_cancelled", "pg_cancel_backend", beat).await.unwrap();
+    assert!(matches!(told[..], [Stamped { reply: HeartbeatReply::Unknown, .. }]), "{told:?}");
+    is_ambiguous(ended_by("beat_terminated", "pg_terminate_backend", beat).await);
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ pub(crate) async fn a_purge_keeps_to_its_namespace(lab: &Lab) {
     assert!(here.record().await.is_absent() && !there.record().await.is_absent());
 }
 
-/// A dry run counts what would go, and deletes nothing.
+/// A dry run counts what would go, at most the limit, and deletes nothing.
 pub(crate) async fn a_dry_run_only_counts(lab: &Lab) {
     let keys = ["a", "b", "c"].map(|name| lab.execution(name));
     for key in &keys {
@@ -155,6 +155,11 @@ pub(crate) async fn a_dry_run_only_counts(lab: &Lab) {
     lab.advance(REST).await;
     let dry = lab.purge_with(u32::MAX, true).await;
     assert_eq!((dry.records, dry.more), (3, false));
+    for (limit, more) in [(1, true), (2, true), (3, false)] {
+        let dry = lab.purge_with(limit, true).await;
+        assert_eq!(dry.records, u64::from(limit));
+        assert!(dry.more || !more, "there is more than {limit}, and that is told");
+    }
     for key in &keys {
         assert_eq!(key.story().await, ["claimed", "released"]);
     }

@@ -228,3 +228,21 @@ impl Drop for Started<'_> {
         self.0.started.store(false, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn between_two_connections_is_a_pause_in_which_nothing_is_said() {
+        let (speaker, mut says) = mpsc::channel(4);
+        let (done, told) = oneshot::channel();
+        speaker.try_send(Say::Changed(Mark(1), done)).unwrap();
+        let before = Instant::now();
+        assert!(rest(&mut says, FIRST_PAUSE).await);
+        assert_eq!(before.elapsed(), FIRST_PAUSE);
+        assert!(told.await.is_err(), "who waits for it to be said is let go");
+        drop(speaker);
+        assert!(!rest(&mut says, FIRST_PAUSE).await, "the store is gone");
+    }
+}

@@ -101,7 +101,7 @@ fn level(text: &str) -> Result<crate::Durability, String> {
     match (kind, replicas.parse()) {
         ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::Durability::Replicas(replicas)),
         ("disk", Ok(replicas)) => Ok(crate::Durability::Disk { replicas }),
-        ("server", _) => Ok(crate::Durability::Server),
+        ("server", Ok(0)) => Ok(crate::Durability::Server),
         _ => Err(format!("has a {DURABILITY} that is none of server, replicas:N, disk, disk:N")),
     }
 }
@@ -135,6 +135,34 @@ mod tests {
         assert_eq!(parsed.config.database, Some(3));
         assert_eq!(parsed.config.username.as_deref(), Some("me"));
         assert!(parse("redis-cluster://h:1?node=h:2").unwrap().config.server.is_clustered());
+    }
+
+    #[test]
+    fn durability_and_what_may_be_lost_are_read() {
+        use crate::Durability::{Disk, Replicas, Server};
+        let read = |query: &str| parse(&format!("redis://h?{query}")).unwrap();
+        for (text, level) in [
+            ("server", Server),
+            ("replicas:1", Replicas(1)),
+            ("disk", Disk { replicas: 0 }),
+            ("disk:2", Disk { replicas: 2 }),
+        ] {
+            assert_eq!(read(&format!("sentinel_durability={text}")).durability, Some(level));
+        }
+        for (text, allowed) in [("yes", true), ("true", true), ("no", false), ("false", false)] {
+            assert_eq!(read(&format!("sentinel_allow_lossy={text}")).allow_lossy, allowed);
+        }
+        let silent = read("");
+        assert_eq!((silent.durability, silent.allow_lossy), (None, false));
+        for bad in ["replicas", "replicas:0", "replicas:x", "disk:x", "server:1", "server:x", ""] {
+            assert!(parse(&format!("redis://h?sentinel_durability={bad}")).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_what_is_known() {
+        let why = parse("redis://h?timeout=1").err().unwrap_or_default();
+        assert!(OURS.iter().chain(&KNOWN).all(|known| why.contains(known)), "{why}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Shared;
-use super::ears::LINGER;
+use super::ears::{Ears, LINGER};
 use crate::wire::Failure;
 use crate::wire::subscriber::{Heard, Subscriber};
 
@@ -47,7 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut looks: mpsc::Receiver<()>) {
             Err(error) => error.to_string(),
         };
         tracing::debug!(error = lost, "not listening for changes: those who wait for a run look more often");
-        if !rest(&shared, &mut looks, pause).await {
+        if !rest(&shared.ears, &mut looks, pause).await {
             return;
         }
         pause = LONGEST_PAUSE.min(pause * 2);
@@ -55,13 +55,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut looks: mpsc::Receiver<()>) {
 }
 
 /// Lets time pass, and goes on doing so while nobody waits. Whether the store is still there.
-async fn rest(shared: &Shared, looks: &mut mpsc::Receiver<()>, pause: Duration) -> bool {
+async fn rest(ears: &Ears, looks: &mut mpsc::Receiver<()>, pause: Duration) -> bool {
     let silent = async { while looks.recv().await.is_some() {} };
     if timeout(pause, silent).await.is_ok() {
         return false;
     }
-    shared.ears.expire(Instant::now());
-    !shared.ears.is_empty() || looks.recv().await.is_some()
+    ears.expire(Instant::now());
+    !ears.is_empty() || looks.recv().await.is_some()
 }
 
 /// A connection that listens.
@@ -118,5 +118,39 @@ struct Deaf<'s>(&'s Shared);
 impl Drop for Deaf<'_> {
     fn drop(&mut self) {
         self.0.ears.deafen();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn between_two_connections_is_a_pause() {
+        let (speaker, mut looks) = mpsc::channel(1);
+        let ears = Ears::default();
+        let place = ears.wait("waited for".into());
+        speaker.try_send(()).unwrap();
+        let before = Instant::now();
+        assert!(rest(&ears, &mut looks, FIRST_PAUSE).await, "somebody waits");
+        assert_eq!(before.elapsed(), FIRST_PAUSE);
+        drop((place, speaker));
+        assert!(!rest(&ears, &mut looks, FIRST_PAUSE).await, "the store is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_waits_nobody_connects_until_somebody_does() {
+        let (speaker, mut looks) = mpsc::channel(1);
+        let ears = Ears::default();
+        let resting = async { rest(&ears, &mut looks, FIRST_PAUSE).await };
+        let coming = async {
+            sleep(FIRST_PAUSE * 50).await;
+            speaker.send(()).await.unwrap();
+        };
+        let before = Instant::now();
+        assert!(tokio::join!(resting, coming).0);
+        assert_eq!(before.elapsed(), FIRST_PAUSE * 50);
+        drop(speaker);
+        assert!(!rest(&ears, &mut looks, FIRST_PAUSE).await);
     }
 }

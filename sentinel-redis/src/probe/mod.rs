@@ -147,10 +147,13 @@ async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreErro
     let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
     let server = time.micros()?;
     let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));
+    Ok([drift(server, here, took / 2), round_trip])
+}
+
+fn drift(server: u64, here: u64, error: Duration) -> Check {
     let skew = Duration::from_micros(server.abs_diff(here));
     let side = if server < here { "behind" } else { "ahead of" };
-    let found = format!("{skew:?} {side} this host's, give or take {:?}", took / 2);
-    Ok([check("clock", skew <= SKEW, found), round_trip])
+    check("clock", skew <= SKEW, format!("{skew:?} {side} this host's, give or take {error:?}"))
 }
 
 #[expect(
@@ -160,4 +163,23 @@ async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreErro
 fn host_clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_a_minute_off_is_told_with_its_side() {
+        let minute = 60_000_000;
+        for (server, ok, words) in [
+            (101 * minute, true, "60s ahead of"),
+            (99 * minute, true, "60s behind"),
+            (101 * minute + 1, false, "ahead of"),
+            (99 * minute - 1, false, "behind"),
+        ] {
+            let told = drift(server, 100 * minute, Duration::ZERO);
+            assert!(told.ok == ok && told.found.contains(words), "{told:?}");
+        }
+    }
 }

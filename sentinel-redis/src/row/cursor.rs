@@ -156,3 +156,37 @@ impl Packed {
         self.0.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursor(bytes: &[u8]) -> Cursor {
+        Cursor(Bytes::copy_from_slice(bytes))
+    }
+
+    #[test]
+    fn a_token_is_read_within_its_range_only() {
+        let read = |number: u64| cursor(format!("{number:016}").as_bytes()).token();
+        assert_eq!(read(Token::MAX.get()).unwrap(), Token::MAX);
+        assert_eq!(read(0).unwrap(), Token::NONE);
+        for beyond in [Token::MAX.get() + 1, 9_999_999_999_999_999] {
+            assert!(read(beyond).is_err(), "{beyond}");
+        }
+        assert!(cursor(b"not sixteen digs").token().is_err());
+        assert!(cursor(b"123").token().is_err(), "it is too short");
+    }
+
+    #[test]
+    fn a_flag_is_one_or_zero() {
+        assert!(cursor(b"10").flag().unwrap());
+        assert!(!cursor(b"0").flag().unwrap());
+        assert!(cursor(b"2").flag().is_err() && cursor(b"").flag().is_err());
+    }
+
+    #[test]
+    fn an_instant_that_has_not_come_is_none() {
+        assert_eq!(cursor(&0_u64.to_be_bytes()).time().unwrap(), None);
+        assert_eq!(cursor(&7_u64.to_be_bytes()).time().unwrap(), Some(StoreTime::from_micros(7)));
+    }
+}

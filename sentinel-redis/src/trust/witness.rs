@@ -87,3 +87,26 @@ impl Witness {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::{Key, Namespace, State, StoreTime, Token};
+
+    use super::*;
+
+    #[test]
+    fn the_newest_change_is_remembered_and_of_one_instant_the_last_that_was_told() {
+        let witness = Witness::new(None);
+        let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
+        let saw = |at, rev| {
+            let now = StoreTime::from_micros(at);
+            let stamp = Stamp { now, rev, token: Token::NONE, state: State::Executing, changed: true };
+            witness.saw(&address, &stamp, || None);
+            witness.newest.lock().unwrap().as_ref().map(|(_, rev, at)| (*at, *rev))
+        };
+        assert_eq!(saw(10, 1), Some((10, 1)));
+        assert_eq!(saw(9, 2), Some((10, 1)), "it came late");
+        assert_eq!(saw(10, 3), Some((10, 3)));
+        assert_eq!(saw(11, 4), Some((11, 4)));
+    }
+}

@@ -192,3 +192,63 @@ impl Answer {
 pub(crate) fn odd(answer: &Answer) -> StoreError {
     StoreError::ambiguous(Trouble::BrokenStore, format!("the server answered {answer:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::Applied;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_who_can_help_and_changed_nothing() {
+        for (trouble, texts) in [
+            (Trouble::Unreachable, &["LOADING it loads", "CLUSTERDOWN no", "MASTERDOWN no"][..]),
+            (
+                Trouble::Busy,
+                &["TRYAGAIN later", "BUSY a script", "MOVED 7 h:1", "ASK 7 h:1", "NOSCRIPT none"],
+            ),
+            (
+                Trouble::DeploymentRefused,
+                &[
+                    "NOAUTH who",
+                    "WRONGPASS no",
+                    "NOPERM no",
+                    "OOM full",
+                    "MISCONF disk",
+                    "READONLY replica",
+                    "NOREPLICAS none",
+                    "ERR The user executing the script can't run this command or subcommand",
+                    "ERR ACL failure in script: no",
+                ],
+            ),
+            (Trouble::Corrupt, &["ERR user_script:7: attempt to index a nil value"]),
+            (Trouble::BrokenStore, &["ERR unknown command", "WRONGTYPE a list", "EXECABORT"]),
+        ] {
+            for text in texts {
+                let error = StoreError::from(Failure::Refused((*text).to_owned()));
+                assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{text}");
+                assert!(error.to_string().contains(text), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_never_left_is_not_applied_and_what_was_lost_may_be() {
+        let left = StoreError::from(Failure::NotSent("no way".into()));
+        assert_eq!((left.applied(), left.trouble()), (Applied::No, Trouble::Unreachable));
+        let lost = StoreError::from(Failure::Lost("no word".into()));
+        assert_eq!((lost.applied(), lost.trouble()), (Applied::Ambiguous, Trouble::LostReply));
+    }
+
+    #[test]
+    fn an_instant_is_seconds_and_microseconds() {
+        let list = |parts: &[&str]| {
+            Answer::List(
+                parts.iter().map(|part| Answer::Bytes(Bytes::copy_from_slice(part.as_bytes()))).collect(),
+            )
+        };
+        assert_eq!(list(&["3", "7"]).micros().unwrap(), 3_000_007);
+        assert!(list(&["3"]).micros().is_err() && list(&["3", "x"]).micros().is_err());
+        assert!(Answer::Number(3).micros().is_err());
+    }
+}

@@ -168,7 +168,10 @@ async fn a_namespace_is_not_set_up_twice_where_the_list_of_them_is_gone() {
 async fn without_its_record(server: &Redis, store: &RedisStore, address: &Address) {
     let (record, _) = names(server, address);
     assert_eq!(server.cli(&["DEL", &record]), "1");
-    is_not_applied(store.claim(address, &call(Phase::Executing)).await, Trouble::StoreAmnesia);
+    let told = store.claim(address, &call(Phase::Executing)).await;
+    let words = told.as_ref().map_or_else(ToString::to_string, |told| format!("{told:?}"));
+    is_not_applied(told, Trouble::StoreAmnesia);
+    assert!(words.contains("a part of namespace \"tests\" has no marker"), "{words}");
     // And so for whoever asks from now on, until somebody has looked.
     is_not_applied(store.claim(address, &call(Phase::Executing)).await, Trouble::StoreAmnesia);
     let newcomer = RedisStore::connect(&server.url()).await.unwrap();

@@ -166,3 +166,62 @@ impl Bucket {
         name.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sentinel_core::Key;
+
+    use super::*;
+
+    fn address(key: &str) -> Address {
+        Address::execution(Namespace::new("tests").unwrap(), Key::new(key).unwrap())
+    }
+
+    /// A release that reckons otherwise finds no record, and runs each key again.
+    #[test]
+    fn an_address_stays_in_its_bucket_for_ever() {
+        for (key, buckets, number) in [
+            ("a", 256, 192),
+            ("a", 16, 0),
+            ("invoice-7", 64, 14),
+            ("order:2024-06-01/é", 256, 184),
+            ("a", u32::MAX, 3_636_858_124),
+            ("invoice-7", u32::MAX, 977_120_813),
+            ("order:2024-06-01/é", u32::MAX, 2_711_995_701),
+            ("a", 1, 0),
+        ] {
+            assert_eq!(Names::number(&address(key), buckets), number, "{key} of {buckets}");
+        }
+        let lease = Address { kind: Kind::Lease, ..address("a") };
+        assert_eq!(Names::number(&lease, 256), 192, "a lease is where the execution of its name is");
+    }
+
+    #[test]
+    fn names_stay_as_they_are_for_ever() {
+        let names = Names::new("app").unwrap();
+        let text = |name: Bytes| String::from_utf8(name.to_vec()).unwrap();
+        let root = [names.root(), names.namespaces(), names.armed()].map(|place| text(place.name));
+        assert_eq!(root, ["app:{app}:root", "app:{app}:namespaces", "app:{app}:armed"]);
+        let bucket = names.bucket(&address("k").namespace, 3, Kind::Lease);
+        assert_eq!(text(bucket.record("k")), "app:{tests:3}:r:l:k");
+        assert_eq!(text(bucket.events("k")), "app:{tests:3}:v:l:k");
+        assert_eq!(text(bucket.gone("k")), "app:{tests:3}:g:l:k");
+        assert_eq!(&bucket.record("k")[bucket.before_key()..], b"k");
+        let keys = bucket.keys().map(text);
+        let expected = ["marker", "floor", "index:l", "undecided:l", "due:l", "touch"];
+        assert_eq!(keys, expected.map(|name| format!("app:{{tests:3}}:{name}")));
+        let executions = names.bucket(&address("k").namespace, 3, Kind::Execution);
+        assert_eq!(text(executions.record("k")), "app:{tests:3}:r:e:k");
+        assert_eq!(executions.to(), bucket.to(), "one slot has all of a bucket");
+    }
+
+    #[test]
+    fn a_prefix_never_moves_the_hash_tag() {
+        for fine in ["a", "A.b_c-d:9", &"x".repeat(64)] {
+            assert_eq!(Names::new(fine).unwrap().prefix(), fine);
+        }
+        for bad in ["", "a{b", "a}b", "a b", "é", &"x".repeat(65)] {
+            assert!(Names::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

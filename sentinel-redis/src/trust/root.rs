@@ -202,3 +202,42 @@ fn gone_at_once() -> StoreError {
 fn random() -> String {
     ClaimId::random().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubted(class: Class, who: &[&str], doubt: Option<&str>) -> Option<String> {
+        let root = Root {
+            store: "store".into(),
+            epoch: "epoch".into(),
+            armed_at: 1,
+            buckets: 1,
+            class,
+            servers: vec!["one".into(), "two".into()],
+            doubt: doubt.map(str::to_owned),
+        };
+        root.doubted(&who.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_strange_server_is_doubted_unless_none_loses_anything() {
+        for class in [Class::EverySecond, Class::Replicated, Class::Lossy] {
+            assert_eq!(doubted(class, &["one"], None), None);
+            assert_eq!(doubted(class, &["two", "one"], None), None);
+            let strange = doubted(class, &["one", "three"], None).unwrap_or_default();
+            assert!(strange.contains("restarted or promoted"), "{strange}");
+        }
+        assert_eq!(doubted(Class::Always, &["three"], None), None, "it was only restarted");
+    }
+
+    #[test]
+    fn what_was_doubted_before_stays_doubted() {
+        for class in [Class::Always, Class::EverySecond] {
+            assert_eq!(
+                doubted(class, &["one"], Some("it lost a change")).as_deref(),
+                Some("it lost a change")
+            );
+        }
+    }
+}

@@ -190,13 +190,71 @@ pub(crate) fn identities(servers: &[Server]) -> Vec<String> {
 }
 
 #[cfg(test)]
+impl Server {
+    /// One that tells so of itself, and does not let its configuration be asked for.
+    pub(crate) fn telling(fields: &[(&str, &str)]) -> Self {
+        let info = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { info: info.collect(), appendfsync: None }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn server(version: &str, appends: &str) -> Server {
-        let info = [("redis_version", version), ("aof_enabled", appends)];
-        let info = info.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Server { info: info.into(), appendfsync: None }
+        Server::telling(&[("redis_version", version), ("aof_enabled", appends)])
+    }
+
+    #[test]
+    fn who_is_too_old_or_a_replica_is_refused_by_its_name() {
+        let told = |version, role| {
+            Server::telling(&[("redis_version", version), ("role", role)]).refused().unwrap_or_default()
+        };
+        assert!(
+            told("6.2.14", "master").contains("6.2.14 is older than 7.0"),
+            "{}",
+            told("6.2.14", "master")
+        );
+        for version in ["7.0.0", "7.2.1", "10.0"] {
+            assert_eq!(told(version, "master"), "");
+        }
+        assert!(told("7.2.1", "slave").contains("a replica"));
+    }
+
+    #[test]
+    fn a_class_is_the_most_that_can_be_lost() {
+        let class = |fields: &[(&str, &str)], fsync: &str| {
+            Server { appendfsync: Some(fsync.into()), ..Server::telling(fields) }.class()
+        };
+        let alone = [("aof_enabled", "1"), ("maxmemory_policy", "noeviction"), ("role", "master")];
+        let with = |name: &'static str, value: &'static str| {
+            let mut fields: Vec<_> = alone.into_iter().filter(|(known, _)| *known != name).collect();
+            fields.push((name, value));
+            fields
+        };
+        assert_eq!(class(&alone, "always"), Class::Always);
+        assert_eq!(class(&alone, "everysec"), Class::EverySecond);
+        assert_eq!(class(&alone, "no"), Class::Lossy);
+        assert_eq!(Server::telling(&alone).class(), Class::EverySecond, "it does not let us ask");
+        for (name, value, expected) in [
+            ("aof_enabled", "0", Class::Lossy),
+            ("maxmemory_policy", "allkeys-lru", Class::Lossy),
+            ("connected_slaves", "1", Class::Replicated),
+            ("cluster_enabled", "1", Class::Replicated),
+            ("role", "slave", Class::Replicated),
+        ] {
+            assert_eq!(class(&with(name, value), "always"), expected, "{name} {value}");
+        }
+        assert!(
+            Class::Always < Class::EverySecond
+                && Class::EverySecond < Class::Replicated
+                && Class::Replicated < Class::Lossy
+        );
+        for class in [Class::Always, Class::EverySecond, Class::Replicated, Class::Lossy] {
+            assert_eq!(Class::of(class.as_str()), class);
+        }
+        assert_eq!(Class::of("something new"), Class::Lossy);
     }
 
     #[test]

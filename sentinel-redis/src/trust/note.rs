@@ -139,6 +139,17 @@ mod tests {
         note("k").leave(Path::new("/proc/nowhere"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_is_left_is_nobody_elses_business() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::TempDir::new().unwrap();
+        let inner = folder.path().join("a");
+        note("k").leave(&inner);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&inner), mode(&place(&inner, "s"))), (0o700, 0o600));
+    }
+
     #[test]
     fn what_cannot_be_read_is_none() {
         let text = note("k").text();

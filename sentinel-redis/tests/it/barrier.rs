@@ -95,6 +95,12 @@ async fn what_a_worker_does_is_acknowledged_when_the_replica_has_it() {
     let (address, grant) = scene.held("completed", Phase::Executing).await;
     let done = complete(grant, "done");
     scene.waits(&address, true, || store.complete(&address, &done)).await;
+    let (address, grant) = scene.held("vouched for", Phase::Executing).await;
+    let release = Release { grant, vouched: true };
+    scene.waits(&address, true, || store.release(&address, &release)).await;
+    let (address, grant) = scene.held("cancelled", Phase::Claimed).await;
+    let cancel = Cancel { claim_id: grant.claim_id };
+    scene.waits(&address, true, || store.cancel(&address, &cancel)).await;
     // A result is as good as it is durable, for whoever asks.
     let (address, grant) = scene.held("replayed", Phase::Executing).await;
     beside.complete(&address, &complete(grant, "done")).await.unwrap();
@@ -138,6 +144,11 @@ async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
     store.heartbeat(&execution).await.unwrap();
     scene.replica.resume();
     replied(|| store.heartbeat(&lease)).await;
+    // Who gives a lease back needs nobody's word: at worst it is held until it ends.
+    scene.replica.pause();
+    let told = store.release(&held, &Release { grant, vouched: false }).await.unwrap();
+    assert_eq!(told.reply, ReleaseReply::Released);
+    scene.replica.resume();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,19 @@
 //! Programs that come and go: what one was told, the next on the same host misses.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
 use sentinel_core::client::{Outcome, Sentinel};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::operation::{Phase, Release};
+use sentinel_core::store::Purge;
+use sentinel_core::{CoordinationStore as _, StoreError, Trouble};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 use tempfile::TempDir;
+
+use crate::faults::{execution, hold};
+use crate::rig::REST;
 
 /// A server, and a folder for notes.
 struct Scene {
@@ -116,4 +124,20 @@ async fn a_note_that_cannot_be_left_or_read_is_no_error() {
     }
     scene.crash(0);
     assert!(matches!(run(scene.next().open().await.unwrap(), "k").await, Outcome::Replayed(_)));
+}
+
+#[tokio::test]
+async fn what_was_purged_since_is_not_missed() {
+    let scene = Scene::new();
+    let (store, address) = (scene.next().init().await.unwrap(), execution("k"));
+    let grant = hold(&store, &address, Phase::Claimed).await;
+    store.release(&address, &Release { grant, vouched: false }).await.unwrap();
+    drop(store);
+    let offset = Arc::new(AtomicI64::new(i64::try_from(REST.as_micros()).unwrap()));
+    let later = scene.elsewhere().clock_offset(offset).open().await.unwrap();
+    let purge = Purge { namespace: address.namespace.clone(), limit: 9, dry_run: false };
+    assert_eq!(later.purge(&purge).await.unwrap().records, 1);
+    scene.crash(0);
+    let store = scene.next().open().await.unwrap();
+    assert!(store.inspect(&address).await.unwrap().record.is_none());
 }

@@ -1,10 +1,12 @@
-//! Ways to a server: its socket, a password, another database, sentinels.
+//! Ways to a server, and to a record: a socket, a password, another database, sentinels, a bucket.
 
+use sentinel_core::operation::Phase;
 use sentinel_core::{Sentinel, Trouble};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisSentinel};
 
+use crate::faults::{execution, hold};
 use crate::harness::once_and_again;
 
 /// Sets a store up, and uses it as another process would find it.
@@ -62,4 +64,13 @@ async fn by_sentinels_which_have_promoted_another() {
     assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
     smoke(&watched.url(), "after").await;
     once_and_again(&Sentinel::new(store), "by who was there").await;
+}
+
+/// Where a process of another release looks for it.
+#[tokio::test]
+async fn a_record_is_in_the_bucket_of_its_key() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::builder(&server.url()).buckets(16).init().await.unwrap();
+    hold(&store, &execution("invoice-7"), Phase::Executing).await;
+    assert_eq!(server.cli(&["KEYS", "*:r:*"]), "sentinel:{tests:14}:r:e:invoice-7");
 }

@@ -90,9 +90,57 @@ impl Witness {
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
     use sentinel_core::{Key, Namespace, State, StoreTime, Token};
 
     use super::*;
+    use crate::wire::{Failure, To};
+
+    /// A server that has no record, and at which it is so late.
+    #[derive(Debug)]
+    struct Empty(u64);
+
+    #[async_trait]
+    impl Wire for Empty {
+        async fn call(&self, command: Command) -> Result<Answer, Failure> {
+            let text = |number: u64| Answer::Bytes(number.to_string().into());
+            match command.name {
+                "TIME" => Ok(Answer::List(vec![text(self.0 / 1_000_000), text(self.0 % 1_000_000)])),
+                _ => Ok(Answer::Nil),
+            }
+        }
+
+        async fn pipeline(&self, _: Vec<Command>) -> Vec<Result<Answer, Failure>> {
+            Vec::new()
+        }
+
+        fn masters(&self) -> Vec<To> {
+            Vec::new()
+        }
+
+        fn is_alive(&self) -> bool {
+            true
+        }
+
+        fn generation(&self) -> u64 {
+            1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_may_have_been_purged_by_now_is_not_missed() {
+        let (names, at) = (Names::new("sentinel").unwrap(), 1_000_000);
+        let rest = u64::try_from(PURGE_REST.as_micros()).unwrap();
+        let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
+        for (now, missed) in [(at, true), (at + rest, true), (at + rest + 1, false), (at - 1, true)] {
+            let witness = Witness::new(None);
+            *witness.newest.lock().unwrap() = Some((address.clone(), 1, at));
+            let why = witness.misses(&Empty(now), &names, 1).await.unwrap();
+            assert_eq!(why.is_some(), missed, "{now}: {why:?}");
+            witness.forget();
+            assert_eq!(witness.misses(&Empty(now), &names, 1).await.unwrap(), None, "nothing is known");
+        }
+    }
 
     #[test]
     fn the_newest_change_is_remembered_and_of_one_instant_the_last_that_was_told() {

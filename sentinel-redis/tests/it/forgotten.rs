@@ -164,6 +164,15 @@ async fn a_namespace_is_not_set_up_twice_where_the_list_of_them_is_gone() {
     hold(&newcomer, &execution("fresh"), Phase::Executing).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_set_up_anew_is_used_by_those_who_knew_the_old_one() {
+    let (server, store) = armed(Options::default()).await;
+    hold(&store, &execution("known"), Phase::Executing).await;
+    server.cli(&["FLUSHALL"]);
+    drop(RedisStore::init(&server.url()).await.unwrap());
+    hold(&store, &execution("known"), Phase::Executing).await;
+}
+
 /// Takes a record away, as eviction does, and asks for its key.
 async fn without_its_record(server: &Redis, store: &RedisStore, address: &Address) {
     let (record, _) = names(server, address);

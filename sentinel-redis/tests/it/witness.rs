@@ -12,7 +12,7 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 use tempfile::TempDir;
 
-use crate::faults::{execution, hold};
+use crate::faults::{AT_LAST, execution, hold};
 use crate::rig::REST;
 
 /// A server, and a folder for notes.
@@ -140,4 +140,21 @@ async fn what_was_purged_since_is_not_missed() {
     scene.crash(0);
     let store = scene.next().open().await.unwrap();
     assert!(store.inspect(&address).await.unwrap().record.is_none());
+}
+
+#[tokio::test]
+async fn what_somebody_has_accepted_as_lost_is_missed_no_more() {
+    let scene = Scene::new();
+    let store = scene.elsewhere().init().await.unwrap();
+    hold(&store, &execution("k"), Phase::Executing).await;
+    scene.crash(1);
+    // Somebody has looked, and said that it is well, before this program asked anything.
+    drop(RedisStore::init(&scene.server.url()).await.unwrap());
+    let answered = async {
+        while let Err(error) = store.inspect(&execution("k")).await {
+            assert!(error.is_worth_repeating(), "{error}");
+        }
+    };
+    tokio::time::timeout(AT_LAST, answered).await.expect("it is answered again");
+    hold(&store, &execution("k"), Phase::Executing).await;
 }

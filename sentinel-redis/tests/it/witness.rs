@@ -62,6 +62,17 @@ async fn run(store: RedisStore, key: &str) -> Outcome<String, String> {
     client.once::<String>(key).run(|_| async { Ok("receipt".to_owned()) }).await.unwrap()
 }
 
+/// Whatever it knew of the key, it is free now.
+async fn goes_on(store: &RedisStore) {
+    let answered = async {
+        while let Err(error) = store.inspect(&execution("k")).await {
+            assert!(error.is_worth_repeating(), "{error}");
+        }
+    };
+    tokio::time::timeout(AT_LAST, answered).await.expect("it is answered again");
+    hold(store, &execution("k"), Phase::Executing).await;
+}
+
 fn doubt(opened: Result<RedisStore, StoreError>) -> String {
     let error = opened.unwrap_err();
     assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
@@ -150,11 +161,14 @@ async fn what_somebody_has_accepted_as_lost_is_missed_no_more() {
     scene.crash(1);
     // Somebody has looked, and said that it is well, before this program asked anything.
     drop(RedisStore::init(&scene.server.url()).await.unwrap());
-    let answered = async {
-        while let Err(error) = store.inspect(&execution("k")).await {
-            assert!(error.is_worth_repeating(), "{error}");
-        }
-    };
-    tokio::time::timeout(AT_LAST, answered).await.expect("it is answered again");
+    goes_on(&store).await;
+}
+
+#[tokio::test]
+async fn who_allows_loss_misses_nothing() {
+    let scene = Scene::new();
+    let store = scene.elsewhere().allow_lossy(true).init().await.unwrap();
     hold(&store, &execution("k"), Phase::Executing).await;
+    scene.crash(1);
+    goes_on(&store).await;
 }

@@ -65,7 +65,11 @@ impl Moving {
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.go_on())) else { return };
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-        let _ = self.failed.set(said.to_owned());
+        let told = self.servers.nodes().iter().map(|node| {
+            let nodes = node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default();
+            format!("\nnode {}:\n{nodes}\n{}", node.port(), node.log())
+        });
+        let _ = self.failed.set(format!("{said}{}", told.collect::<String>()));
     }
 
     fn go_on(&self) {

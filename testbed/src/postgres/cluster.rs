@@ -16,9 +16,10 @@ host replication all 127.0.0.1/32 scram-sha-256
 ";
 
 /// What differs from PostgreSQL's own settings, all of it harmless to durability: room for a store's connections beside
-/// those of the tests around it.
+/// those of the tests around it; and shared memory in the data folder, so that a server that was killed leaves none.
 const CONF: &str = "\
 max_connections = 200
+dynamic_shared_memory_type = mmap
 log_line_prefix = '%m [%p] %q%u@%d '
 ";
 

@@ -34,6 +34,18 @@ impl RedisCluster {
         self.begin_move(slot, to).finish();
     }
 
+    /// Waits until what the nodes have told each other has arrived, and what that made them answer too. Who answers a second
+    /// command has written and read all that was there at the first.
+    #[track_caller]
+    fn drain(&self) {
+        // Written, read, answered, and the answer read.
+        for _ in 0..4 {
+            for node in self.nodes().iter().flat_map(|node| [node, node]) {
+                node.say(&[b"PING"]);
+            }
+        }
+    }
+
     /// Begins to move a slot; no key has been moved yet.
     #[track_caller]
     pub fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
@@ -87,12 +99,23 @@ impl SlotMove<'_> {
         for node in self.cluster.nodes().iter().filter(|node| !ports.contains(&node.port())) {
             self.tell(node, "NODE", &to);
         }
-        // In one epoch, too: one that is behind would claim in an older one what it gets next, and lose it.
+        // Still, when nothing is on its way between them any more. Redis may believe an old message of a slot's last owner,
+        // and mends that with the next one of the new owner; a node that meanwhile got another slot, and with it a newer
+        // epoch, would be believed for good (https://github.com/redis/redis/pull/12344).
         until("all nodes know the slot's new owner", || {
-            let told = self.cluster.nodes().iter().map(|node| node.say(&[b"CLUSTER", b"NODES"]).text());
-            let told: Vec<String> = told.collect();
-            told.iter().all(|nodes| claims(nodes, &to, self.slot) && owners(nodes) == owners(&told[0]))
+            self.is_known(&to) && {
+                self.cluster.drain();
+                self.is_known(&to)
+            }
         });
+    }
+
+    /// Whether all nodes tell the same, in the same epochs: one that is behind would claim in an older one what it gets next,
+    /// and lose it.
+    fn is_known(&self, to: &str) -> bool {
+        let told = self.cluster.nodes().iter().map(|node| node.say(&[b"CLUSTER", b"NODES"]).text());
+        let told: Vec<String> = told.collect();
+        told.iter().all(|nodes| claims(nodes, to, self.slot) && owners(nodes) == owners(&told[0]))
     }
 
     #[track_caller]

@@ -60,5 +60,6 @@ fn a_stale_worker_that_is_let_through_is_noticed() {
 
 #[test]
 fn a_result_that_was_never_recorded_is_noticed() {
-    is_noticed("records-nothing", &["was told completed", "told that it is recorded, and it is not"]);
+    let told = ["was told completed", "was told failed", "told that it is recorded, and it is not"];
+    is_noticed("records-nothing", &told);
 }

@@ -76,7 +76,7 @@ pub(crate) fn deep() -> Result {
         ("sentinel-conformance", "it", &["histories"], "50"),
         ("sentinel-sqlite", "it", &GENERATED, "20"),
         ("sentinel-redis", "it", &GENERATED, "20"),
-        ("sentinel-postgres", "it", &GENERATED, "17"),
+        ("sentinel-postgres", "it", &GENERATED, "20"),
     ] {
         stages.stage(package, || generated(package, test, layers, factor));
     }

@@ -27,7 +27,8 @@ pub(crate) struct Moving {
     users: Mutex<u32>,
     come: Condvar,
     moved: AtomicU64,
-    /// What the thread panicked with, for all who come later: its own output is shown by the test that began it, or nowhere.
+    /// What the thread panicked with, and what each server says, for all who come later: the thread's own output is shown by
+    /// the test that began it, or nowhere.
     failed: OnceLock<String>,
 }
 
@@ -55,7 +56,9 @@ impl Moving {
             thread::spawn(|| moving.drive());
             moving
         });
-        assert_eq!(moving.failed.get(), None, "the slots do not move any more");
+        if let Some(why) = moving.failed.get() {
+            panic!("the slots do not move any more: {why}");
+        }
         *moving.users.lock().unwrap() += 1;
         moving.come.notify_one();
         Rider(moving, moving.moved.load(Ordering::SeqCst))
@@ -65,11 +68,12 @@ impl Moving {
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.go_on())) else { return };
         let said = panic.downcast_ref::<String>().map(String::as_str);
         let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
-        let told = self.servers.nodes().iter().map(|node| {
-            let nodes = node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default();
-            format!("\nnode {}:\n{nodes}\n{}", node.port(), node.log())
+        let views = self.servers.nodes().iter().map(|node| {
+            let (nodes, log) = (node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default(), node.log());
+            let last = log.lines().rev().take(20).collect::<Vec<_>>().join("\n");
+            format!("\nnode {}:\n{nodes}\nits log, the newest line first:\n{last}", node.port())
         });
-        let _ = self.failed.set(format!("{said}{}", told.collect::<String>()));
+        let _ = self.failed.set(format!("{said}{}", views.collect::<String>()));
     }
 
     fn go_on(&self) {

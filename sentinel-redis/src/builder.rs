@@ -34,6 +34,7 @@ pub struct RedisStoreBuilder {
     look_again: Duration,
     edit: Option<Edit>,
     notes: Option<PathBuf>,
+    read_in_doubt: bool,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -59,6 +60,7 @@ impl RedisStoreBuilder {
             look_again: LOOK_AGAIN,
             edit: None,
             notes: None,
+            read_in_doubt: false,
             url,
         }
     }
@@ -119,6 +121,16 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has forgotten a
+    /// part of itself: for tools with which an operator looks before deciding. What is read may lack changes that were
+    /// acknowledged; [`RedisStore::doubt`] says why, and so does a warning in the log. Whatever changes a record stays refused,
+    /// and so does a result that would be replayed. Off unless told otherwise: a program that decides by what it reads is
+    /// better off with the error.
+    pub fn read_in_doubt(mut self, read: bool) -> Self {
+        self.read_in_doubt = read;
+        self
+    }
+
     /// Moves the clock of this store by microseconds. For tests: all that use a server must share one time.
     #[doc(hidden)]
     pub fn clock_offset(mut self, offset: Arc<AtomicI64>) -> Self {
@@ -153,7 +165,9 @@ impl RedisStoreBuilder {
     pub async fn open(self) -> Result<RedisStore, StoreError> {
         let parts = self.parts()?;
         let link = parts.main.port.link().await?;
-        parts.main.arm(&*link).await?;
+        if let Err(why) = parts.main.arm(&*link).await {
+            parts.main.arm_to_read(&*link, why).await?;
+        }
         Ok(RedisStore::from_parts(parts))
     }
 
@@ -201,6 +215,7 @@ impl RedisStoreBuilder {
         let dialer = Arc::new(Dialer { config, deadline: self.deadline });
         let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
         (trust.look_again, trust.durability) = (self.look_again, self.durability);
+        trust.read_in_doubt = self.read_in_doubt;
         let trust = Arc::new(trust);
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {

@@ -20,7 +20,7 @@ impl Caller {
     pub(crate) async fn list(&self, list: &List) -> Result<Listing, StoreError> {
         let limit = list.limit.clamp(1, List::MAX) as usize;
         let (mut records, mut after, mut now) = (Vec::new(), list.after.clone(), StoreTime::ZERO);
-        self.ready(&list.namespace).await?;
+        self.ready_to_read(&list.namespace, None).await?;
         loop {
             let keys = self.keys_after(list, after.as_ref(), limit, &mut now).await?;
             let Some(last) = keys.last().cloned() else { break };
@@ -59,7 +59,7 @@ impl Caller {
                 let page = script(armed, Script::Page, bucket, Vec::new(), self.offset(), false);
                 page.word(if undecided { "1" } else { "0" }).arg(from.clone()).number(limit)
             };
-            self.insist(&list.namespace, Way::Looks, make)
+            self.insist(&list.namespace, Way::Reads, make)
         });
         let mut keys = Vec::new();
         for page in futures_util::future::try_join_all(pages).await? {
@@ -118,13 +118,13 @@ impl Caller {
 
     /// The newest events of a record, behind what remains of an earlier one that was purged.
     pub(crate) async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.ready(&address.namespace).await?;
+        self.ready_to_read(&address.namespace, None).await?;
         let (bucket, key, offset) = (self.bucket_of(address), address.key.as_str(), self.offset());
         let keys = vec![bucket.record(key), bucket.events(key), bucket.gone(key)];
         let make = |armed: &_| {
             script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit.max(1))
         };
-        let told = self.insist(&address.namespace, Way::Looks, make).await?.list()?;
+        let told = self.insist(&address.namespace, Way::Reads, make).await?.list()?;
         let [gone, newest, listed] = <[Answer; 3]>::try_from(told)
             .map_err(|told| broken(format!("a history is {} parts", told.len())))?;
         let bytes = |answer: Answer| answer.bytes().cloned().ok_or_else(|| odd(&answer));

@@ -48,6 +48,7 @@ scripts! {
     Heartbeat "heartbeat" [] LOOP;
     Heads "heads" [] LOOP;
     Look "look" [] ALONE;
+    Inspect "look" [] ALONE;
     Page "page" [] ALONE;
     Due "due" [] ALONE;
     Purge "purge" [] ALONE;
@@ -93,6 +94,18 @@ impl Scripts {
             Made { sha: sha(&text), text: text.into() }
         };
         Self { made: linked.iter().map(make).collect() }
+    }
+
+    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs, and they
+    /// read a bucket whose marker is gone, too.
+    pub(crate) fn read_only(edit: Option<&Edit>) -> Self {
+        let edit = edit.cloned();
+        let read_only: Edit = Arc::new(move |name, text| {
+            let text = text.replace("bucket[1] ~= ''", "false");
+            let text = edit.as_ref().map_or(text.clone(), |edit| edit(name, text));
+            format!("#!lua flags=no-writes\n{text}")
+        });
+        Self::new(&Baked { store: "", epoch: "none: read only", events: 0 }, Some(&read_only))
     }
 
     pub(crate) fn sha(&self, script: Script) -> Bytes {
@@ -169,6 +182,16 @@ mod tests {
     #[test]
     fn every_script_stands_at_its_own_place() {
         assert!(Script::ALL.iter().enumerate().all(|(n, (script, ..))| *script as usize == n));
+    }
+
+    #[test]
+    fn a_script_that_only_reads_asks_for_no_marker_and_may_not_write() {
+        let scripts = Scripts::read_only(None);
+        for text in scripts.texts() {
+            let text = std::str::from_utf8(&text).unwrap();
+            assert!(text.starts_with("#!lua flags=no-writes\n"), "{text}");
+            assert!(text.contains("\nif false then\n  return redis.error_reply('SENTINELAMNESIA"), "{text}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) async fn ship(caller: &Caller, items: Vec<Item>) {
 /// Puts an item into the first page that has room. A key stands once in a call that writes: it reads all records before it
 /// writes one.
 fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
-    let looks = item.ask.script == Script::Look;
+    let looks = matches!(item.ask.script, Script::Look | Script::Inspect);
     let fits = |page: &&mut Vec<Item>| {
         page.len() < CAP && (looks || page.iter().all(|one| one.ask.address.key != item.ask.address.key))
     };

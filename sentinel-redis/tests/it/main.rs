@@ -19,6 +19,7 @@ mod network;
 mod probe;
 mod promotion;
 mod quick;
+mod read_in_doubt;
 mod rig;
 mod story;
 #[cfg(feature = "tls")]

@@ -29,6 +29,7 @@ pub struct RedisStoreBuilder {
     deadline: Duration,
     durability: Durability,
     ca: Option<PathBuf>,
+    password: Option<PathBuf>,
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
     look_again: Duration,
@@ -51,6 +52,7 @@ impl RedisStoreBuilder {
         Self {
             prefix: said.and_then(|url| url.prefix.clone()).unwrap_or_else(|| "sentinel".into()),
             ca: said.and_then(|url| url.ca.clone()).map(PathBuf::from),
+            password: said.and_then(|url| url.password_file.clone()).map(PathBuf::from),
             durability: said.and_then(|url| url.durability).unwrap_or_default(),
             allow_lossy: said.is_some_and(|url| url.allow_lossy),
             buckets: None,
@@ -100,9 +102,18 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told.
+    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told. It is
+    /// read again at each connection, so that it can be replaced while the program runs.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
+        self
+    }
+
+    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read again
+    /// when the server refuses a connection, so that a password can be changed while the program runs: write the new one
+    /// to the file before the server forgets the old one.
+    pub fn password_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.password = Some(file.into());
         self
     }
 
@@ -209,10 +220,15 @@ impl RedisStoreBuilder {
             );
         }
         if tls {
-            tls::set(&mut config, self.ca.as_deref())?;
+            tls::set(&mut config, self.ca)?;
+        }
+        if self.password.is_some() && config.password.is_some() {
+            return Err(bad("has a password, and there is a file with one: give one of them".into()));
         }
         let names = Names::new(&self.prefix)?;
-        let dialer = Arc::new(Dialer { config, deadline: self.deadline });
+        let dialer = Dialer { config, password: self.password, deadline: self.deadline };
+        dialer.check()?;
+        let dialer = Arc::new(dialer);
         let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
         (trust.look_again, trust.durability) = (self.look_again, self.durability);
         trust.read_in_doubt = self.read_in_doubt;

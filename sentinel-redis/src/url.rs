@@ -7,7 +7,8 @@ const PREFIX: &str = "sentinel_key_prefix";
 const CA: &str = "sentinel_ca";
 const DURABILITY: &str = "sentinel_durability";
 const LOSSY: &str = "sentinel_allow_lossy";
-const OURS: [&str; 4] = [PREFIX, CA, DURABILITY, LOSSY];
+const PASSWORD_FILE: &str = "sentinel_password_file";
+const OURS: [&str; 5] = [PREFIX, CA, DURABILITY, LOSSY, PASSWORD_FILE];
 
 /// Those that mean something to the driver.
 const KNOWN: [&str; 4] = ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
@@ -24,6 +25,7 @@ pub(crate) struct Parsed {
     pub(crate) ca: Option<String>,
     pub(crate) durability: Option<crate::Durability>,
     pub(crate) allow_lossy: bool,
+    pub(crate) password_file: Option<String>,
 }
 
 /// Reads a URL. What is wrong is said without quoting it: it may hold a password.
@@ -44,18 +46,23 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             None => return Err(stranger()),
         }
     }
-    let [prefix, ca, durability, lossy] = ours;
+    let [prefix, ca, durability, lossy, password_file] = ours;
     let tls = scheme.starts_with("rediss");
     if ca.is_some() && !tls {
         return Err(format!("has {CA}, and no TLS: write rediss://"));
     }
+    let config = config(base, &theirs, tls)?;
+    if password_file.is_some() && config.password.is_some() {
+        return Err(format!("has a password and {PASSWORD_FILE}: give one of them"));
+    }
     Ok(Parsed {
-        config: config(base, &theirs, tls)?,
+        config,
         tls,
         prefix,
         ca,
         durability: durability.map(|text| level(&text)).transpose()?,
         allow_lossy: lossy.map(|text| yes(&text)).transpose()?.unwrap_or_default(),
+        password_file,
     })
 }
 
@@ -187,6 +194,7 @@ mod tests {
             "redis://h?timeout=hunter2",
             "redis://h?sentinel_prefix=hunter2",
             "redis://h?sentinel_ca=a",
+            "redis://me:hunter2@h?sentinel_password_file=a",
             "redis://h?sentinel_allow_lossy=hunter2",
             "redis://h?sentinel_durability=hunter2",
             "redis://h?sentinel_key_prefix=a&sentinel_key_prefix=hunter2",

@@ -20,7 +20,9 @@ mod probe;
 mod promotion;
 mod quick;
 mod read_in_doubt;
+mod refusals;
 mod rig;
+mod rotation;
 mod story;
 #[cfg(feature = "tls")]
 mod tls;

@@ -132,9 +132,10 @@ mod tests {
 
     #[test]
     fn the_master_that_has_no_replica_is_named() {
-        let master = |address: &str, replicas| Server {
-            address: Some(address.into()),
-            ..server(&[("cluster_enabled", "1"), ("connected_slaves", replicas)])
+        let master = |address: &str, replicas| {
+            let mut master = server(&[("cluster_enabled", "1"), ("connected_slaves", replicas)]);
+            master.address = Some(address.into());
+            master
         };
         let some = [master("one:1", "1"), master("two:2", "0")];
         let found = counted(&some, Durability::Server);

@@ -28,6 +28,8 @@ impl Scene {
         let running = hold(&store, &execution("running"), Phase::Executing).await;
         let claimed = hold(&store, &execution("claimed"), Phase::Claimed).await;
         let held = hold(&store, &lease("lease"), Phase::Claimed).await;
+        // The connection for heartbeats is open, too.
+        store.heartbeat(&[Beat { address: execution("running"), grant: running }]).await.unwrap();
         Self { server, store, running, claimed, lease: held }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{Invalid, StoreError, Trouble};
+use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
 
 use crate::barrier::{Barrier, Durability};
 use crate::call::Caller;
@@ -25,7 +25,7 @@ pub struct RedisStoreBuilder {
     url: Result<Parsed, String>,
     prefix: String,
     buckets: Option<u32>,
-    events: u32,
+    events: EventLimit,
     deadline: Duration,
     durability: Durability,
     ca: Option<PathBuf>,
@@ -56,7 +56,7 @@ impl RedisStoreBuilder {
             durability: said.and_then(|url| url.durability).unwrap_or_default(),
             allow_lossy: said.is_some_and(|url| url.allow_lossy),
             buckets: None,
-            events: 10_000,
+            events: said.and_then(|url| url.events).unwrap_or_default(),
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
             look_again: LOOK_AGAIN,
@@ -81,10 +81,10 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many events of one record are kept, the newest, at least 100; 10,000 unless told otherwise. A lease that is taken and
-    /// given back for years would fill the server's memory otherwise.
-    pub fn events_kept(mut self, events: u32) -> Self {
-        self.events = events;
+    /// The most events that are kept of one record; 1,000 unless told otherwise. The oldest are dropped beyond that, and at
+    /// least three quarters are left: a lease that is taken and given back for years does not fill the server's memory.
+    pub fn max_events(mut self, limit: EventLimit) -> Self {
+        self.events = limit;
         self
     }
 
@@ -213,11 +213,6 @@ impl RedisStoreBuilder {
         }
         if let Some(buckets) = self.buckets.filter(|buckets| !(1..=1024).contains(buckets)) {
             return Err(Invalid::new("buckets", format!("must be 1 to 1024, is {buckets}")).into());
-        }
-        if self.events < 100 {
-            return Err(
-                Invalid::new("events kept", format!("must be at least 100, is {}", self.events)).into()
-            );
         }
         if tls {
             tls::set(&mut config, self.ca)?;

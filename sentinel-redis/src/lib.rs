@@ -39,6 +39,7 @@ mod script;
 mod store;
 mod tls;
 mod transition;
+mod trim;
 mod trust;
 mod url;
 mod wire;

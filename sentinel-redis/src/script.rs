@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use sentinel_core::EventLimit;
 use sha1::{Digest as _, Sha1};
 
 /// Looks at, or changes, the text of a script before it is used. For tests that break one.
@@ -53,6 +54,7 @@ scripts! {
     Due "due" [] ALONE;
     Purge "purge" [] ALONE;
     History "history" [] ALONE;
+    Trim "trim" [] ALONE;
 }
 
 /// All scripts, as one store and epoch has them.
@@ -76,7 +78,7 @@ impl fmt::Debug for Scripts {
 pub(crate) struct Baked<'a> {
     pub(crate) store: &'a str,
     pub(crate) epoch: &'a str,
-    pub(crate) events: u32,
+    pub(crate) events: EventLimit,
 }
 
 impl Scripts {
@@ -89,7 +91,8 @@ impl Scripts {
             let text = text
                 .replace("{store}", baked.store)
                 .replace("{epoch}", baked.epoch)
-                .replace("{events}", &baked.events.to_string());
+                .replace("{inline}", &inline(baked.events).to_string())
+                .replace("{spare}", &spare(baked.events).to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
             Made { sha: sha(&text), text: text.into() }
         };
@@ -105,7 +108,10 @@ impl Scripts {
             let text = edit.as_ref().map_or(text.clone(), |edit| edit(name, text));
             format!("#!lua flags=no-writes\n{text}")
         });
-        Self::new(&Baked { store: "", epoch: "none: read only", events: 0 }, Some(&read_only))
+        Self::new(
+            &Baked { store: "", epoch: "none: read only", events: EventLimit::default() },
+            Some(&read_only),
+        )
     }
 
     pub(crate) fn sha(&self, script: Script) -> Bytes {
@@ -115,6 +121,19 @@ impl Scripts {
     pub(crate) fn texts(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.made.iter().map(|made| made.text.clone())
     }
+}
+
+/// The fewest events at which some stand in the record itself.
+const ROOM: usize = 48;
+
+/// How many bytes of events stand in a record at most, but for the last one. Ten events are never shorter than this.
+fn inline(events: EventLimit) -> usize {
+    if events.max() < ROOM { 0 } else { 600 }
+}
+
+/// How many events a list may have: with those that stand in the record beside it, there are never too many.
+fn spare(events: EventLimit) -> usize {
+    if events.max() < ROOM { events.max() - 1 } else { events.max() - 12 }
 }
 
 /// What a server calls a script.
@@ -196,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_script_is_another_in_another_epoch() {
-        let baked = |epoch| Baked { store: "s", epoch, events: 9 };
+        let baked = |epoch| Baked { store: "s", epoch, events: EventLimit::default() };
         let (one, other) = (Scripts::new(&baked("1"), None), Scripts::new(&baked("2"), None));
         assert!(Script::ALL.iter().all(|(script, ..)| one.sha(*script) != other.sha(*script)));
         assert!(

@@ -52,6 +52,8 @@ async fn one_call(caller: &Caller, mut items: Vec<Item>) {
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(answers) => answers.into_iter().map(Ok).collect(),
     };
+    let long = items.iter().zip(&answers).filter(|(_, told)| told.as_ref().is_ok_and(|told| told.long));
+    futures_util::future::join_all(long.map(|(item, _)| caller.trim(&item.ask.address))).await;
     let mut answers = answers.into_iter();
     for item in items {
         // A caller that has gone does not wait for it.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::operation::Stamp;
-use sentinel_core::{Address, Namespace, StoreError, Trouble};
+use sentinel_core::{Address, EventLimit, Namespace, StoreError, Trouble};
 use tokio::time::Instant;
 
 use crate::barrier::Durability;
@@ -39,8 +39,8 @@ pub(crate) struct Trust {
     pub(crate) names: Names,
     pub(crate) allow_lossy: bool,
     pub(crate) edit: Option<Edit>,
-    /// How many events of a record are kept.
-    pub(crate) events: u32,
+    /// How many events of a record are kept at most.
+    pub(crate) events: EventLimit,
     /// What the servers must be able to wait for.
     pub(crate) durability: Durability,
     pub(crate) witness: Witness,
@@ -105,7 +105,7 @@ impl Trust {
     pub(crate) fn new(
         names: Names,
         allow_lossy: bool,
-        events: u32,
+        events: EventLimit,
         edit: Option<Edit>,
         witness: Witness,
     ) -> Self {

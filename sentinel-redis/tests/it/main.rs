@@ -13,6 +13,7 @@ mod dropped;
 mod faults;
 mod forgotten;
 mod harness;
+mod late;
 mod listen;
 mod mutants;
 mod network;

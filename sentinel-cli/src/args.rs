@@ -68,8 +68,11 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Show the events of a record, oldest first
     History(History),
-    /// List records by key; --state uncertain is the page for whoever is on call
+    /// List records; --all-namespaces --state open is the page for people on call
     List(List),
+    /// Name the namespaces that the store has
+    #[command(after_help = "Example:\n  sentinel namespaces")]
+    Namespaces,
     /// Take an uncertain key, and print the token to decide it with
     Reconcile(Reconcile),
     /// Decide "it did happen": the response is replayed from now on
@@ -252,24 +255,48 @@ pub(crate) enum StateArg {
     Uncertain,
     Completed,
     Reconciling,
+    /// Uncertain or reconciling
+    Open,
 }
 
-impl From<StateArg> for Shown {
-    fn from(state: StateArg) -> Self {
-        match state {
-            StateArg::Free => Self::Free,
-            StateArg::Claimed => Self::Claimed,
-            StateArg::Executing => Self::Executing,
-            StateArg::Uncertain => Self::Uncertain,
-            StateArg::Completed => Self::Completed,
-            StateArg::Reconciling => Self::Reconciling,
+impl StateArg {
+    /// The states that it stands for.
+    pub(crate) fn shown(self) -> &'static [Shown] {
+        match self {
+            Self::Free => &[Shown::Free],
+            Self::Claimed => &[Shown::Claimed],
+            Self::Executing => &[Shown::Executing],
+            Self::Uncertain => &[Shown::Uncertain],
+            Self::Completed => &[Shown::Completed],
+            Self::Reconciling => &[Shown::Reconciling],
+            Self::Open => &[Shown::Uncertain, Shown::Reconciling],
         }
+    }
+
+    /// Whether executions in this state wait for an operator.
+    pub(crate) fn is_undecided(self) -> bool {
+        matches!(self, Self::Uncertain | Self::Reconciling | Self::Open)
     }
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel list --state uncertain")]
+#[command(after_help = "\
+Example:
+  sentinel list --state uncertain
+  sentinel list --all-namespaces --state open --older-than 5m --fail-if-any
+
+With --all-namespaces, --older-than or --state open, what has been in doubt longest comes first. Otherwise records come by
+key, in byte order.")]
 pub(crate) struct List {
+    /// Of every namespace; needs --state uncertain, reconciling or open
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) all_namespaces: bool,
+    /// Only what has been in doubt for at least so long; needs --state uncertain, reconciling or open
+    #[arg(long, value_name = "D", value_parser = parse::duration, conflicts_with = "after")]
+    pub(crate) older_than: Option<Duration>,
+    /// Exit with 1 if there is any such record
+    #[arg(long)]
+    pub(crate) fail_if_any: bool,
     /// Only records in this state; tombstones are listed with `free` only
     #[arg(long, value_enum)]
     pub(crate) state: Option<StateArg>,
@@ -318,9 +345,10 @@ pub(crate) struct Reconcile {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  sentinel force-complete invoice-42 --token \"$token\" --response charged"
-)]
+#[command(after_help = "\
+Example:
+  sentinel force-complete invoice-42 --token \"$token\" --response charged
+  sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type application/json")]
 pub(crate) struct ForceComplete {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -328,11 +356,20 @@ pub(crate) struct ForceComplete {
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
     /// What to replay from now on, byte for byte
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) response: String,
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "response_file",
+        conflicts_with = "response_file"
+    )]
+    pub(crate) response: Option<String>,
+    /// The same from a file, `-` for standard input; any bytes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) response_file: Option<std::path::PathBuf>,
     /// What the response is. One that callers of the key cannot decode is refused (65)
-    #[arg(long, value_name = "TYPE", value_parser = label, default_value = "text/plain; charset=utf-8")]
-    pub(crate) content_type: Label,
+    /// [default: text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
+    #[arg(long, value_name = "TYPE", value_parser = label)]
+    pub(crate) content_type: Option<Label>,
     /// Record it although callers of the key cannot decode it
     #[arg(long)]
     pub(crate) as_is: bool,

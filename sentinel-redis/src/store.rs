@@ -29,7 +29,7 @@ pub struct RedisStore {
 }
 
 pub(crate) struct Inner {
-    main: Arc<Caller>,
+    pub(crate) main: Arc<Caller>,
     pulse: Arc<Caller>,
     lane: Lane,
     replays: Replays,

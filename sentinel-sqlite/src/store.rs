@@ -21,14 +21,14 @@ use crate::purge::{self, Progress};
 /// out, and the threads end.
 #[derive(Clone)]
 pub struct SqliteStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     spec: Arc<Spec>,
     clock: Arc<dyn Clock>,
     lane: Lane,
-    reads: Lane,
+    pub(crate) reads: Lane,
     replays: Replays,
 }
 

@@ -83,6 +83,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Inspect(args) => read::inspect(&context, &args).await,
         Command::History(args) => read::history(&context, &args).await,
         Command::List(args) => read::list(&context, &args).await,
+        Command::Namespaces => read::namespaces(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::ForceComplete(args) => decide::force_complete(&context, args).await,
         Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,

@@ -184,7 +184,12 @@ fn not_started(name: &str, why: NotStarted) -> Said {
 fn tell(address: &Address, outcome: Answer) -> Result<Exit, Failure> {
     let doubt = |text: String| Ok((Exit::DOUBT, text));
     let told: Result<(Exit, String), Failure> = match outcome {
+        // What the program records is bytes: only a store that refuses them leaves them out.
         Outcome::Completed(_) => return Ok(Exit::OK),
+        Outcome::CompletedNotStored(_, why) => {
+            note(&format!("it completed, and a later call will print nothing: {why}"));
+            return Ok(Exit::OK);
+        }
         Outcome::Replayed(recorded) => return replay(&recorded),
         Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
         Outcome::Failed(Vouched::Recorded(said)) => {

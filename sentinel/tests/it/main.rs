@@ -8,6 +8,7 @@ mod keeper;
 mod lease;
 mod observe;
 mod once;
+mod outage;
 mod prepare;
 mod probe_loop;
 mod reconcile;

@@ -118,13 +118,13 @@ impl KeyArg {
 /// How long a claim holds.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
-    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m
+    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
     /// How long the command may run at all; at this deadline its process group is gone
     #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
     hard_ttl: Duration,
-    /// Wait at most so long for whoever holds the key, instead of answering at once
+    /// Wait at most so long for whoever holds the key, or for a store that is away, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 }
@@ -143,6 +143,14 @@ Example:
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 Every other end leaves it in doubt (exit 76) until somebody reconciles it.
+
+When the store is away:
+  at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
+  at the hard deadline  the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
+  when the store answers that the key is lost (an operator took it)  TERM, and KILL 10 s later.
+  when the command has ended  its result is sent until the store has recorded it, at most until 10 minutes after the
+                        hard deadline. A signal ends that, with 76.
+
 The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
@@ -152,7 +160,10 @@ pub(crate) struct Once {
     /// What the request is about: the same key with another fingerprint is refused (65)
     #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// How long the result is kept after completion [default: for ever]
+    /// How long after the end of the command an effect of it may still land elsewhere. After doubt, a reset waits for it
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
+    late_effects: Duration,
+    /// How long the result is kept after completion [default: without end]
     #[arg(long, value_name = "D", value_parser = parse::retention)]
     pub(crate) retention: Option<Duration>,
     /// Exit codes that mean: nothing happened, anyone may try again (like 3,79)
@@ -167,6 +178,11 @@ pub(crate) struct Once {
 }
 
 impl Once {
+    /// How long the claim holds, and how late effects may land.
+    pub(crate) fn terms(&self) -> Result<Terms, Failure> {
+        Ok(self.terms.get()?.with_late_effects(self.late_effects)?)
+    }
+
     /// No code may mean two things.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let shared = self.failed_on.as_ref().zip(self.nothing_happened_on.as_ref());
@@ -185,7 +201,12 @@ impl Once {
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh
 
-Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.")]
+Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.
+
+The lease is lost, and the command gets TERM, and KILL 10 s later:
+  at the ttl            if no sign of life reached the store until then: somebody else may hold the lease now.
+  when the store answers that the lease is lost.
+At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -322,6 +343,12 @@ pub(crate) struct ForceComplete {
     /// What to replay from now on, byte for byte
     #[arg(long, value_name = "TEXT")]
     pub(crate) response: String,
+    /// What the response is. One that callers of the key cannot decode is refused (65)
+    #[arg(long, value_name = "TYPE", value_parser = label, default_value = "text/plain; charset=utf-8")]
+    pub(crate) content_type: Label,
+    /// Record it although callers of the key cannot decode it
+    #[arg(long)]
+    pub(crate) as_is: bool,
     /// Record it as a failure for good, replayed with this exit code
     #[arg(long, value_name = "CODE", value_parser = parse::code)]
     pub(crate) failed: Option<u8>,
@@ -339,7 +366,7 @@ pub(crate) struct ResetToClaimed {
     /// The token that `reconcile` printed
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
-    /// Do not wait for the hard deadline of the old run: two runs may overlap
+    /// Do not wait until the effects of the old run have landed: two runs may overlap
     #[arg(long)]
     pub(crate) accept_overlap: bool,
     #[command(flatten)]

@@ -168,6 +168,13 @@ impl StoreError {
         self.trouble.can_pass()
     }
 
+    /// Whether a caller that waits for its turn goes on waiting: the store may be back by itself, since it restarts, fails
+    /// over, or refuses writes for a while. What waits for an operator's decision, such as lost writes, is reported at
+    /// once.
+    pub fn is_worth_waiting_for(&self) -> bool {
+        self.is_worth_repeating() || self.trouble == Trouble::DeploymentRefused
+    }
+
     /// Whether the same request is likely to succeed soon, without anyone's help.
     pub fn is_worth_repeating(&self) -> bool {
         matches!(self.trouble, Trouble::Unreachable | Trouble::Busy | Trouble::LostReply)

@@ -9,6 +9,7 @@
 //! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
+mod canonical;
 mod chance;
 pub mod client;
 mod error;
@@ -33,10 +34,10 @@ pub use address::{Address, Key, Kind, Namespace};
 pub use chance::seeded::seed_this_thread;
 pub use client::Sentinel;
 pub use error::{Applied, Invalid, StoreError, Trouble};
-pub use event::{Change, Event};
+pub use event::{Change, Event, EventLimit};
 pub use gather::GatheredBeats;
 pub use layer::{Layer, Layered};
-pub use payload::{Digest, Payload, Recorded, Verdict};
+pub use payload::{Accepts, Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
 pub use replay_cache::{ReplayCache, ReplayLimits};
 pub use replays::Replays;

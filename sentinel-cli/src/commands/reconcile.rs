@@ -1,7 +1,7 @@
 //! `reconcile`: takes an uncertain key for an operator.
 
 use sentinel_core::operation::{Reconcile as Request, ReconcileReply};
-use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreTime, Token};
+use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreError, StoreTime, Token};
 use serde::Serialize;
 
 use super::Context;
@@ -38,9 +38,9 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
         steal: args.steal,
     };
     let reply = persist(|| store.reconcile(&address, &request)).await?;
-    let (token, since, hard_until, begun_at, worker) = match reply.reply {
-        ReconcileReply::Taken { token, since, hard_until, begun_at, worker } => {
-            (token, since, hard_until, begun_at, worker)
+    let (token, since, effects_until, begun_at, worker) = match reply.reply {
+        ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
+            (token, since, effects_until, begun_at, worker)
         }
         refusal => return Err(refused(&address, expect, &refusal)),
     };
@@ -53,20 +53,20 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
             begun_at: begun_at.map(rfc3339),
         })?,
     }
-    tell_reset(hard_until, reply.stamp.now);
+    tell_reset(effects_until, reply.stamp.now);
     Ok(Exit::OK)
 }
 
 async fn current_token(store: &dyn CoordinationStore, address: &Address) -> Result<Token, Failure> {
-    match store.inspect(address).await?.record {
+    match store.inspect(address).await.map_err(StoreError::of_a_read)?.record {
         Some(record) => Ok(record.token),
         None => Err(Failure::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
     }
 }
 
-fn tell_reset(hard_until: StoreTime, now: StoreTime) {
-    if now < hard_until {
-        let at = rfc3339(hard_until);
+fn tell_reset(effects_until: StoreTime, now: StoreTime) {
+    if now < effects_until {
+        let at = rfc3339(effects_until);
         note(&format!("reset-to-claimed becomes possible at {at}, or at once with --accept-overlap"));
     } else {
         note("reset-to-claimed is possible now");

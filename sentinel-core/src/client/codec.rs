@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::faithful;
 use super::outcome::{Error, NotStored};
-use crate::payload::{Payload, Recorded};
+use crate::payload::{Accepts, Payload, Recorded};
 
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +19,11 @@ pub trait Codec<T>: Send + Sync + 'static {
     fn encode(&self, value: &T) -> Result<Payload, CodecError>;
     /// Decodes a recorded result.
     fn decode(&self, payload: &Payload) -> Result<T, CodecError>;
+    /// The content types that [`decode`](Self::decode) can read; any unless a codec says otherwise. The claim records
+    /// them, and a decision by hand with bytes of another content type is refused.
+    fn accepts(&self) -> Accepts {
+        Accepts::any()
+    }
 
     /// Checks, before a result is recorded, that a replay gives the same value. An error says what differs: the result is
     /// then left out, and the call answers [`Outcome::CompletedNotStored`](super::Outcome::CompletedNotStored).
@@ -55,6 +60,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, payload: &Payload) -> Result<T, CodecError> {
         Ok(serde_json::from_slice(&payload.bytes)?)
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts::json()
     }
 
     /// Decodes, and compares what `serde` shows of both values: JSON writes `Some(NaN)`, `Some(None)` and `None` alike.

@@ -17,7 +17,7 @@ use super::{Asked, Sentinel};
 use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Phase};
-use crate::payload::{Payload, Recorded, Verdict};
+use crate::payload::{Accepts, Payload, Recorded, Verdict};
 use crate::terms::{Fingerprint, Label};
 use crate::token::ClaimId;
 
@@ -86,6 +86,14 @@ impl<E, C> Once<E, C> {
         self
     }
 
+    /// How long after the end of the run an effect that it caused may still land elsewhere (1 min): a provider may book
+    /// after the function's timeout. After doubt, neither a reset nor a reconciler's negative finding counts before that
+    /// time is over. Zero only if no effect can be late. Refused above 366 days.
+    pub fn late_effects(mut self, at_most: Duration) -> Self {
+        self.asked.late_effects = at_most;
+        self
+    }
+
     /// How long the result is kept after completion; for ever if it is not set. A claim past it is a new attempt.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
@@ -93,7 +101,7 @@ impl<E, C> Once<E, C> {
     }
 
     /// What the request is about, as the SHA-256 of its JSON: the same key with another fingerprint is an error, not a
-    /// replay. The JSON must be stable, so a map in it must be ordered.
+    /// replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must be ordered.
     pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
         self.fingerprint = Some(Fingerprint::of_json(request));
         self
@@ -175,9 +183,10 @@ impl<E, C> Once<E, C> {
     }
 
     /// What is sent, and what becomes of a function's result.
-    fn call(self, phase: Phase) -> Result<(Call, Ends<E, C>), Invalid> {
+    fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
         let Sentinel { core, namespace, worker, patience } = self.sentinel;
         let claim = Claim {
+            accepts,
             claim_id: ClaimId::random(),
             terms: self.asked.terms()?,
             retention: self.retention,
@@ -210,7 +219,8 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (call, ends) = self.call(Phase::Executing)?;
+        let accepts = self.codec.accepts();
+        let (call, ends) = self.call(Phase::Executing, accepts)?;
         let work = move |ends: Ends<E, C>, held| engine::run(held, |run| ends.of(function(run)));
         answer(call, ends, Ends::decode, work).await
     }
@@ -222,7 +232,7 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
     {
-        let (call, _) = self.call(Phase::Executing)?;
+        let (call, _) = self.call(Phase::Executing, Accepts::any())?;
         let work = move |(), held| engine::run(held, |run| function(run).map(Returned::from));
         answer(call, (), |(), recorded| Ok(recorded), work).await
     }
@@ -258,7 +268,8 @@ where
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let prepare = self.prepare;
-        let (call, ends) = self.once.call(Phase::Claimed)?;
+        let accepts = self.once.codec.accepts();
+        let (call, ends) = self.once.call(Phase::Claimed, accepts)?;
         let (caller, _here) = Caller::new();
         let work = move |ends: Ends<E, C>, held| {
             engine::prepare_and_run(held, caller, async move |run| {

@@ -33,16 +33,10 @@ impl Persist {
         let settling = ambiguous && error.is_worth_repeating() && passed < patience;
         match self {
             Self::Ambiguous => settling,
-            Self::Waiting(wait) => settling || (is_worth_waiting_for(error) && passed < wait),
+            Self::Waiting(wait) => settling || (error.is_worth_waiting_for() && passed < wait),
             Self::Report => error.can_pass() && passed < patience,
         }
     }
-}
-
-/// Whether a store may be back by itself: it restarts, fails over, or refuses writes for a while. What waits for an
-/// operator's decision, such as lost writes, is reported at once.
-fn is_worth_waiting_for(error: &StoreError) -> bool {
-    error.is_worth_repeating() || error.trouble() == Trouble::DeploymentRefused
 }
 
 /// A reply, and when the request that got it was sent.

@@ -24,6 +24,8 @@ pub enum Lost {
     /// No heartbeat was answered until the lease was over, and others may have taken the key since: a lease, or an
     /// execution that had not begun. An execution that has begun is not lost by that.
     Unheard,
+    /// The run was abandoned: its end was reported with an unknown outcome.
+    Abandoned,
 }
 
 impl Lost {
@@ -34,6 +36,7 @@ impl Lost {
             Self::Decided => "decided",
             Self::HardDeadline => "hard_deadline",
             Self::Unheard => "unheard",
+            Self::Abandoned => "abandoned",
         }
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
 mod connect;
+mod drain;
 mod faults;
 mod keeper;
 mod lease;
@@ -10,6 +11,8 @@ mod observe;
 mod once;
 mod outage;
 mod prepare;
+mod threads;
+mod queue;
 mod probe_loop;
 mod reconcile;
 mod regressions;
@@ -17,6 +20,7 @@ mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod values;
 mod wait;
 
 use std::convert::Infallible;

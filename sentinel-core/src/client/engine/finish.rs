@@ -96,7 +96,7 @@ impl Started {
         self.ends(Work::Abandon);
         self.keeping = None;
         let grant = self.held.grant();
-        let op = Abandon { grant, cause: cause.clone() };
+        let op = Abandon { grant, cause: cause.clone(), late_effects: self.held.late_effects };
         let patience = self.held.patience.min(self.held.report_for());
         if let Err(unanswered) = self.held.core.abandon(self.held.address(), &op, patience).await {
             self.goes_on(unanswered, Report::Abandon(op));
@@ -137,7 +137,8 @@ impl Drop for Started {
             let (again, address, limit) = (core.clone(), self.held.address().clone(), self.held.report_for());
             let work = core.open_work.open(&address, Work::Abandon);
             let cause = Label::lossy("the function's task was dropped before it ended");
-            let op = Abandon { grant: self.held.grant(), cause };
+            let late_effects = self.held.late_effects;
+            let op = Abandon { grant: self.held.grant(), cause, late_effects };
             core.keeper.spawn(async move {
                 if let Err(error) = again.abandon(&address, &op, limit).await {
                     work.give_up(error);

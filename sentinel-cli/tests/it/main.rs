@@ -13,5 +13,6 @@ mod lease;
 mod lost;
 mod once;
 mod operator;
+mod outage;
 mod postgres;
 mod redis;

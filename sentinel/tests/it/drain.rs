@@ -126,9 +126,9 @@ async fn a_claim_that_its_caller_has_left_is_cancelled_first() {
         sentinel_conformance::Fault::Delay(sentinel_conformance::Wait::Time(SECOND * 2)),
     );
     let sentinel = Sentinel::new(Arc::new(sentinel_conformance::Faulty::new(store.clone(), slow)));
+    store.0.refuse(away());
     let once = sentinel.once("k").ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });
     assert!(tokio::time::timeout(SECOND, once).await.is_err());
-    store.0.refuse(away());
     let drained = sentinel.drain(SECOND * 5).await;
     assert_eq!(left(&drained.unfinished), [("k", Work::Cancel)]);
     store.0.admit();

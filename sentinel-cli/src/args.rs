@@ -121,13 +121,13 @@ impl KeyArg {
 /// How long a claim holds.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
-    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m
+    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
     /// How long the command may run at all; at this deadline its process group is gone
     #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
     hard_ttl: Duration,
-    /// Wait at most so long for whoever holds the key, instead of answering at once
+    /// Wait at most so long for whoever holds the key, or for a store that is away, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 }
@@ -146,6 +146,14 @@ Example:
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 Every other end leaves it in doubt (exit 76) until somebody reconciles it.
+
+When the store is away:
+  at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
+  at the hard deadline  the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
+  when the store answers that the key is lost (an operator took it)  TERM, and KILL 10 s later.
+  when the command has ended  its result is sent until the store has recorded it, at most until 10 minutes after the
+                        hard deadline. A signal ends that, with 76.
+
 The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
@@ -196,7 +204,12 @@ impl Once {
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh
 
-Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.")]
+Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.
+
+The lease is lost, and the command gets TERM, and KILL 10 s later:
+  at the ttl            if no sign of life reached the store until then: somebody else may hold the lease now.
+  when the store answers that the lease is lost.
+At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,

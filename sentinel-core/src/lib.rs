@@ -10,6 +10,7 @@
 //! - [`ReplayCache`]: a store before a store, for replays without a round trip.
 
 mod address;
+mod canonical;
 mod chance;
 pub mod client;
 mod error;

@@ -216,17 +216,17 @@ impl CoordinationStore for SqliteStore {
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await
+        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await.map_err(StoreError::of_a_read)
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
         let list = list.clone();
-        self.inner.reads.send(move |ledger| ledger.list(&list)).await
+        self.inner.reads.send(move |ledger| ledger.list(&list)).await.map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await
+        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await.map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {

@@ -172,7 +172,7 @@ async fn measure(store: &dyn AnyStore, context: &Context) -> Result<(Duration, S
     let mut now = StoreTime::ZERO;
     for _ in 0..5 {
         let start = Instant::now();
-        now = store.inspect(&address).await?.now;
+        now = store.inspect(&address).await.map_err(StoreError::of_a_read)?.now;
         taken.push(start.elapsed());
     }
     taken.sort_unstable();

@@ -14,7 +14,7 @@ use crate::output::{Style, answer, note, object, table};
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let found = context.store().await?.inspect(&address).await?;
+    let found = context.store().await?.inspect(&address).await.map_err(StoreError::of_a_read)?;
     let view = RecordView::new(&address, found.record.as_ref(), found.now, true);
     match context.style {
         Style::Json => object(&view)?,
@@ -26,7 +26,7 @@ pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, F
 /// The newest events, oldest first.
 pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let events = context.store().await?.history(&address, args.limit).await?;
+    let events = context.store().await?.history(&address, args.limit).await.map_err(StoreError::of_a_read)?;
     match context.style {
         Style::Json => lines(events.iter().map(EventView::from))?,
         Style::Text if events.is_empty() => note(&format!("{address} has no events")),
@@ -54,7 +54,7 @@ pub(crate) async fn namespaces(context: &Context) -> Result<Exit, Failure> {
 pub(super) async fn all_namespaces(store: &dyn Survey) -> Result<Vec<Namespace>, StoreError> {
     let mut all: Vec<Namespace> = Vec::new();
     loop {
-        let page = store.namespaces(all.last(), store::List::MAX).await?;
+        let page = store.namespaces(all.last(), store::List::MAX).await.map_err(StoreError::of_a_read)?;
         let full = page.len() == store::List::MAX as usize;
         all.extend(page);
         if !full {
@@ -91,7 +91,7 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
     // Those of the other state are left out afterwards.
     let limit = if matches!(state, StateArg::Open) { args.limit } else { u32::MAX };
     let filter = Undecided { namespace, after_age, limit };
-    let mut page = context.store().await?.undecided(&filter).await?;
+    let mut page = context.store().await?.undecided(&filter).await.map_err(StoreError::of_a_read)?;
     let now = page.now;
     page.records.retain(|(_, record)| state.shown().contains(&Shown::of(record, now.max(record.last_now))));
     page.records.truncate(args.limit as usize);
@@ -120,7 +120,7 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
         after: args.after.clone(),
         limit: args.limit,
     };
-    let listing = context.store().await?.list(&page).await?;
+    let listing = context.store().await?.list(&page).await.map_err(StoreError::of_a_read)?;
     match context.style {
         Style::Json => lines(listing.records.iter().map(|(key, record)| {
             let address = Address { namespace: page.namespace.clone(), kind: page.kind, key: key.clone() };

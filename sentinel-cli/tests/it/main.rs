@@ -14,6 +14,7 @@ mod lease;
 mod lost;
 mod once;
 mod operator;
+mod outage;
 mod postgres;
 mod redis;
 mod survey;

@@ -204,6 +204,18 @@ impl Started {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Sends a signal again and again until the program has ended.
+    pub(crate) fn ended_by(mut self, signal: Signal) -> Ran {
+        until("it ends", || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            if !ended {
+                self.send(signal);
+            }
+            ended
+        });
+        self.ended()
+    }
+
     pub(crate) fn ended(self) -> Ran {
         Ran(self.child.wait_with_output().unwrap())
     }

@@ -219,7 +219,10 @@ impl Reconciler<Seeking> {
         let store = self.sentinel.store().clone();
         let expect = match self.stage.expect {
             Some(token) => token,
-            None => store.inspect(&address).await?.record.map(|record| record.token).unwrap_or_default(),
+            None => {
+                let seen = store.inspect(&address).await.map_err(StoreError::of_a_read)?;
+                seen.record.map(|record| record.token).unwrap_or_default()
+            }
         };
         let op_id = self.op_id.unwrap_or_else(OpId::random);
         let op = Reconcile {

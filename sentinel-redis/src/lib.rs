@@ -40,6 +40,7 @@ mod store;
 mod survey;
 mod tls;
 mod transition;
+mod trim;
 mod trust;
 mod url;
 mod wire;

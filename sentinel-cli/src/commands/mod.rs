@@ -5,7 +5,7 @@ use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::{Store, StoreUrl};
+use crate::store::{Reader, Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -51,6 +51,11 @@ impl Context {
 
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
         self.url.open().await
+    }
+
+    /// The store, to be read alone: also while it is in doubt.
+    pub(crate) async fn reader(&self) -> Result<Reader, Failure> {
+        self.url.open_to_read().await
     }
 }
 

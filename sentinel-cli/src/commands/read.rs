@@ -1,8 +1,8 @@
-//! `inspect`, `history`, `list`: pure reads.
+//! `inspect`, `history`, `list`: pure reads. A store that is in doubt is read, too, with a warning.
 
 use sentinel_core::store::{self, Shown};
 use sentinel_core::survey::Undecided;
-use sentinel_core::{Address, Namespace, StoreError, Survey};
+use sentinel_core::{Address, Namespace, StoreError};
 use serde_json::json;
 
 use super::Context;
@@ -10,11 +10,14 @@ use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{Exit, Failure};
 use crate::output::json::{EventView, RecordView};
 use crate::output::{Style, answer, note, object, table};
+use crate::store::AnyStore;
 
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let found = context.store().await?.inspect(&address).await.map_err(StoreError::of_a_read)?;
+    let store = context.reader().await?;
+    let found = store.inspect(&address).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     let view = RecordView::new(&address, found.record.as_ref(), found.now, true);
     match context.style {
         Style::Json => object(&view)?,
@@ -26,7 +29,9 @@ pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, F
 /// The newest events, oldest first.
 pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let events = context.store().await?.history(&address, args.limit).await.map_err(StoreError::of_a_read)?;
+    let store = context.reader().await?;
+    let events = store.history(&address, args.limit).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     match context.style {
         Style::Json => lines(events.iter().map(EventView::from))?,
         Style::Text if events.is_empty() => note(&format!("{address} has no events")),
@@ -37,7 +42,9 @@ pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, F
 
 /// The namespaces that there are, one a line.
 pub(crate) async fn namespaces(context: &Context) -> Result<Exit, Failure> {
-    let namespaces = all_namespaces(&*context.store().await?).await?;
+    let store = context.reader().await?;
+    let namespaces = all_namespaces(&*store).await?;
+    store.warn();
     match context.style {
         Style::Json => lines(namespaces.iter().map(|namespace| json!({ "namespace": namespace.as_str() })))?,
         Style::Text if namespaces.is_empty() => note("the store has no namespaces yet"),
@@ -51,7 +58,7 @@ pub(crate) async fn namespaces(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Every namespace of a store.
-pub(super) async fn all_namespaces(store: &dyn Survey) -> Result<Vec<Namespace>, StoreError> {
+pub(super) async fn all_namespaces(store: &dyn AnyStore) -> Result<Vec<Namespace>, StoreError> {
     let mut all: Vec<Namespace> = Vec::new();
     loop {
         let page = store.namespaces(all.last(), store::List::MAX).await.map_err(StoreError::of_a_read)?;
@@ -91,7 +98,9 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
     // Those of the other state are left out afterwards.
     let limit = if matches!(state, StateArg::Open) { args.limit } else { u32::MAX };
     let filter = Undecided { namespace, after_age, limit };
-    let mut page = context.store().await?.undecided(&filter).await.map_err(StoreError::of_a_read)?;
+    let store = context.reader().await?;
+    let mut page = store.undecided(&filter).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     let now = page.now;
     page.records.retain(|(_, record)| state.shown().contains(&Shown::of(record, now.max(record.last_now))));
     page.records.truncate(args.limit as usize);
@@ -120,7 +129,9 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
         after: args.after.clone(),
         limit: args.limit,
     };
-    let listing = context.store().await?.list(&page).await.map_err(StoreError::of_a_read)?;
+    let store = context.reader().await?;
+    let listing = store.list(&page).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     match context.style {
         Style::Json => lines(listing.records.iter().map(|(key, record)| {
             let address = Address { namespace: page.namespace.clone(), kind: page.kind, key: key.clone() };

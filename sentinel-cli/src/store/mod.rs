@@ -1,5 +1,6 @@
 //! Which store: from a URL, the environment, or the default file. No password in a URL is ever shown.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::SqliteStore;
 
 use crate::exit::{Exit, Failure, is_refusal};
+use crate::output::note;
 
 mod url;
 
@@ -26,6 +28,39 @@ pub(crate) type Store = Arc<dyn AnyStore>;
 /// What a store's URL looks like.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                      rediss-sentinel, redis+unix)";
+
+/// A store that is only read, also while it is in doubt: an operator looks before deciding.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    store: Store,
+    /// The only kind of store that can be in doubt.
+    redis: Option<RedisStore>,
+}
+
+impl Reader {
+    /// Warns the operator if what was read may lack changes that were acknowledged.
+    pub(crate) fn warn(&self) {
+        if let Some(doubt) = self.redis.as_ref().and_then(RedisStore::doubt) {
+            note(&format!(
+                "warning: {doubt}. Until then only reads are answered, and they may lack changes that were acknowledged"
+            ));
+        }
+    }
+}
+
+impl From<Store> for Reader {
+    fn from(store: Store) -> Self {
+        Self { store, redis: None }
+    }
+}
+
+impl Deref for Reader {
+    type Target = dyn AnyStore;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
 
 /// A store that was named, and not opened yet.
 #[derive(Debug, Clone)]
@@ -86,6 +121,15 @@ impl StoreUrl {
             make_parents(path)?;
         }
         self.connect().await.map_err(not_opened)
+    }
+
+    /// Opens the store for reading alone.
+    pub(crate) async fn open_to_read(&self) -> Result<Reader, Failure> {
+        let Self::Redis { builder, .. } = self else {
+            return self.open().await.map(Reader::from);
+        };
+        let redis = builder.clone().read_in_doubt(true).open().await.map_err(not_opened)?;
+        Ok(Reader { store: Arc::new(redis.clone()), redis: Some(redis) })
     }
 
     async fn connect(&self) -> Result<Store, StoreError> {

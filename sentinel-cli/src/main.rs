@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(exit) = runner::hidden(&arguments) {
+    if let Some(exit) = runner::hidden::run(&arguments) {
         return exit.into();
     }
     secrets::remember(&arguments[1..], std::env::var_os("SENTINEL_STORE").as_deref());

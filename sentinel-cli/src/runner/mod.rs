@@ -12,6 +12,8 @@ use crate::exit::Exit;
 
 mod group;
 mod guard;
+pub(crate) mod hidden;
+mod process;
 mod shim;
 mod signals;
 mod spawn;
@@ -25,18 +27,6 @@ use terminal::Terminal;
 
 pub(crate) use signals::Signals;
 pub(crate) use tee::{Flush, Recording};
-
-/// If this process was started as the shim or the guard of a command: does its work.
-pub(crate) fn hidden(arguments: &[OsString]) -> Option<Exit> {
-    let name = arguments.get(1)?;
-    if name == shim::NAME {
-        Some(shim::main(&arguments[2..]))
-    } else if name == guard::NAME {
-        Some(guard::main(&arguments[2..]))
-    } else {
-        None
-    }
-}
 
 /// What to run.
 #[derive(Debug, Clone)]

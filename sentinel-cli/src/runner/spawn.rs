@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::sync::{mpsc, oneshot};
 
-use super::guard::Guard;
+use super::guard::{Guard, Orders};
 use super::{Ended, Job, shim};
 
 /// A process that will become the command when it is told to.
@@ -70,7 +70,7 @@ fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
         .spawn()?;
     let stdout = child.stdout.take();
     let leader = Pid::from_child(&child);
-    match Guard::start(leader, remaining) {
+    match Guard::start(Orders::new(leader, remaining)) {
         Ok(guard) => Ok((child, leader, (socket, stdout, guard))),
         Err(error) => {
             // It sees the end of its socket and ends without having run anything.

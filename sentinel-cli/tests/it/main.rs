@@ -9,6 +9,7 @@ mod answers;
 mod arguments;
 mod death;
 mod forgotten;
+mod hidden;
 mod lease;
 mod lost;
 mod once;

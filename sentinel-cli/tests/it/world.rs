@@ -137,6 +137,11 @@ impl World {
         Ran(self.command(arguments).output().unwrap())
     }
 
+    /// Runs a program to its end.
+    pub(crate) fn output(&self, mut command: Command) -> Ran {
+        Ran(command.output().unwrap())
+    }
+
     /// Runs `once KEY OPTIONS -- sh -c SCRIPT`.
     pub(crate) fn once(&self, key: &str, options: &[&str], script: &str) -> Ran {
         let arguments = [&["once", key], options, &["--", "sh", "-c", script]].concat();
@@ -242,6 +247,17 @@ impl Ran {
         let line = err.lines().find_map(|line| line.strip_prefix("sentinel: op "));
         line.unwrap_or_else(|| panic!("no op id: {err}")).to_owned()
     }
+}
+
+/// A command in a PID namespace of its own, as its first process: it can end no process outside of it.
+pub(crate) fn namespace(world: &World, command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).args(command);
+    unshare.current_dir(world.dir.path()).env("SENTINEL_STORE", &world.store).stdin(Stdio::null());
+    unshare
 }
 
 /// Waits until something holds; a minute is enough on the slowest machine.

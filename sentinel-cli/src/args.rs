@@ -50,7 +50,8 @@ pub(crate) struct Global {
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
     #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
     pub(crate) namespace: Option<OsString>,
-    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid]
+    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid for a worker, and for an
+    /// operator $SUDO_USER or $USER, @host]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub(crate) worker: Option<OsString>,
     /// Answer with one JSON object (list, history: one per line); changes nothing about once and lease
@@ -115,15 +116,19 @@ impl KeyArg {
     }
 }
 
+/// Unless the ttl is longer.
+const HARD_TTL: Duration = Duration::from_secs(3600);
+
 /// How long a claim holds.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
     /// How long the claim holds without a sign of life, like 500ms, 3s, 10m
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
-    /// How long the command may run at all; at this deadline its process group is gone
-    #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
-    hard_ttl: Duration,
+    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that is
+    /// longer]
+    #[arg(long, value_name = "D", value_parser = parse::duration)]
+    hard_ttl: Option<Duration>,
     /// Wait at most so long for whoever holds the key, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
@@ -131,7 +136,7 @@ pub(crate) struct TermsArg {
 
 impl TermsArg {
     pub(crate) fn get(&self) -> Result<Terms, Failure> {
-        Ok(Terms::new(self.ttl, self.hard_ttl)?)
+        Ok(Terms::new(self.ttl, self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl)))?)
     }
 }
 
@@ -143,7 +148,7 @@ Example:
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 Every other end leaves it in doubt (exit 76) until somebody reconciles it.
-The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -185,7 +190,10 @@ impl Once {
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh
 
-Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.")]
+Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.
+The lease is kept until the last process of the command's process group has ended. If the command exits, what it left in the
+background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL 10 s later.
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,

@@ -33,7 +33,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::new(Exit::UNAVAILABLE, error.to_string())).into(),
     };
-    let exit = runtime.block_on(commands::run(cli)).unwrap_or_else(|failure| tell(&failure));
+    let exit = runtime.block_on(async {
+        runner::inherited::settle().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+        commands::run(cli).await
+    });
+    let exit = exit.unwrap_or_else(|failure| tell(&failure));
     // A thread that waits for a pipe which nobody will close must not hold the program up.
     runtime.shutdown_background();
     exit.into()

@@ -8,20 +8,24 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid, kill_process_group};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 use super::process;
 use crate::exit::Exit;
+use crate::output::note;
 
 /// The hidden command: `sentinel __guard`. What to guard comes through the socket on its standard input.
 pub(super) const NAME: &str = "__guard";
 const READY: u8 = b'r';
 const DONE: u8 = b'd';
+/// Between two attempts to replace a guard.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What a guard is started for: a process group, and the deadline by the clock since boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,7 @@ fn is_led_by_child_of(parent: Pid, group: Pid) -> bool {
     if group == parent || group == getpgrp() || getpgid(Some(group)) != Ok(group) {
         return false;
     }
-    !process::is_known()
+    !process::numbers_agree()
         || process::entry(group).is_some_and(|leader| leader.parent == parent.as_raw_nonzero().get())
 }
 
@@ -67,13 +71,14 @@ fn is_led_by_child_of(parent: Pid, group: Pid) -> bool {
 #[derive(Debug)]
 pub(super) struct Guard {
     socket: UnixStream,
+    process: Child,
 }
 
 impl Guard {
     /// Starts a guard, and waits until it has accepted its orders.
     pub(super) fn start(orders: Orders) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        Command::new(super::spawn::this_program()?)
+        let process = Command::new(super::spawn::this_program()?)
             .arg0("sentinel")
             .arg(NAME)
             .current_dir("/")
@@ -87,15 +92,93 @@ impl Guard {
         ours.write_all(&orders.to_bytes())?;
         let mut answer = [0];
         match ours.read(&mut answer)? {
-            1 if answer == [READY] => Ok(Self { socket: ours }),
+            1 if answer == [READY] => Ok(Self { socket: ours, process }),
             _ => Err(io::Error::other("the guard of the command could not start")),
         }
     }
 
-    /// The command has ended: nothing is left to guard.
-    pub(super) fn done(mut self) {
-        // A guard that has ended needs no message.
-        let _ = self.socket.write_all(&[DONE]);
+    /// The same, by a thread on which every signal is blocked. So they are for the guard: a supervisor may send SIGTERM to
+    /// all processes of a service, and the guard is to outlast that.
+    async fn start_apart(orders: Orders) -> io::Result<Self> {
+        let (send, started) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("guard".to_owned()).spawn(move || {
+            super::inherited::mask_all();
+            // If the receiver is gone, the run has ended, and the guard may go as well.
+            let _ = send.send(Self::start(orders));
+        })?;
+        started.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
+    }
+}
+
+/// Keeps a guard beside a group: a guard that ended is replaced.
+#[derive(Debug)]
+pub(super) struct Watchman {
+    orders: Orders,
+    guard: Option<(tokio::net::UnixStream, Child)>,
+    /// After a failed attempt to replace it: when to try again.
+    retry_at: Instant,
+    reported: bool,
+}
+
+impl Watchman {
+    /// Called within the runtime.
+    pub(super) fn new(guard: Guard, orders: Orders) -> io::Result<Self> {
+        Ok(Self { orders, guard: Some(watched(guard)?), retry_at: Instant::now(), reported: false })
+    }
+
+    /// Waits until a guard has to be started. Nothing is lost if this is dropped while it waits.
+    pub(super) async fn is_missing(&self) {
+        match &self.guard {
+            Some((socket, _)) => is_closed(socket).await,
+            None if since_boot() < self.orders.deadline => tokio::time::sleep_until(self.retry_at).await,
+            // The guard has done its work.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts another guard.
+    pub(super) async fn replace(&mut self) {
+        if let Some((_, mut process)) = self.guard.take() {
+            let _ = process.wait();
+        }
+        if since_boot() >= self.orders.deadline {
+            return;
+        }
+        self.retry_at = Instant::now() + RETRY;
+        match Guard::start_apart(self.orders).await.and_then(watched) {
+            Ok(guard) => self.guard = Some(guard),
+            Err(error) if !self.reported => {
+                self.reported = true;
+                note(&format!(
+                    "the guard of the command ended, and another one cannot be started yet: {error}; \
+                     if this process is killed meanwhile, processes of the command may go on working"
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The group has ended, or may stay: nothing is left to guard.
+    pub(super) fn done(self) {
+        if let Some((Ok(mut socket), _)) = self.guard.map(|(socket, process)| (socket.into_std(), process)) {
+            // A guard that has ended needs no message. One byte always fits.
+            let _ = socket.write_all(&[DONE]);
+        }
+    }
+}
+
+fn watched(guard: Guard) -> io::Result<(tokio::net::UnixStream, Child)> {
+    guard.socket.set_nonblocking(true)?;
+    Ok((tokio::net::UnixStream::from_std(guard.socket)?, guard.process))
+}
+
+/// A guard writes nothing after it has started, so that only its end can be read.
+async fn is_closed(socket: &tokio::net::UnixStream) {
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return,
+        }
     }
 }
 

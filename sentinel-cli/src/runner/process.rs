@@ -12,10 +12,15 @@ pub(super) struct Entry {
     pub(super) alive: bool,
 }
 
-/// Whether `/proc` describes the processes as this process numbers them. In a PID namespace it may belong to another one.
-pub(super) fn is_known() -> bool {
+/// Whether `/proc` numbers the processes as this process does. In a PID namespace it may belong to another one.
+pub(super) fn numbers_agree() -> bool {
     let own = getpid().as_raw_nonzero().to_string();
     std::fs::read_link("/proc/self").is_ok_and(|name| name.as_os_str() == own.as_str())
+}
+
+/// Whether `/proc` shows all processes, and not only those of this user.
+pub(super) fn are_known() -> bool {
+    numbers_agree() && entry(Pid::INIT).is_some()
 }
 
 /// One process.
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn a_child_that_ended_is_no_member_before_it_is_waited_for() {
         use std::os::unix::process::CommandExt as _;
-        if !is_known() {
+        if !are_known() {
             return;
         }
         let mut child = std::process::Command::new("cat");

@@ -20,8 +20,7 @@ const SHORTLY: Duration = Duration::from_millis(200);
 /// A process that was killed can still take this long to disappear.
 const DISAPPEARS: Duration = Duration::from_secs(5);
 /// Between two looks at what is left: the first pause, the longest while it is being ended, and the longest otherwise.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(5), Duration::from_millis(100), Duration::from_secs(1)];
+const PAUSES: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(100), Duration::from_secs(1)];
 
 /// A group under an authority.
 #[derive(Debug)]

@@ -167,7 +167,8 @@ pub(crate) async fn run(
             recording = Some(group.watch_while(ready).await);
         }
     }
-    let left = (rest != Rest::MayStay || group.is_ending()) && !group.end_what_is_left(rest, &mut child).await;
+    let left =
+        (rest != Rest::MayStay || group.is_ending()) && !group.end_what_is_left(rest, &mut child).await;
     let lost = matches!(group.why(), Some(Why::Lost | Why::Deadline));
     group.end(left, child);
     Ok(Ran { ended, recording, flush, why, lost, left })

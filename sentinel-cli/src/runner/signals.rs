@@ -18,15 +18,8 @@ use tokio::sync::Notify;
 use super::inherited;
 
 /// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5; exec ..'`).
-const HEARD: [Signal; 7] = [
-    Signal::INT,
-    Signal::TERM,
-    Signal::QUIT,
-    Signal::HUP,
-    Signal::ALARM,
-    Signal::USR1,
-    Signal::USR2,
-];
+const HEARD: [Signal; 7] =
+    [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
 /// The signals that came and were not taken yet. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -113,7 +106,7 @@ impl Signals {
         }
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let stops = SignalFd::with_flags(&SigSet::from(Blocked::SIGTSTP), flags)?;
-        #[expect(deprecated, reason = "the other constructor is unsafe; a SignalFd keeps its descriptor until it is dropped")]
+        #[expect(deprecated, reason = "the other constructor is unsafe; a SignalFd keeps its descriptor")]
         let stops = AsyncFd::new(stops)?;
         let inner = self.inner.clone();
         tokio::spawn(async move {

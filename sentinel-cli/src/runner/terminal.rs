@@ -127,7 +127,9 @@ fn has_neighbours() -> bool {
     let own = getpgrp().as_raw_nonzero().get();
     let job: Vec<_> = process::entries().filter(|entry| entry.group == own && entry.alive).collect();
     let mut line = vec![getpid().as_raw_nonzero().get()];
-    while let Some(parent) = job.iter().find(|entry| Some(&entry.pid) == line.last()).map(|entry| entry.parent) {
+    while let Some(parent) =
+        job.iter().find(|entry| Some(&entry.pid) == line.last()).map(|entry| entry.parent)
+    {
         line.push(parent);
     }
     job.iter().any(|entry| !line.contains(&entry.pid))

@@ -18,7 +18,7 @@ const BAD: &[&[&str]] = &[
     &["once", "k", "--ttl", "1.5s", "--", "true"],
     &["once", "k", "--ttl", "-1s", "--", "true"],
     &["once", "k", "--ttl", "9ms", "--", "true"],
-    &["once", "k", "--ttl", "2h", "--", "true"],
+    &["once", "k", "--ttl", "2h", "--hard-ttl", "1h", "--", "true"],
     &["once", "k", "--ttl", "10s", "--hard-ttl", "5s", "--", "true"],
     &["once", "k", "--hard-ttl", "367d", "--", "true"],
     &["once", "k", "--wait", "5", "--", "true"],

@@ -30,7 +30,8 @@ fn a_lease_is_kept_until_the_background_of_its_command_has_ended() {
 
 #[test]
 fn a_lease_ends_what_a_killed_command_left_behind() {
-    for (left, end, code) in [("sleep 600 & echo $! > child", "kill -9 $$", 137), (STUBBORN, "kill $$", 143)] {
+    for (left, end, code) in [("sleep 600 & echo $! > child", "kill -9 $$", 137), (STUBBORN, "kill $$", 143)]
+    {
         let world = World::sqlite();
         let ran = world.run(&["lease", "k", "--", "sh", "-c", &format!("{left}; {end}")]);
         assert_eq!(ran.code(), code, "{ran:?}");

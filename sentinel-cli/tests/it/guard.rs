@@ -9,7 +9,8 @@ const OF_SUPERVISORS: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Sig
 
 /// The guard that a program has started.
 fn guard_of(pid: u32) -> Option<String> {
-    let names = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names.filter(|name| runs(name)).find(|name| {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{name}/{file}")).unwrap_or_default();
         let parent = read("status").lines().any(|line| line == format!("PPid:\t{pid}"));
@@ -50,7 +51,14 @@ fn outlasts(guard: &str) {
 #[test]
 fn a_guard_that_ends_while_the_background_is_waited_for_is_replaced() {
     let world = World::sqlite();
-    let holder = world.start(&["lease", "k", "--", "sh", "-c", "sleep 600 & echo $! > child; echo $$ > leader; exit 0"]);
+    let holder = world.start(&[
+        "lease",
+        "k",
+        "--",
+        "sh",
+        "-c",
+        "sleep 600 & echo $! > child; echo $$ > leader; exit 0",
+    ]);
     until("the first process has started", || world.read("leader").ends_with('\n'));
     until("only its background runs", || !runs(&world.read("leader")));
     let first = guard_of(holder.id()).unwrap();

@@ -29,11 +29,16 @@ fn start_under(world: &World, options: &str, command: &str, script: &str) -> Sta
 #[test]
 fn an_ignored_sigchld_hides_no_end_and_stays_ignored_for_the_command() {
     let world = World::sqlite();
-    let seen = run_under(&world, "--ignore-signal=CHLD,PIPE", &["once", "k", "--", "grep", "Sig", "/proc/self/status"]);
+    let seen = run_under(
+        &world,
+        "--ignore-signal=CHLD,PIPE",
+        &["once", "k", "--", "grep", "Sig", "/proc/self/status"],
+    );
     assert_eq!(seen.code(), 0, "{seen:?}");
     // SIGPIPE is always at its default for the command.
     assert_eq!(mask_in(&seen.out(), "SigIgn:"), bit(Signal::CHILD));
-    let ran = run_under(&world, "--ignore-signal=CHLD", &["lease", "k", "--", "sh", "-c", "sleep 0.1; exit 7"]);
+    let ran =
+        run_under(&world, "--ignore-signal=CHLD", &["lease", "k", "--", "sh", "-c", "sleep 0.1; exit 7"]);
     assert_eq!(ran.code(), 7, "{ran:?}");
     let ran = run_under(&world, "--ignore-signal=CHLD", &["lease", "k", "--", "no-such-command"]);
     assert_eq!(ran.code(), 127, "{ran:?}");
@@ -48,7 +53,8 @@ fn a_blocked_signal_asks_the_program_to_end_and_stays_blocked_for_the_command() 
     assert_eq!(mask_in(&seen.out(), "SigIgn:"), 0, "{seen:?}");
 
     let holder = start_under(&world, "--default-signal", "lease", ":");
-    let waiting = world.start_command(under(&world, blocks, &["lease", "k", "--wait", "1h", "--", "touch", "ran"]));
+    let waiting =
+        world.start_command(under(&world, blocks, &["lease", "k", "--wait", "1h", "--", "touch", "ran"]));
     let pid = waiting.id();
     until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
     waiting.send(Signal::TERM);
@@ -80,7 +86,8 @@ fn an_ignored_signal_stays_ignored() {
 fn usr1_and_usr2_reach_the_first_process_of_the_command_only() {
     for command in ["once", "lease"] {
         let world = World::sqlite();
-        let traps = "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' USR2; sleep 600 & echo $! > child";
+        let traps =
+            "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' USR2; sleep 600 & echo $! > child";
         let running = start_under(&world, "--default-signal", command, traps);
         for (signal, name) in [(Signal::USR1, "USR1"), (Signal::USR2, "USR2")] {
             running.send(signal);
@@ -115,7 +122,8 @@ fn hup_and_alrm_reach_the_whole_group_and_end_it() {
 fn before_the_command_has_started_each_of_these_signals_ends_the_wait() {
     let world = World::sqlite();
     let holder = start_under(&world, "--default-signal", "lease", ":");
-    for (signal, code) in [(Signal::USR1, 138), (Signal::USR2, 140), (Signal::ALARM, 142), (Signal::HUP, 129)] {
+    for (signal, code) in [(Signal::USR1, 138), (Signal::USR2, 140), (Signal::ALARM, 142), (Signal::HUP, 129)]
+    {
         let waiting = world.start(&["lease", "k", "--wait", "1h", "--", "touch", "ran"]);
         let pid = waiting.id();
         until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));

@@ -58,7 +58,9 @@ fn a_command_in_the_background_reads_from_the_terminal_after_fg() {
              until [ -e go ]; do sleep 0.05; done; fg; echo code $?"
         );
         let mut session = Session::start(&world, &script);
-        until("the job is stopped, as jobs that read in the background are", || is_stopped(&world.read("pid")));
+        until("the job is stopped, as jobs that read in the background are", || {
+            is_stopped(&world.read("pid"))
+        });
         std::fs::write(world.path("go"), "").unwrap();
         session.types("text\n");
         let ran = session.ended();
@@ -70,7 +72,8 @@ fn a_command_in_the_background_reads_from_the_terminal_after_fg() {
 fn a_command_writes_to_a_terminal_that_stops_jobs_in_the_background() {
     for command in ["once", "lease"] {
         let world = World::sqlite();
-        let script = format!("stty tostop; echo text | SENTINEL {command} k -- sh -c 'sed s/^/got-/; echo end'");
+        let script =
+            format!("stty tostop; echo text | SENTINEL {command} k -- sh -c 'sed s/^/got-/; echo end'");
         let ran = Session::start(&world, &script).ended();
         assert_eq!(ran.code(), 0, "{ran:?}");
         assert!(ran.out().contains("got-text") && ran.out().contains("end"), "{ran:?}");

@@ -50,7 +50,8 @@ pub(crate) struct Global {
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
     #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
     pub(crate) namespace: Option<OsString>,
-    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid]
+    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid for a worker, and for an
+    /// operator $SUDO_USER or $USER, @host]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub(crate) worker: Option<OsString>,
     /// Answer with one JSON object (list, history: one per line); changes nothing about once and lease
@@ -118,15 +119,19 @@ impl KeyArg {
     }
 }
 
+/// Unless the ttl is longer.
+const HARD_TTL: Duration = Duration::from_secs(3600);
+
 /// How long a claim holds.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
     /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
-    /// How long the command may run at all; at this deadline its process group is gone
-    #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
-    hard_ttl: Duration,
+    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that is
+    /// longer]
+    #[arg(long, value_name = "D", value_parser = parse::duration)]
+    hard_ttl: Option<Duration>,
     /// Wait at most so long for whoever holds the key, or for a store that is away, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
@@ -134,7 +139,7 @@ pub(crate) struct TermsArg {
 
 impl TermsArg {
     pub(crate) fn get(&self) -> Result<Terms, Failure> {
-        Ok(Terms::new(self.ttl, self.hard_ttl)?)
+        Ok(Terms::new(self.ttl, self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl)))?)
     }
 }
 
@@ -154,7 +159,7 @@ When the store is away:
   when the command has ended  its result is sent until the store has recorded it, at most until 10 minutes after the
                         hard deadline. A signal ends that, with 76.
 
-The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -209,7 +214,11 @@ Exits with the command's code, 75 if somebody else holds the lease, 76 if the le
 The lease is lost, and the command gets TERM, and KILL 10 s later:
   at the ttl            if no sign of life reached the store until then: somebody else may hold the lease now.
   when the store answers that the lease is lost.
-At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.")]
+At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
+
+The lease is kept until the last process of the command's process group has ended. If the command exits, what it left in the
+background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL 10 s later.
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,

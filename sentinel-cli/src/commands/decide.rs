@@ -152,7 +152,7 @@ pub(super) fn announce(op_id: OpId) {
 
 /// Who decides: the worker's label if one was given, else user and host.
 pub(super) fn operator(context: &Context) -> Label {
-    context.worker.clone()
+    context.operator.clone()
 }
 
 /// Where a record stands, in a sentence.

@@ -37,6 +37,7 @@ mod read;
 mod row;
 mod script;
 mod store;
+mod survey;
 mod tls;
 mod transition;
 mod trim;

@@ -29,7 +29,7 @@ pub struct RedisStore {
 }
 
 pub(crate) struct Inner {
-    main: Arc<Caller>,
+    pub(crate) main: Arc<Caller>,
     pulse: Arc<Caller>,
     lane: Lane,
     replays: Replays,
@@ -213,18 +213,18 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let told = self.look(Script::Inspect, address).await?;
+        let told = self.look(Script::Inspect, address).await.map_err(StoreError::of_a_read)?;
         let (record, at) = (told.record()?, told.now);
         let now = at.max(record.last_now);
         Ok(Inspection { record: Some(record).filter(|record| !record.is_absent()), now })
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        self.inner.main.list(list).await
+        self.inner.main.list(list).await.map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.inner.main.history(address, limit).await
+        self.inner.main.history(address, limit).await.map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {

@@ -32,6 +32,7 @@ mod read;
 mod row;
 mod schema;
 mod store;
+mod survey;
 
 pub use schema::SCHEMA_VERSION;
 pub use store::{SqliteStore, SqliteStoreBuilder};

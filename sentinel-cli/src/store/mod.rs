@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, StoreError, Trouble};
+use sentinel_core::{CoordinationStore, StoreError, Survey, Trouble};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::SqliteStore;
@@ -17,8 +17,13 @@ mod url;
 
 use url::{Place, server};
 
+/// What the program needs of a store.
+pub(crate) trait AnyStore: CoordinationStore + Survey {}
+
+impl<S: CoordinationStore + Survey> AnyStore for S {}
+
 /// An open store.
-pub(crate) type Store = Arc<dyn CoordinationStore>;
+pub(crate) type Store = Arc<dyn AnyStore>;
 
 /// What a store's URL looks like.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
@@ -50,7 +55,7 @@ impl From<Store> for Reader {
 }
 
 impl Deref for Reader {
-    type Target = dyn CoordinationStore;
+    type Target = dyn AnyStore;
 
     fn deref(&self) -> &Self::Target {
         &*self.store

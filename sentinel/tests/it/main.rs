@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
 mod connect;
+mod drain;
 mod faults;
 mod keeper;
 mod lease;
 mod observe;
 mod once;
+mod outage;
 mod prepare;
+mod threads;
+mod queue;
 mod probe_loop;
 mod reconcile;
 mod regressions;
@@ -16,6 +20,7 @@ mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod values;
 mod wait;
 
 use std::convert::Infallible;

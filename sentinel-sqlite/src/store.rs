@@ -226,7 +226,11 @@ impl CoordinationStore for SqliteStore {
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await.map_err(StoreError::of_a_read)
+        self.inner
+            .reads
+            .send(move |ledger| ledger.history(&address, limit))
+            .await
+            .map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {

@@ -34,7 +34,7 @@ const UPDATE: &str = concat!(
 );
 /// A heartbeat moves nothing else, and no index.
 const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";
-const MOVE_EVENTS: &str = "INSERT INTO events (record, seq, lines) VALUES (?1, ?2, ?3)";
+const MOVE_EVENTS: &str = "INSERT INTO events (life, seq, lines) VALUES (?1, ?2, ?3)";
 const FLOOR: &str = "SELECT token FROM floors WHERE namespace = ?1";
 const RAISE_FLOOR: &str = "INSERT INTO floors (namespace, token) VALUES (?1, ?2) \
      ON CONFLICT (namespace) DO UPDATE SET token = max(token, excluded.token)";
@@ -49,6 +49,7 @@ pub(crate) struct Ledger<'c> {
 /// Where a record stands, and the events beside it.
 struct Place {
     id: i64,
+    life: Vec<u8>,
     last_event: i64,
     recent: String,
 }
@@ -61,8 +62,8 @@ impl<'c> Ledger<'c> {
         op: &O,
     ) -> Result<Stamped<O::Reply>, Fault> {
         let (place, mut record) = match self.find(address)? {
-            Some(Stored { id, last_event, recent, record }) => {
-                (Some(Place { id, last_event, recent }), record)
+            Some(Stored { id, life, last_event, recent, record }) => {
+                (Some(Place { id, life, last_event, recent }), record)
             }
             None => (None, Record::absent()),
         };
@@ -129,10 +130,10 @@ impl<'c> Ledger<'c> {
                 self.prepare(LINGER)?.execute([aged])?;
                 Ok(())
             }
-            (Some(Place { id, last_event, recent }), Some(event)) => {
+            (Some(Place { id, life, last_event, recent }), Some(event)) => {
                 let Appended { recent, moved } = history::append(recent, event)?;
                 if let Some(lines) = moved {
-                    self.prepare(MOVE_EVENTS)?.execute(params![id, last_event, lines])?;
+                    self.prepare(MOVE_EVENTS)?.execute(params![life, last_event, lines])?;
                 }
                 let place: [&dyn ToSql; 2] = [&id, &is_undecided(record.state)];
                 write_record(&mut *self.prepare(UPDATE)?, record, last_event + 1, &recent, &place)

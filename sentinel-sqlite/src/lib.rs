@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod address;
 mod connection;
 mod driver;
 mod error;
+mod exit;
 mod filesystem;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -31,6 +33,7 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod seal;
 mod store;
 
 pub use schema::SCHEMA_VERSION;

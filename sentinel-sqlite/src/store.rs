@@ -41,6 +41,15 @@ impl SqliteStore {
         Self::builder(path).open().await
     }
 
+    /// Starts with an address as people write it: `sqlite:PATH`, or `sqlite:PATH?OPTION=true&..` with the options
+    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem` and `sentinel_accept_lost_log`,
+    /// which are the builder's.
+    ///
+    /// The path is taken literally. **Errors:** control characters, blanks around address or path, an unknown option.
+    pub fn at(address: &str) -> Result<SqliteStoreBuilder, StoreError> {
+        Ok(crate::address::parse(address)?)
+    }
+
     /// Starts with the usual settings, to change some of them.
     pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {
         SqliteStoreBuilder {
@@ -49,6 +58,9 @@ impl SqliteStore {
             busy_timeout: Duration::from_secs(5),
             create: true,
             allow_network: false,
+            allow_other_names: false,
+            accept_lost_log: false,
+            reads_only: false,
         }
     }
 
@@ -92,9 +104,17 @@ pub struct SqliteStoreBuilder {
     busy_timeout: Duration,
     create: bool,
     allow_network: bool,
+    allow_other_names: bool,
+    accept_lost_log: bool,
+    reads_only: bool,
 }
 
 impl SqliteStoreBuilder {
+    /// The file, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the store takes its time from; this host's clock unless told otherwise. All that have the file open must
     /// share one time: this is for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -122,15 +142,58 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// Whether to open a file that has other hard links, or that is a mount point itself; no by default. SQLite keeps the
+    /// log under the file's name: two programs that use two names do not see each other's commits.
+    pub fn allow_other_names(mut self, allow: bool) -> Self {
+        self.allow_other_names = allow;
+        self
+    }
+
+    /// Whether to open a file whose log is missing; no by default. What was acknowledged last stood in the log: the keys
+    /// concerned may run again. Opening the file once with this option is enough.
+    pub fn accept_lost_log(mut self, accept: bool) -> Self {
+        self.accept_lost_log = accept;
+        self
+    }
+
+    /// Whether to open the file to read it and nothing else; no by default. Then it is not created, it may lie on a
+    /// read-only file system, and every write is refused.
+    pub fn reads_only(mut self, reads_only: bool) -> Self {
+        self.reads_only = reads_only;
+        self
+    }
+
     /// Opens the file. Fails as [`SqliteStore::open`] does.
     pub async fn open(self) -> Result<SqliteStore, StoreError> {
-        let Self { path, clock, busy_timeout, create, allow_network } = self;
-        let path = absolute(&path)?;
-        let spec = Arc::new(Spec { path, busy_timeout, create, allow_network });
-        let lane = Lane::open(spec.clone(), clock.clone()).await?;
+        let clock = self.clock.clone();
+        let spec = Arc::new(self.spec()?);
         let reads = Lane::for_reads(spec.clone(), clock.clone())?;
+        if spec.reads_only {
+            reads.send(|_| Ok(())).await?;
+        }
+        let lane = Lane::open(spec.clone(), clock.clone()).await?;
         let inner = Inner { spec, clock, lane, reads, replays: Replays::default() };
         Ok(SqliteStore { inner: Arc::new(inner) })
+    }
+
+    /// Looks at the file and at the place where it lies. What keeps it from being used is a finding.
+    ///
+    /// **Effect:** none that stays; no file is created. **Errors:** there is no file, or it cannot be reached.
+    pub async fn probe(self) -> Result<Health, StoreError> {
+        let spec = Arc::new(self.spec()?);
+        probe::probe(spec, self.clock).await
+    }
+
+    fn spec(&self) -> Result<Spec, StoreError> {
+        Ok(Spec {
+            path: absolute(&self.path)?,
+            busy_timeout: self.busy_timeout,
+            create: self.create && !self.reads_only,
+            allow_network: self.allow_network,
+            allow_other_names: self.allow_other_names,
+            accept_lost_log: self.accept_lost_log,
+            reads_only: self.reads_only,
+        })
     }
 }
 

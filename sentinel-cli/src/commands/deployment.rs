@@ -53,7 +53,7 @@ fn print_sql(context: &Context) -> Result<Exit, Failure> {
 /// Removes what has served, a batch at a time, and says how many.
 pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failure> {
     const BATCH: u32 = 500;
-    let store = context.store().await?;
+    let store = if args.dry_run { context.store_to_read().await? } else { context.store().await? };
     let namespace = context.namespace.clone();
     let limit = if args.dry_run { u32::MAX } else { BATCH };
     let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };

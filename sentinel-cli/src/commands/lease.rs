@@ -16,7 +16,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     let terms = args.terms.get()?;
     let address = context.address(Kind::Lease, args.key.get()?);
     let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
-    let store = context.store().await?;
+    let store = context.store_or_new().await?;
     let sentinel = Sentinel::from_arc(store.clone());
     let sentinel = sentinel.namespace(&context.namespace)?.worker(&context.worker)?;
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);

@@ -5,7 +5,7 @@ use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::{Store, StoreUrl};
+use crate::store::{Access, Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -49,8 +49,19 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
+    /// The store, which must be there.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        self.url.open().await
+        self.url.open(Access::Write).await
+    }
+
+    /// The store, for a command that reads.
+    pub(crate) async fn store_to_read(&self) -> Result<Store, Failure> {
+        self.url.open(Access::Read).await
+    }
+
+    /// The store, whose file is created if need be.
+    pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
+        self.url.open(Access::Create).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::output::{Style, answer, note, object, table};
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let found = context.store().await?.inspect(&address).await?;
+    let found = context.store_to_read().await?.inspect(&address).await?;
     let view = RecordView::new(&address, found.record.as_ref(), found.now, true);
     match context.style {
         Style::Json => object(&view)?,
@@ -23,7 +23,7 @@ pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, F
 /// The newest events, oldest first.
 pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let events = context.store().await?.history(&address, args.limit).await?;
+    let events = context.store_to_read().await?.history(&address, args.limit).await?;
     match context.style {
         Style::Json => lines(events.iter().map(EventView::from))?,
         Style::Text if events.is_empty() => note(&format!("{address} has no events")),
@@ -41,7 +41,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure
         after: args.after.clone(),
         limit: args.limit,
     };
-    let listing = context.store().await?.list(&page).await?;
+    let listing = context.store_to_read().await?.list(&page).await?;
     match context.style {
         Style::Json => lines(listing.records.iter().map(|(key, record)| {
             let address = Address { namespace: page.namespace.clone(), kind: page.kind, key: key.clone() };

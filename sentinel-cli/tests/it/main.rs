@@ -15,3 +15,4 @@ mod once;
 mod operator;
 mod postgres;
 mod redis;
+mod store_file;

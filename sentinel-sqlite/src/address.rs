@@ -1,20 +1,23 @@
 //! A store's address: `sqlite:PATH`, with options behind a question mark. What is not known is refused.
 
-use sentinel_core::{Invalid, check_store_address};
+use sentinel_core::{EventLimit, Invalid, check_store_address};
 
 use crate::store::{SqliteStore, SqliteStoreBuilder};
 
-/// All of them are `true` or `false`.
-const OPTIONS: [(&str, fn(SqliteStoreBuilder, bool) -> SqliteStoreBuilder); 4] = [
+type Set = fn(SqliteStoreBuilder, bool) -> SqliteStoreBuilder;
+
+/// Those that are `true` or `false`.
+const SWITCHES: [(&str, Set); 4] = [
     ("sentinel_create", SqliteStoreBuilder::create),
     ("sentinel_allow_other_names", SqliteStoreBuilder::allow_other_names),
     ("sentinel_allow_network_filesystem", SqliteStoreBuilder::allow_network_filesystem),
     ("sentinel_accept_lost_log", SqliteStoreBuilder::accept_lost_log),
 ];
+const MAX_EVENTS: &str = "sentinel_max_events";
 
 /// Reads an address. The path is taken literally: no escapes, and no blanks around it.
 pub(crate) fn parse(address: &str) -> Result<SqliteStoreBuilder, Invalid> {
-    let refuse = |why: &str| Err(Invalid::new("the store's address", why));
+    let refuse = |why: &str| Err(refused(why));
     check_store_address(address)?;
     let Some(rest) = address.strip_prefix("sqlite:") else {
         return refuse("does not begin with sqlite:");
@@ -42,26 +45,34 @@ fn with_options(mut builder: SqliteStoreBuilder, options: &str) -> Result<Sqlite
     let mut seen = Vec::new();
     for option in options.split('&') {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        let Some((name, set)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
-            let known = OPTIONS.map(|(name, _)| name).join(", ");
-            let why =
-                format!("has the option {name:?}, which is not known; known are {known}. A path has no ?");
-            return Err(Invalid::new("the store's address", why));
-        };
-        if seen.contains(name) {
-            return Err(Invalid::new("the store's address", format!("has {name} twice")));
+        if seen.contains(&name) {
+            return Err(refused(format!("has {name} twice")));
         }
         seen.push(name);
-        builder = match value {
-            "true" => set(builder, true),
-            "false" => set(builder, false),
-            _ => {
-                let why = format!("has {name} that is neither true nor false");
-                return Err(Invalid::new("the store's address", why));
-            }
-        };
+        builder = with_option(builder, name, value)?;
     }
     Ok(builder)
+}
+
+fn with_option(builder: SqliteStoreBuilder, name: &str, value: &str) -> Result<SqliteStoreBuilder, Invalid> {
+    if name == MAX_EVENTS {
+        let number = value.parse().map_err(|_| refused(format!("has {name} that is not a number")))?;
+        return Ok(builder.max_events(EventLimit::new(number)?));
+    }
+    let Some((_, set)) = SWITCHES.iter().find(|(known, _)| *known == name) else {
+        let known = SWITCHES.map(|(name, _)| name).join(", ");
+        let why = "which is not known (a path has no question mark)";
+        return Err(refused(format!("has the option {name:?}, {why}; known are {known}, {MAX_EVENTS}")));
+    };
+    match value {
+        "true" => Ok(set(builder, true)),
+        "false" => Ok(set(builder, false)),
+        _ => Err(refused(format!("has {name} that is neither true nor false"))),
+    }
+}
+
+fn refused(why: impl Into<String>) -> Invalid {
+    Invalid::new("the store's address", why)
 }
 
 #[cfg(test)]
@@ -86,9 +97,11 @@ mod tests {
 
     #[test]
     fn options_are_known_or_refused() {
-        let set = parse("sqlite:a?sentinel_allow_other_names=true&sentinel_create=false").unwrap();
-        let same = SqliteStore::builder("a").allow_other_names(true).create(false);
-        assert_eq!(format!("{set:?}"), format!("{same:?}"));
+        let set =
+            parse("sqlite:a?sentinel_allow_other_names=true&sentinel_create=false&sentinel_max_events=9");
+        let limit = EventLimit::new(9).unwrap();
+        let same = SqliteStore::builder("a").allow_other_names(true).create(false).max_events(limit);
+        assert_eq!(format!("{:?}", set.unwrap()), format!("{same:?}"));
         for bad in [
             "sqlite:",
             "sqlite://",
@@ -108,6 +121,8 @@ mod tests {
             "sqlite:a?sentinel_create=true&sentinel_create=true",
             "sqlite:a?sentinel_create=true&",
             "sqlite:a?b?sentinel_create=true",
+            "sqlite:a?sentinel_max_events=7",
+            "sqlite:a?sentinel_max_events=x",
             "SQLITE:a",
             "a.db",
         ] {

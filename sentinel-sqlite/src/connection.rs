@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{EventLimit, StoreError, Trouble};
 
 use crate::error::not_applied;
 use crate::filesystem::{self, Identity, Log};
@@ -22,6 +22,7 @@ pub(crate) struct Spec {
     pub(crate) allow_other_names: bool,
     pub(crate) accept_lost_log: bool,
     pub(crate) reads_only: bool,
+    pub(crate) max_events: EventLimit,
 }
 
 /// A connection that reads.

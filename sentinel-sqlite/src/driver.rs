@@ -94,7 +94,8 @@ impl Driver {
             self.keep_if_rolled_back(writer);
             return Err(Failure::Whole(error));
         }
-        let ledger = Ledger { connection: writer.connection(), clock: &*self.clock };
+        let max_events = self.spec.max_events;
+        let ledger = Ledger { connection: writer.connection(), clock: &*self.clock, max_events };
         for work in works {
             if let Err(error) = run(&mut **work, ledger, &self.spec) {
                 self.keep_if_rolled_back(writer);
@@ -188,7 +189,8 @@ pub(crate) fn carry_out_read(
         None => spec.open_for_reads(),
     };
     let fate = open.and_then(|open| {
-        run(&mut *work, Ledger { connection: &open.connection, clock }, spec)?;
+        let ledger = Ledger { connection: &open.connection, clock, max_events: spec.max_events };
+        run(&mut *work, ledger, spec)?;
         *reader = Some(open).filter(|open| open.can_stay);
         Ok(())
     });

@@ -165,6 +165,7 @@ mod tests {
             allow_other_names: false,
             accept_lost_log: false,
             reads_only: false,
+            max_events: sentinel_core::EventLimit::default(),
         };
         place(&spec).found
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, Clock, CoordinationStore, Event, Replays, StoreError, SystemClock};
+use sentinel_core::{Address, Clock, CoordinationStore, Event, EventLimit, Replays, StoreError, SystemClock};
 
 use crate::connection::{Spec, absolute};
 use crate::lane::Lane;
@@ -42,8 +42,8 @@ impl SqliteStore {
     }
 
     /// Starts with an address as people write it: `sqlite:PATH`, or `sqlite:PATH?OPTION=true&..` with the options
-    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem` and `sentinel_accept_lost_log`,
-    /// which are the builder's.
+    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem`, `sentinel_accept_lost_log` (each
+    /// `true` or `false`) and `sentinel_max_events` (a number), which are the builder's.
     ///
     /// The path is taken literally. **Errors:** control characters, blanks around address or path, an unknown option.
     pub fn at(address: &str) -> Result<SqliteStoreBuilder, StoreError> {
@@ -61,6 +61,7 @@ impl SqliteStore {
             allow_other_names: false,
             accept_lost_log: false,
             reads_only: false,
+            max_events: EventLimit::default(),
         }
     }
 
@@ -107,6 +108,7 @@ pub struct SqliteStoreBuilder {
     allow_other_names: bool,
     accept_lost_log: bool,
     reads_only: bool,
+    max_events: EventLimit,
 }
 
 impl SqliteStoreBuilder {
@@ -163,6 +165,12 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// How many events of one record are kept; 1,000 by default. The transition that exceeds it drops the oldest quarter.
+    pub fn max_events(mut self, limit: EventLimit) -> Self {
+        self.max_events = limit;
+        self
+    }
+
     /// Opens the file. Fails as [`SqliteStore::open`] does.
     pub async fn open(self) -> Result<SqliteStore, StoreError> {
         let clock = self.clock.clone();
@@ -193,6 +201,7 @@ impl SqliteStoreBuilder {
             allow_other_names: self.allow_other_names,
             accept_lost_log: self.accept_lost_log,
             reads_only: self.reads_only,
+            max_events: self.max_events,
         })
     }
 }

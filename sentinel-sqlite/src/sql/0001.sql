@@ -9,7 +9,8 @@ CREATE TABLE records (
     namespace    TEXT    NOT NULL,
     kind         TEXT    NOT NULL,
     key          TEXT    NOT NULL,
-    last_event   INTEGER NOT NULL, -- how many events were ever appended under this id
+    last_event   INTEGER NOT NULL, -- how many events were ever appended to this row
+    dropped      INTEGER NOT NULL DEFAULT 0, -- how many of them, the oldest, are not kept any more
     purge_at     INTEGER,          -- maintenance may look at it from then on; NULL: never
     state        TEXT    NOT NULL,
     lingers      INTEGER NOT NULL, -- 1 in an undecided record that is not among the newest, or was decided before
@@ -22,14 +23,17 @@ CREATE TABLE records (
     worker       TEXT,
     ttl          INTEGER,
     hard_ttl     INTEGER,
+    late_effects INTEGER,
     retention    INTEGER,
     claimed_at   INTEGER,
     lease_until  INTEGER NOT NULL,
     hard_until   INTEGER NOT NULL,
+    effects_until INTEGER NOT NULL,
     begun_at     INTEGER,
     completed_at INTEGER,
     last_now     INTEGER NOT NULL,
     fingerprint  TEXT,
+    accepts      TEXT    NOT NULL, -- content types that callers can decode
     doubt        TEXT,
     decision     TEXT,             -- JSON
     verdict      TEXT,
@@ -61,7 +65,6 @@ CREATE TABLE floors (
     namespace TEXT    NOT NULL PRIMARY KEY,
     token     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
 
 -- What the file says of its log. The main file alone says 1 while acknowledged commits may stand in the log; the first
 -- commit of the log says 0 again. So a main file that was moved without its log says that it is not complete.

@@ -136,7 +136,9 @@ impl Desk {
         let Some(page_size) = log.get(8..12) else { return [0.0, 0.0] };
         let page_size = u32::from_be_bytes(page_size.try_into().unwrap()) as usize;
         let (mut commits, mut bytes) = (0, 0);
-        for frame in log[HEADER..].chunks_exact(FRAME_HEADER + page_size) {
+        // Behind the frames of this log may stand those of the one before, which have other salts.
+        let frames = log[HEADER..].chunks_exact(FRAME_HEADER + page_size);
+        for frame in frames.take_while(|frame| frame[8..16] == log[16..24]) {
             if commits >= skipped {
                 bytes += frame.len();
             }

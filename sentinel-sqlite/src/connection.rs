@@ -9,6 +9,7 @@ use sentinel_core::{EventLimit, StoreError, Trouble};
 
 use crate::error::not_applied;
 use crate::filesystem::{self, Identity, Log};
+use crate::line::{Line, Turn, Waited};
 use crate::{schema, seal};
 
 /// What is to be opened, and how.
@@ -129,6 +130,8 @@ pub(crate) struct Writer {
     connection: Connection,
     identity: Option<Identity>,
     sealed: Sealed,
+    /// None: there are no turns here.
+    line: Option<Line>,
 }
 
 /// A log of this length is emptied.
@@ -171,7 +174,26 @@ impl Writer {
             let detail = format!("{}: its log could not be brought to the disk", spec.path.display());
             StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
         })?;
-        Ok(Self { connection, identity: filesystem::identity(&spec.path), sealed: Sealed::default() })
+        // The connection has read: the log is there, and stays.
+        let line = Line::at(&spec.path);
+        let identity = filesystem::identity(&spec.path);
+        Ok(Self { connection, identity, sealed: Sealed::default(), line })
+    }
+
+    /// Waits until it is this process' turn to write. None: there are no turns here.
+    pub(crate) fn take_turn(&mut self, spec: &Spec) -> Result<Option<Turn>, StoreError> {
+        match self.line.as_mut().map(|line| line.wait(spec.busy_timeout)) {
+            Some(Waited::Turn(turn)) => Ok(Some(turn)),
+            Some(Waited::NoLine) | None => Ok(None),
+            Some(Waited::TooLong) => {
+                let detail = format!(
+                    "{}: others wrote to the file for longer than the busy timeout of {:?}",
+                    spec.path.display(),
+                    spec.busy_timeout
+                );
+                Err(StoreError::not_applied(Trouble::Busy, detail))
+            }
+        }
     }
 
     /// Sees to it, before the first commit, that the file without its log is refused from now on.

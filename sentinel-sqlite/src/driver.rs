@@ -84,12 +84,25 @@ impl Driver {
         }
     }
 
-    /// `BEGIN IMMEDIATE`, the operations, `COMMIT`. Nothing was committed unless it says Ok, or an ambiguous error.
+    /// In this process' turn: `BEGIN IMMEDIATE`, the operations, `COMMIT`. Nothing was committed unless it says Ok, or an ambiguous error.
     fn attempt(&mut self, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
             None => Writer::open(&self.spec).map_err(Failure::Whole)?,
         };
+        let turn = match writer.take_turn(&self.spec) {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.writer = Some(writer);
+                return Err(Failure::Whole(error));
+            }
+        };
+        let done = self.attempt_now(writer, works);
+        drop(turn);
+        done
+    }
+
+    fn attempt_now(&mut self, mut writer: Writer, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
         if let Err(error) = writer.seal_first(&self.spec).and_then(|()| writer.begin(&self.spec)) {
             self.keep_if_rolled_back(writer);
             return Err(Failure::Whole(error));

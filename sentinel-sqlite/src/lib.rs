@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod history;
 mod lane;
 mod ledger;
+mod line;
 mod probe;
 mod purge;
 mod read;

@@ -55,7 +55,7 @@ impl SqliteStore {
         SqliteStoreBuilder {
             path: path.as_ref().to_owned(),
             clock: Arc::new(SystemClock),
-            busy_timeout: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(9),
             create: true,
             allow_network: false,
             allow_other_names: false,
@@ -124,8 +124,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How long an operation waits for another process to let go of the file before it answers `Busy`; 5 seconds unless
-    /// told otherwise.
+    /// How long an operation waits for other processes that write to the file before it answers `Busy`; 9 seconds by
+    /// default, a little less than the client waits for a reply. Processes are served in the order in which they came.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self

@@ -12,6 +12,7 @@ use crate::terms::{Label, Terms};
 mod clock;
 mod codec;
 mod engine;
+mod fence;
 mod keeper;
 mod lease;
 mod observe;
@@ -26,6 +27,7 @@ mod watch;
 pub(crate) use clock::{LocalClock, LocalTime};
 pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_result};
 pub use engine::Ending;
+pub use fence::FenceValues;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use outcome::{

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
+mod confirm;
 mod connect;
 mod faults;
 mod keeper;
@@ -10,6 +11,8 @@ mod observe;
 mod once;
 mod prepare;
 mod probe_loop;
+#[cfg(feature = "sqlite")]
+mod readme;
 mod reconcile;
 mod regressions;
 mod replay_cache;

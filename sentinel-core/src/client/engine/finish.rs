@@ -18,10 +18,10 @@ use crate::terms::Label;
 /// at once, and never released.
 #[derive(Debug)]
 pub(super) struct Started {
-    held: Held,
-    keeping: Option<Keeping>,
+    pub(super) held: Held,
+    pub(super) keeping: Option<Keeping>,
     /// The function has ended, and its end is about to be told: nothing is left to abandon on drop.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Started {

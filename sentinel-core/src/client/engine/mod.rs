@@ -14,6 +14,7 @@ use crate::payload::Recorded;
 use crate::record::Grant;
 use crate::terms::Label;
 
+mod confirm;
 mod enter;
 mod finish;
 
@@ -148,6 +149,9 @@ where
     let run = held.run.clone();
     let started = Started::new(held);
     match AssertUnwindSafe(async move { function(run).await }).catch_unwind().await {
+        Ok(Ending::Success(value, recorded)) if started.recorded_itself() => {
+            started.confirm(value, recorded).await
+        }
         Ok(Ending::Success(value, recorded)) => started.complete(Ok(value), recorded).await,
         Ok(Ending::FailedForGood(error, recorded)) => started.complete(Err(error), recorded).await,
         Ok(Ending::NothingHappened(error)) => started.release(error).await,

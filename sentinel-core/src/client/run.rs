@@ -25,6 +25,8 @@ pub enum Lost {
     HardDeadline,
     /// No heartbeat was answered until the lease was over.
     Unheard,
+    /// The run was abandoned: its end was reported with an unknown outcome.
+    Abandoned,
 }
 
 impl Lost {
@@ -35,6 +37,7 @@ impl Lost {
             Self::Decided => "decided",
             Self::HardDeadline => "hard_deadline",
             Self::Unheard => "unheard",
+            Self::Abandoned => "abandoned",
         }
     }
 }

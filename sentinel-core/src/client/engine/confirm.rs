@@ -24,7 +24,7 @@ impl Started {
         self.ended = true;
         let grant = self.held.grant();
         let cause = Label::lossy("the transaction that was to record the result was not committed");
-        let op = Abandon { grant, cause };
+        let op = Abandon { grant, cause, late_effects: self.held.late_effects };
         match self.held.core.give_up(self.held.address(), &op, self.held.patience).await {
             Ok(AbandonReply::Abandoned) => {
                 let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);

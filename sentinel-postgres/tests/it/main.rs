@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod commit;
 mod company;
 mod completion;
 mod contention;
 mod cost;
 mod faults;
 mod fence;
+mod fence_columns;
 mod harness;
 mod lanes;
 mod listen;
@@ -15,6 +17,7 @@ mod locks;
 mod mutants;
 mod opening;
 mod probe;
+mod readme;
 mod rig;
 mod scene;
 mod spoilt;

@@ -3,17 +3,21 @@
 -- is a heap-only update.
 
 CREATE TYPE {kind} AS ENUM ('execution', 'lease');
-CREATE TYPE {state} AS ENUM ('free', 'claimed', 'executing', 'completed', 'reconciling');
+-- 'purged': the row of a record that is not there any more, kept for as long as the event of its purge.
+CREATE TYPE {state} AS ENUM ('free', 'claimed', 'executing', 'completed', 'reconciling', 'purged');
 CREATE TYPE {verdict} AS ENUM ('success', 'failure');
 CREATE TYPE {change} AS ENUM (
     'claimed', 'begun', 'completed', 'cancelled', 'released', 'abandoned',
     'reconciling', 'force_completed', 'reset_to_claimed', 'evicted', 'purged'
 );
 
--- One row for each address that has, or recently had, a record. `rev` 0: the record was purged, and only its `purged`
--- event is left. The wide columns stand last. Keys are compared byte by byte.
+-- One row for each address that has, or recently had, a record. State 'purged', and `rev` 0: the record was purged, and
+-- only its `purged` event is left. The wide columns stand last. Keys are compared byte by byte.
+--
+-- `life` is the first token of the row, or the time at which it was inserted: it tells the lives of one address apart. It
+-- may repeat among addresses. Nothing outside of the primary key has to be unique, so no counter has to be kept in step.
 CREATE TABLE {records} (
-    id                 int8 GENERATED ALWAYS AS IDENTITY,
+    life               int8 NOT NULL,
     last_event         int8 NOT NULL,
     token              int8 NOT NULL,
     rev                int8 NOT NULL,
@@ -57,16 +61,22 @@ CREATE TABLE {records} (
 
 -- What is claimed, executing or reconciling is little; what is completed is everything else.
 -- By the number that grows: each new entry goes to the end of the index, whatever its key.
-CREATE INDEX {records_undecided} ON {records} (id)
+CREATE INDEX {records_undecided} ON {records} (life)
     WHERE state IN ('claimed', 'executing', 'reconciling');
 
-CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at, id) WHERE purge_at IS NOT NULL;
+CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at) WHERE purge_at IS NOT NULL;
+
+-- Tombstones, for lists: they may be few among many records, or many among few.
+CREATE INDEX {records_free} ON {records} (namespace, kind, key) WHERE state = 'free';
 
 -- The log: written once, in the order of time, deleted by maintenance. What the row of a record tells itself is written
 -- here only when the row is about to stop telling it: of a run that was claimed once and completed (`implied` 1 and 2),
 -- which is nearly all of them, there is nothing here. `history.sql` puts both together.
+--
+-- `record` is the first half of the SHA-256 of 'life/kind/namespace/key': it names one life of one address, and is
+-- computed from the record's row by each statement, never drawn.
 CREATE TABLE {events} (
-    record      int8 NOT NULL,
+    record      uuid NOT NULL,
     seq         int8 NOT NULL,
     rev         int8 NOT NULL,
     at          int8 NOT NULL,
@@ -90,9 +100,6 @@ CREATE TABLE {events} (
     digest      bytea,
     PRIMARY KEY (record, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);
-
--- The events stand in the order of time, so a few summaries find the old ones.
-CREATE INDEX {events_at} ON {events} USING brin (at);
 
 -- No token at or below its namespace's floor is drawn: it holds the tokens of purged records.
 CREATE TABLE {floors} (

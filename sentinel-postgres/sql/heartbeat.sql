@@ -5,7 +5,7 @@ WITH beat AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT b.n, b.token AS presented, b.claim_id AS presented_by, r.*
     FROM beat b CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, id, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
+        SELECT r.ctid AS place, life, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
         FROM {records} r
         WHERE r.namespace = b.namespace AND r.kind = b.kind::{kind} AND r.key = b.key
         FOR NO KEY UPDATE {skip}

@@ -3,7 +3,7 @@ SELECT e.rev, e.at, e.token, e.before::text, e.after::text, e.claim_id, e.op_id,
     e.change::text, e.ttl, e.hard_ttl, e.retention, e.fingerprint, e.incarnation, e.flag, e.verdict::text, e.code,
     e.digest
 FROM {records} h CROSS JOIN LATERAL (
-    SELECT {implied_columns}, op_id, operator, reason, digest FROM {events} l WHERE l.record = h.id
+    SELECT {implied_columns}, op_id, operator, reason, digest FROM {events} l WHERE l.record = {record_of_h}
     UNION ALL
     SELECT i.*, NULL::uuid, NULL, NULL, NULL::bytea FROM ({implied}) i
 ) e

@@ -9,7 +9,7 @@ WITH asked AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT a.*, r.*
     FROM asked a CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, r.id, r.state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
+        SELECT r.ctid AS place, r.life, CASE r.state WHEN 'purged' THEN 'free' ELSE r.state END AS state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
             r.worker, r.ttl, r.hard_ttl, r.retention, r.fingerprint, r.claimed_at, r.begun_at, r.completed_at,
             r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
         FROM {records} r
@@ -66,11 +66,11 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM begun UNION ALL SELECT * FROM released UNION ALL SELECT * FROM claimed
 ), retold AS (
     INSERT INTO {events} (record, {implied_columns})
-    SELECT h.id, e.* FROM turned c JOIN held h ON h.id = c.id CROSS JOIN LATERAL ({implied}) e
+    SELECT {record_of_c}, e.* FROM turned c JOIN held h ON h.place = c.place CROSS JOIN LATERAL ({implied}) e
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, claim_id, worker, flag, ttl, hard_ttl,
         retention, fingerprint, incarnation)
-    SELECT c.id, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
+    SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
         CASE c.asked WHEN 'begin' THEN 'begun' WHEN 'release' THEN 'released' ELSE 'claimed' END::{change},
         c.presented_by, c.holder, CASE c.asked WHEN 'release' THEN c.before = 'executing' WHEN 'claim' THEN c.flag END,
         c.new_ttl, c.new_hard_ttl, c.new_retention, c.new_fingerprint,

@@ -8,6 +8,7 @@ use sentinel_core::{Invalid, StoreError, Trouble};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::link::{Dialer, Patience};
+use crate::purge::Resumed;
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
 use crate::{probe, schema, url};
@@ -190,6 +191,7 @@ impl PostgresStoreBuilder {
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),
             event_retention: self.event_retention,
+            resumed: Resumed::default(),
         })
     }
 }
@@ -201,6 +203,7 @@ pub(crate) struct Parts {
     pub(crate) offset: Arc<AtomicI64>,
     pub(crate) lock_timeout: Duration,
     pub(crate) event_retention: Option<Duration>,
+    pub(crate) resumed: Resumed,
 }
 
 /// `pg_stat_activity` shows who it is.

@@ -148,14 +148,14 @@ impl<'r> Cells<'r> {
         }
     }
 
-    /// The columns of a record, from `id` on; None: no row. An emptied row is a record that is absent.
+    /// The columns of a record, from `life` on; None: no row. An emptied row is a record that is absent.
     pub(crate) fn record(&mut self) -> Result<Option<Record>, Unreadable> {
-        let id: Option<i64> = self.take()?;
+        let life: Option<i64> = self.take()?;
         let (_last_event, _implied): (Option<i64>, Option<i16>) = (self.take()?, self.take()?);
-        let Some(id) = id else { return Ok(None) };
-        let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
+        let Some(life) = life else { return Ok(None) };
+        let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("the record of life {life}: {what}")))?;
         match record.flaw() {
-            Some(what) => Err(Unreadable(format!("record {id}: {what}"))),
+            Some(what) => Err(Unreadable(format!("the record of life {life}: {what}"))),
             None => Ok(Some(record)),
         }
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod backlog;
 mod company;
 mod completion;
 mod contention;
@@ -9,6 +10,7 @@ mod cost;
 mod faults;
 mod fence;
 mod harness;
+mod identity;
 mod lanes;
 mod listen;
 mod locks;

@@ -30,7 +30,7 @@ const SPOILT: [(&str, &[&str]); 8] = [
     ),
 ];
 
-const STATES: &[&str] = &["'free'", "'claimed'", "'executing'", "'completed'", "'reconciling'"];
+const STATES: &[&str] = &["'free'", "'claimed'", "'executing'", "'completed'", "'reconciling'", "'purged'"];
 const CHANGES: &[&str] = &[
     "'claimed'",
     "'completed'",
@@ -45,7 +45,7 @@ const VERDICTS: &[&str] = &["NULL", "'success'", "'failure'"];
 fn values(column: &str, of_type: &str) -> &'static [&'static str] {
     match column {
         // What finds the row, and what its type keeps sound.
-        "id" | "namespace" | "key" | "kind" | "record" | "seq" => &[],
+        "namespace" | "key" | "kind" | "record" | "seq" => &[],
         "state" | "before" | "after" => STATES,
         "change" => CHANGES,
         "verdict" => VERDICTS,

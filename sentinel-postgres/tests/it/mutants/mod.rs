@@ -23,7 +23,7 @@ use futures_util::future::BoxFuture;
 use sentinel_conformance::{Bench, LAWS, Law, Layered, Sizes};
 
 use crate::rig::{Rig, runtime};
-use crate::{company, locks, stories, upkeep};
+use crate::{backlog, company, locks, stories, upkeep};
 use accompany::{Accompanied, Company};
 use list::Mutant;
 
@@ -45,6 +45,9 @@ macro_rules! own {
 }
 
 own! {
+    backlog {
+        old_events_are_forgotten_wherever_they_stand,
+    }
     locks {
         the_reading_follows_the_wait,
         the_record_is_judged_as_it_was_left,
@@ -243,7 +246,6 @@ lists! {
     flush,
     force_complete,
     finish,
-    forget,
     forget_events,
     heartbeat,
     history,

@@ -14,8 +14,8 @@ CREATE TYPE {change} AS ENUM (
 -- One row for each address that has, or recently had, a record. State 'purged', and `rev` 0: the record was purged, and
 -- only its `purged` event is left. The wide columns stand last. Keys are compared byte by byte.
 --
--- `life` is the first token of the row, or the time at which it was inserted: it tells the lives of one address apart. It
--- may repeat among addresses. Nothing outside of the primary key has to be unique, so no counter has to be kept in step.
+-- `life` is drawn like a token, at the first claim and at each purge: it tells the lives of one address apart. It may
+-- repeat among addresses. Nothing outside of the primary key has to be unique, so no counter has to be kept in step.
 CREATE TABLE {records} (
     life               int8 NOT NULL,
     last_event         int8 NOT NULL,
@@ -24,6 +24,7 @@ CREATE TABLE {records} (
     last_now           int8 NOT NULL,
     lease_until        int8 NOT NULL,
     hard_until         int8 NOT NULL,
+    effects_until      int8 NOT NULL, -- until then an effect of the run may still land
     incarnation        int8 NOT NULL,
     claimed_at         int8,
     begun_at           int8,
@@ -31,6 +32,7 @@ CREATE TABLE {records} (
     purge_at           int8, -- maintenance may look at it from then on; NULL: never
     ttl                int8,
     hard_ttl           int8,
+    late_effects       int8,
     retention          int8,
     claim_id           uuid,
     kind               {kind} NOT NULL,
@@ -43,6 +45,7 @@ CREATE TABLE {records} (
     namespace          text COLLATE "C" NOT NULL,
     key                text COLLATE "C" NOT NULL,
     worker             text,
+    accepts            text, -- the content types that callers can decode; NULL: any
     fingerprint        bytea, -- of any text, also with a zero byte, which `text` cannot hold
     past_claims        uuid[], -- newest first, at most 8; NULL: none
     doubt              text,
@@ -74,7 +77,8 @@ CREATE INDEX {records_free} ON {records} (namespace, kind, key) WHERE state = 'f
 -- which is nearly all of them, there is nothing here. `history.sql` puts both together.
 --
 -- `record` is the first half of the SHA-256 of 'life/kind/namespace/key': it names one life of one address, and is
--- computed from the record's row by each statement, never drawn.
+-- computed from the record's row by each statement, never drawn. `base`: earlier events were
+-- dropped, and this is the record that they rebuild, as JSON. Only the oldest event that is kept has it.
 CREATE TABLE {events} (
     record      uuid NOT NULL,
     seq         int8 NOT NULL,
@@ -85,6 +89,8 @@ CREATE TABLE {events} (
     hard_ttl    int8,
     retention   int8,
     incarnation int8,
+    late_effects int8,
+    effects_until int8, -- abandoned: until then an effect of the run may still land
     change      {change} NOT NULL,
     before      {state},
     after       {state},
@@ -96,8 +102,10 @@ CREATE TABLE {events} (
     worker      text,
     operator    text,
     reason      text,
+    accepts     text,
     fingerprint bytea,
     digest      bytea,
+    base        text,
     PRIMARY KEY (record, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);
 

@@ -27,6 +27,7 @@ mod store;
 mod timeline;
 mod transaction;
 mod transition;
+mod trim;
 mod url;
 mod warnings;
 

@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Namespace, StoreError};
+use uuid::Uuid;
 
 use crate::link::{Link, Query};
 use crate::row::{Cells, integer};
 use crate::statement::{Sql, Statement};
 use crate::transition::insist;
+use crate::trim;
 
 /// The most records of one statement.
 const PAGE: u64 = 500;
@@ -121,17 +123,13 @@ fn bound<'q>(
     most: u64,
     from: i64,
 ) -> Query<'q> {
-    sqlx::query(sql.get(statement))
-        .bind(offset)
-        .bind(purge.namespace.as_str())
-        .bind(integer(most))
-        .bind(from)
+    sqlx::query(sql.get(statement)).bind(offset).bind(purge.namespace.as_str()).bind(integer(most)).bind(from)
 }
 
 /// How many blocks of the table of events one statement reads.
 const BLOCKS: i64 = 64;
 
-/// Deletes events of earlier grants that are older than `kept` microseconds, in one pass over the table.
+/// Drops events of earlier grants that are older than `kept` microseconds, in one pass over the table.
 pub(crate) async fn forget_events(
     link: &mut Link,
     sql: &Sql,
@@ -140,12 +138,19 @@ pub(crate) async fn forget_events(
 ) -> Result<(), StoreError> {
     let mut block: i64 = 0;
     loop {
-        let query = || {
-            sqlx::query(sql.get(Statement::ForgetEvents)).bind(offset).bind(block).bind(kept).bind(BLOCKS)
-        };
+        let query =
+            || sqlx::query(sql.get(Statement::ForgetEvents)).bind(offset).bind(block).bind(kept).bind(BLOCKS);
         let rows = insist(link, query).await.map_err(StoreError::from)?;
-        let goes_on = rows.first().map(|row| Cells::from(row, 0).take::<bool>()).transpose()?;
-        if goes_on != Some(true) {
+        let mut goes_on = false;
+        for row in &rows {
+            let mut cells = Cells::from(row, 0);
+            goes_on = cells.take()?;
+            let (record, first): (Option<Uuid>, Option<i64>) = (cells.take()?, cells.take()?);
+            if let Some((record, first)) = record.zip(first) {
+                trim::drop_before(link, sql, record, first).await?;
+            }
+        }
+        if !goes_on {
             return Ok(());
         }
         block += BLOCKS;

@@ -37,9 +37,9 @@ async fn fill(rig: &Rig, stranger: &mut Stranger, due: u32, kept: u32) {
         stranger
             .run(&format!(
                 "INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, \
-                     incarnation, claimed_at, begun_at, completed_at, ttl, hard_ttl, retention, purge_at, claim_id, kind, \
+                     effects_until, incarnation, claimed_at, begun_at, completed_at, ttl, hard_ttl, late_effects, retention, purge_at, claim_id, kind, \
                      state, verdict, omitted, after_reset, namespace, key, worker, content_type, payload) \
-                 SELECT n, 2, 2, n, 2, n, n, n, n, n, n, n, 10000, 10000, 0, {purge_at}, gen_random_uuid(), 'execution', \
+                 SELECT n, 2, 2, n, 2, n, n, n, n, n, n, n, n, 10000, 10000, 0, 0, {purge_at}, gen_random_uuid(), 'execution', \
                      'completed', 'success', false, false, '{namespace}', '{name}-' || n, 'w', 'text/plain', '' \
                  FROM generate_series(1, {count}) n"
             ))
@@ -51,9 +51,10 @@ async fn fill(rig: &Rig, stranger: &mut Stranger, due: u32, kept: u32) {
 async fn tombstones(rig: &Rig, stranger: &mut Stranger, count: u32) {
     stranger
         .run(&format!(
-            "INSERT INTO {} (life, last_event, token, rev, last_now, lease_until, hard_until, incarnation, kind, state, \
+            "INSERT INTO {} (life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, \
+                 incarnation, kind, state, \
                  after_reset, namespace, key) \
-             SELECT n, 2, n, 2, n, 0, 0, n, 'execution', 'free', false, '{}', 'free-' || n \
+             SELECT n, 2, n, 2, n, 0, 0, 0, n, 'execution', 'free', false, '{}', 'free-' || n \
              FROM generate_series(1, {count}) n",
             rig.records(),
             rig.namespace.as_str()
@@ -196,7 +197,11 @@ pub(crate) async fn old_events_are_forgotten_wherever_they_stand(rig: &Rig, _: &
     rig.store.purge(&purge).await.unwrap();
     for lease in [&first, &last] {
         let events = rig.store.history(lease, u32::MAX).await.unwrap();
-        assert_eq!(events.iter().map(|event| event.change.name()).collect::<Vec<_>>(), ["claimed"], "{lease}");
+        assert_eq!(
+            events.iter().map(|event| event.change.name()).collect::<Vec<_>>(),
+            ["claimed"],
+            "{lease}"
+        );
     }
 }
 

@@ -7,6 +7,7 @@ mod company;
 mod completion;
 mod contention;
 mod cost;
+mod effects;
 mod faults;
 mod fence;
 mod harness;
@@ -25,6 +26,7 @@ mod stories;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
+mod trimming;
 mod upkeep;
 mod waves;
 mod wire;

@@ -29,6 +29,7 @@ mod survey;
 mod timeline;
 mod transaction;
 mod transition;
+mod trim;
 mod url;
 mod warnings;
 mod within;

@@ -364,9 +364,26 @@ macro_rules! __laws {
                 }
                 dropped {
                     an_operation_that_is_dropped_takes_effect_once_or_not_at_all,
+                    a_refusal_that_is_dropped_changes_nothing,
+                    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all,
+                    a_batch_that_is_dropped_holds_up_no_heartbeat,
                     a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all,
                     a_preparation_that_is_dropped_gives_its_claim_back,
                     a_lease_that_is_dropped_while_it_is_asked_for_is_free_again,
+                }
+                overlaps {
+                    a_claim_loses_no_other_request,
+                    a_begin_loses_no_other_request,
+                    a_heartbeat_loses_no_other_request,
+                    a_completion_loses_no_other_request,
+                    a_cancel_loses_no_other_request,
+                    a_release_loses_no_other_request,
+                    an_abandonment_loses_no_other_request,
+                    a_reconciliation_loses_no_other_request,
+                    a_forced_result_loses_no_other_request,
+                    a_reset_loses_no_other_request,
+                    an_eviction_loses_no_other_request,
+                    a_purge_loses_no_other_request,
                 }
                 reopened {
                     every_standing_is_the_same_after_reopening,

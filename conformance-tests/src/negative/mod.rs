@@ -14,6 +14,7 @@ mod handles_store;
 mod long;
 mod operators;
 mod sabotage;
+mod steps;
 mod storage;
 mod store;
 mod workers;
@@ -23,7 +24,7 @@ pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all(), handles::all(), long::all()].concat()
+    [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()].concat()
 }
 
 /// A store with one rule taken away; without any, for none.

@@ -9,21 +9,30 @@ use std::sync::Arc;
 use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
+mod handles;
+mod handles_store;
+mod long;
 mod operators;
+mod sabotage;
+mod steps;
 mod storage;
 mod store;
 mod workers;
 
-pub use store::{BrokenStore, Flaw, Sabotage, Seen, Written};
+pub use sabotage::{Flaw, Sabotage, Seen, Written};
+pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all()].concat()
+    [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()].concat()
 }
 
 /// A store with one rule taken away; without any, for none.
 pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
-    Arc::new(BrokenStore::new(sabotage))
+    match sabotage.as_ref().and_then(|sabotage| sabotage.build) {
+        Some(build) => build(),
+        None => Arc::new(BrokenStore::new(sabotage)),
+    }
 }
 
 /// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.

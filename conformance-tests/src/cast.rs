@@ -57,6 +57,11 @@ pub(crate) fn about(request: &str) -> Option<Fingerprint> {
     Some(Fingerprint::new(request).expect("a fingerprint"))
 }
 
+/// A key.
+pub(crate) fn key(text: &str) -> sentinel_core::Key {
+    sentinel_core::Key::new(text).expect("a key")
+}
+
 /// A label.
 pub(crate) fn label(text: &str) -> Label {
     Label::new(text).expect("a label")

@@ -17,6 +17,12 @@ pub(crate) fn differ(expected: &impl Debug, got: &impl Debug) -> String {
     format!("\n    expected {}\n         got {}", part(&expected), part(&got))
 }
 
+/// Panics with what differs, and what it is of, unless two values are equal.
+#[track_caller]
+pub(crate) fn same<T: Debug + PartialEq>(what: &str, expected: &T, got: &T) {
+    assert!(expected == got, "{what}: {}", differ(expected, got));
+}
+
 #[cfg(test)]
 mod tests {
     use super::differ;

@@ -71,6 +71,13 @@ macro_rules! __laws {
                     a_lost_beat_does_not_stop_the_batch,
                     a_batch_may_name_a_record_twice,
                     an_empty_batch_is_answered,
+                    a_heartbeat_extends_however_soon_it_comes,
+                }
+                batches {
+                    a_batch_reaches_every_namespace_and_kind,
+                    a_batch_reports_each_loss_in_its_place,
+                    a_batch_answers_each_repeat,
+                    a_large_batch_is_carried_out_to_its_end,
                 }
                 complete {
                     an_execution_completes,
@@ -183,6 +190,19 @@ macro_rules! __laws {
                     a_purged_key_begins_anew,
                     a_grant_does_not_outlive_a_purge,
                 }
+                purges {
+                    a_purge_judges_each_kind_of_a_key_for_itself,
+                    a_purge_leaves_what_returned_meanwhile,
+                    a_purged_key_that_returns_keeps_its_history,
+                    a_floor_is_the_highest_token_in_any_order,
+                    a_purge_that_is_dropped_leaves_no_token_behind,
+                    a_purge_in_steps_takes_each_key_once,
+                    a_large_backlog_is_purged_to_its_end,
+                    what_stays_does_not_use_up_the_limit,
+                    a_purge_waits_for_the_end_of_a_retention,
+                    a_result_that_is_kept_for_no_time_rests_and_goes,
+                    a_later_purge_deletes_the_event_of_the_first,
+                }
                 reads {
                     absent_is_an_answer,
                     reads_change_nothing,
@@ -201,6 +221,16 @@ macro_rules! __laws {
                     a_wait_for_a_change_changes_nothing,
                     nobody_is_held_up_by_those_who_wait,
                     the_store_describes_itself,
+                }
+                pages {
+                    a_long_list_is_read_page_by_page,
+                    a_filter_skips_as_far_as_it_must,
+                    a_page_begins_after_any_place,
+                    a_page_begins_after_what_it_does_not_show,
+                    a_limit_counts_what_is_shown,
+                    a_page_shows_each_record_in_full,
+                    a_history_keeps_to_its_address,
+                    a_page_is_lifted_to_the_last_reading,
                 }
                 events {
                     a_run_is_told_step_by_step,
@@ -240,6 +270,19 @@ macro_rules! __laws {
                     an_operation_changes_one_record,
                     a_grant_is_for_one_address,
                 }
+                names {
+                    letters_are_never_folded,
+                    spellings_are_never_unified,
+                    long_keys_are_never_cut,
+                    long_namespaces_are_never_cut,
+                    keys_that_share_a_hash_are_apart,
+                    namespaces_that_share_a_hash_are_apart,
+                    names_that_continue_each_other_are_apart,
+                    a_name_is_never_a_pattern,
+                    namespaces_that_continue_each_other_are_apart,
+                    the_parts_of_an_address_are_never_joined,
+                    no_key_stands_for_another_kind,
+                }
                 payloads {
                     every_byte_is_replayed,
                     an_empty_result_is_replayed,
@@ -250,6 +293,17 @@ macro_rules! __laws {
                     an_omitted_result_is_replayed_as_omitted,
                     a_forced_result_is_replayed_byte_for_byte,
                     texts_are_kept_as_they_are,
+                }
+                results {
+                    a_result_of_any_size_is_replayed,
+                    the_largest_result_is_replayed_in_every_way,
+                    bytes_are_replayed_whatever_they_look_like,
+                    a_content_type_is_replayed_as_it_is,
+                    a_code_is_replayed_at_its_borders,
+                    an_omitted_result_is_replayed_in_every_way,
+                    a_fingerprint_is_compared_to_its_last_byte,
+                    a_huge_result_is_recorded_whole_or_not_at_all,
+                    what_a_lease_does_not_know_changes_nothing,
                 }
                 boundaries {
                     a_claim_lapses_at_its_instant,

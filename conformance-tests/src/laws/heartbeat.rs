@@ -220,3 +220,17 @@ pub(crate) async fn a_batch_may_name_a_record_twice(lab: &Lab) {
 pub(crate) async fn an_empty_batch_is_answered(lab: &Lab) {
     assert_eq!(lab.beats(&[]).await, []);
 }
+
+/// A heartbeat extends the lease however little time has passed since the last one.
+pub(crate) async fn a_heartbeat_extends_however_soon_it_comes(lab: &Lab) {
+    for name in HELD {
+        let (key, grant) = held(lab, name).await;
+        for micros in [1, 1, 999, 1_000, 500_000, 1_000_000] {
+            lab.advance(std::time::Duration::from_micros(micros)).await;
+            let answer = key.heartbeat(grant).await;
+            assert!(answer.stamp.changed, "{micros} us after the last one: {answer:?}");
+            let until = answer.stamp.now.plus(TTL);
+            assert_eq!(key.record().await.lease_until, until, "{micros} us after the last one");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 pub(crate) mod abandon;
 pub(crate) mod addresses;
+pub(crate) mod batches;
 pub(crate) mod begin;
 pub(crate) mod boundaries;
 pub(crate) mod cancel;
@@ -13,12 +14,16 @@ pub(crate) mod events;
 pub(crate) mod evict;
 pub(crate) mod fingerprints;
 pub(crate) mod heartbeat;
+pub(crate) mod names;
+pub(crate) mod pages;
 pub(crate) mod payloads;
 pub(crate) mod purge;
+pub(crate) mod purges;
 pub(crate) mod races;
 pub(crate) mod reads;
 pub(crate) mod reconcile;
 pub(crate) mod release;
+pub(crate) mod results;
 pub(crate) mod settle;
 pub(crate) mod stamps;
 pub(crate) mod tokens;

@@ -9,16 +9,23 @@ use std::sync::Arc;
 use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
+mod batches;
+mod names;
 mod operators;
+mod pages;
+mod purges;
+mod results;
+mod sabotage;
 mod storage;
 mod store;
 mod workers;
 
-pub use store::{BrokenStore, Flaw, Sabotage, Seen, Written};
+pub use sabotage::{Flaw, Sabotage, Seen, Written};
+pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all()].concat()
+    [workers::all(), operators::all(), storage::all(), batches::all(), names::all(), pages::all(), results::all(), purges::all()].concat()
 }
 
 /// A store with one rule taken away; without any, for none.

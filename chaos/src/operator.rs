@@ -48,7 +48,7 @@ impl Worker {
                 return;
             }
             match held.reset_to_claimed().await {
-                Ok(Decided::Refused(Refused::HardDeadlineNotReached { .. })) => {
+                Ok(Decided::Refused(Refused::EffectsMayLand { .. })) => {
                     sleep(self.plan.hard_ttl / 4).await;
                 }
                 _ => return,

@@ -137,8 +137,10 @@ impl Evidence {
             Err(format!("{key} is uncertain, and {why}: {record:?}\n{log}"))
         };
         let Some(last) = events.last() else { return unexplained("has no log") };
-        let doubtful =
-            matches!(last.change, Change::Begun | Change::Abandoned | Change::Claimed { begun: true, .. });
+        let doubtful = matches!(
+            last.change,
+            Change::Begun | Change::Abandoned { .. } | Change::Claimed { begun: true, .. }
+        );
         if !doubtful || last.token != record.token {
             return unexplained("its log does not say why");
         }

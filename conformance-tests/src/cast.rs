@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{
-    ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, Recorded, Terms, Token,
+    Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, Recorded, Terms, Token,
 };
 
 use crate::lab::Subject;
@@ -14,6 +14,10 @@ use crate::lab::Subject;
 pub(crate) const TTL: Duration = Duration::from_secs(10 * 60);
 /// The hard ttl of a call.
 pub(crate) const HARD: Duration = Duration::from_secs(60 * 60);
+/// No effect is late, unless a law is about late effects.
+pub(crate) const NONE_LATE: Duration = Duration::ZERO;
+/// How late an effect may land where a law is about that.
+pub(crate) const LATE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Half a ttl: a grant is live then.
 pub(crate) const HALF: Duration = Duration::from_secs(5 * 60);
 /// How long a result that is not kept for ever is kept.
@@ -39,9 +43,10 @@ pub(crate) use answers;
 pub(crate) fn call(worker: &str) -> Claim {
     Claim {
         claim_id: ClaimId::random(),
-        terms: Terms::new(TTL, HARD).expect("terms"),
+        terms: Terms::new(TTL, HARD).and_then(|terms| terms.with_late_effects(NONE_LATE)).expect("terms"),
         retention: None,
         fingerprint: None,
+        accepts: Accepts::new(["text/plain", Payload::JSON, Payload::OCTETS]).expect("content types"),
         worker: label(worker),
         phase: Phase::Claimed,
     }
@@ -72,6 +77,11 @@ pub(crate) fn result(text: &str) -> Recorded {
     Recorded::success(Payload::new("text/plain", text.to_owned()))
 }
 
+/// A successful result that the callers of [`call`] cannot decode.
+pub(crate) fn picture() -> Recorded {
+    Recorded::success(Payload::new("image/png", &b"\x89PNG"[..]))
+}
+
 /// An operator takes a doubt.
 pub(crate) fn reconcile(operator: &str, seen: Token) -> Reconcile {
     Reconcile {
@@ -92,6 +102,7 @@ pub(crate) fn force(operator: &str, token: Token, result: &Recorded) -> ForceCom
         operator: label(operator),
         reason: Some(label("found the receipt")),
         result: result.clone(),
+        as_is: false,
     }
 }
 

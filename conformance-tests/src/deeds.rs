@@ -251,6 +251,7 @@ mod tests {
             terms: generate::terms(2),
             retention: None,
             fingerprint: None,
+            accepts: generate::accepts(0),
             worker: Label::lossy("worker"),
             phase: Phase::Executing,
         };

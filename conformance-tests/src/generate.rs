@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sentinel_core::operation::Phase;
 use sentinel_core::store::Shown;
-use sentinel_core::{ClaimId, Fingerprint, Kind, Label, OpId, Payload, Recorded, Terms};
+use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, Recorded, Terms};
 
 /// How many workers there are, each with [`CALLS`] calls of its own.
 pub(crate) const WORKERS: u8 = 3;
@@ -193,7 +193,22 @@ pub(crate) enum Step {
 pub(crate) fn terms(n: u8) -> Terms {
     let (ttl, hard) = [(100, 100), (100, 250), (1_000, 10_000), (50, 60_000)][usize::from(n) % 4];
     let ms = Duration::from_millis;
-    Terms::new(ms(ttl), ms(hard)).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+    let terms = Terms::new(ms(ttl), ms(hard)).and_then(|terms| terms.with_late_effects(late_effects(n)));
+    terms.unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}
+
+/// How late effects may land.
+pub(crate) fn late_effects(n: u8) -> Duration {
+    Duration::from_millis([0, 150, 5_000][usize::from(n) % 3])
+}
+
+/// What callers can decode: most results, or none.
+pub(crate) fn accepts(n: u8) -> Accepts {
+    match n % 3 {
+        0 => Accepts::any(),
+        1 => Accepts::json(),
+        _ => Accepts::new(["text/plain; charset=utf-8", "Image/PNG"]).unwrap_or_else(|e| unreachable!("{e}")),
+    }
 }
 
 /// How long results are kept.

@@ -247,10 +247,15 @@ impl Subject<'_> {
         stamped
     }
 
-    /// Says that nobody knows what happened.
+    /// Reports that the outcome is unknown, and that no effect is late.
     pub(crate) async fn abandon(&self, grant: Grant, cause: &str) -> Stamped<AbandonReply> {
-        let op = Abandon { grant, cause: crate::cast::label(cause) };
-        let stamped = self.lab.store.abandon(&self.address, &op).await.expect("an answer");
+        let (cause, late_effects) = (crate::cast::label(cause), crate::cast::NONE_LATE);
+        self.abandon_as(&Abandon { grant, cause, late_effects }).await
+    }
+
+    /// Reports that the outcome is unknown.
+    pub(crate) async fn abandon_as(&self, op: &Abandon) -> Stamped<AbandonReply> {
+        let stamped = self.lab.store.abandon(&self.address, op).await.expect("an answer");
         self.lab.note(&self.address, stamped.stamp);
         stamped
     }

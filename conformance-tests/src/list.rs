@@ -157,7 +157,7 @@ macro_rules! __laws {
                     a_reset_key_is_claimable_at_once,
                     a_reset_authorises_one_run,
                     a_reset_keeps_the_incarnation,
-                    a_reset_waits_for_the_hard_deadline,
+                    a_reset_waits_until_effects_have_landed,
                     a_repeated_reset_gets_the_same_reply,
                     another_reset_is_stale,
                     a_settled_doubt_stays_settled,

@@ -95,6 +95,11 @@ fn decision(u: &mut Unstructured<'_>) -> Result<Decision> {
     })
 }
 
+fn accepts(u: &mut Unstructured<'_>) -> Result<Accepts> {
+    let texts = ["*/*", Payload::JSON, "text/plain,image/png"];
+    Accepts::try_from((*u.choose(&texts)?).to_owned()).map_err(|_| arbitrary::Error::IncorrectFormat)
+}
+
 /// A record without a flaw.
 pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let past = (0..u.int_in_range(0..=PastClaims::KEPT)?).map(|_| claim_id(u)).collect::<Result<Vec<_>>>()?;
@@ -111,9 +116,11 @@ pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
         claimed_at: maybe(u, time)?,
         lease_until: time(u)?,
         hard_until: time(u)?,
+        effects_until: time(u)?,
         begun_at: maybe(u, time)?,
         completed_at: maybe(u, time)?,
         fingerprint: maybe(u, fingerprint)?,
+        accepts: accepts(u)?,
         result: maybe(u, result)?,
         rev: number(u)?,
         last_now: time(u)?,
@@ -129,6 +136,7 @@ fn change(u: &mut Unstructured<'_>) -> Result<Change> {
             terms: terms(u)?,
             retention: maybe(u, duration)?,
             fingerprint: maybe(u, fingerprint)?,
+            accepts: accepts(u)?,
             incarnation: token(u)?.get(),
             begun: u.arbitrary()?,
         },
@@ -136,7 +144,7 @@ fn change(u: &mut Unstructured<'_>) -> Result<Change> {
         2 => Change::Completed { verdict: verdict(u)?, code: u.arbitrary()?, late: u.arbitrary()? },
         3 => Change::Cancelled,
         4 => Change::Released { vouched: u.arbitrary()? },
-        5 => Change::Abandoned,
+        5 => Change::Abandoned { effects_until: time(u)? },
         6 => Change::Reconciling,
         7 => {
             let digest = Digest::from_bytes(u.arbitrary()?);
@@ -151,6 +159,7 @@ fn change(u: &mut Unstructured<'_>) -> Result<Change> {
 /// An event by itself: nothing says that it can follow another.
 pub(crate) fn event(u: &mut Unstructured<'_>) -> Result<Event> {
     Ok(Event {
+        base: None,
         rev: number(u)?,
         change: change(u)?,
         from: maybe(u, state)?,
@@ -176,19 +185,28 @@ pub(crate) fn op(u: &mut Unstructured<'_>, r: &Record) -> Result<Op> {
         0 => {
             let phase = *u.choose(&[Phase::Claimed, Phase::Executing])?;
             let (retention, fingerprint) = (maybe(u, duration)?, maybe(u, fingerprint)?);
-            Claim { claim_id, terms: terms(u)?, retention, fingerprint, worker: operator, phase }.into()
+            Claim {
+                claim_id,
+                terms: terms(u)?,
+                retention,
+                fingerprint,
+                worker: operator,
+                phase,
+                accepts: sentinel_core::Accepts::any(),
+            }
+            .into()
         }
         1 => Begin { grant }.into(),
         2 => Heartbeat { grant }.into(),
         3 => Complete { grant, result: result(u)? }.into(),
         4 => Cancel { claim_id }.into(),
         5 => Release { grant, vouched: u.arbitrary()? }.into(),
-        6 => Abandon { grant, cause: operator }.into(),
+        6 => Abandon { grant, cause: operator, late_effects: std::time::Duration::ZERO }.into(),
         7 => {
             let (even_if_alive, steal) = (u.arbitrary()?, u.arbitrary()?);
             Reconcile { op_id, operator, reason, expect: token, even_if_alive, steal }.into()
         }
-        8 => ForceComplete { op_id, token, operator, reason, result: result(u)? }.into(),
+        8 => ForceComplete { op_id, token, operator, reason, result: result(u)?, as_is: false }.into(),
         9 => ResetToClaimed { op_id, token, operator, reason, accept_overlap: u.arbitrary()? }.into(),
         _ => Evict { op_id, operator, reason, expect: token }.into(),
     })

@@ -38,6 +38,7 @@ fn survives(record: &Record, now: StoreTime) {
         fingerprint: None,
         worker: Label::lossy("w"),
         phase: Phase::Claimed,
+        accepts: sentinel_core::Accepts::any(),
     };
     for op in [Op::Claim(claim), Op::Heartbeat(Heartbeat { grant })] {
         let _ = op.apply(&mut record.clone(), at);

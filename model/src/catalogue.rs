@@ -18,6 +18,23 @@ pub(crate) fn executions() -> Setup {
     }
 }
 
+/// Functions whose effects land after they ended, with an abandon that may be late or lost.
+pub(crate) fn late_effects() -> Setup {
+    let about =
+        "effects that land after their function ended in doubt or was cut off; one operator who resets";
+    Setup {
+        workers: vec![(true, None), (true, None)],
+        operators: 1,
+        clock: ticks(5),
+        late: 10,
+        extra: 0,
+        beats: 1,
+        doubts: true,
+        panics: true,
+        ..Setup::new("late-effects", about, Kind::Execution)
+    }
+}
+
 /// Three calls of the longer form.
 pub(crate) fn crowd() -> Setup {
     let about = "three two-step calls, lapsing and taken over";
@@ -249,6 +266,7 @@ pub(crate) fn resets() -> Setup {
 pub(crate) fn clean() -> Vec<Setup> {
     vec![
         executions(),
+        late_effects(),
         crowd(),
         pauses(),
         operators(),

@@ -44,6 +44,8 @@ pub(crate) struct Ghost {
     pub(crate) cancelled: u16,
     /// The last decision: op id, kind, token presented.
     pub(crate) decided: Option<(u8, u8, u64)>,
+    /// Until then (on the workers' clock, in milliseconds) an effect of a run that ended in doubt may land.
+    pub(crate) landing: u64,
     /// An operator accepted that runs overlap.
     pub(crate) overlap: bool,
     /// How far a barrier was answered: token, and the state's place within a token's life.
@@ -72,6 +74,7 @@ impl Ghost {
             granted: 0,
             cancelled: 0,
             decided: None,
+            landing: 0,
             overlap: false,
             confirmed: (0, 0),
             attempt: None,
@@ -245,9 +248,10 @@ impl Ghost {
     }
 
     /// A function starts.
-    pub(crate) fn start(&mut self, kind: Kind, claim_id: u8, incarnation: u64) {
+    pub(crate) fn start(&mut self, kind: Kind, claim_id: u8, incarnation: u64, mono: u64) {
         self.ran |= 1 << claim_id;
         if kind == Kind::Execution {
+            self.unless(self.overlap || mono >= self.landing, I14);
             self.allowed -= 1;
             self.unless(self.allowed >= 0, I1);
             // What a provider may have seen of an attempt must meet the same key again; a new attempt must not.
@@ -255,6 +259,11 @@ impl Ghost {
             self.attempt = Some(incarnation);
             self.keys = self.keys.max(incarnation);
         }
+    }
+
+    /// A function ended in doubt: an effect of it may land until then.
+    pub(crate) fn lands_until(&mut self, mono: u64) {
+        self.landing = self.landing.max(mono);
     }
 
     /// A vouched release: this attempt is over, if it is one that went out.

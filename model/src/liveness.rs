@@ -14,7 +14,7 @@ const STRANGER: u8 = 200;
 /// Waits for the deadlines, then lets an operator settle it, and then a stranger claims: does that work out?
 pub(crate) fn leads_on(lie: Option<Sabotage>, parts: &Parts, record: &Record, at: Reading) -> bool {
     let mut record = record.clone();
-    let end = at.now.max(record.lease_until).max(record.hard_until).max(record.last_now);
+    let end = at.now.max(record.lease_until).max(record.effects_until).max(record.last_now);
     let at = Reading { now: end, ..at };
     if record.state == State::Completed && !record.is_past_retention(at.now) {
         return true;

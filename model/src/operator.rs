@@ -119,10 +119,9 @@ impl Operator {
                 Phase::Holding { token: token.get() }
             }
             // Not yet: he still holds it.
-            (
-                Reply::ResetToClaimed(ResetReply::HardDeadlineNotReached { .. }),
-                Request::Reset { token, .. },
-            ) => Phase::Holding { token },
+            (Reply::ResetToClaimed(ResetReply::EffectsMayLand { .. }), Request::Reset { token, .. }) => {
+                Phase::Holding { token }
+            }
             (Reply::Reconcile(_) | Reply::Evict(EvictReply::StaleDecision(_)), _) if self.rounds > 1 => {
                 self.rounds -= 1;
                 Phase::Idle

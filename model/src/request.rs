@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, Fingerprint, Grant, Kind, Label, OpId, Payload, Recorded, Terms, Token};
+use sentinel_core::{
+    Accepts, ClaimId, Fingerprint, Grant, Kind, Label, OpId, Payload, Recorded, Terms, Token,
+};
 
 use crate::setup::Setup;
 
@@ -50,7 +52,9 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn new(setup: &Setup) -> Self {
         let ms = Duration::from_millis;
-        let terms = Terms::new(ms(setup.ttl), ms(setup.hard)).expect("a configuration has lawful terms");
+        let terms = Terms::new(ms(setup.ttl), ms(setup.hard));
+        let terms = terms.and_then(|terms| terms.with_late_effects(ms(setup.late)));
+        let terms = terms.expect("a configuration has lawful terms");
         let result = |value: u8| Recorded::success(Payload::new("value", Bytes::from(vec![value])));
         Self {
             terms,
@@ -77,14 +81,17 @@ impl Parts {
             }
             Request::Cancel => Cancel { claim_id }.into(),
             Request::Release { token, vouched } => Release { grant: grant(token), vouched }.into(),
-            Request::Abandon { token } => Abandon { grant: grant(token), cause: self.label.clone() }.into(),
+            Request::Abandon { token } => {
+                let late_effects = self.terms.late_effects();
+                Abandon { grant: grant(token), cause: self.label.clone(), late_effects }.into()
+            }
             Request::Reconcile { expect, even_if_alive, steal } => {
                 let expect = Token::from_stored(expect);
                 Reconcile { op_id, operator, reason, expect, even_if_alive, steal }.into()
             }
             Request::ForceComplete { token, value } => {
                 let (token, result) = (Token::from_stored(token), self.results[usize::from(value)].clone());
-                ForceComplete { op_id, token, operator, reason, result }.into()
+                ForceComplete { op_id, token, operator, reason, result, as_is: false }.into()
             }
             Request::Reset { token, accept_overlap } => {
                 let token = Token::from_stored(token);
@@ -109,6 +116,7 @@ impl Parts {
             terms: self.terms,
             retention: self.retention,
             fingerprint,
+            accepts: Accepts::any(),
             worker: self.label.clone(),
             phase,
         }

@@ -30,9 +30,10 @@ pub(crate) mod invariant {
         B1 = 15, "B1 nothing begins after its lease";
         K1 = 17, "K1 one attempt keeps one idempotency key, the next has another";
         C1 = 16, "C1 a cancelled call is never granted";
+        I14 = 18, "I14 no run begins while an effect of an earlier one may land";
     }
     /// All of them.
-    pub(crate) const EACH: u32 = (1 << 18) - 1;
+    pub(crate) const EACH: u32 = (1 << 19) - 1;
 }
 
 /// A rule of the kernel that is taken away, by lying to it.
@@ -69,6 +70,9 @@ pub(crate) enum Sabotage {
     LapsedExecutionIsLost,
     ReleaseWithoutVouch,
     ResetBeforeHard,
+    ResetBeforeEffects,
+    AbandonEndsEffects,
+    HardDeadlineEndsEffects,
     LateBegin,
     ForgetDecisions,
     FingerprintFirst,
@@ -144,6 +148,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Vec<(u64, u64)>,
     pub(crate) ttl: u64,
     pub(crate) hard: u64,
+    /// How long after the end of a function that did not succeed its effect may still land.
+    pub(crate) late: u64,
     pub(crate) retention: Option<u64>,
     /// Resends and duplicated deliveries, in all.
     pub(crate) extra: u8,
@@ -190,6 +196,7 @@ impl Setup {
             clock: ticks(3),
             ttl: 10,
             hard: 20,
+            late: 0,
             retention: None,
             extra: 1,
             beats: 0,

@@ -124,6 +124,13 @@ fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
         (Sabotage::LapsedLeaseRevives, Op::Heartbeat(_)) => at.kind = Kind::Execution,
         (Sabotage::ReleaseWithoutVouch, Op::Release(l)) => l.vouched = true,
         (Sabotage::ResetBeforeHard, Op::ResetToClaimed(c)) => c.accept_overlap = true,
+        (Sabotage::ResetBeforeEffects, Op::ResetToClaimed(_)) => r.effects_until = r.hard_until,
+        (Sabotage::AbandonEndsEffects, Op::Abandon(a)) => a.late_effects = std::time::Duration::ZERO,
+        (Sabotage::HardDeadlineEndsEffects, Op::Claim(c)) => {
+            let terms = sentinel_core::Terms::new(c.terms.ttl(), c.terms.hard_ttl());
+            let at_once = terms.and_then(|terms| terms.with_late_effects(std::time::Duration::ZERO));
+            c.terms = at_once.unwrap_or(c.terms);
+        }
         (Sabotage::LateBegin, Op::Begin(b)) if r.matches(&b.grant) => at.now = r.last_now,
         (Sabotage::CompleteOnlyWhileLive, Op::Complete(c)) if r.is_uncertain(now) => {
             c.grant.token = Token::NONE;

@@ -303,7 +303,8 @@ fn said(reply: &Reply) -> String {
         Reply::Reconcile(ReconcileReply::AlreadyCompleted) => "it is completed",
         Reply::Reconcile(ReconcileReply::NotExecuting(_)) => "nothing executes",
         Reply::ForceComplete(ForceCompleteReply::Completed) => "completed by decision",
-        Reply::ResetToClaimed(ResetReply::HardDeadlineNotReached { .. }) => "not before the hard deadline",
+        Reply::ForceComplete(ForceCompleteReply::NotDecodable { .. }) => "callers cannot decode it",
+        Reply::ResetToClaimed(ResetReply::EffectsMayLand { .. }) => "not while an effect may still land",
         Reply::Evict(EvictReply::Executing) => "it executes",
         Reply::Evict(EvictReply::NotClaimed(_)) => "nothing is claimed",
         Reply::Reconcile(ReconcileReply::StaleDecision(_))

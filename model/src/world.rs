@@ -243,7 +243,8 @@ impl System {
         }
         if effects.started {
             let worker = w.workers[usize::from(index)];
-            w.ghost.start(kind, Worker::claim_id(&self.setup, index), worker.incarnation);
+            let mono = self.mono(w);
+            w.ghost.start(kind, Worker::claim_id(&self.setup, index), worker.incarnation, mono);
             if worker.denied {
                 w.ghost.bad |= invariant::I6;
             }
@@ -284,7 +285,11 @@ impl System {
         if step == Step::Read {
             return self.read(w, index);
         }
+        let running = matches!(w.workers[usize::from(index)].phase, Phase::Running { .. });
         let effects = w.workers[usize::from(index)].take(step, index, &self.setup, now, mono);
+        if running && matches!(step, Step::Unknown | Step::Panic) {
+            w.ghost.lands_until(mono + self.setup.late);
+        }
         self.settle(w, index, effects);
     }
 
@@ -306,7 +311,14 @@ impl System {
         w.now += 1;
         w.floor_before = w.floor;
         let mono = self.mono(w);
-        w.workers.iter_mut().for_each(|worker| worker.heed(&self.setup, mono));
+        for worker in &mut w.workers {
+            let before = worker.phase;
+            worker.heed(&self.setup, mono);
+            // Cut off at its deadline: whether it abandons, and when, changes nothing about its effect.
+            if let (Phase::Running { until, .. }, Phase::Ended { .. }) = (before, worker.phase) {
+                w.ghost.lands_until(until + self.setup.late);
+            }
+        }
         Some(())
     }
 
@@ -465,5 +477,5 @@ fn holds(bit: u32) -> fn(&System, &World) -> bool {
             }
         };
     }
-    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
+    each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18)
 }

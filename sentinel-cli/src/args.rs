@@ -152,7 +152,10 @@ pub(crate) struct Once {
     /// What the request is about: the same key with another fingerprint is refused (65)
     #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// How long the result is kept after completion [default: for ever]
+    /// How long after the end of the command an effect of it may still land elsewhere. After doubt, a reset waits for it
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
+    late_effects: Duration,
+    /// How long the result is kept after completion [default: without end]
     #[arg(long, value_name = "D", value_parser = parse::retention)]
     pub(crate) retention: Option<Duration>,
     /// Exit codes that mean: nothing happened, anyone may try again (like 3,79)
@@ -167,6 +170,11 @@ pub(crate) struct Once {
 }
 
 impl Once {
+    /// How long the claim holds, and how late effects may land.
+    pub(crate) fn terms(&self) -> Result<Terms, Failure> {
+        Ok(self.terms.get()?.with_late_effects(self.late_effects)?)
+    }
+
     /// No code may mean two things.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let shared = self.failed_on.as_ref().zip(self.nothing_happened_on.as_ref());
@@ -322,6 +330,12 @@ pub(crate) struct ForceComplete {
     /// What to replay from now on, byte for byte
     #[arg(long, value_name = "TEXT")]
     pub(crate) response: String,
+    /// What the response is. One that callers of the key cannot decode is refused (65)
+    #[arg(long, value_name = "TYPE", value_parser = label, default_value = "text/plain; charset=utf-8")]
+    pub(crate) content_type: Label,
+    /// Record it although callers of the key cannot decode it
+    #[arg(long)]
+    pub(crate) as_is: bool,
     /// Record it as a failure for good, replayed with this exit code
     #[arg(long, value_name = "CODE", value_parser = parse::code)]
     pub(crate) failed: Option<u8>,
@@ -339,7 +353,7 @@ pub(crate) struct ResetToClaimed {
     /// The token that `reconcile` printed
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
-    /// Do not wait for the hard deadline of the old run: two runs may overlap
+    /// Do not wait until the effects of the old run have landed: two runs may overlap
     #[arg(long)]
     pub(crate) accept_overlap: bool,
     #[command(flatten)]

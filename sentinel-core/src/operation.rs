@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::payload::Recorded;
+use crate::payload::{Accepts, Recorded, Verdict, media_type};
 use crate::record::{Grant, State};
 use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
@@ -26,12 +26,14 @@ pub enum Phase {
 pub struct Claim {
     /// Fresh for each call of `once` or `lease`; the same for each resend of it.
     pub claim_id: ClaimId,
-    /// ttl and hard ttl.
+    /// ttl, hard ttl and late effects.
     pub terms: Terms,
     /// How long the result is kept after completion, in whole microseconds (a finer part is dropped); None: for ever.
     pub retention: Option<Duration>,
     /// What the request is about.
     pub fingerprint: Option<Fingerprint>,
+    /// The content types that callers of this key can decode.
+    pub accepts: Accepts,
     /// Who asks, for people.
     pub worker: Label,
     /// Claim only, or claim and begin.
@@ -86,13 +88,15 @@ pub struct Release {
     pub vouched: bool,
 }
 
-/// The function has ended, and nobody knows whether its effect happened.
+/// The function has ended, and its outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandon {
     /// The worker's right.
     pub grant: Grant,
     /// Why there is doubt.
     pub cause: Label,
+    /// How long from now on an effect of the run may still land, in whole microseconds (a finer part is dropped).
+    pub late_effects: Duration,
 }
 
 /// An operator takes an uncertain key.
@@ -125,6 +129,18 @@ pub struct ForceComplete {
     pub reason: Option<Label>,
     /// What to replay from now on.
     pub result: Recorded,
+    /// Record it although callers of the key cannot decode its content type.
+    pub as_is: bool,
+}
+
+impl ForceComplete {
+    /// The media type that callers of the key have to accept; None: there are no bytes that they would decode. A
+    /// failure is replayed as it was recorded, undecoded.
+    pub fn to_decode(&self) -> Option<String> {
+        let Recorded { verdict, omitted, payload, .. } = &self.result;
+        let decoded = *verdict == Verdict::Success && !omitted && !self.as_is;
+        decoded.then(|| media_type(payload.content_type.as_str()))
+    }
 }
 
 /// An operator records that it did not happen.
@@ -138,7 +154,7 @@ pub struct ResetToClaimed {
     pub operator: Label,
     /// Why.
     pub reason: Option<Label>,
-    /// Do not wait for the hard deadline of the old run: two runs may overlap.
+    /// Do not wait until the effects of the old run have landed: two runs may overlap.
     pub accept_overlap: bool,
 }
 
@@ -260,6 +276,8 @@ pub enum LostReason {
     HardDeadline,
     /// The lease lapsed; a lease never revives.
     Lapsed,
+    /// The run was abandoned: its worker reported that it does not know the outcome.
+    Abandoned,
 }
 
 /// Answers to [`Complete`].
@@ -316,8 +334,8 @@ pub enum ReconcileReply {
         token: Token,
         /// Since when.
         since: StoreTime,
-        /// When a reset becomes possible without accepting an overlap.
-        hard_until: StoreTime,
+        /// When a reset becomes possible without accepting an overlap: from then on no effect of the old run lands.
+        effects_until: StoreTime,
         /// When the side effect may have begun.
         begun_at: Option<StoreTime>,
         /// Who ran it.
@@ -346,12 +364,17 @@ pub enum ReconcileReply {
 }
 
 /// Answers to [`ForceComplete`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForceCompleteReply {
     /// Recorded, and replayed from now on.
     Completed,
     /// The reconcile token is no longer the current one, or was used for another decision.
     StaleDecision(Current),
+    /// Callers of this key cannot decode bytes of this content type.
+    NotDecodable {
+        /// What they can decode.
+        accepts: Accepts,
+    },
 }
 
 /// Answers to [`ResetToClaimed`].
@@ -364,10 +387,10 @@ pub enum ResetReply {
     },
     /// The reconcile token is no longer the current one, or was used for another decision.
     StaleDecision(Current),
-    /// The old run may still be going.
-    HardDeadlineNotReached {
-        /// When it cannot be any more.
-        at: StoreTime,
+    /// The old run may still be going, or an effect of it may still land.
+    EffectsMayLand {
+        /// From then on none does.
+        until: StoreTime,
     },
 }
 

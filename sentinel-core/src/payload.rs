@@ -1,11 +1,13 @@
 //! Results as stores keep them: bytes with a content type.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::error::Invalid;
 use crate::terms::Label;
 
 /// What a completed execution left behind: bytes and what they are. Replayed byte for byte.
@@ -47,6 +49,95 @@ impl fmt::Debug for Payload {
         // A result may be private: a log shows its size, not its content.
         write!(f, "Payload({}, {} bytes)", self.content_type, self.bytes.len())
     }
+}
+
+/// The content types that the callers of a key can decode. The claim records them, so that a decision by hand cannot
+/// record bytes that no caller can read.
+///
+/// Stored as media types in lower case without parameters, joined by commas, or `*/*` for any; at most 1024 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Accepts(Kinds);
+
+/// The two that nearly all keys have, and any other list.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Kinds {
+    Any,
+    Json,
+    Listed(Arc<Label>),
+}
+
+impl Accepts {
+    const ANY: &'static str = "*/*";
+
+    /// Callers take any bytes.
+    pub const fn any() -> Self {
+        Self(Kinds::Any)
+    }
+
+    /// Callers decode JSON.
+    pub const fn json() -> Self {
+        Self(Kinds::Json)
+    }
+
+    /// Callers decode these content types; parameters such as `charset` are ignored. Refuses an empty list, an empty
+    /// type, a comma within a type, and more than 1024 bytes in all.
+    pub fn new<'a>(content_types: impl IntoIterator<Item = &'a str>) -> Result<Self, Invalid> {
+        let types: Vec<String> = content_types.into_iter().map(media_type).collect();
+        if types.is_empty() || types.iter().any(|one| one.is_empty() || one.contains(',')) {
+            return Err(Invalid::new("accepted content types", "must be one or more content types"));
+        }
+        let any = types.iter().any(|one| one == Self::ANY);
+        if any { Ok(Self::any()) } else { types.join(",").try_into() }
+    }
+
+    /// Whether callers decode this content type.
+    pub fn accepts(&self, content_type: &str) -> bool {
+        self.0 == Kinds::Any || self.as_str().split(',').any(|one| one == media_type(content_type))
+    }
+
+    /// The text used in storage.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Kinds::Any => Self::ANY,
+            Kinds::Json => Payload::JSON,
+            Kinds::Listed(kinds) => kinds.as_str(),
+        }
+    }
+}
+
+impl Default for Accepts {
+    fn default() -> Self {
+        Self::any()
+    }
+}
+
+impl fmt::Display for Accepts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Accepts> for String {
+    fn from(accepts: Accepts) -> String {
+        accepts.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for Accepts {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        match text.as_str() {
+            Self::ANY => Ok(Self::any()),
+            Payload::JSON => Ok(Self::json()),
+            other => Ok(Self(Kinds::Listed(Arc::new(Label::new(other)?)))),
+        }
+    }
+}
+
+/// A content type without its parameters, in lower case: what [`Accepts`] compares.
+pub(crate) fn media_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Whether the work succeeded or failed for good.
@@ -138,10 +229,9 @@ impl From<Digest> for String {
 }
 
 impl TryFrom<String> for Digest {
-    type Error = crate::error::Invalid;
+    type Error = Invalid;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let wrong =
-            || crate::error::Invalid::new("digest", format!("must be 64 hexadecimal digits, is {text:?}"));
+        let wrong = || Invalid::new("digest", format!("must be 64 hexadecimal digits, is {text:?}"));
         if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(wrong());
         }

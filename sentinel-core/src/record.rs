@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Kind};
-use crate::payload::{Digest, Recorded, hex, sha256};
+use crate::payload::{Accepts, Digest, Recorded, hex, sha256};
 use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};
@@ -210,12 +210,16 @@ pub struct Record {
     pub lease_until: StoreTime,
     /// No heartbeat extends the lease past this instant.
     pub hard_until: StoreTime,
+    /// Before this instant an effect of the run may still land: a reset and a negative finding wait for it.
+    pub effects_until: StoreTime,
     /// When the side effect may have begun.
     pub begun_at: Option<StoreTime>,
     /// When the result was recorded.
     pub completed_at: Option<StoreTime>,
     /// What the request was about.
     pub fingerprint: Option<Fingerprint>,
+    /// The content types that callers of this key can decode.
+    pub accepts: Accepts,
     /// The result.
     pub result: Option<Recorded>,
     /// +1 for each change.
@@ -244,9 +248,11 @@ impl Record {
             claimed_at: None,
             lease_until: StoreTime::ZERO,
             hard_until: StoreTime::ZERO,
+            effects_until: StoreTime::ZERO,
             begun_at: None,
             completed_at: None,
             fingerprint: None,
+            accepts: Accepts::any(),
             result: None,
             rev: 0,
             last_now: StoreTime::ZERO,
@@ -268,6 +274,16 @@ impl Record {
     /// Whether a heartbeat could still extend the lease. The boundary itself is expired.
     pub fn is_within_hard(&self, now: StoreTime) -> bool {
         now < self.hard_until
+    }
+
+    /// Whether an effect of the run may still land. The boundary itself is over.
+    pub fn effects_may_land(&self, now: StoreTime) -> bool {
+        now < self.effects_until
+    }
+
+    /// The run's worker reported that it does not know the outcome: its lease is over and does not come back.
+    pub fn is_abandoned(&self) -> bool {
+        self.state == State::Executing && self.doubt.is_some()
     }
 
     /// Executing and not live: the side effect may have happened, and nobody knows.

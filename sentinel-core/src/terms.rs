@@ -1,4 +1,5 @@
-//! What a claim asks for: how long it holds, how far it can be extended, how long its result is kept.
+//! What a claim asks for: how long it holds, how far it can be extended, how late its effects may land, how long its
+//! result is kept.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,26 +11,53 @@ use crate::address::{has_controls, text_type};
 use crate::error::Invalid;
 use crate::time::whole;
 
-/// `ttl` and `hard_ttl` of a claim: 10 ms <= ttl <= hard_ttl <= 366 days, in whole microseconds (a finer part is
-/// dropped). A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the grant.
+/// `ttl`, `hard_ttl` and `late_effects` of a claim, in whole microseconds (a finer part is dropped).
+///
+/// 10 ms <= ttl <= hard_ttl <= 366 days. A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the
+/// grant. `late_effects` is 0 to 366 days: how long an effect that the run caused may still land elsewhere after the
+/// run ended or was cut off, for example a provider that books after the caller's timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
+#[serde(into = "Unchecked")]
 pub struct Terms {
-    ttl: Duration,
-    hard_ttl: Duration,
+    ttl: Micros,
+    hard_ttl: Micros,
+    late_effects: Micros,
+}
+
+/// A duration in the unit that stores keep, in half the bytes of a [`Duration`]: terms are in every record and event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Micros(u64);
+
+impl Micros {
+    /// Of at most 366 days.
+    fn of(duration: Duration) -> Self {
+        Self(duration.as_micros() as u64)
+    }
+
+    fn get(self) -> Duration {
+        Duration::from_micros(self.0)
+    }
+}
+
+impl From<Terms> for Unchecked {
+    fn from(terms: Terms) -> Self {
+        Self { ttl: terms.ttl(), hard_ttl: terms.hard_ttl(), late_effects: terms.late_effects() }
+    }
 }
 
 /// Terms as they were kept, and as they may have been spoilt since.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Unchecked {
     ttl: Duration,
     hard_ttl: Duration,
+    late_effects: Duration,
 }
 
 impl TryFrom<Unchecked> for Terms {
     type Error = Invalid;
-    fn try_from(Unchecked { ttl, hard_ttl }: Unchecked) -> Result<Self, Invalid> {
-        Self::new(ttl, hard_ttl)
+    fn try_from(Unchecked { ttl, hard_ttl, late_effects }: Unchecked) -> Result<Self, Invalid> {
+        Self::new(ttl, hard_ttl)?.with_late_effects(late_effects)
     }
 }
 
@@ -39,7 +67,11 @@ impl Terms {
     /// The longest hard ttl.
     pub const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    /// Checks and takes both. Refuses what is out of range, and a hard ttl below the ttl: it is never adjusted.
+    /// `late_effects` unless it is set: one minute.
+    pub const DEFAULT_LATE_EFFECTS: Duration = Duration::from_secs(60);
+
+    /// Checks and takes both, with late effects of one minute. Refuses what is out of range, and a hard ttl below the
+    /// ttl: it is never adjusted.
     pub fn new(ttl: Duration, hard_ttl: Duration) -> Result<Self, Invalid> {
         if ttl < Self::MIN {
             return Err(Invalid::new("ttl", format!("must be at least 10ms, is {ttl:?}")));
@@ -50,18 +82,37 @@ impl Terms {
         if hard_ttl > Self::MAX {
             return Err(Invalid::new("hard ttl", format!("must be at most 366 days, is {hard_ttl:?}")));
         }
-        Ok(Self { ttl: whole(ttl), hard_ttl: whole(hard_ttl) })
+        let late_effects = Micros::of(Self::DEFAULT_LATE_EFFECTS);
+        Ok(Self { ttl: Micros::of(ttl), hard_ttl: Micros::of(hard_ttl), late_effects })
+    }
+
+    /// Sets how late an effect of the run may land. Refuses more than 366 days.
+    pub fn with_late_effects(self, at_most: Duration) -> Result<Self, Invalid> {
+        Ok(Self { late_effects: Micros::of(late_effects(at_most)?), ..self })
     }
 
     /// How long the lease holds without a heartbeat.
     pub fn ttl(&self) -> Duration {
-        self.ttl
+        self.ttl.get()
     }
 
     /// How long the lease can hold with heartbeats.
     pub fn hard_ttl(&self) -> Duration {
-        self.hard_ttl
+        self.hard_ttl.get()
     }
+
+    /// How long after the end of the run its effects may still land.
+    pub fn late_effects(&self) -> Duration {
+        self.late_effects.get()
+    }
+}
+
+/// `late_effects` of a claim or of an abandon, in whole microseconds. Refuses more than 366 days.
+pub(crate) fn late_effects(at_most: Duration) -> Result<Duration, Invalid> {
+    if at_most > Terms::MAX {
+        return Err(Invalid::new("late effects", format!("must be at most 366 days, is {at_most:?}")));
+    }
+    Ok(whole(at_most))
 }
 
 /// What a request was about, to tell a repetition from another request under the same key: 1 to 1024 bytes of UTF-8.
@@ -169,17 +220,24 @@ mod tests {
         assert!(Terms::new(ms(11), ms(10)).is_err());
         assert!(Terms::new(ms(10), Terms::MAX).is_ok());
         assert!(Terms::new(ms(10), Terms::MAX + ms(1)).is_err());
+        let terms = Terms::new(ms(10), ms(10)).unwrap();
+        assert_eq!(terms.late_effects(), Terms::DEFAULT_LATE_EFFECTS);
+        assert_eq!(terms.with_late_effects(ms(0)).unwrap().late_effects(), ms(0));
+        assert!(terms.with_late_effects(Terms::MAX).is_ok());
+        assert!(terms.with_late_effects(Terms::MAX + ms(1)).is_err());
     }
 
     #[test]
     fn terms_are_read_within_their_borders_only() {
         let read = |ttl: u32, hard: u32| {
             let part = |ms: u32| format!("{{\"secs\":0,\"nanos\":{ms}000000}}");
-            let text = format!("{{\"ttl\":{},\"hard_ttl\":{}}}", part(ttl), part(hard));
+            let late = "{\"secs\":0,\"nanos\":0}";
+            let text =
+                format!("{{\"ttl\":{},\"hard_ttl\":{},\"late_effects\":{late}}}", part(ttl), part(hard));
             serde_json::from_str::<Terms>(&text).ok()
         };
         let ms = |ms: u32| Duration::from_millis(ms.into());
-        assert_eq!(read(10, 20), Terms::new(ms(10), ms(20)).ok());
+        assert_eq!(read(10, 20), Some(Terms::new(ms(10), ms(20)).unwrap().with_late_effects(ms(0)).unwrap()));
         assert_eq!((read(9, 20), read(20, 10)), (None, None));
     }
 

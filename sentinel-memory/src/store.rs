@@ -12,8 +12,8 @@ use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, Key, Namespace, PURGE_REST, Record, StoreError, StoreTime,
-    SystemClock, Token,
+    Address, Clock, CoordinationStore, Event, EventLimit, Key, Namespace, PURGE_REST, Record, StoreError,
+    StoreTime, SystemClock, Token,
 };
 use tokio::time::Instant;
 
@@ -37,6 +37,7 @@ struct Inner {
     /// Spares the lock above as long as nothing was ever purged.
     has_floors: AtomicBool,
     clock: Arc<dyn Clock>,
+    max_events: EventLimit,
 }
 
 impl MemoryStore {
@@ -47,11 +48,17 @@ impl MemoryStore {
 
     /// An empty store on a clock of your own.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::with_clock_and_max_events(clock, EventLimit::default())
+    }
+
+    /// An empty store on a clock of your own that keeps at most so many events of one record. Otherwise it is 1,000.
+    pub fn with_clock_and_max_events(clock: Arc<dyn Clock>, max_events: EventLimit) -> Self {
         let inner = Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             floors: RwLock::default(),
             has_floors: AtomicBool::new(false),
             clock,
+            max_events,
             hasher: RandomState::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -64,6 +71,7 @@ impl MemoryStore {
         if let Some(entry) = shard.get_mut(hash, address) {
             let outcome = kernel::apply(&mut entry.record, op, at)?;
             entry.events.extend(outcome.event);
+            kernel::trim(&mut entry.events, self.inner.max_events);
             return Ok(outcome.stamped);
         }
         let mut entry = Entry::absent(address);

@@ -175,6 +175,8 @@ impl<'r> Cells<'r> {
             claimed_at: self.time()?,
             lease_until: self.instant()?,
             hard_until: self.instant()?,
+            effects_until: sentinel_core::StoreTime::ZERO,
+            accepts: sentinel_core::Accepts::any(),
             begun_at: self.time()?,
             completed_at: self.time()?,
             last_now: self.instant()?,
@@ -193,7 +195,7 @@ impl<'r> Cells<'r> {
         let op_id = self.id()?.map(OpId::from_bits);
         let (worker, operator, reason) = (self.text("worker")?, self.text("operator")?, self.text("reason")?);
         let change = self.change()?;
-        Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at })
+        Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at, base: None })
     }
 
     fn change(&mut self) -> Result<Change, Unreadable> {
@@ -212,6 +214,7 @@ impl<'r> Cells<'r> {
                 terms: terms.ok_or_else(half)?,
                 retention,
                 fingerprint,
+                accepts: sentinel_core::Accepts::any(),
                 incarnation: incarnation.ok_or_else(half)?,
                 begun: flag.ok_or_else(half)?,
             },
@@ -221,7 +224,7 @@ impl<'r> Cells<'r> {
             }
             "cancelled" => Change::Cancelled,
             "released" => Change::Released { vouched: flag.ok_or_else(half)? },
-            "abandoned" => Change::Abandoned,
+            "abandoned" => Change::Abandoned { effects_until: sentinel_core::StoreTime::ZERO },
             "reconciling" => Change::Reconciling,
             "force_completed" => Change::ForceCompleted {
                 verdict: verdict.ok_or_else(half)?,

@@ -238,6 +238,7 @@ impl OnceInTransaction<'_, '_> {
             fingerprint: self.fingerprint.clone().transpose()?,
             worker: self.worker.clone().unwrap_or_else(pid)?,
             phase: Phase::Executing,
+            accepts: sentinel_core::Accepts::any(),
         })
     }
 }

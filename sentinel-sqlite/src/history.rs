@@ -1,5 +1,6 @@
 //! The events of a record as lines of text: the newest in its row, older ones in a table of their own.
 
+use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{Change, ClaimId, Event, Label, OpId, State, StoreTime, Token};
 
 use crate::error::Fault;
@@ -22,6 +23,7 @@ type Cells = (
     Option<Label>,
     Option<Label>,
     Change,
+    Option<Box<Rebuilt>>,
 );
 
 /// What becomes of a record's newest events when another one follows.
@@ -49,14 +51,14 @@ pub(crate) fn append(mut recent: String, event: &Event) -> Result<Appended, Faul
 
 /// One event. JSON knows no line break within a text, so a line is a line.
 pub(crate) fn line(event: &Event) -> Result<String, Fault> {
-    let Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at } = event;
-    let cells = (rev, at, token, from, to, claim_id, op_id, worker, operator, reason, change);
+    let Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at, base } = event;
+    let cells = (rev, at, token, from, to, claim_id, op_id, worker, operator, reason, change, base);
     serde_json::to_string(&cells).map_err(unreadable)
 }
 
 /// Reads one line.
 pub(crate) fn read_line(line: &str) -> Result<Event, Fault> {
     let cells: Cells = serde_json::from_str(line).map_err(unreadable)?;
-    let (rev, at, token, from, to, claim_id, op_id, worker, operator, reason, change) = cells;
-    Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at })
+    let (rev, at, token, from, to, claim_id, op_id, worker, operator, reason, change, base) = cells;
+    Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at, base })
 }

@@ -15,22 +15,23 @@ const FIND: &str = concat!(
     " FROM records WHERE namespace = ?1 AND kind = ?2 AND key = ?3"
 );
 pub(crate) const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
-     incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, \
-     completed_at, last_now, fingerprint, doubt, decision, verdict, code, omitted, content_type, recent, payload, \
+     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
+     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, verdict, code, omitted, content_type, recent, payload, \
      namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, 0)";
+     ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, 0)";
 /// A record that is no longer among the newest, and undecided still.
 const LINGER: &str = concat!("UPDATE records SET lingers = 1 WHERE id = ?1 AND ", undecided!());
 /// A record that was decided, and is not any more, may be an old one: it lingers from the start. (The right sides read
 /// the row as it was.)
 const UPDATE: &str = concat!(
     "UPDATE records SET last_event = ?1, purge_at = ?2, state = ?3, rev = ?4, token = ?5, claim_id = ?6, \
-     past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, retention = ?13, \
-     claimed_at = ?14, lease_until = ?15, hard_until = ?16, begun_at = ?17, completed_at = ?18, last_now = ?19, \
-     fingerprint = ?20, doubt = ?21, decision = ?22, verdict = ?23, code = ?24, omitted = ?25, content_type = ?26, \
-     recent = ?27, payload = ?28, lingers = ?30 AND (lingers OR NOT ",
+     past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, \
+     late_effects = ?13, retention = ?14, claimed_at = ?15, lease_until = ?16, hard_until = ?17, effects_until = ?18, \
+     begun_at = ?19, completed_at = ?20, last_now = ?21, fingerprint = ?22, accepts = ?23, doubt = ?24, \
+     decision = ?25, verdict = ?26, code = ?27, omitted = ?28, content_type = ?29, recent = ?30, payload = ?31, \
+     lingers = ?33 AND (lingers OR NOT ",
     undecided!(),
-    ") WHERE id = ?29"
+    ") WHERE id = ?32"
 );
 /// A heartbeat moves nothing else, and no index.
 const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";

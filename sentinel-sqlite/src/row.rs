@@ -18,7 +18,8 @@ macro_rules! columns {
             "id, last_event, ",
             $recent,
             ", state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
-            "retention, claimed_at, lease_until, hard_until, begun_at, completed_at, last_now, fingerprint, doubt, ",
+            "late_effects, retention, claimed_at, lease_until, hard_until, effects_until, begun_at, completed_at, ",
+            "last_now, fingerprint, accepts, doubt, ",
             "decision, verdict, code, omitted, content_type, ",
             $payload
         )
@@ -84,10 +85,12 @@ fn read_record(cells: &mut Cells<'_, '_>) -> Result<Record, Fault> {
         claimed_at: cells.time()?,
         lease_until: StoreTime::from_micros(cells.number()?),
         hard_until: StoreTime::from_micros(cells.number()?),
+        effects_until: StoreTime::from_micros(cells.number()?),
         begun_at: cells.time()?,
         completed_at: cells.time()?,
         last_now: StoreTime::from_micros(cells.number()?),
         fingerprint: cells.text("fingerprint")?,
+        accepts: cells.text("accepted content types")?.unwrap_or_default(),
         doubt: cells.text("doubt")?,
         decision: cells.json::<Decision>()?,
         result: cells.result()?,
@@ -151,9 +154,13 @@ impl Cells<'_, '_> {
     }
 
     fn terms(&mut self) -> Result<Option<Terms>, Fault> {
-        let (ttl, hard_ttl) = (self.optional()?, self.optional()?);
-        let Some((ttl, hard_ttl)) = ttl.zip(hard_ttl) else { return Ok(None) };
-        Ok(Some(Terms::new(Duration::from_micros(ttl), Duration::from_micros(hard_ttl)).map_err(unreadable)?))
+        let (ttl, hard_ttl, late_effects) = (self.optional()?, self.optional()?, self.optional()?);
+        let micros = Duration::from_micros;
+        let (Some(ttl), Some(hard_ttl), Some(late_effects)) = (ttl, hard_ttl, late_effects) else {
+            return Ok(None);
+        };
+        let terms = Terms::new(micros(ttl), micros(hard_ttl));
+        terms.and_then(|terms| terms.with_late_effects(micros(late_effects))).map(Some).map_err(unreadable)
     }
 
     fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, Fault> {
@@ -216,7 +223,7 @@ pub(crate) fn forget_at(purged: StoreTime) -> i64 {
     micros(purged.plus(PURGE_REST).plus(Duration::from_micros(1)))
 }
 
-/// Binds a record to a statement (parameters 1 to 28, in the order of the table from `last_event` on) and whatever says
+/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on) and whatever says
 /// where, and runs it.
 pub(crate) fn write_record(
     statement: &mut Statement<'_>,
@@ -229,7 +236,7 @@ pub(crate) fn write_record(
     let past: Vec<u8> = r.past_claims.iter().flat_map(|id| id.bits().to_be_bytes()).collect();
     let decision = r.decision.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let result = r.result.as_ref();
-    let values: [&dyn ToSql; 28] = [
+    let values: [&dyn ToSql; 31] = [
         &last_event,
         &purge_at(r),
         &r.state.as_str(),
@@ -242,14 +249,17 @@ pub(crate) fn write_record(
         &r.worker.as_ref().map(|label| label.as_str()),
         &r.terms.map(|terms| micros_of(terms.ttl())),
         &r.terms.map(|terms| micros_of(terms.hard_ttl())),
+        &r.terms.map(|terms| micros_of(terms.late_effects())),
         &r.retention.map(micros_of),
         &r.claimed_at.map(micros),
         &micros(r.lease_until),
         &micros(r.hard_until),
+        &micros(r.effects_until),
         &r.begun_at.map(micros),
         &r.completed_at.map(micros),
         &micros(r.last_now),
         &r.fingerprint.as_ref().map(|text| text.as_str()),
+        &r.accepts.as_str(),
         &r.doubt.as_ref().map(|label| label.as_str()),
         &decision,
         &result.map(|result| result.verdict.as_str()),

@@ -53,7 +53,7 @@ impl Actor {
                 return;
             }
             match held.reset_to_claimed().await {
-                Ok(Decided::Refused(Refused::HardDeadlineNotReached { at })) => {
+                Ok(Decided::Refused(Refused::EffectsMayLand { until: at })) => {
                     sleep(at.since(self.world.clock.now()).max(self.world.options.ttl / 10)).await;
                 }
                 _ => return,

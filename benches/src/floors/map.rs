@@ -31,7 +31,14 @@ impl Map {
             ..Record::absent()
         };
         let (terms, incarnation) = (claim.terms, record.incarnation);
-        let claimed = Change::Claimed { terms, retention: None, fingerprint: None, incarnation, begun: true };
+        let claimed = Change::Claimed {
+            terms,
+            retention: None,
+            fingerprint: None,
+            accepts: claim.accepts.clone(),
+            incarnation,
+            begun: true,
+        };
         let events = vec![event(&record, claimed, None)];
         self.0.lock().unwrap().insert(address.clone(), (record, events));
         self.complete(address, now, result);
@@ -73,6 +80,7 @@ fn event(record: &Record, change: Change, from: Option<State>) -> Event {
         op_id: None,
         worker: record.worker.clone(),
         operator: None,
+        base: None,
         reason: None,
         at: record.last_now,
     }

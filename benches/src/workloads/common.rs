@@ -36,6 +36,7 @@ pub(crate) fn claim(phase: Phase) -> Claim {
         fingerprint: None,
         worker: Label::new("web1:8742").unwrap(),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 

@@ -237,6 +237,7 @@ async fn ask(plan: &Plan) -> Result<(), StoreError> {
         fingerprint: None,
         worker: Label::new("on call")?,
         phase: Phase::Claimed,
+        accepts: sentinel::Accepts::any(),
     };
     store.claim(&lease, &claim).await.map(drop)
 }

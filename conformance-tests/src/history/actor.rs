@@ -168,6 +168,7 @@ impl Actor {
             terms: Terms::new(ms(ttl), ms(hard)).unwrap_or_else(|invalid| unreachable!("{invalid}")),
             retention: self.dice.percent(70).then_some(ms(50)),
             fingerprint: generate::fingerprint(if self.dice.percent(80) { 1 } else { 2 }),
+            accepts: generate::accepts(self.dice.below(3) as u8),
             worker: Label::lossy(format!("worker-{}", self.caller)),
             phase: if begun { Phase::Executing } else { Phase::Claimed },
         })
@@ -182,7 +183,10 @@ impl Actor {
             32..40 => Op::Cancel(Cancel { claim_id: grant.claim_id }),
             40..65 => Op::Begin(Begin { grant }),
             65..92 => Op::Complete(Complete { grant, result: generate::result(self.dice.below(2) as u8) }),
-            _ => Op::Abandon(Abandon { grant, cause: generate::reason(0) }),
+            _ => {
+                let late_effects = generate::late_effects(self.dice.below(2) as u8);
+                Op::Abandon(Abandon { grant, cause: generate::reason(0), late_effects })
+            }
         }
     }
 
@@ -207,7 +211,8 @@ impl Actor {
             (OpId::from_bits(self.id()), self.operator(), Some(generate::reason(1)));
         if self.dice.percent(40) {
             let result = generate::result(self.dice.below(4) as u8);
-            return Op::ForceComplete(ForceComplete { op_id, token, operator, reason, result });
+            let as_is = self.dice.percent(20);
+            return Op::ForceComplete(ForceComplete { op_id, token, operator, reason, result, as_is });
         }
         let accept_overlap = self.dice.percent(60);
         Op::ResetToClaimed(ResetToClaimed { op_id, token, operator, reason, accept_overlap })

@@ -28,6 +28,7 @@ async fn true_history() -> (Address, Vec<Entry>, End) {
         terms: generate::terms(2),
         retention: None,
         fingerprint: None,
+        accepts: generate::accepts(0),
         worker: Label::lossy("worker"),
         phase: Phase::Claimed,
     };
@@ -41,7 +42,7 @@ async fn true_history() -> (Address, Vec<Entry>, End) {
     send(Begin { grant }.into()).await;
     send(Heartbeat { grant }.into()).await;
     send(Begin { grant }.into()).await;
-    send(Abandon { grant, cause: generate::reason(0) }.into()).await;
+    send(Abandon { grant, cause: generate::reason(0), late_effects: generate::late_effects(0) }.into()).await;
     let (op_id, operator) = (OpId::from_bits(7), Label::lossy("operator"));
     let seen = Reconcile {
         op_id,

@@ -45,7 +45,7 @@ pub(crate) async fn a_late_abandon_lengthens_nothing(lab: &Lab) {
 pub(crate) async fn an_abandoned_execution_does_not_revive(lab: &Lab) {
     let key = lab.execution("k");
     let grant = key.doubtful(&call("ann")).await;
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
+    answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Abandoned));
 }
 
 /// Repeated: the same reply; the first cause stands.
@@ -103,7 +103,7 @@ pub(crate) async fn a_lease_is_never_in_doubt(lab: &Lab) {
     let (at, store, token) = (&lease.address, lab.store(), grant.token);
     let done = Complete { grant, result: result("done") };
     let errors = [
-        store.abandon(at, &Abandon { grant, cause: label("no") }).await.err(),
+        store.abandon(at, &Abandon { grant, cause: label("no"), late_effects: NONE_LATE }).await.err(),
         store.complete(at, &done).await.err(),
         store.reconcile(at, &reconcile("olga", token)).await.err(),
         store.force_complete(at, &force("olga", token, &done.result)).await.err(),

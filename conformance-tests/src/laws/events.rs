@@ -27,6 +27,7 @@ pub(crate) async fn a_run_is_told_step_by_step(lab: &Lab) {
         terms: ann.terms,
         retention: ann.retention,
         fingerprint: ann.fingerprint,
+        accepts: ann.accepts,
         incarnation: claimed.token.get(),
         begun: false,
     };
@@ -93,7 +94,8 @@ pub(crate) async fn a_doubt_is_told_with_its_cause(lab: &Lab) {
     let key = lab.execution("k");
     let grant = key.begun(&call("ann")).await;
     let event = appended(&key, 2, key.abandon(grant, "panicked").await).await;
-    assert_eq!((event.change, event.reason), (Change::Abandoned, Some(label("panicked"))));
+    let effects_until = event.at.plus(NONE_LATE);
+    assert_eq!((event.change, event.reason), (Change::Abandoned { effects_until }, Some(label("panicked"))));
     assert_eq!((event.from, event.to), (Some(State::Executing), Some(State::Executing)));
 }
 

@@ -18,7 +18,7 @@ pub(crate) async fn an_uncertain_key_is_taken(lab: &Lab) {
     let expected = ReconcileReply::Taken {
         token: answer.stamp.token,
         since: now,
-        hard_until: run.hard_until,
+        effects_until: run.effects_until,
         begun_at: run.begun_at,
         worker: Some(label("ann")),
     };

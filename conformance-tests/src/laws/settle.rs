@@ -140,19 +140,24 @@ pub(crate) async fn a_reset_keeps_the_incarnation(lab: &Lab) {
     assert_eq!((record.incarnation, record.after_reset), (first, true));
 }
 
-/// Before the old run's hard deadline a reset waits, unless the operator accepts that two runs overlap.
-pub(crate) async fn a_reset_waits_for_the_hard_deadline(lab: &Lab) {
+/// While an effect of the old run may still land a reset waits, unless the operator accepts that two runs overlap. A run
+/// whose abandon never arrived is covered from its hard deadline on.
+pub(crate) async fn a_reset_waits_until_effects_have_landed(lab: &Lab) {
     for accept_overlap in [false, true] {
         let key = lab.execution(if accept_overlap { "bold" } else { "patient" });
-        let grant = key.begun(&call("ann")).await;
+        let terms = call("ann").terms.with_late_effects(LATE).expect("terms");
+        let grant = key.begun(&Claim { terms, ..call("ann") }).await;
         lab.advance(TTL).await;
         let token = key.taken(&reconcile("olga", grant.token)).await;
         let (before, no) = (key.record().await, reset("olga", token));
         let answer = key.reset_to_claimed(&no).await;
-        answers!(answer, ResetReply::HardDeadlineNotReached { at } if at == before.hard_until);
+        assert_eq!(before.effects_until, before.hard_until.plus(LATE));
+        answers!(answer, ResetReply::EffectsMayLand { until } if until == before.effects_until);
         key.assert_untouched_since(&before).await;
         if !accept_overlap {
             lab.advance(HARD).await;
+            answers!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { .. });
+            lab.advance(LATE).await;
         }
         let no = ResetToClaimed { accept_overlap, ..no };
         answers!(key.reset_to_claimed(&no).await, ResetReply::Reset { .. });

@@ -48,7 +48,7 @@ pub(crate) async fn one_copy_of_a_request_changed_the_record(lab: &Lab) {
     let grant = key.granted(&ann).await;
     let sent: [Op; 4] = [
         Begin { grant }.into(),
-        Abandon { grant, cause: label("no contact") }.into(),
+        Abandon { grant, cause: label("no contact"), late_effects: NONE_LATE }.into(),
         reconcile("olga", grant.token).into(),
         reset("olga", grant.token).into(),
     ];

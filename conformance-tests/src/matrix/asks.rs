@@ -73,8 +73,9 @@ pub(super) fn releases(stage: &Stage<'_>) -> Vec<Ask> {
 pub(super) fn abandonments(stage: &Stage<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (who, grant) in grants(stage) {
-        for cause in ["lost contact", "a panic"] {
-            asks.push(Ask::new(format!("by {who}, for {cause}"), Abandon { grant, cause: label(cause) }));
+        for (cause, late_effects) in [("lost contact", NONE_LATE), ("a panic", LATE)] {
+            let abandon = Abandon { grant, cause: label(cause), late_effects };
+            asks.push(Ask::new(format!("by {who}, for {cause}"), abandon));
         }
     }
     asks

@@ -84,6 +84,10 @@ pub(super) fn force_completions(stage: &Stage<'_>) -> Vec<Ask> {
         for (what, result) in results(stage).into_iter().take(told) {
             asks.push(Ask::new(format!("under {which}, {what}"), force("omar", token, &result)));
         }
+        let undecodable = force("omar", token, &picture());
+        let as_is = ForceComplete { as_is: true, ..undecodable.clone() };
+        asks.push(Ask::new(format!("under {which}, bytes that callers cannot decode"), undecodable));
+        asks.push(Ask::new(format!("under {which}, the same as it is"), as_is));
     }
     for Decided { which, op, op_id, presented } in decided(stage) {
         let same = match op {

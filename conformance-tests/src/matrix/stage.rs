@@ -189,7 +189,7 @@ impl<'a> Stage<'a> {
             Step::Vouch => Release { grant, vouched: true }.into(),
             Step::Cancel => Cancel { claim_id: grant.claim_id }.into(),
             Step::CancelUnsent => Cancel { claim_id: ClaimId::random() }.into(),
-            Step::Abandon => Abandon { grant, cause: label("lost contact") }.into(),
+            Step::Abandon => Abandon { grant, cause: label("lost contact"), late_effects: NONE_LATE }.into(),
             Step::Reconcile => seen.into(),
             Step::Seize => Reconcile { even_if_alive: true, ..seen }.into(),
             Step::Steal => Reconcile { steal: true, operator: label("omar"), ..seen }.into(),

@@ -55,7 +55,9 @@ fn answers(operation: &str) -> BTreeSet<&'static str> {
             "FingerprintMismatch",
         ],
         "begin" => &["change", "repeat", "invalid", "Superseded", "Expired", "Completed"],
-        "heartbeat" => &["change", "repeat", "Superseded", "Completed", "HardDeadline", "Lapsed"],
+        "heartbeat" => {
+            &["change", "repeat", "Superseded", "Completed", "HardDeadline", "Lapsed", "Abandoned"]
+        }
         "complete" => &["change", "repeat", "invalid", "Conflict", "NotBegun", "Superseded"],
         "cancel" => &["change", "repeat", "Untouched"],
         "release" => &["change", "repeat", "MayHaveRun", "Superseded"],
@@ -70,8 +72,8 @@ fn answers(operation: &str) -> BTreeSet<&'static str> {
             "AlreadyCompleted",
             "NotExecuting",
         ],
-        "force_complete" => &["change", "repeat", "invalid", "StaleDecision"],
-        "reset_to_claimed" => &["change", "repeat", "invalid", "StaleDecision", "HardDeadlineNotReached"],
+        "force_complete" => &["change", "repeat", "invalid", "StaleDecision", "NotDecodable"],
+        "reset_to_claimed" => &["change", "repeat", "invalid", "StaleDecision", "EffectsMayLand"],
         "evict" => &["change", "repeat", "StaleDecision", "Executing", "NotClaimed"],
         other => panic!("{other} is no operation"),
     };
@@ -243,7 +245,7 @@ fn a_flaw_is_told_by_its_cell() {
         Flaw::AcceptsOverlaps,
         "reset_to_claimed",
         "reconciling after a lapse, at once: reset_to_claimed under the current token:",
-        "HardDeadlineNotReached",
+        "EffectsMayLand",
     );
     told(
         Flaw::KeepsAtTheDeadline,

@@ -86,10 +86,10 @@ fn settles() -> Vec<Sabotage> {
                 op.token = s.record.token;
             }
         })),
-        reset("resets before the hard deadline").guard(only!(ResetToClaimed, |s| {
-            s.record.hard_until = StoreTime::ZERO;
+        reset("resets before effects have landed").guard(only!(ResetToClaimed, |s| {
+            s.record.effects_until = StoreTime::ZERO;
         })),
-        reset("never resets before the hard deadline").guard(only!(ResetToClaimed, |s| {
+        reset("never resets before effects have landed").guard(only!(ResetToClaimed, |s| {
             if let Op::ResetToClaimed(op) = &mut s.op {
                 op.accept_overlap = false;
             }

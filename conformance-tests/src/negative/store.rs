@@ -135,6 +135,7 @@ impl BrokenStore {
             worker: None,
             operator: None,
             reason: None,
+            base: None,
             at: outcome.stamped.stamp.now,
         };
         let is_beat = matches!(op, Op::Heartbeat(_));

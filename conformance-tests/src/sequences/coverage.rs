@@ -106,6 +106,7 @@ fn refusal(reply: &Reply) -> Option<&'static str> {
             HeartbeatReply::Lost(LostReason::Completed) => "Completed",
             HeartbeatReply::Lost(LostReason::HardDeadline) => "HardDeadline",
             HeartbeatReply::Lost(LostReason::Lapsed) => "Lapsed",
+            HeartbeatReply::Lost(LostReason::Abandoned) => "Abandoned",
             HeartbeatReply::Unknown => "Unknown",
         },
         Reply::Complete(reply) => match reply {
@@ -134,8 +135,9 @@ fn refused_decision(reply: &Reply) -> Option<&'static str> {
             ReconcileReply::NotExecuting(_) => "NotExecuting",
         },
         Reply::ForceComplete(ForceCompleteReply::StaleDecision(_)) => "StaleDecision",
+        Reply::ForceComplete(ForceCompleteReply::NotDecodable { .. }) => "NotDecodable",
         Reply::ResetToClaimed(ResetReply::StaleDecision(_)) => "StaleDecision",
-        Reply::ResetToClaimed(ResetReply::HardDeadlineNotReached { .. }) => "HardDeadlineNotReached",
+        Reply::ResetToClaimed(ResetReply::EffectsMayLand { .. }) => "EffectsMayLand",
         Reply::Evict(EvictReply::StaleDecision(_)) => "StaleDecision",
         Reply::Evict(EvictReply::Executing) => "Executing",
         Reply::Evict(EvictReply::NotClaimed(_)) => "NotClaimed",

@@ -371,6 +371,7 @@ impl Room {
                 terms: generate::terms(terms),
                 retention: generate::retention(retention),
                 fingerprint: generate::fingerprint(fingerprint),
+                accepts: generate::accepts(fingerprint),
                 worker: call.label(),
                 phase,
             }),
@@ -382,7 +383,12 @@ impl Room {
             Ask::Cancel(call) => Op::Cancel(Cancel { claim_id: call.id() }),
             Ask::Release { grant, vouched } => Op::Release(Release { grant: self.grant(grant), vouched }),
             Ask::Abandon { grant, cause } => {
-                Op::Abandon(Abandon { grant: self.grant(grant), cause: generate::reason(cause) })
+                let late_effects = generate::late_effects(cause);
+                Op::Abandon(Abandon {
+                    grant: self.grant(grant),
+                    cause: generate::reason(cause),
+                    late_effects,
+                })
             }
             Ask::Again(back) => {
                 let sent = self.asked.len().checked_sub(usize::from(back)).and_then(|n| self.asked.get(n));
@@ -413,6 +419,7 @@ impl Room {
                 operator: by.label(),
                 reason: reason(by),
                 result: generate::result(result),
+                as_is: by.decision > 1,
             }),
             Ask::Reset { by, seen, accept_overlap } => Op::ResetToClaimed(ResetToClaimed {
                 op_id: by.id(),

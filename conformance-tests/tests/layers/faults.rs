@@ -34,6 +34,7 @@ impl Bench {
             fingerprint: None,
             worker: Label::lossy("worker"),
             phase: Phase::Claimed,
+            accepts: sentinel_core::Accepts::any(),
         }
     }
 

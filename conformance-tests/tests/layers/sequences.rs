@@ -68,14 +68,14 @@ const REFUSALS: &[(&str, &[&str])] = &[
         &["AlreadyReleased", "InProgress", "Uncertain", "Completed", "Reconciling", "FingerprintMismatch"],
     ),
     ("begin", &["Superseded", "Expired", "Completed"]),
-    ("heartbeat", &["Superseded", "Completed", "HardDeadline", "Lapsed"]),
+    ("heartbeat", &["Superseded", "Completed", "HardDeadline", "Lapsed", "Abandoned"]),
     ("complete", &["Conflict", "NotBegun", "Superseded"]),
     ("cancel", &["Untouched"]),
     ("release", &["MayHaveRun", "Superseded"]),
     ("abandon", &["Superseded"]),
     ("reconcile", &["StaleDecision", "HeldBy", "StillAlive", "AlreadyCompleted", "NotExecuting"]),
-    ("force_complete", &["StaleDecision"]),
-    ("reset_to_claimed", &["StaleDecision", "HardDeadlineNotReached"]),
+    ("force_complete", &["StaleDecision", "NotDecodable"]),
+    ("reset_to_claimed", &["StaleDecision", "EffectsMayLand"]),
     ("evict", &["StaleDecision", "Executing", "NotClaimed"]),
 ];
 

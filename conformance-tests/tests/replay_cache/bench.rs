@@ -149,6 +149,7 @@ pub(crate) fn call() -> Claim {
         fingerprint: None,
         worker: Label::new("ann").unwrap(),
         phase: Phase::Executing,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 

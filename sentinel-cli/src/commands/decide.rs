@@ -64,9 +64,10 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
         result: Recorded {
             verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
             code: Some(args.failed.map_or(0, i32::from)),
-            payload: Payload::new("text/plain; charset=utf-8", args.response),
+            payload: Payload::new(args.content_type.as_str(), args.response),
             omitted: false,
         },
+        as_is: args.as_is,
     };
     match persist(|| store.force_complete(&address, &request)).await?.reply {
         ForceCompleteReply::Completed => {
@@ -74,6 +75,11 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
             Decided::print(context.style, &address, op_id, "completed", args.token, text)
         }
         ForceCompleteReply::StaleDecision(now) => Err(stale(&address, args.token, now)),
+        ForceCompleteReply::NotDecodable { accepts } => Err(Failure::does_not_apply(format!(
+            "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
+             Give it with --content-type, or insist with --as-is: every caller then gets an error with the bytes",
+            request.result.payload.content_type
+        ))),
     }
 }
 
@@ -96,10 +102,10 @@ pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -
             Decided::print(context.style, &address, op_id, "free", token, text)
         }
         ResetReply::StaleDecision(now) => Err(stale(&address, args.token, now)),
-        ResetReply::HardDeadlineNotReached { at } => Err(Failure::does_not_apply(format!(
-            "the old run of {address} may still be going until its hard deadline at {}; \
-             --accept-overlap does not wait for it",
-            rfc3339(at)
+        ResetReply::EffectsMayLand { until } => Err(Failure::does_not_apply(format!(
+            "an effect of the old run of {address} may still land until {}; reset it after that. \
+             --accept-overlap does not wait, and two runs may overlap",
+            rfc3339(until)
         ))),
     }
 }

@@ -32,7 +32,7 @@ type Answer = Outcome<Recorded, Said>;
 /// Runs the command, or tells why it did not run here.
 pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> {
     args.check()?;
-    let terms = args.terms.get()?;
+    let terms = args.terms()?;
     let address = context.address(Kind::Execution, args.key.get()?);
     let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
     let store = context.store().await?;
@@ -56,7 +56,11 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
             flush: Arc::default(),
         };
         let flush = conductor.flush.clone();
-        let mut once = sentinel.once::<Said>(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
+        let mut once = sentinel
+            .once::<Said>(&address.key)
+            .ttl(terms.ttl())
+            .hard_ttl(terms.hard_ttl())
+            .late_effects(terms.late_effects());
         if let Some(fingerprint) = &args.fingerprint {
             once = once.fingerprint_text(fingerprint);
         }

@@ -38,9 +38,9 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
         steal: args.steal,
     };
     let reply = persist(|| store.reconcile(&address, &request)).await?;
-    let (token, since, hard_until, begun_at, worker) = match reply.reply {
-        ReconcileReply::Taken { token, since, hard_until, begun_at, worker } => {
-            (token, since, hard_until, begun_at, worker)
+    let (token, since, effects_until, begun_at, worker) = match reply.reply {
+        ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
+            (token, since, effects_until, begun_at, worker)
         }
         refusal => return Err(refused(&address, expect, &refusal)),
     };
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
             begun_at: begun_at.map(rfc3339),
         })?,
     }
-    tell_reset(hard_until, reply.stamp.now);
+    tell_reset(effects_until, reply.stamp.now);
     Ok(Exit::OK)
 }
 
@@ -64,9 +64,9 @@ async fn current_token(store: &dyn CoordinationStore, address: &Address) -> Resu
     }
 }
 
-fn tell_reset(hard_until: StoreTime, now: StoreTime) {
-    if now < hard_until {
-        let at = rfc3339(hard_until);
+fn tell_reset(effects_until: StoreTime, now: StoreTime) {
+    if now < effects_until {
+        let at = rfc3339(effects_until);
         note(&format!("reset-to-claimed becomes possible at {at}, or at once with --accept-overlap"));
     } else {
         note("reset-to-claimed is possible now");

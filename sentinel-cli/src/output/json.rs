@@ -23,6 +23,7 @@ pub(crate) struct RecordView {
     pub(crate) begun_at: Option<String>,
     pub(crate) lease_until: Option<String>,
     pub(crate) hard_until: Option<String>,
+    pub(crate) effects_until: Option<String>,
     pub(crate) completed_at: Option<String>,
     pub(crate) outcome: Option<&'static str>,
     pub(crate) exit_code: Option<i32>,
@@ -44,6 +45,7 @@ impl RecordView {
         let Some(r) = record.filter(|record| !record.is_absent()) else { return absent };
         let leased = matches!(r.state, State::Claimed | State::Executing);
         let deadline = leased || r.state == State::Reconciling;
+        let effects = matches!(r.state, State::Executing | State::Reconciling);
         let result = r.result.as_ref();
         let bytes = result.filter(|result| payload && !result.omitted).map(|result| &result.payload.bytes);
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -58,6 +60,7 @@ impl RecordView {
             begun_at: r.begun_at.map(rfc3339),
             lease_until: leased.then(|| rfc3339(r.lease_until)),
             hard_until: deadline.then(|| rfc3339(r.hard_until)),
+            effects_until: effects.then(|| rfc3339(r.effects_until)),
             completed_at: r.completed_at.map(rfc3339),
             outcome: result.map(|result| result.verdict.as_str()),
             // A success is replayed with 0, whatever recorded it.
@@ -88,6 +91,7 @@ impl RecordView {
             begun_at: None,
             lease_until: None,
             hard_until: None,
+            effects_until: None,
             completed_at: None,
             outcome: None,
             exit_code: None,

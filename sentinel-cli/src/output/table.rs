@@ -65,6 +65,7 @@ pub(crate) fn record(view: &RecordView) -> String {
         ("begun at", view.begun_at.clone()),
         ("lease until", view.lease_until.clone()),
         ("hard until", view.hard_until.clone()),
+        ("effects until", view.effects_until.clone()),
         ("completed at", view.completed_at.clone()),
         ("outcome", view.outcome.map(str::to_owned)),
         ("exit code", view.exit_code.map(|code| code.to_string())),

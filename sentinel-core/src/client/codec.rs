@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::outcome::Error;
-use crate::payload::{Payload, Recorded};
+use crate::payload::{Accepts, Payload, Recorded};
 
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
@@ -18,6 +18,11 @@ pub trait Codec<T>: Send + Sync + 'static {
     fn encode(&self, value: &T) -> Result<Payload, CodecError>;
     /// Decodes a recorded result.
     fn decode(&self, payload: &Payload) -> Result<T, CodecError>;
+    /// The content types that [`decode`](Self::decode) can read; any unless a codec says otherwise. The claim records
+    /// them, and a decision by hand with bytes of another content type is refused.
+    fn accepts(&self) -> Accepts {
+        Accepts::any()
+    }
 }
 
 /// JSON, the default.
@@ -31,6 +36,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
 
     fn decode(&self, payload: &Payload) -> Result<T, CodecError> {
         Ok(serde_json::from_slice(&payload.bytes)?)
+    }
+
+    fn accepts(&self) -> Accepts {
+        Accepts::json()
     }
 }
 

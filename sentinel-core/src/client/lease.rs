@@ -12,6 +12,7 @@ use super::{Asked, Sentinel, store_broke};
 use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
+use crate::payload::Accepts;
 use crate::terms::Label;
 use crate::token::{ClaimId, Token};
 
@@ -87,6 +88,7 @@ impl LeaseRequest {
         let Sentinel { core, namespace, worker, patience } = self.sentinel;
         let worker = self.worker.transpose()?.unwrap_or(worker);
         let claim = Claim {
+            accepts: Accepts::any(),
             claim_id: ClaimId::random(),
             terms: self.asked.terms()?,
             retention: None,

@@ -204,13 +204,15 @@ impl Sentinel {
 pub(crate) struct Asked {
     ttl: Duration,
     hard_ttl: Option<Duration>,
+    late_effects: Duration,
 }
 
 impl Asked {
-    const DEFAULT: Self = Self { ttl: Duration::from_secs(30), hard_ttl: None };
+    const DEFAULT: Self =
+        Self { ttl: Duration::from_secs(30), hard_ttl: None, late_effects: Terms::DEFAULT_LATE_EFFECTS };
 
     fn terms(self) -> Result<Terms, Invalid> {
-        Terms::new(self.ttl, self.hard_ttl.unwrap_or(self.ttl))
+        Terms::new(self.ttl, self.hard_ttl.unwrap_or(self.ttl))?.with_late_effects(self.late_effects)
     }
 }
 

@@ -73,10 +73,12 @@ named! {
         StillAlive { .. } => "still_alive", AlreadyCompleted => "already_completed",
         NotExecuting(_) => "not_executing",
     }
-    ForceCompleteReply, "force_complete" { Completed => "completed", StaleDecision(_) => "stale_decision", }
+    ForceCompleteReply, "force_complete" {
+        Completed => "completed", StaleDecision(_) => "stale_decision", NotDecodable { .. } => "not_decodable",
+    }
     ResetReply, "reset_to_claimed" {
         Reset { .. } => "reset", StaleDecision(_) => "stale_decision",
-        HardDeadlineNotReached { .. } => "hard_deadline_not_reached",
+        EffectsMayLand { .. } => "effects_may_land",
     }
     EvictReply, "evict" {
         Evicted { .. } => "evicted", StaleDecision(_) => "stale_decision", Executing => "executing",

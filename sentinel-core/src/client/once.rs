@@ -17,7 +17,7 @@ use super::{Asked, Sentinel};
 use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Phase};
-use crate::payload::{Payload, Recorded, Verdict};
+use crate::payload::{Accepts, Payload, Recorded, Verdict};
 use crate::terms::{Fingerprint, Label};
 use crate::token::ClaimId;
 
@@ -81,6 +81,14 @@ impl<E, C> Once<E, C> {
     /// How long the run may take at most. Not below the ttl, and the ttl if it is not set: then no heartbeat helps.
     pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
         self.asked.hard_ttl = Some(hard_ttl);
+        self
+    }
+
+    /// How long after the end of the run an effect that it caused may still land elsewhere (1 min): a provider may book
+    /// after the function's timeout. After doubt, neither a reset nor a reconciler's negative finding counts before that
+    /// time is over. Zero only if no effect can be late. Refused above 366 days.
+    pub fn late_effects(mut self, at_most: Duration) -> Self {
+        self.asked.late_effects = at_most;
         self
     }
 
@@ -163,9 +171,10 @@ impl<E, C> Once<E, C> {
     }
 
     /// What is sent, and what becomes of a function's result.
-    fn call(self, phase: Phase) -> Result<(Call, Ends<E, C>), Invalid> {
+    fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
         let Sentinel { core, namespace, worker, patience } = self.sentinel;
         let claim = Claim {
+            accepts,
             claim_id: ClaimId::random(),
             terms: self.asked.terms()?,
             retention: self.retention,
@@ -197,7 +206,8 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (call, ends) = self.call(Phase::Executing)?;
+        let accepts = self.codec.accepts();
+        let (call, ends) = self.call(Phase::Executing, accepts)?;
         let work = move |ends: Ends<E, C>, held| engine::run(held, |run| ends.of(function(run)));
         answer(call, ends, Ends::decode, work).await
     }
@@ -209,7 +219,7 @@ where
         F: FnOnce(Run) -> Fut + Send + 'static,
         Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
     {
-        let (call, _) = self.call(Phase::Executing)?;
+        let (call, _) = self.call(Phase::Executing, Accepts::any())?;
         answer(call, (), |(), recorded| Ok(recorded), move |(), held| engine::run(held, function)).await
     }
 }
@@ -244,7 +254,8 @@ where
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let prepare = self.prepare;
-        let (call, ends) = self.once.call(Phase::Claimed)?;
+        let accepts = self.once.codec.accepts();
+        let (call, ends) = self.once.call(Phase::Claimed, accepts)?;
         let (caller, _here) = Caller::new();
         let work = move |ends: Ends<E, C>, held| {
             engine::prepare_and_run(held, caller, async move |run| {

@@ -11,7 +11,7 @@ use super::retry::Persist;
 use crate::address::{Address, Key, Kind};
 use crate::error::{Invalid, StoreError};
 use crate::operation::*;
-use crate::payload::{Payload, Recorded};
+use crate::payload::{Accepts, Payload, Recorded};
 use crate::terms::Label;
 use crate::time::StoreTime;
 use crate::token::{OpId, Token};
@@ -72,13 +72,14 @@ pub struct Holding {
     token: Token,
     taken: Option<Taken>,
     accept_overlap: bool,
+    as_is: bool,
 }
 
 #[derive(Debug)]
 struct Taken {
     op_id: OpId,
     since: StoreTime,
-    hard_until: StoreTime,
+    effects_until: StoreTime,
     begun_at: Option<StoreTime>,
     worker: Option<Label>,
 }
@@ -95,7 +96,7 @@ pub enum Reconciled {
 
 /// What came of a decision.
 #[must_use = "a decision that did not apply is told here"]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
     /// It stands, now or since it was sent first.
     Done {
@@ -109,14 +110,20 @@ pub enum Decided {
 }
 
 /// Why a decision does not apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
     /// The token is no longer the current one, or was used for another decision.
     StaleDecision(Current),
-    /// The old run may still be going. Wait, or accept that two runs overlap.
-    HardDeadlineNotReached {
-        /// When it cannot be any more, by the store's clock.
-        at: StoreTime,
+    /// The old run may still be going, or an effect of it may still land. Wait, or accept that two runs overlap.
+    EffectsMayLand {
+        /// From then on none does, by the store's clock.
+        until: StoreTime,
+    },
+    /// Callers of the key cannot decode the result, and a decision is final. Give a result of an accepted content type,
+    /// or insist with [`as_is`](Reconciler::as_is).
+    NotDecodable {
+        /// What they can decode.
+        accepts: Accepts,
     },
 }
 
@@ -126,8 +133,11 @@ impl fmt::Display for Refused {
             Self::StaleDecision(now) => {
                 write!(f, "the decision is stale: the record is {} with token {}", now.state, now.token)
             }
-            Self::HardDeadlineNotReached { at } => {
-                write!(f, "the old run may still be going, until {at} by the store's clock")
+            Self::EffectsMayLand { until } => {
+                write!(f, "an effect of the old run may still land until {until} by the store's clock")
+            }
+            Self::NotDecodable { accepts } => {
+                write!(f, "callers of this key can only decode {accepts}; nothing was recorded")
             }
         }
     }
@@ -196,7 +206,7 @@ impl Reconciler<Seeking> {
 
     /// Goes on with a key that was taken before, perhaps by another process: `token` is its reconcile token.
     pub fn resume(self, token: Token) -> Reconciler<Holding> {
-        self.hold(Holding { token, taken: None, accept_overlap: false })
+        self.hold(Holding { token, taken: None, accept_overlap: false, as_is: false })
     }
 
     /// Takes the key.
@@ -222,9 +232,14 @@ impl Reconciler<Seeking> {
         };
         let stamped = self.decide(&address, || store.reconcile(&address, &op)).await?;
         Ok(match stamped.reply {
-            ReconcileReply::Taken { token, since, hard_until, begun_at, worker } => {
-                let taken = Some(Taken { op_id, since, hard_until, begun_at, worker });
-                Reconciled::Taken(Box::new(self.hold(Holding { token, taken, accept_overlap: false })))
+            ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
+                let taken = Some(Taken { op_id, since, effects_until, begun_at, worker });
+                Reconciled::Taken(Box::new(self.hold(Holding {
+                    token,
+                    taken,
+                    accept_overlap: false,
+                    as_is: false,
+                })))
             }
             refused => Reconciled::Refused(refused),
         })
@@ -254,8 +269,8 @@ impl Reconciler<Holding> {
     }
 
     /// When a reset becomes possible without accepting an overlap; None after `resume`.
-    pub fn hard_until(&self) -> Option<StoreTime> {
-        self.stage.taken.as_ref().map(|taken| taken.hard_until)
+    pub fn effects_until(&self) -> Option<StoreTime> {
+        self.stage.taken.as_ref().map(|taken| taken.effects_until)
     }
 
     /// When the side effect may have begun.
@@ -268,9 +283,16 @@ impl Reconciler<Holding> {
         self.stage.taken.as_ref().and_then(|taken| taken.worker.as_ref())
     }
 
-    /// Allows a reset before the hard deadline of the old run: two runs may overlap.
+    /// Allows a reset while an effect of the old run may still land: two runs may overlap.
     pub fn accept_overlap(mut self) -> Self {
         self.stage.accept_overlap = true;
+        self
+    }
+
+    /// Records a result although callers of the key cannot decode its content type: each of them gets an error that
+    /// carries the bytes.
+    pub fn as_is(mut self) -> Self {
+        self.stage.as_is = true;
         self
     }
 
@@ -294,18 +316,22 @@ impl Reconciler<Holding> {
             operator: self.operator.clone()?,
             reason: self.reason.clone().transpose()?,
             result,
+            as_is: self.stage.as_is,
         };
         let stamped = self.decide(&address, || store.force_complete(&address, &op)).await?;
         Ok(match stamped.reply {
             ForceCompleteReply::Completed => Decided::Done { op_id: op.op_id, token: stamped.stamp.token },
             ForceCompleteReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
+            ForceCompleteReply::NotDecodable { accepts } => {
+                Decided::Refused(Refused::NotDecodable { accepts })
+            }
         })
     }
 
     /// "It did not happen": anyone may run it again, at once.
     ///
-    /// **Effect:** free, under a new token; one more run is authorised. Refused before the old run's hard deadline unless
-    /// an overlap is accepted. **Atomicity:** the first decision under the token stands. **Repeating it:** the same op
+    /// **Effect:** free, under a new token; one more run is authorised. Refused while an effect of the old run may
+    /// still land, unless an overlap is accepted. **Atomicity:** the first decision under the token stands. **Repeating it:** the same op
     /// id answers the same. **Errors:** bad input, or a store without an answer: then repeat it with the same op id.
     pub async fn reset_to_claimed(&self) -> Result<Decided, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
@@ -320,9 +346,7 @@ impl Reconciler<Holding> {
         Ok(match self.decide(&address, send).await?.reply {
             ResetReply::Reset { token } => Decided::Done { op_id: op.op_id, token },
             ResetReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
-            ResetReply::HardDeadlineNotReached { at } => {
-                Decided::Refused(Refused::HardDeadlineNotReached { at })
-            }
+            ResetReply::EffectsMayLand { until } => Decided::Refused(Refused::EffectsMayLand { until }),
         })
     }
 }

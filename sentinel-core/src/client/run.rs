@@ -23,6 +23,8 @@ pub enum Lost {
     HardDeadline,
     /// No heartbeat was answered until the lease was over.
     Unheard,
+    /// The run was abandoned: its end was reported with an unknown outcome.
+    Abandoned,
 }
 
 impl Lost {
@@ -33,6 +35,7 @@ impl Lost {
             Self::Decided => "decided",
             Self::HardDeadline => "hard_deadline",
             Self::Unheard => "unheard",
+            Self::Abandoned => "abandoned",
         }
     }
 }

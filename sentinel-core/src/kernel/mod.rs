@@ -10,6 +10,7 @@ use crate::error::Invalid;
 use crate::event::Event;
 use crate::operation::*;
 use crate::record::Record;
+use crate::terms::late_effects;
 use crate::time::StoreTime;
 use crate::token::Token;
 
@@ -18,8 +19,9 @@ mod replay;
 pub mod table;
 mod write;
 
+pub use crate::event::Rebuilt;
 pub use any::{Op, Reply};
-pub use replay::{Rebuilt, replay};
+pub use replay::{replay, trim};
 pub use write::purge;
 
 /// What an operation is judged by, besides the record.
@@ -68,8 +70,13 @@ pub trait Operation: std::fmt::Debug + Clone + Send + Sync + 'static {
     fn write(&self, record: &mut Record, at: &Reading) -> Option<Event>;
     /// The reply to one that took effect, now or before.
     fn confirm(&self, record: &Record, at: &Reading) -> Self::Reply;
+    /// Whether what the request carries is within its bounds.
+    fn check(&self) -> Result<(), Invalid> {
+        Ok(())
+    }
     /// Whether the request may be asked of a record of this kind at all.
     fn admit(&self, kind: Kind) -> Result<(), Invalid> {
+        self.check()?;
         match kind {
             Kind::Lease if !Self::FOR_LEASES => {
                 Err(Invalid::new("operation", format!("{} is not known to a lease", Self::NAME)))
@@ -107,11 +114,13 @@ fn next_token(record: &Record, at: &Reading) -> u64 {
 }
 
 macro_rules! operations {
-    ($($op:ident, $reply:ident, $name:literal, leases: $leases:literal, $function:ident;)*) => {$(
+    ($($op:ident, $reply:ident, $name:literal, leases: $leases:literal, $function:ident $(, $check:item)?;)*) => {$(
         impl Operation for $op {
             type Reply = $reply;
             const NAME: &'static str = $name;
             const FOR_LEASES: bool = $leases;
+
+            $($check)?
 
             #[inline]
             fn rule(&self, record: &Record, at: &Reading) -> Rule<$reply> {
@@ -135,7 +144,9 @@ operations! {
     Complete, CompleteReply, "complete", leases: false, complete;
     Cancel, CancelReply, "cancel", leases: true, cancel;
     Release, ReleaseReply, "release", leases: true, release;
-    Abandon, AbandonReply, "abandon", leases: false, abandon;
+    Abandon, AbandonReply, "abandon", leases: false, abandon, fn check(&self) -> Result<(), Invalid> {
+        late_effects(self.late_effects).map(drop)
+    };
     Reconcile, ReconcileReply, "reconcile", leases: false, reconcile;
     ForceComplete, ForceCompleteReply, "force_complete", leases: false, force_complete;
     ResetToClaimed, ResetReply, "reset_to_claimed", leases: false, reset_to_claimed;

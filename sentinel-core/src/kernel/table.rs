@@ -58,11 +58,13 @@ pub fn begin(r: &Record, b: &Begin, at: &Reading) -> Rule<BeginReply> {
     }
 }
 
-/// Worker. A lapsed execution of the same grant revives, as nobody could have taken it; a lapsed lease never does.
+/// Worker. A lapsed execution of the same grant revives, as nobody could have taken it; a lapsed lease never does, and
+/// an abandoned run never does either: its worker has ended.
 pub fn heartbeat(r: &Record, h: &Heartbeat, at: &Reading) -> Rule<HeartbeatReply> {
     let lost = |reason| Refuse(HeartbeatReply::Lost(reason));
     match r.state {
         _ if !r.matches(&h.grant) => lost(LostReason::Superseded(current(r))),
+        _ if r.is_abandoned() => lost(LostReason::Abandoned),
         Claimed | Executing if !r.is_within_hard(at.now) => lost(LostReason::HardDeadline),
         Claimed if at.kind == Kind::Lease && !r.is_live(at.now) => lost(LostReason::Lapsed),
         Claimed | Executing if extended(r, at) > r.lease_until => Change,
@@ -83,10 +85,10 @@ pub fn complete(r: &Record, c: &Complete, _at: &Reading) -> Rule<CompleteReply> 
     }
 }
 
-/// Worker, by claim id: the function did not run and will not.
+/// Worker, by claim id: the function did not run and will not. Only a function that ran is abandoned.
 pub fn cancel(r: &Record, c: &Cancel, _at: &Reading) -> Rule<CancelReply> {
     match r.state {
-        Claimed | Executing if r.claim_id == Some(c.claim_id) => Change,
+        Claimed | Executing if r.claim_id == Some(c.claim_id) && !r.is_abandoned() => Change,
         _ if r.past_claims.contains(c.claim_id) => Repeat,
         Free => Change,
         _ => Refuse(CancelReply::Untouched(current(r))),
@@ -98,7 +100,7 @@ pub fn release(r: &Record, l: &Release, _at: &Reading) -> Rule<ReleaseReply> {
     let released_before = r.token == l.grant.token && r.past_claims.contains(l.grant.claim_id);
     match r.state {
         Claimed if r.matches(&l.grant) => Change,
-        Executing if r.matches(&l.grant) && l.vouched => Change,
+        Executing if r.matches(&l.grant) && l.vouched && !r.is_abandoned() => Change,
         Executing if r.matches(&l.grant) => Refuse(ReleaseReply::MayHaveRun),
         Free if released_before => Repeat,
         _ => Refuse(ReleaseReply::Superseded(current(r))),
@@ -108,7 +110,7 @@ pub fn release(r: &Record, l: &Release, _at: &Reading) -> Rule<ReleaseReply> {
 /// Worker, only after its function has ended.
 pub fn abandon(r: &Record, a: &Abandon, _at: &Reading) -> Rule<AbandonReply> {
     match r.state {
-        Executing if r.matches(&a.grant) && r.doubt.is_some() => Repeat,
+        Executing if r.matches(&a.grant) && r.is_abandoned() => Repeat,
         Executing if r.matches(&a.grant) => Change,
         _ => Refuse(AbandonReply::Superseded(current(r))),
     }
@@ -137,7 +139,12 @@ pub fn force_complete(r: &Record, f: &ForceComplete, _at: &Reading) -> Rule<Forc
     let before = r.decision.as_ref().filter(|_| decided(r, f.op_id, DecisionKind::ForceComplete));
     match r.state {
         _ if before.is_some_and(|d| d.presented == f.token && d.digest == Some(f.result.digest())) => Repeat,
-        Reconciling if r.token == f.token => Change,
+        Reconciling if r.token != f.token => Refuse(ForceCompleteReply::StaleDecision(current(r))),
+        // Final, so it must be bytes that callers of the key can read.
+        Reconciling if f.to_decode().is_some_and(|kind| !r.accepts.accepts(&kind)) => {
+            Refuse(ForceCompleteReply::NotDecodable { accepts: r.accepts.clone() })
+        }
+        Reconciling => Change,
         _ => Refuse(ForceCompleteReply::StaleDecision(current(r))),
     }
 }
@@ -148,8 +155,8 @@ pub fn reset_to_claimed(r: &Record, c: &ResetToClaimed, at: &Reading) -> Rule<Re
     match r.state {
         _ if before.is_some_and(|d| d.presented == c.token) => Repeat,
         Reconciling if r.token != c.token => Refuse(ResetReply::StaleDecision(current(r))),
-        Reconciling if !r.is_within_hard(at.now) || c.accept_overlap => Change,
-        Reconciling => Refuse(ResetReply::HardDeadlineNotReached { at: r.hard_until }),
+        Reconciling if !r.effects_may_land(at.now) || c.accept_overlap => Change,
+        Reconciling => Refuse(ResetReply::EffectsMayLand { until: r.effects_until }),
         _ => Refuse(ResetReply::StaleDecision(current(r))),
     }
 }
@@ -202,7 +209,7 @@ pub(super) mod confirm {
         ReconcileReply::Taken {
             token: r.token,
             since: r.decision.as_ref().map_or(r.last_now, |d| d.at),
-            hard_until: r.hard_until,
+            effects_until: r.effects_until,
             begun_at: r.begun_at,
             worker: r.worker.clone(),
         }

@@ -3,8 +3,8 @@
 use super::{Reading, next_token, table};
 use crate::event::{Change, Event};
 use crate::operation::*;
-use crate::payload::Digest;
-use crate::record::{Decision, DecisionKind, Grant, Record, State};
+use crate::payload::{Accepts, Digest};
+use crate::record::{Decision, DecisionKind, Record, State};
 use crate::terms::Label;
 use crate::time::{StoreTime, whole};
 use crate::token::{ClaimId, OpId, Token};
@@ -25,14 +25,17 @@ pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
     r.terms = Some(c.terms);
     r.retention = c.retention.map(whole);
     r.fingerprint.clone_from(&c.fingerprint);
+    r.accepts.clone_from(&c.accepts);
     r.claimed_at = Some(at.now);
     r.begun_at = begun.then_some(at.now);
     r.lease_until = at.now.plus(c.terms.ttl());
     r.hard_until = at.now.plus(c.terms.hard_ttl());
+    r.effects_until = r.hard_until.plus(c.terms.late_effects());
     let change = Change::Claimed {
         terms: c.terms,
         retention: r.retention,
         fingerprint: c.fingerprint.clone(),
+        accepts: c.accepts.clone(),
         incarnation: r.incarnation,
         begun,
     };
@@ -87,9 +90,11 @@ pub(super) fn abandon(r: &mut Record, a: &Abandon, at: &Reading) -> Option<Event
     let from = stored(r);
     r.lease_until = r.lease_until.min(at.now);
     r.hard_until = r.hard_until.min(at.now);
+    // Possibly later than before: a function that outlived its hard deadline caused effects until now.
+    r.effects_until = at.now.plus(whole(a.late_effects));
     r.doubt = Some(a.cause.clone());
-    let Grant { claim_id, .. } = a.grant;
-    Some(by_worker(r, from, at, Change::Abandoned, claim_id, Some(a.cause.clone())))
+    let change = Change::Abandoned { effects_until: r.effects_until };
+    Some(by_worker(r, from, at, change, a.grant.claim_id, Some(a.cause.clone())))
 }
 
 pub(super) fn reconcile(r: &mut Record, c: &Reconcile, at: &Reading) -> Option<Event> {
@@ -146,6 +151,7 @@ pub fn purge(r: &Record, now: StoreTime) -> Option<(Token, Event)> {
             operator: None,
             reason: None,
             at: now,
+            base: None,
         };
         (r.token, event)
     })
@@ -161,9 +167,11 @@ fn free(r: &mut Record) {
     r.claimed_at = None;
     r.lease_until = StoreTime::ZERO;
     r.hard_until = StoreTime::ZERO;
+    r.effects_until = StoreTime::ZERO;
     r.begun_at = None;
     r.completed_at = None;
     r.fingerprint = None;
+    r.accepts = Accepts::any();
     r.result = None;
     r.doubt = None;
 }
@@ -204,6 +212,7 @@ fn by_worker(
         operator: None,
         reason,
         at: at.now,
+        base: None,
     }
 }
 
@@ -248,6 +257,7 @@ impl By<'_> {
             operator: Some(self.operator.clone()),
             reason: self.reason.cloned(),
             at: at.now,
+            base: None,
         }
     }
 }

@@ -110,6 +110,7 @@ fn call() -> Claim {
         terms: Terms::new(Duration::from_secs(600), Duration::from_secs(3600)).unwrap(),
         retention: None,
         fingerprint: None,
+        accepts: sentinel_core::Accepts::json(),
         worker: Label::new("web1:8742").unwrap(),
         phase: Phase::Claimed,
     }

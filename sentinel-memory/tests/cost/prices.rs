@@ -8,17 +8,17 @@ pub(crate) const UNITS: [Unit; 2] =
 
 type Line = Price<2>;
 
-pub(crate) const CLAIM: Line = Price::new("a fresh claim", [3, 1244]);
+pub(crate) const CLAIM: Line = Price::new("a fresh claim", [3, 1293]);
 pub(crate) const COMPLETE: Line = Price::new("a completion", [2, 57]);
 pub(crate) const REPLAY: Line = Price::new("a replay", [1, 32]);
 pub(crate) const CONTENDED: Line = Price::new("a claim of what somebody executes", [1, 32]);
 pub(crate) const BEGIN: Line = Price::new("a begin", [1, 32]);
-pub(crate) const LEASE: Line = Price::new("a claim of a free lease", [2, 1067]);
+pub(crate) const LEASE: Line = Price::new("a claim of a free lease", [2, 1131]);
 pub(crate) const RELEASE: Line = Price::new("a release", [1, 32]);
 pub(crate) const CANCEL: Line = Price::new("a cancel", [1, 32]);
 pub(crate) const BEAT: Line = Price::new("a heartbeat of one lease", [2, 227]);
 pub(crate) const BEAT_1000: Line = Price::new("a heartbeat of 1,000 leases", [10, 99126]);
 pub(crate) const INSPECT: Line = Price::new("an inspection", [1, 24]);
-pub(crate) const ONCE: Line = Price::new("a fresh once", [10, 3239]);
+pub(crate) const ONCE: Line = Price::new("a fresh once", [10, 3417]);
 pub(crate) const ONCE_REPLAYED: Line = Price::new("a replayed once", [3, 96]);
-pub(crate) const LEASE_HELD: Line = Price::new("a lease acquired and released", [6, 1527]);
+pub(crate) const LEASE_HELD: Line = Price::new("a lease acquired and released", [6, 1576]);

@@ -304,8 +304,15 @@ mod tests {
         let terms =
             Terms::new(std::time::Duration::from_secs(30), std::time::Duration::from_secs(60)).unwrap();
         let worker = Label::new("worker").unwrap();
-        let claim =
-            Claim { claim_id, terms, retention: None, fingerprint: None, worker, phase: Phase::Executing };
+        let claim = Claim {
+            claim_id,
+            terms,
+            retention: None,
+            fingerprint: None,
+            worker,
+            phase: Phase::Executing,
+            accepts: sentinel_core::Accepts::any(),
+        };
         Item::claim(address(key), claim).0
     }
 

@@ -81,7 +81,16 @@ async fn one(
             store.complete(&address, &complete(begun, key)).await?;
             entry.completed = Some(key.to_owned());
         } else if what == 1 {
-            store.abandon(&address, &Abandon { grant: begun, cause: label("it broke") }).await?;
+            store
+                .abandon(
+                    &address,
+                    &Abandon {
+                        grant: begun,
+                        cause: label("it broke"),
+                        late_effects: std::time::Duration::ZERO,
+                    },
+                )
+                .await?;
             let token = store.reconcile(&address, &reconcile(begun.token)).await?.stamp.token;
             entry.reconciling = Some(token);
             acknowledged.fetch_add(1, Ordering::SeqCst);

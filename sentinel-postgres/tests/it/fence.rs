@@ -40,7 +40,11 @@ async fn only_the_current_grant_passes_the_check() {
     let told = check(&bed, &k, older).await.unwrap_err().to_string();
     assert!(told.contains("checked/execution/k") && told.contains("SN001"), "{told}");
     let cause = Label::new("test").unwrap();
-    let _ = bed.store.abandon(&k, &Abandon { grant, cause }).await.unwrap();
+    let _ = bed
+        .store
+        .abandon(&k, &Abandon { grant, cause, late_effects: std::time::Duration::ZERO })
+        .await
+        .unwrap();
     check(&bed, &k, grant).await.expect("nobody takes an execution over: its worker may still finish");
     let op = Reconcile {
         op_id: OpId::random(),

@@ -122,7 +122,11 @@ async fn answered(rig: &Rig) -> Vec<(Address, Claim)> {
     rig.granted(&live, &fused()).await;
     for address in [&doubt, &held] {
         let grant = rig.granted(address, &fused()).await;
-        rig.ask(address, Abandon { grant, cause: label("no contact") }).await;
+        rig.ask(
+            address,
+            Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+        )
+        .await;
         if address == &held {
             let (op_id, operator, expect) = (OpId::random(), label("olga"), grant.token);
             let taking =
@@ -312,7 +316,8 @@ async fn a_caller_may_go_away(rig: &Rig) {
                     "complete" => Complete { grant, result: result("done") }.into(),
                     "begin" => Begin { grant }.into(),
                     "heartbeat" => Heartbeat { grant }.into(),
-                    _ => Abandon { grant, cause: label("gone") }.into(),
+                    _ => Abandon { grant, cause: label("gone"), late_effects: std::time::Duration::ZERO }
+                        .into(),
                 }
             };
             let ended = dropped_after(polls, op.send(&rig.store, &address)).await;

@@ -327,13 +327,17 @@ async fn prepare(store: &PostgresStore, at: &Address, end: &str) -> (Token, Clai
         fingerprint: None,
         worker: label(),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     };
     let ClaimReply::Granted(granted) = store.claim(at, &claim).await.unwrap().reply else {
         panic!("no grant")
     };
     let grant = Grant { token: granted.token, claim_id: claim.claim_id };
     if matches!(end, "reconcile" | "force_complete" | "reset_to_claimed") {
-        store.abandon(at, &Abandon { grant, cause: label() }).await.unwrap();
+        store
+            .abandon(at, &Abandon { grant, cause: label(), late_effects: std::time::Duration::ZERO })
+            .await
+            .unwrap();
     }
     if matches!(end, "force_complete" | "reset_to_claimed") {
         let taken = store.reconcile(at, &reconcile(grant.token)).await.unwrap();
@@ -359,10 +363,16 @@ async fn end(store: &PostgresStore, at: &Address, end: &str, token: Token, claim
         "complete" => store.complete(at, &Complete { grant, result }).await.unwrap().stamp,
         "cancel" => store.cancel(at, &Cancel { claim_id }).await.unwrap().stamp,
         "release" => store.release(at, &Release { grant, vouched: true }).await.unwrap().stamp,
-        "abandon" => store.abandon(at, &Abandon { grant, cause: label() }).await.unwrap().stamp,
+        "abandon" => {
+            store
+                .abandon(at, &Abandon { grant, cause: label(), late_effects: std::time::Duration::ZERO })
+                .await
+                .unwrap()
+                .stamp
+        }
         "reconcile" => store.reconcile(at, &reconcile(token)).await.unwrap().stamp,
         "force_complete" => {
-            let force = ForceComplete { op_id, token, operator, reason: None, result };
+            let force = ForceComplete { op_id, token, operator, reason: None, result, as_is: false };
             store.force_complete(at, &force).await.unwrap().stamp
         }
         "reset_to_claimed" => {

@@ -46,7 +46,9 @@ async fn scene(rig: &Rig, operation: &str) -> (Address, Op) {
         "complete" => Complete { grant, result: result("done") }.into(),
         "cancel" => Cancel { claim_id: grant.claim_id }.into(),
         "release" => Release { grant, vouched: false }.into(),
-        "abandon" => Abandon { grant, cause: label("no contact") }.into(),
+        "abandon" => {
+            Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO }.into()
+        }
         "evict" => {
             Evict { op_id: OpId::random(), operator: label("olga"), reason: None, expect: grant.token }.into()
         }
@@ -73,7 +75,8 @@ async fn settling(rig: &Rig, address: &Address, grant: Grant, operation: &str) -
     let (op_id, operator) = (OpId::random(), label("olga"));
     match operation {
         "force_complete" => {
-            ForceComplete { op_id, token, operator, reason: None, result: result("found") }.into()
+            ForceComplete { op_id, token, operator, reason: None, result: result("found"), as_is: false }
+                .into()
         }
         "reset_to_claimed" => {
             ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true }.into()

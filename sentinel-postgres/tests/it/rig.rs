@@ -238,6 +238,7 @@ pub(crate) fn call() -> Claim {
         fingerprint: None,
         worker: label("ann"),
         phase: Phase::Claimed,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn call(phase: Phase) -> Claim {
         fingerprint: None,
         worker: label("worker"),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 
@@ -53,7 +54,14 @@ pub(crate) fn reconcile(seen: Token) -> Reconcile {
 }
 
 pub(crate) fn force(token: Token, text: &str) -> ForceComplete {
-    ForceComplete { op_id: OpId::random(), token, operator: label("ada"), reason: None, result: result(text) }
+    ForceComplete {
+        op_id: OpId::random(),
+        token,
+        operator: label("ada"),
+        reason: None,
+        result: result(text),
+        as_is: false,
+    }
 }
 
 /// The grant that a reply holds.
@@ -95,13 +103,25 @@ pub(crate) async fn use_every_statement(store: &PostgresStore) {
         ClaimReply::Completed { .. }
     ));
     let grant = hold(store, &decided, Phase::Executing).await;
-    store.abandon(&decided, &Abandon { grant, cause: label("it broke") }).await.unwrap();
+    store
+        .abandon(
+            &decided,
+            &Abandon { grant, cause: label("it broke"), late_effects: std::time::Duration::ZERO },
+        )
+        .await
+        .unwrap();
     let taken = store.reconcile(&decided, &reconcile(grant.token)).await.unwrap();
     store.force_complete(&decided, &force(taken.stamp.token, "decided")).await.unwrap();
     let grant = hold(store, &freed, Phase::Executing).await;
     store.release(&freed, &Release { grant, vouched: true }).await.unwrap();
     let grant = hold(store, &freed, Phase::Executing).await;
-    store.abandon(&freed, &Abandon { grant, cause: label("it broke") }).await.unwrap();
+    store
+        .abandon(
+            &freed,
+            &Abandon { grant, cause: label("it broke"), late_effects: std::time::Duration::ZERO },
+        )
+        .await
+        .unwrap();
     let taken = store.reconcile(&freed, &reconcile(grant.token)).await.unwrap();
     let reset = ResetToClaimed {
         op_id: OpId::random(),

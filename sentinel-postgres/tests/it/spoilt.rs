@@ -59,7 +59,7 @@ async fn written(rig: &Rig) -> [Address; 3] {
     let grant = rig.granted(&doubt, &call()).await;
     rig.ask(&doubt, Release { grant, vouched: false }).await;
     let grant = rig.granted(&doubt, &fused()).await;
-    rig.ask(&doubt, Abandon { grant, cause: label("why") }).await;
+    rig.ask(&doubt, Abandon { grant, cause: label("why"), late_effects: std::time::Duration::ZERO }).await;
     let grant = rig.granted(&done, &fused()).await;
     rig.ask(&done, Complete { grant, result: result("it happened") }).await;
     let grant = rig.granted(&held, &fused()).await;

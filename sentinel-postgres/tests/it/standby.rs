@@ -137,7 +137,8 @@ async fn a_repeated_decision_waits_for_the_standby() {
     let pair = Pair::start().await;
     let address = execution("decided");
     let grant = hold(&pair.store, &address, Phase::Executing).await;
-    let abandon = Abandon { grant, cause: crate::scene::label("it broke") };
+    let abandon =
+        Abandon { grant, cause: crate::scene::label("it broke"), late_effects: std::time::Duration::ZERO };
     pair.store.abandon(&address, &abandon).await.unwrap();
     let decision = reconcile(grant.token);
     pair.strand(request!(pair.store, reconcile, address, decision)).await;

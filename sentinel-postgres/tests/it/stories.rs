@@ -31,7 +31,9 @@ fn course(how: &str, grant: Grant) -> Vec<(Duration, Op)> {
         "begin" => at_once(Begin { grant }.into()),
         "cancel" => at_once(Cancel { claim_id: grant.claim_id }.into()),
         "release" => at_once(Release { grant, vouched: true }.into()),
-        "abandon" => at_once(Abandon { grant, cause: label("it was dropped") }.into()),
+        "abandon" => at_once(
+            Abandon { grant, cause: label("it was dropped"), late_effects: std::time::Duration::ZERO }.into(),
+        ),
         "evict" => at_once(Evict { op_id, operator, reason: None, expect: grant.token }.into()),
         "reconcile" => {
             let (expect, even_if_alive) = (grant.token, true);

@@ -89,6 +89,7 @@ pub(crate) fn claim(phase: Phase, ttl: Duration) -> Claim {
         fingerprint: None,
         worker: Label::new("test").unwrap(),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 
@@ -184,7 +185,11 @@ async fn a_refusal_leaves_no_trace() {
     bed.begun("running").await;
     let grant = bed.begun("doubt").await;
     let cause = Label::new("test").unwrap();
-    let _ = bed.store.abandon(&bed.address("doubt"), &Abandon { grant, cause }).await.unwrap();
+    let _ = bed
+        .store
+        .abandon(&bed.address("doubt"), &Abandon { grant, cause, late_effects: std::time::Duration::ZERO })
+        .await
+        .unwrap();
     let grant = bed.begun("settled").await;
     let operator = Label::new("ann").unwrap();
     let taken = Reconcile {

@@ -143,8 +143,11 @@ pub(crate) async fn a_forced_result_is_purged(rig: &Rig, _: &str) {
         let (address, claim) = (fresh(rig), Claim { retention, ..fused() });
         let token = taken(rig, &address, &claim).await;
         let (op_id, operator) = (OpId::random(), label("olga"));
-        rig.ask(&address, ForceComplete { op_id, token, operator, reason: None, result: result("found") })
-            .await;
+        rig.ask(
+            &address,
+            ForceComplete { op_id, token, operator, reason: None, result: result("found"), as_is: false },
+        )
+        .await;
     }
     for (wait, gone) in [(Duration::from_secs(600), 0), (PURGE_REST, 1), (DAY, 1), (DAY * 365, 0)] {
         rig.advance(wait).await;
@@ -370,7 +373,8 @@ fn fused_if(begun: bool) -> Claim {
 pub(crate) async fn a_new_run_has_no_doubt(rig: &Rig, _: &str) {
     let address = fresh(rig);
     let grant = rig.granted(&address, &Claim { retention: Some(DAY), ..fused() }).await;
-    rig.ask(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.ask(&address, Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO })
+        .await;
     rig.ask(&address, Complete { grant, result: result("done") }).await;
     rig.advance(DAY).await;
     rig.granted(&address, &fused()).await;

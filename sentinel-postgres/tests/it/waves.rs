@@ -68,6 +68,7 @@ impl Dice {
             fingerprint: None,
             worker: Label::new(["ann", "bob"][self.below(2) as usize]).unwrap(),
             phase: if lease || self.below(2) == 0 { Phase::Claimed } else { Phase::Executing },
+            accepts: sentinel_core::Accepts::any(),
         }
     }
 

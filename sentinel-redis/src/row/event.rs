@@ -35,6 +35,7 @@ pub(crate) fn event(stored: Bytes) -> Result<Event, Unreadable> {
         operator,
         reason,
         at,
+        base: None,
     })
 }
 
@@ -48,7 +49,7 @@ fn change(letter: char, c: &mut Cursor) -> Result<Change, Unreadable> {
         }
         'N' => Change::Cancelled,
         'L' => Change::Released { vouched: c.flag()? },
-        'A' => Change::Abandoned,
+        'A' => Change::Abandoned { effects_until: sentinel_core::StoreTime::ZERO },
         'R' => Change::Reconciling,
         'F' => {
             let (verdict, code) = verdict(c)?;
@@ -71,6 +72,7 @@ fn claimed(c: &mut Cursor) -> Result<Change, Unreadable> {
         terms: Terms::new(ttl, hard_ttl).map_err(|invalid| Unreadable(invalid.to_string()))?,
         retention: kept.then_some(retention),
         fingerprint: fingerprint(Some(text).filter(|text| !text.is_empty()))?,
+        accepts: sentinel_core::Accepts::any(),
         incarnation,
         begun,
     })

@@ -46,7 +46,8 @@ pub(crate) async fn tokens_increase_past_a_result_that_expired(rig: &Rig, how: &
 async fn forced(rig: &Rig, address: &Address) -> Token {
     let token = rig.taken(address, &kept()).await;
     let (op_id, operator) = (OpId::random(), label("olga"));
-    let decision = ForceComplete { op_id, token, operator, reason: None, result: result("found") };
+    let decision =
+        ForceComplete { op_id, token, operator, reason: None, result: result("found"), as_is: false };
     rig.change(address, decision).await.token
 }
 

@@ -175,6 +175,7 @@ async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<Beat,
         fingerprint: None,
         worker: Label::new("worker").unwrap(),
         phase: Phase::Claimed,
+        accepts: sentinel_core::Accepts::any(),
     };
     let stamped = store.claim(&address, &claim).await?;
     assert!(matches!(stamped.reply, ClaimReply::Granted(_)), "{stamped:?}");

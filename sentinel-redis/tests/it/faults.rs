@@ -39,6 +39,7 @@ pub(crate) fn call(phase: Phase) -> Claim {
         fingerprint: None,
         worker: label("worker"),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn result(text: &str) -> Recorded {
 }
 
 pub(crate) fn abandon(grant: Grant) -> Abandon {
-    Abandon { grant, cause: label("it broke") }
+    Abandon { grant, cause: label("it broke"), late_effects: std::time::Duration::ZERO }
 }
 
 pub(crate) fn reconcile(seen: Token) -> Reconcile {
@@ -60,7 +61,14 @@ pub(crate) fn reconcile(seen: Token) -> Reconcile {
 }
 
 pub(crate) fn force(token: Token, text: &str) -> ForceComplete {
-    ForceComplete { op_id: OpId::random(), token, operator: label("ada"), reason: None, result: result(text) }
+    ForceComplete {
+        op_id: OpId::random(),
+        token,
+        operator: label("ada"),
+        reason: None,
+        result: result(text),
+        as_is: false,
+    }
 }
 
 /// The grant that a reply holds.

@@ -210,7 +210,11 @@ pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
         }
     }
     let grant = both.granted("doubted", &fused()).await;
-    both.ask("doubted", Abandon { grant, cause: label("no contact") }).await;
+    both.ask(
+        "doubted",
+        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+    )
+    .await;
     both.ask("doubted", Complete { grant, result: result("done") }).await;
 }
 
@@ -233,7 +237,7 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
         rig.move_clock(7);
         let told = rig.change(&address, claim.clone()).await;
         let (record, now) = (rig.record(&address).await, told.now);
-        let Claim { claim_id, terms, retention, fingerprint, worker, phase } = claim;
+        let Claim { claim_id, terms, retention, fingerprint, worker, phase, accepts } = claim;
         let begun = phase == Phase::Executing;
         let incarnation = before.get();
         assert_eq!(record.state, if begun { State::Executing } else { State::Claimed });
@@ -248,7 +252,10 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
         assert_eq!((record.incarnation, record.doubt, record.result), (incarnation, None, None));
         let event = rig.store.history(&address, 1).await.unwrap().remove(0);
         assert_eq!((event.from, event.worker), (Some(State::Free), Some(worker)));
-        assert_eq!(event.change, Change::Claimed { terms, retention, fingerprint, incarnation, begun });
+        assert_eq!(
+            event.change,
+            Change::Claimed { terms, retention, fingerprint, accepts, incarnation, begun }
+        );
     }
 }
 

@@ -15,7 +15,11 @@ pub(crate) async fn a_short_story_needs_no_list(rig: &Rig, _: &str) {
     let address = rig.execution("k");
     let grant = rig.granted(&address, &call()).await;
     rig.change(&address, Begin { grant }).await;
-    rig.change(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.change(
+        &address,
+        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+    )
+    .await;
     rig.change(&address, Complete { grant, result: result("done") }).await;
     assert_eq!((rig.story(&address).await.len(), listed(rig, &address)), (4, 0));
 }

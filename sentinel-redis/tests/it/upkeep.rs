@@ -36,7 +36,7 @@ fn expires(rig: &Rig, address: &Address) -> bool {
 async fn force_completed(rig: &Rig, address: &Address, claim: &Claim) {
     let token = rig.taken(address, claim).await;
     let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
-    let decision = ForceComplete { op_id, token, operator, reason, result: result("found") };
+    let decision = ForceComplete { op_id, token, operator, reason, result: result("found"), as_is: false };
     rig.change(address, decision).await;
 }
 
@@ -48,7 +48,11 @@ pub(crate) async fn only_a_kept_result_expires(rig: &Rig, how: &str) {
     let kept = || if how == "wordy" { wordy(kept()) } else { kept() };
     rig.granted(claimed, &Claim { phase: Phase::Claimed, ..kept() }).await;
     let grant = rig.granted(executing, &kept()).await;
-    rig.change(executing, Abandon { grant, cause: label("no contact") }).await;
+    rig.change(
+        executing,
+        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+    )
+    .await;
     rig.taken(held, &kept()).await;
     let grant = rig.granted(free, &kept()).await;
     rig.change(free, Release { grant, vouched: true }).await;
@@ -266,8 +270,13 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
     assert!(!touched(), "nobody waits for this one");
     listed(rig, None).await;
     assert!(!touched(), "nor for a page");
-    rig.change(&address, Abandon { grant, cause: label("no contact") }).await;
-    rig.ask(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.change(
+        &address,
+        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+    )
+    .await;
+    rig.ask(&address, Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO })
+        .await;
     assert!(!touched(), "nobody waits for this one");
     rig.completed(&rig.execution("done"), &kept()).await;
     assert!(!touched(), "the result is the write");
@@ -324,14 +333,15 @@ pub(crate) async fn a_page_holds_the_longest_texts(rig: &Rig, _: &str) {
     let fingerprint = Some(Fingerprint::new("y".repeat(1024)).unwrap());
     let claim = Claim { worker: long.clone(), fingerprint, ..fused() };
     let grant = rig.granted(&address, &claim).await;
-    rig.change(&address, Abandon { grant, cause: long.clone() }).await;
+    rig.change(&address, Abandon { grant, cause: long.clone(), late_effects: std::time::Duration::ZERO })
+        .await;
     let (op_id, operator, reason, expect) = (OpId::random(), long.clone(), Some(long.clone()), grant.token);
     let decision = Reconcile { op_id, operator, reason, expect, even_if_alive: false, steal: false };
     let token = rig.change(&address, decision).await.token;
     let (op_id, operator, reason) = (OpId::random(), long.clone(), Some(long));
     let payload = Payload::new(&"z".repeat(1024), vec![0; 100_000]);
     let result = Recorded::success(payload);
-    rig.change(&address, ForceComplete { op_id, token, operator, reason, result }).await;
+    rig.change(&address, ForceComplete { op_id, token, operator, reason, result, as_is: false }).await;
     let mut whole = rig.record(&address).await;
     let result = whole.result.as_mut().unwrap();
     assert_eq!(result.payload.bytes.len(), 100_000);
@@ -383,7 +393,11 @@ pub(crate) async fn a_freed_reset_stays(rig: &Rig, how: &str) {
 pub(crate) async fn a_new_run_has_no_doubt(rig: &Rig, _: &str) {
     let address = rig.execution("k");
     let grant = rig.granted(&address, &kept()).await;
-    rig.change(&address, Abandon { grant, cause: label("no contact") }).await;
+    rig.change(
+        &address,
+        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
+    )
+    .await;
     rig.change(&address, Complete { grant, result: result("done") }).await;
     rig.advance(DAY).await;
     rig.granted(&address, &fused()).await;

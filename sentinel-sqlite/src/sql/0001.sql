@@ -21,14 +21,17 @@ CREATE TABLE records (
     worker       TEXT,
     ttl          INTEGER,
     hard_ttl     INTEGER,
+    late_effects INTEGER,
     retention    INTEGER,
     claimed_at   INTEGER,
     lease_until  INTEGER NOT NULL,
     hard_until   INTEGER NOT NULL,
+    effects_until INTEGER NOT NULL,
     begun_at     INTEGER,
     completed_at INTEGER,
     last_now     INTEGER NOT NULL,
     fingerprint  TEXT,
+    accepts      TEXT    NOT NULL, -- content types that callers can decode
     doubt        TEXT,
     decision     TEXT,             -- JSON
     verdict      TEXT,

@@ -87,6 +87,7 @@ pub(crate) fn claim(phase: Phase) -> Claim {
         fingerprint: None,
         worker: Label::new("a worker").unwrap(),
         phase,
+        accepts: sentinel_core::Accepts::any(),
     }
 }
 

@@ -23,7 +23,10 @@ async fn eventful(on: &OnDisk, key: &str) -> Record {
     let doubtful = granted(store, &at, &Claim { retention: Some(Duration::from_secs(5)), ..fused() }).await;
     store.heartbeat(&[Beat { address: at.clone(), grant: doubtful }]).await.unwrap();
     let cause = Label::new("the connection broke").unwrap();
-    store.abandon(&at, &Abandon { grant: doubtful, cause }).await.unwrap();
+    store
+        .abandon(&at, &Abandon { grant: doubtful, cause, late_effects: std::time::Duration::ZERO })
+        .await
+        .unwrap();
     let first = store.reconcile(&at, &reconcile(doubtful.token)).await.unwrap().stamp.token;
     let operator = Label::new("an operator").unwrap();
     let reset = ResetToClaimed {
@@ -40,7 +43,8 @@ async fn eventful(on: &OnDisk, key: &str) -> Record {
     let second = store.reconcile(&at, &reconcile(again.token)).await.unwrap().stamp.token;
     let mut result = success(b"\xff\x00bytes");
     result.code = Some(-7);
-    let force = ForceComplete { op_id: OpId::random(), token: second, operator, reason: None, result };
+    let force =
+        ForceComplete { op_id: OpId::random(), token: second, operator, reason: None, result, as_is: false };
     assert_eq!(store.force_complete(&at, &force).await.unwrap().reply, ForceCompleteReply::Completed);
     store.inspect(&at).await.unwrap().record.unwrap()
 }
@@ -127,7 +131,13 @@ async fn a_page_holds_what_was_asked_for_in_byte_order() {
     granted(&on.store, &execution("claimed"), &claim(Phase::Claimed)).await;
     let doubt = granted(&on.store, &execution("doubt"), &fused()).await;
     let cause = Label::new("unknown").unwrap();
-    on.store.abandon(&execution("doubt"), &Abandon { grant: doubt, cause }).await.unwrap();
+    on.store
+        .abandon(
+            &execution("doubt"),
+            &Abandon { grant: doubt, cause, late_effects: std::time::Duration::ZERO },
+        )
+        .await
+        .unwrap();
     granted(&on.store, &execution("running"), &fused()).await;
     granted(&on.store, &lease("lease"), &claim(Phase::Claimed)).await;
     let page = async |state, after: Option<&str>, limit| {

@@ -40,7 +40,7 @@ async fn it_did_not_happen_and_runs_again_under_the_same_idempotency_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_waits_for_the_hard_deadline_of_the_old_run() {
+async fn a_reset_waits_until_effects_of_the_old_run_have_landed() {
     let sentinel = sentinel();
     let run = sentinel.once::<crate::Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let run = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
@@ -50,7 +50,13 @@ async fn a_reset_waits_for_the_hard_deadline_of_the_old_run() {
     let taken = sentinel.reconciler("k").even_if_alive().reconcile().await.unwrap();
     let Reconciled::Taken(held) = taken else { panic!("not taken") };
     let early = held.reset_to_claimed().await.unwrap();
-    assert!(matches!(early, Decided::Refused(Refused::HardDeadlineNotReached { .. })));
+    assert!(matches!(early, Decided::Refused(Refused::EffectsMayLand { .. })));
+    tokio::time::sleep(SECOND * 60).await;
+    let early = held.reset_to_claimed().await.unwrap();
+    assert!(
+        matches!(early, Decided::Refused(Refused::EffectsMayLand { .. })),
+        "an effect may be a minute late"
+    );
     tokio::time::sleep(SECOND * 60).await;
     assert!(matches!(held.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
     run.abort();
@@ -69,14 +75,14 @@ async fn whoever_took_a_key_is_told_what_it_is_about_and_whoever_resumes_is_not(
     let Reconciled::Taken(held) = taking else { panic!("not taken") };
     assert_eq!(held.taken_by(), Some(op_id));
     assert_eq!(held.since(), Some(before.now));
-    assert_eq!(held.hard_until(), Some(record.hard_until));
+    assert_eq!(held.effects_until(), Some(record.effects_until));
     assert_eq!((held.begun_at(), record.begun_at.is_some()), (record.begun_at, true));
     assert_eq!(held.worker().map(|worker| worker.as_str()), Some("worker-7"));
     let Decided::Refused(early) = held.reset_to_claimed().await.unwrap() else { panic!("reset") };
-    assert!(early.to_string().contains(&record.hard_until.to_string()), "{early}");
+    assert!(early.to_string().contains(&record.effects_until.to_string()), "{early}");
 
     let resumed = sentinel.reconciler("k").resume(held.token());
-    assert_eq!((resumed.taken_by(), resumed.since(), resumed.hard_until()), (None, None, None));
+    assert_eq!((resumed.taken_by(), resumed.since(), resumed.effects_until()), (None, None, None));
     assert!(held.accept_overlap().reset_to_claimed().await.is_ok());
     let Decided::Refused(stale) = resumed.force_complete(&()).await.unwrap() else { panic!("completed") };
     assert!(stale.to_string().contains("free"), "{stale}");

@@ -90,7 +90,7 @@ impl Started {
         self.ended = true;
         self.keeping = None;
         let grant = self.held.grant();
-        let op = Abandon { grant, cause };
+        let op = Abandon { grant, cause, late_effects: self.held.late_effects };
         self.held.core.abandon(self.held.address(), &op, self.held.patience).await;
         Outcome::Doubtful(Doubtful { cause: op.cause, error, token: grant.token, claim_id: grant.claim_id })
     }
@@ -102,7 +102,8 @@ impl Drop for Started {
             let Held { core, patience, .. } = &self.held;
             let (again, address, patience) = (core.clone(), self.held.address().clone(), *patience);
             let cause = Label::lossy("the function's task was dropped before it ended");
-            let op = Abandon { grant: self.held.grant(), cause };
+            let late_effects = self.held.late_effects;
+            let op = Abandon { grant: self.held.grant(), cause, late_effects };
             core.keeper.spawn(async move { again.abandon(&address, &op, patience).await });
         }
     }

@@ -204,6 +204,7 @@ impl From<LostReason> for Lost {
             LostReason::Completed => Self::Decided,
             LostReason::HardDeadline => Self::HardDeadline,
             LostReason::Lapsed => Self::Unheard,
+            LostReason::Abandoned => Self::Abandoned,
         }
     }
 }

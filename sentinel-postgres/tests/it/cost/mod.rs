@@ -152,7 +152,13 @@ fn a_cancel() {
 #[test]
 fn an_abandon() {
     hold("an_abandon", [&price::ABANDON, &price::ABANDON_64], executing, async |rig, (address, grant)| {
-        let told = rig.store.abandon(address, &Abandon { grant: *grant, cause: label("it broke") }).await;
+        let told = rig
+            .store
+            .abandon(
+                address,
+                &Abandon { grant: *grant, cause: label("it broke"), late_effects: std::time::Duration::ZERO },
+            )
+            .await;
         assert!(told.unwrap().stamp.changed);
     });
 }

@@ -131,7 +131,13 @@ fn a_cancel() {
 #[test]
 fn an_abandon() {
     hold([&price::ABANDON, &price::ABANDON_64], executing, async |desk, (address, grant)| {
-        let told = desk.store.abandon(address, &Abandon { grant: *grant, cause: label("it broke") }).await;
+        let told = desk
+            .store
+            .abandon(
+                address,
+                &Abandon { grant: *grant, cause: label("it broke"), late_effects: std::time::Duration::ZERO },
+            )
+            .await;
         assert!(told.unwrap().stamp.changed);
     });
 }

@@ -127,7 +127,14 @@ fn an_abandon() {
     hold([&price::ABANDON, &price::ABANDON_64], executing, async |desk, (address, grant)| {
         let told = desk
             .store
-            .abandon(address, &Abandon { grant: *grant, cause: Label::new("it broke").unwrap() })
+            .abandon(
+                address,
+                &Abandon {
+                    grant: *grant,
+                    cause: Label::new("it broke").unwrap(),
+                    late_effects: std::time::Duration::ZERO,
+                },
+            )
             .await;
         assert!(told.unwrap().stamp.changed);
     });

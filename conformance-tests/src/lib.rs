@@ -6,6 +6,7 @@ mod dice;
 mod differ;
 mod faults;
 mod generate;
+mod handles;
 mod harness;
 mod history;
 mod lab;
@@ -15,6 +16,7 @@ mod list;
 mod matrix;
 pub mod negative;
 mod regressions;
+mod report;
 mod sequences;
 mod suite;
 

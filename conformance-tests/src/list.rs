@@ -334,6 +334,45 @@ macro_rules! __laws {
                     a_purge_does_not_lose_a_claim,
                     no_token_is_drawn_twice,
                 }
+                handles {
+                    a_run_goes_on_through_another_handle,
+                    both_handles_read_one_clock,
+                    a_grant_is_refused_through_both_handles,
+                    both_handles_see_a_take_over,
+                    both_handles_forget_a_result_at_its_end,
+                    both_handles_read_each_history_anew,
+                    both_handles_read_each_page_anew,
+                    both_handles_know_what_was_decided,
+                    both_handles_draw_from_one_row,
+                    both_handles_know_a_purge,
+                    of_two_handles_one_is_granted,
+                }
+                reopen {
+                    what_runs_is_not_granted_again_after_reopening,
+                    results_are_replayed_after_reopening,
+                    a_grant_outlives_a_reopening,
+                    requests_are_repeated_after_reopening,
+                    tokens_grow_after_reopening,
+                    a_floor_outlives_a_reopening,
+                    the_clock_is_lifted_after_reopening,
+                    pages_and_histories_are_whole_after_reopening,
+                }
+                long_times {
+                    a_doubt_never_lapses,
+                    a_reconciliation_never_lapses,
+                    a_result_without_a_retention_never_ends,
+                    a_long_retention_ends_at_its_end,
+                    long_terms_end_at_their_end,
+                    heartbeats_extend_for_a_year,
+                    an_execution_revives_after_months,
+                    an_execution_completes_after_years,
+                    a_claim_id_is_never_forgotten,
+                    a_holder_is_never_forgotten,
+                    a_decision_is_never_forgotten,
+                    only_what_has_ended_is_purged_after_years,
+                    tokens_are_exact_in_every_year,
+                    no_token_is_drawn_beyond_the_last,
+                }
             }
             matrix {
                 cells {
@@ -382,6 +421,9 @@ macro_rules! __laws {
                     a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all,
                     a_preparation_that_is_dropped_gives_its_claim_back,
                     a_lease_that_is_dropped_while_it_is_asked_for_is_free_again,
+                }
+                reopened {
+                    every_standing_is_the_same_after_reopening,
                 }
             }
             regressions {

@@ -3,7 +3,7 @@
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{Applied, Change, Payload, Record, Recorded, Verdict};
+use sentinel_core::{Accepts, Applied, Change, Payload, Record, Recorded, Verdict};
 
 use crate::cast::*;
 use crate::differ::same;
@@ -68,7 +68,7 @@ async fn by_worker(key: Subject<'_>, result: &Recorded) {
 
 /// A result that an operator records. Repeated it is the same; with one bit changed it is another decision.
 async fn by_operator(key: Subject<'_>, result: &Recorded) {
-    let own = call("ann");
+    let own = Claim { accepts: Accepts::any(), ..call("ann") };
     let doubt = key.doubtful(&own).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     let decision = force("olga", token, result);
@@ -253,7 +253,7 @@ pub(crate) async fn what_a_lease_does_not_know_changes_nothing(lab: &Lab) {
             fused("bob").into(),
             Begin { grant }.into(),
             Complete { grant, result: result("x") }.into(),
-            Abandon { grant, cause: label("none") }.into(),
+            Abandon { grant, cause: label("none"), late_effects: NONE_LATE }.into(),
             Reconcile { even_if_alive: true, steal: true, ..seen }.into(),
             force("olga", grant.token, &result("x")).into(),
             ResetToClaimed { accept_overlap: true, ..reset("olga", grant.token) }.into(),

@@ -10,6 +10,9 @@ use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
 mod batches;
+mod handles;
+mod handles_store;
+mod long;
 mod names;
 mod operators;
 mod pages;
@@ -25,12 +28,16 @@ pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all(), batches::all(), names::all(), pages::all(), results::all(), purges::all()].concat()
+    let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all()].concat();
+    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all()].concat()
 }
 
 /// A store with one rule taken away; without any, for none.
 pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
-    Arc::new(BrokenStore::new(sabotage))
+    match sabotage.as_ref().and_then(|sabotage| sabotage.build) {
+        Some(build) => build(),
+        None => Arc::new(BrokenStore::new(sabotage)),
+    }
 }
 
 /// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.

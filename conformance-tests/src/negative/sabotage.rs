@@ -6,6 +6,8 @@ use sentinel_core::kernel::{self, Op, Operation, Reading, Reply, Rule};
 use sentinel_core::operation::*;
 use sentinel_core::{CoordinationStore, Event, Record, StoreError};
 
+use crate::harness::Bench;
+
 /// What a guard is shown.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "what a guard of the kernel is given")]
@@ -76,6 +78,7 @@ pub enum Flaw {
     PurgeEventsStay,
     EventsAreForgottenByAge,
     PurgeKeepsWhatHasNoRetention,
+    TokensNeverEnd,
 }
 
 /// One rule taken away.
@@ -90,6 +93,8 @@ pub struct Sabotage {
     reply: Option<fn(&Record, &mut Stamped<Reply>)>,
     pub(super) flaw: Option<Flaw>,
     layer: Option<LayerOver>,
+    /// Opens the store, where it is not a [`BrokenStore`](super::BrokenStore).
+    pub(super) build: Option<fn() -> Arc<dyn Bench>>,
 }
 
 /// Puts a layer before a store.
@@ -97,7 +102,7 @@ pub(super) type LayerOver = fn(Arc<dyn CoordinationStore>) -> Arc<dyn Coordinati
 
 impl Sabotage {
     pub(crate) const fn new(name: &'static str, rule: &'static str) -> Self {
-        Self { name, rule, guard: None, write: None, reply: None, flaw: None, layer: None }
+        Self { name, rule, guard: None, write: None, reply: None, flaw: None, layer: None, build: None }
     }
 
     /// Puts a layer before a store that is whole.
@@ -112,6 +117,12 @@ impl Sabotage {
             Some(layer) => layer(store),
             None => store,
         }
+    }
+
+    /// Opens another store instead of a [`BrokenStore`](super::BrokenStore).
+    pub(super) const fn built(mut self, build: fn() -> Arc<dyn Bench>) -> Self {
+        self.build = Some(build);
+        self
     }
 
     /// Misleads the guard: it judges what it is shown, and the write is done to the truth.
@@ -201,4 +212,3 @@ impl std::fmt::Debug for Sabotage {
         f.write_str(self.name)
     }
 }
-

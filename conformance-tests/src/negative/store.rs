@@ -10,7 +10,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
     Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
-    StoreTime, Token,
+    StoreTime, Token, Trouble,
 };
 
 use super::sabotage::{Flaw, Sabotage};
@@ -46,6 +46,11 @@ impl BrokenStore {
     /// The same on a clock of your own, which [`Bench::advance`] does not move.
     pub fn on_clock(sabotage: Sabotage, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..Self::new(Some(sabotage)) }
+    }
+
+    /// The same store on the same clock, without its records.
+    pub(super) fn emptied(&self) -> Self {
+        Self { rows: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn is(&self, flaw: Flaw) -> bool {
@@ -113,6 +118,10 @@ impl BrokenStore {
         if self.is(Flaw::ClockOfItsOwn) {
             record.last_now = StoreTime::ZERO;
         }
+        let drawn = record.token.get().max(at.floor.get()).max(at.now.as_micros()) + 1;
+        if drawn >= Token::MAX.get() && !self.is(Flaw::TokensNeverEnd) {
+            return Err(StoreError::not_applied(Trouble::InvalidRequest, "no token is left"));
+        }
         let outcome = self.sabotage.apply(&mut record, op, at)?;
         let logged = self.log(&record, op, &outcome);
         if outcome.stamped.stamp.changed || !logged.is_empty() {
@@ -153,6 +162,14 @@ impl BrokenStore {
 impl Bench for BrokenStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         self.sabotage.over(Arc::new(self.clone()))
+    }
+
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Some(Bench::store(self))
+    }
+
+    async fn reopen(&self) -> bool {
+        true
     }
 
     async fn advance(&self, by: Duration) {

@@ -167,6 +167,7 @@ impl Subject<'_> {
 
     /// Nothing about the record changed since it was read.
     pub(crate) async fn assert_untouched_since(&self, before: &Record) {
-        assert_eq!(self.record().await, *before, "a request that does not match changes nothing");
+        let what = "a request that does not match changes nothing, and the record differs";
+        crate::differ::same(what, before, &self.record().await);
     }
 }

@@ -363,6 +363,7 @@ impl Subject<'_> {
     /// The events rebuild the record.
     pub(crate) async fn assert_rebuilt(&self) {
         let (record, events) = (self.record().await, self.events().await);
-        assert_eq!(replay(&events), Rebuilt::from(&record), "replaying the events rebuilds the record");
+        let what = "replaying the events rebuilds the record, and it differs";
+        crate::differ::same(what, &Rebuilt::from(&record), &replay(&events));
     }
 }

@@ -14,6 +14,7 @@ mod laws;
 #[macro_use]
 mod list;
 mod matrix;
+mod messages;
 pub mod negative;
 mod regressions;
 mod report;

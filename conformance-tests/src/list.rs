@@ -305,6 +305,27 @@ macro_rules! __laws {
                     a_huge_result_is_recorded_whole_or_not_at_all,
                     what_a_lease_does_not_know_changes_nothing,
                 }
+                late_effects {
+                    a_claim_sets_until_when_effects_may_land,
+                    an_abandon_sets_until_when_effects_may_land,
+                    a_repeated_abandon_moves_nothing,
+                    an_abandoned_run_takes_no_heartbeat,
+                    an_abandoned_run_is_not_given_back,
+                    an_abandoned_run_may_still_complete,
+                    a_reset_is_possible_from_the_instant_on,
+                    an_operator_may_choose_not_to_wait,
+                    effects_beyond_the_limit_are_refused,
+                }
+                decodable {
+                    a_claim_records_what_its_callers_decode,
+                    a_forced_result_must_be_decodable,
+                    an_operator_may_insist_on_other_bytes,
+                    a_worker_records_what_it_has,
+                }
+                bounded_events {
+                    the_newest_events_are_kept_with_what_came_before,
+                    events_belong_to_one_life,
+                }
                 boundaries {
                     a_claim_lapses_at_its_instant,
                     a_begin_comes_before_the_instant,

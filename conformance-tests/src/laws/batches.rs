@@ -36,7 +36,7 @@ async fn answered_as_the_kernel_does(lab: &Lab, beats: &[Beat]) -> Vec<Heartbeat
         let record = records.get_mut(address).expect("each record was read");
         let at = Reading { kind: address.kind, now: stamped.stamp.now, floor: Token::NONE };
         let expected = kernel::apply(record, &Heartbeat { grant: *grant }, at).expect("a heartbeat").stamped;
-        assert!(expected == *stamped, "beat {n} of {}, {address}: {}", beats.len(), differ(&expected, stamped));
+        assert!(expected == *stamped, "beat {n} of {}, {address}:{}", beats.len(), differ(&expected, stamped));
     }
     for (address, record) in &records {
         same(&format!("the record of {address}"), record, &lab.subject(address.clone()).record().await);

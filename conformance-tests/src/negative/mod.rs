@@ -10,6 +10,7 @@ use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
 mod batches;
+mod effects;
 mod handles;
 mod handles_store;
 mod long;
@@ -29,7 +30,7 @@ pub use store::BrokenStore;
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
     let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all()].concat();
-    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all()].concat()
+    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()].concat()
 }
 
 /// A store with one rule taken away; without any, for none.
@@ -52,6 +53,11 @@ pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit:
 
 thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether what this thread says in a panic is not printed.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.get()
 }
 
 /// Runs a check; a panic of this thread is its answer, and is not printed.

@@ -78,6 +78,11 @@ pub enum Flaw {
     PurgeEventsStay,
     EventsAreForgottenByAge,
     PurgeKeepsWhatHasNoRetention,
+    EventsAreNeverTrimmed,
+    EventsAreTrimmedWithoutABase,
+    EventsAreTrimmedEarly,
+    HalfOfTheEventsAreKept,
+    TheBaseIsThePresent,
     TokensNeverEnd,
 }
 

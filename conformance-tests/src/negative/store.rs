@@ -9,7 +9,7 @@ use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
+    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record, StoreError,
     StoreTime, Token, Trouble,
 };
 
@@ -128,8 +128,28 @@ impl BrokenStore {
             let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
             entry.0 = record;
             entry.1.extend(logged);
+            self.trim(&entry.0, &mut entry.1);
         }
         Ok(outcome.stamped)
+    }
+
+    /// Drops the oldest events.
+    fn trim(&self, record: &Record, events: &mut Vec<Event>) {
+        let limit = match self.sabotage.flaw {
+            Some(Flaw::EventsAreNeverTrimmed) => return,
+            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(990).expect("a limit"),
+            _ => EventLimit::default(),
+        };
+        let dropped = kernel::trim(events, limit);
+        let (Some(oldest), true) = (events.first_mut(), dropped > 0) else { return };
+        match self.sabotage.flaw {
+            Some(Flaw::EventsAreTrimmedWithoutABase) => oldest.base = None,
+            Some(Flaw::TheBaseIsThePresent) => oldest.base = Some(Box::new(kernel::Rebuilt::from(record))),
+            Some(Flaw::HalfOfTheEventsAreKept) => {
+                kernel::trim(events, EventLimit::new(667).expect("a limit"));
+            }
+            _ => {}
+        }
     }
 
     fn log(&self, record: &Record, op: &Op, outcome: &kernel::Outcome<Reply>) -> Vec<Event> {

@@ -12,7 +12,11 @@ pub(crate) fn differ(expected: &impl Debug, got: &impl Debug) -> String {
     if expected.len() == got.len() && (0..expected.len()).all(is_alike) {
         let changed = (0..expected.len()).filter(|n| expected[*n] != got[*n]);
         let fields: String = changed.map(|n| field(&expected, &got, n)).collect();
-        return if fields.is_empty() { "\n    nothing differs in what is printed".to_owned() } else { fields };
+        return if fields.is_empty() {
+            "\n    nothing differs in what is printed".to_owned()
+        } else {
+            fields
+        };
     }
     let least = expected.len().min(got.len());
     let first = (0..least).take_while(|n| expected[*n] == got[*n]).count();
@@ -86,13 +90,17 @@ mod tests {
     #[test]
     fn a_difference_names_its_field() {
         let record = Record { lease_until: StoreTime::from_micros(5), ..Record::absent() };
-        let other = Record { lease_until: StoreTime::from_micros(6), state: State::Claimed, ..record.clone() };
+        let other =
+            Record { lease_until: StoreTime::from_micros(6), state: State::Claimed, ..record.clone() };
         let told = differ(&record, &other);
         assert!(told.contains("\n    state:\n    expected Free\n         got Claimed"), "{told}");
         let time = "\n    lease_until:\n    expected StoreTime(5)\n         got StoreTime(6)";
         assert!(told.contains(time), "{told}");
         let terms = |seconds| Terms::new(Duration::from_secs(seconds), Duration::from_secs(9)).ok();
-        let told = differ(&(1, Record { terms: terms(2), ..record.clone() }), &(1, Record { terms: terms(3), ..record.clone() }));
+        let told = differ(
+            &(1, Record { terms: terms(2), ..record.clone() }),
+            &(1, Record { terms: terms(3), ..record.clone() }),
+        );
         assert_eq!(told, "\n    terms.ttl:\n    expected Micros(2000000)\n         got Micros(3000000)");
         let told = differ(&record, &Record { terms: terms(3), ..record.clone() });
         assert!(told.contains("in terms:") && told.contains("expected terms: None"), "{told}");

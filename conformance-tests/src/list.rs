@@ -202,6 +202,8 @@ macro_rules! __laws {
                     a_purge_waits_for_the_end_of_a_retention,
                     a_result_that_is_kept_for_no_time_rests_and_goes,
                     a_later_purge_deletes_the_event_of_the_first,
+                    each_namespace_has_a_floor_of_its_own,
+                    a_decision_does_not_outlive_a_purge,
                 }
                 reads {
                     absent_is_an_answer,
@@ -229,6 +231,7 @@ macro_rules! __laws {
                     a_page_begins_after_what_it_does_not_show,
                     a_limit_counts_what_is_shown,
                     a_page_shows_each_record_in_full,
+                    a_record_is_on_the_page_of_its_state,
                     a_history_keeps_to_its_address,
                     a_page_is_lifted_to_the_last_reading,
                 }
@@ -282,6 +285,7 @@ macro_rules! __laws {
                     namespaces_that_continue_each_other_are_apart,
                     the_parts_of_an_address_are_never_joined,
                     no_key_stands_for_another_kind,
+                    ids_have_128_bits,
                 }
                 payloads {
                     every_byte_is_replayed,
@@ -301,6 +305,7 @@ macro_rules! __laws {
                     a_content_type_is_replayed_as_it_is,
                     a_code_is_replayed_at_its_borders,
                     an_omitted_result_is_replayed_in_every_way,
+                    every_part_of_a_result_counts,
                     a_fingerprint_is_compared_to_its_last_byte,
                     a_huge_result_is_recorded_whole_or_not_at_all,
                     what_a_lease_does_not_know_changes_nothing,

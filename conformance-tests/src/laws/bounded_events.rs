@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sentinel_core::kernel::{self, Op, Reading, Rebuilt, replay};
+use sentinel_core::kernel::{Op, Reading, Rebuilt, replay};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, EventLimit, Record, Token};
 

@@ -57,9 +57,20 @@ pub(crate) async fn a_claim_records_what_its_callers_decode(lab: &Lab) {
 /// of a content type do not count; failures and omitted results are not decoded. As the kernel says, for each list.
 pub(crate) async fn a_forced_result_must_be_decodable(lab: &Lab) {
     let kinds = [
-        Payload::JSON, "application/JSON; charset=utf-8", "text/plain", " Text/Plain ;q=1", "text/plainer", "text/*",
-        "image/png", "application/vnd.shop.v1+json", "application/x-0000000039", "application/x-0000000040", "x", "*/*",
-        Payload::OCTETS, "text/html,text/plain",
+        Payload::JSON,
+        "application/JSON; charset=utf-8",
+        "text/plain",
+        " Text/Plain ;q=1",
+        "text/plainer",
+        "text/*",
+        "image/png",
+        "application/vnd.shop.v1+json",
+        "application/x-0000000039",
+        "application/x-0000000040",
+        "x",
+        "*/*",
+        Payload::OCTETS,
+        "text/html,text/plain",
     ];
     let mut count = [0, 0];
     for (n, accepts) in lists().into_iter().enumerate() {

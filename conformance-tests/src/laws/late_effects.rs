@@ -76,7 +76,8 @@ pub(crate) async fn an_abandon_sets_until_when_effects_may_land(lab: &Lab) {
                     last_now: now,
                     ..before
                 };
-                let what = format!("the record, abandoned {wait:?} after its claim with effects {effects:?} late");
+                let what =
+                    format!("the record, abandoned {wait:?} after its claim with effects {effects:?} late");
                 same(&what, &expected, &key.record().await);
                 let event = key.newest_events(1).await.remove(0);
                 same("the event", &Change::Abandoned { effects_until }, &event.change);
@@ -158,7 +159,8 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
     for from in ["abandoned", "lapsed", "alive", "stolen"] {
         for early in [micro, Duration::ZERO] {
             let key = lab.execution(&format!("{from} {early:?}"));
-            let grant = if from == "abandoned" { abandoned(&key).await } else { key.begun(&late(LATE)).await };
+            let grant =
+                if from == "abandoned" { abandoned(&key).await } else { key.begun(&late(LATE)).await };
             if from == "lapsed" {
                 lab.advance(TTL).await;
             }
@@ -175,13 +177,19 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
             let answer = key.reset_to_claimed(&reset("olga", token)).await;
             let is_over = answer.stamp.now >= until;
             match answer.reply {
-                ResetReply::Reset { .. } if is_over => same("effects_until after a reset",
-                    &sentinel_core::StoreTime::ZERO, &key.record().await.effects_until),
+                ResetReply::Reset { .. } if is_over => same(
+                    "effects_until after a reset",
+                    &sentinel_core::StoreTime::ZERO,
+                    &key.record().await.effects_until,
+                ),
                 ResetReply::EffectsMayLand { until: told } if !is_over => {
                     same("the instant that a reset is told", &until, &told);
                     key.assert_untouched_since(&before).await;
                 }
-                other => panic!("a run that is {from}, effects until {until:?}, at {:?}: {other:?}", answer.stamp.now),
+                other => panic!(
+                    "a run that is {from}, effects until {until:?}, at {:?}: {other:?}",
+                    answer.stamp.now
+                ),
             }
         }
     }
@@ -196,7 +204,10 @@ pub(crate) async fn an_operator_may_choose_not_to_wait(lab: &Lab) {
         let until = key.record().await.effects_until;
         let token = answers!(answer, ReconcileReply::Taken { token, effects_until, .. } if effects_until == until => token);
         if key.address == forced.address {
-            answers!(key.force_complete(&force("olga", token, &result("x"))).await, ForceCompleteReply::Completed);
+            answers!(
+                key.force_complete(&force("olga", token, &result("x"))).await,
+                ForceCompleteReply::Completed
+            );
             continue;
         }
         let no = reset("olga", token);

@@ -3,7 +3,7 @@
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
-use sentinel_core::{Address, Grant, Key, Kind, Namespace};
+use sentinel_core::{Address, ClaimId, Grant, Key, Kind, Namespace, OpId};
 
 use crate::cast::*;
 use crate::differ::same;
@@ -32,7 +32,8 @@ async fn all_are_apart(lab: &Lab, addresses: &[Address]) {
         same(&format!("events of {}", subject.address), &vec!["claimed"], &subject.story().await);
     }
     let beats = addresses.iter().zip(&grants);
-    let beats: Vec<_> = beats.map(|(address, grant)| Beat { address: address.clone(), grant: *grant }).collect();
+    let beats: Vec<_> =
+        beats.map(|(address, grant)| Beat { address: address.clone(), grant: *grant }).collect();
     for (beat, stamped) in beats.iter().zip(lab.beats(&beats).await) {
         let is_kept = matches!(stamped.reply, HeartbeatReply::Kept { .. });
         assert!(is_kept && stamped.stamp.token == beat.grant.token, "{}: {stamped:?}", beat.address);
@@ -57,6 +58,8 @@ async fn all_are_apart(lab: &Lab, addresses: &[Address]) {
         let claim_id = (n % 2 == 1).then_some(grant.claim_id);
         same(&format!("claim_id of {} after a purge", subject.address), &claim_id, &record.claim_id);
     }
+    pages_hold(lab, addresses, Shown::Free, |_| false).await;
+    pages_hold(lab, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
 }
 
 /// The namespaces of some addresses, each once.
@@ -85,9 +88,28 @@ async fn pages_hold(lab: &Lab, addresses: &[Address], state: Shown, which: impl 
 /// No case is folded, of any script: two letters that differ in case alone are two keys.
 pub(crate) async fn letters_are_never_folded(lab: &Lab) {
     let pairs = [
-        ["abc", "ABC"], ["aBc", "AbC"], ["é", "É"], ["σ", "ς"], ["Σ", "ϲ"], ["я", "Я"], ["ǆ", "ǅ"],
-        ["k", "\u{212a}"], ["s", "ſ"], ["i", "İ"], ["ı", "I"], ["ﬀ", "ff"], ["ß", "ẞ"], ["ss", "SS"], ["ա", "Ա"],
-        ["ａ", "Ａ"], ["ꭰ", "Ꭰ"], ["𐐨", "𐐀"], ["ⓐ", "Ⓐ"], ["ⅷ", "Ⅷ"], ["ვ", "Ვ"], ["å", "\u{212b}"],
+        ["abc", "ABC"],
+        ["aBc", "AbC"],
+        ["é", "É"],
+        ["σ", "ς"],
+        ["Σ", "ϲ"],
+        ["я", "Я"],
+        ["ǆ", "ǅ"],
+        ["k", "\u{212a}"],
+        ["s", "ſ"],
+        ["i", "İ"],
+        ["ı", "I"],
+        ["ﬀ", "ff"],
+        ["ß", "ẞ"],
+        ["ss", "SS"],
+        ["ա", "Ա"],
+        ["ａ", "Ａ"],
+        ["ꭰ", "Ꭰ"],
+        ["𐐨", "𐐀"],
+        ["ⓐ", "Ⓐ"],
+        ["ⅷ", "Ⅷ"],
+        ["ვ", "Ვ"],
+        ["å", "\u{212b}"],
         ["K1-é", "K1-É"],
     ];
     all_are_apart(lab, &executions(lab, pairs.concat())).await;
@@ -96,20 +118,48 @@ pub(crate) async fn letters_are_never_folded(lab: &Lab) {
 /// Nothing is normalised or left out: other spellings, widths, blanks and marks that are not seen are other keys.
 pub(crate) async fn spellings_are_never_unified(lab: &Lab) {
     let pairs = [
-        ["\u{e9}", "e\u{301}"], ["\u{1e69}", "s\u{323}\u{307}"], ["s\u{307}\u{323}", "\u{1e61}\u{323}"],
-        ["가", "\u{1100}\u{1161}"], ["\u{2126}", "\u{3a9}"], ["½", "1⁄2"], ["①", "1"], ["２", "2"], ["x²", "x2"],
-        ["™", "TM"], ["ﬁ", "fi"], ["Ⅳ", "IV"], ["…", "..."], ["\u{a0}x", " x"], ["x\u{3000}", "x "], ["x", "x  "],
-        ["a\u{ad}b", "ab"], ["a\u{200b}b", "a\u{200c}b"], ["a\u{200d}b", "a\u{2060}b"], ["\u{feff}a", "a"],
-        ["a\u{202e}b", "a\u{200e}b"], ["☺", "☺\u{fe0f}"], ["a\u{2028}", "a\u{2029}"], ["-", "\u{2010}"],
-        ["'", "\u{2019}"], ["a b", "a  b"], [" a b", "a b "], ["a+b", "a%20b"], ["豈", "\u{f900}"], ["ä", "ae"],
-        ["0x1", "01"], ["1.0", "1."], ["+1", "-0"], ["\u{10ffff}", "\u{fffd}"],
+        ["\u{e9}", "e\u{301}"],
+        ["\u{1e69}", "s\u{323}\u{307}"],
+        ["s\u{307}\u{323}", "\u{1e61}\u{323}"],
+        ["가", "\u{1100}\u{1161}"],
+        ["\u{2126}", "\u{3a9}"],
+        ["½", "1⁄2"],
+        ["①", "1"],
+        ["２", "2"],
+        ["x²", "x2"],
+        ["™", "TM"],
+        ["ﬁ", "fi"],
+        ["Ⅳ", "IV"],
+        ["…", "..."],
+        ["\u{a0}x", " x"],
+        ["x\u{3000}", "x "],
+        ["x", "x  "],
+        ["a\u{ad}b", "ab"],
+        ["a\u{200b}b", "a\u{200c}b"],
+        ["a\u{200d}b", "a\u{2060}b"],
+        ["\u{feff}a", "a"],
+        ["a\u{202e}b", "a\u{200e}b"],
+        ["☺", "☺\u{fe0f}"],
+        ["a\u{2028}", "a\u{2029}"],
+        ["-", "\u{2010}"],
+        ["'", "\u{2019}"],
+        ["a b", "a  b"],
+        [" a b", "a b "],
+        ["a+b", "a%20b"],
+        ["豈", "\u{f900}"],
+        ["ä", "ae"],
+        ["0x1", "01"],
+        ["1.0", "1."],
+        ["+1", "-0"],
+        ["\u{10ffff}", "\u{fffd}"],
     ];
     all_are_apart(lab, &executions(lab, pairs.concat())).await;
 }
 
 /// Lengths and places at which a store may cut a name.
 const PLACES: [usize; 24] = [
-    15, 31, 32, 63, 64, 99, 100, 127, 128, 190, 191, 199, 200, 249, 253, 254, 255, 256, 300, 383, 384, 400, 500, 511,
+    15, 31, 32, 63, 64, 99, 100, 127, 128, 190, 191, 199, 200, 249, 253, 254, 255, 256, 300, 383, 384, 400,
+    500, 511,
 ];
 
 /// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each other.
@@ -141,7 +191,7 @@ pub(crate) async fn long_namespaces_are_never_cut(lab: &Lab) {
 }
 
 /// Two keys for which a hash of 32 bits is the same, and the hash. `collisions_are_collisions` computes them again.
-const COLLISIONS: [(&str, [&str; 2]); 18] = [
+pub(crate) const COLLISIONS: [(&str, [&str; 2]); 18] = [
     ("FNV-1a", ["11gvozfb", "6j3p2ap0"]),
     ("FNV-1", ["n9wh9mh8", "8sv818dn"]),
     ("33 times, plus", ["ia6tcbi4", "kjgysn1o"]),
@@ -219,7 +269,9 @@ pub(crate) async fn namespaces_that_share_a_hash_are_apart(lab: &Lab) {
         all.extend(pair.map(|end| Namespace::new(format!("{stem}{end}")).expect("a namespace")));
     }
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    all.extend(fnv1a_collision(stem, fits).map(|end| Namespace::new(format!("{stem}{end}")).expect("a namespace")));
+    all.extend(
+        fnv1a_collision(stem, fits).map(|end| Namespace::new(format!("{stem}{end}")).expect("a namespace")),
+    );
     let address = |namespace| Address::execution(namespace, key("k"));
     all_are_apart(lab, &all.into_iter().map(address).collect::<Vec<_>>()).await;
 }
@@ -239,9 +291,10 @@ pub(crate) async fn names_that_continue_each_other_are_apart(lab: &Lab) {
 /// A key or namespace is never a pattern: what is special to LIKE, GLOB, SCAN or a regular expression matches itself.
 pub(crate) async fn a_name_is_never_a_pattern(lab: &Lab) {
     let names = [
-        "abc", "a%c", "axc", "a_c", "a.c", "a*c", "a?c", "a[bx]c", "[a-z]*", "%", "_", "*", "?", ".*", "^abc$", "(abc)",
-        "a|b", "a", "b", "a\\%c", "a\\_c", "a%%c", "___", "%_%", "abc%", "%abc", "abc*", "a\\c", "{a}", "{a}b", "{a}c",
-        "{}", "{}a", "{b}a", "}a{", "a{b", "a}b", "$a", "a$", "!a", "[^a]", "a{1,2}", "aa", "KEYS[1]", "?1", ":1", "$1",
+        "abc", "a%c", "axc", "a_c", "a.c", "a*c", "a?c", "a[bx]c", "[a-z]*", "%", "_", "*", "?", ".*",
+        "^abc$", "(abc)", "a|b", "a", "b", "a\\%c", "a\\_c", "a%%c", "___", "%_%", "abc%", "%abc", "abc*",
+        "a\\c", "{a}", "{a}b", "{a}c", "{}", "{}a", "{b}a", "}a{", "a{b", "a}b", "$a", "a$", "!a", "[^a]",
+        "a{1,2}", "aa", "KEYS[1]", "?1", ":1", "$1",
     ];
     all_are_apart(lab, &executions(lab, names)).await;
 }
@@ -250,7 +303,9 @@ pub(crate) async fn a_name_is_never_a_pattern(lab: &Lab) {
 pub(crate) async fn namespaces_that_continue_each_other_are_apart(lab: &Lab) {
     let stem = lab.namespace().as_str();
     let mut addresses = Vec::new();
-    for end in ["", ".eu", "_eu", "-eu", "xeu", "eu", ".", "_", "-", "..", "__", ".eu.x", ".eu_x", "_eu_x", ".e", "0"] {
+    for end in [
+        "", ".eu", "_eu", "-eu", "xeu", "eu", ".", "_", "-", "..", "__", ".eu.x", ".eu_x", "_eu_x", ".e", "0",
+    ] {
         let namespace = Namespace::new(format!("{stem}{end}")).expect("a namespace");
         addresses.push(Address::execution(namespace.clone(), key("k")));
         addresses.push(Address::lease(namespace, key("k")));
@@ -267,7 +322,8 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
     let stem = lab.namespace().as_str();
     let mut addresses = Vec::new();
     let mut add = |namespace: String, key: String| {
-        let (namespace, key) = (Namespace::new(namespace).expect("a namespace"), Key::new(key).expect("a key"));
+        let (namespace, key) =
+            (Namespace::new(namespace).expect("a namespace"), Key::new(key).expect("a key"));
         let address = Address::execution(namespace, key);
         if !addresses.contains(&address) {
             addresses.push(address);
@@ -291,7 +347,8 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
 /// No key of an execution stands for a lease, nor one of a lease for an execution, whatever word for the kind it holds.
 pub(crate) async fn no_key_stands_for_another_kind(lab: &Lab) {
     let mut names = vec!["k".to_owned()];
-    for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions", "0", "1", "Lease", "exec"] {
+    for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions", "0", "1", "Lease", "exec"]
+    {
         for separator in ["", ":", "/", ".", "-", "_", "|", "#", " ", "::"] {
             names.extend([format!("{word}{separator}k"), format!("k{separator}{word}")]);
         }
@@ -307,6 +364,33 @@ pub(crate) async fn no_key_stands_for_another_kind(lab: &Lab) {
         assert!(granted, "{address} is another record too: {reply:?}");
     }
     pages_hold(lab, &addresses, Shown::Claimed, |_| true).await;
+}
+
+/// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another decision.
+pub(crate) async fn ids_have_128_bits(lab: &Lab) {
+    for bit in [0, 7, 31, 32, 52, 53, 62, 63, 64, 95, 96, 126, 127] {
+        let flip = |bits: u128| bits ^ (1 << bit);
+        let (key, own) = (lab.execution(&format!("bit {bit}")), call("ann"));
+        let other = ClaimId::from_bits(flip(own.claim_id.bits()));
+        let grant = key.granted(&own).await;
+        answers!(key.claim(&Claim { claim_id: other, ..call("bob") }).await, ClaimReply::InProgress { .. });
+        let wrong = Grant { claim_id: other, ..grant };
+        answers!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+        answers!(key.begin(wrong).await, BeginReply::Superseded(_));
+        answers!(key.cancel(other).await, CancelReply::Untouched(_));
+        answers!(key.release(grant).await, ReleaseReply::Released);
+        // Of the two only the first is remembered.
+        answers!(key.claim(&own).await, ClaimReply::AlreadyReleased);
+        let grant = key.begun(&Claim { claim_id: other, ..call("bob") }).await;
+        answers!(key.abandon(grant, "lost contact").await, AbandonReply::Abandoned);
+        let seen = reconcile("olga", grant.token);
+        let token = key.taken(&seen).await;
+        let op_id = OpId::from_bits(flip(seen.op_id.bits()));
+        answers!(key.reconcile(&Reconcile { op_id, expect: token, ..seen.clone() }).await,
+            ReconcileReply::HeldBy { op_id: told, .. } if told == seen.op_id);
+        let record = key.record().await;
+        same("the op id", &Some(seen.op_id), &record.decision.map(|decision| decision.op_id));
+    }
 }
 
 #[cfg(test)]
@@ -375,7 +459,8 @@ mod tests {
 
     #[test]
     fn a_computed_collision_is_one() {
-        let [a, b] = fnv1a_collision("before", |byte| byte.is_ascii_lowercase()).map(|key| format!("before{key}"));
+        let [a, b] =
+            fnv1a_collision("before", |byte| byte.is_ascii_lowercase()).map(|key| format!("before{key}"));
         assert!(a != b && fnv1a(FNV1A, a.as_bytes()) == fnv1a(FNV1A, b.as_bytes()));
     }
 }

@@ -67,7 +67,8 @@ pub(crate) async fn a_filter_skips_as_far_as_it_must(lab: &Lab) {
     before.release(early).await;
     let free = vec![before.address.key.as_str().to_owned()];
     same("the tombstone", &free, &lab.keys(&one(Shown::Free)).await);
-    let releases = held.into_iter().map(|(address, grant)| (address, Release { grant, vouched: false }.into()));
+    let releases =
+        held.into_iter().map(|(address, grant)| (address, Release { grant, vouched: false }.into()));
     lab.each(releases.collect()).await;
     let unfiltered = List { limit: 1, ..lab.everything() };
     same("the one that is no tombstone", &name, &lab.keys(&unfiltered).await);
@@ -76,9 +77,9 @@ pub(crate) async fn a_filter_skips_as_far_as_it_must(lab: &Lab) {
 
 /// Keys whose order is another one in collations, in UTF-16, in signed bytes, by length and by number.
 const ODD: [&str; 44] = [
-    "!", "\"", "%", "'", "*", "-", "-1", "/", "0", "00", "1", "10", "1a", "2", "9", ":", "A", "B", "Z", "[", "\\", "_",
-    "_a", "a", "a b", "a-b", "aa", "ab", "a\u{301}", "b", "z", "zz", "{", "|", "~", "\u{a0}", "é", "ß", "ä", "ÿ",
-    "\u{2028}", "\u{e000}", "\u{ffff}", "😀",
+    "!", "\"", "%", "'", "*", "-", "-1", "/", "0", "00", "1", "10", "1a", "2", "9", ":", "A", "B", "Z", "[",
+    "\\", "_", "_a", "a", "a b", "a-b", "aa", "ab", "a\u{301}", "b", "z", "zz", "{", "|", "~", "\u{a0}", "é",
+    "ß", "ä", "ÿ", "\u{2028}", "\u{e000}", "\u{ffff}", "😀",
 ];
 
 /// A page begins after any key, in byte order, whether the key exists or not.
@@ -89,7 +90,8 @@ pub(crate) async fn a_page_begins_after_any_place(lab: &Lab) {
     let claims = names.iter().map(|name| (lab.execution(name).address, call("ann").into()));
     lab.each(claims.collect()).await;
     names.sort_unstable();
-    let between = ["\u{20}", "$", "00 ", "1\u{ffff}", "aZ", "é\u{301}", "\u{d7ff}", "😁", "%%", "a\\", "mm", "n", "I"];
+    let between =
+        ["\u{20}", "$", "00 ", "1\u{ffff}", "aZ", "é\u{301}", "\u{d7ff}", "😁", "%%", "a\\", "mm", "n", "I"];
     let places = names.clone().into_iter().chain(between.map(str::to_owned));
     for place in places {
         let behind = names.iter().filter(|name| **name > place);
@@ -138,7 +140,8 @@ pub(crate) async fn a_limit_counts_what_is_shown(lab: &Lab) {
     let others = rooms.iter().flat_map(|room| [room.execution("k"), room.lease("k")]);
     let others: Vec<_> = others.map(|subject| subject.address).collect();
     let named = |address: &Address, n: usize| Address { key: key(&format!("k{n:02}")), ..address.clone() };
-    let claims = (0..40).flat_map(|n| others.iter().map(move |address| (named(address, n), call("ann").into())));
+    let claims =
+        (0..40).flat_map(|n| others.iter().map(move |address| (named(address, n), call("ann").into())));
     lab.each(claims.collect()).await;
     lab.each((0..40).map(|n| (lab.lease(&format!("k{n:02}")).address, call("ann").into())).collect()).await;
     lab.execution("x").granted(&call("ann")).await;
@@ -168,8 +171,17 @@ pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
             at(name).force_complete(&force("olga", token, &failed)).await;
         }
     }
-    for state in [None, Some(Shown::Free), Some(Shown::Completed), Some(Shown::Uncertain), Some(Shown::Reconciling)] {
+    for state in
+        [None, Some(Shown::Free), Some(Shown::Completed), Some(Shown::Uncertain), Some(Shown::Reconciling)]
+    {
+        let before = at("held").now().await;
         let page = lab.list(&List { state, ..lab.everything() }).await;
+        let after = at("held").now().await;
+        assert!(
+            before <= page.now && page.now <= after,
+            "a page read {:?} between {before:?} and {after:?}",
+            page.now
+        );
         assert!(!page.records.is_empty(), "a page of {state:?}");
         for (key, listed) in page.records {
             let mut record = lab.execution(key.as_str()).record().await;
@@ -181,10 +193,88 @@ pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
     }
 }
 
+/// After each transition, and when time alone has moved on, a record is on the page of its state and on no other.
+pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
+    let key = lab.execution("k");
+    let is_on = async |shown: Option<Shown>, after: &str| {
+        let all = [
+            Shown::Free,
+            Shown::Claimed,
+            Shown::Executing,
+            Shown::Uncertain,
+            Shown::Completed,
+            Shown::Reconciling,
+        ];
+        for state in all {
+            let page = lab.keys(&List { state: Some(state), ..lab.everything() }).await;
+            assert_eq!(
+                page.len(),
+                usize::from(shown == Some(state)),
+                "on the page of {state:?} after {after}"
+            );
+        }
+        let is_listed = shown.is_some_and(|shown| shown != Shown::Free);
+        assert_eq!(
+            lab.keys(&lab.everything()).await.len(),
+            usize::from(is_listed),
+            "on a page after {after}"
+        );
+    };
+    is_on(None, "nothing").await;
+    key.cancel(call("ann").claim_id).await;
+    is_on(Some(Shown::Free), "a cancel").await;
+    let grant = key.granted(&call("ann")).await;
+    is_on(Some(Shown::Claimed), "a claim").await;
+    key.release(grant).await;
+    is_on(Some(Shown::Free), "a release").await;
+    key.granted(&call("ann")).await;
+    lab.advance(TTL).await;
+    is_on(Some(Shown::Claimed), "a lapse").await;
+    let grant = key.granted(&call("bob")).await;
+    is_on(Some(Shown::Claimed), "a take-over").await;
+    key.evict(&evict("olga", grant.token)).await;
+    is_on(Some(Shown::Free), "an eviction").await;
+    let grant = key.begun(&call("ann")).await;
+    is_on(Some(Shown::Executing), "a begin").await;
+    lab.advance(TTL).await;
+    is_on(Some(Shown::Uncertain), "a lapse").await;
+    key.heartbeat(grant).await;
+    is_on(Some(Shown::Executing), "a heartbeat").await;
+    key.vouch(grant).await;
+    is_on(Some(Shown::Free), "a vouched release").await;
+    let grant = key.granted(&fused("ann")).await;
+    is_on(Some(Shown::Executing), "a fused claim").await;
+    key.abandon(grant, "lost contact").await;
+    is_on(Some(Shown::Uncertain), "an abandon").await;
+    let token = key.taken(&reconcile("olga", grant.token)).await;
+    is_on(Some(Shown::Reconciling), "a reconciliation").await;
+    let token = key.taken(&Reconcile { steal: true, ..reconcile("omar", token) }).await;
+    is_on(Some(Shown::Reconciling), "a steal").await;
+    key.reset_to_claimed(&reset("omar", token)).await;
+    is_on(Some(Shown::Free), "a reset").await;
+    let grant = key.granted(&Claim { retention: Some(HALF), ..fused("ann") }).await;
+    key.complete(grant, &result("x")).await;
+    is_on(Some(Shown::Completed), "a completion").await;
+    lab.advance(HALF).await;
+    is_on(Some(Shown::Completed), "the end of a retention").await;
+    let doubt = key.doubtful(&call("bob")).await;
+    is_on(Some(Shown::Uncertain), "another run").await;
+    let token = key.taken(&reconcile("olga", doubt.token)).await;
+    key.force_complete(&force("olga", token, &result("x"))).await;
+    is_on(Some(Shown::Completed), "a forced result").await;
+    let other = lab.execution("z");
+    let grant = other.granted(&call("ann")).await;
+    other.release(grant).await;
+    lab.advance(REST).await;
+    lab.purge().await;
+    is_on(Some(Shown::Completed), "the purge of another key").await;
+}
+
 /// A history counts and returns the events of its own address only.
 pub(crate) async fn a_history_keeps_to_its_address(lab: &Lab) {
     let other = lab.apart();
-    let keys = [lab.execution("k"), lab.lease("k"), lab.execution("k1"), lab.execution("K"), other.execution("k")];
+    let keys =
+        [lab.execution("k"), lab.lease("k"), lab.execution("k1"), lab.execution("K"), other.execution("k")];
     for turn in 0..4 {
         for (n, subject) in keys.iter().enumerate() {
             let grant = subject.granted(&call(&format!("w{n}"))).await;
@@ -194,7 +284,7 @@ pub(crate) async fn a_history_keeps_to_its_address(lab: &Lab) {
         }
     }
     for (n, subject) in keys.iter().enumerate() {
-        for limit in [1, 3, 7, 100] {
+        for limit in [0, 1, 3, 7, 100] {
             let events = subject.newest_events(limit).await;
             assert_eq!(events.len(), (limit as usize).min(7), "events of {}", subject.address);
             let worker = Some(label(&format!("w{n}")));

@@ -48,8 +48,12 @@ pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(lab: &Lab) {
     execution("reconciling").taken(&reconcile("olga", doubt.token)).await;
     execution("completed").completed(&call("ann"), &result("x")).await;
     let stay = [
-        lease("held lease"), execution("claimed"), execution("executing"), execution("doubtful"),
-        execution("reconciling"), execution("completed"),
+        lease("held lease"),
+        execution("claimed"),
+        execution("executing"),
+        execution("doubtful"),
+        execution("reconciling"),
+        execution("completed"),
     ];
     let stay: Vec<&Subject<'_>> = stay.iter().collect();
     let before = records(&stay).await;
@@ -60,7 +64,11 @@ pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(lab: &Lab) {
     same("what stays", &before, &records(&stay).await);
     assert!(execution("held lease").record().await.is_absent());
     for key in &stay[1..] {
-        assert!(lab.lease(key.address.key.as_str()).record().await.is_absent(), "the lease {}", key.address.key);
+        assert!(
+            lab.lease(key.address.key.as_str()).record().await.is_absent(),
+            "the lease {}",
+            key.address.key
+        );
     }
 }
 
@@ -132,7 +140,9 @@ pub(crate) async fn a_purged_key_that_returns_keeps_its_history(lab: &Lab) {
 /// cannot set a clock back leaves this law to others.
 pub(crate) async fn a_floor_is_the_highest_token_in_any_order(lab: &Lab) {
     // Names in the order of their tokens, and when each is given back: the highest goes first, last and between.
-    for (names, rests) in [(["a", "b", "c"], [2, 1, 0]), (["c", "b", "a"], [2, 1, 0]), (["b", "c", "a"], [0, 2, 1])] {
+    for (names, rests) in
+        [(["a", "b", "c"], [2, 1, 0]), (["c", "b", "a"], [2, 1, 0]), (["b", "c", "a"], [0, 2, 1])]
+    {
         for limit in [1, u32::MAX] {
             let lab = lab.apart();
             let mut held = Vec::new();
@@ -162,7 +172,10 @@ pub(crate) async fn a_floor_is_the_highest_token_in_any_order(lab: &Lab) {
             let highest = held.iter().map(|(_, grant)| grant.token).max().expect("three");
             for key in [lab.execution("another"), lab.lease("a"), lab.execution("a")] {
                 let next = key.granted(&call("bob")).await.token;
-                assert!(next > highest, "{next} was drawn after {highest} was purged, in the order {names:?}");
+                assert!(
+                    next > highest,
+                    "{next} was drawn after {highest} was purged, in the order {names:?}"
+                );
             }
             lab.advance(REST * 4).await;
         }
@@ -181,15 +194,21 @@ pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(lab: &Lab) {
         }
         lab.advance(REST).await;
         lab.forget();
-        let purge =
-            sentinel_core::store::Purge { namespace: lab.namespace().clone(), limit: u32::MAX, dry_run: false };
+        let purge = sentinel_core::store::Purge {
+            namespace: lab.namespace().clone(),
+            limit: u32::MAX,
+            dry_run: false,
+        };
         let was_ready = polled(polls, lab.store().purge(&purge)).await.is_some();
         if !lab.set_back(REST * 2).await {
             return;
         }
         for (key, token) in keys.iter().zip(tokens) {
             let next = key.granted(&call("bob")).await.token;
-            assert!(next > token, "{next} was drawn after {token}, where a purge was dropped at poll {polls}");
+            assert!(
+                next > token,
+                "{next} was drawn after {token}, where a purge was dropped at poll {polls}"
+            );
         }
         if was_ready {
             return;
@@ -204,11 +223,17 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let mut names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
     names.extend((0..8).map(|n| format!("{}{n}", &long[..long.len() - 60 * n])));
-    let odd = ["%", "_", "a%", "a", "A", "é", "e\u{301}", "😀", "\u{ffff}", " ", "'", "\\", "*", "{a}b", "a:b", "\""];
+    let odd = [
+        "%", "_", "a%", "a", "A", "é", "e\u{301}", "😀", "\u{ffff}", " ", "'", "\\", "*", "{a}b", "a:b", "\"",
+    ];
     names.extend(odd.map(str::to_owned));
     let mut keys = Vec::new();
     for (n, name) in names.iter().enumerate() {
-        let (going, held) = if n % 2 == 0 { (lab.execution(name), lab.lease(name)) } else { (lab.lease(name), lab.execution(name)) };
+        let (going, held) = if n % 2 == 0 {
+            (lab.execution(name), lab.lease(name))
+        } else {
+            (lab.lease(name), lab.execution(name))
+        };
         tombstone(&going).await;
         held.granted(&call("ann")).await;
         keys.push((going, held));
@@ -219,7 +244,11 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
         let purged = lab.purge_with(7, false).await;
         (total, steps) = (total + purged.records, steps + 1);
         assert!(purged.records <= 7, "{} records over a limit of 7", purged.records);
-        assert!(purged.more || total == names.len() as u64, "no more is said after {total} of {}", names.len());
+        assert!(
+            purged.more || total == names.len() as u64,
+            "no more is said after {total} of {}",
+            names.len()
+        );
         assert!(steps <= names.len(), "more is said without an end");
         if !purged.more {
             break;
@@ -237,7 +266,9 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
 /// A backlog that is larger than a page is purged to its end: a purge that stops before it says that there is more.
 pub(crate) async fn a_large_backlog_is_purged_to_its_end(lab: &Lab) {
     const MANY: usize = 1_057;
-    let cancel = |n: usize| (lab.execution(&format!("k{n:04}")).address, Cancel { claim_id: ClaimId::random() }.into());
+    let cancel = |n: usize| {
+        (lab.execution(&format!("k{n:04}")).address, Cancel { claim_id: ClaimId::random() }.into())
+    };
     lab.each((0..MANY).map(cancel).collect()).await;
     lab.advance(REST).await;
     let mut total = 0;
@@ -330,5 +361,78 @@ pub(crate) async fn a_later_purge_deletes_the_event_of_the_first(lab: &Lab) {
     assert_eq!(lab.purge().await.records, 0);
     for key in &keys {
         same("the events after it", &Vec::new(), &key.story().await);
+    }
+}
+
+/// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A harness
+/// that cannot set a clock back leaves this law to others.
+pub(crate) async fn each_namespace_has_a_floor_of_its_own(lab: &Lab) {
+    let rooms = [lab.apart(), lab.apart(), lab.apart()];
+    let mut tokens = Vec::new();
+    for room in &rooms {
+        tokens.push(tombstone(&room.execution("k")).await);
+        lab.advance(HALF).await;
+    }
+    lab.advance(REST).await;
+    for room in [&rooms[2], &rooms[0], &rooms[1]] {
+        assert_eq!(room.purge().await.records, 1);
+    }
+    for room in &rooms {
+        room.purge_with(u32::MAX, true).await;
+        assert_eq!(room.purge().await.records, 0);
+    }
+    lab.advance(REST).await;
+    for room in &rooms {
+        room.purge().await;
+    }
+    if !lab.set_back(REST * 4).await {
+        return;
+    }
+    for (n, (room, token)) in rooms.iter().zip(tokens).enumerate() {
+        for key in [room.execution("k"), room.lease("another")] {
+            let next = key.granted(&call("bob")).await.token;
+            assert!(next > token, "{next} was drawn after {token} was purged from namespace {n}");
+        }
+    }
+}
+
+/// A purged record takes its decisions with it: in the next life a repeated one is a late duplicate, and applies to
+/// nothing.
+pub(crate) async fn a_decision_does_not_outlive_a_purge(lab: &Lab) {
+    let (key, done) = (lab.lease("k"), lab.execution("done"));
+    let grant = key.granted(&call("ann")).await;
+    let eviction = evict("olga", grant.token);
+    answers!(key.evict(&eviction).await, EvictReply::Evicted { .. });
+    let doubt = done.doubtful(&brief("ann")).await;
+    let seen = reconcile("olga", doubt.token);
+    let token = done.taken(&seen).await;
+    let decision = force("olga", token, &result("old"));
+    answers!(done.force_complete(&decision).await, ForceCompleteReply::Completed);
+    lab.advance(REST).await;
+    assert_eq!(lab.purge().await.records, 2);
+    assert_eq!(key.record().await.decision, None);
+    for again in [false, true] {
+        if again {
+            key.granted(&call("bob")).await;
+            done.begun(&call("bob")).await;
+        }
+        let before = records(&[&key, &done]).await;
+        let answer = key.evict(&eviction).await;
+        assert!(
+            !matches!(answer.reply, EvictReply::Evicted { .. }),
+            "repeated from an earlier life: {answer:?}"
+        );
+        let answer = done.reconcile(&seen).await;
+        assert!(
+            !matches!(answer.reply, ReconcileReply::Taken { .. }),
+            "repeated from an earlier life: {answer:?}"
+        );
+        let answer = done.force_complete(&decision).await;
+        assert!(
+            matches!(answer.reply, ForceCompleteReply::StaleDecision(_)),
+            "from an earlier life: {answer:?}"
+        );
+        same("the records", &before, &records(&[&key, &done]).await);
+        assert!(again || before.iter().all(Record::is_absent));
     }
 }

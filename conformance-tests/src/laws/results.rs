@@ -15,7 +15,9 @@ fn same_result(what: &str, expected: &Recorded, got: &Recorded) {
     if ours != theirs {
         let (count, theirs_count) = (ours.len(), theirs.len());
         let place = ours.iter().zip(theirs).position(|(a, b)| a != b).unwrap_or(count.min(theirs_count));
-        panic!("{what}: payload.bytes: expected {count} bytes, got {theirs_count}; the first difference is at {place}");
+        panic!(
+            "{what}: payload.bytes: expected {count} bytes, got {theirs_count}; the first difference is at {place}"
+        );
     }
     same(what, expected, got);
 }
@@ -104,7 +106,8 @@ fn noise(length: usize) -> Vec<u8> {
 
 /// Success, failure and forced results are replayed at every size at which a store may change its mind.
 pub(crate) async fn a_result_of_any_size_is_replayed(lab: &Lab) {
-    let sizes = [0, 1, 2, 126, 127, 128, 255, 256, 257, 1_000, 1_024, 2_000, 4_096, 8_192, 16_384, 32_768, 65_536];
+    let sizes =
+        [0, 1, 2, 126, 127, 128, 255, 256, 257, 1_000, 1_024, 2_000, 4_096, 8_192, 16_384, 32_768, 65_536];
     for size in sizes {
         in_every_way(lab, &format!("{size} bytes"), &Payload::new(Payload::OCTETS, noise(size)), None).await;
     }
@@ -122,9 +125,30 @@ pub(crate) async fn the_largest_result_is_replayed_in_every_way(lab: &Lab) {
 /// Bytes are not text: no encoding, line end, blank, escape or format is read into them, whatever their content type.
 pub(crate) async fn bytes_are_replayed_whatever_they_look_like(lab: &Lab) {
     let cases: [&[u8]; 24] = [
-        b"a\r\nb\r\n", b"a\rb", b"\n", b" a ", b"\ta\t", b"a\x1ab", b"\0", b"a\0", b"\0a\0b", b"\xef\xbb\xbfa",
-        b"\xff\xfea\0", b"\xed\xa0\x80", b"\xc0\xaf", b"\x80", b"\xf5\x80\x80\x80", b"\\x00\\000", b"{\"a\":1,\"a\":2}",
-        b"{ \"b\" : 1.0e0 }", b"{", b"null", b"\"\\u0000\"", b"\x1f\x8b\x08\0", b"eyJhIjoxfQ==", b"%00%0A+",
+        b"a\r\nb\r\n",
+        b"a\rb",
+        b"\n",
+        b" a ",
+        b"\ta\t",
+        b"a\x1ab",
+        b"\0",
+        b"a\0",
+        b"\0a\0b",
+        b"\xef\xbb\xbfa",
+        b"\xff\xfea\0",
+        b"\xed\xa0\x80",
+        b"\xc0\xaf",
+        b"\x80",
+        b"\xf5\x80\x80\x80",
+        b"\\x00\\000",
+        b"{\"a\":1,\"a\":2}",
+        b"{ \"b\" : 1.0e0 }",
+        b"{",
+        b"null",
+        b"\"\\u0000\"",
+        b"\x1f\x8b\x08\0",
+        b"eyJhIjoxfQ==",
+        b"%00%0A+",
     ];
     for (n, bytes) in cases.into_iter().enumerate() {
         for kind in [Payload::JSON, "text/plain", Payload::OCTETS] {
@@ -140,14 +164,28 @@ pub(crate) async fn a_content_type_is_replayed_as_it_is(lab: &Lab) {
     let long = |length: usize| format!("application/{}", "x".repeat(length - 12));
     let mut kinds: Vec<String> = [64, 65, 127, 128, 129, 255, 256, 257, 1_023, 1_024].map(long).to_vec();
     let odd = [
-        "Application/JSON", "APPLICATION/JSON", "application/json;charset=UTF-8", "application/json; charset=utf-8",
-        "text/plain ", " text/plain", "Text/Plain; Format=Flowed", "x", "*/*", "application/vnd.Shop.v1+json", "a, b",
-        "text/plain; a=\"b;c\\\"d\"", "тип/Тест", "null", "'", "%s",
+        "Application/JSON",
+        "APPLICATION/JSON",
+        "application/json;charset=UTF-8",
+        "application/json; charset=utf-8",
+        "text/plain ",
+        " text/plain",
+        "Text/Plain; Format=Flowed",
+        "x",
+        "*/*",
+        "application/vnd.Shop.v1+json",
+        "a, b",
+        "text/plain; a=\"b;c\\\"d\"",
+        "тип/Тест",
+        "null",
+        "'",
+        "%s",
     ];
     kinds.extend(odd.map(str::to_owned));
     for kind in kinds {
         let name = format!("{} {}", kind.len(), &kind[..kind.floor_char_boundary(40)]);
-        in_every_way(lab, &name, &Payload { content_type: label(&kind), ..Payload::new("x", "{}") }, None).await;
+        in_every_way(lab, &name, &Payload { content_type: label(&kind), ..Payload::new("x", "{}") }, None)
+            .await;
     }
     let (key, json) = (lab.execution("another"), Payload::new(Payload::JSON, "{}"));
     let grant = key.completed(&call("ann"), &Recorded::success(json.clone())).await;
@@ -158,8 +196,26 @@ pub(crate) async fn a_content_type_is_replayed_as_it_is(lab: &Lab) {
 /// A code is a number of 32 bits with a sign, or none: for successes, failures and forced results, and in events.
 pub(crate) async fn a_code_is_replayed_at_its_borders(lab: &Lab) {
     let borders = [
-        0, 1, -1, 127, 128, -128, -129, 255, 256, 32_767, 32_768, -32_768, -32_769, 65_535, 65_536, 16_777_217,
-        i32::MAX, i32::MAX - 1, i32::MIN, i32::MIN + 1,
+        0,
+        1,
+        -1,
+        127,
+        128,
+        -128,
+        -129,
+        255,
+        256,
+        32_767,
+        32_768,
+        -32_768,
+        -32_769,
+        65_535,
+        65_536,
+        16_777_217,
+        i32::MAX,
+        i32::MAX - 1,
+        i32::MIN,
+        i32::MIN + 1,
     ];
     let codes = borders.into_iter().map(Some).chain([None]);
     for code in codes {
@@ -179,6 +235,46 @@ pub(crate) async fn an_omitted_result_is_replayed_in_every_way(lab: &Lab) {
     }
 }
 
+/// Every part of a result counts when it is repeated: its bytes, whatever hash of 32 bits they share with others, their
+/// type, the verdict, the code and the omission.
+pub(crate) async fn every_part_of_a_result_counts(lab: &Lab) {
+    for (n, (_, [ours, theirs])) in crate::laws::names::COLLISIONS.into_iter().enumerate() {
+        let first = result(ours);
+        let payload = Payload { content_type: label("text/html"), ..first.payload.clone() };
+        let mut others = vec![result(theirs)];
+        if n == 0 {
+            others.extend([
+                Recorded { verdict: Verdict::Failure, ..first.clone() },
+                Recorded { code: Some(0), ..first.clone() },
+                Recorded { code: Some(i32::MAX), ..first.clone() },
+                Recorded { omitted: true, ..first.clone() },
+                Recorded { payload, ..first.clone() },
+                result(&ours[..7]),
+                result(&format!("{ours} ")),
+                result(&ours.to_uppercase()),
+                result(""),
+            ]);
+        }
+        let (worker, operator) =
+            (lab.execution(&format!("worker {n}")), lab.execution(&format!("operator {n}")));
+        let grant = worker.completed(&call("ann"), &first).await;
+        let doubt = operator.doubtful(&Claim { accepts: Accepts::any(), ..call("ann") }).await;
+        let token = operator.taken(&reconcile("olga", doubt.token)).await;
+        let decision = force("olga", token, &first);
+        answers!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
+        for other in others {
+            let answer = worker.complete(grant, &other).await;
+            assert_eq!(answer.reply, CompleteReply::Conflict, "{other:?} after {first:?}");
+            let answer =
+                operator.force_complete(&ForceComplete { result: other.clone(), ..decision.clone() }).await;
+            let is_stale = matches!(answer.reply, ForceCompleteReply::StaleDecision(_));
+            assert!(is_stale, "{other:?} after {first:?}: {answer:?}");
+        }
+        answers!(worker.complete(grant, &first).await, CompleteReply::Recorded { .. });
+        answers!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
+    }
+}
+
 /// A fingerprint is a text as it stands: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes count.
 pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(lab: &Lab) {
     let long = |end: &str| format!("{}{end}", "f".repeat(1_024 - end.len()));
@@ -186,11 +282,27 @@ pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(lab: &Lab) {
     let mut pairs = vec![[long("a"), long("b")], ["f".repeat(1_023), "f".repeat(1_024)]];
     pairs.extend([63, 64, 127, 128, 254, 255, 256, 511, 512].map(|at| [cut(at, "a"), cut(at, "b")]));
     let short = [
-        ["a\0b", "a\0c"], ["\0", "\0\0"], ["a", "a\0"], ["a\n", "a\r\n"], ["a", "a "], [" ", "  "], ["a\tb", "a b"],
-        ["abc", "ABC"], ["\u{e9}", "e\u{301}"], ["1", "1.0"], ["{\"a\":1}", "{\"a\": 1}"], ["ab", "ab\u{200b}"],
-        ["0xA", "0xa"], ["é", "É"], ["null", "NULL"], ["a%", "ab"], ["a_", "ab"], ["a*", "a"],
+        ["a\0b", "a\0c"],
+        ["\0", "\0\0"],
+        ["a", "a\0"],
+        ["a\n", "a\r\n"],
+        ["a", "a "],
+        [" ", "  "],
+        ["a\tb", "a b"],
+        ["abc", "ABC"],
+        ["\u{e9}", "e\u{301}"],
+        ["1", "1.0"],
+        ["{\"a\":1}", "{\"a\": 1}"],
+        ["ab", "ab\u{200b}"],
+        ["0xA", "0xa"],
+        ["é", "É"],
+        ["null", "NULL"],
+        ["a%", "ab"],
+        ["a_", "ab"],
+        ["a*", "a"],
     ];
     pairs.extend(short.map(|pair| pair.map(str::to_owned)));
+    pairs.extend(crate::laws::names::COLLISIONS.map(|(_, pair)| pair.map(str::to_owned)));
     for (n, [ours, other]) in pairs.iter().enumerate() {
         let asks = |text: &str| Claim { fingerprint: about(text), ..call("bob") };
         for key in [lab.execution(&format!("{n}")), lab.lease(&format!("{n}"))] {
@@ -260,9 +372,13 @@ pub(crate) async fn what_a_lease_does_not_know_changes_nothing(lab: &Lab) {
         ];
         for op in ops {
             let error = op.clone().send(&**lab.store(), &key.address).await.err();
-            let error = error.unwrap_or_else(|| panic!("a lease that is {name} was asked {op:?}, and answered"));
+            let error =
+                error.unwrap_or_else(|| panic!("a lease that is {name} was asked {op:?}, and answered"));
             assert_eq!(error.applied(), Applied::No, "{op:?}: {error}");
-            assert!(read(&key).await == before, "{name}: {op:?} changed what it said that it did not: {error}");
+            assert!(
+                read(&key).await == before,
+                "{name}: {op:?} changed what it said that it did not: {error}"
+            );
         }
     }
 }

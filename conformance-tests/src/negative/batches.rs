@@ -27,6 +27,7 @@ enum Fault {
     OneTtl,
     ByToken,
     Throttled,
+    PastHard,
 }
 
 #[derive(Debug)]
@@ -42,8 +43,12 @@ impl Batches {
 
     /// Sends some of the beats; the others are answered as if they had been kept or were unknown.
     async fn some(&self, beats: &[Beat], sent: impl Fn(usize, &Beat) -> bool + Send, kept: bool) -> Replies {
-        let chosen: Vec<Beat> =
-            beats.iter().enumerate().filter(|(n, beat)| sent(*n, beat)).map(|(_, beat)| beat.clone()).collect();
+        let chosen: Vec<Beat> = beats
+            .iter()
+            .enumerate()
+            .filter(|(n, beat)| sent(*n, beat))
+            .map(|(_, beat)| beat.clone())
+            .collect();
         let mut replies = self.0.heartbeat(&chosen).await?.into_iter();
         let mut all: Vec<Stamped<HeartbeatReply>> = Vec::new();
         for (n, beat) in beats.iter().enumerate() {
@@ -54,8 +59,13 @@ impl Batches {
             let read = self.0.inspect(&beat.address).await?;
             let record = read.record.unwrap_or(sentinel_core::Record::absent());
             let lease_until = record.lease_until;
-            let stamp =
-                Stamp { now: read.now, rev: record.rev, token: record.token, state: record.state, changed: false };
+            let stamp = Stamp {
+                now: read.now,
+                rev: record.rev,
+                token: record.token,
+                state: record.state,
+                changed: false,
+            };
             let reply = if kept { HeartbeatReply::Kept { lease_until } } else { HeartbeatReply::Unknown };
             all.push(Stamped { reply, stamp });
         }
@@ -84,7 +94,9 @@ impl Layer for Batches {
             Fault::GroupsByNamespace => {
                 self.ordered(beats, |a, b| a.address.namespace.cmp(&b.address.namespace)).await
             }
-            Fault::OneNamespace => self.some(beats, |_, b| b.address.namespace == first.namespace, true).await,
+            Fault::OneNamespace => {
+                self.some(beats, |_, b| b.address.namespace == first.namespace, true).await
+            }
             Fault::OneKind => self.some(beats, |_, b| b.address.kind == first.kind, true).await,
             Fault::EndsAt(limit) => self.some(beats, |n, _| n < limit, false).await,
             Fault::AnswersBeyond(limit) => self.some(beats, |n, _| n < limit, true).await,
@@ -104,7 +116,8 @@ impl Layer for Batches {
                 Ok(replies)
             }
             Fault::LastGrantCounts => {
-                let last: HashMap<_, _> = beats.iter().map(|beat| (beat.address.clone(), beat.grant)).collect();
+                let last: HashMap<_, _> =
+                    beats.iter().map(|beat| (beat.address.clone(), beat.grant)).collect();
                 let with_last = |beat: &Beat| Beat { grant: last[&beat.address], ..beat.clone() };
                 self.0.heartbeat(&beats.iter().map(with_last).collect::<Vec<_>>()).await
             }
@@ -119,7 +132,10 @@ impl Layer for Batches {
                 let mut replies = self.0.heartbeat(beats).await?;
                 let lost = |one: &Stamped<HeartbeatReply>| matches!(one.reply, HeartbeatReply::Lost(_));
                 let loss = replies.iter().find(|one| lost(one)).map(|one| one.reply);
-                replies.iter_mut().filter(|one| lost(one)).for_each(|one| one.reply = loss.unwrap_or(one.reply));
+                replies
+                    .iter_mut()
+                    .filter(|one| lost(one))
+                    .for_each(|one| one.reply = loss.unwrap_or(one.reply));
                 Ok(replies)
             }
             Fault::OneTtl => {
@@ -139,13 +155,24 @@ impl Layer for Batches {
                 let mut beats = beats.to_vec();
                 for beat in &mut beats {
                     let record = self.0.inspect(&beat.address).await?.record;
-                    if let Some(id) = record.filter(|r| r.token == beat.grant.token).and_then(|r| r.claim_id) {
+                    if let Some(id) = record.filter(|r| r.token == beat.grant.token).and_then(|r| r.claim_id)
+                    {
                         beat.grant.claim_id = id;
                     }
                 }
                 self.0.heartbeat(&beats).await
             }
             Fault::ByToken => self.0.heartbeat(beats).await,
+            Fault::PastHard => {
+                let mut replies = self.0.heartbeat(beats).await?;
+                for (beat, one) in beats.iter().zip(&mut replies).filter(|_| beats.len() > 1) {
+                    let terms = self.0.inspect(&beat.address).await?.record.and_then(|record| record.terms);
+                    if let (HeartbeatReply::Kept { lease_until }, Some(terms)) = (&mut one.reply, terms) {
+                        *lease_until = one.stamp.now.plus(terms.ttl());
+                    }
+                }
+                Ok(replies)
+            }
             Fault::Throttled => {
                 let mut soon = Vec::new();
                 for beat in beats {
@@ -182,8 +209,7 @@ pub(super) fn all() -> Vec<Sabotage> {
         "gives one reason for all losses of a batch": Fault::FirstLossForAll;
         "reports one deadline for a whole batch": Fault::OneTtl;
         "compares only tokens in a batch": Fault::ByToken;
+        "passes the hard deadline in a batch": Fault::PastHard;
         "leaves out heartbeats that come within a second": Fault::Throttled;
     }
 }
-
-

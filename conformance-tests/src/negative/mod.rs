@@ -30,7 +30,8 @@ pub use store::BrokenStore;
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
     let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all()].concat();
-    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()].concat()
+    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
+        .concat()
 }
 
 /// A store with one rule taken away; without any, for none.

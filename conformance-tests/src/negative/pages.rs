@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Listing, Shown};
-use sentinel_core::{Address, CoordinationStore, Event, Key, Kind, Layer, Layered, Record, StoreError};
+use sentinel_core::{
+    Address, CoordinationStore, DecisionKind, Event, Key, Kind, Layer, Layered, Record, State, StoreError,
+};
 
 use super::sabotage::{Flaw, Sabotage};
 
@@ -26,6 +28,7 @@ enum Fault {
     HistoryOfBothKinds,
     HistoryByPrefix,
     FirstPageOnly,
+    Hides(fn(&Record) -> bool),
 }
 
 #[derive(Debug)]
@@ -62,7 +65,11 @@ impl Pages {
     }
 
     /// The page behind a place that is compared in another way.
-    async fn behind(&self, list: &List, is_behind: impl Fn(&Key) -> bool + Send) -> Result<Listing, StoreError> {
+    async fn behind(
+        &self,
+        list: &List,
+        is_behind: impl Fn(&Key) -> bool + Send,
+    ) -> Result<Listing, StoreError> {
         let Listing { mut records, now } = self.all(list).await?;
         records.retain(|(key, record)| is_behind(key) && list.wants(record, now));
         records.truncate(list.limit as usize);
@@ -87,7 +94,9 @@ impl Layer for Pages {
     async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
         let Some(after) = &list.after else {
             return match self.1 {
-                Fault::EndsAt(limit) => self.0.list(&List { limit: limit.min(list.limit), ..list.clone() }).await,
+                Fault::EndsAt(limit) => {
+                    self.0.list(&List { limit: limit.min(list.limit), ..list.clone() }).await
+                }
                 Fault::FiltersOnly(rows) => self.filtered(list, rows).await,
                 Fault::FiltersTimes(times) => self.filtered(list, list.limit as usize * times).await,
                 Fault::CountsBothKinds => {
@@ -98,6 +107,11 @@ impl Layer for Pages {
                         others.records.len().saturating_sub(list.limit as usize - page.records.len()),
                     );
                     page.records.truncate(last);
+                    Ok(page)
+                }
+                Fault::Hides(hides) => {
+                    let mut page = self.0.list(list).await?;
+                    page.records.retain(|(_, record)| list.state.is_none() || !hides(record));
                     Ok(page)
                 }
                 Fault::Drops(drops) => {
@@ -129,7 +143,9 @@ impl Layer for Pages {
                 let text = &text[..text.floor_char_boundary(255)];
                 self.0.list(&List { after: Key::new(text).ok(), ..list.clone() }).await
             }
-            Fault::MatchesAfter => self.behind(list, |key| key > after && !key.as_str().starts_with(text)).await,
+            Fault::MatchesAfter => {
+                self.behind(list, |key| key > after && !key.as_str().starts_with(text)).await
+            }
             Fault::FirstPageOnly => {
                 let now = self.0.list(list).await?.now;
                 let at_start = self.all(list).await?.records.iter().take(1_000).any(|(key, _)| key == after);
@@ -191,11 +207,20 @@ pub(super) fn all() -> Vec<Sabotage> {
             record.result.iter_mut().for_each(|result| result.code = None);
         });
         "lists records without their doubts": Fault::Drops(|record| record.doubt = None);
+        "has evicted keys on no page": Fault::Hides(|record| {
+            record.decision.as_ref().is_some_and(|decision| decision.kind == DecisionKind::Evict)
+        });
+        "has runs that were revived on no page": Fault::Hides(|record| {
+            record.state == State::Executing && record.claimed_at.is_some_and(|at| {
+                record.terms.is_some_and(|terms| record.lease_until > at.plus(terms.ttl()))
+            })
+        });
         "counts the events of both kinds against a limit": Fault::HistoryOfBothKinds;
         "counts the events of longer keys against a limit": Fault::HistoryByPrefix;
     };
     all.push(
-        Sabotage::new("lists by a clock that was set back", "SPEC 2, store now").flaw(Flaw::PagesAreNotLifted),
+        Sabotage::new("lists by a clock that was set back", "SPEC 2, store now")
+            .flaw(Flaw::PagesAreNotLifted),
     );
     all
 }

@@ -8,7 +8,8 @@ use sentinel_core::kernel::{self, Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{
-    Address, CoordinationStore, Event, Kind, Layer, Layered, PURGE_REST, Record, State, StoreError, StoreTime, Token,
+    Address, CoordinationStore, Event, Kind, Layer, Layered, PURGE_REST, Record, State, StoreError,
+    StoreTime, Token,
 };
 
 use super::sabotage::{Flaw, Sabotage};
@@ -38,7 +39,8 @@ impl BrokenStore {
         let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
         let going = self.going(&rows, now, ours, purge.limit as usize);
         let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-        let more = going.len() > limit && !self.is(Flaw::PurgeNeverSaysMore) || self.is(Flaw::PurgeAlwaysSaysMore);
+        let more =
+            going.len() > limit && !self.is(Flaw::PurgeNeverSaysMore) || self.is(Flaw::PurgeAlwaysSaysMore);
         let purged = Purged { records: going.len().min(limit) as u64, more };
         if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
             if self.is(Flaw::PurgeTakesWhatADryRunFound) {
@@ -47,13 +49,20 @@ impl BrokenStore {
             return (purged, Vec::new());
         }
         self.forget_events(&mut rows, now, ours);
+        if self.is(Flaw::OneNamespaceHasAFloor) {
+            rows.floors.retain(|namespace, _| *namespace == purge.namespace);
+        }
+        if self.is(Flaw::FloorIsForgottenByAnEmptyPurge) && going.is_empty() {
+            rows.floors.remove(&purge.namespace);
+        }
         let mut floors = Vec::new();
         for (address, (token, event)) in going.into_iter().take(limit) {
             if !self.is(Flaw::FloorIsForgotten) {
                 floors.push((address.clone(), token));
             }
             let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
-            *record = Record::absent();
+            let decision = record.decision.take().filter(|_| self.is(Flaw::DecisionsOutliveAPurge));
+            *record = Record { decision, ..Record::absent() };
             if !self.is(Flaw::PurgeKeepsEvents) {
                 events.clear();
             }
@@ -71,9 +80,16 @@ impl BrokenStore {
         (purged, floors)
     }
 
-    fn going(&self, rows: &Rows, now: StoreTime, ours: impl Fn(&Address) -> bool, limit: usize) -> Vec<Going> {
+    fn going(
+        &self,
+        rows: &Rows,
+        now: StoreTime,
+        ours: impl Fn(&Address) -> bool,
+        limit: usize,
+    ) -> Vec<Going> {
         let scanned = if self.is(Flaw::PurgeCountsWhatStays) { limit } else { usize::MAX };
-        let entries = || rows.entries.iter().filter(|(address, (record, _))| ours(address) && !record.is_absent());
+        let entries =
+            || rows.entries.iter().filter(|(address, (record, _))| ours(address) && !record.is_absent());
         let purgeable = |(address, (record, _)): (&Address, &(Record, Vec<Event>))| {
             if self.is(Flaw::PurgeSkipsLongKeys) && address.key.as_str().len() > 255 {
                 return None;
@@ -83,7 +99,12 @@ impl BrokenStore {
         let mut going: Vec<_> = entries().take(scanned).filter_map(purgeable).collect();
         let as_if_free = |address: &Address| {
             let (record, _) = rows.entries.get(address).filter(|(record, _)| !record.is_absent())?;
-            let free = Record { state: State::Free, last_now: StoreTime::ZERO, after_reset: false, ..record.clone() };
+            let free = Record {
+                state: State::Free,
+                last_now: StoreTime::ZERO,
+                after_reset: false,
+                ..record.clone()
+            };
             Some((address.clone(), kernel::purge(&free, now)?))
         };
         let mut others: Vec<Address> = Vec::new();
@@ -127,7 +148,9 @@ impl BrokenStore {
             Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
             Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
             Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
-            Some(Flaw::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => return None,
+            Some(Flaw::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => {
+                return None;
+            }
             _ => {}
         }
         kernel::purge(&shown, now)
@@ -158,13 +181,17 @@ pub(super) fn all() -> Vec<Sabotage> {
     let s = |name| Sabotage::new(name, "SPEC 3, purge");
     let flaw = |name, flaw| s(name).flaw(flaw);
     vec![
-        s("stops a purge after 1,000 records in silence").layer(|store| Arc::new(Layered(Stops(store, 1_000)))),
+        s("stops a purge after 1,000 records in silence")
+            .layer(|store| Arc::new(Layered(Stops(store, 1_000)))),
         s("stops a purge after 100 records in silence").layer(|store| Arc::new(Layered(Stops(store, 100)))),
         flaw("purges both kinds of a key", Flaw::PurgeTakesBothKinds),
         flaw("purges what a dry run found and has returned", Flaw::PurgeTakesWhatADryRunFound),
         flaw("keeps the token that was purged last for a floor", Flaw::FloorIsTheLast),
         flaw("raises the floor after the deletion", Flaw::FloorIsRaisedLater),
         flaw("never says that there is more to purge", Flaw::PurgeNeverSaysMore),
+        flaw("keeps the floor of one namespace", Flaw::OneNamespaceHasAFloor),
+        flaw("forgets the floor when nothing is purged", Flaw::FloorIsForgottenByAnEmptyPurge),
+        flaw("keeps decisions through a purge", Flaw::DecisionsOutliveAPurge),
         flaw("always says that there is more to purge", Flaw::PurgeAlwaysSaysMore),
         flaw("counts what stays against the limit of a purge", Flaw::PurgeCountsWhatStays),
         flaw("never purges long keys", Flaw::PurgeSkipsLongKeys),

@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, CoordinationStore, Fingerprint, Kind, Label, Layer, Layered, Recorded, StoreError, Trouble, Verdict,
+    Address, CoordinationStore, Fingerprint, Kind, Label, Layer, Layered, Recorded, StoreError, Trouble,
+    Verdict,
 };
 
 use super::sabotage::{Sabotage, Seen, Written};
+use crate::laws::names::{FNV1A, fnv1a};
 
 /// The result that a worker just recorded, or that an operator did.
 fn recorded<'a>(w: &'a mut Written<'_>, forced: bool) -> Option<&'a mut Recorded> {
@@ -71,23 +73,33 @@ fn results() -> Vec<Sabotage> {
         s("cuts forced results at 64 KiB").write(forced!(|result| result.payload.bytes.truncate(1 << 16))),
         s("cuts results at 1,000,000 bytes").write(any!(|result| result.payload.bytes.truncate(1_000_000))),
         s("keeps failures as text").write(failures!(|result| {
-            result.payload.bytes = String::from_utf8_lossy(&result.payload.bytes).into_owned().into_bytes().into();
+            result.payload.bytes =
+                String::from_utf8_lossy(&result.payload.bytes).into_owned().into_bytes().into();
         })),
-        s("keeps one kind of line end").write(any!(|result| text_of(result, |text| text.replace("\r\n", "\n")))),
-        s("drops a mark of byte order").write(any!(|result| text_of(result, |text| text.replace('\u{feff}', "")))),
+        s("keeps one kind of line end")
+            .write(any!(|result| text_of(result, |text| text.replace("\r\n", "\n")))),
+        s("drops a mark of byte order")
+            .write(any!(|result| text_of(result, |text| text.replace('\u{feff}', "")))),
         s("trims forced results").write(forced!(|result| text_of(result, |text| text.trim().to_owned()))),
-        s("writes JSON its own way").write(any!(|result| if result.payload.content_type.as_str().contains("json") {
+        s("writes JSON its own way").write(any!(|result| if result
+            .payload
+            .content_type
+            .as_str()
+            .contains("json")
+        {
             text_of(result, |text| text.replace(": ", ":").replace("{ ", "{"));
         })),
         s("keeps content types in lower case").write(any!(|result| type_of(result, str::to_lowercase))),
         s("cuts content types at 255 bytes")
             .write(any!(|result| type_of(result, |text| text[..text.floor_char_boundary(255)].to_owned()))),
         s("trims content types").write(any!(|result| type_of(result, |text| text.trim().to_owned()))),
-        s("keeps codes in 16 bits").write(any!(|result| result.code = result.code.map(|code| i32::from(code as i16)))),
+        s("keeps codes in 16 bits")
+            .write(any!(|result| result.code = result.code.map(|code| i32::from(code as i16)))),
         s("keeps codes as numbers of 24 bits")
             .write(any!(|result| result.code = result.code.map(|code| code as f32 as i32))),
         s("drops the codes of forced results").write(forced!(|result| result.code = None)),
-        s("takes a code of zero for none").write(any!(|result| result.code = result.code.filter(|code| *code != 0))),
+        s("takes a code of zero for none")
+            .write(any!(|result| result.code = result.code.filter(|code| *code != 0))),
         s("takes forced failures for successes").write(forced!(|result| result.verdict = Verdict::Success)),
         s("drops the bytes of omitted results").write(any!(|result| if result.omitted {
             result.payload.bytes.clear();
@@ -111,13 +123,46 @@ fn fingerprints() -> Vec<Sabotage> {
     vec![
         s("compares 255 bytes of fingerprints")
             .guard(|s| compared(s, |text| text[..text.floor_char_boundary(255)].to_owned())),
-        s("ends fingerprints at the first zero")
-            .guard(|s| compared(s, |text| text.split('\0').next().unwrap_or_default().chars().take(900).collect())),
+        s("ends fingerprints at the first zero").guard(|s| {
+            compared(s, |text| text.split('\0').next().unwrap_or_default().chars().take(900).collect())
+        }),
         s("drops blanks at the end of fingerprints")
             .guard(|s| compared(s, |text| text.trim_end().chars().take(900).collect())),
         s("folds the case of fingerprints")
             .guard(|s| compared(s, |text| text.to_lowercase().chars().take(900).collect())),
         s("compares the lengths of fingerprints").guard(|s| compared(s, |text| text.len().to_string())),
+    ]
+}
+
+/// The hash of a result's bytes that this store compares.
+fn hashed(result: &Recorded) -> u32 {
+    fnv1a(FNV1A, &result.payload.bytes)
+}
+
+/// A repeated result that is taken for the recorded one.
+fn confused(s: &mut Seen, alike: fn(&Recorded, &Recorded) -> bool) {
+    let Some(recorded) = s.record.result.clone() else { return };
+    match &mut s.op {
+        Op::Complete(op) if alike(&recorded, &op.result) => op.result = recorded,
+        Op::ForceComplete(op) if alike(&recorded, &op.result) => op.result = recorded,
+        _ => {}
+    }
+}
+
+fn repeats() -> Vec<Sabotage> {
+    let s = |name| Sabotage::new(name, "SPEC 3, complete, other bytes");
+    vec![
+        s("compares results by FNV-1a").guard(|s| {
+            confused(s, |a, b| {
+                Recorded { payload: b.payload.clone(), ..a.clone() } == *b && hashed(a) == hashed(b)
+            })
+        }),
+        s("compares only the bytes of results")
+            .guard(|s| confused(s, |a, b| a.payload.bytes == b.payload.bytes)),
+        s("compares results without their codes")
+            .guard(|s| confused(s, |a, b| Recorded { code: b.code, ..a.clone() } == *b)),
+        s("compares fingerprints by FNV-1a")
+            .guard(|s| compared(s, |text| format!("{:08x}", fnv1a(FNV1A, text.as_bytes())))),
     ]
 }
 
@@ -178,5 +223,5 @@ fn lies() -> Vec<Sabotage> {
 }
 
 pub(super) fn all() -> Vec<Sabotage> {
-    [results(), fingerprints(), lies()].concat()
+    [results(), fingerprints(), repeats(), lies()].concat()
 }

@@ -9,8 +9,8 @@ use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record, StoreError,
-    StoreTime, Token, Trouble,
+    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record,
+    StoreError, StoreTime, Token, Trouble,
 };
 
 use super::sabotage::{Flaw, Sabotage};

@@ -21,7 +21,10 @@ fn the_files_of_the_guide_are_the_ones_that_are_compiled() {
         let block = block(file).unwrap_or_else(|| panic!("the guide has no `{file}`"));
         assert!(block == *compiled, "`{file}` in the guide is not the file that is compiled:\n{compiled}");
     }
-    assert!(GUIDE.contains("conformance-tests/tests/guide/store.rs"), "the guide names the store to read first");
+    assert!(
+        GUIDE.contains("conformance-tests/tests/guide/store.rs"),
+        "the guide names the store to read first"
+    );
 }
 
 #[test]
@@ -31,10 +34,15 @@ fn the_manifest_of_the_guide_names_all_that_its_files_use() {
         manifest.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
     for (file, text) in FILES {
         for line in text.lines() {
-            let Some(path) = line.strip_prefix("use ").or_else(|| line.trim().strip_prefix("#[")) else { continue };
+            let Some(path) = line.strip_prefix("use ").or_else(|| line.trim().strip_prefix("#[")) else {
+                continue;
+            };
             let name = path.split("::").next().unwrap_or_default().replace('_', "-");
             let is_ours = ["std", "my-store"].contains(&&*name) || !path.contains("::");
-            assert!(is_ours || dependencies.contains(&&*name), "{file} uses {name}, which the manifest lacks");
+            assert!(
+                is_ours || dependencies.contains(&&*name),
+                "{file} uses {name}, which the manifest lacks"
+            );
         }
     }
     for line in manifest.lines().filter(|line| line.contains("version = ") || line.contains(" = \"")) {
@@ -42,7 +50,10 @@ fn the_manifest_of_the_guide_names_all_that_its_files_use() {
         let version = rest.split('"').find(|part| part.starts_with(|c: char| c.is_ascii_digit()));
         let Some(version) = version else { continue };
         if ["edition", "rust-version"].contains(&name) {
-            assert!(WORKSPACE.contains(&format!("{name} = \"{version}\"")), "{line}: the workspace has another");
+            assert!(
+                WORKSPACE.contains(&format!("{name} = \"{version}\"")),
+                "{line}: the workspace has another"
+            );
             continue;
         }
         let ours = WORKSPACE.lines().find(|ours| ours.starts_with(&format!("{name} = ")));

@@ -9,7 +9,8 @@ use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, EventLimit, Namespace, PURGE_REST, Record, StoreError, StoreTime, Token,
+    Address, Clock, CoordinationStore, Event, EventLimit, Namespace, PURGE_REST, Record, StoreError,
+    StoreTime, Token,
 };
 
 /// A store in memory. Clones are handles of the same store.
@@ -136,7 +137,8 @@ impl Tables {
     fn purge(&mut self, purge: &Purge, now: StoreTime) -> Purged {
         let ours = |address: &Address| address.namespace == purge.namespace;
         let due = self.records.iter().filter(|(address, _)| ours(address));
-        let due: Vec<_> = due.filter_map(|(at, record)| Some((at.clone(), kernel::purge(record, now)?))).collect();
+        let due: Vec<_> =
+            due.filter_map(|(at, record)| Some((at.clone(), kernel::purge(record, now)?))).collect();
         let limit = purge.limit as usize;
         let purged = Purged { records: due.len().min(limit) as u64, more: due.len() > limit };
         if purge.dry_run {

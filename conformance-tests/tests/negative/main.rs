@@ -1,5 +1,7 @@
 //! Every broken store is rejected, by a named law; the whole one passes all of them.
 
+mod each_law;
+
 use sentinel_conformance::Law;
 use sentinel_conformance::negative::{Sabotage, sabotages, verdict};
 

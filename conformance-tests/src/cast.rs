@@ -30,7 +30,11 @@ macro_rules! answers {
     ($stamped:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $stamped.reply {
             $pattern $(if $guard)? => $value,
-            other => panic!("the law wants {}, the store answered {other:?}", stringify!($pattern)),
+            other => panic!(
+                "`{}`: expected {}, got {other:?}",
+                stringify!($stamped),
+                stringify!($pattern $(if $guard)?)
+            ),
         }
     };
     ($stamped:expr, $pattern:pat $(if $guard:expr)?) => {

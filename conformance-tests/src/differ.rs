@@ -1,10 +1,10 @@
 //! Telling two values apart for a person: only the lines in which they differ.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 /// What was expected and what was got of each field that differs. Where the two have other shapes, it is the part that
 /// they do not share.
-pub(crate) fn differ(expected: &impl Debug, got: &impl Debug) -> String {
+pub(crate) fn differ(expected: &(impl Debug + ?Sized), got: &(impl Debug + ?Sized)) -> String {
     let (expected, got) = (format!("{expected:#?}"), format!("{got:#?}"));
     let (expected, got): (Vec<_>, Vec<_>) = (expected.lines().collect(), got.lines().collect());
     let named = |line: &str| line.split_once(": ").map_or("", |(name, _)| name).len();
@@ -29,6 +29,20 @@ pub(crate) fn differ(expected: &impl Debug, got: &impl Debug) -> String {
     let longer = if expected.len() > got.len() { &expected } else { &got };
     let path = path(longer, first).map_or(String::new(), |path| format!("\n    in {path}:"));
     format!("{path}\n    expected {}\n         got {}", part(&expected), part(&got))
+}
+
+/// Panics with what differs, and the expression that has the value, unless two values are equal.
+#[track_caller]
+pub(crate) fn equal<E: Debug + ?Sized, G: Debug + PartialEq<E> + ?Sized>(
+    what: &str,
+    expected: &E,
+    got: &G,
+    why: fmt::Arguments<'_>,
+) {
+    if got != expected {
+        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+        panic!("{why}: `{what}` differs:{}", differ(expected, got));
+    }
 }
 
 /// One line in which two values differ, with the field that it belongs to.
@@ -72,6 +86,20 @@ pub(crate) fn same<T: Debug + PartialEq>(what: &str, expected: &T, got: &T) {
     assert!(expected == got, "{what}:{}", differ(expected, got));
 }
 
+/// What a law got is what it expects; else a message with the expression, and the fields in which the two differ. Stands in
+/// for the macro of the standard library, which prints both values as a whole.
+macro_rules! equal {
+    ($got:expr, $expected:expr $(,)?) => { $crate::differ::assert_eq!($got, $expected, "the law failed") };
+    ($got:expr, $expected:expr, $($why:tt)+) => {
+        match (&$got, &$expected) {
+            (got, expected) => {
+                $crate::differ::equal(stringify!($got), expected, got, format_args!($($why)+));
+            }
+        }
+    };
+}
+pub(crate) use equal as assert_eq;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -102,6 +130,11 @@ mod tests {
             &(1, Record { terms: terms(3), ..record.clone() }),
         );
         assert_eq!(told, "\n    terms.ttl:\n    expected Micros(2000000)\n         got Micros(3000000)");
+        let panic = std::panic::catch_unwind(|| {
+            super::equal("record.rev", &1, &2, format_args!("the second grant"));
+        });
+        let told = panic.expect_err("they differ").downcast::<String>().expect("a message");
+        assert_eq!(*told, "the second grant: `record.rev` differs:\n    expected 1\n         got 2");
         let told = differ(&record, &Record { terms: terms(3), ..record.clone() });
         assert!(told.contains("in terms:") && told.contains("expected terms: None"), "{told}");
     }

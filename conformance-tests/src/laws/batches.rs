@@ -8,7 +8,7 @@ use sentinel_core::store::List;
 use sentinel_core::{Address, Grant, Kind, Record, Terms, Token};
 
 use crate::cast::*;
-use crate::differ::{differ, same};
+use crate::differ::{assert_eq, differ, same};
 use crate::lab::{Lab, Subject};
 
 /// A beat for a record.

@@ -7,7 +7,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, EventLimit, Record, Token};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::{Lab, Subject};
 
 /// A record, what the kernel makes of it beside the store, and what its events rebuild up to each rev.

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Grant, Record, State, Terms};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// What a heartbeat can keep.

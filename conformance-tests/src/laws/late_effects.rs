@@ -6,7 +6,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Applied, Change, Grant, Record, Terms};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::{Lab, Subject};
 
 /// A call whose effects may land late.

@@ -6,7 +6,7 @@ use sentinel_core::store::{List, Shown};
 use sentinel_core::{Address, ClaimId, Grant, Key, Kind, Namespace, OpId};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::{Lab, Subject};
 
 /// Executions in the lab's namespace.
@@ -398,6 +398,7 @@ mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
     use super::*;
+    use crate::differ::assert_eq;
 
     fn crc(polynomial: u32, bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |state, byte| {

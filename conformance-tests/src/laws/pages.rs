@@ -6,7 +6,7 @@ use sentinel_core::store::{List, Shown};
 use sentinel_core::{Address, Grant, Key, Kind, Payload, Recorded};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::Lab;
 
 /// More records than any one page holds.

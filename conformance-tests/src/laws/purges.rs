@@ -4,7 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Change, ClaimId, Key, PURGE_REST, Record, State, Token};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::{Lab, Subject};
 use crate::matrix::dropped::polled;
 

@@ -6,7 +6,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Accepts, Applied, Change, Payload, Record, Recorded, Verdict};
 
 use crate::cast::*;
-use crate::differ::same;
+use crate::differ::{assert_eq, same};
 use crate::lab::{Lab, Subject};
 
 /// Payloads are compared by their bytes, and a difference is reported by its place.

@@ -13,6 +13,8 @@ mod lab;
 mod laws;
 #[macro_use]
 mod list;
+#[macro_use]
+mod list_more;
 mod matrix;
 mod messages;
 pub mod negative;

@@ -173,7 +173,7 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
             let before = key.record().await;
             same("effects_until of what an operator holds", &until, &before.effects_until);
             let now = key.now().await;
-            lab.advance(until.since(now) - early).await;
+            lab.advance(until.since(now).saturating_sub(early)).await;
             let answer = key.reset_to_claimed(&reset("olga", token)).await;
             let is_over = answer.stamp.now >= until;
             match answer.reply {

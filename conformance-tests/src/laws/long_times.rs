@@ -193,6 +193,10 @@ pub(crate) async fn long_terms_end_at_their_end(lab: &Lab) {
                 let until = granted.stamp.now.plus(ttl);
                 assert_eq!((record.lease_until, record.hard_until), (until, until), "a ttl of {ttl:?}");
                 assert_eq!(record.terms, Some(Terms::new(ttl, ttl).expect("terms")), "the terms are kept");
+                let answer = key.claim(&call("bob")).await;
+                let remaining = until.since(answer.stamp.now);
+                let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
+                assert_eq!(answer.reply, expected, "at the beginning of {ttl:?}");
                 keys.push((ttl, key, until));
             }
         }

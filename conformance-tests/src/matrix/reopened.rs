@@ -15,7 +15,9 @@ pub(crate) async fn every_standing_is_the_same_after_reopening(lab: &Lab) {
     if !lab.reopen().await {
         return;
     }
+    let last = stages.last().map(|(_, stage)| stage.clock()).unwrap_or_default();
     for (words, stage) in &mut stages {
+        stage.follow(last);
         let mut looked = stage.look().await;
         for (operation, asks) in OPERATIONS {
             let asked = asks(stage).into_iter().find(|ask| stage.clone().imagine(&ask.op));

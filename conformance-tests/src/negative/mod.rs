@@ -20,6 +20,7 @@ mod pages;
 mod purges;
 mod results;
 mod sabotage;
+mod steps;
 mod storage;
 mod store;
 mod workers;
@@ -29,7 +30,8 @@ pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all()].concat();
+    let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()]
+        .concat();
     [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
         .concat()
 }

@@ -42,6 +42,9 @@ impl BrokenStore {
         let more =
             going.len() > limit && !self.is(Flaw::PurgeNeverSaysMore) || self.is(Flaw::PurgeAlwaysSaysMore);
         let purged = Purged { records: going.len().min(limit) as u64, more };
+        if purge.dry_run && self.is(Flaw::DryRunsForgetEvents) {
+            self.forget_events(&mut rows, now, ours);
+        }
         if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
             if self.is(Flaw::PurgeTakesWhatADryRunFound) {
                 rows.found.extend(going.into_iter().map(|(address, _)| address));
@@ -124,10 +127,10 @@ impl BrokenStore {
     fn forget_events(&self, rows: &mut Rows, now: StoreTime, ours: impl Fn(&Address) -> bool) {
         for (address, (record, events)) in &mut rows.entries {
             let rested = |event: &Event| now.since(event.at) > PURGE_REST;
-            if !ours(address) {
+            if !ours(address) && !self.is(Flaw::PurgeForgetsAllNamespaces) {
                 continue;
             }
-            if record.is_absent() && events.last().is_some_and(rested) && !self.is(Flaw::PurgeEventsStay) {
+            if record.is_absent() && events.last().is_some_and(rested) {
                 events.clear();
             }
             if self.is(Flaw::EventsAreForgottenByAge) {
@@ -195,7 +198,8 @@ pub(super) fn all() -> Vec<Sabotage> {
         flaw("always says that there is more to purge", Flaw::PurgeAlwaysSaysMore),
         flaw("counts what stays against the limit of a purge", Flaw::PurgeCountsWhatStays),
         flaw("never purges long keys", Flaw::PurgeSkipsLongKeys),
-        flaw("keeps purge events for ever", Flaw::PurgeEventsStay),
+        flaw("forgets purge events in a dry run", Flaw::DryRunsForgetEvents),
+        flaw("forgets the purge events of all namespaces", Flaw::PurgeForgetsAllNamespaces),
         flaw("purges events by their age", Flaw::EventsAreForgottenByAge),
         flaw("never purges what is kept for no time", Flaw::PurgeKeepsWhatHasNoRetention),
     ]

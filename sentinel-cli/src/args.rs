@@ -35,8 +35,8 @@ An environment variable that is set and empty counts as not set.";
 pub(crate) struct Global {
     /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
     ///
-    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..), which is made
-    /// on first use. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
+    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..). Only once, lease and
+    /// init create a file. An address is taken literally, or refused. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
     /// the URL says: postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a
     /// password's file are asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
     ///

@@ -19,6 +19,7 @@ mod gather;
 pub mod kernel;
 #[doc(hidden)]
 pub mod layer;
+mod location;
 pub mod operation;
 mod payload;
 mod record;
@@ -39,6 +40,7 @@ pub use error::{Applied, Invalid, StoreError, Trouble};
 pub use event::{Change, Event, EventLimit};
 pub use gather::GatheredBeats;
 pub use layer::{Layer, Layered};
+pub use location::check_store_address;
 pub use payload::{Accepts, Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
 pub use replay_cache::{ReplayCache, ReplayLimits};

@@ -33,6 +33,7 @@ pub(crate) struct Parsed {
 
 /// Reads a URL. What is wrong is said without quoting it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
+    sentinel_core::check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (scheme, _) = url.split_once("://").ok_or_else(|| form("has no scheme"))?;
     if !SCHEMES.contains(&scheme) {
         return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));

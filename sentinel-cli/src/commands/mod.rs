@@ -5,7 +5,7 @@ use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::{Reader, Store, StoreUrl};
+use crate::store::{Access, Reader, Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -52,8 +52,14 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
+    /// The store, which must be there.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        self.url.open().await
+        self.url.open(Access::Write).await
+    }
+
+    /// The store, whose file is created if need be.
+    pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
+        self.url.open(Access::Create).await
     }
 
     /// The store, to be read alone: also while it is in doubt.

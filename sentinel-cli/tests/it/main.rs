@@ -22,5 +22,6 @@ mod outage;
 mod output;
 mod postgres;
 mod redis;
+mod store_file;
 mod survey;
 mod terminal;

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::note;
 use crate::runner::Signals;
 use crate::store::Store;
@@ -29,6 +29,7 @@ pub(super) async fn open_store(
     deadline: Option<Instant>,
     signals: &Signals,
 ) -> Result<Result<Store, i32>, Failure> {
+    can_start_threads()?;
     let mut pause = FIRST_PAUSE;
     loop {
         let failure = match context.store().await {
@@ -48,6 +49,15 @@ pub(super) async fn open_store(
         }
         pause = LONGEST_PAUSE.min(pause * 2);
     }
+}
+
+/// Connecting, heartbeats and the command need a thread each. Where none can be had, nothing is sent.
+fn can_start_threads() -> Result<(), Failure> {
+    let started = std::thread::Builder::new().spawn(|| ());
+    started.map(|thread| drop(thread.join())).map_err(|error| {
+        let text = format!("nothing ran: no thread could be started: {error}; raise the limit of processes or threads");
+        Failure::new(Exit::UNAVAILABLE, text)
+    })
 }
 
 /// How far a call has come: set by the command's task, read by the one who waits for it.

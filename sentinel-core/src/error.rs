@@ -222,16 +222,8 @@ mod tests {
     #[test]
     fn every_trouble_can_pass_except_where_no_later_attempt_can_differ() {
         use Trouble::*;
-        let passing = [
-            Unreachable,
-            StoreAmnesia,
-            StoreDoubt,
-            DeploymentRefused,
-            Busy,
-            Corrupt,
-            LostReply,
-            BrokenStore,
-        ];
+        let passing =
+            [Unreachable, StoreAmnesia, StoreDoubt, DeploymentRefused, Busy, Corrupt, LostReply, BrokenStore];
         assert!(passing.into_iter().all(Trouble::can_pass));
         let lasting = [InvalidRequest, NotInitialised, NewerSchema, Closed];
         assert!(!lasting.into_iter().any(Trouble::can_pass));

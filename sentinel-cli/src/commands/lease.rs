@@ -9,7 +9,7 @@ use super::{Context, environment};
 use crate::args::Lease;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
-use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Signals};
+use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Rest, Signals};
 
 /// Takes the lease, runs the command, gives the lease back.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure> {
@@ -37,10 +37,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     let lease = match lease {
         LeaseOutcome::Held(lease) => lease,
         LeaseOutcome::InProgress(_) => {
-            return Err(Failure::new(
-                Exit::HELD,
-                format!("{address} is held by somebody else; nothing ran"),
-            ));
+            return Err(Failure::new(Exit::HELD, format!("{address} is held by somebody else; nothing ran")));
         }
         LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
     };
@@ -51,8 +48,14 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         record: false,
     };
     let authority = Authority::new(lease.cancelled(), lease.hard_remaining(), terms.hard_ttl());
-    let end = runner::run(job, authority, &signals, |_| true).await;
+    let end = runner::run(job, authority, &signals, rest).await;
     let lost = lease.lost().is_some();
+    if end.as_ref().is_ok_and(|ran| ran.left) {
+        // It lapses by itself: given back, it would be granted to another holder at once.
+        std::mem::forget(lease);
+        note(&format!("{address} is not given back, as processes of the command may still be at work"));
+        return Ok(Exit::DOUBT);
+    }
     let was_held = give_back(&address, lease).await;
     Ok(match end {
         Ok(ran) if lost || ran.lost || !was_held => {
@@ -62,6 +65,15 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         Ok(ran) => exit_of(&ran),
         Err(why) => not_started(&name, &why),
     })
+}
+
+/// A command that exits leaves its lease to the processes that it left in the background: they may do a part of its work,
+/// and end by themselves. A command that was killed had no such plan.
+fn rest(ended: Ended) -> Rest {
+    match ended {
+        Ended::Code(_) => Rest::IsAwaited,
+        Ended::Signal(_) | Ended::Unknown => Rest::IsEnded,
+    }
 }
 
 /// Gives the lease back; whether it was still held, as far as anybody knows.

@@ -13,7 +13,7 @@ use crate::args::Once;
 use crate::exit::{Exit, Failure};
 use crate::output::{answer, note};
 use crate::parse::Codes;
-use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Signals};
+use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Rest, Signals, Why};
 
 /// What the command's end says, where that is not success.
 #[derive(Debug)]
@@ -126,17 +126,24 @@ struct Meanings {
 }
 
 impl Meanings {
-    /// Whether an end is recorded as it stands: success, or a failure for good.
-    fn settles(&self, ended: Ended) -> bool {
+    /// What is left in the background may stay where the end is recorded as it is: success, or a failure for good.
+    /// Otherwise a reset, or the next run, may follow at once.
+    fn rest(&self, ended: Ended) -> Rest {
         match ended {
-            Ended::Code(code) => code == 0 || is_in(&self.failed, code),
-            Ended::Signal(_) | Ended::Unknown => false,
+            Ended::Code(code) if code == 0 || is_in(&self.failed, code) => Rest::MayStay,
+            Ended::Code(_) | Ended::Signal(_) | Ended::Unknown => Rest::IsEnded,
         }
     }
 
     fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, Said> {
-        let lost = if ran.lost { "; its authority had been lost" } else { "" };
-        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{lost}") };
+        let why = match ran.why {
+            Some(Why::Lost) => "; its authority had been lost",
+            Some(Why::Deadline) => "; its hard deadline had passed",
+            Some(Why::Notice) => "; it was asked to end, as its hard deadline was near",
+            Some(Why::LeftBehind) | None => "",
+        };
+        let left = if ran.left { "; processes of it may still be at work" } else { "" };
+        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{why}{left}") };
         match ran.ended {
             Ended::Code(0) => {
                 let recorded = recorded(Verdict::Success, 0, ran.recording);
@@ -147,7 +154,7 @@ impl Meanings {
                 let said = said(Exit(u8::try_from(code).unwrap_or(1)), text);
                 if is_in(&self.failed, code) {
                     Ending::FailedForGood(said, recorded(Verdict::Failure, code, ran.recording))
-                } else if is_in(&self.nothing_happened, code) {
+                } else if is_in(&self.nothing_happened, code) && !ran.left {
                     Ending::NothingHappened(said)
                 } else {
                     unknown(said)
@@ -201,9 +208,9 @@ impl Conductor {
             record: true,
         };
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
-        let settles = |ended| self.meanings.settles(ended);
+        let rest = |ended| self.meanings.rest(ended);
         self.progress.reach(Stage::Running);
-        let ran = runner::run(job, authority, &self.signals, settles).await;
+        let ran = runner::run(job, authority, &self.signals, rest).await;
         match ran {
             Ok(mut ran) => {
                 self.progress.reach(Stage::Ended(ran.ended.to_string()));

@@ -32,7 +32,7 @@ pub(super) async fn open_store(
     can_start_threads()?;
     let mut pause = FIRST_PAUSE;
     loop {
-        let failure = match context.store().await {
+        let failure = match context.store_or_new().await {
             Ok(store) => return Ok(Ok(store)),
             Err(failure) => failure,
         };

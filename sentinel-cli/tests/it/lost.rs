@@ -6,14 +6,22 @@ use rustix::process::{Signal, geteuid};
 
 use crate::world::{Ran, World, until};
 
+/// What only reads.
+pub(crate) const READS: [&[&str]; 4] =
+    [&["inspect", "k"], &["history", "k", "--json"], &["list"], &["purge", "--dry-run"]];
+
 /// Every command but `doctor` and `init` answers 69, says why, and nothing runs.
 pub(crate) fn refuse(world: &World, store: &str) -> Vec<Ran> {
-    let commands: [&[&str]; 10] = [
+    let mut ran = refuse_changes(world, store);
+    ran.extend(READS.map(|command| is_refused(world, store, command)));
+    ran
+}
+
+/// Every command that changes something, but `init`, answers 69, says why, and nothing runs.
+pub(crate) fn refuse_changes(world: &World, store: &str) -> Vec<Ran> {
+    let commands: [&[&str]; 7] = [
         &["once", "k", "--wait", "1s", "--", "touch", "ran"],
         &["lease", "k", "--", "touch", "ran"],
-        &["inspect", "k"],
-        &["history", "k", "--json"],
-        &["list"],
         &["reconcile", "k"],
         &["force-complete", "k", "--token", "1", "--response", "x"],
         &["reset-to-claimed", "k", "--token", "1"],

@@ -36,8 +36,11 @@ fn pass(time: Duration) {
 /// Something refuses the result of a command several times, as the server's log says, and then does not any more.
 fn a_refusal_passes(refuse: impl Fn(&Postgres, &World), says: &str, admit: impl Fn(&Postgres, &World)) {
     let (server, world) = of_its_own();
-    let user = format!("CREATE ROLE worker LOGIN PASSWORD 'w'; GRANT ALL ON SCHEMA {0} TO worker; \
-         GRANT ALL ON ALL TABLES IN SCHEMA {0} TO worker; GRANT ALL ON ALL SEQUENCES IN SCHEMA {0} TO worker", world.schema());
+    let user = format!(
+        "CREATE ROLE worker LOGIN PASSWORD 'w'; GRANT ALL ON SCHEMA {0} TO worker; \
+         GRANT ALL ON ALL TABLES IN SCHEMA {0} TO worker; GRANT ALL ON ALL SEQUENCES IN SCHEMA {0} TO worker",
+        world.schema()
+    );
     server.psql(&user);
     let url = format!("{}?sentinel_schema={}", server.url_for("worker", "w", "postgres"), world.schema());
     let running = world.start(&["once", "k", "--store", &url, "--", "sh", "-c", WAITS]);
@@ -66,9 +69,15 @@ fn a_server_that_was_read_only_for_a_while_gets_the_result() {
 #[test]
 fn a_grant_that_was_revoked_for_a_while_loses_no_result() {
     a_refusal_passes(
-        |server, world| drop(server.psql(&format!("REVOKE UPDATE ON ALL TABLES IN SCHEMA {} FROM worker", world.schema()))),
+        |server, world| {
+            drop(
+                server.psql(&format!("REVOKE UPDATE ON ALL TABLES IN SCHEMA {} FROM worker", world.schema())),
+            )
+        },
         "permission denied",
-        |server, world| drop(server.psql(&format!("GRANT UPDATE ON ALL TABLES IN SCHEMA {} TO worker", world.schema()))),
+        |server, world| {
+            drop(server.psql(&format!("GRANT UPDATE ON ALL TABLES IN SCHEMA {} TO worker", world.schema())))
+        },
     );
 }
 

@@ -71,7 +71,10 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         let replayed: T = self.decode(payload)?;
         match faithful::same(value, &replayed)? {
             true => Ok(()),
-            false => Err("JSON would replay it as another value: it has no NaN, no infinity and no Some(None)".into()),
+            false => {
+                Err("JSON would replay it as another value: it has no NaN, no infinity and no Some(None)"
+                    .into())
+            }
         }
     }
 }

@@ -42,7 +42,9 @@ impl fmt::Display for Work {
             Self::Run => "its function has not returned",
             Self::Result => "its function has returned, and the result is not recorded",
             Self::Release => "its release is not confirmed",
-            Self::Abandon => "its function has ended with an unknown outcome, and the store does not know that it ended",
+            Self::Abandon => {
+                "its function has ended with an unknown outcome, and the store does not know that it ended"
+            }
             Self::Lease => "the lease is still held",
         })
     }

@@ -33,7 +33,8 @@ pub use engine::Ending;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use outcome::{
-    Doubtful, Error, Failure, InProgress, NotRun, NotStored, Outcome, ReconcilingBy, RecordedFailure, Uncertain,
+    Doubtful, Error, Failure, InProgress, NotRun, NotStored, Outcome, ReconcilingBy, RecordedFailure,
+    Uncertain,
 };
 pub use probe_loop::{Finding, ProbeLoop, ProbeLoopHandle, UncertainKey};
 pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};

@@ -180,7 +180,9 @@ pub enum NotRun {
     #[error("nothing ran: the preparation panicked: {0}")]
     PreparationPanicked(Label),
     /// The system gave no thread for heartbeats, which have to be there before a claim is sent. The key is free.
-    #[error("nothing ran: no thread for heartbeats could be started: {0}; raise the limit of processes or threads")]
+    #[error(
+        "nothing ran: no thread for heartbeats could be started: {0}; raise the limit of processes or threads"
+    )]
     NoHeartbeats(Arc<std::io::Error>),
     /// The client drains: it grants nothing any more.
     #[error("nothing ran: this client is being drained, since its process is about to exit")]

@@ -313,6 +313,9 @@ impl Reconciler<Holding> {
     /// then repeat it with the same op id.
     pub async fn force_complete_recorded(&self, result: Recorded) -> Result<Decided, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
+        if !self.stage.as_is {
+            result.payload.check()?;
+        }
         let op = ForceComplete {
             op_id: self.op_id.unwrap_or_else(OpId::random),
             token: self.stage.token,

@@ -121,10 +121,8 @@ async fn an_unconfirmed_result_and_a_background_release_are_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_its_caller_has_left_is_cancelled_first() {
     let store = Refusing::new(&["cancel"]);
-    let slow = sentinel_conformance::Plan::quiet().every(
-        "claim",
-        sentinel_conformance::Fault::Delay(sentinel_conformance::Wait::Time(SECOND * 2)),
-    );
+    let slow = sentinel_conformance::Plan::quiet()
+        .every("claim", sentinel_conformance::Fault::Delay(sentinel_conformance::Wait::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Arc::new(sentinel_conformance::Faulty::new(store.clone(), slow)));
     store.0.refuse(away());
     let once = sentinel.once("k").ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });

@@ -11,15 +11,15 @@ mod observe;
 mod once;
 mod outage;
 mod prepare;
-mod threads;
-mod queue;
 mod probe_loop;
+mod queue;
 mod reconcile;
 mod regressions;
 mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod threads;
 mod values;
 mod wait;
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use sentinel::kernel::{Op, Reply};
 use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Address, Ending, Error, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError, Trouble};
+use sentinel::{
+    Address, Ending, Error, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError, Trouble,
+};
 use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -105,7 +107,10 @@ async fn a_result_that_cannot_be_encoded_completes_and_reaches_its_caller() {
     let sentinel = sentinel();
     let run = || sentinel.once("k").run(|_| async { Ok::<_, Lied>(Unencodable) });
     let outcome = run().await.unwrap();
-    assert!(matches!(outcome, Outcome::CompletedNotStored(Unencodable, NotStored::NotEncodable(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::CompletedNotStored(Unencodable, NotStored::NotEncodable(_))),
+        "{outcome:?}"
+    );
     assert_eq!(state(&sentinel, "k").await, State::Completed);
     assert!(matches!(run().await, Err(Error::ResultNotStored(_))));
 }

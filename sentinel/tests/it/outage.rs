@@ -101,7 +101,11 @@ fn passing() -> Vec<StoreError> {
 }
 
 /// A call whose function takes three seconds, while the store refuses from the first second on.
-async fn run_into(store: &Arc<Layered<Refusing>>, error: StoreError, ends: Result<&'static str, Lied>) -> Outcome<String, Lied> {
+async fn run_into(
+    store: &Arc<Layered<Refusing>>,
+    error: StoreError,
+    ends: Result<&'static str, Lied>,
+) -> Outcome<String, Lied> {
     let sentinel = Sentinel::new(store.clone());
     let once = sentinel.once("k").ttl(SECOND * 30).nothing_happened_if(|e: &Lied| e.0 == "declined");
     let refusing = store.clone();
@@ -162,7 +166,11 @@ async fn a_vouched_release_and_an_abandon_are_sent_in_the_background_too() {
             store.0.admit();
             sleep(SECOND * 5).await;
             let after = crate::seen(&sentinel, "k").await.record.unwrap();
-            assert_eq!((after.state, after.doubt.is_some()), (end, end == State::Executing), "{ends}, {error}");
+            assert_eq!(
+                (after.state, after.doubt.is_some()),
+                (end, end == State::Executing),
+                "{ends}, {error}"
+            );
         }
     }
 }
@@ -287,7 +295,10 @@ async fn an_outage_ends_a_lease_and_a_preparation_at_their_local_deadline() {
         Ok(())
     });
     let outcome = once.run(|_, ()| async { Ok::<_, Lied>(()) }).await.unwrap();
-    assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "others may have taken it over: {outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::NotRun(NotRun::Expired)),
+        "others may have taken it over: {outcome:?}"
+    );
 }
 
 /// A call that waits for a holder, who needs 20 s, while the store refuses for a while.

@@ -92,7 +92,8 @@ async fn a_lease_of_a_queue_that_lapses_or_is_freed_elsewhere_goes_to_the_next()
     // The first of ours gets it and never gives it back; it lapses.
     let request = ours.lease("l").ttl(SECOND * 5);
     let LeaseOutcome::Held(lost) = request.acquire().await.unwrap() else { panic!("not held") };
-    let wait = |client: &Sentinel| tokio::spawn(client.lease("l").ttl(SECOND * 5).wait(SECOND * 60).acquire());
+    let wait =
+        |client: &Sentinel| tokio::spawn(client.lease("l").ttl(SECOND * 5).wait(SECOND * 60).acquire());
     let (second, third) = (wait(&ours), wait(&ours));
     let LeaseOutcome::Held(second) = second.await.unwrap().unwrap() else { panic!("not held") };
     // Another process frees it.

@@ -192,7 +192,9 @@ async fn an_ambiguous_complete_does_not_run_again() {
 /// What a caller may take for the result: without a wildcard, so that an answer that is added must be judged here.
 fn value(outcome: Outcome<String, Lied>) -> Option<String> {
     match outcome {
-        Outcome::Completed(value) | Outcome::CompletedNotStored(value, _) | Outcome::Replayed(value) => Some(value),
+        Outcome::Completed(value) | Outcome::CompletedNotStored(value, _) | Outcome::Replayed(value) => {
+            Some(value)
+        }
         Outcome::Unconfirmed(_) | Outcome::Superseded(..) | Outcome::Doubtful(_) => panic!("this call ran"),
         Outcome::Failed(_)
         | Outcome::InProgress(_)

@@ -24,7 +24,9 @@ where
 {
     let (sentinel, shown) = (sentinel(), format!("{value:?}"));
     let outcome = run(&sentinel, "k", value).await.unwrap();
-    let Outcome::CompletedNotStored(value, NotStored::Unfaithful(why)) = outcome else { panic!("{outcome:?}") };
+    let Outcome::CompletedNotStored(value, NotStored::Unfaithful(why)) = outcome else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(format!("{value:?}"), shown);
     assert!(!why.is_empty());
     assert_eq!(state(&sentinel, "k").await, State::Completed);
@@ -79,7 +81,13 @@ async fn a_value_that_json_gives_back_is_stored_and_replayed() {
     is_replayed(|| None::<f64>).await;
     is_replayed(|| (-0.0f64, f32::MIN_POSITIVE, u128::MAX, i128::MIN)).await;
     is_replayed(|| Tagged::Empty).await;
-    is_replayed(|| BTreeMap::from([(1u32, "a"), (2, "b")]).into_iter().map(|(n, t)| (n, t.to_owned())).collect::<BTreeMap<_, _>>()).await;
+    is_replayed(|| {
+        BTreeMap::from([(1u32, "a"), (2, "b")])
+            .into_iter()
+            .map(|(n, t)| (n, t.to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    })
+    .await;
     is_replayed(|| "\u{0}\u{feff}\"\\\u{1f600}".to_owned()).await;
     is_replayed(|| ()).await;
     for _ in 0..20 {
@@ -124,7 +132,8 @@ impl Codec<u8> for OneWay {
 #[tokio::test(start_paused = true)]
 async fn a_codec_of_a_users_is_asked_to_read_what_it_wrote() {
     let sentinel = sentinel();
-    let cents = |key, value| sentinel.once(key).codec(Cents).run(move |_| async move { Ok::<_, Lied>(value) });
+    let cents =
+        |key, value| sentinel.once(key).codec(Cents).run(move |_| async move { Ok::<_, Lied>(value) });
     assert!(matches!(cents("k", 0.25).await.unwrap(), Outcome::Completed(_)));
     assert!(matches!(cents("k", 1.0).await.unwrap(), Outcome::Replayed(value) if value == 0.25));
     let one_way = sentinel.once("o").codec(OneWay).run(|_| async { Ok::<_, Lied>(7) });

@@ -164,7 +164,8 @@ impl Call {
     async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
-            let cancelled = self.core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)).await;
+            let cancelled =
+                self.core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)).await;
             if cancelled.is_err() {
                 break;
             }
@@ -198,7 +199,8 @@ impl Call {
             && error.applied() == Applied::Ambiguous
         {
             // It may have been granted: it is cancelled and never runs.
-            let cancelling = Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)));
+            let cancelling =
+                Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)));
             unsettled.armed = cancelling.await.is_err();
         } else {
             unsettled.armed = false;

@@ -7,7 +7,7 @@ use sentinel_core::client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Progress, Stage, attend, open_store, report_until};
+use super::wait::{Attended, Progress, Stage, attend, errors, open_store, report_until};
 use super::{Context, environment};
 use crate::args::Once;
 use crate::exit::{Exit, Failure};
@@ -79,12 +79,11 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         Attended::Answered(outcome) => {
             let outcome = outcome?;
             report_the_rest(&sentinel, &outcome, terms.hard_ttl(), &signals).await;
-            let reason = reason(&sentinel, &outcome).await;
-            tell(&address, outcome, &reason)?
+            tell(&address, outcome, &errors(&sentinel))?
         }
         Attended::NotStarted(number) => Exit::signal(number),
         Attended::Unconfirmed(how) => {
-            note(&unconfirmed(&address, &how, ""));
+            note(&unconfirmed(&address, &how, &errors(&sentinel)));
             Exit::DOUBT
         }
     };
@@ -101,15 +100,6 @@ async fn report_the_rest(sentinel: &Sentinel, outcome: &Answer, hard_ttl: Durati
         Outcome::NotRun(_) => report_until(sentinel, WITHDRAW, signals).await,
         _ => {}
     }
-}
-
-/// Why a result is not confirmed, as the client knows it.
-async fn reason(sentinel: &Sentinel, outcome: &Answer) -> String {
-    if !matches!(outcome, Outcome::Unconfirmed(_)) {
-        return String::new();
-    }
-    let errors = sentinel.drain(Duration::ZERO).await.unfinished.into_iter().filter_map(|left| left.error);
-    errors.map(|error| format!(": {error}")).collect()
 }
 
 fn unconfirmed(address: &Address, how: &str, reason: &str) -> String {

@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// Waits until a signal asks to leave a call that does not run a command: the stage it was in, and the signal.
-    async fn left(&self, signals: &Signals) -> (Stage, i32) {
+    async fn left(&self, sentinel: &Sentinel, signals: &Signals) -> (Stage, i32) {
         loop {
             let changed = self.changed.notified();
             match self.stage() {
@@ -101,7 +101,8 @@ impl Progress {
                 stage @ Stage::Ended(_) => {
                     let leave = async {
                         if timeout(QUIETLY, signals.came()).await.is_err() {
-                            note("the store does not confirm the result: sending goes on; a signal ends it");
+                            let why = errors(sentinel);
+                            note(&format!("the result is not recorded yet{why}; sending goes on, and a signal ends it"));
                         }
                         let number = signals.next().await;
                         sleep(AFTER_SIGNAL).await;
@@ -136,7 +137,7 @@ pub(super) async fn attend<T>(
         tokio::select! {
             biased;
             answer = &mut call => return Attended::Answered(answer),
-            left = progress.left(signals) => left,
+            left = progress.left(sentinel, signals) => left,
         }
     };
     match left {
@@ -158,7 +159,8 @@ pub(super) async fn report_until(sentinel: &Sentinel, at_most: Duration, signals
         },
         _ = signals.came() => {}
     }
-    note("the store does not confirm that the key is free again: sending goes on; a signal ends it");
+    let why = errors(sentinel);
+    note(&format!("the key is not free again yet{why}; sending goes on, and a signal ends it"));
     tokio::select! {
         () = report_rest(sentinel, at_most) => {}
         _ = signals.came() => note("the key may stay claimed, or in doubt, although nothing happened"),
@@ -169,4 +171,10 @@ async fn report_rest(sentinel: &Sentinel, at_most: Duration) {
     for left in sentinel.drain(at_most).await.unfinished {
         note(&left.to_string());
     }
+}
+
+/// What the store answered last to what is not finished, to be put behind a sentence.
+pub(super) fn errors(sentinel: &Sentinel) -> String {
+    let errors = sentinel.unfinished().into_iter().filter_map(|left| left.error);
+    errors.map(|error| format!(": {error}")).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sentinel_core::client::Sentinel;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Context;
 use crate::exit::{Exit, Failure};
@@ -55,7 +55,9 @@ pub(super) async fn open_store(
 fn can_start_threads() -> Result<(), Failure> {
     let started = std::thread::Builder::new().spawn(|| ());
     started.map(|thread| drop(thread.join())).map_err(|error| {
-        let text = format!("nothing ran: no thread could be started: {error}; raise the limit of processes or threads");
+        let text = format!(
+            "nothing ran: no thread could be started: {error}; raise the limit of processes or threads"
+        );
         Failure::new(Exit::UNAVAILABLE, text)
     })
 }
@@ -74,8 +76,8 @@ pub(super) enum Stage {
     Waiting,
     /// The command runs, and signals are forwarded to it.
     Running,
-    /// The command has ended like this, and its end is being reported to the store.
-    Ended(String),
+    /// The command has ended like this, and its end is being reported to the store, until this instant at most.
+    Ended(String, Instant),
 }
 
 impl Progress {
@@ -88,27 +90,31 @@ impl Progress {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until a signal asks to leave a call that does not run a command: the stage it was in, and the signal.
-    async fn left(&self, sentinel: &Sentinel, signals: &Signals) -> (Stage, i32) {
+    /// Waits until it is time to leave a call that does not run a command, since a signal asks for it or the time for a
+    /// report is over: how it was left.
+    async fn left(&self, sentinel: &Sentinel, signals: &Signals) -> Left {
         loop {
             let changed = self.changed.notified();
             match self.stage() {
                 Stage::Running => changed.await,
-                stage @ Stage::Waiting => tokio::select! {
-                    number = signals.came() => return (stage, number),
+                Stage::Waiting => tokio::select! {
+                    number = signals.came() => return Left::NotStarted(number),
                     () = changed => {}
                 },
-                stage @ Stage::Ended(_) => {
-                    let leave = async {
+                Stage::Ended(how, until) => {
+                    let asked = async {
                         if timeout(QUIETLY, signals.came()).await.is_err() {
                             let why = errors(sentinel);
-                            note(&format!("the result is not recorded yet{why}; sending goes on, and a signal ends it"));
+                            note(&format!(
+                                "the result is not recorded yet{why}; sending goes on, and a signal ends it"
+                            ));
                         }
-                        let number = signals.next().await;
+                        signals.next().await;
                         sleep(AFTER_SIGNAL).await;
-                        number
                     };
-                    return (stage, leave.await);
+                    // Either is a reason to leave.
+                    let _ = timeout_at(until, asked).await;
+                    return Left::Unconfirmed(how);
                 }
             }
         }
@@ -119,9 +125,15 @@ impl Progress {
 pub(super) enum Attended<T> {
     /// It was answered.
     Answered(T),
+    /// It was left without an answer.
+    Left(Left),
+}
+
+/// How a call was left.
+pub(super) enum Left {
     /// A signal came before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
     NotStarted(i32),
-    /// A signal came after the command had ended like this, and the store has not confirmed the result.
+    /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too long.
     Unconfirmed(String),
 }
 
@@ -140,14 +152,11 @@ pub(super) async fn attend<T>(
             left = progress.left(sentinel, signals) => left,
         }
     };
-    match left {
-        (Stage::Ended(how), _) => Attended::Unconfirmed(how),
-        (_, number) => {
-            // The call was dropped just now: a claim that is on its way is withdrawn.
-            report_rest(sentinel, AFTER_SIGNAL).await;
-            Attended::NotStarted(number)
-        }
+    if let Left::NotStarted(_) = left {
+        // The call was dropped just now: a claim that is on its way is withdrawn.
+        report_rest(sentinel, AFTER_SIGNAL).await;
     }
+    Attended::Left(left)
 }
 
 /// Waits until what the client has to report is reported: a claim that will not run, a vouched release.

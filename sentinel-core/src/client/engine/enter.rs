@@ -164,8 +164,10 @@ impl Call {
     async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
-            let cancelled =
-                self.core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &entered.work).await;
+            let cancelled = self
+                .core
+                .cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &entered.work)
+                .await;
             if cancelled.is_err() {
                 break;
             }
@@ -303,7 +305,8 @@ impl Held {
     pub(crate) async fn not_run(mut self) {
         let patience = SOON.min(self.patience);
         self.work.becomes(Work::Cancel);
-        self.armed = self.core.cancel(self.address(), self.grant().claim_id, patience, &self.work).await.is_err();
+        self.armed =
+            self.core.cancel(self.address(), self.grant().claim_id, patience, &self.work).await.is_err();
     }
 
     /// The claim is somebody else's by now.

@@ -11,7 +11,7 @@ use sentinel::prelude::*;
 /// A handler of requests. Its caller may go away in the middle: the charge goes on all the same.
 async fn handle(sentinel: Sentinel, invoice: &'static str) {
     let once = sentinel.once(invoice).hard_ttl(Duration::from_secs(60));
-    let outcome = once.run(|_| async move {
+    let outcome = once.run(move |_| async move {
         println!("{invoice}: the charge is under way");
         tokio::time::sleep(Duration::from_millis(200)).await;
         println!("{invoice}: charged");

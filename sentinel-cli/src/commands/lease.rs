@@ -19,6 +19,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     let store = context.store_or_new().await?;
     let sentinel = Sentinel::from_arc(store.clone());
     let sentinel = sentinel.namespace(&context.namespace)?.worker(&context.worker)?;
+    let sentinel = sentinel.patience(context.url.patience());
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
     let lease = loop {
         if let Some(number) = signals.pending() {

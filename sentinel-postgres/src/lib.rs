@@ -24,6 +24,7 @@ mod schema;
 mod spare;
 mod statement;
 mod store;
+mod survey;
 mod timeline;
 mod transaction;
 mod transition;

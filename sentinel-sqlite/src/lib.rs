@@ -36,6 +36,7 @@ mod row;
 mod schema;
 mod seal;
 mod store;
+mod survey;
 
 pub use schema::SCHEMA_VERSION;
 pub use store::{SqliteStore, SqliteStoreBuilder};

@@ -21,14 +21,14 @@ use crate::purge::{self, Progress};
 /// out, and the threads end.
 #[derive(Clone)]
 pub struct SqliteStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     spec: Arc<Spec>,
     clock: Arc<dyn Clock>,
     lane: Lane,
-    reads: Lane,
+    pub(crate) reads: Lane,
     replays: Replays,
 }
 
@@ -299,17 +299,21 @@ impl CoordinationStore for SqliteStore {
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await
+        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await.map_err(StoreError::of_a_read)
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
         let list = list.clone();
-        self.inner.reads.send(move |ledger| ledger.list(&list)).await
+        self.inner.reads.send(move |ledger| ledger.list(&list)).await.map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await
+        self.inner
+            .reads
+            .send(move |ledger| ledger.history(&address, limit))
+            .await
+            .map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {

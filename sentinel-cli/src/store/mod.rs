@@ -1,27 +1,67 @@
 //! Which store: from a URL, the environment, or the default file. No password in a URL is ever shown.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, Sentinel, StoreError, Trouble, check_store_address};
+use sentinel_core::{CoordinationStore, Sentinel, StoreError, Survey, Trouble, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use crate::exit::{Exit, Failure, is_refusal};
+use crate::output::note;
 
 mod url;
 
 use url::{Place, server};
 
+/// What the program needs of a store.
+pub(crate) trait AnyStore: CoordinationStore + Survey {}
+
+impl<S: CoordinationStore + Survey> AnyStore for S {}
+
 /// An open store.
-pub(crate) type Store = Arc<dyn CoordinationStore>;
+pub(crate) type Store = Arc<dyn AnyStore>;
 
 /// What a store's URL looks like.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                      rediss-sentinel, redis+unix)";
+
+/// A store that is only read, also while it is in doubt: an operator looks before deciding.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    store: Store,
+    /// The only kind of store that can be in doubt.
+    redis: Option<RedisStore>,
+}
+
+impl Reader {
+    /// Warns the operator if what was read may lack changes that were acknowledged.
+    pub(crate) fn warn(&self) {
+        if let Some(doubt) = self.redis.as_ref().and_then(RedisStore::doubt) {
+            note(&format!(
+                "warning: {doubt}. Until then only reads are answered, and they may lack changes that were acknowledged"
+            ));
+        }
+    }
+}
+
+impl From<Store> for Reader {
+    fn from(store: Store) -> Self {
+        Self { store, redis: None }
+    }
+}
+
+impl Deref for Reader {
+    type Target = dyn AnyStore;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
 
 /// A store that was named, and not opened yet.
 #[derive(Debug, Clone)]
@@ -118,6 +158,15 @@ impl StoreUrl {
             make_parents(builder.path())?;
         }
         self.connect(access).await.map_err(not_opened)
+    }
+
+    /// Opens the store for reading alone.
+    pub(crate) async fn open_to_read(&self) -> Result<Reader, Failure> {
+        let Self::Redis { builder, .. } = self else {
+            return self.open(Access::Read).await.map(Reader::from);
+        };
+        let redis = builder.clone().read_in_doubt(true).open().await.map_err(not_opened)?;
+        Ok(Reader { store: Arc::new(redis.clone()), redis: Some(redis) })
     }
 
     async fn connect(&self, access: Access) -> Result<Store, StoreError> {

@@ -3,19 +3,24 @@
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
 mod connect;
+mod drain;
 mod faults;
 mod keeper;
 mod lease;
 mod observe;
 mod once;
+mod outage;
 mod prepare;
 mod probe_loop;
+mod queue;
 mod reconcile;
 mod regressions;
 mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod threads;
+mod values;
 mod wait;
 
 use std::convert::Infallible;

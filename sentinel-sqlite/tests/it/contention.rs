@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
+use sentinel_core::client::{LeaseOutcome, Sentinel};
 use sentinel_core::operation::*;
-use sentinel_core::{Applied, ClaimId, CoordinationStore, Trouble};
+use sentinel_core::{Address, Applied, ClaimId, CoordinationStore, Key, Namespace, Trouble};
 use sentinel_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
@@ -116,4 +117,28 @@ async fn until_granted(store: &SqliteStore) {
             Err(error) => assert_eq!(error.trouble(), Trouble::Busy),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_callers_that_wait_for_one_lease_is_served_in_turn() {
+    const CALLERS: usize = 2_000;
+    let on = OnDisk::open().await;
+    let sentinel = Sentinel::new(on.store.clone());
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let sentinel = sentinel.clone();
+        callers.spawn(async move {
+            let request =
+                sentinel.lease("l").ttl(Duration::from_secs(3600)).hard_ttl(Duration::from_secs(3600));
+            match request.wait(Duration::from_secs(3600)).acquire().await.unwrap() {
+                LeaseOutcome::Held(lease) => lease.release().await.unwrap(),
+                other => panic!("{other:?}"),
+            };
+        });
+    }
+    assert_eq!(callers.join_all().await.len(), CALLERS);
+    // A claim and a release for each of them, and nothing in vain: those who wait ask one after the other.
+    let record =
+        on.store.inspect(&Address::lease(Namespace::new("default").unwrap(), Key::new("l").unwrap()));
+    assert!(record.await.unwrap().record.unwrap().rev >= 2 * CALLERS as u64);
 }

@@ -109,9 +109,14 @@ impl Database {
                 check("encoding", false, format!("{found}; {advice}"))
             }
             other => {
-                let found = format!(
+                let mut found = format!(
                     "{other}: a key, label or reason with a character that it lacks is refused, before anything runs"
                 );
+                if other == "EUC_JP" {
+                    // The only encoding of PostgreSQL's that does so.
+                    found +=
+                        ". U+00A6 and U+FFE4 are one character in it, so two keys that differ there are one";
+                }
                 check("encoding", false, format!("{found}; {advice}"))
             }
         }

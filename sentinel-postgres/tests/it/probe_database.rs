@@ -84,6 +84,7 @@ async fn a_database_that_is_not_in_utf8_is_reported_and_refuses_what_it_lacks() 
         let health = PostgresStore::builder(&url(&server, &database)).probe().await.unwrap();
         is_bad(&health, "encoding", &[encoding, "ENCODING 'UTF8'"]);
         use_key(&server, &database, has).await.unwrap();
+        assert_eq!(found(&health, "encoding").found.contains("two keys"), encoding == "EUC_JP");
         if let Some(lacks) = lacks {
             let error = use_key(&server, &database, lacks).await.unwrap_err();
             assert_eq!((error.trouble(), error.applied()), (Trouble::InvalidRequest, Applied::No), "{error}");

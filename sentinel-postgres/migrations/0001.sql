@@ -3,23 +3,28 @@
 -- is a heap-only update.
 
 CREATE TYPE {kind} AS ENUM ('execution', 'lease');
-CREATE TYPE {state} AS ENUM ('free', 'claimed', 'executing', 'completed', 'reconciling');
+-- 'purged': the row of a record that is not there any more, kept for as long as the event of its purge.
+CREATE TYPE {state} AS ENUM ('free', 'claimed', 'executing', 'completed', 'reconciling', 'purged');
 CREATE TYPE {verdict} AS ENUM ('success', 'failure');
 CREATE TYPE {change} AS ENUM (
     'claimed', 'begun', 'completed', 'cancelled', 'released', 'abandoned',
     'reconciling', 'force_completed', 'reset_to_claimed', 'evicted', 'purged'
 );
 
--- One row for each address that has, or recently had, a record. `rev` 0: the record was purged, and only its `purged`
--- event is left. The wide columns stand last. Keys are compared byte by byte.
+-- One row for each address that has, or recently had, a record. State 'purged', and `rev` 0: the record was purged, and
+-- only its `purged` event is left. The wide columns stand last. Keys are compared byte by byte.
+--
+-- `life` is drawn like a token, at the first claim and at each purge: it tells the lives of one address apart. It may
+-- repeat among addresses. Nothing outside of the primary key has to be unique, so no counter has to be kept in step.
 CREATE TABLE {records} (
-    id                 int8 GENERATED ALWAYS AS IDENTITY,
+    life               int8 NOT NULL,
     last_event         int8 NOT NULL,
     token              int8 NOT NULL,
     rev                int8 NOT NULL,
     last_now           int8 NOT NULL,
     lease_until        int8 NOT NULL,
     hard_until         int8 NOT NULL,
+    effects_until      int8 NOT NULL, -- until then an effect of the run may still land
     incarnation        int8 NOT NULL,
     claimed_at         int8,
     begun_at           int8,
@@ -27,6 +32,7 @@ CREATE TABLE {records} (
     purge_at           int8, -- maintenance may look at it from then on; NULL: never
     ttl                int8,
     hard_ttl           int8,
+    late_effects       int8,
     retention          int8,
     claim_id           uuid,
     kind               {kind} NOT NULL,
@@ -39,6 +45,7 @@ CREATE TABLE {records} (
     namespace          text COLLATE "C" NOT NULL,
     key                text COLLATE "C" NOT NULL,
     worker             text,
+    accepts            text, -- the content types that callers can decode; NULL: any
     fingerprint        bytea, -- of any text, also with a zero byte, which `text` cannot hold
     past_claims        uuid[], -- newest first, at most 8; NULL: none
     doubt              text,
@@ -57,16 +64,23 @@ CREATE TABLE {records} (
 
 -- What is claimed, executing or reconciling is little; what is completed is everything else.
 -- By the number that grows: each new entry goes to the end of the index, whatever its key.
-CREATE INDEX {records_undecided} ON {records} (id)
+CREATE INDEX {records_undecided} ON {records} (life)
     WHERE state IN ('claimed', 'executing', 'reconciling');
 
-CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at, id) WHERE purge_at IS NOT NULL;
+CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at) WHERE purge_at IS NOT NULL;
+
+-- Tombstones, for lists: they may be few among many records, or many among few.
+CREATE INDEX {records_free} ON {records} (namespace, kind, key) WHERE state = 'free';
 
 -- The log: written once, in the order of time, deleted by maintenance. What the row of a record tells itself is written
 -- here only when the row is about to stop telling it: of a run that was claimed once and completed (`implied` 1 and 2),
 -- which is nearly all of them, there is nothing here. `history.sql` puts both together.
+--
+-- `record` is the first half of the SHA-256 of 'life/kind/namespace/key': it names one life of one address, and is
+-- computed from the record's row by each statement, never drawn. `base`: earlier events were
+-- dropped, and this is the record that they rebuild, as JSON. Only the oldest event that is kept has it.
 CREATE TABLE {events} (
-    record      int8 NOT NULL,
+    record      uuid NOT NULL,
     seq         int8 NOT NULL,
     rev         int8 NOT NULL,
     at          int8 NOT NULL,
@@ -75,6 +89,8 @@ CREATE TABLE {events} (
     hard_ttl    int8,
     retention   int8,
     incarnation int8,
+    late_effects int8,
+    effects_until int8, -- abandoned: until then an effect of the run may still land
     change      {change} NOT NULL,
     before      {state},
     after       {state},
@@ -86,13 +102,12 @@ CREATE TABLE {events} (
     worker      text,
     operator    text,
     reason      text,
+    accepts     text,
     fingerprint bytea,
     digest      bytea,
+    base        text,
     PRIMARY KEY (record, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.1);
-
--- The events stand in the order of time, so a few summaries find the old ones.
-CREATE INDEX {events_at} ON {events} USING brin (at);
 
 -- No token at or below its namespace's floor is drawn: it holds the tokens of purged records.
 CREATE TABLE {floors} (

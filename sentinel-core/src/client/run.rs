@@ -23,7 +23,8 @@ pub enum Lost {
     Decided,
     /// The hard deadline has passed.
     HardDeadline,
-    /// No heartbeat was answered until the lease was over.
+    /// No heartbeat was answered until the lease was over, and others may have taken the key since: a lease, or an
+    /// execution that had not begun. An execution that has begun is not lost by that.
     Unheard,
     /// The run was abandoned: its end was reported with an unknown outcome.
     Abandoned,
@@ -114,7 +115,8 @@ impl Run {
         idempotency_key(&self.inner.address, self.inner.incarnation)
     }
 
-    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
+    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it. When
+    /// nothing remains, contact with the store is lost; the authority of an execution is not.
     pub fn remaining(&self) -> Duration {
         self.inner.authority.deadline().since(self.inner.clock.now())
     }
@@ -124,7 +126,15 @@ impl Run {
         self.inner.authority.hard().since(self.inner.clock.now())
     }
 
-    /// Fires when the authority is lost: stop starting side effects.
+    /// Fires when contact with the store is lost: no heartbeat was answered until the lease was over. Others see the key
+    /// as uncertain then, and none of them can run it, so the function may go on. It fires before
+    /// [`cancelled`](Self::cancelled) does, if that fires at all. Where contact comes back, the next call gives a new signal.
+    pub fn contact_lost(&self) -> CancellationToken {
+        self.inner.authority.contact_signal()
+    }
+
+    /// Fires when the authority is lost: stop starting side effects. Of an execution that has begun it is lost when the
+    /// store says so (an operator has decided), or at the hard deadline; never because the store does not answer.
     pub fn cancelled(&self) -> CancellationToken {
         self.inner.authority.signal().clone()
     }

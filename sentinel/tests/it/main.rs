@@ -4,13 +4,16 @@
 
 mod confirm;
 mod connect;
+mod drain;
 mod faults;
 mod keeper;
 mod lease;
 mod observe;
 mod once;
+mod outage;
 mod prepare;
 mod probe_loop;
+mod queue;
 #[cfg(feature = "sqlite")]
 mod readme;
 mod reconcile;
@@ -19,6 +22,8 @@ mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod threads;
+mod values;
 mod wait;
 
 use std::convert::Infallible;

@@ -1,13 +1,8 @@
 //! A result that the function recorded itself, in a transaction of its own: it is true only if the record says so.
 
-use std::time::Duration;
-
-use super::super::Core;
+use super::super::drain::Work;
 use super::super::outcome::{Doubtful, Outcome};
-use super::super::retry::Persist;
-use super::finish::Started;
-use crate::address::Address;
-use crate::error::StoreError;
+use super::finish::{Report, Started};
 use crate::operation::{Abandon, AbandonReply};
 use crate::payload::Recorded;
 use crate::record::State;
@@ -21,11 +16,12 @@ impl Started {
     /// Asks the record whether the function's transaction was committed. The question is an abandon: it is refused where
     /// the execution is completed, waits for a transaction that is still open, and leaves no doubt unrecorded.
     pub(super) async fn confirm<T, E>(mut self, value: T, result: Recorded) -> Outcome<T, E> {
-        self.ended = true;
+        self.ends(Work::Result);
         let grant = self.held.grant();
         let cause = Label::lossy("the transaction that was to record the result was not committed");
         let op = Abandon { grant, cause, late_effects: self.held.late_effects };
-        match self.held.core.give_up(self.held.address(), &op, self.held.patience).await {
+        let patience = self.held.patience.min(self.held.report_for());
+        match self.held.core.abandon(self.held.address(), &op, patience).await {
             Ok(AbandonReply::Abandoned) => {
                 let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);
                 Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
@@ -34,32 +30,13 @@ impl Started {
             Ok(AbandonReply::Superseded(current))
                 if current.state == State::Completed && current.token == grant.token =>
             {
-                self.complete(Ok(value), result).await
+                self.complete(Ok(value), result.into()).await
             }
             Ok(AbandonReply::Superseded(current)) => Outcome::Superseded(Ok(value), current),
-            Err(_) => {
-                let (core, address) = (self.held.core.clone(), self.held.address().clone());
-                let keeping = self.keeping.take();
-                self.held.core.keeper.spawn(async move {
-                    let _kept_alive = keeping;
-                    let _ = core.give_up(&address, &op, Duration::MAX).await;
-                });
+            Err(error) => {
+                self.goes_on(error, Report::Abandon(op));
                 Outcome::Unconfirmed(Ok(value))
             }
         }
-    }
-}
-
-impl Core {
-    async fn give_up(
-        &self,
-        address: &Address,
-        op: &Abandon,
-        patience: Duration,
-    ) -> Result<AbandonReply, StoreError> {
-        let send = || self.store.abandon(address, op);
-        let told = self.settle(address, Persist::Always, patience, send).await;
-        self.watchers.wake(address);
-        told.map(|settled| settled.stamped.reply)
     }
 }

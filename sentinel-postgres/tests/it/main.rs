@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
 mod backlog;
+mod commit;
 mod company;
 mod completion;
 mod contention;
@@ -10,6 +11,7 @@ mod cost;
 mod effects;
 mod faults;
 mod fence;
+mod fence_columns;
 mod harness;
 mod identity;
 mod lanes;
@@ -18,6 +20,7 @@ mod locks;
 mod mutants;
 mod opening;
 mod probe;
+mod readme;
 mod rig;
 mod scene;
 mod spoilt;

@@ -43,11 +43,12 @@ impl fmt::Debug for PostgresStoreBuilder {
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
         match url::parse(url) {
-            Ok(url::Parsed { options, schema, prefix }) => {
+            Ok(url::Parsed { options, schema, prefix, max_events }) => {
                 let builder = Self::from_source(Ok(Source::url(url, options)));
                 Self {
                     schema: schema.unwrap_or(builder.schema),
                     prefix: prefix.unwrap_or(builder.prefix),
+                    max_events: max_events.unwrap_or(builder.max_events),
                     ..builder
                 }
             }

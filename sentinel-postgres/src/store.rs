@@ -86,7 +86,8 @@ impl PostgresStore {
     /// Starts with the usual settings, to change some of them.
     ///
     /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
-    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`. Any other parameter is refused, for it would be ignored.
+    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; and how many events of a record are kept:
+    /// `?sentinel_max_events=1000`. Any other parameter is refused, for it would be ignored.
     ///
     /// A password in `~/.pgpass` or `PGPASSFILE`, and the files that the URL names, are read again for each connection.
     pub fn builder(url: &str) -> PostgresStoreBuilder {

@@ -153,9 +153,8 @@ pub(crate) async fn run(
         .map_err(|(exit, why)| NotStarted::CannotExecute(exit, why))?;
 
     let mut group = Group::new(leader, authority, signals, watchman);
-    let stopped_with_us = signals.stop_with(leader);
+    let _stops = signals.stop_with(leader);
     let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_mut())).await;
-    drop(stopped_with_us);
     let why = group.why();
     drop(terminal);
     let rest = rest(ended);

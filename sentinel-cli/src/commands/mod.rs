@@ -5,7 +5,7 @@ use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::{Store, StoreUrl};
+use crate::store::{Access, Reader, Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -52,8 +52,19 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
+    /// The store, which must be there.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        self.url.open().await
+        self.url.open(Access::Write).await
+    }
+
+    /// The store, whose file is created if need be.
+    pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
+        self.url.open(Access::Create).await
+    }
+
+    /// The store, to be read alone: also while it is in doubt.
+    pub(crate) async fn reader(&self) -> Result<Reader, Failure> {
+        self.url.open_to_read().await
     }
 }
 
@@ -99,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Inspect(args) => read::inspect(&context, &args).await,
         Command::History(args) => read::history(&context, &args).await,
         Command::List(args) => read::list(&context, &args).await,
+        Command::Namespaces => read::namespaces(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::ForceComplete(args) => decide::force_complete(&context, args).await,
         Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,

@@ -77,6 +77,16 @@ pub(crate) enum Ended {
     Unknown,
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => write!(f, "killed by signal {number}"),
+            Self::Unknown => f.write_str("its end is unknown"),
+        }
+    }
+}
+
 /// Why a command was asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {

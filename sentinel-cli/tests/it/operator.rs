@@ -94,6 +94,7 @@ fn a_reconcile_is_repeated_under_its_id_and_refused_under_another(world: World) 
 
 each_store!(what_is_not_in_doubt_is_not_reconciled);
 fn what_is_not_in_doubt_is_not_reconciled(world: World) {
+    world.run(&["init"]);
     assert_eq!(world.run(&["reconcile", "absent"]).code(), 65);
     assert_eq!(world.run(&["reconcile", "absent", "--expect", "7"]).code(), 65);
     assert_eq!(world.run(&["force-complete", "absent", "--token", "7", "--response", ""]).code(), 65);

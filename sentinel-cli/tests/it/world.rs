@@ -192,7 +192,7 @@ impl World {
 
     /// Leaves a key in doubt.
     pub(crate) fn doubt(&self, key: &str) {
-        assert_eq!(self.once(key, &[], "exit 9").code(), 76);
+        assert_eq!(self.once(key, &["--late-effects", "0s"], "exit 9").code(), 76);
     }
 }
 
@@ -220,6 +220,18 @@ impl Started {
 
     pub(crate) fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends a signal again and again until the program has ended.
+    pub(crate) fn ended_by(mut self, signal: Signal) -> Ran {
+        until("it ends", || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            if !ended {
+                self.send(signal);
+            }
+            ended
+        });
+        self.ended()
     }
 
     pub(crate) fn ended(self) -> Ran {

@@ -69,7 +69,6 @@ impl Finding {
     }
 }
 
-
 impl Finding {
     /// Whether an effect that is seen proves it: a success may be recorded at any time.
     pub(super) fn is_success(&self) -> bool {

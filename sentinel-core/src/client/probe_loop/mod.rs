@@ -111,7 +111,15 @@ impl ProbeLoop {
     pub(super) fn new(sentinel: Sentinel, operator: Label, probe: Probe) -> Self {
         let (every, longest_pause) = (Duration::from_secs(10), Duration::from_secs(10 * 60));
         let grace = Duration::from_secs(10);
-        Self { sentinel, operator, probe: Arc::new(probe), every, longest_pause, grace, pauses: HashMap::new() }
+        Self {
+            sentinel,
+            operator,
+            probe: Arc::new(probe),
+            every,
+            longest_pause,
+            grace,
+            pauses: HashMap::new(),
+        }
     }
 
     /// How often uncertain keys are looked for (10 s), and the first pause of a key that is still unknown.

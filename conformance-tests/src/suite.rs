@@ -63,7 +63,9 @@ impl Law {
     /// matrix has requests enough to be asked once, now through one handle, now through the other.
     async fn check_in(&self, lab: &Lab) {
         match (self.layer, self.group) {
-            ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times") => (self.check)(lab).await,
+            ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times" | "threads") => {
+                (self.check)(lab).await
+            }
             ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
                 None => (self.check)(lab).await,
@@ -86,7 +88,7 @@ impl Law {
     /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
     fn runtime(&self) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
-            "races" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
+            "races" | "threads" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
         builder.worker_threads(4).enable_all().build().expect("a runtime")

@@ -24,4 +24,5 @@ pub(crate) mod release;
 pub(crate) mod reopen;
 pub(crate) mod settle;
 pub(crate) mod stamps;
+pub(crate) mod threads;
 pub(crate) mod tokens;

@@ -143,7 +143,7 @@ impl Worker {
     pub(crate) async fn call(&self, n: u64, rng: &mut StdRng) -> Option<Answer> {
         let Plan { ttl, hard_ttl, .. } = *self.plan;
         let (name, call) = (execution(n), self.calls.fetch_add(1, Ordering::Relaxed));
-        let once = self.sentinel.once::<Trouble>(&name).ttl(ttl).hard_ttl(hard_ttl);
+        let once = self.sentinel.once::<Trouble>(&name).ttl(ttl).hard_ttl(hard_ttl).late_effects(ttl);
         let once = once.nothing_happened_if(|trouble| *trouble == Trouble::Nothing);
         let once = once.failed_for_good_if(|trouble| *trouble == Trouble::Final);
         let once = if rng.random_ratio(1, 3) { once.wait(up_to(2 * hard_ttl, rng)) } else { once };

@@ -73,7 +73,9 @@ impl Answer {
         let name = outcome.as_ref().map_or("error", Outcome::name).into();
         let ran = outcome.as_ref().is_ok_and(Outcome::ran);
         let value = match outcome {
-            Ok(Outcome::Completed(value) | Outcome::Replayed(value)) => Some(value.clone()),
+            Ok(
+                Outcome::Completed(value) | Outcome::CompletedNotStored(value, _) | Outcome::Replayed(value),
+            ) => Some(value.clone()),
             Ok(Outcome::Failed(Failure::Recorded(error))) => Some(error.to_string()),
             Ok(Outcome::Failed(Failure::Replayed(failure))) => Some(failure.to_string()),
             _ => None,

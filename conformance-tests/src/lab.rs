@@ -158,8 +158,13 @@ impl Lab {
 
     /// Purges this namespace, up to a limit, or only counts.
     pub(crate) async fn purge_with(&self, limit: u32, dry_run: bool) -> Purged {
+        self.purge_of(&self.namespace, limit, dry_run).await
+    }
+
+    /// Purges a namespace, up to a limit, or only counts.
+    pub(crate) async fn purge_of(&self, namespace: &Namespace, limit: u32, dry_run: bool) -> Purged {
         self.forget();
-        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        let purge = Purge { namespace: namespace.clone(), limit, dry_run };
         self.store.purge(&purge).await.expect("the store purges")
     }
 
@@ -189,6 +194,26 @@ impl Lab {
         let replies = self.store.heartbeat(beats).await.expect("the store answers");
         assert_eq!(replies.len(), beats.len(), "one reply for each beat");
         beats.iter().zip(&replies).for_each(|(beat, reply)| self.note(&beat.address, reply.stamp));
+        replies
+    }
+
+    /// Sends many operations, some at a time; the replies stand in their order.
+    pub(crate) async fn each(&self, ops: Vec<(Address, Op)>) -> Vec<Stamped<Reply>> {
+        const AT_ONCE: usize = 64;
+        let mut replies = Vec::with_capacity(ops.len());
+        for chunk in ops.chunks(AT_ONCE) {
+            let send = |(address, op): (Address, Op)| {
+                let store = Arc::clone(&self.store);
+                tokio::spawn(async move { op.send(&*store, &address).await })
+            };
+            let sent: Vec<_> = chunk.iter().cloned().map(send).collect();
+            for ((address, op), reply) in chunk.iter().zip(sent) {
+                let reply = reply.await.expect("an operation does not panic");
+                let stamped = reply.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+                self.note(address, stamped.stamp);
+                replies.push(stamped);
+            }
+        }
         replies
     }
 
@@ -338,6 +363,7 @@ impl Subject<'_> {
     /// The events rebuild the record.
     pub(crate) async fn assert_rebuilt(&self) {
         let (record, events) = (self.record().await, self.events().await);
-        assert_eq!(replay(&events), Rebuilt::from(&record), "replaying the events rebuilds the record");
+        let what = "replaying the events rebuilds the record, and it differs";
+        crate::differ::same(what, &Rebuilt::from(&record), &replay(&events));
     }
 }

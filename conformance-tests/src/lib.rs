@@ -13,7 +13,10 @@ mod lab;
 mod laws;
 #[macro_use]
 mod list;
+#[macro_use]
+mod list_more;
 mod matrix;
+mod messages;
 pub mod negative;
 mod regressions;
 mod report;

@@ -1,13 +1,13 @@
 //! The list of laws: layers, groups, names. It exists once; tests, table and negative controls are made from it. A law
-//! that is missing here is dead code, and one that is here and nowhere else does not compile.
+//! that is missing here is dead code, and one that is here and nowhere else does not compile. `list_more.rs` adds the groups
+//! that ask much of names, sizes, purges and late effects.
 
 /// The list. Calls `$then!` with `$with` and all layers, groups and names.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __laws {
     ($then:path, $with:tt) => {
-        $then! { $with
-            laws {
+        $crate::__more_laws! { $then, $with, {
                 claims {
                     an_absent_key_is_granted,
                     a_grant_is_recorded_in_full,
@@ -71,6 +71,7 @@ macro_rules! __laws {
                     a_lost_beat_does_not_stop_the_batch,
                     a_batch_may_name_a_record_twice,
                     an_empty_batch_is_answered,
+                    a_heartbeat_extends_however_soon_it_comes,
                 }
                 complete {
                     an_execution_completes,
@@ -326,7 +327,7 @@ macro_rules! __laws {
                     tokens_are_exact_in_every_year,
                     no_token_is_drawn_beyond_the_last,
                 }
-            }
+            } {
             matrix {
                 cells {
                     every_standing_answers_claim_as_the_kernel_does,
@@ -427,6 +428,6 @@ macro_rules! __laws {
                     history_does_not_return_the_oldest,
                 }
             }
-        }
+        } }
     };
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::handles::Turn;
 use crate::harness::{Bench, Harness};
 use crate::lab::Lab;
+use crate::messages::Start;
 use crate::report;
 
 /// How much the generated layers and the matrix do: the options of [`suite!`](crate::suite!).
@@ -56,7 +57,16 @@ impl Law {
     /// # Panics
     /// If the store breaks it: that is how it tells.
     pub fn check(&self, bench: Arc<dyn Bench>, sizes: Sizes) {
-        self.runtime().block_on(self.check_in(&Lab::new(bench, sizes)));
+        let start = Start::default();
+        self.runtime(&start).block_on(self.check_from(&Lab::new(bench, sizes), &start));
+    }
+
+    /// Checks the law; what it says if it fails counts times from now on.
+    async fn check_from(&self, lab: &Lab, start: &Start) {
+        start.is(lab.execution("the start of the law").now().await);
+        start.applies_here();
+        self.check_in(lab).await;
+        Start::is_over();
     }
 
     /// Checks the law through one handle, and again with each request through another handle than the one before. The
@@ -65,6 +75,13 @@ impl Law {
         match (self.layer, self.group) {
             ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times" | "threads") => {
                 (self.check)(lab).await
+            }
+            // These ask much: once, but through both handles.
+            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
+                match lab.on_two_handles(Turn::Alternate).await {
+                    Some(both) => self.check_through_two(&both).await,
+                    None => (self.check)(lab).await,
+                }
             }
             ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
@@ -86,11 +103,13 @@ impl Law {
     }
 
     /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
-    fn runtime(&self) -> tokio::runtime::Runtime {
+    fn runtime(&self, start: &Start) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
             "races" | "threads" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
+        let start = start.clone();
+        builder.on_thread_start(move || start.applies_here());
         builder.worker_threads(4).enable_all().build().expect("a runtime")
     }
 }
@@ -131,12 +150,13 @@ impl Drop for Ending<'_> {
 pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
     let named = |law: &&Law| (law.layer, law.group, law.name) == (layer, group, name);
     let law = LAWS.iter().find(named).expect("the tests are made from the same list");
-    let runtime = law.runtime();
+    let start = Start::default();
+    let runtime = law.runtime(&start);
     runtime.block_on(async {
         let bench: Arc<dyn Bench> = Arc::new(H::open().await);
         let lab = Lab::new(bench, sizes);
         let _ending = Ending { harness: std::any::type_name::<H>(), law, lab: &lab };
-        law.check_in(&lab).await;
+        law.check_from(&lab, &start).await;
     });
 }
 

@@ -35,8 +35,8 @@ An environment variable that is set and empty counts as not set.";
 pub(crate) struct Global {
     /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
     ///
-    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..), which is made
-    /// on first use. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
+    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..). Only once, lease and
+    /// init create a file. An address is taken literally, or refused. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
     /// the URL says: postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a
     /// password's file are asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
     ///
@@ -50,7 +50,8 @@ pub(crate) struct Global {
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
     #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
     pub(crate) namespace: Option<OsString>,
-    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid]
+    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid for a worker, and for an
+    /// operator $SUDO_USER or $USER, @host]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub(crate) worker: Option<OsString>,
     /// Answer with one JSON object (list, history: one per line); changes nothing about once and lease
@@ -68,8 +69,11 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Show the events of a record, oldest first
     History(History),
-    /// List records by key; --state uncertain is the page for whoever is on call
+    /// List records; --all-namespaces --state open is the page for people on call
     List(List),
+    /// Name the namespaces that the store has
+    #[command(after_help = "Example:\n  sentinel namespaces")]
+    Namespaces,
     /// Take an uncertain key, and print the token to decide it with
     Reconcile(Reconcile),
     /// Decide "it did happen": the response is replayed from now on
@@ -115,23 +119,27 @@ impl KeyArg {
     }
 }
 
+/// Unless the ttl is longer.
+const HARD_TTL: Duration = Duration::from_secs(3600);
+
 /// How long a claim holds.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
-    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m
+    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
-    /// How long the command may run at all; at this deadline its process group is gone
-    #[arg(long, value_name = "D", default_value = "1h", value_parser = parse::duration)]
-    hard_ttl: Duration,
-    /// Wait at most so long for whoever holds the key, instead of answering at once
+    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that is
+    /// longer]
+    #[arg(long, value_name = "D", value_parser = parse::duration)]
+    hard_ttl: Option<Duration>,
+    /// Wait at most so long for whoever holds the key, or for a store that is away, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 }
 
 impl TermsArg {
     pub(crate) fn get(&self) -> Result<Terms, Failure> {
-        Ok(Terms::new(self.ttl, self.hard_ttl)?)
+        Ok(Terms::new(self.ttl, self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl)))?)
     }
 }
 
@@ -143,7 +151,15 @@ Example:
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 Every other end leaves it in doubt (exit 76) until somebody reconciles it.
-The command finds SENTINEL_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+
+When the store is away:
+  at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
+  at the hard deadline  the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
+  when the store answers that the key is lost (an operator took it)  TERM, and KILL 10 s later.
+  when the command has ended  its result is sent until the store has recorded it, at most until 10 minutes after the
+                        hard deadline. A signal ends that, with 76.
+
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -193,7 +209,16 @@ impl Once {
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh
 
-Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.")]
+Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.
+
+The lease is lost, and the command gets TERM, and KILL 10 s later:
+  at the ttl            if no sign of life reached the store until then: somebody else may hold the lease now.
+  when the store answers that the lease is lost.
+At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
+
+The lease is kept until the last process of the command's process group has ended. If the command exits, what it left in the
+background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL 10 s later.
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -252,24 +277,48 @@ pub(crate) enum StateArg {
     Uncertain,
     Completed,
     Reconciling,
+    /// Uncertain or reconciling
+    Open,
 }
 
-impl From<StateArg> for Shown {
-    fn from(state: StateArg) -> Self {
-        match state {
-            StateArg::Free => Self::Free,
-            StateArg::Claimed => Self::Claimed,
-            StateArg::Executing => Self::Executing,
-            StateArg::Uncertain => Self::Uncertain,
-            StateArg::Completed => Self::Completed,
-            StateArg::Reconciling => Self::Reconciling,
+impl StateArg {
+    /// The states that it stands for.
+    pub(crate) fn shown(self) -> &'static [Shown] {
+        match self {
+            Self::Free => &[Shown::Free],
+            Self::Claimed => &[Shown::Claimed],
+            Self::Executing => &[Shown::Executing],
+            Self::Uncertain => &[Shown::Uncertain],
+            Self::Completed => &[Shown::Completed],
+            Self::Reconciling => &[Shown::Reconciling],
+            Self::Open => &[Shown::Uncertain, Shown::Reconciling],
         }
+    }
+
+    /// Whether executions in this state wait for an operator.
+    pub(crate) fn is_undecided(self) -> bool {
+        matches!(self, Self::Uncertain | Self::Reconciling | Self::Open)
     }
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel list --state uncertain")]
+#[command(after_help = "\
+Example:
+  sentinel list --state uncertain
+  sentinel list --all-namespaces --state open --older-than 5m --fail-if-any
+
+With --all-namespaces, --older-than or --state open, what has been in doubt longest comes first. Otherwise records come by
+key, in byte order.")]
 pub(crate) struct List {
+    /// Of every namespace; needs --state uncertain, reconciling or open
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) all_namespaces: bool,
+    /// Only what has been in doubt for at least so long; needs --state uncertain, reconciling or open
+    #[arg(long, value_name = "D", value_parser = parse::duration, conflicts_with = "after")]
+    pub(crate) older_than: Option<Duration>,
+    /// Exit with 1 if there is any such record
+    #[arg(long)]
+    pub(crate) fail_if_any: bool,
     /// Only records in this state; tombstones are listed with `free` only
     #[arg(long, value_enum)]
     pub(crate) state: Option<StateArg>,
@@ -318,9 +367,10 @@ pub(crate) struct Reconcile {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  sentinel force-complete invoice-42 --token \"$token\" --response charged"
-)]
+#[command(after_help = "\
+Example:
+  sentinel force-complete invoice-42 --token \"$token\" --response charged
+  sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type application/json")]
 pub(crate) struct ForceComplete {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -328,11 +378,20 @@ pub(crate) struct ForceComplete {
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
     /// What to replay from now on, byte for byte
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) response: String,
+    #[arg(
+        long,
+        value_name = "TEXT",
+        required_unless_present = "response_file",
+        conflicts_with = "response_file"
+    )]
+    pub(crate) response: Option<String>,
+    /// The same from a file, `-` for standard input; any bytes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) response_file: Option<std::path::PathBuf>,
     /// What the response is. One that callers of the key cannot decode is refused (65)
-    #[arg(long, value_name = "TYPE", value_parser = label, default_value = "text/plain; charset=utf-8")]
-    pub(crate) content_type: Label,
+    /// [default: text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
+    #[arg(long, value_name = "TYPE", value_parser = label)]
+    pub(crate) content_type: Option<Label>,
     /// Record it although callers of the key cannot decode it
     #[arg(long)]
     pub(crate) as_is: bool,

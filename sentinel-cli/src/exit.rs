@@ -61,11 +61,13 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The store is there, and this program must not use it as it is.
     pub(crate) refused: bool,
+    /// The store may be back by itself.
+    pub(crate) may_pass: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), refused: false }
+        Self { exit, message: message.into(), refused: false, may_pass: false }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -90,7 +92,8 @@ impl From<Invalid> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self { refused: is_refusal(&error), ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
+        let (refused, may_pass) = (is_refusal(&error), error.is_worth_waiting_for());
+        Self { refused, may_pass, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(exit) = runner::hidden(&arguments) {
+    if let Some(exit) = runner::hidden::run(&arguments) {
         return exit.into();
     }
     secrets::remember(&arguments[1..], std::env::var_os("SENTINEL_STORE").as_deref());
@@ -33,7 +33,11 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::new(Exit::UNAVAILABLE, error.to_string())).into(),
     };
-    let exit = runtime.block_on(commands::run(cli)).unwrap_or_else(|failure| tell(&failure));
+    let exit = runtime.block_on(async {
+        runner::inherited::settle().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+        commands::run(cli).await
+    });
+    let exit = exit.unwrap_or_else(|failure| tell(&failure));
     // A thread that waits for a pipe which nobody will close must not hold the program up.
     runtime.shutdown_background();
     exit.into()

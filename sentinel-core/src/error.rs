@@ -59,6 +59,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether the store may answer the same request later: on its own, or after an operator has helped it.
+    ///
+    /// The client repeats a run's completion, its cancel, its vouched release and its abandon after such an error. Every
+    /// trouble can pass except where no later attempt can differ: the request itself is bad, the store's tables are not
+    /// there, this release cannot use them, or this handle of the store is closed.
+    pub fn can_pass(self) -> bool {
+        !matches!(self, Self::InvalidRequest | Self::NotInitialised | Self::NewerSchema | Self::Closed)
+    }
+
     /// What to do about it.
     pub fn prescription(self) -> &'static str {
         match self {
@@ -106,6 +115,7 @@ impl fmt::Display for Trouble {
 pub struct StoreError {
     applied: Applied,
     trouble: Trouble,
+    read: bool,
     detail: String,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -113,12 +123,12 @@ pub struct StoreError {
 impl StoreError {
     /// Proven: nothing was changed.
     pub fn not_applied(trouble: Trouble, detail: impl Into<String>) -> Self {
-        Self { applied: Applied::No, trouble, detail: detail.into(), source: None }
+        Self { applied: Applied::No, trouble, read: false, detail: detail.into(), source: None }
     }
 
     /// The request may have been carried out.
     pub fn ambiguous(trouble: Trouble, detail: impl Into<String>) -> Self {
-        Self { applied: Applied::Ambiguous, trouble, detail: detail.into(), source: None }
+        Self { applied: Applied::Ambiguous, trouble, read: false, detail: detail.into(), source: None }
     }
 
     /// Adds what was underneath.
@@ -135,6 +145,14 @@ impl StoreError {
         self
     }
 
+    /// The same error about a request that only reads: it has changed nothing, whatever became of its reply.
+    #[must_use]
+    pub fn of_a_read(mut self) -> Self {
+        self.applied = Applied::No;
+        self.read = true;
+        self
+    }
+
     /// Whether the request may have been carried out.
     pub fn applied(&self) -> Applied {
         self.applied
@@ -145,7 +163,19 @@ impl StoreError {
         self.trouble
     }
 
-    /// Whether the same request can succeed when it is sent again.
+    /// Whether the store may answer the same request later. See [`Trouble::can_pass`].
+    pub fn can_pass(&self) -> bool {
+        self.trouble.can_pass()
+    }
+
+    /// Whether a caller that waits for its turn goes on waiting: the store may be back by itself, since it restarts, fails
+    /// over, or refuses writes for a while. What waits for an operator's decision, such as lost writes, is reported at
+    /// once.
+    pub fn is_worth_waiting_for(&self) -> bool {
+        self.is_worth_repeating() || self.trouble == Trouble::DeploymentRefused
+    }
+
+    /// Whether the same request is likely to succeed soon, without anyone's help.
     pub fn is_worth_repeating(&self) -> bool {
         matches!(self.trouble, Trouble::Unreachable | Trouble::Busy | Trouble::LostReply)
     }
@@ -157,7 +187,11 @@ impl fmt::Display for StoreError {
             Applied::No => "nothing was changed",
             Applied::Ambiguous => "it may have been carried out",
         };
-        write!(f, "{}: {} ({applied}); {}", self.trouble, self.detail, self.trouble.prescription())
+        let advice = match self.trouble {
+            Trouble::LostReply if self.read => "read again",
+            trouble => trouble.prescription(),
+        };
+        write!(f, "{}: {} ({applied}); {advice}", self.trouble, self.detail)
     }
 }
 
@@ -183,6 +217,27 @@ mod tests {
         assert!([Trouble::Unreachable, Trouble::Busy, Trouble::LostReply].into_iter().all(worth));
         let others = [Trouble::InvalidRequest, Trouble::BrokenStore];
         assert!(!others.into_iter().any(worth));
+    }
+
+    #[test]
+    fn every_trouble_can_pass_except_where_no_later_attempt_can_differ() {
+        use Trouble::*;
+        let passing =
+            [Unreachable, StoreAmnesia, StoreDoubt, DeploymentRefused, Busy, Corrupt, LostReply, BrokenStore];
+        assert!(passing.into_iter().all(Trouble::can_pass));
+        let lasting = [InvalidRequest, NotInitialised, NewerSchema, Closed];
+        assert!(!lasting.into_iter().any(Trouble::can_pass));
+        assert!(StoreError::not_applied(DeploymentRefused, "read only").can_pass());
+    }
+
+    #[test]
+    fn a_read_has_changed_nothing_whatever_became_of_its_reply() {
+        let error = StoreError::ambiguous(Trouble::LostReply, "no reply within 5s").of_a_read();
+        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::LostReply));
+        assert_eq!(
+            error.to_string(),
+            "no reply from the store: no reply within 5s (nothing was changed); read again"
+        );
     }
 
     #[test]

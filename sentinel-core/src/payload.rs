@@ -38,6 +38,16 @@ impl Payload {
         Self { content_type, bytes: bytes.into() }
     }
 
+    /// Refuses bytes that are not what their content type says: JSON that is none. Nothing is known of other types.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if media_type(self.content_type.as_str()) != Self::JSON {
+            return Ok(());
+        }
+        let json = serde_json::from_slice::<serde::de::IgnoredAny>(&self.bytes);
+        json.map(drop)
+            .map_err(|error| Invalid::new("result", format!("is not the JSON that it says it is: {error}")))
+    }
+
     /// No bytes at all, of the content type that nobody described.
     pub fn empty() -> Self {
         Self::new(Self::OCTETS, Bytes::new())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::address::{has_controls, text_type};
+use crate::canonical::canonical_json;
 use crate::error::Invalid;
 use crate::time::whole;
 
@@ -139,10 +140,11 @@ impl Fingerprint {
         Self(crate::payload::hex(&crate::payload::sha256(&[bytes])).into())
     }
 
-    /// The SHA-256 of a request's JSON. The JSON must be stable, so a map in it must be ordered.
+    /// The SHA-256 of a request's JSON, with the keys of every object in byte order: equal maps have equal fingerprints,
+    /// in whatever order they are visited. The order in an array counts, so a set in it must be ordered.
     pub fn of_json(request: &impl Serialize) -> Result<Self, Invalid> {
         let invalid = |error| Invalid::new("fingerprint", format!("cannot be computed: {error}"));
-        serde_json::to_vec(request).map(|json| Self::of_bytes(&json)).map_err(invalid)
+        serde_json::to_vec(request).map(|json| Self::of_bytes(&canonical_json(&json))).map_err(invalid)
     }
 
     /// The text.

@@ -6,5 +6,6 @@
 
 mod shard;
 mod store;
+mod survey;
 
 pub use store::MemoryStore;

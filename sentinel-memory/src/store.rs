@@ -83,6 +83,14 @@ impl MemoryStore {
         Ok(outcome.stamped)
     }
 
+    /// Each address that has a record.
+    pub(crate) fn each(&self, mut sees: impl FnMut(&Address)) {
+        for shard in &self.inner.shards {
+            let shard = lock(shard);
+            shard.iter().filter(|entry| !entry.record.is_absent()).for_each(|entry| sees(&entry.address));
+        }
+    }
+
     fn shard(&self, address: &Address) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.inner.hasher.hash_one(address);
         // The table uses the lowest bits of the same hash and tells its neighbours apart by the highest: those between

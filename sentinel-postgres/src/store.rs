@@ -306,12 +306,12 @@ impl CoordinationStore for PostgresStore {
             .run_long(move |link| {
                 async move {
                     let offset = now(&parts.offset);
-                    if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run) {
-                        while purge::forget_events(link, &parts.sql, offset, crate::row::micros(kept)).await?
-                        {
-                        }
+                    let purged = purge::purge(link, &parts.sql, offset, &op, &parts.resumed).await?;
+                    // Once, when all records are done: it reads the whole table.
+                    if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run && !purged.more) {
+                        purge::forget_events(link, &parts.sql, offset, crate::row::micros(kept)).await?;
                     }
-                    purge::purge(link, &parts.sql, offset, &op).await
+                    Ok(purged)
                 }
                 .boxed()
             })
@@ -319,7 +319,7 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let seen = self.look(address, false).await?;
+        let seen = self.look(address, false).await.map_err(StoreError::of_a_read)?;
         Ok(Inspection { record: seen.record, now: seen.now })
     }
 
@@ -331,6 +331,7 @@ impl CoordinationStore for PostgresStore {
                 async move { read::list(link, &parts.sql, now(&parts.offset), &list).await }.boxed()
             })
             .await
+            .map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -339,6 +340,7 @@ impl CoordinationStore for PostgresStore {
             .singles
             .run(move |link| async move { read::history(link, &parts.sql, &address, limit).await }.boxed())
             .await
+            .map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 
+use sentinel_core::check_store_address;
 use sqlx::postgres::PgConnectOptions;
 
 /// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not be.
@@ -42,6 +43,7 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
 /// Reads a URL. What is wrong is said without quoting it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
+    check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut schema, mut prefix) = (None, None);
     let mut theirs = Vec::new();
@@ -61,7 +63,17 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     }
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
     let options = PgConnectOptions::from_str(&url).map_err(|_| shape.to_owned())?;
-    Ok(Parsed { options, schema, prefix })
+    Ok(Parsed { options: without_brackets(options), schema, prefix })
+}
+
+/// A URL has an IPv6 address in brackets, and a socket's address has none: the driver would look up `[::1]` as a name.
+fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
+    let host =
+        options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+    match host {
+        Some(host) => options.host(&host),
+        None => options,
+    }
 }
 
 fn is_known(name: &str) -> bool {
@@ -99,6 +111,21 @@ mod tests {
         for way in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
             let parsed = parse(&format!("postgres:///db?{way}")).unwrap();
             assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{way}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_a_host_without_its_brackets() {
+        let parsed = parse("postgres://u@[::1]:5433/db").unwrap();
+        assert_eq!((parsed.options.get_host(), parsed.options.get_port()), ("::1", 5433));
+        let parsed = parse("postgres:///db?host=[fe80::1]").unwrap();
+        assert_eq!(parsed.options.get_host(), "fe80::1");
+    }
+
+    #[test]
+    fn blanks_around_a_url_and_control_characters_in_it_are_refused() {
+        for bad in ["postgres://h/db\n", " postgres://h/db", "postgres://h/d\tb", "postgres://h/db "] {
+            assert!(parse(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -20,7 +20,7 @@ for n, record in ipairs(records) do
     if did then
       r.rev, r.last = r.rev + 1, now
       -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
-      if #r.log > 600 then spill(r, events, later) end
+      if #r.log > {inline} then spill(r, events, n, later) end
       local worker, by, why, rest = did.worker or r.worker, did.by or '', did.why or '', did.rest or ''
       r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, did.change,
         from or '-', r.state, r.rev, r.last, r.token, did.id, #worker, worker, #by, by, #why, why) .. rest
@@ -90,7 +90,11 @@ end
 -- Indexes first, records last: should one of these fail, no record has changed.
 local written, why = pcall(function()
   if #adds > 0 then enlist() end
-  for _, command in ipairs(later) do redis.call(unpack(command)) end
+  for _, command in ipairs(later) do
+    local length = redis.call(unpack(command))
+    -- There may be too many events (kernel `trim`): whoever asked drops the oldest, with a second script.
+    if command.item and length > {spare} then told[command.item] = LONG end
+  end
   if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
   if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
   if #dues > 0 then redis.call('ZADD', KEYS[5], unpack(dues)) end

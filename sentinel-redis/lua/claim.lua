@@ -1,7 +1,7 @@
 -- Anyone asks for a grant.
 local function claim(r, now, arg)
-  local id, fingerprint, phase, ttl, hard_ttl, kept, retention, worker =
-    struct.unpack('>c16I2c0c1I8I8c1c8I2c0', arg)
+  local id, fingerprint, phase, ttl, hard_ttl, late, kept, retention, accepts, worker =
+    struct.unpack('>c16I2c0c1I8I8I8c1c8I2c0I2c0', arg)
   local claimable = r.state == FREE or (r.state == CLAIMED and not live(r, now)) or past_retention(r, now)
   if not claimable then return end
   -- A late duplicate creates no ghost, and a claim that is still its own is not taken over by itself.
@@ -11,10 +11,11 @@ local function claim(r, now, arg)
   r.token = draw(r, now)
   if fresh then r.incarnation, r.after_reset = r.token, NO end
   r.state, r.held, r.claim, r.worker, r.fingerprint = phase, YES, id, worker, fingerprint
-  r.ttl, r.hard_ttl, r.kept, r.retention = ttl, hard_ttl, kept, retention
-  r.claimed, r.lease, r.hard = now, now + ttl, now + hard_ttl
+  r.ttl, r.hard_ttl, r.late, r.kept, r.retention, r.accepts = ttl, hard_ttl, late, kept, retention, accepts
+  r.claimed, r.lease, r.hard, r.effects = now, now + ttl, now + hard_ttl, now + hard_ttl + late
   if phase == EXECUTING then r.begun = now end
-  return { change = 'C', id = id, rest = string.sub(arg, 19 + #fingerprint, 44 + #fingerprint) .. r.incarnation .. fingerprint }
+  local asked = string.sub(arg, 19 + #fingerprint, 54 + #fingerprint + #accepts)
+  return { change = 'C', id = id, rest = asked .. r.incarnation .. fingerprint }
 end
 
 -- What `claim` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go. But for
@@ -27,16 +28,18 @@ local function quick_claim(before, arg)
   if rest ~= like or #fingerprint ~= length then
     local token = math.max(floor, clock) + 1
     if token >= LAST_TOKEN then return end
-    local ttl, hard_ttl, kept, retention, worker
-    phase, ttl, hard_ttl, kept, retention, worker = struct.unpack('>c1I8I8c1c8I2c0', rest)
-    local fresh, instant, named = string.format('%016.0f', token), struct.pack('>I8', clock), string.sub(rest, 27)
-    like, length, opening = rest, #fingerprint, phase .. YES .. NO .. kept .. NO .. fresh
+    local ttl, hard_ttl, late, kept, retention, accepts, worker
+    phase, ttl, hard_ttl, late, kept, retention, accepts, worker = struct.unpack('>c1I8I8I8c1c8I2c0I2c0', rest)
+    local fresh, instant = string.format('%016.0f', token), struct.pack('>I8', clock)
+    local asked, named = string.sub(rest, 1, 36 + #accepts), string.sub(rest, 37 + #accepts)
+    like, length, opening = rest, #fingerprint, phase .. YES .. NO .. kept .. NO .. NO .. fresh
     terms = fresh .. FIRST .. instant .. struct.pack('>I8I8', clock + ttl, clock + hard_ttl) .. instant
-      .. (phase == EXECUTING and instant or NEVER) .. NEVER .. string.sub(rest, 2, 17) .. retention .. NOTHING .. named
+      .. (phase == EXECUTING and instant or NEVER) .. NEVER .. string.sub(rest, 2, 17) .. retention
+      .. struct.pack('>I8', clock + hard_ttl + late) .. string.sub(rest, 18, 25) .. NOTHING .. named
       .. struct.pack('>I2', length)
-    event = NOTHING .. NOTHING .. NOTHING .. NOTHING .. struct.pack('>I2', 99 + #worker + length) .. 'C-' .. phase
-      .. FIRST .. instant .. fresh
-    ending = named .. NOTHING .. NOTHING .. string.sub(rest, 1, 26) .. fresh
+    event = string.sub(asked, 35) .. NOTHING .. NOTHING .. NOTHING .. NOTHING
+      .. struct.pack('>I2', 109 + #worker + #accepts + length) .. 'C-' .. phase .. FIRST .. instant .. fresh
+    ending = named .. NOTHING .. NOTHING .. asked .. fresh
   end
   return opening .. id .. terms .. fingerprint .. event .. id .. ending .. fingerprint, phase, 'C'
 end

@@ -13,12 +13,12 @@ end
 local like, age, instant, stamp, event, ending
 local function quick_complete(before, arg)
   if not before then return end
-  local state, _, kept, _, held_by, _, rev, last, lease = struct.unpack('>c1c2c1c1c32c16I8I8I8', before)
+  local state, _, kept, _, held_by, _, rev, last, lease = struct.unpack('>c1c2c1c2c32c16I8I8I8', before)
   if state ~= EXECUTING or kept == YES or clock < last or clock >= lease then return end
   local grant, _, verdict = struct.unpack('>c32c4c5', arg)
   if grant ~= held_by then return end
-  local _, worker, _, _, _, texts = struct.unpack('>I2c0I2c0I2c0I2c0I2c0', before, 134)
-  if #before - texts > 603 then return end
+  local _, worker, _, _, _, _, texts = struct.unpack('>I2c0I2c0I2c0I2c0I2c0I2c0', before, 151)
+  if #before - texts > {inline} + 3 then return end
   if rev ~= age then
     age, instant = rev, struct.pack('>I8', clock)
     stamp = struct.pack('>I8', rev + 1) .. instant
@@ -27,7 +27,7 @@ local function quick_complete(before, arg)
     like, event = worker, struct.pack('>I2', 63 + #worker) .. 'Dxd'
     ending = struct.pack('>I2', #worker) .. worker .. NOTHING .. NOTHING
   end
-  return COMPLETED .. string.sub(before, 2, 53) .. stamp .. string.sub(before, 70, 101) .. instant
-    .. string.sub(before, 110, texts - 1) .. string.sub(arg, 33) .. string.sub(before, texts + 4) .. event .. stamp .. grant
+  return COMPLETED .. string.sub(before, 2, 54) .. stamp .. string.sub(before, 71, 102) .. instant
+    .. string.sub(before, 111, texts - 1) .. string.sub(arg, 33) .. string.sub(before, texts + 4) .. event .. stamp .. grant
     .. ending .. verdict .. NO, COMPLETED, 'D'
 end

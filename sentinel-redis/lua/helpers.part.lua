@@ -1,14 +1,14 @@
 -- Each script gets those that it uses: a function that is not there costs nothing.
 
 local function decode(stored)
-  local state, held, after_reset, kept, spilled, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
-    completed, ttl, hard_ttl, retention, past, worker, fingerprint, doubt, decision, result, rest =
+  local state, held, after_reset, kept, spilled, _, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
+    completed, ttl, hard_ttl, retention, effects, late, past, worker, fingerprint, accepts, doubt, decision, result, rest =
     struct.unpack(RECORD, stored)
   return {
     state = state, held = held, after_reset = after_reset, kept = kept, spilled = spilled, token = token,
     incarnation = incarnation, claim = claim, rev = rev, last = last, lease = lease, hard = hard, claimed = claimed,
-    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, past = past,
-    worker = worker, fingerprint = fingerprint, doubt = doubt, decision = decision, result = result,
+    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, effects = effects, late = late,
+    past = past, worker = worker, fingerprint = fingerprint, accepts = accepts, doubt = doubt, decision = decision, result = result,
     log = string.sub(stored, rest),
   }
 end
@@ -17,16 +17,18 @@ local function absent()
   return {
     state = FREE, held = NO, after_reset = NO, kept = NO, spilled = NO, token = NONE, incarnation = NONE,
     claim = NOBODY, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
-    hard_ttl = 0, retention = NEVER, past = '', worker = '', fingerprint = '', doubt = '', decision = '', result = '',
-    log = '',
+    hard_ttl = 0, retention = NEVER, effects = 0, late = 0, past = '', worker = '', fingerprint = '', accepts = '',
+    doubt = '', decision = '', result = '', log = '',
   }
 end
 
 local function encode(r)
-  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.claim, r.incarnation,
+  -- That there is a cause of doubt stands among the fixed fields, too: for heartbeats, which do not read the texts.
+  local doubted = r.doubt ~= '' and YES or NO
+  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, doubted, r.token, r.claim, r.incarnation,
     r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
-    #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.doubt, r.doubt,
-    #r.decision, r.decision, #r.result, r.result) .. r.log
+    r.effects, r.late, #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.accepts, r.accepts,
+    #r.doubt, r.doubt, #r.decision, r.decision, #r.result, r.result) .. r.log
 end
 
 -- Of a record that somebody holds. Boundaries are expired, everywhere.
@@ -69,9 +71,9 @@ end
 -- Nobody holds it. What outlives a run stays: token, incarnation, past claim ids, the last decision.
 local function free(r)
   fence_out(r)
-  r.state, r.kept, r.retention, r.ttl, r.hard_ttl = FREE, NO, NEVER, 0, 0
-  r.claimed, r.lease, r.hard, r.begun, r.completed = 0, 0, 0, 0, 0
-  r.worker, r.fingerprint, r.doubt, r.result = '', '', '', ''
+  r.state, r.kept, r.retention, r.ttl, r.hard_ttl, r.late = FREE, NO, NEVER, 0, 0, 0
+  r.claimed, r.lease, r.hard, r.effects, r.begun, r.completed = 0, 0, 0, 0, 0, 0
+  r.worker, r.fingerprint, r.accepts, r.doubt, r.result = '', '', '', '', ''
 end
 
 local function next_token(r, now)
@@ -102,14 +104,21 @@ local function due(r)
   end
 end
 
--- Moves the events that stand in a record to its list, of which so many are kept: by commands that are carried out later.
-local function spill(r, events, later)
-  local one, next_one = nil, 1
+-- Whether callers of a key can decode a media type. Nothing stands for any type. A comma is between types, and in none.
+local function decodes(r, media)
+  if r.accepts == '' then return true end
+  local listed = string.find(',' .. r.accepts .. ',', ',' .. media .. ',', 1, true)
+  return listed and not string.find(media, ',', 1, true)
+end
+
+-- Moves the events that stand in a record to its list: by a command that is carried out later. `n` is the item of the call.
+local function spill(r, events, n, later)
+  local push, one, next_one = { 'RPUSH', events, item = n }, nil, 1
   while next_one <= #r.log do
     one, next_one = struct.unpack('>I2c0', r.log, next_one)
-    later[#later + 1] = { 'RPUSH', events, one }
+    push[#push + 1] = one
   end
-  later[#later + 1] = { 'LTRIM', events, -{events}, -1 }
+  later[#later + 1] = push
   r.log, r.spilled = '', YES
 end
 

@@ -1,7 +1,7 @@
 -- Deletes a record that has served, and leaves one event that tells of it. Here `events` is followed by where that goes.
 local function purge(key, record, events, gone)
-  local stored = redis.call('GETRANGE', record, 0, 132)
-  if #stored < 133 then
+  local stored = redis.call('GETRANGE', record, 0, 133)
+  if #stored < 134 then
     -- It expired by itself: its entries are all that is left.
     if ARGV[2] == NO then
       redis.call('ZREM', KEYS[3], key)
@@ -10,7 +10,7 @@ local function purge(key, record, events, gone)
     return NO
   end
   local r = {}
-  r.state, r.held, r.after_reset, r.kept, r.spilled, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease, r.hard,
+  r.state, r.held, r.after_reset, r.kept, r.spilled, r.doubted, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease, r.hard,
     r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention = struct.unpack(HEAD, stored)
   -- What is due was changed an hour ago: the clock has not been set back behind that.
   local at = due(r)

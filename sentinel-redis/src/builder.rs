@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{Invalid, StoreError, Trouble};
+use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
 
 use crate::barrier::{Barrier, Durability};
 use crate::call::Caller;
@@ -25,15 +25,17 @@ pub struct RedisStoreBuilder {
     url: Result<Parsed, String>,
     prefix: String,
     buckets: Option<u32>,
-    events: u32,
+    events: EventLimit,
     deadline: Duration,
     durability: Durability,
     ca: Option<PathBuf>,
+    password: Option<PathBuf>,
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
     look_again: Duration,
     edit: Option<Edit>,
     notes: Option<PathBuf>,
+    read_in_doubt: bool,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -50,15 +52,17 @@ impl RedisStoreBuilder {
         Self {
             prefix: said.and_then(|url| url.prefix.clone()).unwrap_or_else(|| "sentinel".into()),
             ca: said.and_then(|url| url.ca.clone()).map(PathBuf::from),
+            password: said.and_then(|url| url.password_file.clone()).map(PathBuf::from),
             durability: said.and_then(|url| url.durability).unwrap_or_default(),
             allow_lossy: said.is_some_and(|url| url.allow_lossy),
             buckets: None,
-            events: 10_000,
+            events: said.and_then(|url| url.events).unwrap_or_default(),
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
             look_again: LOOK_AGAIN,
             edit: None,
             notes: None,
+            read_in_doubt: false,
             url,
         }
     }
@@ -77,10 +81,10 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many events of one record are kept, the newest, at least 100; 10,000 unless told otherwise. A lease that is taken and
-    /// given back for years would fill the server's memory otherwise.
-    pub fn events_kept(mut self, events: u32) -> Self {
-        self.events = events;
+    /// The most events that are kept of one record; 1,000 unless told otherwise. The oldest are dropped beyond that, and at
+    /// least three quarters are left: a lease that is taken and given back for years does not fill the server's memory.
+    pub fn max_events(mut self, limit: EventLimit) -> Self {
+        self.events = limit;
         self
     }
 
@@ -98,9 +102,18 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told.
+    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told. It is
+    /// read again at each connection, so that it can be replaced while the program runs.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
+        self
+    }
+
+    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read again
+    /// when the server refuses a connection, so that a password can be changed while the program runs: write the new one
+    /// to the file before the server forgets the old one.
+    pub fn password_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.password = Some(file.into());
         self
     }
 
@@ -116,6 +129,16 @@ impl RedisStoreBuilder {
     /// to miss. A small file for each store is written at each change, and not synced; the folder is made when needed.
     pub fn witness_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.notes = Some(folder.into());
+        self
+    }
+
+    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has forgotten a
+    /// part of itself: for tools with which an operator looks before deciding. What is read may lack changes that were
+    /// acknowledged; [`RedisStore::doubt`] says why, and so does a warning in the log. Whatever changes a record stays refused,
+    /// and so does a result that would be replayed. Off unless told otherwise: a program that decides by what it reads is
+    /// better off with the error.
+    pub fn read_in_doubt(mut self, read: bool) -> Self {
+        self.read_in_doubt = read;
         self
     }
 
@@ -153,7 +176,9 @@ impl RedisStoreBuilder {
     pub async fn open(self) -> Result<RedisStore, StoreError> {
         let parts = self.parts()?;
         let link = parts.main.port.link().await?;
-        parts.main.arm(&*link).await?;
+        if let Err(why) = parts.main.arm(&*link).await {
+            parts.main.arm_to_read(&*link, why).await?;
+        }
         Ok(RedisStore::from_parts(parts))
     }
 
@@ -189,18 +214,19 @@ impl RedisStoreBuilder {
         if let Some(buckets) = self.buckets.filter(|buckets| !(1..=1024).contains(buckets)) {
             return Err(Invalid::new("buckets", format!("must be 1 to 1024, is {buckets}")).into());
         }
-        if self.events < 100 {
-            return Err(
-                Invalid::new("events kept", format!("must be at least 100, is {}", self.events)).into()
-            );
-        }
         if tls {
-            tls::set(&mut config, self.ca.as_deref())?;
+            tls::set(&mut config, self.ca)?;
+        }
+        if self.password.is_some() && config.password.is_some() {
+            return Err(bad("has a password, and there is a file with one: give one of them".into()));
         }
         let names = Names::new(&self.prefix)?;
-        let dialer = Arc::new(Dialer { config, deadline: self.deadline });
+        let dialer = Dialer { config, password: self.password, deadline: self.deadline };
+        dialer.check()?;
+        let dialer = Arc::new(dialer);
         let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
         (trust.look_again, trust.durability) = (self.look_again, self.durability);
+        trust.read_in_doubt = self.read_in_doubt;
         let trust = Arc::new(trust);
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {

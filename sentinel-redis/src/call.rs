@@ -26,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Way {
     /// It changes nothing: it is sent again.
     Looks,
+    /// The same, and it is answered while the store is in doubt, where that was asked for.
+    Reads,
     /// Whoever asked has to find out.
     Changes,
     /// The same, and its answer waits for the barrier, if one was asked for.
@@ -88,6 +90,35 @@ impl Caller {
         Ok((link, armed))
     }
 
+    /// The same for what only reads: also in doubt, where that was asked for. `known`: the doubt is known already.
+    pub(crate) async fn ready_to_read(
+        &self,
+        namespace: &Namespace,
+        known: Option<&StoreError>,
+    ) -> Result<(Arc<dyn Wire>, Arc<Armed>), StoreError> {
+        let why = match known {
+            Some(known) => known.clone(),
+            None => match self.ready(namespace).await {
+                Ok(ready) => return Ok(ready),
+                Err(why) => why,
+            },
+        };
+        let link = self.port.link().await?;
+        let armed = self.arm_to_read(&*link, why).await?;
+        Ok((link, armed))
+    }
+
+    /// What reads need in doubt, or the doubt itself.
+    pub(crate) async fn arm_to_read(
+        &self,
+        link: &dyn Wire,
+        why: StoreError,
+    ) -> Result<Arc<Armed>, StoreError> {
+        let armed = self.trust.to_read(link, why).await.map_err(unsent)?;
+        self.has_buckets(&armed)?;
+        Ok(armed)
+    }
+
     /// What is armed. A store that was set up anew with another number of buckets keeps its records elsewhere.
     pub(crate) async fn arm(&self, link: &dyn Wire) -> Result<Arc<Armed>, StoreError> {
         let generation = link.generation();
@@ -97,18 +128,24 @@ impl Caller {
         };
         let armed = armed.map_err(unsent)?;
         self.looked.store(generation, Ordering::Relaxed);
+        self.has_buckets(&armed)?;
+        Ok(armed)
+    }
+
+    fn has_buckets(&self, armed: &Armed) -> Result<(), StoreError> {
         let before = self.buckets.swap(armed.root.buckets, Ordering::Relaxed);
         if before != 0 && before != armed.root.buckets {
             let detail = "it was set up anew, with another number of buckets, since this process opened it";
             return Err(StoreError::not_applied(Trouble::Closed, detail));
         }
-        Ok(armed)
+        Ok(())
     }
 
     /// Calls the script, and answers one answer for each item.
     pub(crate) async fn call(&self, group: &Group) -> Result<Vec<Told>, StoreError> {
         let way = match group.script {
-            Script::Look | Script::Heads => Way::Looks,
+            Script::Look => Way::Looks,
+            Script::Inspect | Script::Heads => Way::Reads,
             _ if group.barrier => Way::ChangesAndWaits,
             _ => Way::Changes,
         };
@@ -123,34 +160,45 @@ impl Caller {
         make: impl Fn(&Armed) -> Command,
     ) -> Result<Answer, StoreError> {
         let until = Instant::now() + self.deadline;
-        let (mut pause, mut looked) = (FIRST_PAUSE, false);
+        let (mut pause, mut looked, mut in_doubt) = (FIRST_PAUSE, false, None);
+        let only_looks = matches!(way, Way::Looks | Way::Reads);
         loop {
-            let (link, armed) = self.ready(namespace).await?;
+            let (link, armed) = match way {
+                Way::Reads => self.ready_to_read(namespace, in_doubt.as_ref()).await?,
+                _ => self.ready(namespace).await?,
+            };
             let failure = match self.once(&*link, make(&armed), way).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             match failure.code() {
-                "NOSCRIPT" => {
-                    let armed = self.trust.renew(&*link, &armed).await.map_err(unsent)?;
-                    self.trust.load(&*link, &armed).await.map_err(unsent)?;
+                "NOSCRIPT" if armed.read_only => {
+                    self.trust.load_to_read(&*link, &armed).await.map_err(unsent)?;
                 }
-                "SENTINELAMNESIA" if !looked => {
+                "NOSCRIPT" => match self.trust.renew(&*link, &armed).await {
+                    Ok(armed) => self.trust.load(&*link, &armed).await.map_err(unsent)?,
+                    Err(why) => in_doubt = Some(refused_unless_read(way, why)?),
+                },
+                "SENTINELAMNESIA" => {
+                    let again =
+                        if looked { Ok(armed.clone()) } else { self.trust.renew(&*link, &armed).await };
+                    let forgot = || amnesia(&forgot(namespace, &failure));
+                    let why = match again {
+                        Ok(again) if again.root.store != armed.root.store => None,
+                        Ok(_) => Some(forgot()),
+                        Err(why) => Some(why),
+                    };
+                    in_doubt = why.map(|why| refused_unless_read(way, why)).transpose()?;
                     looked = true;
-                    let again = self.trust.renew(&*link, &armed).await.map_err(unsent)?;
-                    if again.root.store == armed.root.store {
-                        return Err(amnesia(&forgot(namespace, &failure)));
-                    }
                 }
-                "SENTINELAMNESIA" => return Err(amnesia(&forgot(namespace, &failure))),
-                _ if failure.is_passing() || (way == Way::Looks && failure.is_lost()) => {
+                _ if failure.is_passing() || (only_looks && failure.is_lost()) => {
                     sleep(pause).await;
                     pause = LONGEST_PAUSE.min(pause * 2);
                 }
                 _ => return Err(failure.into()),
             }
             if Instant::now() >= until {
-                return Err(if way == Way::Looks { unsent(failure.into()) } else { failure.into() });
+                return Err(if only_looks { unsent(failure.into()) } else { failure.into() });
             }
         }
     }
@@ -194,6 +242,11 @@ pub(crate) fn script(
     let command = Command::new("EVALSHA", bucket.to()).arg(armed.scripts.sha(script)).number(6 + keys.len());
     let command = bucket.keys().into_iter().chain(keys).fold(command, Command::arg);
     command.number(offset).word(if flag { "1" } else { "0" }).number(bucket.before_key())
+}
+
+/// The store is in doubt, say: a read goes on if it may, as [`Trust::to_read`] has it; nothing else does.
+fn refused_unless_read(way: Way, why: StoreError) -> Result<StoreError, StoreError> {
+    if way == Way::Reads { Ok(why) } else { Err(unsent(why)) }
 }
 
 /// What was lost on the way was a look, and nothing that changes anything has left.

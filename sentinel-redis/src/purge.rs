@@ -15,7 +15,10 @@ const PAGE: u64 = 64;
 impl Caller {
     /// Deletes what has served, bucket by bucket.
     pub(crate) async fn purge(&self, op: &Purge) -> Result<Purged, StoreError> {
-        self.ready(&op.namespace).await?;
+        match op.dry_run {
+            true => self.ready_to_read(&op.namespace, None).await?,
+            false => self.ready(&op.namespace).await?,
+        };
         let mut purged = Purged { records: 0, more: false };
         for kind in [Kind::Execution, Kind::Lease] {
             for bucket in self.buckets(&op.namespace, kind) {
@@ -61,7 +64,7 @@ impl Caller {
     async fn due(&self, op: &Purge, bucket: &Bucket, limit: u64) -> Result<Vec<Bytes>, StoreError> {
         let offset = self.offset();
         let answer = self
-            .insist(&op.namespace, Way::Looks, |armed| {
+            .insist(&op.namespace, if op.dry_run { Way::Reads } else { Way::Looks }, |armed| {
                 script(armed, Script::Due, bucket, Vec::new(), offset, false).number(limit)
             })
             .await?;
@@ -79,7 +82,7 @@ impl Caller {
         }
         let make = |armed: &_| script(armed, Script::Purge, bucket, keys.clone(), offset, op.dry_run);
         let answers = self
-            .insist(&op.namespace, if op.dry_run { Way::Looks } else { Way::Changes }, make)
+            .insist(&op.namespace, if op.dry_run { Way::Reads } else { Way::Changes }, make)
             .await?
             .list()?;
         Ok(answers.iter().filter(|answer| answer.text() == Some("1")).count() as u64)

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use sentinel_core::store::{List, Listing, Shown};
-use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime};
+use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime, kernel};
 
 use crate::call::{Caller, Group, Way, script};
 use crate::names::{BEFORE_ALL, Bucket};
@@ -20,7 +20,7 @@ impl Caller {
     pub(crate) async fn list(&self, list: &List) -> Result<Listing, StoreError> {
         let limit = list.limit.clamp(1, List::MAX) as usize;
         let (mut records, mut after, mut now) = (Vec::new(), list.after.clone(), StoreTime::ZERO);
-        self.ready(&list.namespace).await?;
+        self.ready_to_read(&list.namespace, None).await?;
         loop {
             let keys = self.keys_after(list, after.as_ref(), limit, &mut now).await?;
             let Some(last) = keys.last().cloned() else { break };
@@ -59,7 +59,7 @@ impl Caller {
                 let page = script(armed, Script::Page, bucket, Vec::new(), self.offset(), false);
                 page.word(if undecided { "1" } else { "0" }).arg(from.clone()).number(limit)
             };
-            self.insist(&list.namespace, Way::Looks, make)
+            self.insist(&list.namespace, Way::Reads, make)
         });
         let mut keys = Vec::new();
         for page in futures_util::future::try_join_all(pages).await? {
@@ -118,28 +118,40 @@ impl Caller {
 
     /// The newest events of a record, behind what remains of an earlier one that was purged.
     pub(crate) async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.ready(&address.namespace).await?;
-        let (bucket, key, offset) = (self.bucket_of(address), address.key.as_str(), self.offset());
-        let keys = vec![bucket.record(key), bucket.events(key), bucket.gone(key)];
-        let make = |armed: &_| {
-            script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit.max(1))
-        };
-        let told = self.insist(&address.namespace, Way::Looks, make).await?.list()?;
-        let [gone, newest, listed] = <[Answer; 3]>::try_from(told)
-            .map_err(|told| broken(format!("a history is {} parts", told.len())))?;
+        self.ready_to_read(&address.namespace, None).await?;
+        let most = self.trust.events;
+        // Where some may be too many, all are read: only then it is known what the oldest had come to.
+        let asked = if limit as usize >= most.kept() { u32::MAX } else { limit.max(1) };
+        let [gone, newest, listed] = self.stored_events(address, asked).await?;
         let bytes = |answer: Answer| answer.bytes().cloned().ok_or_else(|| odd(&answer));
         let unreadable = |Unreadable(what)| broken(what);
-        let (gone, newest) = (bytes(gone)?, bytes(newest)?);
         let mut events = Vec::new();
-        if !gone.is_empty() {
-            events.push(row::event(gone).map_err(unreadable)?);
-        }
         for event in listed.list()? {
             events.push(row::event(bytes(event)?).map_err(unreadable)?);
         }
-        events.extend(row::events(newest).map_err(unreadable)?);
+        events.extend(row::events(bytes(newest)?).map_err(unreadable)?);
+        kernel::trim(&mut events, most);
+        let gone = bytes(gone)?;
+        let begins = events.first().is_none_or(|oldest| oldest.base.is_none());
+        if !gone.is_empty() && begins && events.len() < most.max() {
+            events.insert(0, row::event(gone).map_err(unreadable)?);
+        }
         let older = events.len().saturating_sub(limit as usize);
         Ok(events.split_off(older))
+    }
+
+    /// What is kept of a record's events: the one of an earlier record, those in the record itself, and so many of its list.
+    pub(crate) async fn stored_events(
+        &self,
+        address: &Address,
+        limit: u32,
+    ) -> Result<[Answer; 3], StoreError> {
+        let (bucket, key, offset) = (self.bucket_of(address), address.key.as_str(), self.offset());
+        let keys = vec![bucket.record(key), bucket.events(key), bucket.gone(key)];
+        let make =
+            |armed: &_| script(armed, Script::History, &bucket, keys.clone(), offset, false).number(limit);
+        let told = self.insist(&address.namespace, Way::Reads, make).await?.list()?;
+        <[Answer; 3]>::try_from(told).map_err(|told| broken(format!("a history is {} parts", told.len())))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use sentinel_core::EventLimit;
 use sha1::{Digest as _, Sha1};
 
 /// Looks at, or changes, the text of a script before it is used. For tests that break one.
@@ -48,10 +49,12 @@ scripts! {
     Heartbeat "heartbeat" [] LOOP;
     Heads "heads" [] LOOP;
     Look "look" [] ALONE;
+    Inspect "look" [] ALONE;
     Page "page" [] ALONE;
     Due "due" [] ALONE;
     Purge "purge" [] ALONE;
     History "history" [] ALONE;
+    Trim "trim" [] ALONE;
 }
 
 /// All scripts, as one store and epoch has them.
@@ -75,7 +78,7 @@ impl fmt::Debug for Scripts {
 pub(crate) struct Baked<'a> {
     pub(crate) store: &'a str,
     pub(crate) epoch: &'a str,
-    pub(crate) events: u32,
+    pub(crate) events: EventLimit,
 }
 
 impl Scripts {
@@ -88,11 +91,27 @@ impl Scripts {
             let text = text
                 .replace("{store}", baked.store)
                 .replace("{epoch}", baked.epoch)
-                .replace("{events}", &baked.events.to_string());
+                .replace("{inline}", &inline(baked.events).to_string())
+                .replace("{spare}", &spare(baked.events).to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
             Made { sha: sha(&text), text: text.into() }
         };
         Self { made: linked.iter().map(make).collect() }
+    }
+
+    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs, and they
+    /// read a bucket whose marker is gone, too.
+    pub(crate) fn read_only(edit: Option<&Edit>) -> Self {
+        let edit = edit.cloned();
+        let read_only: Edit = Arc::new(move |name, text| {
+            let text = text.replace("bucket[1] ~= ''", "false");
+            let text = edit.as_ref().map_or(text.clone(), |edit| edit(name, text));
+            format!("#!lua flags=no-writes\n{text}")
+        });
+        Self::new(
+            &Baked { store: "", epoch: "none: read only", events: EventLimit::default() },
+            Some(&read_only),
+        )
     }
 
     pub(crate) fn sha(&self, script: Script) -> Bytes {
@@ -102,6 +121,19 @@ impl Scripts {
     pub(crate) fn texts(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.made.iter().map(|made| made.text.clone())
     }
+}
+
+/// The fewest events at which some stand in the record itself.
+const ROOM: usize = 48;
+
+/// How many bytes of events stand in a record at most, but for the last one. Ten events are never shorter than this.
+fn inline(events: EventLimit) -> usize {
+    if events.max() < ROOM { 0 } else { 600 }
+}
+
+/// How many events a list may have: with those that stand in the record beside it, there are never too many.
+fn spare(events: EventLimit) -> usize {
+    if events.max() < ROOM { events.max() - 1 } else { events.max() - 12 }
 }
 
 /// What a server calls a script.
@@ -172,8 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_only_reads_asks_for_no_marker_and_may_not_write() {
+        let scripts = Scripts::read_only(None);
+        for text in scripts.texts() {
+            let text = std::str::from_utf8(&text).unwrap();
+            assert!(text.starts_with("#!lua flags=no-writes\n"), "{text}");
+            assert!(text.contains("\nif false then\n  return redis.error_reply('SENTINELAMNESIA"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_script_is_another_in_another_epoch() {
-        let baked = |epoch| Baked { store: "s", epoch, events: 9 };
+        let baked = |epoch| Baked { store: "s", epoch, events: EventLimit::default() };
         let (one, other) = (Scripts::new(&baked("1"), None), Scripts::new(&baked("2"), None));
         assert!(Script::ALL.iter().all(|(script, ..)| one.sha(*script) != other.sha(*script)));
         assert!(

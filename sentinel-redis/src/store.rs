@@ -29,7 +29,7 @@ pub struct RedisStore {
 }
 
 pub(crate) struct Inner {
-    main: Arc<Caller>,
+    pub(crate) main: Arc<Caller>,
     pulse: Arc<Caller>,
     lane: Lane,
     replays: Replays,
@@ -110,8 +110,15 @@ impl RedisStore {
         Ok(stamped)
     }
 
-    async fn look(&self, address: &Address) -> Result<Told, StoreError> {
-        let (script, address) = (Script::Look, address.clone());
+    /// What made the last reads doubt what they were answered with, where the store was opened to
+    /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt): it may lack changes that were acknowledged. None: nothing did. It
+    /// is an error that changes of a record meet as well, which are refused until somebody has looked.
+    pub fn doubt(&self) -> Option<StoreError> {
+        self.inner.main.trust.doubt()
+    }
+
+    async fn look(&self, script: Script, address: &Address) -> Result<Told, StoreError> {
+        let address = address.clone();
         let ask = Ask { script, behind: false, address, arg: Bytes::new(), barrier: false };
         self.inner.lane.ask(ask).await
     }
@@ -126,7 +133,7 @@ impl RedisStore {
             return Ok(None);
         }
         op.admit(address.kind)?;
-        judged(address, op, self.look(address).await?)
+        judged(address, op, self.look(Script::Look, address).await?)
     }
 }
 
@@ -206,18 +213,18 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let told = self.look(address).await?;
+        let told = self.look(Script::Inspect, address).await.map_err(StoreError::of_a_read)?;
         let (record, at) = (told.record()?, told.now);
         let now = at.max(record.last_now);
         Ok(Inspection { record: Some(record).filter(|record| !record.is_absent()), now })
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        self.inner.main.list(list).await
+        self.inner.main.list(list).await.map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.inner.main.history(address, limit).await
+        self.inner.main.history(address, limit).await.map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {

@@ -6,7 +6,7 @@ use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, DecisionKind, Grant, Kind, Record, StoreError, StoreTime, Token, Trouble};
 
-use crate::row::{self, Cursor, Packed, Unreadable, packed_decision, packed_result};
+use crate::row::{self, Cursor, Packed, Unreadable, packed_accepts, packed_decision, packed_result};
 use crate::script::Script;
 use crate::wire::{Answer, odd};
 
@@ -25,6 +25,8 @@ pub(crate) trait Sent: Operation {
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) changed: bool,
+    /// The record may have too many events since then.
+    pub(crate) long: bool,
     pub(crate) now: StoreTime,
     pub(crate) floor: Token,
     pub(crate) stored: Bytes,
@@ -39,13 +41,18 @@ impl Told {
         let mut read = || Ok((head.instant()?, Token::from_stored(head.u64()?)));
         let (now, floor) = read().map_err(|Unreadable(what)| broken(what))?;
         let each = answers.map(|stored| {
-            let changed = head.flag().map_err(|Unreadable(what)| broken(what))?;
+            let (changed, long) = match head.char().map_err(|Unreadable(what)| broken(what))? {
+                '0' => (false, false),
+                '1' => (true, false),
+                '2' => (true, true),
+                other => return Err(broken(format!("{other:?} tells of no change"))),
+            };
             let stored = match stored {
                 Answer::Bytes(stored) => stored,
                 Answer::Nil => Bytes::new(),
                 other => return Err(odd(&other)),
             };
-            Ok(Self { changed, now, floor, stored })
+            Ok(Self { changed, long, now, floor, stored })
         });
         each.collect()
     }
@@ -115,8 +122,10 @@ impl Sent for Claim {
             })
             .micros(self.terms.ttl())
             .micros(self.terms.hard_ttl())
+            .micros(self.terms.late_effects())
             .flag(self.retention.is_some())
             .micros(kept(self.retention))
+            .text(packed_accepts(&self.accepts))
             .text(self.worker.as_str())
             .done()
     }
@@ -171,10 +180,10 @@ impl Sent for Release {
 impl Sent for Abandon {
     const SCRIPT: Script = Script::Abandon;
     fn needs_barrier(&self, _: Kind) -> bool {
-        false
+        true
     }
     fn pack(&self) -> Bytes {
-        grant(&self.grant).text(self.cause.as_str()).done()
+        grant(&self.grant).text(self.cause.as_str()).micros(self.late_effects).done()
     }
 }
 
@@ -199,7 +208,11 @@ impl Sent for ForceComplete {
         let by = (&self.operator, self.reason.as_ref());
         let digest = Some(self.result.digest());
         let sent = packed_decision(self.op_id, DecisionKind::ForceComplete, self.token, digest, by).done();
-        Packed::default().long(&packed_result(&self.result)).bytes(&sent).done()
+        let media = self.to_decode();
+        let checked = media.is_some();
+        let result = packed_result(&self.result);
+        let asked = Packed::default().long(&result).flag(checked).text(&media.unwrap_or_default());
+        asked.bytes(&sent).done()
     }
 }
 

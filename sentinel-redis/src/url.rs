@@ -1,13 +1,16 @@
 //! What a URL says: where the servers are, as fred has it, and what is ours.
 
 use fred::types::config::{Config, ServerConfig};
+use sentinel_core::EventLimit;
 
 /// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
 const PREFIX: &str = "sentinel_key_prefix";
 const CA: &str = "sentinel_ca";
 const DURABILITY: &str = "sentinel_durability";
 const LOSSY: &str = "sentinel_allow_lossy";
-const OURS: [&str; 4] = [PREFIX, CA, DURABILITY, LOSSY];
+const PASSWORD_FILE: &str = "sentinel_password_file";
+const EVENTS: &str = "sentinel_max_events";
+const OURS: [&str; 6] = [PREFIX, CA, DURABILITY, LOSSY, PASSWORD_FILE, EVENTS];
 
 /// Those that mean something to the driver.
 const KNOWN: [&str; 4] = ["node", "sentinelServiceName", "sentinelUsername", "sentinelPassword"];
@@ -24,10 +27,13 @@ pub(crate) struct Parsed {
     pub(crate) ca: Option<String>,
     pub(crate) durability: Option<crate::Durability>,
     pub(crate) allow_lossy: bool,
+    pub(crate) password_file: Option<String>,
+    pub(crate) events: Option<EventLimit>,
 }
 
 /// Reads a URL. What is wrong is said without quoting it: it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
+    sentinel_core::check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (scheme, _) = url.split_once("://").ok_or_else(|| form("has no scheme"))?;
     if !SCHEMES.contains(&scheme) {
         return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));
@@ -44,18 +50,24 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             None => return Err(stranger()),
         }
     }
-    let [prefix, ca, durability, lossy] = ours;
+    let [prefix, ca, durability, lossy, password_file, events] = ours;
     let tls = scheme.starts_with("rediss");
     if ca.is_some() && !tls {
         return Err(format!("has {CA}, and no TLS: write rediss://"));
     }
+    let config = config(base, &theirs, tls)?;
+    if password_file.is_some() && config.password.is_some() {
+        return Err(format!("has a password and {PASSWORD_FILE}: give one of them"));
+    }
     Ok(Parsed {
-        config: config(base, &theirs, tls)?,
+        config,
         tls,
         prefix,
         ca,
         durability: durability.map(|text| level(&text)).transpose()?,
         allow_lossy: lossy.map(|text| yes(&text)).transpose()?.unwrap_or_default(),
+        password_file,
+        events: events.map(|text| most_events(&text)).transpose()?,
     })
 }
 
@@ -106,6 +118,14 @@ fn level(text: &str) -> Result<crate::Durability, String> {
     }
 }
 
+fn most_events(text: &str) -> Result<EventLimit, String> {
+    let number = text.parse().ok();
+    number.and_then(|number| EventLimit::new(number).ok()).ok_or_else(|| {
+        let (least, most) = (EventLimit::MIN, EventLimit::MAX);
+        format!("has a {EVENTS} that is no number from {least} to {most}")
+    })
+}
+
 fn yes(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "true" => Ok(true),
@@ -152,6 +172,7 @@ mod tests {
         for (text, allowed) in [("yes", true), ("true", true), ("no", false), ("false", false)] {
             assert_eq!(read(&format!("sentinel_allow_lossy={text}")).allow_lossy, allowed);
         }
+        assert_eq!(read("sentinel_max_events=8").events, EventLimit::new(8).ok());
         let silent = read("");
         assert_eq!((silent.durability, silent.allow_lossy), (None, false));
         for bad in ["replicas", "replicas:0", "replicas:x", "disk:x", "server:1", "server:x", ""] {
@@ -187,9 +208,12 @@ mod tests {
             "redis://h?timeout=hunter2",
             "redis://h?sentinel_prefix=hunter2",
             "redis://h?sentinel_ca=a",
+            "redis://me:hunter2@h?sentinel_password_file=a",
             "redis://h?sentinel_allow_lossy=hunter2",
             "redis://h?sentinel_durability=hunter2",
             "redis://h?sentinel_key_prefix=a&sentinel_key_prefix=hunter2",
+            "redis://h?sentinel_max_events=7",
+            "redis://h?sentinel_max_events=hunter2",
             "redis://me:1?hunter2@h",
             "redis://h:hunter2/0",
             "hunter2",

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{EventLimit, StoreError, Trouble};
 
 use crate::error::not_applied;
-use crate::filesystem::{self, Identity};
-use crate::schema;
+use crate::filesystem::{self, Identity, Log};
+use crate::line::{Line, Turn, Waited};
+use crate::{schema, seal};
 
 /// What is to be opened, and how.
 #[derive(Debug, Clone)]
@@ -19,14 +20,82 @@ pub(crate) struct Spec {
     pub(crate) busy_timeout: Duration,
     pub(crate) create: bool,
     pub(crate) allow_network: bool,
+    pub(crate) allow_other_names: bool,
+    pub(crate) accept_lost_log: bool,
+    pub(crate) reads_only: bool,
+    pub(crate) max_events: EventLimit,
+}
+
+/// A connection that reads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) connection: Connection,
+    /// False: it does not see what is written later.
+    pub(crate) can_stay: bool,
 }
 
 impl Spec {
-    /// A connection that reads. The file has been opened by a writer before: its schema is ours.
-    pub(crate) fn open_for_reads(&self) -> Result<Connection, StoreError> {
+    /// A connection that reads. Where the file may be written to, a writer has opened it before.
+    pub(crate) fn open_for_reads(&self) -> Result<Reader, StoreError> {
+        if !self.reads_only {
+            let connection = self.connect(false)?;
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(|error| not_applied(&self.path, error))?;
+            return Ok(Reader { connection, can_stay: true });
+        }
+        self.check_place()?;
+        let reader = self.open_where_it_lies()?;
+        schema::initialised(&reader.connection, &self.path)?;
+        seal::check(&reader.connection, self)?;
+        let set = reader.connection.pragma_update(None, "query_only", true);
+        set.map_err(|error| not_applied(&self.path, error))?;
+        Ok(reader)
+    }
+
+    /// On a read-only file system SQLite cannot create what it keeps beside the file. Nothing is missed without it as long
+    /// as there is no log: nobody can write there, at least not under this path.
+    fn open_where_it_lies(&self) -> Result<Reader, StoreError> {
         let connection = self.connect(false)?;
-        connection.pragma_update(None, "query_only", true).map_err(|error| not_applied(&self.path, error))?;
-        Ok(connection)
+        let is_readonly = connection.is_readonly("main").unwrap_or(false);
+        match connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())) {
+            Err(_)
+                if is_readonly
+                    && filesystem::is_read_only(&self.path)
+                    && !filesystem::has_log(&self.path) =>
+            {
+                let alone = seal::open_alone(self).map_err(|error| not_applied(&self.path, error))?;
+                Ok(Reader { connection: alone, can_stay: false })
+            }
+            // What the look found wrong, the next one finds too, and says so.
+            _ => Ok(Reader { connection, can_stay: true }),
+        }
+    }
+
+    /// Refuses a place where a file cannot keep its promises, before anything is opened.
+    fn check_place(&self) -> Result<(), StoreError> {
+        let refuse = |trouble, why: String| {
+            Err(StoreError::not_applied(trouble, format!("{}: {why}", self.path.display())))
+        };
+        if let Some(kind) = filesystem::network(&self.path).filter(|_| !self.allow_network) {
+            let why = "WAL works within one host only, and two hosts would both run the same key";
+            return refuse(Trouble::DeploymentRefused, format!("lies on {kind}; {why}"));
+        }
+        if let Some(what) = filesystem::other_names(&self.path).filter(|_| !self.allow_other_names) {
+            let why = "programs that use another name of the file use another log, and would run the same key. Use one \
+                       name, in a directory that is mounted as a whole; the address option \
+                       sentinel_allow_other_names=true accepts it";
+            return refuse(Trouble::DeploymentRefused, format!("{what}; {why}"));
+        }
+        if filesystem::has_only_a_log(&self.path) {
+            let why = format!(
+                "there is no file, but its log {} is there. Was the file moved without it? Put the file beside the log, or \
+                 the log beside the file; a new file would delete the log",
+                filesystem::log_of(&self.path).display()
+            );
+            return refuse(Trouble::StoreDoubt, why);
+        }
+        Ok(())
     }
 
     /// A bare connection: nothing was written yet, not even to a file that is being created.
@@ -60,30 +129,123 @@ pub(crate) enum Committed {
 pub(crate) struct Writer {
     connection: Connection,
     identity: Option<Identity>,
+    sealed: Sealed,
+    /// None: there are no turns here.
+    line: Option<Line>,
+}
+
+/// A log of this length is emptied.
+const LONG_LOG: u64 = 4 << 20;
+
+/// What a writer knows of the seal (see `seal.rs`).
+#[derive(Debug)]
+struct Sealed {
+    /// The log below which the main file was sealed. None: not yet.
+    log: Option<Log>,
+    /// At which length the log is emptied.
+    longest: u64,
+    /// How often in a row it could not be sealed, and how many transactions go by before the next attempt.
+    failures: u32,
+    pause: u32,
+}
+
+impl Default for Sealed {
+    fn default() -> Self {
+        Self { log: None, longest: LONG_LOG, failures: 0, pause: 0 }
+    }
 }
 
 impl Writer {
     /// Opens the file, creates or migrates what is in it, and turns durability on.
     pub(crate) fn open(spec: &Spec) -> Result<Self, StoreError> {
-        let network = filesystem::network(&spec.path).filter(|_| !spec.allow_network);
-        if let Some(kind) = network {
-            let detail = format!(
-                "{}: lies on {kind}; WAL works within one host only, and two hosts would both run the same key",
-                spec.path.display()
-            );
+        if spec.reads_only {
+            let detail = format!("{}: was opened to be read only", spec.path.display());
             return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
         }
+        spec.check_place()?;
         let connection = spec.connect(spec.create)?;
         let prepared = schema::inspect(&connection, &spec.path).and_then(|()| {
             turn_wal_on(&connection, spec)?;
-            schema::migrate(&connection, &spec.path)
+            schema::migrate(&connection, &spec.path)?;
+            seal::check(&connection, spec)
         });
         prepared?;
         filesystem::settle_log(&spec.path).map_err(|error| {
             let detail = format!("{}: its log could not be brought to the disk", spec.path.display());
             StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
         })?;
-        Ok(Self { connection, identity: filesystem::identity(&spec.path) })
+        // The connection has read: the log is there, and stays.
+        let line = Line::at(&spec.path);
+        let identity = filesystem::identity(&spec.path);
+        Ok(Self { connection, identity, sealed: Sealed::default(), line })
+    }
+
+    /// Waits until it is this process' turn to write. None: there are no turns here.
+    pub(crate) fn take_turn(&mut self, spec: &Spec) -> Result<Option<Turn>, StoreError> {
+        match self.line.as_mut().map(|line| line.wait(spec.busy_timeout)) {
+            Some(Waited::Turn(turn)) => Ok(Some(turn)),
+            Some(Waited::NoLine) | None => Ok(None),
+            Some(Waited::TooLong) => {
+                let detail = format!(
+                    "{}: others wrote to the file for longer than the busy timeout of {:?}",
+                    spec.path.display(),
+                    spec.busy_timeout
+                );
+                Err(StoreError::not_applied(Trouble::Busy, detail))
+            }
+        }
+    }
+
+    /// Sees to it, before the first commit, that the file without its log is refused from now on.
+    pub(crate) fn seal_first(&mut self, spec: &Spec) -> Result<(), StoreError> {
+        if self.sealed.log.is_some() {
+            return Ok(());
+        }
+        if self.sealed.pause > 0 {
+            self.sealed.pause -= 1;
+            return Ok(());
+        }
+        self.seal(spec, false).map_err(|error| not_applied(&spec.path, error))
+    }
+
+    /// Seals again where somebody else's checkpoint broke the seal. What was committed is not acknowledged before.
+    pub(crate) fn seal_again(&mut self, spec: &Spec) {
+        if !self.sealed.log.as_mut().is_some_and(Log::was_restarted) {
+            return;
+        }
+        if let Err(error) = self.seal(spec, false) {
+            tracing::warn!(%error, "the file could not be made to say that it needs its log");
+        }
+    }
+
+    /// Empties a log that has become long. To be called between transactions; a failure is tried again later.
+    pub(crate) fn shorten_log(&mut self, spec: &Spec) {
+        let bytes = self.sealed.log.as_ref().map_or(0, Log::bytes);
+        if bytes <= self.sealed.longest {
+            return;
+        }
+        if let Err(error) = self.seal(spec, true) {
+            tracing::warn!(%error, "the log could not be emptied");
+        }
+        // A reader may keep the log from being emptied: then it is tried again when the log has grown.
+        let bytes = self.sealed.log.as_ref().map_or(0, Log::bytes);
+        self.sealed.longest = LONG_LOG.max(bytes + LONG_LOG / 4);
+    }
+
+    fn seal(&mut self, spec: &Spec, anew: bool) -> Result<(), rusqlite::Error> {
+        if seal::seal(&self.connection, spec, anew)? {
+            self.sealed.log = Log::open(&spec.path);
+            self.sealed.failures = 0;
+        } else {
+            // The records are safe where they are. Only a file that is moved without its log would not be noticed.
+            tracing::warn!(
+                "a reader holds an old state of the file for long; the log cannot be emptied meanwhile"
+            );
+            self.sealed.log = None;
+            self.sealed.pause = 1 << self.sealed.failures.min(10);
+            self.sealed.failures += 1;
+        }
+        Ok(())
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -145,7 +307,11 @@ fn turn_wal_on(connection: &Connection, spec: &Spec) -> Result<(), StoreError> {
     connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
     // On macOS fsync alone does not reach the disk; elsewhere this changes nothing.
     connection.pragma_update(None, "fullfsync", true).map_err(wrong)?;
-    connection.pragma_update(None, "checkpoint_fullfsync", true).map_err(wrong)
+    connection.pragma_update(None, "checkpoint_fullfsync", true).map_err(wrong)?;
+    // The log is emptied by `shorten_log` only: a checkpoint has to seal the file again. Both answer with a row.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(())).map_err(wrong)?;
+    let limit = i64::try_from(LONG_LOG).unwrap_or(i64::MAX);
+    connection.pragma_update_and_check(None, "journal_size_limit", limit, |_| Ok(())).map_err(wrong)
 }
 
 /// Repeats what SQLite refuses at once although a busy timeout is set: two connections that want to switch the journal
@@ -172,7 +338,7 @@ fn patiently<T>(
     clippy::disallowed_methods,
     reason = "another process holds the file, and nothing tells when it lets go"
 )]
-fn pause_for(duration: Duration) {
+pub(crate) fn pause_for(duration: Duration) {
     thread::sleep(duration);
 }
 

@@ -4,13 +4,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use rusqlite::Connection;
 use sentinel_core::{Applied, Clock, StoreError, Trouble};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::connection::{Committed, Spec, Writer};
+use crate::connection::{Committed, Reader, Spec, Writer};
 use crate::error::not_applied;
-use crate::lane::Work;
+use crate::lane::{Message, Work};
 use crate::ledger::Ledger;
 
 /// The most operations of one transaction.
@@ -20,7 +19,7 @@ const YIELDS: u32 = 2;
 /// How often the lane looks for the next operation before it sleeps: some tens of microseconds, far less than a commit.
 const LOOKS: u32 = 200;
 
-type Queue = mpsc::Receiver<Box<dyn Work>>;
+type Queue = mpsc::Receiver<Message>;
 
 /// What the lane's thread owns. The connection is opened anew after anything that left it in doubt.
 pub(crate) struct Driver {
@@ -38,8 +37,8 @@ enum Failure {
 }
 
 impl Driver {
-    pub(crate) fn new(spec: Arc<Spec>, clock: Arc<dyn Clock>, writer: Writer) -> Self {
-        Self { spec, clock, writer: Some(writer) }
+    pub(crate) fn new(spec: Arc<Spec>, clock: Arc<dyn Clock>, writer: Option<Writer>) -> Self {
+        Self { spec, clock, writer }
     }
 
     /// Carries out what comes, until the last sender is gone and nothing waits any more.
@@ -51,6 +50,9 @@ impl Driver {
             gather(&mut queue, &mut batch, company);
             company = batch.len() > 1;
             self.carry_out(&mut batch);
+            if let Some(writer) = &mut self.writer {
+                writer.shorten_log(&self.spec);
+            }
         }
     }
 
@@ -82,17 +84,31 @@ impl Driver {
         }
     }
 
-    /// `BEGIN IMMEDIATE`, the operations, `COMMIT`. Nothing was committed unless it says Ok, or an ambiguous error.
+    /// In this process' turn: `BEGIN IMMEDIATE`, the operations, `COMMIT`. Nothing was committed unless it says Ok, or an ambiguous error.
     fn attempt(&mut self, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
             None => Writer::open(&self.spec).map_err(Failure::Whole)?,
         };
-        if let Err(error) = writer.begin(&self.spec) {
+        let turn = match writer.take_turn(&self.spec) {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.writer = Some(writer);
+                return Err(Failure::Whole(error));
+            }
+        };
+        let done = self.attempt_now(writer, works);
+        drop(turn);
+        done
+    }
+
+    fn attempt_now(&mut self, mut writer: Writer, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
+        if let Err(error) = writer.seal_first(&self.spec).and_then(|()| writer.begin(&self.spec)) {
             self.keep_if_rolled_back(writer);
             return Err(Failure::Whole(error));
         }
-        let ledger = Ledger { connection: writer.connection(), clock: &*self.clock };
+        let max_events = self.spec.max_events;
+        let ledger = Ledger { connection: writer.connection(), clock: &*self.clock, max_events };
         for work in works {
             if let Err(error) = run(&mut **work, ledger, &self.spec) {
                 self.keep_if_rolled_back(writer);
@@ -101,6 +117,7 @@ impl Driver {
         }
         match writer.commit() {
             Committed::Yes => {
+                writer.seal_again(&self.spec);
                 self.writer = Some(writer);
                 Ok(())
             }
@@ -128,12 +145,20 @@ impl Driver {
 fn next(queue: &mut Queue) -> Option<Box<dyn Work>> {
     for _ in 0..LOOKS {
         match queue.try_recv() {
-            Ok(work) => return Some(work),
+            Ok(Message::Work(work)) => return Some(work),
+            Ok(Message::Close) => queue.close(),
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => thread::yield_now(),
         }
     }
-    queue.blocking_recv()
+    loop {
+        match queue.blocking_recv() {
+            Some(Message::Work(work)) => return Some(work),
+            // What was sent before is still carried out.
+            Some(Message::Close) => queue.close(),
+            None => return None,
+        }
+    }
 }
 
 /// Takes what waits. Where callers come in company, those just answered are about to come again: they get the chance to,
@@ -142,7 +167,8 @@ fn gather(queue: &mut Queue, batch: &mut Vec<Box<dyn Work>>, company: bool) {
     let mut quiet = if company { 0 } else { YIELDS };
     while batch.len() < BATCH {
         match queue.try_recv() {
-            Ok(work) => {
+            Ok(Message::Close) => queue.close(),
+            Ok(Message::Work(work)) => {
                 batch.push(work);
                 quiet = quiet.min(if company { 0 } else { YIELDS });
             }
@@ -168,16 +194,17 @@ fn run(work: &mut dyn Work, ledger: Ledger<'_>, spec: &Spec) -> Result<(), Store
 pub(crate) fn carry_out_read(
     spec: &Spec,
     clock: &dyn Clock,
-    connection: &mut Option<Connection>,
+    reader: &mut Option<Reader>,
     mut work: Box<dyn Work>,
 ) {
-    let open = match connection.take() {
+    let open = match reader.take() {
         Some(open) => Ok(open),
         None => spec.open_for_reads(),
     };
     let fate = open.and_then(|open| {
-        run(&mut *work, Ledger { connection: &open, clock }, spec)?;
-        *connection = Some(open);
+        let ledger = Ledger { connection: &open.connection, clock, max_events: spec.max_events };
+        run(&mut *work, ledger, spec)?;
+        *reader = Some(open).filter(|open| open.can_stay);
         Ok(())
     });
     work.settle(fate);

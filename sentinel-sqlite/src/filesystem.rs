@@ -26,11 +26,116 @@ pub(crate) fn identity(path: &Path) -> Option<Identity> {
     }
 }
 
-/// The log beside a database.
+/// The log beside a database. SQLite puts it beside the file itself, not beside a symbolic link to it.
 pub(crate) fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+    let mut name = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).into_os_string();
     name.push("-wal");
     name.into()
+}
+
+/// Whether there is a log that holds more than its header.
+pub(crate) fn has_log(path: &Path) -> bool {
+    const HEADER: u64 = 32;
+    fs::metadata(log_of(path)).is_ok_and(|log| log.len() > HEADER)
+}
+
+/// Whether a file was moved away from here and left its log behind. Creating a file would delete that log.
+pub(crate) fn has_only_a_log(path: &Path) -> bool {
+    // The log first: a file that is being created is there before its log is.
+    has_log(path) && fs::metadata(path).map_or(0, |file| file.len()) == 0
+}
+
+/// A path as SQLite takes it in a URI, with parameters.
+pub(crate) fn uri(path: &Path, parameters: &str) -> String {
+    use std::fmt::Write as _;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                uri.push(char::from(*byte))
+            }
+            other => drop(write!(uri, "%{other:02x}")),
+        }
+    }
+    uri + "?" + parameters
+}
+
+/// Why a file may have other names, each of which would have a log of its own. None: it has only this one, as far as the
+/// system says.
+pub(crate) fn other_names(path: &Path) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    hard_links(&path).or_else(|| mount_point(&path))
+}
+
+#[cfg(unix)]
+fn hard_links(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let links = fs::metadata(path).ok()?.nlink();
+    (links > 1).then(|| format!("has {links} hard links"))
+}
+
+#[cfg(not(unix))]
+fn hard_links(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn mount_point(path: &Path) -> Option<String> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).ok()?;
+    let is_root = (found.stx_attributes & found.stx_attributes_mask).contains(StatxAttributes::MOUNT_ROOT);
+    is_root.then(|| "is a mount point itself: the file was mounted without its directory".into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_point(_: &Path) -> Option<String> {
+    None
+}
+
+/// The log of a file that is open: how long it is, and whether it was begun anew.
+#[derive(Debug)]
+pub(crate) struct Log {
+    file: File,
+    salts: [u8; 8],
+}
+
+impl Log {
+    /// None: there is none, or it cannot be read. (No lock of SQLite's lies on the log, so closing it lets none go.)
+    pub(crate) fn open(path: &Path) -> Option<Self> {
+        let file = File::open(log_of(path)).ok()?;
+        let salts = salts(&file)?;
+        Some(Self { file, salts })
+    }
+
+    /// Whether the log was begun anew since this was last asked or opened.
+    pub(crate) fn was_restarted(&mut self) -> bool {
+        let Some(salts) = salts(&self.file) else { return true };
+        std::mem::replace(&mut self.salts, salts) != salts
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.metadata().map_or(0, |log| log.len())
+    }
+}
+
+/// They differ each time that the log is begun anew. <https://sqlite.org/fileformat2.html#walformat>
+fn salts(log: &File) -> Option<[u8; 8]> {
+    const AT: u64 = 16;
+    let mut salts = [0; 8];
+    read_at(log, &mut salts, AT).ok()?;
+    Some(salts)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, into, at)
+}
+
+#[cfg(not(unix))]
+fn read_at(mut file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+    use std::io::{Read as _, Seek as _};
+    file.seek(io::SeekFrom::Start(at))?;
+    file.read_exact(into)
 }
 
 /// Brings to the disk what stands in the log. A process that was killed between writing a commit and syncing it leaves a
@@ -62,6 +167,20 @@ fn network_of(magic: u32) -> Option<&'static str> {
         (0x4750_4653, "GPFS"),
     ];
     NETWORK.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
+}
+
+/// Whether nothing on the file system can be written to, as it is mounted here.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = rustix::fs::StatVfsMountFlags::RDONLY;
+        rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(flags))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 /// Whether the file lies in memory: it outlives processes, not the host.
@@ -101,6 +220,19 @@ mod tests {
         assert_eq!(magic(Path::new("/proc/no such file")), Some(0x9FA0));
         assert!(!in_memory(Path::new("/proc")) && network(Path::new("/proc")).is_none());
         assert!(magic(Path::new("/no such folder/no such file")).is_none());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mount_point_is_known_from_what_lies_below_it() {
+        assert!(mount_point(Path::new("/proc")).is_some_and(|why| why.contains("is a mount point itself")));
+        assert_eq!(mount_point(Path::new("/proc/version")), None);
+        assert_eq!(other_names(Path::new("/proc/version")), None);
+    }
+
+    #[test]
+    fn a_path_in_a_uri_keeps_each_byte() {
+        assert_eq!(uri(Path::new("/a b/50%?#ä.db"), "x=1"), "file:/a%20b/50%25%3f%23%c3%a4.db?x=1");
     }
 
     #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! The events of a record as lines of text: the newest in its row, older ones in a table of their own.
 
-use sentinel_core::kernel::Rebuilt;
-use sentinel_core::{Change, ClaimId, Event, Label, OpId, State, StoreTime, Token};
+use sentinel_core::kernel::{self, Rebuilt};
+use sentinel_core::{Change, ClaimId, Event, EventLimit, Label, OpId, State, StoreTime, Token};
 
 use crate::error::Fault;
 use crate::row::unreadable;
@@ -47,6 +47,48 @@ pub(crate) fn append(mut recent: String, event: &Event) -> Result<Appended, Faul
     recent.push('\n');
     recent.push_str(&line);
     Ok(Appended { recent, moved: None })
+}
+
+/// What is left of a record's events after the oldest were dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Trimmed {
+    /// How many of all that were ever appended are dropped.
+    pub(crate) dropped: i64,
+    /// What stands in the record.
+    pub(crate) recent: String,
+    /// The row of the table that holds the oldest event that is kept; None: the record does.
+    pub(crate) oldest: Option<(i64, String)>,
+}
+
+/// Drops the oldest events to make room for one more. `older`: what stands in the table, oldest first.
+pub(crate) fn trim(
+    older: Vec<(i64, String)>,
+    recent: &str,
+    dropped: i64,
+    next: &Event,
+    limit: EventLimit,
+) -> Result<Trimmed, Fault> {
+    let lines = older.iter().flat_map(|(_, lines)| lines.lines()).chain(recent.lines());
+    let mut events = lines.map(read_line).collect::<Result<Vec<_>, _>>()?;
+    events.push(next.clone());
+    let dropped = dropped + i64::try_from(kernel::trim(&mut events, limit)).unwrap_or(i64::MAX);
+    let base = events.first().map(line).transpose()?.unwrap_or_default();
+    let Some((seq, lines)) = older.into_iter().find(|(seq, _)| *seq > dropped) else {
+        // Besides the next one, which is not here yet.
+        let kept = shorten(recent, events.len() - 1, &base);
+        return Ok(Trimmed { dropped, recent: kept, oldest: None });
+    };
+    let kept = shorten(&lines, usize::try_from(seq - dropped).unwrap_or(usize::MAX), &base);
+    Ok(Trimmed { dropped, recent: recent.to_owned(), oldest: Some((seq, kept)) })
+}
+
+/// The last lines, with another one in place of the first of them.
+fn shorten(lines: &str, kept: usize, first: &str) -> String {
+    let lines: Vec<&str> = lines.lines().collect();
+    let rest = lines.len().saturating_sub(kept);
+    let mut kept = lines.get(rest..).unwrap_or_default().to_vec();
+    kept.iter_mut().take(1).for_each(|line| *line = first);
+    kept.join("\n")
 }
 
 /// One event. JSON knows no line break within a text, so a line is a line.

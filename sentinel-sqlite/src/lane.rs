@@ -11,10 +11,20 @@ use tokio::sync::{mpsc, oneshot};
 use crate::connection::{Spec, Writer};
 use crate::driver::{Driver, carry_out_read};
 use crate::error::Fault;
+use crate::exit::{self, Connected};
 use crate::ledger::Ledger;
 
 /// The most operations that wait; whoever comes later waits for room, with nothing sent.
 const QUEUE: usize = 4096;
+
+/// What is sent to a thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// An operation to carry out.
+    Work(Box<dyn Work>),
+    /// The process ends: close the connection, after what was sent before.
+    Close,
+}
 
 /// One operation: what it does, and where its answer goes.
 pub(crate) trait Work: Send {
@@ -55,7 +65,7 @@ impl<T: Send, F: FnMut(Ledger<'_>) -> Result<T, Fault> + Send> Work for Job<T, F
 /// The sending half of a lane. The thread ends when the last one is dropped, after it has answered what waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Lane {
-    queue: mpsc::Sender<Box<dyn Work>>,
+    queue: mpsc::Sender<Message>,
 }
 
 impl std::fmt::Debug for dyn Work {
@@ -68,12 +78,15 @@ impl Lane {
     /// Opens the writer connection and starts its thread; tells whether the file could be opened.
     pub(crate) async fn open(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (opened, answer) = oneshot::channel();
-        let lane = Self::start("sentinel-sqlite-lane", move |queue| match Writer::open(&spec) {
-            Ok(writer) => {
-                let _ = opened.send(Ok(()));
-                Driver::new(spec, clock, writer).drive(queue);
+        let lane = Self::start("sentinel-sqlite-lane", move |queue| {
+            let writer = if spec.reads_only { Ok(None) } else { Writer::open(&spec).map(Some) };
+            match writer {
+                Ok(writer) => {
+                    let _ = opened.send(Ok(()));
+                    Driver::new(spec, clock, writer).drive(queue);
+                }
+                Err(error) => drop(opened.send(Err(error))),
             }
-            Err(error) => drop(opened.send(Err(error))),
         })?;
         answer.await.unwrap_or_else(|_| Err(closed(Applied::No)))?;
         Ok(lane)
@@ -82,19 +95,23 @@ impl Lane {
     /// Starts a thread that reads: each operation for itself, in no transaction.
     pub(crate) fn for_reads(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         Self::start("sentinel-sqlite-reads", move |mut queue| {
-            let mut connection = None;
-            while let Some(work) = queue.blocking_recv() {
-                carry_out_read(&spec, &*clock, &mut connection, work);
+            let mut reader = None;
+            while let Some(Message::Work(work)) = queue.blocking_recv() {
+                carry_out_read(&spec, &*clock, &mut reader, work);
             }
         })
     }
 
     fn start(
         name: &str,
-        drive: impl FnOnce(mpsc::Receiver<Box<dyn Work>>) + Send + 'static,
+        drive: impl FnOnce(mpsc::Receiver<Message>) + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new().name(name.into()).spawn(move || drive(waiting));
+        let connected: Connected = exit::connected(queue.downgrade());
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            drive(waiting);
+            drop(connected);
+        });
         thread.map_err(|error| {
             StoreError::not_applied(Trouble::Unreachable, "a thread could not be started").caused_by(error)
         })?;
@@ -108,7 +125,7 @@ impl Lane {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Job { run, answer: None, reply });
-        self.queue.send(job).await.map_err(|_| closed(Applied::No))?;
+        self.queue.send(Message::Work(job)).await.map_err(|_| closed(Applied::No))?;
         answer.await.unwrap_or_else(|_| Err(closed(Applied::Ambiguous)))
     }
 }

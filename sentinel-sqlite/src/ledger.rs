@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::{Beat, Heartbeat, HeartbeatReply, Stamp, Stamped};
-use sentinel_core::{Address, Clock, Event, Namespace, Record, Token};
+use sentinel_core::{Address, Clock, Event, EventLimit, Namespace, Record, Token};
 
 use crate::error::Fault;
 use crate::history::{self, Appended};
@@ -16,8 +16,8 @@ const FIND: &str = concat!(
 );
 pub(crate) const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
      incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, verdict, code, omitted, content_type, recent, payload, \
-     namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, verdict, code, omitted, \
+     content_type, recent, payload, namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
      ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, 0)";
 /// A record that is no longer among the newest, and undecided still.
 const LINGER: &str = concat!("UPDATE records SET lingers = 1 WHERE id = ?1 AND ", undecided!());
@@ -35,7 +35,11 @@ const UPDATE: &str = concat!(
 );
 /// A heartbeat moves nothing else, and no index.
 const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";
-const MOVE_EVENTS: &str = "INSERT INTO events (record, seq, lines) VALUES (?1, ?2, ?3)";
+const MOVE_EVENTS: &str = "INSERT INTO events (life, seq, lines) VALUES (?1, ?2, ?3)";
+const OLDER_EVENTS: &str = "SELECT seq, lines FROM events WHERE life = ?1 ORDER BY seq";
+const DROP_EVENTS: &str = "DELETE FROM events WHERE life = ?1 AND seq <= ?2";
+const SHORTEN_EVENTS: &str = "UPDATE events SET lines = ?1 WHERE life = ?2 AND seq = ?3";
+const NOTE_DROPPED: &str = "UPDATE records SET dropped = ?1 WHERE id = ?2";
 const FLOOR: &str = "SELECT token FROM floors WHERE namespace = ?1";
 const RAISE_FLOOR: &str = "INSERT INTO floors (namespace, token) VALUES (?1, ?2) \
      ON CONFLICT (namespace) DO UPDATE SET token = max(token, excluded.token)";
@@ -45,12 +49,15 @@ const RAISE_FLOOR: &str = "INSERT INTO floors (namespace, token) VALUES (?1, ?2)
 pub(crate) struct Ledger<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) clock: &'c dyn Clock,
+    pub(crate) max_events: EventLimit,
 }
 
 /// Where a record stands, and the events beside it.
 struct Place {
     id: i64,
+    life: Vec<u8>,
     last_event: i64,
+    dropped: i64,
     recent: String,
 }
 
@@ -62,8 +69,8 @@ impl<'c> Ledger<'c> {
         op: &O,
     ) -> Result<Stamped<O::Reply>, Fault> {
         let (place, mut record) = match self.find(address)? {
-            Some(Stored { id, last_event, recent, record }) => {
-                (Some(Place { id, last_event, recent }), record)
+            Some(Stored { id, life, last_event, dropped, recent, record }) => {
+                (Some(Place { id, life, last_event, dropped, recent }), record)
             }
             None => (None, Record::absent()),
         };
@@ -130,10 +137,12 @@ impl<'c> Ledger<'c> {
                 self.prepare(LINGER)?.execute([aged])?;
                 Ok(())
             }
-            (Some(Place { id, last_event, recent }), Some(event)) => {
+            (Some(mut place), Some(event)) => {
+                self.trim(&mut place, event)?;
+                let Place { id, life, last_event, recent, .. } = place;
                 let Appended { recent, moved } = history::append(recent, event)?;
                 if let Some(lines) = moved {
-                    self.prepare(MOVE_EVENTS)?.execute(params![id, last_event, lines])?;
+                    self.prepare(MOVE_EVENTS)?.execute(params![life, last_event, lines])?;
                 }
                 let place: [&dyn ToSql; 2] = [&id, &is_undecided(record.state)];
                 write_record(&mut *self.prepare(UPDATE)?, record, last_event + 1, &recent, &place)
@@ -145,6 +154,29 @@ impl<'c> Ledger<'c> {
                 Ok(())
             }
         }
+    }
+
+    /// Drops the oldest events, if one more would exceed the limit, and gives the oldest one that is kept its base.
+    fn trim(&self, place: &mut Place, event: &Event) -> Result<(), Fault> {
+        let kept = usize::try_from(place.last_event - place.dropped).unwrap_or(usize::MAX);
+        if kept < self.max_events.max() {
+            return Ok(());
+        }
+        let mut older = Vec::new();
+        let mut statement = self.prepare(OLDER_EVENTS)?;
+        let mut rows = statement.query([&place.life])?;
+        while let Some(row) = rows.next()? {
+            older.push((row.get(0)?, row.get(1)?));
+        }
+        drop(rows);
+        let trimmed = history::trim(older, &place.recent, place.dropped, event, self.max_events)?;
+        self.prepare(DROP_EVENTS)?.execute(params![place.life, trimmed.dropped])?;
+        if let Some((seq, lines)) = trimmed.oldest {
+            self.prepare(SHORTEN_EVENTS)?.execute(params![lines, place.life, seq])?;
+        }
+        self.prepare(NOTE_DROPPED)?.execute(params![trimmed.dropped, place.id])?;
+        (place.dropped, place.recent) = (trimmed.dropped, trimmed.recent);
+        Ok(())
     }
 
     /// A statement that is compiled once for each connection.

@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod address;
 mod connection;
 mod driver;
 mod error;
+mod exit;
 mod filesystem;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -26,12 +28,15 @@ pub mod fuzzing;
 mod history;
 mod lane;
 mod ledger;
+mod line;
 mod probe;
 mod purge;
 mod read;
 mod row;
 mod schema;
+mod seal;
 mod store;
+mod survey;
 
 pub use schema::SCHEMA_VERSION;
 pub use store::{SqliteStore, SqliteStoreBuilder};

@@ -28,17 +28,30 @@ pub(crate) async fn probe(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Heal
 }
 
 fn look(spec: &Spec, clock: &dyn Clock) -> Result<Health, StoreError> {
-    let mut writer = Writer::open(spec)?;
-    let mut checks = settings(writer.connection()).map_err(|error| not_applied(&spec.path, error))?;
-    checks.push(file(spec));
-    checks.push(place(spec));
-    checks.push(integrity(writer.connection(), spec));
-    checks.push(commit(&mut writer, spec)?);
+    if let Err(error) = std::fs::metadata(&spec.path) {
+        let detail = format!("{}: {error}", spec.path.display());
+        return Err(StoreError::not_applied(Trouble::Unreachable, detail));
+    }
+    let mut checks = vec![file(spec), place(spec), names(spec)];
+    let existing = Spec { create: false, ..spec.clone() };
+    match Writer::open(&existing) {
+        Ok(writer) => checks.extend(inside(writer, spec)?),
+        Err(error) if error.is_worth_repeating() => return Err(error),
+        Err(error) => checks.push(Check { name: "use", ok: false, found: error.to_string() }),
+    }
     let now = clock.now();
     checks.push(Check { name: "clock", ok: now.as_micros() > 0, found: now.to_string() });
     let accepted = checks.iter().all(|check| check.ok);
     let guarantees = if accepted { guarantees() } else { Vec::new() };
     Ok(Health { deployment: "SQLite: WAL, synchronous=FULL, one host".into(), checks, guarantees, accepted })
+}
+
+/// What can be seen of a file that can be used.
+fn inside(mut writer: Writer, spec: &Spec) -> Result<Vec<Check>, StoreError> {
+    let mut checks = settings(writer.connection()).map_err(|error| not_applied(&spec.path, error))?;
+    checks.push(integrity(writer.connection(), spec));
+    checks.push(commit(&mut writer, spec)?);
+    Ok(checks)
 }
 
 fn settings(connection: &Connection) -> Result<Vec<Check>, rusqlite::Error> {
@@ -89,6 +102,13 @@ fn place(spec: &Spec) -> Check {
     Check { name: "file system", ok: network.is_none(), found }
 }
 
+/// Whether another name of the file would have another log.
+fn names(spec: &Spec) -> Check {
+    let other = filesystem::other_names(&spec.path);
+    let found = other.clone().unwrap_or_else(|| "one, as far as can be seen".into());
+    Check { name: "names", ok: other.is_none() || spec.allow_other_names, found }
+}
+
 fn integrity(connection: &Connection, spec: &Spec) -> Check {
     let bytes = std::fs::metadata(&spec.path).map_or(0, |data| data.len());
     if bytes > CHECKED_BYTES {
@@ -137,8 +157,17 @@ mod tests {
     use super::*;
 
     fn found(path: &str) -> String {
-        place(&Spec { path: path.into(), busy_timeout: Duration::ZERO, create: true, allow_network: false })
-            .found
+        let spec = Spec {
+            path: path.into(),
+            busy_timeout: Duration::ZERO,
+            create: true,
+            allow_network: false,
+            allow_other_names: false,
+            accept_lost_log: false,
+            reads_only: false,
+            max_events: sentinel_core::EventLimit::default(),
+        };
+        place(&spec).found
     }
 
     #[test]

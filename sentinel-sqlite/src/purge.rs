@@ -19,10 +19,10 @@ const CANDIDATES: &str = concat!(
     " FROM records INDEXED BY records_purgeable WHERE namespace = ?1 AND purge_at <= ?2 AND (purge_at, id) > (?3, ?4) \
       ORDER BY purge_at, id LIMIT ?5"
 );
-const FORGET_EVENTS: &str = "DELETE FROM events WHERE record = ?1";
+const FORGET_EVENTS: &str = "DELETE FROM events WHERE life = ?1";
 const FORGET_RECORD: &str = "DELETE FROM records WHERE id = ?1";
 /// What is left of a record is where its last event stands: to the kernel it is absent.
-const EMPTY: &str = "UPDATE records SET last_event = ?1, purge_at = ?2, state = 'free', lingers = 0, rev = 0, token = 0, \
+const EMPTY: &str = "UPDATE records SET last_event = ?1, dropped = ?1 - 1, purge_at = ?2, state = 'free', lingers = 0, rev = 0, token = 0, \
      claim_id = NULL, past_claims = x'', incarnation = 0, after_reset = 0, worker = NULL, ttl = NULL, hard_ttl = NULL, \
      late_effects = NULL, retention = NULL, claimed_at = NULL, lease_until = 0, hard_until = 0, effects_until = 0, \
      begun_at = NULL, completed_at = NULL, last_now = 0, fingerprint = NULL, accepts = '*/*', doubt = NULL, \
@@ -92,7 +92,7 @@ fn delete(
     if !dry_run {
         let seq = stored.last_event + 1;
         ledger.raise_floor(namespace, token)?;
-        ledger.prepare(FORGET_EVENTS)?.execute([stored.id])?;
+        ledger.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
         let values = params![seq, forget_at(event.at), history::line(&event)?, stored.id];
         ledger.prepare(EMPTY)?.execute(values)?;
     }
@@ -103,7 +103,7 @@ fn delete(
 fn forget(ledger: Ledger<'_>, purge: &Purge, stored: &Stored) -> Result<(), Fault> {
     debug_assert_eq!(stored.record.state, State::Free);
     if !purge.dry_run {
-        ledger.prepare(FORGET_EVENTS)?.execute([stored.id])?;
+        ledger.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
         ledger.prepare(FORGET_RECORD)?.execute([stored.id])?;
     }
     Ok(())

@@ -40,10 +40,10 @@ macro_rules! list {
 }
 
 /// Newest first: what stands in the record, then what had to make room. Each row holds one event at least.
-const HISTORY: &str = "WITH found AS MATERIALIZED (SELECT id, last_event, recent FROM records \
+const HISTORY: &str = "WITH found AS MATERIALIZED (SELECT life, last_event, recent FROM records \
      WHERE namespace = ?1 AND kind = ?2 AND key = ?3) \
      SELECT lines FROM (SELECT last_event AS seq, recent AS lines FROM found UNION ALL \
-     SELECT seq, lines FROM events WHERE record = (SELECT id FROM found)) ORDER BY seq DESC LIMIT ?4";
+     SELECT seq, lines FROM events WHERE life = (SELECT life FROM found)) ORDER BY seq DESC LIMIT ?4";
 
 impl Ledger<'_> {
     /// One record.

@@ -15,7 +15,7 @@ use crate::error::Fault;
 macro_rules! columns {
     ($recent:literal, $payload:literal) => {
         concat!(
-            "id, last_event, ",
+            "id, life, last_event, dropped, ",
             $recent,
             ", state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
             "late_effects, retention, claimed_at, lease_until, hard_until, effects_until, begun_at, completed_at, ",
@@ -51,7 +51,10 @@ pub(crate) fn is_undecided(state: State) -> bool {
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) id: i64,
+    /// Whose events those in the table are.
+    pub(crate) life: Vec<u8>,
     pub(crate) last_event: i64,
+    pub(crate) dropped: i64,
     /// The newest events, one a line.
     pub(crate) recent: String,
     pub(crate) record: Record,
@@ -61,11 +64,12 @@ impl Stored {
     /// Reads the `columns!`, from the column `first` on.
     pub(crate) fn read(row: &Row<'_>, first: usize) -> Result<Self, Fault> {
         let mut cells = Cells { row, next: first };
-        let (id, last_event, recent) = (cells.take()?, cells.take()?, cells.take()?);
+        let (id, life) = (cells.take()?, cells.take()?);
+        let (last_event, dropped, recent) = (cells.take()?, cells.take()?, cells.take()?);
         let record = read_record(&mut cells)?;
         match record.flaw() {
             Some(what) => Err(Fault::Unreadable(format!("record {id}: {what}"))),
-            None => Ok(Self { id, last_event, recent, record }),
+            None => Ok(Self { id, life, last_event, dropped, recent, record }),
         }
     }
 }

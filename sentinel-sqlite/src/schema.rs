@@ -16,6 +16,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("sql/0001.sql")];
 /// The version that this release reads and writes.
 pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 
+/// How many tables there are.
+const TABLES: i64 = 4;
+
 /// Looks whether the file is empty or ours, before anything about it is changed.
 pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if connection.is_readonly("main").unwrap_or(false) {
@@ -23,6 +26,15 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreE
         return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
     }
     version(connection, path).map(drop)
+}
+
+/// Looks whether the file is one of ours that is set up. Nothing is written.
+pub(crate) fn initialised(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    if version(connection, path)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let detail = format!("{}: holds nothing yet", path.display());
+    Err(StoreError::not_applied(Trouble::NotInitialised, detail))
 }
 
 /// Brings the schema to our version, in one transaction. Any number of processes may do so at once: the first one
@@ -49,9 +61,12 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         |trouble, why: String| Err(StoreError::not_applied(trouble, format!("{}: {why}", path.display())));
     // One statement, one state of the file: another process may be migrating it.
     let look = "SELECT (SELECT application_id FROM pragma_application_id), \
-         (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)";
-    let found = connection.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-    let (owner, version, tables): (i32, i32, i64) = match found {
+         (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema), \
+         (SELECT count(*) FROM sqlite_schema \
+          WHERE type = 'table' AND name IN ('records', 'events', 'floors', 'main_file'))";
+    let found =
+        connection.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+    let (owner, version, all, ours): (i32, i32, i64, i64) = match found {
         Ok(found) => found,
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             return refuse(
@@ -62,12 +77,21 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         Err(error) => return Err(not_applied(path, error)),
     };
     match (owner, version) {
-        (0, 0) if tables == 0 => Ok(0),
-        (APPLICATION_ID, 1..=SCHEMA_VERSION) => Ok(version),
+        (0, 0) if all == 0 => Ok(0),
         (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => refuse(
             Trouble::NewerSchema,
             format!("has schema {newer}; this release knows schemas up to {SCHEMA_VERSION}"),
         ),
+        (APPLICATION_ID, _) if ours == 0 => refuse(
+            Trouble::StoreAmnesia,
+            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up anew: \
+             restore it, or name another file"
+                .into(),
+        ),
+        (APPLICATION_ID, 1..=SCHEMA_VERSION) if ours == TABLES => Ok(version),
+        (APPLICATION_ID, 1..=SCHEMA_VERSION) => {
+            refuse(Trouble::Corrupt, format!("has {ours} of Sentinel's {TABLES} tables"))
+        }
         (APPLICATION_ID, odd) => refuse(Trouble::Corrupt, format!("has schema {odd}, which never existed")),
         _ => refuse(
             Trouble::DeploymentRefused,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, Clock, CoordinationStore, Event, Replays, StoreError, SystemClock};
+use sentinel_core::{Address, Clock, CoordinationStore, Event, EventLimit, Replays, StoreError, SystemClock};
 
 use crate::connection::{Spec, absolute};
 use crate::lane::Lane;
@@ -21,14 +21,14 @@ use crate::purge::{self, Progress};
 /// out, and the threads end.
 #[derive(Clone)]
 pub struct SqliteStore {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(crate) struct Inner {
     spec: Arc<Spec>,
     clock: Arc<dyn Clock>,
     lane: Lane,
-    reads: Lane,
+    pub(crate) reads: Lane,
     replays: Replays,
 }
 
@@ -41,14 +41,27 @@ impl SqliteStore {
         Self::builder(path).open().await
     }
 
+    /// Starts with an address as people write it: `sqlite:PATH`, or `sqlite:PATH?OPTION=true&..` with the options
+    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem`, `sentinel_accept_lost_log` (each
+    /// `true` or `false`) and `sentinel_max_events` (a number), which are the builder's.
+    ///
+    /// The path is taken literally. **Errors:** control characters, blanks around address or path, an unknown option.
+    pub fn at(address: &str) -> Result<SqliteStoreBuilder, StoreError> {
+        Ok(crate::address::parse(address)?)
+    }
+
     /// Starts with the usual settings, to change some of them.
     pub fn builder(path: impl AsRef<Path>) -> SqliteStoreBuilder {
         SqliteStoreBuilder {
             path: path.as_ref().to_owned(),
             clock: Arc::new(SystemClock),
-            busy_timeout: Duration::from_secs(5),
+            busy_timeout: Duration::from_secs(9),
             create: true,
             allow_network: false,
+            allow_other_names: false,
+            accept_lost_log: false,
+            reads_only: false,
+            max_events: EventLimit::default(),
         }
     }
 
@@ -92,9 +105,18 @@ pub struct SqliteStoreBuilder {
     busy_timeout: Duration,
     create: bool,
     allow_network: bool,
+    allow_other_names: bool,
+    accept_lost_log: bool,
+    reads_only: bool,
+    max_events: EventLimit,
 }
 
 impl SqliteStoreBuilder {
+    /// The file, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the store takes its time from; this host's clock unless told otherwise. All that have the file open must
     /// share one time: this is for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -102,8 +124,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How long an operation waits for another process to let go of the file before it answers `Busy`; 5 seconds unless
-    /// told otherwise.
+    /// How long an operation waits for other processes that write to the file before it answers `Busy`; 9 seconds by
+    /// default, a little less than the client waits for a reply. Processes are served in the order in which they came.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
@@ -122,15 +144,65 @@ impl SqliteStoreBuilder {
         self
     }
 
+    /// Whether to open a file that has other hard links, or that is a mount point itself; no by default. SQLite keeps the
+    /// log under the file's name: two programs that use two names do not see each other's commits.
+    pub fn allow_other_names(mut self, allow: bool) -> Self {
+        self.allow_other_names = allow;
+        self
+    }
+
+    /// Whether to open a file whose log is missing; no by default. What was acknowledged last stood in the log: the keys
+    /// concerned may run again. Opening the file once with this option is enough.
+    pub fn accept_lost_log(mut self, accept: bool) -> Self {
+        self.accept_lost_log = accept;
+        self
+    }
+
+    /// Whether to open the file to read it and nothing else; no by default. Then it is not created, it may lie on a
+    /// read-only file system, and every write is refused.
+    pub fn reads_only(mut self, reads_only: bool) -> Self {
+        self.reads_only = reads_only;
+        self
+    }
+
+    /// How many events of one record are kept; 1,000 by default. The transition that exceeds it drops the oldest quarter.
+    pub fn max_events(mut self, limit: EventLimit) -> Self {
+        self.max_events = limit;
+        self
+    }
+
     /// Opens the file. Fails as [`SqliteStore::open`] does.
     pub async fn open(self) -> Result<SqliteStore, StoreError> {
-        let Self { path, clock, busy_timeout, create, allow_network } = self;
-        let path = absolute(&path)?;
-        let spec = Arc::new(Spec { path, busy_timeout, create, allow_network });
-        let lane = Lane::open(spec.clone(), clock.clone()).await?;
+        let clock = self.clock.clone();
+        let spec = Arc::new(self.spec()?);
         let reads = Lane::for_reads(spec.clone(), clock.clone())?;
+        if spec.reads_only {
+            reads.send(|_| Ok(())).await?;
+        }
+        let lane = Lane::open(spec.clone(), clock.clone()).await?;
         let inner = Inner { spec, clock, lane, reads, replays: Replays::default() };
         Ok(SqliteStore { inner: Arc::new(inner) })
+    }
+
+    /// Looks at the file and at the place where it lies. What keeps it from being used is a finding.
+    ///
+    /// **Effect:** none that stays; no file is created. **Errors:** there is no file, or it cannot be reached.
+    pub async fn probe(self) -> Result<Health, StoreError> {
+        let spec = Arc::new(self.spec()?);
+        probe::probe(spec, self.clock).await
+    }
+
+    fn spec(&self) -> Result<Spec, StoreError> {
+        Ok(Spec {
+            path: absolute(&self.path)?,
+            busy_timeout: self.busy_timeout,
+            create: self.create && !self.reads_only,
+            allow_network: self.allow_network,
+            allow_other_names: self.allow_other_names,
+            accept_lost_log: self.accept_lost_log,
+            reads_only: self.reads_only,
+            max_events: self.max_events,
+        })
     }
 }
 
@@ -216,17 +288,21 @@ impl CoordinationStore for SqliteStore {
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await
+        self.inner.reads.send(move |ledger| ledger.inspect(&address)).await.map_err(StoreError::of_a_read)
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
         let list = list.clone();
-        self.inner.reads.send(move |ledger| ledger.list(&list)).await
+        self.inner.reads.send(move |ledger| ledger.list(&list)).await.map_err(StoreError::of_a_read)
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let address = address.clone();
-        self.inner.reads.send(move |ledger| ledger.history(&address, limit)).await
+        self.inner
+            .reads
+            .send(move |ledger| ledger.history(&address, limit))
+            .await
+            .map_err(StoreError::of_a_read)
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {

@@ -54,7 +54,7 @@ pub async fn pay(
     let once = once.nothing_happened_if(|error| matches!(error, ChargeError::Declined));
     let charge = |run: Run| async move { psp.charge(&number, &run.idempotency_key()).await };
     Ok(match once.run(charge).await? {
-        Outcome::Completed(()) | Outcome::Replayed(()) => Page::Thanks,
+        Outcome::Completed(()) | Outcome::CompletedNotStored((), _) | Outcome::Replayed(()) => Page::Thanks,
         Outcome::Uncertain(_) | Outcome::Doubtful(_) | Outcome::Reconciling(_) => Page::WeCallYou,
         _ => Page::TryAgain,
     })

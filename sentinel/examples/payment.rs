@@ -50,6 +50,9 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         .await?;
     Ok(match outcome {
         Outcome::Completed(receipt) => format!("charged now: {}", receipt.charge),
+        Outcome::CompletedNotStored(receipt, why) => {
+            format!("charged now: {}; later calls get no receipt: {why}", receipt.charge)
+        }
         Outcome::Replayed(receipt) => format!("charged before: {}", receipt.charge),
         Outcome::Failed(Failure::NothingHappened(error)) => format!("not charged, try again: {error}"),
         Outcome::Failed(failure) => format!("not charged: {failure:?}"),

@@ -10,7 +10,7 @@ use sentinel::prelude::*;
 pub async fn send_invoice(sentinel: &Sentinel, invoice: &str) -> Result<&'static str, sentinel::Error> {
     let send = |_| async { Ok::<_, std::io::Error>("sent".to_owned()) };
     Ok(match sentinel.once(invoice).run(send).await? {
-        Outcome::Completed(_) => "sent now",
+        Outcome::Completed(_) | Outcome::CompletedNotStored(..) => "sent now",
         Outcome::Replayed(_) => "sent before",
         Outcome::Uncertain(_) | Outcome::Doubtful(_) => "call support",
         _ => "try again",

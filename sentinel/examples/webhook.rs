@@ -19,7 +19,7 @@ async fn deliver(sentinel: &Sentinel, event_id: &str, body: &str) -> u16 {
         .run(|_| async move { ship(&order).await })
         .await;
     match outcome {
-        Ok(Outcome::Completed(_) | Outcome::Replayed(_)) => 200,
+        Ok(Outcome::Completed(_) | Outcome::CompletedNotStored(..) | Outcome::Replayed(_)) => 200,
         Ok(Outcome::InProgress(_) | Outcome::Reconciling(_)) => 409,
         Ok(Outcome::NotRun(_) | Outcome::Failed(_)) => 503,
         // It may have happened: another delivery must not run it, and somebody is told.

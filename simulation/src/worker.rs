@@ -65,6 +65,7 @@ impl Actor {
         let options = &self.world.options;
         let (name, call) = (execution(n), self.world.truth.next_call());
         let once = self.sentinel.once::<Trouble>(&name).ttl(options.ttl).hard_ttl(options.hard_ttl);
+        let once = once.late_effects(options.ttl);
         let once = once.nothing_happened_if(|trouble| *trouble == Trouble::Nothing);
         let once = once.failed_for_good_if(|trouble| *trouble == Trouble::Final);
         let once = match options.retention {

@@ -48,7 +48,7 @@ pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
 }
 
 /// Polls a future so often, and drops it: what it gave, if it was ready by then.
-async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
+pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
     poll_fn(|cx| {

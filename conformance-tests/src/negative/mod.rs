@@ -9,10 +9,16 @@ use std::sync::Arc;
 use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
+mod batches;
+mod effects;
 mod handles;
 mod handles_store;
 mod long;
+mod names;
 mod operators;
+mod pages;
+mod purges;
+mod results;
 mod sabotage;
 mod steps;
 mod storage;
@@ -24,7 +30,10 @@ pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()].concat()
+    let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()]
+        .concat();
+    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
+        .concat()
 }
 
 /// A store with one rule taken away; without any, for none.
@@ -47,6 +56,11 @@ pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit:
 
 thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether what this thread says in a panic is not printed.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.get()
 }
 
 /// Runs a check; a panic of this thread is its answer, and is not printed.

@@ -1,6 +1,6 @@
 //! The kernel in memory, with one thing wrong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
-    StoreTime, Token, Trouble,
+    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record,
+    StoreError, StoreTime, Token, Trouble,
 };
 
 use super::sabotage::{Flaw, Sabotage};
@@ -20,12 +20,14 @@ use crate::harness::Bench;
 pub(super) struct Rows {
     pub(super) entries: BTreeMap<Address, (Record, Vec<Event>)>,
     pub(super) floors: HashMap<Namespace, Token>,
+    /// What a dry run found, for a store that relies on it later.
+    pub(super) found: BTreeSet<Address>,
 }
 
 /// A store that a [`Sabotage`] broke, or a whole one.
 #[derive(Debug, Clone)]
 pub struct BrokenStore {
-    sabotage: Sabotage,
+    pub(super) sabotage: Sabotage,
     rows: Arc<Mutex<Rows>>,
     pub(super) clock: Arc<dyn Clock>,
     /// The same clock, if it stands still until it is moved.
@@ -51,7 +53,7 @@ impl BrokenStore {
         Self { rows: Arc::default(), ..self.clone() }
     }
 
-    fn is(&self, flaw: Flaw) -> bool {
+    pub(super) fn is(&self, flaw: Flaw) -> bool {
         self.sabotage.flaw == Some(flaw)
     }
 
@@ -126,8 +128,28 @@ impl BrokenStore {
             let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
             entry.0 = record;
             entry.1.extend(logged);
+            self.trim(&entry.0, &mut entry.1);
         }
         Ok(outcome.stamped)
+    }
+
+    /// Drops the oldest events.
+    fn trim(&self, record: &Record, events: &mut Vec<Event>) {
+        let limit = match self.sabotage.flaw {
+            Some(Flaw::EventsAreNeverTrimmed) => return,
+            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(990).expect("a limit"),
+            _ => EventLimit::default(),
+        };
+        let dropped = kernel::trim(events, limit);
+        let (Some(oldest), true) = (events.first_mut(), dropped > 0) else { return };
+        match self.sabotage.flaw {
+            Some(Flaw::EventsAreTrimmedWithoutABase) => oldest.base = None,
+            Some(Flaw::TheBaseIsThePresent) => oldest.base = Some(Box::new(kernel::Rebuilt::from(record))),
+            Some(Flaw::HalfOfTheEventsAreKept) => {
+                kernel::trim(events, EventLimit::new(667).expect("a limit"));
+            }
+            _ => {}
+        }
     }
 
     fn log(&self, record: &Record, op: &Op, outcome: &kernel::Outcome<Reply>) -> Vec<Event> {
@@ -153,24 +175,6 @@ impl BrokenStore {
             (None, Some(Flaw::RefusalsAreLogged)) if !is_beat && !record.is_absent() => vec![extra],
             (event, _) => event.iter().cloned().collect(),
         }
-    }
-
-    /// The floor and the event of a record that may go, or that this store lets go.
-    fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
-        use sentinel_core::State;
-        let mut shown = record.clone();
-        match self.sabotage.flaw {
-            Some(Flaw::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
-            Some(Flaw::PurgeIgnoresRetention) if record.retention.is_some() => {
-                shown.retention = Some(Duration::ZERO)
-            }
-            Some(Flaw::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
-            Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
-            Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
-            Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
-            _ => {}
-        }
-        kernel::purge(&shown, now)
     }
 }
 
@@ -236,31 +240,7 @@ macro_rules! transitions {
             }
 
             async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                let (mut rows, now) = (self.rows(), self.clock.now());
-                let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
-                let going: Vec<_> = rows.entries.iter().filter(|(address, _)| ours(address))
-                    .filter_map(|(address, (record, _))| Some((address.clone(), self.purgeable(record, now)?)))
-                    .collect();
-                let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-                let purged = Purged { records: going.len().min(limit) as u64, more: going.len() > limit };
-                if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
-                    return Ok(purged);
-                }
-                for (address, (token, event)) in going.into_iter().take(limit) {
-                    if !self.is(Flaw::FloorIsForgotten) {
-                        let floor = rows.floors.entry(address.namespace.clone()).or_default();
-                        *floor = token.max(*floor);
-                    }
-                    let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
-                    *record = Record::absent();
-                    if !self.is(Flaw::PurgeKeepsEvents) {
-                        events.clear();
-                    }
-                    if !self.is(Flaw::PurgeLeavesNoEvent) {
-                        events.push(event);
-                    }
-                }
-                Ok(purged)
+                self.purge_rows(purge).await
             }
 
             async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
@@ -286,9 +266,13 @@ macro_rules! transitions {
                 if self.is(Flaw::PagesIgnoreTheirLimit) {
                     list.limit = List::MAX;
                 }
-                let at = if self.is(Flaw::PagesKnowNoDoubt) { StoreTime::ZERO } else { now };
+                let at = |r: &Record| match self.sabotage.flaw {
+                    Some(Flaw::PagesKnowNoDoubt) => StoreTime::ZERO,
+                    Some(Flaw::PagesAreNotLifted) => now,
+                    _ => now.max(r.last_now),
+                };
                 let wants = |r: &Record| {
-                    list.wants(r, at) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
+                    list.wants(r, at(r)) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
                 };
                 let mut records: Vec<_> = rows.entries.iter()
                     .filter(|(a, (r, _))| a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r))

@@ -1,6 +1,8 @@
 //! `force-complete` and `reset-to-claimed`, and what all decisions share.
 
 use std::future::Future;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::time::Duration;
 
 use sentinel_core::operation::{Current, ForceCompleteReply, ResetReply, Stamped};
@@ -53,6 +55,7 @@ impl Decided {
 /// "It did happen."
 pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, Failure> {
     let address = context.address(Kind::Execution, args.key.get()?);
+    let payload = response(&args)?;
     let store = context.store().await?;
     let op_id = args.decision.op.unwrap_or_else(OpId::random);
     announce(op_id);
@@ -64,7 +67,7 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
         result: Recorded {
             verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
             code: Some(args.failed.map_or(0, i32::from)),
-            payload: Payload::new(args.content_type.as_str(), args.response),
+            payload,
             omitted: false,
         },
         as_is: args.as_is,
@@ -81,6 +84,38 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
             request.result.payload.content_type
         ))),
     }
+}
+
+/// What is to be replayed. Bytes that are not what their content type says could be read by no caller.
+fn response(args: &ForceComplete) -> Result<Payload, Failure> {
+    let bytes = match (&args.response, &args.response_file) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(file)) => read_all(file).map_err(|error| {
+            Failure::usage(format!("cannot read the response from {}: {error}", file.display()))
+        })?,
+        (None, None) => Vec::new(),
+    };
+    let guessed = match std::str::from_utf8(&bytes) {
+        Ok(_) => "text/plain; charset=utf-8",
+        Err(_) => Payload::OCTETS,
+    };
+    let content_type = args.content_type.as_ref().map_or(guessed, |content_type| content_type.as_str());
+    let payload = Payload::new(content_type, bytes);
+    match payload.check() {
+        Err(invalid) if !args.as_is => Err(Failure::does_not_apply(format!(
+            "{invalid}; nothing was recorded. Correct it, or insist with --as-is"
+        ))),
+        _ => Ok(payload),
+    }
+}
+
+fn read_all(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match file == Path::new("-") {
+        true => io::stdin().lock().read_to_end(&mut bytes)?,
+        false => std::fs::File::open(file)?.read_to_end(&mut bytes)?,
+    };
+    Ok(bytes)
 }
 
 /// "It did not happen."
@@ -117,7 +152,7 @@ pub(super) fn announce(op_id: OpId) {
 
 /// Who decides: the worker's label if one was given, else user and host.
 pub(super) fn operator(context: &Context) -> Label {
-    context.worker.clone()
+    context.operator.clone()
 }
 
 /// Where a record stands, in a sentence.

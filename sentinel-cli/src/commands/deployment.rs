@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, Clock as _, CoordinationStore, Key, Kind, StoreError, StoreTime, SystemClock};
+use sentinel_core::{Address, Clock as _, Key, Kind, StoreError, StoreTime, SystemClock};
 use sentinel_redis::Arming;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Context;
+use super::read::all_namespaces;
 use crate::args::{Init, Purge};
 use crate::exit::{Exit, Failure};
 use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
-use crate::store::is_finding;
+use crate::store::{AnyStore, is_finding};
 
 /// Sets the store up, or arms it again and says what was in doubt until then; or prints how.
 pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure> {
@@ -53,7 +54,7 @@ fn print_sql(context: &Context) -> Result<Exit, Failure> {
 /// Removes what has served, a batch at a time, and says how many.
 pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failure> {
     const BATCH: u32 = 500;
-    let store = context.store().await?;
+    let store = if args.dry_run { context.reader().await? } else { context.store().await?.into() };
     let namespace = context.namespace.clone();
     let limit = if args.dry_run { u32::MAX } else { BATCH };
     let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };
@@ -65,6 +66,7 @@ pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failu
             break;
         }
     }
+    store.warn();
     match context.style {
         Style::Json => object(&serde_json::json!({ "purged": records, "dry_run": args.dry_run }))?,
         Style::Text => {
@@ -110,7 +112,10 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
     };
     let (mut health, store) = context.url.probe().await.map_err(refused)?;
     let used = match store {
-        Ok(store) => measure(&*store, context).await,
+        Ok(store) => {
+            health.checks.push(namespaces(&*store).await);
+            measure(&*store, context).await
+        }
         Err(error) => Err(error),
     };
     let measured = match used {
@@ -143,18 +148,32 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
     Ok(if health.accepted { Exit::OK } else { Exit::NO })
 }
 
+/// Which namespaces there are: a typing error in a name makes a namespace of its own.
+async fn namespaces(store: &dyn AnyStore) -> Check {
+    const SHOWN: usize = 20;
+    let (ok, found) = match all_namespaces(store).await {
+        Ok(all) if all.is_empty() => (true, "none yet".to_owned()),
+        Ok(all) => {
+            let names: Vec<_> = all.iter().take(SHOWN).map(ToString::to_string).collect();
+            let more = all.len().saturating_sub(SHOWN);
+            let more =
+                if more > 0 { format!(" and {more} more: `sentinel namespaces`") } else { String::new() };
+            (true, format!("{}{more}", names.join(", ")))
+        }
+        Err(error) => (false, format!("they could not be read: {error}")),
+    };
+    Check { name: "namespaces", ok, found }
+}
+
 /// The median time of five reads, and the store's clock.
-async fn measure(
-    store: &dyn CoordinationStore,
-    context: &Context,
-) -> Result<(Duration, StoreTime), StoreError> {
+async fn measure(store: &dyn AnyStore, context: &Context) -> Result<(Duration, StoreTime), StoreError> {
     let key = Key::new("sentinel-doctor")?;
     let address = Address { namespace: context.namespace.clone(), kind: Kind::Execution, key };
     let mut taken = Vec::with_capacity(5);
     let mut now = StoreTime::ZERO;
     for _ in 0..5 {
         let start = Instant::now();
-        now = store.inspect(&address).await?.now;
+        now = store.inspect(&address).await.map_err(StoreError::of_a_read)?.now;
         taken.push(start.elapsed());
     }
     taken.sort_unstable();

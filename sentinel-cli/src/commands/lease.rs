@@ -4,40 +4,42 @@ use sentinel_core::client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentine
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
-use super::wait::wait_for_turn;
+use super::wait::{Attended, Progress, attend, open_store};
 use super::{Context, environment};
 use crate::args::Lease;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
-use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Signals};
+use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Rest, Signals};
 
 /// Takes the lease, runs the command, gives the lease back.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure> {
     let terms = args.terms.get()?;
     let address = context.address(Kind::Lease, args.key.get()?);
     let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
-    let store = context.store().await?;
-    let sentinel = Sentinel::from_arc(store.clone());
-    let sentinel = sentinel.namespace(&context.namespace)?.worker(&context.worker)?;
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
-    let lease = loop {
-        if let Some(number) = signals.pending() {
-            return Ok(Exit::signal(number));
+    let store = match open_store(context, deadline, &signals).await? {
+        Ok(store) => store,
+        Err(number) => return Ok(Exit::signal(number)),
+    };
+    if let Some(number) = signals.pending() {
+        return Ok(Exit::signal(number));
+    }
+    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
+    let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
+    if let Some(at) = deadline {
+        request = request.wait(at.saturating_duration_since(Instant::now()));
+    }
+    let lease = match attend(&sentinel, &Progress::default(), &signals, request.acquire()).await {
+        Attended::Answered(answer) => answer?,
+        Attended::NotStarted(number) => return Ok(Exit::signal(number)),
+        Attended::Unconfirmed(_) => return Ok(Exit::DOUBT),
+    };
+    let lease = match lease {
+        LeaseOutcome::Held(lease) => lease,
+        LeaseOutcome::InProgress(_) => {
+            return Err(Failure::new(Exit::HELD, format!("{address} is held by somebody else; nothing ran")));
         }
-        let request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
-        match request.acquire().await? {
-            LeaseOutcome::Held(lease) => break lease,
-            LeaseOutcome::InProgress(_) if deadline.is_some_and(|at| Instant::now() < at) => {
-                wait_for_turn(&*store, &address, deadline, &signals).await?;
-            }
-            LeaseOutcome::InProgress(_) => {
-                return Err(Failure::new(
-                    Exit::HELD,
-                    format!("{address} is held by somebody else; nothing ran"),
-                ));
-            }
-            LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
-        }
+        LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
     };
     let name = args.command[0].to_string_lossy().into_owned();
     let job = Job {
@@ -46,8 +48,14 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         record: false,
     };
     let authority = Authority::new(lease.cancelled(), lease.hard_remaining(), terms.hard_ttl());
-    let end = runner::run(job, authority, &signals, |_| true).await;
+    let end = runner::run(job, authority, &signals, rest).await;
     let lost = lease.lost().is_some();
+    if end.as_ref().is_ok_and(|ran| ran.left) {
+        // It lapses by itself: given back, it would be granted to another holder at once.
+        std::mem::forget(lease);
+        note(&format!("{address} is not given back, as processes of the command may still be at work"));
+        return Ok(Exit::DOUBT);
+    }
     let was_held = give_back(&address, lease).await;
     Ok(match end {
         Ok(ran) if lost || ran.lost || !was_held => {
@@ -57,6 +65,15 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         Ok(ran) => exit_of(&ran),
         Err(why) => not_started(&name, &why),
     })
+}
+
+/// A command that exits leaves its lease to the processes that it left in the background: they may do a part of its work,
+/// and end by themselves. A command that was killed had no such plan.
+fn rest(ended: Ended) -> Rest {
+    match ended {
+        Ended::Code(_) => Rest::IsAwaited,
+        Ended::Signal(_) | Ended::Unknown => Rest::IsEnded,
+    }
 }
 
 /// Gives the lease back; whether it was still held, as far as anybody knows.

@@ -5,7 +5,7 @@ use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
 use crate::output::Style;
-use crate::store::{Store, StoreUrl};
+use crate::store::{Access, Reader, Store, StoreUrl};
 
 mod decide;
 mod deployment;
@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) url: StoreUrl,
     pub(crate) namespace: Namespace,
     pub(crate) worker: Label,
+    /// Who decides here.
+    pub(crate) operator: Label,
     pub(crate) style: Style,
 }
 
@@ -36,11 +38,12 @@ impl Context {
         };
         let url = pick(&global.store, "SENTINEL_STORE")?;
         let namespace = pick(&global.namespace, "SENTINEL_NAMESPACE")?;
-        let worker = pick(&global.worker, "SENTINEL_WORKER")?;
+        let worker = pick(&global.worker, "SENTINEL_WORKER")?.map(Label::new).transpose()?;
         Ok(Self {
             url: url.map_or_else(StoreUrl::default_file, |url| StoreUrl::parse(&url))?,
             namespace: Namespace::new(namespace.as_deref().unwrap_or("default"))?,
-            worker: worker.map_or_else(|| Ok(host_and_pid()), Label::new)?,
+            operator: worker.clone().unwrap_or_else(user_and_host),
+            worker: worker.unwrap_or_else(host_and_pid),
             style: if global.json { Style::Json } else { Style::Text },
         })
     }
@@ -49,15 +52,27 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
+    /// The store, which must be there.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        self.url.open().await
+        self.url.open(Access::Write).await
+    }
+
+    /// The store, whose file is created if need be.
+    pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
+        self.url.open(Access::Create).await
+    }
+
+    /// The store, to be read alone: also while it is in doubt.
+    pub(crate) async fn reader(&self) -> Result<Reader, Failure> {
+        self.url.open_to_read().await
     }
 }
 
-/// What the command finds in its environment.
+/// What the command finds in its environment. `SENTINEL_NAMESPACE` is a default of this program, for the command as for
+/// its caller: it is passed on as it is.
 fn environment(address: &Address, token: Token, idempotency_key: String) -> Vec<(&'static str, String)> {
     vec![
-        ("SENTINEL_NAMESPACE", address.namespace.to_string()),
+        ("SENTINEL_KEY_NAMESPACE", address.namespace.to_string()),
         ("SENTINEL_KEY", address.key.to_string()),
         ("SENTINEL_TOKEN", token.to_string()),
         ("SENTINEL_IDEMPOTENCY_KEY", idempotency_key),
@@ -65,8 +80,20 @@ fn environment(address: &Address, token: Token, idempotency_key: String) -> Vec<
 }
 
 fn host_and_pid() -> Label {
-    let host = rustix::system::uname();
-    Label::lossy(format!("{}:{}", host.nodename().to_string_lossy(), std::process::id()))
+    Label::lossy(format!("{}:{}", host(), std::process::id()))
+}
+
+/// The user behind `sudo`, else the user; where neither is known, host and pid.
+fn user_and_host() -> Label {
+    let user = ["SUDO_USER", "USER"].into_iter().find_map(|name| {
+        let user = std::env::var_os(name).filter(|user| !user.is_empty())?;
+        Some(user.to_string_lossy().into_owned())
+    });
+    user.map_or_else(host_and_pid, |user| Label::lossy(format!("{user}@{}", host())))
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Runs the command.
@@ -83,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Inspect(args) => read::inspect(&context, &args).await,
         Command::History(args) => read::history(&context, &args).await,
         Command::List(args) => read::list(&context, &args).await,
+        Command::Namespaces => read::namespaces(&context).await,
         Command::Reconcile(args) => reconcile::run(&context, &args).await,
         Command::ForceComplete(args) => decide::force_complete(&context, args).await,
         Command::ResetToClaimed(args) => decide::reset_to_claimed(&context, &args).await,

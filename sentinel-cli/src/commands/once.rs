@@ -1,18 +1,19 @@
 //! `once`: runs a command at most once per key, and replays its output.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sentinel_core::client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 
-use super::wait::wait_for_turn;
+use super::wait::{Attended, Progress, Stage, attend, open_store, report_until};
 use super::{Context, environment};
 use crate::args::Once;
 use crate::exit::{Exit, Failure};
 use crate::output::{answer, note};
 use crate::parse::Codes;
-use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Signals};
+use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Rest, Signals, Why};
 
 /// What the command's end says, where that is not success.
 #[derive(Debug)]
@@ -35,46 +36,86 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
     let terms = args.terms()?;
     let address = context.address(Kind::Execution, args.key.get()?);
     let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
-    let store = context.store().await?;
-    let sentinel = Sentinel::from_arc(store.clone());
-    let sentinel = sentinel.namespace(&context.namespace)?.worker(&context.worker)?;
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
-    let meanings = Arc::new(Meanings {
-        nothing_happened: args.nothing_happened_on.unwrap_or_default(),
-        failed: args.failed_on.unwrap_or_default(),
-    });
-    loop {
-        if let Some(number) = signals.pending() {
-            return Ok(Exit::signal(number));
-        }
-        let conductor = Conductor {
-            command: args.command.clone(),
-            address: address.clone(),
-            hard_ttl: terms.hard_ttl(),
-            signals: signals.clone(),
-            meanings: meanings.clone(),
-            flush: Arc::default(),
-        };
-        let flush = conductor.flush.clone();
-        let mut once = sentinel
-            .once::<Said>(&address.key)
-            .ttl(terms.ttl())
-            .hard_ttl(terms.hard_ttl())
-            .late_effects(terms.late_effects());
-        if let Some(fingerprint) = &args.fingerprint {
-            once = once.fingerprint_text(fingerprint);
-        }
-        if let Some(retention) = args.retention {
-            once = once.retention(retention);
-        }
-        let outcome = once.run_recorded(move |run| conductor.conduct(run)).await?;
-        if matches!(outcome, Outcome::InProgress(_)) && deadline.is_some_and(|at| Instant::now() < at) {
-            wait_for_turn(&*store, &address, deadline, &signals).await?;
-            continue;
-        }
-        let exit = tell(&address, outcome)?;
-        return finish(exit, &flush, &signals).await;
+    let store = match open_store(context, deadline, &signals).await? {
+        Ok(store) => store,
+        Err(number) => return Ok(Exit::signal(number)),
+    };
+    if let Some(number) = signals.pending() {
+        return Ok(Exit::signal(number));
     }
+    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
+    let conductor = Conductor {
+        command: args.command,
+        address: address.clone(),
+        hard_ttl: terms.hard_ttl(),
+        signals: signals.clone(),
+        meanings: Meanings {
+            nothing_happened: args.nothing_happened_on.unwrap_or_default(),
+            failed: args.failed_on.unwrap_or_default(),
+        },
+        flush: Arc::default(),
+        progress: Arc::default(),
+    };
+    let (flush, progress) = (conductor.flush.clone(), conductor.progress.clone());
+    let mut once = sentinel
+        .once::<Said>(&address.key)
+        .ttl(terms.ttl())
+        .hard_ttl(terms.hard_ttl())
+        .late_effects(terms.late_effects())
+        // A result is sent until it is recorded, or until no attempt makes sense any more.
+        .confirm_within(Duration::MAX);
+    if let Some(fingerprint) = &args.fingerprint {
+        once = once.fingerprint_text(fingerprint);
+    }
+    if let Some(retention) = args.retention {
+        once = once.retention(retention);
+    }
+    if let Some(at) = deadline {
+        once = once.wait(at.saturating_duration_since(Instant::now()));
+    }
+    let call = once.run_recorded(move |run| conductor.conduct(run));
+    let exit = match attend(&sentinel, &progress, &signals, call).await {
+        Attended::Answered(outcome) => {
+            let outcome = outcome?;
+            report_the_rest(&sentinel, &outcome, terms.hard_ttl(), &signals).await;
+            let reason = reason(&sentinel, &outcome).await;
+            tell(&address, outcome, &reason)?
+        }
+        Attended::NotStarted(number) => Exit::signal(number),
+        Attended::Unconfirmed(how) => {
+            note(&unconfirmed(&address, &how, ""));
+            Exit::DOUBT
+        }
+    };
+    finish(exit, &flush, &signals).await
+}
+
+/// How long a claim that will not run is withdrawn from a store that is away.
+const WITHDRAW: Duration = Duration::from_secs(60);
+
+/// A key that is to be free again is freed before the program ends, if that can be.
+async fn report_the_rest(sentinel: &Sentinel, outcome: &Answer, hard_ttl: Duration, signals: &Signals) {
+    match outcome {
+        Outcome::Failed(Vouched::NothingHappened(_)) => report_until(sentinel, hard_ttl, signals).await,
+        Outcome::NotRun(_) => report_until(sentinel, WITHDRAW, signals).await,
+        _ => {}
+    }
+}
+
+/// Why a result is not confirmed, as the client knows it.
+async fn reason(sentinel: &Sentinel, outcome: &Answer) -> String {
+    if !matches!(outcome, Outcome::Unconfirmed(_)) {
+        return String::new();
+    }
+    let errors = sentinel.drain(Duration::ZERO).await.unfinished.into_iter().filter_map(|left| left.error);
+    errors.map(|error| format!(": {error}")).collect()
+}
+
+fn unconfirmed(address: &Address, how: &str, reason: &str) -> String {
+    format!(
+        "the command ran ({how}), and the store did not confirm that this is recorded{reason}; inspect {address}"
+    )
 }
 
 /// What exit codes mean.
@@ -85,17 +126,24 @@ struct Meanings {
 }
 
 impl Meanings {
-    /// Whether an end is recorded as it stands: success, or a failure for good.
-    fn settles(&self, ended: Ended) -> bool {
+    /// What is left in the background may stay where the end is recorded as it is: success, or a failure for good.
+    /// Otherwise a reset, or the next run, may follow at once.
+    fn rest(&self, ended: Ended) -> Rest {
         match ended {
-            Ended::Code(code) => code == 0 || is_in(&self.failed, code),
-            Ended::Signal(_) | Ended::Unknown => false,
+            Ended::Code(code) if code == 0 || is_in(&self.failed, code) => Rest::MayStay,
+            Ended::Code(_) | Ended::Signal(_) | Ended::Unknown => Rest::IsEnded,
         }
     }
 
     fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, Said> {
-        let lost = if ran.lost { "; its authority had been lost" } else { "" };
-        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{lost}") };
+        let why = match ran.why {
+            Some(Why::Lost) => "; its authority had been lost",
+            Some(Why::Deadline) => "; its hard deadline had passed",
+            Some(Why::Notice) => "; it was asked to end, as its hard deadline was near",
+            Some(Why::LeftBehind) | None => "",
+        };
+        let left = if ran.left { "; processes of it may still be at work" } else { "" };
+        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{why}{left}") };
         match ran.ended {
             Ended::Code(0) => {
                 let recorded = recorded(Verdict::Success, 0, ran.recording);
@@ -106,7 +154,7 @@ impl Meanings {
                 let said = said(Exit(u8::try_from(code).unwrap_or(1)), text);
                 if is_in(&self.failed, code) {
                     Ending::FailedForGood(said, recorded(Verdict::Failure, code, ran.recording))
-                } else if is_in(&self.nothing_happened, code) {
+                } else if is_in(&self.nothing_happened, code) && !ran.left {
                     Ending::NothingHappened(said)
                 } else {
                     unknown(said)
@@ -144,10 +192,11 @@ fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> Record
 struct Conductor {
     command: Vec<std::ffi::OsString>,
     address: Address,
-    hard_ttl: std::time::Duration,
+    hard_ttl: Duration,
     signals: Signals,
-    meanings: Arc<Meanings>,
+    meanings: Meanings,
     flush: Arc<Mutex<Option<Flush>>>,
+    progress: Arc<Progress>,
 }
 
 impl Conductor {
@@ -159,9 +208,12 @@ impl Conductor {
             record: true,
         };
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
-        let settles = |ended| self.meanings.settles(ended);
-        match runner::run(job, authority, &self.signals, settles).await {
+        let rest = |ended| self.meanings.rest(ended);
+        self.progress.reach(Stage::Running);
+        let ran = runner::run(job, authority, &self.signals, rest).await;
+        match ran {
             Ok(mut ran) => {
+                self.progress.reach(Stage::Ended(ran.ended.to_string()));
                 *self.flush.lock().unwrap_or_else(PoisonError::into_inner) = ran.flush.take();
                 self.meanings.ending(&name, ran)
             }
@@ -185,10 +237,15 @@ fn not_started(name: &str, why: NotStarted) -> Said {
 }
 
 /// Prints a replay, or says on standard error what came of it.
-fn tell(address: &Address, outcome: Answer) -> Result<Exit, Failure> {
+fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failure> {
     let doubt = |text: String| Ok((Exit::DOUBT, text));
     let told: Result<(Exit, String), Failure> = match outcome {
+        // What the program records is bytes: only a store that refuses them leaves them out.
         Outcome::Completed(_) => return Ok(Exit::OK),
+        Outcome::CompletedNotStored(_, why) => {
+            note(&format!("it completed, and a later call will print nothing: {why}"));
+            return Ok(Exit::OK);
+        }
         Outcome::Replayed(recorded) => return replay(&recorded),
         Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
         Outcome::Failed(Vouched::Recorded(said)) => {
@@ -213,10 +270,7 @@ fn tell(address: &Address, outcome: Answer) -> Result<Exit, Failure> {
             "{}: whether it happened is not known; {address} is uncertain; reconcile it",
             doubtful.cause
         )),
-        Outcome::Unconfirmed(result) => doubt(format!(
-            "the command ran ({}), and the store did not confirm that this is recorded; inspect {address}",
-            end_of(&result)
-        )),
+        Outcome::Unconfirmed(result) => doubt(unconfirmed(address, &end_of(&result), reason)),
         Outcome::Superseded(result, now) => doubt(format!(
             "the command ran ({}), and somebody had decided about {address} meanwhile: it is {} at token {}",
             end_of(&result),

@@ -1,17 +1,23 @@
-//! `inspect`, `history`, `list`: pure reads.
+//! `inspect`, `history`, `list`: pure reads. A store that is in doubt is read, too, with a warning.
 
-use sentinel_core::{Address, store};
+use sentinel_core::store::{self, Shown};
+use sentinel_core::survey::Undecided;
+use sentinel_core::{Address, Namespace, StoreError};
+use serde_json::json;
 
 use super::Context;
-use crate::args::{History, Inspect, List};
+use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{Exit, Failure};
 use crate::output::json::{EventView, RecordView};
 use crate::output::{Style, answer, note, object, table};
+use crate::store::AnyStore;
 
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let found = context.store().await?.inspect(&address).await?;
+    let store = context.reader().await?;
+    let found = store.inspect(&address).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     let view = RecordView::new(&address, found.record.as_ref(), found.now, true);
     match context.style {
         Style::Json => object(&view)?,
@@ -23,7 +29,9 @@ pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, F
 /// The newest events, oldest first.
 pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, Failure> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let events = context.store().await?.history(&address, args.limit).await?;
+    let store = context.reader().await?;
+    let events = store.history(&address, args.limit).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     match context.style {
         Style::Json => lines(events.iter().map(EventView::from))?,
         Style::Text if events.is_empty() => note(&format!("{address} has no events")),
@@ -32,16 +40,98 @@ pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, F
     Ok(Exit::OK)
 }
 
-/// A page of records by key.
+/// The namespaces that there are, one a line.
+pub(crate) async fn namespaces(context: &Context) -> Result<Exit, Failure> {
+    let store = context.reader().await?;
+    let namespaces = all_namespaces(&*store).await?;
+    store.warn();
+    match context.style {
+        Style::Json => lines(namespaces.iter().map(|namespace| json!({ "namespace": namespace.as_str() })))?,
+        Style::Text if namespaces.is_empty() => note("the store has no namespaces yet"),
+        Style::Text => {
+            answer(
+                namespaces.iter().map(|namespace| format!("{namespace}\n")).collect::<String>().as_bytes(),
+            )?;
+        }
+    }
+    Ok(Exit::OK)
+}
+
+/// Every namespace of a store.
+pub(super) async fn all_namespaces(store: &dyn AnyStore) -> Result<Vec<Namespace>, StoreError> {
+    let mut all: Vec<Namespace> = Vec::new();
+    loop {
+        let page = store.namespaces(all.last(), store::List::MAX).await.map_err(StoreError::of_a_read)?;
+        let full = page.len() == store::List::MAX as usize;
+        all.extend(page);
+        if !full {
+            return Ok(all);
+        }
+    }
+}
+
+/// Records: by key, or what is undecided, the longest in doubt first.
 pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure> {
+    let of_all =
+        args.all_namespaces || args.older_than.is_some() || matches!(args.state, Some(StateArg::Open));
+    let any = match (of_all, args.state) {
+        (false, _) => list_by_key(context, args).await?,
+        (true, Some(state))
+            if state.is_undecided() && args.after.is_none() && matches!(args.kind, KindArg::Execution) =>
+        {
+            list_undecided(context, args, state).await?
+        }
+        (true, _) => {
+            return Err(Failure::usage(
+                "--all-namespaces, --older-than and --state open list executions in doubt: \
+                 give --state uncertain, reconciling or open, and neither --kind lease nor --after",
+            ));
+        }
+    };
+    Ok(if any && args.fail_if_any { Exit::NO } else { Exit::OK })
+}
+
+/// What is undecided. Whether there is any.
+async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Result<bool, Failure> {
+    let namespace = (!args.all_namespaces).then(|| context.namespace.clone());
+    let after_age = args.older_than.unwrap_or_default();
+    // Those of the other state are left out afterwards.
+    let limit = if matches!(state, StateArg::Open) { args.limit } else { u32::MAX };
+    let filter = Undecided { namespace, after_age, limit };
+    let store = context.reader().await?;
+    let mut page = store.undecided(&filter).await.map_err(StoreError::of_a_read)?;
+    store.warn();
+    let now = page.now;
+    page.records.retain(|(_, record)| state.shown().contains(&Shown::of(record, now.max(record.last_now))));
+    page.records.truncate(args.limit as usize);
+    match context.style {
+        Style::Json => lines(page.records.iter().map(|(address, record)| {
+            RecordView::new(address, Some(record), now.max(record.last_now), false)
+        }))?,
+        Style::Text if page.records.is_empty() => note("no such records"),
+        Style::Text => answer(table::undecided(&page).as_bytes())?,
+    }
+    if page.records.len() == args.limit as usize {
+        note("there may be more: raise --limit, or settle these first");
+    }
+    if page.incomplete {
+        note("more than 10,000 executions are in doubt: older ones may be missing here");
+    }
+    Ok(!page.records.is_empty())
+}
+
+/// A page of records by key. Whether there is any.
+async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
     let page = store::List {
         namespace: context.namespace.clone(),
         kind: args.kind.into(),
-        state: args.state.map(Into::into),
+        state: args.state.and_then(|state| state.shown().first().copied()),
         after: args.after.clone(),
         limit: args.limit,
     };
-    let listing = context.store().await?.list(&page).await?;
+    let store = context.reader().await?;
+    let listing = store.list(&page).await.map_err(StoreError::of_a_read)?;
+    store.warn();
     match context.style {
         Style::Json => lines(listing.records.iter().map(|(key, record)| {
             let address = Address { namespace: page.namespace.clone(), kind: page.kind, key: key.clone() };
@@ -56,7 +146,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure
             }
         }
     }
-    Ok(Exit::OK)
+    Ok(!listing.records.is_empty())
 }
 
 /// One object a line, in one write: a reader that went away is noticed once.

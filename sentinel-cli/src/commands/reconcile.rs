@@ -1,7 +1,7 @@
 //! `reconcile`: takes an uncertain key for an operator.
 
 use sentinel_core::operation::{Reconcile as Request, ReconcileReply};
-use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreTime, Token};
+use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreError, StoreTime, Token};
 use serde::Serialize;
 
 use super::Context;
@@ -58,7 +58,7 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
 }
 
 async fn current_token(store: &dyn CoordinationStore, address: &Address) -> Result<Token, Failure> {
-    match store.inspect(address).await?.record {
+    match store.inspect(address).await.map_err(StoreError::of_a_read)?.record {
         Some(record) => Ok(record.token),
         None => Err(Failure::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
     }

@@ -23,6 +23,8 @@ pub(crate) struct RecordView {
     pub(crate) begun_at: Option<String>,
     pub(crate) lease_until: Option<String>,
     pub(crate) hard_until: Option<String>,
+    /// For people; the fields of the object are a contract.
+    #[serde(skip)]
     pub(crate) effects_until: Option<String>,
     pub(crate) completed_at: Option<String>,
     pub(crate) outcome: Option<&'static str>,

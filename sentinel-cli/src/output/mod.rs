@@ -1,7 +1,10 @@
 //! Answers go to standard output, everything else to standard error.
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _};
+use std::os::fd::AsFd;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -21,11 +24,27 @@ pub(crate) enum Style {
 
 /// Writes an answer to standard output. A reader that went away is no failure: it has seen what it wanted.
 pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match write_all(io::stdout().lock(), bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// Writes all bytes, also where another process has set the file to non-blocking: then it waits until there is room.
+pub(crate) fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&output, bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&output, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Writes one line to standard output.
@@ -41,8 +60,7 @@ pub(crate) fn object(object: &impl Serialize) -> Result<(), Failure> {
 
 /// Writes one line to standard error, without what must never be shown. Nobody is told if that fails.
 pub(crate) fn note(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "sentinel: {}", crate::secrets::mask(text));
+    let _ = write_all(io::stderr().lock(), format!("sentinel: {}\n", crate::secrets::mask(text)).as_bytes());
 }
 
 /// The text in colour, where standard output is a terminal that wants it.
@@ -70,6 +88,5 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// Writes a message of several lines to standard error, without what must never be shown.
 pub(crate) fn message(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(crate::secrets::mask(text).as_bytes());
+    let _ = write_all(io::stderr().lock(), crate::secrets::mask(text).as_bytes());
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 use sentinel_core::store::{Listing, Shown};
+use sentinel_core::survey::{UndecidedPage, in_doubt_since};
 use sentinel_core::{Event, Record, State, StoreTime, Verdict};
 
 use super::json::{EventView, RecordView};
@@ -22,6 +23,25 @@ pub(crate) fn records(listing: &Listing) -> String {
             state.as_str().to_owned(),
             record.token.to_string(),
             since(record).map_or_else(|| "-".to_owned(), short),
+            plain(worker),
+            plain(&remark(record, now)),
+        ]);
+    }
+    coloured_states(&render(&table))
+}
+
+/// What is undecided, of any namespace.
+pub(crate) fn undecided(page: &UndecidedPage) -> String {
+    let mut table = empty(&["NAMESPACE", "KEY", "STATE", "TOKEN", "IN DOUBT SINCE", "WORKER", "NOTE"]);
+    for (address, record) in &page.records {
+        let now = page.now.max(record.last_now);
+        let worker = record.worker.as_ref().map_or("-", |worker| worker.as_str());
+        table.add_row([
+            plain(address.namespace.as_str()),
+            plain(address.key.as_str()),
+            Shown::of(record, now).as_str().to_owned(),
+            record.token.to_string(),
+            short(in_doubt_since(record)),
             plain(worker),
             plain(&remark(record, now)),
         ]);

@@ -1,11 +1,16 @@
 //! A command's process group, and what it is sent.
 
+use std::process::Child;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, kill_process, kill_process_group, test_kill_process, test_kill_process_group,
+};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Authority, Signals};
+use super::guard::Watchman;
+use super::{Authority, Rest, Signals, Why, process};
 use crate::output::note;
 
 /// Between the request to end and the end.
@@ -14,6 +19,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_millis(200);
 /// A process that was killed can still take this long to disappear.
 const DISAPPEARS: Duration = Duration::from_secs(5);
+/// Between two looks at what is left: the first pause, the longest while it is being ended, and the longest otherwise.
+const PAUSES: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(100), Duration::from_secs(1)];
 
 /// A group under an authority.
 #[derive(Debug)]
@@ -21,29 +28,51 @@ pub(super) struct Group<'a> {
     leader: Pid,
     authority: Authority,
     signals: &'a Signals,
+    watchman: Watchman,
+    /// Why the group was asked to end, by us.
+    asked: Option<Why>,
     /// The loss of the authority was seen.
     lost: bool,
-    /// The group was asked to end.
-    asked: bool,
-    /// The group was killed.
-    killed: bool,
+    /// A signal that asks to end was forwarded.
+    signalled: bool,
+    leader_ended: bool,
+    killed_at: Option<Instant>,
     kill_at: Instant,
+    reported: bool,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(leader: Pid, authority: Authority, signals: &'a Signals) -> Self {
+    pub(super) fn new(leader: Pid, authority: Authority, signals: &'a Signals, watchman: Watchman) -> Self {
         let kill_at = authority.hard;
-        Self { leader, authority, signals, lost: false, asked: false, killed: false, kill_at }
+        Self {
+            leader,
+            authority,
+            signals,
+            watchman,
+            asked: None,
+            lost: false,
+            signalled: false,
+            leader_ended: false,
+            killed_at: None,
+            kill_at,
+            reported: false,
+        }
     }
 
     /// Whether the group was asked to end, by us.
     pub(super) fn is_ending(&self) -> bool {
-        self.asked
+        self.asked.is_some()
     }
 
-    /// Whether the authority is lost or over: not only a notice that it will be.
-    pub(super) fn is_ending_for_good(&self) -> bool {
-        self.lost || self.killed || self.authority.is_over()
+    /// Why the command was asked to end, if it was: its authority is lost or over, or will be over soon.
+    pub(super) fn why(&self) -> Option<Why> {
+        if Instant::now() >= self.authority.hard {
+            Some(Why::Deadline)
+        } else if self.lost || self.authority.lost.is_cancelled() {
+            Some(Why::Lost)
+        } else {
+            self.asked
+        }
     }
 
     /// Waits for something of the group, forwards signals meanwhile, and ends the group when it must.
@@ -54,74 +83,162 @@ impl<'a> Group<'a> {
             tokio::select! {
                 biased;
                 done = &mut something => return done,
-                () = sleep_until(self.kill_at), if !self.killed => self.kill(),
+                () = sleep_until(self.kill_at), if self.killed_at.is_none() => self.kill(),
                 () = self.authority.lost.cancelled(), if !self.lost => {
                     self.lost = true;
-                    note("authority is lost: the command is asked to end, and killed in 10 s");
-                    self.ask();
+                    self.ask(Why::Lost);
                 }
-                () = sleep_until(notice_at), if !self.asked => {
+                () = sleep_until(notice_at), if self.asked.is_none() => {
                     note("the hard deadline is near: the command is asked to end");
-                    self.send_end();
+                    self.send_end(Why::Notice);
                 }
                 number = self.signals.next() => self.forward(number),
+                () = self.watchman.is_missing() => self.watchman.replace().await,
             }
         }
     }
 
-    /// Ends what is left of the group after its leader has gone, and waits until nothing is.
-    pub(super) async fn end_what_is_left(&mut self) {
-        let leader = self.leader;
+    /// After the leader has ended: waits until nothing of the group is left, or ends it first. Whether nothing is left.
+    pub(super) async fn end_what_is_left(&mut self, rest: Rest, leader: &mut Child) -> bool {
+        self.leader_ended = true;
+        if !process::are_known() {
+            // Otherwise the leader stays unreaped, so that the number of its group names nothing else.
+            let _ = leader.wait();
+        }
         // A process that was sent a signal just now may be about to go.
-        if self.watch_while(tokio::time::timeout(SHORTLY, gone(leader))).await.is_ok() {
+        let shortly = Instant::now() + SHORTLY;
+        let [mut pause, while_ending, otherwise] = PAUSES;
+        let mut waits = true;
+        while !is_gone(self.leader) {
+            let now = Instant::now();
+            if waits && now >= shortly {
+                waits = false;
+                self.decide_about(rest);
+            }
+            if self.killed_at.is_some_and(|at| now >= at + DISAPPEARS) && self.may_give_up(rest) {
+                return false;
+            }
+            self.watch_while(sleep(pause)).await;
+            pause = (pause * 3 / 2).min(if self.asked.is_some() { while_ending } else { otherwise });
+        }
+        true
+    }
+
+    /// Nothing is to be ended any more, unless something is `left` that was to end.
+    pub(super) fn end(self, left: bool, mut leader: Child) {
+        if !left {
+            self.watchman.done();
+        }
+        let _ = leader.wait();
+    }
+
+    /// What is left is still there: it is ended, or the note says what is waited for.
+    fn decide_about(&mut self, rest: Rest) {
+        if self.asked.is_some() {
             return;
         }
-        if !self.asked {
-            note(
-                "processes of the command are left in the background: they are asked to end, and killed in 10 s",
-            );
-            self.ask();
+        let left = listed(self.leader);
+        if rest == Rest::IsAwaited && !self.signalled {
+            note(&format!("{left} of the command still in the background: the lease is kept until they end"));
+        } else {
+            note(&format!("{left} of the command still in the background"));
+            self.ask(Why::LeftBehind);
         }
-        let give_up = self.kill_at.max(Instant::now()) + DISAPPEARS;
-        if self.watch_while(tokio::time::timeout_at(give_up, gone(leader))).await.is_err() {
-            note("processes of the command are still there although they were killed");
+    }
+
+    /// What holds a key while the group is there holds it until the authority ends.
+    fn may_give_up(&self, rest: Rest) -> bool {
+        let over = self.lost || Instant::now() >= self.authority.hard + DISAPPEARS;
+        let gives_up = over || rest != Rest::IsAwaited;
+        if gives_up {
+            note(&format!("{} of the command still there although they were killed", listed(self.leader)));
         }
+        gives_up
     }
 
     /// Asks the group to end, and kills it a grace later.
-    fn ask(&mut self) {
-        self.kill_at = self.kill_at.min(Instant::now() + GRACE);
-        self.send_end();
+    fn ask(&mut self, why: Why) {
+        let now = Instant::now();
+        self.kill_at = self.kill_at.min(now + GRACE);
+        let rest = self.kill_at.saturating_duration_since(now).as_millis().div_ceil(1_000);
+        // At the hard deadline it is killed without delay.
+        if rest > 0 && self.killed_at.is_none() {
+            let reason = if why == Why::Lost { "authority is lost: " } else { "" };
+            note(&format!("{reason}the command is asked to end, and killed in {rest} s"));
+        }
+        self.send_end(why);
     }
 
-    fn send_end(&mut self) {
-        self.asked = true;
+    fn send_end(&mut self, why: Why) {
+        self.asked = Some(why);
         self.send(Signal::TERM);
-        // One that is stopped could not hear it.
+        // A stopped process acts on it only when it goes on.
         self.send(Signal::CONT);
     }
 
     fn kill(&mut self) {
-        self.killed = true;
+        self.killed_at = Some(Instant::now());
         self.send(Signal::KILL);
     }
 
-    fn forward(&self, number: i32) {
-        let signal = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP];
-        if let Some(signal) = signal.into_iter().find(|signal| signal.as_raw() == number) {
-            self.send(signal);
+    fn forward(&mut self, number: i32) {
+        // These two have a meaning of the command's own, and end a process that does not know it.
+        let own = [Signal::USR1, Signal::USR2].into_iter().find(|signal| signal.as_raw() == number);
+        if let Some(signal) = own {
+            // A process that has ended needs no signal.
+            let _ = kill_process(self.leader, signal);
+            return;
+        }
+        let ends = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM];
+        let Some(signal) = ends.into_iter().find(|signal| signal.as_raw() == number) else { return };
+        self.signalled = true;
+        self.send(signal);
+        self.send(Signal::CONT);
+        if self.leader_ended && self.asked.is_none() {
+            self.ask(Why::LeftBehind);
         }
     }
 
-    fn send(&self, signal: Signal) {
+    fn send(&mut self, signal: Signal) {
         // A group that is gone needs no signal.
-        let _ = kill_process_group(self.leader, signal);
+        let sent = kill_process_group(self.leader, signal);
+        if self.reported || signal == Signal::CONT {
+            return;
+        }
+        let refused = |pid: &Pid| test_kill_process(*pid) == Err(Errno::PERM);
+        let others: Vec<Pid> = process::members(self.leader).into_iter().filter(refused).collect();
+        if sent == Err(Errno::PERM) || !others.is_empty() {
+            self.reported = true;
+            note(&format!(
+                "the system does not permit to signal {} of the command, which may go on working: \
+                 they belong to another user, as after set-uid",
+                named(&others)
+            ));
+        }
     }
 }
 
-/// Waits until a group has no members.
-async fn gone(leader: Pid) {
-    while test_kill_process_group(leader) != Err(rustix::io::Errno::SRCH) {
-        sleep(Duration::from_millis(5)).await;
+/// Whether a group has no members that have not ended.
+fn is_gone(leader: Pid) -> bool {
+    if process::are_known() {
+        process::members(leader).is_empty()
+    } else {
+        test_kill_process_group(leader) == Err(Errno::SRCH)
+    }
+}
+
+fn listed(leader: Pid) -> String {
+    let members = process::members(leader);
+    format!("{} {}", named(&members), if members.len() == 1 { "is" } else { "are" })
+}
+
+/// `process 7`, `processes 7, 8, ..`; a few are enough to find the rest.
+fn named(pids: &[Pid]) -> String {
+    let numbers: Vec<String> = pids.iter().take(5).map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    let more = if pids.len() > numbers.len() { ", .." } else { "" };
+    match numbers.as_slice() {
+        [] => "processes".to_owned(),
+        [one] => format!("process {one}"),
+        _ => format!("processes {}{more}", numbers.join(", ")),
     }
 }

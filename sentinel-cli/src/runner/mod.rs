@@ -12,6 +12,9 @@ use crate::exit::Exit;
 
 mod group;
 mod guard;
+pub(crate) mod hidden;
+pub(crate) mod inherited;
+mod process;
 mod shim;
 mod signals;
 mod spawn;
@@ -19,24 +22,13 @@ mod tee;
 mod terminal;
 
 use group::Group;
+use guard::Watchman;
 use spawn::{Event, Spawned};
 use tee::Tee;
 use terminal::Terminal;
 
 pub(crate) use signals::Signals;
 pub(crate) use tee::{Flush, Recording};
-
-/// If this process was started as the shim or the guard of a command: does its work.
-pub(crate) fn hidden(arguments: &[OsString]) -> Option<Exit> {
-    let name = arguments.get(1)?;
-    if name == shim::NAME {
-        Some(shim::main(&arguments[2..]))
-    } else if name == guard::NAME {
-        Some(guard::main(&arguments[2..]))
-    } else {
-        None
-    }
-}
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -84,6 +76,40 @@ pub(crate) enum Ended {
     Unknown,
 }
 
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => write!(f, "killed by signal {number}"),
+            Self::Unknown => f.write_str("its end is unknown"),
+        }
+    }
+}
+
+/// Why a command was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its authority was lost.
+    Lost,
+    /// Its hard deadline had passed.
+    Deadline,
+    /// Its hard deadline was near.
+    Notice,
+    /// Its first process had ended.
+    LeftBehind,
+}
+
+/// What happens to processes of the command that are left when its first process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// They may stay.
+    MayStay,
+    /// They are waited for, unless a signal asked the command to end: then they are ended.
+    IsAwaited,
+    /// They are ended.
+    IsEnded,
+}
+
 /// A command that has run.
 #[derive(Debug)]
 pub(crate) struct Ran {
@@ -92,8 +118,12 @@ pub(crate) struct Ran {
     pub(crate) recording: Option<Recording>,
     /// What is still being written to our output.
     pub(crate) flush: Option<Flush>,
-    /// The authority ended before the command did.
+    /// Why the command was asked to end, if it was, when its first process ended.
+    pub(crate) why: Option<Why>,
+    /// The authority ended before all of the command did.
     pub(crate) lost: bool,
+    /// Processes of the command are still there, against what was asked for.
+    pub(crate) left: bool,
 }
 
 /// A command that has not run at all.
@@ -107,21 +137,23 @@ pub(crate) enum NotStarted {
     TooLate,
 }
 
-/// Runs the command. `settles` says of an end that it leaves no doubt and no freed key behind: processes of the group that
-/// are left in the background may then stay. Otherwise they are ended before this returns, as somebody else may run next.
+/// Runs the command. `rest` says of an end what happens to processes of the group that are left in the background. They
+/// are waited for or ended before this returns, as another caller may run next.
 pub(crate) async fn run(
     job: Job,
     authority: Authority,
     signals: &Signals,
-    settles: impl Fn(Ended) -> bool,
+    rest: impl Fn(Ended) -> Rest,
 ) -> Result<Ran, NotStarted> {
     may_start(&authority, signals)?;
     let cannot = |error: io::Error| NotStarted::CannotExecute(Exit::CANNOT_EXECUTE, error.to_string());
     let remaining = authority.hard.saturating_duration_since(Instant::now());
     let spawned = spawn::spawn(job, remaining).await.map_err(cannot)?;
-    let Spawned { leader, socket, stdout, guard, mut events } = spawned;
+    let Spawned { leader, socket, stdout, guard, orders, mut events } = spawned;
     // From here on an early return drops the guard and the socket: the process ends without having run anything.
-    let terminal = Terminal::hand_to(leader);
+    inherited::keep_ends_of_children().map_err(cannot)?;
+    let watchman = Watchman::new(guard, orders).map_err(cannot)?;
+    let mut terminal = Terminal::of(leader);
     let tee = stdout.map(Tee::start).transpose().map_err(cannot)?;
     may_start(&authority, signals)?;
     shim::go(&socket).map_err(cannot)?;
@@ -130,25 +162,26 @@ pub(crate) async fn run(
         .unwrap_or_else(|error| Err((Exit::CANNOT_EXECUTE, error.to_string())))
         .map_err(|(exit, why)| NotStarted::CannotExecute(exit, why))?;
 
-    let mut group = Group::new(leader, authority, signals);
-    let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_ref())).await;
+    let mut group = Group::new(leader, authority, signals, watchman);
+    let stopped_with_us = signals.stop_with(leader);
+    let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_mut())).await;
+    drop(stopped_with_us);
+    let why = group.why();
     drop(terminal);
-    let settled = settles(ended);
+    let rest = rest(ended);
     let (mut recording, mut flush) = (None, None);
     if let Some(tee) = tee {
         let (ready, writing) = tee.end();
         flush = Some(writing);
-        if settled {
+        if rest == Rest::MayStay {
             recording = Some(group.watch_while(ready).await);
         }
     }
-    // Waited for only now: until then the number of the group could name nothing else.
-    let _ = child.wait();
-    if !settled || group.is_ending() {
-        group.end_what_is_left().await;
-    }
-    guard.done();
-    Ok(Ran { ended, recording, flush, lost: group.is_ending_for_good() })
+    let left =
+        (rest != Rest::MayStay || group.is_ending()) && !group.end_what_is_left(rest, &mut child).await;
+    let lost = matches!(group.why(), Some(Why::Lost | Why::Deadline));
+    group.end(left, child);
+    Ok(Ran { ended, recording, flush, why, lost, left })
 }
 
 fn may_start(authority: &Authority, signals: &Signals) -> Result<(), NotStarted> {
@@ -161,18 +194,25 @@ fn may_start(authority: &Authority, signals: &Signals) -> Result<(), NotStarted>
 
 async fn end_of(
     events: &mut tokio::sync::mpsc::UnboundedReceiver<Event>,
-    terminal: Option<&Terminal>,
+    mut terminal: Option<&mut Terminal>,
 ) -> (Ended, std::process::Child) {
     loop {
-        match events.recv().await {
-            Some(Event::Ended(ended, child)) => return (ended, child),
-            Some(Event::Stopped) => {
-                if let Some(terminal) = terminal {
-                    terminal.stop_together();
-                }
+        let is_waited_for = async {
+            match &terminal {
+                Some(terminal) => terminal.is_waited_for().await,
+                None => std::future::pending().await,
             }
-            // The thread reports an end before it goes.
-            None => std::future::pending().await,
+        };
+        tokio::select! {
+            biased;
+            event = events.recv() => match (event, &mut terminal) {
+                (Some(Event::Ended(ended, child)), _) => return (ended, child),
+                (Some(Event::Stopped(number)), Some(terminal)) => terminal.stopped(number),
+                (Some(Event::Stopped(_)), None) => {}
+                // The thread reports an end before it goes.
+                (None, _) => std::future::pending().await,
+            },
+            () = is_waited_for => if let Some(terminal) = &mut terminal { terminal.look() },
         }
     }
 }

@@ -27,25 +27,23 @@ pub(super) const NAME: &str = "__exec";
 const GO: u8 = b'g';
 const READY: u8 = b'r';
 
-/// Becomes the command, or tells why not.
-pub(super) fn main(arguments: &[OsString]) -> Exit {
-    let [parent, command, rest @ ..] = arguments else { return Exit::USAGE };
-    let Ok(socket) = io::stdin().as_fd().try_clone_to_owned() else { return Exit::USAGE };
-    let mut socket = UnixStream::from(socket);
+/// Becomes the command, or says why not. `None`: it was not started as its parent starts it.
+pub(super) fn main(mut socket: UnixStream, arguments: &[OsString]) -> Option<Exit> {
+    let [parent, command, rest @ ..] = arguments else { return None };
     if die_with_parent().is_err() || !is_my_parent(parent) {
-        return Exit::CANNOT_EXECUTE;
+        return Some(Exit::CANNOT_EXECUTE);
     }
     // The parent is gone, or has decided not to run: nothing happens.
-    let Ok(Some(stdin)) = wait_for_go(&socket) else { return Exit::CANNOT_EXECUTE };
+    let Ok(Some(stdin)) = wait_for_go(&socket) else { return Some(Exit::CANNOT_EXECUTE) };
     if rustix::stdio::dup2_stdin(&stdin).is_err() || socket.write_all(&[READY]).is_err() {
-        return Exit::CANNOT_EXECUTE;
+        return Some(Exit::CANNOT_EXECUTE);
     }
     drop(stdin);
     let error = Command::new(command).args(rest).exec();
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NOT_FOUND } else { Exit::CANNOT_EXECUTE };
     // The parent waits for the end of this stream; if it is gone, nobody has to be told.
     let _ = socket.write_all(&[exit.0]).and_then(|()| socket.write_all(error.to_string().as_bytes()));
-    exit
+    Some(exit)
 }
 
 #[cfg(target_os = "linux")]

@@ -4,8 +4,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::sys::signal::{SigSet, Signal as Blocked};
+#[cfg(target_os = "linux")]
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Pid, Signal};
+#[cfg(target_os = "linux")]
+use rustix::process::{getpid, kill_process, kill_process_group};
+#[cfg(target_os = "linux")]
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+
+use super::inherited;
+
+/// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5; exec ..'`).
+const HEARD: [Signal; 7] =
+    [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
 /// The signals that came and were not taken yet. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -17,17 +31,59 @@ pub(crate) struct Signals {
 struct Inner {
     queue: Mutex<VecDeque<i32>>,
     came: Notify,
+    /// The group that is stopped when this process is.
+    stops: Mutex<Option<Pid>>,
+}
+
+struct StopsWith(Arc<Inner>);
+
+impl Drop for StopsWith {
+    fn drop(&mut self) {
+        *self.0.stops.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Inner {
+    fn stop(&self) {
+        let group = *self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        // A group that is gone needs no signal.
+        let send = |signal| group.is_none_or(|group| kill_process_group(group, signal).is_ok());
+        let _ = send(Signal::TSTP);
+        let _ = kill_process(getpid(), Signal::TSTP);
+        stop_here();
+        let _ = send(Signal::CONT);
+    }
+}
+
+/// SIGTTOU would stop this process when it writes from the background. Threads that are started later, and only they,
+/// inherit what is blocked.
+fn block_stops() {
+    let mut mask = SigSet::from(Blocked::SIGTTOU);
+    if cfg!(target_os = "linux") {
+        mask.add(Blocked::SIGTSTP);
+    }
+    let _ = mask.thread_block();
+}
+
+/// Stops here if this process was sent SIGTSTP, until it goes on. Where no shell could continue it, the system ignores the
+/// signal.
+pub(super) fn stop_here() {
+    let stop = SigSet::from(Blocked::SIGTSTP);
+    let _ = stop.thread_unblock();
+    if cfg!(target_os = "linux") {
+        let _ = stop.thread_block();
+    }
 }
 
 impl Signals {
-    /// Listens from now on: SIGINT, SIGTERM, SIGQUIT, and SIGHUP unless the caller had it ignored (`nohup`).
+    /// Listens from now on: to all signals below, but for those that the caller has ignored (`nohup`).
     pub(crate) fn listen() -> io::Result<Self> {
         let signals = Self::default();
-        let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate(), SignalKind::quit()];
-        if !is_ignored(SignalKind::hangup()) {
-            kinds.push(SignalKind::hangup());
-        }
-        for kind in kinds {
+        block_stops();
+        signals.listen_for_stops()?;
+        let kinds = HEARD.into_iter().filter(|signal| !inherited::ignores(*signal));
+        for kind in kinds.map(|signal| SignalKind::from_raw(signal.as_raw())) {
             let mut stream = signal(kind)?;
             let inner = signals.inner.clone();
             tokio::spawn(async move {
@@ -39,6 +95,41 @@ impl Signals {
             });
         }
         Ok(signals)
+    }
+
+    /// SIGTSTP, from the keyboard or from a supervisor, stops the command as well: it must not work on while this process
+    /// cannot keep its authority. Both go on together.
+    #[cfg(target_os = "linux")]
+    fn listen_for_stops(&self) -> io::Result<()> {
+        if inherited::ignores(Signal::TSTP) {
+            return Ok(());
+        }
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let stops = SignalFd::with_flags(&SigSet::from(Blocked::SIGTSTP), flags)?;
+        #[expect(deprecated, reason = "the other constructor is unsafe; a SignalFd keeps its descriptor")]
+        let stops = AsyncFd::new(stops)?;
+        let inner = self.inner.clone();
+        tokio::spawn(async move {
+            while let Ok(mut ready) = stops.readable().await {
+                if matches!(stops.get_ref().read_signal(), Ok(Some(_))) {
+                    inner.stop();
+                }
+                ready.clear_ready();
+            }
+        });
+        Ok(())
+    }
+
+    /// Here SIGTSTP stops this process only.
+    #[cfg(not(target_os = "linux"))]
+    fn listen_for_stops(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Until the answer is dropped, this group is stopped whenever this process is asked to stop.
+    pub(super) fn stop_with(&self, group: Pid) -> impl Drop + use<> {
+        *self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner) = Some(group);
+        StopsWith(self.inner.clone())
     }
 
     /// A signal that came and was not taken; it is not taken by this.
@@ -62,12 +153,4 @@ impl Signals {
         let number = self.came().await;
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front().unwrap_or(number)
     }
-}
-
-/// Whether a signal is ignored, as far as the system tells.
-fn is_ignored(kind: SignalKind) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::sync::{mpsc, oneshot};
 
-use super::guard::Guard;
-use super::{Ended, Job, shim};
+use super::guard::{Guard, Orders};
+use super::{Ended, Job, inherited, shim};
 
 /// A process that will become the command when it is told to.
 #[derive(Debug)]
@@ -22,14 +22,15 @@ pub(super) struct Spawned {
     pub(super) socket: UnixStream,
     pub(super) stdout: Option<ChildStdout>,
     pub(super) guard: Guard,
+    pub(super) orders: Orders,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
 /// What the waiting thread saw.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The command stopped, and may go on.
-    Stopped,
+    /// The command was stopped by this signal, and may go on.
+    Stopped(i32),
     /// The command ended. It stays unreaped, so that its number names nothing else, until the child is waited for.
     Ended(Ended, Child),
 }
@@ -47,17 +48,18 @@ pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> 
             }
         };
         let (report, events) = mpsc::unbounded_channel();
-        let (socket, stdout, guard) = rest;
-        let _ = told.send(Ok(Spawned { leader, socket, stdout, guard, events }));
+        let (socket, stdout, guard, orders) = rest;
+        let _ = told.send(Ok(Spawned { leader, socket, stdout, guard, orders, events }));
         wait(child, leader, &report);
     })?;
     spawned.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
 }
 
-type Rest = (UnixStream, Option<ChildStdout>, Guard);
+type Rest = (UnixStream, Option<ChildStdout>, Guard, Orders);
 
 fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
     let (socket, theirs) = UnixStream::pair()?;
+    inherited::mask_as_the_caller();
     let mut child = Command::new(this_program()?)
         .arg0("sentinel")
         .arg(shim::NAME)
@@ -70,8 +72,11 @@ fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
         .spawn()?;
     let stdout = child.stdout.take();
     let leader = Pid::from_child(&child);
-    match Guard::start(leader, remaining) {
-        Ok(guard) => Ok((child, leader, (socket, stdout, guard))),
+    // The guard inherits that all signals are blocked. Nothing is sent to this thread in particular.
+    inherited::mask_all();
+    let orders = Orders::new(leader, remaining);
+    match Guard::start(orders) {
+        Ok(guard) => Ok((child, leader, (socket, stdout, guard, orders))),
         Err(error) => {
             // It sees the end of its socket and ends without having run anything.
             drop(socket);
@@ -92,7 +97,7 @@ fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
                 }
                 // A stop is reported until somebody takes the report.
                 let _ = waitid(WaitId::Pid(leader), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
-                let _ = report.send(Event::Stopped);
+                let _ = report.send(Event::Stopped(status.stopping_signal().unwrap_or_default()));
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
             // Nobody else waits for our child, so this cannot be; what became of it is not known then.

@@ -1,6 +1,6 @@
 //! A command's standard output: streamed to ours, and recorded.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::ChildStdout;
@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sentinel_core::Payload;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+
+use crate::output;
 
 /// The most that is recorded.
 const LIMIT: usize = Payload::DEFAULT_LIMIT;
@@ -166,8 +168,7 @@ fn write_all(chunks: &Receiver<Vec<u8>>) -> io::Result<()> {
     let mut result = Ok(());
     for chunk in chunks {
         if result.is_ok() {
-            let mut stdout = io::stdout().lock();
-            result = stdout.write_all(&chunk).and_then(|()| stdout.flush());
+            result = output::write_all(io::stdout().lock(), &chunk);
         }
     }
     match result {

@@ -1,58 +1,136 @@
-//! The terminal. A process group of its own stands in the background, where reading from the terminal stops it. So the
-//! command's group is brought to the foreground while it runs, as a shell does with a job.
+//! The terminal. A process group of its own is in the background, where reading from the terminal stops it. So the
+//! command's group is brought to the foreground, as a shell does with a job.
+//!
+//! Where this process is the only one of its job, the command gets the terminal before it starts: some programs look
+//! whether they have it. In a pipeline the neighbours may need it (`sentinel .. | less`): there the command gets it when it
+//! asks for it, which stops it.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::time::Duration;
 
-use nix::sys::signal::{SigSet, Signal as Blocked};
-use rustix::process::{Pid, Signal, getpgrp, kill_current_process_group, kill_process_group};
-use rustix::termios::{isatty, tcgetpgrp, tcsetpgrp};
+use rustix::process::{Pid, Signal, getpgrp, getpid, kill_current_process_group, kill_process_group};
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
+use tokio::time::sleep;
 
-/// A terminal that was handed to the command. Dropping it takes the terminal back.
+use super::{process, signals};
+
+/// How often a command that waits for the terminal gets a chance.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The terminal of this process. Dropping it takes the terminal back.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    group: Pid,
+    tty: File,
+    command: Pid,
+    /// The command has the terminal, from us.
+    handed: bool,
+    /// The command is stopped until it can have the terminal.
+    waits: bool,
 }
 
 impl Terminal {
-    /// Hands the terminal over, if standard input is one and we stand in its foreground.
-    pub(super) fn hand_to(group: Pid) -> Option<Self> {
-        is_ours().then(|| {
-            // From the background, this signal would stop us when we write, and when we take the terminal back. The
-            // threads that are started from here on inherit the mask; processes do not.
-            let mut mask = SigSet::empty();
-            mask.add(Blocked::SIGTTOU);
-            let _ = mask.thread_block();
-            give(group);
-            Self { group }
-        })
+    /// `None`: this process has no terminal.
+    pub(super) fn of(command: Pid) -> Option<Self> {
+        let tty = File::options().read(true).write(true).open("/dev/tty").ok()?;
+        let mut terminal = Self { tty, command, handed: false, waits: false };
+        if terminal.is_ours() && !is_in_a_pipeline() {
+            terminal.hand_over();
+        }
+        Some(terminal)
+    }
+
+    /// The command was stopped by this signal.
+    pub(super) fn stopped(&mut self, number: i32) {
+        let asks = [Signal::TTIN, Signal::TTOU].into_iter().find(|signal| signal.as_raw() == number);
+        if self.handed {
+            self.stop_together();
+        } else if let Some(signal) = asks {
+            self.waits = true;
+            self.look();
+            if self.waits {
+                // So that the shell says so. It goes on here after `fg` or `bg`, or at once where no shell would notice.
+                let _ = kill_current_process_group(signal);
+                self.look();
+            }
+        }
+    }
+
+    /// Returns when a command that waits for the terminal should get another chance.
+    pub(super) async fn is_waited_for(&self) {
+        if self.waits {
+            sleep(LOOK).await;
+        } else {
+            std::future::pending().await
+        }
+    }
+
+    /// Hands the terminal to a command that waits for it, if this process is in its foreground.
+    pub(super) fn look(&mut self) {
+        if self.waits && self.is_ours() {
+            self.waits = false;
+            self.hand_over();
+            let _ = kill_process_group(self.command, Signal::CONT);
+        }
     }
 
     /// The command was stopped from the keyboard: stop as well, so that the shell takes over, and go on together. The
     /// lease may lapse meanwhile, as it does for every process that is stopped.
-    pub(super) fn stop_together(&self) {
-        give(getpgrp());
+    fn stop_together(&mut self) {
+        self.take_back();
         let _ = kill_current_process_group(Signal::TSTP);
+        signals::stop_here();
         // Here again after `fg` or `bg`.
-        if is_ours() {
-            give(self.group);
+        if self.is_ours() {
+            self.hand_over();
         }
-        let _ = kill_process_group(self.group, Signal::CONT);
+        let _ = kill_process_group(self.command, Signal::CONT);
+    }
+
+    fn is_ours(&self) -> bool {
+        tcgetpgrp(&self.tty).is_ok_and(|foreground| foreground == getpgrp())
+    }
+
+    // SIGTTOU is blocked: from the background it would stop this process when it takes the terminal back. A terminal that
+    // has hung up is nobody's.
+    fn hand_over(&mut self) {
+        self.handed = tcsetpgrp(&self.tty, self.command).is_ok();
+    }
+
+    fn take_back(&mut self) {
+        if std::mem::take(&mut self.handed) {
+            let _ = tcsetpgrp(&self.tty, getpgrp());
+        }
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        give(getpgrp());
+        self.take_back();
     }
 }
 
-fn is_ours() -> bool {
-    let stdin = io::stdin();
-    isatty(&stdin) && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
+/// Whether processes of this job, besides those that started this one, may want the terminal.
+fn is_in_a_pipeline() -> bool {
+    // The process that reads from a pipe may start only now.
+    leads_to_a_pipe(io::stdout()) || leads_to_a_pipe(io::stderr()) || has_neighbours()
 }
 
-fn give(group: Pid) {
-    // A terminal that has hung up is nobody's.
-    let _ = tcsetpgrp(io::stdin().as_fd(), group);
+fn leads_to_a_pipe(output: impl AsFd) -> bool {
+    let file = output.as_fd().try_clone_to_owned().map(File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.file_type().is_fifo())
+}
+
+fn has_neighbours() -> bool {
+    let own = getpgrp().as_raw_nonzero().get();
+    let job: Vec<_> = process::entries().filter(|entry| entry.group == own && entry.alive).collect();
+    let mut line = vec![getpid().as_raw_nonzero().get()];
+    while let Some(parent) =
+        job.iter().find(|entry| Some(&entry.pid) == line.last()).map(|entry| entry.parent)
+    {
+        line.push(parent);
+    }
+    job.iter().any(|entry| !line.contains(&entry.pid))
 }

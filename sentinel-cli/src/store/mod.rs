@@ -1,43 +1,105 @@
 //! Which store: from a URL, the environment, or the default file. No password in a URL is ever shown.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, StoreError, Trouble};
+use sentinel_core::{CoordinationStore, StoreError, Survey, Trouble, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
-use sentinel_sqlite::SqliteStore;
+use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use crate::exit::{Exit, Failure, is_refusal};
+use crate::output::note;
 
 mod url;
 
 use url::{Place, server};
 
+/// What the program needs of a store.
+pub(crate) trait AnyStore: CoordinationStore + Survey {}
+
+impl<S: CoordinationStore + Survey> AnyStore for S {}
+
 /// An open store.
-pub(crate) type Store = Arc<dyn CoordinationStore>;
+pub(crate) type Store = Arc<dyn AnyStore>;
 
 /// What a store's URL looks like.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                      rediss-sentinel, redis+unix)";
 
+/// A store that is only read, also while it is in doubt: an operator looks before deciding.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    store: Store,
+    /// The only kind of store that can be in doubt.
+    redis: Option<RedisStore>,
+}
+
+impl Reader {
+    /// Warns the operator if what was read may lack changes that were acknowledged.
+    pub(crate) fn warn(&self) {
+        if let Some(doubt) = self.redis.as_ref().and_then(RedisStore::doubt) {
+            note(&format!(
+                "warning: {doubt}. Until then only reads are answered, and they may lack changes that were acknowledged"
+            ));
+        }
+    }
+}
+
+impl From<Store> for Reader {
+    fn from(store: Store) -> Self {
+        Self { store, redis: None }
+    }
+}
+
+impl Deref for Reader {
+    type Target = dyn AnyStore;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
 /// A store that was named, and not opened yet.
 #[derive(Debug, Clone)]
 pub(crate) enum StoreUrl {
     /// One file. The default file's directories are made on first use; those of a file that was named are not.
-    Sqlite { path: PathBuf, make_directories: bool },
+    Sqlite { builder: Box<SqliteStoreBuilder>, make_directories: bool },
     /// A PostgreSQL database; `shown` is its URL without user and password.
     Postgres { builder: Box<PostgresStoreBuilder>, shown: String },
     /// A Redis server, or a few that are one store.
     Redis { builder: Box<RedisStoreBuilder>, shown: String },
 }
 
+/// What a command needs of a SQLite file. Servers are set up by `init`, and all commands open them alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Create the file if it is not there.
+    Create,
+    /// The file must be there.
+    Write,
+    /// The file must be there, and may lie on a read-only file system.
+    Read,
+}
+
+impl Access {
+    fn of(self, builder: &SqliteStoreBuilder) -> SqliteStoreBuilder {
+        match self {
+            Self::Create => builder.clone(),
+            Self::Write => builder.clone().create(false),
+            Self::Read => builder.clone().reads_only(true),
+        }
+    }
+}
+
 impl StoreUrl {
     /// Takes what [`FORMS`] says. Refusals never repeat what may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        if let Some(path) = text.strip_prefix("sqlite:") {
-            return sqlite(path);
+        check_store_address(text)?;
+        if text.starts_with("sqlite:") {
+            return sqlite(text);
         }
         let malformed = |why| Failure::usage(format!("the store's URL is malformed: {why}"));
         let (scheme, rest) =
@@ -64,28 +126,38 @@ impl StoreUrl {
                 "no --store, no SENTINEL_STORE, and neither XDG_STATE_HOME nor HOME to put a file in",
             )
         })?;
-        Ok(Self::Sqlite { path: folder.join("sentinel.db"), make_directories: true })
+        let builder = Box::new(SqliteStore::builder(folder.join("sentinel.db")));
+        Ok(Self::Sqlite { builder, make_directories: true })
     }
 
     /// The store as messages show it.
     pub(crate) fn shown(&self) -> String {
         match self {
-            Self::Sqlite { path, .. } => format!("sqlite:{}", path.display()),
+            Self::Sqlite { builder, .. } => format!("sqlite:{}", builder.path().display()),
             Self::Postgres { shown, .. } | Self::Redis { shown, .. } => shown.clone(),
         }
     }
 
     /// Opens the store. Every failure here means that nothing ran.
-    pub(crate) async fn open(&self) -> Result<Store, Failure> {
-        if let Self::Sqlite { path, make_directories: true } = self {
-            make_parents(path)?;
+    pub(crate) async fn open(&self, access: Access) -> Result<Store, Failure> {
+        if let (Self::Sqlite { builder, make_directories: true }, Access::Create) = (self, access) {
+            make_parents(builder.path())?;
         }
-        self.connect().await.map_err(not_opened)
+        self.connect(access).await.map_err(not_opened)
     }
 
-    async fn connect(&self) -> Result<Store, StoreError> {
+    /// Opens the store for reading alone.
+    pub(crate) async fn open_to_read(&self) -> Result<Reader, Failure> {
+        let Self::Redis { builder, .. } = self else {
+            return self.open(Access::Read).await.map(Reader::from);
+        };
+        let redis = builder.clone().read_in_doubt(true).open().await.map_err(not_opened)?;
+        Ok(Reader { store: Arc::new(redis.clone()), redis: Some(redis) })
+    }
+
+    async fn connect(&self, access: Access) -> Result<Store, StoreError> {
         Ok(match self {
-            Self::Sqlite { path, .. } => Arc::new(SqliteStore::open(path).await?),
+            Self::Sqlite { builder, .. } => Arc::new(access.of(builder).open().await?),
             Self::Postgres { builder, .. } => Arc::new(builder.clone().open().await?),
             Self::Redis { builder, .. } => Arc::new(builder.clone().open().await?),
         })
@@ -95,7 +167,7 @@ impl StoreUrl {
     /// of a Redis store: one that was set up before is armed again.
     pub(crate) async fn init(&self) -> Result<(Store, Option<Arming>), Failure> {
         match self {
-            Self::Sqlite { .. } => Ok((self.open().await?, None)),
+            Self::Sqlite { .. } => Ok((self.open(Access::Create).await?, None)),
             Self::Postgres { builder, .. } => {
                 Ok((Arc::new(builder.clone().init().await.map_err(not_opened)?), None))
             }
@@ -123,15 +195,12 @@ impl StoreUrl {
     /// is wrong: a store that is there and cannot be used is a finding.
     pub(crate) async fn probe(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
         let health = match self {
-            Self::Sqlite { .. } => {
-                let store = self.open().await?;
-                return Ok((store.probe().await?, Ok(store)));
-            }
+            Self::Sqlite { builder, .. } => builder.clone().probe().await,
             Self::Postgres { builder, .. } => builder.clone().probe().await,
             Self::Redis { builder, .. } => builder.clone().probe().await,
         };
         let health = health.map_err(not_opened)?;
-        match self.connect().await {
+        match self.connect(Access::Read).await {
             Err(error) if !is_finding(&error) => Err(not_opened(error)),
             opened => Ok((health, opened)),
         }
@@ -195,18 +264,9 @@ fn make_parents(path: &Path) -> Result<(), Failure> {
     })
 }
 
-fn sqlite(path: &str) -> Result<StoreUrl, Failure> {
-    // Many tools write sqlite:///absolute and sqlite://relative.
-    let path = path.strip_prefix("//").unwrap_or(path);
-    if path.is_empty() || path.ends_with('/') {
-        return Err(Failure::usage("the store's URL is malformed: sqlite: needs the path of a file"));
-    }
-    if path.starts_with(":memory:") || path.starts_with("file:") {
-        return Err(Failure::usage(
-            "sqlite: needs the path of a file: a store in memory would forget that a command ran",
-        ));
-    }
-    Ok(StoreUrl::Sqlite { path: path.into(), make_directories: false })
+fn sqlite(address: &str) -> Result<StoreUrl, Failure> {
+    let builder = Box::new(SqliteStore::at(address).map_err(not_opened)?);
+    Ok(StoreUrl::Sqlite { builder, make_directories: false })
 }
 
 #[cfg(test)]
@@ -216,10 +276,10 @@ mod tests {
     #[test]
     fn known_schemes_are_told_from_unknown_ones() {
         assert!(
-            matches!(StoreUrl::parse("sqlite:/a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db"))
+            matches!(StoreUrl::parse("sqlite:/a/b.db"), Ok(StoreUrl::Sqlite { builder, .. }) if builder.path() == Path::new("/a/b.db"))
         );
         assert!(
-            matches!(StoreUrl::parse("sqlite:///a/b.db"), Ok(StoreUrl::Sqlite { path, .. }) if path == Path::new("/a/b.db"))
+            matches!(StoreUrl::parse("sqlite:///a/b.db"), Ok(StoreUrl::Sqlite { builder, .. }) if builder.path() == Path::new("/a/b.db"))
         );
         for good in [
             "postgres://h/db",
@@ -227,6 +287,7 @@ mod tests {
             "postgresql://h/db?sentinel_schema=a&sentinel_table_prefix=b_",
             "postgres:///db?host=/run/postgresql",
             "postgres://u@%2Frun%2Fpostgresql:7/db",
+            "postgres://u@[::1]:5432/db",
             "redis://[::1]:6379/0",
             "rediss://h",
             "redis-cluster://u:p@h:7000?node=h:7001",
@@ -252,6 +313,20 @@ mod tests {
             "sqlite:",
             "sqlite::memory:",
             "sqlite://",
+            "sqlite:x.db\n",
+            " sqlite:x.db",
+            "sqlite: x.db",
+            "sqlite:x.db ",
+            "sqlite:x\t.db",
+            "sqlite:x.db?mode=rwc",
+            "sqlite:x.db?",
+            "postgres://h/db\n",
+            "postgres://h/db ",
+            "redis://h\n",
+            "rediss://h\t",
+            " redis-cluster://h",
+            "redis-sentinel://h?sentinelServiceName=a\r\n",
+            "redis+unix:///run/redis.sock\n",
             "redis://",
             "redis:h",
             "redis://h:port",

@@ -29,6 +29,7 @@ fn is_time(value: &Value) -> bool {
 
 each_store!(an_absent_record_is_an_answer);
 fn an_absent_record_is_an_answer(world: World) {
+    world.run(&["init"]);
     let ran = world.run(&["inspect", "k", "--json", "--kind", "lease"]);
     let absent = fields(&ran.out(), RECORD);
     assert_eq!((ran.code(), &absent["state"], &absent["kind"]), (1, &"absent".into(), &"lease".into()));
@@ -119,12 +120,6 @@ fn purge_init_and_doctor_answer(world: World) {
     let doctor = world.run(&["doctor", "--json"]).json();
     assert!(doctor["accepted"] == true && !doctor["guarantees"].as_array().unwrap().is_empty());
     assert!(is_time(&doctor["store_now"]) && doctor["latency_us"].is_u64());
-}
-
-#[test]
-fn doctor_needs_no_init_of_a_file() {
-    let doctor = World::sqlite().run(&["doctor"]);
-    assert_eq!(doctor.code(), 0, "{doctor:?}");
 }
 
 each_store!(a_reader_of_a_list_may_go_away);

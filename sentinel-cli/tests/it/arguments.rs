@@ -18,7 +18,7 @@ const BAD: &[&[&str]] = &[
     &["once", "k", "--ttl", "1.5s", "--", "true"],
     &["once", "k", "--ttl", "-1s", "--", "true"],
     &["once", "k", "--ttl", "9ms", "--", "true"],
-    &["once", "k", "--ttl", "2h", "--", "true"],
+    &["once", "k", "--ttl", "2h", "--hard-ttl", "1h", "--", "true"],
     &["once", "k", "--ttl", "10s", "--hard-ttl", "5s", "--", "true"],
     &["once", "k", "--hard-ttl", "367d", "--", "true"],
     &["once", "k", "--wait", "5", "--", "true"],
@@ -188,4 +188,27 @@ fn no_password_is_ever_shown() {
     let twice = world.run(&["inspect", "k", "postgres://me:hunter2@host/db"]);
     assert!(twice.code() == 64 && !twice.err().contains("hunter2"), "{twice:?}");
     assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_long_ttl_raises_the_hard_ttl_unless_that_is_given() {
+    let world = World::sqlite();
+    for command in ["once", "lease"] {
+        let shows = format!("{} inspect k --json --kind \"$0\"", crate::world::SENTINEL);
+        let kind = if command == "once" { "execution" } else { "lease" };
+        let run = |options: &[&str]| {
+            let arguments = [&[command, "k"], options, &["--", "sh", "-c", &shows, kind]].concat();
+            world.run(&arguments)
+        };
+        let time = |record: &serde_json::Value, name: &str| -> jiff::Timestamp {
+            record[name].as_str().unwrap().parse().unwrap()
+        };
+        let refused = run(&["--ttl", "2h", "--hard-ttl", "1h"]);
+        assert_eq!(refused.code(), 64, "{refused:?}");
+        let ran = run(&["--ttl", "2h"]);
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        let record = ran.json();
+        let term = time(&record, "hard_until").duration_since(time(&record, "claimed_at"));
+        assert!(term.as_secs() >= 7_200, "{record}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::world::{World, runs, until};
+use crate::world::{World, bit, mask_in, runs, until};
 
 const SLEEPS: &str =
     "echo $$ > leader; sleep 600 & echo $! > child; echo run >> effects; wait; echo late >> effects";
@@ -123,11 +123,10 @@ fn a_signal_ends_the_wait_and_nothing_has_run(world: World) {
 }
 
 /// Whether SIGINT and SIGTERM have handlers.
-fn catches(pid: u32) -> bool {
+pub(crate) fn catches(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    let both = 1 << (Signal::INT.as_raw() - 1) | 1 << (Signal::TERM.as_raw() - 1);
+    let mask = mask_in(&status, "SigCgt:");
+    let both = bit(Signal::INT) | bit(Signal::TERM);
     mask & both == both
 }
 

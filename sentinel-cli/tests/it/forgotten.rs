@@ -3,7 +3,7 @@
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
-use crate::lost::{all_refuse, refuse};
+use crate::lost::{READS, all_refuse, refuse, refuse_changes};
 use crate::world::{World, until};
 
 /// A store that is set up, where the key `k` has run.
@@ -36,6 +36,29 @@ fn is_refused(world: &World, words: &[&str]) {
     for ran in refuse(world, world.store()) {
         assert!(words.iter().all(|words| ran.err().contains(words)), "{ran:?}");
     }
+    doctor_finds(world, words);
+}
+
+/// All that changes something is refused but `init`; what only reads is answered, with these words in a warning.
+#[track_caller]
+fn is_only_read(world: &World, words: &[&str]) {
+    let [inspected, history, listed, purged] = READS.map(|command| {
+        let ran = world.run(command);
+        assert!(ran.code() == 0 && ran.err().starts_with("sentinel: warning: "), "{ran:?}");
+        assert!(words.iter().all(|words| ran.err().contains(words)), "{ran:?}");
+        ran.out()
+    });
+    assert!(inspected.contains("completed") && listed.contains("completed"), "{inspected}{listed}");
+    assert_eq!(history.lines().count(), 2, "{history}");
+    assert!(purged.contains("would be purged"), "{purged}");
+    for ran in refuse_changes(world, world.store()) {
+        assert!(words.iter().all(|words| ran.err().contains(words)), "{ran:?}");
+    }
+    doctor_finds(world, words);
+}
+
+#[track_caller]
+fn doctor_finds(world: &World, words: &[&str]) {
     let doctor = world.run(&["doctor"]);
     assert!(doctor.code() == 1 && doctor.out().contains("This deployment is refused"), "{doctor:?}");
     assert!(words.iter().all(|words| doctor.out().contains(words)), "{doctor:?}");
@@ -63,6 +86,8 @@ fn all_but_the_root() {
         let ran = world.run(command);
         assert!(ran.code() == 69 && ran.err().contains("has forgotten"), "{ran:?}");
     }
+    let listed = world.run(&["list"]);
+    assert!(listed.code() == 0 && listed.err().contains("warning: the store has forgotten"), "{listed:?}");
     assert!(!world.path("ran").exists());
     assert_eq!(world.run(&["doctor"]).code(), 1);
 }
@@ -113,7 +138,7 @@ fn perhaps_the_last_second() {
     let world = after_a_run(&server);
     kill_with_all_written(&server);
     server.start_again();
-    is_refused(&world, &["sentinel init"]);
+    is_only_read(&world, &["sentinel init"]);
     let again = world.run(&["init"]);
     assert!(again.code() == 0 && again.out().contains("it was in doubt: it was restarted"), "{again:?}");
     replays(&world);
@@ -135,7 +160,11 @@ fn perhaps_the_last_second_of_a_run_that_goes_on() {
     let ran = running.ended();
     assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
     assert!(ran.err().contains("did not confirm"), "{ran:?}");
-    assert!(world.run(&["inspect", "k"]).err().contains("sentinel init"));
+    let inspected = world.run(&["inspect", "k"]);
+    assert!(
+        inspected.out().contains("executing") && inspected.err().contains("sentinel init"),
+        "{inspected:?}"
+    );
     assert_eq!(world.run(&["init"]).code(), 0);
     assert_eq!(world.inspect("k")["state"], "executing");
 }
@@ -148,7 +177,7 @@ fn its_newest_write_which_this_host_knows_of() {
     server.kill();
     server.cut_append_only_file(1);
     server.start_again();
-    is_refused(&world, &["lost the change", "execution \"last\"", "sentinel init"]);
+    is_only_read(&world, &["lost the change", "execution \"last\"", "sentinel init"]);
     assert_eq!(world.read("effects"), "run\nlast\n");
     // Another host, which knows of nothing, is told too by now.
     let elsewhere = World::on(world.store());

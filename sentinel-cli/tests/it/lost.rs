@@ -2,18 +2,26 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 
 use crate::world::{Ran, World, until};
 
+/// What only reads.
+pub(crate) const READS: [&[&str]; 4] =
+    [&["inspect", "k"], &["history", "k", "--json"], &["list"], &["purge", "--dry-run"]];
+
 /// Every command but `doctor` and `init` answers 69, says why, and nothing runs.
 pub(crate) fn refuse(world: &World, store: &str) -> Vec<Ran> {
-    let commands: [&[&str]; 10] = [
+    let mut ran = refuse_changes(world, store);
+    ran.extend(READS.map(|command| is_refused(world, store, command)));
+    ran
+}
+
+/// Every command that changes something, but `init`, answers 69, says why, and nothing runs.
+pub(crate) fn refuse_changes(world: &World, store: &str) -> Vec<Ran> {
+    let commands: [&[&str]; 7] = [
         &["once", "k", "--wait", "1s", "--", "touch", "ran"],
         &["lease", "k", "--", "touch", "ran"],
-        &["inspect", "k"],
-        &["history", "k", "--json"],
-        &["list"],
         &["reconcile", "k"],
         &["force-complete", "k", "--token", "1", "--response", "x"],
         &["reset-to-claimed", "k", "--token", "1"],
@@ -83,7 +91,7 @@ fn a_file_without_permission() {
 #[test]
 fn a_result_that_cannot_be_recorded_is_doubt() {
     let world = World::sqlite();
-    let script = "echo x > runs; until [ -e go ]; do sleep 0.05; done; echo done";
+    let script = "echo x > runs; until [ -e go ]; do sleep 0.05; done; touch ended; echo done";
     let running = world.start(&["once", "k", "--", "sh", "-c", script]);
     until("it runs", || !world.read("runs").is_empty());
     // Somebody keeps the file locked from now on.
@@ -91,7 +99,9 @@ fn a_result_that_cannot_be_recorded_is_doubt() {
     other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     std::fs::write(world.path("go"), "").unwrap();
-    let ran = running.ended();
+    until("the command has ended", || world.path("ended").exists());
+    // It would wait until the file is free.
+    let ran = running.ended_by(Signal::TERM);
     assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
     assert!(ran.err().contains("did not confirm"), "{ran:?}");
     other.execute_batch("ROLLBACK").unwrap();

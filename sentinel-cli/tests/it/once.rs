@@ -54,7 +54,7 @@ fn a_command_that_cannot_be_started_leaves_the_key_free(world: World) {
 each_store!(the_command_has_our_input_and_knows_its_grant);
 fn the_command_has_our_input_and_knows_its_grant(world: World) {
     let script =
-        "cat; echo \"$SENTINEL_NAMESPACE $SENTINEL_KEY $SENTINEL_TOKEN\"; echo $SENTINEL_IDEMPOTENCY_KEY";
+        "cat; echo \"$SENTINEL_KEY_NAMESPACE $SENTINEL_KEY $SENTINEL_TOKEN\"; echo $SENTINEL_IDEMPOTENCY_KEY";
     let mut command = world.command(&["once", "a key", "--", "sh", "-c", script]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"from stdin\n").unwrap();

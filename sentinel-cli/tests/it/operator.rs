@@ -94,6 +94,7 @@ fn a_reconcile_is_repeated_under_its_id_and_refused_under_another(world: World) 
 
 each_store!(what_is_not_in_doubt_is_not_reconciled);
 fn what_is_not_in_doubt_is_not_reconciled(world: World) {
+    world.run(&["init"]);
     assert_eq!(world.run(&["reconcile", "absent"]).code(), 65);
     assert_eq!(world.run(&["reconcile", "absent", "--expect", "7"]).code(), 65);
     assert_eq!(world.run(&["force-complete", "absent", "--token", "7", "--response", ""]).code(), 65);
@@ -141,4 +142,29 @@ fn a_lease_whose_holder_is_gone_is_evicted(world: World) {
     assert_eq!(world.run(&evict).code(), 0);
     assert_eq!(world.run(&evict).code(), 0, "repeated");
     assert_eq!(world.run(&["lease", "k", "--", "true"]).code(), 0);
+}
+
+#[test]
+fn a_decision_names_the_user_and_a_run_names_its_process() {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let cases: [(&[(&str, &str)], &[&str], String); 4] = [
+        (&[("USER", "ada")], &[], format!("ada@{host}")),
+        (&[("USER", "root"), ("SUDO_USER", "grace")], &[], format!("grace@{host}")),
+        (&[("USER", "root"), ("SUDO_USER", "")], &[], format!("root@{host}")),
+        (&[("USER", "root")], &["--worker", "on call"], "on call".to_owned()),
+    ];
+    for (variables, options, name) in cases {
+        let world = World::sqlite();
+        world.doubt("k");
+        let mut reconcile = world.command(&[&["reconcile", "k"], options].concat());
+        reconcile.env_remove("USER").env_remove("SUDO_USER").envs(variables.iter().copied());
+        assert_eq!(world.output(reconcile).code(), 0);
+        let events = world.run(&["history", "k", "--json"]).out();
+        let events: Vec<serde_json::Value> =
+            events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events.last().unwrap()["operator"], name.as_str());
+        let worker = events[0]["worker"].as_str().unwrap().to_owned();
+        let number = worker.strip_prefix(&format!("{host}:")).unwrap();
+        assert!(number.parse::<u32>().is_ok(), "{worker}");
+    }
 }

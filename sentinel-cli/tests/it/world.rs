@@ -121,20 +121,34 @@ impl World {
 
     /// The program, in the test's directory, on the test's store, with nothing on standard input.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sentinel"));
+        let mut command = program();
+        self.dress(command.args(arguments));
         command
-            .args(arguments)
+    }
+
+    /// In the test's directory, on the test's store, with nothing on standard input.
+    pub(crate) fn dress(&self, command: &mut Command) {
+        command
             .current_dir(self.dir.path())
             .env("SENTINEL_STORE", &self.store)
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("SENTINEL_NAMESPACE")
             .env_remove("SENTINEL_WORKER")
             .stdin(Stdio::null());
-        command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn output(&self, mut command: Command) -> Ran {
+        Ran(command.output().unwrap())
+    }
+
+    /// Waits for the end of a program.
+    pub(crate) fn finished(&self, child: Child) -> Ran {
+        Ran(child.wait_with_output().unwrap())
     }
 
     /// Runs `once KEY OPTIONS -- sh -c SCRIPT`.
@@ -145,8 +159,12 @@ impl World {
 
     /// Starts the program with its output kept, and does not wait for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Started {
+        self.start_command(self.command(arguments))
+    }
+
+    /// Starts a program with its output kept, and does not wait for it.
+    pub(crate) fn start_command(&self, mut command: Command) -> Started {
         let name = name();
-        let mut command = self.command(arguments);
         command.env("PGAPPNAME", &name).stdout(Stdio::piped()).stderr(Stdio::piped());
         Started { child: command.spawn().unwrap(), name }
     }
@@ -174,7 +192,7 @@ impl World {
 
     /// Leaves a key in doubt.
     pub(crate) fn doubt(&self, key: &str) {
-        assert_eq!(self.once(key, &[], "exit 9").code(), 76);
+        assert_eq!(self.once(key, &["--late-effects", "0s"], "exit 9").code(), 76);
     }
 }
 
@@ -202,6 +220,18 @@ impl Started {
 
     pub(crate) fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends a signal again and again until the program has ended.
+    pub(crate) fn ended_by(mut self, signal: Signal) -> Ran {
+        until("it ends", || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            if !ended {
+                self.send(signal);
+            }
+            ended
+        });
+        self.ended()
     }
 
     pub(crate) fn ended(self) -> Ran {
@@ -242,6 +272,53 @@ impl Ran {
         let line = err.lines().find_map(|line| line.strip_prefix("sentinel: op "));
         line.unwrap_or_else(|| panic!("no op id: {err}")).to_owned()
     }
+}
+
+/// The program, with each signal at its default: a test may run under `nohup`, or in the background of a script.
+fn program() -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if mask_in(&status, "SigIgn:") & !bit(Signal::PIPE) == 0 {
+        return Command::new(SENTINEL);
+    }
+    let mut env = Command::new("env");
+    env.args(["--default-signal", SENTINEL]);
+    env
+}
+
+/// The compiled program.
+pub(crate) const SENTINEL: &str = env!("CARGO_BIN_EXE_sentinel");
+
+/// A set of signals as `/proc/PID/status` shows it, in the line that begins with `name`; without real-time signals.
+pub(crate) fn mask_in(status: &str, name: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix(name));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0) & 0x7fff_ffff
+}
+
+/// The set of this signal.
+pub(crate) fn bit(signal: Signal) -> u64 {
+    1 << (signal.as_raw() - 1)
+}
+
+/// Sends a signal to a process that a script has named.
+pub(crate) fn send(pid: &str, signal: Signal) {
+    kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Whether a process is stopped.
+pub(crate) fn is_stopped(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+/// A command in a PID namespace of its own, as its first process: it can end no process outside of it.
+pub(crate) fn namespace(world: &World, command: &[&str]) -> Command {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]).args(command);
+    world.dress(&mut unshare);
+    unshare
 }
 
 /// Waits until something holds; a minute is enough on the slowest machine.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::drain::Work;
 use super::engine::{Call, Held, Refusal};
+use super::fence::FenceValues;
 use super::keeper::Keeping;
 use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
@@ -13,6 +15,7 @@ use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use crate::payload::Accepts;
+use crate::record::Grant;
 use crate::terms::Label;
 use crate::token::{ClaimId, Token};
 
@@ -74,7 +77,8 @@ impl LeaseRequest {
         self
     }
 
-    /// Queues for at most so long instead of answering `InProgress` at once. In no particular order.
+    /// Queues for at most so long instead of answering `InProgress` at once, also while the store is away. Callers of this
+    /// process are served in the order in which they came; among processes there is no order.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
         self
@@ -96,12 +100,16 @@ impl LeaseRequest {
             worker,
             phase: Phase::Claimed,
         };
-        let call =
-            Call { core, address: Address::lease(namespace, self.key?), claim, patience, wait: self.wait };
+        let address = Address::lease(namespace, self.key?);
+        let mut call = Call { core, address, claim, patience, confirm_within: patience, wait: self.wait };
         Ok(match call.enter().await.map(|entered| Held::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;
                 LeaseOutcome::NotHeld(NotRun::Expired)
+            }
+            Ok(held) if held.core.open_work.draining().is_cancelled() => {
+                held.not_run().await;
+                LeaseOutcome::NotHeld(NotRun::Draining)
             }
             Ok(held) => LeaseOutcome::Held(Lease::new(held)),
             Err(Refusal::InProgress(other)) => LeaseOutcome::InProgress(other),
@@ -140,6 +148,21 @@ impl Lease {
         self.run.claim_id()
     }
 
+    /// Token and claim id together: what a transaction of yours checks this lease with.
+    pub fn grant(&self) -> Grant {
+        self.run.grant()
+    }
+
+    /// The address of the lease. It is another one than that of an execution under the same key.
+    pub fn address(&self) -> &Address {
+        self.run.address()
+    }
+
+    /// Both columns of a fenced write: the token, and the address as `namespace/kind/key`.
+    pub fn fence(&self) -> FenceValues {
+        self.run.fence()
+    }
+
     /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
     pub fn remaining(&self) -> Duration {
         self.run.remaining()
@@ -160,14 +183,16 @@ impl Lease {
         self.run.lost()
     }
 
-    /// Gives the lease back, and tells whether it was still held.
+    /// Gives the lease back, and tells whether it was still held. After an error a task goes on in the background until
+    /// the lease has lapsed by itself.
     pub async fn release(mut self) -> Result<ReleaseOutcome, Error> {
         self.keeping = None;
         // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
-        let told = held.core.release(held.address(), &given_back(held), held.patience).await;
+        held.work.becomes(Work::Release);
+        let told = held.core.release(held.address(), &given_back(held), held.patience).await?;
         self.held = None;
-        match told? {
+        match told {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),
             ReleaseReply::Superseded(current) => Ok(ReleaseOutcome::LostBefore(current)),
             ReleaseReply::MayHaveRun => Err(store_broke("it says that a lease may have run").into()),
@@ -182,12 +207,14 @@ fn given_back(held: &Held) -> Release {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.keeping = None;
-        if let Some(held) = &self.held {
-            let (core, address) = (held.core.clone(), held.address().clone());
-            let (op, patience) = (given_back(held), held.patience);
-            held.core.keeper.spawn(async move {
-                let _ = core.release(&address, &op, patience).await;
-            });
-        }
+        let Some(held) = self.held.take() else { return };
+        held.work.becomes(Work::Release);
+        let core = held.core.clone();
+        core.keeper.spawn(async move {
+            let (op, limit) = (given_back(&held), held.report_for());
+            if let Err(error) = held.core.release(held.address(), &op, limit).await {
+                held.give_up(error);
+            }
+        });
     }
 }

@@ -11,7 +11,10 @@ use crate::terms::{Label, Terms};
 
 mod clock;
 mod codec;
+mod drain;
 mod engine;
+mod faithful;
+mod fence;
 mod keeper;
 mod lease;
 mod observe;
@@ -21,20 +24,25 @@ mod probe_loop;
 mod reconciler;
 mod retry;
 mod run;
+mod slots;
 mod watch;
 
 pub(crate) use clock::{LocalClock, LocalTime};
-pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_result};
+pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_checked, encode_result};
+pub use drain::{Drained, Unfinished, Work};
 pub use engine::Ending;
+pub use fence::FenceValues;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use outcome::{
-    Doubtful, Error, Failure, InProgress, NotRun, Outcome, ReconcilingBy, RecordedFailure, Uncertain,
+    Doubtful, Error, Failure, InProgress, NotRun, NotStored, Outcome, ReconcilingBy, RecordedFailure,
+    Uncertain,
 };
 pub use probe_loop::{Finding, ProbeLoop, ProbeLoopHandle, UncertainKey};
 pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
 pub use run::{Lost, Run};
 
+use drain::OpenWork;
 use keeper::Keeper;
 use watch::Watchers;
 
@@ -55,6 +63,7 @@ pub(crate) struct Core {
     store: Arc<dyn CoordinationStore>,
     keeper: Keeper,
     watchers: Watchers,
+    open_work: Arc<OpenWork>,
     show_keys: bool,
 }
 
@@ -73,8 +82,13 @@ impl Sentinel {
     }
 
     fn build(store: Arc<dyn CoordinationStore>, show_keys: bool) -> Self {
-        let core =
-            Core { keeper: Keeper::new(store.clone()), watchers: Watchers::default(), store, show_keys };
+        let core = Core {
+            keeper: Keeper::new(store.clone()),
+            watchers: Watchers::default(),
+            open_work: Arc::default(),
+            store,
+            show_keys,
+        };
         Self {
             core: Arc::new(core),
             namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
@@ -95,7 +109,8 @@ impl Sentinel {
         Ok(self)
     }
 
-    /// How long a request whose reply was lost is sent again (10 s).
+    /// How long a request whose reply was lost is sent again (10 s), and how long a call waits for the store's word that
+    /// its result is recorded. A result is sent in the background after that; see [`Once::confirm_within`].
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -153,13 +168,13 @@ impl Sentinel {
     /// Reads one record. Changes nothing.
     pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
         let address = self.address(kind, Key::new(key)?);
-        Ok(self.core.store.inspect(&address).await?)
+        Ok(self.core.store.inspect(&address).await.map_err(StoreError::of_a_read)?)
     }
 
     /// Reads the newest `limit` events of a record, oldest first. Changes nothing.
     pub async fn history(&self, kind: Kind, key: impl AsRef<str>, limit: u32) -> Result<Vec<Event>, Error> {
         let address = self.address(kind, Key::new(key)?);
-        Ok(self.core.store.history(&address, limit).await?)
+        Ok(self.core.store.history(&address, limit).await.map_err(StoreError::of_a_read)?)
     }
 
     /// Reads a page of this namespace's records by key in byte order, after a key. Changes nothing.
@@ -171,7 +186,7 @@ impl Sentinel {
         limit: u32,
     ) -> Result<Listing, Error> {
         let list = List { namespace: self.namespace.clone(), kind, state, after, limit };
-        Ok(self.core.store.list(&list).await?)
+        Ok(self.core.store.list(&list).await.map_err(StoreError::of_a_read)?)
     }
 
     /// Reads the page for whoever is on call: executions whose outcome is in doubt.
@@ -186,7 +201,8 @@ impl Sentinel {
         let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
         let mut total = Purged { records: 0, more: false };
         loop {
-            let page = self.core.store.purge(&purge).await?;
+            let page = self.core.store.purge(&purge).await;
+            let page = if dry_run { page.map_err(StoreError::of_a_read)? } else { page? };
             total.records += page.records;
             if dry_run || !page.more {
                 return Ok(total);

@@ -142,7 +142,7 @@ impl Core {
     pub(crate) fn ended(&self, outcome: &'static str) {
         count_outcome!(outcome;
             "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "doubtful"
-            "unconfirmed" "superseded" "error"
+            "unconfirmed" "superseded" "completed_not_stored" "error"
         );
     }
 }
@@ -150,6 +150,11 @@ impl Core {
 /// A heartbeat that was not answered, or did not look.
 pub(crate) fn heartbeat_failed(beats: usize) {
     counter!("sentinel_heartbeat_failures_total").increment(beats as u64);
+}
+
+/// An execution was not kept alive until the end of its lease; its function goes on.
+pub(crate) fn contact_lost() {
+    counter!("sentinel_contacts_lost_total").increment(1);
 }
 
 /// A worker lost its authority.

@@ -9,9 +9,9 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tracing::Instrument as _;
 
-use super::codec::{Codec, Json, decode_result, encode_result};
-use super::engine::{self, Call, Caller, Ending, Held, Refusal, execute};
-use super::outcome::{Error, Failure, Outcome, RecordedFailure};
+use super::codec::{Codec, Json, decode_result, encode_checked};
+use super::engine::{self, Call, Caller, Ended, Ending, Held, Refusal, Returned, execute};
+use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
 use super::run::Run;
 use super::{Asked, Sentinel};
 use crate::address::{Address, Key};
@@ -37,6 +37,7 @@ pub struct Once<E, C = Json> {
     fingerprint: Option<Result<Fingerprint, Invalid>>,
     worker: Option<Result<Label, Invalid>>,
     wait: Option<Duration>,
+    confirm_within: Option<Duration>,
     limit: usize,
     codec: C,
     classes: Classes<E>,
@@ -64,6 +65,7 @@ impl<E> Once<E> {
             fingerprint: None,
             worker: None,
             wait: None,
+            confirm_within: None,
             limit: Payload::DEFAULT_LIMIT,
             codec: Json,
             classes: Classes { nothing_happened: Vec::new(), failed_for_good: Vec::new() },
@@ -99,7 +101,7 @@ impl<E, C> Once<E, C> {
     }
 
     /// What the request is about, as the SHA-256 of its JSON: the same key with another fingerprint is an error, not a
-    /// replay. The JSON must be stable, so a map in it must be ordered.
+    /// replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must be ordered.
     pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
         self.fingerprint = Some(Fingerprint::of_json(request));
         self
@@ -118,9 +120,18 @@ impl<E, C> Once<E, C> {
     }
 
     /// Joins an execution in flight, for at most so long, instead of answering `InProgress` at once. Any number of
-    /// callers of this process that wait for one key cost one watcher. A run that turns uncertain ends the wait.
+    /// callers of this process that wait for one key cost one watcher. A run that turns uncertain ends the wait. A
+    /// store that is away does not: it is asked again until the time is over, under the same claim id.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
+        self
+    }
+
+    /// How long this call waits for the store's word that the result is recorded, before it answers `Unconfirmed`; the
+    /// client's patience (10 s) if it is not set. Sending goes on in the background until the hard deadline is well over
+    /// (10 minutes), so a longer time than that changes nothing.
+    pub fn confirm_within(mut self, at_most: Duration) -> Self {
+        self.confirm_within = Some(at_most);
         self
     }
 
@@ -153,6 +164,7 @@ impl<E, C> Once<E, C> {
             fingerprint: self.fingerprint,
             worker: self.worker,
             wait: self.wait,
+            confirm_within: self.confirm_within,
             limit: self.limit,
             codec,
             classes: self.classes,
@@ -183,7 +195,8 @@ impl<E, C> Once<E, C> {
             phase,
         };
         let address = Address::execution(namespace, self.key?);
-        let call = Call { core, address, claim, patience, wait: self.wait };
+        let confirm_within = self.confirm_within.unwrap_or(patience);
+        let call = Call { core, address, claim, patience, confirm_within, wait: self.wait };
         Ok((call, Ends { codec: self.codec, classes: self.classes, limit: self.limit }))
     }
 }
@@ -220,7 +233,8 @@ where
         Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
     {
         let (call, _) = self.call(Phase::Executing, Accepts::any())?;
-        answer(call, (), |(), recorded| Ok(recorded), move |(), held| engine::run(held, function)).await
+        let work = move |(), held| engine::run(held, |run| function(run).map(Returned::from));
+        answer(call, (), |(), recorded| Ok(recorded), work).await
     }
 }
 
@@ -280,14 +294,14 @@ where
     C: Send + Sync + 'static,
 {
     /// The function's result, classified and encoded.
-    fn of<T>(self, function: impl Future<Output = Result<T, E>>) -> impl Future<Output = Ending<T, E>>
+    fn of<T>(self, function: impl Future<Output = Result<T, E>>) -> impl Future<Output = Returned<T, E>>
     where
         C: Codec<T>,
     {
         function.map(move |ended| match ended {
             Ok(value) => {
-                let recorded = self.encode(&value);
-                Ending::Success(value, recorded)
+                let (recorded, not_stored) = encode_checked(&self.codec, &value, self.limit);
+                Returned::Success(value, Ended { recorded, not_stored })
             }
             Err(error) => self.classify(error),
         })
@@ -301,27 +315,19 @@ where
         decode_result(&self.codec, recorded)
     }
 
-    /// A result that cannot be encoded, or is too large, is recorded without its bytes.
-    fn encode<T>(&self, value: &T) -> Recorded
-    where
-        C: Codec<T>,
-    {
-        encode_result(&self.codec, value, self.limit)
-    }
-
-    fn classify<T>(&self, error: E) -> Ending<T, E> {
+    fn classify<T>(&self, error: E) -> Returned<T, E> {
         let nothing_happened = self.classes.nothing_happened.iter().any(|says| says(&error));
         let failed_for_good = self.classes.failed_for_good.iter().any(|says| says(&error));
         match (nothing_happened, failed_for_good) {
-            (true, false) => Ending::NothingHappened(error),
+            (true, false) => Returned::NothingHappened(error),
             (false, true) => {
                 let text = error.to_string();
                 let cut = text.floor_char_boundary(self.limit.min(text.len()));
                 let omitted = cut < text.len();
                 let payload = Payload::new("text/plain; charset=utf-8", text[..cut].to_owned());
-                Ending::FailedForGood(error, Recorded { omitted, ..Recorded::failure(None, payload) })
+                Returned::FailedForGood(error, Recorded { omitted, ..Recorded::failure(None, payload) })
             }
-            _ => Ending::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
+            _ => Returned::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
         }
     }
 }
@@ -329,7 +335,7 @@ where
 /// Gets in, does the work in a task of its own, and turns refusals into answers. What the two ways have in common is
 /// `state`: it goes where the call goes.
 async fn answer<S, T, E, W>(
-    call: Call,
+    mut call: Call,
     state: S,
     replay: impl FnOnce(S, Recorded) -> Result<T, Error>,
     work: impl FnOnce(S, Held) -> W,
@@ -340,8 +346,10 @@ where
     W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
     let core = call.core.clone();
-    let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
-    let span = tracing::debug_span!("once", namespace, key, token = tracing::field::Empty);
+    let span = {
+        let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
+        tracing::debug_span!("once", namespace, key, token = tracing::field::Empty)
+    };
     // Where nobody listens, nothing is wrapped.
     let entered = match span.is_disabled() {
         true => call.enter().await,
@@ -350,6 +358,11 @@ where
     let outcome = match entered {
         Ok(entered) => {
             let held = Held::new(call, entered);
+            if core.open_work.draining().is_cancelled() {
+                held.not_run().await;
+                core.ended("not_run");
+                return Ok(Outcome::NotRun(NotRun::Draining));
+            }
             let grant = held.grant();
             span.record("token", grant.token.get());
             Ok(execute(grant, work(state, held).instrument(span)).await)

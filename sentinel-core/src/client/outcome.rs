@@ -1,6 +1,7 @@
 //! What a call of `once` is answered: one exhaustive enum (SPEC section 4, point 8).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Invalid, StoreError};
@@ -13,13 +14,16 @@ use crate::token::{ClaimId, Token};
 
 /// The answer to a call of `once`. Exhaustive, so that nobody can take *in progress* or *uncertain* for "no value".
 ///
-/// `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed`: the function of this call did not run. `Doubtful`,
-/// `Unconfirmed` and `Superseded`: it did.
+/// `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed`: the function of this call did not run. `Completed`,
+/// `CompletedNotStored`, `Doubtful`, `Unconfirmed` and `Superseded`: it did.
 #[must_use = "a call that did not run, or whose effect is in doubt, is told here and nowhere else"]
 #[derive(Debug)]
 pub enum Outcome<T, E> {
     /// It ran now, and its result is recorded.
     Completed(T),
+    /// It ran now, and that it did is recorded, but its value is not: nobody will get this value again. Later callers get
+    /// [`Error::ResultNotStored`].
+    CompletedNotStored(T, NotStored),
     /// It ran before; this is the recorded result.
     Replayed(T),
     /// It failed, vouched: nothing happened, or the failure is recorded for good.
@@ -34,8 +38,9 @@ pub enum Outcome<T, E> {
     NotRun(NotRun),
     /// This call ran, and whether its effect happened is not known. The key is uncertain; reconcile.
     Doubtful(Doubtful<E>),
-    /// This call ran and ended so, and the store has not confirmed that it is recorded. A task keeps trying as long as
-    /// the process lives.
+    /// This call ran and ended so, and the store has not confirmed that it is recorded. A task goes on sending it until the
+    /// hard deadline is well over, unless the store's error cannot pass. [`Sentinel::drain`](super::Sentinel::drain)
+    /// waits for that task, and reports the error.
     Unconfirmed(Result<T, E>),
     /// This call ran and ended so, and someone else had decided about the key meanwhile: what stands now counts.
     Superseded(Result<T, E>, Current),
@@ -46,6 +51,7 @@ impl<T, E> Outcome<T, E> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Completed(_) => "completed",
+            Self::CompletedNotStored(..) => "completed_not_stored",
             Self::Replayed(_) => "replayed",
             Self::Failed(_) => "failed",
             Self::InProgress(_) => "in_progress",
@@ -61,7 +67,11 @@ impl<T, E> Outcome<T, E> {
     /// Whether the function of this very call ran (for `Failed`, as the failure says).
     pub fn ran(&self) -> bool {
         match self {
-            Self::Completed(_) | Self::Doubtful(_) | Self::Unconfirmed(_) | Self::Superseded(..) => true,
+            Self::Completed(_)
+            | Self::CompletedNotStored(..)
+            | Self::Doubtful(_)
+            | Self::Unconfirmed(_)
+            | Self::Superseded(..) => true,
             Self::Failed(failure) => !matches!(failure, Failure::Replayed(_) | Failure::Preparation(_)),
             Self::Replayed(_)
             | Self::InProgress(_)
@@ -72,11 +82,34 @@ impl<T, E> Outcome<T, E> {
     }
 }
 
+/// Why the value of an execution that is completed is not stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotStored {
+    /// The codec could not encode it.
+    #[error("the result was not stored: it cannot be encoded: {0}")]
+    NotEncodable(super::CodecError),
+    /// It is larger than the call allows.
+    #[error("the result was not stored: {bytes} bytes are over the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit of [`Once::payload_limit`](super::Once::payload_limit).
+        limit: usize,
+    },
+    /// What it was encoded as does not decode to the same value: a replay would be another one, or none.
+    #[error("the result was not stored faithfully, so it was left out: {0}")]
+    Unfaithful(String),
+    /// The store does not take these bytes.
+    #[error("the result was not stored: {0}")]
+    Refused(StoreError),
+}
+
 /// A failure that somebody vouched for.
 #[derive(Debug)]
 pub enum Failure<E> {
-    /// It ran now, and nothing happened: anyone may try again. If the store has not confirmed that yet, a task keeps telling it
-    /// as long as the process lives; should the process end before, the key stays uncertain.
+    /// It ran now, and nothing happened: anyone may try again. If the store has not confirmed that yet, a task goes on
+    /// sending it; should the process end before, the key stays uncertain. `Sentinel::drain` waits for that task.
     NothingHappened(E),
     /// It ran now, and the failure is recorded for good.
     Recorded(E),
@@ -146,6 +179,14 @@ pub enum NotRun {
     /// The preparation panicked; the claim was given back.
     #[error("nothing ran: the preparation panicked: {0}")]
     PreparationPanicked(Label),
+    /// The system gave no thread for heartbeats, which have to be there before a claim is sent. The key is free.
+    #[error(
+        "nothing ran: no thread for heartbeats could be started: {0}; raise the limit of processes or threads"
+    )]
+    NoHeartbeats(Arc<std::io::Error>),
+    /// The client drains: it grants nothing any more.
+    #[error("nothing ran: this client is being drained, since its process is about to exit")]
+    Draining,
     /// The caller went away, or the runtime shut down, before the function could start.
     #[error("nothing ran: the caller was gone before the function could start")]
     CallerGone,
@@ -156,7 +197,8 @@ pub enum NotRun {
 pub struct Doubtful<E> {
     /// Why, as it stands in the record.
     pub cause: Label,
-    /// The function's error; None: it panicked or its task was ended.
+    /// The function's error; None: it panicked, its task was ended, or the transaction that was to record its result was
+    /// not committed.
     pub error: Option<E>,
     /// The token in doubt: what `Reconciler::expect` wants.
     pub token: Token,

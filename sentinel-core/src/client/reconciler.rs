@@ -219,7 +219,10 @@ impl Reconciler<Seeking> {
         let store = self.sentinel.store().clone();
         let expect = match self.stage.expect {
             Some(token) => token,
-            None => store.inspect(&address).await?.record.map(|record| record.token).unwrap_or_default(),
+            None => {
+                let seen = store.inspect(&address).await.map_err(StoreError::of_a_read)?;
+                seen.record.map(|record| record.token).unwrap_or_default()
+            }
         };
         let op_id = self.op_id.unwrap_or_else(OpId::random);
         let op = Reconcile {
@@ -310,6 +313,9 @@ impl Reconciler<Holding> {
     /// then repeat it with the same op id.
     pub async fn force_complete_recorded(&self, result: Recorded) -> Result<Decided, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
+        if !self.stage.as_is {
+            result.payload.check()?;
+        }
         let op = ForceComplete {
             op_id: self.op_id.unwrap_or_else(OpId::random),
             token: self.stage.token,

@@ -15,13 +15,28 @@ use crate::address::Address;
 use crate::error::{Applied, StoreError, Trouble};
 use crate::operation::Stamped;
 
-/// Which failures are worth sending the same request again.
+/// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Persist {
-    /// Only those that may have been carried out: if it is proven that nothing was, the caller decides.
+    /// Only after those that may have been carried out: if it is proven that nothing was, the caller decides.
     Ambiguous,
-    /// Also an unreachable or busy store: the truth must be told to it.
-    Always,
+    /// The same; and for this long also after those that prove that nothing was carried out, if the store may be back
+    /// soon. For a caller that waits for its turn.
+    Waiting(Duration),
+    /// After all that can pass: what has happened must be reported to the store.
+    Report,
+}
+
+impl Persist {
+    /// Whether a request that has been sent again and again for so long is sent once more.
+    fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, patience: Duration) -> bool {
+        let settling = ambiguous && error.is_worth_repeating() && passed < patience;
+        match self {
+            Self::Ambiguous => settling,
+            Self::Waiting(wait) => settling || (error.is_worth_waiting_for() && passed < wait),
+            Self::Report => error.can_pass() && passed < patience,
+        }
+    }
 }
 
 /// A reply, and when the request that got it was sent.
@@ -99,11 +114,8 @@ impl Core {
             };
             self.unanswered::<R>(address, &error);
             ambiguous |= error.applied() == Applied::Ambiguous;
-            let again = match persist {
-                Persist::Ambiguous => ambiguous && error.is_worth_repeating(),
-                Persist::Always => error.is_worth_repeating(),
-            };
-            if !again || !has_time() || clock.now().since(first) >= patience {
+            let passed = clock.now().since(first);
+            if !has_time() || !persist.again(&error, ambiguous, passed, patience) {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;

@@ -1,11 +1,13 @@
 //! What a running function is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::clock::LocalClock;
+use super::fence::FenceValues;
 use super::keeper::Authority;
 use crate::address::{Address, Key, Namespace};
 use crate::operation::Current;
@@ -21,7 +23,8 @@ pub enum Lost {
     Decided,
     /// The hard deadline has passed.
     HardDeadline,
-    /// No heartbeat was answered until the lease was over.
+    /// No heartbeat was answered until the lease was over, and others may have taken the key since: a lease, or an
+    /// execution that had not begun. An execution that has begun is not lost by that.
     Unheard,
     /// The run was abandoned: its end was reported with an unknown outcome.
     Abandoned,
@@ -54,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) incarnation: u64,
     pub(crate) clock: LocalClock,
     pub(crate) authority: Authority,
+    /// The function records its result itself.
+    pub(crate) records_itself: AtomicBool,
 }
 
 impl Run {
@@ -70,6 +75,23 @@ impl Run {
     /// Token and claim id together: what a transaction of yours completes, or checks, this run with.
     pub fn grant(&self) -> Grant {
         self.inner.grant
+    }
+
+    /// Both columns of a fenced write: the token, and the address as `namespace/kind/key`.
+    pub fn fence(&self) -> FenceValues {
+        FenceValues::new(&self.inner.address, self.inner.grant.token)
+    }
+
+    /// Says that the function records its result itself, in a transaction of its own: a store's `complete_in` says it.
+    ///
+    /// From then on the client records no success of this run. When the function has returned `Ok`, the client looks
+    /// whether the result is recorded: `Completed` if it is, and `Doubtful` if it is not.
+    pub fn records_its_result(&self) {
+        self.inner.records_itself.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_recorded_itself(&self) -> bool {
+        self.inner.records_itself.load(Ordering::Acquire)
     }
 
     /// The address of the record.
@@ -93,7 +115,8 @@ impl Run {
         idempotency_key(&self.inner.address, self.inner.incarnation)
     }
 
-    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
+    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it. When
+    /// nothing remains, contact with the store is lost; the authority of an execution is not.
     pub fn remaining(&self) -> Duration {
         self.inner.authority.deadline().since(self.inner.clock.now())
     }
@@ -103,7 +126,15 @@ impl Run {
         self.inner.authority.hard().since(self.inner.clock.now())
     }
 
-    /// Fires when the authority is lost: stop starting side effects.
+    /// Fires when contact with the store is lost: no heartbeat was answered until the lease was over. Others see the key
+    /// as uncertain then, and none of them can run it, so the function may go on. It fires before
+    /// [`cancelled`](Self::cancelled) does, if that fires at all. Where contact comes back, the next call gives a new signal.
+    pub fn contact_lost(&self) -> CancellationToken {
+        self.inner.authority.contact_signal()
+    }
+
+    /// Fires when the authority is lost: stop starting side effects. Of an execution that has begun it is lost when the
+    /// store says so (an operator has decided), or at the hard deadline; never because the store does not answer.
     pub fn cancelled(&self) -> CancellationToken {
         self.inner.authority.signal().clone()
     }

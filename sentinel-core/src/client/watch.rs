@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::Core;
+use super::engine::{Entered, Refusal};
 use super::retry::jittered;
 use crate::address::Address;
 use crate::record::{Record, State};
@@ -30,73 +31,154 @@ const SHORTEST_TURN: Duration = Duration::from_millis(2);
 /// The keys that callers of this process wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    watched: Mutex<HashMap<Address, Arc<Turns>>>,
+    watched: Mutex<HashMap<Address, Arc<Queue>>>,
 }
 
-/// How often those who wait for a key were told to ask again. Not a `watch` channel: that wakes in an order of its own
-/// chance, and a simulation has to be repeatable.
-#[derive(Debug, Default)]
-struct Turns {
+/// The callers of this process that wait for a key, in the order in which they came. Only the first of them asks the store.
+///
+/// How often it was told to ask again is counted. Not a `watch` channel: that wakes in an order of its own chance, and a
+/// simulation has to be repeatable.
+#[derive(Debug)]
+struct Queue {
     count: AtomicU64,
     told: Notify,
+    /// The place of the first. Closed when one answer is for all of them: then each asks for itself.
+    first: Arc<Semaphore>,
+    /// The count when one of them was last granted the key. What changed before that is known to be over.
+    granted_at: AtomicU64,
+}
+
+/// No caller was granted the key yet.
+const NEVER: u64 = u64::MAX;
+
+impl Queue {
+    fn new() -> Self {
+        let first = Arc::new(Semaphore::new(1));
+        Self { count: AtomicU64::new(0), told: Notify::new(), first, granted_at: AtomicU64::new(NEVER) }
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
 }
 
 impl Watchers {
-    fn watched(&self) -> MutexGuard<'_, HashMap<Address, Arc<Turns>>> {
+    fn watched(&self) -> MutexGuard<'_, HashMap<Address, Arc<Queue>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether callers of this process wait for a key.
+    pub(crate) fn has_queue(&self, address: &Address) -> bool {
+        let watched = self.watched();
+        !watched.is_empty() && watched.get(address).is_some_and(|queue| Arc::strong_count(queue) > 1)
     }
 
     /// Tells whoever waits for a key in this process that it is worth asking again.
     pub(crate) fn wake(&self, address: &Address) {
         let watched = self.watched();
         if !watched.is_empty()
-            && let Some(turns) = watched.get(address)
+            && let Some(queue) = watched.get(address)
         {
-            turns.count.fetch_add(1, Ordering::SeqCst);
-            turns.told.notify_waiters();
+            queue.count.fetch_add(1, Ordering::SeqCst);
+            queue.told.notify_waiters();
         }
     }
 
-    /// Forgets a key that nobody waits for any more; whether it did.
-    fn forget_unwatched(&self, address: &Address) -> bool {
+    /// Forgets a queue in which nobody waits any more; whether it is forgotten.
+    fn forget_unwatched(&self, address: &Address, queue: &Weak<Queue>) -> bool {
         let mut watched = self.watched();
-        let unwatched = watched.get(address).is_none_or(|turns| Arc::strong_count(turns) == 1);
-        if unwatched {
+        match watched.get(address) {
+            Some(now) if !std::ptr::eq(Arc::as_ptr(now), queue.as_ptr()) => true,
+            Some(now) if Arc::strong_count(now) > 1 => false,
+            _ => {
+                watched.remove(address);
+                true
+            }
+        }
+    }
+
+    /// Those who wait ask each for itself. Who comes later waits in a queue of its own.
+    fn dissolve(&self, address: &Address, queue: &Arc<Queue>) {
+        let mut watched = self.watched();
+        if watched.get(address).is_some_and(|now| Arc::ptr_eq(now, queue)) {
             watched.remove(address);
         }
-        unwatched
+        drop(watched);
+        queue.first.close();
     }
 }
 
 /// A place among those who wait for a key. Taken *before* asking, so that no change is missed in between.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    turns: Arc<Turns>,
+    core: Arc<Core>,
+    address: Address,
+    queue: Arc<Queue>,
+    /// The place of the first. None: this caller stands behind others.
+    place: Option<OwnedSemaphorePermit>,
     seen: u64,
 }
 
 impl Core {
     pub(crate) fn watch(self: &Arc<Self>, address: &Address) -> Watch {
         let mut watched = self.watchers.watched();
-        if let Some(turns) = watched.get(address) {
-            return Watch { turns: turns.clone(), seen: turns.count.load(Ordering::SeqCst) };
-        }
-        let turns = Arc::<Turns>::default();
-        watched.insert(address.clone(), turns.clone());
+        let queue = watched.get(address).cloned().unwrap_or_else(|| {
+            let queue = Arc::new(Queue::new());
+            watched.insert(address.clone(), queue.clone());
+            tokio::spawn(look_after(Arc::downgrade(self), address.clone(), Arc::downgrade(&queue)));
+            queue
+        });
         drop(watched);
-        tokio::spawn(look_after(Arc::downgrade(self), address.clone()));
-        Watch { turns, seen: 0 }
+        let seen = queue.count();
+        Watch { core: self.clone(), address: address.clone(), queue, place: None, seen }
     }
 }
 
 impl Watch {
+    /// Waits until it is this caller's turn to ask: it is the first, and something may have changed since it last asked,
+    /// or since the one before it was granted the key.
+    pub(crate) async fn turn(&mut self) {
+        if self.place.is_some() {
+            return self.changed().await;
+        }
+        match self.queue.first.clone().acquire_owned().await {
+            Ok(place) => {
+                self.place = Some(place);
+                match self.queue.granted_at.load(Ordering::SeqCst) {
+                    NEVER => self.seen = self.queue.count(),
+                    granted_at => {
+                        self.seen = granted_at;
+                        self.changed().await;
+                    }
+                }
+            }
+            // The queue is dissolved: the next time this caller waits, it is in another one.
+            Err(_) => {
+                let again = self.core.watch(&self.address);
+                *self = again;
+            }
+        }
+    }
+
+    /// Takes note of an answer that ends this caller's wait.
+    pub(crate) fn answered(&self, answer: &Result<Entered, Refusal>) {
+        match answer {
+            Ok(_) => self.queue.granted_at.store(self.seen, Ordering::SeqCst),
+            // The same for everybody who asks.
+            Err(Refusal::Completed(_) | Refusal::Uncertain(_) | Refusal::Reconciling(_)) => {
+                self.core.watchers.dissolve(&self.address, &self.queue);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Waits until it is worth asking again.
-    pub(crate) async fn changed(&mut self) {
+    async fn changed(&mut self) {
         loop {
-            let mut told = pin!(self.turns.told.notified());
+            let mut told = pin!(self.queue.told.notified());
             // Before the count is looked at: what is told in between is not missed.
             told.as_mut().enable();
-            let count = self.turns.count.load(Ordering::SeqCst);
+            let count = self.queue.count();
             if count != self.seen {
                 self.seen = count;
                 return;
@@ -106,11 +188,11 @@ impl Watch {
     }
 }
 
-async fn look_after(core: Weak<Core>, address: Address) {
+async fn look_after(core: Weak<Core>, address: Address, queue: Weak<Queue>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let store = match core.upgrade() {
-            Some(core) if !core.watchers.forget_unwatched(&address) => core.store.clone(),
+            Some(core) if !core.watchers.forget_unwatched(&address, &queue) => core.store.clone(),
             _ => return,
         };
         let began = Instant::now();

@@ -27,7 +27,7 @@ pub(super) async fn ship(caller: &Caller, items: Vec<Item>) {
 /// Puts an item into the first page that has room. A key stands once in a call that writes: it reads all records before it
 /// writes one.
 fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
-    let looks = item.ask.script == Script::Look;
+    let looks = matches!(item.ask.script, Script::Look | Script::Inspect);
     let fits = |page: &&mut Vec<Item>| {
         page.len() < CAP && (looks || page.iter().all(|one| one.ask.address.key != item.ask.address.key))
     };
@@ -52,6 +52,8 @@ async fn one_call(caller: &Caller, mut items: Vec<Item>) {
         Err(error) => items.iter().map(|_| Err(error.clone())).collect(),
         Ok(answers) => answers.into_iter().map(Ok).collect(),
     };
+    let long = items.iter().zip(&answers).filter(|(_, told)| told.as_ref().is_ok_and(|told| told.long));
+    futures_util::future::join_all(long.map(|(item, _)| caller.trim(&item.ask.address))).await;
     let mut answers = answers.into_iter();
     for item in items {
         // A caller that has gone does not wait for it.

@@ -125,6 +125,7 @@ fn changes(place: &Place) -> Vec<Trial> {
         ("pexpire", on("PEXPIRE", place).number(MILLIS)),
         ("persist", Command::new("PERSIST", place.to.clone()).arg(absent)),
         ("hdel", on("HDEL", place).word("x")),
+        ("lset", on("LSET", place).number(0).word("")),
         ("ltrim", on("LTRIM", place).number(0).number(0)),
         ("zrem", on("ZREM", place).word("x")),
         ("publish", on("PUBLISH", place).word("")),

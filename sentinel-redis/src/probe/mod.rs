@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use crate::barrier::Durability;
 use crate::call::Caller;
-use crate::trust::server::{Class, OLDEST, Server, class};
+use crate::trust::server::{OLDEST, Server};
 use crate::wire::{Command, Wire};
 
 mod access;
 mod deployment;
+mod replicas;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub(crate) async fn probe(caller: &Caller) -> Result<Health, StoreError> {
         checks.extend(of_server(server, trust.allow_lossy));
     }
     checks.extend(together(&servers, durability));
+    checks.extend(replicas::looked_at(caller.port.dialer(), &servers, trust.allow_lossy).await);
     checks.extend(standing.checks());
     checks.push(access.check());
     checks.push(encryption(caller.port.is_encrypted()));
@@ -117,22 +119,7 @@ fn together(servers: &[Server], durability: Durability) -> Vec<Check> {
     if servers.iter().any(Server::is_clustered) {
         checks.push(check("cluster", true, format!("{} masters with slots", servers.len())));
     }
-    let fewest = servers.iter().map(Server::replicas).min().unwrap_or_default();
-    let asked = match durability {
-        Durability::Server => 0,
-        Durability::Replicas(asked) | Durability::Disk { replicas: asked } => asked,
-    };
-    let found = match (fewest, class(servers)) {
-        _ if fewest < asked => {
-            format!("{fewest} connected, and {asked} have to confirm: nothing that lasts can be answered")
-        }
-        (0, _) => "none is connected".to_owned(),
-        (_, Class::Replicated) => {
-            format!("{fewest} connected: one that takes over may lack what was acknowledged last")
-        }
-        _ => format!("{fewest} connected"),
-    };
-    checks.push(check("replicas", fewest >= asked, found));
+    checks.push(replicas::counted(servers, durability));
     checks
 }
 

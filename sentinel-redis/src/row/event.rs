@@ -1,9 +1,10 @@
 //! An event as bytes: what all of them have, then what its change has.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
+use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{Change, ClaimId, Event, OpId, Terms};
 
-use super::{Cursor, Unreadable, digest, fingerprint, state, unreadable, verdict};
+use super::{Cursor, Packed, Unreadable, accepts, digest, fingerprint, state, unreadable, verdict};
 
 /// Reads events that stand one behind the other, each behind its length.
 pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
@@ -15,9 +16,29 @@ pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
     Ok(read)
 }
 
+/// What stands before an event of which earlier ones were dropped.
+const BASE: u8 = b'X';
+
+/// An event, with the state that those before it had come to, which are dropped.
+pub(crate) fn with_base(base: &Rebuilt, event: &Bytes) -> Result<Bytes, Unreadable> {
+    let base = serde_json::to_vec(base).map_err(|error| Unreadable(error.to_string()))?;
+    Ok(Packed::default().bytes(&[BASE]).long(&base).bytes(event).done())
+}
+
+fn base(c: &mut Cursor) -> Result<Option<Box<Rebuilt>>, Unreadable> {
+    if c.0.first() != Some(&BASE) {
+        return Ok(None);
+    }
+    c.take(1)?;
+    let length = c.take(4)?.get_u32() as usize;
+    let base = serde_json::from_slice(&c.take(length)?);
+    base.map(|base| Some(Box::new(base))).map_err(|error| Unreadable(error.to_string()))
+}
+
 /// Reads one event.
 pub(crate) fn event(stored: Bytes) -> Result<Event, Unreadable> {
     let mut c = Cursor(stored);
+    let base = base(&mut c)?;
     let letter = c.char()?;
     let (from, to) = (state(c.char()?)?, state(c.char()?)?);
     let (rev, at, token, id) = (c.u64()?, c.instant()?, c.token()?, c.id()?);
@@ -35,7 +56,7 @@ pub(crate) fn event(stored: Bytes) -> Result<Event, Unreadable> {
         operator,
         reason,
         at,
-        base: None,
+        base,
     })
 }
 
@@ -49,7 +70,7 @@ fn change(letter: char, c: &mut Cursor) -> Result<Change, Unreadable> {
         }
         'N' => Change::Cancelled,
         'L' => Change::Released { vouched: c.flag()? },
-        'A' => Change::Abandoned { effects_until: sentinel_core::StoreTime::ZERO },
+        'A' => Change::Abandoned { effects_until: c.instant()? },
         'R' => Change::Reconciling,
         'F' => {
             let (verdict, code) = verdict(c)?;
@@ -64,15 +85,18 @@ fn change(letter: char, c: &mut Cursor) -> Result<Change, Unreadable> {
 
 fn claimed(c: &mut Cursor) -> Result<Change, Unreadable> {
     let begun = c.char()? == 'x';
-    let (ttl, hard_ttl) = (c.micros()?, c.micros()?);
+    let (ttl, hard_ttl, late) = (c.micros()?, c.micros()?, c.micros()?);
     let (kept, retention) = (c.flag()?, c.micros()?);
+    let accepts = accepts(c.text()?)?;
     let incarnation = c.digits()?;
     let text = String::from_utf8(c.rest().to_vec()).map_err(|error| Unreadable(error.to_string()))?;
     Ok(Change::Claimed {
-        terms: Terms::new(ttl, hard_ttl).map_err(|invalid| Unreadable(invalid.to_string()))?,
+        terms: Terms::new(ttl, hard_ttl)
+            .and_then(|terms| terms.with_late_effects(late))
+            .map_err(|invalid| Unreadable(invalid.to_string()))?,
         retention: kept.then_some(retention),
         fingerprint: fingerprint(Some(text).filter(|text| !text.is_empty()))?,
-        accepts: sentinel_core::Accepts::any(),
+        accepts,
         incarnation,
         begun,
     })

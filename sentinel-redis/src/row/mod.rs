@@ -1,20 +1,22 @@
 //! A record and an event as bytes, in the format of `lua/before.part.lua` and `lua/after.part.lua`. What comes back is
 //! checked: bytes that no record can be are `Corrupt`.
 
+use std::time::Duration;
+
 use bytes::{Buf as _, Bytes};
 use sentinel_core::{
-    ClaimId, Decision, DecisionKind, Digest, Fingerprint, Label, OpId, PastClaims, Payload, Record, Recorded,
-    State, Terms, Verdict,
+    Accepts, ClaimId, Decision, DecisionKind, Digest, Fingerprint, Label, OpId, PastClaims, Payload, Record,
+    Recorded, State, Terms, Verdict,
 };
 
 mod cursor;
 mod event;
 
 pub(crate) use cursor::{Cursor, Packed, Unreadable, unreadable};
-pub(crate) use event::{event, events};
+pub(crate) use event::{event, events, with_base};
 
 /// How many bytes of a record are fixed: what a heartbeat reads.
-const HEAD: usize = 133;
+const HEAD: usize = 134;
 
 /// A record, with the bytes of its result.
 pub(crate) fn record(stored: Bytes) -> Result<Record, Unreadable> {
@@ -28,10 +30,12 @@ pub(crate) fn record_without_bytes(stored: Bytes) -> Result<Record, Unreadable> 
 
 fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     let mut cursor = Cursor(stored);
-    let mut record = head(&mut cursor)?;
+    let (mut record, _doubted) = head(&mut cursor)?;
+    (record.effects_until, record.terms) = (cursor.instant()?, late(record.terms, cursor.micros()?)?);
     record.past_claims = past_claims(cursor.short()?)?;
     record.worker = cursor.label()?;
     record.fingerprint = fingerprint(cursor.text()?)?;
+    record.accepts = accepts(cursor.text()?)?;
     record.doubt = cursor.label()?;
     let decided = cursor.short()?;
     record.decision = if decided.is_empty() { None } else { Some(decision(Cursor(decided))?) };
@@ -45,24 +49,36 @@ fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     }
 }
 
-/// The fixed part alone, from the bytes that a heartbeat has read. None: there is no record.
+/// What a heartbeat has read of a record. It knows whether there is a cause of doubt, and not which. None: there is no record.
 pub(crate) fn record_head(stored: Bytes) -> Result<Option<Record>, Unreadable> {
     match stored.len() {
         0 => Ok(None),
-        HEAD => head(&mut Cursor(stored)).map(Some),
+        HEAD => {
+            let (record, doubted) = head(&mut Cursor(stored))?;
+            let doubt = doubted.then(|| Label::lossy("unknown here"));
+            Ok(Some(Record { doubt, ..record }))
+        }
         length => unreadable(format!("a record of {length} bytes")),
     }
 }
 
-fn head(c: &mut Cursor) -> Result<Record, Unreadable> {
+/// The terms of a claim, of which late effects stand elsewhere.
+fn late(terms: Option<Terms>, at_most: Duration) -> Result<Option<Terms>, Unreadable> {
+    let terms = terms.map(|terms| terms.with_late_effects(at_most)).transpose();
+    terms.map_err(|invalid| Unreadable(invalid.to_string()))
+}
+
+/// The fixed part that heartbeats read, and whether there is a cause of doubt.
+fn head(c: &mut Cursor) -> Result<(Record, bool), Unreadable> {
     let state = state(c.char()?)?.ok_or_else(|| Unreadable("no state".into()))?;
     let (held, after_reset, kept, _spilled) = (c.flag()?, c.flag()?, c.flag()?, c.flag()?);
+    let doubted = c.flag()?;
     let (token, claim, incarnation) = (c.token()?, c.id()?, c.digits()?);
     let (rev, last_now, lease_until, hard_until) = (c.u64()?, c.instant()?, c.instant()?, c.instant()?);
     let (claimed_at, begun_at, completed_at) = (c.time()?, c.time()?, c.time()?);
     let (ttl, hard_ttl, retention) = (c.micros()?, c.micros()?, c.micros()?);
     let terms = if ttl.is_zero() { None } else { Some(Terms::new(ttl, hard_ttl)) };
-    Ok(Record {
+    let record = Record {
         state,
         token,
         claim_id: held.then(|| ClaimId::from_bits(claim)),
@@ -78,7 +94,8 @@ fn head(c: &mut Cursor) -> Result<Record, Unreadable> {
         rev,
         last_now,
         ..Record::absent()
-    })
+    };
+    Ok((record, doubted))
 }
 
 /// The state that a letter stands for; `-`: there is no record.
@@ -107,6 +124,17 @@ fn past_claims(mut ids: Bytes) -> Result<PastClaims, Unreadable> {
 
 fn fingerprint(text: Option<String>) -> Result<Option<Fingerprint>, Unreadable> {
     text.map(Fingerprint::new).transpose().map_err(|invalid| Unreadable(invalid.to_string()))
+}
+
+/// What callers can decode; nothing stands for anything.
+fn accepts(text: Option<String>) -> Result<Accepts, Unreadable> {
+    let accepts = text.map_or(Ok(Accepts::any()), Accepts::try_from);
+    accepts.map_err(|invalid| Unreadable(invalid.to_string()))
+}
+
+/// The same as it is kept.
+pub(crate) fn packed_accepts(accepts: &Accepts) -> &str {
+    if *accepts == Accepts::any() { "" } else { accepts.as_str() }
 }
 
 fn decision(mut c: Cursor) -> Result<Decision, Unreadable> {

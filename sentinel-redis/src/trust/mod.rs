@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::operation::Stamp;
-use sentinel_core::{Address, Namespace, StoreError, Trouble};
+use sentinel_core::{Address, EventLimit, Namespace, StoreError, Trouble};
 use tokio::time::Instant;
 
 use crate::barrier::Durability;
@@ -20,6 +20,7 @@ use crate::script::{Baked, Edit, Scripts};
 use crate::wire::{Command, Wire};
 
 mod bare;
+mod in_doubt;
 mod mark;
 mod note;
 pub(crate) mod root;
@@ -38,12 +39,15 @@ pub(crate) struct Trust {
     pub(crate) names: Names,
     pub(crate) allow_lossy: bool,
     pub(crate) edit: Option<Edit>,
-    /// How many events of a record are kept.
-    pub(crate) events: u32,
+    /// How many events of a record are kept at most.
+    pub(crate) events: EventLimit,
     /// What the servers must be able to wait for.
     pub(crate) durability: Durability,
     pub(crate) witness: Witness,
     pub(crate) look_again: Duration,
+    /// Whether reads are answered while the store is in doubt.
+    pub(crate) read_in_doubt: bool,
+    in_doubt: in_doubt::Found,
     standing: Mutex<Option<Arc<Armed>>>,
     renewing: tokio::sync::Mutex<()>,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Trust {
 pub(crate) struct Armed {
     pub(crate) root: Root,
     pub(crate) scripts: Scripts,
+    /// The store is in doubt: nothing is trusted, and its scripts cannot write.
+    pub(crate) read_only: bool,
     servers: Vec<String>,
     namespaces: Mutex<HashSet<Namespace>>,
     /// When the newest look began that found all well.
@@ -99,13 +105,25 @@ impl Trust {
     pub(crate) fn new(
         names: Names,
         allow_lossy: bool,
-        events: u32,
+        events: EventLimit,
         edit: Option<Edit>,
         witness: Witness,
     ) -> Self {
-        let (durability, standing, renewing) = Default::default();
-        let look_again = LOOK_AGAIN;
-        Self { names, allow_lossy, edit, events, durability, witness, look_again, standing, renewing }
+        let (durability, in_doubt, standing, renewing) = Default::default();
+        let (look_again, read_in_doubt) = (LOOK_AGAIN, false);
+        Self {
+            names,
+            allow_lossy,
+            edit,
+            events,
+            durability,
+            witness,
+            look_again,
+            read_in_doubt,
+            in_doubt,
+            standing,
+            renewing,
+        }
     }
 
     /// What is armed; looks at it first if nobody has, or not for a while.
@@ -149,6 +167,7 @@ impl Trust {
             _ => Arc::new(self.arm(root, &servers, began)),
         };
         *unpoisoned(&self.standing) = Some(armed.clone());
+        self.in_doubt.settled(armed.root.armed_at);
         Ok(armed)
     }
 
@@ -156,6 +175,7 @@ impl Trust {
         let baked = Baked { store: &root.store, epoch: &root.epoch, events: self.events };
         Armed {
             scripts: Scripts::new(&baked, self.edit.as_ref()),
+            read_only: false,
             root,
             servers: identities(servers),
             namespaces: Mutex::default(),
@@ -266,11 +286,7 @@ impl Trust {
 
     /// Gives all masters the scripts: they were just looked at. One that is another by the time it has them is not used.
     pub(crate) async fn load(&self, wire: &dyn Wire, armed: &Armed) -> Result<(), StoreError> {
-        for node in wire.masters() {
-            for text in armed.scripts.texts() {
-                wire.call(Command::new("SCRIPT", node.clone()).word("LOAD").arg(text)).await?;
-            }
-        }
+        Self::load_scripts(wire, armed).await?;
         let who = identities(&Server::ask_all(wire).await?);
         match who == armed.servers {
             true => Ok(()),
@@ -278,6 +294,15 @@ impl Trust {
                 Err(StoreError::not_applied(Trouble::Busy, "the server was restarted or moved meanwhile"))
             }
         }
+    }
+
+    async fn load_scripts(wire: &dyn Wire, armed: &Armed) -> Result<(), StoreError> {
+        for node in wire.masters() {
+            for text in armed.scripts.texts() {
+                wire.call(Command::new("SCRIPT", node.clone()).word("LOAD").arg(text)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that a namespace is marked.

@@ -11,9 +11,29 @@ use crate::wire::{Answer, Command, Failure, To, Wire};
 /// A master, as it told.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
+    /// Its address, where there are several.
+    pub(crate) address: Option<String>,
     info: HashMap<String, String>,
     /// None: it does not let us ask.
     pub(crate) appendfsync: Option<String>,
+}
+
+/// A replica, as its master tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// `online`, or what it waits for.
+    pub(crate) state: String,
+}
+
+impl Replica {
+    /// `ip=127.0.0.1,port=7001,state=online,offset=14,lag=0`.
+    fn read(text: &str) -> Option<Self> {
+        let fields: HashMap<_, _> = text.split(',').filter_map(|field| field.split_once('=')).collect();
+        let field = |name: &str| fields.get(name).map(|value| (*value).to_owned());
+        Some(Self { host: field("ip")?, port: field("port")?.parse().ok()?, state: field("state")? })
+    }
 }
 
 /// How much of what was acknowledged a deployment can lose, the least first.
@@ -54,6 +74,7 @@ impl fmt::Display for Class {
 impl Server {
     /// Asks a server who it is.
     pub(crate) async fn ask(wire: &dyn Wire, node: To) -> Result<Self, StoreError> {
+        let address = if let To::Node(address) = &node { Some(address.clone()) } else { None };
         let answer = wire.call(Command::new("INFO", node.clone())).await?;
         let text = answer.text().ok_or_else(|| crate::wire::odd(&answer))?;
         let line =
@@ -65,7 +86,7 @@ impl Server {
             Ok(_) | Err(Failure::Refused(_)) => None,
             Err(failure) => return Err(failure.into()),
         };
-        Ok(Self { info, appendfsync })
+        Ok(Self { address, info, appendfsync })
     }
 
     /// Asks all masters.
@@ -100,6 +121,11 @@ impl Server {
         self.field("connected_slaves").parse().unwrap_or_default()
     }
 
+    /// Host and port of each replica that is connected to it, as it sees them, and whether it is in step.
+    pub(crate) fn each_replica(&self) -> impl Iterator<Item = Replica> {
+        (0..self.replicas()).filter_map(|n| Replica::read(self.field(&format!("slave{n}"))))
+    }
+
     /// The version in two numbers.
     pub(crate) fn version(&self) -> (u32, u32) {
         let mut numbers =
@@ -127,13 +153,14 @@ impl Server {
 
     /// Why this server is not used; None: it may be.
     pub(crate) fn refused(&self) -> Option<String> {
-        match self {
-            _ if self.version() < OLDEST => {
-                Some(format!("Redis {} is older than {}.{}", self.field("redis_version"), OLDEST.0, OLDEST.1))
-            }
-            _ if !self.is_master() => Some("it is a replica, which cannot be written to".into()),
-            _ => None,
-        }
+        let replica = || (!self.is_master()).then(|| "it is a replica, which cannot be written to".into());
+        self.too_old().or_else(replica)
+    }
+
+    /// Why its release is not used; None: it may be.
+    pub(crate) fn too_old(&self) -> Option<String> {
+        let version = self.field("redis_version");
+        (self.version() < OLDEST).then(|| format!("Redis {version} is older than {}.{}", OLDEST.0, OLDEST.1))
     }
 
     /// Why this server cannot wait as it would have to; None: it can.
@@ -194,7 +221,7 @@ impl Server {
     /// One that tells so of itself, and does not let its configuration be asked for.
     pub(crate) fn telling(fields: &[(&str, &str)]) -> Self {
         let info = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self { info: info.collect(), appendfsync: None }
+        Self { address: None, info: info.collect(), appendfsync: None }
     }
 }
 
@@ -220,6 +247,20 @@ mod tests {
             assert_eq!(told(version, "master"), "");
         }
         assert!(told("7.2.1", "slave").contains("a replica"));
+    }
+
+    #[test]
+    fn a_master_names_its_replicas() {
+        let told = |fields: &[(&str, &str)]| Server::telling(fields).each_replica().collect::<Vec<_>>();
+        let replica = |host: &str, state: &str| Replica { host: host.into(), port: 7, state: state.into() };
+        let both = [
+            ("connected_slaves", "2"),
+            ("slave0", "ip=10.0.0.1,port=7,state=online,offset=14,lag=0"),
+            ("slave1", "ip=::1,port=7,state=wait_bgsave,offset=0,lag=0,type=main"),
+        ];
+        assert_eq!(told(&both), [replica("10.0.0.1", "online"), replica("::1", "wait_bgsave")]);
+        assert_eq!(told(&both[1..]), []);
+        assert_eq!(told(&[("connected_slaves", "1"), ("slave0", "port=x")]), []);
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Witness {
         let Some((address, rev, at)) = newest else { return Ok(None) };
         let bucket = names.bucket(&address.namespace, Names::number(&address, buckets), address.kind);
         let key = address.key.as_str();
-        let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(132);
+        let head = Command::new("GETRANGE", bucket.to()).arg(bucket.record(key)).number(0).number(133);
         let gone = Command::new("GET", bucket.to()).arg(bucket.gone(key));
         let found = match wire.call(head).await? {
             Answer::Bytes(bytes) => {

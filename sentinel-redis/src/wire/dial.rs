@@ -1,31 +1,41 @@
 //! Opening connections.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::ErrorKind;
 use fred::interfaces::ClientLike as _;
-use fred::types::config::{Config, ReconnectPolicy};
+use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, ConnectHandle};
 use sentinel_core::{StoreError, Trouble};
 use tokio::time::timeout;
 
 use super::Link;
-use super::fred::{Fred, Made};
+use super::fred::{Fred, Made, Refused};
 
 /// How a server is reached.
 pub(crate) struct Dialer {
     pub(crate) config: Config,
+    /// The file with the password: read at each connection that is not fred's own.
+    pub(crate) password: Option<PathBuf>,
     pub(crate) deadline: Duration,
 }
 
 impl Dialer {
     pub(crate) async fn dial(&self) -> Result<Link, StoreError> {
         let client = self.client()?;
-        let made = Made::by(&client);
+        let (made, refused) = (Made::by(&client), Refused::by(&client));
         let driver = self.connect(&client).await?;
-        Ok(Arc::new(Fred { client, driver, deadline: self.deadline, made }))
+        Ok(Arc::new(Fred { client, driver, deadline: self.deadline, made, refused }))
+    }
+
+    /// The same to one server by its address, within this time; without TLS's or the user's being any other.
+    pub(crate) fn to_one(&self, host: &str, port: u16, deadline: Duration) -> Self {
+        let mut config = self.config.clone();
+        config.server = ServerConfig::new_centralized(host, port);
+        Self { config, password: self.password.clone(), deadline: deadline.min(self.deadline) }
     }
 
     /// Makes the first connections, and answers what keeps them.
@@ -48,14 +58,35 @@ impl Dialer {
     }
 
     fn client(&self) -> Result<Client, StoreError> {
-        self.builder()
+        self.builder()?
             .build()
             .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))
     }
 
+    /// Whether all files can be read.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let bad = |error: StoreError| StoreError::not_applied(Trouble::InvalidRequest, error.to_string());
+        self.config().map(drop).map_err(bad)
+    }
+
+    /// How to connect now.
+    fn config(&self) -> Result<Config, StoreError> {
+        let mut config = self.config.clone();
+        if let Some(file) = &self.password {
+            let unreadable = |error| {
+                let detail = format!("the password in {} cannot be read: {error}", file.display());
+                StoreError::not_applied(Trouble::Unreachable, detail)
+            };
+            let text = std::fs::read_to_string(file).map_err(unreadable)?;
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            config.password = Some(line.strip_suffix('\r').unwrap_or(line).to_owned());
+        }
+        Ok(config)
+    }
+
     /// With fred's own retries off.
-    pub(crate) fn builder(&self) -> Builder {
-        let mut builder = Builder::from_config(self.config.clone());
+    pub(crate) fn builder(&self) -> Result<Builder, StoreError> {
+        let mut builder = Builder::from_config(self.config()?);
         let deadline = self.deadline;
         builder
             .with_connection_config(|connection| {
@@ -70,7 +101,7 @@ impl Dialer {
                 connection.tcp.nodelay = Some(true);
             })
             .set_policy(ReconnectPolicy::new_exponential(0, 10, 1_000, 2));
-        builder
+        Ok(builder)
     }
 }
 
@@ -98,6 +129,10 @@ impl Port {
         let link = self.dialer.dial().await?;
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
         Ok(link)
+    }
+
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
     }
 
     /// Whom the servers take us for.

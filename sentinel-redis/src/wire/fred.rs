@@ -23,6 +23,30 @@ pub(super) struct Fred {
     pub(super) driver: ConnectHandle,
     pub(super) deadline: Duration,
     pub(super) made: Made,
+    pub(super) refused: Refused,
+}
+
+/// Whether a server has refused a connection that fred made again, by what it was given to sign in with. fred would send the
+/// same for ever; whoever connects anew reads it again.
+pub(super) struct Refused(Mutex<(broadcast::Receiver<(Error, Option<Server>)>, bool)>);
+
+impl Refused {
+    /// From now on.
+    pub(super) fn by(client: &Client) -> Self {
+        Self(Mutex::new((client.error_rx(), false)))
+    }
+
+    fn is_so(&self) -> bool {
+        let mut refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (errors, refused) = &mut *refused;
+        loop {
+            match errors.try_recv() {
+                Ok((error, _)) => *refused |= *error.kind() == ErrorKind::Auth,
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return *refused,
+            }
+        }
+    }
 }
 
 /// The connections that fred has made. It tells of each before it sends anything on it.
@@ -72,7 +96,7 @@ impl Fred {
     async fn connected(&self) -> Result<(), Failure> {
         let until = Instant::now() + RECONNECT_WITHIN.min(self.deadline);
         while !self.client.is_connected() {
-            if Instant::now() >= until || self.driver.is_finished() {
+            if Instant::now() >= until || !self.is_alive() {
                 return Err(Failure::NotSent("there is no connection to the server".into()));
             }
             sleep(Duration::from_millis(5)).await;
@@ -165,7 +189,7 @@ impl Wire for Fred {
     }
 
     fn is_alive(&self) -> bool {
-        !self.driver.is_finished()
+        !self.driver.is_finished() && !self.refused.is_so()
     }
 
     fn generation(&self) -> u64 {

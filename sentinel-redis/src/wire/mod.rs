@@ -141,7 +141,7 @@ pub(crate) trait Wire: Debug + Send + Sync + 'static {
     /// The masters that there are: one, or those of the cluster.
     fn masters(&self) -> Vec<To>;
 
-    /// Whether whatever drives the connection is still there: it ends with its runtime.
+    /// Whether whatever drives the connection is still there, which ends with its runtime, and is let in by the server.
     fn is_alive(&self) -> bool;
 
     /// Another number after each connection that was made, never one of another link: since then, there may be another

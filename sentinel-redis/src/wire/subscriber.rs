@@ -56,7 +56,7 @@ impl Drop for Subscriber {
 impl Subscriber {
     /// Connects. `own` is what the names of its own channels begin with.
     pub(crate) async fn dial(dialer: &Dialer, own: &str) -> Result<Self, StoreError> {
-        let mut builder = dialer.builder();
+        let mut builder = dialer.builder()?;
         // One that ends is not connected again, so that whatever was subscribed to is as known here as it is there. Commands
         // and messages share it, which the older protocol does not know.
         builder

@@ -13,13 +13,17 @@ mod dropped;
 mod faults;
 mod forgotten;
 mod harness;
+mod late;
 mod listen;
 mod mutants;
 mod network;
 mod probe;
 mod promotion;
 mod quick;
+mod read_in_doubt;
+mod refusals;
 mod rig;
+mod rotation;
 mod story;
 #[cfg(feature = "tls")]
 mod tls;

@@ -187,9 +187,16 @@ async fn replicas_are_counted_and_one_is_not_written_to() {
     let replica = primary.replica(Options::default());
     // With its first replica, a server begins a new history.
     is_bad(&waiting.clone().probe().await.unwrap(), "identity", "first followed by a replica");
-    let health = waiting.init().await.unwrap().probe().await.unwrap();
+    let health = waiting.clone().init().await.unwrap().probe().await.unwrap();
     assert_eq!(health.deployment, "Redis with replicas");
     says(&health, "replicas", "1 connected");
+    says(&health, "replica", &format!("127.0.0.1:{} is online", replica.port()));
+    replica.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    let health = waiting.clone().probe().await.unwrap();
+    let found = found(&health, "replica");
+    assert!(!found.ok && found.found.contains("would be refused if it took over"), "{health:?}");
+    assert!(health.accepted, "the master is as it should be");
+    replica.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     assert!(health.guarantees.iter().any(|text| text.contains("with 1 replicas")), "{health:?}");
     primary.wait_caught_up();
     refused(RedisStore::connect(&replica.url()).await, "replica");

@@ -9,17 +9,17 @@ use sentinel_testbed::{Proxy, Redis};
 use crate::faults::*;
 
 /// A primary, its replica, a way that leads to whichever is in charge, and a store at its end.
-struct Scene {
+pub(crate) struct Scene {
     primary: Redis,
     replica: Redis,
     way: Proxy,
-    store: RedisStore,
+    pub(crate) store: RedisStore,
     /// It is known to both.
-    known: Grant,
+    pub(crate) known: Grant,
 }
 
 impl Scene {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let primary = Redis::start(Options::default());
         let replica = primary.replica(Options::default());
         let way = Proxy::start(primary.port());
@@ -29,7 +29,7 @@ impl Scene {
         Self { primary, replica, way, store, known }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.primary.url_at(self.way.port())
     }
 
@@ -40,13 +40,13 @@ impl Scene {
     }
 
     /// The replica hears nothing any more, of a primary that is no longer there.
-    async fn acknowledged_by_the_primary_alone(&self, key: &str) -> Grant {
+    pub(crate) async fn acknowledged_by_the_primary_alone(&self, key: &str) -> Grant {
         self.replica.cli(&["REPLICAOF", "127.0.0.1", "1"]);
         hold(&self.store, &execution(key), Phase::Executing).await
     }
 
     /// The replica is in charge; the primary is silent.
-    fn promote(&self) {
+    pub(crate) fn promote(&self) {
         self.primary.pause();
         self.replica.promote();
         self.way.lead_to(self.replica.port());
@@ -59,7 +59,7 @@ impl Scene {
 }
 
 /// What the store says when it has found its way.
-async fn until_reached<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+pub(crate) async fn until_reached<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {

@@ -2,11 +2,13 @@
 //! one by one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Change, ClaimId, CoordinationStore as _, Fingerprint, Grant, Payload, Recorded, State, Token,
+    Accepts, Change, ClaimId, CoordinationStore as _, EventLimit, Fingerprint, Grant, Payload, Recorded,
+    State, Terms, Token,
 };
 
 use crate::mutants::standing;
@@ -25,7 +27,11 @@ impl Both {
                 .replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
             standing(&text, i64::try_from(at).unwrap())
         };
-        let long = Rig::open(move |builder| builder.events_kept(100).edit_scripts(Arc::new(edit))).await;
+        let long = Rig::open(move |builder| {
+            let events = EventLimit::new(100).unwrap();
+            builder.max_events(events).edit_scripts(Arc::new(edit.clone()))
+        })
+        .await;
         long.change(&long.lease("clock"), call()).await;
         Self { stores: [rig.clone(), long] }
     }
@@ -89,16 +95,20 @@ fn failure() -> Recorded {
 /// Claims of each kind.
 fn claims() -> Vec<Claim> {
     let fingerprint = |text: &str| Some(Fingerprint::new(text).unwrap());
+    let late = |secs| Terms::new(TTL, HARD).unwrap().with_late_effects(Duration::from_secs(secs)).unwrap();
     let mut claims = vec![call(), fused()];
     for claim in [call(), fused()] {
         claims.extend([
             Claim { claim_id: ClaimId::random(), retention: Some(DAY), ..claim.clone() },
             Claim { claim_id: ClaimId::random(), fingerprint: fingerprint("what"), ..claim.clone() },
+            Claim { claim_id: ClaimId::random(), terms: late(0), accepts: Accepts::json(), ..claim.clone() },
             Claim {
                 claim_id: ClaimId::random(),
                 fingerprint: fingerprint(&"f".repeat(1024)),
                 worker: label(&"w".repeat(1024)),
                 retention: Some(TTL),
+                terms: late(7),
+                accepts: Accepts::new(["text/plain", &"a".repeat(1000)]).unwrap(),
                 ..claim
             },
         ]);
@@ -194,7 +204,7 @@ pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
 /// A completion at each instant: behind a clock that was set back, just before the lease is over, and from then on.
 pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
     let both = Both::beside(rig).await;
-    let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap();
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap();
     for (n, after) in [-1, 0, micros(TTL) - 1, micros(TTL), micros(HARD), micros(DAY)].into_iter().enumerate()
     {
         for beaten in [false, true] {
@@ -210,11 +220,7 @@ pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
         }
     }
     let grant = both.granted("doubted", &fused()).await;
-    both.ask(
-        "doubted",
-        Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
-    )
-    .await;
+    both.ask("doubted", Abandon { grant, cause: label("no contact"), late_effects: Duration::ZERO }).await;
     both.ask("doubted", Complete { grant, result: result("done") }).await;
 }
 
@@ -249,6 +255,8 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
         assert_eq!((record.claimed_at, record.begun_at), (Some(now), begun.then_some(now)));
         assert_eq!(record.lease_until, now.plus(terms.ttl()));
         assert_eq!(record.hard_until, now.plus(terms.hard_ttl()));
+        assert_eq!(record.effects_until, record.hard_until.plus(terms.late_effects()));
+        assert_eq!(record.accepts, accepts);
         assert_eq!((record.incarnation, record.doubt, record.result), (incarnation, None, None));
         let event = rig.store.history(&address, 1).await.unwrap().remove(0);
         assert_eq!((event.from, event.worker), (Some(State::Free), Some(worker)));

@@ -1,12 +1,15 @@
 //! Where events stand: the newest in the record itself, and what is too much for it in a list beside it.
 
+use std::sync::{Arc, Mutex};
+
 use sentinel_conformance::Bench as _;
-use sentinel_core::CoordinationStore as _;
+use sentinel_core::kernel::{Rebuilt, replay};
 use sentinel_core::operation::*;
+use sentinel_core::{Address, CoordinationStore as _, EventLimit, OpId};
 
 use crate::rig::{DAY, Rig, call, kept, label, result, wordy};
 
-fn listed(rig: &Rig, address: &sentinel_core::Address) -> u64 {
+fn listed(rig: &Rig, address: &Address) -> u64 {
     rig.raw(&["LLEN", &rig.key('v', address)]).parse().unwrap()
 }
 
@@ -24,22 +27,109 @@ pub(crate) async fn a_short_story_needs_no_list(rig: &Rig, _: &str) {
     assert_eq!((rig.story(&address).await.len(), listed(rig, &address)), (4, 0));
 }
 
-/// Of a long story the newest part is kept, in its order, and the record does not grow with it.
+/// Of a long story the newest part is kept, in its order, with the state that it begins from; the record does not grow with it.
 pub(crate) async fn the_newest_events_are_kept(rig: &Rig, _: &str) {
     let address = rig.lease("k");
-    for _ in 0..60 {
+    for cycles in 1..=100_u64 {
         rig.tombstone(&address).await;
+        if cycles % 10 == 0 {
+            are_the_newest(rig, &address, cycles * 2, EventLimit::new(100).unwrap()).await;
+            // With eleven that may stand in the record there are never too many.
+            assert!(listed(rig, &address) <= 88, "{} are listed", listed(rig, &address));
+        }
     }
-    let revs = async |limit: u32| -> Vec<u64> {
-        rig.store.history(&address, limit).await.unwrap().iter().map(|event| event.rev).collect()
+}
+
+/// Of so many changes the newest are kept.
+async fn are_the_newest(rig: &Rig, address: &Address, revs: u64, limit: EventLimit) {
+    let events = async |most: u32| rig.store.history(address, most).await.unwrap();
+    let all = events(u32::MAX).await;
+    let is_trimmed = (all.len() as u64) < revs;
+    assert!(all.len() <= limit.max() && (!is_trimmed || all.len() >= limit.kept()), "{} are kept", all.len());
+    let told: Vec<u64> = all.iter().map(|event| event.rev).collect();
+    assert_eq!(told, (revs + 1 - all.len() as u64..=revs).collect::<Vec<_>>());
+    assert!(all.iter().enumerate().all(|(n, event)| event.base.is_some() == (is_trimmed && n == 0)));
+    assert_eq!(replay(&all), Rebuilt::from(&rig.record(address).await));
+    for most in [1, 3, limit.kept() - 1].into_iter().filter(|most| *most < all.len()) {
+        assert_eq!(events(most as u32).await, all[all.len() - most..]);
+    }
+}
+
+/// Where only a few events are kept, none but the last stands in the record.
+#[tokio::test]
+async fn a_few_events_are_kept_as_exactly() {
+    for max in [8, 9, 47, 48, 49] {
+        let limit = EventLimit::new(max).unwrap();
+        let rig = Rig::open(move |builder| builder.max_events(limit)).await;
+        let address = rig.lease("k");
+        for cycles in 1..=60 {
+            rig.tombstone(&address).await;
+            are_the_newest(&rig, &address, cycles * 2, limit).await;
+        }
+        assert!(listed(&rig, &address) < u64::from(max));
+    }
+}
+
+/// An execution with every change that there is, again and again: what the dropped events came to is part of it.
+#[tokio::test]
+async fn what_was_dropped_is_rebuilt() {
+    let limit = EventLimit::new(8).unwrap();
+    let rig = Rig::open(move |builder| builder.max_events(limit)).await;
+    let address = rig.execution("k");
+    for round in 0..6 {
+        let grant = rig.granted(&address, &Claim { retention: Some(DAY), ..call() }).await;
+        rig.change(&address, Begin { grant }).await;
+        let cause = label(&format!("cause {round}"));
+        rig.change(&address, Abandon { grant, cause, late_effects: DAY }).await;
+        let decision = |token| Reconcile {
+            op_id: OpId::random(),
+            operator: label("olga"),
+            reason: Some(label("why")),
+            expect: token,
+            even_if_alive: false,
+            steal: false,
+        };
+        let token = rig.change(&address, decision(grant.token)).await.token;
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        match round % 2 {
+            0 => {
+                let reset = ResetToClaimed { op_id, token, operator, reason, accept_overlap: true };
+                rig.change(&address, reset).await;
+            }
+            _ => {
+                let result = result("found");
+                let force = ForceComplete { op_id, token, operator, reason, result, as_is: false };
+                rig.change(&address, force).await;
+                rig.advance(DAY).await;
+            }
+        }
+        let revs = rig.record(&address).await.rev;
+        are_the_newest(&rig, &address, revs, limit).await;
+    }
+}
+
+/// Two who find the list of a record too long drop its oldest events once.
+#[tokio::test]
+async fn a_list_that_others_have_shortened_is_left_alone() {
+    let trim: Arc<Mutex<String>> = Arc::default();
+    let seen = trim.clone();
+    let edit = move |script: &str, text: String| {
+        if script == "trim" {
+            *seen.lock().unwrap() = text.clone();
+        }
+        text
     };
-    let all = revs(u32::MAX).await;
-    assert_eq!(all, (121 - all.len() as u64..=120).collect::<Vec<_>>());
-    assert_eq!(listed(rig, &address), 100);
-    assert!(all.len() < 110, "{} events are kept", all.len());
-    for limit in [1, 3, 50] {
-        assert_eq!(revs(limit).await, all[all.len() - limit as usize..]);
-    }
+    let edit: Arc<dyn Fn(&str, String) -> String + Send + Sync> = Arc::new(edit);
+    let rig = Rig::open(move |builder| builder.edit_scripts(edit.clone())).await;
+    let address = rig.execution("k");
+    rig.completed(&address, &wordy(kept())).await;
+    let (list, marker) = (rig.key('v', &address), rig.named("marker"));
+    let before = rig.raw(&["LRANGE", &list, "0", "-1"]);
+    let text = trim.lock().unwrap().clone();
+    let keys = [&marker; 6].map(String::as_str);
+    let call = [&["EVAL", &text, "7"][..], &keys, &[&list, "0", "0", "0", "1", "another", "mine"]].concat();
+    assert_eq!(rig.raw(&call), "0");
+    assert_eq!(rig.raw(&["LRANGE", &list, "0", "-1"]), before);
 }
 
 /// What was told long ago is told as what is new, with all its words.
@@ -55,7 +145,7 @@ pub(crate) async fn words_are_kept_in_the_list(rig: &Rig, _: &str) {
     assert_eq!(rig.store.history(&address, 3).await.unwrap()[..1], told);
 }
 
-/// As many as a store keeps unless told otherwise: more than Lua hands over one by one.
+/// A list that is far too long, since it was not shortened: more than Lua hands over one by one. What is read of it is not.
 pub(crate) async fn a_story_of_ten_thousand_is_told(rig: &Rig, _: &str) {
     let address = rig.execution("k");
     rig.granted(&address, &wordy(call())).await;
@@ -63,8 +153,9 @@ pub(crate) async fn a_story_of_ten_thousand_is_told(rig: &Rig, _: &str) {
     let (list, other) = (rig.key('v', &address), rig.key('v', &rig.execution("other")));
     let copy = "for n = 1, 9999 do redis.call('RPUSH', KEYS[1], redis.call('LINDEX', KEYS[2], 0)) end";
     rig.raw(&["EVAL", copy, "2", &list, &other]);
-    assert_eq!(rig.store.history(&address, u32::MAX).await.unwrap().len(), 10_000);
-    assert_eq!(rig.store.history(&address, 5_000).await.unwrap().len(), 5_000);
+    let told = rig.store.history(&address, u32::MAX).await.unwrap();
+    assert!(told.len() == 75 && told[0].base.is_some(), "{} are told", told.len());
+    assert_eq!(rig.store.history(&address, 50).await.unwrap().len(), 50);
 }
 
 /// A purge leaves one event, and no list.

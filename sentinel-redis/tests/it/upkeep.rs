@@ -7,8 +7,8 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Shown};
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, Grant, Kind, OpId, Payload, Recorded,
-    State, Trouble,
+    Accepts, Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, Grant, Kind, OpId, Payload,
+    Recorded, State, Trouble,
 };
 use sentinel_testbed::redis;
 
@@ -275,9 +275,10 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
         Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO },
     )
     .await;
+    assert!(!touched(), "the doubt is the write");
     rig.ask(&address, Abandon { grant, cause: label("no contact"), late_effects: std::time::Duration::ZERO })
         .await;
-    assert!(!touched(), "nobody waits for this one");
+    assert!(touched(), "a repeated abandon");
     rig.completed(&rig.execution("done"), &kept()).await;
     assert!(!touched(), "the result is the write");
 }
@@ -331,7 +332,8 @@ pub(crate) async fn a_page_holds_the_longest_texts(rig: &Rig, _: &str) {
         rig.tombstone(&address).await;
     }
     let fingerprint = Some(Fingerprint::new("y".repeat(1024)).unwrap());
-    let claim = Claim { worker: long.clone(), fingerprint, ..fused() };
+    let accepts = Accepts::new([&*"a".repeat(1024)]).unwrap();
+    let claim = Claim { worker: long.clone(), fingerprint, accepts, ..fused() };
     let grant = rig.granted(&address, &claim).await;
     rig.change(&address, Abandon { grant, cause: long.clone(), late_effects: std::time::Duration::ZERO })
         .await;
@@ -341,7 +343,7 @@ pub(crate) async fn a_page_holds_the_longest_texts(rig: &Rig, _: &str) {
     let (op_id, operator, reason) = (OpId::random(), long.clone(), Some(long));
     let payload = Payload::new(&"z".repeat(1024), vec![0; 100_000]);
     let result = Recorded::success(payload);
-    rig.change(&address, ForceComplete { op_id, token, operator, reason, result, as_is: false }).await;
+    rig.change(&address, ForceComplete { op_id, token, operator, reason, result, as_is: true }).await;
     let mut whole = rig.record(&address).await;
     let result = whole.result.as_mut().unwrap();
     assert_eq!(result.payload.bytes.len(), 100_000);

@@ -4,11 +4,13 @@
 -- The newest events stand in `recent`, one a line: a run from claim to result is two events, and they cost no page of
 -- their own.
 CREATE TABLE records (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY, -- an order of age, and no identity: SQLite gives a number of a deleted row again
+    life         BLOB    NOT NULL DEFAULT (randomblob(16)), -- whose events those in `events` are; never given again
     namespace    TEXT    NOT NULL,
     kind         TEXT    NOT NULL,
     key          TEXT    NOT NULL,
-    last_event   INTEGER NOT NULL, -- how many events were ever appended under this id
+    last_event   INTEGER NOT NULL, -- how many events were ever appended to this row
+    dropped      INTEGER NOT NULL DEFAULT 0, -- how many of them, the oldest, are not kept any more
     purge_at     INTEGER,          -- maintenance may look at it from then on; NULL: never
     state        TEXT    NOT NULL,
     lingers      INTEGER NOT NULL, -- 1 in an undecided record that is not among the newest, or was decided before
@@ -52,10 +54,10 @@ CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
 
 -- The events that had to make room in their records, several in a row, one a line.
 CREATE TABLE events (
-    record INTEGER NOT NULL,
+    life   BLOB    NOT NULL,
     seq    INTEGER NOT NULL, -- which of the record's events is the last one here
     lines  TEXT    NOT NULL,
-    PRIMARY KEY (record, seq)
+    PRIMARY KEY (life, seq)
 ) STRICT, WITHOUT ROWID;
 
 -- No token at or below its namespace's floor is drawn: it holds the tokens of purged records.
@@ -63,3 +65,12 @@ CREATE TABLE floors (
     namespace TEXT    NOT NULL PRIMARY KEY,
     token     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What the file says of its log. The main file alone says 1 while acknowledged commits may stand in the log; the first
+-- commit of the log says 0 again. So a main file that was moved without its log says that it is not complete.
+CREATE TABLE main_file (
+    generation BLOB    NOT NULL, -- random; drawn anew whenever the log is about to be emptied
+    previous   BLOB,             -- the generation before
+    needs_log  INTEGER NOT NULL
+) STRICT;
+INSERT INTO main_file VALUES (randomblob(16), NULL, 0);

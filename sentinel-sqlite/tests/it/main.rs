@@ -10,6 +10,7 @@ mod listing;
 mod maintenance;
 mod processes;
 mod schema;
+mod seal;
 mod transitions;
 
 /// Every law, and the generated layers, on a file for each test.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
+use sentinel_core::kernel::{Rebuilt, replay};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
-use sentinel_core::{Change, CoordinationStore, PURGE_REST, StoreError};
+use sentinel_core::{Change, CoordinationStore, EventLimit, PURGE_REST, StoreError};
+use sentinel_sqlite::SqliteStore;
 
 use crate::harness::*;
 
@@ -78,6 +80,59 @@ async fn a_long_history_is_kept_in_order_and_goes_with_its_record() {
     on.advance(PURGE_REST + Duration::from_micros(1)).await;
     assert_eq!(purge(&on, 10, false).await.unwrap().records, 1);
     assert_eq!(rows(&on, "events"), 0);
+}
+
+#[tokio::test]
+async fn a_busy_lease_keeps_a_bounded_history_from_which_the_record_is_rebuilt() {
+    for max in [8, 9, 100] {
+        let on = OnDisk::open().await;
+        let limit = EventLimit::new(max).unwrap();
+        let builder = SqliteStore::builder(on.path()).clock(on.clock.clone()).max_events(limit);
+        let store = builder.open().await.unwrap();
+        let mut most = 0;
+        for n in 1..=300 {
+            let grant = granted(&store, &lease("a"), &claim(Phase::Claimed)).await;
+            store.release(&lease("a"), &Release { grant, vouched: false }).await.unwrap();
+            let kept = store.history(&lease("a"), 1_000).await.unwrap();
+            most = most.max(kept.len());
+            assert!((2 * n < limit.max() || kept.len() >= limit.kept()) && kept.len() <= limit.max(), "{n}");
+            let revs: Vec<_> = kept.iter().map(|event| event.rev).collect();
+            assert!(revs.is_sorted() && revs.last() == Some(&(2 * n as u64)), "{revs:?}");
+            assert_eq!(kept.iter().skip(1).filter(|event| event.base.is_some()).count(), 0);
+            assert_eq!(
+                kept[0].base.is_some(),
+                revs[0] > 1,
+                "the oldest one that is kept, if others were dropped"
+            );
+            let record = store.inspect(&lease("a")).await.unwrap().record.unwrap();
+            assert_eq!(replay(&kept), Rebuilt::from(&record));
+        }
+        assert_eq!(most, limit.max());
+        let bytes: i64 = on
+            .plain()
+            .query_row("SELECT coalesce(sum(length(lines)), 0) FROM events", [], |row| row.get(0))
+            .unwrap();
+        assert!(bytes < i64::from(max) * 400, "{bytes} bytes are kept in the table");
+    }
+}
+
+#[tokio::test]
+async fn a_number_of_a_deleted_row_that_is_given_again_brings_no_events_back() {
+    let on = OnDisk::open().await;
+    for _ in 0..20 {
+        let grant = granted(&on.store, &lease("old"), &claim(Phase::Claimed)).await;
+        on.store.release(&lease("old"), &Release { grant, vouched: false }).await.unwrap();
+    }
+    assert!(rows(&on, "events") > 1);
+    // Somebody deletes a row by hand. SQLite gives its number to the next one.
+    on.plain().execute("DELETE FROM records WHERE key = 'old'", []).unwrap();
+    granted(&on.store, &lease("new"), &claim(Phase::Claimed)).await;
+    assert_eq!(on.store.history(&lease("new"), 1_000).await.unwrap().len(), 1);
+    for _ in 0..20 {
+        let grant = granted(&on.store, &lease("other"), &claim(Phase::Claimed)).await;
+        on.store.release(&lease("other"), &Release { grant, vouched: false }).await.unwrap();
+    }
+    assert_eq!(on.store.history(&lease("other"), 1_000).await.unwrap().len(), 40);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ const ROLE: &str = "SENTINEL_SQLITE_TEST_ROLE";
 const FILE: &str = "SENTINEL_SQLITE_TEST_FILE";
 const PROCESSES: usize = 24;
 
-fn spawn(role: &str, file: &Path) -> Child {
+pub(crate) fn spawn(role: &str, file: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::entry_of_the_children", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
@@ -44,8 +44,35 @@ async fn entry_of_the_children() {
     match role.as_str() {
         "race" => race(Path::new(&file)).await,
         "stream" => stream(Path::new(&file)).await,
+        way if way.starts_with("end ") => end(way, Path::new(&file)),
         other => panic!("no role {other}"),
     }
+}
+
+/// Runs one key, and ends without dropping the store.
+fn end(way: &str, file: &Path) {
+    let run = |runtime: &tokio::runtime::Runtime| {
+        let store = runtime.block_on(async {
+            let store = SqliteStore::open(file).await.unwrap();
+            once(&store, &execution("a"), &fused(), b"done").await;
+            store.inspect(&execution("a")).await.unwrap();
+            store
+        });
+        std::mem::forget(store);
+    };
+    // This function runs within the test's runtime, where another one cannot wait.
+    std::thread::scope(|scope| {
+        let ended = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+            run(&runtime);
+            match way {
+                "end by exit" => std::process::exit(0),
+                "end without a runtime" => runtime.shutdown_background(),
+                _ => std::mem::forget(runtime),
+            }
+        });
+        ended.join().unwrap();
+    });
 }
 
 /// Opens the file when told to, and claims one key.

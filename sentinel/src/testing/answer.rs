@@ -15,7 +15,7 @@ pub enum Said {
 
 /// What a function under test gives. A `Result` says what its value says, and an error says that it is not done.
 ///
-/// An [`Outcome`] is done if it is `Completed` or `Replayed`, and not if it is anything else. A function that returns a
+/// An [`Outcome`] is done if it is `Completed`, `CompletedNotStored` or `Replayed`, and not if it is anything else. A function that returns a
 /// value of your own maps it to [`Said`], or, if it is always good news, to `()`.
 pub trait Answer {
     /// What it says.
@@ -46,7 +46,7 @@ impl<T: Answer, E: Display> Answer for Result<T, E> {
 impl<T, E> Answer for Outcome<T, E> {
     fn said(&self) -> Said {
         match self {
-            Self::Completed(_) | Self::Replayed(_) => Said::Done,
+            Self::Completed(_) | Self::CompletedNotStored(..) | Self::Replayed(_) => Said::Done,
             Self::Failed(Failure::Replayed(failure)) => Said::NotDone(format!("failed for good: {failure}")),
             other => Said::NotDone(other.name().replace('_', " ")),
         }

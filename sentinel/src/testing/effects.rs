@@ -8,8 +8,8 @@ use super::world::World;
 
 /// The effects of a world: what a fake of yours calls where the real one would charge, send or deploy.
 ///
-/// An effect is a request to somebody: the process may crash before it or after it, and the request or its reply may be
-/// lost, of which the caller learns only that there was [`NoAnswer`].
+/// An effect is a request to another system: the process may crash before it or after it, the request or its reply may be
+/// lost, and the effect may land only after the caller's timeout. The caller learns only that there was [`NoAnswer`].
 #[derive(Debug, Clone)]
 pub struct Effects {
     pub(super) world: Arc<World>,
@@ -43,12 +43,14 @@ impl Effects {
         self.request(key.into(), Some(idempotency_key.into())).await
     }
 
-    /// How often the effect has happened: what a probe would find.
+    /// How often the effect has happened by now: what a probe would find. One that has not landed yet is not counted.
     pub fn count(&self, key: &str) -> u32 {
+        self.world.lands();
         self.world.state().effects.get(key).copied().unwrap_or_default()
     }
 
     async fn request(&self, key: String, under: Option<String>) -> Result<(), NoAnswer> {
+        self.world.acts(&key);
         let fault = self.world.meet(Place::Effect(key.clone())).await;
         match fault {
             Some(Fault::CrashBefore) => {
@@ -56,6 +58,10 @@ impl Effects {
             }
             Some(Fault::LoseRequest) => {
                 self.world.tell(format!("asks for the effect on {key:?}; the request is lost"));
+                return Err(NoAnswer);
+            }
+            Some(Fault::LandLate) => {
+                self.world.is_on_its_way(key, under);
                 return Err(NoAnswer);
             }
             _ => self.world.happens(key, under),

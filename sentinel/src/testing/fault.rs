@@ -16,10 +16,11 @@ pub(super) enum Place {
 impl Place {
     /// What can go wrong there.
     fn faults(&self) -> &'static [Fault] {
-        use Fault::{CrashAfter, CrashBefore, LateCopy, LoseReply, LoseRequest};
+        use Fault::{CrashAfter, CrashBefore, LandLate, LateCopy, LoseReply, LoseRequest};
         match self {
             // A batch of heartbeats that arrives again is a heartbeat.
-            Self::Store("heartbeat") | Self::Effect(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest],
+            Self::Store("heartbeat") => &[CrashAfter, CrashBefore, LoseReply, LoseRequest],
+            Self::Effect(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LandLate],
             Self::Store(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LateCopy],
             Self::Here(_) => &[CrashBefore],
         }
@@ -46,6 +47,8 @@ pub(super) enum Fault {
     LoseReply,
     /// Nothing goes wrong now; the same request arrives again when all deadlines are over, and once more later.
     LateCopy,
+    /// The caller gets no answer in time, and the effect lands later.
+    LandLate,
 }
 
 impl fmt::Display for Fault {
@@ -56,6 +59,7 @@ impl fmt::Display for Fault {
             Self::LoseRequest => "lose-request",
             Self::LoseReply => "lose-reply",
             Self::LateCopy => "late-copy",
+            Self::LandLate => "land-late",
         })
     }
 }
@@ -96,7 +100,10 @@ impl Plan {
     pub(super) fn followed_by(&self, points: &[Point]) -> Vec<Self> {
         let struck = self.0.last().and_then(|last| points.iter().position(|point| *point == last.point));
         let mut next = Vec::new();
-        for point in &points[struck.map_or(0, |at| at + 1)..] {
+        for (at, point) in points.iter().enumerate().skip(struck.map_or(0, |at| at + 1)) {
+            if is_one_of_many(points, at) {
+                continue;
+            }
             for fault in point.place.faults() {
                 let strike = Strike { point: point.clone(), fault: *fault };
                 next.push(Self(self.0.iter().cloned().chain([strike]).collect()));
@@ -109,6 +116,17 @@ impl Plan {
     pub(super) fn leads_to(&self, named: &str) -> bool {
         named.strip_prefix(&self.to_string()).is_some_and(|rest| rest.is_empty() || rest.starts_with(JOINT))
     }
+}
+
+/// Whether a point is a heartbeat between two heartbeats: what goes wrong there differs in nothing from the same at the
+/// first or the last of them.
+fn is_one_of_many(points: &[Point], at: usize) -> bool {
+    let process = points[at].process;
+    let beats = |at: Option<usize>| {
+        let point = at.and_then(|at| points.get(at));
+        point.is_some_and(|point| point.place == Place::Store("heartbeat") && point.process == process)
+    };
+    beats(at.checked_sub(1)) && beats(Some(at)) && beats(Some(at + 1))
 }
 
 const JOINT: &str = " + ";

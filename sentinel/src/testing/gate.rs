@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use super::fault::{Fault, Place};
 use super::world::{Late, World};
 use crate::kernel::{Op, Reply};
-use crate::operation::{Beat, HeartbeatReply, Stamped};
+use crate::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, Stamped};
 use crate::store::{Inspection, List, Listing, Purge, Purged};
-use crate::{Address, CoordinationStore, Event, Kind, Layer, StoreError, Trouble};
+use crate::{Address, CoordinationStore, Event, Kind, Layer, State, StoreError, Trouble};
 
 /// Requests pass here as long as their process lives, and meet what was planned for them.
 #[derive(Debug)]
@@ -57,6 +57,20 @@ impl Gate {
     }
 }
 
+/// Whether a process that sends this has no function running under the address any more.
+fn ends_a_run(op: &Op) -> bool {
+    matches!(op, Op::Complete(_) | Op::Release(_) | Op::Abandon(_) | Op::Cancel(_))
+}
+
+/// The grant under which a function may start now.
+fn begun(reply: &Reply) -> Option<&Granted> {
+    match reply {
+        Reply::Claim(ClaimReply::Granted(granted)) if granted.state == State::Executing => Some(granted),
+        Reply::Begin(BeginReply::Begun(granted)) => Some(granted),
+        _ => None,
+    }
+}
+
 /// What a request was about, and its answer in a word.
 fn told(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>) -> String {
     let what = op.name().replace('_', " ");
@@ -84,7 +98,13 @@ impl Layer for Gate {
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         self.world.sees(address);
         let request = op.send(&*self.store, address);
+        if ends_a_run(&op) {
+            self.world.run_ended(address);
+        }
         let (stamped, late) = self.through(op.name(), request, |answer| told(&op, address, answer)).await?;
+        if let Some(granted) = begun(&stamped.reply) {
+            self.world.runs_until(address, granted.hard_until);
+        }
         if late {
             self.world.tell("a copy of it stays on its way");
             self.world.state().late.push(Late { address: address.clone(), op });

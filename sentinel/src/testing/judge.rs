@@ -21,7 +21,10 @@ impl Terms<'_> {
     /// What was broken; None: nothing.
     pub(super) fn broken(&self, state: &State) -> Option<String> {
         let twice = || self.happened_too_often(state);
-        twice().or_else(|| state.ends.iter().find_map(|end| self.lied(end))).or_else(|| self.unsettled(state))
+        twice()
+            .or_else(|| state.overdue.clone())
+            .or_else(|| state.ends.iter().find_map(|end| self.lied(end)))
+            .or_else(|| self.unsettled(state))
     }
 
     fn happened_too_often(&self, state: &State) -> Option<String> {

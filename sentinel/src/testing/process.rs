@@ -44,6 +44,7 @@ pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl As
     // What the function left running ends here, and reaches nothing any more.
     drop(runtime);
     let doubts = self::runtime().block_on(world.doubts());
+    world.lands();
     let effects = world.state().effects.clone();
     world.state().ends.push(Ended { process: number, end: end.clone(), effects, doubts });
     end

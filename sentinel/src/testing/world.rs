@@ -13,7 +13,10 @@ use super::clock::WorldClock;
 use super::fault::{Fault, Place, Plan, Point};
 use crate::kernel::Op;
 use crate::store::{Inspection, Shown};
-use crate::{Address, CoordinationStore as _, Error, Kind, MemoryStore, Reconciled, Sentinel};
+use crate::{
+    Address, Clock as _, CoordinationStore as _, Error, Kind, MemoryStore, Reconciled, Record, Sentinel,
+    StoreTime,
+};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -22,6 +25,8 @@ pub(super) struct World {
     pub(super) plan: Plan,
     /// Told when the process that runs has crashed.
     pub(super) crashed: Notify,
+    /// How long after it was asked for an effect lands that is late.
+    late: Duration,
     state: Mutex<State>,
 }
 
@@ -36,6 +41,12 @@ pub(super) struct State {
     pub(super) points: Vec<Point>,
     /// How often each effect happened.
     pub(super) effects: BTreeMap<String, u32>,
+    /// Effects that were asked for and land later.
+    on_their_way: Vec<Landing>,
+    /// The runs of the process, and their hard deadlines.
+    runs: HashMap<Address, StoreTime>,
+    /// An effect that a process asked for when the hard deadline of its run was over.
+    pub(super) overdue: Option<String>,
     /// The idempotency keys that were used.
     used: HashSet<(String, String)>,
     /// Requests that arrive again later.
@@ -53,6 +64,14 @@ pub(super) struct State {
 pub(super) struct Late {
     pub(super) address: Address,
     pub(super) op: Op,
+}
+
+/// An effect that lands later.
+#[derive(Debug, Clone)]
+struct Landing {
+    at: StoreTime,
+    key: String,
+    under: Option<String>,
 }
 
 /// How a process ended, and how things stood then.
@@ -75,10 +94,10 @@ pub(super) enum End {
 }
 
 impl World {
-    pub(super) fn new(plan: Plan) -> Arc<Self> {
+    pub(super) fn new(plan: Plan, late: Duration) -> Arc<Self> {
         let clock = Arc::new(WorldClock::new());
         let store = MemoryStore::with_clock(clock.clone());
-        Arc::new(Self { clock, store, plan, crashed: Notify::new(), state: Mutex::default() })
+        Arc::new(Self { clock, store, plan, crashed: Notify::new(), late, state: Mutex::default() })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -91,6 +110,7 @@ impl World {
         let mut state = self.state();
         state.process = Some(process);
         state.visits.clear();
+        state.runs.clear();
     }
 
     /// It has ended, and nothing of it acts any more. Called in its runtime.
@@ -130,8 +150,65 @@ impl World {
         pending().await
     }
 
+    /// A run has begun, or its lease was claimed again: until then it may act.
+    pub(super) fn runs_until(&self, address: &Address, hard_until: StoreTime) {
+        self.state().runs.insert(address.clone(), hard_until);
+    }
+
+    /// The process has reported the end of its run.
+    pub(super) fn run_ended(&self, address: &Address) {
+        self.state().runs.remove(address);
+    }
+
+    /// The process asks for an effect. If all its runs are past their hard deadlines, that is noted.
+    pub(super) fn acts(&self, key: &str) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        let over = !state.runs.is_empty() && state.runs.values().all(|hard_until| *hard_until <= now);
+        if let (true, Some(process), None) = (over, state.process, &state.overdue) {
+            state.overdue = Some(format!(
+                "process {process} asked for the effect on {key:?} after the hard deadline of its run: \
+                 the function ignored its cancellation, and others may have run meanwhile"
+            ));
+        }
+    }
+
+    /// An effect will happen, later than its caller waits.
+    pub(super) fn is_on_its_way(&self, key: String, under: Option<String>) {
+        self.tell(format!(
+            "gets no answer in time about the effect on {key:?}, which lands {:?} later",
+            self.late
+        ));
+        let at = self.clock.now().plus(self.late);
+        self.state().on_their_way.push(Landing { at, key, under });
+    }
+
+    /// What is due lands.
+    pub(super) fn lands(&self) {
+        let now = self.clock.now();
+        let (due, left) =
+            std::mem::take(&mut self.state().on_their_way).into_iter().partition(|one| one.at <= now);
+        self.state().on_their_way = left;
+        let due: Vec<Landing> = due;
+        for Landing { key, under, .. } in due {
+            self.remark(format!("(the effect on {key:?} lands late)"));
+            self.happen(key, under);
+        }
+    }
+
+    /// All that is on its way lands: the world is over.
+    pub(super) fn all_lands(&self) {
+        self.clock.advance(self.late);
+        self.lands();
+    }
+
     /// An effect happens, unless it was asked for under an idempotency key that was used before.
     pub(super) fn happens(&self, key: String, under: Option<String>) {
+        self.lands();
+        self.happen(key, under);
+    }
+
+    fn happen(&self, key: String, under: Option<String>) {
         let first = under.is_none_or(|under| self.state().used.insert((key.clone(), under)));
         let how = if first { "happens" } else { "has happened under the same idempotency key" };
         self.tell(format!("the effect on {key:?} {how}"));
@@ -194,14 +271,24 @@ impl World {
 
     /// Time passes until every claim and every run is over.
     pub(super) async fn time_passes(&self) {
+        self.passes(|record| record.hard_until.max(record.lease_until)).await;
+    }
+
+    /// Time passes until no effect of a run that is over can land any more.
+    pub(super) async fn effects_land(&self) {
+        self.passes(|record| record.effects_until.max(record.lease_until)).await;
+    }
+
+    async fn passes(&self, until: impl Fn(&Record) -> StoreTime) {
         let held = |(_, Inspection { record, now }): (Address, Inspection)| {
             let record = record?;
             let is_held = !matches!(Shown::of(&record, now), Shown::Completed | Shown::Free);
-            is_held.then(|| record.hard_until.max(record.lease_until).since(now))
+            is_held.then(|| until(&record).since(now))
         };
         let longest = self.records().await.into_iter().filter_map(held).max().unwrap_or_default();
         let pause = longest + Duration::from_millis(1);
         self.clock.advance(pause);
+        self.lands();
         self.remark(format!("(time passes: {pause:?})"));
     }
 
@@ -225,6 +312,10 @@ impl World {
 
     /// An operator looks at what is in doubt. Where nothing at all has happened, that is decided.
     pub(super) async fn operator_looks(&self) -> Result<(), Error> {
+        if self.doubts().await.is_empty() {
+            return Ok(());
+        }
+        self.effects_land().await;
         if !self.state().effects.is_empty() {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Said};
 use super::attempt::Attempt;
@@ -19,6 +20,8 @@ pub struct Worlds {
     faults: usize,
     at_most: u32,
     only: Option<String>,
+    late: Duration,
+    limit: usize,
     reconcile: Option<Reconcile>,
 }
 
@@ -42,7 +45,9 @@ const RECONCILER: u32 = 4;
 
 impl Default for Worlds {
     fn default() -> Self {
-        Self { faults: 2, at_most: 1, only: None, reconcile: None }
+        // Just before the late effects that `once` reckons with by default are over.
+        let late = crate::Terms::DEFAULT_LATE_EFFECTS - Duration::from_secs(1);
+        Self { faults: 2, at_most: 1, only: None, late, limit: 50_000, reconcile: None }
     }
 }
 
@@ -74,6 +79,20 @@ impl Worlds {
     /// have happened already. A reset that looks first authorises none of these.
     pub fn at_most(mut self, times: u32) -> Self {
         self.at_most = times;
+        self
+    }
+
+    /// How long after it was asked for an effect lands that is late (59 s, a second less than the `late_effects` of a call
+    /// of `once` that does not set them).
+    pub fn effects_land_after(mut self, late: Duration) -> Self {
+        self.late = late;
+        self
+    }
+
+    /// The most worlds (50,000). A function with more of them fails the check: it has too many requests, effects and
+    /// places for two faults in each world; try fewer [`faults`](Self::faults).
+    pub fn limit(mut self, worlds: usize) -> Self {
+        self.limit = worlds;
         self
     }
 
@@ -130,9 +149,14 @@ impl Worlds {
         let points = calm.state().points.iter().filter(|point| self.strikes(point)).count();
         let mut checked = Checked { worlds: 1, points };
         let mut found = false;
+        let mut progress = Progress::new();
         while let Some(plan) = next.pop_front() {
+            if checked.worlds == self.limit {
+                return Err(self.too_many(checked, next.len() + 1));
+            }
             let world = self.live(plan, function);
             checked.worlds += 1;
+            progress.show(checked.worlds, next.len());
             let named = self.only.as_ref().is_none_or(|only| *only == world.plan.to_string());
             found |= named;
             if named {
@@ -146,6 +170,13 @@ impl Worlds {
             Some(only) if !found => Err(format!("there is no world of the name {only:?}")),
             _ => Ok(checked),
         }
+    }
+
+    fn too_many(&self, Checked { worlds, points }: Checked, more: usize) -> String {
+        format!(
+            "{worlds} worlds are checked, nothing is broken in them, and at least {more} are left: something can go \
+             wrong at {points} points. Allow more with Worlds::limit, or let less go wrong at once with Worlds::faults"
+        )
     }
 
     /// The worlds that differ from one by one more fault.
@@ -173,7 +204,7 @@ impl Worlds {
 
     /// Lets a world go on to its end.
     fn live<A: Answer>(&self, plan: Plan, function: &impl AsyncFn(Attempt) -> A) -> Arc<World> {
-        let world = World::new(plan);
+        let world = World::new(plan, self.late);
         let outside = runtime();
         let much_later = async || {
             world.time_passes().await;
@@ -187,7 +218,7 @@ impl Worlds {
         match &self.reconcile {
             Some(reconcile) => {
                 reconcile(&world, RECONCILER);
-                outside.block_on(world.time_passes());
+                outside.block_on(world.effects_land());
                 reconcile(&world, self.calm());
             }
             None => {
@@ -196,6 +227,7 @@ impl Worlds {
             }
         }
         run(&world, self.last(), function);
+        world.all_lands();
         world
     }
 
@@ -209,6 +241,26 @@ impl Worlds {
         };
         let broken = terms.broken(&world.state());
         broken.map_or(Ok(()), |broken| Err(outside.block_on(report(world, &broken, &world.plan, number))))
+    }
+}
+
+/// Tells people that a long check is still going.
+struct Progress {
+    shown: Instant,
+}
+
+impl Progress {
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn new() -> Self {
+        Self { shown: Instant::now() }
+    }
+
+    fn show(&mut self, worlds: usize, left: usize) {
+        if self.shown.elapsed() >= Self::PAUSE {
+            self.shown = Instant::now();
+            eprintln!("sentinel::testing: {worlds} worlds checked, at least {left} left");
+        }
     }
 }
 

@@ -2,20 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
+mod confirm;
 mod connect;
+mod drain;
 mod faults;
 mod keeper;
 mod lease;
 mod observe;
 mod once;
+mod outage;
 mod prepare;
 mod probe_loop;
+mod queue;
+#[cfg(feature = "sqlite")]
+mod readme;
 mod reconcile;
 mod regressions;
 mod replay_cache;
 mod rig;
 #[cfg(feature = "testing")]
 mod testing;
+mod threads;
+mod values;
 mod wait;
 
 use std::convert::Infallible;

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use sentinel::kernel::{Op, Reply};
 use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Address, Ending, Error, Label, NotRun, Payload, Raw, Recorded, State, StoreError, Trouble};
+use sentinel::{
+    Address, Ending, Error, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError, Trouble,
+};
 use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -104,7 +106,11 @@ impl Serialize for Unencodable {
 async fn a_result_that_cannot_be_encoded_completes_and_reaches_its_caller() {
     let sentinel = sentinel();
     let run = || sentinel.once("k").run(|_| async { Ok::<_, Lied>(Unencodable) });
-    assert!(matches!(run().await.unwrap(), Outcome::Completed(Unencodable)));
+    let outcome = run().await.unwrap();
+    assert!(
+        matches!(outcome, Outcome::CompletedNotStored(Unencodable, NotStored::NotEncodable(_))),
+        "{outcome:?}"
+    );
     assert_eq!(state(&sentinel, "k").await, State::Completed);
     assert!(matches!(run().await, Err(Error::ResultNotStored(_))));
 }
@@ -116,7 +122,11 @@ async fn a_result_over_the_limit_completes_without_its_bytes() {
         let once = sentinel.once("k").codec(Raw).payload_limit(limit);
         once.run(|_| async { Ok::<_, Lied>(Bytes::from(vec![0xff; 101])) })
     };
-    assert!(matches!(run(100).await.unwrap(), Outcome::Completed(bytes) if bytes.len() == 101));
+    let outcome = run(100).await.unwrap();
+    let Outcome::CompletedNotStored(bytes, NotStored::TooLarge { bytes: 101, limit: 100 }) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(bytes.len(), 101);
     assert!(
         matches!(run(1000).await, Err(Error::ResultNotStored(_))),
         "what was not stored cannot be replayed"
@@ -159,7 +169,9 @@ impl Layer for NoBytes {
 #[tokio::test(start_paused = true)]
 async fn bytes_that_the_store_refuses_are_left_out_and_the_truth_is_recorded() {
     let sentinel = Sentinel::new(Layered(NoBytes(Arc::new(MemoryStore::new()))));
-    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(text) if text == "charged k"));
+    let outcome = charge(&sentinel, "k").await;
+    let Outcome::CompletedNotStored(text, NotStored::Refused(error)) = outcome else { panic!("{outcome:?}") };
+    assert!(text == "charged k" && error.trouble() == Trouble::InvalidRequest, "{error}");
     let result = seen(&sentinel, "k").await.record.unwrap().result.unwrap();
     assert!(result.omitted && result.payload.bytes.is_empty(), "{result:?}");
     let again = sentinel.once("k").run(|_| async { Ok::<_, Lied>(String::new()) }).await;

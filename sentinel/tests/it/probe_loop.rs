@@ -3,10 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{Finding, Kind, OpId, ProbeLoop, ProbeLoopHandle, State, UncertainKey};
+use sentinel::{
+    Finding, Kind, Label, OpId, Payload, ProbeLoop, ProbeLoopHandle, Recorded, State, UncertainKey,
+};
 
 use sentinel_conformance::{Fault, Plan};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::rig::Rig;
 use crate::{Lied, SECOND, charge, doubt, seen, sentinel, state};
@@ -30,7 +33,7 @@ async fn what_happened_is_completed_with_its_evidence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_did_not_happen_is_reset_only_past_the_hard_deadline_and_after_a_second_look() {
+async fn what_did_not_happen_is_reset_only_after_late_effects_and_a_second_look() {
     let sentinel = sentinel();
     let run = sentinel.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let frozen = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
@@ -50,10 +53,118 @@ async fn what_did_not_happen_is_reset_only_past_the_hard_deadline_and_after_a_se
     frozen.abort();
     assert_eq!(probe.pass().await.unwrap(), 0, "alive: not even listed");
     tokio::time::sleep(SECOND * 61).await;
+    assert_eq!(probe.pass().await.unwrap(), 0, "past its hard deadline, an effect may still land");
+    assert_eq!(state(&sentinel, "k").await, State::Executing, "not even taken");
+    past_late_effects().await;
     assert_eq!(probe.pass().await.unwrap(), 1);
     assert_eq!(looks.load(Ordering::SeqCst), 1, "asked again once the old worker was fenced out");
     assert_eq!(state(&sentinel, "k").await, State::Free);
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
+}
+
+/// Longer than an effect of a run is late by default.
+async fn past_late_effects() {
+    tokio::time::sleep(SECOND * 61).await;
+}
+
+/// A probe that finds nothing before `lands`, and what lands then.
+fn late_booking(sentinel: &Sentinel, lands: Instant) -> ProbeLoop {
+    sentinel.reconcile_with("probe", move |_| async move {
+        match Instant::now() < lands {
+            true => Finding::did_not_happen("the provider lists nothing"),
+            false => Finding::happened(&"charge 17", "the provider lists charge 17").unwrap(),
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_booking_that_lands_after_the_timeout_is_found_and_not_made_again() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let handle = late_booking(&sentinel, Instant::now() + SECOND * 3).every(SECOND).start();
+    tokio::time::sleep(SECOND * 200).await;
+    handle.stop().await;
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "charge 17"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_looks_that_find_nothing_are_the_grace_apart() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    past_late_effects().await;
+    // The first look finds nothing. What lands less than the grace later is seen by the second.
+    let mut probe = late_booking(&sentinel, Instant::now() + SECOND * 29).grace(SECOND * 30);
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "charge 17"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_recorded_only_after_late_effects_and_a_second_look() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
+        let look = counted.fetch_add(1, Ordering::SeqCst);
+        let result = Recorded::failure(Some(402), Payload::new("text/plain", "declined"));
+        assert_eq!(key.effects_may_land, look == 0);
+        async move { Finding::Happened { result, evidence: Label::lossy("the provider declined") } }
+    });
+    assert_eq!(probe.pass().await.unwrap(), 0, "an effect may still land");
+    past_late_effects().await;
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert_eq!(looks.load(Ordering::SeqCst), 3, "one that does not count, and two that agree");
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Failed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_that_disagree_prove_nothing() {
+    let sentinel = sentinel();
+    let _ = doubt(&sentinel, "k").await;
+    past_late_effects().await;
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let mut probe = sentinel.reconcile_with("probe", move |_| {
+        let look = counted.fetch_add(1, Ordering::SeqCst);
+        let code = Some(i32::try_from(look).unwrap());
+        let result = Recorded::failure(code, Payload::new("text/plain", "declined"));
+        async move { Finding::Happened { result, evidence: Label::lossy("declined, each time otherwise") } }
+    });
+    assert_eq!(probe.pass().await.unwrap(), 0);
+    assert_eq!(state(&sentinel, "k").await, State::Reconciling);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandon_that_arrives_after_the_first_look_starts_its_time_again() {
+    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let slow = rig.ours.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 2).late_effects(SECOND);
+    // The function outlives its hard deadline, and ends in doubt while the probe looks.
+    let ends = Arc::new(tokio::sync::Notify::new());
+    let waits = ends.clone();
+    let slow = tokio::spawn(slow.run(move |_| async move {
+        waits.notified().await;
+        Err::<String, _>(Lied("it ended late"))
+    }));
+    tokio::time::sleep(SECOND * 10).await;
+    let looks = Arc::new(AtomicU32::new(0));
+    let counted = looks.clone();
+    let mut probe = rig.beside.reconcile_with("probe", move |key: UncertainKey| {
+        let ends = ends.clone();
+        let look = counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if !key.fenced {
+                ends.notify_one();
+                tokio::time::sleep(SECOND / 10).await;
+            }
+            assert!(look < 3);
+            Finding::did_not_happen("the provider lists nothing")
+        }
+    });
+    assert_eq!(probe.pass().await.unwrap(), 0, "the look was made before the run ended");
+    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Doubtful(_)));
+    tokio::time::sleep(SECOND * 20).await;
+    assert_eq!(probe.pass().await.unwrap(), 1);
+    assert_eq!(looks.load(Ordering::SeqCst), 3, "two more looks, both after the last effect");
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,6 +188,7 @@ async fn before_the_hard_deadline_a_worker_that_is_only_unheard_of_is_not_fenced
 async fn a_second_look_that_sees_it_happen_wins() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
+    past_late_effects().await;
     let mut probe = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
         match key.fenced {
             false => Finding::did_not_happen("not there yet"),
@@ -115,6 +227,7 @@ async fn what_is_still_unknown_is_left_alone_and_asked_about_with_growing_pauses
 async fn a_loop_that_crashed_after_taking_a_key_goes_on_with_it() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
+    past_late_effects().await;
     let mut crashes = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
         assert!(!key.fenced, "the probe crashes when it is asked again");
         Finding::did_not_happen("no such charge")
@@ -150,6 +263,7 @@ async fn more_keys_than_one_page_are_settled_in_one_pass() {
 async fn each_decision_has_an_id_and_a_token_of_its_own() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
+    past_late_effects().await;
     let (store, in_doubt) = (sentinel.clone(), seen(&sentinel, "k").await.record.unwrap().token);
     let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
         let store = store.clone();

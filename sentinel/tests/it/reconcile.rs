@@ -32,6 +32,7 @@ async fn it_did_not_happen_and_runs_again_under_the_same_idempotency_key() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let before = seen(&sentinel, "k").await.record.unwrap();
+    tokio::time::sleep(SECOND * 60).await;
     assert!(matches!(taken(&sentinel).await.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
     let after = seen(&sentinel, "k").await.record.unwrap();
@@ -103,6 +104,7 @@ async fn a_repeated_decision_is_the_same_and_a_late_one_is_stale() {
     let decision = OpId::random();
     let reset =
         || async { sentinel.reconciler("k").resume(first.token()).op_id(decision).reset_to_claimed().await };
+    tokio::time::sleep(SECOND * 60).await;
     let done = reset().await.unwrap();
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
     assert_eq!(reset().await.unwrap(), done, "repeated after a newer run, it answers the same");

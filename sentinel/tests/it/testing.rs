@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sentinel::prelude::*;
 use sentinel::testing::{self, Answer, Attempt, Checked, NoAnswer, Said, Worlds};
-use sentinel::{Error, Finding, Kind};
+use sentinel::{Error, Finding, Kind, Reconciled, State};
 
 use crate::SECOND;
 
@@ -256,6 +256,79 @@ async fn reconcile(attempt: Attempt) -> Result<u64, Error> {
 fn a_function_with_a_reconciler_is_done_in_the_end_whatever_crashes() {
     let Checked { worlds, .. } = Worlds::default().reconciled_by(reconcile).check(pay);
     println!("{worlds} worlds");
+}
+
+/// As a reconciler that does not wait until late effects have landed: it decides by what it finds now.
+async fn hasty(attempt: Attempt) {
+    let sentinel = attempt.sentinel();
+    let taken = sentinel.reconciler(KEY).reconcile().await;
+    let held = match taken {
+        Ok(Reconciled::Taken(held)) => *held,
+        _ => {
+            let record = sentinel.inspect(Kind::Execution, KEY).await.unwrap().record;
+            let Some(record) = record.filter(|record| record.state == State::Reconciling) else { return };
+            sentinel.reconciler(KEY).resume(record.token)
+        }
+    };
+    let _ = match attempt.effects().count(KEY) {
+        0 => held.accept_overlap().reset_to_claimed().await,
+        _ => held.force_complete(&()).await,
+    };
+}
+
+#[test]
+fn a_reconciler_that_does_not_wait_for_late_effects_is_found() {
+    let report = found(Worlds::default().reconciled_by(hasty), pay);
+    assert!(report.starts_with("the effect on \"invoice-42\" happened 2 times"), "{report}");
+    assert!(report.contains("lands late"), "{report}");
+}
+
+#[test]
+fn a_function_whose_effects_are_later_than_it_says_is_found() {
+    let report = found(Worlds::default().reconciled_by(reconcile), async |attempt: Attempt| {
+        let effects = attempt.effects();
+        let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30).late_effects(SECOND);
+        once.run(|_| async move { effects.happen(KEY).await }).await
+    });
+    assert!(report.contains("lands late"), "{report}");
+}
+
+#[test]
+fn a_function_that_acts_after_its_hard_deadline_is_found() {
+    let slow = async |attempt: Attempt| {
+        let effects = attempt.effects();
+        let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30);
+        let ignores = async move |_| {
+            tokio::time::sleep(SECOND * 31).await;
+            effects.happen(KEY).await
+        };
+        once.run(ignores).await
+    };
+    is_found(slow, "process 1 asked for the effect on \"invoice-42\" after the hard deadline of its run");
+}
+
+#[test]
+fn heartbeats_that_are_alike_make_no_worlds_of_their_own() {
+    let works = |seconds| {
+        async move |attempt: Attempt| {
+            let effects = attempt.effects();
+            let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 3600);
+            once.run(async move |_| {
+                tokio::time::sleep(SECOND * seconds).await;
+                effects.happen(KEY).await
+            })
+            .await
+        }
+    };
+    let Checked { worlds: short, .. } = Worlds::default().check(works(12));
+    let Checked { worlds: long, .. } = Worlds::default().check(works(120));
+    assert!(long <= short * 2, "{short} worlds for 12 s of work, {long} for 120 s");
+}
+
+#[test]
+fn a_check_of_too_many_worlds_says_so() {
+    let report = found(Worlds::default().limit(20), pay);
+    assert!(report.starts_with("20 worlds are checked"), "{report}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use super::Redis;
+use crate::tls;
 
 impl Redis {
     /// `kill -9`: nothing is written any more. What the server had handed to the system is still there; what a power
@@ -11,6 +12,25 @@ impl Redis {
     pub fn kill(&self) {
         self.server.signal(Signal::KILL);
         self.server.wait();
+    }
+
+    /// Gives a server with TLS a new authority and a certificate of that, as when both are replaced before they expire.
+    /// Connections that are open stay open; [`drop_connections`](Self::drop_connections) ends them.
+    #[track_caller]
+    pub fn renew_certificates(&self) {
+        tls::create_authority(&self.server);
+        tls::create_certificate(&self.server, ".");
+        let files =
+            ["tls-cert-file", "server.crt", "tls-key-file", "server.key", "tls-ca-cert-file", "ca.crt"];
+        self.cli(&[&["CONFIG", "SET"], &files[..]].concat());
+    }
+
+    /// Ends all connections but those of replicas. Their clients may connect again.
+    #[track_caller]
+    pub fn drop_connections(&self) {
+        for kind in ["normal", "pubsub"] {
+            self.cli(&["CLIENT", "KILL", "TYPE", kind]);
+        }
     }
 
     /// Stops the server in its tracks (SIGSTOP): connections stay open and are silent, new ones are made by the system

@@ -1,16 +1,18 @@
 //! Getting in: the claim, waiting for others, and giving back what will not be used.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::clock::LocalTime;
+use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::{Authority, Entry, Keeping};
 use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
 use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
 use super::super::{Core, watch::Watch};
-use crate::address::Address;
-use crate::error::Applied;
+use crate::address::{Address, Kind};
+use crate::error::{Applied, StoreError};
 use crate::operation::{Cancel, Claim, ClaimReply, Granted};
 use crate::payload::Recorded;
 use crate::record::Grant;
@@ -24,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) address: Address,
     pub(crate) claim: Claim,
     pub(crate) patience: Duration,
+    /// How long the caller waits for the store's word that the result is recorded.
+    pub(crate) confirm_within: Duration,
     pub(crate) wait: Option<Duration>,
 }
 
@@ -43,6 +47,7 @@ pub(crate) struct Entered {
     sent: LocalTime,
     now: StoreTime,
     granted: Granted,
+    work: WorkGuard,
 }
 
 /// While armed, cancels its call's claim on drop: it was not refused, and will not be used.
@@ -54,8 +59,8 @@ struct Unsettled<'a> {
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         if self.armed {
-            let Call { core, address, claim, patience, .. } = self.call;
-            core.cancel_in_background(address, claim.claim_id, *patience);
+            let Call { core, address, claim, .. } = self.call;
+            core.cancel_in_background(address, claim.claim_id, self.call.cancel_for());
         }
     }
 }
@@ -68,17 +73,20 @@ pub(crate) struct Held {
     /// What the function, its preparation and the keeper share.
     pub(crate) run: Run,
     pub(crate) patience: Duration,
+    pub(crate) confirm_within: Duration,
+    pub(crate) work: WorkGuard,
     ttl: Duration,
     pub(super) late_effects: Duration,
     deadline: LocalTime,
     hard: LocalTime,
     armed: bool,
+    started: bool,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if self.armed {
-            self.core.cancel_in_background(self.address(), self.grant().claim_id, self.patience);
+            self.core.cancel_in_background(self.address(), self.grant().claim_id, self.report_for());
         }
     }
 }
@@ -86,80 +94,163 @@ impl Drop for Held {
 /// How long a call that will not run waits for its claim to be cancelled before it says so.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How long after the hard deadline of an execution the client still reports what became of it. A result counts
+/// however late it comes; a store that is away for longer than this finds a doubt when it is back.
+const AFTER_HARD_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
 impl Call {
     /// Claims, and waits for others as long as the call may. Nothing is allocated for a call that is answered at once.
-    pub(crate) async fn enter(&self) -> Result<Entered, Refusal> {
-        let until = self.wait.map(|wait| self.core.keeper.clock().now().plus(wait));
-        match (self.ask().await, until) {
-            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(other, until)).await,
+    pub(crate) async fn enter(&mut self) -> Result<Entered, Refusal> {
+        let core = &self.core;
+        if core.open_work.draining().is_cancelled() {
+            return Err(Refusal::NotRun(NotRun::Draining));
+        }
+        // Whoever holds a grant must be able to keep it alive.
+        core.keeper.ready().map_err(|error| Refusal::NotRun(NotRun::NoHeartbeats(Arc::new(error))))?;
+        let clock = core.keeper.clock();
+        let until = self.wait.map(|wait| clock.now().plus(wait));
+        let has_queue = self.address.kind == Kind::Lease && core.watchers.has_queue(&self.address);
+        if let Some(until) = until.filter(|_| has_queue) {
+            return Box::pin(self.join(None, until)).await;
+        }
+        match (self.ask(until).await, until) {
+            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(Some(other), until)).await,
+            (Ok(entered), Some(until)) if entered.is_over(clock.now()) => {
+                match Box::pin(self.ask_anew(entered, until)).await {
+                    Err(Refusal::InProgress(other)) => Box::pin(self.join(Some(other), until)).await,
+                    answer => answer,
+                }
+            }
             (answer, _) => answer,
         }
     }
 
-    /// Asks again whenever something may have changed, until the time is over.
-    async fn join(&self, mut other: InProgress, until: LocalTime) -> Result<Entered, Refusal> {
-        let clock = self.core.keeper.clock();
+    /// Queues behind the other callers of this process that wait for the address. The first of them asks the store
+    /// whenever something may have changed, until the time is over.
+    async fn join(&mut self, mut other: Option<InProgress>, until: LocalTime) -> Result<Entered, Refusal> {
+        let core = self.core.clone();
+        let clock = core.keeper.clock();
         let mut watch: Option<Watch> = None;
         loop {
             let left = until.since(clock.now());
-            if left.is_zero() {
+            if let Some(other) = other.filter(|_| left.is_zero()) {
                 return Err(Refusal::InProgress(other));
             }
-            match &mut watch {
-                // The place is taken first and the question asked again: no change is missed in between.
-                None => watch = Some(self.core.watch(&self.address)),
-                Some(watch) => drop(tokio::time::timeout(left, watch.changed()).await),
+            let watch = watch.get_or_insert_with(|| core.watch(&self.address));
+            let turn = tokio::time::timeout(left, watch.turn());
+            let in_time = tokio::select! {
+                biased;
+                () = core.open_work.draining().cancelled() => return Err(Refusal::NotRun(NotRun::Draining)),
+                turn = turn => turn.is_ok(),
+            };
+            if !in_time && other.is_some() {
+                continue;
             }
-            match self.ask().await {
-                Err(Refusal::InProgress(still)) => other = still,
-                answer => return answer,
+            let answer = match self.ask(Some(until)).await {
+                Ok(entered) if entered.is_over(clock.now()) => self.ask_anew(entered, until).await,
+                answer => answer,
+            };
+            match answer {
+                Err(Refusal::InProgress(still)) => other = Some(still),
+                answer => {
+                    watch.answered(&answer);
+                    return answer;
+                }
             }
         }
     }
 
-    async fn ask(&self) -> Result<Entered, Refusal> {
+    /// The lease was over before its grant was known: the store was away for longer than the ttl. A caller that waits
+    /// gives it back and asks under a fresh claim id.
+    async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
+        let clock = self.core.keeper.clock();
+        while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
+            let cancelled =
+                self.core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)).await;
+            if cancelled.is_err() {
+                break;
+            }
+            self.claim.claim_id = ClaimId::random();
+            entered = self.ask(Some(until)).await?;
+        }
+        Ok(entered)
+    }
+
+    /// Asks the store once, settles the reply, and cancels what stays ambiguous.
+    async fn ask(&self, until: Option<LocalTime>) -> Result<Entered, Refusal> {
+        let core = &self.core;
+        let persist = match until {
+            Some(until) => Persist::Waiting(until.since(core.keeper.clock().now())),
+            None => Persist::Ambiguous,
+        };
+        let work = core.open_work.open(&self.address, Work::Claim);
         let mut unsettled = Unsettled { call: self, armed: true };
-        let send = || self.core.store.claim(&self.address, &self.claim);
-        let answer = self.core.settle(&self.address, Persist::Ambiguous, self.patience, send).await;
+        let send = || core.store.claim(&self.address, &self.claim);
+        let settling = core.settle(&self.address, persist, self.patience, send);
+        let answer = match until {
+            None => settling.await,
+            Some(_) => tokio::select! {
+                biased;
+                answer = settling => answer,
+                // What is under way is cancelled when this is dropped.
+                () = core.open_work.draining().cancelled() => return Err(Refusal::NotRun(NotRun::Draining)),
+            },
+        };
         if let Err(error) = &answer
             && error.applied() == Applied::Ambiguous
         {
             // It may have been granted: it is cancelled and never runs.
-            let (claim_id, patience) = (self.claim.claim_id, SOON.min(self.patience));
-            let cancelling = Box::pin(self.core.cancel(&self.address, claim_id, patience));
-            unsettled.armed = !cancelling.await;
+            let cancelling =
+                Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)));
+            unsettled.armed = cancelling.await.is_err();
         } else {
             unsettled.armed = false;
         }
         match answer {
             Ok(Settled { stamped, sent }) => match stamped.reply {
-                ClaimReply::Granted(granted) => Ok(Entered { sent, now: stamped.stamp.now, granted }),
+                ClaimReply::Granted(granted) => Ok(Entered { sent, now: stamped.stamp.now, granted, work }),
                 refused => Err(refusal(refused)),
             },
             Err(error) => Err(Refusal::NotRun(NotRun::Store(error))),
         }
     }
+
+    /// How long a cancel of this call is sent. A lease, too, is over by itself before that.
+    fn cancel_for(&self) -> Duration {
+        self.claim.terms.hard_ttl().saturating_add(AFTER_HARD_DEADLINE)
+    }
+}
+
+impl Entered {
+    fn is_over(&self, now: LocalTime) -> bool {
+        now >= self.sent.plus(self.granted.lease_until.since(self.now))
+    }
 }
 
 impl Held {
     /// What a call has got.
-    pub(crate) fn new(call: Call, Entered { sent, now, granted }: Entered) -> Self {
+    pub(crate) fn new(call: Call, Entered { sent, now, granted, work }: Entered) -> Self {
+        work.becomes(if call.address.kind == Kind::Lease { Work::Lease } else { Work::Run });
         let inner = Inner {
             grant: Grant { token: granted.token, claim_id: call.claim.claim_id },
             address: call.address,
             incarnation: granted.incarnation,
             clock: call.core.keeper.clock(),
             authority: Authority::default(),
+            records_itself: AtomicBool::new(false),
         };
         let mut held = Self {
             core: call.core,
             run: Run { inner: Arc::new(inner) },
             patience: call.patience,
+            confirm_within: call.confirm_within,
+            work,
             ttl: call.claim.terms.ttl(),
             late_effects: call.claim.terms.late_effects(),
             deadline: sent,
             hard: sent,
             armed: true,
+            started: false,
         };
         held.measure(sent, now, &granted);
         held
@@ -188,13 +279,32 @@ impl Held {
     /// Keeps the grant alive until the guard is dropped.
     pub(crate) fn keep(&self) -> Keeping {
         let run = self.run.inner.clone();
-        self.core.keeper.keep(Entry { run, ttl: self.ttl, deadline: self.deadline, hard: self.hard })
+        let fenced_by_lease = !self.started || run.address.kind == Kind::Lease;
+        let Self { ttl, deadline, hard, .. } = *self;
+        self.core.keeper.keep(Entry { run, ttl, deadline, hard, fenced_by_lease })
+    }
+
+    /// How long the store is still told what became of it: until the hard deadline is well over. A lease that lapses is
+    /// over by itself.
+    pub(crate) fn report_for(&self) -> Duration {
+        let run = &self.run.inner;
+        let end = match run.address.kind {
+            Kind::Execution => self.hard.plus(AFTER_HARD_DEADLINE),
+            Kind::Lease => run.authority.deadline().max(self.deadline).plus(self.patience),
+        };
+        end.since(run.clock.now())
+    }
+
+    /// What was to be reported stays unreported.
+    pub(crate) fn give_up(&self, error: StoreError) {
+        self.work.give_up(error);
     }
 
     /// The function will not run: the claim is cancelled. If the store does not answer soon, the drop goes on trying.
     pub(crate) async fn not_run(mut self) {
         let patience = SOON.min(self.patience);
-        self.armed = !self.core.cancel(self.address(), self.grant().claim_id, patience).await;
+        self.work.becomes(Work::Cancel);
+        self.armed = self.core.cancel(self.address(), self.grant().claim_id, patience).await.is_err();
     }
 
     /// The claim is somebody else's by now.
@@ -205,24 +315,31 @@ impl Held {
     /// The function starts: from now on nothing is given back without its word.
     pub(crate) fn start(&mut self) {
         self.armed = false;
+        self.started = true;
     }
 }
 
 impl Core {
-    /// Withdraws a claim, whether or not it was granted; whether the store has answered.
-    async fn cancel(&self, address: &Address, claim_id: ClaimId, patience: Duration) -> bool {
+    /// Withdraws a claim, whether or not it was granted.
+    async fn cancel(
+        &self,
+        address: &Address,
+        claim_id: ClaimId,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
         let op = Cancel { claim_id };
         let send = || self.store.cancel(address, &op);
-        let told = self.settle(address, Persist::Always, patience, send).await;
+        let told = self.settle(address, Persist::Report, patience, send).await;
         self.watchers.wake(address);
-        told.is_ok()
+        told.map(drop)
     }
 
     fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, patience: Duration) {
         let (core, address) = (self.clone(), address.clone());
+        let work = self.open_work.open(&address, Work::Cancel);
         self.keeper.spawn(async move {
-            if !core.cancel(&address, claim_id, patience).await {
-                tracing::warn!("a claim that will not run could not be cancelled; it blocks until it lapses");
+            if let Err(error) = core.cancel(&address, claim_id, patience).await {
+                work.give_up(error);
             }
         });
     }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::super::Core;
+use super::super::drain::Work;
 use super::super::keeper::Keeping;
-use super::super::outcome::{Doubtful, Failure, Outcome};
+use super::super::outcome::{Doubtful, Failure, NotStored, Outcome};
 use super::super::retry::Persist;
+use super::Ended;
 use super::enter::Held;
 use crate::address::Address;
 use crate::error::{StoreError, Trouble};
@@ -18,10 +20,10 @@ use crate::terms::Label;
 /// at once, and never released.
 #[derive(Debug)]
 pub(super) struct Started {
-    held: Held,
-    keeping: Option<Keeping>,
+    pub(super) held: Held,
+    pub(super) keeping: Option<Keeping>,
     /// The function has ended, and its end is about to be told: nothing is left to abandon on drop.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Started {
@@ -31,22 +33,37 @@ impl Started {
         Self { held, keeping, ended: false }
     }
 
-    /// Records a result. Heartbeats go on until the store has answered.
-    pub(super) async fn complete<T, E>(mut self, value: Result<T, E>, result: Recorded) -> Outcome<T, E> {
+    pub(super) fn ends(&mut self, work: Work) {
         self.ended = true;
-        let Held { core, patience, .. } = &self.held;
-        let (address, grant) = (self.held.address(), self.held.grant());
-        let mut op = Complete { grant, result };
-        let mut told = core.complete(address, &op, *patience).await;
-        if matches!(&told, Err(error) if error.trouble() == Trouble::InvalidRequest) {
+        self.held.work.becomes(work);
+    }
+
+    /// Records a result. Heartbeats go on until the store has answered.
+    pub(super) async fn complete<T, E>(
+        mut self,
+        value: Result<T, E>,
+        Ended { recorded, not_stored }: Ended,
+    ) -> Outcome<T, E> {
+        self.ends(Work::Result);
+        let (core, address, grant) = (&self.held.core, self.held.address(), self.held.grant());
+        let patience = self.held.confirm_within.min(self.held.report_for());
+        let mut op = Complete { grant, result: recorded };
+        let mut not_stored = not_stored;
+        let mut told = core.complete(address, &op, patience).await;
+        if let Err(error) = &told
+            && error.trouble() == Trouble::InvalidRequest
+            && !op.result.omitted
+        {
             // The store will not take these bytes. The truth is recorded without them.
+            not_stored = Some(NotStored::Refused(error.clone()));
             op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
-            told = core.complete(address, &op, *patience).await;
+            told = core.complete(address, &op, patience).await;
         }
         match told {
-            Ok(CompleteReply::Recorded { .. }) => match value {
-                Ok(value) => Outcome::Completed(value),
-                Err(error) => Outcome::Failed(Failure::Recorded(error)),
+            Ok(CompleteReply::Recorded { .. }) => match (value, not_stored) {
+                (Ok(value), None) => Outcome::Completed(value),
+                (Ok(value), Some(why)) => Outcome::CompletedNotStored(value, why),
+                (Err(error), _) => Outcome::Failed(Failure::Recorded(error)),
             },
             Ok(CompleteReply::Superseded(current)) => Outcome::Superseded(value, current),
             Ok(CompleteReply::Conflict) => {
@@ -55,14 +72,8 @@ impl Started {
             Ok(CompleteReply::NotBegun) => {
                 Outcome::Superseded(value, Current { state: State::Claimed, token: grant.token })
             }
-            Err(_) => {
-                let (core, address) = (core.clone(), address.clone());
-                let keeping = self.keeping.take();
-                self.held.core.keeper.spawn(async move {
-                    let _kept_alive = keeping;
-                    // For ever: as long as this process lives, somebody knows the truth.
-                    let _ = core.complete(&address, &op, Duration::MAX).await;
-                });
+            Err(error) => {
+                self.goes_on(error, Report::Complete(op));
                 Outcome::Unconfirmed(value)
             }
         }
@@ -70,46 +81,82 @@ impl Started {
 
     /// Nothing happened, vouched: anyone may try again.
     pub(super) async fn release<T, E>(mut self, error: E) -> Outcome<T, E> {
-        self.ended = true;
+        self.ends(Work::Release);
         let Held { core, patience, .. } = &self.held;
-        let address = self.held.address();
         let op = Release { grant: self.held.grant(), vouched: true };
-        if core.release(address, &op, *patience).await.is_err() {
-            let (core, address) = (core.clone(), address.clone());
-            let keeping = self.keeping.take();
-            self.held.core.keeper.spawn(async move {
-                let _kept_alive = keeping;
-                let _ = core.release(&address, &op, Duration::MAX).await;
-            });
+        let patience = (*patience).min(self.held.report_for());
+        if let Err(unanswered) = core.release(self.held.address(), &op, patience).await {
+            self.goes_on(unanswered, Report::Release(op));
         }
         Outcome::Failed(Failure::NothingHappened(error))
     }
 
     /// Nobody knows what happened: the key is uncertain now, not when its lease lapses.
     pub(super) async fn abandon<T, E>(mut self, cause: Label, error: Option<E>) -> Outcome<T, E> {
-        self.ended = true;
+        self.ends(Work::Abandon);
         self.keeping = None;
         let grant = self.held.grant();
-        let op = Abandon { grant, cause, late_effects: self.held.late_effects };
-        self.held.core.abandon(self.held.address(), &op, self.held.patience).await;
-        Outcome::Doubtful(Doubtful { cause: op.cause, error, token: grant.token, claim_id: grant.claim_id })
+        let op = Abandon { grant, cause: cause.clone(), late_effects: self.held.late_effects };
+        let patience = self.held.patience.min(self.held.report_for());
+        if let Err(unanswered) = self.held.core.abandon(self.held.address(), &op, patience).await {
+            self.goes_on(unanswered, Report::Abandon(op));
+        }
+        Outcome::Doubtful(Doubtful { cause, error, token: grant.token, claim_id: grant.claim_id })
     }
+
+    /// Goes on in the background after an error that can pass, with the heartbeats, until the hard deadline is well over.
+    pub(super) fn goes_on(self, error: StoreError, report: Report) {
+        let limit = self.held.report_for();
+        if !error.can_pass() || limit.is_zero() {
+            return self.held.give_up(error);
+        }
+        self.held.work.failed(&error);
+        let core = self.held.core.clone();
+        core.keeper.spawn(async move {
+            // The heartbeats stop when this is dropped.
+            let started = self;
+            let held = &started.held;
+            if let Err(error) = held.core.report(held.address(), &report, limit).await {
+                held.give_up(error);
+            }
+        });
+    }
+}
+
+/// How a function that started has ended, as the store is told.
+pub(super) enum Report {
+    Complete(Complete),
+    Release(Release),
+    Abandon(Abandon),
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         if !self.ended {
-            let Held { core, patience, .. } = &self.held;
-            let (again, address, patience) = (core.clone(), self.held.address().clone(), *patience);
+            let core = self.held.core.clone();
+            let (again, address, limit) = (core.clone(), self.held.address().clone(), self.held.report_for());
+            let work = core.open_work.open(&address, Work::Abandon);
             let cause = Label::lossy("the function's task was dropped before it ended");
             let late_effects = self.held.late_effects;
             let op = Abandon { grant: self.held.grant(), cause, late_effects };
-            core.keeper.spawn(async move { again.abandon(&address, &op, patience).await });
+            core.keeper.spawn(async move {
+                if let Err(error) = again.abandon(&address, &op, limit).await {
+                    work.give_up(error);
+                }
+            });
         }
     }
 }
 
 impl Core {
+    async fn report(&self, address: &Address, report: &Report, limit: Duration) -> Result<(), StoreError> {
+        match report {
+            Report::Complete(op) => self.complete(address, op, limit).await.map(drop),
+            Report::Release(op) => self.release(address, op, limit).await.map(drop),
+            Report::Abandon(op) => self.abandon(address, op, limit).await.map(drop),
+        }
+    }
+
     async fn complete(
         &self,
         address: &Address,
@@ -117,7 +164,7 @@ impl Core {
         patience: Duration,
     ) -> Result<CompleteReply, StoreError> {
         let send = || self.store.complete(address, op);
-        let told = self.settle(address, Persist::Always, patience, send).await;
+        let told = self.settle(address, Persist::Report, patience, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
@@ -129,17 +176,21 @@ impl Core {
         patience: Duration,
     ) -> Result<ReleaseReply, StoreError> {
         let send = || self.store.release(address, op);
-        let told = self.settle(address, Persist::Always, patience, send).await;
+        let told = self.settle(address, Persist::Report, patience, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
 
-    /// Best effort: a run that is not abandoned becomes uncertain when its lease lapses.
-    async fn abandon(&self, address: &Address, op: &Abandon, patience: Duration) {
+    /// A run that is not abandoned becomes uncertain when its lease lapses.
+    pub(super) async fn abandon(
+        &self,
+        address: &Address,
+        op: &Abandon,
+        patience: Duration,
+    ) -> Result<AbandonReply, StoreError> {
         let send = || self.store.abandon(address, op);
-        if let Err(error) = self.settle(address, Persist::Always, patience, send).await {
-            tracing::warn!(%error, "a run in doubt could not be abandoned; it becomes uncertain when it lapses");
-        }
+        let told = self.settle(address, Persist::Report, patience, send).await;
         self.watchers.wake(address);
+        told.map(|settled| settled.stamped.reply)
     }
 }

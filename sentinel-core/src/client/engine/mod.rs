@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt as _;
 
-use super::outcome::{Doubtful, Failure, NotRun, Outcome};
+use super::outcome::{Doubtful, Failure, NotRun, NotStored, Outcome};
 use super::retry::Persist;
 use super::run::Run;
 use crate::operation::{Begin, BeginReply};
@@ -14,10 +14,11 @@ use crate::payload::Recorded;
 use crate::record::Grant;
 use crate::terms::Label;
 
+mod confirm;
 mod enter;
 mod finish;
 
-pub(crate) use enter::{Call, Held, Refusal};
+pub(crate) use enter::{Call, Entered, Held, Refusal};
 use finish::Started;
 
 /// What a function says of its end.
@@ -31,6 +32,39 @@ pub enum Ending<T, E> {
     NothingHappened(E),
     /// Nobody knows: the cause of doubt, and the error if there is one.
     Unknown(Label, Option<E>),
+}
+
+/// A function's result as it is recorded, and why its bytes are left out, if they are.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) recorded: Recorded,
+    pub(crate) not_stored: Option<NotStored>,
+}
+
+impl From<Recorded> for Ended {
+    fn from(recorded: Recorded) -> Self {
+        Self { recorded, not_stored: None }
+    }
+}
+
+/// How a function ended, with what the codec made of its value.
+#[derive(Debug)]
+pub(crate) enum Returned<T, E> {
+    Success(T, Ended),
+    FailedForGood(E, Recorded),
+    NothingHappened(E),
+    Unknown(Label, Option<E>),
+}
+
+impl<T, E> From<Ending<T, E>> for Returned<T, E> {
+    fn from(ending: Ending<T, E>) -> Self {
+        match ending {
+            Ending::Success(value, recorded) => Self::Success(value, recorded.into()),
+            Ending::FailedForGood(error, recorded) => Self::FailedForGood(error, recorded),
+            Ending::NothingHappened(error) => Self::NothingHappened(error),
+            Ending::Unknown(cause, error) => Self::Unknown(cause, error),
+        }
+    }
 }
 
 /// Runs what a grant is for in a task of its own, which ends when the work has ended and not when the caller goes away.
@@ -78,7 +112,7 @@ pub(crate) async fn prepare_and_run<T, E, P, F, Fut>(
 where
     P: Future<Output = Result<F, E>>,
     F: FnOnce(Run) -> Fut,
-    Fut: Future<Output = Ending<T, E>>,
+    Fut: Future<Output = Returned<T, E>>,
 {
     let keeping = held.keep();
     let run_handle = held.run.clone();
@@ -138,7 +172,7 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
 pub(crate) async fn run<T, E, F, Fut>(held: Held, function: F) -> Outcome<T, E>
 where
     F: FnOnce(Run) -> Fut,
-    Fut: Future<Output = Ending<T, E>>,
+    Fut: Future<Output = Returned<T, E>>,
 {
     // The last look before the side effect may start: past the lease, others may think it is over.
     if held.is_over() || held.run.lost().is_some() {
@@ -148,10 +182,13 @@ where
     let run = held.run.clone();
     let started = Started::new(held);
     match AssertUnwindSafe(async move { function(run).await }).catch_unwind().await {
-        Ok(Ending::Success(value, recorded)) => started.complete(Ok(value), recorded).await,
-        Ok(Ending::FailedForGood(error, recorded)) => started.complete(Err(error), recorded).await,
-        Ok(Ending::NothingHappened(error)) => started.release(error).await,
-        Ok(Ending::Unknown(cause, error)) => started.abandon(cause, error).await,
+        Ok(Returned::Success(value, ended)) if started.recorded_itself() => {
+            started.confirm(value, ended.recorded).await
+        }
+        Ok(Returned::Success(value, ended)) => started.complete(Ok(value), ended).await,
+        Ok(Returned::FailedForGood(error, recorded)) => started.complete(Err(error), recorded.into()).await,
+        Ok(Returned::NothingHappened(error)) => started.release(error).await,
+        Ok(Returned::Unknown(cause, error)) => started.abandon(cause, error).await,
         Err(panic) => {
             let text = panic_text(panic.as_ref());
             started.abandon(Label::lossy(format!("the function panicked: {text}")), None).await

@@ -5,9 +5,10 @@
 //! a function cannot starve it. Over a store in the caller's process it runs on the caller's runtime, so that a paused
 //! test and a simulation stay whole.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,10 +20,9 @@ use super::clock::LocalClock;
 use super::retry::jittered;
 use crate::store::CoordinationStore;
 
-mod slots;
 mod tick;
 
-use slots::Id;
+use super::slots::Id;
 pub(crate) use tick::{Authority, Entry};
 use tick::{Table, Tick};
 
@@ -32,8 +32,7 @@ const REPLY_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
-    in_process: bool,
-    driver: Mutex<Option<Driver>>,
+    driver: Driver,
 }
 
 #[derive(Debug)]
@@ -49,9 +48,9 @@ struct Shared {
 #[derive(Debug)]
 enum Driver {
     /// A task on the caller's runtime; it ends with that runtime, and is started anew on the next one.
-    Task(JoinHandle<()>),
-    /// A thread with a runtime of its own.
-    Thread(Handle),
+    Task(Mutex<Option<JoinHandle<()>>>),
+    /// A thread with a runtime of its own, started before the first claim is sent.
+    Thread { runtime: OnceLock<Handle>, starting: Mutex<()> },
 }
 
 /// Keeps one grant alive until it is dropped.
@@ -70,6 +69,10 @@ impl Drop for Keeping {
 impl Keeper {
     pub(crate) fn new(store: Arc<dyn CoordinationStore>) -> Self {
         let in_process = store.describe().in_process;
+        let driver = match in_process {
+            true => Driver::Task(Mutex::default()),
+            false => Driver::Thread { runtime: OnceLock::new(), starting: Mutex::default() },
+        };
         let shared = Shared {
             store,
             table: Mutex::default(),
@@ -77,7 +80,7 @@ impl Keeper {
             closed: AtomicBool::new(false),
             clock: LocalClock::new(in_process),
         };
-        Self { shared: Arc::new(shared), in_process, driver: Mutex::new(None) }
+        Self { shared: Arc::new(shared), driver }
     }
 
     pub(crate) fn clock(&self) -> LocalClock {
@@ -90,15 +93,29 @@ impl Keeper {
         if sooner {
             self.shared.changed.notify_one();
         }
-        drop(self.ensure_driver());
+        self.ensure_task();
         Keeping { shared: self.shared.clone(), id }
+    }
+
+    /// Starts the thread for heartbeats if the store needs one and it does not run yet. A claim must not be sent before.
+    pub(crate) fn ready(&self) -> io::Result<()> {
+        let Driver::Thread { runtime, starting } = &self.driver else { return Ok(()) };
+        if runtime.get().is_some() {
+            return Ok(());
+        }
+        let _one_at_a_time = starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if runtime.get().is_none() {
+            let handle = start_thread(self.shared.clone())?;
+            runtime.get_or_init(|| handle);
+        }
+        Ok(())
     }
 
     /// Runs something that outlives its caller, as well as can be: on the keeper's runtime, or the caller's. A store in
     /// this process answers at the first poll, which comes at once: the caller's runtime may be shutting down, or gone.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if !self.in_process
-            && let Some(Driver::Thread(handle)) = self.ensure_driver().as_ref()
+        if let Driver::Thread { runtime, .. } = &self.driver
+            && let Some(handle) = runtime.get()
         {
             handle.spawn(work);
             return;
@@ -111,30 +128,14 @@ impl Keeper {
         }
     }
 
-    fn ensure_driver(&self) -> MutexGuard<'_, Option<Driver>> {
-        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = match driver.as_ref() {
-            Some(Driver::Task(task)) => !task.is_finished(),
-            Some(Driver::Thread(_)) => true,
-            None => false,
-        };
-        if !runs {
-            *driver = self.start();
+    fn ensure_task(&self) {
+        let Driver::Task(task) = &self.driver else { return };
+        let mut task = task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_none_or(JoinHandle::is_finished)
+            && let Ok(handle) = Handle::try_current()
+        {
+            *task = Some(handle.spawn(supervise(self.shared.clone())));
         }
-        driver
-    }
-
-    fn start(&self) -> Option<Driver> {
-        if !self.in_process {
-            match start_thread(self.shared.clone()) {
-                Ok(handle) => return Some(Driver::Thread(handle)),
-                Err(error) => {
-                    tracing::error!(%error, "no thread for heartbeats: they share the caller's runtime")
-                }
-            }
-        }
-        let handle = Handle::try_current().ok()?;
-        Some(Driver::Task(handle.spawn(supervise(self.shared.clone()))))
     }
 }
 
@@ -151,12 +152,19 @@ impl Shared {
     }
 }
 
-fn start_thread(shared: Arc<Shared>) -> std::io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let body = move || runtime.block_on(supervise(shared));
+/// The runtime is made, and dropped, on its own thread: a runtime that is dropped inside of another one panics.
+fn start_thread(shared: Arc<Shared>) -> io::Result<Handle> {
+    let (report, started) = mpsc::sync_channel(1);
+    let body = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let _ = report.send(Ok(runtime.handle().clone()));
+            runtime.block_on(supervise(shared));
+        }
+        Err(error) => drop(report.send(Err(error))),
+    };
     std::thread::Builder::new().name("sentinel-keeper".into()).spawn(body)?;
-    Ok(handle)
+    let ended = |_| Err(io::Error::other("the thread for heartbeats ended before it had started"));
+    started.recv().unwrap_or_else(ended)
 }
 
 /// Starts the loop again if it panics: without it no signal would fire.

@@ -1,15 +1,14 @@
 //! The keeper's tick: a pure step over what is held, with the time and the jitter handed in.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::slots::{Id, Slots};
 use crate::client::clock::LocalTime;
 use crate::client::run::{Inner, Lost};
+use crate::client::slots::{Id, Slots};
 use crate::operation::{Beat, HeartbeatReply, LostReason, Stamped};
 
 /// Whether a worker may still act, as far as this process knows. Shared by the keeper and the function's handle.
@@ -22,6 +21,15 @@ pub(crate) struct Authority {
     deadline: AtomicU64,
     /// When no heartbeat helps any more, likewise.
     hard: AtomicU64,
+    contact: Mutex<Contact>,
+}
+
+/// Whether the store has kept an execution alive until now. To lose it is not to lose the authority.
+#[derive(Debug, Default)]
+struct Contact {
+    lost: bool,
+    /// Fires when this contact is lost. Made when somebody asks for it.
+    signal: Option<CancellationToken>,
 }
 
 impl Authority {
@@ -39,6 +47,40 @@ impl Authority {
 
     pub(crate) fn lost(&self) -> Option<Lost> {
         self.why.get().copied()
+    }
+
+    fn contact(&self) -> MutexGuard<'_, Contact> {
+        self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No heartbeat was answered until the lease was over; whether that is news.
+    fn contact_is_lost(&self) -> bool {
+        let mut contact = self.contact();
+        let news = !std::mem::replace(&mut contact.lost, true);
+        if news && let Some(signal) = &contact.signal {
+            signal.cancel();
+        }
+        news
+    }
+
+    /// A heartbeat was answered after all. The next loss has a signal of its own.
+    fn contact_is_back(&self) {
+        let mut contact = self.contact();
+        if std::mem::take(&mut contact.lost) {
+            contact.signal = None;
+        }
+    }
+
+    /// Fires when the contact is lost that there is now, and has fired if there is none.
+    pub(crate) fn contact_signal(&self) -> CancellationToken {
+        let mut contact = self.contact();
+        let lost = contact.lost;
+        let signal = contact.signal.get_or_insert_default().clone();
+        drop(contact);
+        if lost {
+            signal.cancel();
+        }
+        signal
     }
 
     /// When the lease ends, unless another heartbeat is answered.
@@ -70,6 +112,29 @@ pub(crate) struct Entry {
     pub(crate) deadline: LocalTime,
     /// No heartbeat helps after it.
     pub(crate) hard: LocalTime,
+    /// Others may take the key over when the lease is over: it is a lease, or an execution that has not begun.
+    pub(crate) fenced_by_lease: bool,
+}
+
+impl Entry {
+    /// The lease is over. What others may take over is lost then; an execution that has begun has only lost contact, and
+    /// its authority ends at the hard deadline.
+    fn lease_is_over(&self, now: LocalTime) {
+        let authority = &self.run.authority;
+        if now >= self.hard {
+            authority.lose(Lost::HardDeadline);
+        } else if self.fenced_by_lease {
+            authority.lose(Lost::Unheard);
+        } else if authority.contact_is_lost() {
+            crate::client::observe::contact_lost();
+        }
+    }
+
+    /// When the next of its deadlines comes.
+    fn next_deadline(&self, now: LocalTime) -> Option<LocalTime> {
+        let next = if now < self.deadline { self.deadline } else { self.hard };
+        (self.run.authority.lost().is_none() && now < next).then_some(next)
+    }
 }
 
 #[derive(Debug)]
@@ -135,10 +200,9 @@ impl Table {
         let any_due = self.kept.values().any(|kept| kept.next_beat.is_some_and(|due| due <= now));
         for (id, kept) in self.kept.iter_mut() {
             let entry = &kept.entry;
-            let Inner { address, grant, authority, .. } = &*entry.run;
+            let Inner { address, grant, .. } = &*entry.run;
             if now >= entry.deadline {
-                let at_hard = entry.deadline >= entry.hard;
-                authority.lose(if at_hard { Lost::HardDeadline } else { Lost::Unheard });
+                entry.lease_is_over(now);
             }
             let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
             if any_due && kept.next_beat.is_some_and(|due| due <= soon) {
@@ -146,8 +210,7 @@ impl Table {
                 tick.beats.push(Beat { address: address.clone(), grant: *grant });
                 kept.next_beat = next_beat(entry, || now, || jitter(entry.ttl / BEATS_PER_TTL));
             }
-            let deadline = authority.lost().is_none().then_some(entry.deadline);
-            tick.wake = [tick.wake, deadline, kept.next_beat].into_iter().flatten().min();
+            tick.wake = [tick.wake, entry.next_deadline(now), kept.next_beat].into_iter().flatten().min();
         }
         let used = std::mem::take(&mut self.used);
         tick.wake = tick.wake.or_else(|| used.then(|| now.plus(LINGER)));
@@ -162,8 +225,12 @@ impl Table {
             match stamped.reply {
                 HeartbeatReply::Kept { lease_until } => {
                     let until = sent.plus(lease_until.since(stamped.stamp.now));
-                    kept.entry.deadline = kept.entry.deadline.max(until.min(kept.entry.hard));
-                    kept.entry.run.authority.holds_until(kept.entry.deadline);
+                    let until = until.min(kept.entry.hard);
+                    if until > kept.entry.deadline {
+                        kept.entry.deadline = until;
+                        kept.entry.run.authority.holds_until(until);
+                        kept.entry.run.authority.contact_is_back();
+                    }
                 }
                 HeartbeatReply::Lost(reason) => {
                     kept.entry.run.authority.lose(reason.into());
@@ -230,7 +297,13 @@ mod tests {
             authority: Authority::default(),
         };
         let (deadline, hard) = (ms(deadline), ms(hard));
-        Entry { run: Arc::new(run), ttl: Duration::from_millis(300), deadline, hard }
+        let ttl = Duration::from_millis(300);
+        Entry { run: Arc::new(run), ttl, deadline, hard, fenced_by_lease: true }
+    }
+
+    /// An execution that has begun.
+    fn begun(deadline: u64, hard: u64) -> Entry {
+        Entry { fenced_by_lease: false, ..entry("a", deadline, hard) }
     }
 
     fn kept(now_ms: u64, until_ms: u64) -> Stamped<HeartbeatReply> {
@@ -289,6 +362,61 @@ mod tests {
         assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
         table.tick(ms(300), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));
+    }
+
+    #[test]
+    fn an_execution_that_lost_contact_keeps_its_authority_until_the_hard_deadline() {
+        let mut table = Table::default();
+        let entry = begun(300, 900);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
+        let contact = authority.contact_signal();
+        let mut beats = 0;
+        for now in (100..900).step_by(10) {
+            let tick = table.tick(ms(now), all);
+            assert!(tick.wake > Some(ms(now)), "no tick is asked for in the past");
+            table.failed(ms(now), &tick.ids);
+            beats += tick.beats.len();
+            assert_eq!((authority.lost(), contact.is_cancelled()), (None, now >= 300), "at {now} ms");
+        }
+        assert!(beats > 20, "it goes on asking: {beats} beats");
+        assert!(authority.contact_signal().is_cancelled() && !authority.signal().is_cancelled());
+        table.tick(ms(900), all);
+        assert_eq!(authority.lost(), Some(Lost::HardDeadline));
+        assert!(authority.signal().is_cancelled());
+    }
+
+    #[test]
+    fn contact_that_is_back_can_be_lost_again() {
+        let mut table = Table::default();
+        let entry = begun(300, 9000);
+        let run = entry.run.clone();
+        let authority = &run.authority;
+        table.insert(entry, || ms(0), all);
+        let tick = table.tick(ms(100), all);
+        table.failed(ms(110), &tick.ids);
+        table.tick(ms(310), all);
+        let first = authority.contact_signal();
+        assert!(first.is_cancelled());
+        table.answered(ms(400), &tick.ids, &[kept(50_000, 50_300)]);
+        let second = authority.contact_signal();
+        assert!(!second.is_cancelled() && first.is_cancelled());
+        table.tick(ms(700), all);
+        assert!(second.is_cancelled());
+        assert_eq!(authority.lost(), None);
+    }
+
+    #[test]
+    fn an_execution_that_the_store_has_given_away_is_lost_at_once() {
+        let mut table = Table::default();
+        let entry = begun(300, 9000);
+        let run = entry.run.clone();
+        table.insert(entry, || ms(0), all);
+        let tick = table.tick(ms(100), all);
+        let reply = kept(0, 0).map(|_| HeartbeatReply::Lost(LostReason::Completed));
+        table.answered(ms(100), &tick.ids, &[reply]);
+        assert_eq!(run.authority.lost(), Some(Lost::Decided));
     }
 
     #[test]

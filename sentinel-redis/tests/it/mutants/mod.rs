@@ -23,10 +23,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use sentinel_conformance::{LAWS, Law, Sizes};
+use sentinel_core::EventLimit;
 use sentinel_redis::{Durability, RedisStoreBuilder};
 
 use crate::rig::{Rig, runtime, server_time};
-use crate::{clock, dropped, quick, story, upkeep};
+use crate::{clock, dropped, late, quick, story, upkeep};
 use list::Mutant;
 
 /// What can notice a mutant.
@@ -84,6 +85,11 @@ own! {
         words_are_kept_in_the_list,
         a_story_of_ten_thousand_is_told,
         a_purged_list_is_gone,
+    }
+    late {
+        an_abandoned_run_ends_only_by_its_result,
+        a_reset_waits_for_late_effects,
+        a_decision_is_decodable,
     }
     upkeep {
         only_a_kept_result_expires,
@@ -155,8 +161,9 @@ impl Check {
             }
         });
         // Behind a barrier, scripts answer everything: nothing is looked at beside them.
+        let events = EventLimit::new(100).unwrap();
         let set = move |builder: RedisStoreBuilder| {
-            builder.events_kept(100).durability(Durability::Replicas(0)).edit_scripts(edit.clone())
+            builder.max_events(events).durability(Durability::Replicas(0)).edit_scripts(edit.clone())
         };
         let rig = runtime().block_on(Rig::open(set));
         if let Some(mutant) = mutant {
@@ -194,7 +201,7 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "before" => true,
         "helpers" => has(),
         "loop" => turns,
-        "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history"),
+        "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history" | "trim"),
         // Parts of one.
         "claim" | "complete" => script == "run",
         name => name == script,
@@ -296,6 +303,7 @@ lists! {
     release,
     reset_to_claimed,
     run,
+    trim,
 }
 
 /// `loop` is a word of the language.

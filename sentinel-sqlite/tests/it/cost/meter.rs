@@ -118,10 +118,14 @@ impl Desk {
         scenes
     }
 
-    fn empty_the_log(&self) {
+    /// Empties the log; how many commits are in it then. After a checkpoint of another program the store seals the file
+    /// again, with its next commit.
+    async fn empty_the_log(&self) -> usize {
         let somebody = plain(&self.dir.path().join("sentinel.db"));
         let busy: i64 = somebody.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
         assert_eq!(busy, 0, "nobody else uses the file");
+        self.held(Kind::Execution, &fused()).await;
+        self.log(0)[0] as usize
     }
 
     /// Commits, and bytes, in the log after so many commits. The format: <https://sqlite.org/fileformat2.html#walformat>.
@@ -132,7 +136,9 @@ impl Desk {
         let Some(page_size) = log.get(8..12) else { return [0.0, 0.0] };
         let page_size = u32::from_be_bytes(page_size.try_into().unwrap()) as usize;
         let (mut commits, mut bytes) = (0, 0);
-        for frame in log[HEADER..].chunks_exact(FRAME_HEADER + page_size) {
+        // Behind the frames of this log may stand those of the one before, which have other salts.
+        let frames = log[HEADER..].chunks_exact(FRAME_HEADER + page_size);
+        for frame in frames.take_while(|frame| frame[8..16] == log[16..24]) {
             if commits >= skipped {
                 bytes += frame.len();
             }
@@ -162,11 +168,11 @@ impl Meter {
         while trial.goes_on() {
             let desk = Desk::open().await;
             let scenes = desk.scenes(many, scene).await;
-            desk.empty_the_log();
+            let before = desk.empty_the_log().await;
             for set in &scenes {
                 operation(&desk, set).await;
             }
-            trial.note(desk.log(0).map(|all| all / many as f64));
+            trial.note(desk.log(before).map(|all| all / many as f64));
         }
         self.untrue.extend(trial.verdict().err());
     }
@@ -183,9 +189,9 @@ impl Meter {
         while trial.goes_on() {
             let desk = Desk::open().await;
             let scenes = desk.scenes(many, scene).await;
-            desk.empty_the_log();
+            let before = desk.empty_the_log().await;
             desk.together(scenes.iter().map(|set| operation(&desk, set))).await;
-            trial.note(desk.log(1));
+            trial.note(desk.log(before + 1));
         }
         self.untrue.extend(trial.verdict().err());
     }

@@ -8,7 +8,7 @@ pub(crate) struct Id {
 }
 
 #[derive(Debug)]
-pub(super) struct Slots<T> {
+pub(crate) struct Slots<T> {
     places: Vec<Option<(Id, T)>>,
     free: Vec<usize>,
     turn: u64,
@@ -21,7 +21,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    pub(super) fn insert(&mut self, value: T) -> Id {
+    pub(crate) fn insert(&mut self, value: T) -> Id {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
@@ -32,7 +32,7 @@ impl<T> Slots<T> {
         id
     }
 
-    pub(super) fn remove(&mut self, id: Id) {
+    pub(crate) fn remove(&mut self, id: Id) {
         if self.get_mut(id).is_some() {
             self.places[id.place] = None;
             self.free.push(id.place);
@@ -48,20 +48,20 @@ impl<T> Slots<T> {
 
     const KEPT: usize = 64;
 
-    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let place = self.places.get_mut(id.place)?.as_mut();
         place.filter(|(held, _)| *held == id).map(|(_, value)| value)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
         self.places.iter_mut().flatten().map(|(id, value)| (*id, value))
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.places.iter().flatten().map(|(_, value)| value)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.free.len() == self.places.len()
     }
 }

@@ -1,0 +1,134 @@
+//! What is left of a command's process group when its first process has ended, and what a stopped command does.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::world::{SENTINEL, World, is_stopped, namespace, runs, send, until};
+
+/// Starts work in the background that ignores the usual requests to end, and writes its number down.
+const STUBBORN: &str = "(trap '' TERM INT HUP; exec sleep 600) & echo $! > child";
+
+#[test]
+fn a_lease_is_kept_until_the_background_of_its_command_has_ended() {
+    let world = World::sqlite();
+    let script = "(until [ -e go ]; do sleep 0.05; done; echo end >> log) & echo $$ > leader; exit 3";
+    let holder = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
+    until("the first process has started", || world.read("leader").ends_with('\n'));
+    until("the first process has ended", || !runs(&world.read("leader")));
+    let other = world.run(&["lease", "k", "--", "touch", "ran"]);
+    assert_eq!(other.code(), 75, "{other:?}");
+    let next = world.start(&["lease", "k", "--wait", "60s", "--", "sh", "-c", "echo next >> log"]);
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = holder.ended();
+    assert_eq!(ran.code(), 3, "{ran:?}");
+    assert_eq!(next.ended().code(), 0);
+    assert_eq!(world.read("log"), "end\nnext\n");
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
+fn a_lease_ends_what_a_killed_command_left_behind() {
+    for (left, end, code) in [("sleep 600 & echo $! > child", "kill -9 $$", 137), (STUBBORN, "kill $$", 143)]
+    {
+        let world = World::sqlite();
+        let ran = world.run(&["lease", "k", "--", "sh", "-c", &format!("{left}; {end}")]);
+        assert_eq!(ran.code(), code, "{ran:?}");
+        assert!(!runs(&world.read("child")), "{left}");
+        assert_eq!(world.run(&["lease", "k", "--", "true"]).code(), 0, "it was given back");
+    }
+}
+
+#[test]
+fn a_signal_ends_what_a_lease_waits_for() {
+    let world = World::sqlite();
+    let script = format!("{STUBBORN}; echo $$ > leader; exit 0");
+    let holder = world.start(&["lease", "k", "--", "sh", "-c", &script]);
+    until("the first process has started", || world.read("leader").ends_with('\n'));
+    until("only its background runs", || !runs(&world.read("leader")));
+    holder.send(Signal::INT);
+    let ran = holder.ended();
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(!runs(&world.read("child")));
+    assert_eq!(world.run(&["lease", "k", "--", "true"]).code(), 0);
+}
+
+#[test]
+fn a_doubt_does_not_name_a_loss_of_authority_that_was_none() {
+    let world = World::sqlite();
+    assert_eq!(world.once("k", &[], &format!("{STUBBORN}; exit 1")).code(), 76);
+    assert_eq!(world.inspect("k")["doubt"], "sh ended with exit code 1");
+    assert!(!runs(&world.read("child")));
+
+    let options = ["--ttl", "1s", "--hard-ttl", "2s"];
+    assert_eq!(world.once("late", &options, "trap '' TERM; sleep 600 & wait; wait").code(), 76);
+    let doubt = world.inspect("late")["doubt"].to_string();
+    assert!(doubt.contains("killed by signal 9; its hard deadline had passed"), "{doubt}");
+}
+
+#[test]
+fn a_stopped_command_ends_when_a_signal_asks_it_to() {
+    for (command, signal, code) in [("once", Signal::TERM, 76), ("lease", Signal::INT, 130)] {
+        let world = World::sqlite();
+        let running = world.start(&[command, "k", "--", "sh", "-c", "echo $$ > pid; exec sleep 600"]);
+        until("it runs", || world.read("pid").ends_with('\n'));
+        let pid = world.read("pid");
+        send(&pid, Signal::STOP);
+        until("it is stopped", || is_stopped(&pid));
+        running.send(signal);
+        let ran = running.ended();
+        assert_eq!(ran.code(), code, "{ran:?}");
+        assert!(!runs(&pid));
+    }
+}
+
+#[test]
+fn a_process_that_nobody_waits_for_counts_as_gone() {
+    for (command, code) in [("once", 76), ("lease", 1)] {
+        let world = World::sqlite();
+        // The program is the first process of the namespace, so that the orphan is its child, which it never waits for.
+        let script = "sleep 600 & echo $! > child; trap '' TERM; kill $!; exit 1";
+        let ran = world.output(namespace(&world, &[SENTINEL, command, "p", "--", "sh", "-c", script]));
+        assert_eq!(ran.code(), code, "{ran:?}");
+        let err = ran.err();
+        assert!(!err.contains("although they were killed") && !err.contains("not given back"), "{err}");
+        let script = "sleep 600 & exit 1";
+        let ran = world.output(namespace(&world, &[SENTINEL, "once", "q", "--", "sh", "-c", script]));
+        assert_eq!(ran.code(), 76, "{ran:?}");
+        assert!(!ran.err().contains("although they were killed"), "{ran:?}");
+        assert_eq!(world.inspect("q")["doubt"], "sh ended with exit code 1");
+    }
+}
+
+#[test]
+fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
+    // Another user's process takes root to make. What set-uid leads to is the same: a member that belongs to root.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::sqlite();
+    let copy = world.path("sentinel");
+    std::fs::copy(SENTINEL, &copy).unwrap();
+    let status = Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("")).status();
+    assert!(status.unwrap().success());
+    let mut command = Command::new("setpriv");
+    world.dress(command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy));
+    command.args(["lease", "k", "--ttl", "1s", "--hard-ttl", "4s", "--"]);
+    command.args(["sh", "-c", "echo $$ > leader; until [ -e go ]; do sleep 0.05; done; exit 0"]);
+    let holder = world.start_command(command);
+    until("it runs", || world.read("leader").ends_with('\n'));
+    let group = world.read("leader").trim().parse().unwrap();
+    let mut foreign = Command::new("cat");
+    let mut foreign = foreign.stdin(Stdio::piped()).process_group(group).spawn().unwrap();
+    std::fs::write(world.path("go"), "").unwrap();
+    let ran = holder.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+    let reported = format!("does not permit to signal process {} of the command", foreign.id());
+    assert!(ran.err().contains(&reported), "{ran:?}");
+    assert!(ran.err().contains("is not given back"), "{ran:?}");
+    let events = world.run(&["history", "k", "--kind", "lease"]).out();
+    assert!(!events.contains("released"), "{events}");
+    drop(foreign.stdin.take());
+    foreign.wait().unwrap();
+}

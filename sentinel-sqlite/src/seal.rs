@@ -1,0 +1,138 @@
+//! The seal: how a main file says that it is incomplete without its log.
+//!
+//! In WAL mode all that was acknowledged can stand in the `-wal` file only. A main file that is moved or copied without it
+//! would look sound, and every key would run again. So before the first commit is acknowledged, the main file is made to
+//! say that it needs its log (`needs_log` is 1, and a checkpoint carries that into the main file). The next commit, in the
+//! log, takes it back. Read through the log the file is complete; read alone it is not. Any complete checkpoint, also that
+//! of the last connection that closes, carries the taking back into the main file.
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use sentinel_core::{StoreError, Trouble};
+
+use crate::connection::Spec;
+use crate::error::not_applied;
+use crate::filesystem;
+
+const READ: &str = "SELECT generation, previous, needs_log FROM main_file";
+const BREAK: &str = "UPDATE main_file SET previous = generation, generation = randomblob(16), needs_log = 1";
+const TAKE_BACK: &str = "UPDATE main_file SET needs_log = 0 WHERE needs_log = 1";
+
+/// How often a seal is tried at once. A reader that holds an old snapshot keeps the checkpoint from finishing.
+const ATTEMPTS: u32 = 20;
+
+/// What a file says of its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    generation: Vec<u8>,
+    previous: Option<Vec<u8>>,
+    needs_log: bool,
+}
+
+impl Said {
+    /// Whether a main file that says this can be the one below a log that says `through_log`.
+    fn belongs_below(&self, through_log: &Self) -> bool {
+        self.generation == through_log.generation || Some(&self.generation) == through_log.previous.as_ref()
+    }
+
+    /// Whether a main file that says this, below a log that says `through_log`, is refused without its log.
+    fn seals(&self, through_log: &Self) -> bool {
+        self.needs_log && self.generation == through_log.generation
+    }
+}
+
+/// Refuses a file whose log is missing, or is another file's. Takes back what a process left that died while it sealed.
+pub(crate) fn check(connection: &Connection, spec: &Spec) -> Result<(), StoreError> {
+    // Another process may be sealing: what was read is then a generation apart, and is read again.
+    for _ in 0..3 {
+        let main = main_file_alone(spec);
+        let said = read(connection).map_err(|error| not_applied(&spec.path, error))?;
+        // The connection has read, so nobody else is the last to close: a log that is there stays.
+        if said.needs_log {
+            return incomplete(connection, spec);
+        }
+        if main.is_none_or(|main| main.belongs_below(&said)) {
+            return Ok(());
+        }
+    }
+    // Closing must not apply the wrong log to the file.
+    let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    kept.map_err(|error| not_applied(&spec.path, error))?;
+    let detail = format!(
+        "{}: the log beside it ({}) belongs to another file or to another state of this one; put the right log beside \
+         it, or remove the wrong one",
+        spec.path.display(),
+        filesystem::log_of(&spec.path).display()
+    );
+    Err(StoreError::not_applied(Trouble::StoreDoubt, detail))
+}
+
+fn incomplete(connection: &Connection, spec: &Spec) -> Result<(), StoreError> {
+    if !filesystem::has_log(&spec.path) && !spec.accept_lost_log {
+        let log = filesystem::log_of(&spec.path);
+        let detail = format!(
+            "{}: its log {} is missing, and with it what was recorded last. Was the file moved or copied without it? Put \
+             the log beside the file. If the log is lost, keys may run again; the address option \
+             sentinel_accept_lost_log=true accepts that",
+            spec.path.display(),
+            log.display()
+        );
+        return Err(StoreError::not_applied(Trouble::StoreDoubt, detail));
+    }
+    if connection.is_readonly("main").unwrap_or(true) {
+        return Ok(());
+    }
+    connection.execute(TAKE_BACK, []).map(drop).map_err(|error| not_applied(&spec.path, error))
+}
+
+/// Sees to it that the main file alone is refused from now on. `anew`: also empties the log, as far as readers let it.
+/// False: a reader kept it from happening.
+pub(crate) fn seal(connection: &Connection, spec: &Spec, anew: bool) -> Result<bool, rusqlite::Error> {
+    let mut drawn = !anew;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            checkpoint(connection)?;
+        }
+        let lock =
+            rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+        let said = read(&lock)?;
+        if drawn && main_file_alone(spec).is_some_and(|main| main.seals(&said)) {
+            lock.execute(TAKE_BACK, [])?;
+            lock.commit()?;
+            return Ok(true);
+        }
+        if !drawn || !said.needs_log {
+            lock.execute(BREAK, [])?;
+            drawn = true;
+        }
+        lock.commit()?;
+        if attempt > 1 {
+            crate::connection::pause_for(std::time::Duration::from_millis(1));
+        }
+    }
+    connection.execute(TAKE_BACK, [])?;
+    Ok(false)
+}
+
+/// As far as readers let it.
+fn checkpoint(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
+fn read(connection: &Connection) -> Result<Said, rusqlite::Error> {
+    connection.prepare_cached(READ)?.query_row([], |row| {
+        Ok(Said { generation: row.get(0)?, previous: row.get(1)?, needs_log: row.get(2)? })
+    })
+}
+
+/// What the main file says without its log. None: nothing yet, or it is being written right now.
+fn main_file_alone(spec: &Spec) -> Option<Said> {
+    read(&open_alone(spec).ok()?).optional().ok().flatten()
+}
+
+/// Opens the main file without its log, for one look: what is written later is not seen, or seen in part.
+pub(crate) fn open_alone(spec: &Spec) -> Result<Connection, rusqlite::Error> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(filesystem::uri(&spec.path, "immutable=1"), flags)
+}

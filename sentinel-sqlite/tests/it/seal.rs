@@ -1,0 +1,247 @@
+//! A main file without its log: it is complete once every process has closed it, and refused otherwise.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sentinel_conformance::Harness as _;
+use sentinel_core::operation::*;
+use sentinel_core::{Applied, CoordinationStore, StoreError, Trouble};
+use sentinel_sqlite::SqliteStore;
+
+use crate::harness::*;
+use crate::processes::spawn;
+
+/// Another process copies it: closing a file in this one would let go of the locks that SQLite has on it.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+async fn refused(path: &Path, trouble: Trouble) -> StoreError {
+    let error = SqliteStore::open(path).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (trouble, Applied::No), "{error}");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    error
+}
+
+async fn replays(path: &Path, key: &str, bytes: &[u8]) {
+    let store = SqliteStore::open(path).await.unwrap();
+    let reply = store.claim(&execution(key), &fused()).await.unwrap().reply;
+    assert_eq!(reply, ClaimReply::Completed { result: success(bytes), remaining: None });
+}
+
+/// The main file without its log, as it is right now.
+fn alone(on: &OnDisk, name: &str) -> PathBuf {
+    let copied = on.path().with_extension(name);
+    copy(&on.path(), &copied);
+    copied
+}
+
+#[tokio::test]
+async fn a_process_that_ends_leaves_all_records_in_the_main_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for way in ["end by returning", "end by exit", "end without a runtime"] {
+        let file = dir.path().join(format!("{way}.db"));
+        assert!(spawn(way, &file).wait_with_output().unwrap().status.success(), "{way}");
+        assert!(!log_of(&file).exists(), "{way}");
+        let moved = dir.path().join(format!("{way}.moved.db"));
+        std::fs::rename(&file, &moved).unwrap();
+        replays(&moved, "a", b"done").await;
+    }
+}
+
+#[tokio::test]
+async fn a_main_file_that_was_moved_without_its_log_is_refused() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    // What a killed process leaves: the file and its log. The log is moved later.
+    let (file, log) = (alone(&on, "moved"), log_of(&on.path()));
+    for _ in 0..2 {
+        let error = refused(&file, Trouble::StoreDoubt).await;
+        assert!(error.to_string().contains("its log"), "{error}");
+    }
+    assert!(SqliteStore::builder(&file).create(false).open().await.is_err());
+    copy(&log, &log_of(&file));
+    replays(&file, "a", b"done").await;
+}
+
+#[tokio::test]
+async fn a_log_that_holds_nothing_is_a_missing_one() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let file = alone(&on, "moved");
+    for bytes in [0, 32] {
+        std::fs::write(log_of(&file), vec![0; bytes]).unwrap();
+        refused(&file, Trouble::StoreDoubt).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_log_can_be_accepted_once() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("before"), &fused(), b"done").await;
+    on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    once(&on.store, &execution("lost"), &fused(), b"done").await;
+    let file = alone(&on, "moved");
+    refused(&file, Trouble::StoreDoubt).await;
+    drop(SqliteStore::builder(&file).accept_lost_log(true).open().await.unwrap());
+    replays(&file, "before", b"done").await;
+}
+
+#[tokio::test]
+async fn a_log_that_the_sqlite3_program_has_applied_is_not_missed() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let file = alone(&on, "killed");
+    copy(&log_of(&on.path()), &log_of(&file));
+    // The last connection that closes applies the log and deletes it.
+    plain(&file).query_row("SELECT count(*) FROM records", [], |_| Ok(())).unwrap();
+    assert!(!log_of(&file).exists());
+    replays(&file, "a", b"done").await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_program_does_not_break_the_seal() {
+    let on = OnDisk::open().await;
+    for round in 0..3 {
+        once(&on.store, &execution(&format!("key {round}")), &fused(), b"done").await;
+        refused(&alone(&on, &format!("sealed-{round}")), Trouble::StoreDoubt).await;
+        on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        replays(&alone(&on, &format!("whole-{round}")), &format!("key {round}"), b"done").await;
+    }
+}
+
+#[tokio::test]
+async fn a_long_log_is_emptied_and_the_file_stays_sealed() {
+    let on = OnDisk::open().await;
+    let large = vec![7; 1 << 20];
+    for n in 0..24 {
+        once(&on.store, &execution(&format!("key {n}")), &fused(), &large).await;
+        refused(&alone(&on, "copy"), Trouble::StoreDoubt).await;
+    }
+    let log = std::fs::metadata(log_of(&on.path())).unwrap().len();
+    assert!(log < 8 << 20, "the log has {log} bytes after 24 MiB were written");
+}
+
+#[tokio::test]
+async fn a_reader_of_an_old_state_does_not_keep_others_from_writing() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    // It reads the main file without its log: no checkpoint can overwrite that.
+    on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let reader = on.plain();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    let store = on.another().await;
+    for n in 0..8 {
+        once(&store, &execution(&format!("key {n}")), &fused(), b"done").await;
+    }
+    reader.execute_batch("COMMIT").unwrap();
+    // The next attempts find the way free.
+    for n in 8..40 {
+        once(&store, &execution(&format!("key {n}")), &fused(), b"done").await;
+    }
+    refused(&alone(&on, "sealed"), Trouble::StoreDoubt).await;
+}
+
+#[tokio::test]
+async fn a_process_that_died_while_it_sealed_leaves_a_usable_file() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let (file, other) = (alone(&on, "killed"), on.plain());
+    let broken = "UPDATE main_file SET previous = generation, generation = randomblob(16), needs_log = 1";
+    other.execute_batch(broken).unwrap();
+    // Killed before the checkpoint, and after it.
+    copy(&log_of(&on.path()), &log_of(&file));
+    replays(&file, "a", b"done").await;
+    other.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).unwrap();
+    let file = alone(&on, "killed-later");
+    copy(&log_of(&on.path()), &log_of(&file));
+    replays(&file, "a", b"done").await;
+    // This process goes on, and seals again.
+    once(&on.store, &execution("b"), &fused(), b"done").await;
+    replays(&on.path(), "b", b"done").await;
+}
+
+#[tokio::test]
+async fn a_log_of_another_file_is_refused() {
+    let (on, stranger) = (OnDisk::open().await, OnDisk::open().await);
+    for store in [&on.store, &stranger.store] {
+        once(store, &execution("a"), &fused(), b"done").await;
+    }
+    on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    for name in ["whole", "sealed"] {
+        let file = alone(&on, name);
+        copy(&log_of(&stranger.path()), &log_of(&file));
+        let before = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
+        let error = refused(&file, Trouble::StoreDoubt).await;
+        assert!(error.to_string().contains("belongs to another file"), "{error}");
+        let after = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
+        assert!(before == after, "the wrong log was applied or deleted");
+        once(&on.store, &execution(name), &fused(), b"done").await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_not_created_beside_the_log_of_one_that_was_moved_away() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let file = on.path().with_extension("left");
+    copy(&log_of(&on.path()), &log_of(&file));
+    let before = std::fs::read(log_of(&file)).unwrap();
+    refused(&file, Trouble::StoreDoubt).await;
+    std::fs::write(&file, b"").unwrap();
+    refused(&file, Trouble::StoreDoubt).await;
+    assert_eq!(std::fs::read(log_of(&file)).unwrap(), before, "the log is still there");
+}
+
+#[tokio::test]
+async fn a_file_of_ours_without_tables_is_not_set_up_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    for version in [0, 1] {
+        let file = dir.path().join(format!("{version}.db"));
+        let script = format!("PRAGMA application_id = 0x536E746C; PRAGMA user_version = {version}");
+        plain(&file).execute_batch(&script).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        refused(&file, Trouble::StoreAmnesia).await;
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+    let on = OnDisk::open().await;
+    on.plain().execute_batch("DROP TABLE floors").unwrap();
+    refused(&on.path(), Trouble::Corrupt).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_with_two_names_is_refused_unless_that_is_accepted() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let link = on.path().with_extension("link");
+    std::fs::hard_link(on.path(), &link).unwrap();
+    for name in [on.path(), link.clone()] {
+        let error = refused(&name, Trouble::DeploymentRefused).await;
+        assert!(error.to_string().contains("has 2 hard links"), "{error}");
+    }
+    let accepted = SqliteStore::builder(on.path()).allow_other_names(true).open().await.unwrap();
+    let health = accepted.probe().await.unwrap();
+    let names = health.checks.iter().find(|check| check.name == "names").unwrap();
+    assert!(health.accepted && names.found.contains("has 2 hard links"), "{health:?}");
+    std::fs::remove_file(link).unwrap();
+    replays(&on.path(), "a", b"done").await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_symbolic_link_leads_to_the_log_of_its_file() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link.db");
+    std::os::unix::fs::symlink(on.path(), &link).unwrap();
+    replays(&link, "a", b"done").await;
+    assert!(!log_of(&link).exists());
+}

@@ -75,9 +75,10 @@ impl Law {
         match (self.layer, self.group) {
             ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times") => (self.check)(lab).await,
             // Many requests, of which each says the same through any handle.
-            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
-                (self.check)(lab).await
-            }
+            (
+                "laws",
+                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
+            ) => (self.check)(lab).await,
             ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
                 None => (self.check)(lab).await,

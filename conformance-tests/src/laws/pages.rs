@@ -43,9 +43,7 @@ pub(crate) async fn a_long_list_is_read_page_by_page(lab: &Lab) {
     let names: Vec<String> = held.iter().map(|(address, _)| address.key.as_str().to_owned()).collect();
     let largest = lab.keys(&lab.everything()).await;
     same("the largest page", &names[..List::MAX as usize].to_vec(), &largest);
-    for limit in [List::MAX, 257] {
-        same("all pages", &names, &page_by_page(lab, &List { limit, ..lab.everything() }).await);
-    }
+    same("all pages", &names, &page_by_page(lab, &List { limit: 700, ..lab.everything() }).await);
 }
 
 /// A filter skips as far as it must: one record behind many that the page leaves out is found, under every filter.

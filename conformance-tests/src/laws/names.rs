@@ -215,6 +215,7 @@ pub(crate) const COLLISIONS: [(&str, [&str; 2]); 18] = [
 /// Two names of seven letters that share the FNV-1a of what stands before them, and of the name. The last byte is mixed in
 /// last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
 fn fnv1a_collision(before: &str, fits: fn(u8) -> bool) -> [String; 2] {
+    /// Enough for the few thousand states that it takes.
     const SLOTS: usize = 1 << 15;
     let digits = |n: u32| -> [u8; 6] { std::array::from_fn(|place| b'a' + (n >> (4 * place)) as u8 % 16) };
     let mut slots = vec![(0_u32, 0_u32); SLOTS];
@@ -393,6 +394,7 @@ pub(crate) async fn ids_have_128_bits(lab: &Lab) {
 }
 
 #[cfg(test)]
+#[allow(clippy::missing_docs_in_private_items, reason = "tests have names")]
 mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

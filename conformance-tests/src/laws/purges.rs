@@ -265,6 +265,7 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
 
 /// A backlog that is larger than a page is purged to its end: a purge that stops before it says that there is more.
 pub(crate) async fn a_large_backlog_is_purged_to_its_end(lab: &Lab) {
+    /// More than any page or batch holds.
     const MANY: usize = 1_057;
     let cancel = |n: usize| {
         (lab.execution(&format!("k{n:04}")).address, Cancel { claim_id: ClaimId::random() }.into())

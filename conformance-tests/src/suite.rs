@@ -77,12 +77,13 @@ impl Law {
                 (self.check)(lab).await
             }
             // These ask much: once, but through both handles.
-            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
-                match lab.on_two_handles(Turn::Alternate).await {
-                    Some(both) => self.check_through_two(&both).await,
-                    None => (self.check)(lab).await,
-                }
-            }
+            (
+                "laws",
+                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
+            ) => match lab.on_two_handles(Turn::Alternate).await {
+                Some(both) => self.check_through_two(&both).await,
+                None => (self.check)(lab).await,
+            },
             ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
                 None => (self.check)(lab).await,

@@ -1,5 +1,6 @@
 //! What is Redis's own: setting it up, the ways to a server, and one that is not there, or not any more.
 
+use rustix::process::Signal;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, RedisSentinel};
 
@@ -7,7 +8,7 @@ use crate::lost::{all_refuse, refuse};
 use crate::world::{World, redis, until};
 
 /// Runs until the file `go` is there.
-const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; touch ended; echo done";
 
 #[test]
 fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
@@ -146,7 +147,8 @@ fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
     until("it runs", || !world.read("effects").is_empty());
     server.stop();
     std::fs::write(world.path("go"), "").unwrap();
-    let ran = running.ended();
+    until("the command has ended", || world.path("ended").exists());
+    let ran = running.ended_by(Signal::TERM);
     assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
     assert!(ran.err().contains("did not confirm"), "{ran:?}");
     assert_eq!(world.once("other", &[], "touch ran").code(), 69);

@@ -19,8 +19,11 @@ for n, record in ipairs(records) do
     local did = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n], n)
     if did then
       r.rev, r.last = r.rev + 1, now
-      -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list.
-      if #r.log > {inline} then spill(r, events, n, later) end
+      -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list; all
+      -- of it, where that is nearly full: then it is known how many there are.
+      if #r.log > {inline} or (r.spilled == YES and redis.call('LLEN', events) > {spare}) then
+        spill(r, events, n, later)
+      end
       local worker, by, why, rest = did.worker or r.worker, did.by or '', did.why or '', did.rest or ''
       r.log = r.log .. struct.pack('>I2c1c1c1I8I8c16c16I2c0I2c0I2c0', 57 + #worker + #by + #why + #rest, did.change,
         from or '-', r.state, r.rev, r.last, r.token, did.id, #worker, worker, #by, by, #why, why) .. rest
@@ -92,8 +95,8 @@ local written, why = pcall(function()
   if #adds > 0 then enlist() end
   for _, command in ipairs(later) do
     local length = redis.call(unpack(command))
-    -- There may be too many events (kernel `trim`): whoever asked drops the oldest, with a second script.
-    if command.item and length > {spare} then told[command.item] = LONG end
+    -- With the one in the record there are too many (kernel `trim`): whoever asked drops the oldest, with a second script.
+    if command.item and length >= {events} then told[command.item] = LONG end
   end
   if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
   if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end

@@ -13,8 +13,8 @@ end
 local like, age, instant, stamp, event, ending
 local function quick_complete(before, arg)
   if not before then return end
-  local state, _, kept, _, held_by, _, rev, last, lease = struct.unpack('>c1c2c1c2c32c16I8I8I8', before)
-  if state ~= EXECUTING or kept == YES or clock < last or clock >= lease then return end
+  local state, _, kept, spilled, _, held_by, _, rev, last, lease = struct.unpack('>c1c2c1c1c1c32c16I8I8I8', before)
+  if state ~= EXECUTING or kept == YES or spilled == YES or clock < last or clock >= lease then return end
   local grant, _, verdict = struct.unpack('>c32c4c5', arg)
   if grant ~= held_by then return end
   local _, worker, _, _, _, _, texts = struct.unpack('>I2c0I2c0I2c0I2c0I2c0I2c0', before, 151)

@@ -92,7 +92,8 @@ impl Scripts {
                 .replace("{store}", baked.store)
                 .replace("{epoch}", baked.epoch)
                 .replace("{inline}", &inline(baked.events).to_string())
-                .replace("{spare}", &spare(baked.events).to_string());
+                .replace("{spare}", &spare(baked.events).to_string())
+                .replace("{events}", &baked.events.max().to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
             Made { sha: sha(&text), text: text.into() }
         };
@@ -131,9 +132,9 @@ fn inline(events: EventLimit) -> usize {
     if events.max() < ROOM { 0 } else { 600 }
 }
 
-/// How many events a list may have: with those that stand in the record beside it, there are never too many.
+/// How long a list may be so that, with those eleven that may stand in the record and the next one, there are not too many.
 fn spare(events: EventLimit) -> usize {
-    if events.max() < ROOM { events.max() - 1 } else { events.max() - 12 }
+    events.max().saturating_sub(12)
 }
 
 /// What a server calls a script.

@@ -33,7 +33,7 @@ impl Caller {
     }
 }
 
-/// How a list gets shorter.
+/// How a list gets shorter. One more event stands in the record.
 struct Shorter {
     /// So many are dropped.
     dropped: usize,

@@ -108,6 +108,7 @@ fn looks(place: &Place) -> Vec<Trial> {
         ("hgetall", on("HGETALL", place)),
         ("sismember", on("SISMEMBER", place).word("x")),
         ("smembers", on("SMEMBERS", place)),
+        ("llen", on("LLEN", place)),
         ("lrange", on("LRANGE", place).number(0).number(0)),
         ("zrangebylex", on("ZRANGEBYLEX", place).word("-").word("+")),
         ("zrangebyscore", on("ZRANGEBYSCORE", place).number(0).number(0)),

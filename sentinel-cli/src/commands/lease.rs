@@ -4,7 +4,7 @@ use sentinel_core::client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentine
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Progress, attend, open_store};
+use super::wait::{Attended, Left, Progress, attend, open_store};
 use super::{Context, environment};
 use crate::args::Lease;
 use crate::exit::{Exit, Failure};
@@ -32,8 +32,8 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     }
     let lease = match attend(&sentinel, &Progress::default(), &signals, request.acquire()).await {
         Attended::Answered(answer) => answer?,
-        Attended::NotStarted(number) => return Ok(Exit::signal(number)),
-        Attended::Unconfirmed(_) => return Ok(Exit::DOUBT),
+        Attended::Left(Left::NotStarted(number)) => return Ok(Exit::signal(number)),
+        Attended::Left(Left::Unconfirmed(_)) => return Ok(Exit::DOUBT),
     };
     let lease = match lease {
         LeaseOutcome::Held(lease) => lease,

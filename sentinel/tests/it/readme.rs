@@ -79,6 +79,7 @@ async fn pay(request: &'static str) -> Result<String, Box<dyn std::error::Error>
 fn answer(outcome: Outcome<String, PspError>) -> String {
     match outcome {
         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => ship(receipt),
+        Outcome::CompletedNotStored(receipt, _) => ship(receipt),   // charged; later callers cannot read the receipt
         Outcome::Failed(failure) => ask_for_another_card(failure), // vouched: nothing happened, or failed for good
         Outcome::InProgress(_) | Outcome::Reconciling(_) => come_back_later(), // another call or an operator is at it
         Outcome::NotRun(reason) => call_again(reason),             // this call charged nothing: the same key again is safe

@@ -30,7 +30,11 @@ macro_rules! answers {
     ($stamped:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $stamped.reply {
             $pattern $(if $guard)? => $value,
-            other => panic!("the law wants {}, the store answered {other:?}", stringify!($pattern)),
+            other => panic!(
+                "`{}`: expected {}, got {other:?}",
+                stringify!($stamped),
+                stringify!($pattern $(if $guard)?)
+            ),
         }
     };
     ($stamped:expr, $pattern:pat $(if $guard:expr)?) => {
@@ -60,6 +64,11 @@ pub(crate) fn fused(worker: &str) -> Claim {
 /// A fingerprint.
 pub(crate) fn about(request: &str) -> Option<Fingerprint> {
     Some(Fingerprint::new(request).expect("a fingerprint"))
+}
+
+/// A key.
+pub(crate) fn key(text: &str) -> sentinel_core::Key {
+    sentinel_core::Key::new(text).expect("a key")
 }
 
 /// A label.
@@ -162,6 +171,7 @@ impl Subject<'_> {
 
     /// Nothing about the record changed since it was read.
     pub(crate) async fn assert_untouched_since(&self, before: &Record) {
-        assert_eq!(self.record().await, *before, "a request that does not match changes nothing");
+        let what = "a request that does not match changes nothing, and the record differs";
+        crate::differ::same(what, before, &self.record().await);
     }
 }

@@ -13,8 +13,22 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// Opens a store. Others may be open on the same server, file or process.
     async fn open() -> Self;
 
-    /// The store that was opened.
+    /// A handle of the store that was opened. The suite asks for one many times, and may use several at once.
     fn store(&self) -> Arc<dyn CoordinationStore>;
+
+    /// Another handle of the same store, with nothing in common but the store itself: a connection, a cache, a lock of
+    /// its own, as a second process has them. It follows the clock that [`advance`](Self::advance) moves. None: the
+    /// harness cannot open one. The laws are then asked through two results of [`store`](Self::store) instead.
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        None
+    }
+
+    /// Closes the store and opens it again, as if all processes had ended and one had started. [`store`](Self::store) and
+    /// [`another`](Self::another) return handles of the reopened store from then on. The suite has dropped its own handles
+    /// before it asks. Says whether it could; the laws about reopening cannot be checked on a store that says no.
+    async fn reopen(&self) -> bool {
+        false
+    }
 
     /// Moves the clock of this store forward, for all that it is asked from now on; other open stores keep theirs. A
     /// store on a server adds an offset to the server's clock, for tests only.
@@ -33,6 +47,16 @@ pub trait Bench: Send + Sync + 'static {
     /// The store.
     fn store(&self) -> Arc<dyn CoordinationStore>;
 
+    /// Another handle of it; see [`Harness::another`].
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        None
+    }
+
+    /// Closes the store and opens it again, and says whether it could; see [`Harness::reopen`].
+    async fn reopen(&self) -> bool {
+        false
+    }
+
     /// Moves its clock forward.
     async fn advance(&self, by: Duration);
 
@@ -44,6 +68,14 @@ pub trait Bench: Send + Sync + 'static {
 impl<H: Harness> Bench for H {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         Harness::store(self)
+    }
+
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Harness::another(self).await
+    }
+
+    async fn reopen(&self) -> bool {
+        Harness::reopen(self).await
     }
 
     async fn advance(&self, by: Duration) {

@@ -1,6 +1,6 @@
 //! The bench on which a law works: a store, a namespace of its own, and a clock that it may move.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,30 +11,100 @@ use sentinel_core::{
     Address, ClaimId, CoordinationStore, Event, Grant, Key, Kind, Namespace, Record, Recorded, StoreTime,
 };
 
+use crate::handles::{Handles, Turn};
 use crate::harness::Bench;
+use crate::report::Lack;
 use crate::suite::Sizes;
 
 /// A store under test, as one law sees it: a namespace that nobody else uses, and a clock that only the law moves.
 pub struct Lab {
     bench: Arc<dyn Bench>,
+    handles: Arc<Handles>,
     store: Arc<dyn CoordinationStore>,
     namespace: Namespace,
     sizes: Sizes,
     /// The last stamp of each address: every reply of every law is held against the one before.
-    seen: Mutex<HashMap<Address, Stamp>>,
+    seen: Arc<Mutex<HashMap<Address, Stamp>>>,
+    /// What the harness could not do for this law.
+    lacks: Arc<Mutex<BTreeSet<Lack>>>,
 }
 
 impl Lab {
     /// A lab in a fresh namespace.
     pub fn new(bench: Arc<dyn Bench>, sizes: Sizes) -> Self {
-        let namespace = Namespace::new(format!("law-{}", ClaimId::random())).expect("lower case and short");
-        Self { store: bench.store(), bench, namespace, sizes, seen: Mutex::default() }
+        let handles = Arc::new(Handles::new(vec![bench.store()], Turn::Alternate));
+        Self::on(bench, handles, sizes, Arc::default())
     }
 
-    /// Another lab on the same store and clock, in a namespace of its own.
+    fn on(
+        bench: Arc<dyn Bench>,
+        handles: Arc<Handles>,
+        sizes: Sizes,
+        lacks: Arc<Mutex<BTreeSet<Lack>>>,
+    ) -> Self {
+        let namespace = Namespace::new(format!("law-{}", ClaimId::random())).expect("lower case and short");
+        let store: Arc<dyn CoordinationStore> = handles.clone();
+        Self { bench, handles, store, namespace, sizes, seen: Arc::default(), lacks }
+    }
+
+    /// Another lab on the same store, handles and clock, in a namespace of its own.
     #[must_use]
     pub fn apart(&self) -> Self {
-        Self::new(Arc::clone(&self.bench), self.sizes)
+        let (bench, handles) = (Arc::clone(&self.bench), Arc::clone(&self.handles));
+        Self::on(bench, handles, self.sizes, Arc::clone(&self.lacks))
+    }
+
+    /// A lab on the same store and clock whose requests go through two handles in turn; None: there is but one handle.
+    pub(crate) async fn on_two_handles(&self, turn: Turn) -> Option<Self> {
+        let handles = Arc::new(Handles::new(self.two_handles().await?.into(), turn));
+        Some(Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks)))
+    }
+
+    /// The same lab with all requests going through one handle. Replies are held against those of the other labs.
+    pub(crate) fn through(&self, handle: &Arc<dyn CoordinationStore>) -> Self {
+        let handles = Arc::new(Handles::new(vec![Arc::clone(handle)], Turn::Alternate));
+        let lab = Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks));
+        Self { namespace: self.namespace.clone(), seen: Arc::clone(&self.seen), ..lab }
+    }
+
+    /// Two handles of the store that share nothing but the store; None: there is but one.
+    pub(crate) async fn two_handles(&self) -> Option<[Arc<dyn CoordinationStore>; 2]> {
+        let first = self.bench.store();
+        if let Some(second) = self.bench.another().await {
+            return Some([first, second]);
+        }
+        let second = self.bench.store();
+        if Arc::ptr_eq(&first, &second) {
+            self.lacks(Lack::SecondHandle);
+            return None;
+        }
+        self.lacks(Lack::HandleOfItsOwn);
+        Some([first, second])
+    }
+
+    /// Closes the store and opens it again, and says whether the harness could.
+    pub(crate) async fn reopen(&self) -> bool {
+        let count = self.handles.all().len();
+        self.handles.replace(Vec::new());
+        let reopened = self.bench.reopen().await;
+        let mut open = vec![self.bench.store()];
+        if count > 1 {
+            open.push(self.bench.another().await.unwrap_or_else(|| self.bench.store()));
+        }
+        self.handles.replace(open);
+        if !reopened {
+            self.lacks(Lack::Reopen);
+        }
+        reopened
+    }
+
+    fn lacks(&self, lack: Lack) {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).insert(lack);
+    }
+
+    /// What the harness could not do for the law so far.
+    pub(crate) fn lacked(&self) -> BTreeSet<Lack> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The store.
@@ -59,7 +129,11 @@ impl Lab {
 
     /// Sets the store's clock back, and says whether that could be done.
     pub async fn set_back(&self, by: Duration) -> bool {
-        self.bench.set_back(by).await
+        let set = self.bench.set_back(by).await;
+        if !set {
+            self.lacks(Lack::SetBack);
+        }
+        set
     }
 
     /// The execution under a key of this lab's namespace.
@@ -84,8 +158,13 @@ impl Lab {
 
     /// Purges this namespace, up to a limit, or only counts.
     pub(crate) async fn purge_with(&self, limit: u32, dry_run: bool) -> Purged {
+        self.purge_of(&self.namespace, limit, dry_run).await
+    }
+
+    /// Purges a namespace, up to a limit, or only counts.
+    pub(crate) async fn purge_of(&self, namespace: &Namespace, limit: u32, dry_run: bool) -> Purged {
         self.forget();
-        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        let purge = Purge { namespace: namespace.clone(), limit, dry_run };
         self.store.purge(&purge).await.expect("the store purges")
     }
 
@@ -115,6 +194,26 @@ impl Lab {
         let replies = self.store.heartbeat(beats).await.expect("the store answers");
         assert_eq!(replies.len(), beats.len(), "one reply for each beat");
         beats.iter().zip(&replies).for_each(|(beat, reply)| self.note(&beat.address, reply.stamp));
+        replies
+    }
+
+    /// Sends many operations, some at a time; the replies stand in their order.
+    pub(crate) async fn each(&self, ops: Vec<(Address, Op)>) -> Vec<Stamped<Reply>> {
+        const AT_ONCE: usize = 64;
+        let mut replies = Vec::with_capacity(ops.len());
+        for chunk in ops.chunks(AT_ONCE) {
+            let send = |(address, op): (Address, Op)| {
+                let store = Arc::clone(&self.store);
+                tokio::spawn(async move { op.send(&*store, &address).await })
+            };
+            let sent: Vec<_> = chunk.iter().cloned().map(send).collect();
+            for ((address, op), reply) in chunk.iter().zip(sent) {
+                let reply = reply.await.expect("an operation does not panic");
+                let stamped = reply.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+                self.note(address, stamped.stamp);
+                replies.push(stamped);
+            }
+        }
         replies
     }
 
@@ -264,6 +363,7 @@ impl Subject<'_> {
     /// The events rebuild the record.
     pub(crate) async fn assert_rebuilt(&self) {
         let (record, events) = (self.record().await, self.events().await);
-        assert_eq!(replay(&events), Rebuilt::from(&record), "replaying the events rebuilds the record");
+        let what = "replaying the events rebuilds the record, and it differs";
+        crate::differ::same(what, &Rebuilt::from(&record), &replay(&events));
     }
 }

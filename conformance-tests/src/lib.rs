@@ -6,15 +6,20 @@ mod dice;
 mod differ;
 mod faults;
 mod generate;
+mod handles;
 mod harness;
 mod history;
 mod lab;
 mod laws;
 #[macro_use]
 mod list;
+#[macro_use]
+mod list_more;
 mod matrix;
+mod messages;
 pub mod negative;
 mod regressions;
+mod report;
 mod sequences;
 mod suite;
 

@@ -1,13 +1,13 @@
 //! The list of laws: layers, groups, names. It exists once; tests, table and negative controls are made from it. A law
-//! that is missing here is dead code, and one that is here and nowhere else does not compile.
+//! that is missing here is dead code, and one that is here and nowhere else does not compile. `list_more.rs` adds the groups
+//! that ask much of names, sizes, purges and late effects.
 
 /// The list. Calls `$then!` with `$with` and all layers, groups and names.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __laws {
     ($then:path, $with:tt) => {
-        $then! { $with
-            laws {
+        $crate::__more_laws! { $then, $with, {
                 claims {
                     an_absent_key_is_granted,
                     a_grant_is_recorded_in_full,
@@ -71,6 +71,7 @@ macro_rules! __laws {
                     a_lost_beat_does_not_stop_the_batch,
                     a_batch_may_name_a_record_twice,
                     an_empty_batch_is_answered,
+                    a_heartbeat_extends_however_soon_it_comes,
                 }
                 complete {
                     an_execution_completes,
@@ -280,7 +281,46 @@ macro_rules! __laws {
                     a_purge_does_not_lose_a_claim,
                     no_token_is_drawn_twice,
                 }
-            }
+                handles {
+                    a_run_goes_on_through_another_handle,
+                    both_handles_read_one_clock,
+                    a_grant_is_refused_through_both_handles,
+                    both_handles_see_a_take_over,
+                    both_handles_forget_a_result_at_its_end,
+                    both_handles_read_each_history_anew,
+                    both_handles_read_each_page_anew,
+                    both_handles_know_what_was_decided,
+                    both_handles_draw_from_one_row,
+                    both_handles_know_a_purge,
+                    of_two_handles_one_is_granted,
+                }
+                reopen {
+                    what_runs_is_not_granted_again_after_reopening,
+                    results_are_replayed_after_reopening,
+                    a_grant_outlives_a_reopening,
+                    requests_are_repeated_after_reopening,
+                    tokens_grow_after_reopening,
+                    a_floor_outlives_a_reopening,
+                    the_clock_is_lifted_after_reopening,
+                    pages_and_histories_are_whole_after_reopening,
+                }
+                long_times {
+                    a_doubt_never_lapses,
+                    a_reconciliation_never_lapses,
+                    a_result_without_a_retention_never_ends,
+                    a_long_retention_ends_at_its_end,
+                    long_terms_end_at_their_end,
+                    heartbeats_extend_for_a_year,
+                    an_execution_revives_after_months,
+                    an_execution_completes_after_years,
+                    a_claim_id_is_never_forgotten,
+                    a_holder_is_never_forgotten,
+                    a_decision_is_never_forgotten,
+                    only_what_has_ended_is_purged_after_years,
+                    tokens_are_exact_in_every_year,
+                    no_token_is_drawn_beyond_the_last,
+                }
+            } {
             matrix {
                 cells {
                     every_standing_answers_claim_as_the_kernel_does,
@@ -325,9 +365,29 @@ macro_rules! __laws {
                 }
                 dropped {
                     an_operation_that_is_dropped_takes_effect_once_or_not_at_all,
+                    a_refusal_that_is_dropped_changes_nothing,
+                    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all,
+                    a_batch_that_is_dropped_holds_up_no_heartbeat,
                     a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all,
                     a_preparation_that_is_dropped_gives_its_claim_back,
                     a_lease_that_is_dropped_while_it_is_asked_for_is_free_again,
+                }
+                overlaps {
+                    a_claim_loses_no_other_request,
+                    a_begin_loses_no_other_request,
+                    a_heartbeat_loses_no_other_request,
+                    a_completion_loses_no_other_request,
+                    a_cancel_loses_no_other_request,
+                    a_release_loses_no_other_request,
+                    an_abandonment_loses_no_other_request,
+                    a_reconciliation_loses_no_other_request,
+                    a_forced_result_loses_no_other_request,
+                    a_reset_loses_no_other_request,
+                    an_eviction_loses_no_other_request,
+                    a_purge_loses_no_other_request,
+                }
+                reopened {
+                    every_standing_is_the_same_after_reopening,
                 }
             }
             regressions {
@@ -361,6 +421,6 @@ macro_rules! __laws {
                     history_does_not_return_the_oldest,
                 }
             }
-        }
+        } }
     };
 }

@@ -5,8 +5,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::handles::Turn;
 use crate::harness::{Bench, Harness};
 use crate::lab::Lab;
+use crate::messages::Start;
+use crate::report;
 
 /// How much the generated layers and the matrix do: the options of [`suite!`](crate::suite!).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +57,54 @@ impl Law {
     /// # Panics
     /// If the store breaks it: that is how it tells.
     pub fn check(&self, bench: Arc<dyn Bench>, sizes: Sizes) {
-        self.runtime().block_on((self.check)(&Lab::new(bench, sizes)));
+        let start = Start::default();
+        self.runtime(&start).block_on(self.check_from(&Lab::new(bench, sizes), &start));
+    }
+
+    /// Checks the law; what it says if it fails counts times from now on.
+    async fn check_from(&self, lab: &Lab, start: &Start) {
+        start.is(lab.execution("the start of the law").now().await);
+        start.applies_here();
+        self.check_in(lab).await;
+        Start::is_over();
+    }
+
+    /// Checks the law through one handle, and again with each request through another handle than the one before. The
+    /// matrix has requests enough to be asked once, now through one handle, now through the other.
+    async fn check_in(&self, lab: &Lab) {
+        match (self.layer, self.group) {
+            ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times") => (self.check)(lab).await,
+            // Many requests, of which each says the same through any handle.
+            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
+                (self.check)(lab).await
+            }
+            ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
+                Some(both) => self.check_through_two(&both).await,
+                None => (self.check)(lab).await,
+            },
+            _ => {
+                (self.check)(lab).await;
+                if let Some(both) = lab.on_two_handles(Turn::Alternate).await {
+                    self.check_through_two(&both).await;
+                }
+            }
+        }
+    }
+
+    async fn check_through_two(&self, lab: &Lab) {
+        let note = ThroughTwo;
+        (self.check)(lab).await;
+        std::mem::forget(note);
     }
 
     /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
-    fn runtime(&self) -> tokio::runtime::Runtime {
+    fn runtime(&self, start: &Start) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
             "races" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
+        let start = start.clone();
+        builder.on_thread_start(move || start.applies_here());
         builder.worker_threads(4).enable_all().build().expect("a runtime")
     }
 }
@@ -73,6 +115,29 @@ impl fmt::Debug for Law {
     }
 }
 
+/// Says of a law that fails that its requests went through two handles.
+struct ThroughTwo;
+
+impl Drop for ThroughTwo {
+    #[expect(clippy::print_stderr, reason = "the output of a test that fails")]
+    fn drop(&mut self) {
+        eprintln!("the law failed with its requests going through two handles of the store in turn");
+    }
+}
+
+/// Tells the report that a law has ended, also if it failed.
+struct Ending<'a> {
+    harness: &'static str,
+    law: &'a Law,
+    lab: &'a Lab,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        report::ended(self.harness, &self.law.path(), self.lab.lacked());
+    }
+}
+
 /// Checks one law of the list against a store that the harness opens. What each test of [`suite!`](crate::suite!) calls.
 ///
 /// # Panics
@@ -80,10 +145,13 @@ impl fmt::Debug for Law {
 pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
     let named = |law: &&Law| (law.layer, law.group, law.name) == (layer, group, name);
     let law = LAWS.iter().find(named).expect("the tests are made from the same list");
-    let runtime = law.runtime();
+    let start = Start::default();
+    let runtime = law.runtime(&start);
     runtime.block_on(async {
         let bench: Arc<dyn Bench> = Arc::new(H::open().await);
-        (law.check)(&Lab::new(bench, sizes)).await;
+        let lab = Lab::new(bench, sizes);
+        let _ending = Ending { harness: std::any::type_name::<H>(), law, lab: &lab };
+        law.check_from(&lab, &start).await;
     });
 }
 

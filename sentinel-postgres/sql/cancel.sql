@@ -6,7 +6,8 @@ WITH {held}, changed AS (
         {touched}, purge_at = {freed_purge_at}
     FROM held h CROSS JOIN at
     WHERE {row}
-      AND (h.state IN ('claimed', 'executing') AND h.claim_id = $5
+      -- kernel::table::cancel: an abandoned run (a cause of doubt) is Untouched.
+      AND (h.state IN ('claimed', 'executing') AND h.claim_id = $5 AND h.doubt IS NULL
            OR h.state = 'free' AND NOT $5 = ANY (coalesce(h.past_claims, '{}')))
     RETURNING {changed}
 ), {retold}, event AS (

@@ -2,15 +2,15 @@
 WITH at AS MATERIALIZED (
     SELECT {clock} AS now
 ), changed AS (
-    INSERT INTO {records} (last_event, token, rev, last_now, lease_until, hard_until, incarnation, kind, state,
+    INSERT INTO {records} (life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, incarnation, kind, state,
         after_reset, namespace, key, past_claims, purge_at)
-    SELECT 1, 0, 1, now, 0, 0, 0, $3::text::{kind}, 'free', false, $2::text, $4::text, ARRAY[$5::uuid],
+    SELECT now, 1, 0, 1, now, 0, 0, 0, 0, $3::text::{kind}, 'free', false, $2::text, $4::text, ARRAY[$5::uuid],
         now + {rest}
     FROM at
     ON CONFLICT DO NOTHING
-    RETURNING id, last_now
+    RETURNING life, last_now
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, after, change, claim_id)
-    SELECT c.id, 1, 1, c.last_now, 0, 'free', 'cancelled', $5 FROM changed c
+    SELECT {this_record}, 1, 1, c.last_now, 0, 'free', 'cancelled', $5 FROM changed c
 )
 SELECT c.last_now FROM changed c

@@ -29,22 +29,24 @@ WITH completion AS MATERIALIZED (
     -- By its place: a row that changed between this statement's start and the lock is not found by it, and goes out alone.
     WHERE r.ctid = h.place
       AND h.state = 'executing' AND h.token = h.presented AND h.claim_id = h.presented_by
-    RETURNING h.n, r.id, r.last_event, r.implied, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,
+    RETURNING h.n, r.namespace, r.kind, r.key, r.life, r.last_event, r.implied, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,
         r.last_now >= r.lease_until AS late
 ), claim AS MATERIALIZED (
     SELECT * FROM unnest($11::text[], $12::bool[], $13::text[], $14::uuid[], $15::int8[], $16::int8[], $17::int8[],
-                         $18::bytea[], $19::text[], $20::bool[])
-        WITH ORDINALITY AS c (namespace, lease, key, claim_id, ttl, hard_ttl, retention, fingerprint, worker, begun, n)
+                         $18::bytea[], $19::text[], $20::bool[], $21::int8[], $22::text[])
+        WITH ORDINALITY AS c (namespace, lease, key, claim_id, ttl, hard_ttl, retention, fingerprint, worker, begun,
+                              late_effects, accepts, n)
 ), floor AS MATERIALIZED (
     SELECT f.namespace, f.token FROM {floors} f WHERE f.namespace = ANY ($11)
 ), granted AS (
-    INSERT INTO {records} (last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at,
-        begun_at, ttl, hard_ttl, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint)
-    SELECT 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl, d.token, at.now,
-        CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.retention, c.claim_id,
+    INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until,
+        effects_until, incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint, accepts)
+    SELECT d.token, 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl,
+        at.now + c.hard_ttl + c.late_effects, d.token, at.now,
+        CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.late_effects, c.retention, c.claim_id,
         CASE WHEN c.lease THEN 'lease'::{kind} ELSE 'execution' END,
         CASE WHEN c.begun THEN 'executing'::{state} ELSE 'claimed' END, false, c.namespace, c.key, c.worker,
-        c.fingerprint
+        c.fingerprint, c.accepts
     FROM claim c CROSS JOIN at CROSS JOIN LATERAL (
         SELECT greatest(at.now, (SELECT f.token FROM floor f WHERE f.namespace = c.namespace)) + 1 AS token OFFSET 0
     ) d
@@ -58,11 +60,11 @@ WITH completion AS MATERIALIZED (
 ), event AS (
     -- Of a run that was not the address' first.
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, verdict, code, flag, claim_id, worker)
-    SELECT c.id, c.last_event, c.rev, c.last_now, c.token, 'executing', 'completed', 'completed', c.verdict, c.code, c.late,
+    SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, 'executing', 'completed', 'completed', c.verdict, c.code, c.late,
         c.claim_id, c.worker
     FROM completed c
     WHERE c.implied = 0
 )
-SELECT c.n, NULL::uuid, c.token, c.last_now, c.rev, c.late FROM completed c
+SELECT c.n, NULL::uuid, c.token, c.last_now, c.rev, c.late, c.last_event FROM completed c
 UNION ALL
-SELECT NULL, g.claim_id, g.token, g.last_now, g.rev, NULL FROM granted g
+SELECT NULL, g.claim_id, g.token, g.last_now, g.rev, NULL, NULL FROM granted g

@@ -7,6 +7,8 @@ WITH {held}, changed AS (
     FROM held h CROSS JOIN at
     WHERE {row}
       AND h.state = 'reconciling' AND h.token = $6
+      -- kernel::table::force_complete: $15 is what callers would have to decode; else NotDecodable.
+      AND ($15::text IS NULL OR h.accepts IS NULL OR $15 = ANY (string_to_array(h.accepts, ',')))
     RETURNING {changed}
 ), event AS (
     INSERT INTO {events} ({logged}, change, op_id, worker, operator, reason, verdict, code, digest)

@@ -5,7 +5,9 @@ WITH beat AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT b.n, b.token AS presented, b.claim_id AS presented_by, r.*
     FROM beat b CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, id, namespace, kind, key, state, token, claim_id, rev, last_now, lease_until, hard_until, ttl, hard_ttl
+        SELECT r.ctid AS place, life, namespace, kind, key,
+            CASE state WHEN 'purged' THEN 'free' ELSE state END AS state, token, claim_id, rev, last_now, lease_until, hard_until, ttl,
+            hard_ttl, late_effects, doubt
         FROM {records} r
         WHERE r.namespace = b.namespace AND r.kind = b.kind::{kind} AND r.key = b.key
         FOR NO KEY UPDATE {skip}
@@ -19,16 +21,17 @@ WITH beat AS MATERIALIZED (
     FROM held h CROSS JOIN at
     WHERE {found}
       AND h.token = h.presented AND h.claim_id = h.presented_by AND h.state IN ('claimed', 'executing')
-      AND greatest(at.now, h.last_now) < h.hard_until
+      -- kernel::table::heartbeat: HardDeadline, and Abandoned, which has ended the hard deadline too; Lapsed.
+      AND greatest(at.now, h.last_now) < h.hard_until AND h.doubt IS NULL
       AND (h.kind = 'execution' OR greatest(at.now, h.last_now) < h.lease_until)
       AND least(greatest(at.now, h.last_now) + h.ttl, h.hard_until) > h.lease_until
     RETURNING h.n, r.*
 )
 SELECT at.durability, c.n, true, c.last_now, c.state::text, c.token, c.claim_id, c.rev, c.last_now, c.lease_until,
-    c.hard_until, c.ttl, c.hard_ttl
+    c.hard_until, c.ttl, c.hard_ttl, c.late_effects, false
 FROM changed c CROSS JOIN at
 UNION ALL
 SELECT at.durability, h.n, false, at.now, h.state::text, h.token, h.claim_id, h.rev, h.last_now, h.lease_until,
-    h.hard_until, h.ttl, h.hard_ttl
+    h.hard_until, h.ttl, h.hard_ttl, h.late_effects, h.doubt IS NOT NULL
 FROM at LEFT JOIN held h ON true
 WHERE h.n IS NULL OR h.n NOT IN (SELECT c.n FROM changed c)

@@ -8,7 +8,8 @@ WITH {held}, changed AS (
         purge_at = CASE WHEN h.after_reset AND h.state <> 'executing' THEN NULL ELSE at.now + {rest} END
     FROM held h CROSS JOIN at
     WHERE {row}
-      AND (h.state = 'claimed' OR h.state = 'executing' AND $7::bool)
+      -- kernel::table::release: an abandoned run (a cause of doubt) is MayHaveRun.
+      AND (h.state = 'claimed' OR h.state = 'executing' AND $7::bool AND h.doubt IS NULL)
       AND h.token = $5::int8 AND h.claim_id = $6::uuid
     RETURNING {changed}
 ), {retold}, event AS (

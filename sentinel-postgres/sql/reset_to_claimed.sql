@@ -7,7 +7,8 @@ WITH {held}, changed AS (
     FROM held h CROSS JOIN at
     WHERE {row}
       AND h.state = 'reconciling' AND h.token = $6
-      AND (at.now >= h.hard_until OR $9::bool)
+      -- kernel::table::reset_to_claimed: until then EffectsMayLand.
+      AND (at.now >= h.effects_until OR $9::bool)
     RETURNING {changed}
 ), event AS (
     INSERT INTO {events} ({logged}, change, op_id, operator, reason)

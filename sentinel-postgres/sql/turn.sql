@@ -3,14 +3,14 @@
 -- reason: it goes out again on its own.
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],
-                         $10::int8[], $11::bytea[], $12::text[], $13::bool[])
+                         $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[])
         WITH ORDINALITY AS a (asked, namespace, kind, key, presented, presented_by, new_ttl, new_hard_ttl, new_retention,
-                              new_fingerprint, new_worker, flag, n)
+                              new_fingerprint, new_worker, flag, new_late_effects, new_accepts, n)
 ), held AS MATERIALIZED (
     SELECT a.*, r.*
     FROM asked a CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, r.id, r.state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
-            r.worker, r.ttl, r.hard_ttl, r.retention, r.fingerprint, r.claimed_at, r.begun_at, r.completed_at,
+        SELECT r.ctid AS place, r.life, CASE r.state WHEN 'purged' THEN 'free' ELSE r.state END AS state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
+            r.worker, r.ttl, r.hard_ttl, r.late_effects, r.retention, r.fingerprint, r.accepts, r.doubt, r.claimed_at, r.begun_at, r.completed_at,
             r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
         FROM {records} r
         WHERE r.namespace = a.namespace AND r.kind = a.kind::{kind} AND r.key = a.key
@@ -40,7 +40,8 @@ WITH asked AS MATERIALIZED (
         purge_at = CASE WHEN h.after_reset AND h.state <> 'executing' THEN NULL ELSE at.now + {rest} END
     FROM ready h CROSS JOIN LATERAL (SELECT h.now, h.floor) at
     WHERE r.ctid = h.place AND h.asked = 'release'
-      AND (h.state = 'claimed' OR h.state = 'executing' AND h.flag)
+      -- kernel::table::release: an abandoned run (a cause of doubt) is MayHaveRun.
+      AND (h.state = 'claimed' OR h.state = 'executing' AND h.flag AND h.doubt IS NULL)
       AND h.token = h.presented AND h.claim_id = h.presented_by
     RETURNING {turned}
 ), claimed AS (
@@ -50,9 +51,11 @@ WITH asked AS MATERIALIZED (
         incarnation = CASE WHEN h.incarnation = 0 OR h.state = 'completed' THEN {next} ELSE h.incarnation END,
         after_reset = h.after_reset AND NOT (h.incarnation = 0 OR h.state = 'completed'),
         claim_id = h.presented_by, past_claims = {remembered}, worker = h.new_worker,
-        ttl = h.new_ttl, hard_ttl = h.new_hard_ttl, retention = h.new_retention, fingerprint = h.new_fingerprint,
+        ttl = h.new_ttl, hard_ttl = h.new_hard_ttl, late_effects = h.new_late_effects, retention = h.new_retention,
+        fingerprint = h.new_fingerprint, accepts = h.new_accepts,
         claimed_at = at.now, begun_at = CASE WHEN h.flag THEN at.now END, completed_at = NULL,
         lease_until = at.now + h.new_ttl, hard_until = at.now + h.new_hard_ttl,
+        effects_until = at.now + h.new_hard_ttl + h.new_late_effects,
         verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL, doubt = NULL,
         {touched}, purge_at = NULL
     FROM ready h CROSS JOIN LATERAL (SELECT h.now, h.floor) at
@@ -66,15 +69,15 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM begun UNION ALL SELECT * FROM released UNION ALL SELECT * FROM claimed
 ), retold AS (
     INSERT INTO {events} (record, {implied_columns})
-    SELECT h.id, e.* FROM turned c JOIN held h ON h.id = c.id CROSS JOIN LATERAL ({implied}) e
+    SELECT {record_of_c}, e.* FROM turned c JOIN held h ON h.place = c.place CROSS JOIN LATERAL ({implied}) e
 ), event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, claim_id, worker, flag, ttl, hard_ttl,
-        retention, fingerprint, incarnation)
-    SELECT c.id, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
+        retention, fingerprint, incarnation, late_effects, accepts)
+    SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
         CASE c.asked WHEN 'begin' THEN 'begun' WHEN 'release' THEN 'released' ELSE 'claimed' END::{change},
         c.presented_by, c.holder, CASE c.asked WHEN 'release' THEN c.before = 'executing' WHEN 'claim' THEN c.flag END,
         c.new_ttl, c.new_hard_ttl, c.new_retention, c.new_fingerprint,
-        CASE c.asked WHEN 'claim' THEN c.incarnation END
+        CASE c.asked WHEN 'claim' THEN c.incarnation END, c.new_late_effects, c.new_accepts
     FROM turned c
 )
-SELECT c.n, c.rev, c.token, c.last_now, c.after::text, c.incarnation, c.lease_until, c.hard_until FROM turned c
+SELECT c.n, c.rev, c.token, c.last_now, c.after::text, c.incarnation, c.lease_until, c.hard_until, c.last_event FROM turned c

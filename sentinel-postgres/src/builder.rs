@@ -4,10 +4,11 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{Invalid, StoreError, Trouble};
+use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
 use sqlx::postgres::PgConnectOptions;
 
 use crate::link::{Dialer, Patience};
+use crate::purge::Resumed;
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
 use crate::{probe, schema, url};
@@ -22,6 +23,7 @@ pub struct PostgresStoreBuilder {
     deadline: Duration,
     lock_timeout: Duration,
     event_retention: Option<Duration>,
+    max_events: EventLimit,
     pooled: Option<bool>,
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
@@ -61,6 +63,7 @@ impl PostgresStoreBuilder {
             deadline: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(2),
             event_retention: None,
+            max_events: EventLimit::default(),
             pooled: None,
             allow_lossy: false,
             offset: Arc::default(),
@@ -98,6 +101,14 @@ impl PostgresStoreBuilder {
     /// are deleted by `purge`. The events of a record's present grant stay in any case.
     pub fn event_retention(mut self, kept: Duration) -> Self {
         self.event_retention = Some(kept);
+        self
+    }
+
+    /// How many events of one record are kept: at most this many, and at least three quarters of them; 1,000 unless set.
+    /// Older ones are dropped by the transition that exceeds the limit. The oldest event that is kept then carries the
+    /// state from which a replay starts.
+    pub fn max_events(mut self, limit: EventLimit) -> Self {
+        self.max_events = limit;
         self
     }
 
@@ -186,10 +197,11 @@ impl PostgresStoreBuilder {
         let names = Names::new(&self.schema, &self.prefix)?;
         Ok(Parts {
             dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled, self.allow_lossy)),
-            sql: Arc::new(Sql::new(names, self.edit.as_ref())),
+            sql: Arc::new(Sql::new(names, self.edit.as_ref(), self.max_events)),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),
             event_retention: self.event_retention,
+            resumed: Resumed::default(),
         })
     }
 }
@@ -201,6 +213,7 @@ pub(crate) struct Parts {
     pub(crate) offset: Arc<AtomicI64>,
     pub(crate) lock_timeout: Duration,
     pub(crate) event_retention: Option<Duration>,
+    pub(crate) resumed: Resumed,
 }
 
 /// `pg_stat_activity` shows who it is.

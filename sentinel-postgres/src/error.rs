@@ -10,6 +10,10 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
 
+/// Codes that say: the transaction, or our savepoint in it, is not there any more.
+const NO_ACTIVE_TRANSACTION: &str = "25P01";
+const NO_SUCH_SAVEPOINT: &str = "3B001";
+
 /// Why a statement has no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -73,6 +77,11 @@ impl Failure {
     /// The same statement, sent again at once, is likely to succeed.
     pub(crate) fn is_conflict(&self) -> bool {
         self.has_code(SERIALIZATION_FAILURE) || self.has_code(DEADLOCK_DETECTED)
+    }
+
+    /// The transaction that this was sent in had ended before.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.has_code(NO_ACTIVE_TRANSACTION) || self.has_code(NO_SUCH_SAVEPOINT)
     }
 
     /// Whether the connection can be used again.

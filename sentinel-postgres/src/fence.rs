@@ -7,7 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use crate::error::Failure;
-use crate::row::{integer, uuid};
+use crate::row::uuid;
 use crate::store::PostgresStore;
 
 /// Why the server turned a write, or a check, away. Each has an SQLSTATE of its own, in the class `SN`.
@@ -90,7 +90,7 @@ impl Rejected {
             (Some(rejection), Some(error)) => {
                 Self::By { rejection, message: error.downcast_ref::<PgDatabaseError>().message().to_owned() }
             }
-            _ => Self::Store(crate::transaction::told(Failure::of(error))),
+            _ => Self::Store(crate::within::told(Failure::of(error))),
         }
     }
 }
@@ -160,7 +160,8 @@ impl PostgresStore {
     /// Checks, in a transaction of yours, that a grant is the record's current one, and keeps it so until the
     /// transaction ends: nobody takes the key over, and no operator decides about it, before you commit.
     ///
-    /// A stale grant fails the transaction: it can only be rolled back. **Grants:** `USAGE` on the schema and `EXECUTE`
+    /// A stale grant fails the transaction: it can only be rolled back. **Errors:** also where a statement has ended the
+    /// transaction. **Grants:** `USAGE` on the schema and `EXECUTE`
     /// on `check_grant`; none on the tables.
     pub async fn check_grant_in(
         &self,
@@ -169,23 +170,21 @@ impl PostgresStore {
         grant: Grant,
     ) -> Result<(), Rejected> {
         let function = self.parts().sql.names().qualified("check_grant");
-        let sql = format!("SELECT {function}($1::text, $2::text, $3::text, $4::int8, $5::uuid)");
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(address.namespace.as_str())
-            .bind(address.kind.as_str())
-            .bind(address.key.as_str())
-            .bind(integer(grant.token.get()))
-            .bind(uuid(grant.claim_id.bits()))
-            .persistent(false)
-            .fetch_all(&mut **transaction)
-            .await
-            .map(drop)
-            .map_err(Rejected::of)
+        let [namespace, kind, key] =
+            [address.namespace.as_str(), address.kind.as_str(), address.key.as_str()].map(literal);
+        let (token, claim_id) = (grant.token.get(), uuid(grant.claim_id.bits()));
+        // SAVEPOINT fails where no transaction is open: what is checked there would be kept for nobody.
+        let sql = format!(
+            "SAVEPOINT sentinel; RELEASE SAVEPOINT sentinel; \
+             SELECT {function}({namespace}, {kind}, {key}, {token}::int8, '{claim_id}'::uuid)"
+        );
+        let checked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **transaction).await;
+        checked.map(drop).map_err(Rejected::of)
     }
 }
 
 /// A text as SQL has it, whatever `standard_conforming_strings` says.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, GatheredBeats, Kind, Record, StoreError, StoreTime, Trouble};
+use sentinel_core::{ClaimId, GatheredBeats, Kind, Label, Record, StoreError, StoreTime, Trouble};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
@@ -61,7 +61,8 @@ impl Beats {
         // By its place, which is quick; a row that changed between the statement's start and the lock is elsewhere by
         // then, is not found, and goes out alone. One that goes out alone is found wherever it is.
         let many = ("SKIP LOCKED", "r.ctid = h.place");
-        let alone = ("", "r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.id = h.id");
+        let alone =
+            ("", "r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.life = h.life");
         let lazy = "set_config('synchronous_commit', 'off', true)";
         Self {
             executions: made(many, lazy),
@@ -135,6 +136,8 @@ fn read(row: &PgRow, beats: &[Beat], alone: bool) -> Result<Read, Unreadable> {
         lease_until: cells.instant()?,
         hard_until: cells.instant()?,
         terms: cells.terms()?,
+        // Why, a heartbeat does not ask.
+        doubt: cells.take::<bool>()?.then(|| Label::lossy("abandoned")),
         ..Record::absent()
     };
     if changed {

@@ -6,6 +6,7 @@
 
 mod builder;
 mod claim;
+mod commit;
 mod error;
 mod fence;
 #[cfg(feature = "fuzzing")]
@@ -28,10 +29,13 @@ mod survey;
 mod timeline;
 mod transaction;
 mod transition;
+mod trim;
 mod url;
 mod warnings;
+mod within;
 
 pub use builder::PostgresStoreBuilder;
+pub use commit::{CommitError, Pending, commit};
 pub use fence::{Fence, Rejected, Rejection, fence_address};
 pub use store::PostgresStore;
 pub use transaction::{OnceInTransaction, TransactionOutcome};

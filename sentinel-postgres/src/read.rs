@@ -13,11 +13,11 @@ use crate::transition::insist;
 /// What is undecided has an index of its own, in no order that a page needs: there is little of it.
 const UNDECIDED: &str = "r.state IN ('claimed', 'executing', 'reconciling')";
 
-/// Each state has its statement: a condition that is a parameter would hide the index from the planner.
+/// Each state has its statement, and what is free its index: a condition that is a parameter would hide the index from the planner.
 fn list_sql(sql: &Sql, state: Option<Shown>) -> SqlStr {
     let live = "greatest(clock.now, r.last_now) < r.lease_until";
     let condition = match state {
-        None => "r.state <> 'free'".to_owned(),
+        None => "r.state NOT IN ('free', 'purged')".to_owned(),
         Some(Shown::Free) => "r.state = 'free'".to_owned(),
         Some(Shown::Completed) => "r.state = 'completed'".to_owned(),
         Some(Shown::Claimed) => format!("{UNDECIDED} AND r.state = 'claimed'"),
@@ -28,7 +28,7 @@ fn list_sql(sql: &Sql, state: Option<Shown>) -> SqlStr {
     let text = format!(
         "WITH clock AS MATERIALIZED (SELECT {{clock_before}} AS now), page AS (\
          SELECT r.*, clock.now FROM {{records}} r CROSS JOIN clock \
-         WHERE r.namespace = $2::text AND r.kind = $3::text::{{kind}} AND r.key > $4::text AND r.rev > 0 \
+         WHERE r.namespace = $2::text AND r.kind = $3::text::{{kind}} AND r.key > $4::text \
          AND {condition} ORDER BY r.key LIMIT $5::int8) \
          SELECT clock.now, p.key, p.* FROM clock LEFT JOIN \
          (SELECT key, {{listed}} FROM page) p ON true ORDER BY p.key"

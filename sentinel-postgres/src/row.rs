@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{
-    Change, ClaimId, Decision, DecisionKind, Digest, Event, OpId, PastClaims, Payload, Record, Recorded,
-    State, StoreError, StoreTime, Terms, Token, Trouble, Verdict,
+    Accepts, Change, ClaimId, Decision, DecisionKind, Digest, Event, OpId, PastClaims, Payload, Record,
+    Recorded, State, StoreError, StoreTime, Terms, Token, Trouble, Verdict,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row as _, Type};
@@ -82,10 +83,26 @@ impl<'r> Cells<'r> {
     }
 
     pub(crate) fn terms(&mut self) -> Result<Option<Terms>, Unreadable> {
-        let (ttl, hard_ttl) = (self.optional()?, self.optional()?);
-        let Some((ttl, hard_ttl)) = ttl.zip(hard_ttl) else { return Ok(None) };
-        let terms = Terms::new(Duration::from_micros(ttl), Duration::from_micros(hard_ttl));
+        let (ttl, hard_ttl, late_effects) = (self.optional()?, self.optional()?, self.optional()?);
+        let (Some(ttl), Some(hard_ttl), Some(late_effects)) = (ttl, hard_ttl, late_effects) else {
+            return Ok(None);
+        };
+        let micros = Duration::from_micros;
+        let terms = Terms::new(micros(ttl), micros(hard_ttl));
+        let terms = terms.and_then(|terms| terms.with_late_effects(micros(late_effects)));
         Ok(Some(terms.map_err(|invalid| Unreadable(invalid.to_string()))?))
+    }
+
+    fn accepts(&mut self) -> Result<Accepts, Unreadable> {
+        Ok(self.text("list of content types")?.unwrap_or_default())
+    }
+
+    /// What the events rebuild that were dropped before this one.
+    fn base(&mut self) -> Result<Option<Box<Rebuilt>>, Unreadable> {
+        let text: Option<&str> = self.take()?;
+        let read =
+            |text| serde_json::from_str(text).map_err(|error| Unreadable(format!("bad base: {error}")));
+        text.map(read).transpose()
     }
 
     pub(crate) fn state(&mut self) -> Result<Option<State>, Unreadable> {
@@ -148,14 +165,16 @@ impl<'r> Cells<'r> {
         }
     }
 
-    /// The columns of a record, from `id` on; None: no row. An emptied row is a record that is absent.
+    /// The columns of a record, from `life` on; None: no row. An emptied row is a record that is absent.
     pub(crate) fn record(&mut self) -> Result<Option<Record>, Unreadable> {
-        let id: Option<i64> = self.take()?;
+        let life: Option<i64> = self.take()?;
         let (_last_event, _implied): (Option<i64>, Option<i16>) = (self.take()?, self.take()?);
-        let Some(id) = id else { return Ok(None) };
-        let record = self.present().map_err(|Unreadable(what)| Unreadable(format!("record {id}: {what}")))?;
+        let Some(life) = life else { return Ok(None) };
+        let record = self
+            .present()
+            .map_err(|Unreadable(what)| Unreadable(format!("the record of life {life}: {what}")))?;
         match record.flaw() {
-            Some(what) => Err(Unreadable(format!("record {id}: {what}"))),
+            Some(what) => Err(Unreadable(format!("the record of life {life}: {what}"))),
             None => Ok(Some(record)),
         }
     }
@@ -175,12 +194,12 @@ impl<'r> Cells<'r> {
             claimed_at: self.time()?,
             lease_until: self.instant()?,
             hard_until: self.instant()?,
-            effects_until: sentinel_core::StoreTime::ZERO,
-            accepts: sentinel_core::Accepts::any(),
+            effects_until: self.instant()?,
             begun_at: self.time()?,
             completed_at: self.time()?,
             last_now: self.instant()?,
             fingerprint: self.fingerprint()?,
+            accepts: self.accepts()?,
             doubt: self.text("doubt")?,
             decision: self.decision()?,
             result: self.result()?,
@@ -195,7 +214,8 @@ impl<'r> Cells<'r> {
         let op_id = self.id()?.map(OpId::from_bits);
         let (worker, operator, reason) = (self.text("worker")?, self.text("operator")?, self.text("reason")?);
         let change = self.change()?;
-        Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at, base: None })
+        let base = self.base()?;
+        Ok(Event { rev, change, from, to, token, claim_id, op_id, worker, operator, reason, at, base })
     }
 
     fn change(&mut self) -> Result<Change, Unreadable> {
@@ -203,18 +223,20 @@ impl<'r> Cells<'r> {
         let terms = self.terms()?;
         let retention = self.optional()?.map(Duration::from_micros);
         let fingerprint = self.fingerprint()?;
+        let accepts = self.accepts()?;
         let incarnation = self.optional()?;
         let flag: Option<bool> = self.take()?;
         let verdict = self.verdict()?;
         let code: Option<i32> = self.take()?;
         let digest = self.digest()?;
+        let effects_until = self.time()?;
         let half = || Unreadable(format!("half of an event {name:?}"));
         Ok(match name {
             "claimed" => Change::Claimed {
                 terms: terms.ok_or_else(half)?,
                 retention,
                 fingerprint,
-                accepts: sentinel_core::Accepts::any(),
+                accepts,
                 incarnation: incarnation.ok_or_else(half)?,
                 begun: flag.ok_or_else(half)?,
             },
@@ -224,7 +246,7 @@ impl<'r> Cells<'r> {
             }
             "cancelled" => Change::Cancelled,
             "released" => Change::Released { vouched: flag.ok_or_else(half)? },
-            "abandoned" => Change::Abandoned { effects_until: sentinel_core::StoreTime::ZERO },
+            "abandoned" => Change::Abandoned { effects_until: effects_until.ok_or_else(half)? },
             "reconciling" => Change::Reconciling,
             "force_completed" => Change::ForceCompleted {
                 verdict: verdict.ok_or_else(half)?,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sentinel_core::{Invalid, PURGE_REST};
+use sentinel_core::{EventLimit, Invalid, PURGE_REST};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 macro_rules! statements {
@@ -44,34 +44,60 @@ statements! {
     History = "history",
     Purge = "purge",
     PurgeCount = "purge_count",
-    Forget = "forget",
     ForgetEvents = "forget_events",
+    TrimDue = "trim_due",
+    Dropped = "dropped",
+    Trim = "trim",
 }
 
 /// What the columns of a record are called, in the order in which [`row`](crate::row) reads them.
-pub(crate) const COLUMNS: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
-    incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
-    last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+pub(crate) const COLUMNS: &str = "life, last_event, implied, CASE state WHEN 'purged' THEN 'free' ELSE state::text END AS state, rev, token, claim_id, past_claims, \
+    incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
 
 /// The same without a result's bytes: for lists.
-pub(crate) const LISTED: &str = "id, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
-    incarnation, after_reset, worker, ttl, hard_ttl, retention, claimed_at, lease_until, hard_until, begun_at, completed_at, \
-    last_now, fingerprint, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
+    incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
     CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
+
+/// What the columns of an event `e` are called, in the order in which [`row`](crate::row) reads them.
+const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, e.claim_id, e.op_id, e.worker, e.operator, \
+    e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.incarnation, \
+    e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
 
 const HELD: &str = include_str!("../sql/held.part.sql");
 const ANSWER: &str = include_str!("../sql/answer.part.sql");
 /// The events that the row `h` tells itself: its first claim, and the completion of that run.
 const IMPLIED: &str = include_str!("../sql/implied.part.sql");
 
-const FREED: &str = "state = 'free', claim_id = NULL, worker = NULL, ttl = NULL, hard_ttl = NULL, retention = NULL, \
-    claimed_at = NULL, lease_until = 0, hard_until = 0, begun_at = NULL, completed_at = NULL, fingerprint = NULL, \
-    doubt = NULL, verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL";
+macro_rules! without_holder {
+    ($state:literal) => {
+        concat!(
+            "state = '",
+            $state,
+            "', claim_id = NULL, worker = NULL, ttl = NULL, hard_ttl = NULL, late_effects = NULL, retention = NULL, \
+             claimed_at = NULL, lease_until = 0, hard_until = 0, effects_until = 0, begun_at = NULL, completed_at = NULL, \
+             fingerprint = NULL, accepts = NULL, doubt = NULL, verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL"
+        )
+    };
+}
 
 /// The server's clock, moved by the first parameter: by nothing, but in tests.
 const CLOCK: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 + $1::int8";
+
+/// A record's name in the table of events: a digest of its address and life. Only the key may hold the separator.
+macro_rules! record_of {
+    ($life:literal, $kind:literal, $namespace:literal, $key:literal) => {
+        concat!(
+            "encode(substr(sha256(convert_to(concat_ws('/', ",
+            concat!($life, ", ", $kind, ", ", $namespace, ", ", $key),
+            "), 'UTF8')), 1, 16), 'hex')::uuid"
+        )
+    };
+}
 
 /// A fragment, or the name of something in the schema.
 fn fragment(name: &str) -> Option<&'static str> {
@@ -83,13 +109,21 @@ fn fragment(name: &str) -> Option<&'static str> {
         "implied" => IMPLIED,
         "retold" => {
             "retold AS (INSERT INTO {events} (record, {implied_columns}) \
-             SELECT h.id, e.* FROM held h CROSS JOIN changed c CROSS JOIN LATERAL ({implied}) e)"
+             SELECT {this_record}, e.* FROM held h CROSS JOIN changed c CROSS JOIN LATERAL ({implied}) e)"
         }
         "implied_columns" => {
             "seq, rev, at, token, before, after, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, \
-             incarnation, flag, verdict, code"
+             incarnation, flag, verdict, code, late_effects, accepts"
         }
-        "freed" => FREED,
+        "event_columns" => EVENT_COLUMNS,
+        // Whose events they are: of the record that a statement is about, or of a row.
+        "this_record" => record_of!("c.life", "$3::text", "$2::text", "$4::text"),
+        "record_of_c" => record_of!("c.life", "c.kind", "c.namespace", "c.key"),
+        "record_of_h" => record_of!("h.life", "h.kind", "h.namespace", "h.key"),
+        "record_of_r" => record_of!("r.life", "r.kind", "r.namespace", "r.key"),
+        "record_of_next" => record_of!("p.next_life", "p.kind", "$2::text", "p.key"),
+        "freed" => without_holder!("free"),
+        "emptied" => without_holder!("purged"),
         "clock" => CLOCK,
         "clock_before" => "(extract(epoch FROM statement_timestamp()) * 1000000)::int8 + $1::int8",
         "next" => "(greatest(h.token, at.floor, at.now) + 1)",
@@ -115,20 +149,20 @@ fn fragment(name: &str) -> Option<&'static str> {
             "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1, \
              implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END"
         }
-        "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4 AND r.id = h.id",
+        "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4 AND r.life = h.life",
         "decided" => {
             "decision_op_id = $5::uuid, decision_presented = $6::int8, decision_operator = $7::text, \
              decision_reason = $8::text, decision_at = at.now"
         }
-        "changed" => "r.id, r.last_event, r.rev, r.token, r.last_now, r.state",
+        "changed" => "r.life, r.last_event, r.rev, r.token, r.last_now, r.state",
         "turned" => {
-            "h.n, h.asked, h.flag, h.presented_by, h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
-             h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, r.id, r.last_event, r.rev, r.token, \
+            "h.n, h.place, h.asked, h.flag, h.presented_by, r.namespace, r.kind, r.key, r.life, h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
+             h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, h.new_late_effects, h.new_accepts, r.last_event, r.rev, r.token, \
              r.last_now, r.state AS after, r.incarnation, r.lease_until, r.hard_until"
         }
         "logged" => "record, seq, rev, at, token, before, after",
         "log" => {
-            "c.id, c.last_event, c.rev, c.last_now, c.token, CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
+            "{this_record}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
         }
         _ => return None,
     })
@@ -142,10 +176,12 @@ pub(crate) struct Sql {
     names: Names,
     texts: Vec<SqlStr>,
     edit: Option<Edit>,
+    /// How many events of one record are kept.
+    pub(crate) events: EventLimit,
 }
 
 impl Sql {
-    pub(crate) fn new(names: Names, edit: Option<&Edit>) -> Self {
+    pub(crate) fn new(names: Names, edit: Option<&Edit>, events: EventLimit) -> Self {
         let text = |(_, name, text): &(Statement, &str, &str)| {
             let text = names.fill(text);
             AssertSqlSafe(Arc::<str>::from(match edit {
@@ -155,7 +191,7 @@ impl Sql {
             .into_sql_str()
         };
         let texts = STATEMENTS.iter().map(text).collect();
-        Self { names, texts, edit: edit.cloned() }
+        Self { names, texts, edit: edit.cloned(), events }
     }
 
     /// Fills in a text that is put together elsewhere.
@@ -218,7 +254,7 @@ impl Names {
                 // Filled in by the statement's own maker.
                 "skip" | "durability" | "found" => out.push_str(&format!("{{{word}}}")),
                 // An index is named without its schema.
-                "records_undecided" | "records_purgeable" | "events_at" => {
+                "records_undecided" | "records_purgeable" | "records_free" => {
                     out.push_str(&format!("\"{}{word}\"", self.prefix));
                 }
                 word => match fragment(word) {

@@ -306,12 +306,12 @@ impl CoordinationStore for PostgresStore {
             .run_long(move |link| {
                 async move {
                     let offset = now(&parts.offset);
-                    if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run) {
-                        while purge::forget_events(link, &parts.sql, offset, crate::row::micros(kept)).await?
-                        {
-                        }
+                    let purged = purge::purge(link, &parts.sql, offset, &op, &parts.resumed).await?;
+                    // Once, when all records are done: it reads the whole table.
+                    if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run && !purged.more) {
+                        purge::forget_events(link, &parts.sql, offset, crate::row::micros(kept)).await?;
                     }
-                    purge::purge(link, &parts.sql, offset, &op).await
+                    Ok(purged)
                 }
                 .boxed()
             })

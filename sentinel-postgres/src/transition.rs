@@ -3,13 +3,14 @@
 
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Kind, Record, State, StoreError, StoreTime, Token, Trouble};
+use sentinel_core::{Accepts, Address, Kind, Record, State, StoreError, StoreTime, Token, Trouble};
 use sqlx::postgres::PgRow;
 
 use crate::error::Failure;
 use crate::link::{Link, Query};
 use crate::row::{Cells, Unreadable, integer, micros, uuid};
 use crate::statement::{Sql, Statement};
+use crate::trim;
 
 /// How often a statement is sent again that others kept from succeeding: a serialisation failure, a deadlock.
 const TRIES: u32 = 50;
@@ -65,7 +66,13 @@ pub(crate) async fn run<O: Sent>(
     op: &O,
 ) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
     let rows = insist(link, || query(sql, offset, address, op)).await?;
-    explain(address.kind, op, &rows)
+    let told = explain(address.kind, op, &rows)?;
+    if told.as_ref().is_some_and(|told| told.stamp.changed) {
+        let before =
+            rows.first().and_then(|row| Cells::from(row, Answer::LAST_EVENT).take::<Option<i64>>().ok());
+        trim::after(link, sql, address, before.flatten().unwrap_or(0) + 1).await;
+    }
+    Ok(told)
 }
 
 /// The statement of an operation, on the row that an address has.
@@ -133,6 +140,9 @@ struct Answer {
 }
 
 impl Answer {
+    /// The column of the number of the record's last event, as the row was locked.
+    const LAST_EVENT: usize = 5;
+
     fn read(row: &PgRow) -> Result<Self, Unreadable> {
         let mut cells = Cells::from(row, 0);
         let (now, floor) = (cells.instant()?, cells.token()?);
@@ -245,6 +255,8 @@ impl Sent for Claim {
             .bind(self.fingerprint.as_ref().map(|text| text.as_str().as_bytes()))
             .bind(self.worker.as_str())
             .bind(self.phase == Phase::Executing)
+            .bind(micros(self.terms.late_effects()))
+            .bind(accepted(&self.accepts))
     }
 }
 
@@ -279,7 +291,7 @@ impl Sent for Release {
 impl Sent for Abandon {
     const STATEMENT: Statement = Statement::Abandon;
     fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
-        grant(query, &self.grant).bind(self.cause.as_str())
+        grant(query, &self.grant).bind(self.cause.as_str()).bind(micros(self.late_effects))
     }
 }
 
@@ -296,7 +308,7 @@ impl Sent for ForceComplete {
     const STATEMENT: Statement = Statement::ForceComplete;
     fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
         let query = decision(query, self.op_id, self.token, &self.operator, self.reason.as_ref());
-        result(query.bind(self.result.digest().as_bytes().to_vec()), &self.result)
+        result(query.bind(self.result.digest().as_bytes().to_vec()), &self.result).bind(self.to_decode())
     }
 }
 
@@ -313,6 +325,11 @@ impl Sent for Evict {
     fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
         decision(query, self.op_id, self.expect, &self.operator, self.reason.as_ref())
     }
+}
+
+/// As it is stored. None: any.
+pub(crate) fn accepted(accepts: &Accepts) -> Option<&str> {
+    (*accepts != Accepts::any()).then(|| accepts.as_str())
 }
 
 fn grant<'q>(query: Query<'q>, grant: &sentinel_core::Grant) -> Query<'q> {

@@ -84,7 +84,7 @@ macro_rules! transitions {
                     address.namespace == list.namespace
                         && address.kind == list.kind
                         && list.after.as_ref().is_none_or(|after| address.key > *after)
-                        && list.wants(record, now)
+                        && list.wants(record, now.max(record.last_now))
                 });
                 let page = wanted.take(list.limit.clamp(1, List::MAX) as usize).map(|(address, record)| {
                     let mut record = record.clone();

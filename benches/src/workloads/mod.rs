@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod backlog;
 mod common;
 mod contended;
 mod cpu;
@@ -41,6 +42,7 @@ pub(crate) const ALL: &[Workload] = &[
     by_default("program", "the start of `sentinel`", program::run),
     by_default("cpu", "processor time of an operation, of server and client", cpu::run),
     by_default("wal", "bytes of log and transactions of an execution", wal::run),
+    by_default("backlog", "purging a million records on PostgreSQL", backlog::run),
     Workload {
         name: "large",
         what: "claiming and listing among 10 thousand and 10 million records",

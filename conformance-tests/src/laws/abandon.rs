@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Applied, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Executing, match: lease and hard deadline end now, and the cause is kept.

@@ -5,6 +5,7 @@ use sentinel_core::store::List;
 use sentinel_core::{Address, Key, Kind, Namespace};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// Each of these is a record of its own: all are granted, all are found again, and each completes with its own result.

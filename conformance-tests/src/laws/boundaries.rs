@@ -8,6 +8,7 @@ use sentinel_core::store::{List, Shown};
 use sentinel_core::{StoreTime, Terms};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// The finest step of a store's clock.

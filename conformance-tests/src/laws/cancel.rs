@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Claimed under this claim id: free, and the id is remembered.

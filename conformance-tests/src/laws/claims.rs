@@ -6,6 +6,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{PastClaims, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Absent: claimed, with a token, a lease of ttl and a hard deadline of hard ttl, measured from the store's reading.

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Payload, Recorded, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Executing, match: completed, with the result.

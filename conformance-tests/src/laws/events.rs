@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Change, Event, State, Verdict};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// The one event that the last request appended, which carries that request's stamp.

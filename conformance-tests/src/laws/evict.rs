@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Claimed, live or not, execution or lease, and the token seen is current: free, under a new token.

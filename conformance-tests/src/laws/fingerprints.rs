@@ -3,6 +3,7 @@
 use sentinel_core::operation::*;
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// A call about something.

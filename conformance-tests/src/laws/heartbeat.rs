@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Grant, Record, State, Terms};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// What a heartbeat can keep.
@@ -219,4 +220,18 @@ pub(crate) async fn a_batch_may_name_a_record_twice(lab: &Lab) {
 /// An empty batch is answered with nothing.
 pub(crate) async fn an_empty_batch_is_answered(lab: &Lab) {
     assert_eq!(lab.beats(&[]).await, []);
+}
+
+/// A heartbeat extends the lease however little time has passed since the last one.
+pub(crate) async fn a_heartbeat_extends_however_soon_it_comes(lab: &Lab) {
+    for name in HELD {
+        let (key, grant) = held(lab, name).await;
+        for micros in [1, 1, 999, 1_000, 500_000, 1_000_000] {
+            lab.advance(std::time::Duration::from_micros(micros)).await;
+            let answer = key.heartbeat(grant).await;
+            assert!(answer.stamp.changed, "{micros} us after the last one: {answer:?}");
+            let until = answer.stamp.now.plus(TTL);
+            assert_eq!(key.record().await.lease_until, until, "{micros} us after the last one");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Payload, Recorded, Verdict};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// A result comes back as it was handed in: to a claim, to an inspect, and to a repeat of the complete.

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Change, PURGE_REST, Record, Token};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// A tombstone, and the token that it keeps.

@@ -7,6 +7,7 @@ use sentinel_core::store::{List, Shown};
 use sentinel_core::{Key, Kind, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// Reads the keys of one shown state.

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Uncertain, and the token seen is current: reconciling, under a new token; the old holder is fenced out.

@@ -4,6 +4,7 @@ use sentinel_core::State;
 use sentinel_core::operation::*;
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Claimed, match: free, and anyone may claim at once.

@@ -4,6 +4,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// A key that an operator holds, its run over; the reconcile token.

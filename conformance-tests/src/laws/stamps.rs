@@ -7,6 +7,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{State, Token};
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Rev counts each change of the record, heartbeats too, and nothing else.

@@ -4,6 +4,7 @@ use sentinel_core::Token;
 use sentinel_core::operation::*;
 
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// A token exceeds the store's clock in microseconds, so it exceeds those that a lost store drew before it.

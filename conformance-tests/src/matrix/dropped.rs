@@ -1,5 +1,6 @@
 //! Callers that go away: each call of a store, and of the client over it, is dropped at each of its polls.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,11 +10,14 @@ use std::time::Duration;
 
 use sentinel_core::client::{LeaseOutcome, Outcome, Sentinel};
 use sentinel_core::kernel::Op;
+use sentinel_core::operation::*;
+use sentinel_core::store::Purge;
 use sentinel_core::{Record, State};
 
 use super::cells::OPERATIONS;
 use super::lost::{first_reply, read, same};
 use super::stage::Stage;
+use super::standing::{self, Standing};
 use super::{Asks, granted};
 use crate::cast::*;
 use crate::harness::Bench;
@@ -24,6 +28,8 @@ use crate::suite::Sizes;
 const POLLS: u32 = 40;
 /// Nothing takes as long as that.
 const AT_LAST: Duration = Duration::from_secs(60);
+/// A request that is not answered by then waits for one whose caller has gone.
+const NEXT: Duration = Duration::from_secs(20);
 
 /// Drops every call at each of its polls: all laws of `matrix::dropped`, on a store whose connections are looked at
 /// afterwards.
@@ -33,13 +39,16 @@ const AT_LAST: Duration = Duration::from_secs(60);
 pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
     let lab = Lab::new(bench, Sizes::DEFAULT);
     an_operation_that_is_dropped_takes_effect_once_or_not_at_all(&lab.apart()).await;
+    a_refusal_that_is_dropped_changes_nothing(&lab.apart()).await;
+    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(&lab.apart()).await;
+    a_batch_that_is_dropped_holds_up_no_heartbeat(&lab.apart()).await;
     a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(&lab.apart()).await;
     a_preparation_that_is_dropped_gives_its_claim_back(&lab.apart()).await;
     a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(&lab.apart()).await;
 }
 
 /// Polls a future so often, and drops it: what it gave, if it was ready by then.
-async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
+pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
     poll_fn(|cx| {
@@ -58,7 +67,7 @@ async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
 pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all(lab: &Lab) {
     let (mut keys, mut sent) = (0.., 0);
     for (operation, asks) in OPERATIONS {
-        for (standing, _, ways) in granted(lab, asks, 1).take(1) {
+        for (standing, _, ways) in granted(lab, asks, 1) {
             for polls in 1..POLLS {
                 let stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
                 match dropped(lab, &stage, asks, ways[0], polls).await {
@@ -80,7 +89,8 @@ async fn dropped(lab: &Lab, stage: &Stage<'_>, asks: Asks, way: usize, polls: u3
     let (address, before) = (stage.address(), stage.record().clone());
     let told = read(lab, address).await?.1;
     let was_ready = polled(polls, op.send(&**lab.store(), address)).await.is_some();
-    let again = op.send(&**lab.store(), address).await.map_err(|error| format!("sent again: {error}"))?;
+    let again = in_time(op.send(&**lab.store(), address)).await?;
+    let again = again.map_err(|error| format!("sent again: {error}"))?;
     let (record, events) = read(lab, address).await?;
     if matches!(op, Op::Heartbeat(_)) {
         same("events", &told.len(), &events.len())?;
@@ -90,6 +100,114 @@ async fn dropped(lab: &Lab, stage: &Stage<'_>, asks: Asks, way: usize, polls: u3
     same("events", &(told.len() + 1), &events.len())?;
     same("reply", &first_reply(address, before, &record, &op)?, &again.reply)?;
     Ok(was_ready)
+}
+
+/// What a request is answered after one was dropped; an error if it waits for the dropped one.
+async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
+    let answer = tokio::time::timeout(NEXT, request).await;
+    answer.map_err(|_| format!("the next request was not answered within {NEXT:?}"))
+}
+
+/// From every state, a request that is refused and whose caller goes away has changed nothing, and holds up nobody.
+pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(lab: &Lab) {
+    let mut keys = 0..;
+    for (operation, asks) in OPERATIONS {
+        for (standing, way) in refused(lab, asks) {
+            for polls in 1..POLLS {
+                let mut stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
+                let op = asks(&stage).swap_remove(way).op;
+                let was_ready = polled(polls, op.send(&**lab.store(), stage.address())).await.is_some();
+                let looked = match in_time(stage.ask(&op)).await {
+                    Ok(Ok(_)) => stage.look().await,
+                    Ok(Err(broken)) | Err(broken) => Err(broken),
+                };
+                if let Err(broken) = looked {
+                    panic!("{}, a refused {operation}, dropped at poll {polls}: {broken}", standing.words);
+                }
+                if was_ready {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The standings, one for each kind and state, from which an operation is refused, and a way to ask it so.
+fn refused(lab: &Lab, asks: Asks) -> Vec<(&'static Standing, usize)> {
+    let mut seen = HashSet::new();
+    let way = |standing: &'static Standing| {
+        let stage = Stage::imagined(lab, standing);
+        let way = asks(&stage)
+            .iter()
+            .position(|ask| ask.op.admit(standing.kind).is_ok() && !stage.clone().imagine(&ask.op))?;
+        seen.insert((standing.kind, stage.record().state)).then_some((standing, way))
+    };
+    standing::ALL.iter().filter_map(way).collect()
+}
+
+/// Each record is purged whole or not at all, the next purge takes the rest, and no token falls.
+pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(lab: &Lab) {
+    for polls in 1..POLLS {
+        let lab = lab.apart();
+        let (run, lease) = (lab.execution("run"), lab.lease("lease"));
+        let done = run.completed(&Claim { retention: Some(TTL), ..call("ann") }, &result("x")).await;
+        let grant = lease.granted(&call("ann")).await;
+        lease.release(grant).await;
+        lab.advance(REST).await;
+        let stories = [run.story().await, lease.story().await];
+        let purge = Purge { namespace: lab.namespace().clone(), limit: 10, dry_run: false };
+        let was_ready = polled(polls, lab.store().purge(&purge)).await.is_some();
+        lab.forget();
+        for (key, before) in [&run, &lease].into_iter().zip(stories) {
+            let (absent, story) = (key.record().await.is_absent(), key.story().await);
+            // What was dropped may still be carried out between the two reads.
+            let whole =
+                if absent || key.record().await.is_absent() { story == ["purged"] } else { story == before };
+            let later = key.record().await.is_absent() && key.story().await == ["purged"];
+            assert!(whole || later, "{} after a purge was dropped at poll {polls}: {story:?}", key.address);
+        }
+        let again = in_time(lab.store().purge(&purge)).await.expect("a purge is not held up");
+        again.expect("the store purges");
+        lab.set_back(REST).await;
+        for (key, old) in [(&run, done), (&lease, grant)] {
+            assert_eq!(key.story().await, ["purged"], "{} after a second purge", key.address);
+            let next = key.granted(&call("bob")).await;
+            assert!(next.token > old.token, "a token fell after a purge that was dropped at poll {polls}");
+        }
+        lab.advance(REST).await;
+        if was_ready {
+            return;
+        }
+    }
+}
+
+/// A batch of heartbeats that is dropped keeps no record from its next heartbeat.
+pub(crate) async fn a_batch_that_is_dropped_holds_up_no_heartbeat(lab: &Lab) {
+    for polls in 1..POLLS {
+        let lab = lab.apart();
+        let mut beats = Vec::new();
+        for key in [lab.execution("run"), lab.lease("lease"), lab.execution("other")] {
+            let grant = key.granted(&call("ann")).await;
+            beats.push(Beat { address: key.address.clone(), grant });
+        }
+        lab.advance(HALF).await;
+        let was_ready = polled(polls, lab.store().heartbeat(&beats)).await.is_some();
+        lab.forget();
+        let again = in_time(lab.store().heartbeat(&beats)).await.expect("a batch is not held up");
+        for (beat, answer) in beats.iter().zip(again.expect("an answer")) {
+            let kept = matches!(answer.reply, HeartbeatReply::Kept { lease_until }
+                if lease_until.since(answer.stamp.now) > HALF && lease_until <= answer.stamp.now.plus(TTL));
+            let unlooked = answer.reply == HeartbeatReply::Unknown;
+            assert!(
+                kept || unlooked,
+                "{} after a batch was dropped at poll {polls}: {answer:?}",
+                beat.address
+            );
+        }
+        if was_ready {
+            return;
+        }
+    }
 }
 
 /// Waits until a record stands as it has to.

@@ -17,6 +17,8 @@ mod decisions;
 pub(crate) mod dropped;
 pub(crate) mod late;
 pub(crate) mod lost;
+pub(crate) mod overlaps;
+pub(crate) mod reopened;
 mod stage;
 mod standing;
 #[cfg(test)]

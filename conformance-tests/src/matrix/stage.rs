@@ -113,6 +113,23 @@ impl<'a> Stage<'a> {
         stage
     }
 
+    /// The same after a rest.
+    pub(super) async fn at_rest(lab: &'a Lab, number: u32, standing: &Standing, rest: Duration) -> Self {
+        let mut stage = Self::at_work(lab, number, standing).await;
+        stage.pass(rest).await;
+        stage
+    }
+
+    /// Takes note that time has passed for all records of the store.
+    pub(super) fn follow(&mut self, clock: StoreTime) {
+        self.clock = clock;
+    }
+
+    /// Lets time pass, for the kernel alone.
+    pub(super) fn imagine_rest(&mut self, rest: Duration) {
+        self.clock = self.clock.plus(rest);
+    }
+
     /// Lets time pass until the record is so old.
     pub(super) async fn age(&mut self, age: Age) {
         let instant = age.instant(&self.record, self.clock);

@@ -9,21 +9,39 @@ use std::sync::Arc;
 use crate::harness::Bench;
 use crate::suite::{LAWS, Law, Sizes};
 
+mod batches;
+mod effects;
+mod handles;
+mod handles_store;
+mod long;
+mod names;
 mod operators;
+mod pages;
+mod purges;
+mod results;
+mod sabotage;
+mod steps;
 mod storage;
 mod store;
 mod workers;
 
-pub use store::{BrokenStore, Flaw, Sabotage, Seen, Written};
+pub use sabotage::{Flaw, Sabotage, Seen, Written};
+pub use store::BrokenStore;
 
 /// All of them.
 pub fn sabotages() -> Vec<Sabotage> {
-    [workers::all(), operators::all(), storage::all()].concat()
+    let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()]
+        .concat();
+    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
+        .concat()
 }
 
 /// A store with one rule taken away; without any, for none.
 pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
-    Arc::new(BrokenStore::new(sabotage))
+    match sabotage.as_ref().and_then(|sabotage| sabotage.build) {
+        Some(build) => build(),
+        None => Arc::new(BrokenStore::new(sabotage)),
+    }
 }
 
 /// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
@@ -38,6 +56,11 @@ pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit:
 
 thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether what this thread says in a panic is not printed.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.get()
 }
 
 /// Runs a check; a panic of this thread is its answer, and is not printed.

@@ -4,7 +4,7 @@ use sentinel_core::State::{Claimed, Completed, Executing, Reconciling};
 use sentinel_core::StoreTime;
 use sentinel_core::kernel::Op;
 
-use super::store::{Sabotage, Seen, Written};
+use super::sabotage::{Sabotage, Seen, Written};
 use super::workers::{only, spoils};
 
 pub(super) fn all() -> Vec<Sabotage> {

@@ -4,7 +4,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, Recorded, Token};
 
-use super::store::{Flaw, Sabotage, Seen, Written};
+use super::sabotage::{Flaw, Sabotage, Seen, Written};
 use super::workers::{only, spoils};
 
 pub(super) fn all() -> Vec<Sabotage> {

@@ -1,198 +1,35 @@
 //! The kernel in memory, with one thing wrong.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_core::kernel::{self, Op, Operation, Reading, Reply, Rule};
+use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, Key, Kind, ManualClock, Namespace, Record, StoreError,
-    StoreTime, Token,
+    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record,
+    StoreError, StoreTime, Token, Trouble,
 };
 
+use super::sabotage::{Flaw, Sabotage};
 use crate::harness::Bench;
 
-/// What a guard is shown.
-#[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "what a guard of the kernel is given")]
-pub struct Seen {
-    pub record: Record,
-    pub op: Op,
-    pub at: Reading,
-}
-
-/// What was written.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "before and after a write of the kernel")]
-pub struct Written<'a> {
-    pub op: &'a Op,
-    pub at: Reading,
-    pub before: &'a Record,
-    pub after: &'a mut Record,
-}
-
-/// What is wrong around the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is told by the sabotage that uses it")]
-pub enum Flaw {
-    KindsShareARecord,
-    NamespaceAndKeyAreJoined,
-    KeysAreFolded,
-    KeysAreCut,
-    NotAtomic,
-    ClockOfItsOwn,
-    EventsAreForgotten,
-    EventsAreDoubled,
-    HeartbeatsAreLogged,
-    RefusalsAreLogged,
-    HistoryIsTheOldest,
-    HistoryIsNewestFirst,
-    PagesAreUnordered,
-    PagesIgnoreAfter,
-    PagesIgnoreTheirLimit,
-    PagesShowTombstones,
-    PagesKnowNoDoubt,
-    PagesCarryBytes,
-    ReadsSweep,
-    WaitsSweep,
-    WaitsForEver,
-    BatchStopsAtALoss,
-    BatchIsSorted,
-    FloorIsForgotten,
-    PurgeIsHasty,
-    PurgeIgnoresRetention,
-    PurgeTakesExecutions,
-    PurgeTakesDoubts,
-    PurgeTakesClaims,
-    PurgeTakesResets,
-    PurgeIgnoresItsLimit,
-    PurgeLeavesNoEvent,
-    PurgeKeepsEvents,
-    PurgeTakesAllNamespaces,
-    DryRunsDelete,
-}
-
-/// One rule taken away.
-#[derive(Clone)]
-pub struct Sabotage {
-    /// What the store does wrong.
-    pub name: &'static str,
-    /// The sentence of SPEC that it breaks.
-    pub rule: &'static str,
-    guard: Option<fn(&mut Seen)>,
-    write: Option<fn(&mut Written<'_>)>,
-    reply: Option<fn(&Record, &mut Stamped<Reply>)>,
-    flaw: Option<Flaw>,
-}
-
-impl Sabotage {
-    pub(crate) const fn new(name: &'static str, rule: &'static str) -> Self {
-        Self { name, rule, guard: None, write: None, reply: None, flaw: None }
-    }
-
-    /// Misleads the guard: it judges what it is shown, and the write is done to the truth.
-    pub(crate) const fn guard(mut self, guard: fn(&mut Seen)) -> Self {
-        self.guard = Some(guard);
-        self
-    }
-
-    /// Spoils what is written.
-    pub(crate) const fn write(mut self, write: fn(&mut Written<'_>)) -> Self {
-        self.write = Some(write);
-        self
-    }
-
-    /// Spoils what is answered.
-    pub(crate) const fn reply(mut self, reply: fn(&Record, &mut Stamped<Reply>)) -> Self {
-        self.reply = Some(reply);
-        self
-    }
-
-    /// Breaks the store around the kernel.
-    pub(crate) const fn flaw(mut self, flaw: Flaw) -> Self {
-        self.flaw = Some(flaw);
-        self
-    }
-
-    /// The kernel without this rule: what [`Op::apply`] does, done wrong.
-    pub fn apply(
-        &self,
-        record: &mut Record,
-        op: &Op,
-        at: Reading,
-    ) -> Result<kernel::Outcome<Reply>, StoreError> {
-        let mut seen = Seen { record: record.clone(), op: op.clone(), at };
-        if let Some(lie) = self.guard {
-            lie(&mut seen);
-        }
-        let at = Reading { now: at.now.max(record.last_now), ..at };
-        seen.at.now = seen.at.now.max(seen.record.last_now);
-        macro_rules! step {
-            ($($name:ident)*) => {
-                match (op, &seen.op) {
-                    $((Op::$name(op), Op::$name(shown)) => self.step(record, op, shown, &seen, at, Reply::$name),)*
-                    _ => unreachable!("a lie keeps the operation"),
-                }
-            };
-        }
-        let mut outcome = step! {
-            Claim Begin Heartbeat Complete Cancel Release Abandon Reconcile ForceComplete ResetToClaimed Evict
-        }?;
-        if let Some(lie) = self.reply {
-            lie(record, &mut outcome.stamped);
-        }
-        Ok(outcome)
-    }
-
-    fn step<O: Operation + Into<Op>>(
-        &self,
-        record: &mut Record,
-        op: &O,
-        shown: &O,
-        seen: &Seen,
-        at: Reading,
-        into: impl FnOnce(O::Reply) -> Reply,
-    ) -> Result<kernel::Outcome<Reply>, StoreError> {
-        op.admit(at.kind)?;
-        let (reply, changed, event) = match shown.rule(&seen.record, &seen.at) {
-            Rule::Refuse(reply) => (reply, false, None),
-            Rule::Repeat => (op.confirm(record, &at), false, None),
-            Rule::Change => {
-                let before = record.clone();
-                let event = op.write(record, &at);
-                if let Some(lie) = self.write {
-                    lie(&mut Written { op: &op.clone().into(), at, before: &before, after: record });
-                }
-                let event = event.map(|event| Event { token: record.token, to: Some(record.state), ..event });
-                (op.confirm(record, &at), true, event)
-            }
-        };
-        let stamp = Stamp { now: at.now, rev: record.rev, token: record.token, state: record.state, changed };
-        Ok(kernel::Outcome { stamped: Stamped { reply: into(reply), stamp }, event })
-    }
-}
-
-impl std::fmt::Debug for Sabotage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
 #[derive(Debug, Default)]
-struct Rows {
-    entries: BTreeMap<Address, (Record, Vec<Event>)>,
-    floors: HashMap<Namespace, Token>,
+pub(super) struct Rows {
+    pub(super) entries: BTreeMap<Address, (Record, Vec<Event>)>,
+    pub(super) floors: HashMap<Namespace, Token>,
+    /// What a dry run found, for a store that relies on it later.
+    pub(super) found: BTreeSet<Address>,
 }
 
 /// A store that a [`Sabotage`] broke, or a whole one.
 #[derive(Debug, Clone)]
 pub struct BrokenStore {
-    sabotage: Sabotage,
+    pub(super) sabotage: Sabotage,
     rows: Arc<Mutex<Rows>>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// The same clock, if it stands still until it is moved.
     hand: Arc<ManualClock>,
 }
@@ -211,11 +48,16 @@ impl BrokenStore {
         Self { clock, ..Self::new(Some(sabotage)) }
     }
 
-    fn is(&self, flaw: Flaw) -> bool {
+    /// The same store on the same clock, without its records.
+    pub(super) fn emptied(&self) -> Self {
+        Self { rows: Arc::default(), ..self.clone() }
+    }
+
+    pub(super) fn is(&self, flaw: Flaw) -> bool {
         self.sabotage.flaw == Some(flaw)
     }
 
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -276,14 +118,38 @@ impl BrokenStore {
         if self.is(Flaw::ClockOfItsOwn) {
             record.last_now = StoreTime::ZERO;
         }
+        let drawn = record.token.get().max(at.floor.get()).max(at.now.as_micros()) + 1;
+        if drawn >= Token::MAX.get() && !self.is(Flaw::TokensNeverEnd) {
+            return Err(StoreError::not_applied(Trouble::InvalidRequest, "no token is left"));
+        }
         let outcome = self.sabotage.apply(&mut record, op, at)?;
         let logged = self.log(&record, op, &outcome);
         if outcome.stamped.stamp.changed || !logged.is_empty() {
             let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
             entry.0 = record;
             entry.1.extend(logged);
+            self.trim(&entry.0, &mut entry.1);
         }
         Ok(outcome.stamped)
+    }
+
+    /// Drops the oldest events.
+    fn trim(&self, record: &Record, events: &mut Vec<Event>) {
+        let limit = match self.sabotage.flaw {
+            Some(Flaw::EventsAreNeverTrimmed) => return,
+            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(990).expect("a limit"),
+            _ => EventLimit::default(),
+        };
+        let dropped = kernel::trim(events, limit);
+        let (Some(oldest), true) = (events.first_mut(), dropped > 0) else { return };
+        match self.sabotage.flaw {
+            Some(Flaw::EventsAreTrimmedWithoutABase) => oldest.base = None,
+            Some(Flaw::TheBaseIsThePresent) => oldest.base = Some(Box::new(kernel::Rebuilt::from(record))),
+            Some(Flaw::HalfOfTheEventsAreKept) => {
+                kernel::trim(events, EventLimit::new(667).expect("a limit"));
+            }
+            _ => {}
+        }
     }
 
     fn log(&self, record: &Record, op: &Op, outcome: &kernel::Outcome<Reply>) -> Vec<Event> {
@@ -310,30 +176,20 @@ impl BrokenStore {
             (event, _) => event.iter().cloned().collect(),
         }
     }
-
-    /// The floor and the event of a record that may go, or that this store lets go.
-    fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
-        use sentinel_core::State;
-        let mut shown = record.clone();
-        match self.sabotage.flaw {
-            Some(Flaw::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
-            Some(Flaw::PurgeIgnoresRetention) if record.retention.is_some() => {
-                shown.retention = Some(Duration::ZERO)
-            }
-            Some(Flaw::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
-            Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
-            Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
-            Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
-            _ => {}
-        }
-        kernel::purge(&shown, now)
-    }
 }
 
 #[async_trait]
 impl Bench for BrokenStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
-        Arc::new(self.clone())
+        self.sabotage.over(Arc::new(self.clone()))
+    }
+
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Some(Bench::store(self))
+    }
+
+    async fn reopen(&self) -> bool {
+        true
     }
 
     async fn advance(&self, by: Duration) {
@@ -384,31 +240,7 @@ macro_rules! transitions {
             }
 
             async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                let (mut rows, now) = (self.rows(), self.clock.now());
-                let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
-                let going: Vec<_> = rows.entries.iter().filter(|(address, _)| ours(address))
-                    .filter_map(|(address, (record, _))| Some((address.clone(), self.purgeable(record, now)?)))
-                    .collect();
-                let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-                let purged = Purged { records: going.len().min(limit) as u64, more: going.len() > limit };
-                if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
-                    return Ok(purged);
-                }
-                for (address, (token, event)) in going.into_iter().take(limit) {
-                    if !self.is(Flaw::FloorIsForgotten) {
-                        let floor = rows.floors.entry(address.namespace.clone()).or_default();
-                        *floor = token.max(*floor);
-                    }
-                    let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
-                    *record = Record::absent();
-                    if !self.is(Flaw::PurgeKeepsEvents) {
-                        events.clear();
-                    }
-                    if !self.is(Flaw::PurgeLeavesNoEvent) {
-                        events.push(event);
-                    }
-                }
-                Ok(purged)
+                self.purge_rows(purge).await
             }
 
             async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
@@ -434,9 +266,13 @@ macro_rules! transitions {
                 if self.is(Flaw::PagesIgnoreTheirLimit) {
                     list.limit = List::MAX;
                 }
-                let at = if self.is(Flaw::PagesKnowNoDoubt) { StoreTime::ZERO } else { now };
+                let at = |r: &Record| match self.sabotage.flaw {
+                    Some(Flaw::PagesKnowNoDoubt) => StoreTime::ZERO,
+                    Some(Flaw::PagesAreNotLifted) => now,
+                    _ => now.max(r.last_now),
+                };
                 let wants = |r: &Record| {
-                    list.wants(r, at) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
+                    list.wants(r, at(r)) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
                 };
                 let mut records: Vec<_> = rows.entries.iter()
                     .filter(|(a, (r, _))| a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r))

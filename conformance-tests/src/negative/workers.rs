@@ -7,7 +7,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, Kind, PastClaims, StoreTime};
 
-use super::store::{Sabotage, Seen, Written};
+use super::sabotage::{Sabotage, Seen, Written};
 
 pub(super) const END: StoreTime = StoreTime::from_micros(u64::MAX);
 

@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 
 use super::Fence;
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::Lab;
 
 /// Two calls of one worker shared the claim id `host:pid:thread`. Each took the answer to the other for its own, and both

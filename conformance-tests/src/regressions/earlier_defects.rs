@@ -5,6 +5,7 @@ use sentinel_core::{Address, Key, Namespace, State};
 
 use super::Fence;
 use crate::cast::*;
+use crate::differ::assert_eq;
 use crate::lab::{Lab, Subject};
 
 /// Each heartbeat moved the lease on by a ttl, past the deadline that was promised to whoever waits: a worker that hung

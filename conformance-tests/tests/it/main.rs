@@ -25,6 +25,10 @@ impl Harness for MemoryHarness {
         Arc::new(self.store.clone())
     }
 
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Some(Arc::new(self.store.clone()))
+    }
+
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }

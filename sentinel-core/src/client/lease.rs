@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::drain::Work;
 use super::engine::{Call, Held, Refusal};
+use super::fence::FenceValues;
 use super::keeper::Keeping;
 use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
@@ -14,6 +15,7 @@ use crate::address::{Address, Key};
 use crate::error::Invalid;
 use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use crate::payload::Accepts;
+use crate::record::Grant;
 use crate::terms::Label;
 use crate::token::{ClaimId, Token};
 
@@ -144,6 +146,21 @@ impl Lease {
     /// This call.
     pub fn claim_id(&self) -> ClaimId {
         self.run.claim_id()
+    }
+
+    /// Token and claim id together: what a transaction of yours checks this lease with.
+    pub fn grant(&self) -> Grant {
+        self.run.grant()
+    }
+
+    /// The address of the lease. It is another one than that of an execution under the same key.
+    pub fn address(&self) -> &Address {
+        self.run.address()
+    }
+
+    /// Both columns of a fenced write: the token, and the address as `namespace/kind/key`.
+    pub fn fence(&self) -> FenceValues {
+        self.run.fence()
     }
 
     /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.

@@ -14,6 +14,7 @@ mod codec;
 mod drain;
 mod engine;
 mod faithful;
+mod fence;
 mod keeper;
 mod lease;
 mod observe;
@@ -30,6 +31,7 @@ pub(crate) use clock::{LocalClock, LocalTime};
 pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_checked, encode_result};
 pub use drain::{Drained, Unfinished, Work};
 pub use engine::Ending;
+pub use fence::FenceValues;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use outcome::{

@@ -197,7 +197,8 @@ pub enum NotRun {
 pub struct Doubtful<E> {
     /// Why, as it stands in the record.
     pub cause: Label,
-    /// The function's error; None: it panicked or its task was ended.
+    /// The function's error; None: it panicked, its task was ended, or the transaction that was to record its result was
+    /// not committed.
     pub error: Option<E>,
     /// The token in doubt: what `Reconciler::expect` wants.
     pub token: Token,

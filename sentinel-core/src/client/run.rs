@@ -1,11 +1,13 @@
 //! What a running function is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::clock::LocalClock;
+use super::fence::FenceValues;
 use super::keeper::Authority;
 use crate::address::{Address, Key, Namespace};
 use crate::operation::Current;
@@ -55,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) incarnation: u64,
     pub(crate) clock: LocalClock,
     pub(crate) authority: Authority,
+    /// The function records its result itself.
+    pub(crate) records_itself: AtomicBool,
 }
 
 impl Run {
@@ -71,6 +75,23 @@ impl Run {
     /// Token and claim id together: what a transaction of yours completes, or checks, this run with.
     pub fn grant(&self) -> Grant {
         self.inner.grant
+    }
+
+    /// Both columns of a fenced write: the token, and the address as `namespace/kind/key`.
+    pub fn fence(&self) -> FenceValues {
+        FenceValues::new(&self.inner.address, self.inner.grant.token)
+    }
+
+    /// Says that the function records its result itself, in a transaction of its own: a store's `complete_in` says it.
+    ///
+    /// From then on the client records no success of this run. When the function has returned `Ok`, the client looks
+    /// whether the result is recorded: `Completed` if it is, and `Doubtful` if it is not.
+    pub fn records_its_result(&self) {
+        self.inner.records_itself.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_recorded_itself(&self) -> bool {
+        self.inner.records_itself.load(Ordering::Acquire)
     }
 
     /// The address of the record.

@@ -15,6 +15,7 @@ use crate::link::{Link, Query};
 use crate::row::{Cells, Unreadable, integer, micros, uuid};
 use crate::statement::{Sql, Statement};
 use crate::transition;
+use crate::trim;
 
 /// What a flush made of an item.
 #[derive(Debug)]
@@ -169,7 +170,10 @@ impl Flushes {
 
     async fn flush(&self, link: &mut Link, batch: Vec<Item>) {
         let failure = match link.run(self.query(&batch)).await {
-            Ok(rows) => return answer(batch, &rows),
+            Ok(rows) => {
+                self.trim(link, &batch, &rows).await;
+                return answer(batch, &rows);
+            }
             Err(failure) => failure,
         };
         match failure {
@@ -178,6 +182,22 @@ impl Flushes {
             failure => {
                 let error = StoreError::from(failure);
                 batch.into_iter().for_each(|item| self.refuse(item, error.clone()));
+            }
+        }
+    }
+
+    /// Keeps the events of what was completed within their limit.
+    async fn trim(&self, link: &mut Link, batch: &[Item], rows: &[PgRow]) {
+        let completed = |row| {
+            let (n, last) =
+                (Cells::from(row, 0).take::<Option<i64>>(), Cells::from(row, 6).take::<Option<i64>>());
+            n.ok().flatten().zip(last.ok().flatten())
+        };
+        for (n, last) in rows.iter().filter_map(completed) {
+            let completions = batch.iter().filter(|item| matches!(item, Item::Complete { .. }));
+            let nth = usize::try_from(n - 1).ok().and_then(|n| completions.clone().nth(n));
+            if let Some(item) = nth {
+                trim::after(link, &self.sql, item.address(), last).await;
             }
         }
     }
@@ -230,6 +250,8 @@ fn bind_claims<'q>(query: Query<'q>, of: &[(&'q Address, &'q Claim)]) -> Query<'
         .bind(column(of, |_, c| c.fingerprint.as_ref().map(|text| text.as_str().as_bytes())))
         .bind(column(of, |_, c| c.worker.as_str()))
         .bind(column(of, |_, c| c.phase == Phase::Executing))
+        .bind(column(of, |_, c| micros(c.terms.late_effects())))
+        .bind(column(of, |_, c| transition::accepted(&c.accepts)))
 }
 
 /// What a flush says of one item.
@@ -293,7 +315,10 @@ mod tests {
 
     fn flushes() -> Flushes {
         let names = Names::new("sentinel", "").unwrap();
-        Flushes { sql: Arc::new(Sql::new(names, None)), offset: Arc::default() }
+        Flushes {
+            sql: Arc::new(Sql::new(names, None, sentinel_core::EventLimit::default())),
+            offset: Arc::default(),
+        }
     }
 
     fn address(key: &str) -> Address {

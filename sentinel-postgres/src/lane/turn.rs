@@ -16,6 +16,7 @@ use crate::link::{Link, Query};
 use crate::row::{Cells, Unreadable, integer, micros, uuid};
 use crate::statement::{Sql, Statement};
 use crate::transition;
+use crate::trim;
 
 /// What came of an item. None: it goes out alone.
 pub(crate) type Turned<R> = Option<Stamped<R>>;
@@ -186,6 +187,7 @@ fn or_alone<R>(done: Result<Option<Stamped<R>>, transition::Unanswered>) -> Resu
 struct Told {
     stamp: Stamp,
     granted: Granted,
+    last_event: i64,
 }
 
 impl TurnLane {
@@ -203,7 +205,8 @@ impl TurnLane {
         for row in &rows {
             match read(row) {
                 Ok((n, read)) => {
-                    if let Some(slot) = told.get_mut(n) {
+                    if let (Some(slot), Some(item)) = (told.get_mut(n), batch.get(n)) {
+                        trim::after(link, &self.sql, &item.address, read.last_event).await;
                         *slot = Some(read);
                     }
                 }
@@ -240,6 +243,8 @@ impl TurnLane {
             }))
             .bind(column(batch, |item| of_claim(item).map(|claim| claim.worker.as_str())))
             .bind(column(batch, Item::flag))
+            .bind(column(batch, |item| of_claim(item).map(|claim| micros(claim.terms.late_effects()))))
+            .bind(column(batch, |item| of_claim(item).and_then(|claim| transition::accepted(&claim.accepts))))
     }
 }
 
@@ -251,6 +256,7 @@ fn read(row: &PgRow) -> Result<(usize, Told), Unreadable> {
     let incarnation = cells.number()?;
     let (lease_until, hard_until) = (cells.instant()?, cells.instant()?);
     let granted = Granted { token, state, incarnation, lease_until, hard_until };
+    let last_event = cells.take()?;
     let n = usize::try_from(n - 1).map_err(|_| Unreadable(format!("row {n}")))?;
-    Ok((n, Told { stamp: Stamp { now, rev, token, state, changed: true }, granted }))
+    Ok((n, Told { stamp: Stamp { now, rev, token, state, changed: true }, granted, last_event }))
 }

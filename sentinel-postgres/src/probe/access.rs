@@ -13,7 +13,7 @@ use crate::statement::Names;
 /// What the statements need, for each table. docs/operations.md says the same as GRANTs.
 const NEEDED: &[(&str, &[&str])] = &[
     ("records", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("events", &["SELECT", "INSERT", "DELETE"]),
+    ("events", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("floors", &["SELECT", "INSERT", "UPDATE"]),
     ("migrations", &["SELECT"]),
 ];

@@ -4,6 +4,7 @@ use sentinel_core::client::{Json, Outcome, encode_result};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{ClaimId, Grant, Payload, State};
+use sentinel_postgres::commit;
 use sentinel_testbed::postgres;
 use sqlx::{Connection as _, PgConnection};
 
@@ -18,17 +19,17 @@ async fn an_execution_from_outside_is_completed_in_the_transaction() {
         let mut tx = mine.begin().await.unwrap();
         sqlx::raw_sql("INSERT INTO completed_in VALUES (1)").execute(&mut *tx).await.unwrap();
         let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);
-        let told = store.complete_in(&mut tx, run.address(), run.grant(), &result).await.unwrap();
+        let told = store.complete_in(&mut tx, &run, &result).await.unwrap();
         assert_eq!(told, CompleteReply::Recorded { late: false });
         let seen = store.inspect(run.address()).await.unwrap().record.unwrap().state;
         assert_eq!(seen, State::Executing, "not true before the commit");
-        tx.commit().await.map(|()| 5)
+        commit(tx).await.map(|()| 5)
     };
     let told = bed.sentinel().once("good").run(run).await.unwrap();
     assert!(matches!(told, Outcome::Completed(5)), "{told:?}");
     assert_eq!((bed.written().as_str(), bed.state("good").await), ("1", Some(State::Completed)));
     let history = bed.store.history(&bed.address("good"), 10).await.unwrap();
-    assert_eq!(history.len(), 2, "claimed and completed: the client's own completion is a repetition");
+    assert_eq!(history.len(), 2, "claimed and completed: the client only reads, and repeats");
 }
 
 #[tokio::test]
@@ -39,7 +40,7 @@ async fn a_completion_that_was_rolled_back_is_not_told_as_done() {
         let mut mine = PgConnection::connect(&postgres().url()).await.unwrap();
         let mut tx = mine.begin().await.unwrap();
         let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);
-        let _ = store.complete_in(&mut tx, run.address(), run.grant(), &result).await.unwrap();
+        let _ = store.complete_in(&mut tx, &run, &result).await.unwrap();
         tx.rollback().await.unwrap();
         Err::<i32, _>("rolled back".to_owned())
     };
@@ -60,7 +61,7 @@ async fn a_completion_of_somebody_elses_run_changes_nothing_and_the_transaction_
     let mut tx = mine.begin().await.unwrap();
     let stale = Grant { claim_id: ClaimId::random(), ..grant };
     let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);
-    let told = bed.store.complete_in(&mut tx, &bed.address("k"), stale, &result).await.unwrap();
+    let told = bed.store.complete_grant_in(&mut tx, &bed.address("k"), stale, &result).await.unwrap();
     assert!(matches!(told, CompleteReply::Superseded(_)), "{told:?}");
     let free = "SELECT count(*) FROM (SELECT FROM txn.records WHERE namespace = 'superseded' FOR UPDATE SKIP LOCKED) r";
     assert_eq!(postgres().psql(free), "1", "the transaction does not hold the record");
@@ -76,7 +77,7 @@ async fn a_heartbeat_passes_over_a_record_that_a_transaction_holds() {
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);
-    let _ = bed.store.complete_in(&mut tx, &bed.address("held"), held, &result).await.unwrap();
+    let _ = bed.store.complete_grant_in(&mut tx, &bed.address("held"), held, &result).await.unwrap();
     let beats =
         [("held", held), ("other", other)].map(|(key, grant)| Beat { address: bed.address(key), grant });
     let told = bed.store.heartbeat(&beats).await.unwrap();

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use sentinel_core::client::{LeaseOutcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Address, ClaimId, Grant, Key, Label, Namespace, OpId, Token};
-use sentinel_postgres::{Fence, Rejected, Rejection, fence_address};
+use sentinel_postgres::{Fence, Rejected, Rejection};
 use sentinel_testbed::postgres;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -109,6 +108,20 @@ async fn what_was_checked_stays_so_until_the_commit() {
     tx.commit().await.unwrap();
     let told = bed.store.reconcile(&k, &op).await.unwrap().reply;
     assert!(matches!(told, ReconcileReply::Taken { .. }), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_check_without_a_transaction_fails() {
+    let bed = Bed::new("unkept").await;
+    let (grant, k) = (bed.begun("k").await, bed.address("k"));
+    let mut mine = bed.connect().await;
+    let mut tx = mine.begin().await.unwrap();
+    sqlx::raw_sql("COMMIT").execute(&mut *tx).await.unwrap();
+    let told = bed.store.check_grant_in(&mut tx, &k, grant).await.unwrap_err();
+    assert!(
+        matches!(&told, Rejected::Store(error) if error.to_string().contains("had been ended")),
+        "{told}"
+    );
 }
 
 /// A fenced table of the user's.
@@ -292,45 +305,6 @@ async fn a_role_without_rights_on_the_tables_is_fenced_and_may_check() {
     bed.store.check_grant_in(&mut tx, &bed.address("k"), grant).await.unwrap();
     tx.rollback().await.unwrap();
     assert!(sqlx::raw_sql("SELECT FROM txn.records").execute(&mut teller).await.is_err());
-}
-
-/// The README's fenced write.
-async fn write_balance(
-    connection: &mut PgConnection,
-    account: i32,
-    balance: i32,
-    holder: (&Address, Token),
-) -> Result<(), sqlx::Error> {
-    let (address, token) = holder;
-    sqlx::query("UPDATE readme SET balance = $2, sentinel_token = $3, sentinel_address = $4 WHERE id = $1")
-        .bind(account)
-        .bind(balance)
-        .bind(token.get() as i64)
-        .bind(fence_address(address))
-        .execute(connection)
-        .await
-        .map(drop)
-}
-
-#[tokio::test]
-async fn the_readmes_paused_worker_cannot_write() {
-    let bed = Bed::new("readme").await;
-    let mut db = fenced(&bed, ACCOUNT, Fence::new("readme", ["id"])).await;
-    put(&mut db, "readme", 42, 1, "bank/lease/account-42").await.unwrap();
-    let bank = Sentinel::new(bed.store.clone()).namespace("bank").unwrap();
-    let address = Address::lease(Namespace::new("bank").unwrap(), Key::new("account-42").unwrap());
-
-    let LeaseOutcome::Held(first) = bank.lease("account-42").acquire().await.unwrap() else { panic!() };
-    let paused = first.token();
-    write_balance(&mut db, 42, 100, (&address, paused)).await.unwrap();
-    let _ = first.release().await;
-    let LeaseOutcome::Held(second) = bank.lease("account-42").acquire().await.unwrap() else { panic!() };
-    write_balance(&mut db, 42, 200, (&address, second.token())).await.unwrap();
-    // The first worker wakes up, and goes on where it was.
-    let stale = write_balance(&mut db, 42, 100, (&address, paused)).await.unwrap_err();
-    assert_eq!(Rejection::of(&stale), Some(Rejection::StaleToken));
-    assert_eq!(postgres().psql("SELECT balance FROM readme"), "200");
-    let _ = second.release().await;
 }
 
 #[tokio::test]

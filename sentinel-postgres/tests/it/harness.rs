@@ -14,13 +14,22 @@ use sentinel_testbed::{PgBouncer, postgres};
 pub(crate) struct Store {
     pub(crate) store: PostgresStore,
     pub(crate) offset: Arc<AtomicI64>,
+    builder: PostgresStoreBuilder,
+    /// The store after it was opened again.
+    reopened: Mutex<Option<PostgresStore>>,
 }
 
 impl Store {
     pub(crate) async fn init(builder: PostgresStoreBuilder) -> Self {
         let offset = Arc::new(AtomicI64::new(0));
-        let store = builder.clock_offset(offset.clone()).init().await.unwrap();
-        Self { store, offset }
+        let builder = builder.clock_offset(offset.clone());
+        let store = builder.clone().init().await.unwrap();
+        Self { store, offset, builder, reopened: Mutex::new(None) }
+    }
+
+    /// A store on connections of its own, on the same clock.
+    async fn another(&self) -> PostgresStore {
+        self.builder.clone().open().await.unwrap()
     }
 }
 
@@ -36,7 +45,18 @@ macro_rules! modes {
             }
 
             fn store(&self) -> Arc<dyn CoordinationStore> {
-                Arc::new(self.0.store.clone())
+                let reopened = self.0.reopened.lock().unwrap().clone();
+                Arc::new(reopened.unwrap_or_else(|| self.0.store.clone()))
+            }
+
+            async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+                Some(Arc::new(self.0.another().await))
+            }
+
+            async fn reopen(&self) -> bool {
+                let store = self.0.another().await;
+                *self.0.reopened.lock().unwrap() = Some(store);
+                true
             }
 
             async fn advance(&self, by: Duration) {

@@ -2,19 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
 
+mod backlog;
+mod commit;
 mod company;
 mod completion;
 mod contention;
 mod cost;
+mod effects;
 mod faults;
 mod fence;
+mod fence_columns;
 mod harness;
+mod identity;
 mod lanes;
 mod listen;
 mod locks;
 mod mutants;
 mod opening;
 mod probe;
+mod readme;
 mod rig;
 mod scene;
 mod spoilt;
@@ -23,6 +29,7 @@ mod stories;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
+mod trimming;
 mod upkeep;
 mod waves;
 mod wire;

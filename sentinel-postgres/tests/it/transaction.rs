@@ -7,7 +7,7 @@ use sentinel_core::client::{Error, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Address, Applied, ClaimId, Grant, Key, Label, Namespace, OpId, State, Terms, Trouble};
-use sentinel_postgres::{PostgresStore, TransactionOutcome};
+use sentinel_postgres::{CommitError, PostgresStore, TransactionOutcome, commit};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres as Server, Proxy, postgres, until};
 use sqlx::postgres::PgConnectOptions;
@@ -56,7 +56,7 @@ impl Bed {
             .psql(&format!("SELECT coalesce(string_agg(n::text, ',' ORDER BY n), '') FROM {}", self.name))
     }
 
-    async fn once(
+    pub(crate) async fn once(
         &self,
         tx: &mut Transaction<'_, Postgres>,
         key: &str,
@@ -103,9 +103,9 @@ async fn effect_and_result_become_true_together_at_the_commit() {
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     let told = bed.once(&mut tx, "k", 7).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Pending(7)), "{told:?}");
+    let TransactionOutcome::Pending(pending) = told else { panic!("{told:?}") };
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("", None), "nothing is true yet");
-    tx.commit().await.unwrap();
+    assert_eq!(pending.commit(tx).await.unwrap(), 7);
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("7", Some(State::Completed)));
 
     // Both ways of asking replay it, from the same bytes.
@@ -129,7 +129,7 @@ async fn a_rollback_leaves_nothing_and_the_key_runs_again() {
     assert!(bed.store.history(&bed.address("k"), 10).await.unwrap().is_empty());
     let mut tx = mine.begin().await.unwrap();
     let told = bed.once(&mut tx, "k", 2).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Pending(2)), "{told:?}");
+    assert!(matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2), "{told:?}");
     tx.commit().await.unwrap();
     assert_eq!(bed.written(), "2");
 }
@@ -241,7 +241,10 @@ async fn another_request_under_the_key_is_an_error_and_tells_nothing() {
             .run(async |_: &mut PgConnection| Ok::<_, String>(1))
             .await;
         match expected {
-            true => assert!(matches!(told, Ok(TransactionOutcome::Pending(1))), "{told:?}"),
+            true => assert!(
+                matches!(told, Ok(TransactionOutcome::Pending(ref ran)) if *ran.provisional() == 1),
+                "{told:?}"
+            ),
             false => assert!(matches!(told, Err(Error::FingerprintMismatch)), "{told:?}"),
         }
         tx.commit().await.unwrap();
@@ -293,7 +296,7 @@ async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
         sqlx::raw_sql("SELECT 1").execute(&mut *tx).await.unwrap();
         let mut first = other.begin().await.unwrap();
         let told = bed.once(&mut first, level, 1).await.unwrap();
-        assert!(matches!(told, TransactionOutcome::Pending(1)), "{told:?}");
+        assert!(matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 1), "{told:?}");
         first.commit().await.unwrap();
         let error = bed.once(&mut tx, level, 2).await.unwrap_err();
         let Error::Store(error) = error else { panic!("{error:?}") };
@@ -336,7 +339,10 @@ async fn after_an_ambiguous_commit_asking_again_tells() {
         let told = bed.once(&mut tx, key, 2).await.unwrap();
         match committed {
             true => assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}"),
-            false => assert!(matches!(told, TransactionOutcome::Pending(2)), "{told:?}"),
+            false => assert!(
+                matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2),
+                "{told:?}"
+            ),
         }
         tx.commit().await.unwrap();
     }
@@ -416,8 +422,13 @@ async fn it_works_through_a_pooler_from_a_task() {
             let mut mine = PgConnection::connect_with(&options).await.unwrap();
             let mut tx = mine.begin().await.unwrap();
             let told = bed.once(&mut tx, key, n).await.unwrap();
-            assert!(matches!(told, TransactionOutcome::Pending(_)) == (n < 3), "{told:?}");
-            tx.commit().await.unwrap();
+            match told {
+                TransactionOutcome::Pending(pending) if n < 3 => {
+                    assert_eq!(pending.commit(tx).await.unwrap(), n)
+                }
+                TransactionOutcome::Replayed(1) if n == 3 => commit(tx).await.unwrap(),
+                other => panic!("{other:?}"),
+            }
         }
         bed.written()
     });
@@ -439,18 +450,23 @@ async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
     let mut tx = mine.begin().await.unwrap();
     let run = async |_: &mut PgConnection| Ok::<_, String>(1);
     let told = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Pending(1)), "{told:?}");
+    let TransactionOutcome::Pending(pending) = told else { panic!("{told:?}") };
     // It commits, and somebody cancels its wait for the standby: it is there, and a failover would lose it.
     let cancel = async {
         let waits = format!(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'"
         );
-        tokio::task::block_in_place(|| {
-            until("the commit's wait is cancelled", || primary.psql(&waits) == "t")
-        });
+        // The commit goes on between two looks.
+        while tokio::task::block_in_place(|| primary.psql(&waits)) != "t" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     };
-    let (committed, ()) = tokio::join!(tx.commit(), cancel);
-    committed.unwrap();
+    let (committed, ()) = tokio::join!(pending.commit(tx), cancel);
+    let error = committed.unwrap_err();
+    assert!(
+        matches!(&error, CommitError::Unknown { .. }) && error.to_string().contains("replication"),
+        "{error}"
+    );
     let mut tx = other.begin().await.unwrap();
     let told = store.once_in_transaction(&mut tx, &address).run(run).await;
     assert!(matches!(told, Err(Error::Store(_))), "{told:?}");

@@ -88,7 +88,7 @@ fn addresses(seed: u64) -> Vec<Address> {
     (0..ADDRESSES).map(address).collect()
 }
 
-async fn roll(Store { store, offset }: &Store, seed: u64) {
+async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
     let mut dice = Dice(seed);
     let addresses = addresses(seed);
     let mut records: HashMap<&Address, Record> = addresses.iter().map(|a| (a, Record::absent())).collect();

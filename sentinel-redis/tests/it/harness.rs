@@ -1,7 +1,7 @@
 //! Stores on real servers, in each deployment mode, with a clock that a test moves.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,9 @@ use crate::cluster::{BUCKETS, Moving, Rider};
 pub(crate) struct Store {
     pub(crate) store: RedisStore,
     pub(crate) offset: Arc<AtomicI64>,
+    builder: RedisStoreBuilder,
+    /// The store after it was opened again.
+    reopened: Mutex<Option<RedisStore>>,
     _rider: Option<Rider>,
 }
 
@@ -27,10 +30,15 @@ impl Store {
         let builder = builder.clock_offset(offset.clone());
         // Each arming is a new epoch, and makes all others load their scripts again.
         let store = match builder.clone().open().await {
-            Err(error) if error.trouble() == Trouble::NotInitialised => builder.init().await.unwrap(),
+            Err(error) if error.trouble() == Trouble::NotInitialised => builder.clone().init().await.unwrap(),
             store => store.unwrap(),
         };
-        Self { store, offset, _rider: None }
+        Self { store, offset, builder, reopened: Mutex::new(None), _rider: None }
+    }
+
+    /// A store on connections of its own, on the same clock.
+    async fn another(&self) -> RedisStore {
+        self.builder.clone().open().await.unwrap()
     }
 }
 
@@ -67,7 +75,18 @@ macro_rules! modes {
             }
 
             fn store(&self) -> Arc<dyn CoordinationStore> {
-                Arc::new(self.0.store.clone())
+                let reopened = self.0.reopened.lock().unwrap().clone();
+                Arc::new(reopened.unwrap_or_else(|| self.0.store.clone()))
+            }
+
+            async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+                Some(Arc::new(self.0.another().await))
+            }
+
+            async fn reopen(&self) -> bool {
+                let store = self.0.another().await;
+                *self.0.reopened.lock().unwrap() = Some(store);
+                true
             }
 
             async fn advance(&self, by: Duration) {

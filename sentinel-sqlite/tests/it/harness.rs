@@ -1,7 +1,7 @@
 //! A store on a file of its own, with a clock that a test moves.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -63,6 +63,56 @@ impl Harness for OnDisk {
     async fn set_back(&self, by: Duration) -> bool {
         let back = self.clock.now().as_micros() - by.as_micros() as u64;
         self.clock.set(StoreTime::from_micros(back));
+        true
+    }
+}
+
+/// For the conformance suite: a store whose file is closed and opened again, and whose second handle has connections of its
+/// own.
+pub(crate) struct Reopened {
+    store: Mutex<Option<SqliteStore>>,
+    clock: Arc<ManualClock>,
+    dir: TempDir,
+}
+
+impl Reopened {
+    async fn handle(&self) -> SqliteStore {
+        let builder = SqliteStore::builder(self.dir.path().join("sentinel.db"));
+        builder.clock(self.clock.clone()).open().await.unwrap()
+    }
+}
+
+#[async_trait]
+impl Harness for Reopened {
+    async fn open() -> Self {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(SystemClock.now())));
+        let harness = Self { store: Mutex::new(None), clock, dir };
+        assert!(harness.reopen().await);
+        harness
+    }
+
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.store.lock().unwrap().clone().expect("it is open"))
+    }
+
+    async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Some(Arc::new(self.handle().await))
+    }
+
+    async fn reopen(&self) -> bool {
+        // The last handle closes the file.
+        drop(self.store.lock().unwrap().take());
+        let store = self.handle().await;
+        *self.store.lock().unwrap() = Some(store);
+        true
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        self.clock.set(StoreTime::from_micros(self.clock.now().as_micros() - by.as_micros() as u64));
         true
     }
 }

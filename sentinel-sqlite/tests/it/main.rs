@@ -15,5 +15,5 @@ mod transitions;
 
 /// Every law, and the generated layers, on a file for each test.
 mod conformance {
-    sentinel_conformance::suite!(crate::harness::OnDisk, sequences = 1_000, histories = 200);
+    sentinel_conformance::suite!(crate::harness::Reopened, sequences = 1_000, histories = 200);
 }

@@ -96,3 +96,22 @@ fn dropping_it_outside_of_any_runtime_harms_nobody_if_the_store_does_not_answer(
     drop(lease.unwrap());
     assert_eq!(rig.wire.sent("release"), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_and_a_run_give_both_columns_of_a_fence() {
+    let sentinel = sentinel();
+    let lease = take(&sentinel).await.unwrap();
+    let columns = lease.fence();
+    assert_eq!(columns.address, "billing/lease/poller", "not the execution's");
+    assert_eq!(u64::try_from(columns.token).unwrap(), lease.token().get());
+    assert_eq!((lease.address().kind, lease.address().key.as_str()), (Kind::Lease, "poller"));
+    assert_eq!((lease.grant().token, lease.grant().claim_id), (lease.token(), lease.claim_id()));
+    let run =
+        |run: Run| async move { Ok::<_, std::convert::Infallible>((run.fence().address, run.fence().token)) };
+    let Outcome::Completed((address, token)) = sentinel.once("a/b").run(run).await.unwrap() else { panic!() };
+    let record = sentinel.inspect(Kind::Execution, "a/b").await.unwrap().record.unwrap();
+    assert_eq!(
+        (address.as_str(), u64::try_from(token).unwrap()),
+        ("billing/execution/a/b", record.token.get())
+    );
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
+mod confirm;
 mod connect;
 mod drain;
 mod faults;
@@ -13,6 +14,8 @@ mod outage;
 mod prepare;
 mod probe_loop;
 mod queue;
+#[cfg(feature = "sqlite")]
+mod readme;
 mod reconcile;
 mod regressions;
 mod replay_cache;

@@ -1,6 +1,7 @@
 //! Getting in: the claim, waiting for others, and giving back what will not be used.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::super::clock::LocalTime;
@@ -239,6 +240,7 @@ impl Held {
             incarnation: granted.incarnation,
             clock: call.core.keeper.clock(),
             authority: Authority::default(),
+            records_itself: AtomicBool::new(false),
         };
         let mut held = Self {
             core: call.core,

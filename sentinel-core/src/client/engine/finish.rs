@@ -20,10 +20,10 @@ use crate::terms::Label;
 /// at once, and never released.
 #[derive(Debug)]
 pub(super) struct Started {
-    held: Held,
-    keeping: Option<Keeping>,
+    pub(super) held: Held,
+    pub(super) keeping: Option<Keeping>,
     /// The function has ended, and its end is about to be told: nothing is left to abandon on drop.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Started {
@@ -33,7 +33,7 @@ impl Started {
         Self { held, keeping, ended: false }
     }
 
-    fn ends(&mut self, work: Work) {
+    pub(super) fn ends(&mut self, work: Work) {
         self.ended = true;
         self.held.work.becomes(work);
     }
@@ -106,7 +106,7 @@ impl Started {
     }
 
     /// Goes on in the background after an error that can pass, with the heartbeats, until the hard deadline is well over.
-    fn goes_on(self, error: StoreError, report: Report) {
+    pub(super) fn goes_on(self, error: StoreError, report: Report) {
         let limit = self.held.report_for();
         if !error.can_pass() || limit.is_zero() {
             return self.held.give_up(error);
@@ -124,7 +124,7 @@ impl Started {
 }
 
 /// How a function that started has ended, as the store is told.
-enum Report {
+pub(super) enum Report {
     Complete(Complete),
     Release(Release),
     Abandon(Abandon),
@@ -159,7 +159,7 @@ impl Core {
         match report {
             Report::Complete(op) => self.complete(address, op, limit, work).await.map(drop),
             Report::Release(op) => self.release(address, op, limit, work).await.map(drop),
-            Report::Abandon(op) => self.abandon(address, op, limit, work).await,
+            Report::Abandon(op) => self.abandon(address, op, limit, work).await.map(drop),
         }
     }
 
@@ -190,16 +190,16 @@ impl Core {
     }
 
     /// A run that is not abandoned becomes uncertain when its lease lapses.
-    async fn abandon(
+    pub(super) async fn abandon(
         &self,
         address: &Address,
         op: &Abandon,
         patience: Duration,
         work: &WorkGuard,
-    ) -> Result<(), StoreError> {
+    ) -> Result<AbandonReply, StoreError> {
         let send = || self.store.abandon(address, op);
         let told = self.settle(address, Persist::Report(work), patience, send).await;
         self.watchers.wake(address);
-        told.map(drop)
+        told.map(|settled| settled.stamped.reply)
     }
 }

@@ -14,6 +14,7 @@ use crate::payload::Recorded;
 use crate::record::Grant;
 use crate::terms::Label;
 
+mod confirm;
 mod enter;
 mod finish;
 
@@ -181,6 +182,9 @@ where
     let run = held.run.clone();
     let started = Started::new(held);
     match AssertUnwindSafe(async move { function(run).await }).catch_unwind().await {
+        Ok(Returned::Success(value, ended)) if started.recorded_itself() => {
+            started.confirm(value, ended.recorded).await
+        }
         Ok(Returned::Success(value, ended)) => started.complete(Ok(value), ended).await,
         Ok(Returned::FailedForGood(error, recorded)) => started.complete(Err(error), recorded.into()).await,
         Ok(Returned::NothingHappened(error)) => started.release(error).await,

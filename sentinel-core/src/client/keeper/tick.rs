@@ -295,6 +295,7 @@ mod tests {
             incarnation: 7,
             clock: LocalClock::new(true),
             authority: Authority::default(),
+            records_itself: false.into(),
         };
         let (deadline, hard) = (ms(deadline), ms(hard));
         let ttl = Duration::from_millis(300);

@@ -21,9 +21,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sentinel_conformance::{Bench, LAWS, Law, Layered, Sizes};
+use sentinel_core::EventLimit;
 
 use crate::rig::{Rig, runtime};
-use crate::{company, locks, stories, upkeep};
+use crate::{backlog, company, effects, locks, stories, trimming, upkeep};
 use accompany::{Accompanied, Company};
 use list::Mutant;
 
@@ -45,6 +46,15 @@ macro_rules! own {
 }
 
 own! {
+    backlog {
+        old_events_are_forgotten_wherever_they_stand,
+    }
+    effects {
+        a_reset_waits_for_late_effects,
+        an_abandon_says_how_long_effects_may_land,
+        an_abandoned_run_is_not_released_in_company,
+        a_decision_is_of_a_type_that_callers_decode,
+    }
     locks {
         the_reading_follows_the_wait,
         the_record_is_judged_as_it_was_left,
@@ -79,6 +89,10 @@ own! {
         a_result_that_was_replaced_is_not_told,
         a_completion_alone_changes_one_record,
         a_completion_alone_is_read_when_it_begins,
+    }
+    trimming {
+        a_record_keeps_its_newest_events,
+        a_purged_record_begins_to_count_anew,
     }
     upkeep {
         a_cancelled_call_rests,
@@ -140,8 +154,11 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
     let seen = Arc::new(Mutex::new(false));
     let rig = runtime().block_on(Rig::open(&format!("mutants_{statement}"), |builder| {
         let (seen, statement) = (seen.clone(), statement.to_owned());
-        builder.lock_timeout(Duration::from_secs(1)).event_retention(upkeep::EVENTS_KEPT).edit_statements(
-            Arc::new(move |name, text| match &mutant {
+        let few = ["trim", "trim_due", "dropped"].contains(&&*statement);
+        let limit = if few { EventLimit::new(trimming::FEW).unwrap() } else { EventLimit::default() };
+        let builder = builder.lock_timeout(Duration::from_secs(1)).max_events(limit);
+        builder.event_retention(upkeep::EVENTS_KEPT).edit_statements(Arc::new(
+            move |name, text| match &mutant {
                 // Claims look before they lock: what a lock is there for shows only where the look was of no use.
                 _ if name == "look" && matches!(statement.as_str(), "claim" | "turn") => blind(&text),
                 // What a first run's completion gets from `finish` it gets from `complete` where that says nothing.
@@ -157,8 +174,8 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Rig {
                     *seen.lock().unwrap() = true;
                     text
                 }
-            }),
-        )
+            },
+        ))
     }));
     assert!(mutant_was_seen(statement, &seen), "no statement is called {statement}");
     rig
@@ -239,11 +256,11 @@ lists! {
     claim,
     claim_absent,
     complete,
+    dropped,
     evict,
     flush,
     force_complete,
     finish,
-    forget,
     forget_events,
     heartbeat,
     history,
@@ -255,5 +272,7 @@ lists! {
     release,
     replay,
     reset_to_claimed,
+    trim,
+    trim_due,
     turn,
 }

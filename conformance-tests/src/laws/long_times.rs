@@ -1,0 +1,414 @@
+//! Days, years and centuries: nothing that is kept without a limit ends, and no arithmetic does.
+
+use std::time::Duration;
+
+use sentinel_core::operation::*;
+use sentinel_core::store::{List, Shown};
+use sentinel_core::{Applied, Record, State, Terms, Token};
+
+use crate::cast::*;
+use crate::lab::{Lab, Subject};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// The longest retention that every store can keep: the microseconds of a signed 64-bit number.
+const LONGEST: Duration = Duration::from_micros(i64::MAX as u64);
+
+/// How old what is kept becomes. Between two of them lies a border: 32 bits of microseconds or milliseconds, a month, the
+/// ends of the signed and unsigned 32-bit seconds of Unix (2038 and 2106), 2^52 microseconds (2112).
+const AGES: [Duration; 10] = [
+    Duration::from_secs(2 * 60 * 60),
+    Duration::from_secs(25 * 60 * 60),
+    Duration::from_secs(8 * 24 * 60 * 60),
+    Duration::from_secs(32 * 24 * 60 * 60),
+    Duration::from_secs(51 * 24 * 60 * 60),
+    Duration::from_secs(367 * 24 * 60 * 60),
+    Duration::from_secs(13 * 366 * 24 * 60 * 60),
+    Duration::from_secs(81 * 366 * 24 * 60 * 60),
+    Duration::from_secs(150 * 366 * 24 * 60 * 60),
+    Duration::from_secs(220 * 366 * 24 * 60 * 60),
+];
+
+/// Terms at the borders of 15, 16, 31 and 32 bits of seconds, milliseconds and microseconds, and at the ends of months and
+/// years; shortest first.
+const BORDERS: [Duration; 10] = [
+    Duration::from_micros(1 << 31),
+    Duration::from_micros(1 << 32),
+    Duration::from_secs(1 << 15),
+    Duration::from_secs(1 << 16),
+    Duration::from_millis(1 << 31),
+    Duration::from_secs(30 * 24 * 60 * 60),
+    Duration::from_millis(1 << 32),
+    Duration::from_secs(90 * 24 * 60 * 60),
+    Duration::from_secs(365 * 24 * 60 * 60),
+    Duration::from_secs(366 * 24 * 60 * 60),
+];
+
+/// Moves the clock from one age to the next, and checks what is said at each.
+async fn at_each_age(lab: &Lab, check: impl AsyncFn(&str)) {
+    let mut passed = Duration::ZERO;
+    for age in AGES {
+        lab.advance(age - passed).await;
+        passed = age;
+        let hours = age.as_secs() / 3600;
+        let words = match hours {
+            0..48 => format!("after {hours} hours"),
+            48..9_600 => format!("after {} days", hours / 24),
+            _ => format!("after {} years", hours / 24 / 366),
+        };
+        check(&words).await;
+    }
+}
+
+/// A claim whose ttl and hard ttl are so long.
+fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
+    Claim { terms: Terms::new(ttl, hard).expect("terms"), ..call(worker) }
+}
+
+/// An execution that lapsed or was abandoned stays uncertain, whatever time passes, and can still be decided.
+pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
+    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
+    lapsed.begun(&call("ann")).await;
+    abandoned.doubtful(&call("ann")).await;
+    let (before, began) = (abandoned.record().await, lapsed.record().await);
+    at_each_age(lab, async |age| {
+        for (key, before) in [(&lapsed, &began), (&abandoned, &before)] {
+            let expected = ClaimReply::Uncertain {
+                token: before.token,
+                begun_at: before.begun_at.unwrap_or_default(),
+                worker: before.worker.clone(),
+            };
+            assert_eq!(key.claim(&fused("bob")).await.reply, expected, "{age}: {}", key.address);
+            assert_eq!(key.record().await, *before, "{age}: {}", key.address);
+        }
+        let page = List { state: Some(Shown::Uncertain), ..lab.everything() };
+        assert_eq!(lab.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of doubts");
+    })
+    .await;
+    for key in [lapsed, abandoned] {
+        let token = key.taken(&reconcile("olga", key.record().await.token)).await;
+        answers!(
+            key.force_complete(&force("olga", token, &result("x"))).await,
+            ForceCompleteReply::Completed
+        );
+    }
+}
+
+/// What an operator holds, it holds until it decides.
+pub(crate) async fn a_reconciliation_never_lapses(lab: &Lab) {
+    let (settled, freed) = (lab.execution("settled"), lab.execution("freed"));
+    let mut taken = Vec::new();
+    for key in [&settled, &freed] {
+        let doubt = key.doubtful(&call("ann")).await;
+        let decision = reconcile("olga", doubt.token);
+        taken.push((key, decision.clone(), key.taken(&decision).await, key.record().await));
+    }
+    at_each_age(lab, async |age| {
+        for (key, decision, token, before) in &taken {
+            let claim = key.claim(&call("bob")).await.reply;
+            assert!(matches!(claim, ClaimReply::Reconciling { .. }), "{age}: a claim was answered {claim:?}");
+            let other = key.reconcile(&reconcile("omar", *token)).await.reply;
+            assert!(
+                matches!(&other, ReconcileReply::HeldBy { op_id, .. } if *op_id == decision.op_id),
+                "{age}: another operator was answered {other:?}"
+            );
+            let again = key.reconcile(decision).await.reply;
+            assert!(
+                matches!(again, ReconcileReply::Taken { token: same, .. } if same == *token),
+                "{age}: the same operator was answered {again:?}"
+            );
+            assert_eq!(key.record().await, *before, "{age}");
+        }
+    })
+    .await;
+    let by_force = force("olga", taken[0].2, &result("x"));
+    answers!(settled.force_complete(&by_force).await, ForceCompleteReply::Completed);
+    answers!(freed.reset_to_claimed(&reset("olga", taken[1].2)).await, ResetReply::Reset { .. });
+    freed.granted(&call("bob")).await;
+}
+
+/// A result without a retention is replayed, whatever time passes.
+pub(crate) async fn a_result_without_a_retention_never_ends(lab: &Lab) {
+    let (key, ann) = (lab.execution("k"), Claim { fingerprint: about("an order"), ..call("ann") });
+    let grant = key.completed(&ann, &result("kept")).await;
+    let forced = lab.execution("forced");
+    let token = forced.taken(&reconcile("olga", forced.doubtful(&call("ann")).await.token)).await;
+    forced.force_complete(&force("olga", token, &result("kept"))).await;
+    at_each_age(lab, async |age| {
+        for key in [&key, &forced] {
+            let expected = ClaimReply::Completed { result: result("kept"), remaining: None };
+            assert_eq!(key.claim(&call("bob")).await.reply, expected, "{age}: {}", key.address);
+        }
+        let other = Claim { fingerprint: about("a refund"), ..call("bob") };
+        assert_eq!(key.claim(&other).await.reply, ClaimReply::FingerprintMismatch, "{age}");
+        let again = key.complete(grant, &result("kept")).await.reply;
+        assert_eq!(again, CompleteReply::Recorded { late: false }, "{age}: the same result");
+        assert_eq!(key.complete(grant, &result("another")).await.reply, CompleteReply::Conflict, "{age}");
+    })
+    .await;
+}
+
+/// A retention of months or centuries ends at its end: it remains exactly what the clock has left of it.
+pub(crate) async fn a_long_retention_ends_at_its_end(lab: &Lab) {
+    let mut keys = Vec::new();
+    let lengths = BORDERS.into_iter().chain([YEAR * 10, Duration::from_secs(1 << 32), YEAR * 200]);
+    for kept in lengths.map(|kept| kept + MICROSECOND).chain([LONGEST - YEAR, LONGEST]) {
+        let key = lab.execution(&format!("{kept:?}"));
+        key.completed(&Claim { retention: Some(kept), ..call("ann") }, &result("kept")).await;
+        let record = key.record().await;
+        assert_eq!(record.retention, Some(kept), "the record keeps the retention that was asked for");
+        keys.push((kept, key, record));
+    }
+    let mut passed = Duration::ZERO;
+    for (kept, key, record) in &keys {
+        let near = if *kept > YEAR * 220 { YEAR * 220 } else { *kept - TTL };
+        lab.advance(near.saturating_sub(passed)).await;
+        passed = near.max(passed);
+        let answer = key.claim(&call("bob")).await;
+        let age = answer.stamp.now.since(record.completed_at.unwrap_or_default());
+        let expected = ClaimReply::Completed { result: result("kept"), remaining: Some(*kept - age) };
+        assert_eq!(answer.reply, expected, "{age:?} after the result, which is kept for {kept:?}");
+        if near < *kept - TTL {
+            continue;
+        }
+        lab.advance(TTL).await;
+        passed += TTL;
+        answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
+    }
+}
+
+/// A lease of hours or months lapses at its end, and not before.
+pub(crate) async fn long_terms_end_at_their_end(lab: &Lab) {
+    let mut keys = Vec::new();
+    for border in BORDERS {
+        for ttl in [border - MICROSECOND, border, border + MICROSECOND] {
+            if ttl > Terms::MAX {
+                continue;
+            }
+            for key in [lab.lease(&format!("{ttl:?}")), lab.execution(&format!("{ttl:?}"))] {
+                let granted = key.claim(&lasting("ann", ttl, ttl)).await;
+                let record = key.record().await;
+                let until = granted.stamp.now.plus(ttl);
+                assert_eq!((record.lease_until, record.hard_until), (until, until), "a ttl of {ttl:?}");
+                assert_eq!(record.terms, Some(Terms::new(ttl, ttl).expect("terms")), "the terms are kept");
+                let answer = key.claim(&call("bob")).await;
+                let remaining = until.since(answer.stamp.now);
+                let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
+                assert_eq!(answer.reply, expected, "at the beginning of {ttl:?}");
+                keys.push((ttl, key, until));
+            }
+        }
+    }
+    let mut passed = Duration::ZERO;
+    for of_a_border in keys.chunk_by(|(a, ..), (b, ..)| *b - *a <= MICROSECOND) {
+        let near = of_a_border[0].0 - TTL;
+        lab.advance(near - passed).await;
+        for (ttl, key, until) in of_a_border {
+            let answer = key.claim(&call("bob")).await;
+            let remaining = until.since(answer.stamp.now);
+            let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
+            assert_eq!(answer.reply, expected, "{TTL:?} before the end of {ttl:?}");
+        }
+        lab.advance(TTL + MICROSECOND * 3).await;
+        passed = near + TTL + MICROSECOND * 3;
+        for (_, key, _) in of_a_border {
+            answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
+        }
+    }
+}
+
+/// Heartbeats extend a lease by its whole ttl, month after month, up to its hard deadline.
+pub(crate) async fn heartbeats_extend_for_a_year(lab: &Lab) {
+    let (ttl, hard) = (DAY * 30, YEAR);
+    for key in [lab.lease("k"), lab.execution("k")] {
+        let grant = key.granted(&lasting("ann", ttl, hard)).await;
+        let end = key.record().await.hard_until;
+        let mut beats = 0;
+        loop {
+            lab.advance(DAY * 29).await;
+            let answer = key.heartbeat(grant).await;
+            if answer.stamp.now >= end {
+                break;
+            }
+            let lease_until = answer.stamp.now.plus(ttl).min(end);
+            assert_eq!(answer.reply, HeartbeatReply::Kept { lease_until }, "heartbeat {beats} of 29 days");
+            beats += 1;
+        }
+        assert_eq!(beats, 12, "heartbeats of 29 days before a hard deadline of 366 days");
+        assert_eq!(key.record().await.lease_until, end, "the lease ends at its hard deadline");
+    }
+}
+
+/// An execution that lapsed long ago revives within its hard deadline, and is not late.
+pub(crate) async fn an_execution_revives_after_months(lab: &Lab) {
+    let key = lab.execution("k");
+    let grant = key.begun(&lasting("ann", DAY, YEAR)).await;
+    lab.advance(DAY * 300).await;
+    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+    answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
+}
+
+/// The rightful worker's result is taken after years.
+pub(crate) async fn an_execution_completes_after_years(lab: &Lab) {
+    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
+    let grants = [lapsed.begun(&call("ann")).await, abandoned.doubtful(&call("ann")).await];
+    lab.advance(YEAR * 100).await;
+    for (key, grant) in [lapsed, abandoned].iter().zip(grants) {
+        answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: true });
+        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+        key.assert_rebuilt().await;
+    }
+}
+
+/// A claim id that was given up is refused, and its cancel or release confirmed, whatever time passes.
+pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
+    let (released, cancelled) = (lab.lease("released"), lab.execution("cancelled"));
+    let (withdrawn, freed) = (lab.execution("withdrawn"), lab.execution("reset"));
+    let [ann, bob, eve, joe] = ["ann", "bob", "eve", "joe"].map(call);
+    let grant = released.granted(&ann).await;
+    released.release(grant).await;
+    cancelled.begun(&bob).await;
+    cancelled.cancel(bob.claim_id).await;
+    withdrawn.cancel(eve.claim_id).await;
+    let token = freed.taken(&reconcile("olga", freed.doubtful(&joe).await.token)).await;
+    freed.reset_to_claimed(&reset("olga", token)).await;
+    at_each_age(lab, async |age| {
+        for (key, claim) in [(&released, &ann), (&cancelled, &bob), (&withdrawn, &eve), (&freed, &joe)] {
+            let answer = key.claim(claim).await.reply;
+            assert_eq!(answer, ClaimReply::AlreadyReleased, "{age}: {}", key.address);
+        }
+        assert_eq!(released.release(grant).await.reply, ReleaseReply::Released, "{age}");
+        for (key, claim) in [(&cancelled, &bob), (&withdrawn, &eve)] {
+            let answer = key.cancel(claim.claim_id).await;
+            assert_eq!((answer.reply, answer.stamp.changed), (CancelReply::Cancelled, false), "{age}");
+        }
+    })
+    .await;
+    for key in [released, cancelled, withdrawn, freed] {
+        key.granted(&call("zoe")).await;
+    }
+}
+
+/// The call that holds a record, or completed it, is known after any time.
+pub(crate) async fn a_holder_is_never_forgotten(lab: &Lab) {
+    let (executing, completed) = (lab.execution("executing"), lab.execution("completed"));
+    let lapsed = lab.execution("lapsed");
+    let [ann, bob, eve] = ["ann", "bob", "eve"].map(call);
+    let held = executing.begun(&ann).await;
+    completed.completed(&Claim { retention: Some(HOUR), ..bob.clone() }, &result("x")).await;
+    lapsed.granted(&eve).await;
+    at_each_age(lab, async |age| {
+        let answer = executing.claim(&ann).await.reply;
+        let same = matches!(&answer, ClaimReply::Granted(granted) if granted.token == held.token);
+        assert!(same, "{age}: the executing call was answered {answer:?}");
+        let bob = Claim { retention: Some(HOUR), ..bob.clone() };
+        assert_eq!(completed.claim(&bob).await.reply, ClaimReply::AlreadyReleased, "{age}");
+        let answer = lapsed.claim(&eve).await;
+        assert!(matches!(answer.reply, ClaimReply::Granted(_)) && !answer.stamp.changed, "{age}: {answer:?}");
+    })
+    .await;
+}
+
+/// A decision that is sent again is known by its op id, whatever time passes.
+pub(crate) async fn a_decision_is_never_forgotten(lab: &Lab) {
+    let [held, forced, freed] = ["held", "forced", "freed"].map(|key| lab.execution(key));
+    let mut taken = Vec::new();
+    for key in [&held, &forced, &freed] {
+        let decision = reconcile("olga", key.doubtful(&call("ann")).await.token);
+        taken.push((key.taken(&decision).await, decision));
+    }
+    let (by_force, by_reset) = (force("olga", taken[1].0, &result("x")), reset("olga", taken[2].0));
+    let by_force_reply = forced.force_complete(&by_force).await.reply;
+    let by_reset_reply = freed.reset_to_claimed(&by_reset).await.reply;
+    let lease = lab.lease("evicted");
+    let eviction = evict("olga", lease.granted(&call("ann")).await.token);
+    let evicted = lease.evict(&eviction).await.reply;
+    at_each_age(lab, async |age| {
+        let again = held.reconcile(&taken[0].1).await;
+        let same = matches!(again.reply, ReconcileReply::Taken { token, .. } if token == taken[0].0);
+        assert!(same && !again.stamp.changed, "{age}: a repeated reconcile was answered {again:?}");
+        assert_eq!(forced.force_complete(&by_force).await.reply, by_force_reply, "{age}");
+        assert_eq!(freed.reset_to_claimed(&by_reset).await.reply, by_reset_reply, "{age}");
+        assert_eq!(lease.evict(&eviction).await.reply, evicted, "{age}");
+    })
+    .await;
+    for key in [held, forced, freed, lease] {
+        key.assert_rebuilt().await;
+    }
+}
+
+/// Purge leaves alone what is undecided and what is kept without a limit, however long it has rested.
+pub(crate) async fn only_what_has_ended_is_purged_after_years(lab: &Lab) {
+    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
+    let (held, kept) = (lab.execution("held"), lab.execution("kept"));
+    let (ended, released) = (lab.execution("ended"), lab.lease("released"));
+    lapsed.begun(&call("ann")).await;
+    abandoned.doubtful(&call("ann")).await;
+    held.taken(&reconcile("olga", held.doubtful(&call("ann")).await.token)).await;
+    kept.completed(&call("ann"), &result("x")).await;
+    ended.completed(&Claim { retention: Some(YEAR * 10), ..call("ann") }, &result("x")).await;
+    released.release(released.granted(&call("ann")).await).await;
+    let lives = [&lapsed, &abandoned, &held, &kept];
+    let mut before = Vec::new();
+    for key in lives {
+        before.push(key.record().await);
+    }
+    lab.advance(YEAR * 9).await;
+    assert_eq!(lab.purge().await.records, 1, "the released lease; one result has a year left");
+    lab.advance(YEAR * 150).await;
+    assert_eq!(lab.purge().await.records, 1, "the result whose retention has ended");
+    for (key, before) in lives.iter().zip(before) {
+        assert_eq!(key.record().await, before, "{} was purged", key.address);
+    }
+}
+
+/// Whatever the year, a token is one more than the larger of record and clock: above 2^52 too, odd or even.
+pub(crate) async fn tokens_are_exact_in_every_year(lab: &Lab) {
+    let key = lab.lease("k");
+    let last = std::cell::Cell::new(Token::NONE);
+    at_each_age(lab, async |age| {
+        for _ in 0..5 {
+            let ann = call("ann");
+            let stamp = key.claim(&ann).await.stamp;
+            let expected = last.get().get().max(stamp.now.as_micros()) + 1;
+            assert_eq!(stamp.token.get(), expected, "{age}: the token, the clock stands at {}", stamp.now);
+            let eviction = key.evict(&evict("olga", stamp.token)).await;
+            answers!(eviction, EvictReply::Evicted { token } if token == eviction.stamp.token);
+            let expected = expected.max(eviction.stamp.now.as_micros()) + 1;
+            assert_eq!(eviction.stamp.token.get(), expected, "{age}: the token of an eviction");
+            last.set(eviction.stamp.token);
+        }
+        key.assert_rebuilt().await;
+    })
+    .await;
+}
+
+/// Before the last token everything works; beyond it each request is refused as not applied, and the record can be read.
+pub(crate) async fn no_token_is_drawn_beyond_the_last(lab: &Lab) {
+    let (key, fresh) = (lab.lease("k"), lab.lease("fresh"));
+    let now = key.now().await.as_micros();
+    lab.advance(Duration::from_micros(Token::MAX.get() - now) - HOUR).await;
+    let grant = key.granted(&call("ann")).await;
+    assert!(grant.token < Token::MAX && grant.token.get() > Token::MAX.get() - HOUR.as_micros() as u64);
+    answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::Evicted { .. });
+    let grant = key.granted(&call("bob")).await;
+    let before = key.record().await;
+    lab.advance(HOUR * 2).await;
+    for key in [&key, &fresh] {
+        refused_beyond(lab, key, &before, Evict { expect: grant.token, ..evict("olga", grant.token) }).await;
+    }
+    assert_eq!(key.record().await, before, "a refused request changed the record");
+    assert!(fresh.record().await.is_absent(), "a refused request made a record");
+}
+
+async fn refused_beyond(lab: &Lab, key: &Subject<'_>, before: &Record, eviction: Evict) {
+    let claim = lab.store().claim(&key.address, &call("eve")).await;
+    let evicted = lab.store().evict(&key.address, &eviction).await;
+    for answer in [claim.map(|stamped| stamped.stamp), evicted.map(|stamped| stamped.stamp)] {
+        let error = answer.expect_err("no token is left, and a request was answered");
+        assert_eq!(error.applied(), Applied::No, "{error}; the record before was {before:?}");
+    }
+}

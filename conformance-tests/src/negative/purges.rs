@@ -1,0 +1,206 @@
+//! How a broken store purges, and the ways in which purges go wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sentinel_core::kernel::{self, Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Purge, Purged};
+use sentinel_core::{
+    Address, CoordinationStore, Event, Kind, Layer, Layered, PURGE_REST, Record, State, StoreError,
+    StoreTime, Token,
+};
+
+use super::sabotage::{Flaw, Sabotage};
+use super::store::{BrokenStore, Rows};
+
+/// A record that goes, the floor that it leaves, and its last event.
+type Going = (Address, (Token, Event));
+
+impl BrokenStore {
+    /// Purges a namespace; what is wrong with it is the store's flaw.
+    pub(super) async fn purge_rows(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        let (purged, floors) = self.delete(purge);
+        if self.is(Flaw::FloorIsRaisedLater) && !floors.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let mut rows = self.rows();
+        for (address, token) in floors {
+            let floor = rows.floors.entry(address.namespace).or_default();
+            *floor = if self.is(Flaw::FloorIsTheLast) { token } else { token.max(*floor) };
+        }
+        Ok(purged)
+    }
+
+    /// Deletes what goes; the floors that are to rise.
+    fn delete(&self, purge: &Purge) -> (Purged, Vec<(Address, Token)>) {
+        let (mut rows, now) = (self.rows(), self.clock.now());
+        let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
+        let going = self.going(&rows, now, ours, purge.limit as usize);
+        let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
+        let more =
+            going.len() > limit && !self.is(Flaw::PurgeNeverSaysMore) || self.is(Flaw::PurgeAlwaysSaysMore);
+        let purged = Purged { records: going.len().min(limit) as u64, more };
+        if purge.dry_run && self.is(Flaw::DryRunsForgetEvents) {
+            self.forget_events(&mut rows, now, ours);
+        }
+        if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
+            if self.is(Flaw::PurgeTakesWhatADryRunFound) {
+                rows.found.extend(going.into_iter().map(|(address, _)| address));
+            }
+            return (purged, Vec::new());
+        }
+        self.forget_events(&mut rows, now, ours);
+        if self.is(Flaw::OneNamespaceHasAFloor) {
+            rows.floors.retain(|namespace, _| *namespace == purge.namespace);
+        }
+        if self.is(Flaw::FloorIsForgottenByAnEmptyPurge) && going.is_empty() {
+            rows.floors.remove(&purge.namespace);
+        }
+        let mut floors = Vec::new();
+        for (address, (token, event)) in going.into_iter().take(limit) {
+            if !self.is(Flaw::FloorIsForgotten) {
+                floors.push((address.clone(), token));
+            }
+            let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
+            let decision = record.decision.take().filter(|_| self.is(Flaw::DecisionsOutliveAPurge));
+            *record = Record { decision, ..Record::absent() };
+            if !self.is(Flaw::PurgeKeepsEvents) {
+                events.clear();
+            }
+            if !self.is(Flaw::PurgeLeavesNoEvent) {
+                events.push(event);
+            }
+        }
+        if !self.is(Flaw::FloorIsRaisedLater) && !self.is(Flaw::FloorIsTheLast) {
+            // Under the same lock as the deletion.
+            for (address, token) in floors.drain(..) {
+                let floor = rows.floors.entry(address.namespace).or_default();
+                *floor = token.max(*floor);
+            }
+        }
+        (purged, floors)
+    }
+
+    fn going(
+        &self,
+        rows: &Rows,
+        now: StoreTime,
+        ours: impl Fn(&Address) -> bool,
+        limit: usize,
+    ) -> Vec<Going> {
+        let scanned = if self.is(Flaw::PurgeCountsWhatStays) { limit } else { usize::MAX };
+        let entries =
+            || rows.entries.iter().filter(|(address, (record, _))| ours(address) && !record.is_absent());
+        let purgeable = |(address, (record, _)): (&Address, &(Record, Vec<Event>))| {
+            if self.is(Flaw::PurgeSkipsLongKeys) && address.key.as_str().len() > 255 {
+                return None;
+            }
+            Some((address.clone(), self.purgeable(record, now)?))
+        };
+        let mut going: Vec<_> = entries().take(scanned).filter_map(purgeable).collect();
+        let as_if_free = |address: &Address| {
+            let (record, _) = rows.entries.get(address).filter(|(record, _)| !record.is_absent())?;
+            let free = Record {
+                state: State::Free,
+                last_now: StoreTime::ZERO,
+                after_reset: false,
+                ..record.clone()
+            };
+            Some((address.clone(), kernel::purge(&free, now)?))
+        };
+        let mut others: Vec<Address> = Vec::new();
+        if self.is(Flaw::PurgeTakesBothKinds) {
+            let other = |kind| if kind == Kind::Lease { Kind::Execution } else { Kind::Lease };
+            others.extend(going.iter().map(|(at, _)| Address { kind: other(at.kind), ..at.clone() }));
+        }
+        if self.is(Flaw::PurgeTakesWhatADryRunFound) {
+            others.extend(rows.found.iter().cloned());
+        }
+        others.retain(|address| going.iter().all(|(at, _)| at != address));
+        going.extend(others.iter().filter_map(as_if_free));
+        going
+    }
+
+    /// Purge events that have rested go.
+    fn forget_events(&self, rows: &mut Rows, now: StoreTime, ours: impl Fn(&Address) -> bool) {
+        for (address, (record, events)) in &mut rows.entries {
+            let rested = |event: &Event| now.since(event.at) > PURGE_REST;
+            if !ours(address) && !self.is(Flaw::PurgeForgetsAllNamespaces) {
+                continue;
+            }
+            if record.is_absent() && events.last().is_some_and(rested) {
+                events.clear();
+            }
+            if self.is(Flaw::EventsAreForgottenByAge) {
+                events.retain(|event| !rested(event));
+            }
+        }
+    }
+
+    /// The floor and the event of a record that may go, or that this store lets go.
+    fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
+        let mut shown = record.clone();
+        match self.sabotage.flaw {
+            Some(Flaw::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
+            Some(Flaw::PurgeIgnoresRetention) if record.retention.is_some() => {
+                shown.retention = Some(Duration::ZERO)
+            }
+            Some(Flaw::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
+            Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
+            Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
+            Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
+            Some(Flaw::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => {
+                return None;
+            }
+            _ => {}
+        }
+        kernel::purge(&shown, now)
+    }
+}
+
+/// A purge that stops after some records and does not say that there are more.
+#[derive(Debug)]
+struct Stops(Arc<dyn CoordinationStore>, u32);
+
+#[async_trait]
+impl Layer for Stops {
+    fn inner(&self) -> &Arc<dyn CoordinationStore> {
+        &self.0
+    }
+
+    async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
+        op.send(&*self.0, address).await
+    }
+
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        let purged = self.0.purge(&Purge { limit: purge.limit.min(self.1), ..purge.clone() }).await?;
+        Ok(Purged { more: purged.more && purge.limit < self.1, ..purged })
+    }
+}
+
+pub(super) fn all() -> Vec<Sabotage> {
+    let s = |name| Sabotage::new(name, "SPEC 3, purge");
+    let flaw = |name, flaw| s(name).flaw(flaw);
+    vec![
+        s("stops a purge after 1,000 records in silence")
+            .layer(|store| Arc::new(Layered(Stops(store, 1_000)))),
+        s("stops a purge after 100 records in silence").layer(|store| Arc::new(Layered(Stops(store, 100)))),
+        flaw("purges both kinds of a key", Flaw::PurgeTakesBothKinds),
+        flaw("purges what a dry run found and has returned", Flaw::PurgeTakesWhatADryRunFound),
+        flaw("keeps the token that was purged last for a floor", Flaw::FloorIsTheLast),
+        flaw("raises the floor after the deletion", Flaw::FloorIsRaisedLater),
+        flaw("never says that there is more to purge", Flaw::PurgeNeverSaysMore),
+        flaw("keeps the floor of one namespace", Flaw::OneNamespaceHasAFloor),
+        flaw("forgets the floor when nothing is purged", Flaw::FloorIsForgottenByAnEmptyPurge),
+        flaw("keeps decisions through a purge", Flaw::DecisionsOutliveAPurge),
+        flaw("always says that there is more to purge", Flaw::PurgeAlwaysSaysMore),
+        flaw("counts what stays against the limit of a purge", Flaw::PurgeCountsWhatStays),
+        flaw("never purges long keys", Flaw::PurgeSkipsLongKeys),
+        flaw("forgets purge events in a dry run", Flaw::DryRunsForgetEvents),
+        flaw("forgets the purge events of all namespaces", Flaw::PurgeForgetsAllNamespaces),
+        flaw("purges events by their age", Flaw::EventsAreForgottenByAge),
+        flaw("never purges what is kept for no time", Flaw::PurgeKeepsWhatHasNoRetention),
+    ]
+}

@@ -1,0 +1,42 @@
+//! A result that the function recorded itself, in a transaction of its own: it is true only if the record says so.
+
+use super::super::drain::Work;
+use super::super::outcome::{Doubtful, Outcome};
+use super::finish::{Report, Started};
+use crate::operation::{Abandon, AbandonReply};
+use crate::payload::Recorded;
+use crate::record::State;
+use crate::terms::Label;
+
+impl Started {
+    pub(super) fn recorded_itself(&self) -> bool {
+        self.held.run.has_recorded_itself()
+    }
+
+    /// Asks the record whether the function's transaction was committed. The question is an abandon: it is refused where
+    /// the execution is completed, waits for a transaction that is still open, and leaves no doubt unrecorded.
+    pub(super) async fn confirm<T, E>(mut self, value: T, result: Recorded) -> Outcome<T, E> {
+        self.ends(Work::Result);
+        let grant = self.held.grant();
+        let cause = Label::lossy("the transaction that was to record the result was not committed");
+        let op = Abandon { grant, cause, late_effects: self.held.late_effects };
+        let patience = self.held.patience.min(self.held.report_for());
+        match self.held.core.abandon(self.held.address(), &op, patience, &self.held.work).await {
+            Ok(AbandonReply::Abandoned) => {
+                let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);
+                Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+            }
+            // It is completed: the same request as everywhere says with which bytes, and passes the barrier.
+            Ok(AbandonReply::Superseded(current))
+                if current.state == State::Completed && current.token == grant.token =>
+            {
+                self.complete(Ok(value), result.into()).await
+            }
+            Ok(AbandonReply::Superseded(current)) => Outcome::Superseded(Ok(value), current),
+            Err(error) => {
+                self.goes_on(error, Report::Abandon(op));
+                Outcome::Unconfirmed(Ok(value))
+            }
+        }
+    }
+}

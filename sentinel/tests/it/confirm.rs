@@ -1,0 +1,65 @@
+//! A function that records its result itself: the client takes the record's word for it, and records nothing on its own.
+
+use sentinel::operation::Complete;
+use sentinel::prelude::*;
+use sentinel::{Json, Payload, Recorded, State, encode_result};
+use tokio::sync::oneshot;
+
+use crate::{Lied, SECOND, charge, sentinel, state};
+
+fn result(text: &str) -> Recorded {
+    encode_result(&Json, &text.to_owned(), Payload::DEFAULT_LIMIT)
+}
+
+/// Runs a function that says that it records its result, and records these.
+async fn runs(store: &MemoryStore, recorded: Option<Recorded>) -> Outcome<String, Lied> {
+    let own = store.clone();
+    let function = move |run: Run| async move {
+        run.records_its_result();
+        if let Some(result) = recorded {
+            let op = Complete { grant: run.grant(), result };
+            let _ = own.complete(run.address(), &op).await.unwrap();
+        }
+        Ok("mine".to_owned())
+    };
+    Sentinel::new(store.clone()).namespace("billing").unwrap().once("k").run(function).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_recorded_is_in_doubt_at_once() {
+    let store = MemoryStore::new();
+    let Outcome::Doubtful(doubt) = runs(&store, None).await else { panic!("not in doubt") };
+    assert!(doubt.error.is_none() && doubt.cause.as_str().contains("was not committed"), "{doubt:?}");
+    let others = Sentinel::new(store).namespace("billing").unwrap();
+    let Outcome::Uncertain(seen) = charge(&others, "k").await else { panic!("not uncertain") };
+    assert_eq!(seen.token, doubt.token);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_recorded_is_completed_and_with_other_bytes_it_is_superseded() {
+    let store = MemoryStore::new();
+    assert!(matches!(runs(&store, Some(result("mine"))).await, Outcome::Completed(text) if text == "mine"));
+    let told = runs(&MemoryStore::new(), Some(result("other"))).await;
+    let Outcome::Superseded(Ok(mine), current) = told else { panic!("{told:?}") };
+    assert_eq!((mine.as_str(), current.state), ("mine", State::Completed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_decided_meanwhile_counts() {
+    let sentinel = sentinel();
+    let (open, gate) = oneshot::channel::<()>();
+    let slow = tokio::spawn(sentinel.once("k").ttl(SECOND).run(|run: Run| async move {
+        run.records_its_result();
+        gate.await.unwrap();
+        Ok::<_, Lied>("mine".to_owned())
+    }));
+    tokio::time::sleep(SECOND * 2).await;
+    let Ok(sentinel::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+        panic!("not taken")
+    };
+    let _ = held.force_complete(&"mine").await.unwrap();
+    open.send(()).unwrap();
+    let told = slow.await.unwrap().unwrap();
+    let Outcome::Superseded(Ok(_), current) = told else { panic!("{told:?}") };
+    assert_eq!((current.state, state(&sentinel, "k").await), (State::Completed, State::Completed));
+}

@@ -281,6 +281,13 @@ macro_rules! __laws {
                     a_purge_does_not_lose_a_claim,
                     no_token_is_drawn_twice,
                 }
+                threads {
+                    claims_and_other_requests_at_once,
+                    begins_and_other_requests_at_once,
+                    heartbeats_and_other_requests_at_once,
+                    completions_and_other_requests_at_once,
+                    decisions_and_other_requests_at_once,
+                }
                 handles {
                     a_run_goes_on_through_another_handle,
                     both_handles_read_one_clock,

@@ -73,11 +73,17 @@ impl Law {
     /// matrix has requests enough to be asked once, now through one handle, now through the other.
     async fn check_in(&self, lab: &Lab) {
         match (self.layer, self.group) {
-            ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times") => (self.check)(lab).await,
-            // Many requests, of which each says the same through any handle.
-            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
+            ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times" | "threads") => {
                 (self.check)(lab).await
             }
+            // These ask much: once, but through both handles.
+            (
+                "laws",
+                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
+            ) => match lab.on_two_handles(Turn::Alternate).await {
+                Some(both) => self.check_through_two(&both).await,
+                None => (self.check)(lab).await,
+            },
             ("matrix", _) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
                 None => (self.check)(lab).await,
@@ -100,7 +106,7 @@ impl Law {
     /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
     fn runtime(&self, start: &Start) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
-            "races" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
+            "races" | "threads" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
         };
         let start = start.clone();

@@ -435,8 +435,12 @@ pub(crate) struct Evict {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel purge --dry-run")]
+#[command(after_help = "Examples:\n  sentinel purge --dry-run\n  sentinel purge --all-namespaces")]
 pub(crate) struct Purge {
+    /// In every namespace of the store
+    #[arg(long)]
+    pub(crate) all_namespaces: bool,
+
     /// Only say how many there are
     #[arg(long)]
     pub(crate) dry_run: bool,

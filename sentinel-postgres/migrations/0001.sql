@@ -19,7 +19,7 @@ CREATE TYPE {change} AS ENUM (
 CREATE TABLE {records} (
     life               int8 NOT NULL,
     last_event         int8 NOT NULL,
-    token              int8 NOT NULL,
+    token              int8 NOT NULL CHECK (token < 9007199254740991), -- 2^53 - 1: no clock leads beyond it
     rev                int8 NOT NULL,
     last_now           int8 NOT NULL,
     lease_until        int8 NOT NULL,

@@ -119,6 +119,8 @@ fn trouble(code: &str) -> (Trouble, &'static str) {
         "25006" => (Trouble::DeploymentRefused, "; this server is read only: a standby, or made so"),
         // untranslatable_character, character_not_in_repertoire, numeric_value_out_of_range
         "22P05" | "22021" | "22003" => (Trouble::InvalidRequest, ""),
+        // check_violation: of the token's column, the only one with a check
+        "23514" => (Trouble::InvalidRequest, "; the server's clock stands beyond the last fencing token"),
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => (Trouble::Corrupt, ""),
         code if code.starts_with("53") => (Trouble::Unreachable, "; the server lacks a resource"),
@@ -156,7 +158,7 @@ mod tests {
             (Trouble::Busy, &["55P03", "40001", "40P01", "57014"][..]),
             (Trouble::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
             (Trouble::DeploymentRefused, &["42501", "25006"]),
-            (Trouble::InvalidRequest, &["22P05", "22021", "22003"]),
+            (Trouble::InvalidRequest, &["22P05", "22021", "22003", "23514"]),
             (Trouble::Corrupt, &["XX001", "XX002"]),
             (Trouble::Unreachable, &["53000", "53100", "53200", "53300", "53400"]),
             // What a statement of ours never should be told: of its grammar, a constraint, an internal error.

@@ -32,4 +32,5 @@ pub(crate) mod reopen;
 pub(crate) mod results;
 pub(crate) mod settle;
 pub(crate) mod stamps;
+pub(crate) mod threads;
 pub(crate) mod tokens;

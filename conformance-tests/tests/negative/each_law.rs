@@ -4,8 +4,22 @@ use sentinel_conformance::negative::{Sabotage, sabotages, verdict};
 use sentinel_conformance::{LAWS, Law};
 
 /// The groups of laws that are asked. For those before them, the lists of controls were written law by law.
-const GROUPS: [&str; 8] =
-    ["batches", "names", "pages", "results", "purges", "late_effects", "decodable", "bounded_events"];
+const GROUPS: [&str; 14] = [
+    "batches",
+    "names",
+    "pages",
+    "results",
+    "purges",
+    "late_effects",
+    "decodable",
+    "bounded_events",
+    "handles",
+    "reopen",
+    "long_times",
+    "threads",
+    "overlaps",
+    "reopened",
+];
 
 /// A broken store that the law rejects.
 fn rejected_by<'a>(law: &Law, sabotages: &'a [Sabotage]) -> Option<&'a Sabotage> {

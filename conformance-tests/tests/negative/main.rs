@@ -53,6 +53,24 @@ fn passing(sabotages: &[Sabotage]) -> Vec<&'static str> {
 }
 
 #[test]
+fn stores_that_let_requests_overlap_are_rejected_each_time() {
+    const TIMES: u32 = 5;
+    let certain = |law: &Law| ["overlaps", "dropped", "threads"].contains(&law.group);
+    // The law waits long for a store that stays busy.
+    let overlapping = |sabotage: &Sabotage| {
+        sabotage.rule == "store contract, atomicity" && !sabotage.name.starts_with("stays busy")
+    };
+    let all: Vec<_> = sabotages().into_iter().filter(overlapping).collect();
+    assert!(all.len() >= 15, "{}", all.len());
+    for sabotage in all {
+        for time in 0..TIMES {
+            let laws = verdict(Some(&sabotage), certain, 1);
+            assert!(!laws.is_empty(), "a store that {} passed at time {time}", sabotage.name);
+        }
+    }
+}
+
+#[test]
 fn stores_that_cannot_bear_lost_or_late_messages_are_told_by_the_laws_about_them() {
     const LOST: [&str; 9] = [
         "begins twice",

@@ -45,6 +45,7 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         return Ok(Exit::signal(number));
     }
     let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
+    let sentinel = sentinel.patience(context.url.patience());
     let conductor = Conductor {
         command: args.command,
         address: address.clone(),

@@ -174,6 +174,37 @@ fn a_server_that_comes_back_gets_the_result() {
     assert_eq!(world.read("effects"), "run\n");
 }
 
+/// The server refuses the result for a while. The program sends it until it is recorded.
+#[test]
+fn a_refusal_that_passes_loses_no_result() {
+    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only looks again.
+    for [refuse, take_again, counted] in [
+        ["CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "errorstat_NOREPLICAS"],
+        ["REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "cmdstat_config|get"],
+        ["ACL SETUSER default -evalsha", "ACL SETUSER default +evalsha", "errorstat_NOPERM"],
+    ] {
+        let server = Redis::start(Options::default());
+        let world = World::on(&server.url());
+        assert_eq!(world.run(&["init"]).code(), 0);
+        let send = |command: &str| server.cli(&command.split(' ').collect::<Vec<_>>());
+        let count = || -> u64 {
+            let found = server.info(counted);
+            let number = found.split(['=', ',']).nth(1).unwrap_or("0");
+            number.parse().unwrap()
+        };
+        let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
+        until("it runs", || !world.read("effects").is_empty());
+        send(refuse);
+        let before = count();
+        std::fs::write(world.path("go"), "").unwrap();
+        until("the result was refused, and sent again", || count() >= before + 3);
+        send(take_again);
+        let ran = running.ended();
+        assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{refuse}: {ran:?}");
+        assert_eq!(world.once("k", &[], "touch ran").out(), "done\n", "{refuse}");
+    }
+}
+
 #[test]
 fn a_lease_ends_with_the_server_that_kept_it() {
     let server = Redis::start(Options::default());

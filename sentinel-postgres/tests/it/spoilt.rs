@@ -148,8 +148,8 @@ fn a_row_that_was_spoilt_is_read_or_refused() {
                     .await;
                     for address in &addresses {
                         let refused = rig.store.inspect(address).await.is_err();
-                        let beyond =
-                            ["-1", "9007199254740992"].contains(value) && how.contains("records.token");
+                        // The table itself refuses a token beyond the last one.
+                        let beyond = *value == "-1" && how.contains("records.token");
                         assert!(refused || !beyond, "{how} is read as a token");
                         look(&rig, address, &how).await;
                     }

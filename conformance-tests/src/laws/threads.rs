@@ -21,15 +21,20 @@ const ROUNDS: usize = 32;
 
 /// A pair of requests about one record, and what they found.
 struct Round {
+    /// Which record.
     address: Address,
+    /// The record before the two requests.
     before: Record,
+    /// Its events before them.
     told: Vec<Event>,
+    /// The two requests.
     ops: [Op; 2],
 }
 
 /// Lets two threads go on together, round by round.
 #[derive(Default)]
 struct Lockstep {
+    /// How often a thread has come to a round.
     arrived: AtomicUsize,
 }
 

@@ -34,6 +34,7 @@ macro_rules! __more_laws {
                     a_page_begins_after_any_place,
                     a_page_begins_after_what_it_does_not_show,
                     a_limit_counts_what_is_shown,
+                    a_filter_and_a_place_go_together,
                     a_page_shows_each_record_in_full,
                     a_record_is_on_the_page_of_its_state,
                     a_history_keeps_to_its_address,

@@ -80,9 +80,10 @@ impl Law {
                 (self.check)(lab).await
             }
             // These ask much: once, but through both handles.
-            ("laws", "batches" | "names" | "pages" | "results" | "decodable" | "bounded_events") => {
-                self.check_once(lab, Turn::Alternate).await;
-            }
+            (
+                "laws",
+                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
+            ) => self.check_once(lab, Turn::Alternate).await,
             ("matrix", _) => self.check_once(lab, Turn::Mix).await,
             _ if lab.sizes().law_passes < 2 => self.check_once(lab, Turn::Alternate).await,
             _ => {

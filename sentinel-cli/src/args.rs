@@ -156,8 +156,8 @@ When the store is away:
   at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
   at the hard deadline  the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
   when the store answers that the key is lost (an operator took it)  TERM, and KILL 10 s later.
-  when the command has ended  its result is sent until the store has recorded it, at most until 10 minutes after the
-                        hard deadline. A signal ends that, with 76.
+  when the command has ended  its result is sent until the store has recorded it: until the hard deadline, and then
+                        for as long again as --hard-ttl (at least 10 s, at most 10 min). A signal ends that, with 76.
 
 The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
 pub(crate) struct Once {
@@ -435,8 +435,12 @@ pub(crate) struct Evict {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  sentinel purge --dry-run")]
+#[command(after_help = "Examples:\n  sentinel purge --dry-run\n  sentinel purge --all-namespaces")]
 pub(crate) struct Purge {
+    /// In every namespace of the store
+    #[arg(long)]
+    pub(crate) all_namespaces: bool,
+
     /// Only say how many there are
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -10,5 +10,6 @@ WITH clock AS MATERIALIZED (
       AND e.seq < (SELECT max(g.seq) FROM {events} g WHERE g.record = e.record AND g.change = 'claimed')
     GROUP BY e.record
 )
-SELECT pg_relation_size('{events}') / current_setting('block_size')::int8 > $2 + $4, old.record, old.first
+SELECT greatest(pg_relation_size('{events}'), (SELECT max(pg_relation_size(relid)) FROM pg_partition_tree('{events}')))
+        / current_setting('block_size')::int8 > $2 + $4, old.record, old.first
 FROM clock LEFT JOIN old ON true

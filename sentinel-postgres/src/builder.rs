@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use sentinel_core::store::Health;
 use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
-use sqlx::postgres::PgConnectOptions;
 
 use crate::link::{Dialer, Patience};
 use crate::purge::Resumed;
+use crate::source::Source;
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
 use crate::{probe, schema, url};
@@ -17,7 +17,7 @@ use crate::{probe, schema, url};
 #[derive(Clone)]
 #[must_use = "nothing is opened before `open`"]
 pub struct PostgresStoreBuilder {
-    pub(crate) options: Result<PgConnectOptions, String>,
+    pub(crate) source: Result<Source, String>,
     schema: String,
     prefix: String,
     deadline: Duration,
@@ -43,21 +43,22 @@ impl fmt::Debug for PostgresStoreBuilder {
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
         match url::parse(url) {
-            Ok(url::Parsed { options, schema, prefix }) => {
-                let builder = Self::from_options(Ok(options));
+            Ok(url::Parsed { options, schema, prefix, max_events }) => {
+                let builder = Self::from_source(Ok(Source::url(url, options)));
                 Self {
                     schema: schema.unwrap_or(builder.schema),
                     prefix: prefix.unwrap_or(builder.prefix),
+                    max_events: max_events.unwrap_or(builder.max_events),
                     ..builder
                 }
             }
-            Err(why) => Self::from_options(Err(why)),
+            Err(why) => Self::from_source(Err(why)),
         }
     }
 
-    pub(crate) fn from_options(options: Result<PgConnectOptions, String>) -> Self {
+    pub(crate) fn from_source(source: Result<Source, String>) -> Self {
         Self {
-            options: options.map(named),
+            source,
             schema: "sentinel".into(),
             prefix: String::new(),
             deadline: Duration::from_secs(10),
@@ -187,7 +188,7 @@ impl PostgresStoreBuilder {
 
     fn parts(self) -> Result<Parts, StoreError> {
         let bad = |why| StoreError::not_applied(Trouble::InvalidRequest, format!("the PostgreSQL URL {why}"));
-        let options = self.options.map_err(bad)?;
+        let source = self.source.map_err(bad)?;
         if self.lock_timeout.is_zero() || self.lock_timeout > Duration::from_secs(60) {
             return Err(Invalid::new("lock timeout", "must be above zero and at most a minute").into());
         }
@@ -196,7 +197,7 @@ impl PostgresStoreBuilder {
         }
         let names = Names::new(&self.schema, &self.prefix)?;
         Ok(Parts {
-            dialer: Arc::new(Dialer::new(options, self.deadline, self.pooled, self.allow_lossy)),
+            dialer: Arc::new(Dialer::new(source, self.deadline, self.pooled, self.allow_lossy)),
             sql: Arc::new(Sql::new(names, self.edit.as_ref(), self.max_events)),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),
@@ -214,14 +215,6 @@ pub(crate) struct Parts {
     pub(crate) lock_timeout: Duration,
     pub(crate) event_retention: Option<Duration>,
     pub(crate) resumed: Resumed,
-}
-
-/// `pg_stat_activity` shows who it is.
-fn named(options: PgConnectOptions) -> PgConnectOptions {
-    match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("sentinel"),
-    }
 }
 
 #[cfg(test)]

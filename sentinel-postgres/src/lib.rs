@@ -22,6 +22,7 @@ mod purge;
 mod read;
 mod row;
 mod schema;
+mod source;
 mod spare;
 mod statement;
 mod store;

@@ -15,10 +15,10 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _, SqlSafeStr as _, SqlStr,
 };
 use tokio::time::{Instant, timeout};
-use tracing::log::LevelFilter;
 
 use crate::error::{Failure, unreachable};
 use crate::hello::{Hello, late};
+use crate::source::Source;
 use crate::spare::Spare;
 use crate::timeline::Timeline;
 use crate::warnings::Warnings;
@@ -36,7 +36,7 @@ const POOLED: u8 = 2;
 /// How connections are made.
 #[derive(Debug)]
 pub(crate) struct Dialer {
-    options: PgConnectOptions,
+    source: Source,
     mode: AtomicU8,
     /// How long a statement may take, and how long making a connection may.
     pub(crate) deadline: Duration,
@@ -54,21 +54,14 @@ pub(crate) struct Dialer {
 pub(crate) struct Patience(pub(crate) Duration);
 
 impl Dialer {
-    pub(crate) fn new(
-        options: PgConnectOptions,
-        deadline: Duration,
-        pooled: Option<bool>,
-        allow_lossy: bool,
-    ) -> Self {
+    pub(crate) fn new(source: Source, deadline: Duration, pooled: Option<bool>, allow_lossy: bool) -> Self {
         let mode = match pooled {
             None => UNKNOWN,
             Some(false) => DIRECT,
             Some(true) => POOLED,
         };
-        let options =
-            options.log_statements(LevelFilter::Off).log_slow_statements(LevelFilter::Off, Duration::MAX);
         Self {
-            options,
+            source,
             mode: AtomicU8::new(mode),
             deadline,
             timeline: Timeline::default(),
@@ -86,7 +79,7 @@ impl Dialer {
     /// How to connect for listening: the session is idle for long, and what it commits need not outlive anything.
     pub(crate) fn listening(&self) -> PgConnectOptions {
         let deadline = self.deadline.as_millis().max(1).to_string();
-        self.options.clone().options([
+        self.source.now().options([
             ("statement_timeout", deadline.as_str()),
             ("idle_session_timeout", "0"),
             ("synchronous_commit", "off"),
@@ -122,7 +115,7 @@ impl Dialer {
     async fn connect(&self, patience: Patience) -> Result<Link, StoreError> {
         let mode = self.mode.load(Ordering::Relaxed);
         if mode != POOLED {
-            let direct = self.options.clone().options(settings(patience, self.deadline));
+            let direct = self.source.now().options(settings(patience, self.deadline));
             match direct.connect().await {
                 Ok(connection) => {
                     let mut link = Link::new(connection, None, self);
@@ -137,7 +130,7 @@ impl Dialer {
                 Err(error) => return Err(unreachable(error)),
             }
         }
-        let plain = self.options.clone().extra_float_digits(None).statement_cache_capacity(0);
+        let plain = self.source.now().extra_float_digits(None).statement_cache_capacity(0);
         let connection = plain.connect().await.map_err(unreachable)?;
         self.mode.store(POOLED, Ordering::Relaxed);
         Ok(Link::new(connection, Some(opening(patience, self.deadline)), self))

@@ -62,8 +62,27 @@ pub(crate) async fn version(link: &mut Link, names: &Names) -> Result<i32, Store
     if !link.ask(exists).await?.try_get(0).map_err(unreachable)? {
         return Ok(0);
     }
-    let newest = format!("SELECT coalesce(max(version), 0) FROM {}", names.qualified("migrations"));
-    link.ask(newest).await?.try_get(0).map_err(unreachable)
+    let newest = format!(
+        "SELECT coalesce(max(version), 0), to_regclass('{}') IS NOT NULL FROM {}",
+        names.qualified("records"),
+        names.qualified("migrations")
+    );
+    let row = link.ask(newest).await?;
+    let (version, has_tables) = (row.try_get(0).map_err(unreachable)?, row.try_get(1).map_err(unreachable)?);
+    if version == 0 && has_tables {
+        return Err(StoreError::not_applied(Trouble::DeploymentRefused, bare(names)));
+    }
+    Ok(version)
+}
+
+/// Tables without a recorded version: they were restored without what was in them.
+pub(crate) fn bare(names: &Names) -> String {
+    let schema = &names.schema;
+    format!(
+        "\"{schema}\" has Sentinel's tables, and no version is recorded in them: the schema was restored without its data, \
+         and has forgotten every record. Stop the workers. Restore the data too (`pg_restore --data-only`); or, to start \
+         without it, DROP SCHEMA \"{schema}\" CASCADE, then run `sentinel init`"
+    )
 }
 
 /// Refuses a schema that is not there, older, or newer.

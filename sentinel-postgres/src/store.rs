@@ -23,6 +23,7 @@ use crate::lane::turn::{self, TurnLane, Turns};
 use crate::lane::{Lane, answered};
 use crate::link::Patience;
 use crate::listen::Listening;
+use crate::source::Source;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
 use crate::{probe, purge, read};
@@ -85,19 +86,24 @@ impl PostgresStore {
     /// Starts with the usual settings, to change some of them.
     ///
     /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
-    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`. Any other parameter is refused, for it would be ignored.
+    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; and how many events of a record are kept:
+    /// `?sentinel_max_events=1000`. Any other parameter is refused, for it would be ignored.
+    ///
+    /// A password in `~/.pgpass` or `PGPASSFILE`, and the files that the URL names, are read again for each connection.
     pub fn builder(url: &str) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_url(url)
     }
 
-    /// Starts with the options of a pool.
+    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` says counts
+    /// from then on.
     pub fn builder_from_pool(pool: &PgPool) -> PostgresStoreBuilder {
-        Self::builder_with(PgConnectOptions::clone(&pool.connect_options()))
+        PostgresStoreBuilder::from_source(Ok(Source::pool(pool)))
     }
 
-    /// Starts with connection options.
+    /// Starts with connection options. They stay as they are, with the password that was found when they were made: where
+    /// passwords change, use a URL or a pool.
     pub fn builder_with(options: PgConnectOptions) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::from_options(Ok(options))
+        PostgresStoreBuilder::from_source(Ok(Source::options(options)))
     }
 
     pub(crate) fn from_parts(parts: Parts) -> Self {

@@ -13,8 +13,8 @@ use sentinel_core::client::{
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, ClaimId, Fingerprint, Grant, Invalid, Label, Payload, Recorded, State, StoreError, Terms, Token,
-    Trouble, Verdict,
+    Accepts, Address, ClaimId, Fingerprint, Grant, Invalid, Label, Payload, Recorded, State, StoreError,
+    Terms, Token, Trouble, Verdict,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -255,7 +255,7 @@ impl OnceInTransaction<'_, '_> {
             fingerprint: self.fingerprint.clone().transpose()?,
             worker: self.worker.clone().unwrap_or_else(pid)?,
             phase: Phase::Executing,
-            accepts: sentinel_core::Accepts::any(),
+            accepts: Accepts::json(),
         })
     }
 }

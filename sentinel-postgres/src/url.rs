@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 
-use sentinel_core::check_store_address;
+use sentinel_core::{EventLimit, check_store_address};
 use sqlx::postgres::PgConnectOptions;
 
 /// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not be.
@@ -30,6 +30,7 @@ const KNOWN: [&str; 18] = [
 /// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
 const SCHEMA: &str = "sentinel_schema";
 const PREFIX: &str = "sentinel_table_prefix";
+const MAX_EVENTS: &str = "sentinel_max_events";
 
 /// A URL that was understood.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(crate) struct Parsed {
     pub(crate) options: PgConnectOptions,
     pub(crate) schema: Option<String>,
     pub(crate) prefix: Option<String>,
+    pub(crate) max_events: Option<EventLimit>,
 }
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
@@ -45,13 +47,14 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut schema, mut prefix) = (None, None);
+    let (mut schema, mut prefix, mut max_events) = (None, None, None);
     let mut theirs = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match name {
             SCHEMA => once(SCHEMA, schema.replace(value.to_owned()))?,
             PREFIX => once(PREFIX, prefix.replace(value.to_owned()))?,
+            MAX_EVENTS => once(MAX_EVENTS, max_events.replace(limit(value)?))?,
             name if is_known(name) => theirs.push(parameter),
             _ => return Err(stranger()),
         }
@@ -63,7 +66,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     }
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
     let options = PgConnectOptions::from_str(&url).map_err(|_| shape.to_owned())?;
-    Ok(Parsed { options: without_brackets(options), schema, prefix })
+    Ok(Parsed { options: without_brackets(options), schema, prefix, max_events })
 }
 
 /// A URL has an IPv6 address in brackets, and a socket's address has none: the driver would look up `[::1]` as a name.
@@ -80,12 +83,20 @@ fn is_known(name: &str) -> bool {
     KNOWN.contains(&name) || name.starts_with("options[") || name.starts_with("options%5B")
 }
 
-fn once(name: &str, before: Option<String>) -> Result<(), String> {
+fn limit(value: &str) -> Result<EventLimit, String> {
+    let number = value.parse().map_err(|_| format!("has {MAX_EVENTS} that is not a number"))?;
+    EventLimit::new(number).map_err(|invalid| format!("has {MAX_EVENTS}: {invalid}"))
+}
+
+fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
     before.map_or(Ok(()), |_| Err(format!("has {name} twice")))
 }
 
 fn stranger() -> String {
-    format!("has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {}", KNOWN.join(", "))
+    format!(
+        "has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
+        KNOWN.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -104,6 +115,17 @@ mod tests {
         let plain = parse("postgres:///db?host=/run/x").unwrap();
         assert_eq!(plain.options.get_socket().map(|path| path.as_os_str()), Some("/run/x".as_ref()));
         assert!(plain.schema.is_none() && plain.prefix.is_none());
+    }
+
+    #[test]
+    fn a_url_says_how_many_events_are_kept() {
+        let limit = |value: &str| parse(&format!("postgres://h/db?sentinel_max_events={value}"));
+        assert_eq!(limit("8").unwrap().max_events, EventLimit::new(8).ok());
+        assert_eq!(parse("postgres://h/db").unwrap().max_events, None);
+        for wrong in ["", "7", "-1", "many", "1000001", "9&sentinel_max_events=9"] {
+            let why = limit(wrong).unwrap_err();
+            assert!(why.contains("sentinel_max_events"), "{wrong}: {why}");
+        }
     }
 
     #[test]

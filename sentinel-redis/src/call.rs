@@ -90,22 +90,37 @@ impl Caller {
         Ok((link, armed))
     }
 
-    /// The same for what only reads: also in doubt, where that was asked for. `known`: the doubt is known already.
+    /// The same for what only reads, without making the namespace: also in doubt, where that was asked for. `known`: the doubt
+    /// is known already.
     pub(crate) async fn ready_to_read(
         &self,
         namespace: &Namespace,
         known: Option<&StoreError>,
     ) -> Result<(Arc<dyn Wire>, Arc<Armed>), StoreError> {
-        let why = match known {
-            Some(known) => known.clone(),
-            None => match self.ready(namespace).await {
-                Ok(ready) => return Ok(ready),
+        let link = self.port.link().await?;
+        let armed = match known {
+            Some(known) => Err(known.clone()),
+            None => self.arm(&*link).await,
+        };
+        let why = match armed {
+            Ok(armed) => match self.trust.has(&*link, &armed, namespace).await.map_err(unsent) {
+                Ok(true) => return Ok((link, armed)),
+                Ok(false) => return Ok((link, self.trust.read_only(armed.root.clone()))),
                 Err(why) => why,
             },
+            Err(why) => why,
         };
-        let link = self.port.link().await?;
         let armed = self.arm_to_read(&*link, why).await?;
         Ok((link, armed))
+    }
+
+    /// The link for what reads none of the namespaces' records: also in doubt, where that was asked for.
+    pub(crate) async fn link_to_read(&self) -> Result<Arc<dyn Wire>, StoreError> {
+        let link = self.port.link().await?;
+        if let Err(why) = self.arm(&*link).await {
+            self.arm_to_read(&*link, why).await?;
+        }
+        Ok(link)
     }
 
     /// What reads need in doubt, or the doubt itself.

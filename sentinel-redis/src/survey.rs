@@ -12,7 +12,7 @@ impl Survey for RedisStore {
     /// Every namespace that was used has its name in one set.
     async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError> {
         let main = &self.inner.main;
-        let link = main.port.link().await?;
+        let link = main.link_to_read().await?;
         let mut names = Root::namespaces(&*link, &main.trust.names).await?;
         names.retain(|name| after.is_none_or(|after| name > after));
         names.sort();

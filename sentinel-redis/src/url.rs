@@ -1,6 +1,6 @@
 //! What a URL says: where the servers are, as fred has it, and what is ours.
 
-use fred::types::config::{Config, ServerConfig};
+use fred::types::config::{Config, Server, ServerConfig};
 use sentinel_core::EventLimit;
 
 /// Ours. No other program has parameters of these names, so that a URL which is shared cannot mean them by accident.
@@ -77,12 +77,50 @@ fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
         return Err("asks for TLS, which is not built in: the feature `redis-tls` has it".into());
     }
     let plain = if tls { base.replacen("rediss", "redis", 1) } else { base.to_owned() };
+    let (nodes, theirs): (Vec<&str>, Vec<&str>) =
+        theirs.iter().partition(|parameter| parameter.starts_with("node="));
     let config = match plain.strip_prefix("redis+unix://") {
         Some(rest) => socket(rest),
         None if theirs.is_empty() => Config::from_url(&plain).ok(),
         None => Config::from_url(&format!("{plain}?{}", theirs.join("&"))).ok(),
     };
-    config.ok_or_else(|| form("cannot be read"))
+    let mut config = config.ok_or_else(|| form("cannot be read"))?;
+    for node in nodes {
+        let server =
+            node.strip_prefix("node=").and_then(server).ok_or_else(|| form("has an unreadable node"))?;
+        match &mut config.server {
+            ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => {
+                hosts.push(server)
+            }
+            _ => return Err("has a node, and is neither of a cluster nor of Redis Sentinel".into()),
+        }
+    }
+    servers(&mut config.server)
+        .iter_mut()
+        .for_each(|server| server.host = without_brackets(&server.host).into());
+    Ok(config)
+}
+
+/// `host:port`. fred itself would split an IPv6 address at its first colon.
+fn server(node: &str) -> Option<Server> {
+    let node = decoded(node)?;
+    let (host, port) = node.rsplit_once(':')?;
+    let is_whole = !host.is_empty() && (host.starts_with('[') == host.ends_with(']'));
+    let port = port.parse().ok().filter(|port| *port > 0)?;
+    is_whole.then(|| Server::new(host, port))
+}
+
+fn servers(config: &mut ServerConfig) -> &mut [Server] {
+    match config {
+        ServerConfig::Centralized { server } => std::slice::from_mut(server),
+        ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => hosts,
+        ServerConfig::Unix { .. } => &mut [],
+    }
+}
+
+/// A URL has an IPv6 address in brackets. A socket's address has none, nor has the name in a certificate.
+fn without_brackets(host: &str) -> String {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_owned()
 }
 
 /// `user:password@/path/to/socket`. There is no host, so that fred would not read a password.
@@ -145,6 +183,31 @@ fn stranger() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_a_host_without_its_brackets() {
+        let hosts = |url: &str| -> Vec<(String, u16)> {
+            let mut config = parse(url).unwrap().config.server;
+            servers(&mut config).iter().map(|server| (server.host.to_string(), server.port)).collect()
+        };
+        assert_eq!(hosts("redis://[::1]:6380/0"), [("::1".to_owned(), 6380)]);
+        let two = [("fe80::1".to_owned(), 1), ("::1".to_owned(), 2)];
+        assert_eq!(hosts("redis-cluster://[fe80::1]:1?node=[::1]:2"), two);
+        assert_eq!(hosts("redis-cluster://[fe80::1]:1?node=%5B::1%5D:2&sentinel_key_prefix=a"), two);
+        assert_eq!(hosts("redis-sentinel://[fe80::1]:1?node=[::1]:2&sentinelServiceName=a"), two);
+        for bad in ["redis-cluster://h?node=h", "redis-cluster://h?node=[::1:2", "redis-cluster://h?node=:2"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(parse("redis://h?node=i:2").is_err(), "it would be ignored");
+    }
+
+    #[test]
+    fn blanks_around_a_url_and_control_characters_in_it_are_refused() {
+        for bad in ["redis://h\n", " redis://h", "rediss://h\t", "redis-cluster://h ", "redis+unix:///a\r"] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn ours_do_not_reach_the_driver() {

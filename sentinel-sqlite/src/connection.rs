@@ -18,6 +18,8 @@ pub(crate) struct Spec {
     /// Absolute: the program may change its directory while the store is open.
     pub(crate) path: PathBuf,
     pub(crate) busy_timeout: Duration,
+    /// How long an operation waits for other processes that take turns.
+    pub(crate) line_timeout: Duration,
     pub(crate) create: bool,
     pub(crate) allow_network: bool,
     pub(crate) allow_other_names: bool,
@@ -134,6 +136,9 @@ pub(crate) struct Writer {
     line: Option<Line>,
 }
 
+/// Whoever has waited long for a turn still waits so long for the write lock.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
 /// A log of this length is emptied.
 const LONG_LOG: u64 = 4 << 20;
 
@@ -182,18 +187,22 @@ impl Writer {
 
     /// Waits until it is this process' turn to write. None: there are no turns here.
     pub(crate) fn take_turn(&mut self, spec: &Spec) -> Result<Option<Turn>, StoreError> {
-        match self.line.as_mut().map(|line| line.wait(spec.busy_timeout)) {
-            Some(Waited::Turn(turn)) => Ok(Some(turn)),
-            Some(Waited::NoLine) | None => Ok(None),
+        let began = now();
+        let waited = self.line.as_mut().map(|line| line.wait(spec.line_timeout));
+        let turn = match waited {
+            Some(Waited::Turn(turn)) => Some(turn),
+            Some(Waited::NoLine) | None => None,
             Some(Waited::TooLong) => {
-                let detail = format!(
-                    "{}: others wrote to the file for longer than the busy timeout of {:?}",
-                    spec.path.display(),
-                    spec.busy_timeout
-                );
-                Err(StoreError::not_applied(Trouble::Busy, detail))
+                let (path, timeout) = (spec.path.display(), spec.line_timeout);
+                let detail = format!("{path}: other processes were before this one for {timeout:?}");
+                return Err(StoreError::not_applied(Trouble::Busy, detail));
             }
-        }
+        };
+        // Where a program that takes no turn holds the file, those behind do not wait for it one after the other.
+        let left =
+            spec.busy_timeout.saturating_sub(began.elapsed()).max(spec.busy_timeout.min(SHORTEST_WAIT));
+        self.connection.busy_timeout(left).map_err(|error| not_applied(&spec.path, error))?;
+        Ok(turn)
     }
 
     /// Sees to it, before the first commit, that the file without its log is refused from now on.
@@ -218,12 +227,12 @@ impl Writer {
         }
     }
 
-    /// Empties a log that has become long. To be called between transactions; a failure is tried again later.
+    pub(crate) fn has_long_log(&self) -> bool {
+        self.sealed.log.as_ref().is_some_and(|log| log.bytes() > self.sealed.longest)
+    }
+
+    /// Empties the log. To be called between transactions; a failure is tried again later.
     pub(crate) fn shorten_log(&mut self, spec: &Spec) {
-        let bytes = self.sealed.log.as_ref().map_or(0, Log::bytes);
-        if bytes <= self.sealed.longest {
-            return;
-        }
         if let Err(error) = self.seal(spec, true) {
             tracing::warn!(%error, "the log could not be emptied");
         }
@@ -340,6 +349,14 @@ fn patiently<T>(
 )]
 pub(crate) fn pause_for(duration: Duration) {
     thread::sleep(duration);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long this thread has waited decides only how long it still waits"
+)]
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {

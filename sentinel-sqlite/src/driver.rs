@@ -50,9 +50,16 @@ impl Driver {
             gather(&mut queue, &mut batch, company);
             company = batch.len() > 1;
             self.carry_out(&mut batch);
-            if let Some(writer) = &mut self.writer {
-                writer.shorten_log(&self.spec);
-            }
+            self.tidy_up();
+        }
+    }
+
+    /// Empties a log that has become long.
+    fn tidy_up(&mut self) {
+        let Some(writer) = self.writer.as_mut().filter(|writer| writer.has_long_log()) else { return };
+        // Who gets no turn tries again after the next transaction.
+        if let Ok(_turn) = writer.take_turn(&self.spec) {
+            writer.shorten_log(&self.spec);
         }
     }
 

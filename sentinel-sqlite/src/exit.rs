@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::WeakSender;
 
+use crate::connection::now;
 use crate::lane::Message;
 
 /// A thread that is in the middle of something gets this long, all of them together.
@@ -80,11 +81,6 @@ fn wait_for_all() {
         drop(changed.wait_timeout_while(is_closed, left, |is_closed| !*is_closed));
         left = left.saturating_sub(began.elapsed());
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the process ends: nobody's clock is left but the system's")]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -160,6 +160,7 @@ mod tests {
         let spec = Spec {
             path: path.into(),
             busy_timeout: Duration::ZERO,
+            line_timeout: Duration::ZERO,
             create: true,
             allow_network: false,
             allow_other_names: false,

@@ -36,7 +36,8 @@ impl SqliteStore {
     /// Opens a file with the usual settings; creates it if there is none, and brings its schema up to date.
     ///
     /// The directory must exist. Fails, with nothing changed, if the file belongs to another program, was set up by a
-    /// newer release, lies on a network file system, or cannot be written to.
+    /// newer release, lies on a network file system, has other hard links, was mounted without its directory, was moved
+    /// without the log that it needs, or cannot be written to.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::builder(path).open().await
     }
@@ -56,6 +57,7 @@ impl SqliteStore {
             path: path.as_ref().to_owned(),
             clock: Arc::new(SystemClock),
             busy_timeout: Duration::from_secs(9),
+            line_timeout: None,
             create: true,
             allow_network: false,
             allow_other_names: false,
@@ -103,6 +105,7 @@ pub struct SqliteStoreBuilder {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     busy_timeout: Duration,
+    line_timeout: Option<Duration>,
     create: bool,
     allow_network: bool,
     allow_other_names: bool,
@@ -128,6 +131,13 @@ impl SqliteStoreBuilder {
     /// default, a little less than the client waits for a reply. Processes are served in the order in which they came.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// How long an operation waits for its turn while other processes of Sentinel write one after the other; the busy
+    /// timeout by default.
+    pub fn line_timeout(mut self, timeout: Duration) -> Self {
+        self.line_timeout = Some(timeout);
         self
     }
 
@@ -196,6 +206,7 @@ impl SqliteStoreBuilder {
         Ok(Spec {
             path: absolute(&self.path)?,
             busy_timeout: self.busy_timeout,
+            line_timeout: self.line_timeout.unwrap_or(self.busy_timeout),
             create: self.create && !self.reads_only,
             allow_network: self.allow_network,
             allow_other_names: self.allow_other_names,

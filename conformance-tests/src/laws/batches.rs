@@ -160,6 +160,7 @@ pub(crate) async fn a_batch_answers_each_repeat(lab: &Lab) {
 
 /// A batch has no size at which the store stops: all beats have a reply, and all kept leases are extended.
 pub(crate) async fn a_large_batch_is_carried_out_to_its_end(lab: &Lab) {
+    /// More than any round number of them.
     const MANY: usize = 1_051;
     let address = |n: usize| {
         let (namespace, key) = (lab.namespace().clone(), key(&format!("k{n:04}")));

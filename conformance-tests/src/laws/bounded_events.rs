@@ -12,16 +12,21 @@ use crate::lab::{Lab, Subject};
 
 /// A record, what the kernel makes of it beside the store, and what its events rebuild up to each rev.
 struct Followed<'a> {
+    /// Where it lives.
     key: Subject<'a>,
+    /// What the kernel makes of it.
     record: Record,
+    /// What the events up to each rev rebuild.
     rebuilt: BTreeMap<u64, Rebuilt>,
 }
 
 impl<'a> Followed<'a> {
+    /// An address without a record.
     fn new(key: Subject<'a>) -> Self {
         Self { key, record: Record::absent(), rebuilt: BTreeMap::new() }
     }
 
+    /// Sends an operation that changes the record, to the store and to the kernel.
     async fn send(&mut self, op: impl Into<Op>) {
         let op = op.into();
         let stamp = self.key.ask(op.clone()).await.stamp;

@@ -184,8 +184,8 @@ pub(crate) async fn long_namespaces_are_never_cut(lab: &Lab) {
     let plain = format!("{stem}{}", "n".repeat(Namespace::MAX_BYTES - stem.len()));
     let named = |name: &str| Namespace::new(name).expect("a namespace");
     let odd = |place: usize| named(&format!("{}x{}", &plain[..place], &plain[place + 1..]));
-    let mut all: Vec<_> = (stem.len()..Namespace::MAX_BYTES).map(odd).collect();
-    all.extend((stem.len()..=Namespace::MAX_BYTES).map(|length| named(&plain[..length])));
+    let mut all: Vec<_> = (stem.len()..Namespace::MAX_BYTES).step_by(3).map(odd).collect();
+    all.extend((stem.len()..=Namespace::MAX_BYTES).step_by(3).map(|length| named(&plain[..length])));
     let address = |namespace| Address::execution(namespace, key("k"));
     all_are_apart(lab, &all.into_iter().map(address).collect::<Vec<_>>()).await;
 }
@@ -215,6 +215,7 @@ pub(crate) const COLLISIONS: [(&str, [&str; 2]); 18] = [
 /// Two names of seven letters that share the FNV-1a of what stands before them, and of the name. The last byte is mixed in
 /// last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
 fn fnv1a_collision(before: &str, fits: fn(u8) -> bool) -> [String; 2] {
+    /// Enough for the few thousand states that it takes.
     const SLOTS: usize = 1 << 15;
     let digits = |n: u32| -> [u8; 6] { std::array::from_fn(|place| b'a' + (n >> (4 * place)) as u8 % 16) };
     let mut slots = vec![(0_u32, 0_u32); SLOTS];
@@ -335,7 +336,7 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
         add(stem.into(), format!("b{separator}c"));
         add(format!("b{separator}{stem}"), "c".into());
         add(stem.into(), format!("c{separator}b"));
-        for word in ["execution", "lease", "e", "l", "0", "1"] {
+        for word in ["execution", "lease", "e", "0"] {
             add(format!("{stem}{separator}{word}"), "k".into());
             add(stem.into(), format!("{word}{separator}k"));
             add(stem.into(), format!("k{separator}{word}"));
@@ -347,9 +348,8 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
 /// No key of an execution stands for a lease, nor one of a lease for an execution, whatever word for the kind it holds.
 pub(crate) async fn no_key_stands_for_another_kind(lab: &Lab) {
     let mut names = vec!["k".to_owned()];
-    for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions", "0", "1", "Lease", "exec"]
-    {
-        for separator in ["", ":", "/", ".", "-", "_", "|", "#", " ", "::"] {
+    for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions"] {
+        for separator in ["", ":", "/", ".", "-", "_", "|"] {
             names.extend([format!("{word}{separator}k"), format!("k{separator}{word}")]);
         }
     }
@@ -394,6 +394,7 @@ pub(crate) async fn ids_have_128_bits(lab: &Lab) {
 }
 
 #[cfg(test)]
+#[allow(clippy::missing_docs_in_private_items, reason = "tests have names")]
 mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

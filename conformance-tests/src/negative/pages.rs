@@ -28,6 +28,7 @@ enum Fault {
     HistoryOfBothKinds,
     HistoryByPrefix,
     FirstPageOnly,
+    FilterIgnoresAfter,
     Hides(fn(&Record) -> bool),
 }
 
@@ -143,6 +144,9 @@ impl Layer for Pages {
                 let text = &text[..text.floor_char_boundary(255)];
                 self.0.list(&List { after: Key::new(text).ok(), ..list.clone() }).await
             }
+            Fault::FilterIgnoresAfter if list.state.is_some() => {
+                self.0.list(&List { after: None, ..list.clone() }).await
+            }
             Fault::MatchesAfter => {
                 self.behind(list, |key| key > after && !key.as_str().starts_with(text)).await
             }
@@ -199,6 +203,7 @@ pub(super) fn all() -> Vec<Sabotage> {
         "begins a page by UTF-16": Fault::AfterByUtf16;
         "begins a page at the start if its place is no key": Fault::AfterMustExist;
         "cuts the place of a page at 255 bytes": Fault::AfterIsCut;
+        "begins filtered pages at the start": Fault::FilterIgnoresAfter;
         "leaves out keys that continue the place of a page": Fault::MatchesAfter;
         "reads no page behind the first 1,000 keys": Fault::FirstPageOnly;
         "lists records without their decisions": Fault::Drops(|record| record.decision = None);

@@ -60,7 +60,8 @@ impl BrokenStore {
         }
         let mut floors = Vec::new();
         for (address, (token, event)) in going.into_iter().take(limit) {
-            if !self.is(Flaw::FloorIsForgotten) {
+            let is_left_out = self.is(Flaw::LeasesLeaveNoFloor) && address.kind == Kind::Lease;
+            if !self.is(Flaw::FloorIsForgotten) && !is_left_out {
                 floors.push((address.clone(), token));
             }
             let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
@@ -192,6 +193,7 @@ pub(super) fn all() -> Vec<Sabotage> {
         flaw("keeps the token that was purged last for a floor", Flaw::FloorIsTheLast),
         flaw("raises the floor after the deletion", Flaw::FloorIsRaisedLater),
         flaw("never says that there is more to purge", Flaw::PurgeNeverSaysMore),
+        flaw("keeps no floor of leases", Flaw::LeasesLeaveNoFloor),
         flaw("keeps the floor of one namespace", Flaw::OneNamespaceHasAFloor),
         flaw("forgets the floor when nothing is purged", Flaw::FloorIsForgottenByAnEmptyPurge),
         flaw("keeps decisions through a purge", Flaw::DecisionsOutliveAPurge),

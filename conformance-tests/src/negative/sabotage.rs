@@ -79,6 +79,7 @@ pub enum Flaw {
     PurgeForgetsAllNamespaces,
     EventsAreForgottenByAge,
     PurgeKeepsWhatHasNoRetention,
+    LeasesLeaveNoFloor,
     OneNamespaceHasAFloor,
     FloorIsForgottenByAnEmptyPurge,
     DecisionsOutliveAPurge,

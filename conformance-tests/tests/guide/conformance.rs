@@ -34,7 +34,7 @@ impl Harness for Mine {
     }
 
     async fn reopen(&self) -> bool {
-        // Close the store and open it again, here. A store in memory has nothing to open: it says `true` and does nothing.
+        // Close the store and open it again, here. A store in memory has nothing to open.
         true
     }
 

@@ -55,15 +55,20 @@ fn print_sql(context: &Context) -> Result<Exit, Failure> {
 pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failure> {
     const BATCH: u32 = 500;
     let store = if args.dry_run { context.reader().await? } else { context.store().await?.into() };
-    let namespace = context.namespace.clone();
+    let namespaces = match args.all_namespaces {
+        true => all_namespaces(&*store).await?,
+        false => vec![context.namespace.clone()],
+    };
     let limit = if args.dry_run { u32::MAX } else { BATCH };
-    let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };
     let mut records = 0;
-    loop {
-        let purged = store.purge(&request).await?;
-        records += purged.records;
-        if args.dry_run || !purged.more {
-            break;
+    for namespace in namespaces {
+        let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };
+        loop {
+            let purged = store.purge(&request).await?;
+            records += purged.records;
+            if args.dry_run || !purged.more {
+                break;
+            }
         }
     }
     store.warn();

@@ -4,7 +4,7 @@ use sentinel_core::client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentine
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Progress, attend, open_store};
+use super::wait::{Attended, Left, Progress, attend, open_store};
 use super::{Context, environment};
 use crate::args::Lease;
 use crate::exit::{Exit, Failure};
@@ -25,14 +25,15 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         return Ok(Exit::signal(number));
     }
     let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
+    let sentinel = sentinel.patience(context.url.patience());
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));
     }
     let lease = match attend(&sentinel, &Progress::default(), &signals, request.acquire()).await {
         Attended::Answered(answer) => answer?,
-        Attended::NotStarted(number) => return Ok(Exit::signal(number)),
-        Attended::Unconfirmed(_) => return Ok(Exit::DOUBT),
+        Attended::Left(Left::NotStarted(number)) => return Ok(Exit::signal(number)),
+        Attended::Left(Left::Unconfirmed(_)) => return Ok(Exit::DOUBT),
     };
     let lease = match lease {
         LeaseOutcome::Held(lease) => lease,

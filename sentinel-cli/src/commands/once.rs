@@ -7,7 +7,7 @@ use sentinel_core::client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Progress, Stage, attend, open_store, report_until};
+use super::wait::{Attended, Left, Progress, Stage, attend, errors, open_store, report_until};
 use super::{Context, environment};
 use crate::args::Once;
 use crate::exit::{Exit, Failure};
@@ -45,6 +45,7 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         return Ok(Exit::signal(number));
     }
     let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
+    let sentinel = sentinel.patience(context.url.patience());
     let conductor = Conductor {
         command: args.command,
         address: address.clone(),
@@ -79,17 +80,20 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         Attended::Answered(outcome) => {
             let outcome = outcome?;
             report_the_rest(&sentinel, &outcome, terms.hard_ttl(), &signals).await;
-            let reason = reason(&sentinel, &outcome).await;
-            tell(&address, outcome, &reason)?
+            tell(&address, outcome, &errors(&sentinel))?
         }
-        Attended::NotStarted(number) => Exit::signal(number),
-        Attended::Unconfirmed(how) => {
-            note(&unconfirmed(&address, &how, ""));
+        Attended::Left(Left::NotStarted(number)) => Exit::signal(number),
+        Attended::Left(Left::Unconfirmed(how)) => {
+            note(&unconfirmed(&address, &how, &errors(&sentinel)));
             Exit::DOUBT
         }
     };
     finish(exit, &flush, &signals).await
 }
+
+/// After the hard deadline a result is still sent for as long again as the hard ttl, within these limits.
+const SHORTEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// How long a claim that will not run is withdrawn from a store that is away.
 const WITHDRAW: Duration = Duration::from_secs(60);
@@ -101,15 +105,6 @@ async fn report_the_rest(sentinel: &Sentinel, outcome: &Answer, hard_ttl: Durati
         Outcome::NotRun(_) => report_until(sentinel, WITHDRAW, signals).await,
         _ => {}
     }
-}
-
-/// Why a result is not confirmed, as the client knows it.
-async fn reason(sentinel: &Sentinel, outcome: &Answer) -> String {
-    if !matches!(outcome, Outcome::Unconfirmed(_)) {
-        return String::new();
-    }
-    let errors = sentinel.drain(Duration::ZERO).await.unfinished.into_iter().filter_map(|left| left.error);
-    errors.map(|error| format!(": {error}")).collect()
 }
 
 fn unconfirmed(address: &Address, how: &str, reason: &str) -> String {
@@ -213,7 +208,8 @@ impl Conductor {
         let ran = runner::run(job, authority, &self.signals, rest).await;
         match ran {
             Ok(mut ran) => {
-                self.progress.reach(Stage::Ended(ran.ended.to_string()));
+                let until = Instant::now() + run.hard_remaining() + self.hard_ttl.clamp(SHORTEST, LONGEST);
+                self.progress.reach(Stage::Ended(ran.ended.to_string(), until));
                 *self.flush.lock().unwrap_or_else(PoisonError::into_inner) = ran.flush.take();
                 self.meanings.ending(&name, ran)
             }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use sentinel_core::client::Sentinel;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Context;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::note;
 use crate::runner::Signals;
 use crate::store::Store;
@@ -29,6 +29,7 @@ pub(super) async fn open_store(
     deadline: Option<Instant>,
     signals: &Signals,
 ) -> Result<Result<Store, i32>, Failure> {
+    can_start_threads()?;
     let mut pause = FIRST_PAUSE;
     loop {
         let failure = match context.store_or_new().await {
@@ -50,6 +51,17 @@ pub(super) async fn open_store(
     }
 }
 
+/// Connecting, heartbeats and the command need a thread each. Where none can be had, nothing is sent.
+fn can_start_threads() -> Result<(), Failure> {
+    let started = std::thread::Builder::new().spawn(|| ());
+    started.map(|thread| drop(thread.join())).map_err(|error| {
+        let text = format!(
+            "nothing ran: no thread could be started: {error}; raise the limit of processes or threads"
+        );
+        Failure::new(Exit::UNAVAILABLE, text)
+    })
+}
+
 /// How far a call has come: set by the command's task, read by the one who waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -64,8 +76,8 @@ pub(super) enum Stage {
     Waiting,
     /// The command runs, and signals are forwarded to it.
     Running,
-    /// The command has ended like this, and its end is being reported to the store.
-    Ended(String),
+    /// The command has ended like this, and its end is being reported to the store, until this instant at most.
+    Ended(String, Instant),
 }
 
 impl Progress {
@@ -78,26 +90,31 @@ impl Progress {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until a signal asks to leave a call that does not run a command: the stage it was in, and the signal.
-    async fn left(&self, signals: &Signals) -> (Stage, i32) {
+    /// Waits until it is time to leave a call that does not run a command, since a signal asks for it or the time for a
+    /// report is over: how it was left.
+    async fn left(&self, sentinel: &Sentinel, signals: &Signals) -> Left {
         loop {
             let changed = self.changed.notified();
             match self.stage() {
                 Stage::Running => changed.await,
-                stage @ Stage::Waiting => tokio::select! {
-                    number = signals.came() => return (stage, number),
+                Stage::Waiting => tokio::select! {
+                    number = signals.came() => return Left::NotStarted(number),
                     () = changed => {}
                 },
-                stage @ Stage::Ended(_) => {
-                    let leave = async {
+                Stage::Ended(how, until) => {
+                    let asked = async {
                         if timeout(QUIETLY, signals.came()).await.is_err() {
-                            note("the store does not confirm the result: sending goes on; a signal ends it");
+                            let why = errors(sentinel);
+                            note(&format!(
+                                "the result is not recorded yet{why}; sending goes on, and a signal ends it"
+                            ));
                         }
-                        let number = signals.next().await;
+                        signals.next().await;
                         sleep(AFTER_SIGNAL).await;
-                        number
                     };
-                    return (stage, leave.await);
+                    // Either is a reason to leave.
+                    let _ = timeout_at(until, asked).await;
+                    return Left::Unconfirmed(how);
                 }
             }
         }
@@ -108,9 +125,15 @@ impl Progress {
 pub(super) enum Attended<T> {
     /// It was answered.
     Answered(T),
+    /// It was left without an answer.
+    Left(Left),
+}
+
+/// How a call was left.
+pub(super) enum Left {
     /// A signal came before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
     NotStarted(i32),
-    /// A signal came after the command had ended like this, and the store has not confirmed the result.
+    /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too long.
     Unconfirmed(String),
 }
 
@@ -126,17 +149,14 @@ pub(super) async fn attend<T>(
         tokio::select! {
             biased;
             answer = &mut call => return Attended::Answered(answer),
-            left = progress.left(signals) => left,
+            left = progress.left(sentinel, signals) => left,
         }
     };
-    match left {
-        (Stage::Ended(how), _) => Attended::Unconfirmed(how),
-        (_, number) => {
-            // The call was dropped just now: a claim that is on its way is withdrawn.
-            report_rest(sentinel, AFTER_SIGNAL).await;
-            Attended::NotStarted(number)
-        }
+    if let Left::NotStarted(_) = left {
+        // The call was dropped just now: a claim that is on its way is withdrawn.
+        report_rest(sentinel, AFTER_SIGNAL).await;
     }
+    Attended::Left(left)
 }
 
 /// Waits until what the client has to report is reported: a claim that will not run, a vouched release.
@@ -148,7 +168,8 @@ pub(super) async fn report_until(sentinel: &Sentinel, at_most: Duration, signals
         },
         _ = signals.came() => {}
     }
-    note("the store does not confirm that the key is free again: sending goes on; a signal ends it");
+    let why = errors(sentinel);
+    note(&format!("the key is not free again yet{why}; sending goes on, and a signal ends it"));
     tokio::select! {
         () = report_rest(sentinel, at_most) => {}
         _ = signals.came() => note("the key may stay claimed, or in doubt, although nothing happened"),
@@ -159,4 +180,10 @@ async fn report_rest(sentinel: &Sentinel, at_most: Duration) {
     for left in sentinel.drain(at_most).await.unfinished {
         note(&left.to_string());
     }
+}
+
+/// What the store answered last to what is not finished, to be put behind a sentence.
+pub(super) fn errors(sentinel: &Sentinel) -> String {
+    let errors = sentinel.unfinished().into_iter().filter_map(|left| left.error);
+    errors.map(|error| format!(": {error}")).collect()
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, kill_process, kill_process_group, test_kill_process, test_kill_process_group,
+    Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process, test_kill_process_group,
+    waitpgid,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -139,9 +140,9 @@ impl<'a> Group<'a> {
         }
         let left = listed(self.leader);
         if rest == Rest::IsAwaited && !self.signalled {
-            note(&format!("{left} of the command still in the background: the lease is kept until they end"));
+            note(&format!("{left} still in the background: the lease is kept until they end"));
         } else {
-            note(&format!("{left} of the command still in the background"));
+            note(&format!("{left} still in the background"));
             self.ask(Why::LeftBehind);
         }
     }
@@ -151,7 +152,7 @@ impl<'a> Group<'a> {
         let over = self.lost || Instant::now() >= self.authority.hard + DISAPPEARS;
         let gives_up = over || rest != Rest::IsAwaited;
         if gives_up {
-            note(&format!("{} of the command still there although they were killed", listed(self.leader)));
+            note(&format!("{} still there, although SIGKILL was sent", listed(self.leader)));
         }
         gives_up
     }
@@ -223,13 +224,16 @@ fn is_gone(leader: Pid) -> bool {
     if process::are_known() {
         process::members(leader).is_empty()
     } else {
+        // The first process of a container is the parent of what lost its own.
+        while matches!(waitpgid(leader, WaitOptions::NOHANG), Ok(Some(_))) {}
         test_kill_process_group(leader) == Err(Errno::SRCH)
     }
 }
 
+/// `process 7 of the command is`, `processes 7, 8 of the command are`.
 fn listed(leader: Pid) -> String {
     let members = process::members(leader);
-    format!("{} {}", named(&members), if members.len() == 1 { "is" } else { "are" })
+    format!("{} of the command {}", named(&members), if members.len() == 1 { "is" } else { "are" })
 }
 
 /// `process 7`, `processes 7, 8, ..`; a few are enough to find the rest.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -163,11 +164,12 @@ pub(crate) async fn run(
         .map_err(|(exit, why)| NotStarted::CannotExecute(exit, why))?;
 
     let mut group = Group::new(leader, authority, signals, watchman);
-    let stopped_with_us = signals.stop_with(leader);
+    let stops = signals.stop_with(leader, Signal::TSTP);
     let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_mut())).await;
-    drop(stopped_with_us);
     let why = group.why();
-    drop(terminal);
+    drop((terminal, stops));
+    // Without its first process the group is an orphan, for which the system ignores SIGTSTP.
+    let _stops = signals.stop_with(leader, Signal::STOP);
     let rest = rest(ended);
     let (mut recording, mut flush) = (None, None);
     if let Some(tee) = tee {

@@ -31,8 +31,8 @@ pub(crate) struct Signals {
 struct Inner {
     queue: Mutex<VecDeque<i32>>,
     came: Notify,
-    /// The group that is stopped when this process is.
-    stops: Mutex<Option<Pid>>,
+    /// The group that is stopped when this process is, and by which signal.
+    stops: Mutex<Option<(Pid, Signal)>>,
 }
 
 struct StopsWith(Arc<Inner>);
@@ -46,13 +46,12 @@ impl Drop for StopsWith {
 #[cfg(target_os = "linux")]
 impl Inner {
     fn stop(&self) {
-        let group = *self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        let stops = *self.stops.lock().unwrap_or_else(PoisonError::into_inner);
         // A group that is gone needs no signal.
-        let send = |signal| group.is_none_or(|group| kill_process_group(group, signal).is_ok());
-        let _ = send(Signal::TSTP);
+        let _ = stops.map(|(group, by)| kill_process_group(group, by));
         let _ = kill_process(getpid(), Signal::TSTP);
         stop_here();
-        let _ = send(Signal::CONT);
+        let _ = stops.map(|(group, _)| kill_process_group(group, Signal::CONT));
     }
 }
 
@@ -126,9 +125,9 @@ impl Signals {
         Ok(())
     }
 
-    /// Until the answer is dropped, this group is stopped whenever this process is asked to stop.
-    pub(super) fn stop_with(&self, group: Pid) -> impl Drop + use<> {
-        *self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner) = Some(group);
+    /// Until the answer is dropped, this group is sent this signal whenever this process is asked to stop.
+    pub(super) fn stop_with(&self, group: Pid, by: Signal) -> impl Drop + use<> {
+        *self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, by));
         StopsWith(self.inner.clone())
     }
 

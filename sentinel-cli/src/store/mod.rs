@@ -3,9 +3,10 @@
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, StoreError, Survey, Trouble, check_store_address};
+use sentinel_core::{CoordinationStore, Sentinel, StoreError, Survey, Trouble, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
@@ -84,12 +85,16 @@ pub(crate) enum Access {
     Read,
 }
 
+/// How long the program waits for its turn at a SQLite file that many processes write to.
+const IN_LINE: Duration = Duration::from_secs(60);
+
 impl Access {
     fn of(self, builder: &SqliteStoreBuilder) -> SqliteStoreBuilder {
+        let builder = builder.clone().line_timeout(IN_LINE);
         match self {
-            Self::Create => builder.clone(),
-            Self::Write => builder.clone().create(false),
-            Self::Read => builder.clone().reads_only(true),
+            Self::Create => builder,
+            Self::Write => builder.create(false),
+            Self::Read => builder.reads_only(true),
         }
     }
 }
@@ -128,6 +133,15 @@ impl StoreUrl {
         })?;
         let builder = Box::new(SqliteStore::builder(folder.join("sentinel.db")));
         Ok(Self::Sqlite { builder, make_directories: true })
+    }
+
+    /// How long a claim is sent before the program gives up on the store. A process that stands in line at a SQLite file
+    /// is served when those before it were.
+    pub(crate) fn patience(&self) -> Duration {
+        match self {
+            Self::Sqlite { .. } => IN_LINE,
+            Self::Postgres { .. } | Self::Redis { .. } => Sentinel::DEFAULT_PATIENCE,
+        }
     }
 
     /// The store as messages show it.

@@ -146,7 +146,7 @@ fn over_the_limit_of_file_sizes_a_result_is_unconfirmed_as_on_a_full_disk() {
         world.output(shell)
     };
     let script = "'echo run >> effects; head -c 900000 /dev/zero'";
-    let ran = limited(&format!("once k --ttl 1s --hard-ttl 4s -- sh -c {script}"));
+    let ran = limited(&format!("once k --ttl 1s --hard-ttl 10s -- sh -c {script}"));
     assert_eq!((ran.code(), ran.bytes().len()), (76, 900_000), "{}", ran.err());
     assert_eq!(world.read("effects"), "run\n");
     until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");

@@ -190,3 +190,25 @@ fn a_lease_ends_with_the_server_that_kept_it() {
     let ran = running.ended();
     assert_eq!(ran.code(), 76, "{ran:?}");
 }
+
+/// What is due is set by hand: a record rests for an hour before it is purged.
+#[test]
+fn purge_goes_through_every_namespace_that_there_is() {
+    let world = World::postgres();
+    for namespace in ["billing", "mail", "reports"] {
+        let ran = world.once("k", &["--namespace", namespace, "--retention", "1s"], "echo done");
+        assert_eq!(ran.code(), 0, "{ran:?}");
+    }
+    let records = format!("{}.records", world.schema());
+    server().psql(&format!("UPDATE {records} SET purge_at = 1 WHERE namespace <> 'reports'"));
+    let purged = |arguments: &[&str]| {
+        let ran = world.run(&[&["purge", "--json"], arguments].concat());
+        assert_eq!(ran.code(), 0, "{ran:?}");
+        ran.json()["purged"].as_u64().unwrap()
+    };
+    assert_eq!(purged(&["--all-namespaces", "--dry-run"]), 2);
+    assert_eq!(purged(&["--namespace", "reports"]), 0);
+    assert_eq!(purged(&["--namespace", "mail"]), 1);
+    assert_eq!(purged(&["--all-namespaces"]), 1);
+    assert_eq!(purged(&["--all-namespaces"]), 0);
+}

@@ -1,5 +1,6 @@
 //! What is Redis's own: setting it up, the ways to a server, and one that is not there, or not any more.
 
+use rustix::process::Signal;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, RedisSentinel};
 
@@ -7,7 +8,7 @@ use crate::lost::{all_refuse, refuse};
 use crate::world::{World, redis, until};
 
 /// Runs until the file `go` is there.
-const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; touch ended; echo done";
 
 #[test]
 fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
@@ -146,7 +147,8 @@ fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
     until("it runs", || !world.read("effects").is_empty());
     server.stop();
     std::fs::write(world.path("go"), "").unwrap();
-    let ran = running.ended();
+    until("the command has ended", || world.path("ended").exists());
+    let ran = running.ended_by(Signal::TERM);
     assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
     assert!(ran.err().contains("did not confirm"), "{ran:?}");
     assert_eq!(world.once("other", &[], "touch ran").code(), 69);
@@ -170,6 +172,37 @@ fn a_server_that_comes_back_gets_the_result() {
     assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
     assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
     assert_eq!(world.read("effects"), "run\n");
+}
+
+/// The server refuses the result for a while. The program sends it until it is recorded.
+#[test]
+fn a_refusal_that_passes_loses_no_result() {
+    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only looks again.
+    for [refuse, take_again, counted] in [
+        ["CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "errorstat_NOREPLICAS"],
+        ["REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "cmdstat_config|get"],
+        ["ACL SETUSER default -evalsha", "ACL SETUSER default +evalsha", "errorstat_NOPERM"],
+    ] {
+        let server = Redis::start(Options::default());
+        let world = World::on(&server.url());
+        assert_eq!(world.run(&["init"]).code(), 0);
+        let send = |command: &str| server.cli(&command.split(' ').collect::<Vec<_>>());
+        let count = || -> u64 {
+            let found = server.info(counted);
+            let number = found.split(['=', ',']).nth(1).unwrap_or("0");
+            number.parse().unwrap()
+        };
+        let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
+        until("it runs", || !world.read("effects").is_empty());
+        send(refuse);
+        let before = count();
+        std::fs::write(world.path("go"), "").unwrap();
+        until("the result was refused, and sent again", || count() >= before + 3);
+        send(take_again);
+        let ran = running.ended();
+        assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{refuse}: {ran:?}");
+        assert_eq!(world.once("k", &[], "touch ran").out(), "done\n", "{refuse}");
+    }
 }
 
 #[test]

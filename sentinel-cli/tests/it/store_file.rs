@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::world::World;
+use crate::world::{World, until};
 
 const READS: &[&[&str]] =
     &[&["list"], &["inspect", "k"], &["history", "k"], &["purge", "--dry-run"], &["doctor"]];
@@ -162,4 +162,19 @@ fn reads_work_on_a_read_only_file_system() {
         assert!(out.contains(expected), "{expected}: {ran:?}");
     }
     assert!(!out.contains("ran\n"), "{ran:?}");
+}
+
+#[test]
+fn an_ipv6_address_in_brackets_is_connected_to() {
+    let world = World::sqlite();
+    // Not every system has IPv6. What the address is read as, tests of the stores check everywhere.
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return };
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for url in [format!("postgres://u@[::1]:{port}/db"), format!("redis://[::1]:{port}")] {
+        let mut child = world.command(&["inspect", "k"]).env("SENTINEL_STORE", &url).spawn().unwrap();
+        until(&format!("{url} is connected to"), || listener.accept().is_ok());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -102,6 +102,11 @@ impl Sentinel {
     pub async fn drain(&self, at_most: Duration) -> Drained {
         self.core.open_work.drain(at_most).await
     }
+
+    /// What this client and its clones have begun and not finished at the moment. Changes nothing.
+    pub fn unfinished(&self) -> Vec<Unfinished> {
+        self.core.open_work.unfinished()
+    }
 }
 
 /// The most reports of work that was given up: the newest are kept.
@@ -158,8 +163,12 @@ impl OpenWork {
         };
         // What is left is in the report.
         let _ = timeout(at_most, finished).await;
+        Drained { unfinished: self.unfinished() }
+    }
+
+    fn unfinished(&self) -> Vec<Unfinished> {
         let entries = self.entries();
-        Drained { unfinished: entries.open.values().chain(&entries.given_up).cloned().collect() }
+        entries.open.values().chain(&entries.given_up).cloned().collect()
     }
 
     fn notify(&self) {

@@ -190,7 +190,7 @@ impl Lease {
         // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
         held.work.becomes(Work::Release);
-        let told = held.core.release(held.address(), &given_back(held), held.patience).await?;
+        let told = held.core.release(held.address(), &given_back(held), held.patience, &held.work).await?;
         self.held = None;
         match told {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),
@@ -212,7 +212,7 @@ impl Drop for Lease {
         let core = held.core.clone();
         core.keeper.spawn(async move {
             let (op, limit) = (given_back(&held), held.report_for());
-            if let Err(error) = held.core.release(held.address(), &op, limit).await {
+            if let Err(error) = held.core.release(held.address(), &op, limit, &held.work).await {
                 held.give_up(error);
             }
         });

@@ -10,31 +10,35 @@ use tokio::runtime::Handle;
 
 use super::Core;
 use super::clock::LocalTime;
+use super::drain::WorkGuard;
 use super::observe::{Named, Took};
 use crate::address::Address;
 use crate::error::{Applied, StoreError, Trouble};
 use crate::operation::Stamped;
 
 /// After which errors the same request is sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Persist {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Persist<'a> {
     /// Only after those that may have been carried out: if it is proven that nothing was, the caller decides.
     Ambiguous,
     /// The same; and for this long also after those that prove that nothing was carried out, if the store may be back
     /// soon. For a caller that waits for its turn.
     Waiting(Duration),
-    /// After all that can pass: what has happened must be reported to the store.
-    Report,
+    /// After all that can pass: what has happened must be reported to the store. The open work names the last error.
+    Report(&'a WorkGuard),
 }
 
-impl Persist {
+impl Persist<'_> {
     /// Whether a request that has been sent again and again for so long is sent once more.
     fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, patience: Duration) -> bool {
         let settling = ambiguous && error.is_worth_repeating() && passed < patience;
         match self {
             Self::Ambiguous => settling,
             Self::Waiting(wait) => settling || (error.is_worth_waiting_for() && passed < wait),
-            Self::Report => error.can_pass() && passed < patience,
+            Self::Report(work) => {
+                work.failed(error);
+                error.can_pass() && passed < patience
+            }
         }
     }
 }
@@ -58,7 +62,7 @@ impl Core {
     pub(crate) async fn settle<R, F, Fut>(
         &self,
         address: &Address,
-        persist: Persist,
+        persist: Persist<'_>,
         patience: Duration,
         mut send: F,
     ) -> Result<Settled<R>, StoreError>
@@ -89,7 +93,7 @@ impl Core {
     async fn insist<R, F, Fut>(
         &self,
         address: &Address,
-        persist: Persist,
+        persist: Persist<'_>,
         patience: Duration,
         first: LocalTime,
         mut attempt: Either<Ready<Fut::Output>, Fut>,

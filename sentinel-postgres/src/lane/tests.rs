@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::pair::{BACKLOG, CALM, Pair};
 use super::replay::{Ask, ReplayLane};
 use super::*;
+use crate::source::Source;
 
 /// Notes whom it was told to refuse.
 #[derive(Default)]
@@ -25,7 +26,7 @@ impl Freight for Refusals {
 }
 
 fn lane() -> Lane<Refusals> {
-    let dialer = Dialer::new(PgConnectOptions::new(), Duration::from_secs(10), None, false);
+    let dialer = Dialer::new(Source::options(PgConnectOptions::new()), Duration::from_secs(10), None, false);
     Lane::new(Refusals::default(), Arc::new(dialer), Patience(Duration::from_secs(1)))
 }
 

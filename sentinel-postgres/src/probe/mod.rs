@@ -14,10 +14,12 @@ use crate::link::{Link, Patience};
 use crate::warnings;
 
 mod access;
+mod database;
 mod deployment;
 #[cfg(test)]
 mod tests;
 
+use database::Database;
 use deployment::Deployment;
 
 /// A clock that is further off than this is worth a look, although nothing rests on it.
@@ -28,15 +30,18 @@ pub(crate) async fn probe(parts: &Parts) -> Result<Health, StoreError> {
     let is_pooled = parts.dialer.is_pooled();
     let settings = Settings::ask(&mut link).await?;
     let access = access::look(&mut link, parts.sql.names()).await?;
+    let database = Database::look(&mut link, parts.sql.names()).await?;
     let mut checks = vec![server(&hello, &settings)];
     checks.extend(access.checks(parts.sql.names()));
+    checks.extend(database.checks(parts.sql.names(), access.version));
     checks.extend(writable(&hello));
     checks.extend(durability(&hello, &settings, parts.dialer.allow_lossy, is_pooled));
     checks.push(standbys(&hello, &settings));
     checks.push(timeline(&hello, access.timeline, parts.dialer.timeline.changed()));
     checks.extend(sessions(&settings, is_pooled));
     checks.extend(clock(&mut link).await?);
-    let accepted = hello.refusal(parts.dialer.allow_lossy).is_none() && access.suffices();
+    let accepted =
+        hello.refusal(parts.dialer.allow_lossy).is_none() && access.suffices() && database.suffices();
     let deployment = Deployment::of(&hello, &settings);
     let guarantees = if accepted { deployment.guarantees() } else { Vec::new() };
     Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })

@@ -3,9 +3,9 @@
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::Release;
 use sentinel_core::store::{List, Purge, Purged, Shown};
-use sentinel_core::{Address, CoordinationStore as _, Kind};
+use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 
-use crate::rig::{Rig, Stranger, call, runtime};
+use crate::rig::{Rig, Stranger, call, fused, runtime};
 use crate::upkeep::EVENTS_KEPT;
 
 /// Rows that were read through an index, and rows that were read without one.
@@ -210,5 +210,19 @@ fn a_pass_over_the_events_reads_all_of_them() {
     runtime().block_on(async {
         let rig = Rig::open("backlog_events", |builder| builder.event_retention(EVENTS_KEPT)).await;
         old_events_are_forgotten_wherever_they_stand(&rig, "").await;
+    });
+}
+
+/// Whatever `purge_at` says: who holds a record is asked of its state.
+#[test]
+fn what_is_held_is_not_purged_whatever_its_date_says() {
+    runtime().block_on(async {
+        let rig = Rig::open("dated", |builder| builder).await;
+        let address = rig.execution("held");
+        rig.granted(&address, &fused()).await;
+        rig.stranger().await.run("UPDATE \"dated\".records SET purge_at = 1").await;
+        let purge = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run: false };
+        assert_eq!(rig.store.purge(&purge).await.unwrap(), Purged { records: 0, more: false });
+        assert_eq!(rig.record(&address).await.state, State::Executing);
     });
 }

@@ -203,8 +203,8 @@ fn a_poisonous_claim_fails_alone() {
         let poison = |key: &str| format!("/ (CASE WHEN {key} = 'poison' THEN 0 ELSE 1 END)");
         let edit = move |name: &str, text: String| {
             let (piece, key) = match name {
-                "flush" => ("c.ttl, c.hard_ttl, c.retention", "c.key"),
-                "claim_absent" => ("$6, $7, $8::int8", "$4"),
+                "flush" => ("c.ttl, c.hard_ttl, c.late_effects", "c.key"),
+                "claim_absent" => ("$6, $7, $12, $8::int8", "$4"),
                 _ => return text,
             };
             assert!(text.contains(piece), "{name}");

@@ -488,14 +488,3 @@ tests! {
     a_purged_key_is_not_listed_as_free;
     a_dry_run_counts_what_is_due;
 }
-
-/// Whatever `purge_at` says: who holds a record is asked of its state.
-#[tokio::test]
-async fn what_somebody_holds_is_not_purged_whatever_its_date_says() {
-    let rig = Rig::open("dated", |builder| builder).await;
-    let address = fresh(&rig);
-    rig.granted(&address, &fused()).await;
-    rig.stranger().await.run("UPDATE \"dated\".records SET purge_at = 1").await;
-    assert_eq!(purge(&rig).await, 0);
-    assert_eq!(rig.record(&address).await.state, State::Executing);
-}

@@ -48,14 +48,19 @@ impl Trust {
         }
         let Some(root) = Root::read(wire, &self.names).await? else { return Err(why) };
         self.in_doubt.meets(&why, root.armed_at);
-        Ok(Arc::new(Armed {
+        Ok(self.read_only(root))
+    }
+
+    /// What reads need that must not make anything: they find nothing where nothing was marked.
+    pub(crate) fn read_only(&self, root: Root) -> Arc<Armed> {
+        Arc::new(Armed {
             root,
             scripts: Scripts::read_only(self.edit.as_ref()),
             read_only: true,
             servers: Vec::new(),
             namespaces: Mutex::default(),
             looked: Mutex::new(Instant::now()),
-        }))
+        })
     }
 
     /// Gives all masters the scripts that only read.

@@ -305,6 +305,21 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether a namespace is marked: it was used.
+    pub(crate) async fn has(
+        &self,
+        wire: &dyn Wire,
+        armed: &Armed,
+        namespace: &Namespace,
+    ) -> Result<bool, StoreError> {
+        let known = unpoisoned(&armed.namespaces).contains(namespace);
+        let has = known || armed.root.has(wire, &self.names, namespace).await?;
+        if has && !known {
+            unpoisoned(&armed.namespaces).insert(namespace.clone());
+        }
+        Ok(has)
+    }
+
     /// Makes sure that a namespace is marked.
     pub(crate) async fn prepare(
         &self,

@@ -167,22 +167,35 @@ impl Root {
         names: &Names,
         namespace: &Namespace,
     ) -> Result<(), StoreError> {
+        if self.has(wire, names, namespace).await? {
+            return Ok(());
+        }
+        self.mark(wire, names, namespace).await?;
+        let (place, name) = (names.namespaces(), namespace.as_str().to_owned());
+        wire.call(Command::new("SADD", place.to).arg(place.name).arg(name)).await?;
+        Ok(())
+    }
+
+    /// Whether a namespace is ready. A list that is gone names none: what was marked once more would be taken for one that
+    /// holds nothing.
+    pub(crate) async fn has(
+        &self,
+        wire: &dyn Wire,
+        names: &Names,
+        namespace: &Namespace,
+    ) -> Result<bool, StoreError> {
         let place = names.namespaces();
-        let name = Bytes::from(namespace.as_str().to_owned());
         let has = |name: Bytes| {
             let has = Command::new("SISMEMBER", place.to.clone()).arg(place.name.clone());
             wire.call(has.arg(name))
         };
-        if has(name.clone()).await?.number()? == 1 {
-            return Ok(());
+        if has(Bytes::from(namespace.as_str().to_owned())).await?.number()? == 1 {
+            return Ok(true);
         }
-        // A list that is gone tells of no namespace: marked once more, it would be taken for one that holds nothing.
-        if has(self.own()).await?.number()? != 1 {
-            return Err(super::amnesia("the list of its namespaces is gone"));
+        match has(self.own()).await?.number()? {
+            1 => Ok(false),
+            _ => Err(super::amnesia("the list of its namespaces is gone")),
         }
-        self.mark(wire, names, namespace).await?;
-        wire.call(Command::new("SADD", place.to).arg(place.name).arg(name)).await?;
-        Ok(())
     }
 
     /// The namespaces that were used.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sentinel_core::Sentinel;
-use sentinel_core::client::Outcome;
+use sentinel_core::client::{LeaseOutcome, Outcome};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -48,4 +49,45 @@ async fn ask(sentinel: &Sentinel, key: usize, runs: &Arc<Vec<AtomicUsize>>) {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// How many wait for one lease, and of them how many in each process.
+const WAITING: usize = 2_000;
+
+/// Each gets the lease before its wait is over, and it is held by one at a time.
+async fn all_are_served(stores: &[RedisStore]) {
+    let clients: Vec<Sentinel> = stores.iter().cloned().map(Sentinel::new).collect();
+    let (holding, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let tasks = (0..WAITING).map(|n| {
+        let (client, holding, served) = (clients[n % clients.len()].clone(), holding.clone(), served.clone());
+        tokio::spawn(async move {
+            let request = client.lease("one").ttl(Duration::from_secs(60)).wait(crate::faults::AT_LAST * 5);
+            let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { return };
+            assert_eq!(holding.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+            holding.fetch_sub(1, Ordering::SeqCst);
+            lease.release().await.unwrap();
+            served.fetch_add(1, Ordering::SeqCst);
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(served.load(Ordering::SeqCst), WAITING);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_wait_in_one_process_for_a_lease_are_served() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::init(&server.url()).await.unwrap();
+    all_are_served(&[store]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_wait_in_several_processes_for_a_lease_are_served() {
+    let server = Redis::start(Options::default());
+    let mut stores = vec![RedisStore::init(&server.url()).await.unwrap()];
+    while stores.len() < STORES {
+        stores.push(RedisStore::connect(&server.url()).await.unwrap());
+    }
+    all_are_served(&stores).await;
 }

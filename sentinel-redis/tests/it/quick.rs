@@ -227,7 +227,7 @@ pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
 /// A completion of a record whose events are just few enough, and just too many, to stand in it.
 pub(crate) async fn a_completion_is_as_any_at_each_length(rig: &Rig, _: &str) {
     let both = Both::beside(rig).await;
-    for length in 496..504 {
+    for length in 486..494 {
         let key = format!("k{length}");
         let claim = Claim { worker: label(&"w".repeat(length)), ..fused() };
         let grant = both.granted(&key, &claim).await;

@@ -2,7 +2,9 @@
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
-use sentinel_core::{Address, CoordinationStore as _, Grant, Kind, Namespace, State, StoreError, Trouble};
+use sentinel_core::{
+    Address, CoordinationStore as _, Grant, Kind, Namespace, State, StoreError, Survey as _, Trouble,
+};
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
@@ -32,6 +34,8 @@ async fn all_is_read(store: &RedisStore, address: &Address, trouble: Trouble) {
     in_doubt();
     let dry = Purge { namespace: address.namespace.clone(), limit: 9, dry_run: true };
     assert_eq!(store.purge(&dry).await.unwrap().records, 0);
+    in_doubt();
+    assert_eq!(store.namespaces(None, 9).await.unwrap(), [address.namespace.clone()]);
     in_doubt();
 }
 
@@ -67,6 +71,7 @@ async fn a_promoted_replica_is_read_before_it_is_trusted() {
         nothing_is_changed(store, &execution("known"), scene.known, Trouble::StoreDoubt).await;
     }
     is_not_applied(scene.store.inspect(&execution("known")).await, Trouble::StoreDoubt);
+    is_not_applied(scene.store.namespaces(None, 9).await, Trouble::StoreDoubt);
     drop(RedisStore::init(&scene.url()).await.unwrap());
     for store in [&running, &newcomer] {
         assert!(store.inspect(&execution("known")).await.unwrap().record.is_some());
@@ -125,6 +130,26 @@ async fn until_looked_again(store: &RedisStore) -> Option<StoreError> {
     a_while_later().await;
     store.inspect(&execution("known")).await.unwrap();
     store.doubt()
+}
+
+/// A typo in the name of a namespace leaves nothing behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_nobody_has_used_is_read_and_not_made() {
+    let server = Redis::start(Options::default());
+    let store = RedisStore::init(&server.url()).await.unwrap();
+    hold(&store, &execution("known"), Phase::Executing).await;
+    let before = server.cli(&["DBSIZE"]);
+    let typo = Address { namespace: Namespace::new("typo").unwrap(), ..execution("known") };
+    assert_eq!(store.inspect(&typo).await.unwrap().record, None);
+    assert_eq!(store.history(&typo, 9).await.unwrap(), []);
+    assert_eq!(store.list(&all_of(&typo)).await.unwrap().records, []);
+    let dry = Purge { namespace: typo.namespace.clone(), limit: 9, dry_run: true };
+    assert_eq!(store.purge(&dry).await.unwrap().records, 0);
+    assert_eq!(server.cli(&["DBSIZE"]), before);
+    assert_eq!(store.namespaces(None, 9).await.unwrap(), [execution("known").namespace]);
+    assert!(store.doubt().is_none());
+    hold(&store, &typo, Phase::Executing).await;
+    assert!(store.inspect(&typo).await.unwrap().record.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

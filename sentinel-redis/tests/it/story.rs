@@ -36,6 +36,8 @@ pub(crate) async fn the_newest_events_are_kept(rig: &Rig, _: &str) {
             are_the_newest(rig, &address, cycles * 2, EventLimit::new(100).unwrap()).await;
             // With eleven that may stand in the record there are never too many.
             assert!(listed(rig, &address) <= 88, "{} are listed", listed(rig, &address));
+            let bytes: u64 = rig.raw(&["STRLEN", &rig.key('r', &address)]).parse().unwrap();
+            assert!(bytes < 1_500, "the record itself has {bytes} bytes");
         }
     }
 }

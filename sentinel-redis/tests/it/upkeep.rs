@@ -250,6 +250,8 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
     let touched = || rig.raw(&["DEL", &rig.named("touch")]) == "1";
     let (address, lease, claim) = (rig.execution("k"), rig.lease("l"), fused());
     rig.record(&address).await;
+    assert!(!touched(), "a read marks no namespace");
+    rig.granted(&rig.execution("first"), &call()).await;
     assert!(touched(), "a new namespace was marked");
     let grant = rig.granted(&address, &claim).await;
     assert!(!touched(), "the grant is the write");
@@ -259,7 +261,8 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(rig: &Rig, _: &str) {
     assert!(touched(), "a repeated begin");
     let held = rig.granted(&lease, &call()).await;
     rig.change(&lease, Release { grant: held, vouched: false }).await;
-    assert!(!touched());
+    rig.ask(&lease, Release { grant: held, vouched: false }).await;
+    assert!(!touched(), "nobody waits for what only gives a claim back");
     rig.ask(&lease, Heartbeat { grant: held }).await;
     assert!(touched(), "a beat that is lost");
     let live = rig.granted(&rig.lease("live"), &call()).await;

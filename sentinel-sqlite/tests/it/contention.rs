@@ -1,8 +1,12 @@
 //! Many callers of one store.
 
+use std::time::Duration;
+
 use sentinel_conformance::Harness as _;
+use sentinel_core::client::{LeaseOutcome, Sentinel};
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, CoordinationStore};
+use sentinel_core::{Address, Applied, ClaimId, CoordinationStore, Key, Namespace, Trouble};
+use sentinel_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
 use crate::harness::*;
@@ -68,4 +72,73 @@ async fn a_resend_among_others_gets_the_same_grant() {
     let grants = callers.join_all().await;
     assert!(grants.iter().all(|grant| *grant == grants[0]));
     assert_eq!(on.store.history(&execution("a"), 10).await.unwrap().len(), 1);
+}
+
+/// Each with connections of its own, as that many processes have. Whoever finds the file busy gives up at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn stores_that_take_turns_never_find_the_file_busy() {
+    const STORES: usize = 24;
+    const RUNS: usize = 20;
+    let on = OnDisk::open().await;
+    let mut runs = JoinSet::new();
+    for n in 0..STORES {
+        let builder = SqliteStore::builder(on.path()).clock(on.clock.clone());
+        let builder = builder.busy_timeout(Duration::from_millis(1)).line_timeout(Duration::from_secs(3600));
+        let store = builder.open().await.unwrap();
+        runs.spawn(async move {
+            for run in 0..RUNS {
+                once(&store, &execution(&format!("key {n} {run}")), &fused(), b"x").await;
+            }
+        });
+    }
+    assert_eq!(runs.join_all().await.len(), STORES);
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_a_turn_is_answered_busy() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"x").await;
+    let builder = SqliteStore::builder(on.path()).line_timeout(Duration::from_millis(20));
+    let store = builder.open().await.unwrap();
+    // A process that was stopped in its turn.
+    let log = std::fs::File::open(on.path().with_extension("db-wal")).unwrap();
+    log.lock().unwrap();
+    let error = store.claim(&execution("b"), &fused()).await.unwrap_err();
+    assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No));
+    assert!(error.is_worth_repeating() && error.to_string().contains("were before this one"), "{error}");
+    drop(log);
+    until_granted(&store).await;
+}
+
+async fn until_granted(store: &SqliteStore) {
+    loop {
+        match store.claim(&execution("b"), &fused()).await {
+            Ok(answer) => return assert!(matches!(answer.reply, ClaimReply::Granted(_))),
+            Err(error) => assert_eq!(error.trouble(), Trouble::Busy),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_callers_that_wait_for_one_lease_is_served_in_turn() {
+    const CALLERS: usize = 2_000;
+    let on = OnDisk::open().await;
+    let sentinel = Sentinel::new(on.store.clone());
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let sentinel = sentinel.clone();
+        callers.spawn(async move {
+            let request =
+                sentinel.lease("l").ttl(Duration::from_secs(3600)).hard_ttl(Duration::from_secs(3600));
+            match request.wait(Duration::from_secs(3600)).acquire().await.unwrap() {
+                LeaseOutcome::Held(lease) => lease.release().await.unwrap(),
+                other => panic!("{other:?}"),
+            };
+        });
+    }
+    assert_eq!(callers.join_all().await.len(), CALLERS);
+    // A claim and a release for each of them, and nothing in vain: those who wait ask one after the other.
+    let at = Address::lease(Namespace::new("default").unwrap(), Key::new("l").unwrap());
+    let record = on.store.inspect(&at).await.unwrap().record.unwrap();
+    assert_eq!(record.rev, 2 * CALLERS as u64);
 }

@@ -21,7 +21,8 @@ impl Started {
         let cause = Label::lossy("the transaction that was to record the result was not committed");
         let op = Abandon { grant, cause, late_effects: self.held.late_effects };
         let patience = self.held.patience.min(self.held.report_for());
-        match self.held.core.abandon(self.held.address(), &op, patience).await {
+        let held = &self.held;
+        match held.core.abandon(held.address(), &op, patience, &held.work).await {
             Ok(AbandonReply::Abandoned) => {
                 let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);
                 Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })

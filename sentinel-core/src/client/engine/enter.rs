@@ -165,8 +165,10 @@ impl Call {
     async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
-            let cancelled =
-                self.core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)).await;
+            let cancelled = self
+                .core
+                .cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &entered.work)
+                .await;
             if cancelled.is_err() {
                 break;
             }
@@ -200,8 +202,9 @@ impl Call {
             && error.applied() == Applied::Ambiguous
         {
             // It may have been granted: it is cancelled and never runs.
+            work.becomes(Work::Cancel);
             let cancelling =
-                Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience)));
+                Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &work));
             unsettled.armed = cancelling.await.is_err();
         } else {
             unsettled.armed = false;
@@ -304,7 +307,8 @@ impl Held {
     pub(crate) async fn not_run(mut self) {
         let patience = SOON.min(self.patience);
         self.work.becomes(Work::Cancel);
-        self.armed = self.core.cancel(self.address(), self.grant().claim_id, patience).await.is_err();
+        self.armed =
+            self.core.cancel(self.address(), self.grant().claim_id, patience, &self.work).await.is_err();
     }
 
     /// The claim is somebody else's by now.
@@ -326,10 +330,11 @@ impl Core {
         address: &Address,
         claim_id: ClaimId,
         patience: Duration,
+        work: &WorkGuard,
     ) -> Result<(), StoreError> {
         let op = Cancel { claim_id };
         let send = || self.store.cancel(address, &op);
-        let told = self.settle(address, Persist::Report, patience, send).await;
+        let told = self.settle(address, Persist::Report(work), patience, send).await;
         self.watchers.wake(address);
         told.map(drop)
     }
@@ -338,7 +343,7 @@ impl Core {
         let (core, address) = (self.clone(), address.clone());
         let work = self.open_work.open(&address, Work::Cancel);
         self.keeper.spawn(async move {
-            if let Err(error) = core.cancel(&address, claim_id, patience).await {
+            if let Err(error) = core.cancel(&address, claim_id, patience, &work).await {
                 work.give_up(error);
             }
         });

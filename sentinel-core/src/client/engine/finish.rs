@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Core;
-use super::super::drain::Work;
+use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::Keeping;
 use super::super::outcome::{Doubtful, Failure, NotStored, Outcome};
 use super::super::retry::Persist;
@@ -49,7 +49,7 @@ impl Started {
         let patience = self.held.confirm_within.min(self.held.report_for());
         let mut op = Complete { grant, result: recorded };
         let mut not_stored = not_stored;
-        let mut told = core.complete(address, &op, patience).await;
+        let mut told = core.complete(address, &op, patience, &self.held.work).await;
         if let Err(error) = &told
             && error.trouble() == Trouble::InvalidRequest
             && !op.result.omitted
@@ -57,7 +57,7 @@ impl Started {
             // The store will not take these bytes. The truth is recorded without them.
             not_stored = Some(NotStored::Refused(error.clone()));
             op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
-            told = core.complete(address, &op, patience).await;
+            told = core.complete(address, &op, patience, &self.held.work).await;
         }
         match told {
             Ok(CompleteReply::Recorded { .. }) => match (value, not_stored) {
@@ -85,7 +85,7 @@ impl Started {
         let Held { core, patience, .. } = &self.held;
         let op = Release { grant: self.held.grant(), vouched: true };
         let patience = (*patience).min(self.held.report_for());
-        if let Err(unanswered) = core.release(self.held.address(), &op, patience).await {
+        if let Err(unanswered) = core.release(self.held.address(), &op, patience, &self.held.work).await {
             self.goes_on(unanswered, Report::Release(op));
         }
         Outcome::Failed(Failure::NothingHappened(error))
@@ -97,8 +97,9 @@ impl Started {
         self.keeping = None;
         let grant = self.held.grant();
         let op = Abandon { grant, cause: cause.clone(), late_effects: self.held.late_effects };
-        let patience = self.held.patience.min(self.held.report_for());
-        if let Err(unanswered) = self.held.core.abandon(self.held.address(), &op, patience).await {
+        let held = &self.held;
+        let patience = held.patience.min(held.report_for());
+        if let Err(unanswered) = held.core.abandon(held.address(), &op, patience, &held.work).await {
             self.goes_on(unanswered, Report::Abandon(op));
         }
         Outcome::Doubtful(Doubtful { cause, error, token: grant.token, claim_id: grant.claim_id })
@@ -110,13 +111,12 @@ impl Started {
         if !error.can_pass() || limit.is_zero() {
             return self.held.give_up(error);
         }
-        self.held.work.failed(&error);
         let core = self.held.core.clone();
         core.keeper.spawn(async move {
             // The heartbeats stop when this is dropped.
             let started = self;
             let held = &started.held;
-            if let Err(error) = held.core.report(held.address(), &report, limit).await {
+            if let Err(error) = held.core.report(held.address(), &report, limit, &held.work).await {
                 held.give_up(error);
             }
         });
@@ -140,7 +140,7 @@ impl Drop for Started {
             let late_effects = self.held.late_effects;
             let op = Abandon { grant: self.held.grant(), cause, late_effects };
             core.keeper.spawn(async move {
-                if let Err(error) = again.abandon(&address, &op, limit).await {
+                if let Err(error) = again.abandon(&address, &op, limit, &work).await {
                     work.give_up(error);
                 }
             });
@@ -149,11 +149,17 @@ impl Drop for Started {
 }
 
 impl Core {
-    async fn report(&self, address: &Address, report: &Report, limit: Duration) -> Result<(), StoreError> {
+    async fn report(
+        &self,
+        address: &Address,
+        report: &Report,
+        limit: Duration,
+        work: &WorkGuard,
+    ) -> Result<(), StoreError> {
         match report {
-            Report::Complete(op) => self.complete(address, op, limit).await.map(drop),
-            Report::Release(op) => self.release(address, op, limit).await.map(drop),
-            Report::Abandon(op) => self.abandon(address, op, limit).await.map(drop),
+            Report::Complete(op) => self.complete(address, op, limit, work).await.map(drop),
+            Report::Release(op) => self.release(address, op, limit, work).await.map(drop),
+            Report::Abandon(op) => self.abandon(address, op, limit, work).await.map(drop),
         }
     }
 
@@ -162,9 +168,10 @@ impl Core {
         address: &Address,
         op: &Complete,
         patience: Duration,
+        work: &WorkGuard,
     ) -> Result<CompleteReply, StoreError> {
         let send = || self.store.complete(address, op);
-        let told = self.settle(address, Persist::Report, patience, send).await;
+        let told = self.settle(address, Persist::Report(work), patience, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
@@ -174,9 +181,10 @@ impl Core {
         address: &Address,
         op: &Release,
         patience: Duration,
+        work: &WorkGuard,
     ) -> Result<ReleaseReply, StoreError> {
         let send = || self.store.release(address, op);
-        let told = self.settle(address, Persist::Report, patience, send).await;
+        let told = self.settle(address, Persist::Report(work), patience, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
@@ -187,9 +195,10 @@ impl Core {
         address: &Address,
         op: &Abandon,
         patience: Duration,
+        work: &WorkGuard,
     ) -> Result<AbandonReply, StoreError> {
         let send = || self.store.abandon(address, op);
-        let told = self.settle(address, Persist::Report, patience, send).await;
+        let told = self.settle(address, Persist::Report(work), patience, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }

@@ -139,7 +139,7 @@ pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
     for n in 0..20 {
         let (key, lease) = (lab.execution(&format!("k{n:02}")), lab.lease(&format!("k{n:02}")));
         let held = lease.granted(&call("ann")).await;
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             lease.release(held).await;
         }
         let grant = key.granted(&call("ann")).await;

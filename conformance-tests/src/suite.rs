@@ -80,7 +80,7 @@ impl Law {
             (
                 "laws",
                 "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
-            ) => match lab.on_two_handles(Turn::Alternate).await {
+            ) => match lab.on_two_handles(Turn::Mix).await {
                 Some(both) => self.check_through_two(&both).await,
                 None => (self.check)(lab).await,
             },

@@ -139,7 +139,7 @@ impl BrokenStore {
     fn trim(&self, record: &Record, events: &mut Vec<Event>) {
         let limit = match self.sabotage.flaw {
             Some(Flaw::EventsAreNeverTrimmed) => return,
-            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(990).expect("a limit"),
+            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(700).expect("a limit"),
             _ => EventLimit::default(),
         };
         let dropped = kernel::trim(events, limit);

@@ -83,7 +83,7 @@ impl Law {
             (
                 "laws",
                 "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
-            ) => self.check_once(lab, Turn::Alternate).await,
+            ) => self.check_once(lab, Turn::Mix).await,
             ("matrix", _) => self.check_once(lab, Turn::Mix).await,
             _ if lab.sizes().law_passes < 2 => self.check_once(lab, Turn::Alternate).await,
             _ => {

@@ -236,6 +236,10 @@ impl Started {
         self.ended()
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn ended(self) -> Ran {
         Ran(self.child.wait_with_output().unwrap())
     }

@@ -85,7 +85,7 @@ impl Law {
                 "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
             ) => self.check_once(lab, Turn::Mix).await,
             ("matrix", _) => self.check_once(lab, Turn::Mix).await,
-            _ if lab.sizes().law_passes < 2 => self.check_once(lab, Turn::Alternate).await,
+            _ if lab.sizes().law_passes < 2 => self.check_once(lab, Turn::Mix).await,
             _ => {
                 (self.check)(lab).await;
                 if let Some(both) = lab.on_two_handles(Turn::Alternate).await {

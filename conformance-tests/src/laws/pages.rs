@@ -136,7 +136,7 @@ pub(crate) async fn a_page_begins_after_what_it_does_not_show(lab: &Lab) {
 pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
     let state_of =
         |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
-    for n in 0..20 {
+    for n in 0..20_usize {
         let (key, lease) = (lab.execution(&format!("k{n:02}")), lab.lease(&format!("k{n:02}")));
         let held = lease.granted(&call("ann")).await;
         if n.is_multiple_of(2) {

@@ -435,7 +435,7 @@ pub(crate) struct Evict {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  sentinel purge --dry-run\n  sentinel purge --all-namespaces")]
+#[command(after_help = "Example:\n  sentinel purge --dry-run\n  sentinel purge --all-namespaces")]
 pub(crate) struct Purge {
     /// In every namespace of the store
     #[arg(long)]

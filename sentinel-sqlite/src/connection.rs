@@ -95,7 +95,7 @@ impl Spec {
                  the log beside the file; a new file would delete the log",
                 filesystem::log_of(&self.path).display()
             );
-            return refuse(Trouble::StoreDoubt, why);
+            return refuse(Trouble::Corrupt, why);
         }
         Ok(())
     }

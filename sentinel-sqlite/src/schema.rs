@@ -83,7 +83,7 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
             format!("has schema {newer}; this release knows schemas up to {SCHEMA_VERSION}"),
         ),
         (APPLICATION_ID, _) if ours == 0 => refuse(
-            Trouble::StoreAmnesia,
+            Trouble::Corrupt,
             "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up anew: \
              restore it, or name another file"
                 .into(),

@@ -64,7 +64,7 @@ pub(crate) fn check(connection: &Connection, spec: &Spec) -> Result<(), StoreErr
         spec.path.display(),
         filesystem::log_of(&spec.path).display()
     );
-    Err(StoreError::not_applied(Trouble::StoreDoubt, detail))
+    Err(StoreError::not_applied(Trouble::Corrupt, detail))
 }
 
 fn incomplete(connection: &Connection, spec: &Spec) -> Result<(), StoreError> {

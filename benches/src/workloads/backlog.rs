@@ -1,5 +1,5 @@
-//! Purging a backlog on PostgreSQL: many completed records past their retention in one namespace, purged in batches, among as
-//! many that are kept. A backlog ten times as large should take ten times as long.
+//! Purging a backlog on PostgreSQL: many completed records past their retention in one namespace, purged in batches,
+//! among as many that are kept. A backlog ten times as large should take ten times as long.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::report::{Fact, Report};
 /// How many records a call purges at most.
 const BATCH: u32 = 10_000;
 
-const COLUMNS: &str = "life, last_event, implied, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, \
-    begun_at, completed_at, purge_at, ttl, hard_ttl, retention, claim_id, kind, state, verdict, after_reset, omitted, \
-    namespace, key, worker, content_type, payload";
+const COLUMNS: &str = "life, last_event, implied, token, rev, last_now, lease_until, hard_until, effects_until, \
+    incarnation, claimed_at, begun_at, completed_at, purge_at, ttl, hard_ttl, late_effects, retention, \
+    claim_id, kind, state, verdict, after_reset, omitted, namespace, key, worker, content_type, payload";
 
 pub(crate) fn run(lab: &Lab, report: &mut Report) {
     if !lab.plan.wants(Place::Postgres) {
@@ -57,10 +57,10 @@ fn purged_per_second(lab: &Lab, records: u64) -> f64 {
 fn fill(lab: &Lab, schema: &str, records: u64) {
     for (name, retention) in [("due", 0_i64), ("kept", 3_000_000_000_000_000)] {
         lab.postgres().psql(&format!(
-            "INSERT INTO {schema}.records ({COLUMNS}) SELECT t, 2, 2, t, 2, t, 0, 0, t, t, t, t, t + {retention}, 30000000, \
-             60000000, {retention}, gen_random_uuid(), 'execution', 'completed', 'success', false, false, '{NAMESPACE}', \
-             '{name}-' || md5(t::text), 'web1:8742', 'application/json', decode(repeat('61', 100), 'hex') \
-             FROM (SELECT 1700000000000000 + n AS t FROM generate_series(1, {records}) n) t"
+            "INSERT INTO {schema}.records ({COLUMNS}) SELECT t, 2, 2, t, 2, t, 0, 0, 0, t, t, t, t, t + {retention}, \
+             30000000, 60000000, 0, {retention}, gen_random_uuid(), 'execution', 'completed', 'success', \
+             false, false, '{NAMESPACE}', '{name}-' || md5(t::text), 'web1:8742', 'application/json', \
+             decode(repeat('61', 100), 'hex') FROM (SELECT 1700000000000000 + n AS t FROM generate_series(1, {records}) n) t"
         ));
     }
     lab.postgres().psql(&format!("VACUUM ANALYZE {schema}.records; CHECKPOINT"));

@@ -12,9 +12,9 @@ use crate::measure::{Op, Trial, op};
 use crate::place::Place;
 use crate::report::{Fact, Goal, Report};
 
-const COLUMNS: &str = "life, last_event, token, rev, last_now, lease_until, hard_until, incarnation, claimed_at, begun_at, \
-    completed_at, ttl, hard_ttl, claim_id, kind, state, verdict, after_reset, omitted, namespace, key, worker, \
-    content_type, payload";
+const COLUMNS: &str = "life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, incarnation, \
+    claimed_at, begun_at, completed_at, ttl, hard_ttl, late_effects, \
+    claim_id, kind, state, verdict, after_reset, omitted, namespace, key, worker, content_type, payload";
 
 /// How many records there are that nobody knows the end of.
 const UNCERTAIN: u64 = 100;
@@ -51,13 +51,15 @@ fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
     let builder = PostgresStore::builder(&lab.postgres_url(Place::Postgres)).schema(schema);
     let store = lab.runtime.block_on(builder.init()).unwrap();
     lab.postgres().psql(&format!(
-        "INSERT INTO {schema}.records ({COLUMNS}) SELECT 1700000000000000 + n, 2, 1700000000000000 + n, 2, 1700000000000000 + n, 0, 0, \
-         1700000000000000 + n, 1700000000000000, 1700000000000000, 1700000000000000 + n, 30000000, 60000000, \
+        "INSERT INTO {schema}.records ({COLUMNS}) SELECT 1700000000000000 + n, 2, \
+         1700000000000000 + n, 2, 1700000000000000 + n, 0, 0, 0, \
+         1700000000000000 + n, 1700000000000000, 1700000000000000, 1700000000000000 + n, 30000000, 60000000, 0, \
          gen_random_uuid(), 'execution', 'completed', 'success', false, false, 'billing', \
          'invoice-' || md5(n::text) || '-' || n, 'web1:8742', 'application/json', decode(repeat('61', 100), 'hex') \
          FROM generate_series(1, {rows}) n; \
-         INSERT INTO {schema}.records ({COLUMNS}) SELECT 1700000000000000 + n, 1, 1700000000000000 + n, 1, 1700000000000000 + n, 0, 0, \
-         1700000000000000 + n, 1700000000000000, 1700000000000000, NULL, 30000000, 60000000, gen_random_uuid(), \
+         INSERT INTO {schema}.records ({COLUMNS}) SELECT 1700000000000000 + n, 1, \
+         1700000000000000 + n, 1, 1700000000000000 + n, 0, 0, 0, \
+         1700000000000000 + n, 1700000000000000, 1700000000000000, NULL, 30000000, 60000000, 0, gen_random_uuid(), \
          'execution', 'executing', NULL, false, NULL, 'billing', 'order-' || md5(n::text), 'web1:8742', NULL, NULL \
          FROM generate_series(1, {UNCERTAIN}) n; \
          VACUUM ANALYZE {schema}.records; CHECKPOINT"

@@ -116,7 +116,7 @@ async fn every_loss(lab: &Lab) -> Vec<Beat> {
     }
     let mut mixed = vec![beat(&at("absent"), free)];
     for (n, lost) in beats.into_iter().enumerate() {
-        let subject = if n % 2 == 0 { lab.lease("live") } else { at("live") };
+        let subject = if n.is_multiple_of(2) { lab.lease("live") } else { at("live") };
         let subject = lab.subject(Address { key: key(&format!("live {n}")), ..subject.address });
         let grant = subject.granted(&own_terms(n)).await;
         mixed.extend([beat(&subject, grant), lost]);

@@ -232,6 +232,8 @@ pub(crate) async fn both_handles_know_a_purge(lab: &Lab) {
     for labs in both(lab).await {
         let keys = record(&labs, |lab| lab.execution("k"));
         let [a, b] = &keys;
+        // The other handle has drawn a token in the namespace before.
+        labs[1].lease("warm").granted(&call("eve")).await;
         let old = a.granted(&call("ann")).await;
         a.release(old).await;
         look(&keys).await;

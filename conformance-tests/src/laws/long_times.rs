@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
-use sentinel_core::{Applied, Record, State, Terms, Token};
+use sentinel_core::{Applied, ClaimId, Record, State, Terms, Token};
 
 use crate::cast::*;
 use crate::lab::{Lab, Subject};
 
+/// The finest step of a store's clock.
 const MICROSECOND: Duration = Duration::from_micros(1);
+/// Longer than any ttl but those of the laws about terms.
 const HOUR: Duration = Duration::from_secs(60 * 60);
+/// What a short memory would last.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest hard ttl.
 const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest retention that every store can keep: the microseconds of a signed 64-bit number.
 const LONGEST: Duration = Duration::from_micros(i64::MAX as u64);
@@ -46,11 +50,12 @@ const BORDERS: [Duration; 10] = [
     Duration::from_secs(366 * 24 * 60 * 60),
 ];
 
-/// Moves the clock from one age to the next, and checks what is said at each.
+/// Moves the clock from one age to the next, and checks what is said at each. It never stands at a whole second: a store
+/// that counts in another unit would not show it.
 async fn at_each_age(lab: &Lab, check: impl AsyncFn(&str)) {
     let mut passed = Duration::ZERO;
     for age in AGES {
-        lab.advance(age - passed).await;
+        lab.advance(age - passed + Duration::from_micros(123_457)).await;
         passed = age;
         let hours = age.as_secs() / 3600;
         let words = match hours {
@@ -71,7 +76,7 @@ fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
 pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
     let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
     lapsed.begun(&call("ann")).await;
-    abandoned.doubtful(&call("ann")).await;
+    let gone = abandoned.doubtful(&call("ann")).await;
     let (before, began) = (abandoned.record().await, lapsed.record().await);
     at_each_age(lab, async |age| {
         for (key, before) in [(&lapsed, &began), (&abandoned, &before)] {
@@ -83,6 +88,10 @@ pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
             assert_eq!(key.claim(&fused("bob")).await.reply, expected, "{age}: {}", key.address);
             assert_eq!(key.record().await, *before, "{age}: {}", key.address);
         }
+        let again = abandoned.abandon(gone, "a panic").await;
+        assert_eq!((again.reply, again.stamp.changed), (AbandonReply::Abandoned, false), "{age}: again");
+        let beat = abandoned.heartbeat(gone).await.reply;
+        assert_eq!(beat, HeartbeatReply::Lost(LostReason::Abandoned), "{age}: a heartbeat");
         let page = List { state: Some(Shown::Uncertain), ..lab.everything() };
         assert_eq!(lab.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of doubts");
     })
@@ -275,7 +284,13 @@ pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
     withdrawn.cancel(eve.claim_id).await;
     let token = freed.taken(&reconcile("olga", freed.doubtful(&joe).await.token)).await;
     freed.reset_to_claimed(&reset("olga", token)).await;
+    let (ids, held) = withdrawn_and_taken_by_others(lab).await;
     at_each_age(lab, async |age| {
+        for (key, id) in held.iter().zip(&ids) {
+            let answer = key.cancel(*id).await;
+            let told = (answer.reply, answer.stamp.changed);
+            assert_eq!(told, (CancelReply::Cancelled, false), "{age}: the cancel under {}", key.address);
+        }
         for (key, claim) in [(&released, &ann), (&cancelled, &bob), (&withdrawn, &eve), (&freed, &joe)] {
             let answer = key.claim(claim).await.reply;
             assert_eq!(answer, ClaimReply::AlreadyReleased, "{age}: {}", key.address);
@@ -290,6 +305,22 @@ pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
     for key in [released, cancelled, withdrawn, freed] {
         key.granted(&call("zoe")).await;
     }
+}
+
+/// Claim ids that were cancelled, and the records that other calls hold, completed or left in doubt since.
+async fn withdrawn_and_taken_by_others(lab: &Lab) -> (Vec<ClaimId>, Vec<Subject<'_>>) {
+    let keys = ["another's run", "another's result", "another's doubt"].map(|key| lab.execution(key));
+    let mut ids = Vec::new();
+    for key in &keys {
+        let ann = call("ann");
+        key.cancel(ann.claim_id).await;
+        ids.push(ann.claim_id);
+    }
+    keys[0].begun(&call("bob")).await;
+    keys[1].completed(&call("bob"), &result("x")).await;
+    let doubt = keys[2].doubtful(&call("bob")).await;
+    keys[2].taken(&reconcile("olga", doubt.token)).await;
+    (ids, keys.into())
 }
 
 /// The call that holds a record, or completed it, is known after any time.
@@ -326,6 +357,8 @@ pub(crate) async fn a_decision_is_never_forgotten(lab: &Lab) {
     let lease = lab.lease("evicted");
     let eviction = evict("olga", lease.granted(&call("ann")).await.token);
     let evicted = lease.evict(&eviction).await.reply;
+    freed.begun(&call("bob")).await;
+    lease.granted(&call("bob")).await;
     at_each_age(lab, async |age| {
         let again = held.reconcile(&taken[0].1).await;
         let same = matches!(again.reply, ReconcileReply::Taken { token, .. } if token == taken[0].0);
@@ -375,6 +408,9 @@ pub(crate) async fn tokens_are_exact_in_every_year(lab: &Lab) {
             let stamp = key.claim(&ann).await.stamp;
             let expected = last.get().get().max(stamp.now.as_micros()) + 1;
             assert_eq!(stamp.token.get(), expected, "{age}: the token, the clock stands at {}", stamp.now);
+            let record = key.record().await;
+            assert_eq!(record.claimed_at, Some(stamp.now), "{age}: the instant of the claim");
+            assert_eq!(record.lease_until, stamp.now.plus(TTL), "{age}: the end of the lease");
             let eviction = key.evict(&evict("olga", stamp.token)).await;
             answers!(eviction, EvictReply::Evicted { token } if token == eviction.stamp.token);
             let expected = expected.max(eviction.stamp.now.as_micros()) + 1;
@@ -404,6 +440,7 @@ pub(crate) async fn no_token_is_drawn_beyond_the_last(lab: &Lab) {
     assert!(fresh.record().await.is_absent(), "a refused request made a record");
 }
 
+/// A claim and an eviction are refused as not applied.
 async fn refused_beyond(lab: &Lab, key: &Subject<'_>, before: &Record, eviction: Evict) {
     let claim = lab.store().claim(&key.address, &call("eve")).await;
     let evicted = lab.store().evict(&key.address, &eviction).await;

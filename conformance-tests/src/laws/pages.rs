@@ -136,16 +136,16 @@ pub(crate) async fn a_page_begins_after_what_it_does_not_show(lab: &Lab) {
 pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
     let state_of =
         |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
-    for n in 0..20 {
+    for n in 0..20_usize {
         let (key, lease) = (lab.execution(&format!("k{n:02}")), lab.lease(&format!("k{n:02}")));
         let held = lease.granted(&call("ann")).await;
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             lease.release(held).await;
         }
         let grant = key.granted(&call("ann")).await;
         match state_of(n) {
-            Shown::Free => drop(key.release(grant).await),
-            Shown::Executing => drop(key.begin(grant).await),
+            Shown::Free => answers!(key.release(grant).await, ReleaseReply::Released),
+            Shown::Executing => answers!(key.begin(grant).await, BeginReply::Begun(_)),
             Shown::Completed => {
                 key.begin(grant).await;
                 key.complete(grant, &result("x")).await;
@@ -176,7 +176,7 @@ pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
                 );
             }
             for (state, free) in [(Shown::Free, true), (Shown::Claimed, false)] {
-                let wanted = |m: usize| (m % 2 == 0) == free;
+                let wanted = |m: usize| m.is_multiple_of(2) == free;
                 let got = lab.keys(&page(Kind::Lease, state)).await;
                 same(&format!("{limit} leases, {state:?}, after {from}"), &names(&wanted, from, limit), &got);
             }

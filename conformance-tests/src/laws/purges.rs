@@ -229,7 +229,7 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
     names.extend(odd.map(str::to_owned));
     let mut keys = Vec::new();
     for (n, name) in names.iter().enumerate() {
-        let (going, held) = if n % 2 == 0 {
+        let (going, held) = if n.is_multiple_of(2) {
             (lab.execution(name), lab.lease(name))
         } else {
             (lab.lease(name), lab.execution(name))

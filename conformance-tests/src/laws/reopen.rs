@@ -1,8 +1,9 @@
 //! A store that is closed and opened again: nothing is lost, nothing runs again, and tokens grow.
 
+use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
-use sentinel_core::{Grant, Kind, State};
+use sentinel_core::{Kind, State};
 
 use crate::cast::*;
 use crate::lab::Lab;
@@ -173,12 +174,14 @@ pub(crate) async fn pages_and_histories_are_whole_after_reopening(lab: &Lab) {
         let (key, lease) = (lab.execution(&format!("{n:03}")), lab.lease(&format!("{n:03}")));
         lease.granted(&call("ann")).await;
         let grant = key.begun(&call("ann")).await;
-        match n % 4 {
-            0 => drop(key.complete(grant, &result("x")).await),
-            1 => drop(key.abandon(grant, "lost contact").await),
-            2 => drop(key.vouch(grant).await),
-            _ => drop(key.heartbeat(Grant { ..grant }).await),
-        }
+        let cause = label("lost contact");
+        let op = match n % 4 {
+            0 => Op::from(Complete { grant, result: result("x") }),
+            1 => Abandon { grant, cause, late_effects: NONE_LATE }.into(),
+            2 => Release { grant, vouched: true }.into(),
+            _ => Heartbeat { grant }.into(),
+        };
+        key.ask(op).await;
     }
     let pages = [
         lab.everything(),

@@ -355,7 +355,7 @@ pub(crate) async fn what_a_lease_does_not_know_changes_nothing(lab: &Lab) {
             _ => key.granted(&call("ann")).await,
         };
         match name {
-            "free" => drop(key.release(grant).await),
+            "free" => answers!(key.release(grant).await, ReleaseReply::Released),
             "lapsed" => lab.advance(TTL).await,
             _ => {}
         }

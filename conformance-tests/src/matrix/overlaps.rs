@@ -286,25 +286,57 @@ fn beside_a_purge(
     same("the history, the one before was purged", &log.as_slice(), &events)
 }
 
-macro_rules! laws {
-    ($($law:ident $operation:literal $doc:literal)*) => {$(
-        #[doc = $doc]
-        pub(crate) async fn $law(lab: &Lab) {
-            interrupted(lab, $operation).await;
-        }
-    )*};
+/// Claims that are interrupted.
+pub(crate) async fn a_claim_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "claim").await;
 }
 
-laws! {
-    a_claim_loses_no_other_request "claim" "Claims that are interrupted."
-    a_begin_loses_no_other_request "begin" "Begins that are interrupted."
-    a_heartbeat_loses_no_other_request "heartbeat" "Heartbeats that are interrupted."
-    a_completion_loses_no_other_request "complete" "Completions that are interrupted."
-    a_cancel_loses_no_other_request "cancel" "Cancels that are interrupted."
-    a_release_loses_no_other_request "release" "Releases that are interrupted."
-    an_abandonment_loses_no_other_request "abandon" "Abandonments that are interrupted."
-    a_reconciliation_loses_no_other_request "reconcile" "Reconciliations that are interrupted."
-    a_forced_result_loses_no_other_request "force_complete" "Forced results that are interrupted."
-    a_reset_loses_no_other_request "reset_to_claimed" "Resets that are interrupted."
-    an_eviction_loses_no_other_request "evict" "Evictions that are interrupted."
+/// Begins that are interrupted.
+pub(crate) async fn a_begin_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "begin").await;
+}
+
+/// Heartbeats that are interrupted.
+pub(crate) async fn a_heartbeat_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "heartbeat").await;
+}
+
+/// Completions that are interrupted.
+pub(crate) async fn a_completion_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "complete").await;
+}
+
+/// Cancels that are interrupted.
+pub(crate) async fn a_cancel_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "cancel").await;
+}
+
+/// Releases that are interrupted.
+pub(crate) async fn a_release_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "release").await;
+}
+
+/// Abandonments that are interrupted.
+pub(crate) async fn an_abandonment_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "abandon").await;
+}
+
+/// Reconciliations that are interrupted.
+pub(crate) async fn a_reconciliation_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "reconcile").await;
+}
+
+/// Forced results that are interrupted.
+pub(crate) async fn a_forced_result_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "force_complete").await;
+}
+
+/// Resets that are interrupted.
+pub(crate) async fn a_reset_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "reset_to_claimed").await;
+}
+
+/// Evictions that are interrupted.
+pub(crate) async fn an_eviction_loses_no_other_request(lab: &Lab) {
+    interrupted(lab, "evict").await;
 }

@@ -34,6 +34,7 @@ fn handles() -> Vec<Sabotage> {
         OwnOpIds "remembers decisions in the handle"
         OwnReplays "replays results from a cache of the handle"
         OwnFloors "keeps the floor of a purge in the handle"
+        FirstFloors "keeps the floor that the handle saw first"
         OwnRetention "keeps the retention of a result in the handle"
         OwnFingerprints "keeps fingerprints in the handle"
         OwnLastReading "lifts the clock to the last reading of the handle"

@@ -36,6 +36,7 @@ pub(super) enum HandleFault {
     OwnOpIds,
     OwnReplays,
     OwnFloors,
+    FirstFloors,
     OwnRetention,
     OwnFingerprints,
     OwnLastReading,
@@ -221,7 +222,7 @@ impl HandleOf {
             (Fault::TrustedAbsence, None) => Record::absent(),
             _ => kept.unwrap_or_else(Record::absent),
         };
-        let own_or = |map: &HashMap<Address, PastClaims>| map.get(address).cloned().unwrap_or_default();
+        let own_or = |map: &HashMap<Address, PastClaims>| map.get(address).copied().unwrap_or_default();
         match self.fault {
             Fault::OwnClaimIds => record.past_claims = own_or(&own.past_claims),
             Fault::OwnOpIds if record.state != State::Reconciling => {
@@ -246,7 +247,7 @@ impl HandleOf {
     /// What this handle keeps of a record that it wrote.
     fn keep(&self, own: &mut Own, address: &Address, op: &Op, before: &Record, record: &mut Record) {
         let address = address.clone();
-        own.past_claims.insert(address.clone(), record.past_claims.clone());
+        own.past_claims.insert(address.clone(), record.past_claims);
         own.decisions.insert(address.clone(), record.decision.clone());
         own.retentions.insert(address.clone(), record.retention);
         own.fingerprints.insert(address.clone(), record.fingerprint.clone());
@@ -264,8 +265,12 @@ impl HandleOf {
 
     fn transition(&self, address: &Address, op: &Op, now: StoreTime) -> Result<Stamped<Reply>, StoreError> {
         let (mut rows, mut own) = (self.shared.rows(), lock(&self.own));
-        let floors = if self.is(Fault::OwnFloors) { &own.floors } else { &rows.floors };
-        let floor = floors.get(&address.namespace).copied().unwrap_or_default();
+        let shared = rows.floors.get(&address.namespace).copied().unwrap_or_default();
+        let floor = match self.fault {
+            Fault::OwnFloors => own.floors.get(&address.namespace).copied().unwrap_or_default(),
+            Fault::FirstFloors => *own.floors.entry(address.namespace.clone()).or_insert(shared),
+            _ => shared,
+        };
         let before = self.shown(&rows, &own, address);
         let mut record = before.clone();
         let outcome = op.apply(&mut record, Reading { kind: address.kind, now, floor })?;

@@ -32,6 +32,10 @@ fn clocks() -> Vec<Sabotage> {
     let s = |name| Sabotage::new(name, "SPEC 2, store now");
     vec![
         s("counts seconds in 32 bits").guard(|s| misread(s, |now| now % ((1 << 32) * 1_000_000))),
+        s("keeps the ends of leases in floating seconds").write(|w| {
+            let seconds = w.after.lease_until.as_micros() as f64 / 1e6;
+            w.after.lease_until = StoreTime::from_micros((seconds * 1e6) as u64);
+        }),
         s("counts seconds in 31 bits and stops").guard(|s| {
             misread(s, |now| now.min(u64::from(i32::MAX.unsigned_abs()) * 1_000_000));
         }),
@@ -185,6 +189,16 @@ fn memories() -> Vec<Sabotage> {
                 s.record.past_claims = Default::default();
             }
         }),
+        s("forgets claim ids of what another holds after a day").guard(|s| {
+            if idle(s) > DAY && s.record.state != Free {
+                s.record.past_claims = Default::default();
+            }
+        }),
+        s("does not know an abandonment that is repeated after a day").guard(only!(Abandon, |s| {
+            if idle(s) > DAY {
+                s.record.doubt = None;
+            }
+        })),
         s("forgets op ids after a day").guard(|s| {
             if s.record.decision.as_ref().is_some_and(|d| s.at.now.since(d.at) > DAY) {
                 s.record.decision = None;

@@ -1,7 +1,7 @@
 //! The kernel in memory, with one thing wrong.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ pub struct BrokenStore {
     pub(super) clock: Arc<dyn Clock>,
     /// The same clock, if it stands still until it is moved.
     hand: Arc<ManualClock>,
+    /// The store with its layer, which all handles share: what the layer knows is a part of the store.
+    layered: Arc<OnceLock<Arc<dyn CoordinationStore>>>,
 }
 
 impl BrokenStore {
@@ -40,7 +42,7 @@ impl BrokenStore {
         let sabotage = sabotage.unwrap_or(const { Sabotage::new("whole", "none") });
         let start = StoreTime::from_micros(1_800_000_000_000_000);
         let hand = Arc::new(ManualClock::new(start));
-        Self { sabotage, rows: Arc::default(), clock: hand.clone(), hand }
+        Self { sabotage, rows: Arc::default(), clock: hand.clone(), hand, layered: Arc::default() }
     }
 
     /// The same on a clock of your own, which [`Bench::advance`] does not move.
@@ -50,7 +52,7 @@ impl BrokenStore {
 
     /// The same store on the same clock, without its records.
     pub(super) fn emptied(&self) -> Self {
-        Self { rows: Arc::default(), ..self.clone() }
+        Self { rows: Arc::default(), layered: Arc::default(), ..self.clone() }
     }
 
     pub(super) fn is(&self, flaw: Flaw) -> bool {
@@ -137,7 +139,7 @@ impl BrokenStore {
     fn trim(&self, record: &Record, events: &mut Vec<Event>) {
         let limit = match self.sabotage.flaw {
             Some(Flaw::EventsAreNeverTrimmed) => return,
-            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(990).expect("a limit"),
+            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(700).expect("a limit"),
             _ => EventLimit::default(),
         };
         let dropped = kernel::trim(events, limit);
@@ -181,7 +183,8 @@ impl BrokenStore {
 #[async_trait]
 impl Bench for BrokenStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
-        self.sabotage.over(Arc::new(self.clone()))
+        let whole = || Arc::new(Self { layered: Arc::default(), ..self.clone() });
+        Arc::clone(self.layered.get_or_init(|| self.sabotage.over(whole())))
     }
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {

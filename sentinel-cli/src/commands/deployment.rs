@@ -130,7 +130,10 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
             Some((latency, now))
         }
         Err(error) if is_finding(&error) => {
-            health.checks.push(Check { name: "use", ok: false, found: error.to_string() });
+            let found = error.to_string();
+            if !health.checks.iter().any(|check| check.found == found) {
+                health.checks.push(Check { name: "use", ok: false, found });
+            }
             health.accepted = false;
             health.guarantees.clear();
             None

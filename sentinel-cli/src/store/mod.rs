@@ -223,7 +223,7 @@ impl StoreUrl {
 
 /// A store that is there, and whose state keeps everybody from using it.
 pub(crate) fn is_finding(error: &StoreError) -> bool {
-    let state = [Trouble::NotInitialised, Trouble::StoreAmnesia, Trouble::StoreDoubt];
+    let state = [Trouble::NotInitialised, Trouble::StoreAmnesia, Trouble::StoreDoubt, Trouble::Corrupt];
     state.contains(&error.trouble()) || is_refusal(error)
 }
 

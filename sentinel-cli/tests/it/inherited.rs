@@ -143,16 +143,28 @@ fn over_the_limit_of_file_sizes_a_result_is_unconfirmed_as_on_a_full_disk() {
         let mut shell = Command::new("sh");
         // Blocks of 512 bytes: the store fits, with the claim; the result does not.
         world.dress(shell.args(["-c", &format!("ulimit -f 1200; exec \"$0\" {arguments}"), SENTINEL]));
-        world.output(shell)
+        shell
     };
-    let script = "'echo run >> effects; head -c 900000 /dev/zero'";
-    let ran = limited(&format!("once k --ttl 1s --hard-ttl 10s -- sh -c {script}"));
-    assert_eq!((ran.code(), ran.bytes().len()), (76, 900_000), "{}", ran.err());
+    // As on a full disk, the result is sent until it is recorded, or until a signal ends that.
+    let script = "'echo run >> effects; echo $$ > pid; head -c 900000 /dev/zero'";
+    let sends = limited(&format!("once k --ttl 1s --hard-ttl 1m -- sh -c {script} > /dev/null"));
+    let mut sends = world.start_command(sends);
+    until("the command runs", || world.read("pid").ends_with('\n'));
+    until("the command has ended", || !runs(&world.read("pid")));
+    until("a signal has ended the program", || {
+        sends.has_ended() || {
+            sends.send(Signal::TERM);
+            false
+        }
+    });
+    let ran = sends.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+    assert!(ran.err().contains("the store did not confirm that this is recorded"), "{ran:?}");
     assert_eq!(world.read("effects"), "run\n");
     until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
 
     // This output is too large to be recorded, so only the file that it is written to is over the limit.
-    let ran = limited("once large -- head -c 2000000 /dev/zero > out");
+    let ran = world.output(limited("once large -- head -c 2000000 /dev/zero > out"));
     assert_eq!(ran.code(), 74, "{ran:?}");
     assert_eq!(world.inspect("large")["state"], "completed");
 }

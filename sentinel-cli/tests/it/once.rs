@@ -135,7 +135,8 @@ each_store!(waiting_ends_where_the_other_run_ends);
 fn waiting_ends_where_the_other_run_ends(world: World) {
     let hold = |key: &str, script: &str| {
         let running = world.start(&["once", key, "--nothing-happened-on", "3", "--", "sh", "-c", script]);
-        until("it executes", || world.inspect(key)["state"] == "executing");
+        // Until it executes, the store may not be set up either.
+        until("it executes", || world.run(&["inspect", key, "--json"]).out().contains("\"executing\""));
         running
     };
     for (end, code, out) in [("exit 9", 76, ""), ("exit 3", 0, "mine\n"), ("echo theirs", 0, "theirs\n")] {

@@ -1,6 +1,6 @@
 //! A store that refuses for a while, or is away for a while: the command goes on, and its result is recorded.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use sentinel_testbed::{Mode, Postgres, postgres::Options};
@@ -27,7 +27,7 @@ fn read_only(server: &Postgres, on: bool) {
 
 /// Lets time pass in which nothing can be seen to happen.
 fn pass(time: Duration) {
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     while began.elapsed() < time {
         std::thread::park_timeout(time);
     }

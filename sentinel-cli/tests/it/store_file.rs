@@ -106,6 +106,30 @@ fn a_file_that_is_moved_or_copied_after_its_processes_ended_has_all_records() {
 }
 
 #[test]
+fn a_file_that_a_killed_process_left_is_refused_without_its_log() {
+    let world = World::sqlite();
+    let running = world.start(&["once", "k", "--", "sleep", "600"]);
+    until("it executes", || world.inspect("k")["state"] == "executing");
+    running.send(rustix::process::Signal::KILL);
+    running.ended();
+    std::fs::rename(world.path("store.db"), world.path("moved.db")).unwrap();
+    let moved = |arguments: &[&str]| world.run(&[&["--store", "sqlite:moved.db"], arguments].concat());
+    for arguments in [&["once", "k", "--", "touch", "ran"][..], &["list"], &["init"]] {
+        let ran = moved(arguments);
+        assert!(ran.code() == 69 && ran.err().contains("its log"), "{arguments:?}: {ran:?}");
+    }
+    let doctor = moved(&["doctor"]);
+    assert_eq!((doctor.code(), doctor.out().matches("BAD").count()), (1, 1), "{doctor:?}");
+    // Where the file was, none is created: that would delete the log.
+    assert_eq!(world.once("k", &[], "touch ran").code(), 69);
+    std::fs::rename(world.path("store.db-wal"), world.path("moved.db-wal")).unwrap();
+    // The lease of the killed process is live, or has lapsed.
+    let ran = moved(&["once", "k", "--", "touch", "ran"]);
+    assert!(matches!(ran.code(), 75 | 76), "{ran:?}");
+    assert!(!world.path("ran").exists());
+}
+
+#[test]
 fn doctor_reports_a_second_name_of_the_file() {
     let world = World::sqlite();
     assert_eq!(world.once("k", &[], "true").code(), 0);

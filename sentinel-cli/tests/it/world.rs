@@ -182,10 +182,11 @@ impl World {
         server().psql(&sessions) != "0"
     }
 
-    /// Null: the store's file is not there yet.
+    /// Null: the store's file is not there, or not set up, yet.
     pub(crate) fn inspect(&self, key: &str) -> Value {
         let ran = self.run(&["inspect", key, "--json"]);
-        if ran.code() == 69 && !self.path("store.db").exists() { Value::Null } else { ran.json() }
+        let is_early = ran.code() == 69 && self.store.starts_with("sqlite:");
+        if is_early { Value::Null } else { ran.json() }
     }
 
     pub(crate) fn token(&self, key: &str) -> String {
@@ -234,6 +235,10 @@ impl Started {
             ended
         });
         self.ended()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn ended(self) -> Ran {

@@ -42,17 +42,38 @@ mod direct {
 
 mod pgbouncer {
     // Each statement is planned anew there, which takes as long as all else: a quarter of the matrix.
-    sentinel_conformance::suite!(crate::harness::Bounced, sequences = 50, histories = 20, matrix_share = 4);
+    sentinel_conformance::suite!(
+        crate::harness::Bounced,
+        sequences = 50,
+        histories = 20,
+        matrix_share = 4,
+        law_passes = 1
+    );
 }
 
 mod repeatable_read {
-    sentinel_conformance::suite!(crate::harness::RepeatableRead, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(
+        crate::harness::RepeatableRead,
+        sequences = 50,
+        histories = 20,
+        law_passes = 1
+    );
 }
 
 mod serializable {
-    sentinel_conformance::suite!(crate::harness::Serializable, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(
+        crate::harness::Serializable,
+        sequences = 50,
+        histories = 20,
+        law_passes = 1
+    );
 }
 
 mod unprivileged {
-    sentinel_conformance::suite!(crate::harness::Unprivileged, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(
+        crate::harness::Unprivileged,
+        sequences = 50,
+        histories = 20,
+        law_passes = 1
+    );
 }

@@ -38,18 +38,18 @@ mod always {
 }
 
 mod everysec {
-    sentinel_conformance::suite!(crate::harness::EverySecond, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(crate::harness::EverySecond, sequences = 50, histories = 20, law_passes = 1);
 }
 
 #[cfg(feature = "tls")]
 mod tls_acl {
-    sentinel_conformance::suite!(crate::harness::TlsAcl, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(crate::harness::TlsAcl, sequences = 50, histories = 20, law_passes = 1);
 }
 
 mod replica {
-    sentinel_conformance::suite!(crate::harness::Replica, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(crate::harness::Replica, sequences = 50, histories = 20, law_passes = 1);
 }
 
 mod moving {
-    sentinel_conformance::suite!(crate::harness::Cluster, sequences = 50, histories = 20);
+    sentinel_conformance::suite!(crate::harness::Cluster, sequences = 50, histories = 20, law_passes = 1);
 }

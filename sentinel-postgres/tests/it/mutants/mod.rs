@@ -136,7 +136,7 @@ impl Check {
     }
 
     fn run(&self, rig: Rig) {
-        let sizes = Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT };
+        let sizes = Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT };
         match self {
             Self::Law(law) => law.check(Arc::new(rig), sizes),
             Self::InCompany(law) => {

@@ -135,9 +135,8 @@ impl Check {
 
     fn run(&self, rig: Rig) {
         match &self.what {
-            What::Law(law) => {
-                law.check(Arc::new(rig), Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT })
-            }
+            What::Law(law) => law
+                .check(Arc::new(rig), Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT }),
             What::Own(run, argument) => runtime().block_on(run(&rig, argument)),
         }
     }

@@ -147,6 +147,7 @@ pub(crate) async fn each_state_stands_in_its_index(rig: &Rig, how: &str) {
     assert!(left.starts_with("k "), "the event that is left is due later: {left:?}");
     rig.advance(REST).await;
     assert_eq!((rig.purge().await, seen()), (0, Default::default()));
+    assert!(rig.story(&address).await.is_empty(), "the event that is left has rested");
 }
 
 /// Few that are undecided are found as fast as many.

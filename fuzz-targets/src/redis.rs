@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use sentinel_core::{Label, Record, State, StoreTime};
+use sentinel_core::{Accepts, Label, Record, State, StoreTime};
 use sentinel_redis::fuzzing::{
     events as read_events, packed_result, record, record_head, record_without_bytes,
 };
@@ -56,7 +56,7 @@ fn pack(r: &Record) -> Bytes {
         State::Completed => b'd',
         State::Reconciling => b'r',
     });
-    let flags = [r.claim_id.is_some(), r.after_reset, r.retention.is_some(), false];
+    let flags = [r.claim_id.is_some(), r.after_reset, r.retention.is_some(), false, r.doubt.is_some()];
     flags.into_iter().for_each(|is| out.put_u8(flag(is)));
     out.put_slice(format!("{:016}", r.token.get()).as_bytes());
     out.put_u128(r.claim_id.map_or(0, |id| id.bits()));
@@ -68,10 +68,13 @@ fn pack(r: &Record) -> Bytes {
     out.put_u64(r.terms.map_or(0, |terms| micros(terms.ttl())));
     out.put_u64(r.terms.map_or(0, |terms| micros(terms.hard_ttl())));
     out.put_u64(r.retention.map_or(0, micros));
+    out.put_u64(time(Some(r.effects_until)));
+    out.put_u64(r.terms.map_or(0, |terms| micros(terms.late_effects())));
     let past: Vec<u8> = r.past_claims.iter().flat_map(|id| id.bits().to_be_bytes()).collect();
     short(&mut out, &past);
     short(&mut out, text(r.worker.as_ref()));
     short(&mut out, r.fingerprint.as_ref().map_or("", |print| print.as_str()).as_bytes());
+    short(&mut out, if r.accepts == Accepts::any() { b"" } else { r.accepts.as_str().as_bytes() });
     short(&mut out, text(r.doubt.as_ref()));
     short(&mut out, b"");
     let result = r.result.as_ref().map(packed_result).unwrap_or_default();

@@ -13,7 +13,7 @@ use sentinel::kernel::{self, Operation, Reading};
 use sentinel::operation::*;
 use sentinel::prelude::*;
 use sentinel::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel::{Address, Clock, Event, Namespace, PURGE_REST, Record, StoreError, SystemClock};
+use sentinel::{Address, Clock, Event, EventLimit, Namespace, PURGE_REST, Record, StoreError, SystemClock};
 
 #[derive(Debug)]
 struct OwnStore {
@@ -46,7 +46,9 @@ impl OwnStore {
         let outcome = kernel::apply(&mut record, op, at)?;
         if outcome.stamped.stamp.changed {
             rooms.records.insert(address.clone(), record);
-            rooms.events.entry(address.clone()).or_default().extend(outcome.event);
+            let events = rooms.events.entry(address.clone()).or_default();
+            events.extend(outcome.event);
+            kernel::trim(events, EventLimit::default());
         }
         Ok(outcome.stamped)
     }

@@ -64,11 +64,11 @@ pub(crate) async fn a_reset_waits_for_late_effects(rig: &Rig, how: &str) {
     rig.advance(LATE / 2).await;
     assert!(matches!(reset(rig, &address, token).await, ResetReply::Reset { .. }), "{how}");
     let events = rig.store.history(&address, u32::MAX).await.unwrap();
-    let claims = events.iter().filter_map(|event| match &event.change {
+    let mut claims = events.iter().filter_map(|event| match &event.change {
         Change::Claimed { terms, .. } => Some(*terms),
         _ => None,
     });
-    assert_eq!(claims.last(), Some(terms()), "{how}");
+    assert_eq!(claims.next_back(), Some(terms()), "{how}");
     assert_eq!(rig.record(&address).await.effects_until, sentinel_core::StoreTime::ZERO);
 }
 

@@ -29,7 +29,7 @@ impl Both {
         };
         let long = Rig::open(move |builder| {
             let events = EventLimit::new(100).unwrap();
-            builder.max_events(events).edit_scripts(Arc::new(edit.clone()))
+            builder.max_events(events).edit_scripts(Arc::new(edit))
         })
         .await;
         long.change(&long.lease("clock"), call()).await;

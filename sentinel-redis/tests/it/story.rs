@@ -127,7 +127,7 @@ async fn a_list_that_others_have_shortened_is_left_alone() {
         }
         text
     };
-    let edit: Arc<dyn Fn(&str, String) -> String + Send + Sync> = Arc::new(edit);
+    let edit = Arc::new(edit);
     let rig = Rig::open(move |builder| builder.edit_scripts(edit.clone())).await;
     let address = rig.execution("k");
     rig.completed(&address, &wordy(kept())).await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::answer::{Answer, Said};
 use super::attempt::Attempt;
@@ -13,6 +13,7 @@ use super::judge::Terms;
 use super::process::{run, runtime};
 use super::report::report;
 use super::world::{End, World};
+use crate::{Clock as _, StoreTime, SystemClock};
 
 /// Which worlds there are, and what holds in them. [`check`](super::check) is for those who change nothing of it.
 #[must_use = "nothing runs before `check`"]
@@ -244,21 +245,22 @@ impl Worlds {
     }
 }
 
-/// Tells people that a long check is still going.
+/// Reports to people that a long check is still going.
 struct Progress {
-    shown: Instant,
+    shown: StoreTime,
 }
 
 impl Progress {
     const PAUSE: Duration = Duration::from_secs(5);
 
     fn new() -> Self {
-        Self { shown: Instant::now() }
+        Self { shown: SystemClock.now() }
     }
 
     fn show(&mut self, worlds: usize, left: usize) {
-        if self.shown.elapsed() >= Self::PAUSE {
-            self.shown = Instant::now();
+        let now = SystemClock.now();
+        if now.since(self.shown) >= Self::PAUSE {
+            self.shown = now;
             eprintln!("sentinel::testing: {worlds} worlds checked, at least {left} left");
         }
     }

@@ -1,8 +1,5 @@
 -- What is kept of a record's events: the one that remains of an earlier record, the newest of the list, the newest of all.
 local record, events, gone = KEYS[7], KEYS[8], KEYS[9]
-local purged = redis.call('GET', gone) or ''
--- It has rested: the next purge would delete it.
-if purged ~= '' and clock > struct.unpack('>I8', purged, 12) + HOUR then purged = '' end
 local stored, log = redis.call('GET', record), ''
 if stored then log = decode(stored).log end
-return { purged, log, redis.call('LRANGE', events, -ARGV[4], -1) }
+return { redis.call('GET', gone) or '', log, redis.call('LRANGE', events, -ARGV[4], -1) }

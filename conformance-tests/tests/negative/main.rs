@@ -36,6 +36,7 @@ fn every_broken_store_fails_a_named_law() {
 }
 
 /// Which of some broken stores pass every law.
+#[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 fn passing(sabotages: &[Sabotage]) -> Vec<&'static str> {
     let (mut last, mut passed) = ("", Vec::new());
     for sabotage in sabotages {

@@ -52,10 +52,10 @@ async fn booked(pool: &PgPool, store: &PostgresStore, address: Address, invoice:
 }
 
 #[rustfmt::skip]
-async fn migrate(store: &PostgresStore, mut db: &mut PgConnection) -> Result<(), Broken> {
+async fn migrate(store: &PostgresStore, mut db: PgConnection) -> Result<PgConnection, Broken> {
     // Once, in a migration: accounts has the columns sentinel_token bigint and sentinel_address text.
     store.create_fence(&mut db, &Fence::new("accounts", ["id"])).await?;
-    Ok(())
+    Ok(db)
 }
 
 /// Whether a newer holder has written.
@@ -106,13 +106,13 @@ async fn the_readmes_booking_is_made_once() {
 #[tokio::test]
 async fn the_readmes_paused_worker_cannot_write() {
     let bed = Bed::new("readme_fence").await;
-    let mut db = bed.connect().await;
+    let db = bed.connect().await;
     postgres().psql(
         "DROP TABLE IF EXISTS accounts; DELETE FROM txn.fences WHERE fence = 'public.accounts'; \
          CREATE TABLE accounts (id int PRIMARY KEY, balance int, sentinel_token bigint, sentinel_address text); \
          INSERT INTO accounts VALUES (42, 0)",
     );
-    migrate(&bed.store, &mut db).await.unwrap();
+    let db = migrate(&bed.store, db).await.unwrap();
     let bank = Sentinel::new(bed.store.clone()).namespace("bank").unwrap();
     let take = async || match bank.lease("account-42").acquire().await.unwrap() {
         LeaseOutcome::Held(lease) => lease,

@@ -33,6 +33,7 @@ fn write_pgpass(path: &Path, server: &Postgres, password: &str) {
 }
 
 /// Holds a lease, says so, and gives it back when it is asked to.
+#[expect(clippy::print_stdout, reason = "the program that started it reads this")]
 async fn hold(url: &str) {
     let sentinel = Sentinel::new(PostgresStore::builder(url).init().await.unwrap()).namespace("n").unwrap();
     let LeaseOutcome::Held(lease) = sentinel.lease("k").acquire().await.unwrap() else { panic!("not held") };

@@ -132,7 +132,7 @@ pub(crate) struct TermsArg {
     /// longer]
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     hard_ttl: Option<Duration>,
-    /// Wait at most so long for whoever holds the key, or for a store that is away, instead of answering at once
+    /// Wait at most this long for the holder of the key, or for a store that is away, instead of answering at once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 }
@@ -150,7 +150,7 @@ Example:
   sentinel once invoice-42 --failed-on 3 -- ./charge.sh 42
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
-Every other end leaves it in doubt (exit 76) until somebody reconciles it.
+Every other end leaves it in doubt (exit 76) until an operator reconciles it.
 
 When the store is away:
   at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
@@ -209,10 +209,10 @@ impl Once {
 Example:
   sentinel lease nightly-report --wait 5m -- ./report.sh
 
-Exits with the command's code, 75 if somebody else holds the lease, 76 if the lease was lost while it ran.
+Exits with the command's code, 75 if another process holds the lease, 76 if the lease was lost while it ran.
 
 The lease is lost, and the command gets TERM, and KILL 10 s later:
-  at the ttl            if no sign of life reached the store until then: somebody else may hold the lease now.
+  at the ttl            if no sign of life reached the store until then: another process may hold the lease now.
   when the store answers that the lease is lost.
 At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
 

@@ -30,11 +30,11 @@ WITH clock AS MATERIALIZED (
         decision_kind = NULL, decision_token = NULL, decision_presented = NULL, decision_at = NULL,
         decision_digest = NULL, decision_operator = NULL, decision_reason = NULL
     FROM page p
-    WHERE r.namespace = $2 AND r.kind = p.kind AND r.key = p.key AND r.life = p.life AND p.state <> 'purged'
+    WHERE r.namespace = $2 AND r.kind = p.kind AND r.key = p.key AND p.state <> 'purged'
     RETURNING 1
 ), gone AS (
     DELETE FROM {records} r USING page p
-    WHERE r.namespace = $2 AND r.kind = p.kind AND r.key = p.key AND r.life = p.life AND p.state = 'purged'
+    WHERE r.namespace = $2 AND r.kind = p.kind AND r.key = p.key AND p.state = 'purged'
     RETURNING 1
 )
 SELECT e.count, e.count + g.count, (SELECT max(purge_at) FROM page)

@@ -173,7 +173,7 @@ impl PostgresStore {
         let [namespace, kind, key] =
             [address.namespace.as_str(), address.kind.as_str(), address.key.as_str()].map(literal);
         let (token, claim_id) = (grant.token.get(), uuid(grant.claim_id.bits()));
-        // SAVEPOINT fails where no transaction is open: what is checked there would be kept for nobody.
+        // SAVEPOINT fails where no transaction is open: a check there would protect no write.
         let sql = format!(
             "SAVEPOINT sentinel; RELEASE SAVEPOINT sentinel; \
              SELECT {function}({namespace}, {kind}, {key}, {token}::int8, '{claim_id}'::uuid)"

@@ -61,8 +61,7 @@ impl Beats {
         // By its place, which is quick; a row that changed between the statement's start and the lock is elsewhere by
         // then, is not found, and goes out alone. One that goes out alone is found wherever it is.
         let many = ("SKIP LOCKED", "r.ctid = h.place");
-        let alone =
-            ("", "r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key AND r.life = h.life");
+        let alone = ("", "r.namespace = h.namespace AND r.kind = h.kind AND r.key = h.key");
         let lazy = "set_config('synchronous_commit', 'off', true)";
         Self {
             executions: made(many, lazy),

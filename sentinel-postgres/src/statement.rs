@@ -149,7 +149,8 @@ fn fragment(name: &str) -> Option<&'static str> {
             "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1, \
              implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END"
         }
-        "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4 AND r.life = h.life",
+        // By the address alone: the row is found as it was before the wait for its lock, when it may have had an earlier life.
+        "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4",
         "decided" => {
             "decision_op_id = $5::uuid, decision_presented = $6::int8, decision_operator = $7::text, \
              decision_reason = $8::text, decision_at = at.now"

@@ -236,7 +236,7 @@ impl OnceInTransaction<'_, '_> {
                 }
                 Err(error) => error,
             },
-            // The claim is not there any more, though nobody else can have seen it.
+            // The claim is not there any more, though no other session can have seen it.
             Ok(_) => ended(),
             Err(error) => error,
         };

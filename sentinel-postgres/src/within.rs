@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::link::Query;
 use crate::transition::{self, Unanswered};
 
-/// The part of a user's transaction that is ours: under a savepoint, which whoever enters keeps or undoes.
+/// The part of a user's transaction that is ours: under a savepoint, which the caller keeps or undoes.
 pub(crate) struct Within<'t> {
     pub(crate) connection: &'t mut PgConnection,
     parts: &'t Parts,

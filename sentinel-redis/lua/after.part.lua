@@ -95,7 +95,7 @@ local written, why = pcall(function()
   if #adds > 0 then enlist() end
   for _, command in ipairs(later) do
     local length = redis.call(unpack(command))
-    -- With the one in the record there are too many (kernel `trim`): whoever asked drops the oldest, with a second script.
+    -- With the one in the record there are too many (kernel `trim`): the caller drops the oldest, with a second script.
     if command.item and length >= {events} then told[command.item] = LONG end
   end
   if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end

@@ -1,5 +1,5 @@
 -- Many leases, each for itself. A lease never gets shorter, and never passes its hard deadline; one that lapsed never
--- revives, while an execution of the same grant does: nobody could have taken it. An abandoned run does not either (kernel
+-- revives, while an execution of the same grant does: no other call could have taken it. An abandoned run does not either (kernel
 -- `heartbeat`, Abandoned): its hard deadline has passed with its end.
 local function turn(record, arg)
   local grant, kind = struct.unpack('>c32c1', arg)

@@ -81,7 +81,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The most events that are kept of one record; 1,000 unless told otherwise. The oldest are dropped beyond that, and at
+    /// The most events that are kept of one record; 1,000 by default. The oldest are dropped beyond that, and at
     /// least three quarters are left: a lease that is taken and given back for years does not fill the server's memory.
     pub fn max_events(mut self, limit: EventLimit) -> Self {
         self.events = limit;
@@ -102,7 +102,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The file with the certificates of those who may sign the server's, in PEM; the operating system's unless told. It is
+    /// The file with the certificates of those who may sign the server's, in PEM; by default the operating system's. It is
     /// read again at each connection, so that it can be replaced while the program runs.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
@@ -135,7 +135,7 @@ impl RedisStoreBuilder {
     /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has forgotten a
     /// part of itself: for tools with which an operator looks before deciding. What is read may lack changes that were
     /// acknowledged; [`RedisStore::doubt`] says why, and so does a warning in the log. Whatever changes a record stays refused,
-    /// and so does a result that would be replayed. Off unless told otherwise: a program that decides by what it reads is
+    /// and so does a result that would be replayed. Off by default: a program that decides by what it reads is
     /// better off with the error.
     pub fn read_in_doubt(mut self, read: bool) -> Self {
         self.read_in_doubt = read;

@@ -112,7 +112,7 @@ impl RedisStore {
 
     /// What made the last reads doubt what they were answered with, where the store was opened to
     /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt): it may lack changes that were acknowledged. None: nothing did. It
-    /// is an error that changes of a record meet as well, which are refused until somebody has looked.
+    /// is an error that changes of a record meet as well, which are refused until an operator has looked.
     pub fn doubt(&self) -> Option<StoreError> {
         self.inner.main.trust.doubt()
     }

@@ -56,7 +56,7 @@ impl Spec {
     }
 
     /// On a read-only file system SQLite cannot create what it keeps beside the file. Nothing is missed without it as long
-    /// as there is no log: nobody can write there, at least not under this path.
+    /// as there is no log: no process can write there, at least not under this path.
     fn open_where_it_lies(&self) -> Result<Reader, StoreError> {
         let connection = self.connect(false)?;
         let is_readonly = connection.is_readonly("main").unwrap_or(false);
@@ -136,7 +136,7 @@ pub(crate) struct Writer {
     line: Option<Line>,
 }
 
-/// Whoever has waited long for a turn still waits so long for the write lock.
+/// How long a process that waited long for its turn still waits for the write lock.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A log of this length is emptied.
@@ -217,7 +217,7 @@ impl Writer {
         self.seal(spec, false).map_err(|error| not_applied(&spec.path, error))
     }
 
-    /// Seals again where somebody else's checkpoint broke the seal. What was committed is not acknowledged before.
+    /// Seals again where the checkpoint of another program broke the seal. What was committed is not acknowledged before.
     pub(crate) fn seal_again(&mut self, spec: &Spec) {
         if !self.sealed.log.as_mut().is_some_and(Log::was_restarted) {
             return;

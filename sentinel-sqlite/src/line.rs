@@ -126,7 +126,7 @@ impl Shared {
     }
 }
 
-/// Waits for the lock whenever a turn is wanted, and gives it back if nobody wants it any more by then.
+/// Waits for the lock whenever a turn is wanted, and gives it back if no operation wants it any more by then.
 fn help(shared: &Shared) {
     let mut state = shared.state();
     loop {

@@ -47,7 +47,7 @@ pub(crate) fn check(connection: &Connection, spec: &Spec) -> Result<(), StoreErr
     for _ in 0..3 {
         let main = main_file_alone(spec);
         let said = read(connection).map_err(|error| not_applied(&spec.path, error))?;
-        // The connection has read, so nobody else is the last to close: a log that is there stays.
+        // The connection has read, so no other connection is the last to close: a log that is there stays.
         if said.needs_log {
             return incomplete(connection, spec);
         }

@@ -108,7 +108,7 @@ async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
     answer.map_err(|_| format!("the next request was not answered within {NEXT:?}"))
 }
 
-/// From every state, a request that is refused and whose caller goes away has changed nothing, and holds up nobody.
+/// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other request.
 pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(lab: &Lab) {
     let mut keys = 0..;
     for (operation, asks) in OPERATIONS {

@@ -22,7 +22,7 @@ fn recorded<'a>(w: &'a mut Written<'_>, forced: bool) -> Option<&'a mut Recorded
     }
 }
 
-/// A change of every result, whoever records it.
+/// A change of every result, of workers and operators.
 macro_rules! any {
     (|$result:ident| $change:expr) => {
         |w| {

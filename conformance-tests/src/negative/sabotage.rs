@@ -29,7 +29,7 @@ pub struct Written<'a> {
 
 /// What is wrong around the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is told by the sabotage that uses it")]
+#[expect(missing_docs, reason = "the sabotage that uses each describes it")]
 pub enum Flaw {
     KindsShareARecord,
     NamespaceAndKeyAreJoined,

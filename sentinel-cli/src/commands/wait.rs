@@ -1,4 +1,4 @@
-//! Waiting: for a store that is away, for whoever holds a key, and for the store's word that a result is recorded.
+//! Waiting: for a store that is away, for the holder of a key, and for the store to confirm that a result is recorded.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

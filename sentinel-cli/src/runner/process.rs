@@ -8,7 +8,7 @@ pub(super) struct Entry {
     pub(super) pid: i32,
     pub(super) parent: i32,
     pub(super) group: i32,
-    /// It has not ended. A process that nobody has waited for yet has ended all the same.
+    /// It has not ended. A zombie has ended.
     pub(super) alive: bool,
 }
 

@@ -21,7 +21,7 @@ use crate::token::{ClaimId, Token};
 pub enum Outcome<T, E> {
     /// It ran now, and its result is recorded.
     Completed(T),
-    /// It ran now, and that it did is recorded, but its value is not: nobody will get this value again. Later callers get
+    /// It ran now, and that it did is recorded, but its value is not: no later caller gets this value. Later callers get
     /// [`Error::ResultNotStored`].
     CompletedNotStored(T, NotStored),
     /// It ran before; this is the recorded result.

@@ -36,7 +36,7 @@ pub(crate) struct Watchers {
 
 /// The callers of this process that wait for a key, in the order in which they came. Only the first of them asks the store.
 ///
-/// How often it was told to ask again is counted. Not a `watch` channel: that wakes in an order of its own chance, and a
+/// It counts the requests to ask again. Not a `watch` channel: that wakes in an order of its own chance, and a
 /// simulation has to be repeatable.
 #[derive(Debug)]
 struct Queue {
@@ -84,7 +84,7 @@ impl Watchers {
         }
     }
 
-    /// Forgets a queue in which nobody waits any more; whether it is forgotten.
+    /// Forgets a queue without waiters; whether it is forgotten.
     fn forget_unwatched(&self, address: &Address, queue: &Weak<Queue>) -> bool {
         let mut watched = self.watched();
         match watched.get(address) {

@@ -58,7 +58,7 @@ pub fn begin(r: &Record, b: &Begin, at: &Reading) -> Rule<BeginReply> {
     }
 }
 
-/// Worker. A lapsed execution of the same grant revives, as nobody could have taken it; a lapsed lease never does, and
+/// Worker. A lapsed execution of the same grant revives, as no other call could have taken it; a lapsed lease never does, and
 /// an abandoned run never does either: its worker has ended.
 pub fn heartbeat(r: &Record, h: &Heartbeat, at: &Reading) -> Rule<HeartbeatReply> {
     let lost = |reason| Refuse(HeartbeatReply::Lost(reason));

@@ -48,7 +48,7 @@ async fn other_columns_may_hold_what_jsonb_cannot() {
     }
     let stale = "UPDATE wide SET doc = '1', sentinel_token = 4";
     assert_eq!(sql(&mut mine, stale).await, Some(Rejection::StaleToken));
-    // A column that nobody guards may go, change and come.
+    // A column without a guard may be dropped, changed and added.
     let alter = "ALTER TABLE wide DROP COLUMN doc, ALTER COLUMN many TYPE text USING '', ADD COLUMN later json DEFAULT '1'";
     assert_eq!(sql(&mut mine, alter).await, None);
     assert_eq!(sql(&mut mine, "UPDATE wide SET later = '2', sentinel_token = 9").await, None);

@@ -45,7 +45,7 @@ async fn row_level_security_is_reported_for_each_table() {
         let named = format!("\"sentinel\".\"{table}\"");
         is_bad(&health, "row-level security", &[&named, "for this role", "DISABLE ROW LEVEL SECURITY"]);
         assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
-        // Its owner passes by it, and is told of it all the same.
+        // It does not apply to the owner, and doctor reports it all the same.
         let health = owner.clone().probe().await.unwrap();
         is_bad(&health, "row-level security", &[&named, "not for this role"]);
         server.psql(&format!("ALTER TABLE sentinel.{table} DISABLE ROW LEVEL SECURITY"));

@@ -40,7 +40,7 @@ impl Found {
 
 impl Trust {
     /// What reads need while the store is in doubt: its layout, and scripts that the server keeps from writing. `why` is the
-    /// doubt, and comes back where reads are not answered either: nobody asked for that, or nothing is left to read.
+    /// doubt, and comes back where reads are not answered either: the builder did not ask for that, or nothing is left to read.
     pub(crate) async fn to_read(&self, wire: &dyn Wire, why: StoreError) -> Result<Arc<Armed>, StoreError> {
         let can_be_read = matches!(why.trouble(), Trouble::StoreDoubt | Trouble::StoreAmnesia);
         if !self.read_in_doubt || !can_be_read {

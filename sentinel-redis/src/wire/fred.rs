@@ -27,7 +27,7 @@ pub(super) struct Fred {
 }
 
 /// Whether a server has refused a connection that fred made again, by what it was given to sign in with. fred would send the
-/// same for ever; whoever connects anew reads it again.
+/// same each time; a new connection reads it again.
 pub(super) struct Refused(Mutex<(Errors, bool)>);
 
 type Errors = broadcast::Receiver<(Error, Option<Server>)>;

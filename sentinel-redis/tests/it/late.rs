@@ -106,7 +106,7 @@ pub(crate) async fn a_decision_is_decodable(rig: &Rig, _: &str) {
             assert_eq!(told.stamp.changed, is_taken, "{content_type} as {accepts}: {told:?}");
             rig.ask(&address, force).await;
         }
-        // Whoever comes next decodes what it likes.
+        // The next caller may decode any type.
         let address = rig.execution(&format!("given back {n}"));
         let grant = rig.granted(&address, &Claim { accepts, ..call() }).await;
         rig.change(&address, Release { grant, vouched: false }).await;

@@ -54,7 +54,7 @@ async fn are_the_newest(rig: &Rig, address: &Address, revs: u64, limit: EventLim
     assert_eq!(told, (revs + 1 - all.len() as u64..=revs).collect::<Vec<_>>());
     assert!(all.iter().enumerate().all(|(n, event)| event.base.is_some() == (is_trimmed && n == 0)));
     assert_eq!(replay(&all), Rebuilt::from(&rig.record(address).await));
-    // No more are stored, either: whoever accepts more sees the same.
+    // No more are stored, either: a store with a higher limit sees the same.
     let builder = RedisStore::builder(&redis().url()).key_prefix(&rig.prefix);
     let beside = builder.max_events(EventLimit::new(EventLimit::MAX).unwrap()).open().await.unwrap();
     assert_eq!(beside.history(address, u32::MAX).await.unwrap(), all);

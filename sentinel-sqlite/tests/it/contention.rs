@@ -74,7 +74,7 @@ async fn a_resend_among_others_gets_the_same_grant() {
     assert_eq!(on.store.history(&execution("a"), 10).await.unwrap().len(), 1);
 }
 
-/// Each with connections of its own, as that many processes have. Whoever finds the file busy gives up at once.
+/// Each with connections of its own, as that many processes have. A store that finds the file busy gives up at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn stores_that_take_turns_never_find_the_file_busy() {
     const STORES: usize = 24;

@@ -124,7 +124,7 @@ async fn a_number_of_a_deleted_row_that_is_given_again_brings_no_events_back() {
         on.store.release(&lease("old"), &Release { grant, vouched: false }).await.unwrap();
     }
     assert!(rows(&on, "events") > 1);
-    // Somebody deletes a row by hand. SQLite gives its number to the next one.
+    // A row is deleted by hand. SQLite gives its number to the next one.
     on.plain().execute("DELETE FROM records WHERE key = 'old'", []).unwrap();
     granted(&on.store, &lease("new"), &claim(Phase::Claimed)).await;
     assert_eq!(on.store.history(&lease("new"), 1_000).await.unwrap().len(), 1);

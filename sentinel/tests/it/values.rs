@@ -1,4 +1,4 @@
-//! A replay equals what the first caller got, or the first caller is told that there is none.
+//! A replay equals what the first caller got, or the first caller learns that there is none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;

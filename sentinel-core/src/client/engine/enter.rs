@@ -105,7 +105,7 @@ impl Call {
         if core.open_work.draining().is_cancelled() {
             return Err(Refusal::NotRun(NotRun::Draining));
         }
-        // Whoever holds a grant must be able to keep it alive.
+        // The holder of a grant must be able to keep it alive.
         core.keeper.ready().map_err(|error| Refusal::NotRun(NotRun::NoHeartbeats(Arc::new(error))))?;
         let clock = core.keeper.clock();
         let until = self.wait.map(|wait| clock.now().plus(wait));
@@ -287,7 +287,7 @@ impl Held {
         self.core.keeper.keep(Entry { run, ttl, deadline, hard, fenced_by_lease })
     }
 
-    /// How long the store is still told what became of it: until the hard deadline is well over. A lease that lapses is
+    /// How long its end is still reported to the store: until the hard deadline is well over. A lease that lapses is
     /// over by itself.
     pub(crate) fn report_for(&self) -> Duration {
         let run = &self.run.inner;

@@ -123,7 +123,7 @@ impl Started {
     }
 }
 
-/// How a function that started has ended, as the store is told.
+/// How a function that started has ended, as it is reported to the store.
 pub(super) enum Report {
     Complete(Complete),
     Release(Release),

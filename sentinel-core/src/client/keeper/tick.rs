@@ -28,7 +28,7 @@ pub(crate) struct Authority {
 #[derive(Debug, Default)]
 struct Contact {
     lost: bool,
-    /// Fires when this contact is lost. Made when somebody asks for it.
+    /// Fires when this contact is lost. Made at the first request for it.
     signal: Option<CancellationToken>,
 }
 

@@ -16,7 +16,7 @@ use crate::token::Token;
 pub struct UncertainKey {
     /// The key.
     pub key: Key,
-    /// What the provider was told: look there for it.
+    /// The key under which the worker asked the provider: look there for it.
     pub idempotency_key: String,
     /// What the request was about.
     pub fingerprint: Option<Fingerprint>,
@@ -24,7 +24,7 @@ pub struct UncertainKey {
     pub worker: Option<Label>,
     /// When the side effect may have begun, by the store's clock.
     pub begun_at: Option<StoreTime>,
-    /// Why there is doubt, where somebody said so.
+    /// Why there is doubt, if the worker reported it.
     pub doubt: Option<Label>,
     /// The token in doubt.
     pub token: Token,

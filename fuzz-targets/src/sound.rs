@@ -57,7 +57,9 @@ pub(crate) fn event(event: &Event) {
 }
 
 fn terms(found: &Terms) {
-    assert_eq!(Terms::new(found.ttl(), found.hard_ttl()).as_ref(), Ok(found));
+    let same = Terms::new(found.ttl(), found.hard_ttl());
+    let same = same.and_then(|terms| terms.with_late_effects(found.late_effects()));
+    assert_eq!(same.as_ref(), Ok(found));
 }
 
 fn label(label: &Label) {

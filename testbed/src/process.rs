@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -243,8 +243,35 @@ pub(crate) fn run(mut command: Command) -> String {
 /// The same, with a text on its standard input.
 #[track_caller]
 pub(crate) fn feed(mut command: Command, text: &str) -> String {
+    let output = fed(&mut command, text);
+    finished(&command, output)
+}
+
+/// The same, again as long as it fails with an error that contains `passing`.
+///
+/// # Panics
+/// Also if it fails so for as long as [`until`] waits.
+#[track_caller]
+pub(crate) fn feed_again(command: impl Fn() -> Command, text: &str, passing: &str) -> String {
+    let mut answer = String::new();
+    until(&format!("no error is {passing:?}"), || {
+        let mut command = command();
+        let output = fed(&mut command, text);
+        let failed = |output: &Output| !output.status.success();
+        let passes =
+            |output: &&Output| failed(output) && String::from_utf8_lossy(&output.stderr).contains(passing);
+        if output.as_ref().ok().filter(passes).is_some() {
+            return false;
+        }
+        answer = finished(&command, output);
+        true
+    });
+    answer
+}
+
+fn fed(command: &mut Command, text: &str) -> std::io::Result<Output> {
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let output = spawned.and_then(|mut child| {
+    spawned.and_then(|mut child| {
         std::thread::scope(|scope| {
             // From a thread: a command that writes before it has read everything must not wait for us. One that ends
             // without reading has a better reason to tell than a broken pipe.
@@ -252,12 +279,11 @@ pub(crate) fn feed(mut command: Command, text: &str) -> String {
             scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(text.as_bytes())));
             child.wait_with_output()
         })
-    });
-    finished(&command, output)
+    })
 }
 
 #[track_caller]
-fn finished(command: &Command, output: std::io::Result<std::process::Output>) -> String {
+fn finished(command: &Command, output: std::io::Result<Output>) -> String {
     let name = command.get_program().to_string_lossy();
     let output = output.unwrap_or_else(|error| panic!("cannot run {name}: {error}"));
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 
 use rustix::process::Signal;
 
-use crate::process::{Server, feed, plain, until};
+use crate::process::{Server, feed_again, plain, until};
 use crate::url::url;
 use crate::{ports, programs};
 
@@ -172,10 +172,13 @@ impl Postgres {
     /// The same in another database.
     #[track_caller]
     pub fn psql_in(&self, database: &str, sql: &str) -> String {
-        let mut psql = self.command("psql");
-        psql.env("PGDATABASE", database);
-        let told = feed(told_plainly(psql), sql);
-        told.trim_end_matches('\n').to_owned()
+        let psql = || {
+            let mut psql = self.command("psql");
+            psql.env("PGDATABASE", database);
+            told_plainly(psql)
+        };
+        // A standby cancels a query that is in the way of what it replays, whatever the query asks.
+        feed_again(psql, sql, "conflict with recovery").trim_end_matches('\n').to_owned()
     }
 
     /// A program of PostgreSQL (`pgbench`, `pg_dump`), told by its environment to speak to this server as the

@@ -26,6 +26,17 @@ fn by_url(server: &Postgres, url: &str, sql: &str) -> (bool, String) {
 }
 
 #[test]
+fn a_query_that_recovery_cancelled_is_asked_again() {
+    let server = postgres();
+    server.psql("create sequence cancelled");
+    // As a standby says it, once. A sequence keeps its place where the statement is undone.
+    let cancelled = "do $$ begin if nextval('cancelled') = 1 then \
+         raise exception 'canceling statement due to conflict with recovery'; end if; end $$; \
+         select last_value from cancelled";
+    assert_eq!(server.psql(cancelled), "2");
+}
+
+#[test]
 fn it_answers_by_tcp_and_by_its_socket() {
     let server = postgres();
     let ask = "select current_user, inet_server_port(), current_setting('fsync')";

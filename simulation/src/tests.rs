@@ -49,7 +49,7 @@ const MISSED: &[&str] = &[
     "reconciles without the token seen",
     "takes a live execution",
     "does not fence the worker out",
-    "resets before the hard deadline",
+    "resets before effects have landed",
     "uses a token again",
     "draws tokens from the clock alone",
     "checks and writes in two steps",

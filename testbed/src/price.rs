@@ -29,6 +29,11 @@ impl<const N: usize> Price<N> {
         Self { operation, figures }
     }
 
+    /// What the operation may cost, in the order of the units.
+    pub const fn figures(&self) -> &[u64; N] {
+        &self.figures
+    }
+
     /// Starts to measure the operation, in rounds.
     pub fn trial<'a>(&'a self, units: &'a [Unit; N]) -> Trial<'a, N> {
         Trial { price: self, units, cheapest: [f64::INFINITY; N], rounds: 0, verdict: Ok(()) }

@@ -18,6 +18,7 @@ pub(crate) mod fingerprints;
 pub(crate) mod handles;
 pub(crate) mod heartbeat;
 pub(crate) mod late_effects;
+pub(crate) mod lockstep;
 pub(crate) mod long_times;
 pub(crate) mod names;
 pub(crate) mod pages;

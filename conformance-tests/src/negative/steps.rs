@@ -19,7 +19,7 @@ enum Steps {
     /// This operation reads, waits and writes.
     ReadsAndWrites(&'static str),
     /// The same, with other threads instead of other tasks in between.
-    UnderTwoLocks,
+    UnderTwoLocks(&'static str),
     /// Writes the record, waits, and appends the event.
     EventLast,
     /// Appends the event, waits, and writes the record.
@@ -53,7 +53,17 @@ pub(super) fn all() -> Vec<Sabotage> {
         "forces results in two steps" ReadsAndWrites("force_complete");
         "resets in two steps" ReadsAndWrites("reset_to_claimed");
         "evicts in two steps" ReadsAndWrites("evict");
-        "reads under one lock and writes under the next" UnderTwoLocks;
+        "claims under two locks" UnderTwoLocks("claim");
+        "begins under two locks" UnderTwoLocks("begin");
+        "extends leases under two locks" UnderTwoLocks("heartbeat");
+        "completes under two locks" UnderTwoLocks("complete");
+        "cancels under two locks" UnderTwoLocks("cancel");
+        "releases under two locks" UnderTwoLocks("release");
+        "abandons under two locks" UnderTwoLocks("abandon");
+        "reconciles under two locks" UnderTwoLocks("reconcile");
+        "forces results under two locks" UnderTwoLocks("force_complete");
+        "resets under two locks" UnderTwoLocks("reset_to_claimed");
+        "evicts under two locks" UnderTwoLocks("evict");
         "appends events after a wait" EventLast;
         "appends events before a wait" EventFirst;
         "stays busy when a caller goes away" BusyMark;
@@ -132,10 +142,8 @@ impl Stepping {
 
     async fn in_steps(&self, address: &Address, op: &Op) -> Result<Stamped<Reply>, StoreError> {
         let mut record = self.read(address);
-        match self.steps {
-            Steps::ReadsAndWrites(_) => tokio::task::yield_now().await,
-            Steps::UnderTwoLocks => (0..100).for_each(|_| std::hint::spin_loop()),
-            _ => {}
+        if let Steps::ReadsAndWrites(_) = self.steps {
+            tokio::task::yield_now().await;
         }
         let outcome = self.apply(address, &mut record, op)?;
         if !outcome.stamped.stamp.changed {
@@ -166,7 +174,9 @@ impl Layer for Stepping {
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         match self.steps {
-            Steps::ReadsAndWrites(name) if name != op.name() => op.send(&*self.inner, address).await,
+            Steps::ReadsAndWrites(name) | Steps::UnderTwoLocks(name) if name != op.name() => {
+                op.send(&*self.inner, address).await
+            }
             Steps::BusyMark => {
                 while self.busy.swap(true, Ordering::SeqCst) {
                     tokio::task::yield_now().await;

@@ -91,7 +91,7 @@ fn a_file_without_permission() {
 #[test]
 fn a_result_that_cannot_be_recorded_is_doubt() {
     let world = World::sqlite();
-    let script = "echo x > runs; until [ -e go ]; do sleep 0.05; done; touch ended; echo done";
+    let script = "echo $$ > pid; echo x > runs; until [ -e go ]; do sleep 0.05; done; echo done";
     let running = world.start(&["once", "k", "--", "sh", "-c", script]);
     until("it runs", || !world.read("runs").is_empty());
     // Somebody keeps the file locked from now on.
@@ -99,7 +99,7 @@ fn a_result_that_cannot_be_recorded_is_doubt() {
     other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     std::fs::write(world.path("go"), "").unwrap();
-    until("the command has ended", || world.path("ended").exists());
+    until("the program has reaped the command", || world.has_reaped());
     // It would wait until the file is free.
     let ran = running.ended_by(Signal::TERM);
     assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");

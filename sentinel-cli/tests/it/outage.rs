@@ -8,7 +8,8 @@ use sentinel_testbed::{Mode, Postgres, postgres::Options};
 use crate::world::{World, until};
 
 /// Runs until the file `go` is there, and leaves the file `ended` behind.
-const WAITS: &str = "echo run >> effects; until [ -e go ]; do sleep 0.05; done; touch ended; echo charged";
+const WAITS: &str =
+    "echo $$ > pid; echo run >> effects; until [ -e go ]; do sleep 0.05; done; touch ended; echo charged";
 
 fn of_its_own() -> (Postgres, World) {
     let server = Postgres::start(Options::default().conf("log_connections = on"));
@@ -141,7 +142,7 @@ fn a_signal_ends_the_wait_for_a_store_that_does_not_come_back() {
     until("it runs", || !world.read("effects").is_empty());
     server.stop(Mode::Immediate);
     std::fs::write(world.path("go"), "").unwrap();
-    until("the command has ended", || world.path("ended").exists());
+    until("the program has reaped the command", || world.has_reaped());
     let ran = running.ended_by(Signal::TERM);
     assert_eq!((ran.code(), ran.out().as_str()), (76, "charged\n"), "{ran:?}");
     assert!(ran.err().contains("did not confirm"), "{ran:?}");

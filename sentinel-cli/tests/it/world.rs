@@ -1,7 +1,7 @@
 //! A store of its own for each test, and the program on it.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,6 +117,12 @@ impl World {
 
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// Whether the program has collected its command's exit, so that a signal is no longer passed on to the command, which
+    /// must write its number to the file `pid`.
+    pub(crate) fn has_reaped(&self) -> bool {
+        !Path::new("/proc").join(self.read("pid").trim()).exists()
     }
 
     /// The program, in the test's directory, on the test's store, with nothing on standard input.

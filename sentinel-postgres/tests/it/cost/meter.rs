@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use sentinel_testbed::{Postgres, Price, Proxy, postgres};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::cost::prices::UNITS;
+use crate::cost::prices::units;
 use crate::rig::{Rig, Stranger};
 
 /// No process of the server writes, or counts as writing, on its own; and the log tells each statement.
@@ -64,7 +64,7 @@ impl Meter {
     ) {
         // The first round pays for connections, prepared statements and first pages.
         self.round(many, &scene, &operation).await;
-        let mut trial = price.trial(&UNITS);
+        let mut trial = price.trial(units(price));
         while trial.goes_on() {
             trial.note(self.round(many, &scene, &operation).await);
         }

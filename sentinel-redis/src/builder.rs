@@ -224,7 +224,8 @@ impl RedisStoreBuilder {
         let dialer = Dialer { config, password: self.password, deadline: self.deadline };
         dialer.check()?;
         let dialer = Arc::new(dialer);
-        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, Witness::new(self.notes));
+        let witness = Witness::new(self.notes, dialer.location(names.prefix()));
+        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, witness);
         (trust.look_again, trust.durability) = (self.look_again, self.durability);
         trust.read_in_doubt = self.read_in_doubt;
         let trust = Arc::new(trust);

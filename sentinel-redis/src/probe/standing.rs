@@ -28,7 +28,15 @@ impl Standing {
         let bare = |found: String| Ok(Self { root: (false, found), servers: None, markers: None });
         let root = match Root::read(link, &trust.names).await {
             Ok(Some(root)) => root,
-            Ok(None) => return bare(format!("{prefix:?} is not initialised: run `sentinel init`")),
+            Ok(None) => {
+                let gone = trust.witness.of_a_store_that_is_gone(&identities(servers));
+                return bare(gone.map_or_else(
+                    || format!("{prefix:?} is not initialised: run `sentinel init`"),
+                    |gone| {
+                        format!("{prefix:?}: {gone}; it is gone: find out what ran, then run `sentinel init`")
+                    },
+                ));
+            }
             Err(_) if !access.suffices() => return bare(format!("{prefix:?} may not be read")),
             Err(error) if matches!(error.trouble(), Trouble::NewerSchema | Trouble::Corrupt) => {
                 return bare(format!("{prefix:?}: {error}"));

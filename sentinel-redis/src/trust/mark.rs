@@ -14,27 +14,29 @@ const PAGE: usize = 128;
 const KINDS: [Kind; 2] = [Kind::Execution, Kind::Lease];
 
 impl Root {
-    /// Sets the markers of a namespace. Where one is not right, something was dropped, and nobody is to miss it any more.
+    /// Sets the markers of a namespace, and reports how many were not right. Where one is not, something was dropped, and
+    /// nothing asks for it any more.
     pub(super) async fn mark(
         &self,
         wire: &dyn Wire,
         names: &Names,
         namespace: &Namespace,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         let marks = (0..self.buckets).map(|number| async move {
             let [executions, leases] = KINDS.map(|kind| names.bucket(namespace, number, kind));
             let marker = Command::new("GET", executions.to()).arg(executions.marker());
-            if wire.call(marker).await?.text() != Some(&self.store) {
+            let is_right = wire.call(marker).await?.text() == Some(&self.store);
+            if !is_right {
                 self.sweep(wire, &executions).await?;
                 self.sweep(wire, &leases).await?;
             }
             let mut keys = vec![executions.marker(), executions.touch()];
             keys.extend([executions.index(), leases.index(), executions.undecided(), leases.undecided()]);
             let args = vec![self.store.clone().into(), Bytes::from_static(&BEFORE_ALL)];
-            bare::run(wire, MARK, executions.to(), keys, args).await
+            bare::run(wire, MARK, executions.to(), keys, args).await?;
+            Ok::<_, StoreError>(usize::from(!is_right))
         });
-        futures_util::future::try_join_all(marks).await?;
-        Ok(())
+        Ok(futures_util::future::try_join_all(marks).await?.into_iter().sum())
     }
 
     /// Strikes names off that have no record, page by page.

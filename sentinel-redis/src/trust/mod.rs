@@ -27,6 +27,7 @@ pub(crate) mod root;
 pub(crate) mod server;
 mod witness;
 
+pub(crate) use note::Location;
 use root::Root;
 use server::{Class, Server, class, identities};
 pub(crate) use witness::Witness;
@@ -77,9 +78,10 @@ pub(crate) struct Known {
 pub enum Arming {
     /// It set the store up.
     SetUp,
-    /// The store was set up before, and was armed again.
+    /// The store was set up before, and was armed again; or a store that was set up before is gone, of which an earlier
+    /// process on this host left a note, and a new one was set up in its place.
     Again {
-        /// What was in doubt until now.
+        /// What was in doubt until now, or is gone.
         doubt: Option<String>,
     },
 }
@@ -202,7 +204,7 @@ impl Trust {
         before: Option<&Armed>,
     ) -> Result<Root, StoreError> {
         let Some(root) = Root::read(wire, &self.names).await? else {
-            return Err(self.missing(before.is_some()));
+            return Err(self.missing(before.is_some(), &identities(servers)));
         };
         let (who, class) = (identities(servers), class(servers));
         if class > root.class {
@@ -228,7 +230,7 @@ impl Trust {
         }
         tracing::warn!(servers = ?who, class = %class, "the server was restarted; it is trusted to hold all it acknowledged");
         Root::trust(wire, &self.names, root.class.max(class), &who).await?;
-        Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true))
+        Root::read(wire, &self.names).await?.ok_or_else(|| self.missing(true, &who))
     }
 
     /// What the servers do not hold although this process, or one before it, was told it; None: nothing that it knows of.
@@ -255,17 +257,20 @@ impl Trust {
         }
     }
 
-    fn missing(&self, known: bool) -> StoreError {
-        match known {
-            true => amnesia("what this process knew of it is gone"),
-            false => StoreError::not_applied(
-                Trouble::NotInitialised,
-                format!(
-                    "there is no marker under the prefix {:?}: it was never set up, or has forgotten everything",
-                    self.names.prefix()
-                ),
-            ),
+    /// Why there is no root: a store that this process, or an earlier one on this host, knew is gone, or none was set up.
+    fn missing(&self, known: bool, servers: &[String]) -> StoreError {
+        if known {
+            return amnesia("what this process knew of it is gone");
         }
+        if let Some(gone) = self.witness.of_a_store_that_is_gone(servers) {
+            return amnesia(&gone);
+        }
+        let why = format!(
+            "there is no marker under the prefix {:?}: it was never set up, or the server was emptied; if it was ever set up, \
+             stop the workers and find out what ran first",
+            self.names.prefix()
+        );
+        StoreError::not_applied(Trouble::NotInitialised, why)
     }
 
     /// A change was acknowledged.
@@ -278,8 +283,20 @@ impl Trust {
         let began = Instant::now();
         let servers = Server::ask_all(wire).await?;
         self.acceptable(&servers)?;
+        let who = identities(&servers);
+        let gone = match Root::read(wire, &self.names).await? {
+            None => self.witness.of_a_store_that_is_gone(&who),
+            Some(_) => None,
+        };
         let (root, arming) = Root::arm(wire, &self.names, &servers, buckets).await?;
         self.witness.forget();
+        let arming = match gone {
+            Some(gone) => {
+                self.witness.forget_stores_that_are_gone(&who);
+                Arming::Again { doubt: Some(gone) }
+            }
+            None => arming,
+        };
         *unpoisoned(&self.standing) = Some(Arc::new(self.arm(root, &servers, began)));
         Ok(arming)
     }

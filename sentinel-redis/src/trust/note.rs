@@ -9,12 +9,30 @@ use sha1::{Digest as _, Sha1};
 
 use super::Known;
 
-const FIRST_LINE: &str = "sentinel witness 1";
+const FIRST_LINE: &str = "sentinel witness 2";
+
+/// Where a store is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The addresses that the URL names.
+    pub(crate) hosts: String,
+    /// A digest of the database and the prefix.
+    pub(crate) name: String,
+}
+
+impl Location {
+    /// Where the URL names these hosts, and a store of this database and prefix.
+    pub(crate) fn new(hosts: String, database: u8, prefix: &str) -> Self {
+        Self { hosts, name: digest(&format!("{database} {prefix}")) }
+    }
+}
 
 /// A change, and who acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Note {
     pub(super) known: Known,
+    /// Where the store was reached: it names the store where its servers no longer do.
+    pub(super) location: Location,
     pub(super) address: Address,
     pub(super) rev: u64,
     pub(super) at: u64,
@@ -55,18 +73,42 @@ impl Note {
         Self::read(&text).filter(|note| note.known.store == store)
     }
 
+    /// The newest one of a store of this name at these hosts, or on one of these servers: they no longer know a store.
+    pub(super) fn of_location(folder: &Path, location: &Location, servers: &[String]) -> Option<Self> {
+        let notes = fs::read_dir(folder).ok()?.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let is_note = path.extension().is_some_and(|extension| extension == "witness");
+            Self::read(&fs::read_to_string(path).ok().filter(|_| is_note)?)
+        });
+        let is_here = |note: &Self| {
+            let at_one = note.known.servers.iter().any(|one| servers.contains(one));
+            note.location.name == location.name && (note.location.hosts == location.hosts || at_one)
+        };
+        notes.filter(is_here).max_by_key(|note| note.at)
+    }
+
+    /// Removes it: its store is gone, and an operator has accepted that.
+    pub(super) fn remove(&self, folder: &Path) {
+        if let Err(error) = fs::remove_file(place(folder, &self.known.store)) {
+            tracing::debug!(%error, folder = %folder.display(), "the note of a store that is gone stays");
+        }
+    }
+
     /// A line each: no name holds a line's end.
     fn text(&self) -> String {
         let Known { store, armed_at, servers } = &self.known;
         let Address { namespace, kind, key } = &self.address;
         let (servers, kind) = (servers.join(" "), kind.as_str());
-        let (rev, at) = (self.rev, self.at);
-        format!("{FIRST_LINE}\n{store}\n{armed_at}\n{servers}\n{namespace}\n{kind}\n{key}\n{rev}\n{at}\n")
+        let Self { location: Location { hosts, name }, rev, at, .. } = self;
+        format!(
+            "{FIRST_LINE}\n{store}\n{hosts}\n{name}\n{armed_at}\n{servers}\n{namespace}\n{kind}\n{key}\n{rev}\n{at}\n"
+        )
     }
 
     fn read(text: &str) -> Option<Self> {
         let lines = text.strip_suffix('\n')?.split('\n').collect::<Vec<_>>();
-        let [FIRST_LINE, store, armed_at, servers, namespace, kind, key, rev, at] = lines[..] else {
+        let [FIRST_LINE, store, hosts, name, armed_at, servers, namespace, kind, key, rev, at] = lines[..]
+        else {
             return None;
         };
         let kind = [Kind::Execution, Kind::Lease].into_iter().find(|known| known.as_str() == kind)?;
@@ -78,6 +120,7 @@ impl Note {
         };
         Some(Self {
             known,
+            location: Location { hosts: hosts.to_owned(), name: name.to_owned() },
             address: Address { namespace, kind, key },
             rev: rev.parse().ok()?,
             at: at.parse().ok()?,
@@ -87,8 +130,11 @@ impl Note {
 
 /// A server says what its store is called: nothing that could lead elsewhere.
 fn place(folder: &Path, store: &str) -> PathBuf {
-    let hash: String = Sha1::digest(store.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    folder.join(format!("redis-{hash}.witness"))
+    folder.join(format!("redis-{}.witness", digest(store)))
+}
+
+fn digest(text: &str) -> String {
+    Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// It names keys, which are nobody else's business.
@@ -120,6 +166,7 @@ mod tests {
     fn note(key: &str) -> Note {
         Note {
             known: Known { store: "s".into(), armed_at: 7, servers: vec!["a:b".into(), "c:d".into()] },
+            location: Location::new("host:1".into(), 0, "sentinel"),
             address: Address::lease(Namespace::new("ns").unwrap(), Key::new(key).unwrap()),
             rev: 3,
             at: 9,
@@ -137,6 +184,34 @@ mod tests {
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "each takes the place of the last");
         assert_eq!(Note::find(&inner, "another"), None);
         note("k").leave(Path::new("/proc/nowhere"));
+    }
+
+    #[test]
+    fn a_note_is_found_by_its_location_or_one_of_its_servers() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let found_of = |location: Location, servers: &[&str]| {
+            let servers: Vec<_> = servers.iter().map(|one| (*one).to_owned()).collect();
+            Note::of_location(folder.path(), &location, &servers)
+        };
+        let found =
+            |hosts: &str, servers: &[&str]| found_of(Location::new(hosts.to_owned(), 0, "sentinel"), servers);
+        assert_eq!(found("host:1", &["a:b"]), None);
+        let mut newer = note("newer");
+        newer.known.store = "another".into();
+        newer.at += 1;
+        note("k").leave(folder.path());
+        fs::write(folder.path().join("a.txt"), newer.text()).unwrap();
+        assert_eq!(found("host:1", &[]), Some(note("k")), "the other file is no note");
+        assert_eq!(found("host:2", &["x:y", "c:d"]), Some(note("k")));
+        assert_eq!(found("host:2", &["x:y"]), None);
+        for (database, prefix) in [(1, "sentinel"), (0, "other")] {
+            let another = Location::new("host:1".into(), database, prefix);
+            assert_eq!(found_of(another, &["a:b"]), None, "another store of the same server");
+        }
+        newer.leave(folder.path());
+        assert_eq!(found("host:1", &[]), Some(newer.clone()));
+        newer.remove(folder.path());
+        assert_eq!(found("host:1", &[]), Some(note("k")));
     }
 
     #[cfg(unix)]
@@ -157,7 +232,7 @@ mod tests {
         for cut in 0..text.len() {
             assert_eq!(Note::read(&text[..cut]), None, "{:?}", &text[..cut]);
         }
-        for (from, to) in [("witness 1", "witness 2"), ("lease", "job"), ("\n3\n", "\nx\n"), ("ns", "N S")] {
+        for (from, to) in [("witness 2", "witness 3"), ("lease", "job"), ("\n3\n", "\nx\n"), ("ns", "N S")] {
             assert_eq!(Note::read(&text.replacen(from, to, 1)), None, "{to}");
         }
         assert_eq!(Note::read(&format!("{text}more\n")), None);

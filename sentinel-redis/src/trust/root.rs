@@ -89,17 +89,28 @@ impl Root {
         let usual = if servers.iter().any(Server::is_clustered) { 16 } else { 1 };
         wire.call(root().word("buckets").number(buckets.unwrap_or(usual))).await?;
         let first = wire.call(root().word("store").arg(random())).await?.number()? == 1;
-        let arming = match first {
-            true => Arming::SetUp,
-            false => Arming::Again { doubt: before.and_then(|root| root.doubted(&identities(servers))) },
-        };
         let found = Self::found(wire, names).await?.ok_or_else(gone_at_once)?;
         // Whoever finds the servers trusted goes on at once: each bucket, and the list of them, is ready before.
+        let mut gone = Vec::new();
         for namespace in Self::namespaces(wire, names).await? {
-            found.mark(wire, names, &namespace).await?;
+            // A namespace is listed after all its buckets have their markers.
+            match found.mark(wire, names, &namespace).await? {
+                0 => {}
+                lost => {
+                    let parts = format!("{lost} of {} parts of namespace {namespace}", found.buckets);
+                    gone.push(format!("what was in {parts} is gone"));
+                }
+            }
         }
         let list = names.namespaces();
-        wire.call(Command::new("SADD", list.to).arg(list.name).arg(found.own())).await?;
+        let list = Command::new("SADD", list.to).arg(list.name).arg(found.own());
+        if wire.call(list).await?.number()? == 1 && before.is_some() {
+            gone.push("the list of its namespaces was gone".into());
+        }
+        let arming = match first {
+            true => Arming::SetUp,
+            false => Arming::Again { doubt: doubts(before, servers, gone) },
+        };
         Self::trust(wire, names, class(servers), &identities(servers)).await?;
         let before = Self::armed_at(wire, names).await?;
         let now = wire.call(Command::new("TIME", place.to.clone())).await?.micros()?;
@@ -110,7 +121,7 @@ impl Root {
         Ok((root, arming))
     }
 
-    /// Why somebody had to look before these servers are trusted.
+    /// Why an operator had to look before these servers are trusted.
     fn doubted(self, who: &[String]) -> Option<String> {
         let strange = !who.iter().all(|one| self.servers.contains(one)) && self.class != Class::Always;
         self.doubt.or_else(|| strange.then(|| "it was restarted or promoted".to_owned()))
@@ -205,6 +216,13 @@ impl Root {
         let names = answer.iter().map(|name| name.text().unwrap_or_default());
         names.filter(|name| !name.starts_with(':')).map(|name| Ok(Namespace::new(name)?)).collect()
     }
+}
+
+/// What was in doubt before the store was armed again: the servers, and the parts of the store that were gone.
+fn doubts(before: Option<Root>, servers: &[Server], gone: Vec<String>) -> Option<String> {
+    let of_servers = before.and_then(|root| root.doubted(&identities(servers)));
+    let doubts: Vec<_> = of_servers.into_iter().chain(gone).collect();
+    (!doubts.is_empty()).then(|| doubts.join("; "))
 }
 
 fn gone_at_once() -> StoreError {

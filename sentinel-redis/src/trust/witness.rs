@@ -7,7 +7,7 @@ use sentinel_core::operation::Stamp;
 use sentinel_core::{Address, PURGE_REST, StoreError};
 
 use super::Known;
-use super::note::Note;
+use super::note::{Location, Note};
 use crate::names::Names;
 use crate::row::{self, Unreadable};
 use crate::wire::{Answer, Command, Wire};
@@ -18,11 +18,13 @@ pub(crate) struct Witness {
     newest: Mutex<Option<(Address, u64, u64)>>,
     /// Where notes are left for processes that come after this one.
     folder: Option<PathBuf>,
+    /// Where the store is reached.
+    location: Location,
 }
 
 impl Witness {
-    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        Self { newest: Mutex::default(), folder }
+    pub(crate) fn new(folder: Option<PathBuf>, location: Location) -> Self {
+        Self { newest: Mutex::default(), folder, location }
     }
 
     /// A change was acknowledged, by servers that were known then.
@@ -37,15 +39,33 @@ impl Witness {
         if let Some(folder) = &self.folder
             && let Some(known) = known()
         {
-            Note { known, address: address.clone(), rev: stamp.rev, at: now }.leave(folder);
+            let (location, address) = (self.location.clone(), address.clone());
+            Note { known, location, address, rev: stamp.rev, at: now }.leave(folder);
         }
     }
 
     /// What an earlier process knew of a store, and was told last.
     pub(crate) fn recall(&self, store: &str) -> Option<Known> {
-        let Note { known, address, rev, at } = Note::find(self.folder.as_deref()?, store)?;
+        let Note { known, address, rev, at, .. } = Note::find(self.folder.as_deref()?, store)?;
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, rev, at));
         Some(known)
+    }
+
+    /// What an earlier process knew of a store that was here, where the servers no longer name any; None: nothing.
+    pub(crate) fn of_a_store_that_is_gone(&self, servers: &[String]) -> Option<String> {
+        let Note { address, rev, .. } = Note::of_location(self.folder.as_deref()?, &self.location, servers)?;
+        Some(format!("a store was here, which had acknowledged the change {rev} of {address}"))
+    }
+
+    /// Removes what earlier processes on this host knew of stores that were here and are gone.
+    pub(crate) fn forget_stores_that_are_gone(&self, servers: &[String]) {
+        let Some(folder) = self.folder.as_deref() else { return };
+        let gone = || Note::of_location(folder, &self.location, servers);
+        let mut last = None;
+        while let Some(note) = gone().filter(|note| last.as_ref() != Some(note)) {
+            note.remove(folder);
+            last = Some(note);
+        }
     }
 
     /// Nobody asks any more.
@@ -133,7 +153,7 @@ mod tests {
         let rest = u64::try_from(PURGE_REST.as_micros()).unwrap();
         let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
         for (now, missed) in [(at, true), (at + rest, true), (at + rest + 1, false), (at - 1, true)] {
-            let witness = Witness::new(None);
+            let witness = Witness::new(None, Location::default());
             *witness.newest.lock().unwrap() = Some((address.clone(), 1, at));
             let why = witness.misses(&Empty(now), &names, 1).await.unwrap();
             assert_eq!(why.is_some(), missed, "{now}: {why:?}");
@@ -144,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_newest_change_is_remembered_and_of_one_instant_the_last_that_was_told() {
-        let witness = Witness::new(None);
+        let witness = Witness::new(None, Location::default());
         let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
         let saw = |at, rev| {
             let now = StoreTime::from_micros(at);

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Link;
 use super::fred::{Fred, Made, Refused};
+use crate::trust::Location;
 
 /// How a server is reached.
 pub(crate) struct Dialer {
@@ -24,6 +25,19 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
+    /// Where a store of this prefix is reached.
+    pub(crate) fn location(&self, prefix: &str) -> Location {
+        let service = match &self.config.server {
+            ServerConfig::Sentinel { service_name, .. } => service_name,
+            _ => "",
+        };
+        let mut hosts: Vec<_> =
+            self.config.server.hosts().iter().map(|one| format!("{}:{}", one.host, one.port)).collect();
+        hosts.sort_unstable();
+        hosts.extend((!service.is_empty()).then(|| service.to_owned()));
+        Location::new(hosts.join(" "), self.config.database.unwrap_or_default(), prefix)
+    }
+
     pub(crate) async fn dial(&self) -> Result<Link, StoreError> {
         let client = self.client()?;
         let (made, refused) = (Made::by(&client), Refused::by(&client));

@@ -9,7 +9,7 @@ use sentinel_core::store::{List, Purge};
 use sentinel_core::{
     Address, Applied, CoordinationStore as _, Kind, Sentinel, State, StoreError, Token, Trouble,
 };
-use sentinel_redis::RedisStore;
+use sentinel_redis::{Arming, RedisStore};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 
@@ -19,6 +19,14 @@ async fn armed(options: Options) -> (Redis, RedisStore) {
     let server = Redis::start(options);
     let store = RedisStore::init(&server.url()).await.unwrap();
     (server, store)
+}
+
+/// Arms the store again, and returns what was in doubt.
+async fn accepted(server: &Redis) -> Option<String> {
+    match RedisStore::builder(&server.url()).arm().await.unwrap().1 {
+        Arming::Again { doubt } => doubt,
+        Arming::SetUp => panic!("it was set up before"),
+    }
 }
 
 /// Everything that a store can be asked, and what it says of it.
@@ -142,7 +150,9 @@ async fn a_bucket_without_its_marker_is_told_and_others_go_on() {
     nothing_runs(&store).await;
     let newcomer = RedisStore::connect(&server.url()).await.unwrap();
     is_not_applied(newcomer.inspect(&execution("known")).await, Trouble::StoreAmnesia);
-    RedisStore::init(&server.url()).await.unwrap();
+    let doubt = accepted(&server).await.unwrap_or_default();
+    assert!(doubt.contains("what was in 1 of 1 parts of namespace tests is gone"), "{doubt}");
+    assert_eq!(accepted(&server).await, None, "it was accepted");
     let told = store.claim(&execution("known"), &call(Phase::Executing)).await.unwrap().reply;
     assert!(matches!(told, ClaimReply::InProgress { .. }), "{told:?}");
 }
@@ -160,7 +170,9 @@ async fn a_namespace_is_not_set_up_twice_where_the_list_of_them_is_gone() {
             Trouble::StoreAmnesia,
         );
     }
-    RedisStore::init(&server.url()).await.unwrap();
+    let doubt = accepted(&server).await.unwrap_or_default();
+    assert!(doubt.contains("the list of its namespaces was gone"), "{doubt}");
+    assert_eq!(accepted(&server).await, None, "it was accepted");
     hold(&newcomer, &execution("fresh"), Phase::Executing).await;
 }
 

@@ -113,6 +113,41 @@ async fn what_was_lost_after_a_program_ended_is_missed_by_the_next() {
 }
 
 #[tokio::test]
+async fn an_emptied_server_is_not_taken_for_a_new_one() {
+    let empties: [fn(&Scene); 2] = [
+        |scene| drop(scene.server.cli(&["FLUSHALL"])),
+        // Another server in its place, at the same address.
+        |scene| {
+            scene.server.cli(&["FLUSHALL"]);
+            scene.crash(0);
+        },
+    ];
+    for empty in empties {
+        let scene = Scene::new();
+        assert!(matches!(run(scene.next().init().await.unwrap(), "k").await, Outcome::Completed(_)));
+        empty(&scene);
+        let error = scene.next().open().await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::StoreAmnesia, "{error}");
+        let health = scene.next().probe().await.unwrap();
+        let found = health.checks.iter().find(|check| check.name == "store").unwrap();
+        assert!(!found.ok && found.found.contains("execution \"k\""), "{found:?}");
+        // Nothing on another host tells it from a new one, so the message names both.
+        let error = scene.elsewhere().open().await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+        assert!(error.to_string().contains("the server was emptied"), "{error}");
+        let error = scene.next().key_prefix("other").open().await.unwrap_err();
+        assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+
+        let (store, arming) = scene.next().arm().await.unwrap();
+        let Arming::Again { doubt: Some(gone) } = arming else { panic!("{arming:?}") };
+        assert!(gone.contains("acknowledged the change") && gone.contains("execution \"k\""), "{gone}");
+        assert_eq!(scene.notes(), 0, "the operator has accepted that it is gone");
+        assert!(matches!(run(store, "k").await, Outcome::Completed(_)));
+        assert_eq!(scene.next().arm().await.unwrap().1, Arming::Again { doubt: None });
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_lost_nothing_is_trusted() {
     let scene = Scene::new();
     assert!(matches!(run(scene.next().init().await.unwrap(), "k").await, Outcome::Completed(_)));

@@ -151,6 +151,7 @@ Example:
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
 Every other end leaves it in doubt (exit 76) until an operator reconciles it.
+Standard output is recorded up to 1 MiB. More still completes the key, and a later call then prints nothing.
 
 When the store is away:
   at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
@@ -174,10 +175,10 @@ pub(crate) struct Once {
     /// How long the result is kept after completion [default: without end]
     #[arg(long, value_name = "D", value_parser = parse::retention)]
     pub(crate) retention: Option<Duration>,
-    /// Exit codes that mean: nothing happened, anyone may try again (like 3,79)
+    /// Exit codes that mean: nothing happened, anyone may try again (like 3,79); of 1 to 63 and 79 to 255
     #[arg(long, value_name = "CODES", value_parser = parse::codes)]
     pub(crate) nothing_happened_on: Option<Codes>,
-    /// Exit codes that mean: failed for good; recorded and replayed with that code
+    /// Exit codes that mean: failed for good; recorded and replayed with that code; of 1 to 63 and 79 to 255
     #[arg(long, value_name = "CODES", value_parser = parse::codes)]
     pub(crate) failed_on: Option<Codes>,
     /// The command and its arguments
@@ -371,6 +372,7 @@ pub(crate) struct Reconcile {
 Example:
   sentinel force-complete invoice-42 --token \"$token\" --response charged
   sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type application/json")]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct ForceComplete {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -378,15 +380,10 @@ pub(crate) struct ForceComplete {
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
     /// What to replay from now on, byte for byte
-    #[arg(
-        long,
-        value_name = "TEXT",
-        required_unless_present = "response_file",
-        conflicts_with = "response_file"
-    )]
+    #[arg(long, value_name = "TEXT", group = "what")]
     pub(crate) response: Option<String>,
     /// The same from a file, `-` for standard input; any bytes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) response_file: Option<std::path::PathBuf>,
     /// What the response is. One that callers of the key cannot decode is refused (65)
     /// [default: text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
@@ -450,7 +447,7 @@ pub(crate) struct Purge {
 #[command(after_help = "\
 Example:
   sentinel init --store postgres://app@db.example/orders
-  sentinel init --print-sql | psql -v ON_ERROR_STOP=1 -d orders
+  sentinel init --store postgres:///orders --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 
 Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.
 On Redis, running it again says that the server holds all it acknowledged, or that somebody has looked at what it lost.")]

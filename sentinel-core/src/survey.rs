@@ -51,10 +51,11 @@ impl UndecidedPage {
     pub const MAX_READ: usize = 10_000;
 }
 
-/// Since when an execution is in doubt: the end of its lease, or the moment when an operator took it.
+/// Since when an execution is in doubt: the end of its lease, or the moment when an operator took it, if that came before.
+/// That an operator took it, or that another took it from them, does not make the doubt younger.
 pub fn in_doubt_since(record: &Record) -> StoreTime {
     match (record.state, &record.decision) {
-        (State::Reconciling, Some(decision)) => decision.at,
+        (State::Reconciling, Some(decision)) => decision.at.min(record.lease_until),
         _ => record.lease_until,
     }
 }

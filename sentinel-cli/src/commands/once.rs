@@ -236,8 +236,15 @@ fn not_started(name: &str, why: NotStarted) -> Said {
 fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failure> {
     let doubt = |text: String| Ok((Exit::DOUBT, text));
     let told: Result<(Exit, String), Failure> = match outcome {
+        Outcome::Completed(recorded) => {
+            if recorded.omitted {
+                note(
+                    "it completed; its output is larger than 1 MiB and was not stored, so a later call prints nothing",
+                );
+            }
+            return Ok(Exit::OK);
+        }
         // What the program records is bytes: only a store that refuses them leaves them out.
-        Outcome::Completed(_) => return Ok(Exit::OK),
         Outcome::CompletedNotStored(_, why) => {
             note(&format!("it completed, and a later call will print nothing: {why}"));
             return Ok(Exit::OK);

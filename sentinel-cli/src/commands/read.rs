@@ -10,7 +10,7 @@ use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{Exit, Failure};
 use crate::output::json::{EventView, RecordView};
 use crate::output::{Style, answer, note, object, table};
-use crate::store::AnyStore;
+use crate::store::{AnyStore, Reader};
 
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
@@ -108,7 +108,10 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
         Style::Json => lines(page.records.iter().map(|(address, record)| {
             RecordView::new(address, Some(record), now.max(record.last_now), false)
         }))?,
-        Style::Text if page.records.is_empty() => note("no such records"),
+        Style::Text if page.records.is_empty() && args.all_namespaces => {
+            note("no such records in any namespace")
+        }
+        Style::Text if page.records.is_empty() => note(&none_in(&context.namespace)),
         Style::Text => answer(table::undecided(&page).as_bytes())?,
     }
     if page.records.len() == args.limit as usize {
@@ -117,7 +120,7 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
     if page.incomplete {
         note("more than 10,000 executions are in doubt: older ones may be missing here");
     }
-    Ok(!page.records.is_empty())
+    found(!page.records.is_empty(), &store, args)
 }
 
 /// A page of records by key. Whether there is any.
@@ -137,7 +140,7 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
             let address = Address { namespace: page.namespace.clone(), kind: page.kind, key: key.clone() };
             RecordView::new(&address, Some(record), listing.now.max(record.last_now), false)
         }))?,
-        Style::Text if listing.records.is_empty() => note("no such records"),
+        Style::Text if listing.records.is_empty() => note(&none_in(&page.namespace)),
         Style::Text => {
             answer(table::records(&listing).as_bytes())?;
             let last = listing.records.last().filter(|_| listing.records.len() == args.limit as usize);
@@ -146,7 +149,19 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
             }
         }
     }
-    Ok(!listing.records.is_empty())
+    found(!listing.records.is_empty(), &store, args)
+}
+
+/// Whether there is any. An empty page of a store that is in doubt is no answer to a monitor.
+fn found(any: bool, store: &Reader, args: &List) -> Result<bool, Failure> {
+    match store.doubt() {
+        Some(doubt) if args.fail_if_any && !any => Err(doubt.into()),
+        _ => Ok(any),
+    }
+}
+
+fn none_in(namespace: &Namespace) -> String {
+    format!("no such records in namespace {:?}", namespace.as_str())
 }
 
 /// One object a line, in one write: a reader that went away is noticed once.

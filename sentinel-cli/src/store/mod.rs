@@ -39,9 +39,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Why what was read may lack changes that were acknowledged.
+    pub(crate) fn doubt(&self) -> Option<StoreError> {
+        self.redis.as_ref().and_then(RedisStore::doubt)
+    }
+
     /// Warns the operator if what was read may lack changes that were acknowledged.
     pub(crate) fn warn(&self) {
-        if let Some(doubt) = self.redis.as_ref().and_then(RedisStore::doubt) {
+        if let Some(doubt) = self.doubt() {
             note(&format!(
                 "warning: {doubt}. Until then only reads are answered, and they may lack changes that were acknowledged"
             ));

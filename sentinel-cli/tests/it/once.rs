@@ -72,6 +72,7 @@ fn output_over_a_mebibyte_completes_without_being_stored(world: World) {
     assert_eq!(world.once("whole", &[], "true").bytes(), whole.bytes());
     let large = world.once("large", &[], "head -c 9000000 /dev/zero");
     assert_eq!((large.code(), large.bytes().len()), (0, 9_000_000));
+    assert!(large.err().contains("not stored, so a later call prints nothing"), "{}", large.err());
     let again = world.once("large", &[], "touch ran");
     assert_eq!((again.code(), again.bytes().len()), (0, 0));
     assert!(again.err().contains("too large") && !world.path("ran").exists());

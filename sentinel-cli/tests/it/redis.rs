@@ -139,6 +139,41 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
+fn an_empty_page_of_a_store_in_doubt_is_no_answer_to_a_monitor() {
+    let server = Redis::start(Options::default().append_fsync(sentinel_testbed::redis::Fsync::EverySecond));
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "true").code(), 0);
+    let open = ["list", "--all-namespaces", "--state", "open"];
+    let monitor = || world.run(&[open.as_slice(), &["--fail-if-any"]].concat());
+    assert_eq!(monitor().code(), 0);
+    server.kill();
+    server.start_again();
+    let listed = world.run(&open);
+    assert!(listed.code() == 0 && listed.err().contains("may lack changes"), "{listed:?}");
+    let doubted = monitor();
+    assert_eq!(doubted.code(), 69, "{doubted:?}");
+    assert_eq!(world.inspect("k")["state"], "completed");
+    let armed = world.run(&["init"]);
+    assert!(armed.out().contains("it was in doubt"), "{armed:?}");
+    assert_eq!(monitor().code(), 0);
+}
+
+#[test]
+fn an_emptied_server_is_not_taken_for_a_new_one() {
+    let server = Redis::start(Options::default());
+    let world = World::on(&server.url());
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "true").code(), 0);
+    server.cli(&["FLUSHALL"]);
+    let again = world.once("k", &[], "touch ran");
+    assert!(again.code() == 69 && again.err().contains("a store was here"), "{again:?}");
+    assert!(!world.path("ran").exists());
+    let armed = world.run(&["init"]);
+    assert!(armed.out().contains("it was in doubt: a store was here"), "{armed:?}");
+}
+
+#[test]
 fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
     let server = Redis::start(Options::default());
     let world = World::on(&server.url());

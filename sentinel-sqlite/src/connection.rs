@@ -10,6 +10,7 @@ use sentinel_core::{EventLimit, StoreError, Trouble};
 use crate::error::not_applied;
 use crate::filesystem::{self, Identity, Log};
 use crate::line::{Line, Turn, Waited};
+use crate::seal::Found;
 use crate::{schema, seal};
 
 /// What is to be opened, and how.
@@ -149,14 +150,11 @@ struct Sealed {
     log: Option<Log>,
     /// At which length the log is emptied.
     longest: u64,
-    /// How often in a row it could not be sealed, and how many transactions go by before the next attempt.
-    failures: u32,
-    pause: u32,
 }
 
 impl Default for Sealed {
     fn default() -> Self {
-        Self { log: None, longest: LONG_LOG, failures: 0, pause: 0 }
+        Self { log: None, longest: LONG_LOG }
     }
 }
 
@@ -174,7 +172,7 @@ impl Writer {
             schema::migrate(&connection, &spec.path)?;
             seal::check(&connection, spec)
         });
-        prepared?;
+        let found = prepared?;
         filesystem::settle_log(&spec.path).map_err(|error| {
             let detail = format!("{}: its log could not be brought to the disk", spec.path.display());
             StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
@@ -182,7 +180,12 @@ impl Writer {
         // The connection has read: the log is there, and stays.
         let line = Line::at(&spec.path);
         let identity = filesystem::identity(&spec.path);
-        Ok(Self { connection, identity, sealed: Sealed::default(), line })
+        let mut writer = Self { connection, identity, sealed: Sealed::default(), line };
+        if found == Found::Unfinished {
+            let _turn = writer.take_turn(spec)?;
+            seal::take_back(&writer.connection, spec)?;
+        }
+        Ok(writer)
     }
 
     /// Waits until it is this process' turn to write. None: there are no turns here.
@@ -205,16 +208,13 @@ impl Writer {
         Ok(turn)
     }
 
-    /// Sees to it, before the first commit, that the file without its log is refused from now on.
-    pub(crate) fn seal_first(&mut self, spec: &Spec) -> Result<(), StoreError> {
-        if self.sealed.log.is_some() {
-            return Ok(());
+    /// Sees to it, before the first commit, that the file without its log is refused from now on. False: a reader kept it
+    /// from happening, and nothing may be committed.
+    pub(crate) fn seal_first(&mut self, spec: &Spec) -> Result<bool, StoreError> {
+        if self.sealed.log.is_none() {
+            self.seal(spec, false).map_err(|error| not_applied(&spec.path, error))?;
         }
-        if self.sealed.pause > 0 {
-            self.sealed.pause -= 1;
-            return Ok(());
-        }
-        self.seal(spec, false).map_err(|error| not_applied(&spec.path, error))
+        Ok(self.sealed.log.is_some())
     }
 
     /// Seals again where the checkpoint of another program broke the seal. What was committed is not acknowledged before.
@@ -244,15 +244,11 @@ impl Writer {
     fn seal(&mut self, spec: &Spec, anew: bool) -> Result<(), rusqlite::Error> {
         if seal::seal(&self.connection, spec, anew)? {
             self.sealed.log = Log::open(&spec.path);
-            self.sealed.failures = 0;
         } else {
-            // The records are safe where they are. Only a file that is moved without its log would not be noticed.
             tracing::warn!(
                 "a reader holds an old state of the file for long; the log cannot be emptied meanwhile"
             );
             self.sealed.log = None;
-            self.sealed.pause = 1 << self.sealed.failures.min(10);
-            self.sealed.failures += 1;
         }
         Ok(())
     }

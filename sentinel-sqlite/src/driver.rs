@@ -3,14 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use sentinel_core::{Applied, Clock, StoreError, Trouble};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use crate::connection::{Committed, Reader, Spec, Writer};
+use crate::connection::{Committed, Reader, Spec, Writer, now, pause_for};
 use crate::error::not_applied;
 use crate::lane::{Message, Work};
 use crate::ledger::Ledger;
+use crate::line::Turn;
+use crate::seal;
 
 /// The most operations of one transaction.
 const BATCH: usize = 256;
@@ -42,7 +45,7 @@ impl Driver {
     }
 
     /// Carries out what comes, until the last sender is gone and nothing waits any more.
-    pub(crate) fn drive(mut self, mut queue: Queue) {
+    pub(crate) fn drive(mut self, mut queue: Queue) -> Option<Writer> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut company = false;
         while let Some(first) = next(&mut queue) {
@@ -52,6 +55,7 @@ impl Driver {
             self.carry_out(&mut batch);
             self.tidy_up();
         }
+        self.writer
     }
 
     /// Empties a log that has become long.
@@ -97,10 +101,10 @@ impl Driver {
             Some(writer) => writer,
             None => Writer::open(&self.spec).map_err(Failure::Whole)?,
         };
-        let turn = match writer.take_turn(&self.spec) {
+        let turn = match self.sealed_turn(&mut writer) {
             Ok(turn) => turn,
             Err(error) => {
-                self.writer = Some(writer);
+                self.keep_if_rolled_back(writer);
                 return Err(Failure::Whole(error));
             }
         };
@@ -109,8 +113,26 @@ impl Driver {
         done
     }
 
+    /// Waits for this process' turn to write, and for the file to be sealed. A reader can keep it from being sealed, so
+    /// other processes, which may have sealed it before, have their turns in between.
+    fn sealed_turn(&self, writer: &mut Writer) -> Result<Option<Turn>, StoreError> {
+        const PAUSE: Duration = Duration::from_millis(10);
+        let began = now();
+        loop {
+            let turn = writer.take_turn(&self.spec)?;
+            if writer.seal_first(&self.spec)? {
+                return Ok(turn);
+            }
+            drop(turn);
+            if began.elapsed() >= self.spec.busy_timeout {
+                return Err(seal::kept_by_a_reader(&self.spec));
+            }
+            pause_for(PAUSE);
+        }
+    }
+
     fn attempt_now(&mut self, mut writer: Writer, works: &mut [Box<dyn Work>]) -> Result<(), Failure> {
-        if let Err(error) = writer.seal_first(&self.spec).and_then(|()| writer.begin(&self.spec)) {
+        if let Err(error) = writer.begin(&self.spec) {
             self.keep_if_rolled_back(writer);
             return Err(Failure::Whole(error));
         }

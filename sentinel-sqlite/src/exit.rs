@@ -57,6 +57,14 @@ pub(crate) fn connected(queue: WeakSender<Message>) -> Connected {
     Connected(closed)
 }
 
+/// Closes a connection. Two that close at once each find the other one open, and neither would move the log into the main
+/// file, so the connections of a process close one after the other.
+pub(crate) fn close<T>(connection: T) {
+    static CLOSING: Mutex<()> = Mutex::new(());
+    let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(connection);
+}
+
 /// The process that has the threads: a child that was forked off has none of them.
 static MAIN: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
 

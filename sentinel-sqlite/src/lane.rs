@@ -83,9 +83,12 @@ impl Lane {
             match writer {
                 Ok(writer) => {
                     let _ = opened.send(Ok(()));
-                    Driver::new(spec, clock, writer).drive(queue);
+                    Driver::new(spec, clock, writer).drive(queue)
                 }
-                Err(error) => drop(opened.send(Err(error))),
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                    None
+                }
             }
         })?;
         answer.await.unwrap_or_else(|_| Err(closed(Applied::No)))?;
@@ -99,17 +102,20 @@ impl Lane {
             while let Some(Message::Work(work)) = queue.blocking_recv() {
                 carry_out_read(&spec, &*clock, &mut reader, work);
             }
+            reader
         })
     }
 
-    fn start(
+    /// `drive` returns the connection that it leaves open.
+    fn start<T>(
         name: &str,
-        drive: impl FnOnce(mpsc::Receiver<Message>) + Send + 'static,
+        drive: impl FnOnce(mpsc::Receiver<Message>) -> T + Send + 'static,
     ) -> Result<Self, StoreError> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let connected: Connected = exit::connected(queue.downgrade());
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            drive(waiting);
+            let open = drive(waiting);
+            exit::close(open);
             drop(connected);
         });
         thread.map_err(|error| {

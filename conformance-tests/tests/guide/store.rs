@@ -56,7 +56,7 @@ impl MyStore {
     }
 }
 
-/// The ten methods that are a transition, and the six that are not.
+/// The ten methods that are a transition, and the eight that are not.
 macro_rules! store {
     ($($method:ident, $op:ident, $reply:ident;)*) => {
         #[async_trait]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
 use sentinel_core::operation::*;
@@ -130,24 +131,57 @@ async fn a_long_log_is_emptied_and_the_file_stays_sealed() {
     assert!(log < 8 << 20, "the log has {log} bytes after 24 MiB were written");
 }
 
-#[tokio::test]
-async fn a_reader_of_an_old_state_does_not_keep_others_from_writing() {
-    let on = OnDisk::open().await;
-    once(&on.store, &execution("a"), &fused(), b"done").await;
-    // It reads the main file without its log: no checkpoint can overwrite that.
+/// A program that reads the main file in one transaction, after the log was applied: no checkpoint can overwrite that.
+fn reader(on: &OnDisk) -> rusqlite::Connection {
     on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     let reader = on.plain();
     reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
-    let store = on.another().await;
-    for n in 0..8 {
-        once(&store, &execution(&format!("key {n}")), &fused(), b"done").await;
+    reader
+}
+
+#[tokio::test]
+async fn nothing_is_committed_while_a_reader_keeps_the_file_from_being_sealed() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    let reader = reader(&on);
+    let short = || SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(100));
+    for key in ["b", "c", "d"] {
+        // Each is another process: what one leaves behind must not keep the next from opening the file.
+        let store = short().open().await.unwrap();
+        let error = store.claim(&execution(key), &fused()).await.unwrap_err();
+        assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No), "{error}");
+        assert!(error.to_string().contains("another program has been reading it"), "{error}");
+        assert_eq!(store.inspect(&execution(key)).await.unwrap().record, None);
     }
+    replays(&alone(&on, "complete"), "a", b"done").await;
     reader.execute_batch("COMMIT").unwrap();
-    // The next attempts find the way free.
-    for n in 8..40 {
-        once(&store, &execution(&format!("key {n}")), &fused(), b"done").await;
+    for key in ["b", "c"] {
+        once(&short().open().await.unwrap(), &execution(key), &fused(), b"done").await;
     }
     refused(&alone(&on, "sealed"), Trouble::StoreDoubt).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_an_old_state_does_not_keep_a_sealed_file_from_being_written() {
+    let on = OnDisk::open().await;
+    once(&on.store, &execution("a"), &fused(), b"done").await;
+    // The file is sealed when it begins to read.
+    let reader = on.plain();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    let large = vec![7; 1 << 20];
+    for n in 0..12 {
+        let key = execution(&format!("key {n}"));
+        once(&on.store, &key, &fused(), &large).await;
+        once(&on.another().await, &execution(&format!("other {n}")), &fused(), b"done").await;
+        refused(&alone(&on, "copy"), Trouble::StoreDoubt).await;
+    }
+    // A killed process leaves the file, its log and the index of the log behind.
+    let file = alone(&on, "killed");
+    copy(&log_of(&on.path()), &log_of(&file));
+    replays(&file, "other 11", b"done").await;
+    reader.execute_batch("COMMIT").unwrap();
+    once(&on.store, &execution("b"), &fused(), b"done").await;
+    refused(&alone(&on, "copy"), Trouble::StoreDoubt).await;
 }
 
 #[tokio::test]

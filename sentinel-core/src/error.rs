@@ -72,7 +72,7 @@ impl Trouble {
     pub fn prescription(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
-            Self::NotInitialised => "set it up once with `sentinel init`",
+            Self::NotInitialised => "if it was never used, set it up once with `sentinel init`",
             Self::NewerSchema => "upgrade this program to the release that set the store up",
             Self::StoreAmnesia => {
                 "find out what ran since, restore a backup if there is one, then arm it again with `sentinel init`"

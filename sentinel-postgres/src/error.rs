@@ -112,9 +112,15 @@ fn trouble(code: &str) -> (Trouble, &'static str) {
         // query_canceled: by statement_timeout, or by somebody.
         "57014" => (Trouble::Busy, ""),
         // undefined_table, invalid_schema_name, undefined_object, undefined_column
-        "42P01" | "3F000" | "42704" | "42703" => (Trouble::NotInitialised, ""),
+        "42P01" | "3F000" | "42704" | "42703" => (
+            Trouble::NotInitialised,
+            "; if this store was used before, its tables were dropped or renamed: put them back, since in new ones keys run again",
+        ),
         // insufficient_privilege
-        "42501" => (Trouble::DeploymentRefused, "; the role lacks a grant that docs/operations.md lists"),
+        "42501" => (
+            Trouble::DeploymentRefused,
+            "; the role lacks a grant that docs/operations.md lists, or row-level security applies to it",
+        ),
         // read_only_sql_transaction
         "25006" => (Trouble::DeploymentRefused, "; this server is read only: a standby, or made so"),
         // untranslatable_character, character_not_in_repertoire, numeric_value_out_of_range

@@ -22,8 +22,15 @@ use crate::transition::{self, Unanswered};
 pub(crate) struct Within<'t> {
     pub(crate) connection: &'t mut PgConnection,
     parts: &'t Parts,
-    /// The lock timeout of the transaction.
+    /// The transaction's own settings.
+    own: Own,
+}
+
+/// Settings of a transaction that are other ones within the savepoint.
+#[derive(Debug, Default)]
+struct Own {
     lock_timeout: String,
+    row_security: String,
 }
 
 impl<'t> Within<'t> {
@@ -35,16 +42,19 @@ impl<'t> Within<'t> {
     ) -> Result<Self, StoreError> {
         let sql = format!(
             "SAVEPOINT sentinel; \
-             WITH old AS MATERIALIZED (SELECT current_setting('lock_timeout') AS lock_timeout) \
-             SELECT old.lock_timeout, set_config('lock_timeout', '{}', true), \
+             WITH old AS MATERIALIZED (SELECT current_setting('lock_timeout') AS lock_timeout, \
+                 current_setting('row_security') AS row_security) \
+             SELECT old.lock_timeout, old.row_security, set_config('lock_timeout', '{}', true), \
+                 set_config('row_security', 'off', true), \
                  CASE WHEN current_setting('synchronous_commit') = 'off' \
                      THEN set_config('synchronous_commit', 'on', true) END FROM old",
             patience.as_millis().max(1)
         );
-        let mut within = Self { connection, parts, lock_timeout: String::new() };
+        let mut within = Self { connection, parts, own: Own::default() };
         let rows = within.command(sql).await.map_err(told)?;
-        let old = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0));
-        within.lock_timeout = old.map_err(|error| told(Failure::of(error)))?;
+        let own = |row: &PgRow| Ok(Own { lock_timeout: row.try_get(0)?, row_security: row.try_get(1)? });
+        let old = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(own);
+        within.own = old.map_err(|error| told(Failure::of(error)))?;
         Ok(within)
     }
 
@@ -95,10 +105,12 @@ impl<'t> Within<'t> {
         stamped.map(|stamped| stamped.reply).ok_or_else(made)
     }
 
-    /// Puts the transaction's own lock timeout back.
+    /// Puts the transaction's own settings back.
     pub(crate) async fn restore(&mut self) -> Result<(), StoreError> {
-        let old = self.lock_timeout.clone();
-        let query = sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(old);
+        let Own { lock_timeout, row_security } = &self.own;
+        let (lock_timeout, row_security) = (lock_timeout.clone(), row_security.clone());
+        let sql = "SELECT set_config('lock_timeout', $1, true), set_config('row_security', $2, true)";
+        let query = sqlx::query(sql).bind(lock_timeout).bind(row_security);
         self.fetch(query).await.map(drop).map_err(told)
     }
 

@@ -91,7 +91,7 @@ impl Database {
         let whom = if self.suffices() {
             "not for this role, and perhaps for the others"
         } else {
-            "for this role: a record that it does not see can be neither claimed nor completed"
+            "for this role: it is refused, since a record that it does not see would run again"
         };
         let found =
             format!("on for {on}, {whom}; ALTER TABLE .. DISABLE ROW LEVEL SECURITY, for each of them");

@@ -53,6 +53,43 @@ async fn row_level_security_is_reported_for_each_table() {
     assert!(app().probe().await.unwrap().accepted);
 }
 
+#[tokio::test]
+async fn a_record_that_row_level_security_hides_is_an_error_and_not_absent() {
+    let server = Postgres::start(Options::default().role("app", "secret"));
+    PostgresStore::builder(&server.url()).init().await.unwrap();
+    server.psql("GRANT USAGE ON SCHEMA sentinel TO app; GRANT ALL ON ALL TABLES IN SCHEMA sentinel TO app");
+    let store = at(&server, "app", "postgres").open().await.unwrap();
+    let address = |key| Address::execution(Namespace::new("n").unwrap(), Key::new(key).unwrap());
+    let op = claim(Phase::Executing, std::time::Duration::from_secs(60));
+    let ClaimReply::Granted(granted) = store.claim(&address("k"), &op).await.unwrap().reply else { panic!() };
+    let grant = sentinel_core::Grant { token: granted.token, claim_id: op.claim_id };
+    let done = || crate::rig::result("done");
+    let pool = sqlx::PgPool::connect(&server.url_for("app", "secret", "postgres")).await.unwrap();
+
+    server.psql("ALTER TABLE sentinel.records ENABLE ROW LEVEL SECURITY");
+    let refused = |error: sentinel_core::StoreError| {
+        assert_eq!((error.trouble(), error.applied()), (Trouble::DeploymentRefused, Applied::No), "{error}");
+        assert!(error.can_pass() && error.to_string().contains("row-level security"), "{error}");
+    };
+    refused(store.inspect(&address("k")).await.unwrap_err());
+    refused(store.complete(&address("k"), &Complete { grant, result: done() }).await.unwrap_err());
+    refused(store.heartbeat(&[Beat { address: address("k"), grant }]).await.unwrap_err());
+    refused(store.claim(&address("fresh"), &op).await.unwrap_err());
+    // In a transaction of the caller's, whose own setting stays.
+    let mut tx = pool.begin().await.unwrap();
+    refused(store.complete_grant_in(&mut tx, &address("k"), grant, &done()).await.unwrap_err());
+    let own: String = sqlx::query_scalar("SHOW row_security").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!(own, "on");
+    tx.rollback().await.unwrap();
+
+    server.psql("ALTER TABLE sentinel.records DISABLE ROW LEVEL SECURITY");
+    let mut tx = pool.begin().await.unwrap();
+    let reply = store.complete_grant_in(&mut tx, &address("k"), grant, &done()).await.unwrap();
+    let own: String = sqlx::query_scalar("SHOW row_security").fetch_one(&mut *tx).await.unwrap();
+    assert_eq!((reply, own.as_str()), (CompleteReply::Recorded { late: false }, "on"));
+    tx.commit().await.unwrap();
+}
+
 /// A key with a character, under which something is claimed, completed, and fenced.
 async fn use_key(server: &Postgres, database: &str, key: &str) -> Result<(), sentinel_core::StoreError> {
     let store = PostgresStore::builder(&url(server, database)).open().await.unwrap();

@@ -341,6 +341,7 @@ mod tests {
             "sqlite:x.db?",
             "postgres://h/db\n",
             "postgres://h/db ",
+            "postgres://h/d b",
             "redis://h\n",
             "rediss://h\t",
             " redis-cluster://h",

@@ -1,11 +1,11 @@
 //! What is left of a command's process group when its first process has ended, and what a stopped command does.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::world::{SENTINEL, World, is_stopped, namespace, runs, send, until};
+use crate::world::{SENTINEL, Started, World, is_stopped, namespace, runs, send, until};
 
 /// Starts work in the background that ignores the usual requests to end, and writes its number down.
 const STUBBORN: &str = "(trap '' TERM INT HUP; exec sleep 600) & echo $! > child";
@@ -52,6 +52,59 @@ fn a_signal_ends_what_a_lease_waits_for() {
     assert_eq!(ran.code(), 0, "{ran:?}");
     assert!(!runs(&world.read("child")));
     assert_eq!(world.run(&["lease", "k", "--", "true"]).code(), 0);
+}
+
+/// The program with its notes in a file.
+fn with_notes(world: &World, arguments: &str, script: &str) -> Started {
+    std::fs::write(world.path("script"), script).unwrap();
+    let mut shell = Command::new("sh");
+    world.dress(shell.args(["-c", &format!("exec {SENTINEL} {arguments} -- sh ./script 2> notes")]));
+    world.start_command(shell)
+}
+
+#[test]
+fn a_signal_that_comes_while_the_background_is_waited_for_ends_it() {
+    let world = World::sqlite();
+    let holder = with_notes(&world, "lease k --hard-ttl 60s", &format!("{STUBBORN}; exit 0"));
+    until("the background is waited for", || world.read("notes").contains("the lease is kept"));
+    holder.send(Signal::INT);
+    let ran = holder.ended();
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(!runs(&world.read("child")));
+}
+
+#[test]
+fn the_background_of_a_command_that_a_signal_has_ended_is_not_waited_for() {
+    let world = World::sqlite();
+    let script = format!("{STUBBORN}; trap 'exit 3' INT; echo $$ > leader; while :; do sleep 0.05; done");
+    let holder = with_notes(&world, "lease k --hard-ttl 60s", &script);
+    until("it runs", || world.read("leader").ends_with('\n'));
+    holder.send(Signal::INT);
+    let ran = holder.ended();
+    assert_eq!(ran.code(), 3, "{ran:?}");
+    assert!(!runs(&world.read("child")) && !world.read("notes").contains("the lease is kept"));
+}
+
+#[test]
+fn what_a_command_leaves_behind_that_was_asked_to_end_is_ended_although_it_succeeded() {
+    let world = World::sqlite();
+    let script = "(trap '' TERM; exec sleep 600 > out 2>&1) & echo $! > child; \
+                  trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let ran = world.once("k", &["--ttl", "1s", "--hard-ttl", "4s"], script);
+    assert_eq!(ran.code(), 0, "{ran:?}");
+    assert!(!runs(&world.read("child")));
+}
+
+#[test]
+fn a_stopped_command_is_asked_to_end_before_its_hard_deadline() {
+    let world = World::sqlite();
+    let script = "echo $$ > pid; exec sleep 600";
+    let running = world.start(&["once", "k", "--ttl", "1s", "--hard-ttl", "8s", "--", "sh", "-c", script]);
+    until("it runs", || world.read("pid").ends_with('\n'));
+    send(&world.read("pid"), Signal::STOP);
+    assert_eq!(running.ended().code(), 76);
+    let doubt = world.inspect("k")["doubt"].to_string();
+    assert!(doubt.contains("killed by signal 15"), "it went on, and could act on it: {doubt}");
 }
 
 #[test]
@@ -101,27 +154,41 @@ fn a_process_that_nobody_waits_for_counts_as_gone() {
     }
 }
 
-#[test]
-fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
-    // Another user's process takes root to make. What set-uid leads to is the same: a member that belongs to root.
+/// A command that waits for the file `go` as another user, and a process of root in its group. Another user's process takes
+/// root to make; None without it. What set-uid leads to is the same: a member that belongs to root.
+fn with_a_foreign_member(world: &World, command: &[&str]) -> Option<(Started, Child)> {
     if !rustix::process::geteuid().is_root() {
-        return;
+        return None;
     }
-    let world = World::sqlite();
     let copy = world.path("sentinel");
     std::fs::copy(SENTINEL, &copy).unwrap();
     let status = Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("")).status();
     assert!(status.unwrap().success());
-    let mut command = Command::new("setpriv");
-    world.dress(command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy));
-    command.args(["lease", "k", "--ttl", "1s", "--hard-ttl", "10s", "--"]);
-    command.args(["sh", "-c", "echo $$ > leader; until [ -e go ]; do sleep 0.05; done; exit 0"]);
-    let holder = world.start_command(command);
+    let mut program = Command::new("setpriv");
+    world.dress(program.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy));
+    program.args(command).arg("--");
+    program.args(["sh", "-c", "echo $$ > leader; until [ -e go ]; do sleep 0.05; done; exit 79"]);
+    let holder = world.start_command(program);
     until("it runs", || world.read("leader").ends_with('\n'));
     let group = world.read("leader").trim().parse().unwrap();
-    let mut foreign = Command::new("cat");
-    let mut foreign = foreign.stdin(Stdio::piped()).process_group(group).spawn().unwrap();
+    let foreign = Command::new("cat").stdin(Stdio::piped()).process_group(group).spawn().unwrap();
     std::fs::write(world.path("go"), "").unwrap();
+    Some((holder, foreign))
+}
+
+fn end(mut foreign: Child) {
+    drop(foreign.stdin.take());
+    foreign.wait().unwrap();
+}
+
+#[test]
+fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
+    let world = World::sqlite();
+    let lease = ["lease", "k", "--ttl", "1s", "--hard-ttl", "20s"];
+    let Some((holder, foreign)) = with_a_foreign_member(&world, &lease) else { return };
+    until("the first process has ended", || !runs(&world.read("leader")));
+    // After the signal, and the kill that follows it, the lease is kept until its hard deadline all the same.
+    holder.send(Signal::INT);
     let ran = holder.ended();
     assert_eq!(ran.code(), 76, "{ran:?}");
     let reported = format!("does not permit to signal process {} of the command", foreign.id());
@@ -129,6 +196,23 @@ fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
     assert!(ran.err().contains("is not given back"), "{ran:?}");
     let events = world.run(&["history", "k", "--kind", "lease"]).out();
     assert!(!events.contains("released"), "{events}");
-    drop(foreign.stdin.take());
-    foreign.wait().unwrap();
+    let seen = world.run(&["inspect", "k", "--kind", "lease", "--json"]).json();
+    let at = |name: &str| seen[name].as_str().map(str::to_owned);
+    assert!(
+        at("hard_until").is_some() && at("hard_until") <= at("store_now"),
+        "it lapses at its hard deadline: {seen}"
+    );
+    end(foreign);
+}
+
+#[test]
+fn nothing_has_happened_is_not_believed_of_a_command_of_which_a_process_is_left() {
+    let world = World::sqlite();
+    let once = ["once", "k", "--nothing-happened-on", "79"];
+    let Some((running, foreign)) = with_a_foreign_member(&world, &once) else { return };
+    let ran = running.ended();
+    assert_eq!(ran.code(), 76, "{ran:?}");
+    let doubt = world.inspect("k")["doubt"].to_string();
+    assert!(doubt.contains("processes of it may still be at work"), "{doubt}");
+    end(foreign);
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::world::{World, bit, mask_in, runs, send, until};
+use crate::world::{World, bit, is_stopped, mask_in, runs, send, until};
 
 const SLEEPS: &str = "echo $$ > leader; sleep 600 & echo $! > child; wait";
 const OF_SUPERVISORS: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
@@ -66,4 +66,22 @@ fn a_guard_that_ends_while_the_background_is_waited_for_is_replaced() {
     until("another guard is there", || guard_of(holder.id()).is_some_and(|guard| guard != first));
     holder.send(Signal::KILL);
     until("the background is gone", || !runs(&world.read("child")));
+}
+
+#[test]
+fn the_first_process_dies_with_the_program_although_no_guard_is_left() {
+    for command in ["once", "lease"] {
+        let world = World::sqlite();
+        let running = world.start(&[command, "k", "--", "sh", "-c", SLEEPS]);
+        until("the command runs", || world.read("child").ends_with('\n'));
+        let guard = guard_of(running.id()).unwrap();
+        // A program that is stopped replaces no guard.
+        running.send(Signal::STOP);
+        until("the program is stopped", || is_stopped(&running.id().to_string()));
+        send(&guard, Signal::KILL);
+        until("the guard is gone", || !runs(&guard));
+        running.send(Signal::KILL);
+        until("the first process is gone", || !runs(&world.read("leader")));
+        send(&world.read("child"), Signal::KILL);
+    }
 }

@@ -94,6 +94,8 @@ fn a_vouched_release_reaches_a_server_that_was_read_only_for_a_while() {
     let before = connections();
     std::fs::write(world.path("go"), "").unwrap();
     until("the release was refused again and again", || connections() >= before + 3);
+    // For longer than a client waits for an answer.
+    pass(Duration::from_secs(12));
     read_only(&server, false);
     let ran = running.ended();
     assert_eq!(ran.code(), 79, "{ran:?}");
@@ -109,6 +111,8 @@ fn an_outage_longer_than_the_ttl_does_not_end_a_command() {
     pass(Duration::from_secs(4));
     std::fs::write(world.path("go"), "").unwrap();
     until("the command has ended", || world.path("ended").exists());
+    // For longer than a client waits for an answer.
+    pass(Duration::from_secs(12));
     server.start_again();
     let ran = running.ended();
     assert_eq!((ran.code(), ran.out().as_str()), (0, "charged\n"), "{ran:?}");
@@ -169,6 +173,18 @@ fn a_wait_goes_on_through_a_restart() {
             let expected = if command == "once" { "charged\n" } else { "mine\n" };
             assert_eq!((ran.code(), ran.out().as_str()), (0, expected), "{command}: {ran:?}");
         }
+    }
+}
+
+#[test]
+fn a_store_that_waits_for_an_operator_is_not_waited_for() {
+    let server = Postgres::start(Options::default());
+    let world = World::at(&server);
+    for command in ["once", "lease"] {
+        let mut waiting = world.start(&[command, "k", "--wait", "1h", "--", "touch", "ran"]);
+        until("it ends at once", || waiting.has_ended());
+        let ran = waiting.ended();
+        assert!(ran.code() == 69 && ran.err().contains("sentinel init"), "{ran:?}");
     }
 }
 

@@ -129,6 +129,14 @@ pub(crate) async fn the_record_is_judged_as_it_was_left(rig: &Rig, operation: &s
     assert!(!answer.stamp.changed, "{operation} was judged by what was no longer so: {answer:?}");
 }
 
+/// A row is found whatever life it has by the time it is locked: a purge that is waited for begins a new one.
+pub(crate) async fn a_row_that_began_a_new_life_meanwhile_is_found(rig: &Rig, operation: &str) {
+    let (address, op) = scene(rig, operation).await;
+    let holder = rig.hold(&address, Some("life = life + 1")).await;
+    let (answer, _) = across(rig, holder, &address, op).await;
+    assert!(answer.stamp.changed, "{operation} did not find the row: {answer:?}");
+}
+
 /// A token is drawn above the one that the row has when it is locked.
 pub(crate) async fn a_token_is_drawn_under_the_lock(rig: &Rig, _: &str) {
     let (address, op) = scene(rig, "claim").await;
@@ -403,6 +411,7 @@ macro_rules! of_each_operation {
 of_each_operation! {
     the_reading_follows_the_wait,
     the_record_is_judged_as_it_was_left,
+    a_row_that_began_a_new_life_meanwhile_is_found,
     a_clock_that_was_set_back_is_lifted,
 }
 

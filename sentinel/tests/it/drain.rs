@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{Kind, NotRun, State, StoreError, Trouble, Unfinished, Work};
+use sentinel::{Kind, NotRun, ReleaseOutcome, State, StoreError, Trouble, Unfinished, Work};
+use sentinel_conformance::{Fault, Faulty, Plan, Wait};
+use sentinel_testbed::until;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use crate::keeper::runtime;
 use crate::outage::{ALL, Refusing};
 use crate::{Lied, SECOND, sentinel, state};
 
@@ -53,7 +56,9 @@ async fn a_run_whose_caller_has_gone_is_waited_for_and_recorded() {
     sleep(SECOND * 10).await;
     assert!(!draining.is_finished());
     end.send(Ok(())).unwrap();
+    let began = Instant::now();
     assert!(draining.await.unwrap().is_complete());
+    assert!(began.elapsed() < SECOND, "as soon as it has returned, and not at the end of the time");
     assert_eq!(state(&sentinel, "k").await, State::Completed, "recorded before drain has returned");
 }
 
@@ -99,10 +104,12 @@ async fn a_lease_that_was_dropped_is_released_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unconfirmed_result_and_a_background_release_are_waited_for() {
-    for (ends, work, end) in
-        [(Ok(()), Work::Result, State::Completed), (Err(Lied("declined")), Work::Release, State::Free)]
-    {
+async fn an_unconfirmed_result_and_a_release_or_abandon_in_the_background_are_waited_for() {
+    for (ends, work, end) in [
+        (Ok(()), Work::Result, State::Completed),
+        (Err(Lied("declined")), Work::Release, State::Free),
+        (Err(Lied("reset by peer")), Work::Abandon, State::Executing),
+    ] {
         let store = Refusing::new(ALL);
         let sentinel = Sentinel::new(store.clone()).patience(SECOND);
         let sender = detached(&sentinel, "k").await;
@@ -114,16 +121,16 @@ async fn an_unconfirmed_result_and_a_background_release_are_waited_for() {
         assert!(left.to_string().contains("connection refused"), "{left}");
         store.0.admit();
         assert!(sentinel.drain(SECOND * 20).await.is_complete());
-        assert_eq!(state(&sentinel, "k").await, end);
+        let record = crate::seen(&sentinel, "k").await.record.unwrap();
+        assert_eq!((record.state, record.doubt.is_some()), (end, work == Work::Abandon));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_its_caller_has_left_is_cancelled_first() {
     let store = Refusing::new(&["cancel"]);
-    let slow = sentinel_conformance::Plan::quiet()
-        .every("claim", sentinel_conformance::Fault::Delay(sentinel_conformance::Wait::Time(SECOND * 2)));
-    let sentinel = Sentinel::new(Arc::new(sentinel_conformance::Faulty::new(store.clone(), slow)));
+    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let sentinel = Sentinel::new(Arc::new(Faulty::new(store.clone(), slow)));
     store.0.refuse(away());
     let once = sentinel.once("k").ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });
     assert!(tokio::time::timeout(SECOND, once).await.is_err());
@@ -161,4 +168,131 @@ async fn nothing_is_granted_any_more_and_who_waits_is_told() {
     lease.release().await.unwrap();
     end.send(Ok(())).unwrap();
     assert!(sentinel.drain(SECOND).await.is_complete());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_being_released_is_waited_for() {
+    let store = Refusing::new(&["release"]);
+    let sentinel = Sentinel::new(store.clone());
+    let LeaseOutcome::Held(lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
+    store.0.refuse(away());
+    let releasing = tokio::spawn(lease.release());
+    sleep(SECOND).await;
+    let began = Instant::now();
+    let drained = sentinel.drain(SECOND * 3).await;
+    assert_eq!((left(&drained.unfinished), began.elapsed()), (vec![("l", Work::Release)], SECOND * 3));
+    store.0.admit();
+    assert!(sentinel.drain(SECOND * 10).await.is_complete());
+    assert!(matches!(releasing.await.unwrap(), Ok(ReleaseOutcome::Released)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_granted_after_it_began_does_not_run_and_is_given_back_first() {
+    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let run = tokio::spawn(sentinel.once("k").run(move |_| async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, Lied>(())
+    }));
+    let lease = tokio::spawn(sentinel.lease("l").acquire());
+    sleep(SECOND).await;
+    let began = Instant::now();
+    let drained = sentinel.drain(SECOND * 60).await;
+    assert!(drained.is_complete() && began.elapsed() >= SECOND, "{drained:?}");
+    for kind in [Kind::Execution, Kind::Lease] {
+        let key = if kind == Kind::Lease { "l" } else { "k" };
+        let record = sentinel.inspect(kind, key).await.unwrap().record.unwrap();
+        assert_eq!(record.state, State::Free, "{kind:?}");
+    }
+    assert!(matches!(run.await.unwrap().unwrap(), Outcome::NotRun(NotRun::Draining)));
+    assert!(matches!(lease.await.unwrap().unwrap(), LeaseOutcome::NotHeld(NotRun::Draining)));
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_store_that_is_away_is_told_at_once() {
+    let store = Refusing::new(&["claim"]);
+    store.0.refuse(away());
+    let sentinel = Sentinel::new(store);
+    let waiting = tokio::spawn(sentinel.once("k").wait(SECOND * 600).run(|_| async { Ok::<_, Lied>(()) }));
+    let queued = tokio::spawn(sentinel.lease("l").wait(SECOND * 600).acquire());
+    sleep(SECOND).await;
+    let began = Instant::now();
+    assert!(sentinel.drain(SECOND * 60).await.is_complete());
+    assert!(matches!(waiting.await.unwrap().unwrap(), Outcome::NotRun(NotRun::Draining)));
+    assert!(matches!(queued.await.unwrap().unwrap(), LeaseOutcome::NotHeld(NotRun::Draining)));
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_will_not_run_is_named_as_one_that_is_cancelled() {
+    let lost = StoreError::ambiguous(Trouble::LostReply, "the line went dead");
+    for (operations, error) in [(&["begin", "cancel"], away()), (&["claim", "cancel"], lost)] {
+        let store = Refusing::new(operations);
+        store.0.refuse(error);
+        let sentinel = Sentinel::new(store).patience(SECOND);
+        let once = sentinel.once("k").prepare(|_| async { Ok::<_, Lied>(()) });
+        let call = tokio::spawn(once.run(|_, ()| async { Ok(()) }));
+        let mut named = Vec::new();
+        while !call.is_finished() {
+            named.extend(sentinel.unfinished().iter().map(|left| left.work));
+            sleep(SECOND / 20).await;
+        }
+        assert!(named.contains(&Work::Cancel), "{operations:?}: {named:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_and_a_release_that_were_given_up_are_named() {
+    let gone = || StoreError::not_applied(Trouble::NotInitialised, "the tables were dropped");
+    let store = Refusing::new(&["begin", "cancel", "release"]);
+    let sentinel = Sentinel::new(store.clone());
+    let LeaseOutcome::Held(lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
+    store.0.refuse(gone());
+    drop(lease);
+    let once = sentinel.once("k").prepare(|_| async { Ok::<_, Lied>(()) });
+    assert!(matches!(once.run(|_, ()| async { Ok(()) }).await.unwrap(), Outcome::NotRun(_)));
+    let drained = sentinel.drain(SECOND).await;
+    assert_eq!(left(&drained.unfinished), [("l", Work::Release), ("k", Work::Cancel)]);
+    assert!(drained.unfinished.iter().all(|left| left.given_up), "{drained:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_was_given_up_the_newest_reports_are_kept() {
+    let store = Refusing::new(&["complete"]);
+    store.0.refuse(StoreError::not_applied(Trouble::NotInitialised, "the tables were dropped"));
+    let sentinel = Sentinel::new(store);
+    for n in 0..=100 {
+        let once = sentinel.once(format!("k{n}")).run(|_| async { Ok::<_, Lied>(()) });
+        assert!(matches!(once.await.unwrap(), Outcome::Unconfirmed(Ok(()))));
+    }
+    let unfinished = sentinel.unfinished();
+    assert_eq!(unfinished.len(), 100);
+    assert_eq!((left(&unfinished)[0].0, left(&unfinished)[99].0), ("k1", "k100"));
+}
+
+#[test]
+fn what_a_runtime_that_ended_has_left_behind_is_waited_for() {
+    let store = Refusing::new(&["abandon"]);
+    store.0.elsewhere.store(true, Ordering::SeqCst);
+    let sentinel = Sentinel::new(store.clone());
+    let ending = runtime();
+    let (begin, begun) = oneshot::channel();
+    let once = sentinel.once::<Lied>("k").ttl(SECOND * 600).run(|_| async {
+        begin.send(()).unwrap();
+        std::future::pending::<Result<(), Lied>>().await
+    });
+    drop(ending.spawn(once));
+    ending.block_on(begun).unwrap();
+    store.0.refuse(away());
+    drop(ending);
+    until("the abandon was refused again and again", || store.0.refused.load(Ordering::SeqCst) >= 2);
+    let drain = |at_most| runtime().block_on(sentinel.drain(at_most));
+    assert_eq!(left(&drain(SECOND / 100).unfinished), [("k", Work::Abandon)]);
+    store.0.admit();
+    assert!(drain(SECOND * 60).is_complete());
+    let record = runtime().block_on(crate::seen(&sentinel, "k")).record.unwrap();
+    assert!(record.state == State::Executing && record.doubt.is_some(), "{record:?}");
 }

@@ -9,8 +9,9 @@ use sentinel::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::prelude::*;
 use sentinel::store::{Description, Inspection};
 use sentinel::{Address, Kind, Lost, State, StoreError};
-use sentinel_conformance::{Layer, Layered};
+use sentinel_conformance::{Fault, Faulty, Layer, Layered, Plan, Wait};
 use sentinel_testbed::until;
+use tokio::time::Instant;
 
 use crate::{Lied, SECOND};
 
@@ -105,7 +106,19 @@ async fn too_few_replies_are_no_answer_to_any_heartbeat() {
     assert!(counting.0.heartbeats.load(Ordering::SeqCst) >= 7);
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_a_heartbeat_holds_up_no_deadline() {
+    let slow = Plan::quiet().every("heartbeat", Fault::Delay(Wait::Time(SECOND * 600)));
+    let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
+    let began = Instant::now();
+    let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
+    let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
+    lease.cancelled().cancelled().await;
+    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    assert!(began.elapsed() < SECOND * 4, "{:?}", began.elapsed());
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

@@ -8,6 +8,7 @@ mod drain;
 mod faults;
 mod keeper;
 mod lease;
+mod limits;
 mod observe;
 mod once;
 mod outage;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
 use sentinel::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::prelude::*;
-use sentinel::store::Inspection;
-use sentinel::{Address, Applied, Kind, Lost, NotRun, State, StoreError, Trouble, Work};
+use sentinel::store::{Description, Inspection, List, Listing, Purge, Purged};
+use sentinel::{Address, Applied, Event, Kind, Lost, NotRun, State, StoreError, Trouble, Work};
 use sentinel_conformance::{Layer, Layered};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{Lied, SECOND, charge, state};
 
@@ -23,6 +23,8 @@ pub(crate) struct Refusing {
     operations: &'static [&'static str],
     pub(crate) refused: AtomicUsize,
     reads_too: AtomicBool,
+    /// It says that it lives outside of the process.
+    pub(crate) elsewhere: AtomicBool,
 }
 
 pub(crate) const ALL: &[&str] = &["claim", "begin", "heartbeat", "complete", "cancel", "release", "abandon"];
@@ -35,6 +37,7 @@ impl Refusing {
             operations,
             refused: AtomicUsize::default(),
             reads_too: AtomicBool::default(),
+            elsewhere: AtomicBool::default(),
         }))
     }
 
@@ -44,6 +47,11 @@ impl Refusing {
 
     pub(crate) fn admit(&self) {
         *self.error.lock().unwrap() = None;
+    }
+
+    fn answer_read(&self) -> Result<(), StoreError> {
+        let refuses = self.reads_too.load(Ordering::SeqCst);
+        if refuses { self.answer("claim").map_err(|_| lost_reply()) } else { Ok(()) }
     }
 
     fn answer(&self, operation: &str) -> Result<(), StoreError> {
@@ -71,11 +79,29 @@ impl Layer for Refusing {
         self.store.heartbeat(beats).await
     }
 
+    fn on_describe(&self) -> Description {
+        let in_process = !self.elsewhere.load(Ordering::SeqCst);
+        Description { in_process, ..self.store.describe() }
+    }
+
+    async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
+        self.answer_read()?;
+        self.store.purge(purge).await
+    }
+
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        if self.reads_too.load(Ordering::SeqCst) {
-            self.answer("claim").map_err(|_| lost_reply())?;
-        }
+        self.answer_read()?;
         self.store.inspect(address).await
+    }
+
+    async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
+        self.answer_read()?;
+        self.store.list(list).await
+    }
+
+    async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.answer_read()?;
+        self.store.history(address, limit).await
     }
 }
 
@@ -222,7 +248,7 @@ async fn an_outage_does_not_cancel_an_execution_before_its_hard_deadline() {
         let once = sentinel.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 3600);
         let outcome = once.run(move |run: Run| async move {
             refusing.0.refuse(error);
-            run.contact_lost().cancelled().await;
+            timeout(SECOND * 60, run.contact_lost().cancelled()).await.unwrap();
             assert!(began.elapsed() >= SECOND * 10 && began.elapsed() < SECOND * 11, "{:?}", began.elapsed());
             sleep(SECOND * 300).await;
             assert!(run.lost().is_none() && !run.cancelled().is_cancelled());
@@ -244,7 +270,7 @@ async fn the_authority_of_an_execution_ends_at_the_hard_deadline_at_the_latest()
     let refusing = store.clone();
     let outcome = once.run(move |run: Run| async move {
         refusing.0.refuse(lost_reply());
-        run.cancelled().cancelled().await;
+        timeout(SECOND * 120, run.cancelled().cancelled()).await.unwrap();
         refusing.0.admit();
         Ok::<_, Lied>((run.lost() == Some(Lost::HardDeadline), began.elapsed() <= SECOND * 60))
     });
@@ -261,7 +287,7 @@ async fn an_operator_who_took_the_key_during_an_outage_ends_the_authority_when_i
     let once = sentinel.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 3600);
     let outcome = once.run(move |run: Run| async move {
         refusing.0.refuse(lost_reply());
-        run.contact_lost().cancelled().await;
+        timeout(SECOND * 60, run.contact_lost().cancelled()).await.unwrap();
         let taken = operator.reconciler("k").reconcile().await.unwrap();
         assert!(matches!(taken, sentinel::Reconciled::Taken(_)));
         sleep(SECOND * 5).await;
@@ -391,9 +417,18 @@ async fn a_read_never_says_that_it_may_have_been_carried_out() {
     store.0.reads_too.store(true, Ordering::SeqCst);
     store.0.refuse(lost_reply());
     let sentinel = Sentinel::new(store);
-    let error = sentinel.inspect(Kind::Execution, "k").await.unwrap_err();
-    assert!(error.to_string().contains("nothing was changed"), "{error}");
-    assert!(!error.to_string().contains("may have been carried out"), "{error}");
-    let error = sentinel.reconciler("k").reconcile().await.unwrap_err();
-    assert!(!error.to_string().contains("may have been carried out"), "{error}");
+    let errors = [
+        sentinel.inspect(Kind::Execution, "k").await.map(drop).unwrap_err(),
+        sentinel.history(Kind::Execution, "k", 9).await.map(drop).unwrap_err(),
+        sentinel.list(Kind::Lease, None, None, 9).await.map(drop).unwrap_err(),
+        sentinel.uncertain(None, 9).await.map(drop).unwrap_err(),
+        sentinel.purge(true).await.map(drop).unwrap_err(),
+        sentinel.reconciler("k").reconcile().await.map(drop).unwrap_err(),
+    ];
+    for error in errors.map(|error| error.to_string()) {
+        assert!(error.contains("nothing was changed"), "{error}");
+        assert!(!error.contains("may have been carried out"), "{error}");
+    }
+    let error = sentinel.purge(false).await.unwrap_err().to_string();
+    assert!(error.contains("may have been carried out"), "a purge is no read: {error}");
 }

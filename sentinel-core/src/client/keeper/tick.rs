@@ -470,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn no_answer_moves_the_end_past_the_hard_deadline() {
+        let mut table = Table::default();
+        let entry = entry("a", 300, 500);
+        let run = entry.run.clone();
+        table.insert(entry, || ms(0), all);
+        let tick = table.tick(ms(250), all);
+        // Measured from when this request was sent, the store's hard deadline seems to come later.
+        table.answered(ms(250), &tick.ids, &[kept(50_000, 50_270)]);
+        assert_eq!(run.authority.deadline(), ms(500));
+        table.tick(ms(500), all);
+        assert_eq!(run.authority.lost(), Some(Lost::HardDeadline));
+    }
+
+    #[test]
     fn a_lost_grant_is_signalled_once_and_never_beaten_again() {
         let mut table = Table::default();
         let entry = entry("a", 300, 9000);

@@ -58,6 +58,7 @@ own! {
     locks {
         the_reading_follows_the_wait,
         the_record_is_judged_as_it_was_left,
+        a_row_that_began_a_new_life_meanwhile_is_found,
         a_token_is_drawn_under_the_lock,
         a_token_is_drawn_above_the_rows,
         what_changed_meanwhile_is_not_taken_over,

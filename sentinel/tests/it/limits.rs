@@ -1,0 +1,194 @@
+//! How long the client goes on while the store stays away, and what becomes of a grant that it hears of too late.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sentinel::prelude::*;
+use sentinel::{NotRun, State, StoreError, Trouble, Unfinished, Work};
+use sentinel_conformance::{Fault, Faulty, Layered, Plan, Wait};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::outage::{ALL, Refusing};
+use crate::rig::Rig;
+use crate::{Lied, SECOND, state};
+
+fn away() -> StoreError {
+    StoreError::not_applied(Trouble::Unreachable, "connection refused")
+}
+
+/// What is not finished, and whether the client has given it up.
+fn left(sentinel: &Sentinel) -> Vec<(Work, bool)> {
+    sentinel.unfinished().iter().map(|Unfinished { work, given_up, .. }| (*work, *given_up)).collect()
+}
+
+/// A call with a hard ttl of 30 s, whose function ends like this at once; from then on the store is away.
+async fn ends_while_away(
+    sentinel: &Sentinel,
+    store: &Arc<Layered<Refusing>>,
+    ends: Result<(), Lied>,
+    confirm_within: Duration,
+) -> Outcome<(), Lied> {
+    let once = sentinel.once("k").ttl(SECOND * 30).confirm_within(confirm_within);
+    let refusing = store.clone();
+    let once = once.nothing_happened_if(|e: &Lied| e.0 == "declined").run(move |_| async move {
+        refusing.0.refuse(away());
+        ends
+    });
+    once.await.unwrap()
+}
+
+const ENDS: [(Result<(), Lied>, Work); 3] = [
+    (Ok(()), Work::Result),
+    (Err(Lied("declined")), Work::Release),
+    (Err(Lied("reset by peer")), Work::Abandon),
+];
+
+#[tokio::test(start_paused = true)]
+async fn a_report_is_given_up_ten_minutes_after_the_hard_deadline() {
+    for (ends, work) in ENDS {
+        let store = Refusing::new(ALL);
+        let sentinel = Sentinel::new(store.clone());
+        let began = Instant::now();
+        let _outcome = ends_while_away(&sentinel, &store, ends, SECOND).await;
+        sleep(SECOND * 629 - began.elapsed()).await;
+        assert_eq!(left(&sentinel), [(work, false)]);
+        // The last attempt may have been made just before.
+        sleep(SECOND * 5).await;
+        assert_eq!(left(&sentinel), [(work, true)]);
+        let sent = store.0.refused.load(Ordering::SeqCst);
+        sleep(SECOND * 600).await;
+        assert_eq!(store.0.refused.load(Ordering::SeqCst), sent, "nothing is sent any more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_no_longer_for_the_stores_word_than_it_is_asked_for() {
+    for (ends, work) in ENDS {
+        let store = Refusing::new(ALL);
+        let sentinel = Sentinel::new(store.clone()).patience(Duration::MAX);
+        let began = Instant::now();
+        let call = ends_while_away(&sentinel, &store, ends, Duration::MAX);
+        let outcome = timeout(SECOND * 635, call).await.unwrap();
+        assert!(began.elapsed() >= SECOND * 629, "{:?}", began.elapsed());
+        let expected = match work {
+            Work::Result => matches!(outcome, Outcome::Unconfirmed(Ok(()))),
+            Work::Release => matches!(outcome, Outcome::Failed(_)),
+            _ => matches!(outcome, Outcome::Doubtful(_)),
+        };
+        assert!(expected, "{outcome:?}");
+        assert_eq!(left(&sentinel), [(work, true)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_comes_after_that_is_sent_once() {
+    let store = Refusing::new(&["complete"]);
+    store.0.refuse(away());
+    let sentinel = Sentinel::new(store.clone());
+    let once = sentinel.once("k").ttl(SECOND).run(|_| async {
+        sleep(SECOND * 700).await;
+        Ok::<_, Lied>(())
+    });
+    assert!(matches!(once.await.unwrap(), Outcome::Unconfirmed(Ok(()))));
+    assert_eq!((left(&sentinel), store.0.refused.load(Ordering::SeqCst)), (vec![(Work::Result, true)], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_whose_caller_has_left_is_sent_for_as_long() {
+    let store = Refusing::new(&["cancel"]);
+    store.0.refuse(away());
+    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let sentinel = Sentinel::new(Arc::new(Faulty::new(store.clone(), slow)));
+    let leave = async |key| {
+        let call = sentinel.once(key).ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });
+        assert!(timeout(SECOND, call).await.is_err());
+    };
+    leave("k").await;
+    sleep(SECOND * 600).await;
+    assert_eq!(left(&sentinel), [(Work::Cancel, false)]);
+    store.0.admit();
+    sleep(SECOND * 5).await;
+    assert_eq!((state(&sentinel, "k").await, left(&sentinel)), (State::Free, vec![]));
+
+    store.0.refuse(away());
+    leave("never").await;
+    sleep(SECOND * 640).await;
+    assert_eq!(left(&sentinel), [(Work::Cancel, true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_a_lease_is_sent_until_the_lease_has_lapsed_by_itself() {
+    let store = Refusing::new(&["release"]);
+    let sentinel = Sentinel::new(store.clone()).patience(SECOND * 5);
+    let request = sentinel.lease("l").ttl(SECOND * 10).hard_ttl(SECOND * 3600);
+    let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
+    // Long after the end of its first ttl, which heartbeats have moved.
+    sleep(SECOND * 60).await;
+    let lapses = lease.remaining();
+    assert!(lapses > SECOND * 5, "{lapses:?}");
+    store.0.refuse(away());
+    drop(lease);
+    sleep(lapses + SECOND * 4).await;
+    assert_eq!(left(&sentinel), [(Work::Release, false)]);
+    // The patience, and the last pause.
+    sleep(SECOND * 4).await;
+    assert_eq!(left(&sentinel), [(Work::Release, true)]);
+}
+
+/// A call that waits, with a lease of 5 s, and counts its run.
+async fn waits(rig: &Rig, at_most: Duration) -> Outcome<String, Lied> {
+    let runs = rig.runs.clone();
+    let once = rig.ours.once("k").ttl(SECOND * 5).wait(at_most).run(|_| async move {
+        runs.fetch_add(1, Ordering::SeqCst);
+        Ok("ours".to_owned())
+    });
+    timeout(SECOND * 600, once).await.unwrap().unwrap()
+}
+
+fn later(rig: &Rig, when: Duration, plan: Plan) {
+    let network = rig.network.clone();
+    tokio::spawn(async move {
+        sleep(when).await;
+        network.then(|_| plan);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_behind_a_holder_that_outlasts_its_own_unknown_grant_asks_anew() {
+    let rig = Rig::new(Plan::quiet());
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let holder = rig.beside.once("k").ttl(SECOND * 600).nothing_happened_if(|_: &Lied| true);
+    tokio::spawn(holder.run(|_| async {
+        begin.send(()).unwrap();
+        sleep(SECOND * 5).await;
+        Err::<String, _>(Lied("declined"))
+    }));
+    begun.await.unwrap();
+    // It has seen the holder, and waits for its turn, when replies begin to be lost.
+    later(&rig, SECOND * 2, Plan::quiet().every("claim", Fault::LoseReply));
+    later(&rig, SECOND * 20, Plan::quiet());
+    let outcome = waits(&rig, SECOND * 60).await;
+    assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
+    assert_eq!(rig.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_asks_for_nothing_anew_before_what_it_was_granted_is_given_back() {
+    let lost = || Plan::quiet().every("cancel", Fault::LoseRequest);
+    let rig = Rig::new(lost().every("claim", Fault::LoseReply));
+    later(&rig, SECOND * 15, lost());
+    later(&rig, SECOND * 30, Plan::quiet());
+    let outcome = waits(&rig, SECOND * 60).await;
+    assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
+    sleep(SECOND * 20).await;
+    assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "it is given back in the background");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_over_asks_for_nothing_anew() {
+    let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 8))));
+    let outcome = waits(&rig, SECOND * 6).await;
+    assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
+    assert_eq!((rig.runs(), rig.wire.sent("claim"), rig.state().await), (0, 1, State::Free));
+}

@@ -282,8 +282,7 @@ impl ProbeLoop {
                     return Ok(settled);
                 }
                 let key = suspect.key.clone();
-                let address = self.sentinel.address(Kind::Execution, key.clone());
-                let seen = self.sentinel.store().inspect(&address).await?;
+                let seen = self.sentinel.inspect(Kind::Execution, key.as_str()).await?;
                 let held = |record: &Record| {
                     record.state == State::Reconciling && record.token == suspect.held.token()
                 };

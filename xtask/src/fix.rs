@@ -6,5 +6,5 @@ pub(crate) fn fix() -> Result {
     let allow = ["--allow-dirty", "--allow-staged"];
     cargo(&["clippy", "--fix", "--workspace", "--all-targets", "--all-features"]).args(&allow).run()?;
     cargo(&["fmt", "--all"]).run()?;
-    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml"]).run()
+    cargo(&["fmt", "--manifest-path", "verification/fuzz/Cargo.toml"]).run()
 }

@@ -1,4 +1,4 @@
-//! libFuzzer over what is read from people and servers: the programs in `fuzz/`, by cargo-fuzz and a nightly compiler.
+//! libFuzzer over what is read from people and servers: the programs in `verification/fuzz/`, by cargo-fuzz and a nightly compiler.
 
 use std::fs;
 
@@ -21,10 +21,10 @@ pub(crate) fn fuzz(args: &[&str]) -> Result {
     }
     for target in &targets {
         // What is found that is new goes to the first folder, which is not checked in.
-        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        let (corpus, seeds) = (format!("verification/fuzz/corpus/{target}"), format!("verification/fuzz/seeds/{target}"));
         fs::create_dir_all(root().join(&corpus))?;
         let limit = format!("-max_total_time={seconds}");
-        cargo_fuzz(&["run", target, &corpus, &seeds, "--", &limit, "-max_len=4096", "-print_final_stats=1"])
+        cargo_fuzz(&["run", "--fuzz-dir", "verification/fuzz", target, &corpus, &seeds, "--", &limit, "-max_len=4096", "-print_final_stats=1"])
             // SQLite's one file of C has two tables of one name.
             .env("ASAN_OPTIONS", "detect_odr_violation=0")
             .run()?;
@@ -41,7 +41,7 @@ fn cargo_fuzz(args: &[&str]) -> crate::shell::Run {
 /// The programs that there are.
 fn all() -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for entry in fs::read_dir(root().join("fuzz/fuzz_targets"))? {
+    for entry in fs::read_dir(root().join("verification/fuzz/fuzz_targets"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         all.extend(name.strip_suffix(".rs").map(str::to_owned));
     }

@@ -21,7 +21,7 @@ pub(crate) fn verify(workspace: &Workspace) -> Result {
 fn format() -> Result {
     cargo(&["fmt", "--all", "--check"]).run()?;
     // A workspace of its own; its targets are in this one.
-    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run()
+    cargo(&["fmt", "--manifest-path", "verification/fuzz/Cargo.toml", "--check"]).run()
 }
 
 fn lints() -> Result {

@@ -8,7 +8,7 @@ use crate::shell::{Result, program};
 use super::{apt, as_root, debian};
 
 /// One search for both: what is found here is what the tests will use.
-#[path = "../../../testbed/src/locate.rs"]
+#[path = "../../../verification/testbed/src/locate.rs"]
 mod locate;
 
 /// Debian's tools make a cluster of their own with each server that they install, unless a file says no.

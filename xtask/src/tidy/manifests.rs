@@ -12,7 +12,7 @@ pub(crate) fn check(workspace: &Workspace, files: &[File], found: &mut Findings)
     if !folders.is_sorted() {
         found.push("Cargo.toml: the members are not in alphabetical order".into());
     }
-    // `fuzz/` is a workspace of its own.
+    // `verification/fuzz/` is a workspace of its own.
     let rootless = files.iter().filter(|file| !file.text.lines().any(|line| line == "[workspace]"));
     let forgotten = rootless.filter_map(|file| file.path.strip_suffix("/Cargo.toml"));
     found.extend(

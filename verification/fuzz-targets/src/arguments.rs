@@ -1,7 +1,7 @@
 //! What the program takes as durations and exit codes.
 
 // The program is no library: its parser is compiled in here, as it stands.
-#[path = "../../sentinel-cli/src/parse.rs"]
+#[path = "../../../sentinel-cli/src/parse.rs"]
 mod parse;
 
 use std::time::Duration;

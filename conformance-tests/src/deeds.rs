@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use sentinel_core::client::{Error, Failure, Outcome};
+use sentinel_client::{Error, Failure, Outcome};
 use sentinel_core::{Address, Change, ClaimId, Event, Grant, Key};
 use serde::{Deserialize, Serialize};
 

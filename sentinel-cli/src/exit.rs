@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sentinel_core::client;
+use sentinel_client as client;
 use sentinel_core::{Invalid, StoreError, Trouble};
 
 use crate::parse::is_for_commands;

@@ -12,7 +12,7 @@ pub(crate) fn bits() -> u128 {
 }
 
 /// A share between a half and the whole.
-pub(crate) fn half_to_whole() -> f64 {
+pub fn half_to_whole() -> f64 {
     #[cfg(feature = "simulation")]
     if let Some(share) = seeded::draw(|dice| dice.random_range(0.5..=1.0)) {
         return share;

@@ -223,7 +223,7 @@ pub enum ClaimReply {
         /// The result.
         result: Recorded,
         /// What remains of its retention, more than nothing; None: it is kept for ever. Until that is over every claim
-        /// that the fingerprint allows is answered with the same bytes, which is what [`ReplayCache`](crate::ReplayCache)
+        /// that the fingerprint allows is answered with the same bytes, which is what a cache of replays
         /// rests on.
         remaining: Option<Duration>,
     },

@@ -254,7 +254,7 @@ impl TryFrom<String> for Digest {
 }
 
 /// SHA-256 over parts, each preceded by its length: no two lists of parts share an input.
-pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());

@@ -182,7 +182,7 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError>;
 
     /// Waits until a record may have changed, or so long at most. What it says is never relied on: whoever waits looks.
-    /// [`Notice::poll`] is all that a store needs which cannot be told of changes.
+    /// A store that is not notified of changes sleeps for `within` and answers [`Notice::Polling`].
     ///
     /// **Effect:** none on any record. **Atomicity:** what changes after the first poll of the future may end the wait, so
     /// whoever looks while it waits misses nothing. It may also end early for no reason. **Repeating it:** waits again.
@@ -215,14 +215,6 @@ pub enum Notice {
     Listening,
     /// Nobody could have said so: whoever waits has to look often.
     Polling,
-}
-
-impl Notice {
-    /// Lets the time pass: how a store waits that is not told of changes.
-    pub async fn poll(within: Duration) -> Self {
-        tokio::time::sleep(within).await;
-        Self::Polling
-    }
 }
 
 /// Which records of a namespace to delete.

@@ -44,12 +44,12 @@ impl fmt::Display for StoreTime {
 }
 
 /// Whole microseconds of a duration; a finer part is dropped, as no store keeps it.
-pub(crate) fn micros(duration: Duration) -> u64 {
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A duration as every store can keep it: whole microseconds, and no more than a signed 64-bit number of them.
-pub(crate) fn whole(duration: Duration) -> Duration {
+pub fn whole(duration: Duration) -> Duration {
     Duration::from_micros(micros(duration).min(i64::MAX as u64))
 }
 

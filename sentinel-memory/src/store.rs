@@ -265,7 +265,8 @@ impl CoordinationStore for MemoryStore {
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {
-        Notice::poll(within).await
+        tokio::time::sleep(within).await;
+        Notice::Polling
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

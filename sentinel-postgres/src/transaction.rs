@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sentinel_core::client::{
+use sentinel_client::{
     Error, InProgress, Json, ReconcilingBy, RecordedFailure, Run, Uncertain, decode_result, encode_result,
 };
 use sentinel_core::kernel::Operation as _;
@@ -96,7 +96,7 @@ impl PostgresStore {
     }
 
     /// Completes, in a transaction of yours, a run of `once`: what you wrote and the result commit together. Commit with
-    /// [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_core::client::encode_result), as the
+    /// [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as the
     /// client does.
     ///
     /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks

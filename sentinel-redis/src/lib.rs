@@ -2,7 +2,7 @@
 //! the specification, and held to them by the shared conformance suite.
 //!
 //! ```no_run
-//! use sentinel_core::Sentinel;
+//! use sentinel_client::Sentinel;
 //! use sentinel_redis::RedisStore;
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {

@@ -317,7 +317,8 @@ impl CoordinationStore for SqliteStore {
     }
 
     async fn changed(&self, _: &Address, within: Duration) -> Notice {
-        Notice::poll(within).await
+        tokio::time::sleep(within).await;
+        Notice::Polling
     }
 
     async fn probe(&self) -> Result<Health, StoreError> {

@@ -105,7 +105,8 @@ macro_rules! transitions {
             }
 
             async fn changed(&self, _: &Address, within: Duration) -> Notice {
-                Notice::poll(within).await
+                tokio::time::sleep(within).await;
+                Notice::Polling
             }
 
             async fn probe(&self) -> Result<Health, StoreError> {

@@ -37,7 +37,7 @@ mod connect;
 pub mod testing;
 
 pub use connect::connect;
-pub use sentinel_core::client::*;
+pub use sentinel_client::*;
 pub use sentinel_core::*;
 
 #[cfg(feature = "memory")]
@@ -57,7 +57,7 @@ pub use sentinel_sqlite::SqliteStore;
 
 /// What most programs need.
 pub mod prelude {
-    pub use sentinel_core::client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
+    pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
     pub use sentinel_core::{CoordinationStore, Token};
 
     #[cfg(feature = "memory")]

@@ -21,13 +21,25 @@ pub(crate) fn fuzz(args: &[&str]) -> Result {
     }
     for target in &targets {
         // What is found that is new goes to the first folder, which is not checked in.
-        let (corpus, seeds) = (format!("verification/fuzz/corpus/{target}"), format!("verification/fuzz/seeds/{target}"));
+        let (corpus, seeds) =
+            (format!("verification/fuzz/corpus/{target}"), format!("verification/fuzz/seeds/{target}"));
         fs::create_dir_all(root().join(&corpus))?;
         let limit = format!("-max_total_time={seconds}");
-        cargo_fuzz(&["run", "--fuzz-dir", "verification/fuzz", target, &corpus, &seeds, "--", &limit, "-max_len=4096", "-print_final_stats=1"])
-            // SQLite's one file of C has two tables of one name.
-            .env("ASAN_OPTIONS", "detect_odr_violation=0")
-            .run()?;
+        cargo_fuzz(&[
+            "run",
+            "--fuzz-dir",
+            "verification/fuzz",
+            target,
+            &corpus,
+            &seeds,
+            "--",
+            &limit,
+            "-max_len=4096",
+            "-print_final_stats=1",
+        ])
+        // SQLite's one file of C has two tables of one name.
+        .env("ASAN_OPTIONS", "detect_odr_violation=0")
+        .run()?;
     }
     println!("\n{} targets, {seconds} s each: nothing was found", targets.len());
     Ok(())

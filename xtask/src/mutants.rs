@@ -23,8 +23,8 @@ const PARTS: [Part; 6] = [
     },
     Part {
         name: "client",
-        files: "sentinel-core/src/client/**",
-        packages: &["sentinel-core", "sentinel"],
+        files: "sentinel-client/src/**",
+        packages: &["sentinel-client", "sentinel"],
         targets: &["--lib", "--test=it"],
         timeout: "60",
     },

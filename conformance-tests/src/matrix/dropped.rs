@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use sentinel_core::client::{LeaseOutcome, Outcome, Sentinel};
+use sentinel_client::{LeaseOutcome, Outcome, Sentinel};
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::Purge;

@@ -314,7 +314,8 @@ macro_rules! transitions {
                 {
                     record.rev += 1;
                 }
-                Notice::poll(within).await
+                tokio::time::sleep(within).await;
+                Notice::Polling
             }
 
             async fn probe(&self) -> Result<Health, StoreError> {

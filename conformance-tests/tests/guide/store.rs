@@ -104,7 +104,8 @@ macro_rules! store {
             }
 
             async fn changed(&self, _: &Address, within: Duration) -> Notice {
-                Notice::poll(within).await
+                tokio::time::sleep(within).await;
+                Notice::Polling
             }
 
             async fn probe(&self) -> Result<Health, StoreError> {

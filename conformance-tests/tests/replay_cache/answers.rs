@@ -275,9 +275,9 @@ async fn what_was_cleared_is_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_callers_at_once_get_the_same_bytes() {
-    let bench = std::sync::Arc::new(Bench::with_limits(sentinel_core::ReplayLimits {
+    let bench = std::sync::Arc::new(Bench::with_limits(sentinel_client::ReplayLimits {
         entries: 128,
-        ..sentinel_core::ReplayLimits::default()
+        ..sentinel_client::ReplayLimits::default()
     }));
     let callers: Vec<_> = (0..8_u32)
         .map(|caller| {

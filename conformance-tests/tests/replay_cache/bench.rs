@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel_client::{ReplayCache, ReplayLimits};
 use sentinel_conformance::{Layer, Layered};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, CoordinationStore, Fingerprint, Grant, Key, Label, ManualClock, Namespace, Payload,
-    Recorded, ReplayCache, ReplayLimits, StoreError, StoreTime, Terms,
+    Recorded, StoreError, StoreTime, Terms,
 };
 use sentinel_memory::MemoryStore;
 

@@ -1,8 +1,9 @@
 //! How much is remembered.
 
 use bytes::Bytes;
+use sentinel_client::ReplayLimits;
+use sentinel_core::CoordinationStore as _;
 use sentinel_core::operation::{ClaimReply, Complete};
-use sentinel_core::{CoordinationStore as _, ReplayLimits};
 
 use crate::bench::{Bench, begun, call, complete, key, result};
 

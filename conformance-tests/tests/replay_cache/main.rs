@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel_client::ReplayCache;
 use sentinel_conformance::Harness;
-use sentinel_core::{Clock, CoordinationStore, ManualClock, ReplayCache, StoreTime, SystemClock};
+use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
 use sentinel_memory::MemoryStore;
 
 /// Store and cache on clocks that stand still until a law moves them. The cache's is never set back, as no monotonic one

@@ -1,6 +1,6 @@
 //! `lease`: runs a command while holding a lease.
 
-use sentinel_core::client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentinel};
+use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentinel};
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
+use sentinel_client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 

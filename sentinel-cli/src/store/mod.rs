@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sentinel_client::Sentinel;
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, Sentinel, StoreError, Survey, Trouble, check_store_address};
+use sentinel_core::{CoordinationStore, StoreError, Survey, Trouble, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use sentinel_core::Sentinel;
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use sentinel_sqlite::SqliteStore;
 use serde::{Deserialize, Serialize};
 

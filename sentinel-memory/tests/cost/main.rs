@@ -11,7 +11,7 @@ mod prices;
 use std::cell::Cell;
 use std::time::Duration;
 
-use sentinel_core::client::{LeaseOutcome, Outcome, Sentinel};
+use sentinel_client::{LeaseOutcome, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,

@@ -134,7 +134,8 @@ impl Listening {
     /// Waits until a record may have changed.
     pub(crate) async fn wait(&self, address: &Address, within: Duration) -> Notice {
         if self.shared.dialer.is_pooled() {
-            return Notice::poll(within).await;
+            tokio::time::sleep(within).await;
+            return Notice::Polling;
         }
         let mark = Mark::of(address);
         let place = self.shared.ears.wait(mark);

@@ -1,6 +1,6 @@
 //! A commit that the server answers by a rollback, and all other ways in which a transaction is not committed.
 
-use sentinel_core::client::{Error, Failure, Json, Outcome, Run, encode_result};
+use sentinel_client::{Error, Failure, Json, Outcome, Run, encode_result};
 use sentinel_core::operation::CompleteReply;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Applied, Payload, State};

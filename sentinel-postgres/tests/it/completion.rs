@@ -1,6 +1,6 @@
 //! An execution that began outside is completed inside a transaction of the user's.
 
-use sentinel_core::client::{Json, Outcome, encode_result};
+use sentinel_client::{Json, Outcome, encode_result};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{ClaimId, Grant, Payload, State};
@@ -14,7 +14,7 @@ use crate::transaction::Bed;
 async fn an_execution_from_outside_is_completed_in_the_transaction() {
     let bed = Bed::new("completed_in").await;
     let store = bed.store.clone();
-    let run = move |run: sentinel_core::client::Run| async move {
+    let run = move |run: sentinel_client::Run| async move {
         let mut mine = PgConnection::connect(&postgres().url()).await.unwrap();
         let mut tx = mine.begin().await.unwrap();
         sqlx::raw_sql("INSERT INTO completed_in VALUES (1)").execute(&mut *tx).await.unwrap();
@@ -36,7 +36,7 @@ async fn an_execution_from_outside_is_completed_in_the_transaction() {
 async fn a_completion_that_was_rolled_back_is_not_told_as_done() {
     let bed = Bed::new("not_completed").await;
     let store = bed.store.clone();
-    let run = move |run: sentinel_core::client::Run| async move {
+    let run = move |run: sentinel_client::Run| async move {
         let mut mine = PgConnection::connect(&postgres().url()).await.unwrap();
         let mut tx = mine.begin().await.unwrap();
         let result = encode_result(&Json, &5, Payload::DEFAULT_LIMIT);

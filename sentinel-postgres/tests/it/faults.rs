@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{
-    Address, Applied, CoordinationStore as _, Grant, Sentinel, State, StoreError, Token, Trouble,
-};
+use sentinel_core::{Address, Applied, CoordinationStore as _, Grant, State, StoreError, Token, Trouble};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};

@@ -1,7 +1,7 @@
 //! The README's Rust about PostgreSQL is compiled and run: its lines are in this file.
 
+use sentinel_client::{Lease, LeaseOutcome, RecordedFailure, Sentinel};
 use sentinel_core::Address;
-use sentinel_core::client::{Lease, LeaseOutcome, RecordedFailure, Sentinel};
 use sentinel_postgres::{Fence, PostgresStore, Rejection, TransactionOutcome};
 use sentinel_testbed::postgres;
 use sqlx::PgConnection;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use sentinel_core::client::{LeaseOutcome, ReleaseOutcome, Sentinel};
+use sentinel_client::{LeaseOutcome, ReleaseOutcome, Sentinel};
 use sentinel_core::{Address, CoordinationStore as _, Key, Namespace};
 use sentinel_postgres::PostgresStore;
 use sentinel_testbed::Postgres;

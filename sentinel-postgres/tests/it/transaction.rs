@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sentinel_core::client::{Error, Outcome, Sentinel};
+use sentinel_client::{Error, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Address, Applied, ClaimId, Grant, Key, Label, Namespace, OpId, State, Terms, Trouble};

@@ -63,7 +63,10 @@ impl Listening {
 
     /// Waits until a record may have changed.
     pub(crate) async fn wait(&self, channel: Bytes, within: Duration) -> Notice {
-        let Some(mut place) = self.shared.ears.wait(channel) else { return Notice::poll(within).await };
+        let Some(mut place) = self.shared.ears.wait(channel) else {
+            tokio::time::sleep(within).await;
+            return Notice::Polling;
+        };
         let mut told = std::pin::pin!(place.told.notified());
         told.as_mut().enable();
         let mut listening = *place.confirmed.borrow_and_update();

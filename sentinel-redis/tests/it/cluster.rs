@@ -6,10 +6,11 @@ use std::sync::{Condvar, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Grant, Key, Label, Namespace, Sentinel, StoreError,
-    Terms, Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, Grant, Key, Label, Namespace, StoreError, Terms,
+    Trouble,
 };
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sentinel_core::Sentinel;
-use sentinel_core::client::{LeaseOutcome, Outcome};
+use sentinel_client::Sentinel;
+use sentinel_client::{LeaseOutcome, Outcome};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;

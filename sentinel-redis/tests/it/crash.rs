@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, CoordinationStore as _, Sentinel, Token, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, Token, Trouble};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, until};

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
-use sentinel_core::{
-    Address, Applied, CoordinationStore as _, Kind, Sentinel, State, StoreError, Token, Trouble,
-};
+use sentinel_core::{Address, Applied, CoordinationStore as _, Kind, State, StoreError, Token, Trouble};
 use sentinel_redis::{Arming, RedisStore};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use sentinel_conformance::Harness;
-use sentinel_core::client::Outcome;
-use sentinel_core::{CoordinationStore, Sentinel, Trouble};
+use sentinel_core::{CoordinationStore, Trouble};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis::{Fsync, Options};
 use sentinel_testbed::{Redis, redis};

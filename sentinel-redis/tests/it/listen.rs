@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel_client::{Outcome, Sentinel};
 use sentinel_conformance::{Layer, Layered};
-use sentinel_core::client::{Outcome, Sentinel};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, Notice};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use sentinel_client::Sentinel;
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, CoordinationStore as _, Key, Namespace, Sentinel, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, Key, Namespace, StoreError, Trouble};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use sentinel_core::{Applied, CoordinationStore as _, Sentinel, Trouble};
+use sentinel_client::Sentinel;
+use sentinel_core::{Applied, CoordinationStore as _, Trouble};
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;

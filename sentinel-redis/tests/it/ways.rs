@@ -1,7 +1,8 @@
 //! Ways to a server, and to a record: a socket, a password, another database, sentinels, a bucket.
 
+use sentinel_client::Sentinel;
+use sentinel_core::Trouble;
 use sentinel_core::operation::Phase;
-use sentinel_core::{Sentinel, Trouble};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisSentinel};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use sentinel_core::client::{Outcome, Sentinel};
+use sentinel_client::{Outcome, Sentinel};
 use sentinel_core::operation::{Phase, Release};
 use sentinel_core::store::Purge;
 use sentinel_core::{CoordinationStore as _, StoreError, Trouble};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use sentinel_client::{LeaseOutcome, Sentinel};
 use sentinel_conformance::Harness as _;
-use sentinel_core::client::{LeaseOutcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, ClaimId, CoordinationStore, Key, Namespace, Trouble};
 use sentinel_sqlite::SqliteStore;

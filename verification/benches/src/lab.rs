@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_client::Sentinel;
+use sentinel_core::CoordinationStore;
 use sentinel_memory::MemoryStore;
 use sentinel_postgres::PostgresStore;
 use sentinel_redis::RedisStore;

@@ -1,7 +1,7 @@
 //! What functions return, as bytes and back.
 
 use bytes::Bytes;
-use sentinel_core::client::{Codec as _, Json, Raw, decode_result, encode_result};
+use sentinel_client::{Codec as _, Json, Raw, decode_result, encode_result};
 use sentinel_core::{Payload, Recorded};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Operators: they look for doubt, ask the provider, and decide. They may be slow, late, and killed midway.
 
-use sentinel_core::client::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel_client::{Decided, Holding, Reconciled, Reconciler, Refused};
 use sentinel_core::store::Shown;
 use sentinel_core::{Clock as _, Key, Kind, Record, State};
 use tokio::time::sleep;

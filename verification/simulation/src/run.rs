@@ -4,8 +4,8 @@ use std::iter::Sum;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sentinel_client::LeaseOutcome;
 use sentinel_conformance::negative::Sabotage;
-use sentinel_core::client::LeaseOutcome;
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 use tokio::runtime::Builder;
 use tokio::time::timeout;

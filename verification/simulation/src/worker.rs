@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sentinel_core::client::{LeaseOutcome, Run};
+use sentinel_client::{LeaseOutcome, Run};
 use tokio::time::{sleep, timeout};
 
 use sentinel_conformance::{Answer, Effect, Start};

@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sentinel_client::Sentinel;
 use sentinel_conformance::negative::{BrokenStore, Sabotage};
 use sentinel_conformance::{Deeds, Effect, Layered, Recorder};
-use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace, Sentinel};
+use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace};
 use sentinel_memory::MemoryStore;
 
 use crate::clock::StoreClock;

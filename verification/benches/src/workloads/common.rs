@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use sentinel_core::operation::{Claim, ClaimReply, Complete, Phase};
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Sentinel,
-    Terms,
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,
 };
 
 use crate::floors::{pgbench, redis, sqlite};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sentinel_core::Sentinel;
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 
 use super::common::{read_floor, receipt};
 use super::memory;

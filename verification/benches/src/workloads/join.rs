@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use sentinel_core::Sentinel;
-use sentinel_core::client::Outcome;
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
 use tokio::sync::oneshot;
 
 use super::common::fresh_op;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sentinel_core::{CoordinationStore, Sentinel};
+use sentinel_client::Sentinel;
+use sentinel_core::CoordinationStore;
 use sentinel_postgres::PostgresStore;
 
 use super::common::{by_the_store, fresh_key};

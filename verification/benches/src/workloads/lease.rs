@@ -1,7 +1,7 @@
 //! Acquiring a lease that nobody holds, and giving it back: each caller one of its own, over and over.
 
-use sentinel_core::Sentinel;
-use sentinel_core::client::{LeaseOutcome, ReleaseOutcome};
+use sentinel_client::Sentinel;
+use sentinel_client::{LeaseOutcome, ReleaseOutcome};
 
 use super::memory;
 use crate::floors::{pgbench, redis, sqlite};

@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use sentinel_client::Sentinel;
 use sentinel_core::operation::{Beat, Complete, Phase};
-use sentinel_core::{Address, CoordinationStore as _, Kind, Payload, Recorded, Sentinel};
+use sentinel_core::{Address, CoordinationStore as _, Kind, Payload, Recorded};
 use sentinel_memory::MemoryStore;
 use tokio::runtime::Runtime;
 

@@ -1,7 +1,7 @@
 //! A day: of ten calls seven ask again for what is completed, two are fresh, and one is for a key that others ask for at
 //! the same time.
 
-use sentinel_core::Sentinel;
+use sentinel_client::Sentinel;
 
 use super::common::{filled, fresh, fresh_key, old_key, replayed};
 use super::contended::joined;

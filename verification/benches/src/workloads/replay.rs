@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sentinel_core::ReplayCache;
+use sentinel_client::ReplayCache;
 
 use super::common::{KEYS, filled, in_pages, old_key, read_floor, replay_op, replayed};
 use super::memory;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use fred::types::Value;
-use sentinel_core::client::Outcome;
-use sentinel_core::{ClaimId, Sentinel};
+use sentinel_client::Outcome;
+use sentinel_client::Sentinel;
+use sentinel_core::ClaimId;
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Fsync;

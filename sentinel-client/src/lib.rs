@@ -1,13 +1,16 @@
-//! The worker's half (SPEC section 4): `once`, `lease`, the operator's reconciler, and the keeper that sends heartbeats.
+//! The client of Sentinel (SPEC section 4): `once`, `lease`, the operator's reconciler, the keeper that sends heartbeats, and
+//! a cache of replays.
+//!
+//! Most programs depend on the facade, `sentinel`, which exports all of this.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{Address, Key, Kind, Namespace};
-use crate::error::{Invalid, StoreError};
-use crate::event::Event;
-use crate::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
-use crate::terms::{Label, Terms};
+use sentinel_core::Event;
+use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
+use sentinel_core::{Address, Key, Kind, Namespace};
+use sentinel_core::{Invalid, StoreError};
+use sentinel_core::{Label, Terms};
 
 mod clock;
 mod codec;
@@ -22,6 +25,7 @@ mod once;
 mod outcome;
 mod probe_loop;
 mod reconciler;
+mod replay_cache;
 mod retry;
 mod run;
 mod slots;
@@ -40,6 +44,7 @@ pub use outcome::{
 };
 pub use probe_loop::{Finding, ProbeLoop, ProbeLoopHandle, UncertainKey};
 pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
+pub use replay_cache::{ReplayCache, ReplayLimits};
 pub use run::{Lost, Run};
 
 use drain::OpenWork;
@@ -161,7 +166,7 @@ impl Sentinel {
     }
 
     /// Frees a claim or lease whose holder will not come back. `expect` is the token that was seen. See [`Eviction`].
-    pub fn evict(&self, kind: Kind, key: impl AsRef<str>, expect: crate::Token) -> Eviction {
+    pub fn evict(&self, kind: Kind, key: impl AsRef<str>, expect: sentinel_core::Token) -> Eviction {
         Eviction::new(self.clone(), kind, Key::new(key), expect)
     }
 
@@ -233,5 +238,5 @@ impl Asked {
 }
 
 pub(crate) fn store_broke(what: &str) -> StoreError {
-    StoreError::ambiguous(crate::Trouble::BrokenStore, what.to_owned())
+    StoreError::ambiguous(sentinel_core::Trouble::BrokenStore, what.to_owned())
 }

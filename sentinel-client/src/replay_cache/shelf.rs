@@ -10,12 +10,12 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use super::ReplayLimits;
 use super::timer::{Moment, Timer};
-use crate::address::Address;
-use crate::operation::{Claim, ClaimReply, Stamp, Stamped};
-use crate::payload::Recorded;
-use crate::record::Grant;
-use crate::terms::Fingerprint;
-use crate::time::whole;
+use sentinel_core::Address;
+use sentinel_core::Fingerprint;
+use sentinel_core::Grant;
+use sentinel_core::Recorded;
+use sentinel_core::internal::whole;
+use sentinel_core::operation::{Claim, ClaimReply, Stamp, Stamped};
 
 /// What one kept answer costs beside its texts and bytes, about.
 const OVERHEAD: usize = 400;

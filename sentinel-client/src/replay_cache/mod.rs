@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::address::{Address, Kind};
-use crate::error::StoreError;
-use crate::event::Event;
-use crate::operation::*;
-use crate::record::{Grant, State};
-use crate::store::{
+use sentinel_core::Clock;
+use sentinel_core::Event;
+use sentinel_core::StoreError;
+use sentinel_core::operation::*;
+use sentinel_core::store::{
     CoordinationStore, Description, Health, Inspection, List, Listing, Notice, Purge, Purged,
 };
-use crate::time::Clock;
+use sentinel_core::{Address, Kind};
+use sentinel_core::{Grant, State};
 
 mod shelf;
 mod timer;

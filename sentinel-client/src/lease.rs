@@ -11,13 +11,13 @@ use super::keeper::Keeping;
 use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
 use super::{Asked, Sentinel, store_broke};
-use crate::address::{Address, Key};
-use crate::error::Invalid;
-use crate::operation::{Claim, Current, Phase, Release, ReleaseReply};
-use crate::payload::Accepts;
-use crate::record::Grant;
-use crate::terms::Label;
-use crate::token::{ClaimId, Token};
+use sentinel_core::Accepts;
+use sentinel_core::Grant;
+use sentinel_core::Invalid;
+use sentinel_core::Label;
+use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
+use sentinel_core::{Address, Key};
+use sentinel_core::{ClaimId, Token};
 
 /// Asks for a lease. Nothing is sent before [`acquire`](Self::acquire).
 ///

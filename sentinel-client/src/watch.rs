@@ -12,10 +12,10 @@ use tokio::time::{Instant, timeout};
 use super::Core;
 use super::engine::{Entered, Refusal};
 use super::retry::jittered;
-use crate::address::Address;
-use crate::record::{Record, State};
-use crate::store::{CoordinationStore, Notice};
-use crate::time::StoreTime;
+use sentinel_core::Address;
+use sentinel_core::StoreTime;
+use sentinel_core::store::{CoordinationStore, Notice};
+use sentinel_core::{Record, State};
 
 /// How often a watcher looks: the pauses start with the first and double up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Sentinel;
 use super::slots::{Id, Slots};
-use crate::address::Address;
-use crate::error::StoreError;
+use sentinel_core::Address;
+use sentinel_core::StoreError;
 
 /// What is not finished about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

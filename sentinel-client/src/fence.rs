@@ -1,7 +1,7 @@
 //! What a write presents to a fence.
 
-use crate::address::Address;
-use crate::token::Token;
+use sentinel_core::Address;
+use sentinel_core::Token;
 
 /// Both columns of a fenced write: the token, and the address within which tokens are ordered. They belong together: a
 /// lease's token beside the address of an execution is another resource's proof.

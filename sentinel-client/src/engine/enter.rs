@@ -11,13 +11,13 @@ use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
 use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
 use super::super::{Core, watch::Watch};
-use crate::address::{Address, Kind};
-use crate::error::{Applied, StoreError};
-use crate::operation::{Cancel, Claim, ClaimReply, Granted};
-use crate::payload::Recorded;
-use crate::record::Grant;
-use crate::time::StoreTime;
-use crate::token::ClaimId;
+use sentinel_core::ClaimId;
+use sentinel_core::Grant;
+use sentinel_core::Recorded;
+use sentinel_core::StoreTime;
+use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
+use sentinel_core::{Address, Kind};
+use sentinel_core::{Applied, StoreError};
 
 /// A call of `once` or `lease`, checked and ready to be sent.
 #[derive(Debug)]

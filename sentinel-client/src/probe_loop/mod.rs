@@ -18,13 +18,14 @@ use super::outcome::Error;
 use super::reconciler::{Decided, Holding, Reconciled, Reconciler};
 use super::retry::jittered;
 use super::{Sentinel, observe};
-use crate::address::{Key, Kind};
-use crate::payload::{Recorded, Verdict, sha256};
-use crate::record::{Record, State};
-use crate::store::Shown;
-use crate::terms::Label;
-use crate::time::StoreTime;
-use crate::token::{OpId, Token};
+use sentinel_core::Label;
+use sentinel_core::StoreTime;
+use sentinel_core::internal::sha256;
+use sentinel_core::store::Shown;
+use sentinel_core::{Key, Kind};
+use sentinel_core::{OpId, Token};
+use sentinel_core::{Record, State};
+use sentinel_core::{Recorded, Verdict};
 
 pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
 
@@ -353,7 +354,7 @@ impl ProbeLoop {
     }
 
     fn is_ours(&self, key: &Key, record: &Record) -> bool {
-        let ours = |d: &crate::Decision| d.op_id == self.op_id(key, "reconcile", d.presented);
+        let ours = |d: &sentinel_core::Decision| d.op_id == self.op_id(key, "reconcile", d.presented);
         record.decision.as_ref().is_some_and(ours)
     }
 

@@ -3,10 +3,10 @@
 use super::super::drain::Work;
 use super::super::outcome::{Doubtful, Outcome};
 use super::finish::{Report, Started};
-use crate::operation::{Abandon, AbandonReply};
-use crate::payload::Recorded;
-use crate::record::State;
-use crate::terms::Label;
+use sentinel_core::Label;
+use sentinel_core::Recorded;
+use sentinel_core::State;
+use sentinel_core::operation::{Abandon, AbandonReply};
 
 impl Started {
     pub(super) fn recorded_itself(&self) -> bool {

@@ -8,20 +8,20 @@ use super::Sentinel;
 use super::observe::Named;
 use super::outcome::Error;
 use super::retry::Persist;
-use crate::address::{Address, Key, Kind};
-use crate::error::{Invalid, StoreError};
-use crate::operation::*;
-use crate::payload::{Accepts, Payload, Recorded};
-use crate::terms::Label;
-use crate::time::StoreTime;
-use crate::token::{OpId, Token};
+use sentinel_core::Label;
+use sentinel_core::StoreTime;
+use sentinel_core::operation::*;
+use sentinel_core::{Accepts, Payload, Recorded};
+use sentinel_core::{Address, Key, Kind};
+use sentinel_core::{Invalid, StoreError};
+use sentinel_core::{OpId, Token};
 
 /// Settles an uncertain key: [`reconcile`](Self::reconcile) takes it and fences the old worker out; only what that
 /// gives can decide. Every decision has an op id: repeated with the same one after a lost answer, it answers the same.
 ///
 /// ```
-/// # async fn settle(sentinel: sentinel_core::Sentinel) -> Result<(), sentinel_core::client::Error> {
-/// use sentinel_core::client::{Decided, Reconciled};
+/// # async fn settle(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
+/// use sentinel_client::{Decided, Reconciled};
 ///
 /// match sentinel.reconciler("invoice-42").operator("ada").reason("called the bank").reconcile().await? {
 ///     Reconciled::Taken(held) => match held.force_complete(&"receipt 7").await? {
@@ -37,13 +37,13 @@ use crate::token::{OpId, Token};
 /// Nothing can be decided before:
 ///
 /// ```compile_fail,E0599
-/// # async fn settle(sentinel: sentinel_core::Sentinel) {
+/// # async fn settle(sentinel: sentinel_client::Sentinel) {
 /// sentinel.reconciler("invoice-42").force_complete(&"receipt 7").await;
 /// # }
 /// ```
 ///
 /// ```compile_fail,E0599
-/// # async fn settle(sentinel: sentinel_core::Sentinel) {
+/// # async fn settle(sentinel: sentinel_client::Sentinel) {
 /// sentinel.reconciler("invoice-42").reset_to_claimed().await;
 /// # }
 /// ```

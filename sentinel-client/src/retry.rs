@@ -12,9 +12,9 @@ use super::Core;
 use super::clock::LocalTime;
 use super::drain::WorkGuard;
 use super::observe::{Named, Took};
-use crate::address::Address;
-use crate::error::{Applied, StoreError, Trouble};
-use crate::operation::Stamped;
+use sentinel_core::Address;
+use sentinel_core::operation::Stamped;
+use sentinel_core::{Applied, StoreError, Trouble};
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]
@@ -147,5 +147,5 @@ async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Res
 
 /// Between half and all of a duration, so that those who fail together do not return together.
 pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(crate::chance::half_to_whole())
+    duration.mul_f64(sentinel_core::internal::half_to_whole())
 }

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::clock::LocalClock;
 use super::fence::FenceValues;
 use super::keeper::Authority;
-use crate::address::{Address, Key, Namespace};
-use crate::operation::Current;
-use crate::record::{Grant, idempotency_key};
-use crate::token::{ClaimId, Token};
+use sentinel_core::operation::Current;
+use sentinel_core::{Address, Key, Namespace};
+use sentinel_core::{ClaimId, Token};
+use sentinel_core::{Grant, idempotency_key};
 
 /// Why a worker has lost its authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use super::engine::{self, Call, Caller, Ended, Ending, Held, Refusal, Returned, 
 use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
 use super::run::Run;
 use super::{Asked, Sentinel};
-use crate::address::{Address, Key};
-use crate::error::Invalid;
-use crate::operation::{Claim, Phase};
-use crate::payload::{Accepts, Payload, Recorded, Verdict};
-use crate::terms::{Fingerprint, Label};
-use crate::token::ClaimId;
+use sentinel_core::ClaimId;
+use sentinel_core::Invalid;
+use sentinel_core::operation::{Claim, Phase};
+use sentinel_core::{Accepts, Payload, Recorded, Verdict};
+use sentinel_core::{Address, Key};
+use sentinel_core::{Fingerprint, Label};
 
 type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::client::clock::LocalTime;
-use crate::client::run::{Inner, Lost};
-use crate::client::slots::{Id, Slots};
-use crate::operation::{Beat, HeartbeatReply, LostReason, Stamped};
+use crate::clock::LocalTime;
+use crate::run::{Inner, Lost};
+use crate::slots::{Id, Slots};
+use sentinel_core::operation::{Beat, HeartbeatReply, LostReason, Stamped};
 
 /// Whether a worker may still act, as far as this process knows. Shared by the keeper and the function's handle.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Contact {
 impl Authority {
     pub(crate) fn lose(&self, why: Lost) {
         if self.why.set(why).is_ok() {
-            crate::client::observe::lapsed(why.word());
+            crate::observe::lapsed(why.word());
             self.signal().cancel();
         }
     }
@@ -94,11 +94,11 @@ impl Authority {
     }
 
     pub(crate) fn ends_at(&self, hard: LocalTime) {
-        self.hard.store(crate::time::micros(hard.0), Ordering::Relaxed);
+        self.hard.store(sentinel_core::internal::micros(hard.0), Ordering::Relaxed);
     }
 
     fn holds_until(&self, deadline: LocalTime) {
-        self.deadline.store(crate::time::micros(deadline.0), Ordering::Relaxed);
+        self.deadline.store(sentinel_core::internal::micros(deadline.0), Ordering::Relaxed);
     }
 }
 
@@ -126,7 +126,7 @@ impl Entry {
         } else if self.fenced_by_lease {
             authority.lose(Lost::Unheard);
         } else if authority.contact_is_lost() {
-            crate::client::observe::contact_lost();
+            crate::observe::contact_lost();
         }
     }
 
@@ -243,7 +243,7 @@ impl Table {
 
     /// A batch was not answered: that says nothing about the leases, and they are asked for again soon.
     pub(crate) fn failed(&mut self, now: LocalTime, ids: &[Id]) {
-        crate::client::observe::heartbeat_failed(ids.len());
+        crate::observe::heartbeat_failed(ids.len());
         for id in ids {
             let Some(kept) = self.kept.get_mut(*id) else { continue };
             if kept.next_beat.is_some() {
@@ -279,10 +279,10 @@ impl From<LostReason> for Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::clock::LocalClock;
-    use crate::operation::Stamp;
-    use crate::record::Grant;
-    use crate::{Address, ClaimId, Key, Namespace, State, StoreTime, Token};
+    use crate::clock::LocalClock;
+    use sentinel_core::Grant;
+    use sentinel_core::operation::Stamp;
+    use sentinel_core::{Address, ClaimId, Key, Namespace, State, StoreTime, Token};
 
     fn ms(ms: u64) -> LocalTime {
         LocalTime(Duration::from_millis(ms))

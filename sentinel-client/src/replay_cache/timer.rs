@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::client::{LocalClock, LocalTime};
-use crate::time::{Clock, StoreTime, SystemClock};
+use crate::{LocalClock, LocalTime};
+use sentinel_core::{Clock, StoreTime, SystemClock};
 
 /// Two readings, since neither alone is enough: the monotonic clock may stand while the host sleeps, and the wall clock
 /// may be set back.
@@ -72,7 +72,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::ManualClock;
+    use sentinel_core::ManualClock;
 
     fn moment(monotonic: u64, wall: u64) -> Moment {
         Moment { monotonic: LocalTime(Duration::from_nanos(monotonic)), wall: Duration::from_nanos(wall) }

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Invalid, StoreError};
-use crate::operation::Current;
-use crate::payload::Recorded;
-use crate::record::State;
-use crate::terms::Label;
-use crate::time::StoreTime;
-use crate::token::{ClaimId, Token};
+use sentinel_core::Label;
+use sentinel_core::Recorded;
+use sentinel_core::State;
+use sentinel_core::StoreTime;
+use sentinel_core::operation::Current;
+use sentinel_core::{ClaimId, Token};
+use sentinel_core::{Invalid, StoreError};
 
 /// The answer to a call of `once`. Exhaustive, so that nobody can take *in progress* or *uncertain* for "no value".
 ///

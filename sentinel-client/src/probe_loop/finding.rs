@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::codec::CodecError;
-use crate::address::Key;
-use crate::payload::{Payload, Recorded, Verdict};
-use crate::terms::{Fingerprint, Label};
-use crate::time::StoreTime;
-use crate::token::Token;
+use sentinel_core::Key;
+use sentinel_core::StoreTime;
+use sentinel_core::Token;
+use sentinel_core::{Fingerprint, Label};
+use sentinel_core::{Payload, Recorded, Verdict};
 
 /// A key in doubt, as a probe is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,12 @@ use super::super::outcome::{Doubtful, Failure, NotStored, Outcome};
 use super::super::retry::Persist;
 use super::Ended;
 use super::enter::Held;
-use crate::address::Address;
-use crate::error::{StoreError, Trouble};
-use crate::operation::*;
-use crate::payload::{Payload, Recorded};
-use crate::record::State;
-use crate::terms::Label;
+use sentinel_core::Address;
+use sentinel_core::Label;
+use sentinel_core::State;
+use sentinel_core::operation::*;
+use sentinel_core::{Payload, Recorded};
+use sentinel_core::{StoreError, Trouble};
 
 /// A function that started. Dropped before its end is known (the runtime shuts down), it abandons: the key is uncertain
 /// at once, and never released.

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::faithful;
 use super::outcome::{Error, NotStored};
-use crate::payload::{Accepts, Payload, Recorded};
+use sentinel_core::{Accepts, Payload, Recorded};
 
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;

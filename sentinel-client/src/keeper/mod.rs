@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::clock::LocalClock;
 use super::retry::jittered;
-use crate::store::CoordinationStore;
+use sentinel_core::store::CoordinationStore;
 
 mod tick;
 

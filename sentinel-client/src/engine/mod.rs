@@ -9,10 +9,10 @@ use futures_util::FutureExt as _;
 use super::outcome::{Doubtful, Failure, NotRun, NotStored, Outcome};
 use super::retry::Persist;
 use super::run::Run;
-use crate::operation::{Begin, BeginReply};
-use crate::payload::Recorded;
-use crate::record::Grant;
-use crate::terms::Label;
+use sentinel_core::Grant;
+use sentinel_core::Label;
+use sentinel_core::Recorded;
+use sentinel_core::operation::{Begin, BeginReply};
 
 mod confirm;
 mod enter;

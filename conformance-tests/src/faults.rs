@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Listing, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore, ErrorKind, Event, StoreError};
 use tokio::task::JoinHandle;
 
 use crate::dice::Dice;
@@ -264,7 +264,7 @@ impl Faulty {
                 call().await
             }
             Some(Fault::NotApplied) => {
-                Err(StoreError::not_applied(Trouble::Busy, "the network took nothing"))
+                Err(StoreError::not_applied(ErrorKind::Busy, "the network took nothing"))
             }
         }
     }
@@ -283,7 +283,7 @@ impl Faulty {
 }
 
 fn lost(what: &str) -> StoreError {
-    StoreError::ambiguous(Trouble::LostReply, what)
+    StoreError::ambiguous(ErrorKind::LostReply, what)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -100,8 +100,8 @@ macro_rules! handles {
                 self.read().changed(address, within).await
             }
 
-            async fn probe(&self) -> Result<Health, StoreError> {
-                self.read().probe().await
+            async fn health(&self) -> Result<Health, StoreError> {
+                self.read().health().await
             }
         }
     };

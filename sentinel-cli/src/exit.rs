@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sentinel_client as client;
-use sentinel_core::{Invalid, StoreError, Trouble};
+use sentinel_core::{ErrorKind, Invalid, StoreError};
 
 use crate::parse::is_for_commands;
 
@@ -81,7 +81,7 @@ impl Failure {
 
 /// Whether the store is there, and this program must not use it as it is.
 pub(crate) fn is_refusal(error: &StoreError) -> bool {
-    matches!(error.trouble(), Trouble::DeploymentRefused | Trouble::NewerSchema)
+    matches!(error.kind(), ErrorKind::DeploymentRefused | ErrorKind::NewerSchema)
 }
 
 impl From<Invalid> for Failure {

@@ -89,7 +89,7 @@ impl LeaseRequest {
     /// **Effect:** claims; heartbeats keep it until it is released, dropped or lost. **Errors:** bad input only; a
     /// store without an answer is `NotHeld`.
     pub async fn acquire(self) -> Result<LeaseOutcome, Error> {
-        let Sentinel { core, namespace, worker, patience } = self.sentinel;
+        let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
         let worker = self.worker.transpose()?.unwrap_or(worker);
         let claim = Claim {
             accepts: Accepts::any(),
@@ -101,7 +101,8 @@ impl LeaseRequest {
             phase: Phase::Claimed,
         };
         let address = Address::lease(namespace, self.key?);
-        let mut call = Call { core, address, claim, patience, confirm_within: patience, wait: self.wait };
+        let mut call =
+            Call { core, address, claim, retry_timeout, confirm_within: retry_timeout, wait: self.wait };
         Ok(match call.enter().await.map(|entered| Held::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;
@@ -190,7 +191,8 @@ impl Lease {
         // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
         held.work.becomes(Work::Release);
-        let told = held.core.release(held.address(), &given_back(held), held.patience, &held.work).await?;
+        let told =
+            held.core.release(held.address(), &given_back(held), held.retry_timeout, &held.work).await?;
         self.held = None;
         match told {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),

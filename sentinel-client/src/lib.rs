@@ -12,6 +12,7 @@ use sentinel_core::{Address, Key, Kind, Namespace};
 use sentinel_core::{Invalid, StoreError};
 use sentinel_core::{Label, Terms};
 
+mod auto_reconciler;
 mod clock;
 mod codec;
 mod drain;
@@ -23,7 +24,6 @@ mod lease;
 mod observe;
 mod once;
 mod outcome;
-mod probe_loop;
 mod reconciler;
 mod replay_cache;
 mod retry;
@@ -31,6 +31,7 @@ mod run;
 mod slots;
 mod watch;
 
+pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, Finding, UncertainKey};
 pub(crate) use clock::{LocalClock, LocalTime};
 pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_checked, encode_result};
 pub use drain::{Drained, Unfinished, Work};
@@ -39,10 +40,9 @@ pub use fence::FenceValues;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use outcome::{
-    Doubtful, Error, Failure, InProgress, NotRun, NotStored, Outcome, ReconcilingBy, RecordedFailure,
+    Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, ReconcilingBy, RecordedFailure,
     Uncertain,
 };
-pub use probe_loop::{Finding, ProbeLoop, ProbeLoopHandle, UncertainKey};
 pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
 pub use replay_cache::{ReplayCache, ReplayLimits};
 pub use run::{Lost, Run};
@@ -59,7 +59,7 @@ pub struct Sentinel {
     core: Arc<Core>,
     namespace: Namespace,
     worker: Label,
-    patience: Duration,
+    retry_timeout: Duration,
 }
 
 /// What clones share.
@@ -74,7 +74,7 @@ pub(crate) struct Core {
 
 impl Sentinel {
     /// How long a request whose reply was lost is sent again before the call gives up on the store.
-    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
+    pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
     /// A client of a store, in the namespace `default`.
     pub fn new(store: impl CoordinationStore) -> Self {
@@ -98,7 +98,7 @@ impl Sentinel {
             core: Arc::new(core),
             namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
             worker: Label::lossy(format!("pid {}", std::process::id())),
-            patience: Self::DEFAULT_PATIENCE,
+            retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
         }
     }
 
@@ -117,8 +117,8 @@ impl Sentinel {
     /// How long a request whose reply was lost is sent again (10 s), and how long a call waits for the store's word that
     /// its result is recorded. A result is sent in the background after that; see [`Once::confirm_within`].
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn retry_timeout(mut self, retry_timeout: Duration) -> Self {
+        self.retry_timeout = retry_timeout;
         self
     }
 
@@ -156,13 +156,13 @@ impl Sentinel {
     }
 
     /// Settles uncertain keys of this namespace by code: `probe` looks at the world and answers whether the effect
-    /// happened. See [`ProbeLoop`].
-    pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> ProbeLoop
+    /// happened. See [`AutoReconciler`].
+    pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> AutoReconciler
     where
         P: Fn(UncertainKey) -> F + Send + Sync + 'static,
         F: Future<Output = Finding> + Send + 'static,
     {
-        ProbeLoop::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
+        AutoReconciler::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
     }
 
     /// Frees a claim or lease whose holder will not come back. `expect` is the token that was seen. See [`Eviction`].
@@ -238,5 +238,5 @@ impl Asked {
 }
 
 pub(crate) fn store_broke(what: &str) -> StoreError {
-    StoreError::ambiguous(sentinel_core::Trouble::BrokenStore, what.to_owned())
+    StoreError::ambiguous(sentinel_core::ErrorKind::BrokenStore, what.to_owned())
 }

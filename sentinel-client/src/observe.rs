@@ -141,7 +141,7 @@ impl Core {
     /// The end of a call.
     pub(crate) fn ended(&self, outcome: &'static str) {
         count_outcome!(outcome;
-            "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "doubtful"
+            "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "ran_uncertain"
             "unconfirmed" "superseded" "completed_not_stored" "error"
         );
     }

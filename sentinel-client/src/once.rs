@@ -128,7 +128,7 @@ impl<E, C> Once<E, C> {
     }
 
     /// How long this call waits for the store's word that the result is recorded, before it answers `Unconfirmed`; the
-    /// client's patience (10 s) if it is not set. Sending goes on in the background until the hard deadline is well over
+    /// client's retry_timeout (10 s) if it is not set. Sending goes on in the background until the hard deadline is well over
     /// (10 minutes), so a longer time than that changes nothing.
     pub fn confirm_within(mut self, at_most: Duration) -> Self {
         self.confirm_within = Some(at_most);
@@ -184,7 +184,7 @@ impl<E, C> Once<E, C> {
 
     /// What is sent, and what becomes of a function's result.
     fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
-        let Sentinel { core, namespace, worker, patience } = self.sentinel;
+        let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
         let claim = Claim {
             accepts,
             claim_id: ClaimId::random(),
@@ -195,8 +195,8 @@ impl<E, C> Once<E, C> {
             phase,
         };
         let address = Address::execution(namespace, self.key?);
-        let confirm_within = self.confirm_within.unwrap_or(patience);
-        let call = Call { core, address, claim, patience, confirm_within, wait: self.wait };
+        let confirm_within = self.confirm_within.unwrap_or(retry_timeout);
+        let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait };
         Ok((call, Ends { codec: self.codec, classes: self.classes, limit: self.limit }))
     }
 }
@@ -225,7 +225,7 @@ where
         answer(call, ends, Ends::decode, work).await
     }
 
-    /// Runs a function that says itself how it ended and what is to be recorded. Replays give what was recorded as it
+    /// Runs a function that says itself how it ended and what is to be recorded. CompletedHints give what was recorded as it
     /// stands, also a result that was not stored.
     pub async fn run_recorded<F, Fut>(self, function: F) -> Result<Outcome<Recorded, E>, Error>
     where

@@ -15,7 +15,7 @@ use sentinel_core::{Invalid, StoreError};
 /// The answer to a call of `once`. Exhaustive, so that nobody can take *in progress* or *uncertain* for "no value".
 ///
 /// `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed`: the function of this call did not run. `Completed`,
-/// `CompletedNotStored`, `Doubtful`, `Unconfirmed` and `Superseded`: it did.
+/// `CompletedNotStored`, `RanUncertain`, `Unconfirmed` and `Superseded`: it did.
 #[must_use = "a call that did not run, or whose effect is in doubt, is told here and nowhere else"]
 #[derive(Debug)]
 pub enum Outcome<T, E> {
@@ -37,7 +37,7 @@ pub enum Outcome<T, E> {
     /// This call did not run, and never will.
     NotRun(NotRun),
     /// This call ran, and whether its effect happened is not known. The key is uncertain; reconcile.
-    Doubtful(Doubtful<E>),
+    RanUncertain(RanUncertain<E>),
     /// This call ran and ended so, and the store has not confirmed that it is recorded. A task goes on sending it until the
     /// hard deadline is well over, unless the store's error cannot pass. [`Sentinel::drain`](super::Sentinel::drain)
     /// waits for that task, and reports the error.
@@ -58,7 +58,7 @@ impl<T, E> Outcome<T, E> {
             Self::Reconciling(_) => "reconciling",
             Self::Uncertain(_) => "uncertain",
             Self::NotRun(_) => "not_run",
-            Self::Doubtful(_) => "doubtful",
+            Self::RanUncertain(_) => "ran_uncertain",
             Self::Unconfirmed(_) => "unconfirmed",
             Self::Superseded(..) => "superseded",
         }
@@ -69,7 +69,7 @@ impl<T, E> Outcome<T, E> {
         match self {
             Self::Completed(_)
             | Self::CompletedNotStored(..)
-            | Self::Doubtful(_)
+            | Self::RanUncertain(_)
             | Self::Unconfirmed(_)
             | Self::Superseded(..) => true,
             Self::Failed(failure) => !matches!(failure, Failure::Replayed(_) | Failure::Preparation(_)),
@@ -194,7 +194,7 @@ pub enum NotRun {
 
 /// This call ran, and nobody knows whether its effect happened.
 #[derive(Debug)]
-pub struct Doubtful<E> {
+pub struct RanUncertain<E> {
     /// Why, as it stands in the record.
     pub cause: Label,
     /// The function's error; None: it panicked, its task was ended, or the transaction that was to record its result was

@@ -172,8 +172,8 @@ impl<S> Reconciler<S> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
-        let patience = self.sentinel.patience;
-        let settled = self.sentinel.core.settle(address, Persist::Ambiguous, patience, send).await?;
+        let retry_timeout = self.sentinel.retry_timeout;
+        let settled = self.sentinel.core.settle(address, Persist::Ambiguous, retry_timeout, send).await?;
         self.sentinel.core.watchers.wake(address);
         Ok(settled.stamped)
     }

@@ -14,7 +14,7 @@ use super::drain::WorkGuard;
 use super::observe::{Named, Took};
 use sentinel_core::Address;
 use sentinel_core::operation::Stamped;
-use sentinel_core::{Applied, StoreError, Trouble};
+use sentinel_core::{Applied, ErrorKind, StoreError};
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]
@@ -30,14 +30,14 @@ pub(crate) enum Persist<'a> {
 
 impl Persist<'_> {
     /// Whether a request that has been sent again and again for so long is sent once more.
-    fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, patience: Duration) -> bool {
-        let settling = ambiguous && error.is_worth_repeating() && passed < patience;
+    fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, retry_timeout: Duration) -> bool {
+        let settling = ambiguous && error.is_worth_repeating() && passed < retry_timeout;
         match self {
             Self::Ambiguous => settling,
             Self::Waiting(wait) => settling || (error.is_worth_waiting_for() && passed < wait),
             Self::Report(work) => {
                 work.failed(error);
-                error.can_pass() && passed < patience
+                error.can_pass() && passed < retry_timeout
             }
         }
     }
@@ -55,7 +55,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Core {
-    /// Sends a request until it is answered or `patience` is over. Once one attempt may have been carried out, the error
+    /// Sends a request until it is answered or `retry_timeout` is over. Once one attempt may have been carried out, the error
     /// is ambiguous for good: a later proof about another attempt proves nothing about that one.
     ///
     /// A store that answers at once costs no timer and no room for what would follow.
@@ -63,7 +63,7 @@ impl Core {
         &self,
         address: &Address,
         persist: Persist<'_>,
-        patience: Duration,
+        retry_timeout: Duration,
         mut send: F,
     ) -> Result<Settled<R>, StoreError>
     where
@@ -81,10 +81,11 @@ impl Core {
             }
             Poll::Ready(Err(error)) => {
                 let first = ready(Err(error)).left_future();
-                Box::pin(self.insist(address, persist, patience, sent, first, send)).await
+                Box::pin(self.insist(address, persist, retry_timeout, sent, first, send)).await
             }
             Poll::Pending => {
-                Box::pin(self.insist(address, persist, patience, sent, attempt.right_future(), send)).await
+                Box::pin(self.insist(address, persist, retry_timeout, sent, attempt.right_future(), send))
+                    .await
             }
         }
     }
@@ -94,7 +95,7 @@ impl Core {
         &self,
         address: &Address,
         persist: Persist<'_>,
-        patience: Duration,
+        retry_timeout: Duration,
         first: LocalTime,
         mut attempt: Either<Ready<Fut::Output>, Fut>,
         mut send: F,
@@ -119,7 +120,7 @@ impl Core {
             self.unanswered::<R>(address, &error);
             ambiguous |= error.applied() == Applied::Ambiguous;
             let passed = clock.now().since(first);
-            if !has_time() || !persist.again(&error, ambiguous, passed, patience) {
+            if !has_time() || !persist.again(&error, ambiguous, passed, retry_timeout) {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;
@@ -141,7 +142,7 @@ async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Res
         return attempt.await;
     }
     tokio::time::timeout(REPLY_WITHIN, attempt).await.unwrap_or_else(|_| {
-        Err(StoreError::ambiguous(Trouble::LostReply, format!("no reply within {REPLY_WITHIN:?}")))
+        Err(StoreError::ambiguous(ErrorKind::LostReply, format!("no reply within {REPLY_WITHIN:?}")))
     })
 }
 

@@ -85,7 +85,7 @@ impl Run {
     /// Says that the function records its result itself, in a transaction of its own: a store's `complete_in` says it.
     ///
     /// From then on the client records no success of this run. When the function has returned `Ok`, the client looks
-    /// whether the result is recorded: `Completed` if it is, and `Doubtful` if it is not.
+    /// whether the result is recorded: `Completed` if it is, and `RanUncertain` if it is not.
     pub fn records_its_result(&self) {
         self.inner.records_itself.store(true, Ordering::Release);
     }

@@ -31,7 +31,7 @@ pub enum Applied {
 /// Why a store could not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum ErrorKind {
     /// The server or the file cannot be reached or opened.
     Unreachable,
     /// The store is there and was never set up.
@@ -39,9 +39,9 @@ pub enum Trouble {
     /// The store was set up by a newer release.
     NewerSchema,
     /// The store was set up, and has forgotten what it held: nothing that it says of a key can be trusted.
-    StoreAmnesia,
+    DataLoss,
     /// The store may have lost its newest writes: what it says of a key may be older than what was acknowledged.
-    StoreDoubt,
+    PossibleDataLoss,
     /// The store's settings cannot keep the promises; it was not used.
     DeploymentRefused,
     /// Others kept the store busy for longer than the store waits.
@@ -58,26 +58,26 @@ pub enum Trouble {
     BrokenStore,
 }
 
-impl Trouble {
+impl ErrorKind {
     /// Whether the store may answer the same request later: on its own, or after an operator has helped it.
     ///
     /// The client repeats a run's completion, its cancel, its vouched release and its abandon after such an error. Every
-    /// trouble can pass except where no later attempt can differ: the request itself is bad, the store's tables are not
+    /// kind can pass except where no later attempt can differ: the request itself is bad, the store's tables are not
     /// there, this release cannot use them, or this handle of the store is closed.
     pub fn can_pass(self) -> bool {
         !matches!(self, Self::InvalidRequest | Self::NotInitialised | Self::NewerSchema | Self::Closed)
     }
 
     /// What to do about it.
-    pub fn prescription(self) -> &'static str {
+    pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
             Self::NotInitialised => "if it was never used, set it up once with `sentinel init`",
             Self::NewerSchema => "upgrade this program to the release that set the store up",
-            Self::StoreAmnesia => {
+            Self::DataLoss => {
                 "find out what ran since, restore a backup if there is one, then arm it again with `sentinel init`"
             }
-            Self::StoreDoubt => {
+            Self::PossibleDataLoss => {
                 "compare what is uncertain or missing with the outside world, then arm it again with `sentinel init`"
             }
             Self::DeploymentRefused => "mend the settings it names; `sentinel doctor` tells them all",
@@ -91,14 +91,14 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreachable => "the store cannot be reached",
             Self::NotInitialised => "the store is not initialised",
             Self::NewerSchema => "the store has a newer schema",
-            Self::StoreAmnesia => "the store has forgotten what it held",
-            Self::StoreDoubt => "the store may have lost its newest writes",
+            Self::DataLoss => "the store has forgotten what it held",
+            Self::PossibleDataLoss => "the store may have lost its newest writes",
             Self::DeploymentRefused => "the store's deployment is refused",
             Self::Busy => "the store is busy",
             Self::InvalidRequest => "the request is invalid",
@@ -114,7 +114,7 @@ impl fmt::Display for Trouble {
 #[derive(Debug, Clone)]
 pub struct StoreError {
     applied: Applied,
-    trouble: Trouble,
+    kind: ErrorKind,
     read: bool,
     detail: String,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -122,13 +122,13 @@ pub struct StoreError {
 
 impl StoreError {
     /// Proven: nothing was changed.
-    pub fn not_applied(trouble: Trouble, detail: impl Into<String>) -> Self {
-        Self { applied: Applied::No, trouble, read: false, detail: detail.into(), source: None }
+    pub fn not_applied(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self { applied: Applied::No, kind, read: false, detail: detail.into(), source: None }
     }
 
     /// The request may have been carried out.
-    pub fn ambiguous(trouble: Trouble, detail: impl Into<String>) -> Self {
-        Self { applied: Applied::Ambiguous, trouble, read: false, detail: detail.into(), source: None }
+    pub fn ambiguous(kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self { applied: Applied::Ambiguous, kind, read: false, detail: detail.into(), source: None }
     }
 
     /// Adds what was underneath.
@@ -159,25 +159,25 @@ impl StoreError {
     }
 
     /// Why the store could not answer.
-    pub fn trouble(&self) -> Trouble {
-        self.trouble
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
-    /// Whether the store may answer the same request later. See [`Trouble::can_pass`].
+    /// Whether the store may answer the same request later. See [`ErrorKind::can_pass`].
     pub fn can_pass(&self) -> bool {
-        self.trouble.can_pass()
+        self.kind.can_pass()
     }
 
     /// Whether a caller that waits for its turn goes on waiting: the store may be back by itself, since it restarts, fails
     /// over, or refuses writes for a while. What waits for an operator's decision, such as lost writes, is reported at
     /// once.
     pub fn is_worth_waiting_for(&self) -> bool {
-        self.is_worth_repeating() || self.trouble == Trouble::DeploymentRefused
+        self.is_worth_repeating() || self.kind == ErrorKind::DeploymentRefused
     }
 
     /// Whether the same request is likely to succeed soon, without anyone's help.
     pub fn is_worth_repeating(&self) -> bool {
-        matches!(self.trouble, Trouble::Unreachable | Trouble::Busy | Trouble::LostReply)
+        matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::LostReply)
     }
 }
 
@@ -187,11 +187,11 @@ impl fmt::Display for StoreError {
             Applied::No => "nothing was changed",
             Applied::Ambiguous => "it may have been carried out",
         };
-        let advice = match self.trouble {
-            Trouble::LostReply if self.read => "read again",
-            trouble => trouble.prescription(),
+        let advice = match self.kind {
+            ErrorKind::LostReply if self.read => "read again",
+            kind => kind.advice(),
         };
-        write!(f, "{}: {} ({applied}); {advice}", self.trouble, self.detail)
+        write!(f, "{}: {} ({applied}); {advice}", self.kind, self.detail)
     }
 }
 
@@ -203,7 +203,7 @@ impl StdError for StoreError {
 
 impl From<Invalid> for StoreError {
     fn from(invalid: Invalid) -> Self {
-        Self::not_applied(Trouble::InvalidRequest, invalid.to_string())
+        Self::not_applied(ErrorKind::InvalidRequest, invalid.to_string())
     }
 }
 
@@ -213,27 +213,35 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_worth_repeating_and_nothing_else() {
-        let worth = |trouble| StoreError::not_applied(trouble, "").is_worth_repeating();
-        assert!([Trouble::Unreachable, Trouble::Busy, Trouble::LostReply].into_iter().all(worth));
-        let others = [Trouble::InvalidRequest, Trouble::BrokenStore];
+        let worth = |kind| StoreError::not_applied(kind, "").is_worth_repeating();
+        assert!([ErrorKind::Unreachable, ErrorKind::Busy, ErrorKind::LostReply].into_iter().all(worth));
+        let others = [ErrorKind::InvalidRequest, ErrorKind::BrokenStore];
         assert!(!others.into_iter().any(worth));
     }
 
     #[test]
     fn every_trouble_can_pass_except_where_no_later_attempt_can_differ() {
-        use Trouble::*;
-        let passing =
-            [Unreachable, StoreAmnesia, StoreDoubt, DeploymentRefused, Busy, Corrupt, LostReply, BrokenStore];
-        assert!(passing.into_iter().all(Trouble::can_pass));
+        use ErrorKind::*;
+        let passing = [
+            Unreachable,
+            DataLoss,
+            PossibleDataLoss,
+            DeploymentRefused,
+            Busy,
+            Corrupt,
+            LostReply,
+            BrokenStore,
+        ];
+        assert!(passing.into_iter().all(ErrorKind::can_pass));
         let lasting = [InvalidRequest, NotInitialised, NewerSchema, Closed];
-        assert!(!lasting.into_iter().any(Trouble::can_pass));
+        assert!(!lasting.into_iter().any(ErrorKind::can_pass));
         assert!(StoreError::not_applied(DeploymentRefused, "read only").can_pass());
     }
 
     #[test]
     fn a_read_has_changed_nothing_whatever_became_of_its_reply() {
-        let error = StoreError::ambiguous(Trouble::LostReply, "no reply within 5s").of_a_read();
-        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::LostReply));
+        let error = StoreError::ambiguous(ErrorKind::LostReply, "no reply within 5s").of_a_read();
+        assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::LostReply));
         assert_eq!(
             error.to_string(),
             "no reply from the store: no reply within 5s (nothing was changed); read again"
@@ -242,17 +250,17 @@ mod tests {
 
     #[test]
     fn an_error_tells_whether_something_was_changed_and_what_to_do() {
-        let told = StoreError::ambiguous(Trouble::LostReply, "the line went dead").to_string();
+        let told = StoreError::ambiguous(ErrorKind::LostReply, "the line went dead").to_string();
         assert!(told.contains("the line went dead (it may have been carried out)"), "{told}");
-        assert!(told.ends_with(Trouble::LostReply.prescription()), "{told}");
-        assert!(!Trouble::LostReply.prescription().is_empty());
-        let told = StoreError::not_applied(Trouble::Busy, "too many").to_string();
-        assert!(told.starts_with(&format!("{}: too many (nothing was changed)", Trouble::Busy)), "{told}");
+        assert!(told.ends_with(ErrorKind::LostReply.advice()), "{told}");
+        assert!(!ErrorKind::LostReply.advice().is_empty());
+        let told = StoreError::not_applied(ErrorKind::Busy, "too many").to_string();
+        assert!(told.starts_with(&format!("{}: too many (nothing was changed)", ErrorKind::Busy)), "{told}");
     }
 
     #[test]
     fn an_error_names_its_source() {
-        let error = StoreError::not_applied(Trouble::Unreachable, "no way");
+        let error = StoreError::not_applied(ErrorKind::Unreachable, "no way");
         assert!(error.source().is_none());
         let error = error.caused_by(std::io::Error::other("refused"));
         assert_eq!(error.source().unwrap().to_string(), "refused");

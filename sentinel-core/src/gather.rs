@@ -1,6 +1,6 @@
 //! A batch of heartbeats that a store sends in parts.
 
-use crate::error::{Applied, StoreError, Trouble};
+use crate::error::{Applied, ErrorKind, StoreError};
 use crate::operation::{HeartbeatReply, Stamp, Stamped};
 use crate::time::StoreTime;
 
@@ -49,7 +49,7 @@ impl GatheredBeats {
             let unknown = Stamped { reply: HeartbeatReply::Unknown, stamp: Stamp::unseen(StoreTime::ZERO) };
             self.replies[beat].get_or_insert(unknown);
         }
-        let missing = || StoreError::ambiguous(Trouble::BrokenStore, "a heartbeat was left out");
+        let missing = || StoreError::ambiguous(ErrorKind::BrokenStore, "a heartbeat was left out");
         self.replies.into_iter().map(|reply| reply.ok_or_else(missing)).collect()
     }
 }
@@ -69,11 +69,11 @@ mod tests {
     }
 
     fn not_sent() -> StoreError {
-        StoreError::not_applied(Trouble::Unreachable, "not sent")
+        StoreError::not_applied(ErrorKind::Unreachable, "not sent")
     }
 
     fn lost() -> StoreError {
-        StoreError::ambiguous(Trouble::LostReply, "lost")
+        StoreError::ambiguous(ErrorKind::LostReply, "lost")
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::error::{StoreError, Trouble};
+use crate::error::{ErrorKind, StoreError};
 use crate::event::Event;
 use crate::gather::GatheredBeats;
 use crate::kernel::{Op, Reply};
@@ -107,7 +107,7 @@ impl<L: Layer> Layer for Layered<L> {
 /// A store broke its contract: it answered another question.
 #[doc(hidden)]
 pub fn astray(reply: &Reply) -> StoreError {
-    StoreError::ambiguous(Trouble::BrokenStore, format!("the reply answers another question: {reply:?}"))
+    StoreError::ambiguous(ErrorKind::BrokenStore, format!("the reply answers another question: {reply:?}"))
 }
 
 /// Makes stores of types that are a [`Layer`]: what `Layered` is made with.
@@ -166,8 +166,8 @@ macro_rules! __layers_are_stores {
                 async fn changed(&self, address: &Address, within: Duration) -> Notice {
                     self.on_changed(address, within).await
                 }
-                async fn probe(&self) -> Result<Health, StoreError> {
-                    self.inner().probe().await
+                async fn health(&self) -> Result<Health, StoreError> {
+                    self.inner().health().await
                 }
             }
         };

@@ -32,14 +32,14 @@ pub use address::{Address, Key, Kind, Namespace};
 #[cfg(feature = "simulation")]
 pub use chance::seeded::seed_this_thread;
 
-pub use error::{Applied, Invalid, StoreError, Trouble};
+pub use error::{Applied, ErrorKind, Invalid, StoreError};
 pub use event::{Change, Event, EventLimit};
 pub use gather::GatheredBeats;
 pub use layer::{Layer, Layered};
 pub use location::check_store_address;
 pub use payload::{Accepts, Digest, Payload, Recorded, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
-pub use replays::Replays;
+pub use replays::CompletedHints;
 pub use store::CoordinationStore;
 pub use survey::Survey;
 pub use terms::{Fingerprint, Label, Terms};

@@ -10,24 +10,24 @@ use crate::address::Address;
 const SLOTS: usize = 1 << 16;
 
 /// A guess that decides who is asked first, never what is answered. Bounded: a newer address displaces an older one.
-pub struct Replays {
+pub struct CompletedHints {
     slots: Box<[AtomicU32]>,
     hasher: RandomState,
 }
 
-impl Default for Replays {
+impl Default for CompletedHints {
     fn default() -> Self {
         Self { slots: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(), hasher: RandomState::default() }
     }
 }
 
-impl fmt::Debug for Replays {
+impl fmt::Debug for CompletedHints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replays").finish_non_exhaustive()
+        f.debug_struct("CompletedHints").finish_non_exhaustive()
     }
 }
 
-impl Replays {
+impl CompletedHints {
     /// The record of an address is completed: the next claim on it will likely be a replay.
     pub fn expect(&self, address: &Address) {
         let (slot, hash) = self.slot(address);
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_was_completed_is_expected_and_little_else() {
-        let (replays, completed) = (Replays::default(), addresses("completed"));
+        let (replays, completed) = (CompletedHints::default(), addresses("completed"));
         for address in &completed {
             assert!(!replays.expects(address), "nothing was completed yet: {address}");
             replays.expect(address);

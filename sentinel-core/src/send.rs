@@ -1,7 +1,7 @@
 //! Sending an operation that is data: what connects the kernel's [`Op`] to a store's methods.
 
 use crate::address::Address;
-use crate::error::{StoreError, Trouble};
+use crate::error::{ErrorKind, StoreError};
 use crate::kernel::{Op, Reply};
 use crate::operation::{Beat, Stamped};
 use crate::store::CoordinationStore;
@@ -22,7 +22,7 @@ macro_rules! send {
                         let replies = store.heartbeat(&[beat]).await?;
                         let reply = <[_; 1]>::try_from(replies).map_err(|replies| {
                             let detail = format!("one heartbeat got {} replies", replies.len());
-                            StoreError::ambiguous(Trouble::BrokenStore, detail)
+                            StoreError::ambiguous(ErrorKind::BrokenStore, detail)
                         })?;
                         let [reply] = reply;
                         Ok(reply.map(Reply::Heartbeat))

@@ -193,7 +193,7 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     ///
     /// **Effect:** none that stays. **Atomicity:** each check for itself. **Repeating it:** looks again.
     /// **Refusals:** a finding; `Err` only if the store cannot be reached at all.
-    async fn probe(&self) -> Result<Health, StoreError>;
+    async fn health(&self) -> Result<Health, StoreError>;
 }
 
 /// What kind of store it is.
@@ -379,8 +379,8 @@ macro_rules! forward {
             async fn changed(&self, address: &Address, within: Duration) -> Notice {
                 (**self).changed(address, within).await
             }
-            async fn probe(&self) -> Result<Health, StoreError> {
-                (**self).probe().await
+            async fn health(&self) -> Result<Health, StoreError> {
+                (**self).health().await
             }
         }
     };

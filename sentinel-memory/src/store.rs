@@ -269,7 +269,7 @@ impl CoordinationStore for MemoryStore {
         Notice::Polling
     }
 
-    async fn probe(&self) -> Result<Health, StoreError> {
+    async fn health(&self) -> Result<Health, StoreError> {
         let durable =
             Check { name: "durability", ok: true, found: "none: nothing outlives the process".into() };
         Ok(Health {

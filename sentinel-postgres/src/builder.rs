@@ -4,14 +4,14 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
+use sentinel_core::{ErrorKind, EventLimit, Invalid, StoreError};
 
 use crate::link::{Dialer, Patience};
 use crate::purge::Resumed;
 use crate::source::Source;
 use crate::statement::{Edit, Names, Sql};
 use crate::store::PostgresStore;
-use crate::{probe, schema, url};
+use crate::{doctor, schema, url};
 
 /// How to open a [`PostgresStore`].
 #[derive(Clone)]
@@ -176,8 +176,8 @@ impl PostgresStoreBuilder {
 
     /// Looks at the deployment, also where the schema is not there yet: what [`open`](Self::open) would refuse is a
     /// finding.
-    pub async fn probe(self) -> Result<Health, StoreError> {
-        probe::probe(&self.parts()?).await
+    pub async fn health(self) -> Result<Health, StoreError> {
+        doctor::health(&self.parts()?).await
     }
 
     /// The SQL that [`init`](Self::init) would run on a database without the schema, for those who run migrations
@@ -187,7 +187,8 @@ impl PostgresStoreBuilder {
     }
 
     fn parts(self) -> Result<Parts, StoreError> {
-        let bad = |why| StoreError::not_applied(Trouble::InvalidRequest, format!("the PostgreSQL URL {why}"));
+        let bad =
+            |why| StoreError::not_applied(ErrorKind::InvalidRequest, format!("the PostgreSQL URL {why}"));
         let source = self.source.map_err(bad)?;
         if self.lock_timeout.is_zero() || self.lock_timeout > Duration::from_secs(60) {
             return Err(Invalid::new("lock timeout", "must be above zero and at most a minute").into());
@@ -239,8 +240,8 @@ mod tests {
         ] {
             let refused = bad.check().unwrap_err();
             assert_eq!(
-                (refused.applied(), refused.trouble()),
-                (sentinel_core::Applied::No, Trouble::InvalidRequest)
+                (refused.applied(), refused.kind()),
+                (sentinel_core::Applied::No, ErrorKind::InvalidRequest)
             );
         }
     }

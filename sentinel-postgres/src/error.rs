@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// Codes that say: the statement was rolled back because of somebody else, and the same one may succeed.
@@ -38,31 +38,31 @@ impl Failure {
                 Ok(error) if matches!(error.severity(), PgSeverity::Error) => Self::RolledBack(error),
                 Ok(error) => {
                     let detail = format!("the server ended the connection: {}", told(&error));
-                    Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail).caused_by(*error))
+                    Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail).caused_by(*error))
                 }
-                Err(error) => Self::Lost(StoreError::ambiguous(Trouble::LostReply, error.to_string())),
+                Err(error) => Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, error.to_string())),
             },
             sqlx::Error::Encode(error) => Self::NotSent(StoreError::not_applied(
-                Trouble::InvalidRequest,
+                ErrorKind::InvalidRequest,
                 format!("the request cannot be encoded: {error}"),
             )),
             error => {
                 let detail = format!("the connection broke while a reply was awaited: {error}");
-                Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail).caused_by(error))
+                Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail).caused_by(error))
             }
         }
     }
 
     pub(crate) fn timed_out(deadline: Duration) -> Self {
         let detail = format!("no reply came within {deadline:?}");
-        Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
+        Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail))
     }
 
     /// The server answered, and warned that the commit may not be where it should be.
     pub(crate) fn in_doubt(warning: &str) -> Self {
         let detail =
             format!("committed on this server, and perhaps not on its synchronous standby: {warning}");
-        Self::Lost(StoreError::ambiguous(Trouble::LostReply, detail))
+        Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail))
     }
 
     fn has_code(&self, code: &str) -> bool {
@@ -100,53 +100,53 @@ impl From<Failure> for StoreError {
 }
 
 fn rolled_back(error: PgDatabaseError) -> StoreError {
-    let (trouble, hint) = trouble(error.code());
-    StoreError::not_applied(trouble, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+    let (error_kind, hint) = error_kind(error.code());
+    StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
 }
 
 /// What a SQLSTATE means, and what helps.
-fn trouble(code: &str) -> (Trouble, &'static str) {
+fn error_kind(code: &str) -> (ErrorKind, &'static str) {
     match code {
-        LOCK_NOT_AVAILABLE => (Trouble::Busy, "; a transaction holds the record's row"),
-        SERIALIZATION_FAILURE | DEADLOCK_DETECTED => (Trouble::Busy, ""),
+        LOCK_NOT_AVAILABLE => (ErrorKind::Busy, "; a transaction holds the record's row"),
+        SERIALIZATION_FAILURE | DEADLOCK_DETECTED => (ErrorKind::Busy, ""),
         // query_canceled: by statement_timeout, or by somebody.
-        "57014" => (Trouble::Busy, ""),
+        "57014" => (ErrorKind::Busy, ""),
         // undefined_table, invalid_schema_name, undefined_object, undefined_column
         "42P01" | "3F000" | "42704" | "42703" => (
-            Trouble::NotInitialised,
+            ErrorKind::NotInitialised,
             "; if this store was used before, its tables were dropped or renamed: put them back, since in new ones keys run again",
         ),
         // insufficient_privilege
         "42501" => (
-            Trouble::DeploymentRefused,
+            ErrorKind::DeploymentRefused,
             "; the role lacks a grant that docs/operations.md lists, or row-level security applies to it",
         ),
         // read_only_sql_transaction
-        "25006" => (Trouble::DeploymentRefused, "; this server is read only: a standby, or made so"),
+        "25006" => (ErrorKind::DeploymentRefused, "; this server is read only: a standby, or made so"),
         // untranslatable_character, character_not_in_repertoire, numeric_value_out_of_range
-        "22P05" | "22021" | "22003" => (Trouble::InvalidRequest, ""),
+        "22P05" | "22021" | "22003" => (ErrorKind::InvalidRequest, ""),
         // check_violation: of the token's column, the only one with a check
-        "23514" => (Trouble::InvalidRequest, "; the server's clock stands beyond the last fencing token"),
+        "23514" => (ErrorKind::InvalidRequest, "; the server's clock stands beyond the last fencing token"),
         // data_corrupted, index_corrupted
-        "XX001" | "XX002" => (Trouble::Corrupt, ""),
-        code if code.starts_with("53") => (Trouble::Unreachable, "; the server lacks a resource"),
-        _ => (Trouble::BrokenStore, ""),
+        "XX001" | "XX002" => (ErrorKind::Corrupt, ""),
+        code if code.starts_with("53") => (ErrorKind::Unreachable, "; the server lacks a resource"),
+        _ => (ErrorKind::BrokenStore, ""),
     }
 }
 
 /// An error that came before anything of ours was sent.
 pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
-    let (trouble, detail) = match &error {
+    let (error_kind, detail) = match &error {
         sqlx::Error::Database(error) => {
-            (Trouble::Unreachable, format!("the server refused a connection: {error}"))
+            (ErrorKind::Unreachable, format!("the server refused a connection: {error}"))
         }
         sqlx::Error::Configuration(error) => {
-            (Trouble::InvalidRequest, format!("bad connection options: {error}"))
+            (ErrorKind::InvalidRequest, format!("bad connection options: {error}"))
         }
-        sqlx::Error::Tls(error) => (Trouble::Unreachable, format!("TLS failed: {error}")),
-        error => (Trouble::Unreachable, format!("no connection to the server: {error}")),
+        sqlx::Error::Tls(error) => (ErrorKind::Unreachable, format!("TLS failed: {error}")),
+        error => (ErrorKind::Unreachable, format!("no connection to the server: {error}")),
     };
-    StoreError::not_applied(trouble, detail).caused_by(error)
+    StoreError::not_applied(error_kind, detail).caused_by(error)
 }
 
 /// An error's message and code, without the statement and its values.
@@ -161,18 +161,18 @@ mod tests {
     #[test]
     fn a_sqlstate_says_who_can_help() {
         let table = [
-            (Trouble::Busy, &["55P03", "40001", "40P01", "57014"][..]),
-            (Trouble::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
-            (Trouble::DeploymentRefused, &["42501", "25006"]),
-            (Trouble::InvalidRequest, &["22P05", "22021", "22003", "23514"]),
-            (Trouble::Corrupt, &["XX001", "XX002"]),
-            (Trouble::Unreachable, &["53000", "53100", "53200", "53300", "53400"]),
+            (ErrorKind::Busy, &["55P03", "40001", "40P01", "57014"][..]),
+            (ErrorKind::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
+            (ErrorKind::DeploymentRefused, &["42501", "25006"]),
+            (ErrorKind::InvalidRequest, &["22P05", "22021", "22003", "23514"]),
+            (ErrorKind::Corrupt, &["XX001", "XX002"]),
+            (ErrorKind::Unreachable, &["53000", "53100", "53200", "53300", "53400"]),
             // What a statement of ours never should be told: of its grammar, a constraint, an internal error.
-            (Trouble::BrokenStore, &["42601", "23505", "XX000"]),
+            (ErrorKind::BrokenStore, &["42601", "23505", "XX000"]),
         ];
         for (expected, codes) in table {
             for code in codes {
-                assert_eq!(trouble(code).0, expected, "{code}");
+                assert_eq!(error_kind(code).0, expected, "{code}");
             }
         }
     }
@@ -185,7 +185,7 @@ mod tests {
             ("25006", "standby"),
             ("53100", "lacks a resource"),
         ] {
-            assert!(trouble(code).1.contains(hint), "{code}: {}", trouble(code).1);
+            assert!(error_kind(code).1.contains(hint), "{code}: {}", error_kind(code).1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, GatheredBeats, Kind, Label, Record, StoreError, StoreTime, Trouble};
+use sentinel_core::{ClaimId, ErrorKind, GatheredBeats, Kind, Label, Record, StoreError, StoreTime};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
@@ -206,7 +206,7 @@ impl PostgresStore {
                 Some(told) => Ok(told),
                 None => of_absent(beat, now),
             },
-            Err(error) if error.trouble() == Trouble::Busy => Ok(unknown(StoreTime::ZERO)),
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(unknown(StoreTime::ZERO)),
             Err(error) => Err(error),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::time::timeout;
@@ -80,7 +80,7 @@ impl Hello {
 
     pub(crate) fn check(&self, allow_lossy: bool) -> Result<(), StoreError> {
         match self.refusal(allow_lossy) {
-            Some(why) => Err(StoreError::not_applied(Trouble::DeploymentRefused, why)),
+            Some(why) => Err(StoreError::not_applied(ErrorKind::DeploymentRefused, why)),
             None => Ok(()),
         }
     }
@@ -104,7 +104,7 @@ impl Link {
                 refused @ Failure::RolledBack(_) => return Err(refused.into()),
                 Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => {
                     let detail = "the connection broke while the server was asked about itself";
-                    return Err(StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error));
+                    return Err(StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error));
                 }
             },
             Err(_) => return Err(late(deadline)),
@@ -116,7 +116,7 @@ impl Link {
 /// Nothing that could change anything was sent.
 pub(crate) fn late(deadline: Duration) -> StoreError {
     let detail = format!("the server did not answer within {deadline:?}");
-    StoreError::not_applied(Trouble::Unreachable, detail)
+    StoreError::not_applied(ErrorKind::Unreachable, detail)
 }
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
                 let why = hello.refusal(allow_lossy).unwrap_or_default();
                 assert!(why.contains(word), "{hello:?}: {why}");
             }
-            assert_eq!(hello.check(true).map_err(|error| error.trouble()), Err(Trouble::DeploymentRefused));
+            assert_eq!(hello.check(true).map_err(|error| error.kind()), Err(ErrorKind::DeploymentRefused));
         }
     }
 

@@ -7,6 +7,7 @@
 mod builder;
 mod claim;
 mod commit;
+mod doctor;
 mod error;
 mod fence;
 #[cfg(feature = "fuzzing")]
@@ -17,7 +18,6 @@ mod hello;
 mod lane;
 mod link;
 mod listen;
-mod probe;
 mod purge;
 mod read;
 mod row;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Row as _, SqlSafeStr as _, SqlStr,
@@ -101,7 +101,7 @@ impl Dialer {
     pub(crate) async fn meet(&self, patience: Patience) -> Result<(Link, Hello), StoreError> {
         let late = |_| {
             let detail = format!("the server was not connected within {:?}", self.deadline);
-            Err(StoreError::not_applied(Trouble::Unreachable, detail))
+            Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
         };
         let meeting = async {
             let mut link = self.connect(patience).await?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{
-    Accepts, Change, ClaimId, Decision, DecisionKind, Digest, Event, OpId, PastClaims, Payload, Record,
-    Recorded, State, StoreError, StoreTime, Terms, Token, Trouble, Verdict,
+    Accepts, Change, ClaimId, Decision, DecisionKind, Digest, ErrorKind, Event, OpId, PastClaims, Payload,
+    Record, Recorded, State, StoreError, StoreTime, Terms, Token, Verdict,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row as _, Type};
@@ -17,7 +17,7 @@ pub(crate) struct Unreadable(pub(crate) String);
 
 impl From<Unreadable> for StoreError {
     fn from(Unreadable(what): Unreadable) -> Self {
-        Self::not_applied(Trouble::Corrupt, what)
+        Self::not_applied(ErrorKind::Corrupt, what)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The schema: versioned, additive, and brought up to date by any number of processes at once.
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use crate::error::{Failure, unreachable};
@@ -70,7 +70,7 @@ pub(crate) async fn version(link: &mut Link, names: &Names) -> Result<i32, Store
     let row = link.ask(newest).await?;
     let (version, has_tables) = (row.try_get(0).map_err(unreachable)?, row.try_get(1).map_err(unreachable)?);
     if version == 0 && has_tables {
-        return Err(StoreError::not_applied(Trouble::DeploymentRefused, bare(names)));
+        return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, bare(names)));
     }
     Ok(version)
 }
@@ -91,16 +91,16 @@ pub(crate) fn check(version: i32, names: &Names) -> Result<(), StoreError> {
     if version == newest {
         return Ok(());
     }
-    let (trouble, what) = match version {
-        0 => (Trouble::NotInitialised, "is not there".to_owned()),
+    let (error_kind, what) = match version {
+        0 => (ErrorKind::NotInitialised, "is not there".to_owned()),
         found if found < newest => {
-            (Trouble::NotInitialised, format!("has version {found}, and this release needs {newest}"))
+            (ErrorKind::NotInitialised, format!("has version {found}, and this release needs {newest}"))
         }
         found => {
-            (Trouble::NewerSchema, format!("has version {found}, and this release knows up to {newest}"))
+            (ErrorKind::NewerSchema, format!("has version {found}, and this release knows up to {newest}"))
         }
     };
-    Err(StoreError::not_applied(trouble, format!("Sentinel's schema \"{}\" {what}", names.schema)))
+    Err(StoreError::not_applied(error_kind, format!("Sentinel's schema \"{}\" {what}", names.schema)))
 }
 
 /// Brings the schema up to date, in one transaction. Whoever comes second waits, and finds it done.
@@ -160,12 +160,12 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_with_what_helps() {
-        let refused = |version| check(version, &names("sentinel", "")).map_err(|error| error.trouble());
+        let refused = |version| check(version, &names("sentinel", "")).map_err(|error| error.kind());
         assert_eq!(refused(newest()), Ok(()));
         for older in 0..newest() {
-            assert_eq!(refused(older), Err(Trouble::NotInitialised));
+            assert_eq!(refused(older), Err(ErrorKind::NotInitialised));
         }
-        assert_eq!(refused(newest() + 1), Err(Trouble::NewerSchema));
+        assert_eq!(refused(newest() + 1), Err(ErrorKind::NewerSchema));
         let why = check(newest() + 1, &names("orders", "")).unwrap_err().to_string();
         assert!(why.contains("\"orders\"") && why.contains(&format!("knows up to {}", newest())), "{why}");
     }

@@ -8,7 +8,9 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, GatheredBeats, Replays, StoreError, Trouble};
+use sentinel_core::{
+    Address, CompletedHints, CoordinationStore, ErrorKind, Event, GatheredBeats, StoreError,
+};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
@@ -26,7 +28,7 @@ use crate::listen::Listening;
 use crate::source::Source;
 use crate::statement::Statement;
 use crate::transition::{self, Sent};
-use crate::{probe, purge, read};
+use crate::{doctor, purge, read};
 
 /// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
 const BRIEF: Patience = Patience(Duration::from_millis(200));
@@ -59,7 +61,7 @@ pub(crate) struct Inner {
     pub(crate) singles: Jobs,
     pub(crate) pulse: Jobs,
     pub(crate) beats: Arc<Beats>,
-    pub(crate) replays: Replays,
+    pub(crate) replays: CompletedHints,
     pub(crate) listening: Listening,
 }
 
@@ -123,7 +125,7 @@ impl PostgresStore {
             singles: Jobs::new(dialer.clone(), patience, SINGLES),
             pulse: Jobs::new(dialer.clone(), patience, PULSES),
             beats: Arc::new(Beats::new(sql)),
-            replays: Replays::default(),
+            replays: CompletedHints::default(),
             listening: Listening::new(dialer.clone(), sql.names()),
             parts: Arc::new(parts),
         };
@@ -205,7 +207,7 @@ pub(crate) fn now(offset: &AtomicI64) -> i64 {
 
 pub(crate) fn restless(name: &str) -> StoreError {
     let detail = format!("{name}: the record came and went each time it was looked at");
-    StoreError::not_applied(Trouble::Busy, detail)
+    StoreError::not_applied(ErrorKind::Busy, detail)
 }
 
 #[async_trait]
@@ -353,7 +355,7 @@ impl CoordinationStore for PostgresStore {
         self.inner.listening.wait(address, within).await
     }
 
-    async fn probe(&self) -> Result<Health, StoreError> {
-        probe::probe(self.parts()).await
+    async fn health(&self) -> Result<Health, StoreError> {
+        doctor::health(self.parts()).await
     }
 }

@@ -13,8 +13,8 @@ use sentinel_client::{
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, Address, ClaimId, Fingerprint, Grant, Invalid, Label, Payload, Recorded, State, StoreError,
-    Terms, Token, Trouble, Verdict,
+    Accepts, Address, ClaimId, ErrorKind, Fingerprint, Grant, Invalid, Label, Payload, Recorded, State,
+    StoreError, Terms, Token, Verdict,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -100,7 +100,7 @@ impl PostgresStore {
     /// client does.
     ///
     /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks
-    /// the record: `Completed` if your transaction was committed, and otherwise `Doubtful`.
+    /// the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`.
     /// **Effect:** none before you commit; the record's row is locked until then, and heartbeats pass it over.
     /// **Refusals** change nothing and leave no trace in the transaction: roll it back unless the reply is `Recorded`.
     /// **Errors:** nothing was changed, and the transaction goes on if its connection does.
@@ -292,7 +292,7 @@ async fn get_in(
         });
     }
     let detail = "the record came and went each time it was looked at";
-    Err(StoreError::not_applied(Trouble::Busy, detail))
+    Err(StoreError::not_applied(ErrorKind::Busy, detail))
 }
 
 impl PostgresStore {
@@ -322,7 +322,7 @@ fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<Tran
         ClaimReply::FingerprintMismatch => return Err(Error::FingerprintMismatch),
         ClaimReply::Granted(_) | ClaimReply::AlreadyReleased => {
             let detail = format!("a new claim was answered as a known one: {reply:?}");
-            return Err(StoreError::not_applied(Trouble::BrokenStore, detail).into());
+            return Err(StoreError::not_applied(ErrorKind::BrokenStore, detail).into());
         }
     })
 }

@@ -3,7 +3,7 @@
 
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{Accepts, Address, Kind, Record, State, StoreError, StoreTime, Token, Trouble};
+use sentinel_core::{Accepts, Address, ErrorKind, Kind, Record, State, StoreError, StoreTime, Token};
 use sqlx::postgres::PgRow;
 
 use crate::error::Failure;
@@ -155,7 +155,7 @@ impl Answer {
 
 /// The statement was sent, and may have changed something.
 fn broken(detail: String) -> StoreError {
-    StoreError::ambiguous(Trouble::BrokenStore, detail)
+    StoreError::ambiguous(ErrorKind::BrokenStore, detail)
 }
 
 /// Claims an address that has no row. None: there is one, or somebody inserts one.

@@ -1,7 +1,7 @@
 //! Keeps the events of a record within their limit. The oldest event that is kept carries the state that the dropped ones
 //! rebuild; the kernel computes it.
 
-use sentinel_core::{Address, Event, EventLimit, StoreError, Trouble, kernel};
+use sentinel_core::{Address, ErrorKind, Event, EventLimit, StoreError, kernel};
 use uuid::Uuid;
 
 use crate::link::Link;
@@ -69,7 +69,7 @@ pub(crate) async fn drop_before(
     let events: Result<Vec<Event>, Unreadable> = rows.iter().map(|row| Cells::from(row, 0).event()).collect();
     let base = kernel::replay(&events?);
     let base = serde_json::to_string(&base)
-        .map_err(|error| StoreError::not_applied(Trouble::BrokenStore, error.to_string()))?;
+        .map_err(|error| StoreError::not_applied(ErrorKind::BrokenStore, error.to_string()))?;
     let trim = || sqlx::query(sql.get(Statement::Trim)).bind(record).bind(first).bind(base.as_str());
     insist(link, trim).await.map(drop).map_err(StoreError::from)
 }

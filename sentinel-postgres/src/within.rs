@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, State, StoreError, StoreTime, Trouble};
+use sentinel_core::{Address, Applied, ErrorKind, State, StoreError, StoreTime};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use tokio::time::timeout;
@@ -101,7 +101,7 @@ impl<'t> Within<'t> {
         let query = transition::query(&self.parts.sql, self.offset(), address, op);
         let rows = self.fetch(query).await.map_err(told)?;
         let stamped = transition::explain(address.kind, op, &rows).map_err(unanswered)?;
-        let made = || StoreError::not_applied(Trouble::BrokenStore, "a completion made a record");
+        let made = || StoreError::not_applied(ErrorKind::BrokenStore, "a completion made a record");
         stamped.map(|stamped| stamped.reply).ok_or_else(made)
     }
 
@@ -180,7 +180,7 @@ fn unanswered(error: Unanswered) -> StoreError {
 pub(crate) fn ended() -> StoreError {
     let detail = "the function ended the transaction itself, by COMMIT or ROLLBACK as SQL. What it wrote may be committed, \
                   with or without the record of this key: compare both, and remove that statement from the function";
-    StoreError::ambiguous(Trouble::InvalidRequest, detail)
+    StoreError::ambiguous(ErrorKind::InvalidRequest, detail)
 }
 
 /// An error after the function ran.
@@ -195,24 +195,24 @@ pub(crate) fn told(failure: Failure) -> StoreError {
         failure if failure.is_outside() => {
             let detail = "your transaction had been ended before this call, by COMMIT or ROLLBACK as SQL; nothing of this \
                           call was applied";
-            return StoreError::not_applied(Trouble::InvalidRequest, detail);
+            return StoreError::not_applied(ErrorKind::InvalidRequest, detail);
         }
         Failure::RolledBack(error) if error.code() == "25P02" => {
             let detail =
                 "your transaction had failed before, and takes no more: a statement's error was passed over";
-            return StoreError::not_applied(Trouble::InvalidRequest, detail);
+            return StoreError::not_applied(ErrorKind::InvalidRequest, detail);
         }
         Failure::Lost(_) => "your transaction is lost with its connection, and is rolled back",
         _ => return not_applied(failure.into()),
     };
     let error = StoreError::from(failure);
-    StoreError::not_applied(error.trouble(), format!("{}; {hint}", cause(&error))).caused_by(error)
+    StoreError::not_applied(error.kind(), format!("{}; {hint}", cause(&error))).caused_by(error)
 }
 
 fn not_applied(error: StoreError) -> StoreError {
     match error.applied() {
         Applied::No => error,
-        Applied::Ambiguous => StoreError::not_applied(error.trouble(), cause(&error)).caused_by(error),
+        Applied::Ambiguous => StoreError::not_applied(error.kind(), cause(&error)).caused_by(error),
     }
 }
 
@@ -224,16 +224,16 @@ fn cause(error: &StoreError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sentinel_core::{Applied, Trouble};
+    use sentinel_core::{Applied, ErrorKind};
 
     use super::*;
 
     #[test]
     fn what_broke_within_a_transaction_has_changed_nothing_and_says_what_it_was() {
         let broken = std::io::Error::other("the cable was cut");
-        let lost = StoreError::ambiguous(Trouble::LostReply, "perhaps").caused_by(broken);
+        let lost = StoreError::ambiguous(ErrorKind::LostReply, "perhaps").caused_by(broken);
         let error = told(Failure::Lost(lost));
-        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::LostReply));
+        assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::LostReply));
         let words = error.to_string();
         assert!(words.contains("the cable was cut; your transaction is lost"), "{words}");
         let words = told(Failure::timed_out(Duration::from_secs(1))).to_string();

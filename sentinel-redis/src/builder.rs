@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use sentinel_core::store::Health;
-use sentinel_core::{EventLimit, Invalid, StoreError, Trouble};
+use sentinel_core::{ErrorKind, EventLimit, Invalid, StoreError};
 
 use crate::barrier::{Barrier, Durability};
 use crate::call::Caller;
@@ -16,7 +16,7 @@ use crate::trust::{Arming, LOOK_AGAIN, Trust, Witness};
 use crate::url::{self, Parsed};
 use crate::wire::Dialer;
 use crate::wire::dial::Port;
-use crate::{probe, tls};
+use crate::{doctor, tls};
 
 /// How to open a [`RedisStore`].
 #[derive(Clone)]
@@ -172,7 +172,7 @@ impl RedisStoreBuilder {
     ///
     /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
     /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
-    /// `StoreDoubt`, or `DeploymentRefused`.
+    /// `PossibleDataLoss`, or `DeploymentRefused`.
     pub async fn open(self) -> Result<RedisStore, StoreError> {
         let parts = self.parts()?;
         let link = parts.main.port.link().await?;
@@ -201,12 +201,12 @@ impl RedisStoreBuilder {
     }
 
     /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
-    pub async fn probe(self) -> Result<Health, StoreError> {
-        probe::probe(&self.parts()?.main).await
+    pub async fn health(self) -> Result<Health, StoreError> {
+        doctor::health(&self.parts()?.main).await
     }
 
     fn parts(self) -> Result<Parts, StoreError> {
-        let bad = |why| StoreError::not_applied(Trouble::InvalidRequest, format!("the Redis URL {why}"));
+        let bad = |why| StoreError::not_applied(ErrorKind::InvalidRequest, format!("the Redis URL {why}"));
         let Parsed { mut config, tls, .. } = self.url.map_err(bad)?;
         if self.deadline < Duration::from_millis(1) {
             return Err(Invalid::new("deadline", "must be at least a millisecond").into());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sentinel_core::{Address, Key, Kind, Namespace, StoreError, Trouble};
+use sentinel_core::{Address, ErrorKind, Key, Kind, Namespace, StoreError};
 use tokio::time::{Instant, sleep};
 
 use crate::barrier::{Barrier, Durability};
@@ -151,7 +151,7 @@ impl Caller {
         let before = self.buckets.swap(armed.root.buckets, Ordering::Relaxed);
         if before != 0 && before != armed.root.buckets {
             let detail = "it was set up anew, with another number of buckets, since this process opened it";
-            return Err(StoreError::not_applied(Trouble::Closed, detail));
+            return Err(StoreError::not_applied(ErrorKind::Closed, detail));
         }
         Ok(())
     }
@@ -266,10 +266,10 @@ fn refused_unless_read(way: Way, why: StoreError) -> Result<StoreError, StoreErr
 
 /// What was lost on the way was a look, and nothing that changes anything has left.
 fn unsent(error: StoreError) -> StoreError {
-    match error.trouble() {
-        Trouble::LostReply => {
+    match error.kind() {
+        ErrorKind::LostReply => {
             let detail = "the server was asked something that changes nothing, and did not answer";
-            StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
+            StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error)
         }
         _ => error,
     }

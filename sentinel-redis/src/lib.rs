@@ -17,13 +17,14 @@
 //! # What it can promise
 //!
 //! What the server keeps. With `appendfsync always` and `noeviction` on one server that is everything that was acknowledged.
-//! A server that forgot all is told (`StoreAmnesia`), and so is one that may have forgotten its newest writes
-//! (`StoreDoubt`): nothing is granted then until somebody has looked and arms the store again. See
+//! A server that forgot all is told (`DataLoss`), and so is one that may have forgotten its newest writes
+//! (`PossibleDataLoss`): nothing is granted then until somebody has looked and arms the store again. See
 //! `docs/operations.md` for the settings, and for what an ACL user needs.
 
 mod barrier;
 mod builder;
 mod call;
+mod doctor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -31,7 +32,6 @@ mod heartbeat;
 mod lane;
 mod listen;
 mod names;
-mod probe;
 mod purge;
 mod read;
 mod row;

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, Replays, StoreError};
+use sentinel_core::{Address, CompletedHints, CoordinationStore, Event, StoreError};
 
 use crate::builder::RedisStoreBuilder;
 use crate::call::Caller;
+use crate::doctor;
 use crate::lane::{Ask, Lane};
 use crate::listen::Listening;
-use crate::probe;
 use crate::script::Script;
 use crate::transition::{Sent, Told, explain, judged};
 use crate::wire::Dialer;
@@ -32,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) main: Arc<Caller>,
     pulse: Arc<Caller>,
     lane: Lane,
-    replays: Replays,
+    replays: CompletedHints,
     listening: Listening,
 }
 
@@ -76,7 +76,7 @@ impl RedisStore {
         let Parts { main, pulse, dialer } = parts;
         let inner = Inner {
             lane: Lane::new(main.clone()),
-            replays: Replays::default(),
+            replays: CompletedHints::default(),
             listening: Listening::new(dialer, main.trust.names.prefix()),
             main,
             pulse,
@@ -231,7 +231,7 @@ impl CoordinationStore for RedisStore {
         self.inner.listening.wait(self.channel(address), within).await
     }
 
-    async fn probe(&self) -> Result<Health, StoreError> {
-        probe::probe(&self.inner.main).await
+    async fn health(&self) -> Result<Health, StoreError> {
+        doctor::health(&self.inner.main).await
     }
 }

@@ -10,10 +10,10 @@ use sentinel_core::StoreError;
 #[cfg(feature = "tls")]
 pub(crate) fn set(config: &mut Config, ca: Option<PathBuf>) -> Result<(), StoreError> {
     use fred::types::config::{TlsConfig, TlsHostMapping};
-    use sentinel_core::Trouble;
+    use sentinel_core::ErrorKind;
 
     let connector = verifier::connector(ca);
-    let connector = connector.map_err(|why| StoreError::not_applied(Trouble::InvalidRequest, why))?;
+    let connector = connector.map_err(|why| StoreError::not_applied(ErrorKind::InvalidRequest, why))?;
     let mut tls = TlsConfig::from(connector);
     // A cluster tells of its nodes by address; their certificates name the host that the URL names.
     if config.server.is_clustered() {
@@ -26,7 +26,7 @@ pub(crate) fn set(config: &mut Config, ca: Option<PathBuf>) -> Result<(), StoreE
 #[cfg(not(feature = "tls"))]
 pub(crate) fn set(_: &mut Config, _: Option<PathBuf>) -> Result<(), StoreError> {
     let detail = "TLS is not built in: the feature `redis-tls` has it";
-    Err(StoreError::not_applied(sentinel_core::Trouble::InvalidRequest, detail))
+    Err(StoreError::not_applied(sentinel_core::ErrorKind::InvalidRequest, detail))
 }
 
 #[cfg(feature = "tls")]

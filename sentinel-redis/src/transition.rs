@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, DecisionKind, Grant, Kind, Record, StoreError, StoreTime, Token, Trouble};
+use sentinel_core::{Address, DecisionKind, ErrorKind, Grant, Kind, Record, StoreError, StoreTime, Token};
 
 use crate::row::{self, Cursor, Packed, Unreadable, packed_accepts, packed_decision, packed_result};
 use crate::script::Script;
@@ -102,7 +102,7 @@ pub(crate) fn judged(
 
 /// The script ran, and may have changed something.
 pub(crate) fn broken(detail: String) -> StoreError {
-    StoreError::ambiguous(Trouble::BrokenStore, detail)
+    StoreError::ambiguous(ErrorKind::BrokenStore, detail)
 }
 
 impl Sent for Claim {

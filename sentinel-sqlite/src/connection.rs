@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use sentinel_core::{EventLimit, StoreError, Trouble};
+use sentinel_core::{ErrorKind, EventLimit, StoreError};
 
 use crate::error::not_applied;
 use crate::filesystem::{self, Identity, Log};
@@ -77,18 +77,18 @@ impl Spec {
 
     /// Refuses a place where a file cannot keep its promises, before anything is opened.
     fn check_place(&self) -> Result<(), StoreError> {
-        let refuse = |trouble, why: String| {
-            Err(StoreError::not_applied(trouble, format!("{}: {why}", self.path.display())))
+        let refuse = |error_kind, why: String| {
+            Err(StoreError::not_applied(error_kind, format!("{}: {why}", self.path.display())))
         };
         if let Some(kind) = filesystem::network(&self.path).filter(|_| !self.allow_network) {
             let why = "WAL works within one host only, and two hosts would both run the same key";
-            return refuse(Trouble::DeploymentRefused, format!("lies on {kind}; {why}"));
+            return refuse(ErrorKind::DeploymentRefused, format!("lies on {kind}; {why}"));
         }
         if let Some(what) = filesystem::other_names(&self.path).filter(|_| !self.allow_other_names) {
             let why = "programs that use another name of the file use another log, and would run the same key. Use one \
                        name, in a directory that is mounted as a whole; the address option \
                        sentinel_allow_other_names=true accepts it";
-            return refuse(Trouble::DeploymentRefused, format!("{what}; {why}"));
+            return refuse(ErrorKind::DeploymentRefused, format!("{what}; {why}"));
         }
         if filesystem::has_only_a_log(&self.path) {
             let why = format!(
@@ -96,7 +96,7 @@ impl Spec {
                  the log beside the file; a new file would delete the log",
                 filesystem::log_of(&self.path).display()
             );
-            return refuse(Trouble::Corrupt, why);
+            return refuse(ErrorKind::Corrupt, why);
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Writer {
     pub(crate) fn open(spec: &Spec) -> Result<Self, StoreError> {
         if spec.reads_only {
             let detail = format!("{}: was opened to be read only", spec.path.display());
-            return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
+            return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
         }
         spec.check_place()?;
         let connection = spec.connect(spec.create)?;
@@ -175,7 +175,7 @@ impl Writer {
         let found = prepared?;
         filesystem::settle_log(&spec.path).map_err(|error| {
             let detail = format!("{}: its log could not be brought to the disk", spec.path.display());
-            StoreError::not_applied(Trouble::Unreachable, detail).caused_by(error)
+            StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error)
         })?;
         // The connection has read: the log is there, and stays.
         let line = Line::at(&spec.path);
@@ -198,7 +198,7 @@ impl Writer {
             Some(Waited::TooLong) => {
                 let (path, timeout) = (spec.path.display(), spec.line_timeout);
                 let detail = format!("{path}: other processes were before this one for {timeout:?}");
-                return Err(StoreError::not_applied(Trouble::Busy, detail));
+                return Err(StoreError::not_applied(ErrorKind::Busy, detail));
             }
         };
         // Where a program that takes no turn holds the file, those behind do not wait for it one after the other.
@@ -263,7 +263,7 @@ impl Writer {
         if filesystem::identity(&spec.path) != self.identity {
             // Whoever opens the path now finds another file: what is written to this one protects nobody.
             let detail = format!("{}: was moved, deleted or replaced while it was open", spec.path.display());
-            return Err(StoreError::not_applied(Trouble::Unreachable, detail));
+            return Err(StoreError::not_applied(ErrorKind::Unreachable, detail));
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ fn turn_wal_on(connection: &Connection, spec: &Spec) -> Result<(), StoreError> {
     .map_err(wrong)?;
     if mode != "wal" {
         let detail = format!("{}: journal mode stays {mode}, and must be wal", spec.path.display());
-        return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
+        return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
     }
     connection.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
     // On macOS fsync alone does not reach the disk; elsewhere this changes nothing.
@@ -363,7 +363,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     std::path::absolute(path).map_err(|error| {
         let detail = format!("{path:?} is not the name of a file");
-        StoreError::not_applied(Trouble::InvalidRequest, detail).caused_by(error)
+        StoreError::not_applied(ErrorKind::InvalidRequest, detail).caused_by(error)
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use sentinel_core::{Applied, Clock, StoreError, Trouble};
+use sentinel_core::{Applied, Clock, ErrorKind, StoreError};
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use crate::connection::{Committed, Reader, Spec, Writer, now, pause_for};
@@ -89,7 +89,7 @@ impl Driver {
             if let Err(Failure::Whole(error)) = &fate {
                 // The rest is not tried: it would wait out the busy timeout once for each operation.
                 let why = format!("not tried, because just before: {error}");
-                stopped = Some(StoreError::not_applied(error.trouble(), why));
+                stopped = Some(StoreError::not_applied(error.kind(), why));
             }
             work.settle(fate.map_err(|(Failure::Part(error) | Failure::Whole(error))| error));
         }
@@ -215,7 +215,7 @@ fn run(work: &mut dyn Work, ledger: Ledger<'_>, spec: &Spec) -> Result<(), Store
     match catch_unwind(AssertUnwindSafe(|| work.run(ledger, spec))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(fault)) => Err(fault.into_error(&spec.path, Applied::No)),
-        Err(_) => Err(StoreError::not_applied(Trouble::BrokenStore, "the operation panicked")),
+        Err(_) => Err(StoreError::not_applied(ErrorKind::BrokenStore, "the operation panicked")),
     }
 }
 

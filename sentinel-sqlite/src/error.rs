@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
-use sentinel_core::{Applied, Invalid, StoreError, Trouble};
+use sentinel_core::{Applied, ErrorKind, Invalid, StoreError};
 
 /// What stops one operation inside a transaction.
 #[derive(Debug)]
@@ -26,7 +26,9 @@ impl Fault {
     pub(crate) fn into_error(self, path: &Path, applied: Applied) -> StoreError {
         match self {
             Self::Sqlite(error) => explain(path, applied, error),
-            Self::Unreadable(what) => make(applied, Trouble::Corrupt, format!("{}: {what}", path.display())),
+            Self::Unreadable(what) => {
+                make(applied, ErrorKind::Corrupt, format!("{}: {what}", path.display()))
+            }
             Self::Invalid(invalid) => invalid.into(),
         }
     }
@@ -47,26 +49,26 @@ impl From<Invalid> for Fault {
 /// An SQLite error as the contract's: which file, what happened, what to do.
 pub(crate) fn explain(path: &Path, applied: Applied, error: rusqlite::Error) -> StoreError {
     let detail = format!("{}: {error}{}", path.display(), hint(path, &error));
-    make(applied, trouble(&error), detail).caused_by(error)
+    make(applied, error_kind(&error), detail).caused_by(error)
 }
 
 pub(crate) fn not_applied(path: &Path, error: rusqlite::Error) -> StoreError {
     explain(path, Applied::No, error)
 }
 
-fn make(applied: Applied, trouble: Trouble, detail: String) -> StoreError {
+fn make(applied: Applied, error_kind: ErrorKind, detail: String) -> StoreError {
     match applied {
-        Applied::No => StoreError::not_applied(trouble, detail),
-        Applied::Ambiguous => StoreError::ambiguous(trouble, detail),
+        Applied::No => StoreError::not_applied(error_kind, detail),
+        Applied::Ambiguous => StoreError::ambiguous(error_kind, detail),
     }
 }
 
-fn trouble(error: &rusqlite::Error) -> Trouble {
+fn error_kind(error: &rusqlite::Error) -> ErrorKind {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Trouble::Busy,
-        Some(ErrorCode::ReadOnly) => Trouble::DeploymentRefused,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
+        Some(ErrorCode::ReadOnly) => ErrorKind::DeploymentRefused,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
-            Trouble::Corrupt
+            ErrorKind::Corrupt
         }
         Some(
             ErrorCode::CannotOpen
@@ -76,8 +78,8 @@ fn trouble(error: &rusqlite::Error) -> Trouble {
             | ErrorCode::OutOfMemory
             | ErrorCode::NoLargeFileSupport
             | ErrorCode::FileLockingProtocolFailed,
-        ) => Trouble::Unreachable,
-        _ => Trouble::BrokenStore,
+        ) => ErrorKind::Unreachable,
+        _ => ErrorKind::BrokenStore,
     }
 }
 
@@ -110,18 +112,18 @@ mod tests {
     fn what_sqlite_says_is_told_in_the_words_of_the_contract() {
         use rusqlite::ffi::*;
         for (code, expected) in [
-            (SQLITE_BUSY, Trouble::Busy),
-            (SQLITE_LOCKED, Trouble::Busy),
-            (SQLITE_READONLY, Trouble::DeploymentRefused),
-            (SQLITE_CORRUPT, Trouble::Corrupt),
-            (SQLITE_NOTADB, Trouble::Corrupt),
-            (SQLITE_CONSTRAINT, Trouble::Corrupt),
-            (SQLITE_FULL, Trouble::Unreachable),
-            (SQLITE_IOERR, Trouble::Unreachable),
-            (SQLITE_MISUSE, Trouble::BrokenStore),
+            (SQLITE_BUSY, ErrorKind::Busy),
+            (SQLITE_LOCKED, ErrorKind::Busy),
+            (SQLITE_READONLY, ErrorKind::DeploymentRefused),
+            (SQLITE_CORRUPT, ErrorKind::Corrupt),
+            (SQLITE_NOTADB, ErrorKind::Corrupt),
+            (SQLITE_CONSTRAINT, ErrorKind::Corrupt),
+            (SQLITE_FULL, ErrorKind::Unreachable),
+            (SQLITE_IOERR, ErrorKind::Unreachable),
+            (SQLITE_MISUSE, ErrorKind::BrokenStore),
         ] {
             let error = not_applied(Path::new("/data/sentinel.db"), sqlite(code));
-            assert_eq!((error.trouble(), error.applied()), (expected, Applied::No), "{code}");
+            assert_eq!((error.kind(), error.applied()), (expected, Applied::No), "{code}");
             assert!(error.to_string().contains("/data/sentinel.db"), "{error}");
         }
     }

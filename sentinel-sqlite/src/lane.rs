@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use sentinel_core::{Applied, Clock, StoreError, Trouble};
+use sentinel_core::{Applied, Clock, ErrorKind, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::{Spec, Writer};
@@ -55,7 +55,9 @@ impl<T: Send, F: FnMut(Ledger<'_>) -> Result<T, Fault> + Send> Work for Job<T, F
             // What was refused before it wrote anything was not applied, whatever befell the others.
             (_, Some(Err(error))) | (Err(error), _) => Err(error),
             (Ok(()), Some(Ok(answer))) => Ok(answer),
-            (Ok(()), None) => Err(StoreError::not_applied(Trouble::BrokenStore, "the operation was not run")),
+            (Ok(()), None) => {
+                Err(StoreError::not_applied(ErrorKind::BrokenStore, "the operation was not run"))
+            }
         };
         // A caller that has gone does not want it.
         let _ = self.reply.send(answer);
@@ -119,7 +121,7 @@ impl Lane {
             drop(connected);
         });
         thread.map_err(|error| {
-            StoreError::not_applied(Trouble::Unreachable, "a thread could not be started").caused_by(error)
+            StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
         })?;
         Ok(Self { queue })
     }
@@ -138,9 +140,9 @@ impl Lane {
 
 fn closed(applied: Applied) -> StoreError {
     match applied {
-        Applied::No => StoreError::not_applied(Trouble::Closed, "its thread has ended"),
+        Applied::No => StoreError::not_applied(ErrorKind::Closed, "its thread has ended"),
         Applied::Ambiguous => {
-            StoreError::ambiguous(Trouble::Closed, "its thread has ended without an answer")
+            StoreError::ambiguous(ErrorKind::Closed, "its thread has ended without an answer")
         }
     }
 }

@@ -18,6 +18,7 @@
 
 mod address;
 mod connection;
+mod doctor;
 mod driver;
 mod error;
 mod exit;
@@ -29,7 +30,6 @@ mod history;
 mod lane;
 mod ledger;
 mod line;
-mod probe;
 mod purge;
 mod read;
 mod row;

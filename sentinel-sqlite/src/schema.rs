@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 
 use crate::error::not_applied;
 
@@ -23,7 +23,7 @@ const TABLES: i64 = 4;
 pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if connection.is_readonly("main").unwrap_or(false) {
         let detail = format!("{}: may only be read", path.display());
-        return Err(StoreError::not_applied(Trouble::DeploymentRefused, detail));
+        return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
     }
     version(connection, path).map(drop)
 }
@@ -34,7 +34,7 @@ pub(crate) fn initialised(connection: &Connection, path: &Path) -> Result<(), St
         return Ok(());
     }
     let detail = format!("{}: holds nothing yet", path.display());
-    Err(StoreError::not_applied(Trouble::NotInitialised, detail))
+    Err(StoreError::not_applied(ErrorKind::NotInitialised, detail))
 }
 
 /// Brings the schema to our version, in one transaction. Any number of processes may do so at once: the first one
@@ -57,8 +57,9 @@ pub(crate) fn migrate(connection: &Connection, path: &Path) -> Result<(), StoreE
 
 /// The version of the schema in the file; 0: the file is empty. Refuses what is not ours.
 fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
-    let refuse =
-        |trouble, why: String| Err(StoreError::not_applied(trouble, format!("{}: {why}", path.display())));
+    let refuse = |error_kind, why: String| {
+        Err(StoreError::not_applied(error_kind, format!("{}: {why}", path.display())))
+    };
     // One statement, one state of the file: another process may be migrating it.
     let look = "SELECT (SELECT application_id FROM pragma_application_id), \
          (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema), \
@@ -70,7 +71,7 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         Ok(found) => found,
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             return refuse(
-                Trouble::DeploymentRefused,
+                ErrorKind::DeploymentRefused,
                 "is not an SQLite database; nothing was changed".into(),
             );
         }
@@ -79,22 +80,22 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
     match (owner, version) {
         (0, 0) if all == 0 => Ok(0),
         (APPLICATION_ID, newer) if newer > SCHEMA_VERSION => refuse(
-            Trouble::NewerSchema,
+            ErrorKind::NewerSchema,
             format!("has schema {newer}; this release knows schemas up to {SCHEMA_VERSION}"),
         ),
         (APPLICATION_ID, _) if ours == 0 => refuse(
-            Trouble::Corrupt,
+            ErrorKind::Corrupt,
             "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up anew: \
              restore it, or name another file"
                 .into(),
         ),
         (APPLICATION_ID, 1..=SCHEMA_VERSION) if ours == TABLES => Ok(version),
         (APPLICATION_ID, 1..=SCHEMA_VERSION) => {
-            refuse(Trouble::Corrupt, format!("has {ours} of Sentinel's {TABLES} tables"))
+            refuse(ErrorKind::Corrupt, format!("has {ours} of Sentinel's {TABLES} tables"))
         }
-        (APPLICATION_ID, odd) => refuse(Trouble::Corrupt, format!("has schema {odd}, which never existed")),
+        (APPLICATION_ID, odd) => refuse(ErrorKind::Corrupt, format!("has schema {odd}, which never existed")),
         _ => refuse(
-            Trouble::DeploymentRefused,
+            ErrorKind::DeploymentRefused,
             "is a database of another program; nothing was changed. Name another file".into(),
         ),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 
 use crate::connection::{Spec, pause_for};
 use crate::error::not_applied;
@@ -84,7 +84,7 @@ pub(crate) fn check(connection: &Connection, spec: &Spec) -> Result<Found, Store
         spec.path.display(),
         filesystem::log_of(&spec.path).display()
     );
-    Err(StoreError::not_applied(Trouble::Corrupt, detail))
+    Err(StoreError::not_applied(ErrorKind::Corrupt, detail))
 }
 
 fn incomplete(spec: &Spec) -> Result<Found, StoreError> {
@@ -97,7 +97,7 @@ fn incomplete(spec: &Spec) -> Result<Found, StoreError> {
             spec.path.display(),
             log.display()
         );
-        return Err(StoreError::not_applied(Trouble::StoreDoubt, detail));
+        return Err(StoreError::not_applied(ErrorKind::PossibleDataLoss, detail));
     }
     Ok(Found::Unfinished)
 }
@@ -147,7 +147,7 @@ pub(crate) fn kept_by_a_reader(spec: &Spec) -> StoreError {
         spec.path.display(),
         spec.busy_timeout
     );
-    StoreError::not_applied(Trouble::Busy, detail)
+    StoreError::not_applied(ErrorKind::Busy, detail)
 }
 
 /// As far as readers let it.

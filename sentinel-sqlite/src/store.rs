@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, Clock, CoordinationStore, Event, EventLimit, Replays, StoreError, SystemClock};
+use sentinel_core::{
+    Address, Clock, CompletedHints, CoordinationStore, Event, EventLimit, StoreError, SystemClock,
+};
 
 use crate::connection::{Spec, absolute};
+use crate::doctor;
 use crate::lane::Lane;
-use crate::probe;
 use crate::purge::{self, Progress};
 
 /// A store in one SQLite file. Cheap to clone: clones share their connections.
@@ -29,7 +31,7 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     lane: Lane,
     pub(crate) reads: Lane,
-    replays: Replays,
+    replays: CompletedHints,
 }
 
 impl SqliteStore {
@@ -190,16 +192,16 @@ impl SqliteStoreBuilder {
             reads.send(|_| Ok(())).await?;
         }
         let lane = Lane::open(spec.clone(), clock.clone()).await?;
-        let inner = Inner { spec, clock, lane, reads, replays: Replays::default() };
+        let inner = Inner { spec, clock, lane, reads, replays: CompletedHints::default() };
         Ok(SqliteStore { inner: Arc::new(inner) })
     }
 
     /// Looks at the file and at the place where it lies. What keeps it from being used is a finding.
     ///
     /// **Effect:** none that stays; no file is created. **Errors:** there is no file, or it cannot be reached.
-    pub async fn probe(self) -> Result<Health, StoreError> {
+    pub async fn health(self) -> Result<Health, StoreError> {
         let spec = Arc::new(self.spec()?);
-        probe::probe(spec, self.clock).await
+        doctor::health(spec, self.clock).await
     }
 
     fn spec(&self) -> Result<Spec, StoreError> {
@@ -321,7 +323,7 @@ impl CoordinationStore for SqliteStore {
         Notice::Polling
     }
 
-    async fn probe(&self) -> Result<Health, StoreError> {
-        probe::probe(self.inner.spec.clone(), self.inner.clock.clone()).await
+    async fn health(&self) -> Result<Health, StoreError> {
+        doctor::health(self.inner.spec.clone(), self.inner.clock.clone()).await
     }
 }

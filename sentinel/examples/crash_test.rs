@@ -55,7 +55,7 @@ pub async fn pay(
     let charge = |run: Run| async move { psp.charge(&number, &run.idempotency_key()).await };
     Ok(match once.run(charge).await? {
         Outcome::Completed(()) | Outcome::CompletedNotStored((), _) | Outcome::Replayed(()) => Page::Thanks,
-        Outcome::Uncertain(_) | Outcome::Doubtful(_) | Outcome::Reconciling(_) => Page::WeCallYou,
+        Outcome::Uncertain(_) | Outcome::RanUncertain(_) | Outcome::Reconciling(_) => Page::WeCallYou,
         _ => Page::TryAgain,
     })
 }

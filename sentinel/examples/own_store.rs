@@ -109,7 +109,7 @@ macro_rules! transitions {
                 Notice::Polling
             }
 
-            async fn probe(&self) -> Result<Health, StoreError> {
+            async fn health(&self) -> Result<Health, StoreError> {
                 let guarantees = vec!["within this process".to_owned()];
                 Ok(Health { deployment: "own".into(), checks: vec![], guarantees, accepted: true })
             }

@@ -57,7 +57,7 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         Outcome::Failed(Failure::NothingHappened(error)) => format!("not charged, try again: {error}"),
         Outcome::Failed(failure) => format!("not charged: {failure:?}"),
         Outcome::InProgress(other) => format!("somebody else is at it, for {:?} at least", other.remaining),
-        Outcome::Doubtful(doubt) => format!("NOT KNOWN whether it was charged: {}", doubt.cause),
+        Outcome::RanUncertain(doubt) => format!("NOT KNOWN whether it was charged: {}", doubt.cause),
         Outcome::Uncertain(doubt) => {
             format!("NOT KNOWN whether it was charged: reconcile token {}", doubt.token)
         }

@@ -12,7 +12,7 @@ pub async fn send_invoice(sentinel: &Sentinel, invoice: &str) -> Result<&'static
     Ok(match sentinel.once(invoice).run(send).await? {
         Outcome::Completed(_) | Outcome::CompletedNotStored(..) => "sent now",
         Outcome::Replayed(_) => "sent before",
-        Outcome::Uncertain(_) | Outcome::Doubtful(_) => "call support",
+        Outcome::Uncertain(_) | Outcome::RanUncertain(_) => "call support",
         _ => "try again",
     })
 }

@@ -25,7 +25,10 @@ async fn deliver(sentinel: &Sentinel, event_id: &str, body: &str) -> u16 {
         Ok(Outcome::NotRun(_) | Outcome::Failed(_)) => 503,
         // It may have happened: another delivery must not run it, and an operator decides.
         Ok(
-            Outcome::Doubtful(_) | Outcome::Uncertain(_) | Outcome::Unconfirmed(_) | Outcome::Superseded(..),
+            Outcome::RanUncertain(_)
+            | Outcome::Uncertain(_)
+            | Outcome::Unconfirmed(_)
+            | Outcome::Superseded(..),
         ) => 409,
         // It took effect; what it returned cannot be replayed, and is not needed here.
         Err(Error::ResultNotStored(_) | Error::Undecodable { .. }) => 200,

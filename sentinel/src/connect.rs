@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use sentinel_core::{CoordinationStore, StoreError, Trouble, check_store_address};
+use sentinel_core::{CoordinationStore, ErrorKind, StoreError, check_store_address};
 
 /// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, `postgres://..` (also written
 /// `postgresql://..`) with the feature `postgres`, or `redis://..` with the feature `redis` (`rediss://` for TLS, and
@@ -29,7 +29,7 @@ pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreE
             let detail = format!(
                 "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH, postgres://user@host/database and redis://host"
             );
-            Err(StoreError::not_applied(Trouble::InvalidRequest, detail))
+            Err(StoreError::not_applied(ErrorKind::InvalidRequest, detail))
         }
     }
 }
@@ -38,7 +38,7 @@ pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreE
 fn memory(rest: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
     match rest {
         "" => Ok(Arc::new(sentinel_memory::MemoryStore::new())),
-        _ => Err(StoreError::not_applied(Trouble::InvalidRequest, "memory: has no path")),
+        _ => Err(StoreError::not_applied(ErrorKind::InvalidRequest, "memory: has no path")),
     }
 }
 
@@ -79,5 +79,5 @@ async fn redis(_: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
 
 #[cfg(not(all(feature = "memory", feature = "sqlite", feature = "postgres", feature = "redis")))]
 fn not_built_in(scheme: &str) -> StoreError {
-    StoreError::not_applied(Trouble::DeploymentRefused, format!("no store for {scheme}: is built in"))
+    StoreError::not_applied(ErrorKind::DeploymentRefused, format!("no store for {scheme}: is built in"))
 }

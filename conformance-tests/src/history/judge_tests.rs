@@ -6,7 +6,7 @@ use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
 use sentinel_core::{
-    Address, Change, ClaimId, Event, Grant, Key, Label, OpId, Record, StoreError, StoreTime, Token, Trouble,
+    Address, Change, ClaimId, ErrorKind, Event, Grant, Key, Label, OpId, Record, StoreError, StoreTime, Token,
 };
 use sentinel_memory::MemoryStore;
 
@@ -126,9 +126,9 @@ async fn an_unanswered_request_fills_the_gap_that_it_left() {
     for n in 0..entries.len() {
         let mut told = entries.clone();
         let heartbeat = matches!(told[n].op, Op::Heartbeat(_));
-        told[n].answer = Some(Err(StoreError::ambiguous(Trouble::LostReply, "gone")));
+        told[n].answer = Some(Err(StoreError::ambiguous(ErrorKind::LostReply, "gone")));
         by_stamps(&address, &told, &[], &end).unwrap();
-        told[n].answer = Some(Err(StoreError::not_applied(Trouble::Busy, "not sent")));
+        told[n].answer = Some(Err(StoreError::not_applied(ErrorKind::Busy, "not sent")));
         let changed = stamp(&mut entries[n].clone()).changed;
         assert_eq!(by_stamps(&address, &told, &[], &end).is_err(), changed, "heartbeat: {heartbeat}");
     }

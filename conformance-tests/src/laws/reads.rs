@@ -232,7 +232,7 @@ pub(crate) async fn nobody_is_held_up_by_those_who_wait(lab: &Lab) {
 pub(crate) async fn the_store_describes_itself(lab: &Lab) {
     assert!(!lab.store().describe().backend.is_empty());
     assert_eq!(lab.store().describe(), lab.store().describe());
-    let health = lab.store().probe().await.expect("the store is there");
+    let health = lab.store().health().await.expect("the store is there");
     assert!(health.accepted, "the deployment under test is refused: {health:?}");
     assert!(!health.deployment.is_empty() && !health.guarantees.is_empty());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, Event, Grant, Key, Payload, Record, Recorded, StoreTime, Token, Trouble,
+    Address, Applied, ClaimId, ErrorKind, Event, Grant, Key, Payload, Record, Recorded, StoreTime, Token,
 };
 
 use super::age::Age;
@@ -263,9 +263,9 @@ impl<'a> Stage<'a> {
         let stamped = match (sent, op.admit(self.address.kind)) {
             (Ok(stamped), Ok(())) => stamped,
             (Err(error), Err(_)) if error.applied() == Applied::No => {
-                return match error.trouble() {
-                    Trouble::InvalidRequest => Ok((self.standing(self.clock), "invalid")),
-                    trouble => Err(format!("an invalid request was refused as {trouble:?}: {error}")),
+                return match error.kind() {
+                    ErrorKind::InvalidRequest => Ok((self.standing(self.clock), "invalid")),
+                    error_kind => Err(format!("an invalid request was refused as {error_kind:?}: {error}")),
                 };
             }
             (Ok(stamped), Err(invalid)) => {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, CoordinationStore, Fingerprint, Kind, Label, Layer, Layered, Recorded, StoreError, Trouble,
+    Address, CoordinationStore, ErrorKind, Fingerprint, Kind, Label, Layer, Layered, Recorded, StoreError,
     Verdict,
 };
 
@@ -180,7 +180,7 @@ impl Layer for Lies {
         match (self.1)(address, &op) {
             Some(applied) => {
                 applied.send(&*self.0, address).await?;
-                Err(StoreError::not_applied(Trouble::InvalidRequest, "the request is not allowed"))
+                Err(StoreError::not_applied(ErrorKind::InvalidRequest, "the request is not allowed"))
             }
             None => op.send(&*self.0, address).await,
         }

@@ -9,8 +9,8 @@ use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, EventLimit, Key, Kind, ManualClock, Namespace, Record,
-    StoreError, StoreTime, Token, Trouble,
+    Address, Clock, CoordinationStore, ErrorKind, Event, EventLimit, Key, Kind, ManualClock, Namespace,
+    Record, StoreError, StoreTime, Token,
 };
 
 use super::sabotage::{Flaw, Sabotage};
@@ -122,7 +122,7 @@ impl BrokenStore {
         }
         let drawn = record.token.get().max(at.floor.get()).max(at.now.as_micros()) + 1;
         if drawn >= Token::MAX.get() && !self.is(Flaw::TokensNeverEnd) {
-            return Err(StoreError::not_applied(Trouble::InvalidRequest, "no token is left"));
+            return Err(StoreError::not_applied(ErrorKind::InvalidRequest, "no token is left"));
         }
         let outcome = self.sabotage.apply(&mut record, op, at)?;
         let logged = self.log(&record, op, &outcome);
@@ -318,7 +318,7 @@ macro_rules! transitions {
                 Notice::Polling
             }
 
-            async fn probe(&self) -> Result<Health, StoreError> {
+            async fn health(&self) -> Result<Health, StoreError> {
                 let guarantees = vec!["None: this store is a negative control.".into()];
                 Ok(Health { deployment: "broken".into(), checks: Vec::new(), guarantees, accepted: true })
             }

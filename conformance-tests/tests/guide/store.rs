@@ -108,7 +108,7 @@ macro_rules! store {
                 Notice::Polling
             }
 
-            async fn probe(&self) -> Result<Health, StoreError> {
+            async fn health(&self) -> Result<Health, StoreError> {
                 let guarantees = vec!["At most one execution per key, within this process.".to_owned()];
                 Ok(Health { deployment: "memory".into(), checks: vec![], guarantees, accepted: true })
             }

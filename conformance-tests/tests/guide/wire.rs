@@ -8,7 +8,7 @@ use sentinel_conformance::{Bench, Leg, Way, cut_at_any_byte};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::Stamped;
 use sentinel_core::{
-    Address, Clock as _, CoordinationStore, Layer, Layered, ManualClock, StoreError, SystemClock, Trouble,
+    Address, Clock as _, CoordinationStore, ErrorKind, Layer, Layered, ManualClock, StoreError, SystemClock,
 };
 
 /// What carries requests and replies, and can be cut. Yours is a proxy between the client and the server of your store.
@@ -65,7 +65,7 @@ impl Layer for Client {
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         // After the first byte has left, only the server's reply proves anything.
-        let lost = || StoreError::ambiguous(Trouble::LostReply, "the connection broke");
+        let lost = || StoreError::ambiguous(ErrorKind::LostReply, "the connection broke");
         let request = format!("{address} {op:?}").len() as u64;
         if !self.wire.pass(Leg::Requests, request) {
             return Err(lost());

@@ -6,8 +6,8 @@ use sentinel_conformance::{Fault, Faulty, Harness, Layer, Layered, Met, Plan, Re
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore, Grant, Key, Label, Namespace, State, StoreError, Terms,
-    Trouble,
+    Address, Applied, ClaimId, CoordinationStore, ErrorKind, Grant, Key, Label, Namespace, State, StoreError,
+    Terms,
 };
 
 use crate::memory::Memory;
@@ -52,7 +52,7 @@ impl Bench {
 async fn a_lost_request_never_arrives_and_is_ambiguous() {
     let bench = Bench::new(Plan::quiet().nth("claim", 1, Fault::LoseRequest)).await;
     let error = bench.ask(1).await.unwrap_err();
-    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply));
+    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply));
     assert_eq!(bench.arrived(), 0);
     assert!(matches!(bench.ask(1).await.unwrap().reply, ClaimReply::Granted(_)));
 }
@@ -168,7 +168,7 @@ impl Layer for Shut {
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         match address.key == self.key {
-            true => Err(StoreError::not_applied(Trouble::Unreachable, "shut")),
+            true => Err(StoreError::not_applied(ErrorKind::Unreachable, "shut")),
             false => op.send(&*self.store, address).await,
         }
     }

@@ -115,7 +115,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
         true => Failure { exit: Exit::NO, ..failure },
         false => failure,
     };
-    let (mut health, store) = context.url.probe().await.map_err(refused)?;
+    let (mut health, store) = context.url.health().await.map_err(refused)?;
     let used = match store {
         Ok(store) => {
             health.checks.push(namespaces(&*store).await);

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         return Ok(Exit::signal(number));
     }
     let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.patience(context.url.patience());
+    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));

@@ -45,7 +45,7 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         return Ok(Exit::signal(number));
     }
     let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.patience(context.url.patience());
+    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
     let conductor = Conductor {
         command: args.command,
         address: address.clone(),
@@ -269,7 +269,7 @@ fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failur
             doubtful.token,
         )),
         Outcome::NotRun(reason) => Ok((Exit::UNAVAILABLE, reason.to_string())),
-        Outcome::Doubtful(doubtful) => doubt(format!(
+        Outcome::RanUncertain(doubtful) => doubt(format!(
             "{}: whether it happened is not known; {address} is uncertain; reconcile it",
             doubtful.cause
         )),

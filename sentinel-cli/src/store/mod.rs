@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sentinel_client::Sentinel;
 use sentinel_core::store::Health;
-use sentinel_core::{CoordinationStore, StoreError, Survey, Trouble, check_store_address};
+use sentinel_core::{CoordinationStore, ErrorKind, StoreError, Survey, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
@@ -143,10 +143,10 @@ impl StoreUrl {
 
     /// How long a claim is sent before the program gives up on the store. A process that stands in line at a SQLite file
     /// is served when those before it were.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn retry_timeout(&self) -> Duration {
         match self {
             Self::Sqlite { .. } => IN_LINE,
-            Self::Postgres { .. } | Self::Redis { .. } => Sentinel::DEFAULT_PATIENCE,
+            Self::Postgres { .. } | Self::Redis { .. } => Sentinel::DEFAULT_RETRY_TIMEOUT,
         }
     }
 
@@ -213,11 +213,11 @@ impl StoreUrl {
 
     /// Looks at the deployment, and opens the store if it can be used as it is. Whoever asks for this wants to know what
     /// is wrong: a store that is there and cannot be used is a finding.
-    pub(crate) async fn probe(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
+    pub(crate) async fn health(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
         let health = match self {
-            Self::Sqlite { builder, .. } => builder.clone().probe().await,
-            Self::Postgres { builder, .. } => builder.clone().probe().await,
-            Self::Redis { builder, .. } => builder.clone().probe().await,
+            Self::Sqlite { builder, .. } => builder.clone().health().await,
+            Self::Postgres { builder, .. } => builder.clone().health().await,
+            Self::Redis { builder, .. } => builder.clone().health().await,
         };
         let health = health.map_err(not_opened)?;
         match self.connect(Access::Read).await {
@@ -229,14 +229,15 @@ impl StoreUrl {
 
 /// A store that is there, and whose state keeps everybody from using it.
 pub(crate) fn is_finding(error: &StoreError) -> bool {
-    let state = [Trouble::NotInitialised, Trouble::StoreAmnesia, Trouble::StoreDoubt, Trouble::Corrupt];
-    state.contains(&error.trouble()) || is_refusal(error)
+    let state =
+        [ErrorKind::NotInitialised, ErrorKind::DataLoss, ErrorKind::PossibleDataLoss, ErrorKind::Corrupt];
+    state.contains(&error.kind()) || is_refusal(error)
 }
 
 /// A URL that cannot be meant is a bad argument: nothing was sent.
 fn not_opened(error: StoreError) -> Failure {
-    match error.trouble() {
-        Trouble::InvalidRequest => Failure::usage(error.to_string()),
+    match error.kind() {
+        ErrorKind::InvalidRequest => Failure::usage(error.to_string()),
         _ => error.into(),
     }
 }

@@ -35,7 +35,7 @@ fn taken(world: &World) -> String {
 #[tokio::test]
 async fn a_response_that_callers_cannot_decode_is_refused_and_one_that_they_can_is_replayed() {
     let world = World::sqlite();
-    assert!(matches!(charge(&world, true).await, Outcome::Doubtful(_)));
+    assert!(matches!(charge(&world, true).await, Outcome::RanUncertain(_)));
     let token = taken(&world);
     let decide = ["force-complete", "k", "--token", &token];
     let refused = world.run(&[&decide[..], &["--response", "charged, receipt 7781"]].concat());
@@ -53,7 +53,7 @@ async fn a_response_that_callers_cannot_decode_is_refused_and_one_that_they_can_
 #[tokio::test]
 async fn an_operator_can_insist() {
     let world = World::sqlite();
-    assert!(matches!(charge(&world, true).await, Outcome::Doubtful(_)));
+    assert!(matches!(charge(&world, true).await, Outcome::RanUncertain(_)));
     let token = taken(&world);
     let as_is = ["force-complete", "k", "--token", &token, "--response", "charged", "--as-is"];
     assert_eq!(world.run(&as_is).code(), 0);

@@ -1,7 +1,7 @@
 //! A result that the function recorded itself, in a transaction of its own: it is true only if the record says so.
 
 use super::super::drain::Work;
-use super::super::outcome::{Doubtful, Outcome};
+use super::super::outcome::{Outcome, RanUncertain};
 use super::finish::{Report, Started};
 use sentinel_core::Label;
 use sentinel_core::Recorded;
@@ -20,12 +20,12 @@ impl Started {
         let grant = self.held.grant();
         let cause = Label::lossy("the transaction that was to record the result was not committed");
         let op = Abandon { grant, cause, late_effects: self.held.late_effects };
-        let patience = self.held.patience.min(self.held.report_for());
+        let retry_timeout = self.held.retry_timeout.min(self.held.report_for());
         let held = &self.held;
-        match held.core.abandon(held.address(), &op, patience, &held.work).await {
+        match held.core.abandon(held.address(), &op, retry_timeout, &held.work).await {
             Ok(AbandonReply::Abandoned) => {
                 let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);
-                Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+                Outcome::RanUncertain(RanUncertain { cause, error: None, token, claim_id })
             }
             // It is completed: the same request as everywhere says with which bytes, and passes the barrier.
             Ok(AbandonReply::Superseded(current))

@@ -25,7 +25,7 @@ pub(crate) struct Call {
     pub(crate) core: Arc<Core>,
     pub(crate) address: Address,
     pub(crate) claim: Claim,
-    pub(crate) patience: Duration,
+    pub(crate) retry_timeout: Duration,
     /// How long the caller waits for the store's word that the result is recorded.
     pub(crate) confirm_within: Duration,
     pub(crate) wait: Option<Duration>,
@@ -72,7 +72,7 @@ pub(crate) struct Held {
     pub(crate) core: Arc<Core>,
     /// What the function, its preparation and the keeper share.
     pub(crate) run: Run,
-    pub(crate) patience: Duration,
+    pub(crate) retry_timeout: Duration,
     pub(crate) confirm_within: Duration,
     pub(crate) work: WorkGuard,
     ttl: Duration,
@@ -167,7 +167,7 @@ impl Call {
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
             let cancelled = self
                 .core
-                .cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &entered.work)
+                .cancel(&self.address, self.claim.claim_id, SOON.min(self.retry_timeout), &entered.work)
                 .await;
             if cancelled.is_err() {
                 break;
@@ -188,7 +188,7 @@ impl Call {
         let work = core.open_work.open(&self.address, Work::Claim);
         let mut unsettled = Unsettled { call: self, armed: true };
         let send = || core.store.claim(&self.address, &self.claim);
-        let settling = core.settle(&self.address, persist, self.patience, send);
+        let settling = core.settle(&self.address, persist, self.retry_timeout, send);
         let answer = match until {
             None => settling.await,
             Some(_) => tokio::select! {
@@ -203,8 +203,12 @@ impl Call {
         {
             // It may have been granted: it is cancelled and never runs.
             work.becomes(Work::Cancel);
-            let cancelling =
-                Box::pin(core.cancel(&self.address, self.claim.claim_id, SOON.min(self.patience), &work));
+            let cancelling = Box::pin(core.cancel(
+                &self.address,
+                self.claim.claim_id,
+                SOON.min(self.retry_timeout),
+                &work,
+            ));
             unsettled.armed = cancelling.await.is_err();
         } else {
             unsettled.armed = false;
@@ -245,7 +249,7 @@ impl Held {
         let mut held = Self {
             core: call.core,
             run: Run { inner: Arc::new(inner) },
-            patience: call.patience,
+            retry_timeout: call.retry_timeout,
             confirm_within: call.confirm_within,
             work,
             ttl: call.claim.terms.ttl(),
@@ -293,7 +297,7 @@ impl Held {
         let run = &self.run.inner;
         let end = match run.address.kind {
             Kind::Execution => self.hard.plus(AFTER_HARD_DEADLINE),
-            Kind::Lease => run.authority.deadline().max(self.deadline).plus(self.patience),
+            Kind::Lease => run.authority.deadline().max(self.deadline).plus(self.retry_timeout),
         };
         end.since(run.clock.now())
     }
@@ -305,10 +309,10 @@ impl Held {
 
     /// The function will not run: the claim is cancelled. If the store does not answer soon, the drop goes on trying.
     pub(crate) async fn not_run(mut self) {
-        let patience = SOON.min(self.patience);
+        let retry_timeout = SOON.min(self.retry_timeout);
         self.work.becomes(Work::Cancel);
         self.armed =
-            self.core.cancel(self.address(), self.grant().claim_id, patience, &self.work).await.is_err();
+            self.core.cancel(self.address(), self.grant().claim_id, retry_timeout, &self.work).await.is_err();
     }
 
     /// The claim is somebody else's by now.
@@ -329,21 +333,21 @@ impl Core {
         &self,
         address: &Address,
         claim_id: ClaimId,
-        patience: Duration,
+        retry_timeout: Duration,
         work: &WorkGuard,
     ) -> Result<(), StoreError> {
         let op = Cancel { claim_id };
         let send = || self.store.cancel(address, &op);
-        let told = self.settle(address, Persist::Report(work), patience, send).await;
+        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
         told.map(drop)
     }
 
-    fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, patience: Duration) {
+    fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, retry_timeout: Duration) {
         let (core, address) = (self.clone(), address.clone());
         let work = self.open_work.open(&address, Work::Cancel);
         self.keeper.spawn(async move {
-            if let Err(error) = core.cancel(&address, claim_id, patience, &work).await {
+            if let Err(error) = core.cancel(&address, claim_id, retry_timeout, &work).await {
                 work.give_up(error);
             }
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::Core;
 use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::Keeping;
-use super::super::outcome::{Doubtful, Failure, NotStored, Outcome};
+use super::super::outcome::{Failure, NotStored, Outcome, RanUncertain};
 use super::super::retry::Persist;
 use super::Ended;
 use super::enter::Held;
@@ -13,8 +13,8 @@ use sentinel_core::Address;
 use sentinel_core::Label;
 use sentinel_core::State;
 use sentinel_core::operation::*;
+use sentinel_core::{ErrorKind, StoreError};
 use sentinel_core::{Payload, Recorded};
-use sentinel_core::{StoreError, Trouble};
 
 /// A function that started. Dropped before its end is known (the runtime shuts down), it abandons: the key is uncertain
 /// at once, and never released.
@@ -46,18 +46,18 @@ impl Started {
     ) -> Outcome<T, E> {
         self.ends(Work::Result);
         let (core, address, grant) = (&self.held.core, self.held.address(), self.held.grant());
-        let patience = self.held.confirm_within.min(self.held.report_for());
+        let retry_timeout = self.held.confirm_within.min(self.held.report_for());
         let mut op = Complete { grant, result: recorded };
         let mut not_stored = not_stored;
-        let mut told = core.complete(address, &op, patience, &self.held.work).await;
+        let mut told = core.complete(address, &op, retry_timeout, &self.held.work).await;
         if let Err(error) = &told
-            && error.trouble() == Trouble::InvalidRequest
+            && error.kind() == ErrorKind::InvalidRequest
             && !op.result.omitted
         {
             // The store will not take these bytes. The truth is recorded without them.
             not_stored = Some(NotStored::Refused(error.clone()));
             op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
-            told = core.complete(address, &op, patience, &self.held.work).await;
+            told = core.complete(address, &op, retry_timeout, &self.held.work).await;
         }
         match told {
             Ok(CompleteReply::Recorded { .. }) => match (value, not_stored) {
@@ -82,10 +82,11 @@ impl Started {
     /// Nothing happened, vouched: anyone may try again.
     pub(super) async fn release<T, E>(mut self, error: E) -> Outcome<T, E> {
         self.ends(Work::Release);
-        let Held { core, patience, .. } = &self.held;
+        let Held { core, retry_timeout, .. } = &self.held;
         let op = Release { grant: self.held.grant(), vouched: true };
-        let patience = (*patience).min(self.held.report_for());
-        if let Err(unanswered) = core.release(self.held.address(), &op, patience, &self.held.work).await {
+        let retry_timeout = (*retry_timeout).min(self.held.report_for());
+        if let Err(unanswered) = core.release(self.held.address(), &op, retry_timeout, &self.held.work).await
+        {
             self.goes_on(unanswered, Report::Release(op));
         }
         Outcome::Failed(Failure::NothingHappened(error))
@@ -98,11 +99,11 @@ impl Started {
         let grant = self.held.grant();
         let op = Abandon { grant, cause: cause.clone(), late_effects: self.held.late_effects };
         let held = &self.held;
-        let patience = held.patience.min(held.report_for());
-        if let Err(unanswered) = held.core.abandon(held.address(), &op, patience, &held.work).await {
+        let retry_timeout = held.retry_timeout.min(held.report_for());
+        if let Err(unanswered) = held.core.abandon(held.address(), &op, retry_timeout, &held.work).await {
             self.goes_on(unanswered, Report::Abandon(op));
         }
-        Outcome::Doubtful(Doubtful { cause, error, token: grant.token, claim_id: grant.claim_id })
+        Outcome::RanUncertain(RanUncertain { cause, error, token: grant.token, claim_id: grant.claim_id })
     }
 
     /// Goes on in the background after an error that can pass, with the heartbeats, until the hard deadline is well over.
@@ -167,11 +168,11 @@ impl Core {
         &self,
         address: &Address,
         op: &Complete,
-        patience: Duration,
+        retry_timeout: Duration,
         work: &WorkGuard,
     ) -> Result<CompleteReply, StoreError> {
         let send = || self.store.complete(address, op);
-        let told = self.settle(address, Persist::Report(work), patience, send).await;
+        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
@@ -180,11 +181,11 @@ impl Core {
         &self,
         address: &Address,
         op: &Release,
-        patience: Duration,
+        retry_timeout: Duration,
         work: &WorkGuard,
     ) -> Result<ReleaseReply, StoreError> {
         let send = || self.store.release(address, op);
-        let told = self.settle(address, Persist::Report(work), patience, send).await;
+        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }
@@ -194,11 +195,11 @@ impl Core {
         &self,
         address: &Address,
         op: &Abandon,
-        patience: Duration,
+        retry_timeout: Duration,
         work: &WorkGuard,
     ) -> Result<AbandonReply, StoreError> {
         let send = || self.store.abandon(address, op);
-        let told = self.settle(address, Persist::Report(work), patience, send).await;
+        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
         told.map(|settled| settled.stamped.reply)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt as _;
 
-use super::outcome::{Doubtful, Failure, NotRun, NotStored, Outcome};
+use super::outcome::{Failure, NotRun, NotStored, Outcome, RanUncertain};
 use super::retry::Persist;
 use super::run::Run;
 use sentinel_core::Grant;
@@ -82,7 +82,7 @@ where
         ended.unwrap_or_else(|_| {
             let cause = Label::lossy("the runtime shut down while the function ran");
             let Grant { token, claim_id } = grant;
-            Outcome::Doubtful(Doubtful { cause, error: None, token, claim_id })
+            Outcome::RanUncertain(RanUncertain { cause, error: None, token, claim_id })
         })
     })
 }
@@ -142,7 +142,7 @@ where
 async fn begin(mut held: Held) -> Result<Held, NotRun> {
     let op = Begin { grant: held.grant() };
     let send = || held.core.store.begin(held.address(), &op);
-    match held.core.settle(held.address(), Persist::Ambiguous, held.patience, send).await {
+    match held.core.settle(held.address(), Persist::Ambiguous, held.retry_timeout, send).await {
         Err(error) => {
             held.not_run().await;
             Err(NotRun::Store(error))

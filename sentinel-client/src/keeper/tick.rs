@@ -359,7 +359,11 @@ mod tests {
         let tick = table.tick(ms(100), all);
         table.failed(ms(110), &tick.ids);
         assert_eq!(authority.lost(), None);
-        assert_eq!(table.tick(ms(139), all).beats.len(), 0, "not at once: a store in trouble is not flooded");
+        assert_eq!(
+            table.tick(ms(139), all).beats.len(),
+            0,
+            "not at once: a store in error_kind is not flooded"
+        );
         assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
         table.tick(ms(300), all);
         assert_eq!(authority.lost(), Some(Lost::Unheard));

@@ -208,8 +208,8 @@ macro_rules! passes_on {
             async fn changed(&self, address: &Address, within: Duration) -> Notice {
                 self.inner.changed(address, within).await
             }
-            async fn probe(&self) -> Result<Health, StoreError> {
-                self.inner.probe().await
+            async fn health(&self) -> Result<Health, StoreError> {
+                self.inner.health().await
             }
         }
     };

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -107,7 +107,7 @@ impl<F: Freight> Lane<F> {
         if self.outstanding.fetch_add(1, Ordering::Relaxed) >= WAITING {
             self.outstanding.fetch_sub(1, Ordering::Relaxed);
             let detail = format!("{WAITING} requests wait already");
-            return self.freight.refuse(item, StoreError::not_applied(Trouble::Busy, detail));
+            return self.freight.refuse(item, StoreError::not_applied(ErrorKind::Busy, detail));
         }
         let mut way = self.way.lock().unwrap_or_else(PoisonError::into_inner);
         let mut item = item;
@@ -223,15 +223,15 @@ pub(crate) async fn answered<T>(
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => {
             let detail = "the runtime of the store's connection ended before the reply came";
-            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+            Err(StoreError::ambiguous(ErrorKind::LostReply, detail))
         }
         Err(_) => {
             let detail = format!("no reply came within {limit:?}");
-            Err(StoreError::ambiguous(Trouble::LostReply, detail))
+            Err(StoreError::ambiguous(ErrorKind::LostReply, detail))
         }
     }
 }
 
 fn closed() -> StoreError {
-    StoreError::not_applied(Trouble::Closed, "the store has no connection")
+    StoreError::not_applied(ErrorKind::Closed, "the store has no connection")
 }

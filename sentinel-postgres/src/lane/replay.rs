@@ -1,4 +1,4 @@
-//! Replays, batched: the results of executions that this process expects to be completed.
+//! CompletedHints, batched: the results of executions that this process expects to be completed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::source::Source;
 
 /// Notes whom it was told to refuse.
 #[derive(Default)]
-struct Refusals(Mutex<Vec<(u32, Trouble)>>);
+struct Refusals(Mutex<Vec<(u32, ErrorKind)>>);
 
 impl Freight for Refusals {
     type Item = u32;
@@ -21,7 +21,7 @@ impl Freight for Refusals {
     async fn ship(&self, _: &mut Link, _: Vec<u32>) {}
 
     fn refuse(&self, item: u32, error: StoreError) {
-        self.0.lock().unwrap().push((item, error.trouble()));
+        self.0.lock().unwrap().push((item, error.kind()));
     }
 }
 
@@ -35,7 +35,7 @@ fn what_would_wait_too_long_is_turned_away() {
     let lane = lane();
     lane.outstanding.store(WAITING, Ordering::Relaxed);
     lane.send(7);
-    assert_eq!(*lane.freight.0.lock().unwrap(), [(7, Trouble::Busy)]);
+    assert_eq!(*lane.freight.0.lock().unwrap(), [(7, ErrorKind::Busy)]);
     assert_eq!(lane.outstanding(), WAITING, "who was turned away is not owed an answer");
 }
 

@@ -54,7 +54,7 @@ async fn a_run_whose_commit_was_answered_by_a_rollback_is_not_completed() {
         let function =
             move |run: Run| async move { book(&store, &run, "answered", &["SELECT 1 / 0"], checked).await };
         let told = bed.sentinel().once(key).run(function.clone()).await.unwrap();
-        let Outcome::Doubtful(doubt) = told else { panic!("{key}: {told:?}") };
+        let Outcome::RanUncertain(doubt) = told else { panic!("{key}: {told:?}") };
         let words = doubt.error.unwrap_or_else(|| doubt.cause.to_string());
         let expected = if checked { "nothing of it was applied" } else { "was not committed" };
         assert!(words.contains(expected), "{words}");
@@ -94,7 +94,7 @@ async fn a_run_that_rolled_back_to_before_its_completion_is_in_doubt() {
         commit(tx).await.map(|()| 7).map_err(|error| error.to_string())
     });
     let told = told.await.unwrap();
-    assert!(matches!(told, Outcome::Doubtful(_)), "{told:?}");
+    assert!(matches!(told, Outcome::RanUncertain(_)), "{told:?}");
 }
 
 #[tokio::test]

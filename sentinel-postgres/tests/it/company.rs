@@ -78,7 +78,7 @@ pub(crate) async fn a_held_row_delays_no_other_completion(rig: &Rig, _: &str) {
     // How long it waits is the store's choice; what it says is not.
     match told {
         Ok(told) => assert_eq!(told.reply, CompleteReply::Recorded { late: false }),
-        Err(error) => assert_eq!(error.trouble(), sentinel_core::Trouble::Busy),
+        Err(error) => assert_eq!(error.kind(), sentinel_core::ErrorKind::Busy),
     }
 }
 

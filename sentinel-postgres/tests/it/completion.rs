@@ -45,7 +45,7 @@ async fn a_completion_that_was_rolled_back_is_not_told_as_done() {
         Err::<i32, _>("rolled back".to_owned())
     };
     let told = bed.sentinel().once("doubt").run(run.clone()).await.unwrap();
-    assert!(matches!(told, Outcome::Doubtful(_)), "{told:?}");
+    assert!(matches!(told, Outcome::RanUncertain(_)), "{told:?}");
     assert_eq!(bed.state("doubt").await, Some(State::Executing));
     // Who knows that everything was in the transaction, and that it was rolled back, may say so.
     let told = bed.sentinel().once("vouched").nothing_happened_if(|_| true).run(run).await.unwrap();

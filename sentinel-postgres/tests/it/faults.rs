@@ -7,7 +7,7 @@ use std::time::Duration;
 use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, CoordinationStore as _, Grant, State, StoreError, Token, Trouble};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Grant, State, StoreError, Token};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
@@ -26,13 +26,13 @@ const AT_LAST: Duration = Duration::from_secs(60);
 #[track_caller]
 fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
 }
 
 #[track_caller]
-fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, trouble: Trouble) {
+fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, error_kind: ErrorKind) {
     let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
 /// What was acknowledged about one key.
@@ -208,12 +208,12 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     };
     server.stop(Mode::Fast);
     idle().await;
-    is_not_applied(store.claim(&execution("down"), &call(Phase::Executing)).await, Trouble::Unreachable);
-    is_not_applied(store.claim(&done, &call(Phase::Executing)).await, Trouble::Unreachable);
-    is_not_applied(store.claim(&leased, &call(Phase::Claimed)).await, Trouble::Unreachable);
-    is_not_applied(store.begin(&held, &begin).await, Trouble::Unreachable);
-    is_not_applied(store.release(&leased, &release).await, Trouble::Unreachable);
-    is_not_applied(store.complete(&held, &complete(begin.grant, "down")).await, Trouble::Unreachable);
+    is_not_applied(store.claim(&execution("down"), &call(Phase::Executing)).await, ErrorKind::Unreachable);
+    is_not_applied(store.claim(&done, &call(Phase::Executing)).await, ErrorKind::Unreachable);
+    is_not_applied(store.claim(&leased, &call(Phase::Claimed)).await, ErrorKind::Unreachable);
+    is_not_applied(store.begin(&held, &begin).await, ErrorKind::Unreachable);
+    is_not_applied(store.release(&leased, &release).await, ErrorKind::Unreachable);
+    is_not_applied(store.complete(&held, &complete(begin.grant, "down")).await, ErrorKind::Unreachable);
     server.start_again();
     for n in 0..8 {
         hold(&store, &execution(&format!("after {n}")), Phase::Executing).await;
@@ -255,12 +255,12 @@ async fn behind_a_pooler_what_breaks_before_the_statement_is_not_applied() {
     }
     bouncer.stop();
     bouncer.start_again();
-    is_not_applied(begin().await, Trouble::Unreachable);
+    is_not_applied(begin().await, ErrorKind::Unreachable);
     for _ in 0..8 {
         begin().await.unwrap();
     }
     server.pause();
-    is_not_applied(begin().await, Trouble::Unreachable);
+    is_not_applied(begin().await, ErrorKind::Unreachable);
     server.resume();
     let again = PostgresStore::connect(&bouncer.url()).await.unwrap();
     again.begin(&address, &Begin { grant }).await.unwrap();
@@ -357,7 +357,7 @@ async fn a_silent_server_is_given_up_and_answers_when_it_is_back() {
     let opened = PostgresStore::builder(&server.url()).deadline(SOON).open();
     is_not_applied(
         tokio::time::timeout(AT_LAST, opened).await.expect("it is given up"),
-        Trouble::Unreachable,
+        ErrorKind::Unreachable,
     );
     let within = tokio::time::timeout(AT_LAST, store.inspect(&address)).await.expect("it is given up");
     assert!(within.is_err());
@@ -407,10 +407,10 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambiguous() {
     let (_holder, store, grant) = held_row("impatient", Duration::from_millis(50)).await;
-    is_not_applied(store.begin(&execution("key"), &Begin { grant }).await, Trouble::Busy);
+    is_not_applied(store.begin(&execution("key"), &Begin { grant }).await, ErrorKind::Busy);
     let begin =
         |store: PostgresStore, grant| async move { store.begin(&execution("key"), &Begin { grant }).await };
-    is_not_applied(ended_by("cancelled", "pg_cancel_backend", begin).await, Trouble::Busy);
+    is_not_applied(ended_by("cancelled", "pg_cancel_backend", begin).await, ErrorKind::Busy);
     is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
 }
 
@@ -432,13 +432,13 @@ async fn a_server_without_a_free_connection_cannot_be_reached() {
     let opened = PostgresStore::connect(&postgres().url_for("crowd", "hush", "postgres")).await;
     let error = opened.as_ref().expect_err("there is no connection").to_string();
     assert!(error.contains("too many connections") && !error.contains("hush"), "{error}");
-    is_not_applied(opened, Trouble::Unreachable);
+    is_not_applied(opened, ErrorKind::Unreachable);
 }
 
 #[tokio::test]
 async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
     let opened = PostgresStore::connect(&format!("{}?sslmode=require", postgres().url())).await;
-    is_not_applied(opened, Trouble::Unreachable);
+    is_not_applied(opened, ErrorKind::Unreachable);
 }
 
 /// What happens to each row that changes, of this kind or of any.
@@ -473,5 +473,5 @@ async fn a_heartbeat_that_failed_is_not_told_of_another() {
     );
     is_ambiguous(store.heartbeat(&beats).await);
     at_each_change(schema, "", rolls_back);
-    is_not_applied(store.heartbeat(&beats).await, Trouble::BrokenStore);
+    is_not_applied(store.heartbeat(&beats).await, ErrorKind::BrokenStore);
 }

@@ -104,7 +104,7 @@ async fn what_was_checked_stays_so_until_the_commit() {
         steal: false,
     };
     let held = bed.store.reconcile(&k, &op).await.unwrap_err();
-    assert_eq!(held.trouble(), sentinel_core::Trouble::Busy, "{held}");
+    assert_eq!(held.kind(), sentinel_core::ErrorKind::Busy, "{held}");
     tx.commit().await.unwrap();
     let told = bed.store.reconcile(&k, &op).await.unwrap().reply;
     assert!(matches!(told, ReconcileReply::Taken { .. }), "{told:?}");

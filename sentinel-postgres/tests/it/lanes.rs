@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, OpId, State, StoreError, Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, OpId, State, StoreError,
 };
 use sentinel_testbed::{PgBouncer, Postgres, Proxy, postgres};
 
@@ -403,7 +403,7 @@ fn a_lane_starts_again_on_another_runtime() {
         first.shutdown_background();
         let told = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("it is told");
         assert!(in_doubt(&told), "{told:?}");
-        assert_eq!(told.unwrap_err().trouble(), Trouble::LostReply);
+        assert_eq!(told.unwrap_err().kind(), ErrorKind::LostReply);
         rig.granted(&address, &claim).await;
         lives(&rig, 1).await;
     });

@@ -4,7 +4,7 @@
 use sentinel_core::operation::*;
 use sentinel_core::store::List;
 use sentinel_core::{
-    Address, Change, CoordinationStore as _, Event, Kind, OpId, Record, StoreError, Terms, Token, Trouble,
+    Address, Change, CoordinationStore as _, ErrorKind, Event, Kind, OpId, Record, StoreError, Terms, Token,
 };
 
 use crate::rig::{Rig, Stranger, call, fused, label, result, runtime};
@@ -70,7 +70,7 @@ async fn written(rig: &Rig) -> [Address; 3] {
 }
 
 fn corrupt(error: &StoreError, how: &str) {
-    assert_eq!(error.trouble(), Trouble::Corrupt, "{how}: {error}");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{how}: {error}");
 }
 
 /// The same terms, if they keep to their borders.

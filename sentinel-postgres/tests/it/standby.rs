@@ -198,7 +198,7 @@ async fn evicted(store: &PostgresStore, seen: Grant) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_to_the_synchronous_standby_loses_nothing() {
     let pair = Pair::start().await;
-    let health = pair.store.probe().await.unwrap();
+    let health = pair.store.health().await.unwrap();
     assert_eq!(health.deployment, "PostgreSQL with a synchronous standby, failover only to it");
     assert!(health.checks.iter().all(|check| check.ok), "{health:?}");
     let (held, begun) = acknowledged(&pair.store).await;
@@ -210,7 +210,7 @@ async fn a_failover_to_the_synchronous_standby_loses_nothing() {
     let done = store.claim(&execution("done"), &crate::scene::call(Phase::Claimed)).await.unwrap();
     assert_eq!(done.reply, ClaimReply::Completed { result: result("done"), remaining: None });
     assert!(evicted(&store, held).await > held.token.get());
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     let line = health.checks.iter().find(|check| check.name == "time line").unwrap();
     assert!(line.found.starts_with("2; it was 1 when the schema was made"), "{line:?}");
 }
@@ -235,7 +235,7 @@ async fn a_failover_to_an_asynchronous_standby_loses_and_tells_and_tokens_go_on(
     );
     assert!(hold(&store, &execution("lost"), Phase::Executing).await.token > lost.token);
     assert!(evicted(&store, held).await > taken);
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     let line = health.checks.iter().find(|check| check.name == "time line").unwrap();
     assert!(line.found.contains("a standby took over"), "{line:?}");
 }

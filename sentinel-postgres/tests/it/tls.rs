@@ -1,6 +1,6 @@
 //! TLS, where the crate is built with it.
 
-use sentinel_core::{Applied, CoordinationStore as _, Trouble};
+use sentinel_core::{Applied, CoordinationStore as _, ErrorKind};
 use sentinel_postgres::PostgresStore;
 use sentinel_testbed::Postgres;
 use sentinel_testbed::postgres::Options;
@@ -12,7 +12,7 @@ fn server() -> Postgres {
 
 async fn encryption(url: &str) -> String {
     let store = PostgresStore::builder(url).init().await.unwrap();
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     health.checks.into_iter().find(|check| check.name == "encryption").unwrap().found
 }
 
@@ -34,7 +34,7 @@ async fn a_server_that_another_authority_vouches_for_is_told_nothing() {
     let opened =
         PostgresStore::connect(&format!("{}?sslmode=verify-full&sslrootcert={wrong}", server.url())).await;
     let error = opened.expect_err("its certificate is not vouched for");
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::Unreachable), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::Unreachable), "{error}");
     assert!(error.to_string().contains("certificate") && !error.to_string().contains("testbed"), "{error}");
     let log = server.log();
     assert!(!log[before..].contains("authenticated") && !log[before..].contains("no encryption"), "{log}");

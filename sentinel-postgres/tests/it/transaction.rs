@@ -6,7 +6,7 @@ use std::time::Duration;
 use sentinel_client::{Error, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
-use sentinel_core::{Address, Applied, ClaimId, Grant, Key, Label, Namespace, OpId, State, Terms, Trouble};
+use sentinel_core::{Address, Applied, ClaimId, ErrorKind, Grant, Key, Label, Namespace, OpId, State, Terms};
 use sentinel_postgres::{CommitError, PostgresStore, TransactionOutcome, commit};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres as Server, Proxy, postgres, until};
@@ -300,7 +300,7 @@ async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
         first.commit().await.unwrap();
         let error = bed.once(&mut tx, level, 2).await.unwrap_err();
         let Error::Store(error) = error else { panic!("{error:?}") };
-        assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No), "{error}");
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No), "{error}");
         assert!(error.to_string().contains("run all of it again"), "{error}");
         tx.rollback().await.unwrap();
         let mut tx = mine.begin_with(level).await.unwrap();

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use sentinel_core::{Address, StoreError, Trouble};
+use sentinel_core::{Address, ErrorKind, StoreError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ impl Lane {
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Told, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Item { ask, reply });
-        let (limit, lost) = (self.caller.limit(), |why| StoreError::ambiguous(Trouble::LostReply, why));
+        let (limit, lost) = (self.caller.limit(), |why| StoreError::ambiguous(ErrorKind::LostReply, why));
         match timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 
 use super::{Ask, Item};
 use crate::call::{Caller, Group};
@@ -41,7 +41,7 @@ fn put(pages: &mut Vec<Vec<Item>>, item: Item) {
 async fn one_call(caller: &Caller, mut items: Vec<Item>) {
     items.sort_by_key(|item| item.ask.behind);
     let answers: Vec<_> = match call(caller, &items).await {
-        Err(error) if error.trouble() == Trouble::Corrupt && items.len() > 1 => {
+        Err(error) if error.kind() == ErrorKind::Corrupt && items.len() > 1 => {
             let alone = items.iter().map(|item| call(caller, std::slice::from_ref(item)));
             let answers = futures_util::future::join_all(alone).await;
             answers
@@ -78,5 +78,5 @@ async fn call(caller: &Caller, items: &[Item]) -> Result<Vec<Told>, StoreError> 
 }
 
 fn too_little() -> StoreError {
-    StoreError::ambiguous(Trouble::BrokenStore, "a script answered too little")
+    StoreError::ambiguous(ErrorKind::BrokenStore, "a script answered too little")
 }

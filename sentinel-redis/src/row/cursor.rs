@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use sentinel_core::{Label, StoreError, StoreTime, Token, Trouble};
+use sentinel_core::{ErrorKind, Label, StoreError, StoreTime, Token};
 
 /// Bytes that no script of ours writes.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Unreadable(pub(crate) String);
 
 impl From<Unreadable> for StoreError {
     fn from(Unreadable(what): Unreadable) -> Self {
-        Self::not_applied(Trouble::Corrupt, what)
+        Self::not_applied(ErrorKind::Corrupt, what)
     }
 }
 

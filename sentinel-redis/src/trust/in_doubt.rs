@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
 use super::root::Root;
@@ -31,7 +31,7 @@ impl Found {
     pub(super) fn settled(&self, armed_at: u64) {
         let found = &mut *unpoisoned(&self.0);
         let is_settled =
-            |(why, then): &(StoreError, u64)| why.trouble() == Trouble::StoreDoubt || *then < armed_at;
+            |(why, then): &(StoreError, u64)| why.kind() == ErrorKind::PossibleDataLoss || *then < armed_at;
         if found.as_ref().is_some_and(is_settled) {
             *found = None;
         }
@@ -42,7 +42,7 @@ impl Trust {
     /// What reads need while the store is in doubt: its layout, and scripts that the server keeps from writing. `why` is the
     /// doubt, and comes back where reads are not answered either: the builder did not ask for that, or nothing is left to read.
     pub(crate) async fn to_read(&self, wire: &dyn Wire, why: StoreError) -> Result<Arc<Armed>, StoreError> {
-        let can_be_read = matches!(why.trouble(), Trouble::StoreDoubt | Trouble::StoreAmnesia);
+        let can_be_read = matches!(why.kind(), ErrorKind::PossibleDataLoss | ErrorKind::DataLoss);
         if !self.read_in_doubt || !can_be_read {
             return Err(why);
         }

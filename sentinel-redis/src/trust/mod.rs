@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::operation::Stamp;
-use sentinel_core::{Address, EventLimit, Namespace, StoreError, Trouble};
+use sentinel_core::{Address, ErrorKind, EventLimit, Namespace, StoreError};
 use tokio::time::Instant;
 
 use crate::barrier::Durability;
@@ -191,7 +191,7 @@ impl Trust {
         let lossy = servers.iter().find_map(Server::lossy).filter(|_| !self.allow_lossy);
         let unfit = || servers.iter().find_map(|server| server.cannot_wait(self.durability));
         match refused.or(lossy).or_else(unfit) {
-            Some(why) => Err(StoreError::not_applied(Trouble::DeploymentRefused, why)),
+            Some(why) => Err(StoreError::not_applied(ErrorKind::DeploymentRefused, why)),
             None => Ok(()),
         }
     }
@@ -270,7 +270,7 @@ impl Trust {
              stop the workers and find out what ran first",
             self.names.prefix()
         );
-        StoreError::not_applied(Trouble::NotInitialised, why)
+        StoreError::not_applied(ErrorKind::NotInitialised, why)
     }
 
     /// A change was acknowledged.
@@ -308,7 +308,7 @@ impl Trust {
         match who == armed.servers {
             true => Ok(()),
             false => {
-                Err(StoreError::not_applied(Trouble::Busy, "the server was restarted or moved meanwhile"))
+                Err(StoreError::not_applied(ErrorKind::Busy, "the server was restarted or moved meanwhile"))
             }
         }
     }
@@ -355,9 +355,9 @@ impl Trust {
 
 /// A server that forgot.
 pub(crate) fn amnesia(why: &str) -> StoreError {
-    StoreError::not_applied(Trouble::StoreAmnesia, why)
+    StoreError::not_applied(ErrorKind::DataLoss, why)
 }
 
 fn doubtful(why: &str) -> StoreError {
-    StoreError::not_applied(Trouble::StoreDoubt, why)
+    StoreError::not_applied(ErrorKind::PossibleDataLoss, why)
 }

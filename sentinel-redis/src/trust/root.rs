@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use sentinel_core::{ClaimId, Namespace, StoreError, Trouble};
+use sentinel_core::{ClaimId, ErrorKind, Namespace, StoreError};
 
 use super::Arming;
 use super::bare::{self, SET};
@@ -48,11 +48,11 @@ impl Root {
         let mut take = |name: &str| fields.remove(name).unwrap_or_default();
         if take("format").as_str() > FORMAT {
             let detail = "it was set up by a newer release";
-            return Err(StoreError::not_applied(Trouble::NewerSchema, detail));
+            return Err(StoreError::not_applied(ErrorKind::NewerSchema, detail));
         }
         let buckets = take("buckets").parse().unwrap_or_default();
         if buckets == 0 {
-            return Err(StoreError::not_applied(Trouble::Corrupt, "the root tells no number of buckets"));
+            return Err(StoreError::not_applied(ErrorKind::Corrupt, "the root tells no number of buckets"));
         }
         let servers = take("servers").split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
         Ok(Some(Self {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 
 use crate::barrier::Durability;
 use crate::wire::{Answer, Command, Failure, To, Wire};
@@ -94,7 +94,7 @@ impl Server {
         let asked = wire.masters().into_iter().map(|node| Self::ask(wire, node));
         let servers = futures_util::future::try_join_all(asked).await?;
         match servers.is_empty() {
-            true => Err(StoreError::not_applied(Trouble::Unreachable, "the cluster told of no master")),
+            true => Err(StoreError::not_applied(ErrorKind::Unreachable, "the cluster told of no master")),
             false => Ok(servers),
         }
     }

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::ErrorKind;
+use fred::error::ErrorKind as FredErrorKind;
 use fred::interfaces::ClientLike as _;
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, ConnectHandle};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use tokio::time::timeout;
 
 use super::Link;
@@ -57,16 +57,16 @@ impl Dialer {
         match timeout(self.deadline, client.init()).await {
             Ok(Ok(driver)) => Ok(driver),
             Ok(Err(error)) => {
-                let trouble = match error.kind() {
+                let error_kind = match error.kind() {
                     // It is there, and wants another password.
-                    ErrorKind::Auth => Trouble::DeploymentRefused,
-                    _ => Trouble::Unreachable,
+                    FredErrorKind::Auth => ErrorKind::DeploymentRefused,
+                    _ => ErrorKind::Unreachable,
                 };
-                Err(StoreError::not_applied(trouble, error.to_string()))
+                Err(StoreError::not_applied(error_kind, error.to_string()))
             }
             Err(_) => {
                 let detail = format!("no connection within {:?}", self.deadline);
-                Err(StoreError::not_applied(Trouble::Unreachable, detail))
+                Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
             }
         }
     }
@@ -74,12 +74,12 @@ impl Dialer {
     fn client(&self) -> Result<Client, StoreError> {
         self.builder()?
             .build()
-            .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))
+            .map_err(|error| StoreError::not_applied(ErrorKind::InvalidRequest, error.to_string()))
     }
 
     /// Whether all files can be read.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let bad = |error: StoreError| StoreError::not_applied(Trouble::InvalidRequest, error.to_string());
+        let bad = |error: StoreError| StoreError::not_applied(ErrorKind::InvalidRequest, error.to_string());
         self.config().map(drop).map_err(bad)
     }
 
@@ -89,7 +89,7 @@ impl Dialer {
         if let Some(file) = &self.password {
             let unreadable = |error| {
                 let detail = format!("the password in {} cannot be read: {error}", file.display());
-                StoreError::not_applied(Trouble::Unreachable, detail)
+                StoreError::not_applied(ErrorKind::Unreachable, detail)
             };
             let text = std::fs::read_to_string(file).map_err(unreadable)?;
             let line = text.strip_suffix('\n').unwrap_or(&text);

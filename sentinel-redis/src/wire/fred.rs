@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::error::{Error, ErrorKind};
+use fred::error::{Error, ErrorKind as FredErrorKind};
 use fred::interfaces::{ClientLike as _, ClusterInterface as _, EventInterface as _};
 use fred::types::config::Server;
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, Value};
@@ -43,7 +43,7 @@ impl Refused {
         let (errors, refused) = &mut *refused;
         loop {
             match errors.try_recv() {
-                Ok((error, _)) => *refused |= *error.kind() == ErrorKind::Auth,
+                Ok((error, _)) => *refused |= *error.kind() == FredErrorKind::Auth,
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return *refused,
             }
@@ -151,11 +151,11 @@ impl Fred {
         match error.kind() {
             // fred was told not to follow: a server answered MOVED or ASK, and by now it is known who has which slot. One that
             // is on its way answers so until it has arrived: there, a script lacks its other keys, and is not let in either.
-            ErrorKind::Routing if error.details() == "Too many redirections." => {
+            FredErrorKind::Routing if error.details() == "Too many redirections." => {
                 Failure::Refused("MOVED to another server, or on the way there".into())
             }
             // Checked before anything is sent.
-            ErrorKind::Backpressure | ErrorKind::InvalidArgument | ErrorKind::Config => {
+            FredErrorKind::Backpressure | FredErrorKind::InvalidArgument | FredErrorKind::Config => {
                 Failure::NotSent(error.to_string())
             }
             _ => Failure::Lost(format!("no reply came: {error}")),

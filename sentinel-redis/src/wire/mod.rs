@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 
 pub(crate) mod dial;
 mod fred;
@@ -105,25 +105,25 @@ impl Failure {
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        let trouble = match failure.code() {
-            "" => Trouble::Unreachable,
-            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => Trouble::Unreachable,
+        let error_kind = match failure.code() {
+            "" => ErrorKind::Unreachable,
+            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => ErrorKind::Unreachable,
             // Not known in time: who the server is was asked, and it was given the script, and all that took too long.
             // Of a script that failed, the code is lost: these are the words of Redis 7.0, and of 7.2.
-            "ERR" if failure.says("user executing the script can't") => Trouble::DeploymentRefused,
-            "ERR" if failure.says("ACL failure in script") => Trouble::DeploymentRefused,
+            "ERR" if failure.says("user executing the script can't") => ErrorKind::DeploymentRefused,
+            "ERR" if failure.says("ACL failure in script") => ErrorKind::DeploymentRefused,
             // It stumbled over what it read, before it wrote anything.
-            "ERR" if failure.says("user_script") => Trouble::Corrupt,
-            "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => Trouble::Busy,
+            "ERR" if failure.says("user_script") => ErrorKind::Corrupt,
+            "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => ErrorKind::Busy,
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
-                Trouble::DeploymentRefused
+                ErrorKind::DeploymentRefused
             }
-            _ => Trouble::BrokenStore,
+            _ => ErrorKind::BrokenStore,
         };
         match failure {
-            Failure::Refused(text) => Self::not_applied(trouble, format!("the server refused it: {text}")),
-            Failure::NotSent(why) => Self::not_applied(Trouble::Unreachable, why),
-            Failure::Lost(why) => Self::ambiguous(Trouble::LostReply, why),
+            Failure::Refused(text) => Self::not_applied(error_kind, format!("the server refused it: {text}")),
+            Failure::NotSent(why) => Self::not_applied(ErrorKind::Unreachable, why),
+            Failure::Lost(why) => Self::ambiguous(ErrorKind::LostReply, why),
         }
     }
 }
@@ -190,7 +190,7 @@ impl Answer {
 
 /// An answer that the command cannot have.
 pub(crate) fn odd(answer: &Answer) -> StoreError {
-    StoreError::ambiguous(Trouble::BrokenStore, format!("the server answered {answer:?}"))
+    StoreError::ambiguous(ErrorKind::BrokenStore, format!("the server answered {answer:?}"))
 }
 
 #[cfg(test)]
@@ -201,14 +201,14 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_can_help_and_changed_nothing() {
-        for (trouble, texts) in [
-            (Trouble::Unreachable, &["LOADING it loads", "CLUSTERDOWN no", "MASTERDOWN no"][..]),
+        for (error_kind, texts) in [
+            (ErrorKind::Unreachable, &["LOADING it loads", "CLUSTERDOWN no", "MASTERDOWN no"][..]),
             (
-                Trouble::Busy,
+                ErrorKind::Busy,
                 &["TRYAGAIN later", "BUSY a script", "MOVED 7 h:1", "ASK 7 h:1", "NOSCRIPT none"],
             ),
             (
-                Trouble::DeploymentRefused,
+                ErrorKind::DeploymentRefused,
                 &[
                     "NOAUTH who",
                     "WRONGPASS no",
@@ -221,12 +221,12 @@ mod tests {
                     "ERR ACL failure in script: no",
                 ],
             ),
-            (Trouble::Corrupt, &["ERR user_script:7: attempt to index a nil value"]),
-            (Trouble::BrokenStore, &["ERR unknown command", "WRONGTYPE a list", "EXECABORT"]),
+            (ErrorKind::Corrupt, &["ERR user_script:7: attempt to index a nil value"]),
+            (ErrorKind::BrokenStore, &["ERR unknown command", "WRONGTYPE a list", "EXECABORT"]),
         ] {
             for text in texts {
                 let error = StoreError::from(Failure::Refused((*text).to_owned()));
-                assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{text}");
+                assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{text}");
                 assert!(error.to_string().contains(text), "{error}");
             }
         }
@@ -235,9 +235,9 @@ mod tests {
     #[test]
     fn what_never_left_is_not_applied_and_what_was_lost_may_be() {
         let left = StoreError::from(Failure::NotSent("no way".into()));
-        assert_eq!((left.applied(), left.trouble()), (Applied::No, Trouble::Unreachable));
+        assert_eq!((left.applied(), left.kind()), (Applied::No, ErrorKind::Unreachable));
         let lost = StoreError::from(Failure::Lost("no word".into()));
-        assert_eq!((lost.applied(), lost.trouble()), (Applied::Ambiguous, Trouble::LostReply));
+        assert_eq!((lost.applied(), lost.kind()), (Applied::Ambiguous, ErrorKind::LostReply));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use fred::interfaces::{ClientLike as _, EventInterface as _, PubsubInterface as 
 use fred::types::config::{ReconnectPolicy, Server};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Key, Message, RespVersion, Value};
 use fred::util::redis_keyslot;
-use sentinel_core::{ClaimId, StoreError, Trouble};
+use sentinel_core::{ClaimId, ErrorKind, StoreError};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
@@ -65,7 +65,7 @@ impl Subscriber {
             .with_performance_config(|performance| performance.broadcast_channel_capacity = KEPT);
         let client = builder
             .build()
-            .map_err(|error| StoreError::not_applied(Trouble::InvalidRequest, error.to_string()))?;
+            .map_err(|error| StoreError::not_applied(ErrorKind::InvalidRequest, error.to_string()))?;
         let (messages, errors) = (client.message_rx(), client.error_rx());
         let driver = dialer.connect(&client).await?;
         let own = format!("{own}{:032x}:", ClaimId::random().bits());

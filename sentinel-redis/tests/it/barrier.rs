@@ -1,7 +1,7 @@
 //! Waiting until a write is where it has to be: what is not there is not acknowledged.
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, CoordinationStore as _, Grant, OpId, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Grant, OpId, StoreError};
 use sentinel_redis::{Durability, RedisStore};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -172,7 +172,7 @@ async fn a_server_that_cannot_wait_for_its_disk_is_refused_where_it_would_have_t
     }
     for opened in [waiting.clone().open().await, waiting.init().await] {
         let said = format!("{opened:?}");
-        is_not_applied(opened, Trouble::DeploymentRefused);
+        is_not_applied(opened, ErrorKind::DeploymentRefused);
         assert!(said.contains("7.2"), "{said}");
     }
 }

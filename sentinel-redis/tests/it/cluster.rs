@@ -9,8 +9,8 @@ use std::time::Duration;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Grant, Key, Label, Namespace, StoreError, Terms,
-    Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Grant, Key, Label, Namespace, StoreError,
+    Terms,
 };
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
@@ -189,12 +189,12 @@ async fn a_user_of_a_cluster_may_ask_for_its_slots() {
     let url = cluster.url().replace("://", "://app:secret@");
     let builder = RedisStore::builder(&url).deadline(Duration::from_secs(5));
     let error = builder.clone().init().await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::Unreachable, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     for node in cluster.nodes() {
         node.cli(&["ACL", "SETUSER", "app", "+cluster|slots", "+cluster|info"]);
     }
     let store = builder.init().await.unwrap();
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
     assert_eq!(health.deployment, "Redis Cluster");
     once_and_again(&Sentinel::new(store), "k").await;
@@ -217,7 +217,7 @@ async fn a_slot_that_does_not_arrive_keeps_its_bucket_waiting_and_nothing_else()
     for halfway in [0, 100] {
         moving.move_keys(halfway);
         let error = take(&store, "second").await.unwrap_err();
-        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::Busy), "{error}");
+        assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::Busy), "{error}");
     }
     moving.finish();
     take(&store, "second").await.unwrap();
@@ -251,7 +251,7 @@ async fn what_left_on_a_connection_that_broke_is_not_sent_again_by_the_driver() 
     let before = calls(server);
     server.pause();
     let error = take(&store, "second").await.unwrap_err();
-    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
     server.resume();
     until("what had arrived is carried out", || calls(server) > before);
     // Those that are sent when there is a connection again come before this.
@@ -269,13 +269,13 @@ async fn a_master_that_was_not_armed_is_not_trusted() {
     // First there are connections to be made.
     let error = loop {
         let error = take(&store, "second").await.unwrap_err();
-        if !matches!(error.trouble(), Trouble::LostReply | Trouble::Unreachable | Trouble::Busy) {
+        if !matches!(error.kind(), ErrorKind::LostReply | ErrorKind::Unreachable | ErrorKind::Busy) {
             break error;
         }
     };
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::StoreDoubt), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::PossibleDataLoss), "{error}");
     let error = RedisStore::connect(&cluster.url()).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
     let armed = RedisStore::init(&cluster.url()).await.unwrap();
     take(&armed, "second").await.unwrap();
     take(&store, "third").await.unwrap();

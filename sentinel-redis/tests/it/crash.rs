@@ -8,7 +8,7 @@ use std::time::Duration;
 use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, CoordinationStore as _, Token, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Token};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, until};
@@ -173,13 +173,13 @@ impl Random {
 }
 
 /// What a store that was at it says after the cut, when it has its connection back.
-async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<Trouble> {
+async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<ErrorKind> {
     let told = async {
         loop {
             match store.inspect(&log[0].address).await {
                 Ok(_) => return None,
                 Err(error) if error.is_worth_repeating() => {}
-                Err(error) => return Some(error.trouble()),
+                Err(error) => return Some(error.kind()),
             }
         }
     };
@@ -213,15 +213,17 @@ async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
         server.cut_append_only_file_to(kept);
         server.start_again();
         let told = told_after_the_cut(&store, &log).await;
-        answers.insert(told.map(|trouble| trouble.to_string()));
+        answers.insert(told.map(|error_kind| error_kind.to_string()));
         match told {
             None => {
                 for entry in &log {
                     is_kept(&store, entry).await;
                 }
             }
-            Some(Trouble::StoreDoubt) => newcomer_is_told(&server.url(), Trouble::StoreDoubt).await,
-            Some(Trouble::StoreAmnesia) => newcomer_is_told(&server.url(), Trouble::NotInitialised).await,
+            Some(ErrorKind::PossibleDataLoss) => {
+                newcomer_is_told(&server.url(), ErrorKind::PossibleDataLoss).await
+            }
+            Some(ErrorKind::DataLoss) => newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await,
             Some(other) => panic!("{other}"),
         }
         if told.is_some() {

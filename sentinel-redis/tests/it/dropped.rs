@@ -3,14 +3,14 @@
 
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, Kind, StoreError, Trouble};
+use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Kind, StoreError};
 
 use crate::rig::{DAY, HARD, Rig, call, fused, kept};
 use crate::upkeep::shelves;
 
 /// A bucket whose loss was found: it answers nothing until somebody has looked.
 async fn is_missed(rig: &Rig, marker: &str, claims: &[Result<Stamped<ClaimReply>, StoreError>]) {
-    let missed = |error: &StoreError| error.trouble() == Trouble::StoreAmnesia;
+    let missed = |error: &StoreError| error.kind() == ErrorKind::DataLoss;
     assert!(claims.iter().all(|claim| claim.as_ref().is_err_and(missed)), "{claims:?}");
     let later = rig.store.claim(&rig.lease("later"), &call()).await;
     assert!(later.as_ref().is_err_and(missed), "{later:?}");
@@ -86,7 +86,7 @@ pub(crate) async fn what_was_not_written_is_not_listed(rig: &Rig, _: &str) {
     rig.granted(&rig.lease("first"), &call()).await;
     rig.raw(&["SET", &rig.named("undecided:e"), "no index"]);
     for refused in claimed(rig, &keys.each_ref()).await {
-        assert_ne!(refused.unwrap_err().trouble(), Trouble::StoreAmnesia);
+        assert_ne!(refused.unwrap_err().kind(), ErrorKind::DataLoss);
     }
     rig.raw(&["DEL", &rig.named("undecided:e")]);
     assert_eq!(shelves(rig, Kind::Execution), <[String; 3]>::default());
@@ -106,7 +106,7 @@ pub(crate) async fn what_may_not_be_written_is_not_listed(rig: &Rig, _: &str) {
         [limited.claim(&claimed, &call()).await.err(), limited.cancel(&cancelled, &cancel).await.err()];
     for error in refused {
         let error = error.unwrap();
-        assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::DeploymentRefused), "{error}");
+        assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::DeploymentRefused), "{error}");
     }
     assert_eq!(shelves(rig, Kind::Execution), <[String; 3]>::default());
     rig.granted(&claimed, &call()).await;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, Grant, Key, Kind, Label, Namespace, OpId, Payload,
-    Recorded, State, StoreError, Terms, Token, Trouble,
+    Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Grant, Key, Kind, Label, Namespace, OpId,
+    Payload, Recorded, State, StoreError, Terms, Token,
 };
 use sentinel_redis::RedisStore;
 
@@ -89,18 +89,18 @@ pub(crate) async fn hold(store: &RedisStore, address: &Address, phase: Phase) ->
 #[track_caller]
 pub(crate) fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
 }
 
 #[track_caller]
-pub(crate) fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, trouble: Trouble) {
+pub(crate) fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, error_kind: ErrorKind) {
     let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
 /// Opens the store as a process would that knows nothing yet, and is told this.
-pub(crate) async fn newcomer_is_told(url: &str, trouble: Trouble) {
-    is_not_applied(RedisStore::connect(url).await, trouble);
+pub(crate) async fn newcomer_is_told(url: &str, error_kind: ErrorKind) {
+    is_not_applied(RedisStore::connect(url).await, error_kind);
 }
 
 /// Time goes by, and nobody waits for it: what was looked at before is looked at again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
-use sentinel_core::{Address, Applied, CoordinationStore as _, Kind, State, StoreError, Token, Trouble};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Kind, State, StoreError, Token};
 use sentinel_redis::{Arming, RedisStore};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -29,23 +29,23 @@ async fn accepted(server: &Redis) -> Option<String> {
 }
 
 /// Everything that a store can be asked, and what it says of it.
-async fn all_say(store: &RedisStore, trouble: Trouble) {
+async fn all_say(store: &RedisStore, error_kind: ErrorKind) {
     let (address, namespace) = (execution("known"), execution("known").namespace);
     let grant = sentinel_core::Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
-    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, trouble);
-    is_not_applied(store.begin(&address, &Begin { grant }).await, trouble);
-    is_not_applied(store.complete(&address, &complete(grant, "late")).await, trouble);
-    is_not_applied(store.cancel(&address, &Cancel { claim_id: grant.claim_id }).await, trouble);
-    is_not_applied(store.reconcile(&address, &reconcile(Token::NONE)).await, trouble);
-    is_not_applied(store.heartbeat(&[Beat { address: address.clone(), grant }]).await, trouble);
-    is_not_applied(store.inspect(&address).await, trouble);
+    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, error_kind);
+    is_not_applied(store.begin(&address, &Begin { grant }).await, error_kind);
+    is_not_applied(store.complete(&address, &complete(grant, "late")).await, error_kind);
+    is_not_applied(store.cancel(&address, &Cancel { claim_id: grant.claim_id }).await, error_kind);
+    is_not_applied(store.reconcile(&address, &reconcile(Token::NONE)).await, error_kind);
+    is_not_applied(store.heartbeat(&[Beat { address: address.clone(), grant }]).await, error_kind);
+    is_not_applied(store.inspect(&address).await, error_kind);
     is_not_applied(
         store.purge(&Purge { namespace: namespace.clone(), limit: 9, dry_run: false }).await,
-        trouble,
+        error_kind,
     );
-    is_not_applied(store.history(&address, 9).await, trouble);
+    is_not_applied(store.history(&address, 9).await, error_kind);
     let list = List { namespace, kind: Kind::Execution, state: None, after: None, limit: 9 };
-    is_not_applied(store.list(&list).await, trouble);
+    is_not_applied(store.list(&list).await, error_kind);
 }
 
 /// `once` does not run, whatever it is told.
@@ -68,9 +68,9 @@ async fn a_server_that_was_emptied_is_told_and_not_trusted() {
         let (server, store) = armed(Options::default()).await;
         let grant = hold(&store, &execution("known"), Phase::Executing).await;
         server.cli(&[how]);
-        all_say(&store, Trouble::StoreAmnesia).await;
+        all_say(&store, ErrorKind::DataLoss).await;
         nothing_runs(&store).await;
-        newcomer_is_told(&server.url(), Trouble::NotInitialised).await;
+        newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await;
         // Deliberately.
         RedisStore::init(&server.url()).await.unwrap();
         let again = hold(&store, &execution("known"), Phase::Executing).await;
@@ -85,8 +85,8 @@ async fn a_server_that_starts_without_its_file_is_told_and_not_trusted() {
     server.kill();
     server.forget_append_only_file();
     server.start_again();
-    all_say(&store, Trouble::StoreAmnesia).await;
-    newcomer_is_told(&server.url(), Trouble::NotInitialised).await;
+    all_say(&store, ErrorKind::DataLoss).await;
+    newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,17 +95,17 @@ async fn a_server_that_keeps_nothing_is_refused_and_where_that_is_allowed_its_re
     hold(&store, &execution("known"), Phase::Executing).await;
     let lossy = RedisStore::builder(&server.url()).allow_lossy(true).open().await.unwrap();
     server.cli(&["CONFIG", "SET", "appendonly", "no"]);
-    a_while_later_everywhere(&store, Trouble::DeploymentRefused).await;
+    a_while_later_everywhere(&store, ErrorKind::DeploymentRefused).await;
     hold(&lossy, &execution("other"), Phase::Executing).await;
     server.kill();
     server.start_again_with(&[("appendonly", "no")]);
-    all_say(&store, Trouble::DeploymentRefused).await;
-    all_say(&lossy, Trouble::StoreAmnesia).await;
-    newcomer_is_told(&server.url(), Trouble::DeploymentRefused).await;
+    all_say(&store, ErrorKind::DeploymentRefused).await;
+    all_say(&lossy, ErrorKind::DataLoss).await;
+    newcomer_is_told(&server.url(), ErrorKind::DeploymentRefused).await;
 }
 
 /// Settings are looked at again after a while, and at once by who is new.
-async fn a_while_later_everywhere(store: &RedisStore, trouble: Trouble) {
+async fn a_while_later_everywhere(store: &RedisStore, error_kind: ErrorKind) {
     let told = async {
         loop {
             match store.inspect(&execution("known")).await {
@@ -115,7 +115,7 @@ async fn a_while_later_everywhere(store: &RedisStore, trouble: Trouble) {
         }
     };
     let error = tokio::time::timeout(AT_LAST, told).await.expect("it is looked at again");
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
 #[tokio::test]
@@ -123,9 +123,9 @@ async fn eviction_that_is_allowed_later_is_refused_at_the_next_look() {
     let (server, store) = armed(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    newcomer_is_told(&server.url(), Trouble::DeploymentRefused).await;
+    newcomer_is_told(&server.url(), ErrorKind::DeploymentRefused).await;
     a_while_later().await;
-    all_say(&store, Trouble::DeploymentRefused).await;
+    all_say(&store, ErrorKind::DeploymentRefused).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     assert!(store.inspect(&execution("known")).await.unwrap().record.is_some());
 }
@@ -144,11 +144,11 @@ async fn a_bucket_without_its_marker_is_told_and_others_go_on() {
     hold(&store, &execution("known"), Phase::Executing).await;
     let (_, marker) = names(&server, &execution("known"));
     assert_eq!(server.cli(&["DEL", &marker]), "1");
-    is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, Trouble::StoreAmnesia);
-    is_not_applied(store.inspect(&execution("known")).await, Trouble::StoreAmnesia);
+    is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
+    is_not_applied(store.inspect(&execution("known")).await, ErrorKind::DataLoss);
     nothing_runs(&store).await;
     let newcomer = RedisStore::connect(&server.url()).await.unwrap();
-    is_not_applied(newcomer.inspect(&execution("known")).await, Trouble::StoreAmnesia);
+    is_not_applied(newcomer.inspect(&execution("known")).await, ErrorKind::DataLoss);
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("what was in 1 of 1 parts of namespace tests is gone"), "{doubt}");
     assert_eq!(accepted(&server).await, None, "it was accepted");
@@ -164,10 +164,7 @@ async fn a_namespace_is_not_set_up_twice_where_the_list_of_them_is_gone() {
     assert_eq!(server.cli(&["DEL", &record, &marker, "sentinel:{sentinel}:namespaces"]), "3");
     let newcomer = RedisStore::connect(&server.url()).await.unwrap();
     for store in [&newcomer, &store] {
-        is_not_applied(
-            store.claim(&execution("known"), &call(Phase::Executing)).await,
-            Trouble::StoreAmnesia,
-        );
+        is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
     }
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("the list of its namespaces was gone"), "{doubt}");
@@ -190,12 +187,12 @@ async fn without_its_record(server: &Redis, store: &RedisStore, address: &Addres
     assert_eq!(server.cli(&["DEL", &record]), "1");
     let told = store.claim(address, &call(Phase::Executing)).await;
     let words = told.as_ref().map_or_else(ToString::to_string, |told| format!("{told:?}"));
-    is_not_applied(told, Trouble::StoreAmnesia);
+    is_not_applied(told, ErrorKind::DataLoss);
     assert!(words.contains("a part of namespace \"tests\" has no marker"), "{words}");
     // And so for whoever asks from now on, until somebody has looked.
-    is_not_applied(store.claim(address, &call(Phase::Executing)).await, Trouble::StoreAmnesia);
+    is_not_applied(store.claim(address, &call(Phase::Executing)).await, ErrorKind::DataLoss);
     let newcomer = RedisStore::connect(&server.url()).await.unwrap();
-    is_not_applied(newcomer.inspect(address).await, Trouble::StoreAmnesia);
+    is_not_applied(newcomer.inspect(address).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();
     hold(store, address, Phase::Executing).await;
 }
@@ -245,7 +242,7 @@ async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
     }
     // One that nobody has asked for is not accepted unseen.
     RedisStore::init(&server.url()).await.unwrap();
-    is_not_applied(store.claim(&dropped[7], &call(Phase::Executing)).await, Trouble::StoreAmnesia);
+    is_not_applied(store.claim(&dropped[7], &call(Phase::Executing)).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();
     assert_eq!(
         listed(&server),
@@ -299,7 +296,7 @@ async fn under_eviction_no_key_runs_twice() {
     assert_ne!(server.info("evicted_keys"), "0");
     let refused = |error: &StoreError| {
         error.applied() == Applied::No
-            && matches!(error.trouble(), Trouble::StoreAmnesia | Trouble::DeploymentRefused)
+            && matches!(error.kind(), ErrorKind::DataLoss | ErrorKind::DeploymentRefused)
     };
     assert!(!answers.is_empty() && answers.iter().all(refused), "{answers:?}");
 }
@@ -332,7 +329,7 @@ async fn without_memory_nothing_is_changed_and_with_it_all_goes_on() {
     };
     let before = look().await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    let refused = Trouble::DeploymentRefused;
+    let refused = ErrorKind::DeploymentRefused;
     is_not_applied(store.claim(&fresh, &call(Phase::Executing)).await, refused);
     is_not_applied(store.begin(&held, &Begin { grant: begin }).await, refused);
     is_not_applied(store.abandon(&address, &abandon(grant)).await, refused);

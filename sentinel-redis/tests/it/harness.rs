@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_conformance::Harness;
-use sentinel_core::{CoordinationStore, Trouble};
+use sentinel_core::{CoordinationStore, ErrorKind};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis::{Fsync, Options};
 use sentinel_testbed::{Redis, redis};
@@ -31,7 +31,7 @@ impl Store {
         let builder = builder.clock_offset(offset.clone());
         // Each arming is a new epoch, and makes all others load their scripts again.
         let store = match builder.clone().open().await {
-            Err(error) if error.trouble() == Trouble::NotInitialised => builder.clone().init().await.unwrap(),
+            Err(error) if error.kind() == ErrorKind::NotInitialised => builder.clone().init().await.unwrap(),
             store => store.unwrap(),
         };
         Self { store, offset, builder, reopened: Mutex::new(None), _rider: None }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::store::Purge;
-use sentinel_core::{Address, Applied, CoordinationStore as _, OpId, StoreError, Trouble};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, OpId, StoreError};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Proxy, Redis, until};
@@ -230,9 +230,9 @@ async fn a_refused_connection_is_not_applied() {
     scene.proxy.cut();
     let (address, claim) = (execution("key"), call(Phase::Executing));
     until_refused(&scene.store).await;
-    is_not_applied(scene.store.claim(&address, &claim).await, Trouble::Unreachable);
+    is_not_applied(scene.store.claim(&address, &claim).await, ErrorKind::Unreachable);
     let opened = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).deadline(SOON).open();
-    is_not_applied(opened.await, Trouble::Unreachable);
+    is_not_applied(opened.await, ErrorKind::Unreachable);
     assert_eq!(scene.events(&address).await, 0);
     scene.proxy.heal();
     until_answered(&scene.store).await;
@@ -266,7 +266,7 @@ async fn a_black_hole_is_ambiguous_and_what_is_not_sent_yet_is_not() {
     is_ambiguous(asked.expect("it is given up"));
     // Who has to look at the server first has not asked for anything yet.
     let newcomer = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).deadline(SOON).open();
-    is_not_applied(newcomer.await, Trouble::Unreachable);
+    is_not_applied(newcomer.await, ErrorKind::Unreachable);
     assert_eq!(scene.events(&address).await, 0);
     scene.proxy.heal();
     scene.proxy.cut();
@@ -280,7 +280,7 @@ async fn a_look_that_is_lost_has_not_applied_what_it_was_for() {
     let scene = Scene::open(SOON).await;
     scene.proxy.black_hole();
     a_while_later().await;
-    is_not_applied(scene.store.claim(&execution("key"), &call(Phase::Claimed)).await, Trouble::Unreachable);
+    is_not_applied(scene.store.claim(&execution("key"), &call(Phase::Claimed)).await, ErrorKind::Unreachable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

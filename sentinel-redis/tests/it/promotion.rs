@@ -1,7 +1,7 @@
 //! A replica takes over, and may lack what was acknowledged last.
 
 use sentinel_core::operation::*;
-use sentinel_core::{CoordinationStore as _, Grant, State, StoreError, Token, Trouble};
+use sentinel_core::{CoordinationStore as _, ErrorKind, Grant, State, StoreError, Token};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Proxy, Redis};
@@ -36,7 +36,7 @@ impl Scene {
     /// The store is told so at the end of the way, and so is somebody who comes anew.
     async fn is_in_doubt(&self) {
         is_in_doubt(&self.store).await;
-        newcomer_is_told(&self.url(), Trouble::StoreDoubt).await;
+        newcomer_is_told(&self.url(), ErrorKind::PossibleDataLoss).await;
     }
 
     /// The replica hears nothing any more, of a primary that is no longer there.
@@ -78,13 +78,13 @@ where
 async fn is_in_doubt(store: &RedisStore) {
     let address = execution("known");
     let grant = Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
-    is_not_applied(until_reached(|| store.inspect(&address)).await, Trouble::StoreDoubt);
-    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, Trouble::StoreDoubt);
-    is_not_applied(store.begin(&address, &Begin { grant }).await, Trouble::StoreDoubt);
-    is_not_applied(store.complete(&address, &complete(grant, "late")).await, Trouble::StoreDoubt);
+    is_not_applied(until_reached(|| store.inspect(&address)).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(store.begin(&address, &Begin { grant }).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(store.complete(&address, &complete(grant, "late")).await, ErrorKind::PossibleDataLoss);
     let beats = [Beat { address: address.clone(), grant }];
-    is_not_applied(until_reached(|| store.heartbeat(&beats)).await, Trouble::StoreDoubt);
-    is_not_applied(store.history(&address, 9).await, Trouble::StoreDoubt);
+    is_not_applied(until_reached(|| store.heartbeat(&beats)).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(store.history(&address, 9).await, ErrorKind::PossibleDataLoss);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +123,7 @@ async fn the_old_primary_is_in_doubt_when_it_comes_back() {
     is_in_doubt(&scene.store).await;
     is_in_doubt(&armed).await;
     // By now all know.
-    newcomer_is_told(&scene.url(), Trouble::StoreDoubt).await;
+    newcomer_is_told(&scene.url(), ErrorKind::PossibleDataLoss).await;
     RedisStore::init(&scene.url()).await.unwrap();
     assert_eq!((scene.state("since").await, scene.state("known").await), (None, Some(State::Executing)));
 }
@@ -136,7 +136,7 @@ async fn an_old_primary_that_was_killed_is_in_doubt_for_everybody() {
     scene.primary.kill();
     scene.primary.start_again();
     scene.way.lead_to(scene.primary.port());
-    newcomer_is_told(&scene.url(), Trouble::StoreDoubt).await;
+    newcomer_is_told(&scene.url(), ErrorKind::PossibleDataLoss).await;
     scene.is_in_doubt().await;
 }
 
@@ -150,6 +150,6 @@ async fn an_old_primary_that_follows_is_refused() {
     scene.way.lead_to(scene.primary.port());
     let (address, claim) = (execution("fresh"), call(Phase::Executing));
     let told = until_reached(|| scene.store.claim(&address, &claim)).await;
-    is_not_applied(told, Trouble::DeploymentRefused);
-    newcomer_is_told(&scene.url(), Trouble::DeploymentRefused).await;
+    is_not_applied(told, ErrorKind::DeploymentRefused);
+    newcomer_is_told(&scene.url(), ErrorKind::DeploymentRefused).await;
 }

@@ -3,7 +3,7 @@
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
 use sentinel_core::{
-    Address, CoordinationStore as _, Grant, Kind, Namespace, State, StoreError, Survey as _, Trouble,
+    Address, CoordinationStore as _, ErrorKind, Grant, Kind, Namespace, State, StoreError, Survey as _,
 };
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
@@ -22,8 +22,8 @@ fn all_of(address: &Address) -> List {
 }
 
 /// Every read of one record and of its namespace is answered, and the store reports this doubt after each of them.
-async fn all_is_read(store: &RedisStore, address: &Address, trouble: Trouble) {
-    let in_doubt = || assert_eq!(store.doubt().map(|why| why.trouble()), Some(trouble));
+async fn all_is_read(store: &RedisStore, address: &Address, error_kind: ErrorKind) {
+    let in_doubt = || assert_eq!(store.doubt().map(|why| why.kind()), Some(error_kind));
     let found = until_reached(|| store.inspect(address)).await.unwrap();
     assert_eq!(found.record.map(|record| record.state), Some(State::Executing));
     in_doubt();
@@ -40,18 +40,18 @@ async fn all_is_read(store: &RedisStore, address: &Address, trouble: Trouble) {
 }
 
 /// Every change is refused, so is a purge that deletes.
-async fn nothing_is_changed(store: &RedisStore, address: &Address, grant: Grant, trouble: Trouble) {
+async fn nothing_is_changed(store: &RedisStore, address: &Address, grant: Grant, error_kind: ErrorKind) {
     let before = store.inspect(address).await.unwrap().record;
-    is_not_applied(store.claim(address, &call(Phase::Executing)).await, trouble);
-    is_not_applied(store.complete(address, &complete(grant, "done")).await, trouble);
-    is_not_applied(store.abandon(address, &abandon(grant)).await, trouble);
-    is_not_applied(store.cancel(address, &Cancel { claim_id: grant.claim_id }).await, trouble);
-    is_not_applied(store.release(address, &Release { grant, vouched: true }).await, trouble);
-    is_not_applied(store.reconcile(address, &reconcile(grant.token)).await, trouble);
+    is_not_applied(store.claim(address, &call(Phase::Executing)).await, error_kind);
+    is_not_applied(store.complete(address, &complete(grant, "done")).await, error_kind);
+    is_not_applied(store.abandon(address, &abandon(grant)).await, error_kind);
+    is_not_applied(store.cancel(address, &Cancel { claim_id: grant.claim_id }).await, error_kind);
+    is_not_applied(store.release(address, &Release { grant, vouched: true }).await, error_kind);
+    is_not_applied(store.reconcile(address, &reconcile(grant.token)).await, error_kind);
     let beat = Beat { address: address.clone(), grant };
-    is_not_applied(until_reached(|| store.heartbeat(std::slice::from_ref(&beat))).await, trouble);
+    is_not_applied(until_reached(|| store.heartbeat(std::slice::from_ref(&beat))).await, error_kind);
     let purge = Purge { namespace: address.namespace.clone(), limit: 9, dry_run: false };
-    is_not_applied(store.purge(&purge).await, trouble);
+    is_not_applied(store.purge(&purge).await, error_kind);
     assert_eq!(store.inspect(address).await.unwrap().record, before);
 }
 
@@ -65,13 +65,13 @@ async fn a_promoted_replica_is_read_before_it_is_trusted() {
     scene.promote();
     let newcomer = until_reached(|| reader(&scene.url()).open()).await.unwrap();
     for store in [&running, &newcomer] {
-        all_is_read(store, &execution("known"), Trouble::StoreDoubt).await;
+        all_is_read(store, &execution("known"), ErrorKind::PossibleDataLoss).await;
         let lost = store.inspect(&execution("lost")).await.unwrap().record;
         assert_eq!(lost, None, "the operator sees what is missing");
-        nothing_is_changed(store, &execution("known"), scene.known, Trouble::StoreDoubt).await;
+        nothing_is_changed(store, &execution("known"), scene.known, ErrorKind::PossibleDataLoss).await;
     }
-    is_not_applied(scene.store.inspect(&execution("known")).await, Trouble::StoreDoubt);
-    is_not_applied(scene.store.namespaces(None, 9).await, Trouble::StoreDoubt);
+    is_not_applied(scene.store.inspect(&execution("known")).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(scene.store.namespaces(None, 9).await, ErrorKind::PossibleDataLoss);
     drop(RedisStore::init(&scene.url()).await.unwrap());
     for store in [&running, &newcomer] {
         assert!(store.inspect(&execution("known")).await.unwrap().record.is_some());
@@ -90,8 +90,8 @@ async fn a_server_that_was_restarted_is_read_before_it_is_trusted() {
     let reader = reader(&server.url()).open().await.unwrap();
     let words = reader.doubt().expect("it is in doubt").to_string();
     assert!(words.contains("restarted or promoted") && words.contains("sentinel init"), "{words}");
-    all_is_read(&reader, &execution("known"), Trouble::StoreDoubt).await;
-    nothing_is_changed(&reader, &execution("known"), grant, Trouble::StoreDoubt).await;
+    all_is_read(&reader, &execution("known"), ErrorKind::PossibleDataLoss).await;
+    nothing_is_changed(&reader, &execution("known"), grant, ErrorKind::PossibleDataLoss).await;
 }
 
 /// A replay rests on the same data: it is refused as well.
@@ -105,7 +105,7 @@ async fn no_result_is_replayed_in_doubt() {
     assert!(matches!(again().await.unwrap().reply, ClaimReply::Completed { .. }));
     server.stop();
     server.start_again();
-    is_not_applied(until_reached(again).await, Trouble::StoreDoubt);
+    is_not_applied(until_reached(again).await, ErrorKind::PossibleDataLoss);
 }
 
 #[tokio::test]
@@ -115,8 +115,8 @@ async fn what_is_left_of_a_part_without_its_marker_is_read() {
     let grant = hold(&store, &execution("known"), Phase::Executing).await;
     assert_eq!(server.cli(&["DEL", "sentinel:{tests:0}:marker"]), "1");
     let reader = reader(&server.url()).open().await.unwrap();
-    all_is_read(&reader, &execution("known"), Trouble::StoreAmnesia).await;
-    nothing_is_changed(&reader, &execution("known"), grant, Trouble::StoreAmnesia).await;
+    all_is_read(&reader, &execution("known"), ErrorKind::DataLoss).await;
+    nothing_is_changed(&reader, &execution("known"), grant, ErrorKind::DataLoss).await;
     let elsewhere = Address { namespace: Namespace::new("elsewhere").unwrap(), ..execution("known") };
     assert_eq!(reader.list(&all_of(&elsewhere)).await.unwrap().records, []);
     assert!(reader.doubt().is_some(), "another part is well, and this one is not");
@@ -160,6 +160,6 @@ async fn where_nothing_is_left_there_is_nothing_to_read() {
     let running = reader(&server.url()).open().await.unwrap();
     running.inspect(&execution("known")).await.unwrap();
     server.cli(&["FLUSHALL"]);
-    is_not_applied(running.inspect(&execution("known")).await, Trouble::StoreAmnesia);
-    is_not_applied(reader(&server.url()).open().await, Trouble::NotInitialised);
+    is_not_applied(running.inspect(&execution("known")).await, ErrorKind::DataLoss);
+    is_not_applied(reader(&server.url()).open().await, ErrorKind::NotInitialised);
 }

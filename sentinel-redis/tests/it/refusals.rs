@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, CoordinationStore as _, Grant, State, StoreError, Trouble};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Grant, State, StoreError};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -50,10 +50,10 @@ impl Scene {
     }
 
     /// The server refuses for a while. Afterwards the result finds its place.
-    async fn refuses(&self, code: &str, trouble: Trouble) {
+    async fn refuses(&self, code: &str, error_kind: ErrorKind) {
         for (what, told) in self.writes().await {
             let error = told.expect_err(what);
-            assert_eq!((error.applied(), error.trouble()), (Applied::No, trouble), "{what}: {error}");
+            assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{what}: {error}");
             assert!(error.to_string().contains(code), "{what}: {error}");
         }
     }
@@ -71,7 +71,7 @@ impl Scene {
 async fn too_few_replicas() {
     let scene = Scene::open().await;
     scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    scene.refuses("NOREPLICAS", Trouble::DeploymentRefused).await;
+    scene.refuses("NOREPLICAS", ErrorKind::DeploymentRefused).await;
     scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     scene.completes().await;
 }
@@ -80,7 +80,7 @@ async fn too_few_replicas() {
 async fn a_server_that_only_reads_for_a_while() {
     let scene = Scene::open().await;
     scene.server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
-    scene.refuses("READONLY", Trouble::DeploymentRefused).await;
+    scene.refuses("READONLY", ErrorKind::DeploymentRefused).await;
     scene.server.cli(&["REPLICAOF", "NO", "ONE"]);
     scene.completes().await;
 }
@@ -92,8 +92,8 @@ async fn a_right_that_is_missing_for_a_while() {
         scene.server.cli(&["ACL", "SETUSER", "default", right]);
         for (what, told) in scene.writes().await {
             let error = told.expect_err(what);
-            let found = (error.applied(), error.trouble());
-            assert_eq!(found, (Applied::No, Trouble::DeploymentRefused), "{what}, {right}: {error}");
+            let found = (error.applied(), error.kind());
+            assert_eq!(found, (Applied::No, ErrorKind::DeploymentRefused), "{what}, {right}: {error}");
         }
         scene.server.cli(&["ACL", "SETUSER", "default", "+@all"]);
     }

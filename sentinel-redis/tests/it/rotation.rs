@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sentinel_core::operation::*;
-use sentinel_core::{CoordinationStore as _, Grant, StoreError, Trouble};
+use sentinel_core::{CoordinationStore as _, ErrorKind, Grant, StoreError};
 use sentinel_redis::RedisStore;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -60,7 +60,7 @@ where
     let let_in = async {
         loop {
             match until_reached(&ask).await {
-                Err(error) if error.trouble() == Trouble::DeploymentRefused => {}
+                Err(error) if error.kind() == ErrorKind::DeploymentRefused => {}
                 told => return told,
             }
         }
@@ -80,13 +80,13 @@ async fn a_new_password_is_read_from_its_file() {
     server.drop_connections();
     // The file still has the old one: the store is refused, and a refusal proves that nothing was done.
     let address = execution("known");
-    is_not_applied(until_reached(|| store.inspect(&address)).await, Trouble::DeploymentRefused);
+    is_not_applied(until_reached(|| store.inspect(&address)).await, ErrorKind::DeploymentRefused);
     file.replace(b"new\n");
     goes_on(&store, grant).await;
     fs::remove_file(file.path()).unwrap();
     let error = RedisStore::connect(&url(&file.path())).await.unwrap_err();
     assert!(
-        error.trouble() == Trouble::InvalidRequest && error.to_string().contains("password in"),
+        error.kind() == ErrorKind::InvalidRequest && error.to_string().contains("password in"),
         "{error}"
     );
 }
@@ -112,7 +112,7 @@ async fn until_unreachable(store: &RedisStore) -> StoreError {
     let told = async {
         loop {
             match store.inspect(&execution("known")).await {
-                Err(error) if error.trouble() == Trouble::Unreachable => return error,
+                Err(error) if error.kind() == ErrorKind::Unreachable => return error,
                 _ => tokio::task::yield_now().await,
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use sentinel_client::Sentinel;
-use sentinel_core::{Applied, CoordinationStore as _, Trouble};
+use sentinel_core::{Applied, CoordinationStore as _, ErrorKind};
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -24,7 +24,7 @@ async fn the_way_to_the_server_is_encrypted() {
     let server = Redis::start(Options::default().tls());
     let url = format!("{}?sentinel_ca={}", server.url(), server.authority().display());
     let store = RedisStore::init(&url).await.unwrap();
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     let encryption = health.checks.iter().find(|check| check.name == "encryption").unwrap();
     assert_eq!((encryption.ok, encryption.found.as_str()), (true, "TLS"));
     once_and_again(&Sentinel::new(store), "k").await;
@@ -34,7 +34,7 @@ async fn the_way_to_the_server_is_encrypted() {
 async fn a_server_that_another_authority_vouches_for_is_told_nothing() {
     let (server, other) = (Redis::start(Options::default().tls()), Redis::start(Options::default().tls()));
     let error = RedisStore::builder(&server.url()).ca_file(other.authority()).init().await.unwrap_err();
-    assert_eq!((error.applied(), error.trouble()), (Applied::No, Trouble::Unreachable), "{error}");
+    assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::Unreachable), "{error}");
     assert!(error.to_string().contains("InvalidCertificate"), "{error}");
     assert_eq!(server.cli(&["KEYS", "*"]), "");
 }

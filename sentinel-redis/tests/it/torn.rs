@@ -2,7 +2,7 @@
 //! behind it: a server that has lost nothing acknowledged would lose it then.
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, CoordinationStore as _, Grant, State, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Grant, State};
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster};
@@ -52,10 +52,10 @@ async fn a_doubt_about_a_torn_transaction_is_kept() {
     let store = RedisStore::init(&server.url()).await.unwrap();
     let (address, grant) = two_claims(&store).await;
     crash(&server);
-    is_not_applied(store.inspect(&address).await, Trouble::StoreDoubt);
+    is_not_applied(store.inspect(&address).await, ErrorKind::PossibleDataLoss);
     server.kill();
     server.start_again();
-    newcomer_is_told(&server.url(), Trouble::StoreDoubt).await;
+    newcomer_is_told(&server.url(), ErrorKind::PossibleDataLoss).await;
     let armed = RedisStore::init(&server.url()).await.unwrap();
     armed.begin(&address, &Begin { grant }).await.unwrap();
     server.kill();

@@ -7,8 +7,8 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Shown};
 use sentinel_core::{
-    Accepts, Address, Applied, ClaimId, CoordinationStore as _, Fingerprint, Grant, Kind, OpId, Payload,
-    Recorded, State, Trouble,
+    Accepts, Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, Grant, Kind, OpId,
+    Payload, Recorded, State,
 };
 use sentinel_testbed::redis;
 
@@ -242,7 +242,7 @@ pub(crate) async fn a_bucket_without_its_marker_answers_nothing(rig: &Rig, how: 
         rig.store.list(&list).await.err(),
     ];
     for error in refused {
-        assert_eq!(error.map(|error| error.trouble()), Some(Trouble::StoreAmnesia));
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::DataLoss));
     }
     rig.raw(&["SET", &marker, &was]);
     assert_eq!(rig.record(&address).await, before);
@@ -302,8 +302,8 @@ pub(crate) async fn a_bad_record_stands_alone(rig: &Rig, _: &str) {
             Ok(told) => assert!(n != 5 && matches!(told.reply, ClaimReply::Granted(_)), "{n}: {told:?}"),
             Err(error) => {
                 assert_eq!(
-                    (n, error.applied(), error.trouble()),
-                    (5, Applied::No, Trouble::Corrupt),
+                    (n, error.applied(), error.kind()),
+                    (5, Applied::No, ErrorKind::Corrupt),
                     "{error}"
                 );
             }

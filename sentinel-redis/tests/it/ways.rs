@@ -1,7 +1,7 @@
 //! Ways to a server, and to a record: a socket, a password, another database, sentinels, a bucket.
 
 use sentinel_client::Sentinel;
-use sentinel_core::Trouble;
+use sentinel_core::ErrorKind;
 use sentinel_core::operation::Phase;
 use sentinel_redis::RedisStore;
 use sentinel_testbed::redis::Options;
@@ -36,7 +36,7 @@ async fn a_wrong_password_is_not_told() {
     for user in ["", "default:hunter2@"] {
         let url = format!("redis://{user}127.0.0.1:{}", server.port());
         let error = RedisStore::connect(&url).await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+        assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 }
@@ -48,7 +48,7 @@ async fn in_another_database() {
     assert_eq!(server.cli(&["-n", "3", "EXISTS", "sentinel:{sentinel}:root"]), "1");
     assert_eq!(server.cli(&["DBSIZE"]), "0");
     let error = RedisStore::connect(&server.url()).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn by_sentinels_which_have_promoted_another() {
     old.kill();
     watched.wait_promoted(watched.replica());
     let error = RedisStore::connect(&watched.url()).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
     smoke(&watched.url(), "after").await;
     once_and_again(&Sentinel::new(store), "by who was there").await;
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicI64;
 use sentinel_client::{Outcome, Sentinel};
 use sentinel_core::operation::{Phase, Release};
 use sentinel_core::store::Purge;
-use sentinel_core::{CoordinationStore as _, StoreError, Trouble};
+use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
 use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
@@ -75,7 +75,7 @@ async fn goes_on(store: &RedisStore) {
 
 fn doubt(opened: Result<RedisStore, StoreError>) -> String {
     let error = opened.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::StoreDoubt, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
     error.to_string()
 }
 
@@ -127,16 +127,16 @@ async fn an_emptied_server_is_not_taken_for_a_new_one() {
         assert!(matches!(run(scene.next().init().await.unwrap(), "k").await, Outcome::Completed(_)));
         empty(&scene);
         let error = scene.next().open().await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::StoreAmnesia, "{error}");
-        let health = scene.next().probe().await.unwrap();
+        assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
+        let health = scene.next().health().await.unwrap();
         let found = health.checks.iter().find(|check| check.name == "store").unwrap();
         assert!(!found.ok && found.found.contains("execution \"k\""), "{found:?}");
         // Nothing on another host tells it from a new one, so the message names both.
         let error = scene.elsewhere().open().await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
         assert!(error.to_string().contains("the server was emptied"), "{error}");
         let error = scene.next().key_prefix("other").open().await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
 
         let (store, arming) = scene.next().arm().await.unwrap();
         let Arming::Again { doubt: Some(gone) } = arming else { panic!("{arming:?}") };

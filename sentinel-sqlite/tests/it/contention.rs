@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_client::{LeaseOutcome, Sentinel};
 use sentinel_conformance::Harness as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, ClaimId, CoordinationStore, Key, Namespace, Trouble};
+use sentinel_core::{Address, Applied, ClaimId, CoordinationStore, ErrorKind, Key, Namespace};
 use sentinel_sqlite::SqliteStore;
 use tokio::task::JoinSet;
 
@@ -104,7 +104,7 @@ async fn who_waits_too_long_for_a_turn_is_answered_busy() {
     let log = std::fs::File::open(on.path().with_extension("db-wal")).unwrap();
     log.lock().unwrap();
     let error = store.claim(&execution("b"), &fused()).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No));
     assert!(error.is_worth_repeating() && error.to_string().contains("were before this one"), "{error}");
     drop(log);
     until_granted(&store).await;
@@ -114,7 +114,7 @@ async fn until_granted(store: &SqliteStore) {
     loop {
         match store.claim(&execution("b"), &fused()).await {
             Ok(answer) => return assert!(matches!(answer.reply, ClaimReply::Granted(_))),
-            Err(error) => assert_eq!(error.trouble(), Trouble::Busy),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Busy),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_conformance::{Harness as _, dropped_at_any_poll};
 use sentinel_core::operation::*;
-use sentinel_core::{Applied, Clock, CoordinationStore, Label, State, StoreTime, SystemClock, Trouble};
+use sentinel_core::{Applied, Clock, CoordinationStore, ErrorKind, Label, State, StoreTime, SystemClock};
 use sentinel_sqlite::SqliteStore;
 use sentinel_testbed::until;
 
@@ -21,7 +21,7 @@ async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
     let holder = on.plain();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = hasty.claim(&execution("a"), &fused()).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No));
     assert!(error.is_worth_repeating());
     // Reads and replays do not wait for writers.
     assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
@@ -39,7 +39,7 @@ async fn what_no_record_can_hold_is_not_read_as_one() {
         granted(&on.store, &execution(spoilt), &fused()).await;
         on.plain().execute(&format!("UPDATE records SET {spoilt} WHERE key = ?1"), [spoilt]).unwrap();
         let error = on.store.inspect(&execution(spoilt)).await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::Corrupt, "{spoilt}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{spoilt}: {error}");
     }
 }
 
@@ -64,7 +64,7 @@ async fn a_row_that_cannot_be_read_fails_alone() {
         match answer {
             Ok(answer) => assert!(matches!(answer.reply, ClaimReply::Granted(_)) && key != "bad"),
             Err(error) => {
-                assert_eq!((error.trouble(), error.applied()), (Trouble::Corrupt, Applied::No));
+                assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
                 assert_eq!(key, "bad");
             }
         }
@@ -126,7 +126,7 @@ async fn a_panic_in_the_lane_is_answered_and_survived() {
     let store = SqliteStore::builder(dir.path().join("s.db")).clock(clock.clone()).open().await.unwrap();
     clock.0.store(true, Ordering::SeqCst);
     let error = store.claim(&execution("a"), &fused()).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (Trouble::BrokenStore, Applied::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::BrokenStore, Applied::No));
     assert!(store.inspect(&execution("none")).await.is_err());
     clock.0.store(false, Ordering::SeqCst);
     assert!(store.inspect(&execution("a")).await.unwrap().record.is_none());
@@ -139,7 +139,7 @@ async fn a_file_that_is_no_longer_there_protects_nobody() {
     let on = OnDisk::open().await;
     std::fs::rename(on.path(), on.path().with_extension("moved")).unwrap();
     let error = on.store.claim(&execution("a"), &fused()).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (Trouble::Unreachable, Applied::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unreachable, Applied::No));
     std::fs::rename(on.path().with_extension("moved"), on.path()).unwrap();
     granted(&on.store, &execution("a"), &fused()).await;
 }
@@ -170,7 +170,7 @@ async fn a_caller_that_goes_away_leaves_its_operation_to_the_lane() {
 async fn an_impossible_request_is_refused_and_changes_nothing() {
     let on = OnDisk::open().await;
     let error = on.store.claim(&lease("a"), &fused()).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (Trouble::InvalidRequest, Applied::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::InvalidRequest, Applied::No));
     assert!(on.store.inspect(&lease("a")).await.unwrap().record.is_none());
 }
 

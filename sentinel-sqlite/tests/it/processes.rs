@@ -165,6 +165,6 @@ async fn check(file: &Path, acknowledged: &[String]) {
         let history = store.history(&execution(key), 10).await.unwrap();
         assert_eq!(replay(&history), Rebuilt::from(&record));
     }
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     assert!(health.accepted, "{health:?}");
 }

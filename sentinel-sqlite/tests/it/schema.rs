@@ -1,7 +1,7 @@
 //! Whose file it is, and which version.
 
 use sentinel_conformance::Harness as _;
-use sentinel_core::{Applied, CoordinationStore, StoreError, Trouble};
+use sentinel_core::{Applied, CoordinationStore, ErrorKind, StoreError};
 use sentinel_sqlite::{SCHEMA_VERSION, SqliteStore};
 
 use crate::harness::*;
@@ -33,7 +33,7 @@ async fn a_newer_schema_is_refused() {
     let on = OnDisk::open().await;
     on.plain().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();
     let error = refusal(&on.path()).await;
-    assert_eq!(error.trouble(), Trouble::NewerSchema);
+    assert_eq!(error.kind(), ErrorKind::NewerSchema);
     assert!(error.to_string().contains(&format!("schema {}", SCHEMA_VERSION + 1)), "{error}");
 }
 
@@ -42,7 +42,7 @@ async fn a_schema_that_never_existed_is_told() {
     let on = OnDisk::open().await;
     for version in [0, -1] {
         on.plain().pragma_update(None, "user_version", version).unwrap();
-        assert_eq!(refusal(&on.path()).await.trouble(), Trouble::Corrupt);
+        assert_eq!(refusal(&on.path()).await.kind(), ErrorKind::Corrupt);
     }
 }
 
@@ -58,7 +58,7 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
     std::fs::write(&text, "dear diary, ".repeat(1000)).unwrap();
     for path in [database, unsigned, text] {
         let before = std::fs::read(&path).unwrap();
-        assert_eq!(refusal(&path).await.trouble(), Trouble::DeploymentRefused);
+        assert_eq!(refusal(&path).await.kind(), ErrorKind::DeploymentRefused);
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 }
@@ -68,11 +68,11 @@ async fn a_missing_directory_or_file_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("not/there.db");
     let error = refusal(&path).await;
-    assert_eq!(error.trouble(), Trouble::Unreachable);
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(error.to_string().contains("there is no directory"), "{error}");
     let path = dir.path().join("missing.db");
     let error = SqliteStore::builder(&path).create(false).open().await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::Unreachable);
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(!path.exists());
     assert!(SqliteStore::open("").await.is_err());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Applied, CoordinationStore, StoreError, Trouble};
+use sentinel_core::{Applied, CoordinationStore, ErrorKind, StoreError};
 use sentinel_sqlite::SqliteStore;
 
 use crate::harness::*;
@@ -23,9 +23,9 @@ fn log_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-async fn refused(path: &Path, trouble: Trouble) -> StoreError {
+async fn refused(path: &Path, error_kind: ErrorKind) -> StoreError {
     let error = SqliteStore::open(path).await.unwrap_err();
-    assert_eq!((error.trouble(), error.applied()), (trouble, Applied::No), "{error}");
+    assert_eq!((error.kind(), error.applied()), (error_kind, Applied::No), "{error}");
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     error
 }
@@ -63,7 +63,7 @@ async fn a_main_file_that_was_moved_without_its_log_is_refused() {
     // What a killed process leaves: the file and its log. The log is moved later.
     let (file, log) = (alone(&on, "moved"), log_of(&on.path()));
     for _ in 0..2 {
-        let error = refused(&file, Trouble::StoreDoubt).await;
+        let error = refused(&file, ErrorKind::PossibleDataLoss).await;
         assert!(error.to_string().contains("its log"), "{error}");
     }
     assert!(SqliteStore::builder(&file).create(false).open().await.is_err());
@@ -78,7 +78,7 @@ async fn a_log_that_holds_nothing_is_a_missing_one() {
     let file = alone(&on, "moved");
     for bytes in [0, 32] {
         std::fs::write(log_of(&file), vec![0; bytes]).unwrap();
-        refused(&file, Trouble::StoreDoubt).await;
+        refused(&file, ErrorKind::PossibleDataLoss).await;
     }
 }
 
@@ -89,7 +89,7 @@ async fn a_lost_log_can_be_accepted_once() {
     on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     once(&on.store, &execution("lost"), &fused(), b"done").await;
     let file = alone(&on, "moved");
-    refused(&file, Trouble::StoreDoubt).await;
+    refused(&file, ErrorKind::PossibleDataLoss).await;
     drop(SqliteStore::builder(&file).accept_lost_log(true).open().await.unwrap());
     replays(&file, "before", b"done").await;
 }
@@ -111,7 +111,7 @@ async fn a_checkpoint_of_another_program_does_not_break_the_seal() {
     let on = OnDisk::open().await;
     for round in 0..3 {
         once(&on.store, &execution(&format!("key {round}")), &fused(), b"done").await;
-        refused(&alone(&on, &format!("sealed-{round}")), Trouble::StoreDoubt).await;
+        refused(&alone(&on, &format!("sealed-{round}")), ErrorKind::PossibleDataLoss).await;
         on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         replays(&alone(&on, &format!("whole-{round}")), &format!("key {round}"), b"done").await;
     }
@@ -125,7 +125,7 @@ async fn a_long_log_is_emptied_and_the_file_stays_sealed() {
         once(&on.store, &execution(&format!("key {n}")), &fused(), &large).await;
         // The log may be applied while the file is copied: then the copy is damaged, too.
         let error = SqliteStore::open(alone(&on, "copy")).await.unwrap_err();
-        assert!(matches!(error.trouble(), Trouble::StoreDoubt | Trouble::Corrupt), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::PossibleDataLoss | ErrorKind::Corrupt), "{error}");
     }
     let log = std::fs::metadata(log_of(&on.path())).unwrap().len();
     assert!(log < 8 << 20, "the log has {log} bytes after 24 MiB were written");
@@ -149,7 +149,7 @@ async fn nothing_is_committed_while_a_reader_keeps_the_file_from_being_sealed() 
         // Each is another process: what one leaves behind must not keep the next from opening the file.
         let store = short().open().await.unwrap();
         let error = store.claim(&execution(key), &fused()).await.unwrap_err();
-        assert_eq!((error.trouble(), error.applied()), (Trouble::Busy, Applied::No), "{error}");
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No), "{error}");
         assert!(error.to_string().contains("another program has been reading it"), "{error}");
         assert_eq!(store.inspect(&execution(key)).await.unwrap().record, None);
     }
@@ -158,7 +158,7 @@ async fn nothing_is_committed_while_a_reader_keeps_the_file_from_being_sealed() 
     for key in ["b", "c"] {
         once(&short().open().await.unwrap(), &execution(key), &fused(), b"done").await;
     }
-    refused(&alone(&on, "sealed"), Trouble::StoreDoubt).await;
+    refused(&alone(&on, "sealed"), ErrorKind::PossibleDataLoss).await;
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn a_reader_of_an_old_state_does_not_keep_a_sealed_file_from_being_written
         let key = execution(&format!("key {n}"));
         once(&on.store, &key, &fused(), &large).await;
         once(&on.another().await, &execution(&format!("other {n}")), &fused(), b"done").await;
-        refused(&alone(&on, "copy"), Trouble::StoreDoubt).await;
+        refused(&alone(&on, "copy"), ErrorKind::PossibleDataLoss).await;
     }
     // A killed process leaves the file, its log and the index of the log behind.
     let file = alone(&on, "killed");
@@ -181,7 +181,7 @@ async fn a_reader_of_an_old_state_does_not_keep_a_sealed_file_from_being_written
     replays(&file, "other 11", b"done").await;
     reader.execute_batch("COMMIT").unwrap();
     once(&on.store, &execution("b"), &fused(), b"done").await;
-    refused(&alone(&on, "copy"), Trouble::StoreDoubt).await;
+    refused(&alone(&on, "copy"), ErrorKind::PossibleDataLoss).await;
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn a_log_of_another_file_is_refused() {
         let file = alone(&on, name);
         copy(&log_of(&stranger.path()), &log_of(&file));
         let before = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
-        let error = refused(&file, Trouble::Corrupt).await;
+        let error = refused(&file, ErrorKind::Corrupt).await;
         assert!(error.to_string().contains("belongs to another file"), "{error}");
         let after = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
         assert!(before == after, "the wrong log was applied or deleted");
@@ -229,9 +229,9 @@ async fn a_file_is_not_created_beside_the_log_of_one_that_was_moved_away() {
     let file = on.path().with_extension("left");
     copy(&log_of(&on.path()), &log_of(&file));
     let before = std::fs::read(log_of(&file)).unwrap();
-    refused(&file, Trouble::Corrupt).await;
+    refused(&file, ErrorKind::Corrupt).await;
     std::fs::write(&file, b"").unwrap();
-    refused(&file, Trouble::Corrupt).await;
+    refused(&file, ErrorKind::Corrupt).await;
     assert_eq!(std::fs::read(log_of(&file)).unwrap(), before, "the log is still there");
 }
 
@@ -243,12 +243,12 @@ async fn a_file_of_ours_without_tables_is_not_set_up_anew() {
         let script = format!("PRAGMA application_id = 0x536E746C; PRAGMA user_version = {version}");
         plain(&file).execute_batch(&script).unwrap();
         let before = std::fs::read(&file).unwrap();
-        refused(&file, Trouble::Corrupt).await;
+        refused(&file, ErrorKind::Corrupt).await;
         assert_eq!(std::fs::read(&file).unwrap(), before);
     }
     let on = OnDisk::open().await;
     on.plain().execute_batch("DROP TABLE floors").unwrap();
-    refused(&on.path(), Trouble::Corrupt).await;
+    refused(&on.path(), ErrorKind::Corrupt).await;
 }
 
 #[cfg(unix)]
@@ -259,11 +259,11 @@ async fn a_file_with_two_names_is_refused_unless_that_is_accepted() {
     let link = on.path().with_extension("link");
     std::fs::hard_link(on.path(), &link).unwrap();
     for name in [on.path(), link.clone()] {
-        let error = refused(&name, Trouble::DeploymentRefused).await;
+        let error = refused(&name, ErrorKind::DeploymentRefused).await;
         assert!(error.to_string().contains("has 2 hard links"), "{error}");
     }
     let accepted = SqliteStore::builder(on.path()).allow_other_names(true).open().await.unwrap();
-    let health = accepted.probe().await.unwrap();
+    let health = accepted.health().await.unwrap();
     let names = health.checks.iter().find(|check| check.name == "names").unwrap();
     assert!(health.accepted && names.found.contains("has 2 hard links"), "{health:?}");
     std::fs::remove_file(link).unwrap();

@@ -162,7 +162,7 @@ async fn a_page_holds_what_was_asked_for_in_byte_order() {
 #[tokio::test]
 async fn the_probe_tells_what_the_file_promises() {
     let on = OnDisk::open().await;
-    let health = on.store.probe().await.unwrap();
+    let health = on.store.health().await.unwrap();
     assert!(health.accepted, "{health:?}");
     let found = |name: &str| health.checks.iter().find(|check| check.name == name).unwrap().found.clone();
     assert_eq!((found("journal mode"), found("synchronous")), ("wal".into(), "FULL".into()));

@@ -9,7 +9,7 @@ use super::world::{Late, World};
 use crate::kernel::{Op, Reply};
 use crate::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, Stamped};
 use crate::store::{Inspection, List, Listing, Purge, Purged};
-use crate::{Address, CoordinationStore, Event, Kind, Layer, State, StoreError, Trouble};
+use crate::{Address, CoordinationStore, ErrorKind, Event, Kind, Layer, State, StoreError};
 
 /// Requests pass here as long as their process lives, and meet what was planned for them.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Gate {
             Some(Fault::CrashBefore) => return self.world.crash(&format!("before the {what} is sent")).await,
             Some(Fault::LoseRequest) => {
                 self.world.tell(format!("sends a {what}, which is lost"));
-                return Err(StoreError::ambiguous(Trouble::LostReply, "the request was lost"));
+                return Err(StoreError::ambiguous(ErrorKind::LostReply, "the request was lost"));
             }
             _ => {}
         }
@@ -43,7 +43,7 @@ impl Gate {
             Some(Fault::CrashAfter) => self.world.crash("before it hears of it").await,
             Some(Fault::LoseReply) => {
                 self.world.tell("its reply is lost");
-                Err(StoreError::ambiguous(Trouble::LostReply, "the reply was lost"))
+                Err(StoreError::ambiguous(ErrorKind::LostReply, "the reply was lost"))
             }
             _ => answer.map(|answer| (answer, fault == Some(Fault::LateCopy))),
         }

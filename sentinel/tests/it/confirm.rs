@@ -28,7 +28,7 @@ async fn runs(store: &MemoryStore, recorded: Option<Recorded>) -> Outcome<String
 #[tokio::test(start_paused = true)]
 async fn what_was_not_recorded_is_in_doubt_at_once() {
     let store = MemoryStore::new();
-    let Outcome::Doubtful(doubt) = runs(&store, None).await else { panic!("not in doubt") };
+    let Outcome::RanUncertain(doubt) = runs(&store, None).await else { panic!("not in doubt") };
     assert!(doubt.error.is_none() && doubt.cause.as_str().contains("was not committed"), "{doubt:?}");
     let others = Sentinel::new(store).namespace("billing").unwrap();
     let Outcome::Uncertain(seen) = charge(&others, "k").await else { panic!("not uncertain") };

@@ -1,12 +1,12 @@
 //! `connect`: one address, one store.
 
-use sentinel::{CoordinationStore as _, Trouble, connect};
+use sentinel::{CoordinationStore as _, ErrorKind, connect};
 
 #[tokio::test]
 async fn an_address_that_nobody_knows_is_refused_without_being_repeated() {
     for address in ["mysql://me:hunter2@h/db", "hunter2:x", "memory:hunter2"] {
         let error = connect(address).await.unwrap_err();
-        let known = matches!(error.trouble(), Trouble::InvalidRequest | Trouble::DeploymentRefused);
+        let known = matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::DeploymentRefused);
         assert!(known && !error.to_string().contains("hunter2@"), "{error}");
     }
     assert_eq!(connect("memory:").await.unwrap().describe().backend, "memory");
@@ -16,7 +16,7 @@ async fn an_address_that_nobody_knows_is_refused_without_being_repeated() {
 #[tokio::test]
 async fn a_store_that_is_not_built_in_is_named() {
     let error = connect("postgres://me:hunter2@127.0.0.1:1/db").await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::DeploymentRefused);
+    assert_eq!(error.kind(), ErrorKind::DeploymentRefused);
     assert!(error.to_string().contains("postgres") && !error.to_string().contains("hunter2"), "{error}");
 }
 
@@ -25,7 +25,7 @@ async fn a_store_that_is_not_built_in_is_named() {
 async fn a_server_of_a_kind_that_is_not_built_in_is_named() {
     for scheme in ["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "redis+unix"] {
         let error = connect(&format!("{scheme}://me:hunter2@127.0.0.1:1")).await.unwrap_err();
-        assert_eq!(error.trouble(), Trouble::DeploymentRefused);
+        assert_eq!(error.kind(), ErrorKind::DeploymentRefused);
         assert!(error.to_string().contains("redis") && !error.to_string().contains("hunter2"), "{error}");
     }
 }
@@ -45,7 +45,7 @@ async fn a_database_is_used_once_it_was_set_up() {
 
     let url = format!("{}?sentinel_schema=facade", sentinel_testbed::postgres().url());
     let error = connect(&url).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
     PostgresStore::builder(&url).init().await.unwrap();
     for url in [url.clone(), url.replacen("postgres:", "postgresql:", 1)] {
         let sentinel = sentinel::Sentinel::from_arc(connect(&url).await.unwrap());
@@ -54,13 +54,13 @@ async fn a_database_is_used_once_it_was_set_up() {
         assert!(matches!(outcome, sentinel::Outcome::Completed(7) | sentinel::Outcome::Replayed(7)));
     }
 
-    for (url, trouble) in [
-        ("postgres://me:hunter2@127.0.0.1:1/db", Trouble::Unreachable),
-        ("postgres://me:hunter2@127.0.0.1:1/db?sslmod=require", Trouble::InvalidRequest),
-        ("postgres://me:hunter2@127.0.0.1:x/db", Trouble::InvalidRequest),
+    for (url, error_kind) in [
+        ("postgres://me:hunter2@127.0.0.1:1/db", ErrorKind::Unreachable),
+        ("postgres://me:hunter2@127.0.0.1:1/db?sslmod=require", ErrorKind::InvalidRequest),
+        ("postgres://me:hunter2@127.0.0.1:x/db", ErrorKind::InvalidRequest),
     ] {
         let error = connect(url).await.unwrap_err();
-        assert_eq!(error.trouble(), trouble, "{error}");
+        assert_eq!(error.kind(), error_kind, "{error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 }
@@ -73,7 +73,7 @@ async fn a_server_is_used_once_it_was_set_up() {
     let server = sentinel_testbed::redis();
     let ours = |url: String| format!("{url}?sentinel_key_prefix=facade");
     let error = connect(&ours(server.url())).await.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::NotInitialised, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
     RedisStore::builder(&ours(server.url())).init().await.unwrap();
     for url in [server.url(), server.socket_url()] {
         let sentinel = sentinel::Sentinel::from_arc(connect(&ours(url)).await.unwrap());
@@ -82,16 +82,16 @@ async fn a_server_is_used_once_it_was_set_up() {
         assert!(matches!(outcome, sentinel::Outcome::Completed(7) | sentinel::Outcome::Replayed(7)));
     }
 
-    for (url, trouble) in [
-        ("redis://me:hunter2@127.0.0.1:1/0", Trouble::Unreachable),
-        ("redis-cluster://me:hunter2@127.0.0.1:1", Trouble::Unreachable),
-        ("redis-sentinel://me:hunter2@127.0.0.1:1/0?sentinelServiceName=s", Trouble::Unreachable),
-        ("redis+unix:///nowhere/redis.sock", Trouble::Unreachable),
-        ("redis://me:hunter2@127.0.0.1:1/0?timeout=hunter2", Trouble::InvalidRequest),
-        ("redis://me:hunter2@127.0.0.1:x", Trouble::InvalidRequest),
+    for (url, error_kind) in [
+        ("redis://me:hunter2@127.0.0.1:1/0", ErrorKind::Unreachable),
+        ("redis-cluster://me:hunter2@127.0.0.1:1", ErrorKind::Unreachable),
+        ("redis-sentinel://me:hunter2@127.0.0.1:1/0?sentinelServiceName=s", ErrorKind::Unreachable),
+        ("redis+unix:///nowhere/redis.sock", ErrorKind::Unreachable),
+        ("redis://me:hunter2@127.0.0.1:1/0?timeout=hunter2", ErrorKind::InvalidRequest),
+        ("redis://me:hunter2@127.0.0.1:x", ErrorKind::InvalidRequest),
     ] {
         let error = connect(url).await.unwrap_err();
-        assert_eq!(error.trouble(), trouble, "{url}: {error}");
+        assert_eq!(error.kind(), error_kind, "{url}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 }

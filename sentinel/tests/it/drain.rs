@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{Kind, NotRun, ReleaseOutcome, State, StoreError, Trouble, Unfinished, Work};
+use sentinel::{ErrorKind, Kind, NotRun, ReleaseOutcome, State, StoreError, Unfinished, Work};
 use sentinel_conformance::{Fault, Faulty, Plan, Wait};
 use sentinel_testbed::until;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use crate::outage::{ALL, Refusing};
 use crate::{Lied, SECOND, sentinel, state};
 
 fn away() -> StoreError {
-    StoreError::not_applied(Trouble::Unreachable, "connection refused")
+    StoreError::not_applied(ErrorKind::Unreachable, "connection refused")
 }
 
 /// A run that ends as the sender says, and whose caller has gone.
@@ -111,7 +111,7 @@ async fn an_unconfirmed_result_and_a_release_or_abandon_in_the_background_are_wa
         (Err(Lied("reset by peer")), Work::Abandon, State::Executing),
     ] {
         let store = Refusing::new(ALL);
-        let sentinel = Sentinel::new(store.clone()).patience(SECOND);
+        let sentinel = Sentinel::new(store.clone()).retry_timeout(SECOND);
         let sender = detached(&sentinel, "k").await;
         store.0.refuse(away());
         sender.send(ends).unwrap();
@@ -228,11 +228,11 @@ async fn who_waits_for_a_store_that_is_away_is_told_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_will_not_run_is_named_as_one_that_is_cancelled() {
-    let lost = StoreError::ambiguous(Trouble::LostReply, "the line went dead");
+    let lost = StoreError::ambiguous(ErrorKind::LostReply, "the line went dead");
     for (operations, error) in [(&["begin", "cancel"], away()), (&["claim", "cancel"], lost)] {
         let store = Refusing::new(operations);
         store.0.refuse(error);
-        let sentinel = Sentinel::new(store).patience(SECOND);
+        let sentinel = Sentinel::new(store).retry_timeout(SECOND);
         let once = sentinel.once("k").prepare(|_| async { Ok::<_, Lied>(()) });
         let call = tokio::spawn(once.run(|_, ()| async { Ok(()) }));
         let mut named = Vec::new();
@@ -246,7 +246,7 @@ async fn a_claim_that_will_not_run_is_named_as_one_that_is_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_and_a_release_that_were_given_up_are_named() {
-    let gone = || StoreError::not_applied(Trouble::NotInitialised, "the tables were dropped");
+    let gone = || StoreError::not_applied(ErrorKind::NotInitialised, "the tables were dropped");
     let store = Refusing::new(&["begin", "cancel", "release"]);
     let sentinel = Sentinel::new(store.clone());
     let LeaseOutcome::Held(lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
@@ -262,7 +262,7 @@ async fn a_cancel_and_a_release_that_were_given_up_are_named() {
 #[tokio::test(start_paused = true)]
 async fn of_what_was_given_up_the_newest_reports_are_kept() {
     let store = Refusing::new(&["complete"]);
-    store.0.refuse(StoreError::not_applied(Trouble::NotInitialised, "the tables were dropped"));
+    store.0.refuse(StoreError::not_applied(ErrorKind::NotInitialised, "the tables were dropped"));
     let sentinel = Sentinel::new(store);
     for n in 0..=100 {
         let once = sentinel.once(format!("k{n}")).run(|_| async { Ok::<_, Lied>(()) });

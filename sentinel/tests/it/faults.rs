@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
 use sentinel::operation::{EvictReply, Stamped};
 use sentinel::prelude::*;
-use sentinel::{Address, Applied, Kind, Lost, NotRun, State, StoreError, Trouble};
+use sentinel::{Address, Applied, ErrorKind, Kind, Lost, NotRun, State, StoreError};
 use sentinel_conformance::{Fault, Layer, Layered, Plan, Wait};
 
 use crate::rig::Rig;
@@ -199,7 +199,7 @@ async fn a_reply_that_never_comes_is_a_lost_reply() {
     let sentinel = Sentinel::new(Layered(Mute(Arc::new(MemoryStore::new()))));
     let outcome = sentinel.once("k").run(|_| async { Ok::<_, Lied>(()) }).await.unwrap();
     let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((error.applied(), error.trouble()), (Applied::Ambiguous, Trouble::LostReply));
+    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply));
     assert_eq!(crate::state(&sentinel, "k").await, State::Free, "what was granted was cancelled");
 }
 

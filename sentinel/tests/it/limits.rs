@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sentinel::prelude::*;
-use sentinel::{NotRun, State, StoreError, Trouble, Unfinished, Work};
+use sentinel::{ErrorKind, NotRun, State, StoreError, Unfinished, Work};
 use sentinel_conformance::{Fault, Faulty, Layered, Plan, Wait};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,7 +14,7 @@ use crate::rig::Rig;
 use crate::{Lied, SECOND, state};
 
 fn away() -> StoreError {
-    StoreError::not_applied(Trouble::Unreachable, "connection refused")
+    StoreError::not_applied(ErrorKind::Unreachable, "connection refused")
 }
 
 /// What is not finished, and whether the client has given it up.
@@ -66,7 +66,7 @@ async fn a_report_is_given_up_ten_minutes_after_the_hard_deadline() {
 async fn a_call_waits_no_longer_for_the_stores_word_than_it_is_asked_for() {
     for (ends, work) in ENDS {
         let store = Refusing::new(ALL);
-        let sentinel = Sentinel::new(store.clone()).patience(Duration::MAX);
+        let sentinel = Sentinel::new(store.clone()).retry_timeout(Duration::MAX);
         let began = Instant::now();
         let call = ends_while_away(&sentinel, &store, ends, Duration::MAX);
         let outcome = timeout(SECOND * 635, call).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_call_waits_no_longer_for_the_stores_word_than_it_is_asked_for() {
         let expected = match work {
             Work::Result => matches!(outcome, Outcome::Unconfirmed(Ok(()))),
             Work::Release => matches!(outcome, Outcome::Failed(_)),
-            _ => matches!(outcome, Outcome::Doubtful(_)),
+            _ => matches!(outcome, Outcome::RanUncertain(_)),
         };
         assert!(expected, "{outcome:?}");
         assert_eq!(left(&sentinel), [(work, true)]);
@@ -120,7 +120,7 @@ async fn a_cancel_whose_caller_has_left_is_sent_for_as_long() {
 #[tokio::test(start_paused = true)]
 async fn a_release_of_a_lease_is_sent_until_the_lease_has_lapsed_by_itself() {
     let store = Refusing::new(&["release"]);
-    let sentinel = Sentinel::new(store.clone()).patience(SECOND * 5);
+    let sentinel = Sentinel::new(store.clone()).retry_timeout(SECOND * 5);
     let request = sentinel.lease("l").ttl(SECOND * 10).hard_ttl(SECOND * 3600);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
     // Long after the end of its first ttl, which heartbeats have moved.

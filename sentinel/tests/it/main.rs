@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
+mod auto_reconciler;
 mod confirm;
 mod connect;
 mod drain;
@@ -13,7 +14,6 @@ mod observe;
 mod once;
 mod outage;
 mod prepare;
-mod probe_loop;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod readme;

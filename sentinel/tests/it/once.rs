@@ -7,7 +7,7 @@ use sentinel::kernel::{Op, Reply};
 use sentinel::operation::Stamped;
 use sentinel::prelude::*;
 use sentinel::{
-    Address, Ending, Error, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError, Trouble,
+    Address, Ending, Error, ErrorKind, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError,
 };
 use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize, Serializer};
@@ -32,7 +32,7 @@ async fn a_result_is_replayed_and_the_function_runs_once() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_nobody_vouched_for_is_doubt_for_this_call_and_the_next() {
     let sentinel = sentinel();
-    let Outcome::Doubtful(doubtful) = doubt(&sentinel, "k").await else { panic!("not in doubt") };
+    let Outcome::RanUncertain(doubtful) = doubt(&sentinel, "k").await else { panic!("not in doubt") };
     assert_eq!(doubtful.error, Some(Lied("connection reset")));
     assert_eq!(doubtful.cause.as_str(), "the function failed: connection reset");
     let Outcome::Uncertain(uncertain) = charge(&sentinel, "k").await else { panic!("not uncertain") };
@@ -46,7 +46,7 @@ async fn a_panic_is_doubt() {
         let nothing: Option<String> = None;
         Ok::<_, Lied>(nothing.expect("a receipt"))
     });
-    let Outcome::Doubtful(doubtful) = outcome.await.unwrap() else { panic!("not in doubt") };
+    let Outcome::RanUncertain(doubtful) = outcome.await.unwrap() else { panic!("not in doubt") };
     assert_eq!((doubtful.cause.as_str(), doubtful.error), ("the function panicked: a receipt", None));
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
 }
@@ -90,7 +90,7 @@ async fn an_error_that_is_said_to_be_both_is_doubt() {
     let sentinel = sentinel();
     let once = sentinel.once("k").failed_for_good_if(|_: &Lied| true).nothing_happened_if(|_| true);
     let outcome = once.run(|_| async { Err::<(), _>(Lied("?")) }).await.unwrap();
-    assert!(matches!(outcome, Outcome::Doubtful(_)));
+    assert!(matches!(outcome, Outcome::RanUncertain(_)));
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
@@ -159,7 +159,7 @@ impl Layer for NoBytes {
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         match &op {
             Op::Complete(complete) if !complete.result.payload.bytes.is_empty() => {
-                Err(StoreError::not_applied(Trouble::InvalidRequest, "no bytes are taken here"))
+                Err(StoreError::not_applied(ErrorKind::InvalidRequest, "no bytes are taken here"))
             }
             _ => op.send(&*self.0, address).await,
         }
@@ -171,7 +171,7 @@ async fn bytes_that_the_store_refuses_are_left_out_and_the_truth_is_recorded() {
     let sentinel = Sentinel::new(Layered(NoBytes(Arc::new(MemoryStore::new()))));
     let outcome = charge(&sentinel, "k").await;
     let Outcome::CompletedNotStored(text, NotStored::Refused(error)) = outcome else { panic!("{outcome:?}") };
-    assert!(text == "charged k" && error.trouble() == Trouble::InvalidRequest, "{error}");
+    assert!(text == "charged k" && error.kind() == ErrorKind::InvalidRequest, "{error}");
     let result = seen(&sentinel, "k").await.record.unwrap().result.unwrap();
     assert!(result.omitted && result.payload.bytes.is_empty(), "{result:?}");
     let again = sentinel.once("k").run(|_| async { Ok::<_, Lied>(String::new()) }).await;

@@ -9,7 +9,7 @@ use sentinel::kernel::{Op, Reply};
 use sentinel::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::prelude::*;
 use sentinel::store::{Description, Inspection, List, Listing, Purge, Purged};
-use sentinel::{Address, Applied, Event, Kind, Lost, NotRun, State, StoreError, Trouble, Work};
+use sentinel::{Address, Applied, ErrorKind, Event, Kind, Lost, NotRun, State, StoreError, Work};
 use sentinel_conformance::{Layer, Layered};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -106,22 +106,22 @@ impl Layer for Refusing {
 }
 
 fn lost_reply() -> StoreError {
-    StoreError::ambiguous(Trouble::LostReply, "the server ended the connection")
+    StoreError::ambiguous(ErrorKind::LostReply, "the server ended the connection")
 }
 
 /// The errors of a server that may be back: each proves that nothing was applied, or leaves it open.
 fn passing() -> Vec<StoreError> {
     [
-        Trouble::Unreachable,
-        Trouble::Busy,
-        Trouble::DeploymentRefused,
-        Trouble::StoreDoubt,
-        Trouble::StoreAmnesia,
-        Trouble::Corrupt,
-        Trouble::BrokenStore,
+        ErrorKind::Unreachable,
+        ErrorKind::Busy,
+        ErrorKind::DeploymentRefused,
+        ErrorKind::PossibleDataLoss,
+        ErrorKind::DataLoss,
+        ErrorKind::Corrupt,
+        ErrorKind::BrokenStore,
     ]
     .into_iter()
-    .map(|trouble| StoreError::not_applied(trouble, "not now"))
+    .map(|error_kind| StoreError::not_applied(error_kind, "not now"))
     .chain([lost_reply()])
     .collect()
 }
@@ -185,7 +185,7 @@ async fn a_vouched_release_and_an_abandon_are_sent_in_the_background_too() {
             let store = Refusing::new(ALL);
             let sentinel = Sentinel::new(store.clone());
             let outcome = run_into(&store, error.clone(), Err(Lied(ends))).await;
-            assert!(matches!(outcome, Outcome::Failed(_) | Outcome::Doubtful(_)), "{outcome:?}");
+            assert!(matches!(outcome, Outcome::Failed(_) | Outcome::RanUncertain(_)), "{outcome:?}");
             sleep(SECOND * 120).await;
             let before = crate::seen(&sentinel, "k").await.record.unwrap();
             assert_eq!((before.state, &before.doubt), (State::Executing, &None), "{ends}, {error}");
@@ -205,7 +205,7 @@ async fn a_vouched_release_and_an_abandon_are_sent_in_the_background_too() {
 async fn a_cancel_is_sent_until_the_store_has_it() {
     let store = Refusing::new(&["begin", "cancel"]);
     let sentinel = Sentinel::new(store.clone());
-    store.0.refuse(StoreError::not_applied(Trouble::DeploymentRefused, "read only"));
+    store.0.refuse(StoreError::not_applied(ErrorKind::DeploymentRefused, "read only"));
     let once = sentinel.once("k").ttl(SECOND * 3600).prepare(|_| async { Ok::<_, Lied>(()) });
     let outcome = once.run(|_, ()| async { Ok(()) }).await.unwrap();
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Store(_))), "{outcome:?}");
@@ -218,22 +218,22 @@ async fn a_cancel_is_sent_until_the_store_has_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_that_cannot_pass_ends_it_at_once_and_the_reason_is_reported() {
-    for trouble in [Trouble::NotInitialised, Trouble::NewerSchema, Trouble::Closed] {
+    for error_kind in [ErrorKind::NotInitialised, ErrorKind::NewerSchema, ErrorKind::Closed] {
         let store = Refusing::new(&["complete"]);
         let began = Instant::now();
         let sentinel = Sentinel::new(store.clone());
         let refusing = store.clone();
         let once = sentinel.once("k").run(move |_| async move {
-            refusing.0.refuse(StoreError::not_applied(trouble, "for good"));
+            refusing.0.refuse(StoreError::not_applied(error_kind, "for good"));
             Ok::<_, Lied>(())
         });
         assert!(matches!(once.await.unwrap(), Outcome::Unconfirmed(Ok(()))));
-        assert!(began.elapsed() < SECOND && store.0.refused.load(Ordering::SeqCst) == 1, "{trouble}");
+        assert!(began.elapsed() < SECOND && store.0.refused.load(Ordering::SeqCst) == 1, "{error_kind}");
         let drained = sentinel.drain(SECOND).await;
         assert!(began.elapsed() < SECOND, "nothing is waited for");
         let [left] = &drained.unfinished[..] else { panic!("{drained:?}") };
         assert!(left.given_up && left.work == Work::Result, "{left:?}");
-        assert_eq!(left.error.as_ref().map(StoreError::trouble), Some(trouble));
+        assert_eq!(left.error.as_ref().map(StoreError::kind), Some(error_kind));
         assert!(left.to_string().contains("given up") && left.to_string().contains("for good"), "{left}");
     }
 }
@@ -350,9 +350,9 @@ async fn wait_through(error: StoreError, away: Duration) -> Outcome<String, Lied
 #[tokio::test(start_paused = true)]
 async fn a_wait_goes_on_while_the_store_is_away() {
     let errors = [
-        StoreError::not_applied(Trouble::Unreachable, "connection refused"),
-        StoreError::not_applied(Trouble::DeploymentRefused, "read only"),
-        StoreError::not_applied(Trouble::Busy, "locked"),
+        StoreError::not_applied(ErrorKind::Unreachable, "connection refused"),
+        StoreError::not_applied(ErrorKind::DeploymentRefused, "read only"),
+        StoreError::not_applied(ErrorKind::Busy, "locked"),
         lost_reply(),
     ];
     for error in errors {
@@ -363,9 +363,9 @@ async fn a_wait_goes_on_while_the_store_is_away() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_begins_while_the_store_is_away_goes_on_until_its_deadline() {
-    for trouble in [Trouble::Unreachable, Trouble::DeploymentRefused] {
+    for error_kind in [ErrorKind::Unreachable, ErrorKind::DeploymentRefused] {
         let store = Refusing::new(ALL);
-        store.0.refuse(StoreError::not_applied(trouble, "starting up"));
+        store.0.refuse(StoreError::not_applied(error_kind, "starting up"));
         let sentinel = Sentinel::new(store.clone());
         let later = store.clone();
         tokio::spawn(async move {
@@ -382,13 +382,13 @@ async fn a_wait_that_begins_while_the_store_is_away_goes_on_until_its_deadline()
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_an_operator_is_not_a_wait_for_a_turn() {
-    for trouble in [Trouble::StoreDoubt, Trouble::StoreAmnesia, Trouble::NotInitialised] {
+    for error_kind in [ErrorKind::PossibleDataLoss, ErrorKind::DataLoss, ErrorKind::NotInitialised] {
         let store = Refusing::new(ALL);
-        store.0.refuse(StoreError::not_applied(trouble, "an operator must look"));
+        store.0.refuse(StoreError::not_applied(error_kind, "an operator must look"));
         let began = Instant::now();
         let once = Sentinel::new(store).once("k").wait(SECOND * 60).run(|_| async { Ok::<_, Lied>(()) });
         assert!(matches!(once.await.unwrap(), Outcome::NotRun(NotRun::Store(_))));
-        assert!(began.elapsed() < SECOND, "{trouble}");
+        assert!(began.elapsed() < SECOND, "{error_kind}");
     }
 }
 

@@ -86,7 +86,7 @@ fn answer(outcome: Outcome<String, PspError>) -> String {
         Outcome::Unconfirmed(Ok(receipt)) => ship(receipt),        // charged; a task goes on recording it
         Outcome::Unconfirmed(Err(error)) => report(error),         // failed for good; a task goes on recording it
         Outcome::Superseded(charged, decided) => call_support(charged, decided), // an operator had decided meanwhile
-        Outcome::Doubtful(doubt) => reconcile(doubt.token),        // whether this call charged is not known
+        Outcome::RanUncertain(doubt) => reconcile(doubt.token),        // whether this call charged is not known
         Outcome::Uncertain(doubt) => reconcile(doubt.token),       // whether an earlier call charged is not known
     }
 }
@@ -105,10 +105,10 @@ fn the_readmes_first_block_is_the_one_that_is_compiled() {
     }
     assert!(block.len() > 15, "{block:?}");
     drop(pay("declined"));
-    assert_eq!(answer(Outcome::Doubtful(doubt())), "7");
+    assert_eq!(answer(Outcome::RanUncertain(doubt())), "7");
 }
 
-fn doubt() -> sentinel::Doubtful<PspError> {
+fn doubt() -> sentinel::RanUncertain<PspError> {
     let (cause, token) = (sentinel::Label::lossy("lost"), Token::new(7).unwrap());
-    sentinel::Doubtful { cause, error: None, token, claim_id: sentinel::ClaimId::random() }
+    sentinel::RanUncertain { cause, error: None, token, claim_id: sentinel::ClaimId::random() }
 }

@@ -195,7 +195,9 @@ fn value(outcome: Outcome<String, Lied>) -> Option<String> {
         Outcome::Completed(value) | Outcome::CompletedNotStored(value, _) | Outcome::Replayed(value) => {
             Some(value)
         }
-        Outcome::Unconfirmed(_) | Outcome::Superseded(..) | Outcome::Doubtful(_) => panic!("this call ran"),
+        Outcome::Unconfirmed(_) | Outcome::Superseded(..) | Outcome::RanUncertain(_) => {
+            panic!("this call ran")
+        }
         Outcome::Failed(_)
         | Outcome::InProgress(_)
         | Outcome::Reconciling(_)

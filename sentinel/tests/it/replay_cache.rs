@@ -56,7 +56,7 @@ async fn a_failure_for_good_is_remembered_as_one_and_a_doubt_is_not() {
     assert!(matches!(run("declined").await.unwrap(), Outcome::Failed(_)));
     assert!(matches!(run("declined").await.unwrap(), Outcome::Failed(Failure::Replayed(_))));
     assert_eq!(wire.sent("claim"), 1);
-    assert!(matches!(run("reset by peer").await.unwrap(), Outcome::Doubtful(_)));
+    assert!(matches!(run("reset by peer").await.unwrap(), Outcome::RanUncertain(_)));
     assert!(matches!(run("reset by peer").await.unwrap(), Outcome::Uncertain(_)));
     assert_eq!(wire.sent("claim"), 3);
 }

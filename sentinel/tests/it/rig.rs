@@ -58,14 +58,14 @@ impl Rig {
         let store = MemoryStore::new();
         let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
         let wire = Wire { store: network.clone(), sent: Arc::default() };
-        let ours = Sentinel::new(Layered(wire.clone())).patience(SECOND * 2);
+        let ours = Sentinel::new(Layered(wire.clone())).retry_timeout(SECOND * 2);
         Self { wire, network, ours, beside: Sentinel::new(store), runs: Arc::default() }
     }
 
     /// The same, and our client remembers replays.
     pub(crate) fn with_cache(plan: Plan) -> Self {
         let rig = Self::new(plan);
-        let ours = Sentinel::new(ReplayCache::new(Layered(rig.wire.clone()))).patience(SECOND * 2);
+        let ours = Sentinel::new(ReplayCache::new(Layered(rig.wire.clone()))).retry_timeout(SECOND * 2);
         Self { ours, ..rig }
     }
 

@@ -134,7 +134,7 @@ fn a_retry_under_another_key_is_found() {
             let effects = attempt.effects();
             let once = attempt.sentinel().once(format!("{KEY}-{n}"));
             let told = once.run(|_| async move { effects.happen(KEY).await }).await?;
-            if !matches!(told, Outcome::Doubtful(_) | Outcome::Uncertain(_)) {
+            if !matches!(told, Outcome::RanUncertain(_) | Outcome::Uncertain(_)) {
                 return Ok::<_, Error>(told);
             }
         }
@@ -160,7 +160,7 @@ fn in_progress_that_is_read_as_done_is_found() {
 fn a_doubt_that_is_read_as_done_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
-            Ok(Outcome::Doubtful(_)) => Said::Done,
+            Ok(Outcome::RanUncertain(_)) => Said::Done,
             told => told.said(),
         },
         "process 1 said that it is done, while execution \"invoice-42\" in namespace \"default\" is in doubt: doubt was hidden",
@@ -209,7 +209,7 @@ fn work_that_is_never_done_again_is_found() {
 fn a_function_that_hangs_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
-            Ok(Outcome::Doubtful(_)) => std::future::pending().await,
+            Ok(Outcome::RanUncertain(_)) => std::future::pending().await,
             told => told.said(),
         },
         "process 1 never said anything",

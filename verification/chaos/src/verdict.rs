@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use sentinel::store::Shown;
-use sentinel::{Address, Change, CoordinationStore, Event, Key, Kind, Record, Sentinel, StoreError, Trouble};
+use sentinel::{
+    Address, Change, CoordinationStore, ErrorKind, Event, Key, Kind, Record, Sentinel, StoreError,
+};
 use sentinel_conformance::{Deeds, Entry, History};
 
 use crate::journal::{self, Note};
@@ -57,8 +59,8 @@ impl Evidence {
                 Note::Answered(number, at, answer) => {
                     let entry = &mut history.entries[places[&number]];
                     let error = |none: journal::NoAnswer| match none.ambiguous {
-                        true => StoreError::ambiguous(Trouble::LostReply, none.text),
-                        false => StoreError::not_applied(Trouble::Busy, none.text),
+                        true => StoreError::ambiguous(ErrorKind::LostReply, none.text),
+                        false => StoreError::not_applied(ErrorKind::Busy, none.text),
                     };
                     (entry.returned, entry.answer) = (Some(at), Some(answer.map_err(error)));
                 }
@@ -150,7 +152,7 @@ impl Evidence {
         let told = self.deeds.answers.iter().find(|answer| answer.call == start.call);
         match told.map(|answer| (&*answer.name, &answer.value)) {
             // Nothing happened, and the process ended before it could tell the store.
-            None | Some(("doubtful" | "unconfirmed", _) | ("failed", None)) => Ok(()),
+            None | Some(("ran_uncertain" | "unconfirmed", _) | ("failed", None)) => Ok(()),
             Some((name, _)) => unexplained(&format!("the call that ran was told {name}")),
         }
     }

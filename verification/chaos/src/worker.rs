@@ -33,7 +33,7 @@ pub(crate) struct Worker {
 
 /// How a function ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Trouble {
+pub(crate) enum FunctionError {
     /// Nothing happened, and the function knows it.
     Nothing,
     /// It failed for good.
@@ -42,7 +42,7 @@ pub(crate) enum Trouble {
     Unknown,
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for FunctionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Debug::fmt(self, f)
     }
@@ -51,7 +51,7 @@ impl std::fmt::Display for Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Success,
-    Fails(Trouble),
+    Fails(FunctionError),
     Panics,
 }
 
@@ -116,7 +116,7 @@ impl Worker {
         let journal = Arc::new(Journal::open(&plan.journal()).map_err(|error| error.to_string())?);
         let effects = Arc::new(Journal::open(&plan.effects()).map_err(|error| error.to_string())?);
         let store = Arc::new(Layered(Scribe::new(store, journal.clone())));
-        let sentinel = Sentinel::from_arc(sabotage::over(store, plan.sabotage)).patience(plan.patience);
+        let sentinel = Sentinel::from_arc(sabotage::over(store, plan.sabotage)).retry_timeout(plan.patience);
         let named = sentinel.namespace(&plan.namespace);
         let named = named.and_then(|sentinel| sentinel.worker(format!("worker {}", plan.number)));
         let sentinel = named.map_err(|error| error.to_string())?;
@@ -143,9 +143,9 @@ impl Worker {
     pub(crate) async fn call(&self, n: u64, rng: &mut StdRng) -> Option<Answer> {
         let Plan { ttl, hard_ttl, .. } = *self.plan;
         let (name, call) = (execution(n), self.calls.fetch_add(1, Ordering::Relaxed));
-        let once = self.sentinel.once::<Trouble>(&name).ttl(ttl).hard_ttl(hard_ttl).late_effects(ttl);
-        let once = once.nothing_happened_if(|trouble| *trouble == Trouble::Nothing);
-        let once = once.failed_for_good_if(|trouble| *trouble == Trouble::Final);
+        let once = self.sentinel.once::<FunctionError>(&name).ttl(ttl).hard_ttl(hard_ttl).late_effects(ttl);
+        let once = once.nothing_happened_if(|error| *error == FunctionError::Nothing);
+        let once = once.failed_for_good_if(|error| *error == FunctionError::Final);
         let once = if rng.random_ratio(1, 3) { once.wait(up_to(2 * hard_ttl, rng)) } else { once };
         let (worker, act) = (self.clone(), self.act(rng));
         let function = move |run: Run| worker.function(run, call, act);
@@ -173,7 +173,7 @@ impl Worker {
     }
 
     /// The function of a call. Each of its steps is written down before it is done.
-    async fn function(self, run: Run, call: u64, act: Act) -> Result<String, Trouble> {
+    async fn function(self, run: Run, call: u64, act: Act) -> Result<String, FunctionError> {
         let (key, grant, value) = (run.key().clone(), run.grant(), format!("{} by call {call}", run.key()));
         let late = run.remaining().is_zero();
         self.journal.note(&Note::Started(Start { call, key: key.clone(), grant, late }));
@@ -185,11 +185,11 @@ impl Worker {
         sleep(act.then).await;
         match act.end {
             End::Success => Ok(value),
-            End::Fails(trouble) => {
-                if trouble == Trouble::Final {
-                    self.journal.note(&Note::Failed(key, trouble.to_string()));
+            End::Fails(error) => {
+                if error == FunctionError::Final {
+                    self.journal.note(&Note::Failed(key, error.to_string()));
                 }
-                Err(trouble)
+                Err(error)
             }
             // Without the hook, which would write to the terminal.
             End::Panics => std::panic::resume_unwind(Box::new("a function panicked")),
@@ -201,15 +201,15 @@ impl Worker {
         let end = match rng.random_range(0..100) {
             _ if self.is_calm() => End::Success,
             0..70 => End::Success,
-            70..78 => End::Fails(Trouble::Nothing),
-            78..84 => End::Fails(Trouble::Final),
-            84..92 => End::Fails(Trouble::Unknown),
+            70..78 => End::Fails(FunctionError::Nothing),
+            78..84 => End::Fails(FunctionError::Final),
+            84..92 => End::Fails(FunctionError::Unknown),
             _ => End::Panics,
         };
         let effect = match end {
             End::Success => true,
-            End::Fails(Trouble::Nothing | Trouble::Final) => false,
-            End::Fails(Trouble::Unknown) | End::Panics => rng.random_ratio(1, 2),
+            End::Fails(FunctionError::Nothing | FunctionError::Final) => false,
+            End::Fails(FunctionError::Unknown) | End::Panics => rng.random_ratio(1, 2),
         };
         let long = if self.is_calm() { Duration::ZERO } else { self.plan.hard_ttl / 4 };
         Act { first: up_to(long, rng), effect, then: up_to(long, rng), end }

@@ -11,7 +11,7 @@ use sentinel_conformance::Layer;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Listing};
-use sentinel_core::{Address, CoordinationStore, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore, ErrorKind, StoreError};
 use tokio::time::sleep;
 
 use crate::dice::Dice;
@@ -119,7 +119,7 @@ impl Network {
         let (there, back) = (self.way(), self.way());
         let fault = self.fault();
         if fault == Some(Fault::Refused) {
-            return Err(StoreError::not_applied(Trouble::Busy, "the network took nothing"));
+            return Err(StoreError::not_applied(ErrorKind::Busy, "the network took nothing"));
         }
         let late = match fault {
             Some(Fault::Late | Fault::Repeated) => Some(self.dice.up_to(self.latest)),
@@ -149,10 +149,10 @@ impl Network {
                     return pending().await;
                 }
                 sleep(DEADLINE).await;
-                Err(StoreError::ambiguous(Trouble::LostReply, "no reply came"))
+                Err(StoreError::ambiguous(ErrorKind::LostReply, "no reply came"))
             }
             (Some(Fault::ReplyLost), _) | (_, None) => {
-                Err(StoreError::ambiguous(Trouble::LostReply, "the connection broke"))
+                Err(StoreError::ambiguous(ErrorKind::LostReply, "the connection broke"))
             }
             (_, Some(answer)) => answer,
         }

@@ -14,7 +14,7 @@ use crate::world::{Actor, execution, key, lease};
 
 /// How a function ended that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum FunctionError {
     /// Nothing happened, and the function knows it.
     Nothing,
     /// It failed for good.
@@ -23,7 +23,7 @@ pub(crate) enum Trouble {
     Unknown,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
@@ -41,7 +41,7 @@ struct Act {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Success,
-    Fails(Trouble),
+    Fails(FunctionError),
     Panics,
 }
 
@@ -64,10 +64,10 @@ impl Actor {
     pub(crate) async fn call(&self, n: u64) -> Option<Answer> {
         let options = &self.world.options;
         let (name, call) = (execution(n), self.world.truth.next_call());
-        let once = self.sentinel.once::<Trouble>(&name).ttl(options.ttl).hard_ttl(options.hard_ttl);
+        let once = self.sentinel.once::<FunctionError>(&name).ttl(options.ttl).hard_ttl(options.hard_ttl);
         let once = once.late_effects(options.ttl);
-        let once = once.nothing_happened_if(|trouble| *trouble == Trouble::Nothing);
-        let once = once.failed_for_good_if(|trouble| *trouble == Trouble::Final);
+        let once = once.nothing_happened_if(|error| *error == FunctionError::Nothing);
+        let once = once.failed_for_good_if(|error| *error == FunctionError::Final);
         let once = match options.retention {
             Some(retention) => once.retention(retention),
             None => once,
@@ -105,7 +105,7 @@ impl Actor {
         &self,
         call: u64,
         name: &str,
-    ) -> impl FnOnce(Run) -> BoxFuture<'static, Result<String, Trouble>> + use<> {
+    ) -> impl FnOnce(Run) -> BoxFuture<'static, Result<String, FunctionError>> + use<> {
         let (world, process, act) = (self.world.clone(), self.process.clone(), self.act());
         let (key, value) = (key(name), format!("{name} by call {call}"));
         move |run| {
@@ -126,8 +126,8 @@ impl Actor {
                 }
                 sleep(act.then).await;
                 process.pass().await;
-                if act.end == End::Fails(Trouble::Final) {
-                    world.truth.told().failures.push((key, Trouble::Final.to_string()));
+                if act.end == End::Fails(FunctionError::Final) {
+                    world.truth.told().failures.push((key, FunctionError::Final.to_string()));
                 }
                 ended(act.end, value)
             }
@@ -140,8 +140,8 @@ impl Actor {
         let end = self.end();
         let effect = match end {
             End::Success => true,
-            End::Fails(Trouble::Nothing | Trouble::Final) => false,
-            End::Fails(Trouble::Unknown) | End::Panics => self.dice.percent(50),
+            End::Fails(FunctionError::Nothing | FunctionError::Final) => false,
+            End::Fails(FunctionError::Unknown) | End::Panics => self.dice.percent(50),
         };
         let long = self.world.options.hard_ttl;
         Act { first: self.dice.up_to(long), effect, then: self.dice.up_to(long), end }
@@ -153,9 +153,9 @@ impl Actor {
         }
         match self.dice.within(0, 99) {
             0..60 => End::Success,
-            60..70 => End::Fails(Trouble::Nothing),
-            70..80 => End::Fails(Trouble::Final),
-            80..90 => End::Fails(Trouble::Unknown),
+            60..70 => End::Fails(FunctionError::Nothing),
+            70..80 => End::Fails(FunctionError::Final),
+            80..90 => End::Fails(FunctionError::Unknown),
             _ => End::Panics,
         }
     }
@@ -178,10 +178,10 @@ impl Actor {
     }
 }
 
-fn ended<T>(end: End, value: T) -> Result<T, Trouble> {
+fn ended<T>(end: End, value: T) -> Result<T, FunctionError> {
     match end {
         End::Success => Ok(value),
-        End::Fails(trouble) => Err(trouble),
+        End::Fails(error) => Err(error),
         // Without the hook, which would write to the terminal.
         End::Panics => std::panic::resume_unwind(Box::new("a function panicked")),
     }

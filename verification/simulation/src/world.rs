@@ -98,7 +98,7 @@ impl World {
         let latest = 2 * self.options.hard_ttl;
         let faults = (self.options.faults.clone(), latest);
         let network = Network::new(below, process.clone(), dice.fork(), faults, self.calm.clone());
-        let sentinel = Sentinel::new(Layered(network)).patience(self.options.patience);
+        let sentinel = Sentinel::new(Layered(network)).retry_timeout(self.options.patience);
         let named =
             sentinel.namespace(NAMESPACE).and_then(|s| s.worker(format!("process {}", process.number)));
         let sentinel = named.unwrap_or_else(|invalid| unreachable!("{invalid}"));

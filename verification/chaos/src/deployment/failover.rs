@@ -52,7 +52,7 @@ impl Standby {
 
     /// Whoever looks is told that a standby took over.
     fn is_told(&self) {
-        let health = self.runtime.block_on(PostgresStore::builder(&self.url()).probe());
+        let health = self.runtime.block_on(PostgresStore::builder(&self.url()).health());
         let health = health.unwrap_or_else(|error| panic!("the standby does not answer: {error}"));
         let line = health.checks.iter().find(|check| check.name == "time line");
         assert!(

@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use sentinel::operation::{Claim, Phase};
 use sentinel::redis::RedisStore;
-use sentinel::{Address, ClaimId, Key, Label, Namespace, StoreError, Terms, Trouble};
+use sentinel::{Address, ClaimId, ErrorKind, Key, Label, Namespace, StoreError, Terms};
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{self as testbed, Proxy, RedisCluster, until};
 use tokio::runtime::{Handle, Runtime};
@@ -216,7 +216,10 @@ pub(super) fn re_arm(runtime: &Handle, plan: &Plan) -> bool {
     until("the server says what it is", || {
         let told = runtime.block_on(ask(plan));
         doubt = told.as_ref().is_err_and(|error| {
-            matches!(error.trouble(), Trouble::StoreDoubt | Trouble::StoreAmnesia | Trouble::NotInitialised)
+            matches!(
+                error.kind(),
+                ErrorKind::PossibleDataLoss | ErrorKind::DataLoss | ErrorKind::NotInitialised
+            )
         });
         doubt || told.is_ok()
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sentinel_client::Sentinel;
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, CoordinationStore as _, Key, Namespace, StoreError, Trouble};
+use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Key, Namespace, StoreError};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
@@ -32,7 +32,7 @@ fn says(health: &Health, name: &str, words: &str) {
 
 fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>, words: &str) {
     let error = answer.unwrap_err();
-    assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
     assert!(error.to_string().contains(words), "{error}");
 }
 
@@ -51,11 +51,11 @@ fn left_nothing(server: &Redis) {
 #[tokio::test]
 async fn a_server_that_keeps_all_is_told_what_it_promises() {
     let (server, builder) = start(Options::default());
-    let before = builder.clone().probe().await.unwrap();
+    let before = builder.clone().health().await.unwrap();
     is_bad(&before, "store", "run `sentinel init`");
     left_nothing(&server);
     let store = builder.clone().init().await.unwrap();
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     assert_eq!(health.deployment, "Redis standalone, AOF always, noeviction");
     assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
     assert!(health.guarantees.iter().any(|text| text.contains("does not disappear")), "{health:?}");
@@ -92,14 +92,14 @@ async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_oth
     for (setting, bad, good, remedy) in lossy {
         once_and_again(&Sentinel::new(store.clone()), &format!("before {setting}")).await;
         server.cli(&["CONFIG", "SET", setting, bad]);
-        let health = store.probe().await.unwrap();
+        let health = store.health().await.unwrap();
         is_bad(&health, setting, remedy);
         assert_eq!(health.deployment, "Redis, with settings that drop or forget what was acknowledged");
         // A store that is in use finds it out by itself.
         refused(store.inspect(&address()).await, remedy);
         refused(builder.clone().open().await, remedy);
         refused(builder.clone().init().await, remedy);
-        let health = builder.clone().allow_lossy(true).probe().await.unwrap();
+        let health = builder.clone().allow_lossy(true).health().await.unwrap();
         assert!(health.accepted && !found(&health, setting).ok, "{health:?}");
         assert!(health.guarantees.iter().any(|text| text.contains("nothing tells")), "{health:?}");
         assert!(found(&health, setting).found.contains("allowed"), "{health:?}");
@@ -120,7 +120,7 @@ async fn who_comes_while_a_store_is_set_up_waits_or_finds_it() {
                 } else {
                     builder.clone().open().await
                 } {
-                    Err(error) if error.trouble() == Trouble::NotInitialised => {}
+                    Err(error) if error.kind() == ErrorKind::NotInitialised => {}
                     store => break store.unwrap(),
                 }
             };
@@ -140,7 +140,7 @@ fn address() -> Address {
 #[tokio::test]
 async fn what_is_lost_once_a_second_is_told() {
     let (_server, builder) = start(Options::default().append_fsync(Fsync::EverySecond));
-    let health = builder.init().await.unwrap().probe().await.unwrap();
+    let health = builder.init().await.unwrap().health().await.unwrap();
     assert_eq!(health.deployment, "Redis standalone, AOF everysec, noeviction");
     says(&health, "appendfsync", "two seconds");
     assert!(health.guarantees.iter().any(|text| text.contains("two seconds")), "{health:?}");
@@ -152,17 +152,17 @@ async fn a_restart_is_found_and_so_is_a_doubt() {
     builder.clone().init().await.unwrap();
     server.stop();
     server.start_again();
-    says(&builder.clone().probe().await.unwrap(), "identity", "it keeps all that it acknowledges");
+    says(&builder.clone().health().await.unwrap(), "identity", "it keeps all that it acknowledges");
     builder.clone().open().await.unwrap();
-    says(&builder.clone().probe().await.unwrap(), "identity", "as it was armed");
+    says(&builder.clone().health().await.unwrap(), "identity", "as it was armed");
     server.stop();
     server.start_again_with(&[("appendfsync", "everysec")]);
-    is_bad(&builder.clone().probe().await.unwrap(), "identity", "restarted, promoted");
-    says(&builder.clone().allow_lossy(true).probe().await.unwrap(), "identity", "allowed");
+    is_bad(&builder.clone().health().await.unwrap(), "identity", "restarted, promoted");
+    says(&builder.clone().allow_lossy(true).health().await.unwrap(), "identity", "allowed");
     server.cli(&["HSET", "sentinel:{sentinel}:root", "doubt", "the change 7 is missing"]);
-    is_bad(&builder.clone().probe().await.unwrap(), "identity", "in doubt: the change 7 is missing");
+    is_bad(&builder.clone().health().await.unwrap(), "identity", "in doubt: the change 7 is missing");
     builder.clone().init().await.unwrap();
-    says(&builder.probe().await.unwrap(), "identity", "as it was armed");
+    says(&builder.health().await.unwrap(), "identity", "as it was armed");
 }
 
 #[tokio::test]
@@ -170,11 +170,11 @@ async fn a_namespace_that_lost_a_marker_is_found() {
     let (server, builder) = start(Options::default());
     let store = builder.init().await.unwrap();
     once_and_again(&Sentinel::new(store.clone()), "k").await;
-    says(&store.probe().await.unwrap(), "markers", "1 namespaces");
+    says(&store.health().await.unwrap(), "markers", "1 namespaces");
     server.cli(&["DEL", "sentinel:{default:0}:marker"]);
-    is_bad(&store.probe().await.unwrap(), "markers", "a part of namespace \"default\" has none");
+    is_bad(&store.health().await.unwrap(), "markers", "a part of namespace \"default\" has none");
     server.cli(&["HSET", "sentinel:{sentinel}:root", "format", "9"]);
-    is_bad(&store.probe().await.unwrap(), "store", "newer");
+    is_bad(&store.health().await.unwrap(), "store", "newer");
 }
 
 #[tokio::test]
@@ -182,18 +182,18 @@ async fn replicas_are_counted_and_one_is_not_written_to() {
     let (primary, builder) = start(Options::default());
     let waiting = builder.clone().durability(Durability::Replicas(1));
     builder.clone().init().await.unwrap();
-    let health = waiting.clone().probe().await.unwrap();
+    let health = waiting.clone().health().await.unwrap();
     let none = found(&health, "replicas");
     assert!(!none.ok && none.found.contains("0 connected, and 1 have to confirm"), "{health:?}");
     let replica = primary.replica(Options::default());
     // With its first replica, a server begins a new history.
-    is_bad(&waiting.clone().probe().await.unwrap(), "identity", "first followed by a replica");
-    let health = waiting.clone().init().await.unwrap().probe().await.unwrap();
+    is_bad(&waiting.clone().health().await.unwrap(), "identity", "first followed by a replica");
+    let health = waiting.clone().init().await.unwrap().health().await.unwrap();
     assert_eq!(health.deployment, "Redis with replicas");
     says(&health, "replicas", "1 connected");
     says(&health, "replica", &format!("127.0.0.1:{} is online", replica.port()));
     replica.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    let health = waiting.clone().probe().await.unwrap();
+    let health = waiting.clone().health().await.unwrap();
     let found = found(&health, "replica");
     assert!(!found.ok && found.found.contains("would be refused if it took over"), "{health:?}");
     assert!(health.accepted, "the master is as it should be");
@@ -201,7 +201,7 @@ async fn replicas_are_counted_and_one_is_not_written_to() {
     assert!(health.guarantees.iter().any(|text| text.contains("with 1 replicas")), "{health:?}");
     primary.wait_caught_up();
     refused(RedisStore::connect(&replica.url()).await, "replica");
-    let health = RedisStore::builder(&replica.url()).probe().await.unwrap();
+    let health = RedisStore::builder(&replica.url()).health().await.unwrap();
     assert_eq!(health.deployment, "Redis, a replica: use its master");
     is_bad(&health, "role", &format!("127.0.0.1:{}", primary.port()));
 }
@@ -212,7 +212,7 @@ async fn the_documented_rules_suffice_and_each_is_needed() {
     let server = Redis::start(Options::default().acl("app", "secret", &rules));
     let builder = RedisStore::builder(&server.url_for("app", "secret"));
     let store = builder.clone().init().await.unwrap();
-    says(&store.probe().await.unwrap(), "user", "app");
+    says(&store.health().await.unwrap(), "user", "app");
     for rule in rules.split(' ').filter(|rule| rule.starts_with(['+', '~', '&'])) {
         let without = match rule.strip_prefix('+') {
             Some(right) => format!("-{right}"),
@@ -220,13 +220,13 @@ async fn the_documented_rules_suffice_and_each_is_needed() {
             None => "resetchannels".to_owned(),
         };
         server.cli(&["ACL", "SETUSER", "app", &without]);
-        is_bad(&store.probe().await.unwrap(), "user", &format!(" {rule}"));
+        is_bad(&store.health().await.unwrap(), "user", &format!(" {rule}"));
         server.cli(&["ACL", "SETUSER", "app", rule]);
     }
-    says(&store.probe().await.unwrap(), "user", "app");
-    let health = builder.clone().durability(Durability::Replicas(1)).probe().await.unwrap();
+    says(&store.health().await.unwrap(), "user", "app");
+    let health = builder.clone().durability(Durability::Replicas(1)).health().await.unwrap();
     is_bad(&health, "user", "lacks +wait;");
-    says(&store.probe().await.unwrap(), "appendfsync", "taken as everysec");
+    says(&store.health().await.unwrap(), "appendfsync", "taken as everysec");
     server.cli(&["ACL", "SETUSER", "app", "+config|get"]);
-    says(&store.probe().await.unwrap(), "appendfsync", "always");
+    says(&store.health().await.unwrap(), "appendfsync", "always");
 }

@@ -1,7 +1,7 @@
 //! What was set up, and whether the servers are trusted to hold it.
 
 use sentinel_core::store::Check;
-use sentinel_core::{Kind, StoreError, Trouble};
+use sentinel_core::{ErrorKind, Kind, StoreError};
 
 use super::access::Access;
 use super::check;
@@ -38,7 +38,7 @@ impl Standing {
                 ));
             }
             Err(_) if !access.suffices() => return bare(format!("{prefix:?} may not be read")),
-            Err(error) if matches!(error.trouble(), Trouble::NewerSchema | Trouble::Corrupt) => {
+            Err(error) if matches!(error.kind(), ErrorKind::NewerSchema | ErrorKind::Corrupt) => {
                 return bare(format!("{prefix:?}: {error}"));
             }
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
 use sentinel::{
-    Finding, Kind, Label, OpId, Payload, ProbeLoop, ProbeLoopHandle, Recorded, State, UncertainKey,
+    AutoReconciler, AutoReconcilerHandle, Finding, Kind, Label, OpId, Payload, Recorded, State, UncertainKey,
 };
 
 use sentinel_conformance::{Fault, Plan};
@@ -68,7 +68,7 @@ async fn past_late_effects() {
 }
 
 /// A probe that finds nothing before `lands`, and what lands then.
-fn late_booking(sentinel: &Sentinel, lands: Instant) -> ProbeLoop {
+fn late_booking(sentinel: &Sentinel, lands: Instant) -> AutoReconciler {
     sentinel.reconcile_with("probe", move |_| async move {
         match Instant::now() < lands {
             true => Finding::did_not_happen("the provider lists nothing"),
@@ -161,7 +161,7 @@ async fn an_abandon_that_arrives_after_the_first_look_starts_its_time_again() {
         }
     });
     assert_eq!(probe.pass().await.unwrap(), 0, "the look was made before the run ended");
-    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Doubtful(_)));
+    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::RanUncertain(_)));
     tokio::time::sleep(SECOND * 20).await;
     assert_eq!(probe.pass().await.unwrap(), 1);
     assert_eq!(looks.load(Ordering::SeqCst), 3, "two more looks, both after the last effect");
@@ -200,7 +200,7 @@ async fn a_second_look_that_sees_it_happen_wins() {
 }
 
 /// A loop whose probe never knows, and how often it was asked.
-fn unknowing(sentinel: &Sentinel) -> (ProbeLoop, Arc<AtomicU32>) {
+fn unknowing(sentinel: &Sentinel) -> (AutoReconciler, Arc<AtomicU32>) {
     let looks = Arc::new(AtomicU32::new(0));
     let counted = looks.clone();
     let probe = sentinel.reconcile_with("probe", move |_| {
@@ -294,7 +294,7 @@ async fn the_first_pause_of_a_key_that_is_still_unknown_is_as_long_as_the_loops(
 }
 
 /// A loop that is at the first of two keys, how to let go on with it, and how often it has looked.
-async fn busy(sentinel: &Sentinel) -> (ProbeLoopHandle, Arc<Semaphore>, Arc<AtomicU32>) {
+async fn busy(sentinel: &Sentinel) -> (AutoReconcilerHandle, Arc<Semaphore>, Arc<AtomicU32>) {
     for key in ["a", "b"] {
         let _ = doubt(sentinel, key).await;
     }

@@ -25,7 +25,7 @@ use deployment::Deployment;
 /// A clock that is further off than this is worth a look, although nothing rests on it.
 const SKEW: Duration = Duration::from_secs(60);
 
-pub(crate) async fn probe(parts: &Parts) -> Result<Health, StoreError> {
+pub(crate) async fn health(parts: &Parts) -> Result<Health, StoreError> {
     let (mut link, hello) = parts.dialer.meet(Patience(parts.lock_timeout)).await?;
     let is_pooled = parts.dialer.is_pooled();
     let settings = Settings::ask(&mut link).await?;

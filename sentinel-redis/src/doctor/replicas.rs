@@ -86,7 +86,7 @@ fn judged(replica: &Replica, asked: Result<Server, StoreError>, allow_lossy: boo
 
 #[cfg(test)]
 mod tests {
-    use sentinel_core::Trouble;
+    use sentinel_core::ErrorKind;
 
     use super::*;
 
@@ -125,7 +125,7 @@ mod tests {
             let found = judged(&replica(state), Ok(server(fields)), allowed);
             assert!(found.ok == ok && found.found.contains(words), "{found:?}");
         }
-        let error = StoreError::not_applied(Trouble::Unreachable, "no route");
+        let error = StoreError::not_applied(ErrorKind::Unreachable, "no route");
         let found = judged(&replica("online"), Err(error), false);
         assert!(found.ok && found.found.contains("cannot be asked from here"), "{found:?}");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Clock, StoreError, Trouble};
+use sentinel_core::{Clock, ErrorKind, StoreError};
 use tokio::sync::oneshot;
 
 use crate::connection::{Spec, Writer};
@@ -17,20 +17,20 @@ use crate::filesystem;
 const CHECKED_BYTES: u64 = 64 << 20;
 
 /// Looks, on a thread and a connection of its own: no operation waits for it.
-pub(crate) async fn probe(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Health, StoreError> {
+pub(crate) async fn health(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Health, StoreError> {
     let (reply, answer) = oneshot::channel();
     let look = move || drop(reply.send(look(&spec, &*clock)));
     thread::Builder::new().name("sentinel-sqlite-probe".into()).spawn(look).map_err(|error| {
-        StoreError::not_applied(Trouble::Unreachable, "a thread could not be started").caused_by(error)
+        StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
     })?;
-    let silent = || StoreError::not_applied(Trouble::BrokenStore, "the probe panicked");
+    let silent = || StoreError::not_applied(ErrorKind::BrokenStore, "the probe panicked");
     answer.await.unwrap_or_else(|_| Err(silent()))
 }
 
 fn look(spec: &Spec, clock: &dyn Clock) -> Result<Health, StoreError> {
     if let Err(error) = std::fs::metadata(&spec.path) {
         let detail = format!("{}: {error}", spec.path.display());
-        return Err(StoreError::not_applied(Trouble::Unreachable, detail));
+        return Err(StoreError::not_applied(ErrorKind::Unreachable, detail));
     }
     let mut checks = vec![file(spec), place(spec), names(spec)];
     let existing = Spec { create: false, ..spec.clone() };

@@ -1,7 +1,7 @@
 //! The schema, and what the role may do in it.
 
 use sentinel_core::store::Check;
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use sqlx::Row as _;
 
 use super::check;
@@ -71,7 +71,7 @@ async fn newest(link: &mut Link, names: &Names) -> Result<(Option<i32>, Option<i
     );
     let row = match link.ask(sql).await {
         // Row-level security hides what is there: a check of its own names it.
-        Err(error) if error.trouble() == Trouble::DeploymentRefused => return Ok((None, None)),
+        Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok((None, None)),
         row => row?,
     };
     Ok((row.try_get(0).map_err(unreachable)?, row.try_get(1).map_err(unreachable)?))

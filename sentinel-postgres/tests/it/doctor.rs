@@ -1,7 +1,7 @@
 //! What `doctor` says of a server, and what `open` refuses.
 
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{CoordinationStore as _, StoreError, Trouble};
+use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres, postgres};
@@ -21,7 +21,7 @@ fn is_bad(health: &Health, name: &str, words: &str) {
 
 fn refused(opened: Result<PostgresStore, StoreError>, words: &str) {
     let error = opened.expect_err("it is refused");
-    assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
     assert!(error.to_string().contains(words), "{error}");
 }
 
@@ -33,24 +33,24 @@ fn at(server: &Postgres, role: &str, password: &str, schema: &str) -> PostgresSt
 async fn a_plain_server_is_one_primary() {
     let server = Postgres::start(Options::default());
     let builder = PostgresStore::builder(&server.url()).schema("doctor");
-    let before = builder.clone().probe().await.unwrap();
+    let before = builder.clone().health().await.unwrap();
     assert!(!before.accepted && before.guarantees.is_empty());
     is_bad(&before, "schema", "run `sentinel init`");
     let store = builder.clone().init().await.unwrap();
-    let health = store.probe().await.unwrap();
+    let health = store.health().await.unwrap();
     assert_eq!(health.deployment, "PostgreSQL, one primary");
     assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
     assert_eq!(found(&health, "synchronous_commit").found, "on");
     assert_eq!(found(&health, "time line").found, "1");
     assert!(found(&health, "pooler").found.starts_with("none"));
     server.psql("update doctor.migrations set version = 99");
-    is_bad(&builder.probe().await.unwrap(), "schema", "upgrade this program");
+    is_bad(&builder.health().await.unwrap(), "schema", "upgrade this program");
 }
 
 #[tokio::test]
 async fn a_pooler_is_found() {
     let builder = PostgresStore::builder(&bouncer().url()).schema("doctored");
-    let health = builder.init().await.unwrap().probe().await.unwrap();
+    let health = builder.init().await.unwrap().health().await.unwrap();
     assert!(health.accepted, "{health:?}");
     assert!(found(&health, "pooler").found.contains("transaction mode"));
 }
@@ -62,11 +62,11 @@ async fn a_lazy_role_is_raised() {
          alter role lazy set synchronous_commit = off; \
          alter role lazy set default_transaction_isolation = 'serializable'",
     );
-    let health = at(postgres(), "lazy", "secret", "lazy").init().await.unwrap().probe().await.unwrap();
+    let health = at(postgres(), "lazy", "secret", "lazy").init().await.unwrap().health().await.unwrap();
     assert!(health.accepted && found(&health, "synchronous_commit").found == "on", "{health:?}");
     assert!(found(&health, "isolation").found.contains("serializable is the role's default"), "{health:?}");
     let pooled = PostgresStore::builder(&bouncer().url_for("lazy", "secret", "postgres")).schema("lazy");
-    let health = pooled.probe().await.unwrap();
+    let health = pooled.health().await.unwrap();
     assert!(
         health.accepted && found(&health, "synchronous_commit").found.contains("raised to on"),
         "{health:?}"
@@ -82,11 +82,11 @@ async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_told_otherwi
         assert_eq!(server.psql("select count(*) from pg_namespace where nspname = 'sentinel'"), "0");
         let store = builder.clone().allow_lossy(true).init().await.unwrap();
         refused(builder.clone().open().await, words);
-        let health = store.probe().await.unwrap();
+        let health = store.health().await.unwrap();
         assert!(health.accepted && health.deployment.contains("lose commits"), "{health:?}");
         assert!(health.guarantees.iter().any(|text| text.contains("may take back")), "{health:?}");
         is_bad(&health, setting, "allowed");
-        let health = builder.probe().await.unwrap();
+        let health = builder.health().await.unwrap();
         assert!(!health.accepted);
         is_bad(&health, setting, "turn it on");
     }
@@ -99,7 +99,7 @@ async fn a_role_that_may_not_write_is_refused() {
          alter role reader set default_transaction_read_only = on",
     );
     refused(at(postgres(), "reader", "secret", "anywhere").open().await, "read only");
-    let health = at(postgres(), "reader", "secret", "anywhere").probe().await.unwrap();
+    let health = at(postgres(), "reader", "secret", "anywhere").health().await.unwrap();
     assert!(!health.accepted);
     is_bad(&health, "transactions", "read only");
 }
@@ -111,11 +111,11 @@ async fn a_standby_is_refused() {
     let standby = primary.standby("replica", false);
     refused(PostgresStore::connect(&standby.url()).await, "needs the primary");
     refused(PostgresStore::builder(&standby.url()).init().await, "needs the primary");
-    let health = PostgresStore::builder(&standby.url()).probe().await.unwrap();
+    let health = PostgresStore::builder(&standby.url()).health().await.unwrap();
     assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
     assert_eq!(health.deployment, "PostgreSQL, a standby: use its primary");
     is_bad(&health, "recovery", "use the primary");
-    let health = PostgresStore::builder(&primary.url()).probe().await.unwrap();
+    let health = PostgresStore::builder(&primary.url()).health().await.unwrap();
     assert_eq!(health.deployment, "PostgreSQL, asynchronous failover");
 }
 
@@ -132,19 +132,19 @@ fn documented_grants() -> String {
 async fn the_documented_grants_suffice_and_each_is_needed() {
     let server = Postgres::start(Options::default().role("app", "secret"));
     PostgresStore::builder(&server.url()).init().await.unwrap();
-    let health = at(&server, "app", "secret", "sentinel").probe().await.unwrap();
+    let health = at(&server, "app", "secret", "sentinel").health().await.unwrap();
     assert!(!health.accepted);
     is_bad(&health, "role", "app lacks USAGE ON SCHEMA \"sentinel\"");
     let grants = documented_grants();
     server.psql(&grants);
-    let health = at(&server, "app", "secret", "sentinel").probe().await.unwrap();
+    let health = at(&server, "app", "secret", "sentinel").health().await.unwrap();
     assert!(health.accepted, "{health:?}");
     for grant in grants.lines().filter(|line| line.starts_with("GRANT")) {
         let (rights, rest) = grant.trim_start_matches("GRANT ").split_once(" ON ").unwrap();
         for right in rights.split(", ") {
             let revoke = format!("REVOKE {right} ON {}", rest.replace(" TO ", " FROM "));
             server.psql(&revoke);
-            let health = at(&server, "app", "secret", "sentinel").probe().await.unwrap();
+            let health = at(&server, "app", "secret", "sentinel").health().await.unwrap();
             assert!(!health.accepted, "{revoke}");
             is_bad(&health, "role", right);
             server.psql(&grants);

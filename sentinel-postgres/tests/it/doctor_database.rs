@@ -2,7 +2,7 @@
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, Applied, CoordinationStore as _, Key, Namespace, Trouble};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Key, Namespace};
 use sentinel_postgres::{Fence, PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::Postgres;
 use sentinel_testbed::postgres::Options;
@@ -37,20 +37,20 @@ async fn row_level_security_is_reported_for_each_table() {
     owner.clone().init().await.unwrap();
     server.psql("GRANT USAGE ON SCHEMA sentinel TO app; GRANT ALL ON ALL TABLES IN SCHEMA sentinel TO app");
     let app = || at(&server, "app", "postgres");
-    let health = app().probe().await.unwrap();
+    let health = app().health().await.unwrap();
     assert!(health.accepted && found(&health, "row-level security").ok, "{health:?}");
     for table in ["records", "events", "floors", "fences", "migrations"] {
         server.psql(&format!("ALTER TABLE sentinel.{table} ENABLE ROW LEVEL SECURITY"));
-        let health = app().probe().await.unwrap();
+        let health = app().health().await.unwrap();
         let named = format!("\"sentinel\".\"{table}\"");
         is_bad(&health, "row-level security", &[&named, "for this role", "DISABLE ROW LEVEL SECURITY"]);
         assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
         // It does not apply to the owner, and doctor reports it all the same.
-        let health = owner.clone().probe().await.unwrap();
+        let health = owner.clone().health().await.unwrap();
         is_bad(&health, "row-level security", &[&named, "not for this role"]);
         server.psql(&format!("ALTER TABLE sentinel.{table} DISABLE ROW LEVEL SECURITY"));
     }
-    assert!(app().probe().await.unwrap().accepted);
+    assert!(app().health().await.unwrap().accepted);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_record_that_row_level_security_hides_is_an_error_and_not_absent() {
 
     server.psql("ALTER TABLE sentinel.records ENABLE ROW LEVEL SECURITY");
     let refused = |error: sentinel_core::StoreError| {
-        assert_eq!((error.trouble(), error.applied()), (Trouble::DeploymentRefused, Applied::No), "{error}");
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::DeploymentRefused, Applied::No), "{error}");
         assert!(error.can_pass() && error.to_string().contains("row-level security"), "{error}");
     };
     refused(store.inspect(&address("k")).await.unwrap_err());
@@ -118,16 +118,16 @@ async fn a_database_that_is_not_in_utf8_is_reported_and_refuses_what_it_lacks() 
             "CREATE DATABASE {database} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
         ));
         PostgresStore::builder(&url(&server, &database)).init().await.unwrap();
-        let health = PostgresStore::builder(&url(&server, &database)).probe().await.unwrap();
+        let health = PostgresStore::builder(&url(&server, &database)).health().await.unwrap();
         is_bad(&health, "encoding", &[encoding, "ENCODING 'UTF8'"]);
         use_key(&server, &database, has).await.unwrap();
         assert_eq!(found(&health, "encoding").found.contains("two keys"), encoding == "EUC_JP");
         if let Some(lacks) = lacks {
             let error = use_key(&server, &database, lacks).await.unwrap_err();
-            assert_eq!((error.trouble(), error.applied()), (Trouble::InvalidRequest, Applied::No), "{error}");
+            assert_eq!((error.kind(), error.applied()), (ErrorKind::InvalidRequest, Applied::No), "{error}");
         }
     }
-    let health = PostgresStore::builder(&server.url()).init().await.unwrap().probe().await.unwrap();
+    let health = PostgresStore::builder(&server.url()).init().await.unwrap().health().await.unwrap();
     assert!(found(&health, "encoding").ok, "{health:?}");
 }
 
@@ -144,7 +144,7 @@ async fn a_schema_that_was_restored_without_its_data_is_refused_with_advice() {
         std::str::from_utf8(&dumped.stdout).unwrap().lines().filter(|l| !l.starts_with('\\')).collect();
     server.psql_in("restored", &text.join("\n"));
     let restored = || PostgresStore::builder(&url(&server, "restored"));
-    let health = restored().probe().await.unwrap();
+    let health = restored().health().await.unwrap();
     assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
     is_bad(
         &health,
@@ -153,16 +153,16 @@ async fn a_schema_that_was_restored_without_its_data_is_refused_with_advice() {
     );
     for opened in [restored().open().await, restored().init().await] {
         let error = opened.expect_err("it is refused");
-        assert_eq!(error.trouble(), Trouble::DeploymentRefused, "{error}");
+        assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
         assert!(error.to_string().contains("restored without its data"), "{error}");
     }
     // As advised.
     server.psql_in("restored", "DROP SCHEMA \"sentinel\" CASCADE");
     let store = restored().init().await.unwrap();
-    assert!(store.probe().await.unwrap().accepted);
+    assert!(store.health().await.unwrap().accepted);
     // A table alone that is gone is seen too.
     server.psql_in("restored", "DROP TABLE sentinel.floors");
-    let health = restored().probe().await.unwrap();
+    let health = restored().health().await.unwrap();
     is_bad(&health, "tables", &["\"floors\"", "restore a backup"]);
     assert!(!health.accepted);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sentinel_core::store::{Check, Health};
-use sentinel_core::{StoreError, Trouble};
+use sentinel_core::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
 use crate::barrier::Durability;
@@ -25,12 +25,12 @@ use standing::Standing;
 /// A clock that is further off than this is worth a look, although nothing rests on it.
 const SKEW: Duration = Duration::from_secs(60);
 
-pub(crate) async fn probe(caller: &Caller) -> Result<Health, StoreError> {
+pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
     let link = caller.port.link().await?;
     let (trust, durability) = (&caller.trust, caller.durability());
     let access = access::look(&*link, &trust.names, caller.port.user(), durability).await?;
     let servers = match Server::ask_all(&*link).await {
-        Err(error) if error.trouble() == Trouble::DeploymentRefused => return Ok(unknown(&access, &error)),
+        Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok(unknown(&access, &error)),
         servers => servers?,
     };
     let standing = Standing::look(&*link, trust, &servers, &access).await?;

@@ -37,7 +37,7 @@ pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> 
 /// second is made under the reconcile token. The decisions' op ids follow from operator, key and token, so a loop that
 /// crashed goes on with the keys that it took, and looks twice again.
 #[must_use = "nothing happens before `start` or `pass`"]
-pub struct ProbeLoop {
+pub struct AutoReconciler {
     sentinel: Sentinel,
     operator: Label,
     probe: Arc<Probe>,
@@ -95,10 +95,10 @@ struct Pause {
     until: LocalTime,
 }
 
-impl fmt::Debug for ProbeLoop {
+impl fmt::Debug for AutoReconciler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (namespace, operator) = (&self.sentinel.namespace, &self.operator);
-        f.debug_struct("ProbeLoop").field("namespace", namespace).field("operator", operator).finish()
+        f.debug_struct("AutoReconciler").field("namespace", namespace).field("operator", operator).finish()
     }
 }
 
@@ -108,7 +108,7 @@ const LEASE_TTL: Duration = Duration::from_secs(30);
 const LEASE_HARD_TTL: Duration = Duration::from_secs(60 * 60);
 const PAGE: u32 = 100;
 
-impl ProbeLoop {
+impl AutoReconciler {
     pub(super) fn new(sentinel: Sentinel, operator: Label, probe: Probe) -> Self {
         let (every, longest_pause) = (Duration::from_secs(10), Duration::from_secs(10 * 60));
         let grace = Duration::from_secs(10);
@@ -142,7 +142,7 @@ impl ProbeLoop {
     }
 
     /// Starts the loop on the caller's runtime. It ends when it is stopped, or the handle is dropped, between two keys.
-    pub fn start(mut self) -> ProbeLoopHandle {
+    pub fn start(mut self) -> AutoReconcilerHandle {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -152,7 +152,7 @@ impl ProbeLoop {
                 }
             }
         });
-        ProbeLoopHandle { stop, task }
+        AutoReconcilerHandle { stop, task }
     }
 
     /// One pass over what is uncertain now, for a cron line or a test: how many keys were settled. Zero if another
@@ -371,12 +371,12 @@ impl ProbeLoop {
 
 /// A loop that runs. Dropping it stops the loop between two keys.
 #[derive(Debug)]
-pub struct ProbeLoopHandle {
+pub struct AutoReconcilerHandle {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl ProbeLoopHandle {
+impl AutoReconcilerHandle {
     /// Stops the loop and waits for the key that it is at.
     pub async fn stop(mut self) {
         self.stop.cancel();
@@ -384,7 +384,7 @@ impl ProbeLoopHandle {
     }
 }
 
-impl Drop for ProbeLoopHandle {
+impl Drop for AutoReconcilerHandle {
     fn drop(&mut self) {
         self.stop.cancel();
     }

@@ -3,12 +3,12 @@
 use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
+use sentinel_core::{Accepts, Payload, Recorded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::faithful;
 use super::outcome::{Error, NotStored};
-use sentinel_core::{Accepts, Payload, Recorded};
 
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;

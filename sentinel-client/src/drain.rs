@@ -5,14 +5,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use sentinel_core::{Address, StoreError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Sentinel;
 use super::slots::{Id, Slots};
-use sentinel_core::Address;
-use sentinel_core::StoreError;
 
 /// What is not finished about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

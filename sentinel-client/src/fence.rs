@@ -1,7 +1,6 @@
 //! What a write presents to a fence.
 
-use sentinel_core::Address;
-use sentinel_core::Token;
+use sentinel_core::{Address, Token};
 
 /// Both columns of a fenced write: the token, and the address within which tokens are ordered. They belong together: a
 /// lease's token beside the address of an execution is another resource's proof.

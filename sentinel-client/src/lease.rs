@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
+use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Token};
 use tokio_util::sync::CancellationToken;
 
 use super::drain::Work;
@@ -11,13 +13,6 @@ use super::keeper::Keeping;
 use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
 use super::{Asked, Sentinel, store_broke};
-use sentinel_core::Accepts;
-use sentinel_core::Grant;
-use sentinel_core::Invalid;
-use sentinel_core::Label;
-use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
-use sentinel_core::{Address, Key};
-use sentinel_core::{ClaimId, Token};
 
 /// Asks for a lease. Nothing is sent before [`acquire`](Self::acquire).
 ///

@@ -6,11 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::Event;
 use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
-use sentinel_core::{Address, Key, Kind, Namespace};
-use sentinel_core::{Invalid, StoreError};
-use sentinel_core::{Label, Terms};
+use sentinel_core::{Address, Event, Invalid, Key, Kind, Label, Namespace, StoreError, Terms};
 
 mod auto_reconciler;
 mod clock;

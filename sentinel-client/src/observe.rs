@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use metrics::{IntoF64, counter, gauge, histogram};
+use sentinel_core::operation::*;
+use sentinel_core::{Address, StoreError};
 
 use super::Core;
 use super::clock::{LocalClock, LocalTime};
-use sentinel_core::Address;
-use sentinel_core::StoreError;
-use sentinel_core::operation::*;
 
 /// The words for a reply and what it answers, in logs and as a metric's labels. Metrics are counted where the words are
 /// literals: their keys are constants then, and cost nothing where nobody listens.

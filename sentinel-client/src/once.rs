@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use sentinel_core::operation::{Claim, Phase};
+use sentinel_core::{
+    Accepts, Address, ClaimId, Fingerprint, Invalid, Key, Label, Payload, Recorded, Verdict,
+};
 use serde::Serialize;
 use tracing::Instrument as _;
 
@@ -14,12 +18,6 @@ use super::engine::{self, Call, Caller, Ended, Ending, Held, Refusal, Returned, 
 use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
 use super::run::Run;
 use super::{Asked, Sentinel};
-use sentinel_core::ClaimId;
-use sentinel_core::Invalid;
-use sentinel_core::operation::{Claim, Phase};
-use sentinel_core::{Accepts, Payload, Recorded, Verdict};
-use sentinel_core::{Address, Key};
-use sentinel_core::{Fingerprint, Label};
 
 type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 

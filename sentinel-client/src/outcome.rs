@@ -4,13 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::Label;
-use sentinel_core::Recorded;
-use sentinel_core::State;
-use sentinel_core::StoreTime;
 use sentinel_core::operation::Current;
-use sentinel_core::{ClaimId, Token};
-use sentinel_core::{Invalid, StoreError};
+use sentinel_core::{ClaimId, Invalid, Label, Recorded, State, StoreError, StoreTime, Token};
 
 /// The answer to a call of `once`. Exhaustive, so that nobody can take *in progress* or *uncertain* for "no value".
 ///

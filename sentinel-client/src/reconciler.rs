@@ -2,19 +2,16 @@
 
 use std::fmt;
 
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, Recorded, StoreError, StoreTime, Token,
+};
 use serde::Serialize;
 
 use super::Sentinel;
 use super::observe::Named;
 use super::outcome::Error;
 use super::retry::Persist;
-use sentinel_core::Label;
-use sentinel_core::StoreTime;
-use sentinel_core::operation::*;
-use sentinel_core::{Accepts, Payload, Recorded};
-use sentinel_core::{Address, Key, Kind};
-use sentinel_core::{Invalid, StoreError};
-use sentinel_core::{OpId, Token};
 
 /// Settles an uncertain key: [`reconcile`](Self::reconcile) takes it and fences the old worker out; only what that
 /// gives can decide. Every decision has an op id: repeated with the same one after a lost answer, it answers the same.

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
+use sentinel_core::operation::Stamped;
+use sentinel_core::{Address, Applied, ErrorKind, StoreError};
 use tokio::runtime::Handle;
 
 use super::Core;
 use super::clock::LocalTime;
 use super::drain::WorkGuard;
 use super::observe::{Named, Took};
-use sentinel_core::Address;
-use sentinel_core::operation::Stamped;
-use sentinel_core::{Applied, ErrorKind, StoreError};
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]

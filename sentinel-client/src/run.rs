@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sentinel_core::operation::Current;
+use sentinel_core::{Address, ClaimId, Grant, Key, Namespace, Token, idempotency_key};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::LocalClock;
 use super::fence::FenceValues;
 use super::keeper::Authority;
-use sentinel_core::operation::Current;
-use sentinel_core::{Address, Key, Namespace};
-use sentinel_core::{ClaimId, Token};
-use sentinel_core::{Grant, idempotency_key};
 
 /// Why a worker has lost its authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,16 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use sentinel_core::store::{CoordinationStore, Notice};
+use sentinel_core::{Address, Record, State, StoreTime};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::Core;
 use super::engine::{Entered, Refusal};
 use super::retry::jittered;
-use sentinel_core::Address;
-use sentinel_core::StoreTime;
-use sentinel_core::store::{CoordinationStore, Notice};
-use sentinel_core::{Record, State};
 
 /// How often a watcher looks: the pauses start with the first and double up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
+use sentinel_core::{Fingerprint, Key, Label, Payload, Recorded, StoreTime, Token, Verdict};
 use serde::Serialize;
 
 use super::super::codec::CodecError;
-use sentinel_core::Key;
-use sentinel_core::StoreTime;
-use sentinel_core::Token;
-use sentinel_core::{Fingerprint, Label};
-use sentinel_core::{Payload, Recorded, Verdict};
 
 /// A key in doubt, as a probe is shown it.
 #[derive(Debug, Clone, PartialEq, Eq)]

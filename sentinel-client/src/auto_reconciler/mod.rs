@@ -18,14 +18,9 @@ use super::outcome::Error;
 use super::reconciler::{Decided, Holding, Reconciled, Reconciler};
 use super::retry::jittered;
 use super::{Sentinel, observe};
-use sentinel_core::Label;
-use sentinel_core::StoreTime;
 use sentinel_core::internal::sha256;
 use sentinel_core::store::Shown;
-use sentinel_core::{Key, Kind};
-use sentinel_core::{OpId, Token};
-use sentinel_core::{Record, State};
-use sentinel_core::{Recorded, Verdict};
+use sentinel_core::{Key, Kind, Label, OpId, Record, Recorded, State, StoreTime, Token, Verdict};
 
 pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
 

@@ -1,12 +1,11 @@
 //! A result that the function recorded itself, in a transaction of its own: it is true only if the record says so.
 
+use sentinel_core::operation::{Abandon, AbandonReply};
+use sentinel_core::{Label, Recorded, State};
+
 use super::super::drain::Work;
 use super::super::outcome::{Outcome, RanUncertain};
 use super::finish::{Report, Started};
-use sentinel_core::Label;
-use sentinel_core::Recorded;
-use sentinel_core::State;
-use sentinel_core::operation::{Abandon, AbandonReply};
 
 impl Started {
     pub(super) fn recorded_itself(&self) -> bool {

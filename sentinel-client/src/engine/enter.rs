@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
+use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, Recorded, StoreError, StoreTime};
+
 use super::super::clock::LocalTime;
 use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::{Authority, Entry, Keeping};
@@ -11,13 +14,6 @@ use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
 use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
 use super::super::{Core, watch::Watch};
-use sentinel_core::ClaimId;
-use sentinel_core::Grant;
-use sentinel_core::Recorded;
-use sentinel_core::StoreTime;
-use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
-use sentinel_core::{Address, Kind};
-use sentinel_core::{Applied, StoreError};
 
 /// A call of `once` or `lease`, checked and ready to be sent.
 #[derive(Debug)]

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sentinel_core::operation::*;
+use sentinel_core::{Address, ErrorKind, Label, Payload, Recorded, State, StoreError};
+
 use super::super::Core;
 use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::Keeping;
@@ -9,12 +12,6 @@ use super::super::outcome::{Failure, NotStored, Outcome, RanUncertain};
 use super::super::retry::Persist;
 use super::Ended;
 use super::enter::Held;
-use sentinel_core::Address;
-use sentinel_core::Label;
-use sentinel_core::State;
-use sentinel_core::operation::*;
-use sentinel_core::{ErrorKind, StoreError};
-use sentinel_core::{Payload, Recorded};
 
 /// A function that started. Dropped before its end is known (the runtime shuts down), it abandons: the key is uncertain
 /// at once, and never released.

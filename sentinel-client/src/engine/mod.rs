@@ -5,14 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt as _;
+use sentinel_core::operation::{Begin, BeginReply};
+use sentinel_core::{Grant, Label, Recorded};
 
 use super::outcome::{Failure, NotRun, NotStored, Outcome, RanUncertain};
 use super::retry::Persist;
 use super::run::Run;
-use sentinel_core::Grant;
-use sentinel_core::Label;
-use sentinel_core::Recorded;
-use sentinel_core::operation::{Begin, BeginReply};
 
 mod confirm;
 mod enter;

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use sentinel_core::store::CoordinationStore;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::clock::LocalClock;
 use super::retry::jittered;
-use sentinel_core::store::CoordinationStore;
 
 mod tick;
 

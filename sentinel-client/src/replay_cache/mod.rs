@@ -5,16 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-
-use sentinel_core::Clock;
-use sentinel_core::Event;
-use sentinel_core::StoreError;
 use sentinel_core::operation::*;
 use sentinel_core::store::{
     CoordinationStore, Description, Health, Inspection, List, Listing, Notice, Purge, Purged,
 };
-use sentinel_core::{Address, Kind};
-use sentinel_core::{Grant, State};
+use sentinel_core::{Address, Clock, Event, Grant, Kind, State, StoreError};
 
 mod shelf;
 mod timer;

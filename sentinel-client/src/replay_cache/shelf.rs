@@ -7,15 +7,12 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
+use sentinel_core::internal::whole;
+use sentinel_core::operation::{Claim, ClaimReply, Stamp, Stamped};
+use sentinel_core::{Address, Fingerprint, Grant, Recorded};
 
 use super::ReplayLimits;
 use super::timer::{Moment, Timer};
-use sentinel_core::Address;
-use sentinel_core::Fingerprint;
-use sentinel_core::Grant;
-use sentinel_core::Recorded;
-use sentinel_core::internal::whole;
-use sentinel_core::operation::{Claim, ClaimReply, Stamp, Stamped};
 
 /// What one kept answer costs beside its texts and bytes, about.
 const OVERHEAD: usize = 400;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{LocalClock, LocalTime};
 use sentinel_core::{Clock, StoreTime, SystemClock};
+
+use crate::{LocalClock, LocalTime};
 
 /// Two readings, since neither alone is enough: the monotonic clock may stand while the host sleeps, and the wall clock
 /// may be set back.

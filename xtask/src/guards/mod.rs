@@ -1,28 +1,12 @@
 //! The architecture, stated as absences (ARCHITECTURE.md) and looked for in what cargo would build.
 
-use std::collections::BTreeSet;
+mod circles;
+mod layers;
+
 use std::fs;
 
-use crate::shell::{Failure, Result, cargo};
+use crate::shell::{Failure, Result};
 use crate::workspace::{Member, Workspace, root};
-
-/// What `sentinel-core` must not know: databases, their clients, HTTP, other frameworks of this kind.
-const NOT_IN_CORE: [&str; 14] = [
-    "sqlx",
-    "rusqlite",
-    "libsqlite3-sys",
-    "postgres",
-    "tokio-postgres",
-    "fred",
-    "redis",
-    "axum",
-    "hyper",
-    "reqwest",
-    "tonic",
-    "diesel",
-    "tower",
-    "http",
-];
 
 /// What the kernel must not name: waiting, clocks, chance, threads and the world outside. Words of code, not of comments.
 const NOT_IN_KERNEL: [&str; 19] = [
@@ -49,51 +33,15 @@ const NOT_IN_KERNEL: [&str; 19] = [
 
 pub(crate) fn guards(workspace: &Workspace) -> Result {
     let mut broken = Vec::new();
-    stores(workspace, &mut broken)?;
-    core(workspace, &mut broken)?;
+    layers::check(workspace, &mut broken)?;
     kernel(&mut broken)?;
+    circles::check(workspace, &mut broken)?;
     default_program(workspace, &mut broken);
     if broken.is_empty() {
         println!("no absence is violated");
         return Ok(());
     }
     Err(Failure::from(broken.join("\n")))
-}
-
-/// No store depends on another store, on the facade, on the program or on the suite (but to be tested by it).
-fn stores(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
-    let stores: Vec<&Member> = workspace.members.iter().filter(|member| is_store(&member.name)).collect();
-    for store in &stores {
-        let tree = dependencies(&store.name)?;
-        let ours = workspace.members.iter().map(|member| member.name.as_str());
-        let wrong =
-            ours.filter(|name| *name != "sentinel-core" && *name != store.name && tree.contains(*name));
-        broken.extend(
-            wrong.map(|name| format!("{} depends on {name}: a store knows sentinel-core only", store.name)),
-        );
-    }
-    Ok(())
-}
-
-fn is_store(name: &str) -> bool {
-    ["memory", "sqlite", "postgres", "redis"].iter().any(|store| name == format!("sentinel-{store}"))
-}
-
-/// The core depends on no other crate of the workspace, and on nothing that speaks to a server.
-fn core(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
-    let tree = dependencies("sentinel-core")?;
-    let ours =
-        workspace.members.iter().map(|member| member.name.as_str()).filter(|name| *name != "sentinel-core");
-    let wrong = ours.chain(NOT_IN_CORE).filter(|name| tree.contains(*name));
-    broken.extend(wrong.map(|name| format!("sentinel-core depends on {name}")));
-    Ok(())
-}
-
-/// The names of all that a package is built from, tests left out.
-fn dependencies(package: &str) -> Result<BTreeSet<String>> {
-    let tree = cargo(&["tree", "--package", package, "--all-features", "--edges", "normal,build"]);
-    let tree = tree.args(&["--prefix", "none", "--format", "{p}"]).read()?;
-    Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
 /// The kernel names no async, no clock, no chance.

@@ -1,12 +1,12 @@
-//! How old a standing is: before, at and after each deadline that a rule looks at.
+//! How old a start state is: before, at and after each deadline that a rule looks at.
 
 use std::fmt;
 use std::time::Duration;
 
 use sentinel_core::{Record, State, StoreTime};
 
-use super::stage::Stage;
-use crate::cast::REST;
+use super::record_under_test::RecordUnderTest;
+use crate::fixtures::REST;
 
 /// When a record is asked. A clock that stands still until it is moved meets each instant exactly; one that runs meets
 /// it or a little later, and the kernel is asked about the instant that the reply tells.
@@ -71,7 +71,7 @@ impl Deadline {
 }
 
 /// The ages at which a record is to be asked: those that are still to come.
-pub(super) fn of(stage: &Stage<'_>) -> Vec<Age> {
+pub(super) fn of(stage: &RecordUnderTest<'_>) -> Vec<Age> {
     let (record, now) = (stage.record(), stage.clock());
     let to_come = |age: &Age| {
         let instant = age.instant(record, now);

@@ -1,6 +1,6 @@
 //! The verdict, when all is over: what callers were told, what functions did, and what the store holds must agree.
 
-use sentinel_conformance::Deeds;
+use sentinel_conformance::RunLog;
 use sentinel_core::{Address, CoordinationStore as _, Kind};
 
 use crate::world::World;
@@ -24,7 +24,7 @@ pub(crate) async fn judge(world: &World) -> Result<(), String> {
 
 /// Nothing started when its lease was over. Whoever stands still between the last look at the clock and the start cannot
 /// know.
-fn in_time(world: &World, deeds: &Deeds, address: &Address) -> Result<(), String> {
+fn in_time(world: &World, deeds: &RunLog, address: &Address) -> Result<(), String> {
     let mut starts = deeds.starts.iter().filter(|start| start.key == address.key);
     match starts.find(|start| start.late && world.options.faults.pause == 0) {
         Some(late) => Err(format!("call {} started when its lease was over: {address}", late.call)),

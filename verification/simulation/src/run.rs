@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_client::LeaseOutcome;
-use sentinel_conformance::negative::Sabotage;
+use sentinel_conformance::negative::Mutation;
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -47,7 +47,7 @@ impl Sum for Seen {
 }
 
 /// Runs the world of a seed, over a store that may have one rule taken away. What was broken is told with all that it takes to see it again.
-pub(crate) fn run(seed: u64, broken: Option<&Sabotage>) -> Result<Seen, String> {
+pub(crate) fn run(seed: u64, broken: Option<&Mutation>) -> Result<Seen, String> {
     sentinel_core::seed_this_thread(seed);
     let options = Options::of(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -57,7 +57,7 @@ pub(crate) fn run(seed: u64, broken: Option<&Sabotage>) -> Result<Seen, String> 
     })
 }
 
-async fn live(options: Options, broken: Option<&Sabotage>) -> Result<Seen, String> {
+async fn live(options: Options, broken: Option<&Mutation>) -> Result<Seen, String> {
     let dice = Dice::new(options.seed).fork();
     let world = World::new(options, broken);
     let mut fate = Fate::new(world.clone(), dice.fork());

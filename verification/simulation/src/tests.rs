@@ -1,4 +1,4 @@
-use sentinel_conformance::negative::sabotages;
+use sentinel_conformance::negative::mutations;
 
 use super::*;
 
@@ -59,7 +59,7 @@ const MISSED: &[&str] = &[
 
 #[test]
 fn a_rule_that_is_taken_away_is_missed() {
-    let all = sabotages();
+    let all = mutations();
     for name in MISSED {
         let sabotage = all.iter().find(|sabotage| sabotage.name == *name);
         let sabotage = sabotage.unwrap_or_else(|| panic!("no sabotage is called {name:?}"));
@@ -70,7 +70,7 @@ fn a_rule_that_is_taken_away_is_missed() {
 
 #[test]
 fn what_is_broken_is_told_with_how_to_see_it_again() {
-    let sabotage = sabotages().into_iter().find(|sabotage| sabotage.name == "takes over a live execution");
+    let sabotage = mutations().into_iter().find(|sabotage| sabotage.name == "takes over a live execution");
     let told = (1..=UNNOTICED).find_map(|seed| run(seed, sabotage.as_ref()).err()).unwrap();
     assert!(told.contains("--seed") && told.contains("its world: Options"), "{told}");
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::death::catches;
-use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until};
+use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until, with_default_signals};
 
 /// The program under `env` with these options.
 fn under(world: &World, options: &str, arguments: &[&str]) -> Command {
@@ -140,7 +140,7 @@ fn over_the_limit_of_file_sizes_a_result_is_unconfirmed_as_on_a_full_disk() {
     let world = World::sqlite();
     assert_eq!(world.once("other", &[], "true").code(), 0);
     let limited = |arguments: &str| {
-        let mut shell = Command::new("sh");
+        let mut shell = with_default_signals("sh");
         // Blocks of 512 bytes: the store fits, with the claim; the result does not.
         world.dress(shell.args(["-c", &format!("ulimit -f 1200; exec \"$0\" {arguments}"), SENTINEL]));
         shell

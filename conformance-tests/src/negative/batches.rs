@@ -189,7 +189,7 @@ impl Layer for Batches {
 pub(super) fn all() -> Vec<Sabotage> {
     macro_rules! controls {
         ($($name:literal: $fault:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 3, heartbeat")
+            vec![$(Sabotage::new($name, "spec §3, heartbeat")
                 .layer(|store| Arc::new(Layered(Batches(store, $fault)))),)*]
         };
     }

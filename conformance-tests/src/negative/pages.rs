@@ -188,7 +188,7 @@ impl Layer for Pages {
 pub(super) fn all() -> Vec<Sabotage> {
     macro_rules! controls {
         ($($name:literal: $fault:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 3, inspect, list, history")
+            vec![$(Sabotage::new($name, "spec §3, inspect, list, history")
                 .layer(|store| Arc::new(Layered(Pages(store, $fault)))),)*]
         };
     }
@@ -224,7 +224,7 @@ pub(super) fn all() -> Vec<Sabotage> {
         "counts the events of longer keys against a limit": Fault::HistoryByPrefix;
     };
     all.push(
-        Sabotage::new("lists by a clock that was set back", "SPEC 2, store now")
+        Sabotage::new("lists by a clock that was set back", "spec §2, store now")
             .flaw(Flaw::PagesAreNotLifted),
     );
     all

@@ -182,7 +182,7 @@ impl Layer for Stops {
 }
 
 pub(super) fn all() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, purge");
+    let s = |name| Sabotage::new(name, "spec §3, purge");
     let flaw = |name, flaw| s(name).flaw(flaw);
     vec![
         s("stops a purge after 1,000 records in silence")

@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Sabotage> {
 }
 
 fn tokens() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, fencing token");
+    let s = |name| Sabotage::new(name, "spec §2, fencing token");
     vec![
         s("uses a token again").write(spoils!(Claim, |w| if w.before.rev > 0 {
             w.after.token = w.before.token;
@@ -38,7 +38,7 @@ fn recorded<'a>(w: &'a mut Written<'_>) -> Option<&'a mut Recorded> {
 }
 
 fn results() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 1, replayed byte for byte");
+    let s = |name| Sabotage::new(name, "spec §1, replayed byte for byte");
     vec![
         s("cuts results at 64 KiB").write(|w| {
             if let Some(result) = recorded(w) {
@@ -87,7 +87,7 @@ fn results() -> Vec<Sabotage> {
 }
 
 fn stamps() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, rev");
+    let s = |name| Sabotage::new(name, "spec §2, rev");
     vec![
         s("says that every request changed the record").reply(|_, stamped| stamped.stamp.changed = true),
         s("says that no request changed the record").reply(|_, stamped| stamped.stamp.changed = false),
@@ -102,7 +102,7 @@ fn stamps() -> Vec<Sabotage> {
 }
 
 fn replays() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, claim, completed");
+    let s = |name| Sabotage::new(name, "spec §3, claim, completed");
     vec![
         s("tells a retention that is longer than what remains").reply(|record, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
@@ -124,14 +124,14 @@ fn replays() -> Vec<Sabotage> {
 fn flaws() -> Vec<Sabotage> {
     let s = |name, rule, flaw| Sabotage::new(name, rule).flaw(flaw);
     let (address, events, reads, purge) =
-        ("SPEC 2, address", "SPEC 3, event", "SPEC 3, inspect, list, history", "SPEC 3, purge");
+        ("spec §2, address", "spec §3, event", "spec §3, inspect, list, history", "spec §3, purge");
     vec![
         s("keeps executions and leases in one record", address, Flaw::KindsShareARecord),
         s("joins namespace and key by a separator", address, Flaw::NamespaceAndKeyAreJoined),
         s("folds the case of keys", address, Flaw::KeysAreFolded),
         s("cuts keys at 255 letters", address, Flaw::KeysAreCut),
         s("checks and writes in two steps", "store contract, atomicity", Flaw::NotAtomic),
-        s("lets its clock run backwards", "SPEC 2, store now", Flaw::ClockOfItsOwn),
+        s("lets its clock run backwards", "spec §2, store now", Flaw::ClockOfItsOwn),
         s("forgets events", events, Flaw::EventsAreForgotten),
         s("doubles events", events, Flaw::EventsAreDoubled),
         s("logs heartbeats", events, Flaw::HeartbeatsAreLogged),
@@ -147,8 +147,8 @@ fn flaws() -> Vec<Sabotage> {
         s("rewrites records when they are read", reads, Flaw::ReadsSweep),
         s("rewrites records when they are waited for", reads, Flaw::WaitsSweep),
         s("waits for a change until there is one", "store contract, changed", Flaw::WaitsForEver),
-        s("stops a batch at the first loss", "SPEC 3, heartbeat", Flaw::BatchStopsAtALoss),
-        s("answers a batch in the order of keys", "SPEC 3, heartbeat", Flaw::BatchIsSorted),
+        s("stops a batch at the first loss", "spec §3, heartbeat", Flaw::BatchStopsAtALoss),
+        s("answers a batch in the order of keys", "spec §3, heartbeat", Flaw::BatchIsSorted),
         s("loses its tokens at a purge", purge, Flaw::FloorIsForgotten),
         s("purges what has not rested", purge, Flaw::PurgeIsHasty),
         s("purges within retention", purge, Flaw::PurgeIgnoresRetention),

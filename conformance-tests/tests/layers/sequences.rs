@@ -4,7 +4,7 @@ use crate::memory::Memory;
 
 use Standing::*;
 
-/// Every change that SPEC section 3 knows, by where the record stands before it.
+/// Every change that spec §3 knows, by where the record stands before it.
 const CHANGES: &[(&str, &[Standing])] = &[
     ("claim", &[Absent, Free, ClaimedLapsed, ClaimedPastHard, CompletedPastRetention]),
     ("begin", &[ClaimedLive]),

@@ -1,4 +1,4 @@
-//! The client of Sentinel (SPEC section 4): `once`, `lease`, the operator's reconciler, the keeper that sends heartbeats, and
+//! The client of Sentinel (spec §4): `once`, `lease`, the operator's reconciler, the keeper that sends heartbeats, and
 //! a cache of replays.
 //!
 //! Most programs depend on the facade, `sentinel`, which exports all of this.

@@ -1,4 +1,4 @@
-//! What a call of `once` is answered: one exhaustive enum (SPEC section 4, point 8).
+//! What a call of `once` is answered: one exhaustive enum (spec §4).
 
 use std::fmt;
 use std::sync::Arc;

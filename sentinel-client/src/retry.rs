@@ -1,4 +1,4 @@
-//! Lost replies: the same request again, under the same ids, until it is answered (SPEC section 6).
+//! Lost replies: the same request again, under the same ids, until it is answered (spec §6).
 
 use std::future::{Ready, poll_fn, ready};
 use std::task::Poll;

@@ -19,7 +19,7 @@ impl Invalid {
     }
 }
 
-/// Whether a request that failed may have been carried out. There is no third (SPEC section 6).
+/// Whether a request that failed may have been carried out. There is no third (spec §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Applied {
     /// Proven: nothing was changed.

@@ -1,4 +1,4 @@
-//! What can be asked of a record, and what is answered. The effects are SPEC section 3, the guards are
+//! What can be asked of a record, and what is answered. The effects are spec §3, the guards are
 //! [`kernel::table`](crate::kernel).
 
 use std::time::Duration;

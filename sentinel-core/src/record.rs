@@ -1,4 +1,4 @@
-//! The record: all that a store keeps of one address. What its fields mean is SPEC section 2.
+//! The record: all that a store keeps of one address. What its fields mean is spec §2.
 
 use std::fmt;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl std::str::FromStr for State {
     }
 }
 
-/// (token, claim id): what a worker proves its right with. With its address it is the *grant* of SPEC section 2. Both
+/// (token, claim id): what a worker proves its right with. With its address it is the *grant* of spec §2. Both
 /// must be the record's: the token alone is not enough after a failover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grant {
@@ -314,7 +314,7 @@ impl Record {
         self.claim_id == Some(id) || self.past_claims.contains(id)
     }
 
-    /// Whether maintenance may delete the record (SPEC section 3, purge): completed past its retention, or a tombstone;
+    /// Whether maintenance may delete the record (spec §3, purge): completed past its retention, or a tombstone;
     /// unchanged for over [`PURGE_REST`]; never a tombstone whose incarnation a reset has offered again.
     pub fn is_purgeable(&self, now: StoreTime) -> bool {
         let over = match self.state {

@@ -17,7 +17,7 @@ use crate::time::StoreTime;
 ///
 /// # The contract
 ///
-/// The methods from `claim` to `evict` are the rows of SPEC section 3. A store that runs
+/// The methods from `claim` to `evict` are the rows of spec §3. A store that runs
 /// [`kernel::apply`](crate::kernel::apply) under the record's lock, and writes record and event in one transaction, has
 /// nothing else to know. One that ports the guards is held to the kernel by the conformance suite. To ensure
 /// correctness, all of them:
@@ -189,7 +189,7 @@ pub trait CoordinationStore: Debug + Send + Sync + 'static {
     /// **Refusals:** none, and no error: a store in trouble lets the time pass.
     async fn changed(&self, address: &Address, within: Duration) -> Notice;
 
-    /// Looks at the deployment: is it there, set up, durable, and what does it guarantee (SPEC section 7).
+    /// Looks at the deployment: is it there, set up, durable, and what does it guarantee (spec §7).
     ///
     /// **Effect:** none that stays. **Atomicity:** each check for itself. **Repeating it:** looks again.
     /// **Refusals:** a finding; `Err` only if the store cannot be reached at all.
@@ -329,7 +329,7 @@ impl Shown {
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The deployment, as in SPEC section 7.
+    /// The deployment, as in spec §7.
     pub deployment: String,
     /// Each thing looked at.
     pub checks: Vec<Check>,

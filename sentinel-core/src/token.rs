@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::error::Invalid;
 
-/// A fencing token: 1 to 2^53-1, strictly increasing over all grants and decisions of one address (SPEC section 2).
+/// A fencing token: 1 to 2^53-1, strictly increasing over all grants and decisions of one address (spec §2).
 /// `Token::NONE` (zero) is the token of a record that never had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -123,7 +123,7 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// Names one call of `once` or `lease`. Fresh for each call: two calls that share one would both run (SPEC section 2).
+    /// Names one call of `once` or `lease`. Fresh for each call: two calls that share one would both run (spec §2).
     ClaimId, "claim id"
 }
 

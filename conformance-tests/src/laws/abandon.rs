@@ -1,4 +1,4 @@
-//! SPEC section 3, abandon.
+//! Spec §3, abandon.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Applied, State};

@@ -1,4 +1,4 @@
-//! SPEC section 2, addresses: three parts, compared byte by byte, never joined.
+//! Spec §2, addresses: three parts, compared byte by byte, never joined.
 
 use sentinel_core::operation::*;
 use sentinel_core::store::List;

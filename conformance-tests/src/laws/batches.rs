@@ -1,4 +1,4 @@
-//! SPEC section 3, heartbeat: many grants in one call. Each reply and each record is compared with the kernel's.
+//! Spec §3, heartbeat: many grants in one call. Each reply and each record is compared with the kernel's.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! SPEC section 3, begin.
+//! Spec §3, begin.
 
 use sentinel_core::State;
 use sentinel_core::operation::*;

@@ -1,4 +1,4 @@
-//! SPEC section 2, live and within hard: the boundary itself is expired, everywhere. A clock that stands still until it
+//! Spec §2, live and within hard: the boundary itself is expired, everywhere. A clock that stands still until it
 //! is moved meets each instant exactly; one that runs is judged by what the reply says it was.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! SPEC section 3, events: a bounded number of the newest is kept, and the oldest of them carries what came before.
+//! Spec §3, events: a bounded number of the newest is kept, and the oldest of them carries what came before.
 
 use std::collections::BTreeMap;
 

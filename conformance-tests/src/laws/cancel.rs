@@ -1,4 +1,4 @@
-//! SPEC section 3, cancel.
+//! Spec §3, cancel.
 
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, State};

@@ -1,4 +1,4 @@
-//! SPEC section 3, claim.
+//! Spec §3, claim.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! SPEC section 3, complete.
+//! Spec §3, complete.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Payload, Recorded, State};

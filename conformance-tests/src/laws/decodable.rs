@@ -1,4 +1,4 @@
-//! SPEC section 3, force_complete: what an operator records must be what the callers of the key can decode.
+//! Spec §3, force_complete: what an operator records must be what the callers of the key can decode.
 
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;

@@ -1,4 +1,4 @@
-//! SPEC section 3, events: exactly one for each transition but heartbeats, and a record's events rebuild it.
+//! Spec §3, events: exactly one for each transition but heartbeats, and a record's events rebuild it.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, Event, State, Verdict};

@@ -1,4 +1,4 @@
-//! SPEC section 3, evict.
+//! Spec §3, evict.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};

@@ -1,4 +1,4 @@
-//! SPEC section 3, claim: the same key must be the same request.
+//! Spec §3, claim: the same key must be the same request.
 
 use sentinel_core::operation::*;
 

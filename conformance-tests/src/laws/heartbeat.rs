@@ -1,4 +1,4 @@
-//! SPEC section 3, heartbeat.
+//! Spec §3, heartbeat.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, Record, State, Terms};

@@ -1,4 +1,4 @@
-//! SPEC sections 2 and 3, effects until: a field of its own beside the hard deadline, which ends with the run's authority.
+//! Spec §2 and spec §3, effects until: a field of its own beside the hard deadline, which ends with the run's authority.
 
 use std::time::Duration;
 

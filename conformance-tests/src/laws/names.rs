@@ -1,4 +1,4 @@
-//! SPEC section 2, addresses: whatever a store may fold, cut, hash, match or join, each name is a record of its own.
+//! Spec §2, addresses: whatever a store may fold, cut, hash, match or join, each name is a record of its own.
 
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;

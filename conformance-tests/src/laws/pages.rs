@@ -1,4 +1,4 @@
-//! SPEC section 3, list and history: long pages, filters that skip far, and places between keys.
+//! Spec §3, list and history: long pages, filters that skip far, and places between keys.
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;

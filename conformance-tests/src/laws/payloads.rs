@@ -1,4 +1,4 @@
-//! SPEC section 1: a completed result is replayed, byte for byte.
+//! Spec §1: a completed result is replayed, byte for byte.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Payload, Recorded, Verdict};

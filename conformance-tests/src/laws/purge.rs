@@ -1,4 +1,4 @@
-//! SPEC section 3, purge.
+//! Spec §3, purge.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, PURGE_REST, Record, Token};

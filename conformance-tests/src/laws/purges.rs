@@ -1,4 +1,4 @@
-//! SPEC section 3, purge: what it judges, in which order, and when it is repeated or cut short.
+//! Spec §3, purge: what it judges, in which order, and when it is repeated or cut short.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, ClaimId, Key, PURGE_REST, Record, State, Token};

@@ -1,4 +1,4 @@
-//! SPEC section 3, inspect, list and history: pure reads.
+//! Spec §3, inspect, list and history: pure reads.
 
 use std::time::Duration;
 

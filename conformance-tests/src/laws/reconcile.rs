@@ -1,4 +1,4 @@
-//! SPEC section 3, reconcile.
+//! Spec §3, reconcile.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State};

@@ -1,4 +1,4 @@
-//! SPEC section 3, release.
+//! Spec §3, release.
 
 use sentinel_core::State;
 use sentinel_core::operation::*;

@@ -1,4 +1,4 @@
-//! SPEC sections 1 and 3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not applied*
+//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not applied*
 //! is true.
 
 use sentinel_core::kernel::Op;

@@ -1,4 +1,4 @@
-//! SPEC section 3, force_complete and reset_to_claimed.
+//! Spec §3, force_complete and reset_to_claimed.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};

@@ -1,4 +1,4 @@
-//! SPEC section 2, rev, store now and tokens: what every reply carries.
+//! Spec §2, rev, store now and tokens: what every reply carries.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! SPEC section 2, fencing tokens.
+//! Spec §2, fencing tokens.
 
 use sentinel_core::Token;
 use sentinel_core::operation::*;

@@ -189,7 +189,7 @@ impl Layer for Batches {
 pub(super) fn all() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $fault:expr;)*) => {
-            vec![$(Mutation::new($name, "SPEC 3, heartbeat")
+            vec![$(Mutation::new($name, "spec §3, heartbeat")
                 .layer(|store| Arc::new(Layered(Batches(store, $fault)))),)*]
         };
     }

@@ -3,7 +3,7 @@
 use sentinel_core::kernel::Op;
 use sentinel_core::{Accepts, ClaimId, State};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
+use super::mutation::{StorageFault, Mutation, Seen, Written};
 use super::workers::{END, only, spoils};
 
 pub(super) fn all() -> Vec<Mutation> {
@@ -11,7 +11,7 @@ pub(super) fn all() -> Vec<Mutation> {
 }
 
 fn abandons() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, abandon");
+    let s = |name| Mutation::new(name, "spec §3, abandon");
     vec![
         s("revives an abandoned run").guard(only!(Heartbeat, |s| if s.record.doubt.take().is_some() {
             s.record.hard_until = END;
@@ -37,7 +37,7 @@ fn abandons() -> Vec<Mutation> {
 }
 
 fn effects() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, effects until");
+    let s = |name| Mutation::new(name, "spec §2, effects until");
     vec![
         s("ends effects with the hard deadline")
             .write(spoils!(Claim, |w| w.after.effects_until = w.after.hard_until)),
@@ -84,7 +84,7 @@ fn effects() -> Vec<Mutation> {
 }
 
 fn decodable() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, force_complete, decodable");
+    let s = |name| Mutation::new(name, "spec §3, force_complete, decodable");
     fn force(s: &mut Seen) -> Option<&mut sentinel_core::operation::ForceComplete> {
         match &mut s.op {
             Op::ForceComplete(op) => Some(op),
@@ -140,7 +140,7 @@ fn decodable() -> Vec<Mutation> {
 }
 
 fn events() -> Vec<Mutation> {
-    let s = |name, flaw| Mutation::new(name, "SPEC 3, events are bounded").flaw(flaw);
+    let s = |name, flaw| Mutation::new(name, "spec §3, events are bounded").flaw(flaw);
     vec![
         s("keeps every event", StorageFault::EventsAreNeverTrimmed),
         s("drops events without a base", StorageFault::EventsAreTrimmedWithoutABase),
@@ -168,7 +168,7 @@ fn mistaken(s: &mut Seen, shown: fn(u128) -> u128) {
 }
 
 fn ids() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, claim id and op id");
+    let s = |name| Mutation::new(name, "spec §2, claim id and op id");
     vec![
         s("compares the low halves of ids").guard(|s| mistaken(s, |id| id & u128::from(u64::MAX))),
         s("compares the high halves of ids").guard(|s| mistaken(s, |id| id >> 64)),

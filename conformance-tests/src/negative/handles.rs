@@ -43,7 +43,7 @@ fn handles() -> Vec<Mutation> {
 }
 
 fn reopened() -> Vec<Mutation> {
-    built! { "SPEC 5, I10":
+    built! { "spec §5, I10":
         ReopenLosesTheLast "loses the last record when it is reopened"
         ReopenLosesEvents "loses events when it is reopened"
         ReopenLosesHeartbeats "loses extended leases when it is reopened"

@@ -7,7 +7,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Record, StoreTime, Token};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
+use super::mutation::{StorageFault, Mutation, Seen, Written};
 use super::workers::{only, spoils};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -29,7 +29,7 @@ fn misread(s: &mut Seen, micros: impl Fn(u64) -> u64) {
 }
 
 fn clocks() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, store now");
+    let s = |name| Mutation::new(name, "spec §2, store now");
     vec![
         s("counts seconds in 32 bits").guard(|s| misread(s, |now| now % ((1 << 32) * 1_000_000))),
         s("keeps the ends of leases in floating seconds").write(|w| {
@@ -62,7 +62,7 @@ fn spoiled_terms(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
 }
 
 fn terms() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, terms");
+    let s = |name| Mutation::new(name, "spec §2, terms");
     vec![
         s("keeps terms in 32 bits of microseconds").write(|w| spoiled_terms(w, |by| by % (1 << 32))),
         s("keeps terms in 31 bits of microseconds").write(|w| spoiled_terms(w, |by| by.min((1 << 31) - 1))),
@@ -100,7 +100,7 @@ fn spoiled_retention(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
 }
 
 fn retentions() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, claim, completed within retention");
+    let s = |name| Mutation::new(name, "spec §3, claim, completed within retention");
     vec![
         s("keeps results for 30 days at most")
             .write(|w| spoiled_retention(w, |by| by.min(30 * 86_400_000_000))),
@@ -140,7 +140,7 @@ fn retentions() -> Vec<Mutation> {
 }
 
 fn memories() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, what is remembered");
+    let s = |name| Mutation::new(name, "spec §3, what is remembered");
     vec![
         s("lets doubts lapse after a week").guard(only!(Claim, |s| {
             if s.record.state == Executing && s.at.now.since(s.record.lease_until) > 7 * DAY {
@@ -223,7 +223,7 @@ fn memories() -> Vec<Mutation> {
 }
 
 fn tokens() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, fencing token");
+    let s = |name| Mutation::new(name, "spec §2, fencing token");
     vec![
         s("keeps tokens in single precision").write(|w| draw(w, |token| (token as f32) as u64)),
         s("keeps tokens in 32 bits").write(|w| draw(w, |token| token % (1 << 32))),
@@ -243,7 +243,7 @@ fn draw(w: &mut Written<'_>, through: impl Fn(u64) -> u64) {
 }
 
 fn replies() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, claim, replies");
+    let s = |name| Mutation::new(name, "spec §3, claim, replies");
     vec![
         s("says that no lease remains for more than a day").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::InProgress { remaining, .. }) = &mut stamped.reply {

@@ -96,7 +96,7 @@ pub enum StorageFault {
 pub struct Mutation {
     /// What the store does wrong.
     pub name: &'static str,
-    /// The sentence of SPEC that it breaks.
+    /// The sentence of the specification that it breaks.
     pub rule: &'static str,
     guard: Option<fn(&mut Seen)>,
     write: Option<fn(&mut Written<'_>)>,

@@ -125,7 +125,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 pub(super) fn all() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $moves:expr;)*) => {
-            vec![$(Mutation::new($name, "SPEC 2, address")
+            vec![$(Mutation::new($name, "spec §2, address")
                 .layer(|store| Arc::new(Layered(Confused::new(store, $moves)))),)*]
         };
     }
@@ -192,7 +192,7 @@ pub(super) fn all() -> Vec<Mutation> {
     };
     macro_rules! matching {
         ($($name:literal: $matches:expr;)*) => {
-            all.extend([$(Mutation::new($name, "SPEC 3, list and purge")
+            all.extend([$(Mutation::new($name, "spec §3, list and purge")
                 .layer(|store| Arc::new(Layered(Matching(store, $matches, Mutex::default())))),)*]);
         };
     }

@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Mutation> {
 }
 
 fn reconciles() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, reconcile");
+    let s = |name| Mutation::new(name, "spec §3, reconcile");
     vec![
         s("reconciles without the token seen").guard(only!(Reconcile, |s| {
             if let Op::Reconcile(op) = &mut s.op {
@@ -58,8 +58,8 @@ fn reconciles() -> Vec<Mutation> {
 }
 
 fn settles() -> Vec<Mutation> {
-    let force = |name| Mutation::new(name, "SPEC 3, force_complete");
-    let reset = |name| Mutation::new(name, "SPEC 3, reset_to_claimed");
+    let force = |name| Mutation::new(name, "spec §3, force_complete");
+    let reset = |name| Mutation::new(name, "spec §3, reset_to_claimed");
     vec![
         force("forces a result without the token").guard(only!(ForceComplete, |s| {
             if let Op::ForceComplete(op) = &mut s.op {
@@ -117,7 +117,7 @@ fn settles() -> Vec<Mutation> {
 }
 
 fn evicts() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, evict");
+    let s = |name| Mutation::new(name, "spec §3, evict");
     vec![
         s("evicts without the token seen").guard(only!(Evict, |s| {
             if let Op::Evict(op) = &mut s.op {

@@ -67,7 +67,7 @@ fn type_of(result: &mut Recorded, change: impl Fn(&str) -> String) {
 }
 
 fn results() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 1, replayed byte for byte");
+    let s = |name| Mutation::new(name, "spec §1, replayed byte for byte");
     vec![
         s("cuts failures at 1,000 bytes").write(failures!(|result| result.payload.bytes.truncate(1_000))),
         s("cuts forced results at 64 KiB").write(forced!(|result| result.payload.bytes.truncate(1 << 16))),
@@ -119,7 +119,7 @@ fn compared(s: &mut Seen, change: fn(&str) -> String) {
 }
 
 fn fingerprints() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, claim, fingerprint");
+    let s = |name| Mutation::new(name, "spec §3, claim, fingerprint");
     vec![
         s("compares 255 bytes of fingerprints")
             .guard(|s| compared(s, |text| text[..text.floor_char_boundary(255)].to_owned())),
@@ -150,7 +150,7 @@ fn confused(s: &mut Seen, alike: fn(&Recorded, &Recorded) -> bool) {
 }
 
 fn repeats() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, complete, other bytes");
+    let s = |name| Mutation::new(name, "spec §3, complete, other bytes");
     vec![
         s("compares results by FNV-1a").guard(|s| {
             confused(s, |a, b| {
@@ -190,7 +190,7 @@ impl Layer for Lies {
 fn lies() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $lie:expr;)*) => {
-            vec![$(Mutation::new($name, "SPEC 6, not applied")
+            vec![$(Mutation::new($name, "spec §6, not applied")
                 .layer(|store| Arc::new(Layered(Lies(store, $lie)))),)*]
         };
     }

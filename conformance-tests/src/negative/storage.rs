@@ -4,7 +4,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, Recorded, Token};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
+use super::mutation::{StorageFault, Mutation, Seen, Written};
 use super::workers::{only, spoils};
 
 pub(super) fn all() -> Vec<Mutation> {
@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Mutation> {
 }
 
 fn tokens() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, fencing token");
+    let s = |name| Mutation::new(name, "spec §2, fencing token");
     vec![
         s("uses a token again").write(spoils!(Claim, |w| if w.before.rev > 0 {
             w.after.token = w.before.token;
@@ -38,7 +38,7 @@ fn recorded<'a>(w: &'a mut Written<'_>) -> Option<&'a mut Recorded> {
 }
 
 fn results() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 1, replayed byte for byte");
+    let s = |name| Mutation::new(name, "spec §1, replayed byte for byte");
     vec![
         s("cuts results at 64 KiB").write(|w| {
             if let Some(result) = recorded(w) {
@@ -87,7 +87,7 @@ fn results() -> Vec<Mutation> {
 }
 
 fn stamps() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 2, rev");
+    let s = |name| Mutation::new(name, "spec §2, rev");
     vec![
         s("says that every request changed the record").reply(|_, stamped| stamped.stamp.changed = true),
         s("says that no request changed the record").reply(|_, stamped| stamped.stamp.changed = false),
@@ -102,7 +102,7 @@ fn stamps() -> Vec<Mutation> {
 }
 
 fn replays() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, claim, completed");
+    let s = |name| Mutation::new(name, "spec §3, claim, completed");
     vec![
         s("tells a retention that is longer than what remains").reply(|record, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
@@ -124,14 +124,14 @@ fn replays() -> Vec<Mutation> {
 fn flaws() -> Vec<Mutation> {
     let s = |name, rule, flaw| Mutation::new(name, rule).flaw(flaw);
     let (address, events, reads, purge) =
-        ("SPEC 2, address", "SPEC 3, event", "SPEC 3, inspect, list, history", "SPEC 3, purge");
+        ("spec §2, address", "spec §3, event", "spec §3, inspect, list, history", "spec §3, purge");
     vec![
         s("keeps executions and leases in one record", address, StorageFault::KindsShareARecord),
         s("joins namespace and key by a separator", address, StorageFault::NamespaceAndKeyAreJoined),
         s("folds the case of keys", address, StorageFault::KeysAreFolded),
         s("cuts keys at 255 letters", address, StorageFault::KeysAreCut),
         s("checks and writes in two steps", "store contract, atomicity", StorageFault::NotAtomic),
-        s("lets its clock run backwards", "SPEC 2, store now", StorageFault::ClockOfItsOwn),
+        s("lets its clock run backwards", "spec §2, store now", StorageFault::ClockOfItsOwn),
         s("forgets events", events, StorageFault::EventsAreForgotten),
         s("doubles events", events, StorageFault::EventsAreDoubled),
         s("logs heartbeats", events, StorageFault::HeartbeatsAreLogged),
@@ -147,8 +147,8 @@ fn flaws() -> Vec<Mutation> {
         s("rewrites records when they are read", reads, StorageFault::ReadsSweep),
         s("rewrites records when they are waited for", reads, StorageFault::WaitsSweep),
         s("waits for a change until there is one", "store contract, changed", StorageFault::WaitsForEver),
-        s("stops a batch at the first loss", "SPEC 3, heartbeat", StorageFault::BatchStopsAtALoss),
-        s("answers a batch in the order of keys", "SPEC 3, heartbeat", StorageFault::BatchIsSorted),
+        s("stops a batch at the first loss", "spec §3, heartbeat", StorageFault::BatchStopsAtALoss),
+        s("answers a batch in the order of keys", "spec §3, heartbeat", StorageFault::BatchIsSorted),
         s("loses its tokens at a purge", purge, StorageFault::FloorIsForgotten),
         s("purges what has not rested", purge, StorageFault::PurgeIsHasty),
         s("purges within retention", purge, StorageFault::PurgeIgnoresRetention),

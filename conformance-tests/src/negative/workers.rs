@@ -66,7 +66,7 @@ pub(super) fn all() -> Vec<Mutation> {
 }
 
 fn claims() -> Vec<Mutation> {
-    const RULE: &str = "SPEC 3, claim";
+    const RULE: &str = "spec §3, claim";
     let s = |name| Mutation::new(name, RULE);
     vec![
         s("takes over a live claim").guard(only!(Claim, |s| s.record.lease_until = StoreTime::ZERO)),
@@ -129,7 +129,7 @@ fn claims() -> Vec<Mutation> {
 }
 
 fn begins() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, begin");
+    let s = |name| Mutation::new(name, "spec §3, begin");
     vec![
         s("begins late").guard(only!(Begin, |s| if s.record.state == Claimed {
             (s.record.lease_until, s.record.hard_until) = (END, END);
@@ -152,7 +152,7 @@ fn begins() -> Vec<Mutation> {
 }
 
 fn heartbeats() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, heartbeat");
+    let s = |name| Mutation::new(name, "spec §3, heartbeat");
     vec![
         s("keeps alive by key only").guard(only!(Heartbeat, |s| {
             any_token(s);
@@ -180,7 +180,7 @@ fn heartbeats() -> Vec<Mutation> {
 }
 
 fn completes() -> Vec<Mutation> {
-    let s = |name| Mutation::new(name, "SPEC 3, complete");
+    let s = |name| Mutation::new(name, "spec §3, complete");
     vec![
         s("completes under any token").guard(only!(Complete, any_token)),
         s("completes under any claim id").guard(only!(Complete, any_claim_id)),
@@ -208,9 +208,9 @@ fn completes() -> Vec<Mutation> {
 }
 
 fn gives_back() -> Vec<Mutation> {
-    let cancel = |name| Mutation::new(name, "SPEC 3, cancel");
-    let release = |name| Mutation::new(name, "SPEC 3, release");
-    let abandon = |name| Mutation::new(name, "SPEC 3, abandon");
+    let cancel = |name| Mutation::new(name, "spec §3, cancel");
+    let release = |name| Mutation::new(name, "spec §3, release");
+    let abandon = |name| Mutation::new(name, "spec §3, abandon");
     vec![
         cancel("cancels anybody's claim").guard(only!(Cancel, |s| {
             if let (Op::Cancel(op), Some(id)) = (&mut s.op, s.record.claim_id) {

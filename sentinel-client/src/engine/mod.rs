@@ -1,4 +1,4 @@
-//! One call, from its claim to its answer: the order of steps that SPEC section 4 prescribes.
+//! One call, from its claim to its answer: the order of steps that spec §4 prescribes.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

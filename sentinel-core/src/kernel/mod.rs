@@ -1,6 +1,6 @@
 //! The rules, as a pure function of (record, operation, store now): no I/O, no waiting, no clock, no chance.
 //!
-//! [`table`] holds the guards, one function for each operation, in the order of SPEC section 3; `write` holds what a
+//! [`table`] holds the guards, one function for each operation, in the order of spec §3; `write` holds what a
 //! change does to the record; `replay` rebuilds a record from its events. A store that runs this function under the
 //! record's lock is correct by construction; one that ports the guards to SQL or Lua runs it on the record that it read
 //! to explain a refusal, and is held to it by the conformance suite.

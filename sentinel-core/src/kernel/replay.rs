@@ -1,4 +1,4 @@
-//! Rebuilding a record from its events: the proof that the log is complete (SPEC invariant I12).
+//! Rebuilding a record from its events: the proof that the log is complete (spec §5, I12).
 
 use crate::event::{Change, Event, EventLimit, Rebuilt};
 use crate::record::{Record, State};

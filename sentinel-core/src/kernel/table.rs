@@ -1,4 +1,4 @@
-//! SPEC section 3, row by row: what each state says to each operation. Nothing here changes a record.
+//! Spec §3, row by row: what each state says to each operation. Nothing here changes a record.
 
 use super::{Reading, Rule};
 use crate::address::Kind;

@@ -1,4 +1,4 @@
-//! What an all-knowing observer keeps beside the system, and the judgement of each step by SPEC section 5.
+//! What an all-knowing observer keeps beside the system, and the judgement of each step by spec §5.
 //!
 //! The observer never asks the kernel's guards: it follows only changes that were made and answers that were given.
 

@@ -1,4 +1,4 @@
-//! The worker's half (SPEC section 4) as a small state machine: what it may do next, and what it makes of a reply.
+//! The worker's half (spec §4) as a small state machine: what it may do next, and what it makes of a reply.
 //!
 //! A crash needs no step of its own: a worker that never takes another step has crashed.
 

@@ -20,7 +20,7 @@ const NOT_WRAPPED_YET: &[&str] = &[
     "docs/decisions/postgres-connections.md",
     "docs/decisions/postgres-schema.md",
     "docs/decisions/postgres-statements.md",
-    "docs/decisions/redis-amnesia.md",
+    "docs/decisions/redis-data-loss.md",
     "docs/decisions/redis-buckets.md",
     "docs/decisions/redis-connections.md",
     "docs/decisions/redis-reads-in-doubt.md",

@@ -265,12 +265,12 @@ pub struct List {
     pub state: Option<Shown>,
     /// Only keys after this one, in byte order.
     pub after: Option<Key>,
-    /// The largest number of records, 1 to [`List::MAX`].
+    /// The largest number of records. A value outside 1 to [`List::MAX`] is moved into that range.
     pub limit: u32,
 }
 
 impl List {
-    /// The largest allowed `limit`.
+    /// The largest page.
     pub const MAX: u32 = 1000;
 
     /// Whether a record belongs on the page.

@@ -72,8 +72,8 @@ impl<E> Once<E> {
 }
 
 impl<E, C> Once<E, C> {
-    /// How long the worker may send no heartbeat before others see its run as uncertain. 10 ms to 366 days; default 30
-    /// s.
+    /// How long the worker may send no heartbeat before others see its run as uncertain. Default 30 s; 10 ms to 366
+    /// days.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.asked.ttl = ttl;
         self

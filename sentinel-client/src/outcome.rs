@@ -25,7 +25,7 @@ pub enum Outcome<T, E> {
     Replayed(T),
     /// The work failed, and the failure is certain: either nothing happened, or the failure is recorded for good.
     Failed(Failure<E>),
-    /// Another call is running. This call did not run; try again later, or use `wait`.
+    /// Another call has a live claim or run. This call did not run; try again later, or use `wait`.
     InProgress(InProgress),
     /// An operator is deciding about the key. This call did not run.
     Reconciling(ReconcilingBy),

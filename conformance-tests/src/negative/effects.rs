@@ -3,7 +3,7 @@
 use sentinel_core::kernel::Op;
 use sentinel_core::{Accepts, ClaimId, State};
 
-use super::mutation::{StorageFault, Mutation, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{END, only, spoils};
 
 pub(super) fn all() -> Vec<Mutation> {

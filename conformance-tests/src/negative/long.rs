@@ -7,7 +7,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Record, StoreTime, Token};
 
-use super::mutation::{StorageFault, Mutation, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{only, spoils};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -10,7 +10,7 @@ use sentinel_core::{
     Address, CoordinationStore, DecisionKind, Event, Key, Kind, Layer, Layered, Record, State, StoreError,
 };
 
-use super::mutation::{StorageFault, Mutation};
+use super::mutation::{Mutation, StorageFault};
 
 /// What is wrong with a page.
 #[derive(Debug, Clone, Copy)]

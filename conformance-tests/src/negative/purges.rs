@@ -12,7 +12,7 @@ use sentinel_core::{
     StoreTime, Token,
 };
 
-use super::mutation::{StorageFault, Mutation};
+use super::mutation::{Mutation, StorageFault};
 use super::store::{BrokenStore, Rows};
 
 /// A record that goes, the floor that it leaves, and its last event.
@@ -36,11 +36,13 @@ impl BrokenStore {
     /// Deletes what goes; the floors that are to rise.
     fn delete(&self, purge: &Purge) -> (Purged, Vec<(Address, Token)>) {
         let (mut rows, now) = (self.rows(), self.clock.now());
-        let ours = |a: &Address| a.namespace == purge.namespace || self.is(StorageFault::PurgeTakesAllNamespaces);
+        let ours =
+            |a: &Address| a.namespace == purge.namespace || self.is(StorageFault::PurgeTakesAllNamespaces);
         let going = self.going(&rows, now, ours, purge.limit as usize);
-        let limit = if self.is(StorageFault::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-        let more =
-            going.len() > limit && !self.is(StorageFault::PurgeNeverSaysMore) || self.is(StorageFault::PurgeAlwaysSaysMore);
+        let limit =
+            if self.is(StorageFault::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
+        let more = going.len() > limit && !self.is(StorageFault::PurgeNeverSaysMore)
+            || self.is(StorageFault::PurgeAlwaysSaysMore);
         let purged = Purged { records: going.len().min(limit) as u64, more };
         if purge.dry_run && self.is(StorageFault::DryRunsForgetEvents) {
             self.forget_events(&mut rows, now, ours);
@@ -148,9 +150,15 @@ impl BrokenStore {
             Some(StorageFault::PurgeIgnoresRetention) if record.retention.is_some() => {
                 shown.retention = Some(Duration::ZERO)
             }
-            Some(StorageFault::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
-            Some(StorageFault::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
-            Some(StorageFault::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
+            Some(StorageFault::PurgeTakesExecutions) if record.state == State::Executing => {
+                shown.state = State::Free
+            }
+            Some(StorageFault::PurgeTakesDoubts) if record.state == State::Reconciling => {
+                shown.state = State::Free
+            }
+            Some(StorageFault::PurgeTakesClaims) if record.state == State::Claimed => {
+                shown.state = State::Free
+            }
             Some(StorageFault::PurgeTakesResets) => shown.after_reset = false,
             Some(StorageFault::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => {
                 return None;

@@ -4,7 +4,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, Recorded, Token};
 
-use super::mutation::{StorageFault, Mutation, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{only, spoils};
 
 pub(super) fn all() -> Vec<Mutation> {

@@ -270,7 +270,7 @@ impl Writer {
             return Ok(());
         }
         let detail = format!("{}: was moved, deleted or replaced while it was open", spec.path.display());
-        Err(StoreError::not_applied(Trouble::Unreachable, detail))
+        Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
     }
 
     pub(crate) fn commit(&mut self) -> Committed {

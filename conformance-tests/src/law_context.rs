@@ -14,7 +14,7 @@ use sentinel_core::{
 use crate::handles::{Handles, Turn};
 use crate::harness::Bench;
 use crate::report::Lack;
-use crate::suite::Sizes;
+use crate::sizes::Sizes;
 
 /// A store under test, as one law sees it: a namespace that nobody else uses, and a clock that only the law moves.
 pub struct LawContext {
@@ -324,7 +324,7 @@ impl Subject<'_> {
 
     /// Reports that the outcome is unknown, and that no effect is late.
     pub(crate) async fn abandon(&self, grant: Grant, cause: &str) -> Stamped<AbandonReply> {
-        let (cause, late_effects) = (crate::fixtures::label(cause), crate::fixtures::NONE_LATE);
+        let (cause, late_effects) = (sentinel_core::Label::new(cause).expect("a label"), Duration::ZERO);
         self.abandon_as(&Abandon { grant, cause, late_effects }).await
     }
 

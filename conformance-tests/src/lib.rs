@@ -21,6 +21,7 @@ pub mod negative;
 mod regressions;
 mod report;
 mod sequences;
+mod sizes;
 mod suite;
 
 sentinel_core::__layers_are_stores! {
@@ -39,4 +40,5 @@ pub use matrix::dropped::dropped_at_any_poll;
 pub use run_log::{Answer, Effect, RunLog, Start};
 pub use sentinel_core::{Layer, Layered};
 pub use sequences::{Coverage, StartState, sequences, sequences_covering};
-pub use suite::{LAWS, Law, Sizes, check};
+pub use sizes::Sizes;
+pub use suite::{LAWS, Law, check};

@@ -10,32 +10,7 @@ use crate::harness::{Bench, Harness};
 use crate::law_context::LawContext;
 use crate::messages::Start;
 use crate::report;
-
-/// How much the generated layers and the matrix do: the options of [`suite!`](crate::suite!).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Generated sequences that are compared with the kernel.
-    pub sequences: u32,
-    /// Concurrent histories that are recorded and judged.
-    pub histories: u32,
-    /// Of the start states from which the matrix asks, each operation meets one of so many: 1 is all of them. For one more
-    /// way to a store that meets all of them elsewhere.
-    pub matrix_share: u32,
-    /// 2: each law is asked through one handle, and again through two in turn. 1: once, through two handles in turn. For
-    /// one more way to a store that is asked twice elsewhere.
-    pub law_passes: u32,
-}
-
-impl Sizes {
-    /// What `suite!` does without options.
-    pub const DEFAULT: Self = Self { sequences: 200, histories: 50, matrix_share: 1, law_passes: 2 };
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+use crate::sizes::Sizes;
 
 /// A law: a named check of one sentence of the contract, for any store.
 #[derive(Clone, Copy)]
@@ -146,7 +121,7 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        report::ended(self.harness, &self.law.path(), self.context.lacked());
+        report::ended(self.harness, LAWS.len(), &self.law.path(), self.context.lacked());
     }
 }
 

@@ -6,16 +6,27 @@ use std::time::{Duration, Instant};
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::Stamped;
-use sentinel_core::{Address, CoordinationStore, StoreError};
+use sentinel_core::{Address, CoordinationStore, Event, Record, StoreError};
 
 use crate::law_context::LawContext;
-use crate::laws::threads::Round;
 
 /// One side of a round starts later by a part of a request's duration: how many parts there are.
 const PARTS: u64 = 61;
 
 /// How many parts later than in the round before. It has no divisor in common with `PARTS`, so each part has its round.
 const STRIDE: u64 = 23;
+
+/// A pair of requests about one record, and what they found.
+pub(crate) struct Round {
+    /// Which record.
+    pub(crate) address: Address,
+    /// The record before the two requests.
+    pub(crate) before: Record,
+    /// Its events before them.
+    pub(crate) told: Vec<Event>,
+    /// The two requests.
+    pub(crate) ops: [Op; 2],
+}
 
 /// What one side of a round sent.
 #[derive(Debug)]

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Event, Record};
 
 use crate::fixtures::*;
 use crate::law_context::{LawContext, Subject};
-use crate::laws::lockstep::Lockstep;
+use crate::laws::lockstep::{Lockstep, Round};
 use crate::matrix::overlaps::explained;
 
 /// How many rounds each pair of requests has: half of them through one handle, half through two.
@@ -30,18 +29,6 @@ fn rounds(context: &LawContext) -> usize {
         (false, 0..2) => ROUNDS / 8,
         (false, _) => ROUNDS / 2,
     }
-}
-
-/// A pair of requests about one record, and what they found.
-pub(crate) struct Round {
-    /// Which record.
-    pub(crate) address: Address,
-    /// The record before the two requests.
-    before: Record,
-    /// Its events before them.
-    told: Vec<Event>,
-    /// The two requests.
-    pub(crate) ops: [Op; 2],
 }
 
 /// Prepares a record for each round, lets time pass, and has both requests of each round sent at once, until enough of

@@ -16,7 +16,7 @@ use super::start_state::StartState;
 use super::{Asks, granted};
 use crate::harness::Bench;
 use crate::law_context::LawContext;
-use crate::suite::Sizes;
+use crate::sizes::Sizes;
 
 /// A way from a store's client to its server that can be broken at any byte: a proxy.
 pub trait Way: Send + Sync {

@@ -22,7 +22,7 @@ use super::{Asks, granted};
 use crate::fixtures::*;
 use crate::harness::Bench;
 use crate::law_context::{LawContext, Subject};
-use crate::suite::Sizes;
+use crate::sizes::Sizes;
 
 /// A future that is still not ready after so many polls is not looked at further.
 const POLLS: u32 = 40;

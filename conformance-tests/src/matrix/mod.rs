@@ -95,7 +95,7 @@ async fn check(context: &LawContext, operation: &str, asks: Asks) -> Tally {
         let mut fresh =
             async || RecordUnderTest::set(context, keys.next().unwrap_or_default(), start_state).await;
         let mut stage = fresh().await;
-        for age in age::of(&stage) {
+        for age in age::of(stage.record(), stage.clock()) {
             if stage.is_touched() {
                 stage = fresh().await;
             }

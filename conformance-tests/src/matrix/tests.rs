@@ -16,7 +16,7 @@ use super::{check, start_state};
 use crate::harness::{Bench, Harness};
 use crate::law_context::LawContext;
 use crate::sequences::StartState;
-use crate::suite::Sizes;
+use crate::sizes::Sizes;
 use sentinel_core::{Layer, Layered};
 
 struct Memory {

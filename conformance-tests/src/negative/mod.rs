@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use crate::harness::Bench;
-use crate::suite::{LAWS, Law, Sizes};
+use crate::messages::quietly;
+use crate::sizes::Sizes;
+use crate::suite::{LAWS, Law};
 
 mod batches;
 mod effects;
@@ -52,30 +54,4 @@ pub fn verdict(mutation: Option<&Mutation>, which: impl Fn(&Law) -> bool, limit:
         quietly(check).is_err()
     };
     LAWS.iter().filter(|law| which(law)).filter(breaks).take(limit).collect()
-}
-
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether what this thread says in a panic is not printed.
-pub(crate) fn is_quiet() -> bool {
-    QUIET.get()
-}
-
-/// Runs a check; a panic of this thread is its answer, and is not printed.
-fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                loud(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
-    QUIET.set(false);
-    result
 }

@@ -6,13 +6,22 @@ use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Token};
 use tokio_util::sync::CancellationToken;
 
-use super::drain::Work;
 use super::engine::{Call, Held, Refusal};
 use super::fence::FenceValues;
 use super::keeper::Keeping;
+use super::open_work::Work;
 use super::outcome::{Error, InProgress, NotRun};
+use super::requested::RequestedTerms;
 use super::run::{Lost, Run};
-use super::{Asked, Sentinel, store_broke};
+use super::sentinel::Sentinel;
+use super::shared::store_broke;
+
+impl Sentinel {
+    /// A request for a lease, which at most one worker holds at a time. See [`LeaseRequest`].
+    pub fn lease(&self, key: impl AsRef<str>) -> LeaseRequest {
+        LeaseRequest::new(self.clone(), Key::new(key))
+    }
+}
 
 /// A request for a lease. Nothing is sent before [`acquire`](Self::acquire).
 ///
@@ -23,7 +32,7 @@ use super::{Asked, Sentinel, store_broke};
 pub struct LeaseRequest {
     sentinel: Sentinel,
     key: Result<Key, Invalid>,
-    asked: Asked,
+    asked: RequestedTerms,
     worker: Option<Result<Label, Invalid>>,
     wait: Option<Duration>,
 }
@@ -51,7 +60,7 @@ pub enum ReleaseOutcome {
 
 impl LeaseRequest {
     pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
-        Self { sentinel, key, asked: Asked::DEFAULT, worker: None, wait: None }
+        Self { sentinel, key, asked: RequestedTerms::DEFAULT, worker: None, wait: None }
     }
 
     /// How long the lease lasts without a heartbeat. 10 ms to 366 days; default 30 s.

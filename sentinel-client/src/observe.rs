@@ -1,13 +1,11 @@
 //! Spans, events and metrics. Namespace and token are fields; keys are, if the client enables `trace_keys`.
 
-use std::time::Duration;
-
-use metrics::{IntoF64, counter, gauge, histogram};
+use metrics::{IntoF64, counter, histogram};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, StoreError};
 
-use super::Core;
 use super::clock::{LocalClock, LocalTime};
+use super::shared::Core;
 
 /// The names of an operation and its replies, in logs and as labels of metrics. Each counter is used where the names
 /// are literals, so that its key is a constant and costs nothing without a recorder.
@@ -144,24 +142,4 @@ impl Core {
             "unconfirmed" "superseded" "completed_not_stored" "error"
         );
     }
-}
-
-/// Counts heartbeats that were not answered, or for which the store did not read the record.
-pub(crate) fn heartbeat_failed(beats: usize) {
-    counter!("sentinel_heartbeat_failures_total").increment(beats as u64);
-}
-
-/// Counts an execution that lost contact: its lease ended without an answered heartbeat. Its function continues.
-pub(crate) fn contact_lost() {
-    counter!("sentinel_contacts_lost_total").increment(1);
-}
-
-/// Counts a worker that lost its authority.
-pub(crate) fn lapsed(why: &'static str) {
-    counter!("sentinel_lapses_total", "why" => why).increment(1);
-}
-
-/// How long the oldest uncertain key of a namespace has been in doubt; zero if none is.
-pub(crate) fn oldest_uncertain(namespace: &str, age: Duration) {
-    gauge!("sentinel_oldest_uncertain_seconds", "namespace" => namespace.to_owned()).set(age);
 }

@@ -14,10 +14,19 @@ use serde::Serialize;
 use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_checked};
-use super::engine::{self, Call, Caller, Ended, Ending, Held, Refusal, Returned, execute};
+use super::engine::ended::Ended;
+use super::engine::{self, Call, Caller, Ending, Held, Refusal, Returned, execute};
 use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
+use super::requested::RequestedTerms;
 use super::run::Run;
-use super::{Asked, Sentinel};
+use super::sentinel::Sentinel;
+
+impl Sentinel {
+    /// A request to run a function at most once for a key. See [`Once`].
+    pub fn once<E>(&self, key: impl AsRef<str>) -> Once<E> {
+        Once::new(self.clone(), Key::new(key))
+    }
+}
 
 type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
@@ -30,7 +39,7 @@ type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 pub struct Once<E, C = Json> {
     sentinel: Sentinel,
     key: Result<Key, Invalid>,
-    asked: Asked,
+    asked: RequestedTerms,
     retention: Option<Duration>,
     fingerprint: Option<Result<Fingerprint, Invalid>>,
     worker: Option<Result<Label, Invalid>>,
@@ -58,7 +67,7 @@ impl<E> Once<E> {
         Self {
             sentinel,
             key,
-            asked: Asked::DEFAULT,
+            asked: RequestedTerms::DEFAULT,
             retention: None,
             fingerprint: None,
             worker: None,

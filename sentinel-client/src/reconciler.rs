@@ -8,10 +8,23 @@ use sentinel_core::{
 };
 use serde::Serialize;
 
-use super::Sentinel;
 use super::observe::Named;
 use super::outcome::Error;
 use super::retry::Persist;
+use super::sentinel::Sentinel;
+
+impl Sentinel {
+    /// Reconciles an uncertain key for an operator. See [`Reconciler`].
+    pub fn reconciler(&self, key: impl AsRef<str>) -> Reconciler<Seeking> {
+        Reconciler::new(self.clone(), Key::new(key))
+    }
+
+    /// Frees a claim or a lease whose holder will not come back. `expect` is the token that the operator saw. See
+    /// [`Eviction`].
+    pub fn evict(&self, kind: Kind, key: impl AsRef<str>, expect: sentinel_core::Token) -> Eviction {
+        Eviction::new(self.clone(), kind, Key::new(key), expect)
+    }
+}
 
 /// Decides about an uncertain key. [`reconcile`](Self::reconcile) takes the key and fences the old worker out; only the
 /// value that it returns can decide. Every decision has an op id: if its reply was lost, repeat it with the same op id

@@ -10,10 +10,11 @@ use sentinel_core::operation::Stamped;
 use sentinel_core::{Address, Applied, ErrorKind, StoreError};
 use tokio::runtime::Handle;
 
-use super::Core;
 use super::clock::LocalTime;
-use super::drain::WorkGuard;
+use super::jitter::jittered;
 use super::observe::{Named, Took};
+use super::open_work::WorkGuard;
+use super::shared::Core;
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]
@@ -145,9 +146,4 @@ async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Res
     tokio::time::timeout(REPLY_WITHIN, attempt).await.unwrap_or_else(|_| {
         Err(StoreError::ambiguous(ErrorKind::LostReply, format!("no reply within {REPLY_WITHIN:?}")))
     })
-}
-
-/// A random duration between half and all of `duration`, so that clients that fail together do not retry together.
-pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(sentinel_core::internal::half_to_whole())
 }

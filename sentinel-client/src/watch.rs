@@ -1,19 +1,19 @@
 //! Waiting for another call's run: one watcher per key, for any number of callers of this process.
 
-use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sentinel_core::store::{CoordinationStore, Notice};
 use sentinel_core::{Address, Record, State, StoreTime};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use super::Core;
 use super::engine::{Entered, Refusal};
-use super::retry::jittered;
+use super::jitter::jittered;
+use super::queue::{NEVER, Queue};
+use super::shared::Core;
 
 /// How long a watcher pauses between two polls: it starts with the first pause and doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -25,87 +25,6 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// The shortest time between two polls, however many notifications arrive.
 const SHORTEST_TURN: Duration = Duration::from_millis(2);
-
-/// The keys that callers of this process wait for.
-#[derive(Debug, Default)]
-pub(crate) struct Watchers {
-    watched: Mutex<HashMap<Address, Arc<Queue>>>,
-}
-
-/// The callers of this process that wait for a key, in the order in which they came. Only the first of them sends
-/// claims.
-///
-/// It counts the requests to claim again. A `watch` channel is not used because it wakes its receivers in random order,
-/// and a simulation must be repeatable.
-#[derive(Debug)]
-struct Queue {
-    count: AtomicU64,
-    told: Notify,
-    /// The permit of the first caller. Closed when one answer is valid for all of them: then each claims for itself.
-    first: Arc<Semaphore>,
-    /// The count when a caller was last granted the key. Changes before that need no new claim.
-    granted_at: AtomicU64,
-}
-
-/// No caller was granted the key yet.
-const NEVER: u64 = u64::MAX;
-
-impl Queue {
-    fn new() -> Self {
-        let first = Arc::new(Semaphore::new(1));
-        Self { count: AtomicU64::new(0), told: Notify::new(), first, granted_at: AtomicU64::new(NEVER) }
-    }
-
-    fn count(&self) -> u64 {
-        self.count.load(Ordering::SeqCst)
-    }
-}
-
-impl Watchers {
-    fn watched(&self) -> MutexGuard<'_, HashMap<Address, Arc<Queue>>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether callers of this process wait for a key.
-    pub(crate) fn has_queue(&self, address: &Address) -> bool {
-        let watched = self.watched();
-        !watched.is_empty() && watched.get(address).is_some_and(|queue| Arc::strong_count(queue) > 1)
-    }
-
-    /// Wakes the callers of this process that wait for a key, so that they claim again.
-    pub(crate) fn wake(&self, address: &Address) {
-        let watched = self.watched();
-        if !watched.is_empty()
-            && let Some(queue) = watched.get(address)
-        {
-            queue.count.fetch_add(1, Ordering::SeqCst);
-            queue.told.notify_waiters();
-        }
-    }
-
-    /// Removes a queue without waiters. Returns whether it is removed.
-    fn forget_unwatched(&self, address: &Address, queue: &Weak<Queue>) -> bool {
-        let mut watched = self.watched();
-        match watched.get(address) {
-            Some(now) if !std::ptr::eq(Arc::as_ptr(now), queue.as_ptr()) => true,
-            Some(now) if Arc::strong_count(now) > 1 => false,
-            _ => {
-                watched.remove(address);
-                true
-            }
-        }
-    }
-
-    /// Lets all waiting callers claim for themselves. Later callers wait in a new queue.
-    fn dissolve(&self, address: &Address, queue: &Arc<Queue>) {
-        let mut watched = self.watched();
-        if watched.get(address).is_some_and(|now| Arc::ptr_eq(now, queue)) {
-            watched.remove(address);
-        }
-        drop(watched);
-        queue.first.close();
-    }
-}
 
 /// A place in the queue for a key. It is taken *before* claiming, so that no change in between is missed.
 #[derive(Debug)]

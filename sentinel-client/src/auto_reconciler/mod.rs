@@ -13,14 +13,27 @@ mod finding;
 pub use finding::{Finding, UncertainKey};
 
 use super::clock::LocalTime;
+use super::counters;
+use super::jitter::jittered;
 use super::lease::LeaseOutcome;
 use super::outcome::Error;
 use super::reconciler::{Decided, Holding, Reconciled, Reconciler};
-use super::retry::jittered;
-use super::{Sentinel, observe};
+use super::sentinel::Sentinel;
 use sentinel_core::internal::sha256;
 use sentinel_core::store::Shown;
 use sentinel_core::{Key, Kind, Label, OpId, Record, Recorded, State, StoreTime, Token, Verdict};
+
+impl Sentinel {
+    /// Reconciles the uncertain keys of this namespace by code: `probe` inspects the outside world and returns whether
+    /// the effect happened. See [`AutoReconciler`].
+    pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> AutoReconciler
+    where
+        P: Fn(UncertainKey) -> F + Send + Sync + 'static,
+        F: Future<Output = Finding> + Send + 'static,
+    {
+        AutoReconciler::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
+    }
+}
 
 pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
 
@@ -199,7 +212,7 @@ impl AutoReconciler {
         }
         // A key that is no longer in doubt needs no pause.
         self.pauses.retain(|key, _| seen.contains(key));
-        observe::oldest_uncertain(self.sentinel.namespace.as_str(), oldest);
+        counters::oldest_uncertain(self.sentinel.namespace.as_str(), oldest);
         Ok(settled + self.look_again(suspects, ends).await?)
     }
 

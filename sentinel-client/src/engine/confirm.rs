@@ -3,7 +3,7 @@
 use sentinel_core::operation::{Abandon, AbandonReply};
 use sentinel_core::{Label, Recorded, State};
 
-use super::super::drain::Work;
+use super::super::open_work::Work;
 use super::super::outcome::{Outcome, RanUncertain};
 use super::finish::{Report, Started};
 

@@ -8,12 +8,13 @@ use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
 use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, Recorded, StoreError, StoreTime};
 
 use super::super::clock::LocalTime;
-use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::{Authority, Entry, Keeping};
+use super::super::open_work::{Work, WorkGuard};
 use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
 use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
-use super::super::{Core, watch::Watch};
+use super::super::shared::Core;
+use super::super::watch::Watch;
 
 /// A call of `once` or `lease`, validated and ready to be sent.
 #[derive(Debug)]

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ErrorKind, Label, Payload, Recorded, State, StoreError};
 
-use super::super::Core;
-use super::super::drain::{Work, WorkGuard};
 use super::super::keeper::Keeping;
+use super::super::open_work::{Work, WorkGuard};
 use super::super::outcome::{Failure, NotStored, Outcome, RanUncertain};
 use super::super::retry::Persist;
-use super::Ended;
+use super::super::shared::Core;
+use super::ended::Ended;
 use super::enter::Held;
 
 /// A function that started. If it is dropped before the function has ended (the runtime shuts down), it abandons: the

@@ -8,14 +8,16 @@ use futures_util::FutureExt as _;
 use sentinel_core::operation::{Begin, BeginReply};
 use sentinel_core::{Grant, Label, Recorded};
 
-use super::outcome::{Failure, NotRun, NotStored, Outcome, RanUncertain};
+use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::Persist;
 use super::run::Run;
 
 mod confirm;
+pub(crate) mod ended;
 mod enter;
 mod finish;
 
+use ended::Ended;
 pub(crate) use enter::{Call, Entered, Held, Refusal};
 use finish::Started;
 
@@ -30,19 +32,6 @@ pub enum Ending<T, E> {
     NothingHappened(E),
     /// The outcome is unknown: the cause of doubt, and the error if there is one.
     Unknown(Label, Option<E>),
-}
-
-/// A function's result as it is recorded, and the reason if its bytes are left out.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) recorded: Recorded,
-    pub(crate) not_stored: Option<NotStored>,
-}
-
-impl From<Recorded> for Ended {
-    fn from(recorded: Recorded) -> Self {
-        Self { recorded, not_stored: None }
-    }
 }
 
 /// How a function ended, with its value as the codec encoded it.
@@ -161,7 +150,9 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
             }
             BeginReply::Completed => {
                 held.nothing_to_cancel();
-                Err(NotRun::Store(super::store_broke("it says completed to a grant that never began")))
+                Err(NotRun::Store(crate::shared::store_broke(
+                    "it says completed to a grant that never began",
+                )))
             }
         },
     }

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::clock::LocalClock;
-use super::retry::jittered;
+use super::jitter::jittered;
 
 mod tick;
 

@@ -35,7 +35,7 @@ struct Contact {
 impl Authority {
     pub(crate) fn lose(&self, why: Lost) {
         if self.why.set(why).is_ok() {
-            crate::observe::lapsed(why.word());
+            crate::counters::lapsed(why.word());
             self.signal().cancel();
         }
     }
@@ -127,7 +127,7 @@ impl Entry {
         } else if self.fenced_by_lease {
             authority.lose(Lost::Unheard);
         } else if authority.contact_is_lost() {
-            crate::observe::contact_lost();
+            crate::counters::contact_lost();
         }
     }
 
@@ -245,7 +245,7 @@ impl Table {
 
     /// Handles a batch without replies. This implies nothing about the leases; the heartbeats are sent again soon.
     pub(crate) fn failed(&mut self, now: LocalTime, ids: &[Id]) {
-        crate::observe::heartbeat_failed(ids.len());
+        crate::counters::heartbeat_failed(ids.len());
         for id in ids {
             let Some(kept) = self.kept.get_mut(*id) else { continue };
             if kept.next_beat.is_some() {

@@ -11,7 +11,7 @@ use sentinel_core::internal::whole;
 use sentinel_core::operation::{Claim, ClaimReply, Stamp, Stamped};
 use sentinel_core::{Address, Fingerprint, Grant, Recorded};
 
-use super::ReplayLimits;
+use super::limits::ReplayLimits;
 use super::timer::{Moment, Timer};
 
 /// The approximate cost of an entry in bytes, besides its texts and payload.

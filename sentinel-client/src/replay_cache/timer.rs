@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sentinel_core::{Clock, StoreTime, SystemClock};
 
-use crate::{LocalClock, LocalTime};
+use crate::clock::{LocalClock, LocalTime};
 
 /// Two readings, because neither alone is enough: the monotonic clock may stop while the host sleeps, and the wall
 /// clock may be set back.

@@ -1,0 +1,148 @@
+//! The client itself. Each kind of request adds its own method to it, in its own module.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
+use sentinel_core::{Address, Event, Invalid, Key, Kind, Label, Namespace, StoreError};
+
+use crate::keeper::Keeper;
+use crate::outcome::Error;
+use crate::queue::Watchers;
+use crate::shared::Core;
+
+/// The client: a store, a namespace, and the heartbeats of everything that runs. It is cheap to clone; clones share
+/// their keeper.
+///
+/// Must be used within a tokio runtime with time enabled.
+#[derive(Debug, Clone)]
+pub struct Sentinel {
+    pub(crate) core: Arc<Core>,
+    pub(crate) namespace: Namespace,
+    pub(crate) worker: Label,
+    pub(crate) retry_timeout: Duration,
+}
+
+impl Sentinel {
+    /// The default of [`retry_timeout`](Self::retry_timeout): 10 s.
+    pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// Creates a client of a store, in the namespace `default`. Its worker label is `pid` and the process id.
+    pub fn new(store: impl CoordinationStore) -> Self {
+        Self::build(Arc::new(store), false)
+    }
+
+    /// Creates a client of a store that is chosen at run time.
+    pub fn from_arc(store: Arc<dyn CoordinationStore>) -> Self {
+        Self::build(store, false)
+    }
+
+    fn build(store: Arc<dyn CoordinationStore>, show_keys: bool) -> Self {
+        let core = Core {
+            keeper: Keeper::new(store.clone()),
+            watchers: Watchers::default(),
+            open_work: Arc::default(),
+            store,
+            show_keys,
+        };
+        Self {
+            core: Arc::new(core),
+            namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
+            worker: Label::lossy(format!("pid {}", std::process::id())),
+            retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
+        }
+    }
+
+    /// The same client in another namespace. Returns an error if the name is invalid.
+    pub fn namespace(mut self, namespace: impl AsRef<str>) -> Result<Self, Invalid> {
+        self.namespace = Namespace::new(namespace)?;
+        Ok(self)
+    }
+
+    /// Sets the label that records and events show for this worker. It never affects a decision. Returns an error if
+    /// the label is invalid.
+    pub fn worker(mut self, label: impl AsRef<str>) -> Result<Self, Invalid> {
+        self.worker = Label::new(label)?;
+        Ok(self)
+    }
+
+    /// How long a request whose reply was lost is repeated, and how long a call waits for the confirmation that its
+    /// result is recorded. Default 10 s. After that a result is sent in the background; see [`Once::confirm_within`].
+    #[must_use]
+    pub fn retry_timeout(mut self, retry_timeout: Duration) -> Self {
+        self.retry_timeout = retry_timeout;
+        self
+    }
+
+    /// Adds keys to the spans and events of `tracing`. Off by default, because a key may be private. The returned
+    /// client has a keeper of its own, which it does not share with clients made before.
+    #[must_use]
+    pub fn trace_keys(self) -> Self {
+        let core = Self::build(self.core.store.clone(), true).core;
+        Self { core, ..self }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn CoordinationStore> {
+        &self.core.store
+    }
+
+    /// The namespace.
+    pub fn current_namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Reads one record. Changes nothing. **Errors:** invalid input, or the store could not answer.
+    pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
+        let address = self.address(kind, Key::new(key)?);
+        Ok(self.core.store.inspect(&address).await.map_err(StoreError::of_a_read)?)
+    }
+
+    /// Reads the newest `limit` events of a record, oldest first. Changes nothing. **Errors:** invalid input, or the
+    /// store could not answer.
+    pub async fn history(&self, kind: Kind, key: impl AsRef<str>, limit: u32) -> Result<Vec<Event>, Error> {
+        let address = self.address(kind, Key::new(key)?);
+        Ok(self.core.store.history(&address, limit).await.map_err(StoreError::of_a_read)?)
+    }
+
+    /// Reads a page of this namespace's records, by key in byte order, starting after a key. Changes nothing.
+    /// **Errors:** the store could not answer.
+    pub async fn list(
+        &self,
+        kind: Kind,
+        state: Option<Shown>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Listing, Error> {
+        let list = List { namespace: self.namespace.clone(), kind, state, after, limit };
+        Ok(self.core.store.list(&list).await.map_err(StoreError::of_a_read)?)
+    }
+
+    /// Reads a page of the executions that are uncertain, starting after a key. Changes nothing. **Errors:** as for
+    /// [`list`](Self::list).
+    pub async fn uncertain(&self, after: Option<Key>, limit: u32) -> Result<Listing, Error> {
+        self.list(Kind::Execution, Some(Shown::Uncertain), after, limit).await
+    }
+
+    /// Deletes the records of this namespace that are no longer needed: completed past their retention, or free, and
+    /// unchanged for over an hour. With `dry_run` only counts them. Works page by page until nothing is left.
+    /// **Repeating it** deletes records that have become old since. **Errors:** the store could not answer; pages
+    /// before the error are deleted.
+    pub async fn purge(&self, dry_run: bool) -> Result<Purged, Error> {
+        let limit = if dry_run { u32::MAX } else { 1_000 };
+        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        let mut total = Purged { records: 0, more: false };
+        loop {
+            let page = self.core.store.purge(&purge).await;
+            let page = if dry_run { page.map_err(StoreError::of_a_read)? } else { page? };
+            total.records += page.records;
+            if dry_run || !page.more {
+                return Ok(total);
+            }
+        }
+    }
+
+    pub(crate) fn address(&self, kind: Kind, key: Key) -> Address {
+        Address { namespace: self.namespace.clone(), kind, key }
+    }
+}

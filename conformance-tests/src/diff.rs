@@ -86,8 +86,8 @@ pub(crate) fn same<T: Debug + PartialEq>(what: &str, expected: &T, got: &T) {
     assert!(expected == got, "{what}:{}", diff(expected, got));
 }
 
-/// What a law got is what it expects; else a message with the expression, and the fields in which the two differ. Stands in
-/// for the macro of the standard library, which prints both values as a whole.
+/// What a law got is what it expects; else a message with the expression, and the fields in which the two differ.
+/// Stands in for the macro of the standard library, which prints both values as a whole.
 macro_rules! equal {
     ($got:expr, $expected:expr $(,)?) => { $crate::diff::assert_eq!($got, $expected, "the law failed") };
     ($got:expr, $expected:expr, $($why:tt)+) => {

@@ -17,7 +17,8 @@ pub(crate) const CALLS: u8 = 4;
 /// Decisions, and so op ids, that operators share.
 pub(crate) const DECISIONS: u8 = 4;
 
-/// The three addresses of a sequence. The lease stands under the key of the first execution: neither may hide the other.
+/// The three addresses of a sequence. The lease stands under the key of the first execution: neither may hide the
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Execution,

@@ -23,9 +23,10 @@ pub trait Harness: Sized + Send + Sync + 'static {
         None
     }
 
-    /// Closes the store and opens it again, as if all processes had ended and one had started. [`store`](Self::store) and
-    /// [`another`](Self::another) return handles of the reopened store from then on. The suite has dropped its own handles
-    /// before it asks. Says whether it could; the laws about reopening cannot be checked on a store that says no.
+    /// Closes the store and opens it again, as if all processes had ended and one had started. [`store`](Self::store)
+    /// and [`another`](Self::another) return handles of the reopened store from then on. The suite has dropped its own
+    /// handles before it asks. Says whether it could; the laws about reopening cannot be checked on a store that says
+    /// no.
     async fn reopen(&self) -> bool {
         false
     }
@@ -34,8 +35,8 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// store on a server adds an offset to the server's clock, for tests only.
     async fn advance(&self, by: Duration);
 
-    /// Sets that clock back, as the clock of a server may be, and says whether it could. The two laws about such a clock
-    /// cannot be checked on a store that says no.
+    /// Sets that clock back, as the clock of a server may be, and says whether it could. The two laws about such a
+    /// clock cannot be checked on a store that says no.
     async fn set_back(&self, _by: Duration) -> bool {
         false
     }

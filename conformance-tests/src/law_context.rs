@@ -54,13 +54,15 @@ impl LawContext {
         Self::on(bench, handles, self.sizes, Arc::clone(&self.lacks))
     }
 
-    /// A context on the same store and clock whose requests go through two handles in turn; None: there is but one handle.
+    /// A context on the same store and clock whose requests go through two handles in turn; None: there is but one
+    /// handle.
     pub(crate) async fn on_two_handles(&self, turn: Turn) -> Option<Self> {
         let handles = Arc::new(Handles::new(self.two_handles().await?.into(), turn));
         Some(Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks)))
     }
 
-    /// The same context with all requests going through one handle. Replies are held against those of the other contexts.
+    /// The same context with all requests going through one handle. Replies are held against those of the other
+    /// contexts.
     pub(crate) fn through(&self, handle: &Arc<dyn CoordinationStore>) -> Self {
         let handles = Arc::new(Handles::new(vec![Arc::clone(handle)], Turn::Alternate));
         let context = Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks));

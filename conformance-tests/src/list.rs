@@ -1,6 +1,6 @@
 //! The list of laws: layers, groups, names. It exists once; tests, table and negative controls are made from it. A law
-//! that is missing here is dead code, and one that is here and nowhere else does not compile. `list_more.rs` adds the groups
-//! that ask much of names, sizes, purges and late effects.
+//! that is missing here is dead code, and one that is here and nowhere else does not compile. `list_more.rs` adds the
+//! groups that ask much of names, sizes, purges and late effects.
 
 /// The list. Calls `$then!` with `$with` and all layers, groups and names.
 #[macro_export]

@@ -42,8 +42,8 @@ struct Report {
 
 static REPORTS: Mutex<BTreeMap<&'static str, Report>> = Mutex::new(BTreeMap::new());
 
-/// Notes that a law has ended. After the last law of a harness, prints what was skipped. The line goes to standard error
-/// itself: the test runner hides what passing tests print.
+/// Notes that a law has ended. After the last law of a harness, prints what was skipped. The line goes to standard
+/// error itself: the test runner hides what passing tests print.
 pub(crate) fn ended(harness: &'static str, laws: usize, law: &str, lacks: impl IntoIterator<Item = Lack>) {
     let mut reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let report = reports.entry(harness).or_default();

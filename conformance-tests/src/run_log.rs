@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::authorised_runs;
 
-/// All that functions, operators and callers did and were told while somebody watched. What runs many calls of `once` under
-/// faults keeps one, and has it [judged](Self::judge) when all is over.
+/// All that functions, operators and callers did and were told while somebody watched. What runs many calls of `once`
+/// under faults keeps one, and has it [judged](Self::judge) when all is over.
 #[derive(Debug, Clone, Default)]
 pub struct RunLog {
     /// Functions that were started.
@@ -68,7 +68,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What a call of a function was answered whose results are texts. Of a failure that was recorded it is the error's text.
+    /// What a call of a function was answered whose results are texts. Of a failure that was recorded it is the error's
+    /// text.
     pub fn of<E: fmt::Display>(call: u64, key: Key, outcome: &Result<Outcome<String, E>, Error>) -> Self {
         let name = outcome.as_ref().map_or("error", Outcome::name).into();
         let ran = outcome.as_ref().is_ok_and(Outcome::ran);
@@ -90,9 +91,9 @@ impl RunLog {
         self.effects.iter().find(|effect| effect.under == idempotency_key)
     }
 
-    /// Judges what was done for one key of executions by its whole log, from its first event on. No more functions started
-    /// than the log authorises, one for each grant and none without; an effect for each run at most; what the store was told
-    /// of a run is true, and so is what callers were told. The error says what is wrong, with the log.
+    /// Judges what was done for one key of executions by its whole log, from its first event on. No more functions
+    /// started than the log authorises, one for each grant and none without; an effect for each run at most; what the
+    /// store was told of a run is true, and so is what callers were told. The error says what is wrong, with the log.
     pub fn judge(&self, address: &Address, events: &[Event]) -> Result<(), String> {
         let case = Case { run_log: self, address, events };
         let judged = case.runs().and_then(|()| case.words()).and_then(|()| case.effects());

@@ -7,11 +7,11 @@ pub struct Sizes {
     pub sequences: u32,
     /// Concurrent histories that are recorded and judged.
     pub histories: u32,
-    /// Of the start states from which the matrix asks, each operation meets one of so many: 1 is all of them. For one more
-    /// way to a store that meets all of them elsewhere.
+    /// Of the start states from which the matrix asks, each operation meets one of so many: 1 is all of them. For one
+    /// more way to a store that meets all of them elsewhere.
     pub matrix_share: u32,
-    /// 2: each law is asked through one handle, and again through two in turn. 1: once, through two handles in turn. For
-    /// one more way to a store that is asked twice elsewhere.
+    /// 2: each law is asked through one handle, and again through two in turn. 1: once, through two handles in turn.
+    /// For one more way to a store that is asked twice elsewhere.
     pub law_passes: u32,
 }
 

@@ -125,7 +125,8 @@ impl Drop for Ending<'_> {
     }
 }
 
-/// Checks one law of the list against a store that the harness opens. What each test of [`suite!`](crate::suite!) calls.
+/// Checks one law of the list against a store that the harness opens. What each test of [`suite!`](crate::suite!)
+/// calls.
 ///
 /// # Panics
 /// If the store breaks the law, or if there is no such law.
@@ -156,8 +157,8 @@ macro_rules! table {
 
 crate::__laws!(table, ());
 
-/// Checks a store: one line makes one named `#[test]` of each law, and one of each generated layer: sequences, histories
-/// (a quarter as many again for the independent checker), histories over a faulty network (half as many).
+/// Checks a store: one line makes one named `#[test]` of each law, and one of each generated layer: sequences,
+/// histories (a quarter as many again for the independent checker), histories over a faulty network (half as many).
 ///
 /// ```text
 /// sentinel_conformance::suite!(MyHarness);

@@ -54,7 +54,8 @@ impl SequentialSpec for Sequential {
 }
 
 /// Judges all that was recorded of one address, whose namespace was never purged. The search is exponential in the
-/// number of requests under way at once: for histories of a dozen or two. False: it has an unanswered request, and is let pass.
+/// number of requests under way at once: for histories of a dozen or two. False: it has an unanswered request, and is
+/// let pass.
 pub(super) fn linearizable(address: &Address, entries: &[Entry], end: &Record) -> Result<bool, String> {
     enum Moment<'a> {
         Sent(&'a Op),

@@ -36,14 +36,15 @@ const HISTORIES_PER_STORE: u32 = 100;
 
 /// Runs `count` concurrent histories, 2 to 6 tasks on 1 to 3 records each, and judges them by their stamps: replayed
 /// through the kernel in the order that the store claims, every reply, record and event must be the kernel's, and the
-/// order must be one that real time allows. Some histories go on hours later, while the namespace is purged. Panics with the first history that is wrong.
+/// order must be one that real time allows. Some histories go on hours later, while the namespace is purged. Panics
+/// with the first history that is wrong.
 pub fn histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { purges: true, ..Setting::LARGE });
 }
 
-/// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`]); callers send the same
-/// request again until it is answered. What was carried out is judged as in `histories`; each answer must be one that
-/// was really given to this request; and every request must have had the effect of once.
+/// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`]); callers send the
+/// same request again until it is answered. What was carried out is judged as in `histories`; each answer must be one
+/// that was really given to this request; and every request must have had the effect of once.
 pub fn faulty_histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { requests: (3, 8), faulty: true, ..Setting::LARGE });
 }

@@ -10,8 +10,8 @@ use super::Told;
 use super::record::Entry;
 
 /// Sent once or ten times, now or late, a request has the effect of once: no claim id is granted twice, nothing begins,
-/// completes or is decided twice. Callers draw fresh ids for each call and decision. A record remembers eight claim ids:
-/// a duplicate that comes after eight other calls is new to it.
+/// completes or is decided twice. Callers draw fresh ids for each call and decision. A record remembers eight claim
+/// ids: a duplicate that comes after eight other calls is new to it.
 pub(super) fn effect_of_once(address: &Address, events: &[Event]) -> Result<(), String> {
     let mut seen: HashMap<_, usize> = HashMap::new();
     for (n, event) in events.iter().enumerate() {

@@ -53,8 +53,9 @@ pub(crate) async fn a_claim_records_what_its_callers_decode(context: &LawContext
     }
 }
 
-/// A forced result of another content type is refused, with what callers accept, and nothing changes. Parameters and case
-/// of a content type do not count; failures and omitted results are not decoded. As the kernel says, for each list.
+/// A forced result of another content type is refused, with what callers accept, and nothing changes. Parameters and
+/// case of a content type do not count; failures and omitted results are not decoded. As the kernel says, for each
+/// list.
 pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
     let kinds = [
         Payload::JSON,
@@ -98,8 +99,8 @@ pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
     assert!(count[0] > 20 && count[1] > 20, "refused and recorded: {count:?}");
 }
 
-/// An operator who insists records any bytes, and callers get them as they are. A refused decision is no decision: its op
-/// id may be used again.
+/// An operator who insists records any bytes, and callers get them as they are. A refused decision is no decision: its
+/// op id may be used again.
 pub(crate) async fn an_operator_may_insist_on_other_bytes(context: &LawContext) {
     let (key, accepts) = (context.execution("k"), Accepts::json());
     let token = held(&key, &accepts).await;

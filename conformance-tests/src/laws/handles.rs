@@ -1,5 +1,5 @@
-//! Two handles of one store, as two processes have them: each answers as if it were the only one. All other laws are asked
-//! through two handles in turn as well; these say through which.
+//! Two handles of one store, as two processes have them: each answers as if it were the only one. All other laws are
+//! asked through two handles in turn as well; these say through which.
 
 use std::sync::Arc;
 use std::time::Duration;

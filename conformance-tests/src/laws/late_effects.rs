@@ -1,4 +1,5 @@
-//! Spec §2 and spec §3, effects until: a field of its own beside the hard deadline, which ends with the run's authority.
+//! Spec §2 and spec §3, effects until: a field of its own beside the hard deadline, which ends with the run's
+//! authority.
 
 use std::time::Duration;
 
@@ -153,8 +154,8 @@ pub(crate) async fn an_abandoned_run_may_still_complete(context: &LawContext) {
     }
 }
 
-/// A reset waits for the instant from which no effect can land, and not longer: of a run that was abandoned, of one whose
-/// abandon never arrived, and of one that was taken while its worker lived. A steal does not move the instant.
+/// A reset waits for the instant from which no effect can land, and not longer: of a run that was abandoned, of one
+/// whose abandon never arrived, and of one that was taken while its worker lived. A steal does not move the instant.
 pub(crate) async fn a_reset_is_possible_from_the_instant_on(context: &LawContext) {
     let micro = Duration::from_micros(1);
     for from in ["abandoned", "lapsed", "alive", "stolen"] {

@@ -190,8 +190,8 @@ impl StartLine {
         Self { arrived: AtomicUsize::new(0), rounds }
     }
 
-    /// Waits until both threads have come to a round: so long on the processor that both are there at one time, also where
-    /// other programs use it in between.
+    /// Waits until both threads have come to a round: so long on the processor that both are there at one time, also
+    /// where other programs use it in between.
     fn meet(&self, round: usize) {
         self.arrived.fetch_add(1, Ordering::SeqCst);
         let both = || self.arrived.load(Ordering::SeqCst) >= 2 * (round + 1);

@@ -20,8 +20,8 @@ const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest retention that every store can keep: the microseconds of a signed 64-bit number.
 const LONGEST: Duration = Duration::from_micros(i64::MAX as u64);
 
-/// How old what is kept becomes. Between two of them lies a border: 32 bits of microseconds or milliseconds, a month, the
-/// ends of the signed and unsigned 32-bit seconds of Unix (2038 and 2106), 2^52 microseconds (2112).
+/// How old what is kept becomes. Between two of them lies a border: 32 bits of microseconds or milliseconds, a month,
+/// the ends of the signed and unsigned 32-bit seconds of Unix (2038 and 2106), 2^52 microseconds (2112).
 const AGES: [Duration; 10] = [
     Duration::from_secs(2 * 60 * 60),
     Duration::from_secs(25 * 60 * 60),
@@ -35,8 +35,8 @@ const AGES: [Duration; 10] = [
     Duration::from_secs(220 * 366 * 24 * 60 * 60),
 ];
 
-/// Terms at the borders of 15, 16, 31 and 32 bits of seconds, milliseconds and microseconds, and at the ends of months and
-/// years; shortest first.
+/// Terms at the borders of 15, 16, 31 and 32 bits of seconds, milliseconds and microseconds, and at the ends of months
+/// and years; shortest first.
 const BORDERS: [Duration; 10] = [
     Duration::from_micros(1 << 31),
     Duration::from_micros(1 << 32),
@@ -50,8 +50,8 @@ const BORDERS: [Duration; 10] = [
     Duration::from_secs(366 * 24 * 60 * 60),
 ];
 
-/// Moves the clock from one age to the next, and checks what is said at each. It never stands at a whole second: a store
-/// that counts in another unit would not show it.
+/// Moves the clock from one age to the next, and checks what is said at each. It never stands at a whole second: a
+/// store that counts in another unit would not show it.
 async fn at_each_age(context: &LawContext, check: impl AsyncFn(&str)) {
     let mut passed = Duration::ZERO;
     for age in AGES {
@@ -422,7 +422,8 @@ pub(crate) async fn tokens_are_exact_in_every_year(context: &LawContext) {
     .await;
 }
 
-/// Before the last token everything works; beyond it each request is refused as not applied, and the record can be read.
+/// Before the last token everything works; beyond it each request is refused as not applied, and the record can be
+/// read.
 pub(crate) async fn no_token_is_drawn_beyond_the_last(context: &LawContext) {
     let (key, fresh) = (context.lease("k"), context.lease("fresh"));
     let now = key.now().await.as_micros();

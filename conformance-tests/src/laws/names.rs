@@ -14,8 +14,8 @@ fn executions(context: &LawContext, names: impl IntoIterator<Item = impl AsRef<s
     names.into_iter().map(|name| context.execution(name.as_ref()).address).collect()
 }
 
-/// Each address is a record of its own: to claims, reads, heartbeats, pages, releases and purges. Names that a store may
-/// confuse stand side by side: of two, the first is given back and purged, the second stays.
+/// Each address is a record of its own: to claims, reads, heartbeats, pages, releases and purges. Names that a store
+/// may confuse stand side by side: of two, the first is given back and purged, the second stays.
 async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     let claims: Vec<_> = (0..addresses.len()).map(|n| call(&format!("w{n}"))).collect();
     let mut grants = Vec::new();
@@ -169,7 +169,8 @@ const PLACES: [usize; 24] = [
     500, 511,
 ];
 
-/// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each other.
+/// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each
+/// other.
 pub(crate) async fn long_keys_are_never_cut(context: &LawContext) {
     let plain = "k".repeat(Key::MAX_BYTES);
     let odd = |place: usize| format!("{}x{}", &plain[..place], &plain[place + 1..]);
@@ -219,8 +220,8 @@ pub(crate) const COLLISIONS: [(&str, [&str; 2]); 18] = [
     ("low half of the standard hash of bytes", ["k0038993", "k0062911"]),
 ];
 
-/// Two names of seven letters that share the FNV-1a of what stands before them, and of the name. The last byte is mixed in
-/// last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
+/// Two names of seven letters that share the FNV-1a of what stands before them, and of the name. The last byte is mixed
+/// in last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
 fn fnv1a_collision(before: &str, fits: fn(u8) -> bool) -> [String; 2] {
     /// Enough for the few thousand states that it takes.
     const SLOTS: usize = 1 << 15;
@@ -250,8 +251,8 @@ pub(crate) fn fnv1a(state: u32, bytes: &[u8]) -> u32 {
 /// The first state of FNV-1a.
 pub(crate) const FNV1A: u32 = 0x811c_9dc5;
 
-/// Two keys are two records although a hash of 32 bits is the same for both: of the key, of namespace and key, or of the
-/// whole address.
+/// Two keys are two records although a hash of 32 bits is the same for both: of the key, of namespace and key, or of
+/// the whole address.
 pub(crate) async fn keys_that_share_a_hash_are_apart(context: &LawContext) {
     let mut names: Vec<String> = Vec::new();
     for (_, pair) in COLLISIONS {
@@ -373,7 +374,8 @@ pub(crate) async fn no_key_stands_for_another_kind(context: &LawContext) {
     pages_hold(context, &addresses, Shown::Claimed, |_| true).await;
 }
 
-/// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another decision.
+/// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another
+/// decision.
 pub(crate) async fn ids_have_128_bits(context: &LawContext) {
     for bit in [0, 7, 31, 32, 52, 53, 62, 63, 64, 95, 96, 126, 127] {
         let flip = |bits: u128| bits ^ (1 << bit);

@@ -136,8 +136,8 @@ pub(crate) async fn a_purged_key_that_returns_keeps_its_history(context: &LawCon
     }
 }
 
-/// A floor is the highest token that was purged, whichever record went first: in one purge or in several. A harness that
-/// cannot set a clock back leaves this law to others.
+/// A floor is the highest token that was purged, whichever record went first: in one purge or in several. A harness
+/// that cannot set a clock back leaves this law to others.
 pub(crate) async fn a_floor_is_the_highest_token_in_any_order(context: &LawContext) {
     // Names in the order of their tokens, and when each is given back: the highest goes first, last and between.
     for (names, rests) in
@@ -182,8 +182,8 @@ pub(crate) async fn a_floor_is_the_highest_token_in_any_order(context: &LawConte
     }
 }
 
-/// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. A harness that
-/// cannot set a clock back leaves this law to others.
+/// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. A harness
+/// that cannot set a clock back leaves this law to others.
 pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(context: &LawContext) {
     for polls in 1..20 {
         let context = context.apart();
@@ -366,8 +366,8 @@ pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(context: &LawConte
     }
 }
 
-/// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A harness
-/// that cannot set a clock back leaves this law to others.
+/// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A
+/// harness that cannot set a clock back leaves this law to others.
 pub(crate) async fn each_namespace_has_a_floor_of_its_own(context: &LawContext) {
     let rooms = [context.apart(), context.apart(), context.apart()];
     let mut tokens = Vec::new();

@@ -1,5 +1,5 @@
-//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not applied*
-//! is true.
+//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not
+//! applied* is true.
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
@@ -282,7 +282,8 @@ pub(crate) async fn every_part_of_a_result_counts(context: &LawContext) {
     }
 }
 
-/// A fingerprint is a text as it stands: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes count.
+/// A fingerprint is a text as it stands: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes
+/// count.
 pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(context: &LawContext) {
     let long = |end: &str| format!("{}{end}", "f".repeat(1_024 - end.len()));
     let cut = |length: usize, end: &str| format!("{}{end}{}", "f".repeat(length), "f".repeat(1_023 - length));
@@ -328,8 +329,8 @@ async fn read(key: &Subject<'_>) -> (Record, usize) {
     (key.record().await, key.events().await.len())
 }
 
-/// A result that is larger than a client sends by default is recorded whole, or an error says that it was not and leaves
-/// the execution as it was: then a smaller one can be recorded.
+/// A result that is larger than a client sends by default is recorded whole, or an error says that it was not and
+/// leaves the execution as it was: then a smaller one can be recorded.
 pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawContext) {
     let huge = Recorded::success(Payload::new(Payload::OCTETS, vec![7; 2 * Payload::DEFAULT_LIMIT + 1]));
     let (key, own) = (context.execution("k"), call("ann"));
@@ -353,7 +354,8 @@ pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawC
     assert!(is_settled, "the execution is neither recorded nor as it was: {small:?}");
 }
 
-/// A request that a lease does not know is an error that says *not applied*, and it is true in every state of the lease.
+/// A request that a lease does not know is an error that says *not applied*, and it is true in every state of the
+/// lease.
 pub(crate) async fn what_a_lease_does_not_know_changes_nothing(context: &LawContext) {
     let names = ["absent", "held", "lapsed", "free"];
     for name in names {

@@ -141,8 +141,8 @@ pub(crate) async fn a_reset_keeps_the_incarnation(context: &LawContext) {
     assert_eq!((record.incarnation, record.after_reset), (first, true));
 }
 
-/// While an effect of the old run may still land a reset waits, unless the operator accepts that two runs overlap. A run
-/// whose abandon never arrived is covered from its hard deadline on.
+/// While an effect of the old run may still land a reset waits, unless the operator accepts that two runs overlap. A
+/// run whose abandon never arrived is covered from its hard deadline on.
 pub(crate) async fn a_reset_waits_until_effects_have_landed(context: &LawContext) {
     for accept_overlap in [false, true] {
         let key = context.execution(if accept_overlap { "bold" } else { "patient" });

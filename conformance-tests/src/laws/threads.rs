@@ -1,9 +1,10 @@
-//! Two threads that ask about one record in the same instant, many times: both requests are carried out one after the other.
+//! Two threads that ask about one record in the same instant, many times: both requests are carried out one after the
+//! other.
 //!
-//! `matrix::overlaps` makes sure that two requests overlap where a store waits within one of them. A store that releases
-//! its lock between reading and writing without waiting is found here: two threads start each round together, one of
-//! them a fraction of a request's duration later, another fraction in each round. On a busy machine some rounds do not
-//! overlap, so more rounds follow until enough did.
+//! `matrix::overlaps` makes sure that two requests overlap where a store waits within one of them. A store that
+//! releases its lock between reading and writing without waiting is found here: two threads start each round together,
+//! one of them a fraction of a request's duration later, another fraction in each round. On a busy machine some rounds
+//! do not overlap, so more rounds follow until enough did.
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ const ROUNDS: usize = 32;
 /// How many times so many rounds follow each other at most, where too few requests overlapped.
 const BATCHES: usize = 4;
 
-/// How often it meets in a store of this kind. Two requests to a server, or to another thread, overlap for so long that a
-/// few rounds are enough.
+/// How often it meets in a store of this kind. Two requests to a server, or to another thread, overlap for so long that
+/// a few rounds are enough.
 fn rounds(context: &LawContext) -> usize {
     match (context.store().describe().in_process, context.sizes().law_passes) {
         (true, _) => ROUNDS,

@@ -62,13 +62,13 @@ pub struct Cuts {
 /// Cuts each operation's request and reply at several places, its beginning and end among them, where it changes
 /// something. Sent again, it takes effect once; and what was said not to have been applied was not.
 ///
-/// `bench` has the records beside the way, on the clock of `behind`, which is the store at the other end of it. A request
-/// should be as long each time: a store that says more on a connection where it says it first is better told not to be so
-/// brief later.
+/// `bench` has the records beside the way, on the clock of `behind`, which is the store at the other end of it. A
+/// request should be as long each time: a store that says more on a connection where it says it first is better told
+/// not to be so brief later.
 ///
 /// # Panics
-/// If the store breaks one of these promises; or if no cut left something undone, or something done, that nobody was told
-/// of: then nothing was cut.
+/// If the store breaks one of these promises; or if no cut left something undone, or something done, that nobody was
+/// told of: then nothing was cut.
 pub async fn cut_at_any_byte(bench: Arc<dyn Bench>, behind: &dyn CoordinationStore, way: &dyn Way) -> Cuts {
     let context = LawContext::new(bench, Sizes::DEFAULT);
     let mut scene = Scene { context: &context, behind, way, keys: 0, cuts: Cuts::default() };

@@ -115,7 +115,8 @@ async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
     answer.map_err(|_| format!("the next request was not answered within {NEXT:?}"))
 }
 
-/// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other request.
+/// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other
+/// request.
 pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(context: &LawContext) {
     let mut keys = 0..;
     for (operation, asks) in OPERATIONS {
@@ -249,8 +250,8 @@ async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> 
     Ok(7)
 }
 
-/// A function that was started is not given up, nor its result; one that was not started never starts. Either way whoever
-/// asks next is served, and it ran once.
+/// A function that was started is not given up, nor its result; one that was not started never starts. Either way
+/// whoever asks next is served, and it ran once.
 pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {

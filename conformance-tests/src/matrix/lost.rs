@@ -16,8 +16,8 @@ use crate::law_context::LawContext;
 /// From so many start states of each state.
 const START_STATES: u32 = 2;
 
-/// From start states where the operation is granted: its request is lost, and nothing has changed; its reply is lost, and
-/// it took effect; it is sent again, is told the same, and nothing changes twice.
+/// From start states where the operation is granted: its request is lost, and nothing has changed; its reply is lost,
+/// and it took effect; it is sent again, is told the same, and nothing changes twice.
 ///
 /// # Panics
 /// If it is not so: says from where. Also if nothing was sent.

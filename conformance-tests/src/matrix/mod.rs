@@ -5,8 +5,8 @@
 //! operation, who asks and how). A record that a cell left as it was, which is compared in full, serves the next cell;
 //! one that was changed is given up, and a fresh one is driven to the same start state and age.
 //!
-//! Beside the cells stands what the network does to each operation, from each start state in which it changes something:
-//! request or reply are lost and it is sent again (`lost.rs`), a copy arrives when the world has moved on
+//! Beside the cells stands what the network does to each operation, from each start state in which it changes
+//! something: request or reply are lost and it is sent again (`lost.rs`), a copy arrives when the world has moved on
 //! (`late.rs`), the caller goes away (`dropped.rs`), or the connection breaks in the middle of it (`cut.rs`).
 
 mod age;
@@ -49,8 +49,8 @@ impl Ask {
 /// driven to the same start state.
 type Asks = fn(&RecordUnderTest<'_>) -> Vec<Ask>;
 
-/// The start states from which an operation changes something, at most so many for each state and kind of record, and the ways
-/// to ask it so, two at most: a claim goes in both forms. Found without asking the store.
+/// The start states from which an operation changes something, at most so many for each state and kind of record, and
+/// the ways to ask it so, two at most: a claim goes in both forms. Found without asking the store.
 fn granted<'a>(
     context: &'a LawContext,
     asks: Asks,

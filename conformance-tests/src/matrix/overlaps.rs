@@ -1,10 +1,10 @@
 //! Two requests at once for one record: whatever the store waits for within one of them, both are carried out one after
 //! the other.
 //!
-//! The overlap does not depend on luck. The first request is polled so often and no further, the second is carried out to
-//! its end, then the first goes on: for each number of polls, in each order, through one handle and through two. A store
-//! that reads a record, waits, and writes what it made of it loses the second request each time. What happens between two
-//! threads without any wait is up to `laws::races`.
+//! The overlap does not depend on luck. The first request is polled so often and no further, the second is carried out
+//! to its end, then the first goes on: for each number of polls, in each order, through one handle and through two. A
+//! store that reads a record, waits, and writes what it made of it loses the second request each time. What happens
+//! between two threads without any wait is up to `laws::races`.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -133,8 +133,8 @@ async fn overlap(
     Ok(ended)
 }
 
-/// Polls the first future so often, the second to its end, then the first to its end. If the second waits for the first,
-/// both go on together. Tells also whether the first had ended before the second began.
+/// Polls the first future so often, the second to its end, then the first to its end. If the second waits for the
+/// first, both go on together. Tells also whether the first had ended before the second began.
 pub(crate) async fn interleaved<A, B>(polls: u32, first: A, second: B) -> (A::Output, B::Output, bool)
 where
     A: Future,

@@ -1,12 +1,13 @@
-//! A store that is closed and opened again: every start state of a record is what it was, and answers as the kernel does.
+//! A store that is closed and opened again: every start state of a record is what it was, and answers as the kernel
+//! does.
 
 use super::cells::OPERATIONS;
 use super::record_under_test::RecordUnderTest;
 use super::start_state;
 use crate::law_context::LawContext;
 
-/// Each record is driven to a start state before the store is closed. Afterwards record and history are the same, and each
-/// operation that changes something is answered as the kernel answers it.
+/// Each record is driven to a start state before the store is closed. Afterwards record and history are the same, and
+/// each operation that changes something is answered as the kernel answers it.
 pub(crate) async fn every_standing_is_the_same_after_reopening(context: &LawContext) {
     let mut stages = Vec::new();
     for (number, start_state) in (0..).zip(start_state::ALL) {

@@ -1,5 +1,5 @@
-//! Stores whose handles keep for themselves what belongs to the store, and stores that lose something when they are opened
-//! again.
+//! Stores whose handles keep for themselves what belongs to the store, and stores that lose something when they are
+//! opened again.
 
 use std::sync::Arc;
 

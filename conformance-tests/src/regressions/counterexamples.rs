@@ -11,9 +11,9 @@ use crate::diff::assert_eq;
 use crate::fixtures::*;
 use crate::law_context::LawContext;
 
-/// Two calls of one worker shared the claim id `host:pid:thread`. Each took the answer to the other for its own, and both
-/// ran (I1, I3). An id is one call: whoever repeats it gets the one grant, hands in the one result, and once it is given
-/// back nobody gets in under it again. Two calls with ids of their own are told apart.
+/// Two calls of one worker shared the claim id `host:pid:thread`. Each took the answer to the other for its own, and
+/// both ran (I1, I3). An id is one call: whoever repeats it gets the one grant, hands in the one result, and once it is
+/// given back nobody gets in under it again. Two calls with ids of their own are told apart.
 pub(crate) async fn a_shared_claim_id_is_one_call(context: &LawContext) {
     let (shared, apart) = (context.execution("shared"), context.execution("apart"));
     let ann = fused("host:1:7");
@@ -31,9 +31,9 @@ pub(crate) async fn a_shared_claim_id_is_one_call(context: &LawContext) {
     answers!(apart.claim(&twin).await, ClaimReply::AlreadyReleased);
 }
 
-/// The first attempt of a call got no answer and its receiver was dropped; the call sent the claim again, was granted, and
-/// ran. A pool then released "the grant that nobody waits for": it is the very grant that runs, and the freed key ran
-/// twice (I1). What began is not freed without the vouch; what has not begun is freed, and then begins no more.
+/// The first attempt of a call got no answer and its receiver was dropped; the call sent the claim again, was granted,
+/// and ran. A pool then released "the grant that nobody waits for": it is the very grant that runs, and the freed key
+/// ran twice (I1). What began is not freed without the vouch; what has not begun is freed, and then begins no more.
 pub(crate) async fn a_release_for_a_gone_caller_does_not_free_the_next_attempt(context: &LawContext) {
     let (running, waiting) = (context.execution("running"), context.execution("waiting"));
     let ann = fused("ann");
@@ -75,9 +75,9 @@ pub(crate) async fn a_late_reconcile_does_not_seize_a_newer_run(context: &LawCon
     answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("bob's"));
 }
 
-/// A worker claimed with a fingerprint and died before it began. Every other request was told of a mismatch for ever: an
-/// orphan that blocks for more than its ttl (L3). A fingerprint guards what is held or done; it never guards a lapsed
-/// claim, a tombstone or a result past its retention.
+/// A worker claimed with a fingerprint and died before it began. Every other request was told of a mismatch for ever:
+/// an orphan that blocks for more than its ttl (L3). A fingerprint guards what is held or done; it never guards a
+/// lapsed claim, a tombstone or a result past its retention.
 pub(crate) async fn a_fingerprint_does_not_wedge_a_lapsed_claim(context: &LawContext) {
     let other = || Claim { fingerprint: about("another request"), ..call("bob") };
     for key in [context.execution("k"), context.lease("k")] {
@@ -97,9 +97,9 @@ pub(crate) async fn a_fingerprint_does_not_wedge_a_lapsed_claim(context: &LawCon
     done.granted(&other()).await;
 }
 
-/// The reply to a begin was lost; the worker guessed that it had begun and ran, but the begin had not arrived, and another
-/// took the claim over (I1). A worker asks again and gets the one answer; or it withdraws, and then a begin that was still
-/// under way starts nothing.
+/// The reply to a begin was lost; the worker guessed that it had begun and ran, but the begin had not arrived, and
+/// another took the claim over (I1). A worker asks again and gets the one answer; or it withdraws, and then a begin
+/// that was still under way starts nothing.
 pub(crate) async fn an_ambiguous_begin_is_settled_or_withdrawn(context: &LawContext) {
     let (settled, withdrawn) = (context.execution("settled"), context.execution("withdrawn"));
     let grant = settled.granted(&call("ann")).await;
@@ -132,8 +132,8 @@ pub(crate) async fn a_look_does_not_settle_a_lost_claim(context: &LawContext) {
     }
 }
 
-/// A claim was granted, given back, and then delivered once more by the network: a ghost held the key, and as a fused claim
-/// it left a doubt about a run that never was (I6). What was given back is remembered, whichever way it went.
+/// A claim was granted, given back, and then delivered once more by the network: a ghost held the key, and as a fused
+/// claim it left a doubt about a run that never was (I6). What was given back is remembered, whichever way it went.
 pub(crate) async fn a_late_duplicate_of_a_claim_creates_no_ghost(context: &LawContext) {
     for way in ["cancelled", "vouched", "reset"] {
         let (key, ann) = (context.execution(way), fused("ann"));
@@ -153,9 +153,9 @@ pub(crate) async fn a_late_duplicate_of_a_claim_creates_no_ghost(context: &LawCo
     }
 }
 
-/// A call gave up and withdrew its claim; the withdrawal was held up, arrived while the next worker was running the key, and
-/// freed it for a third (I1, I8). A cancel names its own call and touches no other, whether or not that call ever held
-/// the key.
+/// A call gave up and withdrew its claim; the withdrawal was held up, arrived while the next worker was running the
+/// key, and freed it for a third (I1, I8). A cancel names its own call and touches no other, whether or not that call
+/// ever held the key.
 pub(crate) async fn a_late_cancel_does_not_free_the_next_run(context: &LawContext) {
     let (held, never) = (context.execution("held"), context.execution("never"));
     let (ann, bob) = (call("ann"), call("bob"));
@@ -175,8 +175,8 @@ pub(crate) async fn a_late_cancel_does_not_free_the_next_run(context: &LawContex
     }
 }
 
-/// A guard released its key when the worker's task was dropped, in the middle of the side effect; the next worker did it
-/// again (I1, I11). What began ends by its result, by a vouch or by doubt: never because somebody let go of it.
+/// A guard released its key when the worker's task was dropped, in the middle of the side effect; the next worker did
+/// it again (I1, I11). What began ends by its result, by a vouch or by doubt: never because somebody let go of it.
 pub(crate) async fn a_drop_guard_does_not_release_what_began(context: &LawContext) {
     for (key, ann) in
         [(context.execution("two steps"), call("ann")), (context.execution("fused"), fused("ann"))]
@@ -224,7 +224,8 @@ pub(crate) async fn a_heartbeat_by_key_alone_keeps_nobody_alive(context: &LawCon
 }
 
 /// Decisions named the key and not the reconcile token. An operator who had been relieved settled the doubt of the
-/// other's, and later of the next run, of which they knew nothing (I5). A decision counts under the token that it was given.
+/// other's, and later of the next run, of which they knew nothing (I5). A decision counts under the token that it was
+/// given.
 pub(crate) async fn a_decision_without_its_token_decides_nothing(context: &LawContext) {
     let key = context.execution("k");
     let first = key.doubtful(&call("ann")).await;
@@ -245,9 +246,9 @@ pub(crate) async fn a_decision_without_its_token_decides_nothing(context: &LawCo
     key.assert_untouched_since(&before).await;
 }
 
-/// A sequence was read before the row's lock was held. Of two that waited, the one that drew first got in last, with the
-/// smaller token; the resource refused the newer holder and trusted the older (I2, I9). In the order in which the record
-/// changed, tokens rise, whoever waited for whom.
+/// A sequence was read before the row's lock was held. Of two that waited, the one that drew first got in last, with
+/// the smaller token; the resource refused the newer holder and trusted the older (I2, I9). In the order in which the
+/// record changed, tokens rise, whoever waited for whom.
 pub(crate) async fn a_token_is_not_drawn_before_the_lock(context: &LawContext) {
     let key = context.lease("k");
     let together = Arc::new(Barrier::new(8));
@@ -283,9 +284,9 @@ pub(crate) async fn a_token_is_not_drawn_before_the_lock(context: &LawContext) {
     assert!(!granted.is_empty());
 }
 
-/// The counter of a key was purged with its record and began anew; a worker of the old life had the larger token, and the
-/// resource took its stale write (I2, I9). A purge leaves the floor: the next life draws above the last one, on a clock
-/// that was set back as well, where the harness can do that.
+/// The counter of a key was purged with its record and began anew; a worker of the old life had the larger token, and
+/// the resource took its stale write (I2, I9). A purge leaves the floor: the next life draws above the last one, on a
+/// clock that was set back as well, where the harness can do that.
 pub(crate) async fn a_counter_is_not_lost_at_a_purge(context: &LawContext) {
     for rounds in [1, 3] {
         let context = context.apart();
@@ -333,8 +334,8 @@ pub(crate) async fn a_token_without_its_claim_id_proves_nothing(context: &LawCon
     }
 }
 
-/// A begin was held up until the claim had lapsed; the store took it all the same, while another had taken the claim over
-/// or was about to, and both ran (I1). A begin counts only while its claim is live and its own.
+/// A begin was held up until the claim had lapsed; the store took it all the same, while another had taken the claim
+/// over or was about to, and both ran (I1). A begin counts only while its claim is live and its own.
 pub(crate) async fn a_late_begin_starts_nothing(context: &LawContext) {
     let (lapsed, taken, done, evicted) = (
         context.execution("lapsed"),
@@ -358,8 +359,9 @@ pub(crate) async fn a_late_begin_starts_nothing(context: &LawContext) {
     lapsed.begun(&call("bob")).await;
 }
 
-/// A result was recorded and its reply lost. The worker ran the function again, so as to have something to record, and the
-/// side effect happened twice (I1, I4). The same result is confirmed as often as it is sent; another one changes nothing.
+/// A result was recorded and its reply lost. The worker ran the function again, so as to have something to record, and
+/// the side effect happened twice (I1, I4). The same result is confirmed as often as it is sent; another one changes
+/// nothing.
 pub(crate) async fn an_ambiguous_complete_is_sent_again_and_not_run_again(context: &LawContext) {
     let (key, receipt) = (context.execution("k"), result("receipt 1"));
     let ann = call("ann");

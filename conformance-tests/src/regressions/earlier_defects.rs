@@ -63,8 +63,9 @@ pub(crate) async fn a_claim_does_not_complete(context: &LawContext) {
     answers!(key.complete(bob, &result("bob's")).await, CompleteReply::Recorded { late: false });
 }
 
-/// The reply to a complete was lost, the worker took it for a failure and released the key, which erased the result; the
-/// next worker ran it again (I1, I4). A result is nobody's to give back, by release, vouch, cancel, abandon or eviction.
+/// The reply to a complete was lost, the worker took it for a failure and released the key, which erased the result;
+/// the next worker ran it again (I1, I4). A result is nobody's to give back, by release, vouch, cancel, abandon or
+/// eviction.
 pub(crate) async fn a_release_does_not_erase_a_result(context: &LawContext) {
     let (key, ann, receipt) = (context.execution("k"), call("ann"), result("receipt"));
     let grant = key.completed(&ann, &receipt).await;
@@ -140,8 +141,8 @@ pub(crate) async fn a_heartbeat_does_not_revive_a_dead_successor(context: &LawCo
     assert!(fence.accepts(key.granted(&call("eve")).await.token));
 }
 
-/// "There is a record" was read as "it is done": callers were told of success while the payment was still under way, and
-/// when it then failed nobody tried again (I6). No state but completed tells a result, and an empty result is one.
+/// "There is a record" was read as "it is done": callers were told of success while the payment was still under way,
+/// and when it then failed nobody tried again (I6). No state but completed tells a result, and an empty result is one.
 pub(crate) async fn in_progress_is_not_read_as_done(context: &LawContext) {
     let (key, bob) = (context.execution("k"), || call("bob"));
     let grant = key.granted(&call("ann")).await;
@@ -159,8 +160,8 @@ pub(crate) async fn in_progress_is_not_read_as_done(context: &LawContext) {
     answers!(key.claim(&bob()).await, ClaimReply::Completed { result: told, .. } if told == nothing);
 }
 
-/// A history with a limit gave the first events of the key's life and not the last: the operator who settled a doubt read
-/// of a run of last year (I12). A limit keeps the newest, and they come oldest first.
+/// A history with a limit gave the first events of the key's life and not the last: the operator who settled a doubt
+/// read of a run of last year (I12). A limit keeps the newest, and they come oldest first.
 pub(crate) async fn history_does_not_return_the_oldest(context: &LawContext) {
     let key = context.execution("k");
     for _ in 0..12 {

@@ -16,8 +16,8 @@ use sentinel_conformance::Harness;
 use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
 use sentinel_memory::MemoryStore;
 
-/// Store and cache on clocks that stand still until a law moves them. The cache's is never set back, as no monotonic one
-/// is.
+/// Store and cache on clocks that stand still until a law moves them. The cache's is never set back, as no monotonic
+/// one is.
 struct Cached {
     store: Arc<ReplayCache<MemoryStore>>,
     theirs: Arc<ManualClock>,

@@ -1,4 +1,5 @@
-//! A function that records its result itself: the client takes the record's word for it, and records nothing on its own.
+//! A function that records its result itself: the client takes the record's word for it, and records nothing on its
+//! own.
 
 use sentinel::operation::Complete;
 use sentinel::prelude::*;

@@ -39,8 +39,8 @@ impl Running {
     }
 }
 
-/// A claim id was made of host, process and thread. Two calls of one worker shared it, each took the other's grant for its
-/// own, and both ran. Each call has an id of its own; only a request that is sent again repeats it.
+/// A claim id was made of host, process and thread. Two calls of one worker shared it, each took the other's grant for
+/// its own, and both ran. Each call has an id of its own; only a request that is sent again repeats it.
 #[tokio::test(start_paused = true)]
 async fn two_calls_never_share_a_claim_id() {
     let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::LoseReply));
@@ -71,9 +71,9 @@ async fn two_calls_never_share_a_claim_id() {
     assert_eq!((ran.len(), runs.load(Ordering::SeqCst)), (17, 17), "one for each key");
 }
 
-/// A begin got no reply, the worker guessed that it had come through, and ran; it had not. Here it did come through, the
-/// store is out of reach from then on, and not even the cancel arrives: the function does not run all the same, and what
-/// others are told is doubt and not "free".
+/// A begin got no reply, the worker guessed that it had come through, and ran; it had not. Here it did come through,
+/// the store is out of reach from then on, and not even the cancel arrives: the function does not run all the same, and
+/// what others are told is doubt and not "free".
 #[tokio::test(start_paused = true)]
 async fn a_worker_does_not_run_on_an_ambiguous_begin() {
     let plan = Plan::quiet().every("begin", Fault::LoseReply).every("cancel", Fault::LoseRequest);
@@ -98,8 +98,8 @@ async fn a_worker_does_not_run_on_an_ambiguous_fused_claim() {
     assert_eq!(rig.runs(), 0);
 }
 
-/// A guard freed the key when its task was dropped: the runtime shut down in the middle of the side effect, and the next
-/// process did it again. Whatever becomes of the runtime, the key ends in doubt and is never free.
+/// A guard freed the key when its task was dropped: the runtime shut down in the middle of the side effect, and the
+/// next process did it again. Whatever becomes of the runtime, the key ends in doubt and is never free.
 #[test]
 fn a_drop_guard_does_not_release_what_started() {
     let multi =
@@ -144,8 +144,8 @@ fn a_drop_guard_does_not_release_what_started() {
 }
 
 /// The first attempt of a call got no answer; its receiver was gone, and what stood for it at the pool released "its"
-/// grant, while the next attempt of the same call ran under it. Only the task that owns the call gives anything back: here
-/// attempts are lost, repeated and late, then the caller goes away as well, and nothing is sent but the result.
+/// grant, while the next attempt of the same call ran under it. Only the task that owns the call gives anything back:
+/// here attempts are lost, repeated and late, then the caller goes away as well, and nothing is sent but the result.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_given_back_for_a_caller_that_is_gone_while_the_next_attempt_runs() {
     let late = Fault::ArriveAfter(Wait::Time(SECOND * 5));
@@ -166,8 +166,8 @@ async fn nothing_is_given_back_for_a_caller_that_is_gone_while_the_next_attempt_
     }
 }
 
-/// The result got no confirmation, and the worker ran the function once more to have one. However its complete fares, and
-/// however often the call is made again, the function was invoked once.
+/// The result got no confirmation, and the worker ran the function once more to have one. However its complete fares,
+/// and however often the call is made again, the function was invoked once.
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_complete_does_not_run_again() {
     for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 30))] {
@@ -206,8 +206,8 @@ fn value(outcome: Outcome<String, Lied>) -> Option<String> {
     }
 }
 
-/// "There is a record" was read as "it is done". Through the whole life of a key, with and without waiting, no answer has
-/// a value before there is a result, and nothing runs to make one.
+/// "There is a record" was read as "it is done". Through the whole life of a key, with and without waiting, no answer
+/// has a value before there is a result, and nothing runs to make one.
 #[tokio::test(start_paused = true)]
 async fn in_progress_is_never_read_as_done() {
     let rig = Rig::new(Plan::quiet());
@@ -239,7 +239,8 @@ async fn in_progress_is_never_read_as_done() {
 }
 
 /// The store answered a claim or a begin, but the answer was so long under way that the lease was nearly over or over:
-/// the worker started beside the next one. The time is measured from when the request was sent, and past it nothing starts.
+/// the worker started beside the next one. The time is measured from when the request was sent, and past it nothing
+/// starts.
 #[tokio::test(start_paused = true)]
 async fn a_late_begin_does_not_start_the_function() {
     let slow = |op, by| Rig::new(Plan::quiet().nth(op, 1, Fault::Delay(Wait::Time(by))));
@@ -262,8 +263,8 @@ async fn a_late_begin_does_not_start_the_function() {
     assert_eq!(ran.load(Ordering::SeqCst), 0);
 }
 
-/// A call gave up and withdrew its claim. The withdrawal was held up, arrived while another call was running the key, and
-/// freed it. A cancel names its own call: however late and however often it arrives, it never meets another's.
+/// A call gave up and withdrew its claim. The withdrawal was held up, arrived while another call was running the key,
+/// and freed it. A cancel names its own call: however late and however often it arrives, it never meets another's.
 #[tokio::test(start_paused = true)]
 async fn a_cancel_does_not_overtake_a_later_call() {
     for claim in [Fault::LoseRequest, Fault::LoseReply] {

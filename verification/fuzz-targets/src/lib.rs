@@ -1,8 +1,8 @@
-//! What must hold of any bytes that are read, from people, from URLs and from servers: an error or a sound value, never a
-//! panic; and what was written reads back the same.
+//! What must hold of any bytes that are read, from people, from URLs and from servers: an error or a sound value, never
+//! a panic; and what was written reads back the same.
 //!
-//! Each target is a function of bytes that panics where its promise is broken. `fuzz/` hands them what libFuzzer makes up
-//! (`cargo xtask fuzz`), and `tests/it.rs` the seeds of `fuzz/seeds/`, changed in a few thousand ways.
+//! Each target is a function of bytes that panics where its promise is broken. `fuzz/` hands them what libFuzzer makes
+//! up (`cargo xtask fuzz`), and `tests/it.rs` the seeds of `fuzz/seeds/`, changed in a few thousand ways.
 
 mod arguments;
 mod kernel;

@@ -16,7 +16,7 @@ const NO_SUCH_SAVEPOINT: &str = "3B001";
 
 /// Why a statement has no answer.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum StatementError {
     /// The server said that the statement was rolled back.
     RolledBack(Box<PgDatabaseError>),
     /// The statement, or the connection under it, ended without the server's word on what came of it.
@@ -27,7 +27,7 @@ pub(crate) enum Failure {
     Broken(StoreError),
 }
 
-impl Failure {
+impl StatementError {
     /// Judges an error that came while a statement was out.
     ///
     /// An ERROR is the server's word that the transaction was rolled back. A FATAL or PANIC is not: the session may end
@@ -37,7 +37,7 @@ impl Failure {
             sqlx::Error::Database(error) => match error.try_downcast::<PgDatabaseError>() {
                 Ok(error) if matches!(error.severity(), PgSeverity::Error) => Self::RolledBack(error),
                 Ok(error) => {
-                    let detail = format!("the server ended the connection: {}", told(&error));
+                    let detail = format!("the server ended the connection: {}", message(&error));
                     Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail).caused_by(*error))
                 }
                 Err(error) => Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, error.to_string())),
@@ -90,18 +90,20 @@ impl Failure {
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
+impl From<StatementError> for StoreError {
+    fn from(failure: StatementError) -> Self {
         match failure {
-            Failure::RolledBack(error) => rolled_back(*error),
-            Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => error,
+            StatementError::RolledBack(error) => rolled_back(*error),
+            StatementError::Lost(error) | StatementError::NotSent(error) | StatementError::Broken(error) => {
+                error
+            }
         }
     }
 }
 
 fn rolled_back(error: PgDatabaseError) -> StoreError {
     let (error_kind, hint) = error_kind(error.code());
-    StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+    StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", message(&error))).caused_by(error)
 }
 
 /// What a SQLSTATE means, and what helps.
@@ -149,8 +151,14 @@ pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
     StoreError::not_applied(error_kind, detail).caused_by(error)
 }
 
+/// Nothing that could change anything was sent.
+pub(crate) fn late(deadline: Duration) -> StoreError {
+    let detail = format!("the server did not answer within {deadline:?}");
+    StoreError::not_applied(ErrorKind::Unreachable, detail)
+}
+
 /// An error's message and code, without the statement and its values.
-fn told(error: &PgDatabaseError) -> String {
+fn message(error: &PgDatabaseError) -> String {
     format!("{} ({})", error.message(), error.code())
 }
 
@@ -159,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sqlstate_says_who_can_help() {
+    fn each_sqlstate_has_an_error_kind() {
         let table = [
             (ErrorKind::Busy, &["55P03", "40001", "40P01", "57014"][..]),
             (ErrorKind::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
@@ -178,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_says_what_to_look_at() {
+    fn a_hint_names_what_to_check() {
         for (code, hint) in [
             ("55P03", "holds the record's row"),
             ("42501", "lacks a grant"),

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_do_not_reach_the_driver_and_theirs_do() {
+    fn only_the_drivers_parameters_reach_the_driver() {
         let url = "postgres://me:pw@h:7/db?sentinel_schema=a&sslmode=disable&sentinel_table_prefix=b_&options=-c%20x=1";
         let parsed = parse(url).unwrap();
         assert_eq!((parsed.schema.as_deref(), parsed.prefix.as_deref()), (Some("a"), Some("b_")));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_how_many_events_are_kept() {
+    fn a_url_sets_how_many_events_are_kept() {
         let limit = |value: &str| parse(&format!("postgres://h/db?sentinel_max_events={value}"));
         assert_eq!(limit("8").unwrap().max_events, EventLimit::new(8).ok());
         assert_eq!(parse("postgres://h/db").unwrap().max_events, None);
@@ -152,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_what_is_known() {
+    fn a_refused_url_lists_the_known_parameters() {
         let why = parse("postgres:///db?sslmod=x").err().unwrap_or_default();
         assert!(["sslmode", SCHEMA, PREFIX].iter().all(|known| why.contains(known)), "{why}");
     }
 
     #[test]
-    fn what_would_be_ignored_is_refused_and_not_quoted() {
+    fn an_unknown_parameter_is_refused_and_not_quoted() {
         for bad in [
             "postgres://h/db?sslmod=hunter2",
             "postgres://h/db?sslmode=hunter2",

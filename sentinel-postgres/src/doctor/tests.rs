@@ -2,10 +2,10 @@
 
 use super::access::Access;
 use super::*;
+use crate::parts::Names;
 use crate::schema;
-use crate::statement::Names;
 
-const FINE: Hello = Hello::FINE;
+const FINE: ServerInfo = ServerInfo::FINE;
 
 /// A server of which there is one alone.
 fn settings() -> Settings {
@@ -22,9 +22,9 @@ fn settings() -> Settings {
     }
 }
 
-fn waits() -> (Hello, Settings) {
-    let hello = Hello { has_synchronous_standby: true, ..FINE };
-    (hello, Settings { synchronous_standby_names: "second".into(), standbys: 1, confirming: 1, ..settings() })
+fn waits() -> (ServerInfo, Settings) {
+    let info = ServerInfo { has_synchronous_standby: true, ..FINE };
+    (info, Settings { synchronous_standby_names: "second".into(), standbys: 1, confirming: 1, ..settings() })
 }
 
 #[track_caller]
@@ -36,24 +36,24 @@ fn says(check: &Check, ok: bool, words: &[&str]) {
 #[test]
 fn an_old_server_is_named() {
     says(&server(&FINE, &settings()), true, &["PostgreSQL 16.4"]);
-    says(&server(&Hello { version: 130_000, ..FINE }, &settings()), false, &["14 or newer is needed"]);
+    says(&server(&ServerInfo { version: 130_000, ..FINE }, &settings()), false, &["14 or newer is needed"]);
 }
 
 #[test]
-fn a_standby_and_a_session_that_cannot_write_are_told_apart() {
+fn a_standby_and_a_session_that_cannot_write_are_distinguished() {
     let [recovery, transactions] = writable(&FINE);
     says(&recovery, true, &["primary"]);
     says(&transactions, true, &["read and write"]);
-    says(&writable(&Hello { in_recovery: true, ..FINE })[0], false, &["use the primary"]);
-    says(&writable(&Hello { read_only: true, ..FINE })[1], false, &["read only"]);
+    says(&writable(&ServerInfo { in_recovery: true, ..FINE })[0], false, &["use the primary"]);
+    says(&writable(&ServerInfo { read_only: true, ..FINE })[1], false, &["read only"]);
 }
 
 #[test]
-fn what_loses_commits_is_said_and_what_was_allowed_too() {
+fn settings_that_lose_commits_are_reported_also_if_allowed() {
     for check in durability(&FINE, &settings(), false, false) {
         says(&check, true, &["on"]);
     }
-    let lossy = Hello { fsync: false, full_page_writes: false, ..FINE };
+    let lossy = ServerInfo { fsync: false, full_page_writes: false, ..FINE };
     for allowed in [false, true] {
         let word = if allowed { "and allowed" } else { "turn it on" };
         let [fsync, pages, _] = durability(&lossy, &settings(), allowed, false);
@@ -64,9 +64,9 @@ fn what_loses_commits_is_said_and_what_was_allowed_too() {
 
 #[test]
 fn a_commit_that_does_not_wait_for_the_standby_is_a_fault_only_if_there_is_one() {
-    let commit = |hello, set: &str, pooled| {
+    let commit = |info, set: &str, pooled| {
         let settings = Settings { synchronous_commit: set.into(), ..settings() };
-        let [_, _, commit] = durability(&hello, &settings, false, pooled);
+        let [_, _, commit] = durability(&info, &settings, false, pooled);
         commit
     };
     says(&commit(FINE, "local", false), true, &["local"]);
@@ -77,33 +77,33 @@ fn a_commit_that_does_not_wait_for_the_standby_is_a_fault_only_if_there_is_one()
 }
 
 #[test]
-fn standbys_are_told_by_whether_commits_wait_for_them() {
+fn standbys_are_reported_by_whether_commits_wait_for_them() {
     says(&standbys(&FINE, &settings()), true, &["none is connected"]);
     let asynchronous = Settings { standbys: 2, ..settings() };
     says(&standbys(&FINE, &asynchronous), true, &["2 connected, asynchronous", "may lose"]);
-    let (hello, there) = waits();
-    says(&standbys(&hello, &there), true, &["wait for second", "1 connected and confirming"]);
+    let (info, there) = waits();
+    says(&standbys(&info, &there), true, &["wait for second", "1 connected and confirming"]);
     let gone = Settings { standbys: 0, confirming: 0, ..waits().1 };
-    says(&standbys(&hello, &gone), false, &["none is connected", "nothing can be answered"]);
+    says(&standbys(&info, &gone), false, &["none is connected", "nothing can be answered"]);
 }
 
 #[test]
-fn who_may_not_look_at_standbys_is_told_so() {
-    let (hello, there) = waits();
+fn a_role_that_cannot_read_standbys_is_reported() {
+    let (info, there) = waits();
     let hidden = Settings { sees_standbys: false, confirming: 0, ..there };
-    says(&standbys(&hello, &hidden), true, &["1 connected", "pg_read_all_stats"]);
+    says(&standbys(&info, &hidden), true, &["1 connected", "pg_read_all_stats"]);
     let none = Settings { standbys: 0, ..hidden };
-    says(&standbys(&hello, &none), false, &["0 connected", "pg_read_all_stats"]);
+    says(&standbys(&info, &none), false, &["0 connected", "pg_read_all_stats"]);
 }
 
 #[test]
-fn a_failover_is_told_by_its_time_lines() {
+fn a_failover_is_reported_with_its_time_lines() {
     says(&timeline(&FINE, Some(1), None), true, &["1"]);
     says(&timeline(&FINE, None, None), true, &["1"]);
-    let second = Hello { timeline: Some(2), ..FINE };
+    let second = ServerInfo { timeline: Some(2), ..FINE };
     says(&timeline(&second, Some(1), None), true, &["it was 1 when the schema was made"]);
     says(&timeline(&second, Some(1), Some((1, 2))), false, &["changed from 1 to 2", "a failover"]);
-    says(&timeline(&Hello { timeline: None, ..FINE }, Some(1), None), true, &["in recovery"]);
+    says(&timeline(&ServerInfo { timeline: None, ..FINE }, Some(1), None), true, &["in recovery"]);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_session_that_is_cut_off_when_idle_is_a_fault_if_that_comes_soon() {
 }
 
 #[test]
-fn a_session_is_told_as_the_server_sees_it() {
+fn a_session_is_reported_as_the_server_sees_it() {
     let told = |settings: &Settings, pooled| {
         sessions(settings, pooled).into_iter().map(|check| check.found).collect::<Vec<_>>().join("; ")
     };
@@ -136,20 +136,20 @@ fn a_session_is_told_as_the_server_sees_it() {
 }
 
 #[test]
-fn each_deployment_is_told_with_what_it_guarantees() {
-    let (hello, there) = waits();
-    let standby = Hello { in_recovery: true, ..FINE };
+fn each_deployment_is_reported_with_its_guarantees() {
+    let (info, there) = waits();
+    let standby = ServerInfo { in_recovery: true, ..FINE };
     let local = Settings { synchronous_commit: "local".into(), ..waits().1 };
     let beside = Settings { standbys: 1, ..settings() };
-    for (hello, settings, deployment) in [
+    for (info, settings, deployment) in [
         (FINE, settings(), Deployment::OnePrimary),
         (standby, settings(), Deployment::Standby),
-        (Hello { fsync: false, ..FINE }, settings(), Deployment::Lossy),
-        (hello, there, Deployment::Synchronous),
-        (hello, local, Deployment::Asynchronous),
+        (ServerInfo { fsync: false, ..FINE }, settings(), Deployment::Lossy),
+        (info, there, Deployment::Synchronous),
+        (info, local, Deployment::Asynchronous),
         (FINE, beside, Deployment::Asynchronous),
     ] {
-        assert_eq!(Deployment::of(&hello, &settings), deployment);
+        assert_eq!(Deployment::of(&info, &settings), deployment);
         let told = deployment.guarantees().join("\n");
         // A standby promises nothing: it is refused.
         assert_eq!(
@@ -172,7 +172,7 @@ fn each_deployment_is_told_with_what_it_guarantees() {
 }
 
 #[test]
-fn a_clock_that_is_a_minute_off_is_told_with_its_side() {
+fn a_clock_that_is_a_minute_off_is_reported_with_its_direction() {
     let minute = 60_000_000;
     let at = |server| drift(server, 100 * minute, Duration::ZERO);
     says(&at(101 * minute), true, &["60s ahead of"]);
@@ -182,7 +182,7 @@ fn a_clock_that_is_a_minute_off_is_told_with_its_side() {
 }
 
 #[test]
-fn a_schema_is_told_by_its_version_and_a_role_by_what_it_lacks() {
+fn a_schema_is_reported_with_its_version_and_a_role_with_what_it_lacks() {
     let names = Names::new("orders", "").unwrap();
     let newest = schema::newest();
     let access = |version, missing: &[&str]| {

@@ -98,7 +98,7 @@ async fn a_run_that_rolled_back_to_before_its_completion_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn who_vouches_for_a_rollback_that_was_proven_gives_the_key_back() {
+async fn a_proven_rollback_vouches_for_a_release() {
     let bed = Bed::new("vouched_rollback").await;
     let store = bed.store.clone();
     let function = move |run: Run| async move {
@@ -249,7 +249,7 @@ async fn ending(bed: &Bed, key: &str, text: &str, fails: bool) -> sentinel_core:
 }
 
 #[tokio::test]
-async fn a_function_that_ends_the_transaction_is_not_said_to_have_changed_nothing() {
+async fn a_function_that_ends_the_transaction_is_reported_as_ambiguous() {
     let bed = Bed::new("ended_inside").await;
     let write = "INSERT INTO ended_inside VALUES (7)";
     let ways = [

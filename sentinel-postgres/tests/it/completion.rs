@@ -33,7 +33,7 @@ async fn an_execution_from_outside_is_completed_in_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_completion_that_was_rolled_back_is_not_told_as_done() {
+async fn a_completion_that_was_rolled_back_is_not_reported_as_done() {
     let bed = Bed::new("not_completed").await;
     let store = bed.store.clone();
     let run = move |run: sentinel_client::Run| async move {
@@ -54,7 +54,7 @@ async fn a_completion_that_was_rolled_back_is_not_told_as_done() {
 }
 
 #[tokio::test]
-async fn a_completion_of_somebody_elses_run_changes_nothing_and_the_transaction_goes_on() {
+async fn a_completion_of_another_workers_run_changes_nothing_and_the_transaction_continues() {
     let bed = Bed::new("superseded").await;
     let grant = bed.begun("k").await;
     let mut mine = bed.connect().await;

@@ -6,7 +6,7 @@ use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres, postgres};
 
-use crate::harness::bouncer;
+use crate::deployments::bouncer;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
@@ -74,7 +74,7 @@ async fn a_lazy_role_is_raised() {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_told_otherwise() {
+async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_allowed() {
     for (setting, words) in [("fsync", "fsync is off"), ("full_page_writes", "full_page_writes is off")] {
         let server = Postgres::start(Options::default().conf(&format!("{setting} = off")));
         let builder = PostgresStore::builder(&server.url());

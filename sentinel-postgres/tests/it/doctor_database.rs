@@ -63,7 +63,7 @@ async fn a_record_that_row_level_security_hides_is_an_error_and_not_absent() {
     let op = claim(Phase::Executing, std::time::Duration::from_secs(60));
     let ClaimReply::Granted(granted) = store.claim(&address("k"), &op).await.unwrap().reply else { panic!() };
     let grant = sentinel_core::Grant { token: granted.token, claim_id: op.claim_id };
-    let done = || crate::rig::result("done");
+    let done = || crate::harness::result("done");
     let pool = sqlx::PgPool::connect(&server.url_for("app", "secret", "postgres")).await.unwrap();
 
     server.psql("ALTER TABLE sentinel.records ENABLE ROW LEVEL SECURITY");

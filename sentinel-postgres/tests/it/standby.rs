@@ -216,7 +216,7 @@ async fn a_failover_to_the_synchronous_standby_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failover_to_an_asynchronous_standby_loses_and_tells_and_tokens_go_on() {
+async fn a_failover_to_an_asynchronous_standby_loses_writes_and_is_reported_and_tokens_increase() {
     let primary = Postgres::start(Options::default());
     let store = PostgresStore::builder(&primary.url()).init().await.unwrap();
     let standby = primary.standby("behind", false);

@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::oneshot;
 
-use crate::harness::bouncer;
+use crate::deployments::bouncer;
 
 /// A store, a table of the user's, and a namespace: each test has its own.
 pub(crate) struct Bed {
@@ -135,7 +135,7 @@ async fn a_rollback_leaves_nothing_and_the_key_runs_again() {
 }
 
 #[tokio::test]
-async fn a_failure_is_undone_and_the_transaction_goes_on() {
+async fn a_failure_is_undone_and_the_transaction_continues() {
     let bed = Bed::new("undone").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_failure_is_undone_and_the_transaction_goes_on() {
 }
 
 #[tokio::test]
-async fn a_panic_is_undone_and_goes_on() {
+async fn a_panic_is_undone_and_continues() {
     let bed = Bed::new("panicked").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -228,7 +228,7 @@ async fn a_refusal_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_key_is_an_error_and_tells_nothing() {
+async fn another_request_under_the_key_is_an_error_and_reveals_nothing() {
     let bed = Bed::new("mismatched").await;
     let mut mine = bed.connect().await;
     let address = bed.address("k");
@@ -252,7 +252,7 @@ async fn another_request_under_the_key_is_an_error_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_asks_while_it_is_open_is_told_in_progress_and_nobody_else_waits() {
+async fn claims_during_an_open_transaction_are_in_progress_and_delay_no_other() {
     let bed = Bed::new("held").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -287,7 +287,7 @@ async fn whoever_asks_while_it_is_open_is_told_in_progress_and_nobody_else_waits
 }
 
 #[tokio::test]
-async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
+async fn a_stricter_isolation_asks_to_run_the_transaction_again() {
     let bed = Bed::new("isolated").await;
     for level in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"] {
         let (mut mine, mut other) = (bed.connect().await, bed.connect().await);
@@ -312,7 +312,7 @@ async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
 }
 
 #[tokio::test]
-async fn after_an_ambiguous_commit_asking_again_tells() {
+async fn after_an_ambiguous_commit_the_same_key_reports_the_result() {
     let bed = Bed::new("ambiguous").await;
     let proxy = Proxy::start(postgres().port());
     let url = postgres().url().replace(&format!(":{}/", postgres().port()), &format!(":{}/", proxy.port()));
@@ -352,7 +352,7 @@ async fn after_an_ambiguous_commit_asking_again_tells() {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_told_as_nothing_changed() {
+async fn a_broken_connection_is_reported_as_nothing_changed() {
     let bed = Bed::new("broken").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -436,7 +436,7 @@ async fn it_works_through_a_pooler_from_a_task() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
+async fn a_replay_waits_until_the_standby_has_confirmed_the_result() {
     let primary = Server::start(Options::default());
     let store = PostgresStore::builder(&primary.url()).deadline(Duration::from_secs(2)).init().await.unwrap();
     let standby = primary.standby("confirming", true);

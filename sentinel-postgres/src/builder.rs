@@ -91,8 +91,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How long one record's statement waits for a transaction of yours that holds the row; 2 seconds unless told
-    /// otherwise, a minute at most. A claim then answers *in progress*, everything else `Busy`, with nothing changed.
+    /// How long one record's statement waits for a transaction of yours that holds the row; 2 seconds unless set, and
+    /// a minute at most. A claim then answers *in progress*, everything else `Busy`, with nothing changed.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
@@ -122,7 +122,7 @@ impl PostgresStoreBuilder {
 
     /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its
     /// host it may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again,
-    /// and nothing tells. For tests and trials.
+    /// and nothing reports it. For tests and trials.
     pub fn allow_lossy(mut self, allowed: bool) -> Self {
         self.allow_lossy = allowed;
         self
@@ -142,7 +142,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    /// Whether all settings are valid. [`open`](Self::open) and the others do so first; nothing is connected.
     pub fn check(&self) -> Result<(), StoreError> {
         self.clone().context().map(drop)
     }

@@ -55,7 +55,7 @@ impl PostgresStore {
 
     /// Starts with the usual settings, to change some of them.
     ///
-    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
+    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can set where the tables are:
     /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; and how many events of a record are kept:
     /// `?sentinel_max_events=1000`. Any other parameter is refused, for it would be ignored.
     ///
@@ -64,7 +64,7 @@ impl PostgresStore {
         PostgresStoreBuilder::from_url(url)
     }
 
-    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` says counts
+    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` sets applies
     /// from then on.
     pub fn builder_from_pool(pool: &PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_source(Ok(Source::pool(pool)))
@@ -126,7 +126,7 @@ impl PostgresStore {
     ///
     /// **Your transaction** is never committed, rolled back or left open here. The lock timeout that the claim runs
     /// under is put back; `synchronous_commit = off` is raised to `on` for this transaction if it holds a completion.
-    /// **While it is open**, whoever else asks for the key is told *in progress* after a lock timeout. Two transactions
+    /// **While it is open**, other claims of the key are *in progress* after a lock timeout. Two transactions
     /// that each take several keys take them in one order, or PostgreSQL ends one of them.
     /// **Grants:** those of the store, for the role of your transaction.
     pub fn once_in_transaction<'a, 'c>(
@@ -157,7 +157,7 @@ impl PostgresStore {
     }
 
     /// As [`complete_in`](Self::complete_in), for an execution that was claimed without the client. What was completed is
-    /// true only when the record says so after the commit.
+    /// true only when the record is completed after the commit.
     pub async fn complete_grant_in(
         &self,
         transaction: &mut Transaction<'_, Postgres>,
@@ -181,7 +181,7 @@ impl PostgresStore {
     }
 
     /// Checks, in a transaction of yours, that a grant is the record's current one, and keeps it so until the
-    /// transaction ends: nobody takes the key over, and no operator decides about it, before you commit.
+    /// transaction ends: no other worker takes the key over, and no operator decides about it, before you commit.
     ///
     /// A stale grant fails the transaction: it can only be rolled back. **Errors:** also where a statement has ended the
     /// transaction. **Grants:** `USAGE` on the schema and `EXECUTE`

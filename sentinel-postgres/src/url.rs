@@ -1,4 +1,4 @@
-//! What a URL says: how to connect, as libpq has it, and where the tables are, which is ours.
+//! URLs: how to connect, with parameters as libpq has them, and where the tables are, with parameters of our own.
 
 use std::str::FromStr as _;
 
@@ -43,7 +43,7 @@ pub(crate) struct Parsed {
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
-/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+/// Reads a URL. An error does not quote the URL, which may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -56,7 +56,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             PREFIX => once(PREFIX, prefix.replace(value.to_owned()))?,
             MAX_EVENTS => once(MAX_EVENTS, max_events.replace(limit(value)?))?,
             name if is_known(name) => theirs.push(parameter),
-            _ => return Err(stranger()),
+            _ => return Err(unknown_parameter()),
         }
     }
     let shape = "must be postgres://user:password@host:port/database, with parameters as libpq has them";
@@ -92,7 +92,7 @@ fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
     before.map_or(Ok(()), |_| Err(format!("has {name} twice")))
 }
 
-fn stranger() -> String {
+fn unknown_parameter() -> String {
     format!(
         "has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
         KNOWN.join(", ")
@@ -130,9 +130,9 @@ mod tests {
 
     #[test]
     fn a_setting_of_the_session_may_have_a_parameter_of_its_own() {
-        for way in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
-            let parsed = parse(&format!("postgres:///db?{way}")).unwrap();
-            assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{way}");
+        for parameter in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
+            let parsed = parse(&format!("postgres:///db?{parameter}")).unwrap();
+            assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{parameter}");
         }
     }
 

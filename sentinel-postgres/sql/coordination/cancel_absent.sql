@@ -1,4 +1,4 @@
--- A tombstone that remembers the call. Without an answer there is a row: look again.
+-- A tombstone that remembers the call. Without a reply there is a row: read again.
 WITH at AS MATERIALIZED (
     SELECT {clock} AS now
 ), updated_record AS (

@@ -1,4 +1,4 @@
--- Claims an address that has no row. Without an answer there is one, or somebody is about to insert it: look again.
+-- Claims an address that has no row. Without a reply there is one, or another transaction is inserting it: read again.
 INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, effects_until,
     incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset, namespace,
     key, worker, fingerprint, accepts)

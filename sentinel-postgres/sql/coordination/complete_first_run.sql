@@ -1,4 +1,4 @@
--- Completes the first run of an address, as nearly every run is. Without an answer nothing was changed: it was another run,
+-- Completes the first run of an address, as nearly every run is. Without a reply nothing was changed: it was another run,
 -- or a repetition.
 UPDATE {records} r
 SET state = 'completed', completed_at = at.now, verdict = $6::text::{verdict}, code = $7::int4, omitted = $8::bool,

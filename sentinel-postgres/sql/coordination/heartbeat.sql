@@ -1,4 +1,5 @@
--- Any number of leases. What somebody else has locked is passed over, not waited for: it is asked for again on its own.
+-- Any number of leases. A row that another transaction has locked is passed over, not waited for: its heartbeat is sent
+-- again on its own.
 WITH beat AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::int8[], $6::uuid[])
         WITH ORDINALITY AS b (namespace, kind, key, token, claim_id, n)

@@ -1,4 +1,4 @@
--- The newest events of a record: those that its row tells itself, and those that it does not.
+-- The newest events of a record: those that its row implies, and those that are stored.
 SELECT {event_columns}
 FROM {records} h CROSS JOIN LATERAL (
     SELECT {implied_columns}, op_id, operator, reason, digest, effects_until, base FROM {events} l

@@ -1,5 +1,5 @@
--- Deletes what has served: one page of the rows that are due, in the order of time, from a time on. A record's row stays,
--- emptied, for as long as the event that tells of the purge, and begins a new life; a row that was emptied long enough ago
+-- Deletes what is no longer needed: one page of the rows that are due, in the order of time, from a time on. A record's row stays,
+-- emptied, for as long as the event of the purge, and begins a new life; a row that was emptied long enough ago
 -- goes.
 WITH clock AS MATERIALIZED (
     SELECT {clock} AS now

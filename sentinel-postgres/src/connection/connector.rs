@@ -33,7 +33,7 @@ pub(crate) struct Connector {
     pub(crate) allow_lossy: bool,
     /// How often a connection broke: each break casts doubt on the others, for a restart ends them all.
     breaks: Arc<AtomicU64>,
-    /// The connection that the store was opened with, for whoever dials first.
+    /// The connection that the store was opened with, for the first task that connects.
     pub(crate) idle: IdleConnection,
 }
 

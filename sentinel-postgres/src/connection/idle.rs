@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, Id};
 
 use super::session::{Connection, LockTimeout};
 
-/// A connection that nobody uses, if there is one. It lives on the runtime that it was made on, and must not be waited for on
+/// A connection that is not in use, if there is one. It lives on the runtime that it was made on, and must not be waited for on
 /// another.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnection(Mutex<Option<(Connection, Id)>>);

@@ -32,7 +32,7 @@ pub(crate) struct ServerInfo {
     pub(crate) full_page_writes: bool,
     /// Commits wait for a standby.
     pub(crate) has_synchronous_standby: bool,
-    /// The server's messages can be told apart by their words.
+    /// The server's messages are in English, and can be recognized.
     pub(crate) has_english_messages: bool,
 }
 

@@ -20,15 +20,15 @@ use crate::error::{StatementError, late, unreachable};
 /// A connection that was idle for longer is asked whether it is still there before something is sent over it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 
-/// A session setting that only our own connections have: it tells whether settings reach the session.
+/// A session setting that only our own connections have: it shows whether settings reach the session.
 const SESSION_MARKER: &str = "sentinel.session";
 
 /// How long a statement waits for a lock.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LockTimeout(pub(crate) Duration);
 
-/// What each of our transactions runs under. Plans: a lane's statement runs for as long as the process does, and a plan
-/// made while the tables were empty would scan them ever after; its lookups are by primary key, always. Row-level security
+/// What each of our transactions runs under. Plans: a batcher's statement is used for as long as the process runs, and a
+/// plan made while the tables were empty would scan them from then on; its lookups are by primary key, always. Row-level security
 /// that hides a record is an error: a record that seems absent would run again.
 pub(super) fn settings(lock_timeout: LockTimeout, deadline: Duration) -> Vec<(&'static str, String)> {
     vec![
@@ -50,7 +50,7 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }
 
-/// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what is answered has to be durable.
+/// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what was acknowledged has to be durable.
 pub(super) fn opening(lock_timeout: LockTimeout, deadline: Duration) -> SqlStr {
     let mut text = String::from("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
     for (name, value) in settings(lock_timeout, deadline) {
@@ -143,7 +143,7 @@ impl Connection {
     /// Runs a statement to its very end, within the deadline.
     ///
     /// All rows are fetched although one may be expected: with the extended protocol the commit comes after the last row
-    /// (on Sync), so who stops at the first row has not heard of the commit. A connection on which this future was dropped, or
+    /// (on Sync), so a caller that stops at the first row does not know of the commit. A connection on which this future was dropped, or
     /// ran into its deadline, is broken: a reply may still be on its way.
     pub(crate) async fn run(&mut self, query: Query<'_>) -> Result<Vec<PgRow>, StatementError> {
         self.broken = true;

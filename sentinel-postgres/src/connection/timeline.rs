@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// The time lines that connections of this store have met.
+/// The time lines of the servers that connections of this store were made to.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     seen: Mutex<Snapshot>,
@@ -54,7 +54,7 @@ mod tests {
         assert_eq!([Some(1), None, Some(1)].map(|seen| timeline.change(seen)), [None; 3]);
         assert_eq!(timeline.changed(), None);
         timeline.see(Some(2));
-        assert_eq!(timeline.change(Some(2)), None, "it is told once");
+        assert_eq!(timeline.change(Some(2)), None, "it is reported once");
         assert_eq!(timeline.change(Some(3)), Some((2, 3)));
         assert_eq!(timeline.changed(), Some((1, 3)));
     }

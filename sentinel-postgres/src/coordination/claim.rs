@@ -58,7 +58,7 @@ impl Coordination {
         let Some((mut record, now)) = self.result(address).await? else { return Ok(None) };
         let at = Reading { kind: address.kind, now, floor: Token::NONE };
         let stamped = kernel::apply(&mut record, claim, at)?.stamped;
-        // Whatever else the rules say of a completed record, they say with more of it in view.
+        // Any other reply for a completed record needs more of it than was read.
         let is_final =
             matches!(stamped.reply, ClaimReply::Completed { .. } | ClaimReply::FingerprintMismatch);
         Ok(is_final.then_some(stamped))

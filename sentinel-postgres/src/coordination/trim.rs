@@ -18,11 +18,11 @@ pub(crate) async fn after(connection: &mut Connection, sql: &Sql, address: &Addr
     }
 }
 
-/// How many events a record may have after the event of this number; None: it need not be looked at.
+/// How many events a record may have after the event of this number; None: it need not be checked.
 ///
 /// Events are numbered from 1 in each life of a record, so the first event above the limit, and after a trim the next one,
-/// have numbers that are known. A few more numbers are looked at in case a trim failed, or an event was appended in a
-/// transaction of the user's. At the known numbers a record may have no more than a trim leaves: it is not looked at for
+/// have numbers that are known. A few more numbers are checked in case a trim failed, or an event was appended in a
+/// transaction of the user's. At the known numbers a record may have no more than a trim leaves: it is not checked for
 /// as many events as a trim drops.
 fn allowed(limit: EventLimit, last: i64) -> Option<i64> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

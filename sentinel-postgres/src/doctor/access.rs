@@ -10,7 +10,7 @@ use crate::error::unreachable;
 use crate::parts::Names;
 use crate::schema;
 
-/// What the statements need, for each table. docs/operations.md says the same as GRANTs.
+/// What the statements need, for each table. docs/operations.md lists the same as GRANTs.
 const NEEDED: &[(&str, &[&str])] = &[
     ("records", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("events", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -59,7 +59,7 @@ impl Database {
     /// `version`: of the schema, as far as it could be read.
     pub(super) fn checks(&self, names: &Names, version: Option<i32>) -> Vec<Check> {
         let mut checks = vec![self.encoding()];
-        // Without any table there is no schema yet, which is said elsewhere.
+        // Without any table there is no schema yet, which another check reports.
         if self.absent.len() < TABLES.len() {
             checks.push(self.tables(names, version));
             checks.push(self.row_security(names));

@@ -25,7 +25,7 @@ use database::Database;
 use deployment::Deployment;
 use settings::{Settings, check};
 
-/// A clock that is further off than this is worth a look, although nothing rests on it.
+/// A clock that is further off than this is reported, although nothing depends on it.
 const SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) async fn health(
@@ -66,7 +66,7 @@ fn writable(info: &ServerInfo) -> [Check; 2] {
 }
 
 fn durability(info: &ServerInfo, settings: &Settings, allow_lossy: bool, is_pooled: bool) -> [Check; 3] {
-    let told = |on: bool, loss: &str| match (on, allow_lossy) {
+    let found_of = |on: bool, loss: &str| match (on, allow_lossy) {
         (true, _) => "on".to_owned(),
         (false, true) => format!("off, and allowed: {loss}"),
         (false, false) => format!("off: {loss}; turn it on"),
@@ -83,8 +83,8 @@ fn durability(info: &ServerInfo, settings: &Settings, allow_lossy: bool, is_pool
         _ => commit.clone(),
     };
     [
-        check("fsync", info.fsync, told(info.fsync, fsync)),
-        check("full_page_writes", info.full_page_writes, told(info.full_page_writes, pages)),
+        check("fsync", info.fsync, found_of(info.fsync, fsync)),
+        check("full_page_writes", info.full_page_writes, found_of(info.full_page_writes, pages)),
         check("synchronous_commit", !(commit == "local" && info.has_synchronous_standby), found),
     ]
 }
@@ -191,7 +191,7 @@ fn drift(server: i64, here: i64, error: Duration) -> Check {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how far two clocks are apart is told to people, and decides nothing"
+    reason = "how far two clocks are apart is printed for people, and decides nothing"
 )]
 fn host_clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

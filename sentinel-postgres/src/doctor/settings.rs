@@ -18,7 +18,7 @@ pub(super) struct Settings {
     pub(super) version: String,
     pub(super) synchronous_commit: String,
     pub(super) synchronous_standby_names: String,
-    /// Standbys that are connected; those that confirm commits: none can be told apart without a right to look.
+    /// Standbys that are connected, and those that confirm commits. Without `pg_read_all_stats` they cannot be distinguished.
     pub(super) standbys: i64,
     pub(super) confirming: i64,
     pub(super) sees_standbys: bool,

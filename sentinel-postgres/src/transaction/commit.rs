@@ -18,7 +18,7 @@ use crate::error::StatementError;
 /// answers `Ok` also where the server rolled the transaction back because a statement in it had failed.
 ///
 /// **Effect:** `Ok`: the transaction is committed, and is as durable as its `synchronous_commit` says.
-/// **Errors:** [`CommitError`] says whether something may have been committed. **Cost:** one round trip more.
+/// **Errors:** [`CommitError`] reports whether something may have been committed. **Cost:** one round trip more.
 pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), CommitError> {
     conclude(transaction, &[]).await
 }
@@ -93,7 +93,7 @@ impl<T> Pending<T> {
 
     /// Commits the transaction, and hands out the value if the server committed it with what was completed in it.
     ///
-    /// **Errors:** [`CommitError`] says whether something may have been committed. After any of them, ask again under the
+    /// **Errors:** [`CommitError`] reports whether something may have been committed. After any of them, ask again under the
     /// same key: the answer is `Replayed`, or it runs. **Cost:** one round trip more than `transaction.commit()`.
     pub async fn commit(self, transaction: Transaction<'_, Postgres>) -> Result<T, CommitError> {
         conclude(transaction, &self.completed).await.map(|()| self.value)
@@ -136,7 +136,7 @@ async fn conclude(
     let ready = match check(&mut transaction, completed).await {
         Ok(ready) => ready,
         Err(error) => {
-            // Nothing is left to say of it: the connection is gone, or the transaction is over already.
+            // There is nothing more to report: the connection is gone, or the transaction is over already.
             drop(transaction.rollback().await);
             return Err(error);
         }

@@ -177,7 +177,7 @@ pub(crate) async fn check_grant_in(
     checked.map(drop).map_err(Rejected::of)
 }
 
-/// A text as SQL has it, whatever `standard_conforming_strings` says.
+/// A text as SQL has it, with any setting of `standard_conforming_strings`.
 pub(crate) fn literal(text: &str) -> String {
     format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

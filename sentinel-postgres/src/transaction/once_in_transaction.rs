@@ -28,7 +28,7 @@ use crate::coordination::operations::{Coordination, MAX_ATTEMPTS};
 /// matters only if a call is dropped midway and its transaction is committed all the same. The key is uncertain then.
 const TTL: Duration = Duration::from_secs(30);
 
-/// The answer to a call of [`PostgresStore::once_in_transaction`](crate::PostgresStore::once_in_transaction). Exhaustive, so that nobody can take *in progress* or
+/// The answer to a call of [`PostgresStore::once_in_transaction`](crate::PostgresStore::once_in_transaction). Exhaustive, so that a caller cannot take *in progress* or
 /// *uncertain* for "no value".
 #[must_use = "what is pending is not done before you commit, and a call that did not run is told here only"]
 #[derive(Debug)]

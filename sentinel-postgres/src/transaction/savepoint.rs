@@ -210,7 +210,7 @@ fn not_applied(error: StoreError) -> StoreError {
     }
 }
 
-/// What was underneath: the error itself would say that it may have been carried out.
+/// The underlying cause: the message of the error itself would claim that it may have been carried out.
 fn cause(error: &StoreError) -> String {
     use std::error::Error as _;
     error.source().map_or_else(|| "inside your transaction".to_owned(), ToString::to_string)

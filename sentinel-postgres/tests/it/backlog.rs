@@ -129,7 +129,7 @@ fn the_remains_of_a_purge_go_with_the_next_purge() {
     });
 }
 
-/// A namespace without anything due costs one look at an index, whatever stands in it and in others.
+/// A namespace without anything due costs one read of an index, whatever stands in it and in others.
 #[test]
 fn a_purge_of_a_namespace_with_nothing_due_reads_nothing() {
     runtime().block_on(async {
@@ -216,7 +216,7 @@ fn a_pass_over_the_events_reads_all_of_them() {
     });
 }
 
-/// Whatever `purge_at` says: who holds a record is asked of its state.
+/// With any `purge_at`: a record that is held has a state that is not purged.
 #[test]
 fn what_is_held_is_not_purged_whatever_its_date_says() {
     runtime().block_on(async {

@@ -1,6 +1,6 @@
-//! What goes out in one statement: a row that somebody holds, or a claim that loses, delays no neighbour.
+//! Operations in one statement: a row that another transaction holds, or a claim that loses, delays no other operation.
 //!
-//! Rows that one statement wrote have the same `xmin`: that tells who went together, and who had to go alone.
+//! Rows that one statement wrote have the same `xmin`: that shows which were in a batch, and which were sent alone.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) async fn writers(fixture: &Fixture, rows: &[&Address]) -> i64 {
     fixture.stranger().await.number(&sql).await
 }
 
-/// A batch of heartbeats passes over a row that is held: the others are kept, and of that one nothing is said.
+/// A batch of heartbeats passes over a row that is held: the others are kept, and that one is not in the result.
 pub(crate) async fn a_locked_row_delays_no_other_heartbeat(fixture: &Fixture, _: &str) {
     let mut beats = Vec::new();
     for key in ["a", "b", "c"] {
@@ -74,10 +74,10 @@ pub(crate) async fn a_locked_row_delays_no_other_completion(fixture: &Fixture, _
     assert_eq!(fixture.record(&a.0).await.state, State::Executing);
     assert_eq!(writers(fixture, &[&b.0, &c.0]).await, 1, "they went together");
     holder.run("COMMIT").await;
-    let (told, ..) = asked.await.unwrap();
-    // How long it waits is the store's choice; what it says is not.
-    match told {
-        Ok(told) => assert_eq!(told.reply, CompleteReply::Recorded { late: false }),
+    let (reply, ..) = asked.await.unwrap();
+    // How long it waits is the store's choice; what it replies is not.
+    match reply {
+        Ok(reply) => assert_eq!(reply.reply, CompleteReply::Recorded { late: false }),
         Err(error) => assert_eq!(error.kind(), sentinel_core::ErrorKind::Busy),
     }
 }
@@ -94,12 +94,12 @@ pub(crate) async fn a_locked_row_is_not_completed_in_a_batch(fixture: &Fixture, 
         });
         fixture.waits(&mut holder, 1).await;
         holder.run("COMMIT").await;
-        let (told, _) = asked.await.unwrap();
-        assert!(matches!(told.reply, Reply::Complete(CompleteReply::Superseded(_))), "{told:?}");
+        let (reply, _) = asked.await.unwrap();
+        assert!(matches!(reply.reply, Reply::Complete(CompleteReply::Superseded(_))), "{reply:?}");
     }
 }
 
-/// A claim that loses its insert to somebody takes none of its neighbours with it.
+/// A claim that loses its insert affects no other claim of its batch.
 pub(crate) async fn a_lost_insert_delays_no_other_claim(fixture: &Fixture, _: &str) {
     // A statement for many does not wait for long: on a slow machine the insert comes too late for some rounds.
     for _ in 0..10 {
@@ -154,7 +154,7 @@ pub(crate) async fn a_locked_row_delays_no_other_begin(fixture: &Fixture, _: &st
     assert!(asked.await.unwrap()[1..].iter().all(Result::is_ok));
 }
 
-/// A row that changes hands is not turned by what was known of it before.
+/// A row that changes hands is not updated by what was known of it before.
 pub(crate) async fn a_locked_row_is_not_updated_in_a_batch(fixture: &Fixture, _: &str) {
     for _ in 0..5 {
         let [a, b] = [fresh(fixture), fresh(fixture)];
@@ -171,8 +171,8 @@ pub(crate) async fn a_locked_row_is_not_updated_in_a_batch(fixture: &Fixture, _:
         });
         fixture.waits(&mut holder, 1).await;
         holder.run("COMMIT").await;
-        let (told, _) = asked.await.unwrap();
-        assert!(matches!(told.reply, Reply::Begin(BeginReply::Superseded(_))), "{told:?}");
+        let (reply, _) = asked.await.unwrap();
+        assert!(matches!(reply.reply, Reply::Begin(BeginReply::Superseded(_))), "{reply:?}");
     }
 }
 
@@ -208,8 +208,8 @@ pub(crate) async fn updates_in_a_batch_share_one_statement(fixture: &Fixture, ho
         fixture.granted(&b, &crate::harness::call()).await,
     ];
     let release = async || {
-        let told = [one, two].map(|grant| Release { grant, vouched: false });
-        tokio::join!(fixture.ask(&a, told[0]), fixture.ask(&b, told[1]));
+        let reply = [one, two].map(|grant| Release { grant, vouched: false });
+        tokio::join!(fixture.ask(&a, reply[0]), fixture.ask(&b, reply[1]));
     };
     match how {
         "release" => release().await,

@@ -1,5 +1,5 @@
-//! Many operations on as many records at once, so that they share statements, each held against the kernel: what stands
-//! beside an operation in a statement must not matter to it.
+//! Many operations on as many records at once, so that they share statements, each compared with the kernel: what else is
+//! in a statement must not matter to an operation.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -100,12 +100,12 @@ async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
             .collect();
         let answers = join_all(asked.iter().map(|(address, op)| op.send(store, address))).await;
         for ((address, op), answer) in asked.iter().zip(answers) {
-            let told = answer.unwrap();
+            let reply = answer.unwrap();
             let record = records.get_mut(address).unwrap();
             let before = record.clone();
-            let at = Reading { kind: address.kind, now: told.stamp.now, floor: Token::NONE };
+            let at = Reading { kind: address.kind, now: reply.stamp.now, floor: Token::NONE };
             let meant = op.apply(record, at).unwrap().stamped;
-            assert_eq!(told, meant, "wave {wave} of seed {seed}: {address}: {op:?} on {before:?}");
+            assert_eq!(reply, meant, "wave {wave} of seed {seed}: {address}: {op:?} on {before:?}");
         }
     }
     for (address, record) in records {
@@ -166,14 +166,14 @@ const GUARDS: &[(&str, &str, &str)] = &[
 async fn a_removed_guard_of_a_batch_is_noticed() {
     for (n, (name, guard, left)) in GUARDS.iter().enumerate() {
         let edit = move |file: &str, text: String| {
-            // Claims look before they lock: what a lock is there for shows only where the look was of no use.
+            // Claims read before they lock: what a lock is there for shows only where the read was of no use.
             if file == "read" && *name == "update" {
                 return blind(&text);
             }
             if file != *name {
                 return text;
             }
-            assert!(text.contains(guard), "{name} does not say {guard:?}");
+            assert!(text.contains(guard), "{name} does not contain {guard:?}");
             text.replacen(guard, left, 1)
         };
         let builder = PostgresStore::builder(&postgres().url()).schema(format!("guards_{n}"));

@@ -45,10 +45,10 @@ async fn lives(fixture: &Fixture, rounds: usize) {
         let claims: Vec<_> = addresses.iter().map(|_| fused()).collect();
         let mut completions = Vec::new();
         let mut beats = Vec::new();
-        for ((told, claim), address) in
+        for ((reply, claim), address) in
             claim_all(fixture, &addresses, &claims).await.into_iter().zip(&claims).zip(&addresses)
         {
-            let ClaimReply::Granted(granted) = told.unwrap().reply else { panic!("not granted") };
+            let ClaimReply::Granted(granted) = reply.unwrap().reply else { panic!("not granted") };
             let grant = sentinel_core::Grant { token: granted.token, claim_id: claim.claim_id };
             beats.push(Beat { address: address.clone(), grant });
             completions.push(Complete { grant, result: result("done") });
@@ -56,8 +56,8 @@ async fn lives(fixture: &Fixture, rounds: usize) {
         fixture.store.heartbeat(&beats).await.unwrap();
         assert!(complete_all(fixture, &addresses, &completions).await.iter().all(Result::is_ok));
         let again: Vec<_> = addresses.iter().map(|_| fused()).collect();
-        for told in claim_all(fixture, &addresses, &again).await {
-            assert!(matches!(told.unwrap().reply, ClaimReply::Completed { .. }));
+        for reply in claim_all(fixture, &addresses, &again).await {
+            assert!(matches!(reply.unwrap().reply, ClaimReply::Completed { .. }));
         }
         let lone = fixture.granted(&fresh(fixture), &fused()).await;
         assert!(lone.token.get() > 0);
@@ -73,7 +73,7 @@ fn no_table_is_scanned(way: &str, schema: &str, end: impl FnOnce()) {
     let lanes = runtime();
     let fixture = runtime().block_on(async {
         let fixture = Fixture::open(schema, |builder| builder).await;
-        // The connection that it was opened with belongs to a lane from now on, and ends with it.
+        // The connection that it was opened with belongs to a batcher from now on, and ends with it.
         lives(&fixture, 1).await;
         fixture
     });
@@ -164,8 +164,8 @@ fn a_replay_writes_nothing() {
         let asked = answered(&fixture).await;
         let ask = async || {
             for (address, claim) in &asked {
-                let told = fixture.store.claim(address, claim).await.unwrap();
-                assert!(!told.stamp.changed);
+                let reply = fixture.store.claim(address, claim).await.unwrap();
+                assert!(!reply.stamp.changed);
             }
             let addresses: Vec<_> =
                 asked.iter().cycle().take(64).map(|(address, _)| address.clone()).collect();
@@ -175,8 +175,8 @@ fn a_replay_writes_nothing() {
                 .take(64)
                 .map(|(_, claim)| Claim { claim_id: ClaimId::random(), ..claim.clone() })
                 .collect();
-            for told in claim_all(&fixture, &addresses, &claims).await {
-                assert!(!told.unwrap().stamp.changed);
+            for reply in claim_all(&fixture, &addresses, &claims).await {
+                assert!(!reply.unwrap().stamp.changed);
             }
             for (address, _) in &asked {
                 fixture.store.inspect(address).await.unwrap();
@@ -192,13 +192,13 @@ fn a_replay_writes_nothing() {
             ask().await;
         }
         assert_eq!((stranger.number(written).await, stranger.number(numbers).await), before);
-        // It can be told: a write is seen.
+        // The count is reliable: a write is seen.
         fixture.granted(&fresh(&fixture), &fused()).await;
         assert!(stranger.number(written).await > before.0);
     });
 }
 
-/// A claim that the server refuses fails alone, whoever it came with.
+/// A claim that the server refuses fails alone, whatever else is in its batch.
 #[test]
 fn a_poisonous_claim_fails_alone() {
     runtime().block_on(async {
@@ -216,8 +216,8 @@ fn a_poisonous_claim_fails_alone() {
         let fixture = Fixture::open("poison", |builder| builder.edit_statements(Arc::new(edit))).await;
         let addresses = [fresh(&fixture), fixture.execution("poison"), fresh(&fixture)];
         let claims = [fused(), fused(), fused()];
-        let told = claim_all(&fixture, &addresses, &claims).await;
-        let [Ok(first), Err(error), Ok(last)] = told.as_slice() else { panic!("{told:?}") };
+        let reply = claim_all(&fixture, &addresses, &claims).await;
+        let [Ok(first), Err(error), Ok(last)] = reply.as_slice() else { panic!("{reply:?}") };
         assert!(first.stamp.changed && last.stamp.changed);
         assert_eq!(error.applied(), Applied::No);
         assert!(fixture.store.inspect(&addresses[1]).await.unwrap().record.is_none());
@@ -242,29 +242,29 @@ fn a_lost_connection_makes_a_whole_batch_ambiguous() {
             format!("SELECT count(*) FROM {records} WHERE state = '{state}' AND key IN ({keys})")
         };
         proxy.replies().swallow();
-        let (told, ()) = tokio::join!(claim_all(&fixture, &addresses, &claims), async {
+        let (replies, ()) = tokio::join!(claim_all(&fixture, &addresses, &claims), async {
             fixture.stranger().await.until(&count("executing"), |applied| applied == 3).await;
             proxy.cut();
         });
-        assert!(told.iter().all(in_doubt), "{told:?}");
+        assert!(replies.iter().all(in_doubt), "{replies:?}");
         proxy.heal();
-        let told = until_answered(async || claim_all(&fixture, &addresses, &claims).await).await;
+        let replies = until_answered(async || claim_all(&fixture, &addresses, &claims).await).await;
         let mut completions = Vec::new();
-        for ((told, claim), address) in told.into_iter().zip(&claims).zip(&addresses) {
-            let ClaimReply::Granted(granted) = told.reply else { panic!("{told:?}") };
-            assert_eq!((told.stamp.changed, fixture.record(address).await.token), (false, granted.token));
+        for ((reply, claim), address) in replies.into_iter().zip(&claims).zip(&addresses) {
+            let ClaimReply::Granted(granted) = reply.reply else { panic!("{reply:?}") };
+            assert_eq!((reply.stamp.changed, fixture.record(address).await.token), (false, granted.token));
             let grant = sentinel_core::Grant { token: granted.token, claim_id: claim.claim_id };
             completions.push(Complete { grant, result: result("done") });
         }
         proxy.replies().swallow();
-        let (told, ()) = tokio::join!(complete_all(&fixture, &addresses, &completions), async {
+        let (replies, ()) = tokio::join!(complete_all(&fixture, &addresses, &completions), async {
             fixture.stranger().await.until(&count("completed"), |applied| applied == 3).await;
             proxy.cut();
         });
-        assert!(told.iter().all(in_doubt), "{told:?}");
+        assert!(replies.iter().all(in_doubt), "{replies:?}");
         proxy.heal();
-        for told in until_answered(async || complete_all(&fixture, &addresses, &completions).await).await {
-            assert_eq!((told.reply, told.stamp.changed), (CompleteReply::Recorded { late: false }, false));
+        for reply in until_answered(async || complete_all(&fixture, &addresses, &completions).await).await {
+            assert_eq!((reply.reply, reply.stamp.changed), (CompleteReply::Recorded { late: false }, false));
         }
     });
 }
@@ -272,16 +272,16 @@ fn a_lost_connection_makes_a_whole_batch_ambiguous() {
 /// Sends again what was not answered: each connection of the store may have to find out that it was cut.
 async fn until_answered<T>(send: impl AsyncFn() -> Vec<Result<T, StoreError>>) -> Vec<T> {
     for _ in 0..8 {
-        let told = send().await;
-        if !told.iter().any(in_doubt) {
-            return told.into_iter().map(Result::unwrap).collect();
+        let replies = send().await;
+        if !replies.iter().any(in_doubt) {
+            return replies.into_iter().map(Result::unwrap).collect();
         }
     }
     panic!("never answered");
 }
 
-fn in_doubt<T>(told: &Result<T, StoreError>) -> bool {
-    told.as_ref().is_err_and(|error| error.applied() == Applied::Ambiguous)
+fn in_doubt<T>(reply: &Result<T, StoreError>) -> bool {
+    reply.as_ref().is_err_and(|error| error.applied() == Applied::Ambiguous)
 }
 
 /// Polls a future so often, and drops it; whether it came to its end before.
@@ -372,27 +372,27 @@ fn a_repeated_address_goes_into_the_next_batch() {
         let fixture = Fixture::open("twice", |builder| builder).await;
         let (a, b, c) = (fresh(&fixture), fresh(&fixture), fresh(&fixture));
         let (ann, bob) = (fused(), fused());
-        let told =
+        let reply =
             claim_all(&fixture, &[a.clone(), a.clone(), b.clone()], &[ann.clone(), bob, fused()]).await;
-        assert!(told[0].as_ref().unwrap().stamp.changed && told[2].as_ref().unwrap().stamp.changed);
-        assert!(matches!(told[1].as_ref().unwrap().reply, ClaimReply::InProgress { .. }), "{told:?}");
+        assert!(reply[0].as_ref().unwrap().stamp.changed && reply[2].as_ref().unwrap().stamp.changed);
+        assert!(matches!(reply[1].as_ref().unwrap().reply, ClaimReply::InProgress { .. }), "{reply:?}");
         let grant = sentinel_core::Grant { token: fixture.record(&a).await.token, claim_id: ann.claim_id };
         let completions = ["one", "another"].map(|text| Complete { grant, result: result(text) });
-        let told = complete_all(&fixture, &[a.clone(), a.clone()], &completions).await;
-        assert_eq!(told[0].as_ref().unwrap().reply, CompleteReply::Recorded { late: false });
-        assert_eq!(told[1].as_ref().unwrap().reply, CompleteReply::Conflict);
+        let reply = complete_all(&fixture, &[a.clone(), a.clone()], &completions).await;
+        assert_eq!(reply[0].as_ref().unwrap().reply, CompleteReply::Recorded { late: false });
+        assert_eq!(reply[1].as_ref().unwrap().reply, CompleteReply::Conflict);
         let [one, other] = [c, fresh(&fixture)];
         let shared = fused();
-        let told = claim_all(&fixture, &[one.clone(), other.clone()], &[shared.clone(), shared]).await;
-        for (told, address) in told.into_iter().zip([&one, &other]) {
-            let ClaimReply::Granted(granted) = told.unwrap().reply else { panic!("not granted") };
+        let reply = claim_all(&fixture, &[one.clone(), other.clone()], &[shared.clone(), shared]).await;
+        for (reply, address) in reply.into_iter().zip([&one, &other]) {
+            let ClaimReply::Granted(granted) = reply.unwrap().reply else { panic!("not granted") };
             assert_eq!(granted.token, fixture.record(address).await.token);
         }
         assert_eq!(crate::batch_isolation::writers(&fixture, &[&one, &other]).await, 2, "in two statements");
     });
 }
 
-/// A lane lives on the runtime of whoever used it first. When that ends, what it held is ambiguous, and it starts again
+/// A batcher lives on the runtime that used it first. When that ends, what it held is ambiguous, and it starts again
 /// on the next.
 #[test]
 fn a_batcher_starts_again_on_another_runtime() {
@@ -408,9 +408,9 @@ fn a_batcher_starts_again_on_another_runtime() {
         // Nobody drives the first runtime, so the request stays where it is.
         assert!(!dropped_after(1, &mut asked).await);
         first.shutdown_background();
-        let told = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("it is told");
-        assert!(in_doubt(&told), "{told:?}");
-        assert_eq!(told.unwrap_err().kind(), ErrorKind::LostReply);
+        let reply = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("a reply comes");
+        assert!(in_doubt(&reply), "{reply:?}");
+        assert_eq!(reply.unwrap_err().kind(), ErrorKind::LostReply);
         fixture.granted(&address, &claim).await;
         lives(&fixture, 1).await;
     });

@@ -18,7 +18,7 @@ fn threads() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
-/// Stores of one schema, each as another process would have it: with connections and lanes of its own.
+/// Stores of one schema, each as another process would have it: with connections and batchers of its own.
 async fn stores(url: &str, schema: &str) -> Vec<Fixture> {
     let first = Fixture::open_at(url, schema, |builder| builder).await;
     let mut rigs = vec![first];
@@ -57,9 +57,9 @@ async fn claim_all(fixture: &Fixture, addresses: &[Address]) -> Vec<(Address, Gr
 
 async fn complete_all(fixture: &Fixture, won: Vec<(Address, Grant)>) {
     let complete = async |(address, grant): (Address, Grant)| {
-        let told =
+        let reply =
             fixture.store.complete(&address, &Complete { grant, result: result("done") }).await.unwrap();
-        assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+        assert_eq!(reply.reply, CompleteReply::Recorded { late: false });
     };
     join_all(won.into_iter().map(complete)).await;
 }
@@ -112,9 +112,9 @@ fn tokens_increase_in_the_order_of_grants() {
                     let (lease, mut stamps) = (fixture.lease("the one"), Vec::new());
                     for _ in 0..10 {
                         let claim = call();
-                        let told = fixture.store.claim(&lease, &claim).await.unwrap();
-                        if let ClaimReply::Granted(granted) = told.reply {
-                            stamps.push(told.stamp);
+                        let reply = fixture.store.claim(&lease, &claim).await.unwrap();
+                        if let ClaimReply::Granted(granted) = reply.reply {
+                            stamps.push(reply.stamp);
                             let grant = Grant { token: granted.token, claim_id: claim.claim_id };
                             fixture.ask(&lease, Release { grant, vouched: false }).await;
                         }

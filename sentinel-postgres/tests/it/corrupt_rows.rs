@@ -96,10 +96,10 @@ fn event_is_sound(event: &Event, how: &str) {
     }
 }
 
-/// Looks at a record in every way.
-async fn look(fixture: &Fixture, address: &Address, how: &str) {
+/// Reads a record by every operation.
+async fn read_all(fixture: &Fixture, address: &Address, how: &str) {
     match fixture.store.inspect(address).await {
-        Ok(told) => told.record.iter().for_each(|record| record_is_sound(record, how)),
+        Ok(reply) => reply.record.iter().for_each(|record| record_is_sound(record, how)),
         Err(error) => corrupt(&error, how),
     }
     match fixture.store.history(address, 100).await {
@@ -123,8 +123,8 @@ async fn columns(by: &mut Stranger, schema: &str, table: &str) -> Vec<(String, S
         "SELECT string_agg(column_name || ' ' || udt_name, ',') FROM information_schema.columns \
          WHERE table_schema = '{schema}' AND table_name = '{table}'"
     );
-    let told = by.text(&sql).await;
-    told.split(',').filter_map(|column| column.split_once(' ')).map(|(a, b)| (a.into(), b.into())).collect()
+    let reply = by.text(&sql).await;
+    reply.split(',').filter_map(|column| column.split_once(' ')).map(|(a, b)| (a.into(), b.into())).collect()
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_corrupt_row_is_read_or_refused() {
                         // The table itself refuses a token beyond the last one.
                         let beyond = *value == "-1" && how.contains("records.token");
                         assert!(refused || !beyond, "{how} is read as a token");
-                        look(&fixture, address, &how).await;
+                        read_all(&fixture, address, &how).await;
                     }
                     by.run(
                         "TRUNCATE records, events; INSERT INTO events TABLE log; \

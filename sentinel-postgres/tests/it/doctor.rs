@@ -1,4 +1,4 @@
-//! What `doctor` says of a server, and what `open` refuses.
+//! What `doctor` reports about a server, and what `open` refuses.
 
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
@@ -10,7 +10,7 @@ use crate::deployments::bouncer;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 #[track_caller]

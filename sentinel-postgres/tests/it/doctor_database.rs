@@ -1,4 +1,4 @@
-//! What `doctor` says of a database that is not as Sentinel made it.
+//! What `doctor` reports about a database that is not as Sentinel made it.
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Health};
@@ -12,7 +12,7 @@ use crate::transaction::claim;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 #[track_caller]

@@ -38,17 +38,17 @@ async fn claimed(fixture: &Fixture, claim: &Claim, how: &str) -> (Address, Token
 async fn taken(fixture: &Fixture, address: &Address, expect: Token) -> Token {
     let (op_id, operator) = (OpId::random(), label("olga"));
     let take = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: false };
-    let told = fixture.ask(address, take).await;
-    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = told.reply else { panic!("{told:?}") };
+    let reply = fixture.ask(address, take).await;
+    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = reply.reply else { panic!("{reply:?}") };
     token
 }
 
 async fn reset(fixture: &Fixture, address: &Address, token: Token) -> ResetReply {
     let (op_id, operator) = (OpId::random(), label("olga"));
-    let told = fixture
+    let reply = fixture
         .ask(address, ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: false })
         .await;
-    let Reply::ResetToClaimed(reply) = told.reply else { panic!("{told:?}") };
+    let Reply::ResetToClaimed(reply) = reply.reply else { panic!("{reply:?}") };
     reply
 }
 
@@ -80,10 +80,10 @@ pub(crate) async fn an_abandon_records_how_long_effects_may_land(fixture: &Fixtu
     for late_effects in [Duration::ZERO, LATE, HARD * 2] {
         let address = fixture.execution(&ClaimId::random().to_string());
         let grant = fixture.granted(&address, &Claim { terms: terms(), ..fused() }).await;
-        let told = fixture.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects }).await;
-        let until = told.stamp.now.plus(late_effects);
+        let reply = fixture.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects }).await;
+        let until = reply.stamp.now.plus(late_effects);
         let record = fixture.record(&address).await;
-        assert_eq!((record.effects_until, record.hard_until), (until, told.stamp.now));
+        assert_eq!((record.effects_until, record.hard_until), (until, reply.stamp.now));
         let again = Abandon { grant, cause: label("a timeout"), late_effects: LATE * 5 };
         assert!(!fixture.ask(&address, again).await.stamp.changed);
         assert_eq!(fixture.record(&address).await.effects_until, until, "a repeated abandon moves nothing");
@@ -106,9 +106,9 @@ pub(crate) async fn an_abandoned_run_is_not_released_in_a_batch(fixture: &Fixtur
     let grant = fixture.granted(&address, &fused()).await;
     fixture.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects: LATE }).await;
     let nothing = Begin { grant };
-    let (told, _) =
+    let (reply, _) =
         tokio::join!(fixture.ask(&address, Release { grant, vouched: true }), fixture.ask(&other, nothing));
-    assert_eq!(told.reply, Reply::Release(ReleaseReply::MayHaveRun));
+    assert_eq!(reply.reply, Reply::Release(ReleaseReply::MayHaveRun));
 }
 
 /// A result that callers of a key cannot decode is not recorded by an operator, unless the operator insists.

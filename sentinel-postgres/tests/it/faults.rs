@@ -1,4 +1,4 @@
-//! What can happen to a server, and to the way there.
+//! Faults of a server, and of the network before it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -195,7 +195,7 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     for n in 0..8 {
         hold(&store, &execution(&format!("before {n}")), Phase::Executing).await;
     }
-    // Whichever way an operation takes to the server.
+    // For each statement that an operation can use.
     let (done, held, leased) = (execution("done"), execution("held"), lease("leased"));
     let grant = hold(&store, &done, Phase::Executing).await;
     store.complete(&done, &complete(grant, "done")).await.unwrap();
@@ -414,15 +414,15 @@ async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambig
     is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
 }
 
-/// Of a row that somebody holds, a heartbeat says that it does not know; of a connection that broke, it does not say even
+/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not say even
 /// that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_that_waited_for_its_row_reports_what_ended_it() {
     let beat = |store: PostgresStore, grant| async move {
         store.heartbeat(&[Beat { address: execution("key"), grant }]).await
     };
-    let told = ended_by("beat_cancelled", "pg_cancel_backend", beat).await.unwrap();
-    assert!(matches!(told[..], [Stamped { reply: HeartbeatReply::Unknown, .. }]), "{told:?}");
+    let reply = ended_by("beat_cancelled", "pg_cancel_backend", beat).await.unwrap();
+    assert!(matches!(reply[..], [Stamped { reply: HeartbeatReply::Unknown, .. }]), "{reply:?}");
     is_ambiguous(ended_by("beat_terminated", "pg_terminate_backend", beat).await);
 }
 

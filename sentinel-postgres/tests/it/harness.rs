@@ -1,4 +1,5 @@
-//! A store in a schema of its own, its rows as another transaction sees them, and what is said to it.
+//! The harness of the store's own tests: a store in a schema of its own, its rows as another transaction sees them, and
+//! requests to it.
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 pub(crate) const TTL: Duration = Duration::from_secs(600);
 pub(crate) const HARD: Duration = Duration::from_secs(3600);
 
-/// A store, and a way to its tables past it.
+/// A store, and access to its tables without it.
 #[derive(Clone)]
 pub(crate) struct Fixture {
     pub(crate) store: PostgresStore,
@@ -41,7 +42,7 @@ impl Fixture {
         Self::open_at(&postgres().url(), schema, change).await
     }
 
-    /// A store at a URL; the tables are looked at there too.
+    /// A store at a URL; the tables are read there too.
     pub(crate) async fn open_at(
         url: &str,
         schema: &str,
@@ -50,7 +51,7 @@ impl Fixture {
         Self::open_through(url, url, schema, change).await
     }
 
-    /// A store that reaches its server by a way of its own; the tables are looked at directly.
+    /// A store that reaches its server by another URL; the tables are read directly.
     pub(crate) async fn open_through(
         way: &str,
         url: &str,
@@ -71,8 +72,8 @@ impl Fixture {
         }
     }
 
-    /// Another store in the same schema and on the same clock, by a way of its own. It says each statement in full, also
-    /// where it has said it before.
+    /// Another store in the same schema and on the same clock, by another URL. It sends each statement in full, also where it
+    /// has sent it before.
     pub(crate) async fn by_way_of(&self, way: &str) -> PostgresStore {
         let options = PgConnectOptions::from_str(way).unwrap().statement_cache_capacity(0);
         let builder = PostgresStore::builder_with(options).schema(&self.schema);
@@ -114,7 +115,7 @@ impl Fixture {
         self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
     }
 
-    /// A connection of somebody else.
+    /// A connection of another program.
     pub(crate) async fn stranger(&self) -> Stranger {
         let options = PgConnectOptions::from_str(&self.url).unwrap().application_name("stranger");
         Stranger(options.connect().await.unwrap())
@@ -217,7 +218,7 @@ impl Stranger {
     /// Asks again until the number is as it should be.
     pub(crate) async fn until(&mut self, sql: &str, holds: impl Fn(i64) -> bool) {
         let wait = async {
-            // Within a transaction the server's statistics stand still, unless they are told not to.
+            // Within a transaction the server's statistics stand still, unless they are reset.
             self.run("SELECT pg_stat_clear_snapshot()").await;
             while !holds(self.number(sql).await) {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,4 +1,4 @@
-//! A record's story is told in full, whether its row tells it or its events do.
+//! A record's history is complete, whether its row implies the events or they are stored.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::locks;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-fn told(claim: Claim) -> Claim {
+fn with_request(claim: Claim) -> Claim {
     Claim { fingerprint: Some(Fingerprint::new("what was asked").unwrap()), retention: Some(DAY), ..claim }
 }
 
@@ -39,12 +39,12 @@ fn course(how: &str, grant: Grant) -> Vec<(Duration, Op)> {
             let (expect, even_if_alive) = (grant.token, true);
             at_once(Reconcile { op_id, operator, reason: None, expect, even_if_alive, steal: false }.into())
         }
-        "take over" => vec![(TTL, told(call()).into())],
+        "take over" => vec![(TTL, with_request(call()).into())],
         "complete" => at_once(Complete { grant, result: failed() }.into()),
         "complete late" => vec![(HARD, Complete { grant, result: failed() }.into())],
         "complete and claim again" => {
             let complete = Complete { grant, result: failed() };
-            vec![(Duration::ZERO, complete.into()), (DAY, told(fused()).into())]
+            vec![(Duration::ZERO, complete.into()), (DAY, with_request(fused()).into())]
         }
         other => panic!("there is no course {other}"),
     }
@@ -63,17 +63,18 @@ async fn is_told(fixture: &Fixture, address: &Address, changes: usize) -> Event 
     assert!(events.windows(2).all(|pair| pair[0].to == pair[1].from), "{events:?}");
     assert_eq!((events[0].from, events[changes - 1].to), (None, Some(record.state)), "{events:?}");
     let last = fixture.store.history(address, 1).await.unwrap();
-    assert_eq!(last, events[changes - 1..], "the newest is told first");
+    assert_eq!(last, events[changes - 1..], "the newest comes first");
     last.into_iter().next().unwrap()
 }
 
-/// Whatever follows a first claim, which the row told until then: both are told.
+/// Any change after a first claim, whose event the row implied until then: both are in the history.
 pub(crate) async fn a_first_claim_comes_before_later_events(fixture: &Fixture, how: &str) {
     let (how, in_company) = match how.split_once(" in ") {
         Some((how, _)) => (how, true),
         None => (how, false),
     };
-    let claim = || told(if matches!(how, "begin" | "evict" | "take over") { call() } else { fused() });
+    let claim =
+        || with_request(if matches!(how, "begin" | "evict" | "take over") { call() } else { fused() });
     let [address, other] = [(); 2].map(|()| fixture.execution(&ClaimId::random().to_string()));
     let [grant, beside] =
         [fixture.granted(&address, &claim()).await, fixture.granted(&other, &claim()).await];
@@ -99,10 +100,10 @@ pub(crate) async fn a_first_claim_comes_before_later_events(fixture: &Fixture, h
     is_told(fixture, &other, if in_company && how != "begin" { events } else { 1 }).await;
 }
 
-/// A heartbeat changes the row, and nothing of what it tells.
+/// A heartbeat changes the row, and none of its events.
 pub(crate) async fn a_heartbeat_adds_no_event(fixture: &Fixture, _: &str) {
     let address = fixture.execution("k");
-    let grant = fixture.granted(&address, &told(fused())).await;
+    let grant = fixture.granted(&address, &with_request(fused())).await;
     let before = fixture.store.history(&address, 9).await.unwrap();
     for _ in 0..3 {
         fixture.move_clock(1_000_000);
@@ -116,9 +117,9 @@ pub(crate) async fn a_heartbeat_adds_no_event(fixture: &Fixture, _: &str) {
 /// A run that is not the address' first has its events, its completion too; `how`: alone, in a batch, or late.
 pub(crate) async fn a_later_run_has_stored_events(fixture: &Fixture, how: &str) {
     let [address, other] = [(); 2].map(|()| fixture.execution(&ClaimId::random().to_string()));
-    let grant = fixture.granted(&address, &told(fused())).await;
+    let grant = fixture.granted(&address, &with_request(fused())).await;
     fixture.ask(&address, Release { grant, vouched: true }).await;
-    let grant = fixture.granted(&address, &told(fused())).await;
+    let grant = fixture.granted(&address, &with_request(fused())).await;
     if how == "late" {
         fixture.move_clock(HARD.as_micros() as i64);
     }
@@ -155,7 +156,7 @@ pub(crate) async fn a_completion_alone_changes_one_record(fixture: &Fixture, _: 
     assert_eq!(fixture.record(&twin).await, before);
 }
 
-/// Many times: on a busy machine a lane may give a wait up, and leave it to another connection.
+/// Many times: on a busy machine a batcher may give a wait up, and leave it to another connection.
 pub(crate) async fn a_completion_alone_is_read_when_it_begins(fixture: &Fixture, _: &str) {
     for _ in 0..25 {
         locks::the_reading_follows_the_wait(fixture, "complete").await;
@@ -231,7 +232,7 @@ async fn completed(fixture: &Fixture, address: &Address, result: Recorded, claim
     assert!(fixture.ask(address, Complete { grant, result }).await.stamp.changed);
 }
 
-/// Results that are read together are told to whoever asked for them: alike keys in two namespaces, one of them twice.
+/// Results that are read in one statement go to their own requests: equal keys in two namespaces, one of them twice.
 pub(crate) async fn a_result_is_read_at_its_address(fixture: &Fixture, _: &str) {
     let there = fixture.elsewhere();
     let keys = ["a", "b"].map(|key| format!("{key}{}", ClaimId::random()));
@@ -242,16 +243,16 @@ pub(crate) async fn a_result_is_read_at_its_address(fixture: &Fixture, _: &str) 
             let payload = Payload::new(Payload::OCTETS, format!("{name} {key}"));
             let result =
                 if name == "here" { Recorded::success(payload) } else { Recorded::failure(None, payload) };
-            completed(fixture, &address, result.clone(), told(fused())).await;
+            completed(fixture, &address, result.clone(), with_request(fused())).await;
             asks.extend([(fixture, address.clone(), result.clone()), (fixture, address, result)]);
         }
     }
     let replays = asks.iter().map(|(fixture, address, result)| async move {
-        let stamped = fixture.ask(address, told(fused())).await;
-        let Reply::Claim(ClaimReply::Completed { result: told, .. }) = stamped.reply else {
+        let stamped = fixture.ask(address, with_request(fused())).await;
+        let Reply::Claim(ClaimReply::Completed { result: reply, .. }) = stamped.reply else {
             panic!("{stamped:?}")
         };
-        assert_eq!(told, *result);
+        assert_eq!(reply, *result);
         assert_eq!((stamped.stamp.rev, stamped.stamp.changed), (2, false));
     });
     join_all(replays).await;
@@ -260,15 +261,15 @@ pub(crate) async fn a_result_is_read_at_its_address(fixture: &Fixture, _: &str) 
     assert_eq!(stamped.reply, Reply::Claim(ClaimReply::FingerprintMismatch));
 }
 
-/// A result past its retention is not told, nor what came before the run that has the key now.
+/// A result past its retention is not replayed, nor what came before the run that has the key now.
 pub(crate) async fn a_replaced_result_is_not_replayed(fixture: &Fixture, _: &str) {
     let address = fixture.execution(&ClaimId::random().to_string());
-    completed(fixture, &address, failed(), told(fused())).await;
-    let stamped = fixture.ask(&address, told(fused())).await;
+    completed(fixture, &address, failed(), with_request(fused())).await;
+    let stamped = fixture.ask(&address, with_request(fused())).await;
     assert!(matches!(stamped.reply, Reply::Claim(ClaimReply::Completed { .. })), "{stamped:?}");
     fixture.move_clock(DAY.as_micros() as i64);
-    fixture.granted(&address, &told(fused())).await;
-    let stamped = fixture.ask(&address, told(fused())).await;
+    fixture.granted(&address, &with_request(fused())).await;
+    let stamped = fixture.ask(&address, with_request(fused())).await;
     assert!(matches!(stamped.reply, Reply::Claim(ClaimReply::InProgress { .. })), "{stamped:?}");
 }
 

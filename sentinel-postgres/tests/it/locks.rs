@@ -165,7 +165,7 @@ pub(crate) async fn a_token_is_drawn_above_the_rows(fixture: &Fixture, operation
     assert_eq!((answer.stamp.changed, answer.stamp.token.get()), (true, RAISED + 1), "{answer:?}");
 }
 
-/// A claim that was lapsed when it was looked at, and is something else once it is locked, is answered by what it is.
+/// A claim that was lapsed when it was read, and has changed once it is locked, gets the reply for its new state.
 pub(crate) async fn what_changed_meanwhile_is_not_taken_over(fixture: &Fixture, into: &str) {
     let address = fixture.execution(&ClaimId::random().to_string());
     fixture.granted(&address, &call()).await;
@@ -201,7 +201,7 @@ pub(crate) async fn a_clock_that_was_set_back_is_lifted(fixture: &Fixture, opera
     fixture.move_clock(-60_000_000);
     let answer = match how {
         None => fixture.ask(&address, op).await,
-        // Beside another of its lane.
+        // In a batch with another.
         Some(_) => {
             let (other, claim) = (fixture.execution(&ClaimId::random().to_string()), call());
             let begin = Begin { grant: Grant { token: Token::NONE, claim_id: claim.claim_id } };
@@ -234,7 +234,7 @@ pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: 
     let (records, row) = (fixture.records(), fixture.row(&address));
     let mut stranger = fixture.stranger().await;
     if later {
-        // As after a first run: what comes next is told by an event.
+        // As after a first run: what comes next is stored as an event.
         stranger.run(&format!("UPDATE {records} SET implied = 0 WHERE {row}")).await;
     }
     for (n, change) in [
@@ -272,7 +272,7 @@ pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: 
         }
     };
     assert!(answer.stamp.changed);
-    assert_eq!(stranger.number(&changed).await, before, "{operation} changed what only looks alike");
+    assert_eq!(stranger.number(&changed).await, before, "{operation} changed what is only similar");
 }
 
 /// A decision that was taken is taken: under the same id it is not taken again, whatever else it says.
@@ -309,7 +309,7 @@ pub(crate) async fn an_insert_is_read_when_it_begins(fixture: &Fixture, how: &st
     }
 }
 
-/// A cancel that loses to another's insert looks again, and finds the row.
+/// A cancel that loses to another's insert reads again, and finds the row.
 pub(crate) async fn a_cancel_that_lost_its_insert_reads_again(fixture: &Fixture, _: &str) {
     let address = fixture.execution(&ClaimId::random().to_string());
     let (other, _) = insert(fixture, &address, "claimed").await;
@@ -339,7 +339,7 @@ pub(crate) async fn an_insert_past_one_that_was_rolled_back(fixture: &Fixture) {
     assert_eq!((answer.stamp.rev, answer.stamp.changed), (1, true));
 }
 
-/// A row that somebody is about to insert, and the clock before that.
+/// A row that another transaction is about to insert, and the clock before that.
 pub(crate) async fn insert(fixture: &Fixture, address: &Address, state: &str) -> (Stranger, u64) {
     let template = fixture.execution(&ClaimId::random().to_string());
     let grant = fixture.granted(&template, &call()).await;
@@ -360,7 +360,7 @@ pub(crate) async fn insert(fixture: &Fixture, address: &Address, state: &str) ->
     (other, clock)
 }
 
-/// A claim that loses to another's insert looks again, and is answered by what is there: alone, or in a batch.
+/// A claim that loses to another's insert reads again, and gets the reply for what is there: alone, or in a batch.
 pub(crate) async fn an_insert_that_was_lost_reads_again(fixture: &Fixture, how: &str) {
     for state in ["free", "claimed"] {
         let address = fixture.execution(&ClaimId::random().to_string());

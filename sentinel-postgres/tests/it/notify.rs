@@ -43,7 +43,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("it did not come to this in a minute: {what}");
 }
 
-/// A client whose looks at a record see what the first of them saw: only a message can tell it that a run has ended.
+/// A client whose reads of a record return what the first one returned: only a message can notify it that a run has ended.
 #[derive(Debug)]
 struct Blind {
     store: Arc<dyn CoordinationStore>,
@@ -76,7 +76,7 @@ impl Layer for Blind {
     }
 }
 
-/// Starts a run that ends when it is told to, and waits until it has begun.
+/// Starts a run that ends on request, and waits until it has begun.
 async fn start(client: &Sentinel, key: &str) -> (oneshot::Sender<()>, JoinHandle<Told>) {
     let (begun, began) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -100,8 +100,8 @@ fn join(client: &Sentinel, key: &str) -> JoinHandle<Told> {
 }
 
 async fn assert_replayed(joined: JoinHandle<Told>) {
-    let told = joined.await.unwrap();
-    assert!(matches!(&told, Outcome::Replayed(receipt) if receipt == "receipt"), "{told:?}");
+    let reply = joined.await.unwrap();
+    assert!(matches!(&reply, Outcome::Replayed(receipt) if receipt == "receipt"), "{reply:?}");
 }
 
 /// Another who listens on the channel of a store, and talks there.
@@ -128,7 +128,7 @@ impl Stranger {
         heard.unwrap().payload().to_owned()
     }
 
-    /// All that was said up to now.
+    /// All messages up to now.
     async fn heard(&mut self) -> Vec<String> {
         self.say("that was all").await;
         let mut all = Vec::new();
@@ -149,7 +149,7 @@ async fn a_result_wakes_waiters_in_another_process() {
     let (blind, client) = Blind::client(&ours);
     let joined = [join(&client, "k"), join(&client, "k")];
     until("both listen", || theirs.is_listening() && ours.is_listening()).await;
-    until("somebody waits", || theirs.wanted() > 0).await;
+    until("a process waits", || theirs.wanted() > 0).await;
     assert!(blind.0.looks.load(Ordering::SeqCst) > 0);
     end.send(()).unwrap();
     for joined in joined {
@@ -165,7 +165,7 @@ async fn a_waiter_that_comes_just_after_the_change_is_notified_at_once() {
     end.send(()).unwrap();
     assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
     assert_eq!(theirs.wanted(), 0);
-    // As if it had looked just before the change.
+    // As if it had read just before the change.
     assert_eq!(wait(&ours, &address("k")).await, Notice::Changed);
 }
 
@@ -184,7 +184,7 @@ async fn one_message_reports_a_change_and_none_is_sent_without_a_waiter() {
     assert_eq!(stranger.heard().await, Vec::<String>::new());
 
     let waiting = tokio::spawn(async move { wait(&ours, &address("k")).await });
-    until("somebody waits", || theirs.wanted() == 1).await;
+    until("a process waits", || theirs.wanted() == 1).await;
     end.send(()).unwrap();
     assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
     assert_eq!(waiting.await.unwrap(), Notice::Changed);
@@ -206,7 +206,7 @@ async fn clients_of_one_store_need_no_message() {
     while !stranger.hear().await.starts_with("wanted ") {}
     end.send(()).unwrap();
     assert_replayed(joined).await;
-    // What its end has to say, it has said.
+    // The message of its end was sent.
     assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
     let heard = stranger.heard().await;
     assert!(heard.iter().all(|text| text.starts_with("wanted ")), "{heard:?}");
@@ -289,7 +289,7 @@ async fn messages_of_strangers_are_ignored() {
     assert_eq!(theirs.wanted(), 1);
     let (_, client) = Blind::client(&ours);
     let joined = join(&client, "k");
-    until("somebody waits", || theirs.wanted() == 2).await;
+    until("a process waits", || theirs.wanted() == 2).await;
     end.send(()).unwrap();
     assert_replayed(joined).await;
 }
@@ -306,7 +306,7 @@ async fn what_other_processes_wait_for_is_bounded() {
         stranger.say(&format!("wanted{marks}")).await;
     }
     until("the list is full", || theirs.wanted() == 4_096).await;
-    // Who has no room there looks for itself.
+    // A waiter above the limit polls.
     let joined = join(&Sentinel::new(ours.clone()), "k");
     until("it waits", || ours.is_listening()).await;
     end.send(()).unwrap();
@@ -317,7 +317,7 @@ async fn what_other_processes_wait_for_is_bounded() {
 const ENDS: [&str; 8] =
     ["complete", "cancel", "release", "abandon", "reconcile", "force_complete", "reset_to_claimed", "evict"];
 
-/// A record that somebody has claimed, and that can be ended in this way.
+/// A record that a worker has claimed, and that can be ended in this way.
 async fn prepare(store: &PostgresStore, at: &Address, end: &str) -> (Token, ClaimId) {
     let phase = if at.kind == Kind::Lease { Phase::Claimed } else { Phase::Executing };
     let claim = Claim {
@@ -398,11 +398,11 @@ async fn every_end_of_a_run_notifies_waiters() {
         };
         let (token, claim_id) = prepare(&theirs, &at, how).await;
         until("it listens", || theirs.is_listening()).await;
-        // What happened before is told, and over.
+        // What happened before was notified.
         while ours.changed(&at, SECOND / 5).await != Notice::Listening {}
         let (waiter, place) = (ours.clone(), at.clone());
         let waiting = tokio::spawn(async move { wait(&waiter, &place).await });
-        until("somebody waits", || theirs.wanted() > 0).await;
+        until("a process waits", || theirs.wanted() > 0).await;
         assert!(!waiting.is_finished());
         assert!(end(&theirs, &at, how, token, claim_id).await, "{how} changed nothing");
         assert_eq!(waiting.await.unwrap(), Notice::Changed, "{how}");

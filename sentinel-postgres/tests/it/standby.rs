@@ -151,7 +151,7 @@ async fn a_repeated_decision_waits_for_the_standby() {
     assert_eq!((again.reply, again.stamp.changed), (ForceCompleteReply::Completed, false));
 }
 
-/// Somebody cancels the wait. The server says that all is well, and warns.
+/// An operator cancels the wait. The server reports success, and warns.
 async fn cancelled_waits(pair: &Pair, store: &PostgresStore, key: &str) {
     let address = execution(key);
     let complete = complete(hold(store, &address, Phase::Executing).await, "once");

@@ -29,7 +29,7 @@ async fn step(fixture: &Fixture, address: &Address, how: &str, n: usize) {
         (_, _) => {
             let record = fixture.record(address).await;
             let grant = sentinel_core::Grant { token: record.token, claim_id: record.claim_id.unwrap() };
-            let told = match how {
+            let reply = match how {
                 "complete" => fixture.ask(address, Complete { grant, result: result("done") }).await,
                 "complete in a batch" => {
                     let other = fixture.execution(&sentinel_core::ClaimId::random().to_string());
@@ -43,7 +43,7 @@ async fn step(fixture: &Fixture, address: &Address, how: &str, n: usize) {
                 }
                 _ => fixture.ask(address, Release { grant, vouched: false }).await,
             };
-            assert!(told.stamp.changed, "{told:?}");
+            assert!(reply.stamp.changed, "{reply:?}");
         }
     }
 }

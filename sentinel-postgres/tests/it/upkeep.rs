@@ -39,7 +39,7 @@ async fn tombstone(fixture: &Fixture, address: &Address) -> Token {
 /// A doubt that an operator holds, and the reconcile token.
 async fn taken(fixture: &Fixture, address: &Address, claim: &Claim) -> Token {
     let grant = fixture.granted(address, claim).await;
-    let told = fixture
+    let reply = fixture
         .ask(
             address,
             Reconcile {
@@ -52,7 +52,7 @@ async fn taken(fixture: &Fixture, address: &Address, claim: &Claim) -> Token {
             },
         )
         .await;
-    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = told.reply else { panic!("{told:?}") };
+    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = reply.reply else { panic!("{reply:?}") };
     token
 }
 
@@ -60,10 +60,10 @@ async fn taken(fixture: &Fixture, address: &Address, claim: &Claim) -> Token {
 async fn reset(fixture: &Fixture, address: &Address) {
     let token = taken(fixture, address, &fused()).await;
     let (op_id, operator) = (OpId::random(), label("olga"));
-    let told = fixture
+    let reply = fixture
         .ask(address, ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true })
         .await;
-    assert!(told.stamp.changed);
+    assert!(reply.stamp.changed);
 }
 
 /// A claim that was freed again, in one way or another.
@@ -95,11 +95,11 @@ pub(crate) async fn the_longest_retention_is_kept(fixture: &Fixture, how: &str) 
     let claim = Claim { retention: Some(Duration::MAX), ..fused() };
     let grant = fixture.granted(&address, &claim).await;
     let complete = Complete { grant, result: result("done") };
-    let told = match how {
+    let reply = match how {
         "in a batch" => tokio::join!(fixture.ask(&address, complete), fixture.ask(&other, fused())).0,
         _ => fixture.ask(&address, complete).await,
     };
-    assert!(told.stamp.changed);
+    assert!(reply.stamp.changed);
     if how == "in a batch" {
         assert_eq!(
             crate::batch_isolation::writers(fixture, &[&address, &other]).await,
@@ -183,10 +183,10 @@ pub(crate) async fn a_purged_row_is_forgotten(fixture: &Fixture, _: &str) {
     assert_eq!(purge(fixture).await, 0);
     assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (0, before + 1));
     assert_eq!(stranger.number(&rows(&there)).await, 1, "another namespace's row is none of ours");
-    assert_eq!(fixture.store.history(&there, u32::MAX).await.unwrap(), story, "nor is what it tells");
+    assert_eq!(fixture.store.history(&there, u32::MAX).await.unwrap(), story, "nor are its events");
 }
 
-/// A row that somebody holds is neither purged nor forgotten, nor waited for.
+/// A row that another transaction holds is neither purged nor forgotten, nor waited for.
 pub(crate) async fn a_locked_row_is_not_purged(fixture: &Fixture, _: &str) {
     let (held, other) = (fresh(fixture), fresh(fixture));
     tombstone(fixture, &held).await;
@@ -398,8 +398,8 @@ pub(crate) async fn a_heartbeat_past_the_hard_deadline_is_refused(fixture: &Fixt
     let address = fresh(fixture);
     let grant = fixture.granted(&address, &fused()).await;
     fixture.advance(HARD).await;
-    let told = fixture.ask(&address, Heartbeat { grant }).await;
-    assert_eq!(told.reply, Reply::Heartbeat(HeartbeatReply::Lost(LostReason::HardDeadline)));
+    let reply = fixture.ask(&address, Heartbeat { grant }).await;
+    assert_eq!(reply.reply, Reply::Heartbeat(HeartbeatReply::Lost(LostReason::HardDeadline)));
 }
 
 /// A beat after the clock was set back is counted from the record's last reading.
@@ -409,8 +409,8 @@ pub(crate) async fn a_heartbeat_after_the_clock_was_set_back_keeps_its_lease(fix
     fixture.advance(HARD / 60).await;
     let begun = fixture.ask(&address, Begin { grant }).await.stamp.now;
     fixture.set_back(HARD / 30).await;
-    let told = fixture.ask(&address, Heartbeat { grant }).await;
-    assert!(told.stamp.changed && told.stamp.now == begun, "{told:?}");
+    let reply = fixture.ask(&address, Heartbeat { grant }).await;
+    assert!(reply.stamp.changed && reply.stamp.now == begun, "{reply:?}");
     let record = fixture.record(&address).await;
     assert_eq!(record.last_now, begun);
     assert_eq!(record.lease_until, begun.plus(record.terms.unwrap().ttl()));

@@ -1,4 +1,4 @@
-//! A way of small packets or of connections that break, and callers who go away.
+//! Networks with small packets or with connections that break, and callers that are dropped.
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::cost::prices::units;
 use crate::harness::{Fixture, Stranger};
 
-/// No process of the server writes, or counts as writing, on its own; and the log tells each statement.
+/// No process of the server writes, or counts as writing, on its own; and the log has each statement.
 const QUIET: [&str; 7] = [
     "autovacuum = off",
     "checkpoint_timeout = 1d",
@@ -119,10 +119,10 @@ impl Meter {
         [turns, self.statements(), xids, wal]
     }
 
-    /// Those of the store: the watcher's are not told.
+    /// Those of the store: the watcher's are not logged.
     fn statements(&self) -> i64 {
         let log = self.server.log();
-        let told = log.matches("LOG:  execute ").count() + log.matches("LOG:  statement: ").count();
-        i64::try_from(told).unwrap()
+        let reply = log.matches("LOG:  execute ").count() + log.matches("LOG:  statement: ").count();
+        i64::try_from(reply).unwrap()
     }
 }

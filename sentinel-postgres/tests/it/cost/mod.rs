@@ -52,14 +52,14 @@ async fn executing(fixture: &Fixture) -> (Address, Grant) {
 }
 
 async fn complete(fixture: &Fixture, address: &Address, grant: Grant) {
-    let told =
+    let reply =
         fixture.store.complete(address, &Complete { grant, result: result(&"r".repeat(100)) }).await.unwrap();
-    assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+    assert_eq!(reply.reply, CompleteReply::Recorded { late: false });
 }
 
 async fn release(fixture: &Fixture, (address, grant): &(Address, Grant)) {
-    let told = fixture.store.release(address, &Release { grant: *grant, vouched: false }).await.unwrap();
-    assert_eq!(told.reply, ReleaseReply::Released);
+    let reply = fixture.store.release(address, &Release { grant: *grant, vouched: false }).await.unwrap();
+    assert_eq!(reply.reply, ReleaseReply::Released);
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn a_replay() {
         address
     };
     hold("a_replay", [&price::REPLAY, &price::REPLAY_64], scene, async |fixture, address| {
-        let told = fixture.store.claim(address, &fused()).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
+        let reply = fixture.store.claim(address, &fused()).await.unwrap();
+        assert!(matches!(reply.reply, ClaimReply::Completed { .. }), "{reply:?}");
     });
 }
 
@@ -102,8 +102,8 @@ fn a_contended_claim() {
         [&price::CONTENDED, &price::CONTENDED_64],
         executing,
         async |fixture, (address, _)| {
-            let told = fixture.store.claim(address, &fused()).await.unwrap();
-            assert!(matches!(told.reply, ClaimReply::InProgress { .. }), "{told:?}");
+            let reply = fixture.store.claim(address, &fused()).await.unwrap();
+            assert!(matches!(reply.reply, ClaimReply::InProgress { .. }), "{reply:?}");
         },
     );
 }
@@ -112,8 +112,8 @@ fn a_contended_claim() {
 fn a_begin() {
     let scene = async |fixture: &Fixture| held(fixture, Kind::Execution, &call()).await;
     hold("a_begin", [&price::BEGIN, &price::BEGIN_64], scene, async |fixture, (address, grant)| {
-        let told = fixture.store.begin(address, &Begin { grant: *grant }).await.unwrap();
-        assert!(matches!(told.reply, BeginReply::Begun(_)), "{told:?}");
+        let reply = fixture.store.begin(address, &Begin { grant: *grant }).await.unwrap();
+        assert!(matches!(reply.reply, BeginReply::Begun(_)), "{reply:?}");
     });
 }
 
@@ -144,8 +144,8 @@ fn a_release() {
 fn a_cancel() {
     let scene = async |fixture: &Fixture| held(fixture, Kind::Execution, &call()).await;
     hold("a_cancel", [&price::CANCEL, &price::CANCEL_64], scene, async |fixture, (address, grant)| {
-        let told = fixture.store.cancel(address, &Cancel { claim_id: grant.claim_id }).await.unwrap();
-        assert!(told.stamp.changed, "{told:?}");
+        let reply = fixture.store.cancel(address, &Cancel { claim_id: grant.claim_id }).await.unwrap();
+        assert!(reply.stamp.changed, "{reply:?}");
     });
 }
 
@@ -156,7 +156,7 @@ fn an_abandon() {
         [&price::ABANDON, &price::ABANDON_64],
         executing,
         async |fixture, (address, grant)| {
-            let told = fixture
+            let reply = fixture
                 .store
                 .abandon(
                     address,
@@ -167,7 +167,7 @@ fn an_abandon() {
                     },
                 )
                 .await;
-            assert!(told.unwrap().stamp.changed);
+            assert!(reply.unwrap().stamp.changed);
         },
     );
 }
@@ -182,8 +182,8 @@ fn hold_beats(kind: Kind, [one, thousand]: [&Price<4>; 2]) {
             let live = join_all((0..many).map(|_| held(&meter.fixture, kind, &claim))).await;
             let beats: Vec<_> = live.into_iter().map(|(address, grant)| Beat { address, grant }).collect();
             let beat = async |fixture: &Fixture, ()| {
-                let told = fixture.store.heartbeat(&beats).await.unwrap();
-                assert!(told.iter().all(|told| matches!(told.reply, HeartbeatReply::Kept { .. })));
+                let reply = fixture.store.heartbeat(&beats).await.unwrap();
+                assert!(reply.iter().all(|reply| matches!(reply.reply, HeartbeatReply::Kept { .. })));
             };
             meter.measure(price, ALONE, async |_: &Fixture| (), beat).await;
         }

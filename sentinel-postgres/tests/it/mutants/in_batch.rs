@@ -38,7 +38,7 @@ impl Layer for BatchedCalls {
             let key = Key::new(ClaimId::random().to_string()).unwrap();
             Address::execution(self.elsewhere.clone(), key)
         };
-        // One for each lane. Nobody was granted what the second begins.
+        // One for each batcher. What the second begins was never granted.
         let (claimed, nothing, claim) = (elsewhere(), elsewhere(), call());
         let begin = Begin { grant: Grant { token: Token::NONE, claim_id: ClaimId::random() } };
         let (reply, ..) = tokio::join!(

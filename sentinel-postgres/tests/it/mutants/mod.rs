@@ -160,9 +160,9 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Fixture {
         let builder = builder.lock_timeout(Duration::from_secs(1)).max_events(limit);
         builder.event_retention(upkeep::EVENTS_KEPT).edit_statements(Arc::new(
             move |name, text| match &mutant {
-                // Claims look before they lock: what a lock is there for shows only where the look was of no use.
+                // Claims read before they lock: what a lock is there for shows only where the read was of no use.
                 _ if name == "read" && matches!(statement.as_str(), "claim" | "update") => blind(&text),
-                // What a first run's completion gets from `complete_first_run` it gets from `complete` where that says nothing.
+                // What a first run's completion gets from `complete_first_run` it gets from `complete` where that changes nothing.
                 _ if name == "complete_first_run" && statement == "complete" => {
                     text.replace("AND implied = 1", "AND false")
                 }
@@ -182,11 +182,11 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Fixture {
     fixture
 }
 
-/// A look that tells a claim of every row that it is empty; other reads see what is there.
-pub(crate) fn blind(look: &str) -> String {
+/// A read that reports every row as empty to a claim; other reads see what is there.
+pub(crate) fn blind(read: &str) -> String {
     let (seen, unseen) = (" rev, token,", " CASE WHEN $5::bool THEN 0 ELSE rev END AS rev, token,");
-    assert!(look.contains(seen), "{look}");
-    look.replacen(seen, unseen, 1)
+    assert!(read.contains(seen), "{read}");
+    read.replacen(seen, unseen, 1)
 }
 
 /// A list is put together each time that it is asked for: the edit sees it then.

@@ -105,9 +105,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How many events of one record are kept: at most this many, and at least three quarters of them; 1,000 unless set.
-    /// Older ones are dropped by the transition that exceeds the limit. The oldest event that is kept then carries the
-    /// state from which a replay starts.
+    /// How many events of one record are kept: at most this many, and at least three quarters of them; 1,000 unless
+    /// set. Older ones are dropped by the transition that exceeds the limit. The oldest event that is kept then carries
+    /// the state from which a replay starts.
     pub fn max_events(mut self, limit: EventLimit) -> Self {
         self.max_events = limit;
         self

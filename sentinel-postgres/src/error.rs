@@ -30,8 +30,8 @@ pub(crate) enum StatementError {
 impl StatementError {
     /// Judges an error that came while a statement was out.
     ///
-    /// An ERROR is the server's report that the transaction was rolled back. A FATAL or PANIC is not: the session may end
-    /// after the commit and before the reply.
+    /// An ERROR is the server's report that the transaction was rolled back. A FATAL or PANIC is not: the session may
+    /// end after the commit and before the reply.
     pub(crate) fn of(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => match error.try_downcast::<PgDatabaseError>() {

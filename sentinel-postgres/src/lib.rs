@@ -1,8 +1,8 @@
 //! The store of Sentinel on PostgreSQL 14 and newer.
 //!
-//! Each transition is one statement that locks the record's row, reads the server's clock above the lock, decides, writes
-//! record and event, and is committed by itself. Operations that arrive at the same time are sent in one statement, over a
-//! few connections that the store owns. See [`PostgresStore`].
+//! Each transition is one statement that locks the record's row, reads the server's clock above the lock, decides,
+//! writes record and event, and is committed by itself. Operations that arrive at the same time are sent in one
+//! statement, over a few connections that the store owns. See [`PostgresStore`].
 
 mod batch;
 mod builder;

@@ -1,5 +1,5 @@
-//! The parts that several statements share, and how names and parts are put into a statement's text: how a row is locked
-//! and the clock read above the lock, how a token is drawn, what a freed record looks like.
+//! The parts that several statements share, and how names and parts are put into a statement's text: how a row is
+//! locked and the clock read above the lock, how a token is drawn, what a freed record looks like.
 
 use sentinel_core::{Invalid, PURGE_REST};
 
@@ -102,7 +102,8 @@ fn fragment(name: &str) -> Option<&'static str> {
             "rev = r.rev + 1, last_now = at.now, last_event = r.last_event + 1, \
              implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END"
         }
-        // By the address alone: the row is found as it was before the wait for its lock, when it may have had an earlier life.
+        // By the address alone: the row is found as it was before the wait for its lock, when it may have had an
+        // earlier life.
         "row" => "r.namespace = $2 AND r.kind = $3::text::{kind} AND r.key = $4",
         "decided" => {
             "decision_op_id = $5::uuid, decision_presented = $6::int8, decision_operator = $7::text, \

@@ -24,9 +24,9 @@ use crate::{doctor, schema};
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a pool
-/// that is exhausted must not starve heartbeats. They live on the runtime that used them first, and are opened again on
-/// another if that runtime ends.
+/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a
+/// pool that is exhausted must not starve heartbeats. They live on the runtime that used them first, and are opened
+/// again on another if that runtime ends.
 #[derive(Clone)]
 pub struct PostgresStore {
     coordination: Arc<Coordination>,
@@ -64,14 +64,14 @@ impl PostgresStore {
         PostgresStoreBuilder::from_url(url)
     }
 
-    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` sets applies
-    /// from then on.
+    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` sets
+    /// applies from then on.
     pub fn builder_from_pool(pool: &PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_source(Ok(Source::pool(pool)))
     }
 
-    /// Starts with connection options. They stay as they are, with the password that was found when they were made: where
-    /// passwords change, use a URL or a pool.
+    /// Starts with connection options. They stay as they are, with the password that was found when they were made:
+    /// where passwords change, use a URL or a pool.
     pub fn builder_with(options: PgConnectOptions) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_source(Ok(Source::options(options)))
     }
@@ -137,9 +137,9 @@ impl PostgresStore {
         OnceInTransaction::new(&self.coordination, transaction, address)
     }
 
-    /// Completes, in a transaction of yours, a run of `once`: what you wrote and the result commit together. Commit with
-    /// [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as the
-    /// client does.
+    /// Completes, in a transaction of yours, a run of `once`: what you wrote and the result commit together. Commit
+    /// with [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as
+    /// the client does.
     ///
     /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks
     /// the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`.
@@ -156,8 +156,8 @@ impl PostgresStore {
         self.complete_grant_in(transaction, run.address(), run.grant(), result).await
     }
 
-    /// As [`complete_in`](Self::complete_in), for an execution that was claimed without the client. What was completed is
-    /// true only when the record is completed after the commit.
+    /// As [`complete_in`](Self::complete_in), for an execution that was claimed without the client. What was completed
+    /// is true only when the record is completed after the commit.
     pub async fn complete_grant_in(
         &self,
         transaction: &mut Transaction<'_, Postgres>,
@@ -183,9 +183,8 @@ impl PostgresStore {
     /// Checks, in a transaction of yours, that a grant is the record's current one, and keeps it so until the
     /// transaction ends: no other worker takes the key over, and no operator decides about it, before you commit.
     ///
-    /// A stale grant fails the transaction: it can only be rolled back. **Errors:** also where a statement has ended the
-    /// transaction. **Grants:** `USAGE` on the schema and `EXECUTE`
-    /// on `check_grant`; none on the tables.
+    /// A stale grant fails the transaction: it can only be rolled back. **Errors:** also where a statement has ended
+    /// the transaction. **Grants:** `USAGE` on the schema and `EXECUTE` on `check_grant`; none on the tables.
     pub async fn check_grant_in(
         &self,
         transaction: &mut Transaction<'_, Postgres>,
@@ -196,7 +195,7 @@ impl PostgresStore {
     }
 }
 
-/// For tests.
+// For tests.
 impl PostgresStore {
     /// The channel on which processes notify each other of changes.
     #[doc(hidden)]

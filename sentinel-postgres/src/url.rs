@@ -5,7 +5,8 @@ use std::str::FromStr as _;
 use sentinel_core::{EventLimit, check_store_address};
 use sqlx::postgres::PgConnectOptions;
 
-/// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not be.
+/// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not
+/// be.
 const KNOWN: [&str; 18] = [
     "application_name",
     "dbname",

@@ -1,7 +1,7 @@
 -- Any number of completions, and of claims of addresses that have no row, in one statement and one commit. Each address
--- stands once; both lists are sorted by address. Nothing here waits for a row that another transaction has locked, and all rows are
--- locked before the first is inserted, so that concurrent statements cannot deadlock. What is not in the result was not
--- changed, for any reason: it is sent again on its own.
+-- stands once; both lists are sorted by address. Nothing here waits for a row that another transaction has locked, and
+-- all rows are locked before the first is inserted, so that concurrent statements cannot deadlock. What is not in the
+-- result was not changed, for any reason: it is sent again on its own.
 WITH completion AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::int8[], $5::uuid[], $6::bool[], $7::int4[], $8::bool[], $9::text[],
                          $10::bytea[])
@@ -26,7 +26,8 @@ WITH completion AS MATERIALIZED (
         rev = r.rev + 1, last_event = r.last_event + 1, implied = CASE WHEN h.implied = 1 THEN 2 ELSE 0 END,
         last_now = greatest(at.now, h.last_now), purge_at = {batch_completed_purge_at}
     FROM locked_record h CROSS JOIN at
-    -- By its place: a row that changed between this statement's start and the lock is not found by it, and goes out alone.
+    -- By its place: a row that changed between this statement's start and the lock is not found by it, and goes out
+    -- alone.
     WHERE r.ctid = h.place
       AND h.state = 'executing' AND h.token = h.presented AND h.claim_id = h.presented_by
     RETURNING h.n, r.namespace, r.kind, r.key, r.life, r.last_event, r.implied, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,

@@ -1,6 +1,6 @@
--- Deletes what is no longer needed: one page of the rows that are due, in the order of time, from a time on. A record's row stays,
--- emptied, for as long as the event of the purge, and begins a new life; a row that was emptied long enough ago
--- goes.
+-- Deletes what is no longer needed: one page of the rows that are due, in the order of time, from a time on. A record's
+-- row stays, emptied, for as long as the event of the purge, and begins a new life; a row that was emptied long enough
+-- ago goes.
 WITH clock AS MATERIALIZED (
     SELECT {clock} AS now
 ), due AS MATERIALIZED (

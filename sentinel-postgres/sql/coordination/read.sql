@@ -1,6 +1,7 @@
--- Reads any number of records, and locks none. The reading is the statement's start: it comes before the snapshot, so what
--- has lapsed by it had lapsed when the row was read. A result is returned only once it is as durable as the deployment
--- promises: with a synchronous standby, a commit that the standby has not confirmed is passed by waiting for one of ours.
+-- Reads any number of records, and locks none. The reading is the statement's start: it comes before the snapshot, so
+-- what has lapsed by it had lapsed when the row was read. A result is returned only once it is as durable as the
+-- deployment promises: with a synchronous standby, a commit that the standby has not confirmed is passed by waiting for
+-- one of ours.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS a (namespace, kind, key, n)
 ), found AS MATERIALIZED (

@@ -1,7 +1,8 @@
--- Reads any number of results of one namespace, and locks nothing: what the reply to a claim of a completed execution needs,
--- and no more. What is not in the result is not completed. As with `read`, the reading comes before the snapshot, and a
--- result is returned only once it is as durable as the deployment promises. (One lookup for each key, by LATERAL and LIMIT: a
--- plan for `key = ANY ($3)` that was made while the table was small reads the whole namespace from then on.)
+-- Reads any number of results of one namespace, and locks nothing: what the reply to a claim of a completed execution
+-- needs, and no more. What is not in the result is not completed. As with `read`, the reading comes before the
+-- snapshot, and a result is returned only once it is as durable as the deployment promises. (One lookup for each key,
+-- by LATERAL and LIMIT: a plan for `key = ANY ($3)` that was made while the table was small reads the whole namespace
+-- from then on.)
 WITH found AS MATERIALIZED (
     SELECT a.n, r.*
     FROM unnest($3::text[]) WITH ORDINALITY AS a (key, n) CROSS JOIN LATERAL (

@@ -1,9 +1,9 @@
-//! The batcher: one connection, driven by one task. An operation is a message to the batcher, and all that wait when it is
-//! idle go out as one statement.
+//! The batcher: one connection, driven by one task. An operation is a message to the batcher, and all that wait when it
+//! is idle go out as one statement.
 //!
 //! A caller that goes away drops a receiver, never a query, and a batcher never releases or cancels for it. There is no
-//! timer: while one statement is in progress, the next batch gathers. A batcher lives on the runtime that used it first, and
-//! starts again on another runtime if that one ends.
+//! timer: while one statement is in progress, the next batch gathers. A batcher lives on the runtime that used it
+//! first, and starts again on another runtime if that one ends.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -138,8 +138,8 @@ impl<F: BatchExecutor> Driver<F> {
         }
     }
 
-    /// Takes what is there, and yields so that callers that just got a reply can send again, until two yields bring nothing.
-    /// After a batch of one there is nothing to wait for.
+    /// Takes what is there, and yields so that callers that just got a reply can send again, until two yields bring
+    /// nothing. After a batch of one there is nothing to wait for.
     async fn gather(&mut self, batching: bool) {
         let mut idle = if batching { 0 } else { 1 };
         while idle < 2 && self.gathered.len() < MAX_BATCH {

@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::batcher::{BatchExecutor, Batcher};
 
-/// From `BACKLOG` outstanding items on, two batchers share them, until fewer than `CALM` are outstanding. One statement then
-/// runs while the replies of the other are handed out; with fewer items, two batchers would only halve each other's batches.
+/// From `BACKLOG` outstanding items on, two batchers share them, until fewer than `CALM` are outstanding. One statement
+/// then runs while the replies of the other are handed out; with fewer items, two batchers would only halve each
+/// other's batches.
 pub(super) const BACKLOG: usize = 64;
 pub(super) const CALM: usize = 24;
 

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 /// Where a reply is sent to.
 pub(crate) type ReplyTo<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Waits for a reply, until the limit. A task that ended without one may have sent the request; one that did not reply in
-/// time may still do so.
+/// Waits for a reply, until the limit. A task that ended without one may have sent the request; one that did not reply
+/// in time may still do so.
 pub(crate) async fn reply<T>(
     receiver: oneshot::Receiver<Result<T, StoreError>>,
     limit: Duration,

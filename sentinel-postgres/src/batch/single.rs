@@ -1,5 +1,5 @@
-//! Work that goes out on its own: one statement for one record, or maintenance. A few tasks take it from one queue, each
-//! with a connection, opened when it is first needed.
+//! Work that goes out on its own: one statement for one record, or maintenance. A few tasks take it from one queue,
+//! each with a connection, opened when it is first needed.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,8 +6,8 @@ use tokio::runtime::{Handle, Id};
 
 use super::session::{Connection, LockTimeout};
 
-/// A connection that is not in use, if there is one. It lives on the runtime that it was made on, and must not be waited for on
-/// another.
+/// A connection that is not in use, if there is one. It lives on the runtime that it was made on, and must not be
+/// waited for on another.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnection(Mutex<Option<(Connection, Id)>>);
 

@@ -11,7 +11,7 @@ use crate::schema::{MIGRATIONS, bare, check, lock, newest, versions};
 /// The version that is there; 0: none.
 pub(crate) async fn version(connection: &mut Connection, names: &Names) -> Result<i32, StoreError> {
     let exists = format!("SELECT to_regclass('{}') IS NOT NULL", names.qualified("migrations"));
-    if !connection.ask(exists).await?.try_get(0).map_err(unreachable)? {
+    if !connection.query_one(exists).await?.try_get(0).map_err(unreachable)? {
         return Ok(0);
     }
     let newest = format!(
@@ -19,7 +19,7 @@ pub(crate) async fn version(connection: &mut Connection, names: &Names) -> Resul
         names.qualified("records"),
         names.qualified("migrations")
     );
-    let row = connection.ask(newest).await?;
+    let row = connection.query_one(newest).await?;
     let (version, has_tables) = (row.try_get(0).map_err(unreachable)?, row.try_get(1).map_err(unreachable)?);
     if version == 0 && has_tables {
         return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, bare(names)));

@@ -1,9 +1,9 @@
 //! The warnings that a server sends while a statement is in progress.
 //!
 //! A commit that waits for a synchronous standby can be cancelled by hand (`pg_cancel_backend`). The server then
-//! reports success, and sends a warning: the transaction is committed here, and may not be on the standby. sqlx does not
-//! return warnings to its caller; it emits them as `tracing` events. A subscriber captures those while the statement is
-//! in progress.
+//! reports success, and sends a warning: the transaction is committed here, and may not be on the standby. sqlx does
+//! not return warnings to its caller; it emits them as `tracing` events. A subscriber captures those while the
+//! statement is in progress.
 
 use std::fmt;
 use std::future::Future;
@@ -19,9 +19,9 @@ use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 /// What sqlx's events of a server's notices are called.
 const NOTICES: &str = "sqlx::postgres::notice";
 
-/// While only one dispatcher exists, tracing asks only the current thread's dispatcher whether an event is of interest. If
-/// another connection's warning came first, on a thread without a dispatcher, that callsite would stay disabled for all
-/// dispatchers. These two are never used to capture; with them there is never only one.
+/// While only one dispatcher exists, tracing asks only the current thread's dispatcher whether an event is of interest.
+/// If another connection's warning came first, on a thread without a dispatcher, that callsite would stay disabled for
+/// all dispatchers. These two are never used to capture; with them there is never only one.
 static KEEP_CALLSITES_ENABLED: LazyLock<[Dispatch; 2]> = LazyLock::new(|| {
     std::array::from_fn(|_| {
         Dispatch::new(CapturingSubscriber(Arc::new(Captured { english: true, first: Mutex::default() })))

@@ -92,11 +92,11 @@ impl Connection {
         ServerInfo::read(row).map_err(unreachable)
     }
 
-    /// Asks for one row, within the deadline. It changes nothing.
-    pub(crate) async fn ask(&mut self, sql: String) -> Result<PgRow, StoreError> {
+    /// Runs a query for one row, within the deadline. It changes nothing.
+    pub(crate) async fn query_one(&mut self, sql: String) -> Result<PgRow, StoreError> {
         let deadline = self.deadline();
-        let asked = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(self.session());
-        let rows = match timeout(deadline, asked).await {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(self.session());
+        let rows = match timeout(deadline, query).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => match StatementError::of(error) {
                 refused @ StatementError::RolledBack(_) => return Err(refused.into()),

@@ -1,9 +1,9 @@
 //! A connection of the store's own, and how it is set up.
 //!
-//! *Direct*: the session is ours, its settings come with the connection, and a statement is its own transaction. *Pooled*:
-//! between us and the server stands a pooler in transaction mode (PgBouncer), and the next transaction may meet another
-//! session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a transaction of its
-//! own, with settings that end with it. Which of the two it is, is found out when connecting.
+//! *Direct*: the session is ours, its settings come with the connection, and a statement is its own transaction.
+//! *Pooled*: between us and the server stands a pooler in transaction mode (PgBouncer), and the next transaction may
+//! meet another session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a
+//! transaction of its own, with settings that end with it. Which of the two it is, is found out when connecting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,9 +27,9 @@ const SESSION_MARKER: &str = "sentinel.session";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LockTimeout(pub(crate) Duration);
 
-/// What each of our transactions runs under. Plans: a batcher's statement is used for as long as the process runs, and a
-/// plan made while the tables were empty would scan them from then on; its lookups are by primary key, always. Row-level security
-/// that hides a record is an error: a record that seems absent would run again.
+/// What each of our transactions runs under. Plans: a batcher's statement is used for as long as the process runs, and
+/// a plan made while the tables were empty would scan them from then on; its lookups are by primary key, always.
+/// Row-level security that hides a record is an error: a record that seems absent would run again.
 pub(super) fn settings(lock_timeout: LockTimeout, deadline: Duration) -> Vec<(&'static str, String)> {
     vec![
         (SESSION_MARKER, "ours".into()),
@@ -50,7 +50,8 @@ fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }
 
-/// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what was acknowledged has to be durable.
+/// Opens a transaction behind a pooler. A role's `synchronous_commit = off` is raised: what was acknowledged has to be
+/// durable.
 pub(super) fn opening(lock_timeout: LockTimeout, deadline: Duration) -> SqlStr {
     let mut text = String::from("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
     for (name, value) in settings(lock_timeout, deadline) {
@@ -142,9 +143,9 @@ impl Connection {
 
     /// Runs a statement to its very end, within the deadline.
     ///
-    /// All rows are fetched although one may be expected: with the extended protocol the commit comes after the last row
-    /// (on Sync), so a caller that stops at the first row does not know of the commit. A connection on which this future was dropped, or
-    /// ran into its deadline, is broken: a reply may still be on its way.
+    /// All rows are fetched although one may be expected: with the extended protocol the commit comes after the last
+    /// row (on Sync), so a caller that stops at the first row does not know of the commit. A connection on which this
+    /// future was dropped, or ran into its deadline, is broken: a reply may still be on its way.
     pub(crate) async fn run(&mut self, query: Query<'_>) -> Result<Vec<PgRow>, StatementError> {
         self.broken = true;
         let deadline = self.deadline;

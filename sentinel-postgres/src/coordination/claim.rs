@@ -1,4 +1,5 @@
-//! Claims: inserted in a batch where there is no row, read where there is one, and locked only where they may be granted.
+//! Claims: inserted in a batch where there is no row, read where there is one, and locked only where they may be
+//! granted.
 
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ impl Coordination {
                 async move {
                     let offset = context.offset();
                     match transition::claim_absent(connection, &context.sql, offset, &address, &claim).await {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                        Err(call_error) if call_error.is_lock_timeout() => {
                             Ok(Some(held_by_a_transaction(address.kind)))
                         }
                         done => Ok(done?),
@@ -118,7 +119,7 @@ impl Coordination {
                 async move {
                     match transition::run(connection, &context.sql, context.offset(), &address, &claim).await
                     {
-                        Err(unanswered) if unanswered.is_lock_timeout() => {
+                        Err(call_error) if call_error.is_lock_timeout() => {
                             Ok(Some(held_by_a_transaction(address.kind)))
                         }
                         done => Ok(done?),
@@ -156,7 +157,8 @@ fn judge(
     }
 }
 
-/// The reply to a claim of an address that an undecided transaction holds: nothing was changed, and nothing can be read yet.
+/// The reply to a claim of an address that an undecided transaction holds: nothing was changed, and nothing can be read
+/// yet.
 fn held_by_a_transaction(kind: Kind) -> Stamped<ClaimReply> {
     let state = match kind {
         Kind::Execution => State::Executing,

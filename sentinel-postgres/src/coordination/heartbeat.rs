@@ -14,8 +14,8 @@ use crate::connection::session::Connection;
 /// The most beats of one statement.
 const PAGE: usize = 16_384;
 
-/// Which beats are sent in one statement: those of one kind, in the order of their addresses. An address is in a statement
-/// once: a second beat would not see what the first one changed.
+/// Which beats are sent in one statement: those of one kind, in the order of their addresses. An address is in a
+/// statement once: a second beat would not see what the first one changed.
 pub(crate) fn pages(beats: &[Beat]) -> Vec<Vec<usize>> {
     let mut pages = Vec::new();
     for kind in [Kind::Execution, Kind::Lease] {
@@ -40,8 +40,9 @@ fn each_once(beats: &[Beat], ordered: &[usize]) -> (Vec<usize>, Vec<usize>) {
     (page, later)
 }
 
-/// The statements for heartbeats. An execution's heartbeat may be lost with the server, because no other worker takes an
-/// execution over. A lease's heartbeat must not be lost: another worker would be granted a lease that its holder keeps.
+/// The statements for heartbeats. An execution's heartbeat may be lost with the server, because no other worker takes
+/// an execution over. A lease's heartbeat must not be lost: another worker would be granted a lease that its holder
+/// keeps.
 pub(crate) struct HeartbeatStatements {
     executions: SqlStr,
     leases: SqlStr,

@@ -1,5 +1,5 @@
-//! Claims of addresses without a row, and completions: batched into one statement, so that they share a round trip and a
-//! commit.
+//! Claims of addresses without a row, and completions: batched into one statement, so that they share a round trip and
+//! a commit.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -146,11 +146,11 @@ impl BatchExecutor for InsertCompleteExecutor {
 }
 
 /// What was rolled back is sent once more, on a connection that may wait for a lock.
-fn or_alone<T>(done: Result<ItemResult<T>, transition::Unanswered>) -> Result<ItemResult<T>, StoreError> {
+fn or_alone<T>(done: Result<ItemResult<T>, transition::CallError>) -> Result<ItemResult<T>, StoreError> {
     match done {
-        Ok(flushed) => Ok(flushed),
-        Err(transition::Unanswered::Failed(StatementError::RolledBack(_))) => Ok(ItemResult::Alone),
-        Err(unanswered) => Err(unanswered.into()),
+        Ok(done) => Ok(done),
+        Err(transition::CallError::Failed(StatementError::RolledBack(_))) => Ok(ItemResult::Alone),
+        Err(call_error) => Err(call_error.into()),
     }
 }
 
@@ -164,7 +164,7 @@ impl InsertCompleteExecutor {
         connection: &mut Connection,
         address: &Address,
         complete: &Complete,
-    ) -> Result<Option<Stamped<CompleteReply>>, transition::Unanswered> {
+    ) -> Result<Option<Stamped<CompleteReply>>, transition::CallError> {
         match transition::complete_first_run(connection, &self.sql, self.now(), address, complete).await {
             Ok(None) => transition::run(connection, &self.sql, self.now(), address, complete).await,
             done => done,

@@ -13,7 +13,8 @@ use crate::connection::session::Connection;
 /// What is undecided has an index of its own, in no order that a page needs: there is little of it.
 const UNDECIDED: &str = "r.state IN ('claimed', 'executing', 'reconciling')";
 
-/// Each state has its statement, and what is free its index: a condition that is a parameter would hide the index from the planner.
+/// Each state has its statement, and what is free its index: a condition that is a parameter would hide the index from
+/// the planner.
 fn list_sql(sql: &Sql, state: Option<Shown>) -> SqlStr {
     let live = "greatest(clock.now, r.last_now) < r.lease_until";
     let condition = match state {

@@ -38,7 +38,8 @@ pub(crate) async fn purge(
         records += page.purged;
         match page.until {
             Some(until) if page.read == most => from = until,
-            // What was passed over because it was locked, or became due meanwhile, is before the place of the last call.
+            // What was passed over because it was locked, or became due meanwhile, is before the place of the last
+            // call.
             _ if from > START => from = START,
             _ => return Ok(Purged { records, more: false }),
         }

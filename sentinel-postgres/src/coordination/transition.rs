@@ -1,5 +1,6 @@
-//! One operation on one record, as one statement. The statement decides and writes under the row's lock. The kernel then runs
-//! on the row that the statement returned, and gives the reason: a refusal is explained in one place. The two must agree.
+//! One operation on one record, as one statement. The statement decides and writes under the row's lock. The kernel
+//! then runs on the row that the statement returned, and gives the reason: a refusal is explained in one place. The two
+//! must agree.
 
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
@@ -15,36 +16,36 @@ use crate::error::StatementError;
 
 /// Why an operation has no locked.
 #[derive(Debug)]
-pub(crate) enum Unanswered {
+pub(crate) enum CallError {
     /// Its statement failed.
     Failed(StatementError),
     /// It was refused, or its row contradicts the rules.
     Error(StoreError),
 }
 
-impl Unanswered {
+impl CallError {
     pub(crate) fn is_lock_timeout(&self) -> bool {
         matches!(self, Self::Failed(failure) if failure.is_lock_timeout())
     }
 }
 
-impl From<StatementError> for Unanswered {
+impl From<StatementError> for CallError {
     fn from(failure: StatementError) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<StoreError> for Unanswered {
+impl From<StoreError> for CallError {
     fn from(error: StoreError) -> Self {
         Self::Error(error)
     }
 }
 
-impl From<Unanswered> for StoreError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Failed(failure) => failure.into(),
-            Unanswered::Error(error) => error,
+impl From<CallError> for StoreError {
+    fn from(call_error: CallError) -> Self {
+        match call_error {
+            CallError::Failed(failure) => failure.into(),
+            CallError::Error(error) => error,
         }
     }
 }
@@ -62,7 +63,7 @@ pub(crate) async fn run<O: Sent>(
     offset: i64,
     address: &Address,
     op: &O,
-) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
+) -> Result<Option<Stamped<O::Reply>>, CallError> {
     let rows = retry_on_conflict(connection, || query(sql, offset, address, op)).await?;
     let reply = explain(address.kind, op, &rows)?;
     if reply.as_ref().is_some_and(|reply| reply.stamp.changed) {
@@ -92,7 +93,7 @@ pub(crate) fn explain<O: Operation>(
     kind: Kind,
     op: &O,
     rows: &[PgRow],
-) -> Result<Option<Stamped<O::Reply>>, Unanswered> {
+) -> Result<Option<Stamped<O::Reply>>, CallError> {
     let row = rows.first().ok_or_else(|| broken("a statement answered nothing".into()))?;
     let locked = LockedRow::read(row).map_err(|Unreadable(what)| broken(what))?;
     let has_row = locked.record.is_some();
@@ -149,7 +150,7 @@ pub(crate) async fn claim_absent(
     offset: i64,
     address: &Address,
     claim: &Claim,
-) -> Result<Option<Stamped<ClaimReply>>, Unanswered> {
+) -> Result<Option<Stamped<ClaimReply>>, CallError> {
     let rows = retry_on_conflict(connection, || absent_query(sql, offset, address, claim)).await?;
     explain_absent(claim, &rows)
 }
@@ -163,7 +164,7 @@ pub(crate) fn absent_query<'q>(sql: &Sql, offset: i64, address: &'q Address, cla
 pub(crate) fn explain_absent(
     claim: &Claim,
     rows: &[PgRow],
-) -> Result<Option<Stamped<ClaimReply>>, Unanswered> {
+) -> Result<Option<Stamped<ClaimReply>>, CallError> {
     let Some(row) = rows.first() else { return Ok(None) };
     let mut cells = Cells::from(row, 0);
     let read = cells.token().and_then(|token| Ok((token, cells.instant()?)));
@@ -195,7 +196,7 @@ pub(crate) async fn complete_first_run(
     offset: i64,
     address: &Address,
     complete: &Complete,
-) -> Result<Option<Stamped<CompleteReply>>, Unanswered> {
+) -> Result<Option<Stamped<CompleteReply>>, CallError> {
     let query = || {
         let query = sqlx::query(sql.get(Statement::CompleteFirstRun))
             .bind(offset)
@@ -219,7 +220,7 @@ pub(crate) async fn cancel_absent(
     offset: i64,
     address: &Address,
     cancel: &Cancel,
-) -> Result<Option<Stamped<CancelReply>>, Unanswered> {
+) -> Result<Option<Stamped<CancelReply>>, CallError> {
     let query = || cancel.bind(addressed(sql, Statement::CancelAbsent, offset, address));
     let rows = retry_on_conflict(connection, query).await?;
     let Some(row) = rows.first() else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Keeps the events of a record within their limit. The oldest event that is kept carries the state that the dropped ones
-//! rebuild; the kernel computes it.
+//! Keeps the events of a record within their limit. The oldest event that is kept carries the state that the dropped
+//! ones rebuild; the kernel computes it.
 
 use sentinel_core::{Address, ErrorKind, Event, EventLimit, StoreError, kernel};
 use uuid::Uuid;
@@ -9,8 +9,8 @@ use super::statement::{Sql, Statement};
 use crate::connection::retry::retry_on_conflict;
 use crate::connection::session::Connection;
 
-/// After an event was appended, of which this is the number: drops the oldest events if there are too many. The transition
-/// took effect whatever happens here; what fails is done by a later transition.
+/// After an event was appended, of which this is the number: drops the oldest events if there are too many. The
+/// transition took effect whatever happens here; what fails is done by a later transition.
 pub(crate) async fn after(connection: &mut Connection, sql: &Sql, address: &Address, last: i64) {
     let Some(allowed) = allowed(sql.events, last) else { return };
     if let Err(error) = trim(connection, sql, address, last, allowed).await {
@@ -20,10 +20,10 @@ pub(crate) async fn after(connection: &mut Connection, sql: &Sql, address: &Addr
 
 /// How many events a record may have after the event of this number; None: it need not be checked.
 ///
-/// Events are numbered from 1 in each life of a record, so the first event above the limit, and after a trim the next one,
-/// have numbers that are known. A few more numbers are checked in case a trim failed, or an event was appended in a
-/// transaction of the user's. At the known numbers a record may have no more than a trim leaves: it is not checked for
-/// as many events as a trim drops.
+/// Events are numbered from 1 in each life of a record, so the first event above the limit, and after a trim the next
+/// one, have numbers that are known. A few more numbers are checked in case a trim failed, or an event was appended in
+/// a transaction of the user's. At the known numbers a record may have no more than a trim leaves: it is not checked
+/// for as many events as a trim drops.
 fn allowed(limit: EventLimit, last: i64) -> Option<i64> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let (max, kept) = (number(limit.max()), number(limit.kept()));

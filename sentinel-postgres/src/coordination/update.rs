@@ -1,5 +1,5 @@
-//! Changes of rows that exist, batched: begins, releases, and claims of rows that are free or lapsed. Operations on leases
-//! mostly go through here.
+//! Changes of rows that exist, batched: begins, releases, and claims of rows that are free or lapsed. Operations on
+//! leases mostly go through here.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -184,12 +184,12 @@ impl BatchExecutor for UpdateExecutor {
 
 /// What was rolled back is sent once more, on a connection that may wait for a lock.
 fn or_alone<R>(
-    done: Result<Option<Stamped<R>>, transition::Unanswered>,
+    done: Result<Option<Stamped<R>>, transition::CallError>,
 ) -> Result<UpdateResult<R>, StoreError> {
     match done {
         Ok(done) => Ok(done),
-        Err(transition::Unanswered::Failed(StatementError::RolledBack(_))) => Ok(None),
-        Err(unanswered) => Err(unanswered.into()),
+        Err(transition::CallError::Failed(StatementError::RolledBack(_))) => Ok(None),
+        Err(call_error) => Err(call_error.into()),
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) async fn read(connection: &mut Connection, names: &Names) -> Result<A
          (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = '{schema}'), ARRAY[{}]",
         columns.join(", ")
     );
-    let row = connection.ask(sql).await?;
+    let row = connection.query_one(sql).await?;
     let role = row.try_get(0).map_err(unreachable)?;
     let usage: Option<bool> = row.try_get(1).map_err(unreachable)?;
     let held: Vec<Option<bool>> = row.try_get(2).map_err(unreachable)?;
@@ -74,7 +74,7 @@ async fn newest(
         "SELECT coalesce(max(version), 0), (array_agg(timeline ORDER BY version DESC))[1] FROM {}",
         names.qualified("migrations")
     );
-    let row = match connection.ask(sql).await {
+    let row = match connection.query_one(sql).await {
         // Row-level security hides what is there: a check of its own names it.
         Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok((None, None)),
         row => row?,

@@ -37,7 +37,7 @@ impl Database {
             array("c.relrowsecurity"),
             array("row_security_active(c.oid)")
         );
-        let row = connection.ask(sql).await?;
+        let row = connection.query_one(sql).await?;
         let secured: Vec<Option<bool>> = row.try_get(1).map_err(unreachable)?;
         let active: Vec<Option<bool>> = row.try_get(2).map_err(unreachable)?;
         let each = || TABLES.into_iter().zip(secured.iter().copied().zip(active.iter().copied()));

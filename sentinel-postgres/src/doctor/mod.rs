@@ -35,7 +35,7 @@ pub(crate) async fn health(
 ) -> Result<Health, StoreError> {
     let (mut connection, info) = connector.handshake(lock_timeout).await?;
     let is_pooled = connector.is_pooled();
-    let settings = Settings::ask(&mut connection).await?;
+    let settings = Settings::read(&mut connection).await?;
     let access = access::read(&mut connection, names).await?;
     let database = Database::read(&mut connection, names).await?;
     let mut checks = vec![server(&info, &settings)];
@@ -177,7 +177,7 @@ fn sessions(settings: &Settings, is_pooled: bool) -> Vec<Check> {
 async fn clock(connection: &mut Connection) -> Result<[Check; 2], StoreError> {
     const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
     let (before, sent) = (host_clock(), Instant::now());
-    let server: i64 = connection.ask(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
+    let server: i64 = connection.query_one(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
     let took = sent.elapsed();
     let here = before.saturating_add(i64::try_from(took.as_micros() / 2).unwrap_or(i64::MAX));
     Ok([drift(server, here, took / 2), check("round trip", true, format!("{took:?}"))])

@@ -18,7 +18,8 @@ pub(super) struct Settings {
     pub(super) version: String,
     pub(super) synchronous_commit: String,
     pub(super) synchronous_standby_names: String,
-    /// Standbys that are connected, and those that confirm commits. Without `pg_read_all_stats` they cannot be distinguished.
+    /// Standbys that are connected, and those that confirm commits. Without `pg_read_all_stats` they cannot be
+    /// distinguished.
     pub(super) standbys: i64,
     pub(super) confirming: i64,
     pub(super) sees_standbys: bool,
@@ -42,8 +43,8 @@ const SETTINGS: &str = "SELECT current_setting('server_version'), current_settin
     (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl)";
 
 impl Settings {
-    pub(super) async fn ask(connection: &mut Connection) -> Result<Self, StoreError> {
-        let row = connection.ask(SETTINGS.into()).await?;
+    pub(super) async fn read(connection: &mut Connection) -> Result<Self, StoreError> {
+        let row = connection.query_one(SETTINGS.into()).await?;
         let read = || {
             Ok(Self {
                 version: row.try_get(0)?,

@@ -1,5 +1,5 @@
-//! The messages between processes, on a channel that anyone may read and write who may connect to the database. They carry
-//! no keys, only hashes of addresses, and the store never relies on them.
+//! The messages between processes, on a channel that anyone may read and write who may connect to the database. They
+//! carry no keys, only hashes of addresses, and the store never relies on them.
 
 use sentinel_core::Address;
 
@@ -10,7 +10,8 @@ pub(super) const MAX_HASHES: usize = 400;
 
 const DIGITS: usize = 16;
 
-/// The hash of an address, the same in each process. Two addresses may share one: then a waiter reads its record in vain.
+/// The hash of an address, the same in each process. Two addresses may share one: then a waiter reads its record in
+/// vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AddressHash(pub(super) u64);
 

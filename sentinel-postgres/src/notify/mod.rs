@@ -1,10 +1,10 @@
 //! Notifies waiters, by `LISTEN` and `NOTIFY` on one connection.
 //!
 //! A process that waits for a record sends *wanted*. A process that changes a wanted record sends *changed*, after the
-//! change was committed and its reply was sent, in a transaction of the listening connection that carries no record. While
-//! no process waits nothing is sent. Waiters are notified on a best-effort basis: any message may be lost, late, forged or
-//! sent without a change, so a waiter also reads the record from time to time. Behind a pooler there is no listening
-//! connection, and waiters only poll.
+//! change was committed and its reply was sent, in a transaction of the listening connection that carries no record.
+//! While no process waits nothing is sent. Waiters are notified on a best-effort basis: any message may be lost, late,
+//! forged or sent without a change, so a waiter also reads the record from time to time. Behind a pooler there is no
+//! listening connection, and waiters only poll.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,8 +84,8 @@ impl Notifications {
         }
     }
 
-    /// The reply of an operation was received. If the record is not in progress after it, waiters are notified, also if the
-    /// reply is a repeated one: the first one may not have got as far as notifying.
+    /// The reply of an operation was received. If the record is not in progress after it, waiters are notified, also if
+    /// the reply is a repeated one: the first one may not have got as far as notifying.
     pub(crate) async fn operation_replied(&self, address: &Address, operation: &str, state: State) {
         // An abandoned run is executing, and not live.
         if !matches!(state, State::Claimed | State::Executing) || operation == Abandon::NAME {

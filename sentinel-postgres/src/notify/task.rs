@@ -97,8 +97,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
     }
 }
 
-/// Waits before the next connection. Messages that arrive meanwhile are dropped: what is still wanted is sent on the next
-/// connection. Returns whether the store still exists.
+/// Waits before the next connection. Messages that arrive meanwhile are dropped: what is still wanted is sent on the
+/// next connection. Returns whether the store still exists.
 async fn pause_between(queue: &mut mpsc::Receiver<Outgoing>, pause: Duration) -> bool {
     let silent = async { while queue.recv().await.is_some() {} };
     timeout(pause, silent).await.is_err()

@@ -33,7 +33,7 @@ pub(super) struct Waiters {
 struct Lists {
     /// Waits of this process.
     here: HashMap<AddressHash, Waits>,
-    /// Marks that others want, and until when.
+    /// Hashes that others wait for, and until when.
     elsewhere: HashMap<AddressHash, Instant>,
 }
 
@@ -69,8 +69,8 @@ impl Waiters {
 
     /// A record has changed: waiters of this process are notified. Returns whether another process waits for it.
     ///
-    /// The change is stored before the count of waiters is read, and a new waiter reads the change after it was counted:
-    /// one of the two sees the other.
+    /// The change is stored before the count of waiters is read, and a new waiter reads the change after it was
+    /// counted: one of the two sees the other.
     pub(super) fn changed(&self, hash: AddressHash) -> bool {
         self.slot(hash).store(hash.0, Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) == 0 {
@@ -79,7 +79,8 @@ impl Waiters {
         self.notify(hash)
     }
 
-    /// Notifies waiters of this process. Returns whether another process waited, too, which is notified by the caller.
+    /// Notifies waiters of this process. Returns whether another process waited, too: it is notified by the message that
+    /// is being handled, or by the caller.
     pub(super) fn notify(&self, hash: AddressHash) -> bool {
         self.change(|lists| {
             if let Some(waits) = lists.here.get(&hash) {
@@ -89,7 +90,8 @@ impl Waiters {
         })
     }
 
-    /// Another process waits. Returns whether to notify it at once, because the record has changed just now; true only once.
+    /// Another process waits. Returns whether to notify it at once, because the record has changed just now; true only
+    /// once.
     pub(super) fn want(&self, hash: AddressHash, now: Instant) -> bool {
         self.change(|lists| {
             if lists.elsewhere.len() >= MAX_WANTED {

@@ -39,7 +39,8 @@ pub enum CommitError {
          was written before and after that statement may be applied; ask again under the same key, and remove the statement"
     )]
     Ended,
-    /// What was completed in the transaction is not in it any more. `COMMIT` was not sent, and what was open is rolled back.
+    /// What was completed in the transaction is not in it any more. `COMMIT` was not sent, and what was open is rolled
+    /// back.
     #[error(
         "what was completed in the transaction is not in it any more: it was rolled back to an earlier savepoint, or ended \
          by a statement of its own; the rest was not committed; run all of it again"
@@ -60,14 +61,15 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// Whether it is proven that nothing of the transaction was applied. Where all of the effect was in the transaction,
-    /// that vouches for "nothing happened".
+    /// Whether it is proven that nothing of the transaction was applied. Where all of the effect was in the
+    /// transaction, that vouches for "nothing happened".
     pub fn nothing_was_applied(&self) -> bool {
         matches!(self, Self::RolledBack { .. })
     }
 }
 
-/// A value that becomes true when the transaction in which it came about is committed, and that is handed out only then.
+/// A value that becomes true when the transaction in which it came about is committed, and that is handed out only
+/// then.
 ///
 /// To commit several of them at once, put them together with [`and`](Self::and) or [`all`](Self::all).
 #[must_use = "nothing is true before `commit`, and the value is handed out there only"]
@@ -93,8 +95,9 @@ impl<T> Pending<T> {
 
     /// Commits the transaction, and hands out the value if the server committed it with what was completed in it.
     ///
-    /// **Errors:** [`CommitError`] reports whether something may have been committed. After any of them, ask again under the
-    /// same key: the answer is `Replayed`, or it runs. **Cost:** one round trip more than `transaction.commit()`.
+    /// **Errors:** [`CommitError`] reports whether something may have been committed. After any of them, ask again
+    /// under the same key: the answer is `Replayed`, or it runs. **Cost:** one round trip more than
+    /// `transaction.commit()`.
     pub async fn commit(self, transaction: Transaction<'_, Postgres>) -> Result<T, CommitError> {
         conclude(transaction, &self.completed).await.map(|()| self.value)
     }

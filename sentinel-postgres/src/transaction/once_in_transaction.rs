@@ -28,13 +28,13 @@ use crate::coordination::operations::{Coordination, MAX_ATTEMPTS};
 /// matters only if a call is dropped midway and its transaction is committed all the same. The key is uncertain then.
 const TTL: Duration = Duration::from_secs(30);
 
-/// The answer to a call of [`PostgresStore::once_in_transaction`](crate::PostgresStore::once_in_transaction). Exhaustive, so that a caller cannot take *in progress* or
-/// *uncertain* for "no value".
+/// The answer to a call of [`PostgresStore::once_in_transaction`](crate::PostgresStore::once_in_transaction).
+/// Exhaustive, so that a caller cannot take *in progress* or *uncertain* for "no value".
 #[must_use = "what is pending is not done before you commit, and a call that did not run is told here only"]
 #[derive(Debug)]
 pub enum TransactionOutcome<T, E> {
-    /// It ran in this transaction, now or in an earlier call. Effect and result become true together when you commit, by
-    /// [`Pending::commit`], which hands out the value. If that fails, ask again under the same key: the answer is
+    /// It ran in this transaction, now or in an earlier call. Effect and result become true together when you commit,
+    /// by [`Pending::commit`], which hands out the value. If that fails, ask again under the same key: the answer is
     /// `Replayed`, or it runs.
     Pending(Pending<T>),
     /// It ran before; this is the recorded result.

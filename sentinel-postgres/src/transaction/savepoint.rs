@@ -1,8 +1,8 @@
 //! The part of a user's transaction that is ours: under a savepoint, so that a refusal, an error and a panic leave no
 //! trace in the transaction, and it goes on.
 //!
-//! The savepoint is our own and not one of sqlx (`Transaction::begin` within a transaction): that one, dropped or broken
-//! while it is being made, rolls back the whole transaction, and the user's later `commit` answers Ok.
+//! The savepoint is our own and not one of sqlx (`Transaction::begin` within a transaction): that one, dropped or
+//! broken while it is being made, rolls back the whole transaction, and the user's later `commit` answers Ok.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::connection::session::Query;
 use crate::coordination::context::Context;
-use crate::coordination::transition::{self, Unanswered};
+use crate::coordination::transition::{self, CallError};
 use crate::error::StatementError;
 
 /// The part of a user's transaction that is ours: under a savepoint, which the caller keeps or undoes.
@@ -79,7 +79,7 @@ impl<'t> Savepoint<'t> {
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let query = transition::absent_query(&self.context.sql, self.offset(), address, claim);
-        let rows = self.fetch(query).await.map_err(Unanswered::from);
+        let rows = self.fetch(query).await.map_err(CallError::from);
         claimed(rows.and_then(|rows| transition::explain_absent(claim, &rows)))
     }
 
@@ -89,7 +89,7 @@ impl<'t> Savepoint<'t> {
         claim: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
         let query = transition::query(&self.context.sql, self.offset(), address, claim);
-        let rows = self.fetch(query).await.map_err(Unanswered::from);
+        let rows = self.fetch(query).await.map_err(CallError::from);
         claimed(rows.and_then(|rows| transition::explain(address.kind, claim, &rows)))
     }
 
@@ -100,7 +100,7 @@ impl<'t> Savepoint<'t> {
     ) -> Result<CompleteReply, StoreError> {
         let query = transition::query(&self.context.sql, self.offset(), address, op);
         let rows = self.fetch(query).await.map_err(in_transaction)?;
-        let stamped = transition::explain(address.kind, op, &rows).map_err(unanswered)?;
+        let stamped = transition::explain(address.kind, op, &rows).map_err(to_store_error)?;
         let made = || StoreError::not_applied(ErrorKind::BrokenStore, "a completion made a record");
         stamped.map(|stamped| stamped.reply).ok_or_else(made)
     }
@@ -125,8 +125,8 @@ impl<'t> Savepoint<'t> {
         self.command(both.into()).await.map(drop).map_err(after)
     }
 
-    /// Undoes, and gives the error that made it necessary. Where the transaction was not there any more to be undone, that
-    /// counts instead: something may have been committed.
+    /// Undoes, and gives the error that made it necessary. Where the transaction was not there any more to be undone,
+    /// that counts instead: something may have been committed.
     pub(crate) async fn give_up(&mut self, error: StoreError) -> StoreError {
         match self.undo().await {
             Ok(()) => error,
@@ -151,7 +151,7 @@ async fn in_time(
 
 /// A claim that met a lock: another transaction is not decided yet.
 fn claimed(
-    reply: Result<Option<Stamped<ClaimReply>>, Unanswered>,
+    reply: Result<Option<Stamped<ClaimReply>>, CallError>,
 ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
     match reply {
         Ok(stamped) => Ok(stamped),
@@ -159,14 +159,14 @@ fn claimed(
             let reply = ClaimReply::InProgress { state: State::Executing, remaining: Duration::ZERO };
             Ok(Some(Stamped { reply, stamp: Stamp::unseen(StoreTime::ZERO) }))
         }
-        Err(error) => Err(unanswered(error)),
+        Err(error) => Err(to_store_error(error)),
     }
 }
 
-fn unanswered(error: Unanswered) -> StoreError {
+fn to_store_error(error: CallError) -> StoreError {
     match error {
-        Unanswered::Failed(failure) => in_transaction(failure),
-        Unanswered::Error(error) => not_applied(error),
+        CallError::Failed(failure) => in_transaction(failure),
+        CallError::Error(error) => not_applied(error),
     }
 }
 

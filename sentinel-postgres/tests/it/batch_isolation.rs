@@ -233,7 +233,7 @@ macro_rules! tests {
                 super::runtime().block_on(async {
                     let brief = super::Duration::from_secs(1);
                     // One of them locks the table.
-                    let schema = concat!("company_", stringify!($check));
+                    let schema = concat!("batch_", stringify!($check));
                     let fixture = super::Fixture::open(schema, |builder| builder.lock_timeout(brief)).await;
                     for how in ["claim", "release", "take over"] {
                         super::$check(&fixture, how).await;

@@ -1,5 +1,5 @@
-//! Many operations on as many records at once, so that they share statements, each compared with the kernel: what else is
-//! in a statement must not matter to an operation.
+//! Many operations on as many records at once, so that they share statements, each compared with the kernel: what else
+//! is in a statement must not matter to an operation.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -21,7 +21,7 @@ use crate::deployments::{Store, bouncer};
 use crate::mutants::blind;
 
 const ADDRESSES: usize = 60;
-const WAVES: usize = 60;
+const ROUNDS: usize = 60;
 
 /// SplitMix64: the same seed, the same operations.
 struct Dice(u64);
@@ -92,7 +92,7 @@ async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
     let mut dice = Dice(seed);
     let addresses = addresses(seed);
     let mut records: HashMap<&Address, Record> = addresses.iter().map(|a| (a, Record::absent())).collect();
-    for wave in 0..WAVES {
+    for round in 0..ROUNDS {
         offset.fetch_add([0, 60_000, 150_000][dice.below(3) as usize], Ordering::SeqCst);
         let asked: Vec<(&Address, Op)> = addresses
             .iter()
@@ -105,7 +105,7 @@ async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
             let before = record.clone();
             let at = Reading { kind: address.kind, now: reply.stamp.now, floor: Token::NONE };
             let meant = op.apply(record, at).unwrap().stamped;
-            assert_eq!(reply, meant, "wave {wave} of seed {seed}: {address}: {op:?} on {before:?}");
+            assert_eq!(reply, meant, "round {round} of seed {seed}: {address}: {op:?} on {before:?}");
         }
     }
     for (address, record) in records {

@@ -70,7 +70,7 @@ fn no_table_is_scanned(way: &str, schema: &str, end: impl FnOnce()) {
         "SELECT coalesce(sum(seq_scan), 0)::int8 FROM pg_stat_user_tables WHERE schemaname = '{schema}' \
          AND relname IN ('records', 'events', 'floors')"
     );
-    let lanes = runtime();
+    let first_runtime = runtime();
     let fixture = runtime().block_on(async {
         let fixture = Fixture::open(schema, |builder| builder).await;
         // The connection that it was opened with belongs to a batcher from now on, and ends with it.
@@ -84,12 +84,12 @@ fn no_table_is_scanned(way: &str, schema: &str, end: impl FnOnce()) {
     postgres().psql(&format!("{}; TRUNCATE {tables}; ANALYZE {tables}", fixture.joining()));
     runtime().block_on(ended());
     let before: i64 = postgres().psql(&scans).parse().unwrap();
-    let fixture = lanes.block_on(async {
+    let fixture = first_runtime.block_on(async {
         let fixture = Fixture::open_through(way, &postgres().url(), schema, |builder| builder).await;
         lives(&fixture, 20).await;
         fixture
     });
-    drop(lanes);
+    drop(first_runtime);
     end();
     runtime().block_on(async {
         let mut stranger = fixture.stranger().await;

@@ -21,13 +21,13 @@ fn threads() -> tokio::runtime::Runtime {
 /// Stores of one schema, each as another process would have it: with connections and batchers of its own.
 async fn stores(url: &str, schema: &str) -> Vec<Fixture> {
     let first = Fixture::open_at(url, schema, |builder| builder).await;
-    let mut rigs = vec![first];
+    let mut fixtures = vec![first];
     for _ in 1..STORES {
         let mut fixture = Fixture::open_at(url, schema, |builder| builder).await;
-        fixture.namespace = rigs[0].namespace.clone();
-        rigs.push(fixture);
+        fixture.namespace = fixtures[0].namespace.clone();
+        fixtures.push(fixture);
     }
-    rigs
+    fixtures
 }
 
 /// A database of its own, whose deadlocks are this test's.
@@ -76,11 +76,11 @@ fn keys(fixture: &Fixture, round: usize, backwards: bool) -> Vec<Address> {
 #[test]
 fn each_key_is_run_once() {
     threads().block_on(async {
-        let rigs = stores(&postgres().url(), "contended").await;
+        let fixtures = stores(&postgres().url(), "contended").await;
         let gate = Arc::new(Barrier::new(TASKS));
         let tasks: Vec<_> = (0..TASKS)
             .map(|n| {
-                let (fixture, gate) = (rigs[n % STORES].clone(), gate.clone());
+                let (fixture, gate) = (fixtures[n % STORES].clone(), gate.clone());
                 tokio::spawn(async move {
                     gate.wait().await;
                     let mut won = claim_all(&fixture, &[fixture.execution("the one")]).await;
@@ -104,10 +104,10 @@ fn each_key_is_run_once() {
 #[test]
 fn tokens_increase_in_the_order_of_grants() {
     threads().block_on(async {
-        let rigs = stores(&postgres().url(), "handed_on").await;
+        let fixtures = stores(&postgres().url(), "handed_on").await;
         let tasks: Vec<_> = (0..TASKS)
             .map(|n| {
-                let fixture = rigs[n % STORES].clone();
+                let fixture = fixtures[n % STORES].clone();
                 tokio::spawn(async move {
                     let (lease, mut stamps) = (fixture.lease("the one"), Vec::new());
                     for _ in 0..10 {
@@ -143,12 +143,12 @@ fn ten_thousand_batches_do_not_deadlock() {
     let url = database("contention");
     let work = threads();
     let (fixture, before) = work.block_on(async {
-        let rigs = stores(&url, "sentinel").await;
-        let before = deadlocks(&mut rigs[0].stranger().await, "contention").await;
+        let fixtures = stores(&url, "sentinel").await;
+        let before = deadlocks(&mut fixtures[0].stranger().await, "contention").await;
         let gate = Arc::new(Barrier::new(STORES));
         let tasks: Vec<_> = (0..STORES)
             .map(|n| {
-                let (fixture, gate) = (rigs[n].clone(), gate.clone());
+                let (fixture, gate) = (fixtures[n].clone(), gate.clone());
                 tokio::spawn(async move {
                     let (mut won, mut runs) = (Vec::new(), 0);
                     for round in 0..ROUNDS {
@@ -168,7 +168,7 @@ fn ten_thousand_batches_do_not_deadlock() {
             runs += task.await.unwrap();
         }
         assert_eq!(runs, ROUNDS * 10, "each key is run once");
-        (rigs[0].clone(), before)
+        (fixtures[0].clone(), before)
     });
     // What a session met is counted at its end at the latest.
     drop(work);

@@ -1,5 +1,5 @@
-//! Rows that no store of ours has written: each column of records and events is set to whatever its type can hold. What is
-//! read is a sound record or an error, never a panic, and never a number that no token can be.
+//! Rows that no store of ours has written: each column of records and events is set to whatever its type can hold. What
+//! is read is a sound record or an error, never a panic, and never a number that no token can be.
 
 use sentinel_core::operation::*;
 use sentinel_core::store::List;
@@ -130,16 +130,16 @@ async fn columns(by: &mut Stranger, schema: &str, table: &str) -> Vec<(String, S
 #[test]
 fn a_corrupt_row_is_read_or_refused() {
     runtime().block_on(async {
-        let fixture = Fixture::open("spoilt", |builder| builder).await;
+        let fixture = Fixture::open("corrupt", |builder| builder).await;
         let addresses = written(&fixture).await;
         let mut by = fixture.stranger().await;
         by.run(
-            "SET search_path = spoilt; CREATE TABLE kept AS TABLE records; CREATE TABLE log AS TABLE events",
+            "SET search_path = corrupt; CREATE TABLE kept AS TABLE records; CREATE TABLE log AS TABLE events",
         )
         .await;
         let mut cases = 0;
         for table in ["records", "events"] {
-            for (column, of_type) in columns(&mut by, "spoilt", table).await {
+            for (column, of_type) in columns(&mut by, "corrupt", table).await {
                 for value in values(&column, &of_type) {
                     let how = format!("{table}.{column} = {value}");
                     // What the table itself refuses stays as it was.

@@ -150,5 +150,6 @@ async fn the_documented_grants_suffice_and_each_is_needed() {
             server.psql(&grants);
         }
     }
-    crate::scene::use_every_statement(&at(&server, "app", "secret", "sentinel").open().await.unwrap()).await;
+    crate::fixtures::use_every_statement(&at(&server, "app", "secret", "sentinel").open().await.unwrap())
+        .await;
 }

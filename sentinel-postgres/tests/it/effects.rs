@@ -1,4 +1,5 @@
-//! What a claim says of its effects and of its callers, on each way by which it is stored, and what it is asked for later.
+//! What a claim says of its effects and of its callers, on each way by which it is stored, and what it is asked for
+//! later.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::scene::{
+use crate::fixtures::{
     call, complete, execution, force, granted, hold, label, lease, reconcile, result, starts,
 };
 
@@ -46,8 +46,8 @@ struct Acknowledged {
 
 type Log = Arc<Mutex<Vec<Acknowledged>>>;
 
-/// Begins, completes and decides one key after the other, until the store does not answer, or the server is there again:
-/// who asks nothing while it is away does not notice.
+/// Begins, completes and decides one key after the other, until the store does not answer, or the server is there
+/// again: who asks nothing while it is away does not notice.
 async fn work(
     store: PostgresStore,
     name: String,
@@ -284,8 +284,8 @@ fn rows(schema: &str, key: &str) -> String {
     postgres().psql(&format!("select state from {schema}.records where key = '{key}'"))
 }
 
-/// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and not
-/// what another connection of the store had to say; gives that claim.
+/// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and
+/// not what another connection of the store had to say; gives that claim.
 async fn cut_off(store: &PostgresStore, cut: impl Fn()) -> (Address, Claim) {
     for n in 0.. {
         let (address, claim) = (execution(&format!("key {n}")), call(Phase::Executing));
@@ -414,8 +414,8 @@ async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambig
     is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
 }
 
-/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not say even
-/// that.
+/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not say
+/// even that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_that_waited_for_its_row_reports_what_ended_it() {
     let beat = |store: PostgresStore, grant| async move {

@@ -72,8 +72,8 @@ impl Fixture {
         }
     }
 
-    /// Another store in the same schema and on the same clock, by another URL. It sends each statement in full, also where it
-    /// has sent it before.
+    /// Another store in the same schema and on the same clock, by another URL. It sends each statement in full, also
+    /// where it has sent it before.
     pub(crate) async fn by_way_of(&self, way: &str) -> PostgresStore {
         let options = PgConnectOptions::from_str(way).unwrap().statement_cache_capacity(0);
         let builder = PostgresStore::builder_with(options).schema(&self.schema);
@@ -225,8 +225,8 @@ impl Stranger {
                 self.run("SELECT pg_stat_clear_snapshot()").await;
             }
         };
-        let patience = Duration::from_secs(60);
-        tokio::time::timeout(patience, wait).await.unwrap_or_else(|_| panic!("it never came to be: {sql}"));
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| panic!("it never came to be: {sql}"));
     }
 }
 

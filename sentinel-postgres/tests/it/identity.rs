@@ -7,7 +7,7 @@ use sentinel_core::{Address, CoordinationStore as _, OpId, PURGE_REST};
 use crate::harness::{Fixture, call, fused, label, runtime};
 
 /// The names of the changes in a key's history.
-async fn story(fixture: &Fixture, address: &Address) -> Vec<&'static str> {
+async fn changes(fixture: &Fixture, address: &Address) -> Vec<&'static str> {
     let events = fixture.store.history(address, u32::MAX).await.unwrap();
     events.iter().map(|event| event.change.name()).collect()
 }
@@ -45,7 +45,7 @@ fn a_counter_that_was_set_back_gives_no_key_the_events_of_another() {
         for key in ["one", "two", "three"] {
             let new = fixture.lease(key);
             live(&fixture, &new).await;
-            assert_eq!(story(&fixture, &new).await, LIFE, "the history of {key}");
+            assert_eq!(changes(&fixture, &new).await, LIFE, "the history of {key}");
         }
         assert_eq!(
             fixture.store.history(&old, u32::MAX).await.unwrap(),
@@ -85,7 +85,7 @@ fn rows_that_were_copied_into_a_new_schema_keep_their_events_apart_from_new_ones
         }
         let new = fixture.lease("new");
         live(&fixture, &new).await;
-        assert_eq!(story(&fixture, &new).await, LIFE);
+        assert_eq!(changes(&fixture, &new).await, LIFE);
         assert_eq!(fixture.store.history(&old, u32::MAX).await.unwrap(), before);
     });
 }
@@ -101,7 +101,7 @@ fn events_without_their_record_are_no_part_of_the_keys_next_life() {
         restore.run(&format!("DELETE FROM {} WHERE {}", fixture.records(), fixture.row(&key))).await;
         set_counters_back(&fixture).await;
         live(&fixture, &key).await;
-        assert_eq!(story(&fixture, &key).await, LIFE);
+        assert_eq!(changes(&fixture, &key).await, LIFE);
     });
 }
 
@@ -121,7 +121,7 @@ fn records_of_one_statement_have_their_own_events() {
         futures_util::future::join_all(released).await;
         for (n, key) in keys.iter().enumerate() {
             let expected: &[&str] = if n % 2 == 0 { &["claimed", "released"] } else { &["claimed"] };
-            assert_eq!(story(&fixture, key).await, expected, "{n}");
+            assert_eq!(changes(&fixture, key).await, expected, "{n}");
         }
     });
 }

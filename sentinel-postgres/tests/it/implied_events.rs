@@ -279,7 +279,7 @@ macro_rules! tests {
             #[test]
             fn $check() {
                 super::runtime().block_on(async {
-                    let fixture = super::Fixture::open(concat!("stories_", stringify!($check)), |builder| builder).await;
+                    let fixture = super::Fixture::open(concat!("implied_", stringify!($check)), |builder| builder).await;
                     for how in [$($how,)*] {
                         super::$check(&fixture.elsewhere(), how).await;
                     }

@@ -30,7 +30,7 @@ pub(crate) const OPERATIONS: [&str; 12] = [
 ];
 
 /// A record that was led to where an operation changes it, and the operation.
-async fn scene(fixture: &Fixture, operation: &str) -> (Address, Op) {
+async fn prepared(fixture: &Fixture, operation: &str) -> (Address, Op) {
     let key = ClaimId::random().to_string();
     let address =
         if operation == "heartbeat of a lease" { fixture.lease(&key) } else { fixture.execution(&key) };
@@ -82,7 +82,7 @@ async fn settling(fixture: &Fixture, address: &Address, grant: Grant, operation:
         "reset_to_claimed" => {
             ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true }.into()
         }
-        other => panic!("no scene for {other}"),
+        other => panic!("no prepared for {other}"),
     }
 }
 
@@ -105,7 +105,7 @@ async fn across(fixture: &Fixture, mut holder: Stranger, address: &Address, op: 
 /// The reading is taken when the row is locked, not while it is waited for: also where the row was only locked.
 pub(crate) async fn the_reading_follows_the_wait(fixture: &Fixture, operation: &str) {
     for change in [None, Some("key = key")] {
-        let (address, op) = scene(fixture, operation).await;
+        let (address, op) = prepared(fixture, operation).await;
         let holder = fixture.hold(&address, change).await;
         let (answer, clock) = across(fixture, holder, &address, op).await;
         let now = answer.stamp.now.as_micros();
@@ -120,7 +120,7 @@ pub(crate) async fn the_reading_follows_the_wait(fixture: &Fixture, operation: &
 
 /// The record is judged as the holder left it, not as it was when the operation came.
 pub(crate) async fn the_record_is_checked_as_it_was_left(fixture: &Fixture, operation: &str) {
-    let (address, op) = scene(fixture, operation).await;
+    let (address, op) = prepared(fixture, operation).await;
     let change = match &op {
         Op::Claim(claim) => format!("past_claims = ARRAY['{}'::uuid]", claim.claim_id),
         _ => "token = token + 10, claim_id = gen_random_uuid()".into(),
@@ -132,7 +132,7 @@ pub(crate) async fn the_record_is_checked_as_it_was_left(fixture: &Fixture, oper
 
 /// A row is found whatever life it has by the time it is locked: a purge that is waited for begins a new one.
 pub(crate) async fn a_row_that_began_a_new_life_meanwhile_is_found(fixture: &Fixture, operation: &str) {
-    let (address, op) = scene(fixture, operation).await;
+    let (address, op) = prepared(fixture, operation).await;
     let holder = fixture.hold(&address, Some("life = life + 1")).await;
     let (answer, _) = across(fixture, holder, &address, op).await;
     assert!(answer.stamp.changed, "{operation} did not find the row: {answer:?}");
@@ -140,7 +140,7 @@ pub(crate) async fn a_row_that_began_a_new_life_meanwhile_is_found(fixture: &Fix
 
 /// A token is drawn above the one that the row has when it is locked.
 pub(crate) async fn a_token_is_drawn_under_the_lock(fixture: &Fixture, _: &str) {
-    let (address, op) = scene(fixture, "claim").await;
+    let (address, op) = prepared(fixture, "claim").await;
     let holder = fixture.hold(&address, Some(&format!("token = {RAISED}"))).await;
     let (answer, _) = across(fixture, holder, &address, op).await;
     assert_eq!(answer.stamp.token.get(), RAISED + 1);
@@ -151,7 +151,7 @@ const RAISED: u64 = 1 << 52;
 
 /// A row whose token is ahead of the clock draws the next one above it.
 pub(crate) async fn a_token_is_drawn_above_the_rows(fixture: &Fixture, operation: &str) {
-    let (address, mut op) = scene(fixture, operation).await;
+    let (address, mut op) = prepared(fixture, operation).await;
     let (records, row) = (fixture.records(), fixture.row(&address));
     fixture.stranger().await.run(&format!("UPDATE {records} SET token = {RAISED} WHERE {row}")).await;
     match &mut op {
@@ -196,7 +196,7 @@ pub(crate) async fn a_clock_that_was_set_back_is_lifted(fixture: &Fixture, opera
         Some((operation, how)) => (operation, Some(how)),
         None => (operation, None),
     };
-    let (address, op) = scene(fixture, operation).await;
+    let (address, op) = prepared(fixture, operation).await;
     let last = fixture.record(&address).await.last_now;
     fixture.move_clock(-60_000_000);
     let answer = match how {
@@ -230,7 +230,7 @@ pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: 
         Some(operation) => (true, operation),
         None => (false, operation),
     };
-    let (address, op) = scene(fixture, operation).await;
+    let (address, op) = prepared(fixture, operation).await;
     let (records, row) = (fixture.records(), fixture.row(&address));
     let mut stranger = fixture.stranger().await;
     if later {
@@ -403,8 +403,8 @@ async fn fixture() -> Fixture {
 }
 
 async fn rig_in(schema: &str) -> Fixture {
-    let patience = Duration::from_secs(60);
-    Fixture::open(schema, |builder| builder.lock_timeout(patience).deadline(patience)).await
+    let limit = Duration::from_secs(60);
+    Fixture::open(schema, |builder| builder.lock_timeout(limit).deadline(limit)).await
 }
 
 macro_rules! of_each_operation {

@@ -1,6 +1,6 @@
 //! The PostgreSQL store under the conformance suite, in each deployment mode, and what is PostgreSQL's own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
 mod backlog;
 mod batch_isolation;
@@ -18,6 +18,7 @@ mod effects;
 mod faults;
 mod fence;
 mod fence_columns;
+mod fixtures;
 mod harness;
 mod identity;
 mod implied_events;
@@ -27,7 +28,7 @@ mod notify;
 mod opening;
 mod readme;
 mod rotation;
-mod scene;
+
 mod standby;
 #[cfg(feature = "tls")]
 mod tls;
@@ -74,8 +75,8 @@ mod serializable {
 }
 
 mod unprivileged {
-    // The role changes no statement, and its sessions are set to read committed too: a quarter of the matrix. `direct` runs
-    // all of it.
+    // The role changes no statement, and its sessions are set to read committed too: a quarter of the matrix. `direct`
+    // runs all of it.
     sentinel_conformance::suite!(
         crate::deployments::Unprivileged,
         sequences = 50,

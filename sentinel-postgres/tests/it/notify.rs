@@ -43,7 +43,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("it did not come to this in a minute: {what}");
 }
 
-/// A client whose reads of a record return what the first one returned: only a message can notify it that a run has ended.
+/// A client whose reads of a record return what the first one returned: only a message can notify it that a run has
+/// ended.
 #[derive(Debug)]
 struct Blind {
     store: Arc<dyn CoordinationStore>,
@@ -118,22 +119,23 @@ impl Stranger {
         Self { listener, channel: store.channel().to_owned() }
     }
 
-    async fn say(&mut self, text: &str) {
-        let say = sqlx::query("SELECT pg_notify($1, $2)").bind(&self.channel).bind(text);
-        say.execute(&mut self.listener).await.unwrap();
+    async fn send(&mut self, text: &str) {
+        let query = sqlx::query("SELECT pg_notify($1, $2)").bind(&self.channel).bind(text);
+        query.execute(&mut self.listener).await.unwrap();
     }
 
-    async fn hear(&mut self) -> String {
-        let heard = tokio::time::timeout(MINUTE, self.listener.recv()).await.expect("a message in a minute");
-        heard.unwrap().payload().to_owned()
+    async fn receive(&mut self) -> String {
+        let received =
+            tokio::time::timeout(MINUTE, self.listener.recv()).await.expect("a message in a minute");
+        received.unwrap().payload().to_owned()
     }
 
     /// All messages up to now.
-    async fn heard(&mut self) -> Vec<String> {
-        self.say("that was all").await;
+    async fn received(&mut self) -> Vec<String> {
+        self.send("that was all").await;
         let mut all = Vec::new();
         loop {
-            match self.hear().await {
+            match self.receive().await {
                 last if last == "that was all" => return all,
                 text => all.push(text),
             }
@@ -181,7 +183,7 @@ async fn one_message_reports_a_change_and_none_is_sent_without_a_waiter() {
         let done = client.once::<String>(format!("k{n}")).run(|_| async { Ok("receipt".to_owned()) });
         assert!(matches!(done.await.unwrap(), Outcome::Completed(_)));
     }
-    assert_eq!(stranger.heard().await, Vec::<String>::new());
+    assert_eq!(stranger.received().await, Vec::<String>::new());
 
     let waiting = tokio::spawn(async move { wait(&ours, &address("k")).await });
     until("a process waits", || theirs.wanted() == 1).await;
@@ -190,10 +192,13 @@ async fn one_message_reports_a_change_and_none_is_sent_without_a_waiter() {
     assert_eq!(waiting.await.unwrap(), Notice::Changed);
     let done = client.once::<String>("another").run(|_| async { Ok("receipt".to_owned()) });
     assert!(matches!(done.await.unwrap(), Outcome::Completed(_)));
-    let heard = stranger.heard().await;
-    let changed: Vec<_> = heard.iter().filter(|text| text.starts_with("changed ")).collect();
-    assert_eq!(changed.len(), 1, "{heard:?}");
-    assert!(heard.iter().all(|text| !text.contains("k ") && text.len() <= 24), "marks of keys: {heard:?}");
+    let received = stranger.received().await;
+    let changed: Vec<_> = received.iter().filter(|text| text.starts_with("changed ")).collect();
+    assert_eq!(changed.len(), 1, "{received:?}");
+    assert!(
+        received.iter().all(|text| !text.contains("k ") && text.len() <= 24),
+        "hashes of keys: {received:?}"
+    );
 }
 
 #[tokio::test]
@@ -203,18 +208,19 @@ async fn clients_of_one_store_need_no_message() {
     let (end, run) = start(&Sentinel::new(store.clone()), "k").await;
     let (_, client) = Blind::client(&store);
     let joined = join(&client, "k");
-    while !stranger.hear().await.starts_with("wanted ") {}
+    while !stranger.receive().await.starts_with("wanted ") {}
     end.send(()).unwrap();
     assert_replayed(joined).await;
     // The message of its end was sent.
     assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
-    let heard = stranger.heard().await;
-    assert!(heard.iter().all(|text| text.starts_with("wanted ")), "{heard:?}");
+    let received = stranger.received().await;
+    assert!(received.iter().all(|text| text.starts_with("wanted ")), "{received:?}");
 }
 
 #[tokio::test]
 async fn behind_a_pooler_waiters_poll() {
-    // It takes whatever a connection asks for, and gives it to nobody: a LISTEN would succeed, and hear nothing.
+    // It takes whatever a connection asks for, and passes it on to no session: a LISTEN would succeed, and receive
+    // nothing.
     let options = pgbouncer::Options::default().ignore_startup_parameters("options,extra_float_digits");
     let bouncer = PgBouncer::start(postgres(), options);
     let open = || PostgresStore::builder(&bouncer.url()).schema("listen_pooled").init();
@@ -226,7 +232,7 @@ async fn behind_a_pooler_waiters_poll() {
     end.send(()).unwrap();
     assert!(matches!(run.await.unwrap(), Outcome::Completed(_)));
     assert_replayed(joined).await;
-    assert_eq!(stranger.heard().await, Vec::<String>::new());
+    assert_eq!(stranger.received().await, Vec::<String>::new());
     assert!(!theirs.is_listening() && !ours.is_listening());
 }
 
@@ -282,10 +288,10 @@ async fn messages_of_strangers_are_ignored() {
     for noise in
         ["", "hello", "wanted", "wanted all", "changed 1", "changed ffffffffffffffff", "\u{1F980}", &long]
     {
-        stranger.say(noise).await;
+        stranger.send(noise).await;
     }
-    stranger.say("wanted 00000000000000aa").await;
-    until("the last one was heard", || theirs.wanted() > 0).await;
+    stranger.send("wanted 00000000000000aa").await;
+    until("the last one was received", || theirs.wanted() > 0).await;
     assert_eq!(theirs.wanted(), 1);
     let (_, client) = Blind::client(&ours);
     let joined = join(&client, "k");
@@ -302,8 +308,8 @@ async fn what_other_processes_wait_for_is_bounded() {
     let (end, _run) = start(&Sentinel::new(theirs.clone()), "k").await;
     until("it listens", || theirs.is_listening()).await;
     for page in 0..12 {
-        let marks: String = (0..400).map(|n| format!(" {:016x}", 1 + page * 400 + n)).collect();
-        stranger.say(&format!("wanted{marks}")).await;
+        let hashes: String = (0..400).map(|n| format!(" {:016x}", 1 + page * 400 + n)).collect();
+        stranger.send(&format!("wanted{hashes}")).await;
     }
     until("the list is full", || theirs.wanted() == 4_096).await;
     // A waiter above the limit polls.

@@ -1,5 +1,5 @@
 //! What opening a store costs, and what becomes of the connection that it was opened with.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
 use std::time::Duration;
 

@@ -80,8 +80,8 @@ async fn events_of(all: &[(Fixture, Address)]) -> Vec<Vec<Event>> {
     events
 }
 
-/// All events are kept up to the limit; then the oldest are dropped in one go, by the call that appended one too many, as
-/// the kernel drops them.
+/// All events are kept up to the limit; then the oldest are dropped in one go, by the call that appended one too many,
+/// as the kernel drops them.
 pub(crate) async fn a_record_keeps_its_newest_events(fixture: &Fixture, how: &str) {
     let others = lookalikes(fixture).await;
     let events_of_others = events_of(&others).await;

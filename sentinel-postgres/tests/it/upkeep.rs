@@ -39,19 +39,15 @@ async fn tombstone(fixture: &Fixture, address: &Address) -> Token {
 /// A doubt that an operator holds, and the reconcile token.
 async fn taken(fixture: &Fixture, address: &Address, claim: &Claim) -> Token {
     let grant = fixture.granted(address, claim).await;
-    let reply = fixture
-        .ask(
-            address,
-            Reconcile {
-                op_id: OpId::random(),
-                operator: label("olga"),
-                reason: None,
-                expect: grant.token,
-                even_if_alive: true,
-                steal: false,
-            },
-        )
-        .await;
+    let op = Reconcile {
+        op_id: OpId::random(),
+        operator: label("olga"),
+        reason: None,
+        expect: grant.token,
+        even_if_alive: true,
+        steal: false,
+    };
+    let reply = fixture.ask(address, op).await;
     let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = reply.reply else { panic!("{reply:?}") };
     token
 }
@@ -175,7 +171,7 @@ pub(crate) async fn a_purged_row_is_forgotten(fixture: &Fixture, _: &str) {
     };
     let events = format!("SELECT count(*) FROM \"{}\".\"events\"", fixture.schema);
     let before = stranger.number(&events).await - 2;
-    let story = fixture.store.history(&there, u32::MAX).await.unwrap();
+    let changes = fixture.store.history(&there, u32::MAX).await.unwrap();
     fixture.advance(PURGE_REST / 2).await;
     assert_eq!(purge(fixture).await, 0);
     assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (1, before + 2));
@@ -183,7 +179,7 @@ pub(crate) async fn a_purged_row_is_forgotten(fixture: &Fixture, _: &str) {
     assert_eq!(purge(fixture).await, 0);
     assert_eq!((stranger.number(&rows(&address)).await, stranger.number(&events).await), (0, before + 1));
     assert_eq!(stranger.number(&rows(&there)).await, 1, "another namespace's row is none of ours");
-    assert_eq!(fixture.store.history(&there, u32::MAX).await.unwrap(), story, "nor are its events");
+    assert_eq!(fixture.store.history(&there, u32::MAX).await.unwrap(), changes, "nor are its events");
 }
 
 /// A row that another transaction holds is neither purged nor forgotten, nor waited for.
@@ -234,17 +230,17 @@ pub(crate) async fn events_of_earlier_grants_are_deleted(fixture: &Fixture, _: &
     fixture.ask(&other, Begin { grant }).await;
     fixture.advance(EVENTS_KEPT / 2).await;
     fixture.granted(&address, &fused()).await;
-    let story = async |address: &Address| -> Vec<&'static str> {
+    let changes = async |address: &Address| -> Vec<&'static str> {
         let events = fixture.store.history(address, u32::MAX).await.unwrap();
         events.iter().map(|event| event.change.name()).collect()
     };
     purge(fixture).await;
-    assert_eq!(story(&address).await, ["claimed", "released", "claimed"], "none is old");
+    assert_eq!(changes(&address).await, ["claimed", "released", "claimed"], "none is old");
     fixture.advance(EVENTS_KEPT / 2 + REST).await;
     purge(fixture).await;
-    assert_eq!(story(&address).await, ["claimed"], "the present grant's");
-    assert_eq!(story(&other).await, ["claimed", "begun"], "old, and the present grant's");
-    assert_eq!(story(&gone).await, ["purged", "claimed"]);
+    assert_eq!(changes(&address).await, ["claimed"], "the present grant's");
+    assert_eq!(changes(&other).await, ["claimed", "begun"], "old, and the present grant's");
+    assert_eq!(changes(&gone).await, ["purged", "claimed"]);
 }
 
 /// The floor is the highest token that was purged, in whatever order.

@@ -8,8 +8,8 @@ use sentinel_core::operation::{ClaimReply, Phase};
 use sentinel_postgres::PostgresStore;
 use sentinel_testbed::{Direction, Proxy, postgres};
 
+use crate::fixtures::{call, complete, execution, granted};
 use crate::harness::Fixture;
-use crate::scene::{call, complete, execution, granted};
 
 const SCHEMA: &str = "wire";
 
@@ -37,7 +37,7 @@ async fn small_packets_are_no_fault() {
     store.complete(&address, &complete(grant, &long)).await.unwrap();
     let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
     assert!(
-        matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::scene::result(&long))
+        matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::fixtures::result(&long))
     );
 }
 

@@ -97,8 +97,8 @@ impl Meter {
         assert!(self.untrue.is_empty(), "{}", self.untrue.join("\n"));
     }
 
-    /// How many rows were updated in this schema, and how many of them without touching an index. The store is closed first:
-    /// a connection tells what it did when it ends.
+    /// How many rows were updated in this schema, and how many of them without touching an index. The store is closed
+    /// first: a connection tells what it did when it ends.
     pub(crate) async fn updates(self) -> (i64, i64) {
         let Self { fixture, mut watcher, .. } = self;
         let (gone, schema) = (fixture.connections("true"), fixture.schema.clone());

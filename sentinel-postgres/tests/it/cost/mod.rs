@@ -1,5 +1,5 @@
-//! What operations cost: round trips, statements, commits and bytes of the log, held to a price list. Not one of the figures
-//! is a time, so what becomes dearer fails on a busy machine as on a quiet one, and nothing else does.
+//! What operations cost: round trips, statements, commits and bytes of the log, held to a price list. Not one of the
+//! figures is a time, so what becomes dearer fails on a busy machine as on a quiet one, and nothing else does.
 
 mod meter;
 mod prices;

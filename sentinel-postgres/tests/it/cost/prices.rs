@@ -7,8 +7,8 @@ const UNITS: [Unit; 4] = [
     Unit { name: "round trips", slack: 0 },
     Unit { name: "statements", slack: 0 },
     Unit { name: "transactions that write", slack: 0 },
-    // Of a row that was updated, the log has only the bytes that are different: of a time, one more where more time went by.
-    // The prices of a thousand heartbeats leave room for that.
+    // Of a row that was updated, the log has only the bytes that are different: of a time, one more where more time
+    // went by. The prices of a thousand heartbeats leave room for that.
     Unit { name: "bytes of WAL", slack: 5 },
 ];
 

@@ -9,7 +9,8 @@
 //! = laws, of which one has to fail: of the suite, over `BatchedCalls` with `.. in a batch`, or PostgreSQL's own
 //! ```
 //!
-//! A piece that does not stand in its statement exactly once is an error, and so is a law that the unbroken store breaks.
+//! A piece that does not stand in its statement exactly once is an error, and so is a law that the unbroken store
+//! breaks.
 
 mod in_batch;
 mod list;
@@ -162,7 +163,8 @@ fn open(statement: &str, mutant: Option<&Mutant>) -> Fixture {
             move |name, text| match &mutant {
                 // Claims read before they lock: what a lock is there for shows only where the read was of no use.
                 _ if name == "read" && matches!(statement.as_str(), "claim" | "update") => blind(&text),
-                // What a first run's completion gets from `complete_first_run` it gets from `complete` where that changes nothing.
+                // What a first run's completion gets from `complete_first_run` it gets from `complete` where that
+                // changes nothing.
                 _ if name == "complete_first_run" && statement == "complete" => {
                     text.replace("AND implied = 1", "AND false")
                 }

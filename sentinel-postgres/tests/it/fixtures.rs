@@ -1,4 +1,4 @@
-//! What tests say to a store, and what they look at on its server.
+//! Requests that tests send to a store, and what they read on its server.
 
 use std::time::Duration;
 

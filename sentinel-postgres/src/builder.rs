@@ -3,17 +3,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use sentinel_core::store::Health;
 use sentinel_core::{ErrorKind, EventLimit, Invalid, StoreError};
 
-use crate::link::{Dialer, Patience};
-use crate::purge::Resumed;
-use crate::source::Source;
-use crate::statement::{Edit, Names, Sql};
-use crate::store::PostgresStore;
-use crate::{doctor, schema, url};
+use crate::connection::connector::Connector;
+use crate::connection::source::Source;
+use crate::coordination::context::Context;
+use crate::coordination::purge::Resumed;
+use crate::coordination::statement::{Edit, Sql};
+use crate::parts::Names;
+use crate::{schema, url};
 
-/// How to open a [`PostgresStore`].
+/// How to open a [`PostgresStore`](crate::PostgresStore).
 #[derive(Clone)]
 #[must_use = "nothing is opened before `open`"]
 pub struct PostgresStoreBuilder {
@@ -72,49 +72,49 @@ impl PostgresStoreBuilder {
         }
     }
 
-    /// The schema that holds the tables; `sentinel` unless told otherwise. Letters, digits and underscores.
+    /// The schema that holds the tables; `sentinel` unless set. Letters, digits and underscores.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// What the names of tables, types and functions start with; nothing unless told otherwise.
+    /// What the names of tables, types and functions start with; nothing unless set.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
     /// How long a statement may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds
-    /// unless told otherwise.
+    /// unless set.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// How long one record's statement waits for a transaction of yours that holds the row; 2 seconds unless told
-    /// otherwise, a minute at most. A claim then answers *in progress*, everything else `Busy`, with nothing changed.
+    /// How long one record's statement waits for a transaction of yours that holds the row; 2 seconds unless set, and
+    /// a minute at most. A claim then answers *in progress*, everything else `Busy`, with nothing changed.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
-    /// How long the events of a record's earlier grants are kept; for as long as the record unless told otherwise. They
+    /// How long the events of a record's earlier grants are kept; for as long as the record unless set. They
     /// are deleted by `purge`. The events of a record's present grant stay in any case.
     pub fn event_retention(mut self, kept: Duration) -> Self {
         self.event_retention = Some(kept);
         self
     }
 
-    /// How many events of one record are kept: at most this many, and at least three quarters of them; 1,000 unless set.
-    /// Older ones are dropped by the transition that exceeds the limit. The oldest event that is kept then carries the
-    /// state from which a replay starts.
+    /// How many events of one record are kept: at most this many, and at least three quarters of them; 1,000 unless
+    /// set. Older ones are dropped by the transition that exceeds the limit. The oldest event that is kept then carries
+    /// the state from which a replay starts.
     pub fn max_events(mut self, limit: EventLimit) -> Self {
         self.max_events = limit;
         self
     }
 
     /// Whether a pooler in transaction mode (PgBouncer) stands between this process and the server. Found out when
-    /// connecting, unless told.
+    /// connecting, unless set.
     pub fn pooler(mut self, pooled: bool) -> Self {
         self.pooled = Some(pooled);
         self
@@ -122,7 +122,7 @@ impl PostgresStoreBuilder {
 
     /// Accepts a server with `fsync` or `full_page_writes` off, which is refused otherwise. Through a crash of its
     /// host it may then lose begins, results and decisions that were acknowledged, or all it holds: keys run again,
-    /// and nothing tells. For tests and trials.
+    /// and nothing reports it. For tests and trials.
     pub fn allow_lossy(mut self, allowed: bool) -> Self {
         self.allow_lossy = allowed;
         self
@@ -135,49 +135,16 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Looks at, or changes, each statement before it is used. For tests that break one.
+    /// Inspects, or changes, each statement before it is used. For tests that break one.
     #[doc(hidden)]
     pub fn edit_statements(mut self, edit: Edit) -> Self {
         self.edit = Some(edit);
         self
     }
 
-    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    /// Whether all settings are valid. [`open`](Self::open) and the others do so first; nothing is connected.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.clone().parts().map(drop)
-    }
-
-    /// Connects, and checks that the server can be written to and has the schema of this release.
-    ///
-    /// **Effect:** none on the database. **Errors:** nothing was changed: `Unreachable`, `NotInitialised` (run
-    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby, a
-    /// server older than PostgreSQL 14, or one that is read only or loses what it acknowledged
-    /// ([`allow_lossy`](Self::allow_lossy)).
-    pub async fn open(self) -> Result<PostgresStore, StoreError> {
-        let parts = self.parts()?;
-        let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
-        let found = schema::version(&mut link, parts.sql.names()).await?;
-        schema::check(found, parts.sql.names())?;
-        parts.dialer.spare.keep(link);
-        Ok(PostgresStore::from_parts(parts))
-    }
-
-    /// Creates the schema, or brings it up to date, and opens the store.
-    ///
-    /// **Effect:** missing migrations are applied in one transaction. **Repeating it**, also at once from many
-    /// processes, changes nothing. **Grants:** `CREATE` on the schema, or on the database if the schema is not there.
-    pub async fn init(self) -> Result<PostgresStore, StoreError> {
-        let parts = self.parts()?;
-        let mut link = parts.dialer.dial(Patience(parts.lock_timeout)).await?;
-        schema::migrate(&mut link, parts.sql.names()).await?;
-        parts.dialer.spare.keep(link);
-        Ok(PostgresStore::from_parts(parts))
-    }
-
-    /// Looks at the deployment, also where the schema is not there yet: what [`open`](Self::open) would refuse is a
-    /// finding.
-    pub async fn health(self) -> Result<Health, StoreError> {
-        doctor::health(&self.parts()?).await
+        self.clone().context().map(drop)
     }
 
     /// The SQL that [`init`](Self::init) would run on a database without the schema, for those who run migrations
@@ -186,7 +153,7 @@ impl PostgresStoreBuilder {
         Ok(schema::script(&Names::new(&self.schema, &self.prefix)?))
     }
 
-    fn parts(self) -> Result<Parts, StoreError> {
+    pub(crate) fn context(self) -> Result<Context, StoreError> {
         let bad =
             |why| StoreError::not_applied(ErrorKind::InvalidRequest, format!("the PostgreSQL URL {why}"));
         let source = self.source.map_err(bad)?;
@@ -197,8 +164,8 @@ impl PostgresStoreBuilder {
             return Err(Invalid::new("deadline", "must be at least a millisecond").into());
         }
         let names = Names::new(&self.schema, &self.prefix)?;
-        Ok(Parts {
-            dialer: Arc::new(Dialer::new(source, self.deadline, self.pooled, self.allow_lossy)),
+        Ok(Context {
+            connector: Arc::new(Connector::new(source, self.deadline, self.pooled, self.allow_lossy)),
             sql: Arc::new(Sql::new(names, self.edit.as_ref(), self.max_events)),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),
@@ -208,23 +175,13 @@ impl PostgresStoreBuilder {
     }
 }
 
-/// What a store is made of.
-pub(crate) struct Parts {
-    pub(crate) dialer: Arc<Dialer>,
-    pub(crate) sql: Arc<Sql>,
-    pub(crate) offset: Arc<AtomicI64>,
-    pub(crate) lock_timeout: Duration,
-    pub(crate) event_retention: Option<Duration>,
-    pub(crate) resumed: Resumed,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_meant_is_refused_before_anything_is_connected() {
-        let builder = || PostgresStore::builder("postgres://nobody@127.0.0.1:1/none");
+    fn invalid_settings_are_refused_before_a_connection_is_made() {
+        let builder = || PostgresStoreBuilder::from_url("postgres://nobody@127.0.0.1:1/none");
         let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
         for fine in [builder(), builder().lock_timeout(minute), builder().deadline(Duration::from_millis(1))]
         {
@@ -236,7 +193,7 @@ mod tests {
             builder().deadline(Duration::from_micros(999)),
             builder().schema("not a name"),
             builder().table_prefix("not-a-prefix"),
-            PostgresStore::builder("mysql://h"),
+            PostgresStoreBuilder::from_url("mysql://h"),
         ] {
             let refused = bad.check().unwrap_err();
             assert_eq!(

@@ -1,25 +1,25 @@
-//! What can go wrong with a server, told in the words of the contract: by SQLSTATE, and by where the connection broke.
+//! The errors of a server in the terms of the contract: by SQLSTATE, and by when the connection broke.
 
 use std::time::Duration;
 
 use sentinel_core::{ErrorKind, StoreError};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-/// Codes that say: the statement was rolled back because of somebody else, and the same one may succeed.
+/// Codes that mean: the statement was rolled back because of another transaction, and the same one may succeed.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 const SERIALIZATION_FAILURE: &str = "40001";
 const DEADLOCK_DETECTED: &str = "40P01";
 
-/// Codes that say: the transaction, or our savepoint in it, is not there any more.
+/// Codes that mean: the transaction, or our savepoint in it, is not there any more.
 const NO_ACTIVE_TRANSACTION: &str = "25P01";
 const NO_SUCH_SAVEPOINT: &str = "3B001";
 
-/// Why a statement has no answer.
+/// Why a statement has no rows.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The server said that the statement was rolled back.
+pub(crate) enum StatementError {
+    /// The server reported that the statement was rolled back.
     RolledBack(Box<PgDatabaseError>),
-    /// The statement, or the connection under it, ended without the server's word on what came of it.
+    /// The statement, or the connection under it, ended without a report of the server.
     Lost(StoreError),
     /// Nothing was sent.
     NotSent(StoreError),
@@ -27,17 +27,17 @@ pub(crate) enum Failure {
     Broken(StoreError),
 }
 
-impl Failure {
+impl StatementError {
     /// Judges an error that came while a statement was out.
     ///
-    /// An ERROR is the server's word that the transaction was rolled back. A FATAL or PANIC is not: the session may end
-    /// after the commit and before the answer.
+    /// An ERROR is the server's report that the transaction was rolled back. A FATAL or PANIC is not: the session may
+    /// end after the commit and before the reply.
     pub(crate) fn of(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => match error.try_downcast::<PgDatabaseError>() {
                 Ok(error) if matches!(error.severity(), PgSeverity::Error) => Self::RolledBack(error),
                 Ok(error) => {
-                    let detail = format!("the server ended the connection: {}", told(&error));
+                    let detail = format!("the server ended the connection: {}", message(&error));
                     Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail).caused_by(*error))
                 }
                 Err(error) => Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, error.to_string())),
@@ -58,7 +58,7 @@ impl Failure {
         Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail))
     }
 
-    /// The server answered, and warned that the commit may not be where it should be.
+    /// The server replied, and warned that the commit may not be on its synchronous standby.
     pub(crate) fn in_doubt(warning: &str) -> Self {
         let detail =
             format!("committed on this server, and perhaps not on its synchronous standby: {warning}");
@@ -69,7 +69,7 @@ impl Failure {
         matches!(self, Self::RolledBack(error) if error.code() == code)
     }
 
-    /// Somebody held a lock for longer than this statement waits.
+    /// Another transaction held a lock for longer than this statement waits.
     pub(crate) fn is_lock_timeout(&self) -> bool {
         self.has_code(LOCK_NOT_AVAILABLE)
     }
@@ -90,18 +90,20 @@ impl Failure {
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
+impl From<StatementError> for StoreError {
+    fn from(failure: StatementError) -> Self {
         match failure {
-            Failure::RolledBack(error) => rolled_back(*error),
-            Failure::Lost(error) | Failure::NotSent(error) | Failure::Broken(error) => error,
+            StatementError::RolledBack(error) => rolled_back(*error),
+            StatementError::Lost(error) | StatementError::NotSent(error) | StatementError::Broken(error) => {
+                error
+            }
         }
     }
 }
 
 fn rolled_back(error: PgDatabaseError) -> StoreError {
     let (error_kind, hint) = error_kind(error.code());
-    StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", told(&error))).caused_by(error)
+    StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", message(&error))).caused_by(error)
 }
 
 /// What a SQLSTATE means, and what helps.
@@ -109,7 +111,7 @@ fn error_kind(code: &str) -> (ErrorKind, &'static str) {
     match code {
         LOCK_NOT_AVAILABLE => (ErrorKind::Busy, "; a transaction holds the record's row"),
         SERIALIZATION_FAILURE | DEADLOCK_DETECTED => (ErrorKind::Busy, ""),
-        // query_canceled: by statement_timeout, or by somebody.
+        // query_canceled: by statement_timeout, or by an operator.
         "57014" => (ErrorKind::Busy, ""),
         // undefined_table, invalid_schema_name, undefined_object, undefined_column
         "42P01" | "3F000" | "42704" | "42703" => (
@@ -149,8 +151,14 @@ pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
     StoreError::not_applied(error_kind, detail).caused_by(error)
 }
 
+/// Nothing that could change anything was sent.
+pub(crate) fn late(deadline: Duration) -> StoreError {
+    let detail = format!("the server did not answer within {deadline:?}");
+    StoreError::not_applied(ErrorKind::Unreachable, detail)
+}
+
 /// An error's message and code, without the statement and its values.
-fn told(error: &PgDatabaseError) -> String {
+fn message(error: &PgDatabaseError) -> String {
     format!("{} ({})", error.message(), error.code())
 }
 
@@ -159,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sqlstate_says_who_can_help() {
+    fn each_sqlstate_has_an_error_kind() {
         let table = [
             (ErrorKind::Busy, &["55P03", "40001", "40P01", "57014"][..]),
             (ErrorKind::NotInitialised, &["42P01", "3F000", "42704", "42703"]),
@@ -167,7 +175,7 @@ mod tests {
             (ErrorKind::InvalidRequest, &["22P05", "22021", "22003", "23514"]),
             (ErrorKind::Corrupt, &["XX001", "XX002"]),
             (ErrorKind::Unreachable, &["53000", "53100", "53200", "53300", "53400"]),
-            // What a statement of ours never should be told: of its grammar, a constraint, an internal error.
+            // What a statement of ours should never get: of its grammar, a constraint, an internal error.
             (ErrorKind::BrokenStore, &["42601", "23505", "XX000"]),
         ];
         for (expected, codes) in table {
@@ -178,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_says_what_to_look_at() {
+    fn a_hint_names_what_to_check() {
         for (code, hint) in [
             ("55P03", "holds the record's row"),
             ("42501", "lacks a grant"),

@@ -1,6 +1,6 @@
 //! What the fuzz targets of this workspace reach.
 
-/// Whether a URL is understood, and what is said of one that is not.
+/// Whether a URL is valid, and the error for one that is not.
 pub fn url(text: &str) -> Result<(), String> {
     crate::url::parse(text).map(drop)
 }

@@ -1,42 +1,27 @@
 //! The store of Sentinel on PostgreSQL 14 and newer.
 //!
-//! Each transition is one statement that locks the record's row, reads the server's clock above the lock, judges, writes
-//! record and event, and is committed by itself. What comes in at the same time goes out together, over a few connections
-//! that the store owns. [`PostgresStore`] says more.
+//! Each transition is one statement that locks the record's row, reads the server's clock above the lock, decides,
+//! writes record and event, and is committed by itself. Operations that arrive at the same time are sent in one
+//! statement, over a few connections that the store owns. See [`PostgresStore`].
 
+mod batch;
 mod builder;
-mod claim;
-mod commit;
+mod connection;
+mod coordination;
 mod doctor;
 mod error;
-mod fence;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod heartbeat;
-mod hello;
-mod lane;
-mod link;
-mod listen;
-mod purge;
-mod read;
-mod row;
+mod notify;
+mod parts;
 mod schema;
-mod source;
-mod spare;
-mod statement;
 mod store;
-mod survey;
-mod timeline;
 mod transaction;
-mod transition;
-mod trim;
 mod url;
-mod warnings;
-mod within;
 
 pub use builder::PostgresStoreBuilder;
-pub use commit::{CommitError, Pending, commit};
-pub use fence::{Fence, Rejected, Rejection, fence_address};
 pub use store::PostgresStore;
-pub use transaction::{OnceInTransaction, TransactionOutcome};
+pub use transaction::commit::{CommitError, Pending, commit};
+pub use transaction::fence::{Fence, Rejected, Rejection, fence_address};
+pub use transaction::once_in_transaction::{OnceInTransaction, TransactionOutcome};

@@ -1,73 +1,41 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
-use sentinel_core::kernel::Operation;
+use sentinel_client::Run;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{
-    Address, CompletedHints, CoordinationStore, ErrorKind, Event, GatheredBeats, StoreError,
-};
-use sqlx::PgPool;
+use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::{Address, CoordinationStore, Event, Grant, Namespace, Recorded, StoreError, Survey};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use crate::builder::{Parts, PostgresStoreBuilder};
-use crate::heartbeat::{self, Beats};
-use crate::lane::hot::{Flushed, Flushes, Item};
-use crate::lane::jobs::Jobs;
-use crate::lane::look::{Ask, Looks, Seen};
-use crate::lane::pair::Pair;
-use crate::lane::replay::{self, ReplayLane};
-use crate::lane::turn::{self, TurnLane, Turns};
-use crate::lane::{Lane, answered};
-use crate::link::Patience;
-use crate::listen::Listening;
-use crate::source::Source;
-use crate::statement::Statement;
-use crate::transition::{self, Sent};
-use crate::{doctor, purge, read};
-
-/// How long a statement of many records waits for another's insert. What it waits for it sends again, one by one.
-const BRIEF: Patience = Patience(Duration::from_millis(200));
-
-/// Connections for statements on one record.
-const SINGLES: usize = 4;
-
-/// Connections for heartbeats: one for the many, one for those that wait for a lock.
-const PULSES: usize = 2;
-
-/// How often a claim looks again that keeps meeting another state than it saw.
-pub(crate) const LOOKS: usize = 100;
+use crate::builder::PostgresStoreBuilder;
+use crate::connection::migrate;
+use crate::connection::session::LockTimeout;
+use crate::connection::source::Source;
+use crate::coordination::context::Context;
+use crate::coordination::operations::Coordination;
+use crate::transaction::complete_in;
+use crate::transaction::fence::{self, Fence, Rejected};
+use crate::transaction::once_in_transaction::OnceInTransaction;
+use crate::{doctor, schema};
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a pool
-/// that is exhausted must not starve heartbeats. They live on the runtime of whoever used them first, and are opened again
-/// on another if that runtime ends.
+/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a
+/// pool that is exhausted must not starve heartbeats. They live on the runtime that used them first, and are opened
+/// again on another if that runtime ends.
 #[derive(Clone)]
 pub struct PostgresStore {
-    pub(crate) inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    pub(crate) parts: Arc<Parts>,
-    pub(crate) hot: Pair<Flushes>,
-    pub(crate) looks: Lane<Looks>,
-    pub(crate) results: Pair<ReplayLane>,
-    pub(crate) turns: Lane<TurnLane>,
-    pub(crate) singles: Jobs,
-    pub(crate) pulse: Jobs,
-    pub(crate) beats: Arc<Beats>,
-    pub(crate) replays: CompletedHints,
-    pub(crate) listening: Listening,
+    coordination: Arc<Coordination>,
 }
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStore").field("names", self.inner.parts.sql.names()).finish_non_exhaustive()
+        let names = self.coordination.context.sql.names();
+        f.debug_struct("PostgresStore").field("names", names).finish_non_exhaustive()
     }
 }
 
@@ -87,7 +55,7 @@ impl PostgresStore {
 
     /// Starts with the usual settings, to change some of them.
     ///
-    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can say where the tables are:
+    /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can set where the tables are:
     /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; and how many events of a record are kept:
     /// `?sentinel_max_events=1000`. Any other parameter is refused, for it would be ignored.
     ///
@@ -96,118 +64,160 @@ impl PostgresStore {
         PostgresStoreBuilder::from_url(url)
     }
 
-    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` says counts
-    /// from then on.
+    /// Starts with the options of a pool. They are read again for each connection: what `set_connect_options` sets
+    /// applies from then on.
     pub fn builder_from_pool(pool: &PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_source(Ok(Source::pool(pool)))
     }
 
-    /// Starts with connection options. They stay as they are, with the password that was found when they were made: where
-    /// passwords change, use a URL or a pool.
+    /// Starts with connection options. They stay as they are, with the password that was found when they were made:
+    /// where passwords change, use a URL or a pool.
     pub fn builder_with(options: PgConnectOptions) -> PostgresStoreBuilder {
         PostgresStoreBuilder::from_source(Ok(Source::options(options)))
     }
 
-    pub(crate) fn from_parts(parts: Parts) -> Self {
-        let (sql, offset, dialer) = (&parts.sql, &parts.offset, &parts.dialer);
-        let patience = Patience(parts.lock_timeout);
-        let hot = || Lane::new(Flushes { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF);
-        let results = || {
-            let results = ReplayLane { sql: sql.get(Statement::Replay), offset: offset.clone() };
-            Lane::new(results, dialer.clone(), BRIEF)
-        };
-        let looks = Looks { sql: sql.get(Statement::Look), offset: offset.clone() };
-        let inner = Inner {
-            hot: Pair::new(hot),
-            looks: Lane::new(looks, dialer.clone(), BRIEF),
-            results: Pair::new(results),
-            turns: Lane::new(TurnLane { sql: sql.clone(), offset: offset.clone() }, dialer.clone(), BRIEF),
-            singles: Jobs::new(dialer.clone(), patience, SINGLES),
-            pulse: Jobs::new(dialer.clone(), patience, PULSES),
-            beats: Arc::new(Beats::new(sql)),
-            replays: CompletedHints::default(),
-            listening: Listening::new(dialer.clone(), sql.names()),
-            parts: Arc::new(parts),
-        };
-        Self { inner: Arc::new(inner) }
-    }
-
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.inner.parts
-    }
-
-    pub(crate) fn listening(&self) -> &Listening {
-        &self.inner.listening
-    }
-
-    /// How long a caller waits at most: for the statement that is out, and for its own.
-    pub(crate) fn limit(&self) -> Duration {
-        self.inner.parts.dialer.deadline * 2
-    }
-
-    /// Carries out an operation alone, on the row that the address has. None: it has none, and the operation makes one.
-    async fn single<O: Sent>(
-        &self,
-        address: &Address,
-        op: &O,
-    ) -> Result<Option<Stamped<O::Reply>>, StoreError> {
-        let (address, op, parts) = (address.clone(), op.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move { Ok(transition::run(link, &parts.sql, now(&parts.offset), &address, &op).await?) }
-                    .boxed()
-            })
-            .await
-    }
-
-    /// An operation that changes nothing on an address without a row.
-    async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
-        op.admit(address.kind)?;
-        let stamped = self.single(address, op).await?.ok_or_else(|| restless(O::NAME))?;
-        self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
-        Ok(stamped)
-    }
-
-    /// Carries out an operation in the company of others, or, where that did not change the row, alone.
-    async fn turn<O: Sent + Turns<Reply = <O as Operation>::Reply>>(
-        &self,
-        address: &Address,
-        op: &O,
-    ) -> Result<Stamped<<O as Operation>::Reply>, StoreError> {
-        op.admit(address.kind)?;
-        let (item, turned) = turn::Item::new(address, op);
-        self.inner.turns.send(item);
-        match answered(turned, self.limit()).await? {
-            Some(stamped) => {
-                self.inner.listening.answered(address, O::NAME, stamped.stamp.state).await;
-                Ok(stamped)
-            }
-            None => self.transition(address, op).await,
-        }
-    }
-
-    /// The result of an execution, if it is completed.
-    pub(crate) async fn result(&self, address: &Address) -> Result<replay::Completed, StoreError> {
-        let (ask, told) = replay::Ask::new(address.namespace.clone(), address.key.clone());
-        self.inner.results.send(ask);
-        answered(told, self.limit()).await
-    }
-
-    pub(crate) async fn look(&self, address: &Address, replay: bool) -> Result<Seen, StoreError> {
-        let (ask, seen) = Ask::new(address.clone(), replay);
-        self.inner.looks.send(ask);
-        answered(seen, self.limit()).await
+    fn new(context: Context) -> Self {
+        Self { coordination: Arc::new(Coordination::new(context)) }
     }
 }
 
-pub(crate) fn now(offset: &AtomicI64) -> i64 {
-    offset.load(Ordering::Relaxed)
+impl PostgresStoreBuilder {
+    /// Connects, and checks that the server can be written to and has the schema of this release.
+    ///
+    /// **Effect:** none on the database. **Errors:** nothing was changed: `Unreachable`, `NotInitialised` (run
+    /// [`init`](Self::init), or `sentinel init`), `NewerSchema`, or `DeploymentRefused` for a standby, a
+    /// server older than PostgreSQL 14, or one that is read only or loses what it acknowledged
+    /// ([`allow_lossy`](Self::allow_lossy)).
+    pub async fn open(self) -> Result<PostgresStore, StoreError> {
+        let context = self.context()?;
+        let (connector, names) = (&context.connector, context.sql.names());
+        let mut connection = connector.connect(LockTimeout(context.lock_timeout)).await?;
+        let found = migrate::version(&mut connection, names).await?;
+        schema::check(found, names)?;
+        connector.idle.keep(connection);
+        Ok(PostgresStore::new(context))
+    }
+
+    /// Creates the schema, or brings it up to date, and opens the store.
+    ///
+    /// **Effect:** missing migrations are applied in one transaction. **Repeating it**, also at once from many
+    /// processes, changes nothing. **Grants:** `CREATE` on the schema, or on the database if the schema is not there.
+    pub async fn init(self) -> Result<PostgresStore, StoreError> {
+        let context = self.context()?;
+        let (connector, names) = (&context.connector, context.sql.names());
+        let mut connection = connector.connect(LockTimeout(context.lock_timeout)).await?;
+        migrate::migrate(&mut connection, names).await?;
+        connector.idle.keep(connection);
+        Ok(PostgresStore::new(context))
+    }
+
+    /// Checks the deployment, also where the schema is not there yet: what [`open`](Self::open) would refuse is a
+    /// finding.
+    pub async fn health(self) -> Result<Health, StoreError> {
+        health_of(&self.context()?).await
+    }
 }
 
-pub(crate) fn restless(name: &str) -> StoreError {
-    let detail = format!("{name}: the record came and went each time it was looked at");
-    StoreError::not_applied(ErrorKind::Busy, detail)
+/// In a transaction of yours.
+impl PostgresStore {
+    /// Runs a function at most once for the address of an execution, inside a transaction of yours in the database of
+    /// this store: claim, what the function writes, and completion commit together or not at all. There is no
+    /// uncertain window.
+    ///
+    /// **Your transaction** is never committed, rolled back or left open here. The lock timeout that the claim runs
+    /// under is put back; `synchronous_commit = off` is raised to `on` for this transaction if it holds a completion.
+    /// **While it is open**, other claims of the key are *in progress* after a lock timeout. Two transactions
+    /// that each take several keys take them in one order, or PostgreSQL ends one of them.
+    /// **Grants:** those of the store, for the role of your transaction.
+    pub fn once_in_transaction<'a, 'c>(
+        &'a self,
+        transaction: &'a mut Transaction<'c, Postgres>,
+        address: &'a Address,
+    ) -> OnceInTransaction<'a, 'c> {
+        OnceInTransaction::new(&self.coordination, transaction, address)
+    }
+
+    /// Completes, in a transaction of yours, a run of `once`: what you wrote and the result commit together. Commit
+    /// with [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as
+    /// the client does.
+    ///
+    /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks
+    /// the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`.
+    /// **Effect:** none before you commit; the record's row is locked until then, and heartbeats pass it over.
+    /// **Refusals** change nothing and leave no trace in the transaction: roll it back unless the reply is `Recorded`.
+    /// **Errors:** nothing was changed, and the transaction goes on if its connection does.
+    pub async fn complete_in(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        run: &Run,
+        result: &Recorded,
+    ) -> Result<CompleteReply, StoreError> {
+        run.records_its_result();
+        self.complete_grant_in(transaction, run.address(), run.grant(), result).await
+    }
+
+    /// As [`complete_in`](Self::complete_in), for an execution that was claimed without the client. What was completed
+    /// is true only when the record is completed after the commit.
+    pub async fn complete_grant_in(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        address: &Address,
+        grant: Grant,
+        result: &Recorded,
+    ) -> Result<CompleteReply, StoreError> {
+        complete_in::complete_in(&self.coordination.context, transaction, address, grant, result).await
+    }
+
+    /// The SQL that makes a fence, for those who run migrations themselves. Making it again changes its columns, and
+    /// forgets nothing.
+    pub fn fence_sql(&self, fence: &Fence) -> String {
+        fence::fence_sql(self.coordination.context.sql.names(), fence)
+    }
+
+    /// Makes a fence. **Grants:** those of the table's owner, and `EXECUTE` on `create_fence` and `enforce_fence`; who
+    /// then writes the table needs none.
+    pub async fn create_fence(&self, connection: &mut PgConnection, fence: &Fence) -> Result<(), Rejected> {
+        fence::create_fence(self.coordination.context.sql.names(), connection, fence).await
+    }
+
+    /// Checks, in a transaction of yours, that a grant is the record's current one, and keeps it so until the
+    /// transaction ends: no other worker takes the key over, and no operator decides about it, before you commit.
+    ///
+    /// A stale grant fails the transaction: it can only be rolled back. **Errors:** also where a statement has ended
+    /// the transaction. **Grants:** `USAGE` on the schema and `EXECUTE` on `check_grant`; none on the tables.
+    pub async fn check_grant_in(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        address: &Address,
+        grant: Grant,
+    ) -> Result<(), Rejected> {
+        fence::check_grant_in(self.coordination.context.sql.names(), transaction, address, grant).await
+    }
+}
+
+// For tests.
+impl PostgresStore {
+    /// The channel on which processes notify each other of changes.
+    #[doc(hidden)]
+    pub fn channel(&self) -> &str {
+        self.coordination.notifications.channel()
+    }
+
+    /// Whether this store would receive a notification of a change.
+    #[doc(hidden)]
+    pub fn is_listening(&self) -> bool {
+        self.coordination.notifications.is_listening()
+    }
+
+    /// How many records other processes wait for, as far as this process knows.
+    #[doc(hidden)]
+    pub fn wanted(&self) -> usize {
+        self.coordination.notifications.wanted()
+    }
+}
+
+async fn health_of(context: &Context) -> Result<Health, StoreError> {
+    doctor::health(&context.connector, context.sql.names(), LockTimeout(context.lock_timeout)).await
 }
 
 #[async_trait]
@@ -217,66 +227,31 @@ impl CoordinationStore for PostgresStore {
     }
 
     async fn claim(&self, address: &Address, op: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
-        self.claim_step_by_step(address, op).await
+        self.coordination.claim(address, op).await
     }
 
     async fn begin(&self, address: &Address, op: &Begin) -> Result<Stamped<BeginReply>, StoreError> {
-        self.turn(address, op).await
+        self.coordination.update(address, op).await
     }
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-        let mut gathered = GatheredBeats::new(beats.len());
-        for page in heartbeat::pages(beats) {
-            self.pulse(beats, &page, &mut gathered).await;
-        }
-        gathered.finish()
+        self.coordination.heartbeat(beats).await
     }
 
     async fn complete(&self, address: &Address, op: &Complete) -> Result<Stamped<CompleteReply>, StoreError> {
-        op.admit(address.kind)?;
-        let (item, flushed) = Item::complete(address.clone(), op.clone());
-        self.inner.hot.send(item);
-        match answered(flushed, self.limit()).await? {
-            Flushed::Done(stamped) => {
-                self.inner.replays.expect(address);
-                self.inner.listening.changed(address).await;
-                Ok(stamped)
-            }
-            Flushed::Unchanged | Flushed::Alone => self.transition(address, op).await,
-        }
+        self.coordination.complete(address, op).await
     }
 
     async fn cancel(&self, address: &Address, op: &Cancel) -> Result<Stamped<CancelReply>, StoreError> {
-        op.admit(address.kind)?;
-        for _ in 0..LOOKS {
-            if let Some(stamped) = self.single(address, op).await? {
-                self.inner.listening.changed(address).await;
-                return Ok(stamped);
-            }
-            let (to, op, parts) = (address.clone(), *op, self.inner.parts.clone());
-            if let Some(stamped) = self
-                .inner
-                .singles
-                .run(move |link| {
-                    async move {
-                        Ok(transition::cancel_absent(link, &parts.sql, now(&parts.offset), &to, &op).await?)
-                    }
-                    .boxed()
-                })
-                .await?
-            {
-                return Ok(stamped);
-            }
-        }
-        Err(restless(Cancel::NAME))
+        self.coordination.cancel(address, op).await
     }
 
     async fn release(&self, address: &Address, op: &Release) -> Result<Stamped<ReleaseReply>, StoreError> {
-        self.turn(address, op).await
+        self.coordination.update(address, op).await
     }
 
     async fn abandon(&self, address: &Address, op: &Abandon) -> Result<Stamped<AbandonReply>, StoreError> {
-        self.transition(address, op).await
+        self.coordination.transition(address, op).await
     }
 
     async fn reconcile(
@@ -284,7 +259,7 @@ impl CoordinationStore for PostgresStore {
         address: &Address,
         op: &Reconcile,
     ) -> Result<Stamped<ReconcileReply>, StoreError> {
-        self.transition(address, op).await
+        self.coordination.transition(address, op).await
     }
 
     async fn force_complete(
@@ -292,7 +267,7 @@ impl CoordinationStore for PostgresStore {
         address: &Address,
         op: &ForceComplete,
     ) -> Result<Stamped<ForceCompleteReply>, StoreError> {
-        self.transition(address, op).await
+        self.coordination.transition(address, op).await
     }
 
     async fn reset_to_claimed(
@@ -300,62 +275,45 @@ impl CoordinationStore for PostgresStore {
         address: &Address,
         op: &ResetToClaimed,
     ) -> Result<Stamped<ResetReply>, StoreError> {
-        self.transition(address, op).await
+        self.coordination.transition(address, op).await
     }
 
     async fn evict(&self, address: &Address, op: &Evict) -> Result<Stamped<EvictReply>, StoreError> {
-        self.transition(address, op).await
+        self.coordination.transition(address, op).await
     }
 
     async fn purge(&self, op: &Purge) -> Result<Purged, StoreError> {
-        let (op, parts) = (op.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run_long(move |link| {
-                async move {
-                    let offset = now(&parts.offset);
-                    let purged = purge::purge(link, &parts.sql, offset, &op, &parts.resumed).await?;
-                    // Once, when all records are done: it reads the whole table.
-                    if let Some(kept) = parts.event_retention.filter(|_| !op.dry_run && !purged.more) {
-                        purge::forget_events(link, &parts.sql, offset, crate::row::micros(kept)).await?;
-                    }
-                    Ok(purged)
-                }
-                .boxed()
-            })
-            .await
+        self.coordination.purge(op).await
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let seen = self.look(address, false).await.map_err(StoreError::of_a_read)?;
-        Ok(Inspection { record: seen.record, now: seen.now })
+        self.coordination.inspect(address).await
     }
 
     async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-        let (list, parts) = (list.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| {
-                async move { read::list(link, &parts.sql, now(&parts.offset), &list).await }.boxed()
-            })
-            .await
-            .map_err(StoreError::of_a_read)
+        self.coordination.list(list).await
     }
 
     async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let (address, parts) = (address.clone(), self.inner.parts.clone());
-        self.inner
-            .singles
-            .run(move |link| async move { read::history(link, &parts.sql, &address, limit).await }.boxed())
-            .await
-            .map_err(StoreError::of_a_read)
+        self.coordination.history(address, limit).await
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {
-        self.inner.listening.wait(address, within).await
+        self.coordination.changed(address, within).await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {
-        doctor::health(self.parts()).await
+        health_of(&self.coordination.context).await
+    }
+}
+
+#[async_trait]
+impl Survey for PostgresStore {
+    async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError> {
+        self.coordination.namespaces(after, limit).await
+    }
+
+    async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
+        undecided_by_listing(self, filter).await
     }
 }

@@ -1,11 +1,12 @@
-//! What a URL says: how to connect, as libpq has it, and where the tables are, which is ours.
+//! URLs: how to connect, with parameters as libpq has them, and where the tables are, with parameters of our own.
 
 use std::str::FromStr as _;
 
 use sentinel_core::{EventLimit, check_store_address};
 use sqlx::postgres::PgConnectOptions;
 
-/// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not be.
+/// The parameters that mean something to the driver. It ignores all others, and a `sslmode` that was misspelt must not
+/// be.
 const KNOWN: [&str; 18] = [
     "application_name",
     "dbname",
@@ -43,7 +44,7 @@ pub(crate) struct Parsed {
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 
-/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+/// Reads a URL. An error does not quote the URL, which may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     check_store_address(url).map_err(|invalid| invalid.to_string())?;
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
@@ -56,7 +57,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             PREFIX => once(PREFIX, prefix.replace(value.to_owned()))?,
             MAX_EVENTS => once(MAX_EVENTS, max_events.replace(limit(value)?))?,
             name if is_known(name) => theirs.push(parameter),
-            _ => return Err(stranger()),
+            _ => return Err(unknown_parameter()),
         }
     }
     let shape = "must be postgres://user:password@host:port/database, with parameters as libpq has them";
@@ -92,7 +93,7 @@ fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
     before.map_or(Ok(()), |_| Err(format!("has {name} twice")))
 }
 
-fn stranger() -> String {
+fn unknown_parameter() -> String {
     format!(
         "has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
         KNOWN.join(", ")
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_do_not_reach_the_driver_and_theirs_do() {
+    fn only_the_drivers_parameters_reach_the_driver() {
         let url = "postgres://me:pw@h:7/db?sentinel_schema=a&sslmode=disable&sentinel_table_prefix=b_&options=-c%20x=1";
         let parsed = parse(url).unwrap();
         assert_eq!((parsed.schema.as_deref(), parsed.prefix.as_deref()), (Some("a"), Some("b_")));
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_says_how_many_events_are_kept() {
+    fn a_url_sets_how_many_events_are_kept() {
         let limit = |value: &str| parse(&format!("postgres://h/db?sentinel_max_events={value}"));
         assert_eq!(limit("8").unwrap().max_events, EventLimit::new(8).ok());
         assert_eq!(parse("postgres://h/db").unwrap().max_events, None);
@@ -130,9 +131,9 @@ mod tests {
 
     #[test]
     fn a_setting_of_the_session_may_have_a_parameter_of_its_own() {
-        for way in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
-            let parsed = parse(&format!("postgres:///db?{way}")).unwrap();
-            assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{way}");
+        for parameter in ["options[work_mem]=1MB", "options%5Bwork_mem%5D=1MB"] {
+            let parsed = parse(&format!("postgres:///db?{parameter}")).unwrap();
+            assert_eq!(parsed.options.get_options(), Some("-c work_mem=1MB"), "{parameter}");
         }
     }
 
@@ -152,13 +153,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_what_is_known() {
+    fn a_refused_url_lists_the_known_parameters() {
         let why = parse("postgres:///db?sslmod=x").err().unwrap_or_default();
         assert!(["sslmode", SCHEMA, PREFIX].iter().all(|known| why.contains(known)), "{why}");
     }
 
     #[test]
-    fn what_would_be_ignored_is_refused_and_not_quoted() {
+    fn an_unknown_parameter_is_refused_and_not_quoted() {
         for bad in [
             "postgres://h/db?sslmod=hunter2",
             "postgres://h/db?sslmode=hunter2",

@@ -4,13 +4,13 @@ use sentinel_core::store::Check;
 use sentinel_core::{ErrorKind, StoreError};
 use sqlx::Row as _;
 
-use super::check;
+use super::settings::check;
+use crate::connection::session::Connection;
 use crate::error::unreachable;
-use crate::link::Link;
+use crate::parts::Names;
 use crate::schema;
-use crate::statement::Names;
 
-/// What the statements need, for each table. docs/operations.md says the same as GRANTs.
+/// What the statements need, for each table. docs/operations.md lists the same as GRANTs.
 const NEEDED: &[(&str, &[&str])] = &[
     ("records", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("events", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
@@ -28,7 +28,7 @@ pub(super) struct Access {
 }
 
 /// By the catalogue: it can be read without any right in the schema.
-pub(super) async fn look(link: &mut Link, names: &Names) -> Result<Access, StoreError> {
+pub(super) async fn read(connection: &mut Connection, names: &Names) -> Result<Access, StoreError> {
     let (schema, prefix) = (&names.schema, &names.prefix);
     let mut rights = Vec::new();
     let mut columns = Vec::new();
@@ -47,7 +47,7 @@ pub(super) async fn look(link: &mut Link, names: &Names) -> Result<Access, Store
          (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = '{schema}'), ARRAY[{}]",
         columns.join(", ")
     );
-    let row = link.ask(sql).await?;
+    let row = connection.query_one(sql).await?;
     let role = row.try_get(0).map_err(unreachable)?;
     let usage: Option<bool> = row.try_get(1).map_err(unreachable)?;
     let held: Vec<Option<bool>> = row.try_get(2).map_err(unreachable)?;
@@ -58,18 +58,23 @@ pub(super) async fn look(link: &mut Link, names: &Names) -> Result<Access, Store
     let is_there = held.last().copied().flatten();
     let (version, timeline) = match is_there {
         None => (Some(0), None),
-        Some(true) if missing.iter().all(|right| !right.starts_with("USAGE")) => newest(link, names).await?,
+        Some(true) if missing.iter().all(|right| !right.starts_with("USAGE")) => {
+            newest(connection, names).await?
+        }
         Some(_) => (None, None),
     };
     Ok(Access { role, version, timeline, missing })
 }
 
-async fn newest(link: &mut Link, names: &Names) -> Result<(Option<i32>, Option<i32>), StoreError> {
+async fn newest(
+    connection: &mut Connection,
+    names: &Names,
+) -> Result<(Option<i32>, Option<i32>), StoreError> {
     let sql = format!(
         "SELECT coalesce(max(version), 0), (array_agg(timeline ORDER BY version DESC))[1] FROM {}",
         names.qualified("migrations")
     );
-    let row = match link.ask(sql).await {
+    let row = match connection.query_one(sql).await {
         // Row-level security hides what is there: a check of its own names it.
         Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok((None, None)),
         row => row?,

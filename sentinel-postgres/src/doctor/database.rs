@@ -4,11 +4,11 @@ use sentinel_core::StoreError;
 use sentinel_core::store::Check;
 use sqlx::Row as _;
 
-use super::check;
+use super::settings::check;
+use crate::connection::session::Connection;
 use crate::error::unreachable;
-use crate::link::Link;
+use crate::parts::Names;
 use crate::schema;
-use crate::statement::Names;
 
 const TABLES: [&str; 5] = ["records", "events", "floors", "fences", "migrations"];
 
@@ -23,7 +23,7 @@ pub(super) struct Database {
 
 impl Database {
     /// By the catalogue: it can be read without any right in the schema.
-    pub(super) async fn look(link: &mut Link, names: &Names) -> Result<Self, StoreError> {
+    pub(super) async fn read(connection: &mut Connection, names: &Names) -> Result<Self, StoreError> {
         let (schema, prefix) = (&names.schema, &names.prefix);
         let of = |what: &str, table: &str| {
             format!(
@@ -37,7 +37,7 @@ impl Database {
             array("c.relrowsecurity"),
             array("row_security_active(c.oid)")
         );
-        let row = link.ask(sql).await?;
+        let row = connection.query_one(sql).await?;
         let secured: Vec<Option<bool>> = row.try_get(1).map_err(unreachable)?;
         let active: Vec<Option<bool>> = row.try_get(2).map_err(unreachable)?;
         let each = || TABLES.into_iter().zip(secured.iter().copied().zip(active.iter().copied()));
@@ -59,7 +59,7 @@ impl Database {
     /// `version`: of the schema, as far as it could be read.
     pub(super) fn checks(&self, names: &Names, version: Option<i32>) -> Vec<Check> {
         let mut checks = vec![self.encoding()];
-        // Without any table there is no schema yet, which is said elsewhere.
+        // Without any table there is no schema yet, which another check reports.
         if self.absent.len() < TABLES.len() {
             checks.push(self.tables(names, version));
             checks.push(self.row_security(names));

@@ -1,7 +1,7 @@
 //! The kinds of deployment, and what each guarantees: the rows of the table in spec §7 that are PostgreSQL's.
 
-use super::Settings;
-use crate::hello::Hello;
+use super::settings::Settings;
+use crate::connection::server_info::ServerInfo;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deployment {
@@ -13,13 +13,13 @@ pub(super) enum Deployment {
 }
 
 impl Deployment {
-    pub(super) fn of(hello: &Hello, settings: &Settings) -> Self {
-        let waits = hello.has_synchronous_standby && settings.synchronous_commit != "local";
+    pub(super) fn of(info: &ServerInfo, settings: &Settings) -> Self {
+        let waits = info.has_synchronous_standby && settings.synchronous_commit != "local";
         match () {
-            () if hello.in_recovery => Self::Standby,
-            () if hello.is_lossy() => Self::Lossy,
+            () if info.in_recovery => Self::Standby,
+            () if info.is_lossy() => Self::Lossy,
             () if waits => Self::Synchronous,
-            () if settings.standbys > 0 || hello.has_synchronous_standby => Self::Asynchronous,
+            () if settings.standbys > 0 || info.has_synchronous_standby => Self::Asynchronous,
             () => Self::OnePrimary,
         }
     }
@@ -39,7 +39,7 @@ impl Deployment {
                     decides otherwise";
         let tokens =
             "Fencing tokens increase strictly for each key, through release, purge, restart and failover.";
-        let said: &[&str] = match self {
+        let sentences: &[&str] = match self {
             Self::Standby => &[],
             Self::Lossy => &[
                 ": as long as the host does not crash. A kill -9 of the server does no harm.",
@@ -64,15 +64,15 @@ impl Deployment {
                  keys may run again. The changed time line is detected and reported.",
             ],
         };
-        let mut guarantees: Vec<String> = said.iter().map(|text| (*text).to_owned()).collect();
+        let mut guarantees: Vec<String> = sentences.iter().map(|text| (*text).to_owned()).collect();
         if let Some(first) = guarantees.first_mut() {
             first.insert_str(0, once);
-            let told = if self == Self::Lossy {
+            let about_tokens = if self == Self::Lossy {
                 "Fencing tokens increase strictly for each key as long as the server's clock does."
             } else {
                 tokens
             };
-            guarantees.push(told.to_owned());
+            guarantees.push(about_tokens.to_owned());
         }
         guarantees
     }

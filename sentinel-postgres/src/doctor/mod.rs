@@ -1,4 +1,4 @@
-//! What `doctor` is told: what is there, how it is set, what it promises. Nothing here changes anything.
+//! What `sentinel doctor` prints: what is there, how it is set, what it guarantees. Nothing here changes anything.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,112 +7,66 @@ use sentinel_core::store::{Check, Health};
 use sqlx::Row as _;
 use tokio::time::Instant;
 
-use crate::builder::Parts;
+use crate::connection::connector::Connector;
+use crate::connection::notices;
+use crate::connection::server_info::ServerInfo;
+use crate::connection::session::{Connection, LockTimeout};
 use crate::error::unreachable;
-use crate::hello::Hello;
-use crate::link::{Link, Patience};
-use crate::warnings;
+use crate::parts::Names;
 
 mod access;
 mod database;
 mod deployment;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use database::Database;
 use deployment::Deployment;
+use settings::{Settings, check};
 
-/// A clock that is further off than this is worth a look, although nothing rests on it.
+/// A clock that is further off than this is reported, although nothing depends on it.
 const SKEW: Duration = Duration::from_secs(60);
 
-pub(crate) async fn health(parts: &Parts) -> Result<Health, StoreError> {
-    let (mut link, hello) = parts.dialer.meet(Patience(parts.lock_timeout)).await?;
-    let is_pooled = parts.dialer.is_pooled();
-    let settings = Settings::ask(&mut link).await?;
-    let access = access::look(&mut link, parts.sql.names()).await?;
-    let database = Database::look(&mut link, parts.sql.names()).await?;
-    let mut checks = vec![server(&hello, &settings)];
-    checks.extend(access.checks(parts.sql.names()));
-    checks.extend(database.checks(parts.sql.names(), access.version));
-    checks.extend(writable(&hello));
-    checks.extend(durability(&hello, &settings, parts.dialer.allow_lossy, is_pooled));
-    checks.push(standbys(&hello, &settings));
-    checks.push(timeline(&hello, access.timeline, parts.dialer.timeline.changed()));
+pub(crate) async fn health(
+    connector: &Connector,
+    names: &Names,
+    lock_timeout: LockTimeout,
+) -> Result<Health, StoreError> {
+    let (mut connection, info) = connector.handshake(lock_timeout).await?;
+    let is_pooled = connector.is_pooled();
+    let settings = Settings::read(&mut connection).await?;
+    let access = access::read(&mut connection, names).await?;
+    let database = Database::read(&mut connection, names).await?;
+    let mut checks = vec![server(&info, &settings)];
+    checks.extend(access.checks(names));
+    checks.extend(database.checks(names, access.version));
+    checks.extend(writable(&info));
+    checks.extend(durability(&info, &settings, connector.allow_lossy, is_pooled));
+    checks.push(standbys(&info, &settings));
+    checks.push(timeline(&info, access.timeline, connector.timeline.changed()));
     checks.extend(sessions(&settings, is_pooled));
-    checks.extend(clock(&mut link).await?);
-    let accepted =
-        hello.refusal(parts.dialer.allow_lossy).is_none() && access.suffices() && database.suffices();
-    let deployment = Deployment::of(&hello, &settings);
+    checks.extend(clock(&mut connection).await?);
+    let accepted = info.refusal(connector.allow_lossy).is_none() && access.suffices() && database.suffices();
+    let deployment = Deployment::of(&info, &settings);
     let guarantees = if accepted { deployment.guarantees() } else { Vec::new() };
     Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })
 }
 
-fn check(name: &'static str, ok: bool, found: impl Into<String>) -> Check {
-    Check { name, ok, found: found.into() }
+fn server(info: &ServerInfo, settings: &Settings) -> Check {
+    let hint = if info.is_old() { ": PostgreSQL 14 or newer is needed" } else { "" };
+    check("version", !info.is_old(), format!("PostgreSQL {}{hint}", settings.version))
 }
 
-/// What the server is set to, as this role and session see it.
-struct Settings {
-    version: String,
-    synchronous_commit: String,
-    synchronous_standby_names: String,
-    /// Standbys that are connected; those that confirm commits: none can be told apart without a right to look.
-    standbys: i64,
-    confirming: i64,
-    sees_standbys: bool,
-    /// The isolation that was set for the role or the database, if any was.
-    isolation: Option<String>,
-    idle_timeout: Duration,
-    encryption: Option<String>,
-}
-
-const SETTINGS: &str = "SELECT current_setting('server_version'), current_setting('synchronous_commit'), \
-    current_setting('synchronous_standby_names'), \
-    (SELECT count(*) FROM pg_stat_replication), \
-    (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
-    pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), \
-    (SELECT string_agg(split_part(s, '=', 2), ', ' ORDER BY d.setrole DESC, d.setdatabase DESC) \
-        FROM pg_db_role_setting d CROSS JOIN LATERAL unnest(d.setconfig) s \
-        WHERE d.setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user)) \
-        AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
-        AND s LIKE 'default_transaction_isolation=%'), \
-    coalesce((SELECT setting::int8 FROM pg_settings WHERE name = 'idle_session_timeout'), 0), \
-    (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl)";
-
-impl Settings {
-    async fn ask(link: &mut Link) -> Result<Self, StoreError> {
-        let row = link.ask(SETTINGS.into()).await?;
-        let read = || {
-            Ok(Self {
-                version: row.try_get(0)?,
-                synchronous_commit: row.try_get(1)?,
-                synchronous_standby_names: row.try_get(2)?,
-                standbys: row.try_get(3)?,
-                confirming: row.try_get(4)?,
-                sees_standbys: row.try_get(5)?,
-                isolation: row.try_get(6)?,
-                idle_timeout: Duration::from_millis(row.try_get::<i64, _>(7)?.unsigned_abs()),
-                encryption: row.try_get(8)?,
-            })
-        };
-        read().map_err(unreachable)
-    }
-}
-
-fn server(hello: &Hello, settings: &Settings) -> Check {
-    let hint = if hello.is_old() { ": PostgreSQL 14 or newer is needed" } else { "" };
-    check("version", !hello.is_old(), format!("PostgreSQL {}{hint}", settings.version))
-}
-
-fn writable(hello: &Hello) -> [Check; 2] {
-    let recovery = if hello.in_recovery { "in recovery: a standby; use the primary" } else { "primary" };
+fn writable(info: &ServerInfo) -> [Check; 2] {
+    let recovery = if info.in_recovery { "in recovery: a standby; use the primary" } else { "primary" };
     let read_only =
-        if hello.read_only { "read only, by the server, the database or the role" } else { "read and write" };
-    [check("recovery", !hello.in_recovery, recovery), check("transactions", !hello.read_only, read_only)]
+        if info.read_only { "read only, by the server, the database or the role" } else { "read and write" };
+    [check("recovery", !info.in_recovery, recovery), check("transactions", !info.read_only, read_only)]
 }
 
-fn durability(hello: &Hello, settings: &Settings, allow_lossy: bool, is_pooled: bool) -> [Check; 3] {
-    let told = |on: bool, loss: &str| match (on, allow_lossy) {
+fn durability(info: &ServerInfo, settings: &Settings, allow_lossy: bool, is_pooled: bool) -> [Check; 3] {
+    let found_of = |on: bool, loss: &str| match (on, allow_lossy) {
         (true, _) => "on".to_owned(),
         (false, true) => format!("off, and allowed: {loss}"),
         (false, false) => format!("off: {loss}; turn it on"),
@@ -122,22 +76,22 @@ fn durability(hello: &Hello, settings: &Settings, allow_lossy: bool, is_pooled: 
     let commit = &settings.synchronous_commit;
     let found = match commit.as_str() {
         "off" => "off for this role, and raised to on in each of Sentinel's transactions".to_owned(),
-        "local" if hello.has_synchronous_standby => {
+        "local" if info.has_synchronous_standby => {
             "local: Sentinel's commits do not wait for the synchronous standby".to_owned()
         }
         _ if is_pooled => format!("{commit}, as the pooler's connections have it"),
         _ => commit.clone(),
     };
     [
-        check("fsync", hello.fsync, told(hello.fsync, fsync)),
-        check("full_page_writes", hello.full_page_writes, told(hello.full_page_writes, pages)),
-        check("synchronous_commit", !(commit == "local" && hello.has_synchronous_standby), found),
+        check("fsync", info.fsync, found_of(info.fsync, fsync)),
+        check("full_page_writes", info.full_page_writes, found_of(info.full_page_writes, pages)),
+        check("synchronous_commit", !(commit == "local" && info.has_synchronous_standby), found),
     ]
 }
 
-fn standbys(hello: &Hello, settings: &Settings) -> Check {
+fn standbys(info: &ServerInfo, settings: &Settings) -> Check {
     let connected = settings.standbys;
-    if !hello.has_synchronous_standby {
+    if !info.has_synchronous_standby {
         let found = match connected {
             0 => "none is connected".into(),
             _ => format!(
@@ -147,7 +101,7 @@ fn standbys(hello: &Hello, settings: &Settings) -> Check {
         return check("standbys", true, found);
     }
     let names = &settings.synchronous_standby_names;
-    if !warnings::are_heard() {
+    if !notices::are_captured() {
         let found = format!(
             "{names}; this program was built without tracing's warnings, so a wait for the standby that somebody \
              cancels would go unnoticed"
@@ -175,8 +129,8 @@ fn standbys(hello: &Hello, settings: &Settings) -> Check {
 }
 
 /// `at_init`: the one on which the schema was made. `changed`: what the connections of this process have met.
-fn timeline(hello: &Hello, at_init: Option<i32>, changed: Option<(i32, i32)>) -> Check {
-    let Some(now) = hello.timeline else {
+fn timeline(info: &ServerInfo, at_init: Option<i32>, changed: Option<(i32, i32)>) -> Check {
+    let Some(now) = info.timeline else {
         return check("time line", true, "not told by a server in recovery");
     };
     let found = match (changed, at_init) {
@@ -220,10 +174,10 @@ fn sessions(settings: &Settings, is_pooled: bool) -> Vec<Check> {
     checks
 }
 
-async fn clock(link: &mut Link) -> Result<[Check; 2], StoreError> {
+async fn clock(connection: &mut Connection) -> Result<[Check; 2], StoreError> {
     const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
     let (before, sent) = (host_clock(), Instant::now());
-    let server: i64 = link.ask(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
+    let server: i64 = connection.query_one(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
     let took = sent.elapsed();
     let here = before.saturating_add(i64::try_from(took.as_micros() / 2).unwrap_or(i64::MAX));
     Ok([drift(server, here, took / 2), check("round trip", true, format!("{took:?}"))])
@@ -237,7 +191,7 @@ fn drift(server: i64, here: i64, error: Duration) -> Check {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how far two clocks are apart is told to people, and decides nothing"
+    reason = "how far two clocks are apart is printed for people, and decides nothing"
 )]
 fn host_clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

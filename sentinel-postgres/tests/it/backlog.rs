@@ -5,7 +5,7 @@ use sentinel_core::operation::Release;
 use sentinel_core::store::{List, Purge, Purged, Shown};
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 
-use crate::rig::{Rig, Stranger, call, fused, runtime};
+use crate::harness::{Fixture, Stranger, call, fused, runtime};
 use crate::upkeep::EVENTS_KEPT;
 
 /// Rows that were read through an index, and rows that were read without one.
@@ -16,10 +16,10 @@ struct Read {
 }
 
 /// What the store's connections read of a table. The store is closed first: a connection reports when it ends.
-async fn read(rig: Rig, table: &str, index: &str) -> Read {
-    let (gone, schema) = (rig.connections("true"), rig.schema.clone());
-    let mut watcher = rig.stranger().await;
-    drop(rig);
+async fn read(fixture: Fixture, table: &str, index: &str) -> Read {
+    let (gone, schema) = (fixture.connections("true"), fixture.schema.clone());
+    let mut watcher = fixture.stranger().await;
+    drop(fixture);
     watcher.until(&gone, |open| open == 0).await;
     watcher.run("SELECT pg_stat_clear_snapshot()").await;
     let of = format!("WHERE schemaname = '{schema}' AND relname = '{table}'");
@@ -31,8 +31,8 @@ async fn read(rig: Rig, table: &str, index: &str) -> Read {
 }
 
 /// Inserts completed records whose retention is over, and others whose retention is not, by one statement each.
-async fn fill(rig: &Rig, stranger: &mut Stranger, due: u32, kept: u32) {
-    let (records, namespace) = (rig.records(), rig.namespace.as_str());
+async fn fill(fixture: &Fixture, stranger: &mut Stranger, due: u32, kept: u32) {
+    let (records, namespace) = (fixture.records(), fixture.namespace.as_str());
     for (name, count, purge_at) in [("due", due, "n"), ("kept", kept, "9000000000000000 + n")] {
         stranger
             .run(&format!(
@@ -48,7 +48,7 @@ async fn fill(rig: &Rig, stranger: &mut Stranger, due: u32, kept: u32) {
 }
 
 /// Inserts tombstones, by one statement.
-async fn tombstones(rig: &Rig, stranger: &mut Stranger, count: u32) {
+async fn tombstones(fixture: &Fixture, stranger: &mut Stranger, count: u32) {
     stranger
         .run(&format!(
             "INSERT INTO {} (life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, \
@@ -56,15 +56,15 @@ async fn tombstones(rig: &Rig, stranger: &mut Stranger, count: u32) {
                  after_reset, namespace, key) \
              SELECT n, 2, n, 2, n, 0, 0, 0, n, 'execution', 'free', false, '{}', 'free-' || n \
              FROM generate_series(1, {count}) n",
-            rig.records(),
-            rig.namespace.as_str()
+            fixture.records(),
+            fixture.namespace.as_str()
         ))
         .await;
 }
 
 /// Keeps all dead rows and index entries, as a dump of the database does while it runs.
-async fn keep_the_dead(rig: &Rig) -> Stranger {
-    let mut dump = rig.stranger().await;
+async fn keep_the_dead(fixture: &Fixture) -> Stranger {
+    let mut dump = fixture.stranger().await;
     dump.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
     dump
 }
@@ -73,21 +73,21 @@ const MANY: u32 = 4_000;
 
 /// Calls purge until nothing is left, so many records a call, while a dump keeps each dead entry.
 async fn purge_in_calls_of(limit: u32, schema: &str) -> Read {
-    let rig = Rig::open(schema, |builder| builder).await;
-    let mut stranger = rig.stranger().await;
-    fill(&rig, &mut stranger, MANY, MANY).await;
-    let _dump = keep_the_dead(&rig).await;
-    let purge = Purge { namespace: rig.namespace.clone(), limit, dry_run: false };
+    let fixture = Fixture::open(schema, |builder| builder).await;
+    let mut stranger = fixture.stranger().await;
+    fill(&fixture, &mut stranger, MANY, MANY).await;
+    let _dump = keep_the_dead(&fixture).await;
+    let purge = Purge { namespace: fixture.namespace.clone(), limit, dry_run: false };
     let mut records = 0;
     loop {
-        let purged = rig.store.purge(&purge).await.unwrap();
+        let purged = fixture.store.purge(&purge).await.unwrap();
         records += purged.records;
         if !purged.more {
             break;
         }
     }
     assert_eq!(records, u64::from(MANY));
-    read(rig, "records", "%purgeable").await
+    read(fixture, "records", "%purgeable").await
 }
 
 /// The rows that a purge reads are those that it purges, once each and a few: neither what is not due, nor what earlier
@@ -111,34 +111,37 @@ fn a_purge_in_many_calls_goes_on_where_the_last_call_ended() {
 #[test]
 fn the_remains_of_a_purge_go_with_the_next_purge() {
     runtime().block_on(async {
-        let rig = Rig::open("backlog_remains", |builder| builder).await;
-        let mut stranger = rig.stranger().await;
-        fill(&rig, &mut stranger, MANY, 0).await;
-        let all = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run: false };
-        assert_eq!(rig.store.purge(&all).await.unwrap(), Purged { records: u64::from(MANY), more: false });
-        rig.move_clock(2 * sentinel_core::PURGE_REST.as_micros() as i64);
+        let fixture = Fixture::open("backlog_remains", |builder| builder).await;
+        let mut stranger = fixture.stranger().await;
+        fill(&fixture, &mut stranger, MANY, 0).await;
+        let all = Purge { namespace: fixture.namespace.clone(), limit: u32::MAX, dry_run: false };
+        assert_eq!(
+            fixture.store.purge(&all).await.unwrap(),
+            Purged { records: u64::from(MANY), more: false }
+        );
+        fixture.move_clock(2 * sentinel_core::PURGE_REST.as_micros() as i64);
         let few = Purge { limit: 10, ..all.clone() };
-        assert_eq!(rig.store.purge(&few).await.unwrap(), Purged { records: 0, more: false });
-        let rows = format!("SELECT count(*) FROM {}", rig.records());
+        assert_eq!(fixture.store.purge(&few).await.unwrap(), Purged { records: 0, more: false });
+        let rows = format!("SELECT count(*) FROM {}", fixture.records());
         assert_eq!(stranger.number(&rows).await, 0);
-        let events = format!("SELECT count(*) FROM \"{}\".\"events\"", rig.schema);
+        let events = format!("SELECT count(*) FROM \"{}\".\"events\"", fixture.schema);
         assert_eq!(stranger.number(&events).await, 0);
     });
 }
 
-/// A namespace without anything due costs one look at an index, whatever stands in it and in others.
+/// A namespace without anything due costs one read of an index, whatever stands in it and in others.
 #[test]
 fn a_purge_of_a_namespace_with_nothing_due_reads_nothing() {
     runtime().block_on(async {
-        let rig = Rig::open("backlog_nothing_due", |builder| builder).await;
-        let mut stranger = rig.stranger().await;
-        fill(&rig, &mut stranger, 0, MANY).await;
-        fill(&rig.elsewhere(), &mut stranger, MANY, 0).await;
+        let fixture = Fixture::open("backlog_nothing_due", |builder| builder).await;
+        let mut stranger = fixture.stranger().await;
+        fill(&fixture, &mut stranger, 0, MANY).await;
+        fill(&fixture.elsewhere(), &mut stranger, MANY, 0).await;
         for dry_run in [true, false] {
-            let purge = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run };
-            assert_eq!(rig.store.purge(&purge).await.unwrap(), Purged { records: 0, more: false });
+            let purge = Purge { namespace: fixture.namespace.clone(), limit: u32::MAX, dry_run };
+            assert_eq!(fixture.store.purge(&purge).await.unwrap(), Purged { records: 0, more: false });
         }
-        let read = read(rig, "records", "%").await;
+        let read = read(fixture, "records", "%").await;
         assert!(read.by_index <= 10 && read.by_scan == 0, "{read:?}");
     });
 }
@@ -147,56 +150,56 @@ fn a_purge_of_a_namespace_with_nothing_due_reads_nothing() {
 #[test]
 fn a_list_of_what_is_free_reads_what_is_free() {
     runtime().block_on(async {
-        let rig = Rig::open("backlog_free", |builder| builder).await;
+        let fixture = Fixture::open("backlog_free", |builder| builder).await;
         let free = |limit| List {
-            namespace: rig.namespace.clone(),
+            namespace: fixture.namespace.clone(),
             kind: Kind::Execution,
             state: Some(Shown::Free),
             after: None,
             limit,
         };
         for _ in 0..10 {
-            assert!(rig.store.list(&free(10)).await.unwrap().records.is_empty());
+            assert!(fixture.store.list(&free(10)).await.unwrap().records.is_empty());
         }
-        let mut stranger = rig.stranger().await;
-        fill(&rig, &mut stranger, 0, MANY).await;
-        tombstones(&rig, &mut stranger, MANY / 100).await;
+        let mut stranger = fixture.stranger().await;
+        fill(&fixture, &mut stranger, 0, MANY).await;
+        tombstones(&fixture, &mut stranger, MANY / 100).await;
         let (mut after, mut found) = (None, 0);
         loop {
-            let page = rig.store.list(&List { after: after.clone(), ..free(7) }).await.unwrap();
+            let page = fixture.store.list(&List { after: after.clone(), ..free(7) }).await.unwrap();
             let Some((key, _)) = page.records.last() else { break };
             after = Some(key.clone());
             found += page.records.len();
         }
         assert_eq!(found, MANY as usize / 100);
-        let read = read(rig, "records", "%").await;
+        let read = read(fixture, "records", "%").await;
         assert!(read.by_index <= 100 && read.by_scan == 0, "{read:?} for {found} records");
     });
 }
 
 /// Old events are found in each part of a table of events that is read in parts.
-pub(crate) async fn old_events_are_forgotten_wherever_they_stand(rig: &Rig, _: &str) {
-    let (first, last) = (rig.lease("first"), rig.lease("last"));
+pub(crate) async fn old_events_are_deleted_in_every_block(fixture: &Fixture, _: &str) {
+    let (first, last) = (fixture.lease("first"), fixture.lease("last"));
     let freed = async |lease: &Address| {
-        let grant = rig.granted(lease, &call()).await;
-        rig.ask(lease, Release { grant, vouched: false }).await;
+        let grant = fixture.granted(lease, &call()).await;
+        fixture.ask(lease, Release { grant, vouched: false }).await;
     };
     freed(&first).await;
     let others = format!(
         "INSERT INTO \"{}\".\"events\" (record, seq, rev, at, token, change, worker) \
          SELECT gen_random_uuid(), 1, 1, 9000000000000000, n, 'begun', repeat('w', 200) FROM generate_series(1, 3000) n",
-        rig.schema
+        fixture.schema
     );
-    rig.stranger().await.run(&others).await;
+    fixture.stranger().await.run(&others).await;
     freed(&last).await;
-    rig.advance(EVENTS_KEPT * 2).await;
+    fixture.advance(EVENTS_KEPT * 2).await;
     for lease in [&first, &last] {
-        rig.granted(lease, &call()).await;
+        fixture.granted(lease, &call()).await;
     }
-    let purge = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run: false };
-    rig.store.purge(&purge).await.unwrap();
+    let purge = Purge { namespace: fixture.namespace.clone(), limit: u32::MAX, dry_run: false };
+    fixture.store.purge(&purge).await.unwrap();
     for lease in [&first, &last] {
-        let events = rig.store.history(lease, u32::MAX).await.unwrap();
+        let events = fixture.store.history(lease, u32::MAX).await.unwrap();
         assert_eq!(
             events.iter().map(|event| event.change.name()).collect::<Vec<_>>(),
             ["claimed"],
@@ -208,21 +211,21 @@ pub(crate) async fn old_events_are_forgotten_wherever_they_stand(rig: &Rig, _: &
 #[test]
 fn a_pass_over_the_events_reads_all_of_them() {
     runtime().block_on(async {
-        let rig = Rig::open("backlog_events", |builder| builder.event_retention(EVENTS_KEPT)).await;
-        old_events_are_forgotten_wherever_they_stand(&rig, "").await;
+        let fixture = Fixture::open("backlog_events", |builder| builder.event_retention(EVENTS_KEPT)).await;
+        old_events_are_deleted_in_every_block(&fixture, "").await;
     });
 }
 
-/// Whatever `purge_at` says: who holds a record is asked of its state.
+/// With any `purge_at`: a record that is held has a state that is not purged.
 #[test]
 fn what_is_held_is_not_purged_whatever_its_date_says() {
     runtime().block_on(async {
-        let rig = Rig::open("dated", |builder| builder).await;
-        let address = rig.execution("held");
-        rig.granted(&address, &fused()).await;
-        rig.stranger().await.run("UPDATE \"dated\".records SET purge_at = 1").await;
-        let purge = Purge { namespace: rig.namespace.clone(), limit: u32::MAX, dry_run: false };
-        assert_eq!(rig.store.purge(&purge).await.unwrap(), Purged { records: 0, more: false });
-        assert_eq!(rig.record(&address).await.state, State::Executing);
+        let fixture = Fixture::open("dated", |builder| builder).await;
+        let address = fixture.execution("held");
+        fixture.granted(&address, &fused()).await;
+        fixture.stranger().await.run("UPDATE \"dated\".records SET purge_at = 1").await;
+        let purge = Purge { namespace: fixture.namespace.clone(), limit: u32::MAX, dry_run: false };
+        assert_eq!(fixture.store.purge(&purge).await.unwrap(), Purged { records: 0, more: false });
+        assert_eq!(fixture.record(&address).await.state, State::Executing);
     });
 }

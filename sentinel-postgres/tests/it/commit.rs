@@ -53,15 +53,15 @@ async fn a_run_whose_commit_was_answered_by_a_rollback_is_not_completed() {
         let store = bed.store.clone();
         let function =
             move |run: Run| async move { book(&store, &run, "answered", &["SELECT 1 / 0"], checked).await };
-        let told = bed.sentinel().once(key).run(function.clone()).await.unwrap();
-        let Outcome::RanUncertain(doubt) = told else { panic!("{key}: {told:?}") };
+        let reply = bed.sentinel().once(key).run(function.clone()).await.unwrap();
+        let Outcome::RanUncertain(doubt) = reply else { panic!("{key}: {reply:?}") };
         let words = doubt.error.unwrap_or_else(|| doubt.cause.to_string());
         let expected = if checked { "nothing of it was applied" } else { "was not committed" };
         assert!(words.contains(expected), "{words}");
         assert_eq!((bed.written().as_str(), bed.state(key).await), ("", Some(State::Executing)));
         // Uncertain at once, for everybody.
-        let told = bed.sentinel().once(key).run(function).await.unwrap();
-        assert!(matches!(told, Outcome::Uncertain(_)), "{key}: {told:?}");
+        let reply = bed.sentinel().once(key).run(function).await.unwrap();
+        assert!(matches!(reply, Outcome::Uncertain(_)), "{key}: {reply:?}");
     }
 }
 
@@ -71,10 +71,10 @@ async fn a_run_that_commits_is_completed_with_or_without_the_check() {
     for (key, checked) in [("checked", true), ("unchecked", false)] {
         let store = bed.store.clone();
         let function = move |run: Run| async move { book(&store, &run, "booked", &[], checked).await };
-        let told = bed.sentinel().once(key).run(function.clone()).await.unwrap();
-        assert!(matches!(told, Outcome::Completed(7)), "{key}: {told:?}");
-        let told = bed.sentinel().once(key).run(function).await.unwrap();
-        assert!(matches!(told, Outcome::Replayed(7)), "{key}: {told:?}");
+        let reply = bed.sentinel().once(key).run(function.clone()).await.unwrap();
+        assert!(matches!(reply, Outcome::Completed(7)), "{key}: {reply:?}");
+        let reply = bed.sentinel().once(key).run(function).await.unwrap();
+        assert!(matches!(reply, Outcome::Replayed(7)), "{key}: {reply:?}");
         assert_eq!(bed.store.history(&bed.address(key), 10).await.unwrap().len(), 2, "nothing was abandoned");
     }
     assert_eq!(bed.written(), "7,7");
@@ -84,7 +84,7 @@ async fn a_run_that_commits_is_completed_with_or_without_the_check() {
 async fn a_run_that_rolled_back_to_before_its_completion_is_in_doubt() {
     let bed = Bed::new("undone_by_savepoint").await;
     let store = bed.store.clone();
-    let told = bed.sentinel().once::<String>("k").run(move |run: Run| async move {
+    let reply = bed.sentinel().once::<String>("k").run(move |run: Run| async move {
         let mut mine = PgConnection::connect(&postgres().url()).await.unwrap();
         let mut tx = mine.begin().await.unwrap();
         let mut nested = tx.begin().await.unwrap();
@@ -93,12 +93,12 @@ async fn a_run_that_rolled_back_to_before_its_completion_is_in_doubt() {
         nested.rollback().await.unwrap();
         commit(tx).await.map(|()| 7).map_err(|error| error.to_string())
     });
-    let told = told.await.unwrap();
-    assert!(matches!(told, Outcome::RanUncertain(_)), "{told:?}");
+    let reply = reply.await.unwrap();
+    assert!(matches!(reply, Outcome::RanUncertain(_)), "{reply:?}");
 }
 
 #[tokio::test]
-async fn who_vouches_for_a_rollback_that_was_proven_gives_the_key_back() {
+async fn a_proven_rollback_vouches_for_a_release() {
     let bed = Bed::new("vouched_rollback").await;
     let store = bed.store.clone();
     let function = move |run: Run| async move {
@@ -110,8 +110,8 @@ async fn who_vouches_for_a_rollback_that_was_proven_gives_the_key_back() {
         commit(tx).await.map(|()| 7)
     };
     let once = bed.sentinel().once("k").nothing_happened_if(CommitError::nothing_was_applied);
-    let told = once.run(function).await.unwrap();
-    assert!(matches!(told, Outcome::Failed(Failure::NothingHappened(_))), "{told:?}");
+    let reply = once.run(function).await.unwrap();
+    assert!(matches!(reply, Outcome::Failed(Failure::NothingHappened(_))), "{reply:?}");
     assert_eq!(bed.state("k").await, Some(State::Free));
 }
 
@@ -249,7 +249,7 @@ async fn ending(bed: &Bed, key: &str, text: &str, fails: bool) -> sentinel_core:
 }
 
 #[tokio::test]
-async fn a_function_that_ends_the_transaction_is_not_said_to_have_changed_nothing() {
+async fn a_function_that_ends_the_transaction_is_reported_as_ambiguous() {
     let bed = Bed::new("ended_inside").await;
     let write = "INSERT INTO ended_inside VALUES (7)";
     let ways = [

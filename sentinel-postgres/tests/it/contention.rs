@@ -9,7 +9,7 @@ use sentinel_core::{Address, CoordinationStore as _, Grant};
 use sentinel_testbed::postgres;
 use tokio::sync::Barrier;
 
-use crate::rig::{Rig, Stranger, call, fused, result};
+use crate::harness::{Fixture, Stranger, call, fused, result};
 
 const STORES: usize = 4;
 const TASKS: usize = 64;
@@ -18,16 +18,16 @@ fn threads() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
-/// Stores of one schema, each as another process would have it: with connections and lanes of its own.
-async fn stores(url: &str, schema: &str) -> Vec<Rig> {
-    let first = Rig::open_at(url, schema, |builder| builder).await;
-    let mut rigs = vec![first];
+/// Stores of one schema, each as another process would have it: with connections and batchers of its own.
+async fn stores(url: &str, schema: &str) -> Vec<Fixture> {
+    let first = Fixture::open_at(url, schema, |builder| builder).await;
+    let mut fixtures = vec![first];
     for _ in 1..STORES {
-        let mut rig = Rig::open_at(url, schema, |builder| builder).await;
-        rig.namespace = rigs[0].namespace.clone();
-        rigs.push(rig);
+        let mut fixture = Fixture::open_at(url, schema, |builder| builder).await;
+        fixture.namespace = fixtures[0].namespace.clone();
+        fixtures.push(fixture);
     }
-    rigs
+    fixtures
 }
 
 /// A database of its own, whose deadlocks are this test's.
@@ -41,10 +41,10 @@ async fn deadlocks(stranger: &mut Stranger, database: &str) -> i64 {
 }
 
 /// Claims all addresses at once; the grants that came of it.
-async fn claim_all(rig: &Rig, addresses: &[Address]) -> Vec<(Address, Grant)> {
+async fn claim_all(fixture: &Fixture, addresses: &[Address]) -> Vec<(Address, Grant)> {
     let claim = async |address: &Address| {
         let claim = fused();
-        match rig.store.claim(address, &claim).await.unwrap().reply {
+        match fixture.store.claim(address, &claim).await.unwrap().reply {
             ClaimReply::Granted(granted) => {
                 Some((address.clone(), Grant { token: granted.token, claim_id: claim.claim_id }))
             }
@@ -55,17 +55,18 @@ async fn claim_all(rig: &Rig, addresses: &[Address]) -> Vec<(Address, Grant)> {
     join_all(addresses.iter().map(claim)).await.into_iter().flatten().collect()
 }
 
-async fn complete_all(rig: &Rig, won: Vec<(Address, Grant)>) {
+async fn complete_all(fixture: &Fixture, won: Vec<(Address, Grant)>) {
     let complete = async |(address, grant): (Address, Grant)| {
-        let told = rig.store.complete(&address, &Complete { grant, result: result("done") }).await.unwrap();
-        assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+        let reply =
+            fixture.store.complete(&address, &Complete { grant, result: result("done") }).await.unwrap();
+        assert_eq!(reply.reply, CompleteReply::Recorded { late: false });
     };
     join_all(won.into_iter().map(complete)).await;
 }
 
 /// Ten keys of a round, forwards or backwards.
-fn keys(rig: &Rig, round: usize, backwards: bool) -> Vec<Address> {
-    let mut keys: Vec<_> = (0..10).map(|n| rig.execution(&format!("{round}-{n}"))).collect();
+fn keys(fixture: &Fixture, round: usize, backwards: bool) -> Vec<Address> {
+    let mut keys: Vec<_> = (0..10).map(|n| fixture.execution(&format!("{round}-{n}"))).collect();
     if backwards {
         keys.reverse();
     }
@@ -75,16 +76,16 @@ fn keys(rig: &Rig, round: usize, backwards: bool) -> Vec<Address> {
 #[test]
 fn each_key_is_run_once() {
     threads().block_on(async {
-        let rigs = stores(&postgres().url(), "contended").await;
+        let fixtures = stores(&postgres().url(), "contended").await;
         let gate = Arc::new(Barrier::new(TASKS));
         let tasks: Vec<_> = (0..TASKS)
             .map(|n| {
-                let (rig, gate) = (rigs[n % STORES].clone(), gate.clone());
+                let (fixture, gate) = (fixtures[n % STORES].clone(), gate.clone());
                 tokio::spawn(async move {
                     gate.wait().await;
-                    let mut won = claim_all(&rig, &[rig.execution("the one")]).await;
-                    won.extend(claim_all(&rig, &keys(&rig, 0, n % 8 >= 4)).await);
-                    complete_all(&rig, won.clone()).await;
+                    let mut won = claim_all(&fixture, &[fixture.execution("the one")]).await;
+                    won.extend(claim_all(&fixture, &keys(&fixture, 0, n % 8 >= 4)).await);
+                    complete_all(&fixture, won.clone()).await;
                     won
                 })
             })
@@ -103,19 +104,19 @@ fn each_key_is_run_once() {
 #[test]
 fn tokens_increase_in_the_order_of_grants() {
     threads().block_on(async {
-        let rigs = stores(&postgres().url(), "handed_on").await;
+        let fixtures = stores(&postgres().url(), "handed_on").await;
         let tasks: Vec<_> = (0..TASKS)
             .map(|n| {
-                let rig = rigs[n % STORES].clone();
+                let fixture = fixtures[n % STORES].clone();
                 tokio::spawn(async move {
-                    let (lease, mut stamps) = (rig.lease("the one"), Vec::new());
+                    let (lease, mut stamps) = (fixture.lease("the one"), Vec::new());
                     for _ in 0..10 {
                         let claim = call();
-                        let told = rig.store.claim(&lease, &claim).await.unwrap();
-                        if let ClaimReply::Granted(granted) = told.reply {
-                            stamps.push(told.stamp);
+                        let reply = fixture.store.claim(&lease, &claim).await.unwrap();
+                        if let ClaimReply::Granted(granted) = reply.reply {
+                            stamps.push(reply.stamp);
                             let grant = Grant { token: granted.token, claim_id: claim.claim_id };
-                            rig.ask(&lease, Release { grant, vouched: false }).await;
+                            fixture.ask(&lease, Release { grant, vouched: false }).await;
                         }
                     }
                     stamps
@@ -141,23 +142,23 @@ fn ten_thousand_batches_do_not_deadlock() {
     const ROUNDS: usize = 2_500;
     let url = database("contention");
     let work = threads();
-    let (rig, before) = work.block_on(async {
-        let rigs = stores(&url, "sentinel").await;
-        let before = deadlocks(&mut rigs[0].stranger().await, "contention").await;
+    let (fixture, before) = work.block_on(async {
+        let fixtures = stores(&url, "sentinel").await;
+        let before = deadlocks(&mut fixtures[0].stranger().await, "contention").await;
         let gate = Arc::new(Barrier::new(STORES));
         let tasks: Vec<_> = (0..STORES)
             .map(|n| {
-                let (rig, gate) = (rigs[n].clone(), gate.clone());
+                let (fixture, gate) = (fixtures[n].clone(), gate.clone());
                 tokio::spawn(async move {
                     let (mut won, mut runs) = (Vec::new(), 0);
                     for round in 0..ROUNDS {
                         gate.wait().await;
-                        let keys = keys(&rig, round, n % 2 == 1);
-                        let ((), now) = tokio::join!(complete_all(&rig, won), claim_all(&rig, &keys));
+                        let keys = keys(&fixture, round, n % 2 == 1);
+                        let ((), now) = tokio::join!(complete_all(&fixture, won), claim_all(&fixture, &keys));
                         won = now;
                         runs += won.len();
                     }
-                    complete_all(&rig, won).await;
+                    complete_all(&fixture, won).await;
                     runs
                 })
             })
@@ -167,14 +168,14 @@ fn ten_thousand_batches_do_not_deadlock() {
             runs += task.await.unwrap();
         }
         assert_eq!(runs, ROUNDS * 10, "each key is run once");
-        (rigs[0].clone(), before)
+        (fixtures[0].clone(), before)
     });
     // What a session met is counted at its end at the latest.
     drop(work);
-    crate::rig::runtime().block_on(async {
-        let mut stranger = rig.stranger().await;
+    crate::harness::runtime().block_on(async {
+        let mut stranger = fixture.stranger().await;
         let others = "SELECT count(*) FROM pg_stat_activity \
-            WHERE datname = 'contention' AND application_name LIKE 'rig %'";
+            WHERE datname = 'contention' AND application_name LIKE 'fixture %'";
         stranger.until(others, |others| others == 0).await;
         assert_eq!(deadlocks(&mut stranger, "contention").await, before);
     });

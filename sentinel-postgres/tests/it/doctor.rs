@@ -1,4 +1,4 @@
-//! What `doctor` says of a server, and what `open` refuses.
+//! What `doctor` reports about a server, and what `open` refuses.
 
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
@@ -6,11 +6,11 @@ use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres, postgres};
 
-use crate::harness::bouncer;
+use crate::deployments::bouncer;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 #[track_caller]
@@ -74,7 +74,7 @@ async fn a_lazy_role_is_raised() {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_told_otherwise() {
+async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_allowed() {
     for (setting, words) in [("fsync", "fsync is off"), ("full_page_writes", "full_page_writes is off")] {
         let server = Postgres::start(Options::default().conf(&format!("{setting} = off")));
         let builder = PostgresStore::builder(&server.url());
@@ -150,5 +150,6 @@ async fn the_documented_grants_suffice_and_each_is_needed() {
             server.psql(&grants);
         }
     }
-    crate::scene::use_every_statement(&at(&server, "app", "secret", "sentinel").open().await.unwrap()).await;
+    crate::fixtures::use_every_statement(&at(&server, "app", "secret", "sentinel").open().await.unwrap())
+        .await;
 }

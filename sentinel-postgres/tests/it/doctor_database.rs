@@ -1,4 +1,4 @@
-//! What `doctor` says of a database that is not as Sentinel made it.
+//! What `doctor` reports about a database that is not as Sentinel made it.
 
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Health};
@@ -12,7 +12,7 @@ use crate::transaction::claim;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 #[track_caller]
@@ -63,7 +63,7 @@ async fn a_record_that_row_level_security_hides_is_an_error_and_not_absent() {
     let op = claim(Phase::Executing, std::time::Duration::from_secs(60));
     let ClaimReply::Granted(granted) = store.claim(&address("k"), &op).await.unwrap().reply else { panic!() };
     let grant = sentinel_core::Grant { token: granted.token, claim_id: op.claim_id };
-    let done = || crate::rig::result("done");
+    let done = || crate::harness::result("done");
     let pool = sqlx::PgPool::connect(&server.url_for("app", "secret", "postgres")).await.unwrap();
 
     server.psql("ALTER TABLE sentinel.records ENABLE ROW LEVEL SECURITY");

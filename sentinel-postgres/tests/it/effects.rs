@@ -1,15 +1,16 @@
-//! What a claim says of its effects and of its callers, on each way by which it is stored, and what it is asked for later.
+//! What a claim says of its effects and of its callers, on each way by which it is stored, and what it is asked for
+//! later.
 
 use std::time::Duration;
 
 use sentinel_conformance::Bench as _;
-use sentinel_core::kernel::{Reply, rebuild};
+use sentinel_core::kernel::{Reply, replay};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Accepts, Address, Change, ClaimId, CoordinationStore as _, OpId, Payload, Recorded, Terms, Token,
 };
 
-use crate::rig::{HARD, Rig, TTL, call, fused, label, runtime};
+use crate::harness::{Fixture, HARD, TTL, call, fused, label, runtime};
 
 const LATE: Duration = Duration::from_secs(300);
 
@@ -19,107 +20,110 @@ fn terms() -> Terms {
 
 /// A claim on one of the ways by which claims are stored: of an absent address or of one that is free, alone or with
 /// others in one statement.
-async fn claimed(rig: &Rig, claim: &Claim, how: &str) -> (Address, Token) {
-    let fresh = || rig.execution(&ClaimId::random().to_string());
+async fn claimed(fixture: &Fixture, claim: &Claim, how: &str) -> (Address, Token) {
+    let fresh = || fixture.execution(&ClaimId::random().to_string());
     let (address, beside, other) = (fresh(), fresh(), fused());
     if how.starts_with("free") {
         for address in [&address, &beside] {
-            let grant = rig.granted(address, &call()).await;
-            rig.ask(address, Release { grant, vouched: false }).await;
+            let grant = fixture.granted(address, &call()).await;
+            fixture.ask(address, Release { grant, vouched: false }).await;
         }
     }
-    let grant = match how.ends_with("in company") {
-        true => tokio::join!(rig.granted(&address, claim), rig.granted(&beside, &other)).0,
-        false => rig.granted(&address, claim).await,
+    let grant = match how.ends_with("in a batch") {
+        true => tokio::join!(fixture.granted(&address, claim), fixture.granted(&beside, &other)).0,
+        false => fixture.granted(&address, claim).await,
     };
     (address, grant.token)
 }
 
-async fn taken(rig: &Rig, address: &Address, expect: Token) -> Token {
+async fn taken(fixture: &Fixture, address: &Address, expect: Token) -> Token {
     let (op_id, operator) = (OpId::random(), label("olga"));
     let take = Reconcile { op_id, operator, reason: None, expect, even_if_alive: true, steal: false };
-    let told = rig.ask(address, take).await;
-    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = told.reply else { panic!("{told:?}") };
+    let reply = fixture.ask(address, take).await;
+    let Reply::Reconcile(ReconcileReply::Taken { token, .. }) = reply.reply else { panic!("{reply:?}") };
     token
 }
 
-async fn reset(rig: &Rig, address: &Address, token: Token) -> ResetReply {
+async fn reset(fixture: &Fixture, address: &Address, token: Token) -> ResetReply {
     let (op_id, operator) = (OpId::random(), label("olga"));
-    let told = rig
+    let reply = fixture
         .ask(address, ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: false })
         .await;
-    let Reply::ResetToClaimed(reply) = told.reply else { panic!("{told:?}") };
+    let Reply::ResetToClaimed(reply) = reply.reply else { panic!("{reply:?}") };
     reply
 }
 
 /// A reset waits for the effects that may land after the hard deadline; a heartbeat does not see them.
-pub(crate) async fn a_reset_waits_for_late_effects(rig: &Rig, how: &str) {
-    let (address, token) = claimed(rig, &Claim { terms: terms(), ..fused() }, how).await;
-    let record = rig.record(&address).await;
+pub(crate) async fn a_reset_waits_for_late_effects(fixture: &Fixture, how: &str) {
+    let (address, token) = claimed(fixture, &Claim { terms: terms(), ..fused() }, how).await;
+    let record = fixture.record(&address).await;
     assert_eq!(record.effects_until, record.hard_until.plus(LATE), "{how}");
     assert_eq!(record.terms, Some(terms()), "{how}");
-    let token = taken(rig, &address, token).await;
-    rig.advance(HARD + LATE / 2).await;
-    assert_eq!(reset(rig, &address, token).await, ResetReply::EffectsMayLand { until: record.effects_until });
-    rig.advance(LATE / 2).await;
-    assert!(matches!(reset(rig, &address, token).await, ResetReply::Reset { .. }), "{how}");
-    let events = rig.store.history(&address, u32::MAX).await.unwrap();
+    let token = taken(fixture, &address, token).await;
+    fixture.advance(HARD + LATE / 2).await;
+    assert_eq!(
+        reset(fixture, &address, token).await,
+        ResetReply::EffectsMayLand { until: record.effects_until }
+    );
+    fixture.advance(LATE / 2).await;
+    assert!(matches!(reset(fixture, &address, token).await, ResetReply::Reset { .. }), "{how}");
+    let events = fixture.store.history(&address, u32::MAX).await.unwrap();
     let mut claims = events.iter().filter_map(|event| match &event.change {
         Change::Claimed { terms, .. } => Some(*terms),
         _ => None,
     });
     assert_eq!(claims.next_back(), Some(terms()), "{how}");
-    assert_eq!(rig.record(&address).await.effects_until, sentinel_core::StoreTime::ZERO);
+    assert_eq!(fixture.record(&address).await.effects_until, sentinel_core::StoreTime::ZERO);
 }
 
 /// An abandoned run's effects may land for as long as its worker says, be it longer than its terms said.
-pub(crate) async fn an_abandon_says_how_long_effects_may_land(rig: &Rig, _: &str) {
+pub(crate) async fn an_abandon_records_how_long_effects_may_land(fixture: &Fixture, _: &str) {
     for late_effects in [Duration::ZERO, LATE, HARD * 2] {
-        let address = rig.execution(&ClaimId::random().to_string());
-        let grant = rig.granted(&address, &Claim { terms: terms(), ..fused() }).await;
-        let told = rig.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects }).await;
-        let until = told.stamp.now.plus(late_effects);
-        let record = rig.record(&address).await;
-        assert_eq!((record.effects_until, record.hard_until), (until, told.stamp.now));
+        let address = fixture.execution(&ClaimId::random().to_string());
+        let grant = fixture.granted(&address, &Claim { terms: terms(), ..fused() }).await;
+        let reply = fixture.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects }).await;
+        let until = reply.stamp.now.plus(late_effects);
+        let record = fixture.record(&address).await;
+        assert_eq!((record.effects_until, record.hard_until), (until, reply.stamp.now));
         let again = Abandon { grant, cause: label("a timeout"), late_effects: LATE * 5 };
-        assert!(!rig.ask(&address, again).await.stamp.changed);
-        assert_eq!(rig.record(&address).await.effects_until, until, "a repeated abandon moves nothing");
-        let events = rig.store.history(&address, u32::MAX).await.unwrap();
+        assert!(!fixture.ask(&address, again).await.stamp.changed);
+        assert_eq!(fixture.record(&address).await.effects_until, until, "a repeated abandon moves nothing");
+        let events = fixture.store.history(&address, u32::MAX).await.unwrap();
         assert_eq!(events.last().unwrap().change, Change::Abandoned { effects_until: until });
-        assert_eq!(rebuild(&events).effects_until, until);
+        assert_eq!(replay(&events).effects_until, until);
         assert_eq!(
-            rig.ask(&address, Release { grant, vouched: true }).await.reply,
+            fixture.ask(&address, Release { grant, vouched: true }).await.reply,
             Reply::Release(ReleaseReply::MayHaveRun)
         );
-        assert!(!rig.ask(&address, Cancel { claim_id: grant.claim_id }).await.stamp.changed);
-        let beaten = rig.ask(&address, Heartbeat { grant }).await;
+        assert!(!fixture.ask(&address, Cancel { claim_id: grant.claim_id }).await.stamp.changed);
+        let beaten = fixture.ask(&address, Heartbeat { grant }).await;
         assert_eq!(beaten.reply, Reply::Heartbeat(HeartbeatReply::Lost(LostReason::Abandoned)));
     }
 }
 
 /// An abandoned run is not given back: not by a release in a statement with others.
-pub(crate) async fn an_abandoned_run_is_not_released_in_company(rig: &Rig, _: &str) {
-    let (address, other) = (rig.execution("abandoned"), rig.execution("other"));
-    let grant = rig.granted(&address, &fused()).await;
-    rig.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects: LATE }).await;
+pub(crate) async fn an_abandoned_run_is_not_released_in_a_batch(fixture: &Fixture, _: &str) {
+    let (address, other) = (fixture.execution("abandoned"), fixture.execution("other"));
+    let grant = fixture.granted(&address, &fused()).await;
+    fixture.ask(&address, Abandon { grant, cause: label("a timeout"), late_effects: LATE }).await;
     let nothing = Begin { grant };
-    let (told, _) =
-        tokio::join!(rig.ask(&address, Release { grant, vouched: true }), rig.ask(&other, nothing));
-    assert_eq!(told.reply, Reply::Release(ReleaseReply::MayHaveRun));
+    let (reply, _) =
+        tokio::join!(fixture.ask(&address, Release { grant, vouched: true }), fixture.ask(&other, nothing));
+    assert_eq!(reply.reply, Reply::Release(ReleaseReply::MayHaveRun));
 }
 
 /// A result that callers of a key cannot decode is not recorded by an operator, unless the operator insists.
-pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(rig: &Rig, how: &str) {
+pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(fixture: &Fixture, how: &str) {
     let some = || Accepts::new(["application/cbor", "application/json"]).unwrap();
     for accepts in [Accepts::json(), some(), Accepts::any()] {
-        let (address, token) = claimed(rig, &Claim { accepts: accepts.clone(), ..fused() }, how).await;
-        assert_eq!(rig.record(&address).await.accepts, accepts, "{how}");
-        let token = taken(rig, &address, token).await;
+        let (address, token) = claimed(fixture, &Claim { accepts: accepts.clone(), ..fused() }, how).await;
+        assert_eq!(fixture.record(&address).await.accepts, accepts, "{how}");
+        let token = taken(fixture, &address, token).await;
         let force = async |content_type: &str, as_is: bool| {
             let (op_id, operator) = (OpId::random(), label("olga"));
             let result = Recorded::success(Payload::new(content_type, "{}"));
             let force = ForceComplete { op_id, token, operator, reason: None, result, as_is };
-            rig.ask(&address, force).await.reply
+            fixture.ask(&address, force).await.reply
         };
         if accepts != Accepts::any() {
             let refused = ForceCompleteReply::NotDecodable { accepts: accepts.clone() };
@@ -136,20 +140,20 @@ pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(rig: &Rig, how: 
             "free" => assert_eq!(force("text/plain", true).await, completed),
             _ => assert_eq!(force("Application/JSON; charset=utf-8", false).await, completed),
         }
-        let events = rig.store.history(&address, u32::MAX).await.unwrap();
-        assert_eq!(rebuild(&events).accepts, accepts, "{how}");
+        let events = fixture.store.history(&address, u32::MAX).await.unwrap();
+        assert_eq!(replay(&events).accepts, accepts, "{how}");
     }
 }
 
-const WAYS: [&str; 4] = ["absent", "absent in company", "free", "free in company"];
+const WAYS: [&str; 4] = ["absent", "absent in a batch", "free", "free in a batch"];
 
 #[test]
 fn terms_and_content_types_are_kept_on_each_way() {
     runtime().block_on(async {
-        let rig = Rig::open("effects_kept", |builder| builder).await;
+        let fixture = Fixture::open("effects_kept", |builder| builder).await;
         for how in WAYS {
-            a_reset_waits_for_late_effects(&rig, how).await;
-            a_decision_is_of_a_type_that_callers_decode(&rig, how).await;
+            a_reset_waits_for_late_effects(&fixture, how).await;
+            a_decision_is_of_a_type_that_callers_decode(&fixture, how).await;
         }
     });
 }
@@ -157,8 +161,8 @@ fn terms_and_content_types_are_kept_on_each_way() {
 #[test]
 fn an_abandoned_run_waits_for_its_late_effects_and_does_not_come_back() {
     runtime().block_on(async {
-        let rig = Rig::open("effects_abandoned", |builder| builder).await;
-        an_abandon_says_how_long_effects_may_land(&rig, "").await;
-        an_abandoned_run_is_not_released_in_company(&rig, "").await;
+        let fixture = Fixture::open("effects_abandoned", |builder| builder).await;
+        an_abandon_records_how_long_effects_may_land(&fixture, "").await;
+        an_abandoned_run_is_not_released_in_a_batch(&fixture, "").await;
     });
 }

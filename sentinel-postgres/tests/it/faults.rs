@@ -1,4 +1,4 @@
-//! What can happen to a server, and to the way there.
+//! Faults of a server, and of the network before it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::scene::{
+use crate::fixtures::{
     call, complete, execution, force, granted, hold, label, lease, reconcile, result, starts,
 };
 
@@ -46,8 +46,8 @@ struct Acknowledged {
 
 type Log = Arc<Mutex<Vec<Acknowledged>>>;
 
-/// Begins, completes and decides one key after the other, until the store does not answer, or the server is there again:
-/// who asks nothing while it is away does not notice.
+/// Begins, completes and decides one key after the other, until the store does not answer, or the server is there
+/// again: who asks nothing while it is away does not notice.
 async fn work(
     store: PostgresStore,
     name: String,
@@ -195,7 +195,7 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     for n in 0..8 {
         hold(&store, &execution(&format!("before {n}")), Phase::Executing).await;
     }
-    // Whichever way an operation takes to the server.
+    // For each statement that an operation can use.
     let (done, held, leased) = (execution("done"), execution("held"), lease("leased"));
     let grant = hold(&store, &done, Phase::Executing).await;
     store.complete(&done, &complete(grant, "done")).await.unwrap();
@@ -221,7 +221,7 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
 }
 
 #[tokio::test]
-async fn a_break_of_one_connection_is_no_break_for_each_of_the_others() {
+async fn one_broken_connection_does_not_break_the_others() {
     let server = Postgres::start(Options::default());
     let store = PostgresStore::builder(&server.url()).init().await.unwrap();
     let held = hold(&store, &execution("held"), Phase::Claimed).await;
@@ -284,8 +284,8 @@ fn rows(schema: &str, key: &str) -> String {
     postgres().psql(&format!("select state from {schema}.records where key = '{key}'"))
 }
 
-/// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and not
-/// what another connection of the store had to say; gives that claim.
+/// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and
+/// not what another connection of the store had to say; gives that claim.
 async fn cut_off(store: &PostgresStore, cut: impl Fn()) -> (Address, Claim) {
     for n in 0.. {
         let (address, claim) = (execution(&format!("key {n}")), call(Phase::Executing));
@@ -319,7 +319,7 @@ async fn a_lost_reply_is_ambiguous_and_the_same_request_is_answered_the_same() {
 }
 
 #[tokio::test]
-async fn a_late_duplicate_makes_no_ghost() {
+async fn a_late_duplicate_creates_no_record() {
     let proxy = Proxy::start(postgres().port());
     let store = behind(&proxy, SOON, "late").await;
     let direct = PostgresStore::builder(&postgres().url()).schema("late").open().await.unwrap();
@@ -341,7 +341,7 @@ async fn a_late_duplicate_makes_no_ghost() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up_and_answers_when_it_is_back() {
+async fn an_unresponsive_server_times_out_and_is_used_again_when_it_is_back() {
     let server = Postgres::start(Options::default());
     let store = PostgresStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
     let (address, claim) = (execution("key"), call(Phase::Claimed));
@@ -390,7 +390,7 @@ where
 {
     let (holder, store, grant) = held_row(schema, Duration::from_secs(60)).await;
     let waiting = tokio::spawn(ask(store, grant));
-    // Each: what was rolled back in company is sent again alone.
+    // Each: what was rolled back in a batch is sent again alone.
     let sql = format!(
         "select {function}(pid) from pg_stat_activity where wait_event_type = 'Lock' \
          and query like '%\"{schema}\"%'"
@@ -414,15 +414,15 @@ async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambig
     is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
 }
 
-/// Of a row that somebody holds, a heartbeat says that it does not know; of a connection that broke, it does not say even
-/// that.
+/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not say
+/// even that.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heartbeat_that_waited_for_its_row_alone_tells_what_ended_it() {
+async fn a_heartbeat_that_waited_for_its_row_reports_what_ended_it() {
     let beat = |store: PostgresStore, grant| async move {
         store.heartbeat(&[Beat { address: execution("key"), grant }]).await
     };
-    let told = ended_by("beat_cancelled", "pg_cancel_backend", beat).await.unwrap();
-    assert!(matches!(told[..], [Stamped { reply: HeartbeatReply::Unknown, .. }]), "{told:?}");
+    let reply = ended_by("beat_cancelled", "pg_cancel_backend", beat).await.unwrap();
+    assert!(matches!(reply[..], [Stamped { reply: HeartbeatReply::Unknown, .. }]), "{reply:?}");
     is_ambiguous(ended_by("beat_terminated", "pg_terminate_backend", beat).await);
 }
 
@@ -450,7 +450,7 @@ fn at_each_change(schema: &str, of: &str, does: &str) {
 }
 
 #[tokio::test]
-async fn a_heartbeat_that_failed_is_not_told_of_another() {
+async fn a_failed_heartbeat_is_not_reported_for_another_lease() {
     let schema = "beaten";
     let store = PostgresStore::builder(&postgres().url()).schema(schema).init().await.unwrap();
     let mut beats = Vec::new();

@@ -14,15 +14,15 @@ use crate::transaction::{Bed, claim};
 async fn check(bed: &Bed, address: &Address, grant: Grant) -> Result<(), Rejected> {
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
-    let told = bed.store.check_grant_in(&mut tx, address, grant).await;
-    if told.is_err() {
+    let reply = bed.store.check_grant_in(&mut tx, address, grant).await;
+    if reply.is_err() {
         assert!(sqlx::raw_sql("SELECT 1").execute(&mut *tx).await.is_err(), "it can only be rolled back");
     }
-    told
+    reply
 }
 
-fn is_stale(told: &Result<(), Rejected>) -> bool {
-    matches!(told, Err(rejected) if rejected.rejection() == Some(Rejection::StaleGrant))
+fn is_stale(reply: &Result<(), Rejected>) -> bool {
+    matches!(reply, Err(rejected) if rejected.rejection() == Some(Rejection::StaleGrant))
 }
 
 #[tokio::test]
@@ -33,11 +33,11 @@ async fn only_the_current_grant_passes_the_check() {
     let older = Grant { token: Token::from_stored(grant.token.get() - 1), ..grant };
     let stranger = Grant { claim_id: ClaimId::random(), ..grant };
     for (address, grant) in [(&k, older), (&k, stranger), (&bed.address("absent"), grant)] {
-        let told = check(&bed, address, grant).await;
-        assert!(is_stale(&told), "{told:?}");
+        let reply = check(&bed, address, grant).await;
+        assert!(is_stale(&reply), "{reply:?}");
     }
-    let told = check(&bed, &k, older).await.unwrap_err().to_string();
-    assert!(told.contains("checked/execution/k") && told.contains("SN001"), "{told}");
+    let reply = check(&bed, &k, older).await.unwrap_err().to_string();
+    assert!(reply.contains("checked/execution/k") && reply.contains("SN001"), "{reply}");
     let cause = Label::new("test").unwrap();
     let _ = bed
         .store
@@ -54,8 +54,8 @@ async fn only_the_current_grant_passes_the_check() {
         steal: false,
     };
     let _ = bed.store.reconcile(&k, &op).await.unwrap();
-    let told = check(&bed, &k, grant).await;
-    assert!(is_stale(&told), "{told:?}");
+    let reply = check(&bed, &k, grant).await;
+    assert!(is_stale(&reply), "{reply:?}");
 }
 
 #[tokio::test]
@@ -64,8 +64,8 @@ async fn a_completed_run_has_no_authority_left() {
     let grant = bed.begun("k").await;
     let result = sentinel_core::Recorded::success(sentinel_core::Payload::empty());
     let _ = bed.store.complete(&bed.address("k"), &Complete { grant, result }).await.unwrap();
-    let told = check(&bed, &bed.address("k"), grant).await;
-    assert!(is_stale(&told), "{told:?}");
+    let reply = check(&bed, &bed.address("k"), grant).await;
+    assert!(is_stale(&reply), "{reply:?}");
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn a_lapsed_lease_does_not_pass_although_nobody_took_it() {
     check(&bed, &address, grant).await.unwrap();
     // The end of the lease comes to pass.
     postgres().psql("UPDATE txn.records SET lease_until = last_now WHERE namespace = 'lapsed'");
-    let told = check(&bed, &address, grant).await;
-    assert!(is_stale(&told), "{told:?}");
+    let reply = check(&bed, &address, grant).await;
+    assert!(is_stale(&reply), "{reply:?}");
 }
 
 #[tokio::test]
@@ -106,8 +106,8 @@ async fn what_was_checked_stays_so_until_the_commit() {
     let held = bed.store.reconcile(&k, &op).await.unwrap_err();
     assert_eq!(held.kind(), sentinel_core::ErrorKind::Busy, "{held}");
     tx.commit().await.unwrap();
-    let told = bed.store.reconcile(&k, &op).await.unwrap().reply;
-    assert!(matches!(told, ReconcileReply::Taken { .. }), "{told:?}");
+    let reply = bed.store.reconcile(&k, &op).await.unwrap().reply;
+    assert!(matches!(reply, ReconcileReply::Taken { .. }), "{reply:?}");
 }
 
 #[tokio::test]
@@ -117,10 +117,10 @@ async fn a_check_without_a_transaction_fails() {
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     sqlx::raw_sql("COMMIT").execute(&mut *tx).await.unwrap();
-    let told = bed.store.check_grant_in(&mut tx, &k, grant).await.unwrap_err();
+    let reply = bed.store.check_grant_in(&mut tx, &k, grant).await.unwrap_err();
     assert!(
-        matches!(&told, Rejected::Store(error) if error.to_string().contains("had been ended")),
-        "{told}"
+        matches!(&reply, Rejected::Store(error) if error.to_string().contains("had been ended")),
+        "{reply}"
     );
 }
 
@@ -173,8 +173,8 @@ async fn another_address_is_rejected_by_name() {
     put(&mut mine, "addresses", 1, 5, "n/lease/a").await.unwrap();
     assert_eq!(put(&mut mine, "addresses", 1, 9, "n/lease/b").await, Err(Some(Rejection::WrongAddress)));
     let sql = "UPDATE addresses SET sentinel_token = 9, sentinel_address = 'n/lease/b'";
-    let told = sqlx::raw_sql(sql).execute(&mut mine).await.unwrap_err().to_string();
-    assert!(told.contains("n/lease/a") && told.contains("n/lease/b"), "{told}");
+    let reply = sqlx::raw_sql(sql).execute(&mut mine).await.unwrap_err().to_string();
+    assert!(reply.contains("n/lease/a") && reply.contains("n/lease/b"), "{reply}");
 }
 
 #[tokio::test]
@@ -231,8 +231,8 @@ async fn names_are_quoted_and_resources_of_several_columns_kept_apart() {
     for other in ["'x', 'y,z'", "'x,y', 'w'"] {
         put(&format!("{other}, {}, 'n/lease/a'", token - 1)).await.expect("another resource");
     }
-    let told = put(&format!("'x,y', 'z', {}, 'n/lease/a'", token - 1)).await;
-    assert_eq!(told, Err(Some(Rejection::StaleToken)));
+    let reply = put(&format!("'x,y', 'z', {}, 'n/lease/a'", token - 1)).await;
+    assert_eq!(reply, Err(Some(Rejection::StaleToken)));
     sqlx::raw_sql(r#"DROP TABLE "Odd ' \ "" name""#).execute(&mut mine).await.unwrap();
 }
 
@@ -253,8 +253,8 @@ async fn a_column_that_has_no_one_text_is_no_resource() {
         Fence::new("unfit", ["narrow"]).token_column("narrow"),
     ];
     for fence in fences {
-        let told = bed.store.create_fence(&mut mine, &fence).await.unwrap_err();
-        assert_eq!(told.rejection(), Some(Rejection::NoFence), "{told}");
+        let reply = bed.store.create_fence(&mut mine, &fence).await.unwrap_err();
+        assert_eq!(reply.rejection(), Some(Rejection::NoFence), "{reply}");
     }
 }
 
@@ -297,8 +297,8 @@ async fn a_role_without_rights_on_the_tables_is_fenced_and_may_check() {
     // The check has to be granted by name.
     let grant = bed.begun("k").await;
     let mut tx = teller.begin().await.unwrap();
-    let told = bed.store.check_grant_in(&mut tx, &bed.address("k"), grant).await.unwrap_err();
-    assert!(matches!(&told, Rejected::Store(error) if error.to_string().contains("42501")), "{told}");
+    let reply = bed.store.check_grant_in(&mut tx, &bed.address("k"), grant).await.unwrap_err();
+    assert!(matches!(&reply, Rejected::Store(error) if error.to_string().contains("42501")), "{reply}");
     tx.rollback().await.unwrap();
     postgres().psql("GRANT EXECUTE ON FUNCTION txn.check_grant TO teller");
     let mut tx = teller.begin().await.unwrap();

@@ -115,8 +115,11 @@ async fn a_table_with_children_is_refused_before_and_after() {
          CREATE TABLE child (more int) INHERITS (parent)"
     );
     let mut mine = tables(&bed, &create).await;
-    let told = bed.store.create_fence(&mut mine, &Fence::new("parent", ["id"])).await.unwrap_err();
-    assert!(told.rejection() == Some(Rejection::NoFence) && told.to_string().contains("inherits"), "{told}");
+    let reply = bed.store.create_fence(&mut mine, &Fence::new("parent", ["id"])).await.unwrap_err();
+    assert!(
+        reply.rejection() == Some(Rejection::NoFence) && reply.to_string().contains("inherits"),
+        "{reply}"
+    );
     // The child alone can be fenced: its rows pass its own trigger, also when its parent is written.
     bed.store.create_fence(&mut mine, &Fence::new("child", ["id"])).await.unwrap();
     assert_eq!(sql(&mut mine, "INSERT INTO child VALUES (1, 5, 'n/lease/a')").await, None);
@@ -143,8 +146,11 @@ async fn partitions_are_fenced_as_one_table() {
          ALTER TABLE parted ATTACH PARTITION parted_low FOR VALUES FROM (0) TO (10)"
     );
     let mut mine = tables(&bed, &create).await;
-    let told = bed.store.create_fence(&mut mine, &Fence::new("parted_low", ["id"])).await.unwrap_err();
-    assert!(told.rejection() == Some(Rejection::NoFence) && told.to_string().contains("partition"), "{told}");
+    let reply = bed.store.create_fence(&mut mine, &Fence::new("parted_low", ["id"])).await.unwrap_err();
+    assert!(
+        reply.rejection() == Some(Rejection::NoFence) && reply.to_string().contains("partition"),
+        "{reply}"
+    );
     for _ in 0..2 {
         bed.store.create_fence(&mut mine, &Fence::new("parted", ["id"])).await.unwrap();
     }
@@ -185,8 +191,8 @@ async fn what_cannot_be_fenced_is_refused_by_its_kind() {
         Fence::new("fleeting", ["id"]),
         Fence::new("kinds", ["id"]).token_column("made"),
     ] {
-        let told = bed.store.create_fence(&mut mine, &fence).await.unwrap_err();
-        assert_eq!(told.rejection(), Some(Rejection::NoFence), "{told}");
+        let reply = bed.store.create_fence(&mut mine, &fence).await.unwrap_err();
+        assert_eq!(reply.rejection(), Some(Rejection::NoFence), "{reply}");
     }
     // A stored generated column can name a resource, and so can a very long text.
     bed.store.create_fence(&mut mine, &Fence::new("kinds", ["made"])).await.unwrap();

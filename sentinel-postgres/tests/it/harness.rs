@@ -1,116 +1,262 @@
-//! Stores on real servers, in each deployment mode, with a clock that a test moves.
+//! The harness of the store's own tests: a store in a schema of its own, its rows as another transaction sees them, and
+//! requests to it.
 
+use std::str::FromStr as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_conformance::Harness;
-use sentinel_core::CoordinationStore;
+use sentinel_conformance::Bench;
+use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::{
+    Address, ClaimId, CoordinationStore, Grant, Key, Label, Namespace, Payload, Record, Recorded, Terms,
+};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
-use sentinel_testbed::{PgBouncer, postgres};
+use sentinel_testbed::postgres;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 
-/// A store in one deployment mode.
-pub(crate) struct Store {
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const HARD: Duration = Duration::from_secs(3600);
+
+/// A store, and access to its tables without it.
+#[derive(Clone)]
+pub(crate) struct Fixture {
     pub(crate) store: PostgresStore,
-    pub(crate) offset: Arc<AtomicI64>,
-    builder: PostgresStoreBuilder,
-    /// The store after it was opened again.
-    reopened: Mutex<Option<PostgresStore>>,
+    pub(crate) namespace: Namespace,
+    pub(crate) schema: String,
+    offset: Arc<AtomicI64>,
+    url: String,
+    /// What the store's connections are called in `pg_stat_activity`.
+    name: String,
 }
 
-impl Store {
-    pub(crate) async fn init(builder: PostgresStoreBuilder) -> Self {
+impl Fixture {
+    /// A store on the shared server.
+    pub(crate) async fn open(
+        schema: &str,
+        change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
+    ) -> Self {
+        Self::open_at(&postgres().url(), schema, change).await
+    }
+
+    /// A store at a URL; the tables are read there too.
+    pub(crate) async fn open_at(
+        url: &str,
+        schema: &str,
+        change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
+    ) -> Self {
+        Self::open_through(url, url, schema, change).await
+    }
+
+    /// A store that reaches its server by another URL; the tables are read directly.
+    pub(crate) async fn open_through(
+        way: &str,
+        url: &str,
+        schema: &str,
+        change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
+    ) -> Self {
+        let name = format!("fixture {}", ClaimId::random());
+        let options = PgConnectOptions::from_str(way).unwrap().application_name(&name);
         let offset = Arc::new(AtomicI64::new(0));
-        let builder = builder.clock_offset(offset.clone());
-        let store = builder.clone().init().await.unwrap();
-        Self { store, offset, builder, reopened: Mutex::new(None) }
-    }
-
-    /// A store on connections of its own, on the same clock.
-    async fn another(&self) -> PostgresStore {
-        self.builder.clone().open().await.unwrap()
-    }
-}
-
-macro_rules! modes {
-    ($($(#[$doc:meta])* $mode:ident = $open:expr;)*) => {$(
-        $(#[$doc])*
-        pub(crate) struct $mode(Store);
-
-        #[async_trait]
-        impl Harness for $mode {
-            async fn open() -> Self {
-                Self($open.await)
-            }
-
-            fn store(&self) -> Arc<dyn CoordinationStore> {
-                let reopened = self.0.reopened.lock().unwrap().clone();
-                Arc::new(reopened.unwrap_or_else(|| self.0.store.clone()))
-            }
-
-            async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
-                Some(Arc::new(self.0.another().await))
-            }
-
-            async fn reopen(&self) -> bool {
-                let store = self.0.another().await;
-                *self.0.reopened.lock().unwrap() = Some(store);
-                true
-            }
-
-            async fn advance(&self, by: Duration) {
-                self.0.offset.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
-            }
-
-            async fn set_back(&self, by: Duration) -> bool {
-                self.0.offset.fetch_sub(by.as_micros() as i64, Ordering::SeqCst);
-                true
-            }
+        let builder = PostgresStore::builder_with(options).schema(schema).clock_offset(offset.clone());
+        Self {
+            store: change(builder).init().await.unwrap(),
+            namespace: Namespace::new(format!("fixture-{}", ClaimId::random())).unwrap(),
+            schema: schema.to_owned(),
+            offset,
+            url: url.to_owned(),
+            name,
         }
-    )*};
-}
-
-modes! {
-    /// The store's own sessions.
-    Direct = Store::init(PostgresStore::builder(&postgres().url()).schema("direct"));
-    /// Through PgBouncer in transaction mode: no session is ours.
-    Bounced = Store::init(PostgresStore::builder(&bouncer().url()).schema("bounced"));
-    /// A role whose transactions are repeatable read.
-    RepeatableRead = Store::init(PostgresStore::builder(&isolated("repeatable read")).schema("repeatable"));
-    /// A role whose transactions are serializable.
-    Serializable = Store::init(PostgresStore::builder(&isolated("serializable")).schema("serializable"));
-    /// A role without rights but on a schema of its own.
-    Unprivileged = Store::init(PostgresStore::builder(&unprivileged()).schema("own").table_prefix("snl_"));
-}
-
-/// PgBouncer before the shared server, in transaction mode, with no setting that would help us.
-pub(crate) fn bouncer() -> &'static PgBouncer {
-    static BOUNCER: OnceLock<PgBouncer> = OnceLock::new();
-    BOUNCER.get_or_init(|| PgBouncer::start(postgres(), Default::default()))
-}
-
-/// A role of its own, made once, with the settings given.
-fn role(name: &str, sql: &str) -> String {
-    static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let mut made = MADE.lock().unwrap();
-    if !made.iter().any(|known| known == name) {
-        postgres().psql(&format!("CREATE ROLE {name} LOGIN PASSWORD 'secret'; {sql}"));
-        made.push(name.to_owned());
     }
-    postgres().url_for(name, "secret", "postgres")
+
+    /// Another store in the same schema and on the same clock, by another URL. It sends each statement in full, also
+    /// where it has sent it before.
+    pub(crate) async fn by_way_of(&self, way: &str) -> PostgresStore {
+        let options = PgConnectOptions::from_str(way).unwrap().statement_cache_capacity(0);
+        let builder = PostgresStore::builder_with(options).schema(&self.schema);
+        builder.clock_offset(self.offset.clone()).open().await.unwrap()
+    }
+
+    /// The same store, in another namespace.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { namespace: Namespace::new(format!("fixture-{}", ClaimId::random())).unwrap(), ..self.clone() }
+    }
+
+    pub(crate) fn execution(&self, key: &str) -> Address {
+        Address::execution(self.namespace.clone(), Key::new(key).unwrap())
+    }
+
+    pub(crate) fn lease(&self, key: &str) -> Address {
+        Address::lease(self.namespace.clone(), Key::new(key).unwrap())
+    }
+
+    pub(crate) fn move_clock(&self, micros: i64) {
+        self.offset.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sends any operation, which must be answered.
+    pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
+        let op = op.into();
+        let answer = op.send(&self.store, address).await;
+        answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"))
+    }
+
+    /// A claim that must be granted.
+    pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
+        let reply = self.store.claim(address, claim).await.unwrap().reply;
+        let ClaimReply::Granted(granted) = reply else { panic!("not granted: {reply:?}") };
+        Grant { token: granted.token, claim_id: claim.claim_id }
+    }
+
+    pub(crate) async fn record(&self, address: &Address) -> Record {
+        self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
+    }
+
+    /// A connection of another program.
+    pub(crate) async fn stranger(&self) -> Stranger {
+        let options = PgConnectOptions::from_str(&self.url).unwrap().application_name("stranger");
+        Stranger(options.connect().await.unwrap())
+    }
+
+    /// The table, as it is named in SQL.
+    pub(crate) fn records(&self) -> String {
+        format!("\"{}\".\"records\"", self.schema)
+    }
+
+    /// The condition that finds one row.
+    pub(crate) fn row(&self, address: &Address) -> String {
+        let Address { namespace, kind, key } = address;
+        format!(
+            "namespace = '{}' AND kind = '{}' AND key = '{}'",
+            namespace.as_str(),
+            kind.as_str(),
+            key.as_str()
+        )
+    }
+
+    /// Holds a row in an open transaction: locked only, or changed.
+    pub(crate) async fn hold(&self, address: &Address, change: Option<&str>) -> Stranger {
+        let mut holder = self.stranger().await;
+        let (records, row) = (self.records(), self.row(address));
+        holder
+            .run(&match change {
+                None => format!("BEGIN; SELECT FROM {records} WHERE {row} FOR UPDATE"),
+                Some(change) => format!("BEGIN; UPDATE {records} SET {change} WHERE {row}"),
+            })
+            .await;
+        holder
+    }
+
+    /// Until so many of the store's statements wait for a lock.
+    pub(crate) async fn waits(&self, by: &mut Stranger, statements: i64) {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND wait_event_type = 'Lock'",
+            self.name
+        );
+        by.until(&sql, |waiting| waiting >= statements).await;
+    }
+
+    /// By this, any session becomes one of the store's connections.
+    pub(crate) fn joining(&self) -> String {
+        format!("SET application_name = '{}'", self.name)
+    }
+
+    /// How many of the store's connections are in such a state.
+    pub(crate) fn connections(&self, condition: &str) -> String {
+        format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND {condition}",
+            self.name
+        )
+    }
 }
 
-fn isolated(level: &str) -> String {
-    let name = level.replace(' ', "_");
-    role(
-        &name,
-        &format!(
-            "GRANT CREATE ON DATABASE postgres TO {name}; ALTER ROLE {name} SET default_transaction_isolation = '{level}'"
-        ),
-    )
+#[async_trait]
+impl Bench for Fixture {
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.move_clock(by.as_micros() as i64);
+    }
+
+    async fn set_back(&self, by: Duration) -> bool {
+        self.move_clock(-(by.as_micros() as i64));
+        true
+    }
 }
 
-fn unprivileged() -> String {
-    role("plain", "CREATE SCHEMA own AUTHORIZATION plain")
+/// A connection that is not the store's.
+pub(crate) struct Stranger(PgConnection);
+
+impl Stranger {
+    pub(crate) async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0).await.unwrap();
+    }
+
+    /// The one number that a query answers.
+    pub(crate) async fn number(&mut self, sql: &str) -> i64 {
+        let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.0).await.unwrap();
+        row.get(0)
+    }
+
+    /// The one text that a query answers.
+    pub(crate) async fn text(&mut self, sql: &str) -> String {
+        let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.0).await.unwrap();
+        row.get(0)
+    }
+
+    /// The server's clock, as the store's is.
+    pub(crate) async fn clock(&mut self) -> u64 {
+        let micros = self.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8").await;
+        micros.unsigned_abs()
+    }
+
+    /// Asks again until the number is as it should be.
+    pub(crate) async fn until(&mut self, sql: &str, holds: impl Fn(i64) -> bool) {
+        let wait = async {
+            // Within a transaction the server's statistics stand still, unless they are reset.
+            self.run("SELECT pg_stat_clear_snapshot()").await;
+            while !holds(self.number(sql).await) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.run("SELECT pg_stat_clear_snapshot()").await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| panic!("it never came to be: {sql}"));
+    }
+}
+
+/// A fresh call: claim first, begin later.
+pub(crate) fn call() -> Claim {
+    Claim {
+        claim_id: ClaimId::random(),
+        terms: Terms::new(TTL, HARD).unwrap(),
+        retention: None,
+        fingerprint: None,
+        worker: label("ann"),
+        phase: Phase::Claimed,
+        accepts: sentinel_core::Accepts::any(),
+    }
+}
+
+/// A fresh call that claims and begins at once.
+pub(crate) fn fused() -> Claim {
+    Claim { phase: Phase::Executing, ..call() }
+}
+
+pub(crate) fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
+}
+
+pub(crate) fn result(text: &str) -> Recorded {
+    Recorded::success(Payload::new("text/plain", text.to_owned()))
+}
+
+/// A runtime of one thread.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

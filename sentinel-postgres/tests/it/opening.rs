@@ -1,5 +1,5 @@
 //! What opening a store costs, and what becomes of the connection that it was opened with.
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn the_connection_that_a_store_was_opened_with_is_used() {
 #[test]
 fn a_store_that_was_opened_on_another_runtime_connects_anew() {
     let name = "opening_elsewhere";
-    // It lives, and nobody drives it: whoever waited for its connection would wait for ever.
+    // It exists, and no thread drives it: a task that waited for its connection would never get it.
     let idle = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let builder = PostgresStore::builder(&url(name)).deadline(Duration::from_secs(3600));
     let store = idle.block_on(builder.init()).unwrap();

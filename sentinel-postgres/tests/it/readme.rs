@@ -120,8 +120,8 @@ async fn the_readmes_booking_is_made_once() {
     let bed = Bed::new("readme_invoices").await;
     let pool = PgPool::connect(&postgres().url()).await.unwrap();
     for _ in 0..2 {
-        let told = booked(&pool, &bed.store, bed.address("invoice-42"), 42).await.unwrap();
-        assert_eq!(told, "booked 42");
+        let reply = booked(&pool, &bed.store, bed.address("invoice-42"), 42).await.unwrap();
+        assert_eq!(reply, "booked 42");
     }
     assert_eq!(bed.written(), "42");
 }

@@ -27,7 +27,7 @@ async fn the_way_to_the_server_is_encrypted() {
 }
 
 #[tokio::test]
-async fn a_server_that_another_authority_vouches_for_is_told_nothing() {
+async fn a_server_with_a_certificate_of_another_authority_is_sent_nothing() {
     let (server, other) = (server(), Postgres::start(Options::default().tls()));
     let wrong = other.authority().display().to_string();
     let before = server.log().len();

@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tokio::sync::oneshot;
 
-use crate::harness::bouncer;
+use crate::deployments::bouncer;
 
 /// A store, a table of the user's, and a namespace: each test has its own.
 pub(crate) struct Bed {
@@ -102,18 +102,18 @@ async fn effect_and_result_become_true_together_at_the_commit() {
     let bed = Bed::new("together").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
-    let told = bed.once(&mut tx, "k", 7).await.unwrap();
-    let TransactionOutcome::Pending(pending) = told else { panic!("{told:?}") };
+    let reply = bed.once(&mut tx, "k", 7).await.unwrap();
+    let TransactionOutcome::Pending(pending) = reply else { panic!("{reply:?}") };
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("", None), "nothing is true yet");
     assert_eq!(pending.commit(tx).await.unwrap(), 7);
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("7", Some(State::Completed)));
 
     // Both ways of asking replay it, from the same bytes.
-    let told = bed.sentinel().once::<String>("k").run(|_| async { Ok(0) }).await.unwrap();
-    assert!(matches!(told, Outcome::Replayed(7)), "{told:?}");
+    let reply = bed.sentinel().once::<String>("k").run(|_| async { Ok(0) }).await.unwrap();
+    assert!(matches!(reply, Outcome::Replayed(7)), "{reply:?}");
     let mut tx = mine.begin().await.unwrap();
-    let told = bed.once(&mut tx, "k", 8).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Replayed(7)), "{told:?}");
+    let reply = bed.once(&mut tx, "k", 8).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Replayed(7)), "{reply:?}");
     tx.commit().await.unwrap();
     assert_eq!(bed.written(), "7");
 }
@@ -128,21 +128,21 @@ async fn a_rollback_leaves_nothing_and_the_key_runs_again() {
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("", None));
     assert!(bed.store.history(&bed.address("k"), 10).await.unwrap().is_empty());
     let mut tx = mine.begin().await.unwrap();
-    let told = bed.once(&mut tx, "k", 2).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2), "{told:?}");
+    let reply = bed.once(&mut tx, "k", 2).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2), "{reply:?}");
     tx.commit().await.unwrap();
     assert_eq!(bed.written(), "2");
 }
 
 #[tokio::test]
-async fn a_failure_is_undone_and_the_transaction_goes_on() {
+async fn a_failure_is_undone_and_the_transaction_continues() {
     let bed = Bed::new("undone").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     bed.write(&mut tx, 1).await.unwrap();
     sqlx::raw_sql("SET LOCAL lock_timeout = '4711ms'").execute(&mut *tx).await.unwrap();
     let address = bed.address("k");
-    let told = bed
+    let reply = bed
         .store
         .once_in_transaction(&mut tx, &address)
         .run(async |connection: &mut PgConnection| {
@@ -153,7 +153,7 @@ async fn a_failure_is_undone_and_the_transaction_goes_on() {
         })
         .await
         .unwrap();
-    assert!(matches!(told, TransactionOutcome::Undone(_)), "{told:?}");
+    assert!(matches!(reply, TransactionOutcome::Undone(_)), "{reply:?}");
     assert_eq!(setting(&mut tx, "lock_timeout").await, "4711ms");
     bed.write(&mut tx, 3).await.unwrap();
     tx.commit().await.unwrap();
@@ -161,7 +161,7 @@ async fn a_failure_is_undone_and_the_transaction_goes_on() {
 }
 
 #[tokio::test]
-async fn a_panic_is_undone_and_goes_on() {
+async fn a_panic_is_undone_and_continues() {
     let bed = Bed::new("panicked").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -211,12 +211,12 @@ async fn a_refusal_leaves_no_trace() {
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     sqlx::raw_sql("SET LOCAL lock_timeout = '4711ms'").execute(&mut *tx).await.unwrap();
-    let told = bed.once(&mut tx, "running", 1).await.unwrap();
-    assert!(matches!(&told, TransactionOutcome::InProgress(who) if !who.remaining.is_zero()), "{told:?}");
-    let told = bed.once(&mut tx, "doubt", 1).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Uncertain(_)), "{told:?}");
-    let told = bed.once(&mut tx, "settled", 1).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Reconciling(_)), "{told:?}");
+    let reply = bed.once(&mut tx, "running", 1).await.unwrap();
+    assert!(matches!(&reply, TransactionOutcome::InProgress(who) if !who.remaining.is_zero()), "{reply:?}");
+    let reply = bed.once(&mut tx, "doubt", 1).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Uncertain(_)), "{reply:?}");
+    let reply = bed.once(&mut tx, "settled", 1).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Reconciling(_)), "{reply:?}");
     assert_eq!(setting(&mut tx, "lock_timeout").await, "4711ms");
     // No row of theirs is still locked by this transaction.
     let free = postgres().psql(
@@ -228,13 +228,13 @@ async fn a_refusal_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn another_request_under_the_key_is_an_error_and_tells_nothing() {
+async fn another_request_under_the_key_is_an_error_and_reveals_nothing() {
     let bed = Bed::new("mismatched").await;
     let mut mine = bed.connect().await;
     let address = bed.address("k");
     for (request, expected) in [("a", true), ("b", false)] {
         let mut tx = mine.begin().await.unwrap();
-        let told = bed
+        let reply = bed
             .store
             .once_in_transaction(&mut tx, &address)
             .fingerprint(&request)
@@ -242,17 +242,17 @@ async fn another_request_under_the_key_is_an_error_and_tells_nothing() {
             .await;
         match expected {
             true => assert!(
-                matches!(told, Ok(TransactionOutcome::Pending(ref ran)) if *ran.provisional() == 1),
-                "{told:?}"
+                matches!(reply, Ok(TransactionOutcome::Pending(ref ran)) if *ran.provisional() == 1),
+                "{reply:?}"
             ),
-            false => assert!(matches!(told, Err(Error::FingerprintMismatch)), "{told:?}"),
+            false => assert!(matches!(reply, Err(Error::FingerprintMismatch)), "{reply:?}"),
         }
         tx.commit().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn whoever_asks_while_it_is_open_is_told_in_progress_and_nobody_else_waits() {
+async fn claims_during_an_open_transaction_are_in_progress_and_delay_no_other() {
     let bed = Bed::new("held").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
@@ -272,31 +272,34 @@ async fn whoever_asks_while_it_is_open_is_told_in_progress_and_nobody_else_waits
         }
     }
     // The client, and another transaction.
-    let told = bed.sentinel().once::<String>("k").run(|_| async { Ok(0) }).await.unwrap();
-    assert!(matches!(told, Outcome::InProgress(_)), "{told:?}");
+    let reply = bed.sentinel().once::<String>("k").run(|_| async { Ok(0) }).await.unwrap();
+    assert!(matches!(reply, Outcome::InProgress(_)), "{reply:?}");
     let mut other = bed.connect().await;
     let mut second = other.begin().await.unwrap();
-    let told = bed.once(&mut second, "k", 2).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::InProgress(_)), "{told:?}");
+    let reply = bed.once(&mut second, "k", 2).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::InProgress(_)), "{reply:?}");
     tx.commit().await.unwrap();
     // The refused transaction goes on, and sees what was committed since.
-    let told = bed.once(&mut second, "k", 2).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}");
+    let reply = bed.once(&mut second, "k", 2).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Replayed(1)), "{reply:?}");
     second.commit().await.unwrap();
     assert_eq!(bed.written(), "1");
 }
 
 #[tokio::test]
-async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
+async fn a_stricter_isolation_asks_to_run_the_transaction_again() {
     let bed = Bed::new("isolated").await;
     for level in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"] {
         let (mut mine, mut other) = (bed.connect().await, bed.connect().await);
         let mut tx = mine.begin_with(level).await.unwrap();
-        // The snapshot is taken, then somebody completes the key.
+        // The snapshot is taken, then another session completes the key.
         sqlx::raw_sql("SELECT 1").execute(&mut *tx).await.unwrap();
         let mut first = other.begin().await.unwrap();
-        let told = bed.once(&mut first, level, 1).await.unwrap();
-        assert!(matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 1), "{told:?}");
+        let reply = bed.once(&mut first, level, 1).await.unwrap();
+        assert!(
+            matches!(reply, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 1),
+            "{reply:?}"
+        );
         first.commit().await.unwrap();
         let error = bed.once(&mut tx, level, 2).await.unwrap_err();
         let Error::Store(error) = error else { panic!("{error:?}") };
@@ -304,15 +307,15 @@ async fn a_stricter_isolation_tells_to_run_the_transaction_again() {
         assert!(error.to_string().contains("run all of it again"), "{error}");
         tx.rollback().await.unwrap();
         let mut tx = mine.begin_with(level).await.unwrap();
-        let told = bed.once(&mut tx, level, 2).await.unwrap();
-        assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}");
+        let reply = bed.once(&mut tx, level, 2).await.unwrap();
+        assert!(matches!(reply, TransactionOutcome::Replayed(1)), "{reply:?}");
         tx.commit().await.unwrap();
     }
     assert_eq!(bed.written(), "1,1");
 }
 
 #[tokio::test]
-async fn after_an_ambiguous_commit_asking_again_tells() {
+async fn after_an_ambiguous_commit_the_same_key_reports_the_result() {
     let bed = Bed::new("ambiguous").await;
     let proxy = Proxy::start(postgres().port());
     let url = postgres().url().replace(&format!(":{}/", postgres().port()), &format!(":{}/", proxy.port()));
@@ -336,28 +339,28 @@ async fn after_an_ambiguous_commit_asking_again_tells() {
         .unwrap();
         let mut again = bed.connect().await;
         let mut tx = again.begin().await.unwrap();
-        let told = bed.once(&mut tx, key, 2).await.unwrap();
+        let reply = bed.once(&mut tx, key, 2).await.unwrap();
         match committed {
-            true => assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}"),
+            true => assert!(matches!(reply, TransactionOutcome::Replayed(1)), "{reply:?}"),
             false => assert!(
-                matches!(told, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2),
-                "{told:?}"
+                matches!(reply, TransactionOutcome::Pending(ref ran) if *ran.provisional() == 2),
+                "{reply:?}"
             ),
         }
         tx.commit().await.unwrap();
     }
     assert_eq!(bed.written(), "1,2");
-    let told = bed.sentinel().once::<String>("after").run(|_| async { Ok(0) }).await.unwrap();
-    assert!(matches!(told, Outcome::Replayed(1)), "{told:?}");
+    let reply = bed.sentinel().once::<String>("after").run(|_| async { Ok(0) }).await.unwrap();
+    assert!(matches!(reply, Outcome::Replayed(1)), "{reply:?}");
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_told_as_nothing_changed() {
+async fn a_broken_connection_is_reported_as_nothing_changed() {
     let bed = Bed::new("broken").await;
     let mut mine = bed.connect().await;
     let mut tx = mine.begin().await.unwrap();
     let address = bed.address("k");
-    let told = bed
+    let reply = bed
         .store
         .once_in_transaction(&mut tx, &address)
         .run(async |connection: &mut PgConnection| {
@@ -367,7 +370,7 @@ async fn a_broken_connection_is_told_as_nothing_changed() {
             Ok::<_, String>(1)
         })
         .await;
-    let Err(Error::Store(error)) = told else { panic!("{told:?}") };
+    let Err(Error::Store(error)) = reply else { panic!("{reply:?}") };
     assert_eq!(error.applied(), Applied::No, "{error}");
     assert!(!error.to_string().contains("may have been carried out"), "{error}");
     drop(tx);
@@ -390,11 +393,11 @@ async fn a_call_dropped_midway_leaves_the_transaction_to_its_owner() {
             },
         );
         tokio::select! {
-            told = call => panic!("{told:?}"),
+            reply = call => panic!("{reply:?}"),
             entered = entered => entered.unwrap(),
         }
     }
-    // It was neither rolled back nor committed: the commit is the owner's, and tells the truth.
+    // It was neither rolled back nor committed: the commit is the owner's, and is reported.
     assert_eq!(bed.written(), "");
     tx.commit().await.unwrap();
     assert_eq!((bed.written().as_str(), bed.state("k").await), ("1", Some(State::Executing)));
@@ -414,15 +417,15 @@ async fn a_completion_is_durable_where_the_transaction_would_not_be() {
 #[tokio::test]
 async fn it_works_through_a_pooler_from_a_task() {
     let bed = Bed::new("pooled").await;
-    let told = tokio::spawn(async move {
+    let reply = tokio::spawn(async move {
         let options = PgConnectOptions::from_str(&bouncer().url()).unwrap();
         // Clients that prepare statements, and meet each other's sessions.
         let options = options.extra_float_digits(None);
         for (n, key) in [(1, "a"), (2, "b"), (3, "a")] {
             let mut mine = PgConnection::connect_with(&options).await.unwrap();
             let mut tx = mine.begin().await.unwrap();
-            let told = bed.once(&mut tx, key, n).await.unwrap();
-            match told {
+            let reply = bed.once(&mut tx, key, n).await.unwrap();
+            match reply {
                 TransactionOutcome::Pending(pending) if n < 3 => {
                     assert_eq!(pending.commit(tx).await.unwrap(), n)
                 }
@@ -432,11 +435,11 @@ async fn it_works_through_a_pooler_from_a_task() {
         }
         bed.written()
     });
-    assert_eq!(told.await.unwrap(), "1,2");
+    assert_eq!(reply.await.unwrap(), "1,2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
+async fn a_replay_waits_until_the_standby_has_confirmed_the_result() {
     let primary = Server::start(Options::default());
     let store = PostgresStore::builder(&primary.url()).deadline(Duration::from_secs(2)).init().await.unwrap();
     let standby = primary.standby("confirming", true);
@@ -449,9 +452,9 @@ async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
     let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut mine).await.unwrap();
     let mut tx = mine.begin().await.unwrap();
     let run = async |_: &mut PgConnection| Ok::<_, String>(1);
-    let told = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
-    let TransactionOutcome::Pending(pending) = told else { panic!("{told:?}") };
-    // It commits, and somebody cancels its wait for the standby: it is there, and a failover would lose it.
+    let reply = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
+    let TransactionOutcome::Pending(pending) = reply else { panic!("{reply:?}") };
+    // It commits, and an operator cancels its wait for the standby: it is there, and a failover would lose it.
     let cancel = async {
         let waits = format!(
             "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'SyncRep'"
@@ -468,10 +471,10 @@ async fn a_replay_is_not_told_before_the_standby_has_confirmed_it() {
         "{error}"
     );
     let mut tx = other.begin().await.unwrap();
-    let told = store.once_in_transaction(&mut tx, &address).run(run).await;
-    assert!(matches!(told, Err(Error::Store(_))), "{told:?}");
+    let reply = store.once_in_transaction(&mut tx, &address).run(run).await;
+    assert!(matches!(reply, Err(Error::Store(_))), "{reply:?}");
     standby.resume();
-    let told = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
-    assert!(matches!(told, TransactionOutcome::Replayed(1)), "{told:?}");
+    let reply = store.once_in_transaction(&mut tx, &address).run(run).await.unwrap();
+    assert!(matches!(reply, TransactionOutcome::Replayed(1)), "{reply:?}");
     tx.rollback().await.unwrap();
 }

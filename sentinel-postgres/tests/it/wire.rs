@@ -1,4 +1,4 @@
-//! A way of small packets or of connections that break, and callers who go away.
+//! Networks with small packets or with connections that break, and callers that are dropped.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use sentinel_core::operation::{ClaimReply, Phase};
 use sentinel_postgres::PostgresStore;
 use sentinel_testbed::{Direction, Proxy, postgres};
 
-use crate::rig::Rig;
-use crate::scene::{call, complete, execution, granted};
+use crate::fixtures::{call, complete, execution, granted};
+use crate::harness::Fixture;
 
 const SCHEMA: &str = "wire";
 
@@ -27,7 +27,7 @@ async fn behind() -> Behind {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_of_small_packets_is_no_fault() {
+async fn small_packets_are_no_fault() {
     let Behind { proxy, store } = behind().await;
     proxy.requests().slice(7);
     proxy.replies().slice(5);
@@ -37,7 +37,7 @@ async fn a_way_of_small_packets_is_no_fault() {
     store.complete(&address, &complete(grant, &long)).await.unwrap();
     let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
     assert!(
-        matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::scene::result(&long))
+        matches!(replayed, ClaimReply::Completed { result, .. } if result == crate::fixtures::result(&long))
     );
 }
 
@@ -69,25 +69,25 @@ impl Way for Cutting<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
-    let rig = Rig::open("cut", |builder| builder).await;
+    let fixture = Fixture::open("cut", |builder| builder).await;
     let proxy = Proxy::start(postgres().port());
-    let store = rig.by_way_of(&postgres().url_at(proxy.port(), "postgres", "testbed", "postgres")).await;
-    let cuts = cut_at_any_byte(Arc::new(rig), &store, &Cutting(&proxy)).await;
+    let store = fixture.by_way_of(&postgres().url_at(proxy.port(), "postgres", "testbed", "postgres")).await;
+    let cuts = cut_at_any_byte(Arc::new(fixture), &store, &Cutting(&proxy)).await;
     println!("{cuts:?}");
 }
 
 #[tokio::test]
-async fn callers_who_go_away_leave_no_transaction_no_lock_and_no_connection_behind() {
-    let rig = Rig::open("dropped", |builder| builder).await;
-    let mut stranger = rig.stranger().await;
+async fn dropped_callers_leave_no_transaction_no_lock_and_no_connection_behind() {
+    let fixture = Fixture::open("dropped", |builder| builder).await;
+    let mut stranger = fixture.stranger().await;
     let mut connections = Vec::new();
     for _ in 0..2 {
-        dropped_at_any_poll(Arc::new(rig.clone())).await;
+        dropped_at_any_poll(Arc::new(fixture.clone())).await;
         // What was dropped last is still carried out.
-        stranger.until(&rig.connections("state <> 'idle'"), |busy| busy == 0).await;
-        let locks = rig.connections("pid IN (SELECT pid FROM pg_locks)");
+        stranger.until(&fixture.connections("state <> 'idle'"), |busy| busy == 0).await;
+        let locks = fixture.connections("pid IN (SELECT pid FROM pg_locks)");
         assert_eq!(stranger.number(&locks).await, 0, "a lock is held");
-        connections.push(stranger.number(&rig.connections("true")).await);
+        connections.push(stranger.number(&fixture.connections("true")).await);
     }
     assert!(connections[1] <= connections[0], "connections are lost: {connections:?}");
 }

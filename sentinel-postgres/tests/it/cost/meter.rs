@@ -8,9 +8,9 @@ use sentinel_testbed::{Postgres, Price, Proxy, postgres};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::prices::units;
-use crate::rig::{Rig, Stranger};
+use crate::harness::{Fixture, Stranger};
 
-/// No process of the server writes, or counts as writing, on its own; and the log tells each statement.
+/// No process of the server writes, or counts as writing, on its own; and the log has each statement.
 const QUIET: [&str; 7] = [
     "autovacuum = off",
     "checkpoint_timeout = 1d",
@@ -25,7 +25,7 @@ static SERVER: OnceLock<(Postgres, Proxy)> = OnceLock::new();
 
 /// A store on the metered server, which no other test uses meanwhile.
 pub(crate) struct Meter {
-    pub(crate) rig: Rig,
+    pub(crate) fixture: Fixture,
     watcher: Stranger,
     server: &'static Postgres,
     proxy: &'static Proxy,
@@ -48,10 +48,10 @@ impl Meter {
             (server, proxy)
         });
         let way = server.url_at(proxy.port(), postgres::SUPERUSER, postgres::PASSWORD, "postgres");
-        let rig = Rig::open_through(&way, &server.url(), schema, |builder| builder).await;
-        let mut watcher = rig.stranger().await;
+        let fixture = Fixture::open_through(&way, &server.url(), schema, |builder| builder).await;
+        let mut watcher = fixture.stranger().await;
         watcher.run("SET log_statement = 'none'").await;
-        Self { watcher, rig, server, proxy, untrue: Vec::new(), _alone: alone }
+        Self { watcher, fixture, server, proxy, untrue: Vec::new(), _alone: alone }
     }
 
     /// Sets the scene for so many of an operation, measures them alone, and notes it if the price is not true.
@@ -59,8 +59,8 @@ impl Meter {
         &mut self,
         price: &Price<4>,
         many: usize,
-        scene: impl AsyncFn(&Rig) -> T,
-        operation: impl AsyncFn(&Rig, T),
+        scene: impl AsyncFn(&Fixture) -> T,
+        operation: impl AsyncFn(&Fixture, T),
     ) {
         // The first round pays for connections, prepared statements and first pages.
         self.round(many, &scene, &operation).await;
@@ -74,18 +74,18 @@ impl Meter {
     async fn round<T>(
         &mut self,
         many: usize,
-        scene: impl AsyncFn(&Rig) -> T,
-        operation: impl AsyncFn(&Rig, T),
+        scene: impl AsyncFn(&Fixture) -> T,
+        operation: impl AsyncFn(&Fixture, T),
     ) -> [f64; 4] {
         let mut scenes = Vec::new();
         for _ in 0..many {
-            scenes.push(scene(&self.rig).await);
+            scenes.push(scene(&self.fixture).await);
         }
         // Whoever reads a page tidies it: what the scene left there is not charged to the operation.
-        self.watcher.number(&format!("SELECT count(*) FROM {}", self.rig.records())).await;
+        self.watcher.number(&format!("SELECT count(*) FROM {}", self.fixture.records())).await;
         let before = self.read().await;
         for scene in scenes {
-            operation(&self.rig, scene).await;
+            operation(&self.fixture, scene).await;
         }
         let after = self.read().await;
         std::array::from_fn(|n| (after[n] - before[n]) as f64 / many as f64)
@@ -97,12 +97,12 @@ impl Meter {
         assert!(self.untrue.is_empty(), "{}", self.untrue.join("\n"));
     }
 
-    /// How many rows were updated in this schema, and how many of them without touching an index. The store is closed first:
-    /// a connection tells what it did when it ends.
+    /// How many rows were updated in this schema, and how many of them without touching an index. The store is closed
+    /// first: a connection tells what it did when it ends.
     pub(crate) async fn updates(self) -> (i64, i64) {
-        let Self { rig, mut watcher, .. } = self;
-        let (gone, schema) = (rig.connections("true"), rig.schema.clone());
-        drop(rig);
+        let Self { fixture, mut watcher, .. } = self;
+        let (gone, schema) = (fixture.connections("true"), fixture.schema.clone());
+        drop(fixture);
         watcher.until(&gone, |open| open == 0).await;
         let mut sum = async |what: &str| {
             let sql =
@@ -119,10 +119,10 @@ impl Meter {
         [turns, self.statements(), xids, wal]
     }
 
-    /// Those of the store: the watcher's are not told.
+    /// Those of the store: the watcher's are not logged.
     fn statements(&self) -> i64 {
         let log = self.server.log();
-        let told = log.matches("LOG:  execute ").count() + log.matches("LOG:  statement: ").count();
-        i64::try_from(told).unwrap()
+        let reply = log.matches("LOG:  execute ").count() + log.matches("LOG:  statement: ").count();
+        i64::try_from(reply).unwrap()
     }
 }

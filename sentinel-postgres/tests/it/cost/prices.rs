@@ -7,8 +7,8 @@ const UNITS: [Unit; 4] = [
     Unit { name: "round trips", slack: 0 },
     Unit { name: "statements", slack: 0 },
     Unit { name: "transactions that write", slack: 0 },
-    // Of a row that was updated, the log has only the bytes that are different: of a time, one more where more time went by.
-    // The prices of a thousand heartbeats leave room for that.
+    // Of a row that was updated, the log has only the bytes that are different: of a time, one more where more time
+    // went by. The prices of a thousand heartbeats leave room for that.
     Unit { name: "bytes of WAL", slack: 5 },
 ];
 
@@ -25,19 +25,19 @@ pub(crate) fn units(line: &Line) -> &'static [Unit; 4] {
 pub(crate) type Line = Price<4>;
 
 pub(crate) const CLAIM: Line = Price::new("a fresh claim", [1, 1, 1, 600]);
-pub(crate) const CLAIM_64: Line = Price::new("64 fresh claims in company", [1, 1, 1, 35829]);
+pub(crate) const CLAIM_64: Line = Price::new("64 fresh claims in a batch", [1, 1, 1, 35829]);
 pub(crate) const COMPLETE: Line = Price::new("a completion", [1, 1, 1, 708]);
-pub(crate) const COMPLETE_64: Line = Price::new("64 completions in company", [1, 1, 1, 43455]);
+pub(crate) const COMPLETE_64: Line = Price::new("64 completions in a batch", [1, 1, 1, 43455]);
 pub(crate) const REPLAY: Line = Price::new("a replay", [1, 1, 0, 0]);
-pub(crate) const REPLAY_64: Line = Price::new("64 replays in company", [1, 1, 0, 0]);
+pub(crate) const REPLAY_64: Line = Price::new("64 replays in a batch", [1, 1, 0, 0]);
 pub(crate) const CONTENDED: Line = Price::new("a claim of what somebody executes", [2, 2, 0, 0]);
 pub(crate) const CONTENDED_64: Line = Price::new("64 claims of what somebody executes", [2, 2, 0, 0]);
 pub(crate) const BEGIN: Line = Price::new("a begin", [1, 1, 1, 1028]);
-pub(crate) const BEGIN_64: Line = Price::new("64 begins in company", [1, 1, 1, 67676]);
+pub(crate) const BEGIN_64: Line = Price::new("64 begins in a batch", [1, 1, 1, 67676]);
 pub(crate) const LEASE: Line = Price::new("a claim of a free lease", [2, 2, 1, 886]);
-pub(crate) const LEASE_64: Line = Price::new("64 claims of free leases in company", [2, 2, 1, 54540]);
+pub(crate) const LEASE_64: Line = Price::new("64 claims of free leases in a batch", [2, 2, 1, 54540]);
 pub(crate) const RELEASE: Line = Price::new("a release", [1, 1, 1, 1287]);
-pub(crate) const RELEASE_64: Line = Price::new("64 releases in company", [1, 1, 1, 83900]);
+pub(crate) const RELEASE_64: Line = Price::new("64 releases in a batch", [1, 1, 1, 83900]);
 pub(crate) const CANCEL: Line = Price::new("a cancel", [1, 1, 1, 1287]);
 pub(crate) const CANCEL_64: Line = Price::new("64 cancels together", [64, 64, 64, 92000]);
 pub(crate) const ABANDON: Line = Price::new("an abandon", [1, 1, 1, 930]);

@@ -1,0 +1,105 @@
+//! Work that goes out on its own: one statement for one record, or maintenance. A few tasks take it from one queue,
+//! each with a connection, opened when it is first needed.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sentinel_core::StoreError;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+
+use super::connected::connected;
+use super::reply::reply;
+use crate::connection::connector::Connector;
+use crate::connection::session::{Connection, LockTimeout};
+
+type Task = Box<dyn for<'l> FnOnce(Result<&'l mut Connection, StoreError>) -> BoxFuture<'l, ()> + Send>;
+type Queue = Arc<AsyncMutex<mpsc::UnboundedReceiver<Task>>>;
+
+/// Workers that share a queue.
+pub(crate) struct SingleStatements {
+    connector: Arc<Connector>,
+    lock_timeout: LockTimeout,
+    workers: usize,
+    sender: Mutex<Option<mpsc::UnboundedSender<Task>>>,
+}
+
+impl fmt::Debug for SingleStatements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SingleStatements").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl SingleStatements {
+    pub(crate) fn new(connector: Arc<Connector>, lock_timeout: LockTimeout, workers: usize) -> Self {
+        Self { connector, lock_timeout, workers, sender: Mutex::default() }
+    }
+
+    /// Does work on a connection, also if the caller goes away meanwhile.
+    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'l> FnOnce(&'l mut Connection) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
+    {
+        let limit = self.connector.deadline * 2;
+        reply(self.begin(work), limit).await
+    }
+
+    /// The same for work of many statements: each has its deadline, all together have none.
+    pub(crate) async fn run_long<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: for<'l> FnOnce(&'l mut Connection) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
+    {
+        reply(self.begin(work), Duration::MAX).await
+    }
+
+    fn begin<T, W>(&self, work: W) -> oneshot::Receiver<Result<T, StoreError>>
+    where
+        T: Send + 'static,
+        W: for<'l> FnOnce(&'l mut Connection) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
+    {
+        let (reply_to, receiver) = oneshot::channel();
+        let task: Task = Box::new(move |connection| {
+            Box::pin(async move {
+                let done = match connection {
+                    Ok(connection) => work(connection).await,
+                    Err(error) => Err(error),
+                };
+                // A caller that went away gets no reply.
+                let _ = reply_to.send(done);
+            })
+        });
+        self.send(task);
+        receiver
+    }
+
+    fn send(&self, mut task: Task) {
+        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = sender.as_ref() {
+            match open.send(task) {
+                Ok(()) => return,
+                // The workers ended with their runtime.
+                Err(mpsc::error::SendError(back)) => task = back,
+            }
+        }
+        let (opened, receiver) = mpsc::unbounded_channel();
+        if opened.send(task).is_ok() {
+            let queue = Arc::new(AsyncMutex::new(receiver));
+            for _ in 0..self.workers {
+                tokio::spawn(work(queue.clone(), self.connector.clone(), self.lock_timeout));
+            }
+            *sender = Some(opened);
+        }
+    }
+}
+
+async fn work(queue: Queue, connector: Arc<Connector>, lock_timeout: LockTimeout) {
+    let mut connection = None;
+    loop {
+        let next = queue.lock().await.recv().await;
+        let Some(task) = next else { return };
+        task(connected(&mut connection, &connector, lock_timeout).await).await;
+    }
+}

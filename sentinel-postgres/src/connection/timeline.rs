@@ -1,0 +1,61 @@
+//! The server's time line: it changes when a standby takes over.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+/// The time lines of the servers that connections of this store were made to.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    seen: Mutex<Snapshot>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Snapshot {
+    first: Option<i32>,
+    last: Option<i32>,
+}
+
+impl Timeline {
+    /// A connection was made to a server on this time line. A change is reported, once for each.
+    pub(crate) fn see(&self, timeline: Option<i32>) {
+        if let Some((before, now)) = self.change(timeline) {
+            tracing::error!(
+                before,
+                now,
+                "PostgreSQL failed over: unless the standby was synchronous, a begin, result or decision that was \
+                 acknowledged shortly before may be gone, and its key may run again"
+            );
+        }
+    }
+
+    /// The one before and this one, if they differ.
+    fn change(&self, timeline: Option<i32>) -> Option<(i32, i32)> {
+        let timeline = timeline?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.first.get_or_insert(timeline);
+        let before = seen.last.replace(timeline)?;
+        (before != timeline).then_some((before, timeline))
+    }
+
+    /// The first and the last, if a failover was seen.
+    pub(crate) fn changed(&self) -> Option<(i32, i32)> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.first.zip(seen.last).filter(|(first, last)| first != last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_time_line_is_reported_and_an_unknown_one_changes_nothing() {
+        let timeline = Timeline::default();
+        assert_eq!([Some(1), None, Some(1)].map(|seen| timeline.change(seen)), [None; 3]);
+        assert_eq!(timeline.changed(), None);
+        timeline.see(Some(2));
+        assert_eq!(timeline.change(Some(2)), None, "it is reported once");
+        assert_eq!(timeline.change(Some(3)), Some((2, 3)));
+        assert_eq!(timeline.changed(), Some((1, 3)));
+    }
+}

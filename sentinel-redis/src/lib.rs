@@ -21,31 +21,26 @@
 //! (`PossibleDataLoss`): nothing is granted then until somebody has looked and arms the store again. See
 //! `docs/operations.md` for the settings, and for what an ACL user needs.
 
-mod barrier;
+mod batch;
 mod builder;
-mod call;
+mod connection;
+mod coordination;
+mod data_loss;
 mod doctor;
+mod durability;
+mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod heartbeat;
-mod lane;
-mod listen;
-mod names;
-mod purge;
-mod read;
+mod notify;
+mod parts;
 mod row;
+mod schema;
 mod script;
 mod store;
-mod survey;
-mod tls;
-mod transition;
-mod trim;
-mod trust;
 mod url;
-mod wire;
 
-pub use barrier::Durability;
 pub use builder::RedisStoreBuilder;
+pub use data_loss::Registration;
+pub use durability::Durability;
 pub use store::RedisStore;
-pub use trust::Arming;

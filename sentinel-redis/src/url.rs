@@ -25,7 +25,7 @@ pub(crate) struct Parsed {
     pub(crate) tls: bool,
     pub(crate) prefix: Option<String>,
     pub(crate) ca: Option<String>,
-    pub(crate) durability: Option<crate::Durability>,
+    pub(crate) durability: Option<crate::durability::Durability>,
     pub(crate) allow_lossy: bool,
     pub(crate) password_file: Option<String>,
     pub(crate) events: Option<EventLimit>,
@@ -146,12 +146,12 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn level(text: &str) -> Result<crate::Durability, String> {
+fn level(text: &str) -> Result<crate::durability::Durability, String> {
     let (kind, replicas) = text.split_once(':').unwrap_or((text, "0"));
     match (kind, replicas.parse()) {
-        ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::Durability::Replicas(replicas)),
-        ("disk", Ok(replicas)) => Ok(crate::Durability::Disk { replicas }),
-        ("server", Ok(0)) => Ok(crate::Durability::Server),
+        ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::durability::Durability::Replicas(replicas)),
+        ("disk", Ok(replicas)) => Ok(crate::durability::Durability::Disk { replicas }),
+        ("server", Ok(0)) => Ok(crate::durability::Durability::Server),
         _ => Err(format!("has a {DURABILITY} that is none of server, replicas:N, disk, disk:N")),
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         let parsed =
             parse("redis://me:pw@h:7/3?sentinel_key_prefix=a&sentinel_durability=replicas:2").unwrap();
         assert_eq!((parsed.prefix.as_deref(), parsed.tls), (Some("a"), false));
-        assert_eq!(parsed.durability, Some(crate::Durability::Replicas(2)));
+        assert_eq!(parsed.durability, Some(crate::durability::Durability::Replicas(2)));
         assert_eq!(parsed.config.database, Some(3));
         assert_eq!(parsed.config.username.as_deref(), Some("me"));
         assert!(parse("redis-cluster://h:1?node=h:2").unwrap().config.server.is_clustered());
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn durability_and_what_may_be_lost_are_read() {
-        use crate::Durability::{Disk, Replicas, Server};
+        use crate::durability::Durability::{Disk, Replicas, Server};
         let read = |query: &str| parse(&format!("redis://h?{query}")).unwrap();
         for (text, level) in [
             ("server", Server),

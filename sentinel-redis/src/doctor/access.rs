@@ -5,10 +5,11 @@ use bytes::Bytes;
 use sentinel_core::StoreError;
 use sentinel_core::store::Check;
 
-use super::check;
-use crate::barrier::Durability;
-use crate::names::{Names, Place};
-use crate::wire::{Command, Failure, Wire};
+use super::check::check;
+use crate::connection::{Command, Connection};
+use crate::durability::Durability;
+use crate::error::CommandError;
+use crate::schema::{KeyRef, Names};
 
 /// A key of a string stands at `scratch` while the others are tried, and goes by itself.
 const MILLIS: u32 = 60_000;
@@ -21,8 +22,8 @@ pub(super) struct Access {
 /// A command as ACL rules name it, and one that changes nothing.
 type Trial = (&'static str, Command);
 
-pub(super) async fn look(
-    link: &dyn Wire,
+pub(super) async fn try_commands(
+    connection: &dyn Connection,
     names: &Names,
     user: String,
     durability: Durability,
@@ -30,7 +31,7 @@ pub(super) async fn look(
     let place = names.scratch();
     let mut access = Access { user, missing: Vec::new() };
     let scratch = Command::new("SET", place.to.clone()).arg(place.name.clone()).word("1");
-    let stands = access.try_all(link, names, vec![("set", scratch.word("PX").number(MILLIS))]).await?;
+    let stands = access.try_all(connection, names, vec![("set", scratch.word("PX").number(MILLIS))]).await?;
     let mut trials = looks(&place);
     trials.extend(changes(&place));
     if stands {
@@ -38,7 +39,7 @@ pub(super) async fn look(
     }
     trials.extend(waits(&place, durability));
     trials.push(("del", on("DEL", &place)));
-    access.try_all(link, names, trials).await?;
+    access.try_all(connection, names, trials).await?;
     Ok(access)
 }
 
@@ -46,18 +47,20 @@ impl Access {
     /// Whether all of it was carried out, or refused for other reasons than rights.
     async fn try_all(
         &mut self,
-        link: &dyn Wire,
+        connection: &dyn Connection,
         names: &Names,
         trials: Vec<Trial>,
     ) -> Result<bool, StoreError> {
         let (rights, commands): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
         let mut all = true;
-        for (right, answer) in rights.into_iter().zip(link.pipeline(commands).await) {
+        for (right, answer) in rights.into_iter().zip(connection.pipeline(commands).await) {
             all &= answer.is_ok();
             match answer {
                 Ok(_) => {}
-                Err(Failure::Refused(why)) if why.starts_with("NOPERM") => self.lacks(right, names, &why),
-                Err(Failure::Refused(_)) => {}
+                Err(CommandError::Refused(why)) if why.starts_with("NOPERM") => {
+                    self.lacks(right, names, &why)
+                }
+                Err(CommandError::Refused(_)) => {}
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -88,12 +91,12 @@ impl Access {
     }
 }
 
-fn on(name: &'static str, place: &Place) -> Command {
+fn on(name: &'static str, place: &KeyRef) -> Command {
     Command::new(name, place.to.clone()).arg(place.name.clone())
 }
 
 /// Those that only read.
-fn looks(place: &Place) -> Vec<Trial> {
+fn looks(place: &KeyRef) -> Vec<Trial> {
     let to = || place.to.clone();
     let unknown = Bytes::from_static(b"0000000000000000000000000000000000000000");
     let evalsha = Command::new("EVALSHA", to()).arg(unknown).number(1).arg(place.name.clone());
@@ -117,7 +120,7 @@ fn looks(place: &Place) -> Vec<Trial> {
 }
 
 /// Those that change nothing, or nothing that matters, whether there is a key or not.
-fn changes(place: &Place) -> Vec<Trial> {
+fn changes(place: &KeyRef) -> Vec<Trial> {
     let absent = [place.name.as_ref(), b":absent"].concat();
     vec![
         // One argument too few, which is found out later.
@@ -134,7 +137,7 @@ fn changes(place: &Place) -> Vec<Trial> {
 }
 
 /// Those that would create a key, and cannot where there is one of another kind.
-fn additions(place: &Place) -> Vec<Trial> {
+fn additions(place: &KeyRef) -> Vec<Trial> {
     vec![
         ("hset", on("HSET", place).word("x").word("x")),
         ("hsetnx", on("HSETNX", place).word("x").word("x")),
@@ -145,7 +148,7 @@ fn additions(place: &Place) -> Vec<Trial> {
 }
 
 /// Those that only some need.
-fn waits(place: &Place, durability: Durability) -> Vec<Trial> {
+fn waits(place: &KeyRef, durability: Durability) -> Vec<Trial> {
     let none = |name| Command::new(name, place.to.clone()).number(0).number(0);
     match durability {
         Durability::Server => Vec::new(),

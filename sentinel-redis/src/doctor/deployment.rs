@@ -1,7 +1,7 @@
 //! The kinds of deployment, and what each guarantees: the rows of the specification's table that are Redis'.
 
-use crate::barrier::Durability;
-use crate::trust::server::{Class, Server, class};
+use crate::data_loss::server::{Class, Server, class};
+use crate::durability::Durability;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deployment {

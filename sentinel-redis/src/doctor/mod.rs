@@ -6,45 +6,48 @@ use sentinel_core::store::{Check, Health};
 use sentinel_core::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
-use crate::barrier::Durability;
-use crate::call::Caller;
-use crate::trust::server::{OLDEST, Server};
-use crate::wire::{Command, Wire};
+use crate::batch::call::Caller;
+use crate::connection::{Command, Connection};
+use crate::data_loss::server::{OLDEST, Server};
+use crate::durability::Durability;
 
 mod access;
+mod check;
 mod deployment;
 mod replicas;
-mod standing;
+mod store_state;
 #[cfg(test)]
 mod tests;
 
 use access::Access;
+use check::check;
 use deployment::Deployment;
-use standing::Standing;
+use store_state::StoreState;
 
 /// A clock that is further off than this is worth a look, although nothing rests on it.
 const SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
-    let link = caller.port.link().await?;
-    let (trust, durability) = (&caller.trust, caller.durability());
-    let access = access::look(&*link, &trust.names, caller.port.user(), durability).await?;
-    let servers = match Server::ask_all(&*link).await {
+    let connection = caller.connection.get().await?;
+    let (data_loss, durability) = (&caller.data_loss, caller.durability());
+    let access =
+        access::try_commands(&*connection, &data_loss.names, caller.connection.user(), durability).await?;
+    let servers = match Server::ask_all(&*connection).await {
         Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok(unknown(&access, &error)),
         servers => servers?,
     };
-    let standing = Standing::look(&*link, trust, &servers, &access).await?;
-    let accepted = trust.acceptable(&servers).is_ok() && standing.suffices() && access.suffices();
+    let state = StoreState::read(&*connection, data_loss, &servers, &access).await?;
+    let accepted = data_loss.acceptable(&servers).is_ok() && state.suffices() && access.suffices();
     let mut checks = Vec::new();
     for server in &servers {
-        checks.extend(of_server(server, trust.allow_lossy));
+        checks.extend(of_server(server, data_loss.allow_lossy));
     }
     checks.extend(together(&servers, durability));
-    checks.extend(replicas::looked_at(caller.port.dialer(), &servers, trust.allow_lossy).await);
-    checks.extend(standing.checks());
+    checks.extend(replicas::looked_at(caller.connection.connector(), &servers, data_loss.allow_lossy).await);
+    checks.extend(state.checks());
     checks.push(access.check());
-    checks.push(encryption(caller.port.is_encrypted()));
-    checks.extend(clock(&*link, caller).await?);
+    checks.push(encryption(caller.connection.is_encrypted()));
+    checks.extend(clock(&*connection, caller).await?);
     let deployment = Deployment::of(&servers);
     let guarantees = if accepted { deployment.guarantees(durability) } else { Vec::new() };
     Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })
@@ -55,10 +58,6 @@ fn unknown(access: &Access, error: &StoreError) -> Health {
     let checks = vec![check("server", false, error.to_string()), access.check()];
     let deployment = "Redis, of which nothing may be known".into();
     Health { deployment, checks, guarantees: Vec::new(), accepted: false }
-}
-
-fn check(name: &'static str, ok: bool, found: impl Into<String>) -> Check {
-    Check { name, ok, found: found.into() }
 }
 
 /// How a server is set.
@@ -127,9 +126,9 @@ fn encryption(is_encrypted: bool) -> Check {
     check("encryption", true, if is_encrypted { "TLS" } else { "none" })
 }
 
-async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreError> {
+async fn clock(connection: &dyn Connection, caller: &Caller) -> Result<[Check; 2], StoreError> {
     let (before, sent) = (host_clock(), Instant::now());
-    let time = link.call(Command::new("TIME", caller.trust.names.root().to)).await;
+    let time = connection.call(Command::new("TIME", caller.data_loss.names.metadata().to)).await;
     let took = sent.elapsed();
     let round_trip = check("round trip", true, format!("{took:?}"));
     // Where it may not be asked, the rights that are missing tell so.

@@ -12,7 +12,7 @@ const ALONE: [(&str, &str); 4] = [
 fn server(fields: &[(&str, &str)], fsync: Option<&str>) -> Server {
     let known = ALONE.into_iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name));
     let fields: Vec<_> = known.chain(fields.iter().copied()).collect();
-    let mut server = Server::telling(&fields);
+    let mut server = Server::reporting(&fields);
     server.appendfsync = fsync.map(str::to_owned);
     server
 }

@@ -38,7 +38,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>, words: &str) {
 
 fn start(options: Options) -> (Redis, RedisStoreBuilder) {
     let server = Redis::start(options);
-    let builder = RedisStore::builder(&server.url()).look_again(Duration::ZERO);
+    let builder = RedisStore::builder(&server.url()).recheck_interval(Duration::ZERO);
     (server, builder)
 }
 

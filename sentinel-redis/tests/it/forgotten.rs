@@ -8,7 +8,7 @@ use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge};
 use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Kind, State, StoreError, Token};
-use sentinel_redis::{Arming, RedisStore};
+use sentinel_redis::{RedisStore, Registration};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 
@@ -22,9 +22,9 @@ async fn armed(options: Options) -> (Redis, RedisStore) {
 
 /// Arms the store again, and returns what was in doubt.
 async fn accepted(server: &Redis) -> Option<String> {
-    match RedisStore::builder(&server.url()).arm().await.unwrap().1 {
-        Arming::Again { doubt } => doubt,
-        Arming::SetUp => panic!("it was set up before"),
+    match RedisStore::builder(&server.url()).register().await.unwrap().1 {
+        Registration::Again { doubt } => doubt,
+        Registration::SetUp => panic!("it was set up before"),
     }
 }
 

@@ -29,7 +29,7 @@ impl Store {
     pub(crate) async fn open(builder: RedisStoreBuilder) -> Self {
         let offset = Arc::new(AtomicI64::new(0));
         let builder = builder.clock_offset(offset.clone());
-        // Each arming is a new epoch, and makes all others load their scripts again.
+        // Each registration is a new epoch, and makes all others load their scripts again.
         let store = match builder.clone().open().await {
             Err(error) if error.kind() == ErrorKind::NotInitialised => builder.clone().init().await.unwrap(),
             store => store.unwrap(),

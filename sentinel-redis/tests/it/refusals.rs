@@ -24,7 +24,7 @@ impl Scene {
         let server = Redis::start(Options::default());
         // Only the scripts meet the refusal: the deployment is not looked at again meanwhile.
         let rarely = Duration::from_secs(3_600);
-        let store = RedisStore::builder(&server.url()).look_again(rarely).init().await.unwrap();
+        let store = RedisStore::builder(&server.url()).recheck_interval(rarely).init().await.unwrap();
         let running = hold(&store, &execution("running"), Phase::Executing).await;
         let claimed = hold(&store, &execution("claimed"), Phase::Claimed).await;
         let held = hold(&store, &lease("lease"), Phase::Claimed).await;

@@ -7,7 +7,7 @@ use sentinel_client::{Outcome, Sentinel};
 use sentinel_core::operation::{Phase, Release};
 use sentinel_core::store::Purge;
 use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
-use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
+use sentinel_redis::{RedisStore, RedisStoreBuilder, Registration};
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 use tempfile::TempDir;
@@ -82,8 +82,8 @@ fn doubt(opened: Result<RedisStore, StoreError>) -> String {
 #[tokio::test]
 async fn what_was_lost_after_a_program_ended_is_missed_by_the_next() {
     let scene = Scene::new();
-    let (store, arming) = scene.next().arm().await.unwrap();
-    assert_eq!((arming, scene.notes()), (Arming::SetUp, 0), "a note is left of a change only");
+    let (store, registration) = scene.next().register().await.unwrap();
+    assert_eq!((registration, scene.notes()), (Registration::SetUp, 0), "a note is left of a change only");
     assert!(matches!(run(store, "k").await, Outcome::Completed(_)));
     assert_eq!(scene.notes(), 1);
     scene.crash(1);
@@ -97,19 +97,19 @@ async fn what_was_lost_after_a_program_ended_is_missed_by_the_next() {
     // By now all are told.
     assert_eq!(doubt(scene.elsewhere().open().await), why);
 
-    let (store, arming) = scene.next().arm().await.unwrap();
-    let Arming::Again { doubt: Some(was) } = arming else { panic!("{arming:?}") };
+    let (store, registration) = scene.next().register().await.unwrap();
+    let Registration::Again { doubt: Some(was) } = registration else { panic!("{registration:?}") };
     assert!(why.contains(&was), "{was}");
     drop(store);
     // The cut went through a transaction, which Redis leaves open in its file: at the next start it would drop all that
     // was written behind it. A new file has none of that.
     scene.rewrite();
-    // The note is older than the arming.
+    // The note is older than the registration.
     scene.server.kill();
     scene.server.start_again();
     let store = scene.next().open().await.unwrap();
     assert!(matches!(run(store, "other").await, Outcome::Completed(_)));
-    assert_eq!(scene.next().arm().await.unwrap().1, Arming::Again { doubt: None });
+    assert_eq!(scene.next().register().await.unwrap().1, Registration::Again { doubt: None });
 }
 
 #[tokio::test]
@@ -138,12 +138,12 @@ async fn an_emptied_server_is_not_taken_for_a_new_one() {
         let error = scene.next().key_prefix("other").open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
 
-        let (store, arming) = scene.next().arm().await.unwrap();
-        let Arming::Again { doubt: Some(gone) } = arming else { panic!("{arming:?}") };
+        let (store, registration) = scene.next().register().await.unwrap();
+        let Registration::Again { doubt: Some(gone) } = registration else { panic!("{registration:?}") };
         assert!(gone.contains("acknowledged the change") && gone.contains("execution \"k\""), "{gone}");
         assert_eq!(scene.notes(), 0, "the operator has accepted that it is gone");
         assert!(matches!(run(store, "k").await, Outcome::Completed(_)));
-        assert_eq!(scene.next().arm().await.unwrap().1, Arming::Again { doubt: None });
+        assert_eq!(scene.next().register().await.unwrap().1, Registration::Again { doubt: None });
     }
 }
 

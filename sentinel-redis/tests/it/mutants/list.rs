@@ -63,7 +63,7 @@ fn plain(text: &str) -> String {
 /// A piece as a script has it: with the values of constants in place of their names.
 fn in_script(piece: &str) -> String {
     let value = |word: &str| {
-        let constants = include_str!("../../../lua/constants.part.lua").lines();
+        let constants = include_str!("../../../lua/parts/constants.lua").lines();
         let mut named = constants.filter_map(|line| line.strip_prefix("local ")?.split_once(" = "));
         named.find(|(name, _)| *name == word).map(|(_, value)| value)
     };

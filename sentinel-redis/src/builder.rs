@@ -74,15 +74,16 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What the names of all keys begin with; `sentinel` unless told otherwise. Stores of different prefixes share nothing.
+    /// What the names of all keys begin with; `sentinel` by default. Stores of different prefixes share nothing.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024; 16 there unless told otherwise, and 1
-    /// where there is one server: what goes to one bucket goes in one script call. It counts when [`init`](Self::init) sets a
-    /// store up for the first time, and can never be changed: say 16 before you start with one server and move to a cluster.
+    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024. The default is 16 in a
+    /// cluster, and 1 on one server: requests to one bucket share a script call. The number takes effect when
+    /// [`init`](Self::init) sets a store up for the first time, and can never be changed: choose 16 if you start with
+    /// one server and will move to a cluster.
     pub fn buckets(mut self, buckets: u32) -> Self {
         self.buckets = Some(buckets);
         self
@@ -95,8 +96,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long a command may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds unless
-    /// told otherwise.
+    /// How long a command may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds by
+    /// default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -125,25 +126,26 @@ impl RedisStoreBuilder {
     }
 
     /// Accepts a server that drops records when memory is short, keeps nothing through a restart, or was restarted or
-    /// promoted without its newest writes. Keys run again then, and nothing tells. For tests and trials.
+    /// promoted without its newest writes. Keys then run again without any error. For tests and trials.
     pub fn allow_lossy(mut self, allowed: bool) -> Self {
         self.allow_lossy = allowed;
         self
     }
 
-    /// Leaves a note of the newest acknowledged change in a folder, and asks after the one that was left there before a server
-    /// that was restarted is trusted. For programs that come and go: what one was told, the next on this host would not know
-    /// to miss. A small file for each store is written at each change, and not synced; the folder is made when needed.
+    /// Writes the newest acknowledged change to a witness file in a folder, and checks that a restarted server still
+    /// has the change of that file before it is trusted. This is for short-lived programs: without the file, the next
+    /// program on this host would not know which change to check. One small file for each store is written at each
+    /// change, and not synced; the folder is created when needed.
     pub fn witness_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.witness_folder = Some(folder.into());
         self
     }
 
-    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has forgotten a
-    /// part of itself: for tools with which an operator looks before deciding. What is read may lack changes that were
-    /// acknowledged; [`RedisStore::doubt`](crate::RedisStore::doubt) says why, and so does a warning in the log. Whatever changes a record stays refused,
-    /// and so does a result that would be replayed. Off by default: a program that decides by what it reads is
-    /// better off with the error.
+    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has
+    /// lost a part of its data: for tools with which an operator compares before deciding. The answers may lack
+    /// changes that were acknowledged; [`RedisStore::doubt`](crate::RedisStore::doubt) and a warning in the log give
+    /// the reason. Changes of a record stay refused, and so do results that would be replayed. Off by default: a
+    /// program that decides by what it reads should get the error.
     pub fn read_in_doubt(mut self, read: bool) -> Self {
         self.read_in_doubt = read;
         self
@@ -156,26 +158,27 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How often the deployment is looked at again. For tests that change it.
+    /// How often the deployment is checked again. For tests that change it.
     #[doc(hidden)]
     pub fn recheck_interval(mut self, after: Duration) -> Self {
         self.recheck_interval = after;
         self
     }
 
-    /// Looks at, or changes, each script before it is used. For tests that break one.
+    /// Reads or changes each script before it is used. For tests that break one.
     #[doc(hidden)]
     pub fn edit_scripts(mut self, edit: Edit) -> Self {
         self.edit = Some(edit);
         self
     }
 
-    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    /// Checks the settings without connecting. [`open`](Self::open) and the others do so first.
     pub fn check(&self) -> Result<(), StoreError> {
         self.clone().parts().map(drop)
     }
 
-    /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
+    /// Checks the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a
+    /// finding.
     pub async fn health(self) -> Result<Health, StoreError> {
         doctor::health(&self.parts()?.main).await
     }

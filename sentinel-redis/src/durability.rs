@@ -1,4 +1,4 @@
-//! How durable a write must be before it is answered.
+//! How durable a write must be before the store replies.
 
 /// How durable a write must be before it is answered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

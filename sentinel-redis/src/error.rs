@@ -2,14 +2,14 @@
 
 use sentinel_core::{ErrorKind, StoreError};
 
-/// Why a command has no answer.
+/// Why a command has no reply.
 #[derive(Debug, Clone)]
 pub(crate) enum CommandError {
     /// The server refused it, in its own words, and changed nothing.
     Refused(String),
-    /// It never left.
+    /// It was never sent.
     NotSent(String),
-    /// It left, and no answer came.
+    /// It was sent, and no reply came.
     Lost(String),
 }
 
@@ -27,16 +27,16 @@ impl CommandError {
         matches!(self, Self::Lost(_))
     }
 
-    fn says(&self, words: &str) -> bool {
+    fn contains_words(&self, words: &str) -> bool {
         matches!(self, Self::Refused(text) if text.contains(words))
     }
 
-    /// Whether another server has to be asked.
+    /// Whether the command belongs to another server.
     pub(crate) fn is_elsewhere(&self) -> bool {
         matches!(self.code(), "MOVED" | "ASK")
     }
 
-    /// Whether the server asks to be asked again: it loads, or the slot is on its way to another.
+    /// Whether the server asks for a retry: it is loading its data, or the slot is being moved.
     pub(crate) fn is_passing(&self) -> bool {
         self.is_elsewhere()
             || matches!(self.code(), "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY")
@@ -48,12 +48,14 @@ impl From<CommandError> for StoreError {
         let error_kind = match failure.code() {
             "" => ErrorKind::Unreachable,
             "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" => ErrorKind::Unreachable,
-            // Not known in time: who the server is was asked, and it was given the script, and all that took too long.
+            // NOSCRIPT: checking the server and loading the script took longer than the deadline.
             // Of a script that failed, the code is lost: these are the words of Redis 7.0, and of 7.2.
-            "ERR" if failure.says("user executing the script can't") => ErrorKind::DeploymentRefused,
-            "ERR" if failure.says("ACL failure in script") => ErrorKind::DeploymentRefused,
-            // It stumbled over what it read, before it wrote anything.
-            "ERR" if failure.says("user_script") => ErrorKind::Corrupt,
+            "ERR" if failure.contains_words("user executing the script can't") => {
+                ErrorKind::DeploymentRefused
+            }
+            "ERR" if failure.contains_words("ACL failure in script") => ErrorKind::DeploymentRefused,
+            // The script failed on what it read, before it wrote anything.
+            "ERR" if failure.contains_words("user_script") => ErrorKind::Corrupt,
             "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => ErrorKind::Busy,
             "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
                 ErrorKind::DeploymentRefused
@@ -92,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_who_can_help_and_changed_nothing() {
+    fn a_refusal_has_its_kind_and_changed_nothing() {
         for (error_kind, texts) in [
             (ErrorKind::Unreachable, &["LOADING it loads", "CLUSTERDOWN no", "MASTERDOWN no"][..]),
             (
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_left_is_not_applied_and_what_was_lost_may_be() {
+    fn an_unsent_command_is_not_applied_and_a_lost_one_is_ambiguous() {
         let left = StoreError::from(CommandError::NotSent("no way".into()));
         assert_eq!((left.applied(), left.kind()), (Applied::No, ErrorKind::Unreachable));
         let lost = StoreError::from(CommandError::Lost("no word".into()));

@@ -6,7 +6,7 @@
 //! use sentinel_redis::RedisStore;
 //!
 //! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
-//! // Once, when the server is set up, and whenever somebody has looked at a doubt: `sentinel init`, or
+//! // Once, when the server is set up, and after each check of a possible data loss: `sentinel init`, or
 //! RedisStore::init("redis://127.0.0.1:6379").await?;
 //! // and from then on
 //! let sentinel = Sentinel::new(RedisStore::connect("redis://127.0.0.1:6379").await?).namespace("billing")?;
@@ -16,9 +16,9 @@
 //!
 //! # What it can promise
 //!
-//! What the server keeps. With `appendfsync always` and `noeviction` on one server that is everything that was acknowledged.
-//! A server that forgot all is told (`DataLoss`), and so is one that may have forgotten its newest writes
-//! (`PossibleDataLoss`): nothing is granted then until somebody has looked and arms the store again. See
+//! What the server keeps. With `appendfsync always` and `noeviction` on one server that is everything that was
+//! acknowledged. The store detects a server that lost everything (`DataLoss`), and one that may have lost its newest
+//! writes (`PossibleDataLoss`): nothing is granted then until an operator has registered the servers again. See
 //! `docs/operations.md` for the settings, and for what an ACL user needs.
 
 mod batch;

@@ -1,4 +1,4 @@
-//! What scripts have in common, and how a script is put together with what it uses of that.
+//! The parts that scripts share, and how a script is linked with those that it uses.
 
 const CONSTANTS: &str = include_str!("../lua/parts/constants.lua");
 const BEFORE: &str = include_str!("../lua/parts/before.lua");
@@ -29,7 +29,7 @@ pub(crate) fn linked(body: &str) -> String {
     linked
 }
 
-/// The helpers: each from its first line to an `end` that stands at the edge.
+/// The helpers: each from its first line to an `end` at the start of a line.
 fn functions() -> Vec<(&'static str, &'static str)> {
     let starts = HELPERS.match_indices("\nlocal function ").map(|(at, _)| at + 1);
     let function = |at: usize| {
@@ -46,7 +46,7 @@ fn constants() -> impl Iterator<Item = (&'static str, &'static str)> {
     CONSTANTS.lines().filter_map(line)
 }
 
-/// The names in a text, and where they stand.
+/// The names in a text, and their positions.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! The names of all keys. A bucket is a namespace and a number, and its hash tag keeps all that is its own in one slot.
+//! The layout of the keys in Redis. A bucket is a namespace and a number, and its hash tag keeps all of its keys in
+//! one slot.
 
 use std::sync::Arc;
 
@@ -34,17 +35,18 @@ impl Names {
         self.key(&format!("{}:{{{}}}:root", self.prefix, self.prefix))
     }
 
-    /// The namespaces that were used: a set, beside the root.
+    /// The namespaces that were used: a set, beside the metadata.
     pub(crate) fn namespaces(&self) -> KeyRef {
         self.key(&format!("{}:{{{}}}:namespaces", self.prefix, self.prefix))
     }
 
-    /// A key that is there for moments only, beside the root.
+    /// A key that exists for moments only, beside the metadata.
     pub(crate) fn scratch(&self) -> KeyRef {
         self.key(&format!("{}:{{{}}}:scratch", self.prefix, self.prefix))
     }
 
-    /// When the store was armed last: a sorted set, beside the root, so that of several at once the latest stays.
+    /// When the store was registered last: a sorted set, beside the metadata, so that the latest of concurrent
+    /// registrations stays.
     pub(crate) fn registered(&self) -> KeyRef {
         self.key(&format!("{}:{{{}}}:armed", self.prefix, self.prefix))
     }
@@ -63,7 +65,8 @@ impl Names {
         Bucket { stem: stem.into(), slot, letter }
     }
 
-    /// Which bucket of so many an address is in. FNV-1a, for ever: another number would look for records elsewhere.
+    /// Which bucket of so many an address is in. The hash is FNV-1a and must never change, or records would not be
+    /// found.
     pub(crate) fn number(address: &Address, buckets: u32) -> u32 {
         let bytes = address.key.as_str().bytes();
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -79,15 +82,15 @@ impl Names {
 pub(crate) enum To {
     /// The master that has the slot.
     Slot(u16),
-    /// A master, by the address that `Connection::masters` told.
+    /// A master, by its address from `Connection::masters`.
     Node(String),
 }
 
-/// A name that is no key's and stands before all of them. It is longer than what Redis keeps in the short form of a sorted
-/// set (`zset-max-listpack-value`), which is searched entry by entry.
+/// A name that is no key's and sorts before all of them. It is longer than what Redis keeps in the short form of a
+/// sorted set (`zset-max-listpack-value`), which is searched entry by entry.
 pub(crate) static BEFORE_ALL: [u8; 65] = [0; 65];
 
-/// A key that stands alone.
+/// A single key.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyRef {
     pub(crate) to: To,
@@ -120,7 +123,7 @@ impl Bucket {
         ]
     }
 
-    /// The marker, of both kinds: a bucket without it was forgotten.
+    /// The marker, for both kinds: a bucket without it was lost.
     pub(crate) fn marker(&self) -> Bytes {
         self.named("marker")
     }
@@ -142,7 +145,7 @@ impl Bucket {
         self.named("touch")
     }
 
-    /// The record of a key; also the channel on which its changes are told.
+    /// The record of a key; also the channel on which its changes are published.
     pub(crate) fn record(&self, key: &str) -> Bytes {
         self.of('r', key)
     }
@@ -156,7 +159,7 @@ impl Bucket {
         self.of('g', key)
     }
 
-    /// How many bytes of a record's name stand before its key.
+    /// How many bytes of a record's name come before its key.
     pub(crate) fn before_key(&self) -> usize {
         self.stem.len() + 4
     }
@@ -184,9 +187,9 @@ mod tests {
         Address::execution(Namespace::new("tests").unwrap(), Key::new(key).unwrap())
     }
 
-    /// A release that reckons otherwise finds no record, and runs each key again.
+    /// A release that computes another bucket finds no record, and runs each key again.
     #[test]
-    fn an_address_stays_in_its_bucket_for_ever() {
+    fn an_address_always_maps_to_the_same_bucket() {
         for (key, buckets, number) in [
             ("a", 256, 192),
             ("a", 16, 0),
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stay_as_they_are_for_ever() {
+    fn key_names_never_change() {
         let names = Names::new("app").unwrap();
         let text = |name: Bytes| String::from_utf8(name.to_vec()).unwrap();
         let metadata =
@@ -224,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_never_moves_the_hash_tag() {
+    fn a_prefix_cannot_change_the_hash_tag() {
         for fine in ["a", "A.b_c-d:9", &"x".repeat(64)] {
             assert_eq!(Names::new(fine).unwrap().prefix(), fine);
         }

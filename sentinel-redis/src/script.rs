@@ -1,4 +1,4 @@
-//! The scripts, each with what all of them begin and end with, made for one store and one epoch.
+//! The scripts, each with the parts that all of them begin and end with, made for one store and one epoch.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::parts::{AFTER, LOOP, linked};
 
-/// Looks at, or changes, the text of a script before it is used. For tests that break one.
+/// Reads or changes the text of a script before it is used. For tests that break one.
 pub(crate) type Edit = Arc<dyn Fn(&str, String) -> String + Send + Sync>;
 
 const CLAIM: &str = include_str!("../lua/coordination/claim.lua");
@@ -30,7 +30,7 @@ macro_rules! scripts {
     };
 }
 
-/// What stands behind nothing.
+/// The end of a script that has no common one.
 const NOTHING: &str = "";
 
 scripts! {
@@ -70,7 +70,7 @@ impl fmt::Debug for Scripts {
     }
 }
 
-/// What stands in the text of every script.
+/// What is written into the text of every script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScriptParameters<'a> {
     pub(crate) store: &'a str,
@@ -121,15 +121,17 @@ impl Scripts {
     }
 }
 
-/// The fewest events at which some stand in the record itself.
+/// The smallest event limit at which some events are kept in the record itself.
 const ROOM: usize = 48;
 
-/// How many bytes of events stand in a record at most, but for the last one. Ten events are never shorter than this.
+/// How many bytes of events are kept in a record at most, without the last event. Ten events are never shorter than
+/// this.
 fn inline(events: EventLimit) -> usize {
     if events.max() < ROOM { 0 } else { 600 }
 }
 
-/// How long a list may be so that, with those eleven that may stand in the record and the next one, there are not too many.
+/// How long a list may be so that, with the eleven events that may be in the record and the next one, there are not
+/// too many.
 fn spare(events: EventLimit) -> usize {
     events.max().saturating_sub(12)
 }
@@ -145,12 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_script_stands_at_its_own_place() {
+    fn every_script_is_at_the_index_of_its_variant() {
         assert!(Script::ALL.iter().enumerate().all(|(n, (script, ..))| *script as usize == n));
     }
 
     #[test]
-    fn a_script_that_only_reads_asks_for_no_marker_and_may_not_write() {
+    fn a_read_only_script_checks_no_marker_and_may_not_write() {
         let scripts = Scripts::read_only(None);
         for text in scripts.texts() {
             let text = std::str::from_utf8(&text).unwrap();

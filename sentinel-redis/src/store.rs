@@ -21,9 +21,9 @@ use crate::script::Script;
 
 /// A store on a Redis server. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, each opened when it is first needed: one for everything, one for heartbeats, one to be told of
-/// changes, and, where a barrier was asked for, a few that wait. They live on the runtime of whoever used them first, and are
-/// opened again on another if that runtime ends.
+/// It owns its connections, each opened when it is first needed: one for most requests, one for heartbeats, one that
+/// receives notifications of changes, and, where a durability was asked for, a few that wait for it. They live on the
+/// runtime of their first caller, and are opened again on another if that runtime ends.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -39,7 +39,7 @@ struct Inner {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("trust", &self.inner.main.data_loss).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("data_loss", &self.inner.main.data_loss).finish_non_exhaustive()
     }
 }
 
@@ -53,15 +53,16 @@ impl RedisStore {
         Self::builder(url).open().await
     }
 
-    /// Sets the store at a URL up, or arms it again, and opens it: [`RedisStoreBuilder::init`].
+    /// Sets the store at a URL up, or registers its servers again, and opens it: [`RedisStoreBuilder::init`].
     pub async fn init(url: &str) -> Result<Self, StoreError> {
         Self::builder(url).init().await
     }
 
     /// Starts with the usual settings, to change some of them.
     ///
-    /// A URL can say some of it too: `?sentinel_key_prefix=billing&sentinel_ca=/etc/ssl/redis.pem`,
-    /// `sentinel_durability=replicas:1` (or `disk`), `sentinel_allow_lossy=yes`. Any other parameter is refused, for it would be ignored.
+    /// A URL can hold some of the settings: `?sentinel_key_prefix=billing&sentinel_ca=/etc/ssl/redis.pem`,
+    /// `sentinel_durability=replicas:1` (or `disk`), `sentinel_allow_lossy=yes`. Any other parameter is refused,
+    /// because it would be ignored.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::from_url(url)
     }
@@ -115,9 +116,9 @@ impl RedisStore {
         self.inner.notifier.is_subscribed(&self.channel(address))
     }
 
-    /// What made the last reads doubt what they were answered with, where the store was opened to
-    /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt): it may lack changes that were acknowledged. None: nothing did. It
-    /// is an error that changes of a record meet as well, which are refused until an operator has looked.
+    /// Why the last reads may lack changes that were acknowledged, where the store was opened to
+    /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt); None: no reason is known. Changes of a record fail with
+    /// the same error until an operator has registered the servers again.
     pub fn doubt(&self) -> Option<StoreError> {
         self.inner.main.data_loss.doubt()
     }
@@ -128,7 +129,8 @@ impl RedisStore {
         self.inner.batcher.call(request).await
     }
 
-    /// A replay only reads: where nothing has to be waited for.
+    /// The reply to a claim of a completed key, by a read alone; None: the claim has to run. A store with a barrier
+    /// always runs the claim.
     async fn replayed(
         &self,
         address: &Address,
@@ -143,7 +145,7 @@ impl RedisStore {
 }
 
 impl RedisStoreBuilder {
-    /// Connects, and checks that the server is the one that was armed and can keep what it acknowledges.
+    /// Connects, and checks that the server is the one that was registered and can keep what it acknowledges.
     ///
     /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
     /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
@@ -157,15 +159,16 @@ impl RedisStoreBuilder {
         Ok(RedisStore::from_parts(parts))
     }
 
-    /// Sets the store up, or, where it is set up, **arms it again**: the present servers are trusted to hold all that was
-    /// acknowledged, which only somebody who has looked can say. Opens the store.
+    /// Sets the store up, or, where it is set up, **registers the present servers**: from now on they are trusted to
+    /// hold everything that was acknowledged. Only an operator who has compared the data can decide that. Opens the
+    /// store.
     ///
     /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
     pub async fn init(self) -> Result<RedisStore, StoreError> {
         self.register().await.map(|(store, _)| store)
     }
 
-    /// As [`init`](Self::init), and tells which of the two it did.
+    /// As [`init`](Self::init), and reports which of the two it did.
     pub async fn register(self) -> Result<(RedisStore, Registration), StoreError> {
         let buckets = self.buckets;
         let parts = self.parts()?;

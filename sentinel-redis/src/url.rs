@@ -1,4 +1,4 @@
-//! What a URL says: where the servers are, as fred has it, and what is ours.
+//! Reading a URL: the servers, in fred's form, and our own parameters.
 
 use fred::types::config::{Config, Server, ServerConfig};
 use sentinel_core::EventLimit;
@@ -31,10 +31,10 @@ pub(crate) struct Parsed {
     pub(crate) events: Option<EventLimit>,
 }
 
-/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+/// Reads a URL. An error does not quote it, because it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     sentinel_core::check_store_address(url).map_err(|invalid| invalid.to_string())?;
-    let (scheme, _) = url.split_once("://").ok_or_else(|| form("has no scheme"))?;
+    let (scheme, _) = url.split_once("://").ok_or_else(|| with_form("has no scheme"))?;
     if !SCHEMES.contains(&scheme) {
         return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));
     }
@@ -47,7 +47,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             Some(n) if ours[n].is_some() => return Err(format!("has {name} twice")),
             Some(n) => ours[n] = Some(value.to_owned()),
             None if KNOWN.contains(&name) => theirs.push(parameter),
-            None => return Err(stranger()),
+            None => return Err(unknown_parameter()),
         }
     }
     let [prefix, ca, durability, lossy, password_file, events] = ours;
@@ -84,10 +84,10 @@ fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
         None if theirs.is_empty() => Config::from_url(&plain).ok(),
         None => Config::from_url(&format!("{plain}?{}", theirs.join("&"))).ok(),
     };
-    let mut config = config.ok_or_else(|| form("cannot be read"))?;
+    let mut config = config.ok_or_else(|| with_form("cannot be read"))?;
     for node in nodes {
         let server =
-            node.strip_prefix("node=").and_then(server).ok_or_else(|| form("has an unreadable node"))?;
+            node.strip_prefix("node=").and_then(server).ok_or_else(|| with_form("has an unreadable node"))?;
         match &mut config.server {
             ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => {
                 hosts.push(server)
@@ -172,11 +172,11 @@ fn yes(text: &str) -> Result<bool, String> {
     }
 }
 
-fn form(what: &str) -> String {
+fn with_form(what: &str) -> String {
     format!("{what}; write redis://user:password@host:port/database")
 }
 
-fn stranger() -> String {
+fn unknown_parameter() -> String {
     format!("has a parameter that nobody would keep to; known are {}, {}", OURS.join(", "), KNOWN.join(", "))
 }
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_do_not_reach_the_driver() {
+    fn our_parameters_do_not_reach_the_driver() {
         let parsed =
             parse("redis://me:pw@h:7/3?sentinel_key_prefix=a&sentinel_durability=replicas:2").unwrap();
         assert_eq!((parsed.prefix.as_deref(), parsed.tls), (Some("a"), false));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn durability_and_what_may_be_lost_are_read() {
+    fn durability_and_allow_lossy_are_read() {
         use crate::durability::Durability::{Disk, Replicas, Server};
         let read = |query: &str| parse(&format!("redis://h?{query}")).unwrap();
         for (text, level) in [
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_what_is_known() {
+    fn a_refusal_lists_the_known_parameters() {
         let why = parse("redis://h?timeout=1").err().unwrap_or_default();
         assert!(OURS.iter().chain(&KNOWN).all(|known| why.contains(known)), "{why}");
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_ignored_is_refused_and_not_quoted() {
+    fn an_unknown_parameter_is_refused_and_not_quoted() {
         for bad in [
             "redis://h?timeout=hunter2",
             "redis://h?sentinel_prefix=hunter2",

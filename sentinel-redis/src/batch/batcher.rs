@@ -1,7 +1,8 @@
-//! Lanes: whatever waits while earlier requests are out goes out together.
+//! Requests that arrive while earlier ones are in flight are sent together.
 //!
-//! A caller that goes away drops a receiver, never a request, and a lane never releases or cancels for it. There is no
-//! timer. A lane lives on the runtime of whoever used it first, and starts again on another's if that runtime ends.
+//! A caller that goes away drops a receiver, never a request, and a batcher never releases or cancels for it. There
+//! is no timer. A batcher's task lives on the runtime of its first caller, and starts again on another runtime if
+//! that one ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +16,13 @@ use super::execute::execute;
 use super::reply::ScriptReply;
 use super::request::{Pending, ScriptRequest};
 
-/// The most items that are taken at once.
+/// The most requests of one batch.
 const MAX_BATCH: usize = 512;
 
-/// How many flushes are out at once: the server works on one while another is on its way.
+/// How many batches are in flight at once: the server works on one while another is being sent.
 const MAX_IN_FLIGHT: usize = 2;
 
-/// A way to the task that drives the lane.
+/// Gathers requests into batches, on a task of its own.
 pub(crate) struct Batcher {
     caller: Arc<Caller>,
     task: Mutex<Option<mpsc::UnboundedSender<Pending>>>,
@@ -32,8 +33,8 @@ impl Batcher {
         Self { caller, task: Mutex::default() }
     }
 
-    /// Has a script called on a record, and waits for its answer, not for ever. A lane that ended without one may have sent
-    /// the request.
+    /// Calls a script on a record, and waits for its reply within the limit. If the task ended without a reply, it
+    /// may have sent the request.
     pub(crate) async fn call(&self, request: ScriptRequest) -> Result<ScriptReply, StoreError> {
         let (reply_to, reply) = oneshot::channel();
         self.send(Pending { request, reply_to });
@@ -80,8 +81,8 @@ async fn drive(caller: Arc<Caller>, mut receiver: mpsc::UnboundedReceiver<Pendin
     }
 }
 
-/// Takes what is there, and gives those who were just answered a turn to come back: until two turns bring nothing. A lone
-/// caller has no batching to wait for.
+/// Takes the requests that are queued, and yields so that callers with fresh replies can send again: until two yields
+/// bring nothing. A lone caller waits for no others.
 async fn take_batch<T>(receiver: &mut mpsc::UnboundedReceiver<T>, items: &mut Vec<T>, batching: bool) {
     let mut idle = if batching { 0 } else { 1 };
     while idle < 2 && items.len() < MAX_BATCH {

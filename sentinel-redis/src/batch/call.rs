@@ -1,5 +1,5 @@
-//! One call of a script: sent again where the server says that it did nothing and wants to be asked again, after looking who
-//! the server is where it does not know the script or has no marker.
+//! One call of a script. It is sent again where the server changed nothing and asks for a retry. Where the server
+//! does not know the script or has no marker, its identity is checked first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::error::{self, CommandError};
 use crate::schema::{Bucket, Names};
 use crate::script::Script;
 
-/// How long to wait before the server is asked again.
+/// How long to wait before the command is sent again.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,11 +28,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum CallMode {
     /// It changes nothing: it is sent again.
     Read,
-    /// The same, and it is answered while the store is in doubt, where that was asked for.
+    /// The same, and it is answered while the store is in doubt, if the builder allowed that.
     ReadInDoubt,
-    /// Whoever asked has to find out.
+    /// If the reply is lost, the outcome is unknown to the caller.
     Write,
-    /// The same, and its answer waits for the barrier, if one was asked for.
+    /// The same, and its reply waits for the barrier, if the store has one.
     DurableWrite,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Group {
     pub(crate) kind: Kind,
     pub(crate) keys: Vec<Key>,
     pub(crate) args: Vec<Bytes>,
-    /// How many of the items are not behind the others.
+    /// How many of the items come before those that come last.
     pub(crate) first: usize,
     pub(crate) barrier: bool,
 }
@@ -56,19 +56,19 @@ pub(crate) struct Caller {
     pub(crate) barrier: Option<Barrier>,
     pub(crate) offset: Arc<AtomicI64>,
     pub(crate) deadline: Duration,
-    /// Zero before anything was armed.
+    /// Zero before the store's metadata was read.
     pub(crate) buckets: Arc<AtomicU32>,
-    /// Who is at the end of the link was looked at since this generation of it.
+    /// The generation of the connection for which the server's identity was checked.
     pub(crate) checked: AtomicU64,
 }
 
 impl Caller {
-    /// How long a caller waits at most: for what is out, and for its own.
+    /// How long a caller waits at most: for calls in flight, and for its own.
     pub(crate) fn limit(&self) -> Duration {
         self.deadline * 2
     }
 
-    /// What was asked for.
+    /// The durability that the builder asked for.
     pub(crate) fn durability(&self) -> Durability {
         self.barrier.as_ref().map_or(Durability::Server, Barrier::durability)
     }
@@ -81,7 +81,7 @@ impl Caller {
         self.data_loss.names.bucket(&address.namespace, self.number_of(address), address.kind)
     }
 
-    /// The link, and what is armed, with the namespace made ready.
+    /// The connection and the registered store, with the namespace made ready.
     pub(crate) async fn ready(
         &self,
         namespace: &Namespace,
@@ -92,8 +92,8 @@ impl Caller {
         Ok((connection, registered))
     }
 
-    /// The same for what only reads, without making the namespace: also in doubt, where that was asked for. `known`: the doubt
-    /// is known already.
+    /// The same for reads, without making the namespace: also in doubt, if the builder allowed that. `known`: the
+    /// doubt, if it is known already.
     pub(crate) async fn ready_to_read(
         &self,
         namespace: &Namespace,
@@ -120,7 +120,7 @@ impl Caller {
         Ok((connection, registered))
     }
 
-    /// The link for what reads none of the namespaces' records: also in doubt, where that was asked for.
+    /// The connection for reads that touch no namespace's records: also in doubt, if the builder allowed that.
     pub(crate) async fn connection_to_read(&self) -> Result<Arc<dyn Connection>, StoreError> {
         let connection = self.connection.get().await?;
         if let Err(why) = self.register(&*connection).await {
@@ -140,7 +140,7 @@ impl Caller {
         Ok(registered)
     }
 
-    /// What is armed. A store that was set up anew with another number of buckets keeps its records elsewhere.
+    /// The registered store. A store that was set up anew with another number of buckets keeps its records elsewhere.
     pub(crate) async fn register(&self, connection: &dyn Connection) -> Result<Arc<Registered>, StoreError> {
         let generation = connection.generation();
         let registered = match self.checked.load(Ordering::Relaxed) == generation {
@@ -162,7 +162,7 @@ impl Caller {
         Ok(())
     }
 
-    /// Calls the script, and answers one answer for each item.
+    /// Calls the script, and returns one reply for each item.
     pub(crate) async fn call(&self, group: &Group) -> Result<Vec<ScriptReply>, StoreError> {
         let mode = match group.script {
             Script::Read => CallMode::Read,
@@ -175,7 +175,7 @@ impl Caller {
             .and_then(ScriptReply::all)
     }
 
-    /// Sends a command made for what is armed, until the server has carried it out, or has not by the deadline.
+    /// Sends a command made for the registered store until the server has carried it out, or the deadline has passed.
     pub(crate) async fn send_until_answered(
         &self,
         namespace: &Namespace,
@@ -183,7 +183,7 @@ impl Caller {
         make: impl Fn(&Registered) -> Command,
     ) -> Result<Reply, StoreError> {
         let until = Instant::now() + self.deadline;
-        let (mut pause, mut looked, mut in_doubt) = (FIRST_PAUSE, false, None);
+        let (mut pause, mut checked_again, mut in_doubt) = (FIRST_PAUSE, false, None);
         let reads_only = matches!(mode, CallMode::Read | CallMode::ReadInDoubt);
         loop {
             let (connection, registered) = match mode {
@@ -191,7 +191,7 @@ impl Caller {
                 _ => self.ready(namespace).await?,
             };
             let failure = match self.once(&*connection, make(&registered), mode).await {
-                Ok(answer) => return Ok(answer),
+                Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
             match failure.code() {
@@ -200,10 +200,10 @@ impl Caller {
                 }
                 "NOSCRIPT" => match self.data_loss.renew(&*connection, &registered).await {
                     Ok(registered) => self.data_loss.load(&*connection, &registered).await.map_err(unsent)?,
-                    Err(why) => in_doubt = Some(refused_unless_read(mode, why)?),
+                    Err(why) => in_doubt = Some(continue_if_read(mode, why)?),
                 },
                 "SENTINELAMNESIA" => {
-                    let again = if looked {
+                    let again = if checked_again {
                         Ok(registered.clone())
                     } else {
                         self.data_loss.renew(&*connection, &registered).await
@@ -214,8 +214,8 @@ impl Caller {
                         Ok(_) => Some(forgot()),
                         Err(why) => Some(why),
                     };
-                    in_doubt = why.map(|why| refused_unless_read(mode, why)).transpose()?;
-                    looked = true;
+                    in_doubt = why.map(|why| continue_if_read(mode, why)).transpose()?;
+                    checked_again = true;
                 }
                 _ if failure.is_passing() || (reads_only && failure.is_lost()) => {
                     sleep(pause).await;
@@ -276,12 +276,13 @@ pub(crate) fn script(
     command.number(offset).word(if flag { "1" } else { "0" }).number(bucket.before_key())
 }
 
-/// The store is in doubt, say: a read goes on if it may, as [`DataLossGuard::to_read`] has it; nothing else does.
-fn refused_unless_read(mode: CallMode, why: StoreError) -> Result<StoreError, StoreError> {
+/// Decides what follows when the servers are not trusted: a read continues as [`DataLossGuard::to_read`] allows,
+/// everything else is refused.
+fn continue_if_read(mode: CallMode, why: StoreError) -> Result<StoreError, StoreError> {
     if mode == CallMode::ReadInDoubt { Ok(why) } else { Err(unsent(why)) }
 }
 
-/// What was lost on the way was a look, and nothing that changes anything has left.
+/// Only a read was lost: nothing that changes a record was sent.
 fn unsent(error: StoreError) -> StoreError {
     match error.kind() {
         ErrorKind::LostReply => {

@@ -1,4 +1,4 @@
-//! What a script answers.
+//! The reply of a script.
 
 use bytes::Bytes;
 use sentinel_core::kernel::Reading;
@@ -8,7 +8,7 @@ use crate::connection::{Reply, unexpected_reply};
 use crate::error::broken_store;
 use crate::row::{Cursor, Unreadable};
 
-/// What a script answers for each item: whether it wrote, the reading of the clock, the floor, and the record as it was.
+/// A script's reply for one item: whether it wrote, the reading of the clock, the floor, and the record as it was.
 #[derive(Debug)]
 pub(crate) struct ScriptReply {
     pub(crate) changed: bool,
@@ -20,14 +20,14 @@ pub(crate) struct ScriptReply {
 }
 
 impl ScriptReply {
-    /// What a call is answered with: the reading, the floor, and a letter for each item, then their records.
-    pub(crate) fn all(answer: Reply) -> Result<Vec<Self>, StoreError> {
-        let mut answers = answer.list()?.into_iter();
-        let head = answers.next().and_then(|head| head.bytes().cloned()).unwrap_or_default();
+    /// Reads the reply of a call: the clock, the floor, and a letter for each item, then their records.
+    pub(crate) fn all(reply: Reply) -> Result<Vec<Self>, StoreError> {
+        let mut replies = reply.list()?.into_iter();
+        let head = replies.next().and_then(|head| head.bytes().cloned()).unwrap_or_default();
         let mut head = Cursor(head);
         let mut read = || Ok((head.instant()?, Token::from_stored(head.u64()?)));
         let (now, floor) = read().map_err(|Unreadable(what)| broken_store(what))?;
-        let each = answers.map(|stored| {
+        let each = replies.map(|stored| {
             let (changed, long) = match head.char().map_err(|Unreadable(what)| broken_store(what))? {
                 '0' => (false, false),
                 '1' => (true, false),

@@ -13,10 +13,10 @@ pub(super) struct Pending {
     pub(super) reply_to: oneshot::Sender<Result<ScriptReply, StoreError>>,
 }
 
-/// What is asked of one record.
+/// A script to call on one record.
 pub(crate) struct ScriptRequest {
     pub(crate) script: Script,
-    /// It stands behind the others of its call.
+    /// It comes after the other requests of its call.
     pub(crate) comes_last: bool,
     pub(crate) address: Address,
     pub(crate) arg: Bytes,

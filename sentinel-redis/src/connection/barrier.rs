@@ -1,5 +1,5 @@
-//! Waiting until a write is where it has to be. `WAIT` and `WAITAOF` speak of the last write of their own connection, so both
-//! go out on one connection, which nobody else uses meanwhile: one of a pool.
+//! Waiting until a write is replicated or on disk. `WAIT` and `WAITAOF` concern the last write of their own
+//! connection, so the write and the wait are sent on one connection of a pool, which no other caller uses meanwhile.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const CONNECTIONS: usize = 8;
 pub(crate) struct Barrier {
     pool: Pool<BarrierConnections>,
     durability: Durability,
-    within: Duration,
+    timeout: Duration,
 }
 
 impl fmt::Debug for Barrier {
@@ -53,28 +53,28 @@ impl Barrier {
         if durability == Durability::Server {
             return Ok(None);
         }
-        let within = connector.deadline / 2;
+        let timeout = connector.deadline / 2;
         let pool = Pool::builder(BarrierConnections(connector)).max_size(CONNECTIONS).build();
         let pool = pool.map_err(|error| broken_store(error.to_string()))?;
-        Ok(Some(Self { pool, durability, within }))
+        Ok(Some(Self { pool, durability, timeout }))
     }
 
     pub(crate) fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// Sends a command that writes, and waits until what it wrote is where it has to be.
+    /// Sends a command that writes, and waits until its write is as durable as asked for.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, CommandError> {
         let connection = self.pool.get().await.map_err(|error| CommandError::NotSent(error.to_string()))?;
         let wait = self.wait(&command);
-        let mut answers = connection.pipeline(vec![command, wait]).await.into_iter();
+        let mut replies = connection.pipeline(vec![command, wait]).await.into_iter();
         let none = || Err(CommandError::Lost("a pipeline answered too little".into()));
-        let (answer, waited) = (answers.next().unwrap_or_else(none)?, answers.next().unwrap_or_else(none));
+        let (reply, waited) = (replies.next().unwrap_or_else(none)?, replies.next().unwrap_or_else(none));
         match waited {
-            Ok(waited) if self.suffices(&waited) => Ok(answer),
+            Ok(waited) if self.suffices(&waited) => Ok(reply),
             Ok(waited) => Err(CommandError::Lost(format!(
                 "it was carried out, and is not everywhere within {:?}: {:?} asked, {waited:?} told",
-                self.within, self.durability
+                self.timeout, self.durability
             ))),
             Err(failure) => {
                 Err(CommandError::Lost(format!("it was carried out, and waiting for it failed: {failure:?}")))
@@ -83,7 +83,7 @@ impl Barrier {
     }
 
     fn wait(&self, command: &Command) -> Command {
-        let millis = self.within.as_millis();
+        let millis = self.timeout.as_millis();
         match self.durability {
             Durability::Disk { replicas } => {
                 Command::new("WAITAOF", command.to.clone()).number(1).number(replicas).number(millis)
@@ -96,13 +96,12 @@ impl Barrier {
     }
 
     fn suffices(&self, waited: &Reply) -> bool {
-        let enough =
-            |answer: &Reply, asked: u32| matches!(answer, Reply::Number(n) if *n >= i64::from(asked));
+        let enough = |reply: &Reply, asked: u32| matches!(reply, Reply::Number(n) if *n >= i64::from(asked));
         match (self.durability, waited) {
             (Durability::Server, _) => true,
             (Durability::Replicas(replicas), waited) => enough(waited, replicas),
-            (Durability::Disk { replicas }, Reply::List(told)) => {
-                matches!(told.as_slice(), [local, remote] if enough(local, 1) && enough(remote, replicas))
+            (Durability::Disk { replicas }, Reply::List(counts)) => {
+                matches!(counts.as_slice(), [local, remote] if enough(local, 1) && enough(remote, replicas))
             }
             (Durability::Disk { .. }, _) => false,
         }

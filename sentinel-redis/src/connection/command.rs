@@ -33,7 +33,7 @@ impl Command {
     }
 }
 
-/// What a server answered.
+/// A server's reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
     Nil,
@@ -81,9 +81,9 @@ impl Reply {
     }
 }
 
-/// An answer that the command cannot have.
-pub(crate) fn unexpected_reply(answer: &Reply) -> StoreError {
-    StoreError::ambiguous(ErrorKind::BrokenStore, format!("the server answered {answer:?}"))
+/// The error for a reply that the command cannot have.
+pub(crate) fn unexpected_reply(reply: &Reply) -> StoreError {
+    StoreError::ambiguous(ErrorKind::BrokenStore, format!("the server answered {reply:?}"))
 }
 
 #[cfg(test)]

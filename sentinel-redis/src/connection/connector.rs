@@ -38,7 +38,7 @@ impl Connector {
         Self { config, password: self.password.clone(), deadline: deadline.min(self.deadline) }
     }
 
-    /// Makes the first connections, and answers what keeps them.
+    /// Makes the first connections, and returns the handle that keeps them open.
     pub(super) async fn start(&self, client: &Client) -> Result<ConnectHandle, StoreError> {
         match timeout(self.deadline, client.init()).await {
             Ok(Ok(driver)) => Ok(driver),
@@ -91,7 +91,7 @@ impl Connector {
         builder
             .with_connection_config(|connection| {
                 connection.max_command_attempts = 1;
-                // A slot that has moved is learnt of, and the command given back: it was not carried out.
+                // When a slot has moved, fred updates its routing and returns the command: it was not carried out.
                 connection.max_redirections = 0;
                 connection.connection_timeout = deadline;
                 connection.internal_command_timeout = deadline;
@@ -105,8 +105,8 @@ impl Connector {
     }
 }
 
-/// A connection that is opened when it is first needed, on the runtime of whoever needs it, and again on another's if that
-/// runtime ends.
+/// A connection that is opened when it is first needed, on the caller's runtime, and again on another runtime if that
+/// one ends.
 pub(crate) struct LazyConnection {
     connector: Arc<Connector>,
     connection: Mutex<Option<SharedConnection>>,
@@ -135,7 +135,7 @@ impl LazyConnection {
         &self.connector
     }
 
-    /// Whom the servers take us for.
+    /// The user of the connection.
     pub(crate) fn user(&self) -> String {
         self.connector.config.username.clone().unwrap_or_else(|| "default".into())
     }

@@ -1,4 +1,4 @@
-//! fred. Its own retries are off: a script that it sent again on its own would be sent twice behind our back.
+//! The client `fred`. Its own retries are off, so that it never sends a script a second time without our knowledge.
 
 use std::fmt;
 use std::pin::pin;
@@ -28,8 +28,8 @@ pub(super) struct Fred {
     pub(super) refused: RefusedLogins,
 }
 
-/// Whether a server has refused a connection that fred made again, by what it was given to sign in with. fred would send the
-/// same each time; a new connection reads it again.
+/// Whether a server has refused the credentials of a connection that fred made again. fred would send the same each
+/// time; a new connection reads them again.
 pub(super) struct RefusedLogins(Mutex<(Errors, bool)>);
 
 type Errors = broadcast::Receiver<(Error, Option<Server>)>;
@@ -53,7 +53,7 @@ impl RefusedLogins {
     }
 }
 
-/// The connections that fred has made. It tells of each before it sends anything on it.
+/// Counts the connections that fred has made. fred reports each before it sends anything on it.
 pub(super) struct Reconnects(Mutex<(broadcast::Receiver<Server>, u64)>);
 
 impl Reconnects {
@@ -80,7 +80,7 @@ impl Reconnects {
 /// How long a command waits for a connection that is being made again, before it is given up.
 const RECONNECT_WITHIN: Duration = Duration::from_secs(2);
 
-/// Between one look for a slot and the next.
+/// Between one attempt to find a slot and the next.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl fmt::Debug for Fred {
@@ -109,33 +109,33 @@ impl Fred {
     }
 
     /// Until the deadline, or as long as it is hoped that a connection which broke comes back.
-    async fn within<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        let mut answer = pin!(answer);
+    async fn within<T>(&self, reply: impl Future<Output = T>) -> Option<T> {
+        let mut reply = pin!(reply);
         let first = RECONNECT_WITHIN.min(self.deadline);
-        match timeout(first, &mut answer).await {
-            Ok(answer) => Some(answer),
+        match timeout(first, &mut reply).await {
+            Ok(reply) => Some(reply),
             Err(_) if !self.client.is_connected() => None,
-            Err(_) => timeout(self.deadline - first, answer).await.ok(),
+            Err(_) => timeout(self.deadline - first, reply).await.ok(),
         }
     }
 
-    /// Sends a command once, and waits for its answer.
+    /// Sends a command once, and waits for its reply.
     async fn once(&self, command: Command) -> Result<Reply, CommandError> {
         let (custom, args, node) = parts(command);
-        let answer = async {
+        let reply = async {
             match node {
                 Some(node) => self.client.with_cluster_node(node).custom_raw(custom, args).await,
                 None => self.client.custom_raw(custom, args).await,
             }
         };
-        match self.within(answer).await {
+        match self.within(reply).await {
             Some(Ok(frame)) => read(frame),
             Some(Err(error)) => Err(Self::lost(&error)),
             None => Err(CommandError::Lost(format!("no reply came within {:?}", self.deadline))),
         }
     }
 
-    /// Sends a command until the server that has its slot has got it.
+    /// Sends a command until the server that has its slot has received it.
     async fn follow(&self, command: Command) -> Result<Reply, CommandError> {
         let until = Instant::now() + self.deadline / 2;
         let mut pause = Duration::from_millis(1);
@@ -151,8 +151,9 @@ impl Fred {
 
     fn lost(error: &Error) -> CommandError {
         match error.kind() {
-            // fred was told not to follow: a server answered MOVED or ASK, and by now it is known who has which slot. One that
-            // is on its way answers so until it has arrived: there, a script lacks its other keys, and is not let in either.
+            // fred does not follow redirects: a server answered MOVED or ASK, and fred has updated its routing since.
+            // A slot that is being moved answers so until the move ends. Meanwhile the target refuses a script,
+            // because some of its keys are missing there.
             FredErrorKind::Routing if error.details() == "Too many redirections." => {
                 CommandError::Refused("MOVED to another server, or on the way there".into())
             }

@@ -1,5 +1,5 @@
-//! The seam to whatever speaks to the server: commands in, answers out, and for each failure whether the server may have
-//! carried the command out. Another client could take fred's place by implementing [`Connection`].
+//! The interface to the Redis client: commands in, replies out, and for each failure whether the server may have
+//! carried the command out. Another client could replace fred by implementing [`Connection`].
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ pub(crate) mod tls;
 pub(crate) use command::{Command, Reply, unexpected_reply};
 pub(crate) use connector::Connector;
 
-/// A connection to each server, shared by all who use it. A caller that goes away drops an answer, never a command.
+/// A connection to each server, shared by its callers. A caller that goes away drops a reply, never a command.
 #[async_trait]
 pub(crate) trait Connection: Debug + Send + Sync + 'static {
-    /// Sends a command, and where a server says that another one has its slot, again to that one.
+    /// Sends a command, and sends it again to another server if that one has its slot.
     async fn call(&self, command: Command) -> Result<Reply, CommandError>;
 
     /// Sends commands to one server, one after the other on one connection, without waiting in between. None of them
@@ -35,8 +35,8 @@ pub(crate) trait Connection: Debug + Send + Sync + 'static {
     /// Whether whatever drives the connection is still there, which ends with its runtime, and is let in by the server.
     fn is_alive(&self) -> bool;
 
-    /// Another number after each connection that was made, never one of another link: since then, there may be another
-    /// server at its end. It has changed before anything is sent on the new one.
+    /// A number that changes with each reconnect, and is never that of another connection: since then, another server
+    /// may be at its end. It has changed before anything is sent on the new connection.
     fn generation(&self) -> u64;
 }
 

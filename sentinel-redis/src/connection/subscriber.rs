@@ -1,4 +1,5 @@
-//! A connection that is told of changes. It is never made again behind our back: when it ends, whoever has it knows.
+//! A connection that receives notifications of changes. It never reconnects on its own: when it ends, its owner is
+//! notified.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use tokio::time::timeout;
 use super::Connector;
 use crate::error::CommandError;
 
-/// How many messages are kept for us. Who falls behind further is told that some were missed.
-const KEPT: usize = 1 << 12;
+/// How many messages are buffered. If more arrive before they are read, [`Received::Missed`] reports that.
+const MESSAGE_CAPACITY: usize = 1 << 12;
 
 /// A connection in the server's mode of publishing and subscribing.
 pub(crate) struct Subscriber {
@@ -31,10 +32,10 @@ pub(crate) struct Subscriber {
     deadline: Duration,
 }
 
-/// What was heard.
+/// What was received.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// Something was said on a channel. What it was does not matter: anybody could have said it.
+    /// A message on a channel. Its content does not matter: any client could have published it.
     On(Bytes),
     /// Some messages were missed.
     Missed,
@@ -63,7 +64,7 @@ impl Subscriber {
         builder
             .set_policy(ReconnectPolicy::new_constant(1, 1))
             .with_config(|config| config.version = RespVersion::RESP3)
-            .with_performance_config(|performance| performance.broadcast_channel_capacity = KEPT);
+            .with_performance_config(|performance| performance.broadcast_channel_capacity = MESSAGE_CAPACITY);
         let client = builder
             .build()
             .map_err(|error| StoreError::not_applied(ErrorKind::InvalidRequest, error.to_string()))?;
@@ -75,26 +76,27 @@ impl Subscriber {
 
     /// Listens on channels. Succeeds when the server says so; without any, when it is still there.
     ///
-    /// fred does not tell whether a subscription was refused. The server takes or refuses all channels of a command, so one
-    /// more goes along, on which nobody else listens: what is said there afterwards reaches us, or nobody.
+    /// fred does not report whether a subscription was refused. The server takes or refuses all channels of a
+    /// command, so one more channel of our own is subscribed to with them: a message published there afterwards is
+    /// received only if the subscription was accepted.
     pub(crate) async fn subscribe(&mut self, channels: &[Bytes]) -> Result<(), CommandError> {
         self.asked += 1;
-        let mark = Bytes::from(format!("{}{}", self.own, self.asked));
-        let all: Vec<Key> = channels.iter().chain([&mark]).cloned().map(Key::from).collect();
-        let answer = timeout(self.deadline, async {
+        let probe_channel = Bytes::from(format!("{}{}", self.own, self.asked));
+        let all: Vec<Key> = channels.iter().chain([&probe_channel]).cloned().map(Key::from).collect();
+        let reply = timeout(self.deadline, async {
             self.client.subscribe(all).await?;
-            let reached = self.publish(&mark).await?;
-            self.client.unsubscribe(Key::from(mark)).await?;
+            let reached = self.publish(&probe_channel).await?;
+            self.client.unsubscribe(Key::from(probe_channel)).await?;
             Ok::<_, fred::error::Error>(reached)
         });
-        match answer.await {
-            Ok(Ok(reached)) => taken(reached),
+        match reply.await {
+            Ok(Ok(reached)) => check_subscribed(reached),
             Ok(Err(error)) => Err(CommandError::Lost(error.to_string())),
             Err(_) => Err(CommandError::Lost(format!("no reply came within {:?}", self.deadline))),
         }
     }
 
-    /// How many were reached, at the very server that subscriptions go to.
+    /// How many subscribers received a message, at the server that subscriptions go to.
     async fn publish(&self, channel: &Bytes) -> Result<i64, fred::error::Error> {
         let slot = ClusterHash::Custom(redis_keyslot(self.client.id().as_bytes()));
         let command = CustomCommand::new_static("PUBLISH", slot, false);
@@ -112,7 +114,7 @@ impl Subscriber {
         }
     }
 
-    /// Waits until something is heard. A wait that is dropped loses nothing.
+    /// Waits until something is received. A wait that is dropped loses nothing.
     pub(crate) async fn receive(&mut self) -> Received {
         tokio::select! {
             biased;
@@ -130,8 +132,8 @@ impl Subscriber {
     }
 }
 
-/// What it means that so many heard what was said on a channel of ours.
-fn taken(reached: i64) -> Result<(), CommandError> {
+/// Whether the subscription was accepted, by how many subscribers a message on our own channel reached.
+fn check_subscribed(reached: i64) -> Result<(), CommandError> {
     match reached {
         1 => Ok(()),
         _ => Err(CommandError::Refused("NOPERM the subscription was refused".into())),
@@ -143,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_hear_itself_does_not_listen() {
-        assert!(taken(1).is_ok());
-        assert_eq!(taken(0).unwrap_err().code(), "NOPERM");
+    fn a_subscriber_that_receives_nothing_of_its_own_was_refused() {
+        assert!(check_subscribed(1).is_ok());
+        assert_eq!(check_subscribed(0).unwrap_err().code(), "NOPERM");
     }
 }

@@ -15,7 +15,7 @@ pub(crate) fn set(config: &mut Config, ca: Option<PathBuf>) -> Result<(), StoreE
     let connector = verifier::connector(ca);
     let connector = connector.map_err(|why| StoreError::not_applied(ErrorKind::InvalidRequest, why))?;
     let mut tls = TlsConfig::from(connector);
-    // A cluster tells of its nodes by address; their certificates name the host that the URL names.
+    // A cluster reports its nodes by address; their certificates name the host that the URL names.
     if config.server.is_clustered() {
         tls.hostnames = TlsHostMapping::DefaultHost;
     }
@@ -47,7 +47,7 @@ mod verifier {
         roots(ca.as_deref())?;
         let builder =
             ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-        let verifier = Arc::new(ReadAgain { ca, provider });
+        let verifier = Arc::new(ReloadingVerifier { ca, provider });
         // "Dangerous" is what rustls calls every verifier that is not its own: this one leaves the verdict to rustls'.
         let builder = builder.map_err(|error| error.to_string())?.dangerous();
         let mut config = builder.with_custom_certificate_verifier(verifier).with_no_client_auth();
@@ -76,7 +76,7 @@ mod verifier {
 
     /// Verifies as rustls does, by the certificates that are there at the time.
     #[derive(Debug)]
-    struct ReadAgain {
+    struct ReloadingVerifier {
         ca: Option<PathBuf>,
         provider: Arc<CryptoProvider>,
     }
@@ -85,7 +85,7 @@ mod verifier {
     #[error("{0}")]
     struct NoRoots(String);
 
-    impl ServerCertVerifier for ReadAgain {
+    impl ServerCertVerifier for ReloadingVerifier {
         fn verify_server_cert(
             &self,
             end_entity: &CertificateDer<'_>,

@@ -18,7 +18,7 @@ use crate::script::Script;
 const PAGE: usize = 256;
 
 impl Caller {
-    /// Sends beats; the replies stand in their order.
+    /// Sends beats; the replies are in their order.
     pub(crate) async fn beat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         if let Some(beat) = beats.first() {
             self.ready(&beat.address.namespace).await?;
@@ -26,10 +26,10 @@ impl Caller {
         let pages = self.pages(beats);
         let groups: Vec<Group> = pages.iter().map(|page| self.group(beats, page)).collect();
         let mut gathered = GatheredBeats::new(beats.len());
-        // Each to its end: one master that is gone takes no lease of another's with it.
-        let told = join_all(groups.iter().map(|group| self.call(group))).await;
-        for (page, answers) in pages.iter().zip(told) {
-            let explained = answers.and_then(|answers| explain_all(beats, page, answers));
+        // All calls run to their end: a master that is down affects only the leases in its own slots.
+        let replies = join_all(groups.iter().map(|group| self.call(group))).await;
+        for (page, replies) in pages.iter().zip(replies) {
+            let explained = replies.and_then(|replies| explain_all(beats, page, replies));
             match explained {
                 Ok(replies) => page.iter().zip(replies).for_each(|(n, reply)| gathered.answered(*n, reply)),
                 Err(error) => gathered.failed(page.iter().copied(), error),
@@ -42,8 +42,8 @@ impl Caller {
     fn pages(&self, beats: &[Beat]) -> Vec<Vec<usize>> {
         let mut buckets: HashMap<_, Vec<usize>> = HashMap::new();
         for (n, Beat { address, .. }) in beats.iter().enumerate() {
-            let place = (&address.namespace, self.number_of(address), address.kind);
-            buckets.entry(place).or_default().push(n);
+            let bucket = (&address.namespace, self.number_of(address), address.kind);
+            buckets.entry(bucket).or_default().push(n);
         }
         buckets
             .into_values()
@@ -70,17 +70,17 @@ impl Caller {
 fn explain_all(
     beats: &[Beat],
     page: &[usize],
-    answers: Vec<ScriptReply>,
+    replies: Vec<ScriptReply>,
 ) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-    page.iter().zip(answers).map(|(n, answer)| explain(&beats[*n], answer)).collect()
+    page.iter().zip(replies).map(|(n, reply)| explain(&beats[*n], reply)).collect()
 }
 
-fn explain(beat: &Beat, told: ScriptReply) -> Result<Stamped<HeartbeatReply>, StoreError> {
-    let at = told.reading(beat.address.kind);
-    let read = row::record_head(told.stored).map_err(|Unreadable(what)| broken_store(what))?;
+fn explain(beat: &Beat, replies: ScriptReply) -> Result<Stamped<HeartbeatReply>, StoreError> {
+    let at = replies.reading(beat.address.kind);
+    let read = row::record_head(replies.stored).map_err(|Unreadable(what)| broken_store(what))?;
     let mut record = read.unwrap_or(Record::absent());
     let stamped = kernel::apply(&mut record, &Heartbeat { grant: beat.grant }, at)?.stamped;
-    match stamped.stamp.changed == told.changed {
+    match stamped.stamp.changed == replies.changed {
         true => Ok(stamped),
         false => Err(broken_store("a heartbeat did not do what the rules say".into())),
     }

@@ -1,5 +1,5 @@
-//! Lists and histories. A namespace's keys stand in an index for each bucket: pages of keys are taken from all of them, and
-//! only the records that can be on the page are read.
+//! Lists and histories. Each bucket has an index of its keys: pages of keys are taken from all of them, and only the
+//! records that can be on the page are read.
 
 use bytes::Bytes;
 use sentinel_core::store::{List, Listing, Shown};
@@ -26,10 +26,10 @@ impl Caller {
             let keys = self.keys_after(list, after.as_ref(), limit, &mut now).await?;
             let Some(last) = keys.last().cloned() else { break };
             let full = keys.len() == limit;
-            for (key, told) in self.heads(&list.namespace, list.kind, keys).await? {
-                now = now.max(told.now);
+            for (key, reply) in self.heads(&list.namespace, list.kind, keys).await? {
+                now = now.max(reply.now);
                 // An entry whose record is gone is dropped by the next purge.
-                if let Some(record) = head(told.stored)?.filter(|record| list.wants(record, told.now)) {
+                if let Some(record) = head(reply.stored)?.filter(|record| list.wants(record, reply.now)) {
                     records.push((key, record));
                 }
             }
@@ -96,17 +96,17 @@ impl Caller {
         for group in &mut groups {
             group.args = vec![Bytes::new(); group.keys.len()];
         }
-        let mut told = Vec::new();
-        for (group, answers) in groups.iter().zip(self.call_all(&groups).await?) {
-            for (key, answer) in group.keys.iter().zip(answers) {
-                told.push((key.clone(), answer));
+        let mut heads = Vec::new();
+        for (group, replies) in groups.iter().zip(self.call_all(&groups).await?) {
+            for (key, reply) in group.keys.iter().zip(replies) {
+                heads.push((key.clone(), reply));
             }
         }
-        told.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(told)
+        heads.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(heads)
     }
 
-    /// Calls scripts side by side.
+    /// Calls scripts concurrently.
     pub(crate) async fn call_all(&self, groups: &[Group]) -> Result<Vec<Vec<ScriptReply>>, StoreError> {
         futures_util::future::try_join_all(groups.iter().map(|group| self.call(group))).await
     }
@@ -121,10 +121,11 @@ impl Caller {
     pub(crate) async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.ready_to_read(&address.namespace, None).await?;
         let most = self.data_loss.events;
-        // Where some may be too many, all are read: only then it is known what the oldest had come to.
+        // Where there may be more events than are kept, all are read: the state before the oldest kept one is rebuilt
+        // from them.
         let asked = if limit as usize >= most.kept() { u32::MAX } else { limit.max(1) };
         let [gone, newest, listed] = self.stored_events(address, asked).await?;
-        let bytes = |answer: Reply| answer.bytes().cloned().ok_or_else(|| unexpected_reply(&answer));
+        let bytes = |reply: Reply| reply.bytes().cloned().ok_or_else(|| unexpected_reply(&reply));
         let unreadable = |Unreadable(what)| broken_store(what);
         let mut events = Vec::new();
         for event in listed.list()? {
@@ -152,9 +153,10 @@ impl Caller {
         let make = |registered: &_| {
             script(registered, Script::History, &bucket, keys.clone(), offset, false).number(limit)
         };
-        let told = self.send_until_answered(&address.namespace, CallMode::ReadInDoubt, make).await?.list()?;
-        <[Reply; 3]>::try_from(told)
-            .map_err(|told| broken_store(format!("a history is {} parts", told.len())))
+        let replies =
+            self.send_until_answered(&address.namespace, CallMode::ReadInDoubt, make).await?.list()?;
+        <[Reply; 3]>::try_from(replies)
+            .map_err(|replies| broken_store(format!("a history is {} parts", replies.len())))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::script::Script;
 const PAGE: u64 = 64;
 
 impl Caller {
-    /// Deletes what has served, bucket by bucket.
+    /// Deletes records that are due, bucket by bucket.
     pub(crate) async fn purge(&self, op: &Purge) -> Result<Purged, StoreError> {
         match op.dry_run {
             true => self.ready_to_read(&op.namespace, None).await?,
@@ -41,7 +41,7 @@ impl Caller {
         let (mut deleted, mut before) = (0, Vec::new());
         while deleted < left {
             let due = self.due(op, bucket, PAGE.min(left - deleted)).await?;
-            // What the script did not strike off would come back for ever.
+            // Entries that the script did not remove would be returned again and again.
             if due == before {
                 break;
             }
@@ -63,14 +63,14 @@ impl Caller {
 
     async fn due(&self, op: &Purge, bucket: &Bucket, limit: u64) -> Result<Vec<Bytes>, StoreError> {
         let offset = self.offset();
-        let answer = self
+        let reply = self
             .send_until_answered(
                 &op.namespace,
                 if op.dry_run { CallMode::ReadInDoubt } else { CallMode::Read },
                 |registered| script(registered, Script::Due, bucket, Vec::new(), offset, false).number(limit),
             )
             .await?;
-        answer
+        reply
             .list()?
             .into_iter()
             .map(|key| key.bytes().cloned().ok_or_else(|| unexpected_reply(&key)))
@@ -88,7 +88,7 @@ impl Caller {
         }
         let make =
             |registered: &_| script(registered, Script::Purge, bucket, keys.clone(), offset, op.dry_run);
-        let answers = self
+        let replies = self
             .send_until_answered(
                 &op.namespace,
                 if op.dry_run { CallMode::ReadInDoubt } else { CallMode::Write },
@@ -96,6 +96,6 @@ impl Caller {
             )
             .await?
             .list()?;
-        Ok(answers.iter().filter(|answer| answer.text() == Some("1")).count() as u64)
+        Ok(replies.iter().filter(|reply| reply.text() == Some("1")).count() as u64)
     }
 }

@@ -1,5 +1,5 @@
-//! One operation on one record. The script judges and writes; the kernel, run on the record that the script answered with,
-//! says why: a refusal is explained in one place. The two must agree.
+//! One operation on one record. The script decides and writes; the kernel, run on the record that the script
+//! returned, computes the reply, so that refusals are explained in one place. The two must agree.
 
 use bytes::Bytes;
 use sentinel_core::kernel::{self, Operation};
@@ -14,9 +14,9 @@ use crate::script::Script;
 /// An operation that has a script.
 pub(crate) trait ScriptedOperation: Operation {
     const SCRIPT: Script;
-    /// Whether it stands behind the others of a call.
+    /// Whether it comes after the other operations of a call.
     const COMES_LAST: bool = false;
-    /// Whether its answer passes the barrier (SPEC section 2).
+    /// Whether its reply waits for the barrier (SPEC section 2).
     fn needs_barrier(&self, kind: Kind) -> bool;
     /// Its arguments, as the script unpacks them.
     fn pack(&self) -> Bytes;
@@ -48,7 +48,7 @@ pub(crate) fn explain<O: Operation>(
     Ok(outcome.stamped)
 }
 
-/// What a claim makes of a record that was only looked at: an answer, or that its own script has to say it.
+/// The reply to a claim from a record that was only read; None: the claim's own script has to run.
 pub(crate) fn replay_of(
     address: &Address,
     claim: &Claim,
@@ -56,20 +56,20 @@ pub(crate) fn replay_of(
 ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
     let (at, mut record) = (reply.reading(address.kind), record(&reply)?);
     let stamped = kernel::apply(&mut record, claim, at)?.stamped;
-    // Granted anew, or once more: either is said by the script, and passes the barrier.
+    // A grant, new or repeated, comes from the script and waits for the barrier.
     Ok(Some(stamped).filter(|stamped| !matches!(stamped.reply, ClaimReply::Granted(_))))
 }
 
 impl ScriptedOperation for Claim {
     const SCRIPT: Script = Script::Run;
-    // Also where it only claims: it may be answered with a result, which must not be one that is taken back.
+    // Also where it only claims: the reply may be a result, which must not be lost by a failover.
     fn needs_barrier(&self, _: Kind) -> bool {
         true
     }
     fn pack(&self) -> Bytes {
         Packed::default()
             .id(self.claim_id.bits())
-            // What claims have alike stands behind what each has for itself.
+            // The fields that claims share come after those that differ.
             .text(self.fingerprint.as_ref().map_or("", |text| text.as_str()))
             .char(match self.phase {
                 Phase::Claimed => 'c',

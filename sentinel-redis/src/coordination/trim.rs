@@ -1,6 +1,7 @@
-//! Dropping the oldest events of a record of which there are too many. The script that wrote the last event reports that; the
-//! kernel rebuilds here what the dropped ones had come to, and a second script puts that in their place. If it does not get
-//! there, the next script that finds the list too long reports it again, and [`history`](Caller::history) does not show more.
+//! Dropping the oldest events of a record that has too many. The script that wrote the last event reports that. The
+//! kernel rebuilds the state that the dropped events led to, and a second script writes it in their place. If that
+//! script does not run, the next one that finds the list too long reports it again, and [`history`](Caller::history)
+//! does not show more.
 
 use bytes::Bytes;
 use sentinel_core::{Address, EventLimit, StoreError, kernel};

@@ -8,13 +8,13 @@ use crate::connection::{Command, Connection, Reply, unexpected_reply};
 use crate::error::broken_store;
 use crate::schema::{BEFORE_ALL, Bucket, Names};
 
-/// The most names that are looked at by one script call.
+/// The most names that one script call checks.
 const PAGE: usize = 128;
 
 const KINDS: [Kind; 2] = [Kind::Execution, Kind::Lease];
 
-/// Sets the markers of a namespace, and reports how many were not right. Where one is not, something was dropped, and
-/// nothing asks for it any more.
+/// Sets the markers of a namespace, and returns how many were not right. Where one was not, records were dropped, and
+/// their names are removed from the indexes.
 pub(super) async fn set(
     connection: &dyn Connection,
     names: &Names,

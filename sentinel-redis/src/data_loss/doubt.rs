@@ -1,4 +1,4 @@
-//! The doubt that reads meet.
+//! The doubt that the last reads met.
 
 use std::sync::Mutex;
 
@@ -6,7 +6,7 @@ use sentinel_core::{ErrorKind, StoreError};
 
 use super::registered::lock;
 
-/// The doubt that the last reads met, and when the store had been armed by then.
+/// The doubt that the last reads met, and when the store had been registered by then.
 #[derive(Debug, Default)]
 pub(super) struct CurrentDoubt(Mutex<Option<(StoreError, u64)>>);
 
@@ -23,13 +23,13 @@ impl CurrentDoubt {
         *found = Some((why.clone(), registered_at));
     }
 
-    /// The servers are trusted. That a part of the store is gone is no longer in doubt once the store is armed again.
+    /// The servers are trusted. A lost part of the store is a doubt until the store is registered again.
     pub(super) fn clear_if_resolved(&self, registered_at: u64) {
         let found = &mut *lock(&self.0);
-        let is_settled = |(why, then): &(StoreError, u64)| {
+        let is_resolved = |(why, then): &(StoreError, u64)| {
             why.kind() == ErrorKind::PossibleDataLoss || *then < registered_at
         };
-        if found.as_ref().is_some_and(is_settled) {
+        if found.as_ref().is_some_and(is_resolved) {
             *found = None;
         }
     }

@@ -1,9 +1,10 @@
-//! The amnesia fuse: whether the servers still hold what was written to them.
+//! Detecting data loss: whether the servers still hold what was written to them.
 //!
-//! A server that forgot everything has no marker, and each script looks for it. One that may have forgotten its newest
-//! writes while the marker survives is another server than the one that was armed: it was restarted, or promoted. Scripts
-//! are known to a running server only, and carry the epoch of the arming in their text, so such a server answers NOSCRIPT to
-//! all that it is asked. Only whoever has checked at who it is gives it the scripts.
+//! A server that lost everything has no marker, and each script checks for it. A server may have lost its newest
+//! writes while the marker survives: then it is another server than the one that was registered, because it was
+//! restarted or promoted. A server keeps scripts only while it runs, and their text holds the epoch of the
+//! registration, so such a server answers NOSCRIPT to every call. A client loads the scripts only after it has
+//! checked the server's identity.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -25,7 +26,7 @@ use crate::error::{data_loss, possible_data_loss};
 use crate::schema::Names;
 use crate::script::{Edit, ScriptParameters, Scripts};
 
-/// How often the deployment is checked at again: it can be changed while it runs.
+/// How often the deployment is checked again: it can be changed while it runs.
 pub(crate) const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a store must know of its servers.
@@ -48,7 +49,7 @@ pub(crate) struct DataLossGuard {
 
 impl fmt::Debug for DataLossGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("DataLossGuard").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -77,7 +78,7 @@ impl DataLossGuard {
         }
     }
 
-    /// What is armed; looks at it first if nobody has, or not for a while.
+    /// The registered store; checks the servers first if that was not done yet, or not recently.
     pub(crate) async fn registered(
         &self,
         connection: &dyn Connection,
@@ -89,7 +90,7 @@ impl DataLossGuard {
         }
     }
 
-    /// What is armed, by a look that begins now: the connection is another.
+    /// The registered store, by a check that begins now, because the connection is new.
     pub(crate) async fn registered_anew(
         &self,
         connection: &dyn Connection,
@@ -97,7 +98,8 @@ impl DataLossGuard {
         self.check(connection, None).await
     }
 
-    /// Looks again, because a server did not know a script or a marker was gone. Whoever comes second finds it done.
+    /// Checks again, because a server did not know a script or a marker was gone. A concurrent second caller uses the
+    /// result of the first.
     pub(crate) async fn renew(
         &self,
         connection: &dyn Connection,
@@ -160,7 +162,7 @@ impl DataLossGuard {
         }
     }
 
-    /// The root, if the servers are the ones that were armed, or can be trusted to hold what those held.
+    /// The metadata, if the servers are the ones that were registered, or can be trusted to hold what those held.
     async fn checked_metadata(
         &self,
         connection: &dyn Connection,
@@ -199,7 +201,8 @@ impl DataLossGuard {
         StoreMetadata::read(connection, &self.names).await?.ok_or_else(|| self.missing(true, &who))
     }
 
-    /// What the servers do not hold although this process, or one before it, was told it; None: nothing that it knows of.
+    /// What the servers do not hold although they acknowledged it to this process or an earlier one; None: nothing is
+    /// known to be lost.
     async fn lost(
         &self,
         connection: &dyn Connection,
@@ -208,7 +211,7 @@ impl DataLossGuard {
         who: &[String],
     ) -> Result<Option<String>, StoreError> {
         if metadata.store != known.store || metadata.registered_at > known.registered_at {
-            // Somebody has checked meanwhile, and said that it is well.
+            // An operator has registered the servers meanwhile.
             self.last_acknowledged.clear();
         }
         if self.allow_lossy || metadata.store != known.store {
@@ -223,7 +226,8 @@ impl DataLossGuard {
         }
     }
 
-    /// Why there is no root: a store that this process, or an earlier one on this host, knew is gone, or none was set up.
+    /// Why there is no metadata: a store that this process, or an earlier one on this host, knew is gone, or none was
+    /// set up.
     fn missing(&self, known: bool, servers: &[String]) -> StoreError {
         if known {
             return data_loss("what this process knew of it is gone");
@@ -244,7 +248,7 @@ impl DataLossGuard {
         self.last_acknowledged.acknowledged(address, stamp, || Some(lock(&self.current).as_ref()?.known()));
     }
 
-    /// Creates what tells an emptied server from a new one, or trusts the present servers anew.
+    /// Creates the metadata that distinguishes an emptied server from a new one, or registers the present servers.
     pub(crate) async fn init(
         &self,
         connection: &dyn Connection,
@@ -272,7 +276,8 @@ impl DataLossGuard {
         Ok(registration)
     }
 
-    /// Gives all masters the scripts: they were just checked at. One that is another by the time it has them is not used.
+    /// Loads the scripts on all masters, which were just checked. If a server is another one afterwards, the call
+    /// fails.
     pub(crate) async fn load(
         &self,
         connection: &dyn Connection,

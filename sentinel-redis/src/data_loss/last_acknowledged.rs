@@ -1,4 +1,5 @@
-//! What was told last. A file that was cut loses its newest part: if that is there, so is all before it.
+//! The newest acknowledged change. A truncated append-only file lacks its newest part: if the newest change is there,
+//! so are all before it.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +13,11 @@ use crate::error::broken_store;
 use crate::row::{self, Unreadable};
 use crate::schema::Names;
 
-/// The newest change that this process was told of, or an earlier one that left a note.
+/// The newest change that was acknowledged to this process, or to an earlier one that left a witness file.
 #[derive(Debug, Default)]
 pub(crate) struct LastAcknowledged {
     newest: Mutex<Option<(Address, u64, u64)>>,
-    /// Where notes are left for processes that come after this one.
+    /// Where witness files are written for later processes.
     folder: Option<PathBuf>,
     /// Where the store is reached.
     location: Location,
@@ -45,11 +46,11 @@ impl LastAcknowledged {
             && let Some(known) = known()
         {
             let (location, address) = (self.location.clone(), address.clone());
-            WitnessFile { known, location, address, rev: stamp.rev, at: now }.leave(folder);
+            WitnessFile { known, location, address, rev: stamp.rev, at: now }.save(folder);
         }
     }
 
-    /// What an earlier process knew of a store, and was told last.
+    /// What an earlier process knew of a store, with the last change that was acknowledged to it.
     pub(crate) fn recall(&self, store: &str) -> Option<Known> {
         let WitnessFile { known, address, rev, at, .. } = WitnessFile::find(self.folder.as_deref()?, store)?;
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((address, rev, at));
@@ -68,13 +69,13 @@ impl LastAcknowledged {
         let Some(folder) = self.folder.as_deref() else { return };
         let gone = || WitnessFile::of_location(folder, &self.location, servers);
         let mut last = None;
-        while let Some(note) = gone().filter(|note| last.as_ref() != Some(note)) {
-            note.remove(folder);
-            last = Some(note);
+        while let Some(witness) = gone().filter(|witness| last.as_ref() != Some(witness)) {
+            witness.remove(folder);
+            last = Some(witness);
         }
     }
 
-    /// Nobody asks any more.
+    /// Forgets the change: it is not checked any more.
     pub(crate) fn clear(&self) {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -105,7 +106,7 @@ impl LastAcknowledged {
         let old = now.saturating_sub(at) > PURGE_REST.as_micros() as u64;
         Ok(match found {
             Some(record) if record.rev >= rev => None,
-            // Whatever is there now began after it.
+            // The record that is there now is a later one.
             _ if purged || old => None,
             _ => Some(format!("it has lost the change {rev} of {address}, which it had acknowledged")),
         })
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_that_may_have_been_purged_by_now_is_not_missed() {
+    async fn a_record_that_may_have_been_purged_is_not_reported_missing() {
         let (names, at) = (Names::new("sentinel").unwrap(), 1_000_000);
         let rest = u64::try_from(PURGE_REST.as_micros()).unwrap();
         let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_change_is_remembered_and_of_one_instant_the_last_that_was_told() {
+    fn the_newest_change_is_kept_and_of_one_instant_the_last_reported() {
         let last_acknowledged = LastAcknowledged::new(None, Location::default());
         let address = Address::execution(Namespace::new("tests").unwrap(), Key::new("key").unwrap());
         let acknowledged = |at, rev| {

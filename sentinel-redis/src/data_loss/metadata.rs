@@ -14,7 +14,7 @@ use crate::schema::Names;
 
 const FORMAT: &str = "1";
 
-/// What [`RedisStoreBuilder::register`](crate::RedisStoreBuilder::arm) did.
+/// What [`RedisStoreBuilder::register`](crate::RedisStoreBuilder::register) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {
     /// It set the store up.
@@ -27,34 +27,34 @@ pub enum Registration {
     },
 }
 
-/// The root, as it was read.
+/// The metadata, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreMetadata {
-    /// Tells this store from one that was set up after the server was emptied.
+    /// Distinguishes this store from one that was set up after the server was emptied.
     pub(crate) store: String,
-    /// Changes with each arming: scripts of another epoch are not known.
+    /// Changes with each registration: scripts of another epoch are not known to the servers.
     pub(crate) epoch: String,
-    /// When somebody armed it last, in microseconds of the server's clock, and later than ever before.
+    /// When its servers were last registered, in microseconds of the server's clock; always later than before.
     pub(crate) registered_at: u64,
-    /// How many buckets a namespace has, for ever.
+    /// How many buckets a namespace has. It never changes.
     pub(crate) buckets: u32,
-    /// The weakest that the deployment was since it was armed.
+    /// The weakest class of the deployment since it was registered.
     pub(crate) class: Class,
     /// The servers that are trusted to hold what was written.
     pub(crate) servers: Vec<String>,
-    /// Why somebody doubts that they do.
+    /// Why a client doubts that they do.
     pub(crate) doubt: Option<String>,
 }
 
 impl StoreMetadata {
     /// None: it is not there.
     pub(crate) async fn read(connection: &dyn Connection, names: &Names) -> Result<Option<Self>, StoreError> {
-        let found = Self::found(connection, names).await?;
-        // The epoch comes last: without one, somebody is setting it up.
-        Ok(found.filter(|metadata| !metadata.epoch.is_empty()))
+        let metadata = Self::read_incomplete(connection, names).await?;
+        // The epoch is written last: without one, the store is being set up.
+        Ok(metadata.filter(|metadata| !metadata.epoch.is_empty()))
     }
 
-    async fn found(connection: &dyn Connection, names: &Names) -> Result<Option<Self>, StoreError> {
+    async fn read_incomplete(connection: &dyn Connection, names: &Names) -> Result<Option<Self>, StoreError> {
         let mut fields = Self::fields(connection, names).await?;
         if !fields.contains_key("store") {
             return Ok(None);
@@ -84,15 +84,15 @@ impl StoreMetadata {
         connection: &dyn Connection,
         names: &Names,
     ) -> Result<HashMap<String, String>, StoreError> {
-        let place = names.metadata();
-        let answer = connection.call(Command::new("HGETALL", place.to).arg(place.name)).await?;
-        let text = |answer: &Reply| answer.text().map(str::to_owned).ok_or_else(|| unexpected_reply(answer));
-        let pairs = answer.list()?;
+        let key = names.metadata();
+        let reply = connection.call(Command::new("HGETALL", key.to).arg(key.name)).await?;
+        let text = |reply: &Reply| reply.text().map(str::to_owned).ok_or_else(|| unexpected_reply(reply));
+        let pairs = reply.list()?;
         pairs.chunks_exact(2).map(|pair| Ok((text(&pair[0])?, text(&pair[1])?))).collect()
     }
 
-    /// Creates the root, or trusts the present servers anew and forgets the doubt. Several at once are fine: the store's id
-    /// and number of buckets are the first one's.
+    /// Creates the metadata, or registers the present servers and clears the doubt. Concurrent calls are safe: the
+    /// first one decides the store's id and number of buckets.
     pub(crate) async fn register(
         connection: &dyn Connection,
         names: &Names,
@@ -100,27 +100,30 @@ impl StoreMetadata {
         buckets: Option<u32>,
     ) -> Result<(Self, Registration), StoreError> {
         let before = Self::read(connection, names).await?;
-        let place = names.metadata();
-        let metadata = || Command::new("HSETNX", place.to.clone()).arg(place.name.clone());
-        connection.call(metadata().word("format").word(FORMAT)).await?;
+        let key = names.metadata();
+        let set_once = || Command::new("HSETNX", key.to.clone()).arg(key.name.clone());
+        connection.call(set_once().word("format").word(FORMAT)).await?;
         let usual = if servers.iter().any(Server::is_clustered) { 16 } else { 1 };
-        connection.call(metadata().word("buckets").number(buckets.unwrap_or(usual))).await?;
-        let first = connection.call(metadata().word("store").arg(random())).await?.number()? == 1;
-        let found = Self::found(connection, names).await?.ok_or_else(gone_at_once)?;
-        // Whoever finds the servers trusted goes on at once: each bucket, and the list of them, is ready before.
+        connection.call(set_once().word("buckets").number(buckets.unwrap_or(usual))).await?;
+        let first = connection.call(set_once().word("store").arg(random())).await?.number()? == 1;
+        let created = Self::read_incomplete(connection, names).await?.ok_or_else(metadata_vanished)?;
+        // Other clients continue as soon as the servers are trusted: each bucket, and the list of namespaces, is
+        // ready before.
         let mut gone = Vec::new();
         for namespace in Self::namespaces(connection, names).await? {
             // A namespace is listed after all its buckets have their markers.
-            match bucket_markers::set(connection, names, &found.store, found.buckets, &namespace).await? {
+            let lost =
+                bucket_markers::set(connection, names, &created.store, created.buckets, &namespace).await?;
+            match lost {
                 0 => {}
                 lost => {
-                    let parts = format!("{lost} of {} parts of namespace {namespace}", found.buckets);
+                    let parts = format!("{lost} of {} parts of namespace {namespace}", created.buckets);
                     gone.push(format!("what was in {parts} is gone"));
                 }
             }
         }
         let list = names.namespaces();
-        let list = Command::new("SADD", list.to).arg(list.name).arg(found.own());
+        let list = Command::new("SADD", list.to).arg(list.name).arg(created.list_marker());
         if connection.call(list).await?.number()? == 1 && before.is_some() {
             gone.push("the list of its namespaces was gone".into());
         }
@@ -130,28 +133,28 @@ impl StoreMetadata {
         };
         Self::accept_servers(connection, names, class(servers), &identities(servers)).await?;
         let before = Self::registered_at(connection, names).await?;
-        let now = connection.call(Command::new("TIME", place.to.clone())).await?.micros()?;
+        let now = connection.call(Command::new("TIME", key.to.clone())).await?.micros()?;
         let registered = Command::new("ZADD", names.registered().to).arg(names.registered().name).word("GT");
         connection.call(registered.number(now.max(before + 1)).word("at")).await?;
-        connection.call(Command::new("HDEL", place.to.clone()).arg(place.name.clone()).word("doubt")).await?;
-        let metadata = Self::read(connection, names).await?.ok_or_else(gone_at_once)?;
+        connection.call(Command::new("HDEL", key.to.clone()).arg(key.name.clone()).word("doubt")).await?;
+        let metadata = Self::read(connection, names).await?.ok_or_else(metadata_vanished)?;
         Ok((metadata, registration))
     }
 
-    /// Why an operator had to look before these servers are trusted.
-    fn doubted(self, who: &[String]) -> Option<String> {
-        let strange = !who.iter().all(|one| self.servers.contains(one)) && self.class != Class::Always;
-        self.doubt.or_else(|| strange.then(|| "it was restarted or promoted".to_owned()))
+    /// Why an operator had to decide before these servers are trusted.
+    fn reason_for_doubt(self, who: &[String]) -> Option<String> {
+        let unknown = !who.iter().all(|one| self.servers.contains(one)) && self.class != Class::Always;
+        self.doubt.or_else(|| unknown.then(|| "it was restarted or promoted".to_owned()))
     }
 
-    /// What stands among the names of the namespaces since the store was armed, and is none of them.
-    fn own(&self) -> Bytes {
+    /// An entry in the set of namespaces that is no namespace: it shows that the set itself was not lost.
+    fn list_marker(&self) -> Bytes {
         Bytes::from(format!(":{}", self.store))
     }
 
     async fn registered_at(connection: &dyn Connection, names: &Names) -> Result<u64, StoreError> {
-        let place = names.registered();
-        let score = connection.call(Command::new("ZSCORE", place.to).arg(place.name).word("at")).await?;
+        let key = names.registered();
+        let score = connection.call(Command::new("ZSCORE", key.to).arg(key.name).word("at")).await?;
         // Exact: it is below 2^53.
         Ok(score.text().and_then(|score| score.parse::<f64>().ok()).map_or(0, |score| score as u64))
     }
@@ -167,7 +170,7 @@ impl StoreMetadata {
         Self::set(connection, names, [("epoch", random()), ("class", class), ("servers", servers)]).await
     }
 
-    /// Tells everybody of a doubt.
+    /// Records a doubt for all clients.
     pub(crate) async fn doubt(
         connection: &dyn Connection,
         names: &Names,
@@ -185,15 +188,16 @@ impl StoreMetadata {
         Self::set(connection, names, [("class", class.to_string())]).await
     }
 
-    /// Sets fields so that a server keeps them, and what is written after them, whatever it finds in its file.
+    /// Sets fields so that a server keeps them, and later writes, even if its append-only file ends within a
+    /// transaction.
     async fn set<const N: usize>(
         connection: &dyn Connection,
         names: &Names,
         fields: [(&'static str, String); N],
     ) -> Result<(), StoreError> {
-        let place = names.metadata();
+        let key = names.metadata();
         let args = fields.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect();
-        setup_script::run(connection, SET_METADATA, place.to, vec![place.name], args).await.map(drop)
+        setup_script::run(connection, SET_METADATA, key.to, vec![key.name], args).await.map(drop)
     }
 
     /// Makes a namespace ready, before its first use: the markers of all its buckets, and only then its name.
@@ -207,28 +211,28 @@ impl StoreMetadata {
             return Ok(());
         }
         bucket_markers::set(connection, names, &self.store, self.buckets, namespace).await?;
-        let (place, name) = (names.namespaces(), namespace.as_str().to_owned());
-        connection.call(Command::new("SADD", place.to).arg(place.name).arg(name)).await?;
+        let (key, name) = (names.namespaces(), namespace.as_str().to_owned());
+        connection.call(Command::new("SADD", key.to).arg(key.name).arg(name)).await?;
         Ok(())
     }
 
-    /// Whether a namespace is ready. A list that is gone names none: what was marked once more would be taken for one that
-    /// holds nothing.
+    /// Whether a namespace is ready. A lost set of namespaces is an error: marking a namespace again would make its
+    /// lost records look as if they never existed.
     pub(crate) async fn has(
         &self,
         connection: &dyn Connection,
         names: &Names,
         namespace: &Namespace,
     ) -> Result<bool, StoreError> {
-        let place = names.namespaces();
+        let key = names.namespaces();
         let has = |name: Bytes| {
-            let has = Command::new("SISMEMBER", place.to.clone()).arg(place.name.clone());
+            let has = Command::new("SISMEMBER", key.to.clone()).arg(key.name.clone());
             connection.call(has.arg(name))
         };
         if has(Bytes::from(namespace.as_str().to_owned())).await?.number()? == 1 {
             return Ok(true);
         }
-        match has(self.own()).await?.number()? {
+        match has(self.list_marker()).await?.number()? {
             1 => Ok(false),
             _ => Err(data_loss("the list of its namespaces is gone")),
         }
@@ -239,21 +243,21 @@ impl StoreMetadata {
         connection: &dyn Connection,
         names: &Names,
     ) -> Result<Vec<Namespace>, StoreError> {
-        let place = names.namespaces();
-        let answer = connection.call(Command::new("SMEMBERS", place.to).arg(place.name)).await?.list()?;
-        let names = answer.iter().map(|name| name.text().unwrap_or_default());
+        let key = names.namespaces();
+        let reply = connection.call(Command::new("SMEMBERS", key.to).arg(key.name)).await?.list()?;
+        let names = reply.iter().map(|name| name.text().unwrap_or_default());
         names.filter(|name| !name.starts_with(':')).map(|name| Ok(Namespace::new(name)?)).collect()
     }
 }
 
-/// What was in doubt before the store was armed again: the servers, and the parts of the store that were gone.
+/// What was in doubt before the store was registered again: the servers, and the parts of the store that were gone.
 fn doubts(before: Option<StoreMetadata>, servers: &[Server], gone: Vec<String>) -> Option<String> {
-    let of_servers = before.and_then(|metadata| metadata.doubted(&identities(servers)));
+    let of_servers = before.and_then(|metadata| metadata.reason_for_doubt(&identities(servers)));
     let doubts: Vec<_> = of_servers.into_iter().chain(gone).collect();
     (!doubts.is_empty()).then(|| doubts.join("; "))
 }
 
-fn gone_at_once() -> StoreError {
+fn metadata_vanished() -> StoreError {
     data_loss("the root was gone at once")
 }
 
@@ -266,7 +270,7 @@ fn random() -> String {
 mod tests {
     use super::*;
 
-    fn doubted(class: Class, who: &[&str], doubt: Option<&str>) -> Option<String> {
+    fn reason_for_doubt(class: Class, who: &[&str], doubt: Option<&str>) -> Option<String> {
         let metadata = StoreMetadata {
             store: "store".into(),
             epoch: "epoch".into(),
@@ -276,25 +280,25 @@ mod tests {
             servers: vec!["one".into(), "two".into()],
             doubt: doubt.map(str::to_owned),
         };
-        metadata.doubted(&who.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+        metadata.reason_for_doubt(&who.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
-    fn a_strange_server_is_doubted_unless_none_loses_anything() {
+    fn an_unknown_server_is_doubted_unless_no_server_loses_writes() {
         for class in [Class::EverySecond, Class::Replicated, Class::Lossy] {
-            assert_eq!(doubted(class, &["one"], None), None);
-            assert_eq!(doubted(class, &["two", "one"], None), None);
-            let strange = doubted(class, &["one", "three"], None).unwrap_or_default();
-            assert!(strange.contains("restarted or promoted"), "{strange}");
+            assert_eq!(reason_for_doubt(class, &["one"], None), None);
+            assert_eq!(reason_for_doubt(class, &["two", "one"], None), None);
+            let unknown = reason_for_doubt(class, &["one", "three"], None).unwrap_or_default();
+            assert!(unknown.contains("restarted or promoted"), "{unknown}");
         }
-        assert_eq!(doubted(Class::Always, &["three"], None), None, "it was only restarted");
+        assert_eq!(reason_for_doubt(Class::Always, &["three"], None), None, "it was only restarted");
     }
 
     #[test]
-    fn what_was_doubted_before_stays_doubted() {
+    fn a_recorded_doubt_stays() {
         for class in [Class::Always, Class::EverySecond] {
             assert_eq!(
-                doubted(class, &["one"], Some("it lost a change")).as_deref(),
+                reason_for_doubt(class, &["one"], Some("it lost a change")).as_deref(),
                 Some("it lost a change")
             );
         }

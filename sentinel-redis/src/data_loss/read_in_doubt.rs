@@ -13,8 +13,9 @@ use crate::connection::Connection;
 use crate::script::Scripts;
 
 impl DataLossGuard {
-    /// What reads need while the store is in doubt: its layout, and scripts that the server keeps from writing. `why` is the
-    /// doubt, and comes back where reads are not answered either: the builder did not ask for that, or nothing is left to read.
+    /// What reads need while the store is in doubt: its layout, and scripts that the server does not let write. `why`
+    /// is the doubt. It is returned where reads are refused too: the builder did not allow them, or nothing is left
+    /// to read.
     pub(crate) async fn to_read(
         &self,
         connection: &dyn Connection,
@@ -29,7 +30,7 @@ impl DataLossGuard {
         Ok(self.read_only(metadata))
     }
 
-    /// What reads need that must not make anything: they find nothing where nothing was marked.
+    /// What reads need that must not create a namespace: they find nothing where nothing was marked.
     pub(crate) fn read_only(&self, metadata: StoreMetadata) -> Arc<Registered> {
         Arc::new(Registered {
             metadata,
@@ -41,7 +42,7 @@ impl DataLossGuard {
         })
     }
 
-    /// Gives all masters the scripts that only read.
+    /// Loads the read-only scripts on all masters.
     pub(crate) async fn load_to_read(
         &self,
         connection: &dyn Connection,

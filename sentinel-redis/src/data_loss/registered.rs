@@ -10,7 +10,7 @@ use super::metadata::StoreMetadata;
 use super::witness_file::Known;
 use crate::script::Scripts;
 
-/// What was armed, and looked at.
+/// A store whose servers are registered and were checked.
 pub(crate) struct Registered {
     pub(crate) metadata: StoreMetadata,
     pub(crate) scripts: Scripts,
@@ -18,7 +18,7 @@ pub(crate) struct Registered {
     pub(crate) read_only: bool,
     pub(super) servers: Vec<String>,
     pub(super) namespaces: Mutex<HashSet<Namespace>>,
-    /// When the newest look began that found all well.
+    /// When the newest check that succeeded began.
     pub(super) checked: Mutex<Instant>,
 }
 

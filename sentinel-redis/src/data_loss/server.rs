@@ -1,4 +1,4 @@
-//! What a server says of itself: which one it is, and what it can promise.
+//! What a server reports about itself: its identity, and what it can guarantee.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,17 +10,17 @@ use crate::durability::Durability;
 use crate::error::CommandError;
 use crate::schema::To;
 
-/// A master, as it told.
+/// A master, as it reported itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     /// Its address, where there are several.
     pub(crate) address: Option<String>,
     info: HashMap<String, String>,
-    /// None: it does not let us ask.
+    /// None: the server does not allow CONFIG.
     pub(crate) appendfsync: Option<String>,
 }
 
-/// A replica, as its master tells of it.
+/// A replica, as its master reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replica {
     pub(crate) host: String,
@@ -47,7 +47,7 @@ pub(crate) enum Class {
     EverySecond,
     /// Another server may take over without the newest writes.
     Replicated,
-    /// It keeps nothing, or drops what it likes.
+    /// It keeps nothing through a restart, or evicts records.
     Lossy,
 }
 
@@ -74,11 +74,11 @@ impl fmt::Display for Class {
 }
 
 impl Server {
-    /// Asks a server who it is.
+    /// Reads the identity and settings of a server.
     pub(crate) async fn ask(connection: &dyn Connection, node: To) -> Result<Self, StoreError> {
         let address = if let To::Node(address) = &node { Some(address.clone()) } else { None };
-        let answer = connection.call(Command::new("INFO", node.clone())).await?;
-        let text = answer.text().ok_or_else(|| unexpected_reply(&answer))?;
+        let reply = connection.call(Command::new("INFO", node.clone())).await?;
+        let text = reply.text().ok_or_else(|| unexpected_reply(&reply))?;
         let line =
             |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
         let info: HashMap<_, _> = text.lines().filter_map(line).collect();
@@ -211,7 +211,7 @@ pub(crate) fn class(servers: &[Server]) -> Class {
     servers.iter().map(Server::class).max().unwrap_or(Class::Lossy)
 }
 
-/// Who they all are, in an order that does not depend on who was asked first.
+/// The identities of all servers, sorted.
 pub(crate) fn identities(servers: &[Server]) -> Vec<String> {
     let mut identities: Vec<String> = servers.iter().map(Server::identity).collect();
     identities.sort();
@@ -220,7 +220,7 @@ pub(crate) fn identities(servers: &[Server]) -> Vec<String> {
 
 #[cfg(test)]
 impl Server {
-    /// One that tells so of itself, and does not let its configuration be asked for.
+    /// One that reports these fields, and does not allow CONFIG.
     pub(crate) fn reporting(fields: &[(&str, &str)]) -> Self {
         let info = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self { address: None, info: info.collect(), appendfsync: None }
@@ -236,33 +236,33 @@ mod tests {
     }
 
     #[test]
-    fn who_is_too_old_or_a_replica_is_refused_by_its_name() {
-        let told = |version, role| {
+    fn an_old_server_and_a_replica_are_refused_with_the_reason() {
+        let report = |version, role| {
             Server::reporting(&[("redis_version", version), ("role", role)]).refused().unwrap_or_default()
         };
         assert!(
-            told("6.2.14", "master").contains("6.2.14 is older than 7.0"),
+            report("6.2.14", "master").contains("6.2.14 is older than 7.0"),
             "{}",
-            told("6.2.14", "master")
+            report("6.2.14", "master")
         );
         for version in ["7.0.0", "7.2.1", "10.0"] {
-            assert_eq!(told(version, "master"), "");
+            assert_eq!(report(version, "master"), "");
         }
-        assert!(told("7.2.1", "slave").contains("a replica"));
+        assert!(report("7.2.1", "slave").contains("a replica"));
     }
 
     #[test]
-    fn a_master_names_its_replicas() {
-        let told = |fields: &[(&str, &str)]| Server::reporting(fields).each_replica().collect::<Vec<_>>();
+    fn the_replicas_of_a_master_are_read_from_its_info() {
+        let report = |fields: &[(&str, &str)]| Server::reporting(fields).each_replica().collect::<Vec<_>>();
         let replica = |host: &str, state: &str| Replica { host: host.into(), port: 7, state: state.into() };
         let both = [
             ("connected_slaves", "2"),
             ("slave0", "ip=10.0.0.1,port=7,state=online,offset=14,lag=0"),
             ("slave1", "ip=::1,port=7,state=wait_bgsave,offset=0,lag=0,type=main"),
         ];
-        assert_eq!(told(&both), [replica("10.0.0.1", "online"), replica("::1", "wait_bgsave")]);
-        assert_eq!(told(&both[1..]), []);
-        assert_eq!(told(&[("connected_slaves", "1"), ("slave0", "port=x")]), []);
+        assert_eq!(report(&both), [replica("10.0.0.1", "online"), replica("::1", "wait_bgsave")]);
+        assert_eq!(report(&both[1..]), []);
+        assert_eq!(report(&[("connected_slaves", "1"), ("slave0", "port=x")]), []);
     }
 
     #[test]
@@ -301,12 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn only_who_can_wait_for_the_disk_is_asked_to() {
+    fn disk_durability_needs_a_server_that_supports_it() {
         let disk = Durability::Disk { replicas: 1 };
-        let said = server("7.0.15", "1").cannot_wait(disk).unwrap_or_default();
-        assert!(said.contains("needs Redis 7.2") && said.contains("7.0.15"), "{said}");
-        let said = server("8.0.1", "0").cannot_wait(disk).unwrap_or_default();
-        assert!(said.contains("appendonly yes"), "{said}");
+        let refusal = server("7.0.15", "1").cannot_wait(disk).unwrap_or_default();
+        assert!(refusal.contains("needs Redis 7.2") && refusal.contains("7.0.15"), "{refusal}");
+        let refusal = server("8.0.1", "0").cannot_wait(disk).unwrap_or_default();
+        assert!(refusal.contains("appendonly yes"), "{refusal}");
         for version in ["7.2.0", "7.4.1", "8.0.0", "10.1"] {
             assert_eq!(server(version, "1").cannot_wait(disk), None, "{version}");
         }

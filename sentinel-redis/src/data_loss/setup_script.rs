@@ -1,4 +1,4 @@
-//! Scripts that are run before anything is trusted: the same in each store and epoch.
+//! Scripts that run before the servers are trusted: the same in each store and epoch.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) const SET_METADATA: &str = include_str!("../../lua/data_loss/set_meta
 pub(super) const SET_BUCKET_MARKERS: &str = include_str!("../../lua/data_loss/set_bucket_markers.lua");
 pub(super) const REMOVE_LOST_NAMES: &str = include_str!("../../lua/data_loss/remove_lost_names.lua");
 
-/// How long a server is asked again that wants to be asked again.
+/// How long a command is repeated if the server asks for a retry.
 const WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -32,7 +32,7 @@ pub(super) async fn run(
         let command = Command::new("EVALSHA", to.clone()).arg(sha.clone()).number(keys.len());
         let failure =
             match connection.call(keys.iter().chain(&args).cloned().fold(command, Command::arg)).await {
-                Ok(answer) => return Ok(answer),
+                Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
         match failure.code() {

@@ -1,4 +1,5 @@
-//! A note of the newest change, for programs that come and go: the next one on this host asks whether it is still there.
+//! A file with the newest change, for short-lived programs: the next one on this host checks whether the change is
+//! still there.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -12,7 +13,7 @@ use crate::connection::Connector;
 
 const FIRST_LINE: &str = "sentinel witness 2";
 
-/// What is known of a store that was looked at.
+/// What is known of a store that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) store: String,
@@ -49,7 +50,7 @@ impl Location {
     }
 }
 
-/// A change, and who acknowledged it.
+/// A change, and the servers that acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WitnessFile {
     pub(super) known: Known,
@@ -61,15 +62,15 @@ pub(super) struct WitnessFile {
 }
 
 impl WitnessFile {
-    /// Leaves it in a folder, in the place of an older one. Nothing rests on it, so it is not synced, and that it could not be
-    /// left is no error.
-    pub(super) fn leave(&self, folder: &Path) {
+    /// Writes it to a folder, in the place of an older one. It is not synced, and a failure is not an error: the file
+    /// only helps to detect a loss.
+    pub(super) fn save(&self, folder: &Path) {
         if let Err(error) = self.write(folder) {
             tracing::debug!(%error, folder = %folder.display(), "no note of the newest change was left");
         }
     }
 
-    /// A reader finds the old one or the new one, and never a half.
+    /// A reader finds the old file or the new one, never a part.
     fn write(&self, folder: &Path) -> io::Result<()> {
         let file = file_of(folder, &self.known.store);
         let fresh = file.with_extension(format!("{}.new", std::process::id()));
@@ -89,24 +90,24 @@ impl WitnessFile {
         fs::rename(&fresh, &file)
     }
 
-    /// The one that was left of this store. One that cannot be read is none.
+    /// The file of this store. One that cannot be read counts as none.
     pub(super) fn find(folder: &Path, store: &str) -> Option<Self> {
         let text = fs::read_to_string(file_of(folder, store)).ok()?;
-        Self::read(&text).filter(|note| note.known.store == store)
+        Self::read(&text).filter(|witness| witness.known.store == store)
     }
 
     /// The newest one of a store of this name at these hosts, or on one of these servers: they no longer know a store.
     pub(super) fn of_location(folder: &Path, location: &Location, servers: &[String]) -> Option<Self> {
-        let notes = fs::read_dir(folder).ok()?.filter_map(|entry| {
+        let files = fs::read_dir(folder).ok()?.filter_map(|entry| {
             let path = entry.ok()?.path();
-            let is_note = path.extension().is_some_and(|extension| extension == "witness");
-            Self::read(&fs::read_to_string(path).ok().filter(|_| is_note)?)
+            let is_witness_file = path.extension().is_some_and(|extension| extension == "witness");
+            Self::read(&fs::read_to_string(path).ok().filter(|_| is_witness_file)?)
         });
-        let is_here = |note: &Self| {
-            let at_one = note.known.servers.iter().any(|one| servers.contains(one));
-            note.location.name == location.name && (note.location.hosts == location.hosts || at_one)
+        let is_here = |witness: &Self| {
+            let at_one = witness.known.servers.iter().any(|one| servers.contains(one));
+            witness.location.name == location.name && (witness.location.hosts == location.hosts || at_one)
         };
-        notes.filter(is_here).max_by_key(|note| note.at)
+        files.filter(is_here).max_by_key(|witness| witness.at)
     }
 
     /// Removes it: its store is gone, and an operator has accepted that.
@@ -151,7 +152,7 @@ impl WitnessFile {
     }
 }
 
-/// A server says what its store is called: nothing that could lead elsewhere.
+/// The file's name is a digest: the server chose the store's id, which could hold a path.
 fn file_of(folder: &Path, store: &str) -> PathBuf {
     folder.join(format!("redis-{}.witness", digest(store)))
 }
@@ -160,7 +161,7 @@ fn digest(text: &str) -> String {
     Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// It names keys, which are nobody else's business.
+/// It holds keys, so only the owner may read it.
 #[cfg(unix)]
 fn private(options: &mut fs::OpenOptions) -> &mut fs::OpenOptions {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -197,20 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_found() {
+    fn a_witness_file_that_was_written_is_found() {
         let folder = tempfile::TempDir::new().unwrap();
         let inner = folder.path().join("a/b");
         for key in ["k", " a key, with spaces ", "\u{e9}\u{1F980}"] {
-            witness(key).leave(&inner);
+            witness(key).save(&inner);
             assert_eq!(WitnessFile::find(&inner, "s"), Some(witness(key)));
         }
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "each takes the place of the last");
         assert_eq!(WitnessFile::find(&inner, "another"), None);
-        witness("k").leave(Path::new("/proc/nowhere"));
+        witness("k").save(Path::new("/proc/nowhere"));
     }
 
     #[test]
-    fn a_note_is_found_by_its_location_or_one_of_its_servers() {
+    fn a_witness_file_is_found_by_its_location_or_one_of_its_servers() {
         let folder = tempfile::TempDir::new().unwrap();
         let found_of = |location: Location, servers: &[&str]| {
             let servers: Vec<_> = servers.iter().map(|one| (*one).to_owned()).collect();
@@ -222,7 +223,7 @@ mod tests {
         let mut newer = witness("newer");
         newer.known.store = "another".into();
         newer.at += 1;
-        witness("k").leave(folder.path());
+        witness("k").save(folder.path());
         fs::write(folder.path().join("a.txt"), newer.text()).unwrap();
         assert_eq!(found("host:1", &[]), Some(witness("k")), "the other file is no note");
         assert_eq!(found("host:2", &["x:y", "c:d"]), Some(witness("k")));
@@ -231,7 +232,7 @@ mod tests {
             let another = Location::new("host:1".into(), database, prefix);
             assert_eq!(found_of(another, &["a:b"]), None, "another store of the same server");
         }
-        newer.leave(folder.path());
+        newer.save(folder.path());
         assert_eq!(found("host:1", &[]), Some(newer.clone()));
         newer.remove(folder.path());
         assert_eq!(found("host:1", &[]), Some(witness("k")));
@@ -239,17 +240,17 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_left_is_nobody_elses_business() {
+    fn a_witness_file_is_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::TempDir::new().unwrap();
         let inner = folder.path().join("a");
-        witness("k").leave(&inner);
+        witness("k").save(&inner);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&inner), mode(&file_of(&inner, "s"))), (0o700, 0o600));
     }
 
     #[test]
-    fn what_cannot_be_read_is_none() {
+    fn an_unreadable_witness_file_counts_as_none() {
         let text = witness("k").text();
         assert_eq!(WitnessFile::read(&text), Some(witness("k")));
         for cut in 0..text.len() {

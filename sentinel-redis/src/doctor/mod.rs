@@ -1,4 +1,4 @@
-//! What `doctor` is told: what is there, how it is set, what it promises. Nothing that this writes stays.
+//! What `sentinel doctor` prints: the servers, their settings and their guarantees. Nothing that this writes stays.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ use check::check;
 use deployment::Deployment;
 use store_state::StoreState;
 
-/// A clock that is further off than this is worth a look, although nothing rests on it.
+/// A clock that is further off than this is reported, although nothing depends on it.
 const SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
@@ -43,7 +43,7 @@ pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
         checks.extend(of_server(server, data_loss.allow_lossy));
     }
     checks.extend(together(&servers, durability));
-    checks.extend(replicas::looked_at(caller.connection.connector(), &servers, data_loss.allow_lossy).await);
+    checks.extend(replicas::check_each(caller.connection.connector(), &servers, data_loss.allow_lossy).await);
     checks.extend(state.checks());
     checks.push(access.check());
     checks.push(encryption(caller.connection.is_encrypted()));
@@ -53,7 +53,7 @@ pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
     Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })
 }
 
-/// A server that does not let us look at it.
+/// A server that does not allow its state to be read.
 fn unknown(access: &Access, error: &StoreError) -> Health {
     let checks = vec![check("server", false, error.to_string()), access.check()];
     let deployment = "Redis, of which nothing may be known".into();
@@ -63,7 +63,7 @@ fn unknown(access: &Access, error: &StoreError) -> Health {
 /// How a server is set.
 fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     let policy = server.field("maxmemory_policy");
-    let told = |good: bool, found: &str, loss: &str, remedy: &str| match (good, allow_lossy) {
+    let describe = |good: bool, found: &str, loss: &str, remedy: &str| match (good, allow_lossy) {
         (true, _) => found.to_owned(),
         (false, true) => format!("{found}, and allowed: {loss}"),
         (false, false) => format!("{found}: {loss}; set {remedy}"),
@@ -73,7 +73,7 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     let fsync = match server.appendfsync.as_deref() {
         Some("always") => "always".into(),
         Some("no") => {
-            told(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
+            describe(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
         }
         Some("everysec") => {
             "everysec: the newest two seconds may be lost if the server or its host dies".into()
@@ -86,8 +86,8 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     [
         version(server),
         role(server),
-        check("maxmemory-policy", keeps, told(keeps, policy, dropped, "noeviction")),
-        check("appendonly", appends, told(appends, on, forgotten, "appendonly yes")),
+        check("maxmemory-policy", keeps, describe(keeps, policy, dropped, "noeviction")),
+        check("appendonly", appends, describe(appends, on, forgotten, "appendonly yes")),
         check("appendfsync", server.appendfsync.as_deref() != Some("no"), fsync),
     ]
 }
@@ -131,7 +131,7 @@ async fn clock(connection: &dyn Connection, caller: &Caller) -> Result<[Check; 2
     let time = connection.call(Command::new("TIME", caller.data_loss.names.metadata().to)).await;
     let took = sent.elapsed();
     let round_trip = check("round trip", true, format!("{took:?}"));
-    // Where it may not be asked, the rights that are missing tell so.
+    // Where TIME is not allowed, the check of the user reports the missing right.
     let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
     let server = time.micros()?;
     let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));

@@ -52,15 +52,15 @@ fn of_master(master: &Server) -> String {
     format!("{} has {count}", master.address.as_deref().unwrap_or("the master"))
 }
 
-/// Looks at each replica itself. One that takes over with other settings than its master's would be refused, and then
+/// Checks each replica itself. One that takes over with other settings than its master's would be refused, and then
 /// nothing is granted.
-pub(super) async fn looked_at(connector: &Connector, masters: &[Server], allow_lossy: bool) -> Vec<Check> {
+pub(super) async fn check_each(connector: &Connector, masters: &[Server], allow_lossy: bool) -> Vec<Check> {
     let replicas = masters.iter().flat_map(Server::each_replica);
-    let looks = replicas.map(|replica| async move {
+    let checks = replicas.map(|replica| async move {
         let asked = ask(connector, &replica).await;
         judge(&replica, asked, allow_lossy)
     });
-    join_all(looks).await
+    join_all(checks).await
 }
 
 async fn ask(connector: &Connector, replica: &Replica) -> Result<Server, StoreError> {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_master_that_has_no_replica_is_named() {
+    fn a_master_without_replicas_is_named() {
         let master = |address: &str, replicas| {
             let mut master = server(&[("cluster_enabled", "1"), ("connected_slaves", replicas)]);
             master.address = Some(address.into());

@@ -10,7 +10,7 @@ use crate::data_loss::DataLossGuard;
 use crate::data_loss::metadata::StoreMetadata;
 use crate::data_loss::server::{Class, Server, class, identities};
 
-/// What of it is found: each with whether it is as it should be.
+/// The findings, each with whether it is as it should be.
 pub(super) struct StoreState {
     metadata: (bool, String),
     servers: Option<(bool, String)>,
@@ -68,15 +68,15 @@ impl StoreState {
     }
 }
 
-/// Whether they are the servers that were armed, as [`DataLossGuard`] has it.
+/// Whether they are the servers that were registered, as [`DataLossGuard`] decides it.
 fn identity(metadata: &StoreMetadata, servers: &[Server], allow_lossy: bool) -> (bool, String) {
     let who = identities(servers);
-    let is_armed = who.iter().all(|one| metadata.servers.contains(one));
+    let is_registered = who.iter().all(|one| metadata.servers.contains(one));
     let keeps_all = metadata.class == Class::Always && class(servers) == Class::Always;
     match &metadata.doubt {
         Some(why) if allow_lossy => (true, format!("in doubt, and allowed: {why}")),
         Some(why) => (false, format!("in doubt: {why}; find out what is missing, then run `sentinel init`")),
-        None if is_armed => (true, format!("as it was armed: {}", who.join(" "))),
+        None if is_registered => (true, format!("as it was armed: {}", who.join(" "))),
         None if keeps_all => (true, "restarted since it was armed; it keeps all that it acknowledges".into()),
         None if allow_lossy => (true, "restarted or promoted since it was armed, and allowed".into()),
         None => {

@@ -1,8 +1,8 @@
-//! Being told of changes, by pub/sub on one connection.
+//! Notifications of changes, by pub/sub on one connection.
 //!
-//! Whatever ends a run says so on a channel named as the record is, from within its script, and the server passes it on to
-//! those who subscribed. Nothing rests on a message: any may be lost, late, forged or sent for nothing, and whoever waits looks
-//! for itself, now and then. Where a subscription is refused, or there is no connection, there is only that.
+//! A script that ends a run publishes on a channel that has the record's name, and the server passes the message on
+//! to its subscribers. Correctness does not depend on messages: any may be lost, late, forged or without a cause, and
+//! waiters also poll now and then. Where a subscription is refused, or there is no connection, they only poll.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,13 +23,13 @@ mod waiters;
 /// The listening connection of a store, opened when it is first needed.
 pub(crate) struct ChangeNotifier {
     shared: Arc<Shared>,
-    /// Tells the task to look at what is waited for.
+    /// Wakes the task, which then subscribes to new channels.
     task: Mutex<Option<mpsc::Sender<()>>>,
 }
 
 impl fmt::Debug for ChangeNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").field("own", &self.shared.own).finish_non_exhaustive()
+        f.debug_struct("ChangeNotifier").field("own", &self.shared.own).finish_non_exhaustive()
     }
 }
 
@@ -60,7 +60,7 @@ impl ChangeNotifier {
                 biased;
                 () = &mut changed => return Notice::Changed,
                 Ok(()) = waiter.confirmed.changed() => match *waiter.confirmed.borrow_and_update() {
-                    // What changed before that was not told: it is time to look.
+                    // A change before that was not received: the caller has to read the record.
                     true => return Notice::Listening,
                     false => listening = false,
                 },
@@ -69,11 +69,11 @@ impl ChangeNotifier {
         }
     }
 
-    /// Has the task look, which is started if there is none, or if it ended with its runtime.
+    /// Wakes the task. It is started if there is none, or if it ended with its runtime.
     fn wake_task(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         match task.as_ref().filter(|open| !open.is_closed()) {
-            // If there is no room, it will look anyway.
+            // If there is no room, a wakeup is pending already.
             Some(open) => drop(open.try_send(())),
             None => {
                 let (sender, receiver) = mpsc::channel(1);

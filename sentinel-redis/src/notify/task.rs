@@ -12,7 +12,7 @@ use super::waiters::{LINGER, Waiters};
 use crate::connection::subscriber::{Received, Subscriber};
 use crate::error::CommandError;
 
-/// How long the connection may be silent before it is asked whether it is still there.
+/// How long the connection may be silent before it is checked.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The pauses before connecting again.
@@ -54,7 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut wakeups: mpsc::Receiver<()>) {
     }
 }
 
-/// Lets time pass, and goes on doing so while nobody waits. Whether the store is still there.
+/// Waits for the pause, and further while there are no waiters. Returns whether the store still exists.
 async fn rest(waiters: &Waiters, wakeups: &mut mpsc::Receiver<()>, pause: Duration) -> bool {
     let silent = async { while wakeups.recv().await.is_some() {} };
     if timeout(pause, silent).await.is_ok() {
@@ -68,7 +68,7 @@ async fn rest(waiters: &Waiters, wakeups: &mut mpsc::Receiver<()>, pause: Durati
 struct ListeningTask<'s> {
     shared: &'s Shared,
     subscriber: Subscriber,
-    /// When the server was last asked something that it answered.
+    /// When the server last replied.
     last_reply: Instant,
 }
 
@@ -84,8 +84,8 @@ impl ListeningTask<'_> {
         }
     }
 
-    /// Listens on what is waited for, and no more on what is not; or waits until something happens. Whether the server has
-    /// taken a subscription.
+    /// Subscribes to new channels and unsubscribes from idle ones, or waits until something happens. Returns whether
+    /// the server has accepted a subscription.
     async fn step(&mut self, wakeups: &mut mpsc::Receiver<()>) -> Result<bool, End> {
         let waiters = &self.shared.waiters;
         let idle = waiters.expire(Instant::now());
@@ -112,7 +112,7 @@ impl ListeningTask<'_> {
     }
 }
 
-/// However the connection ends, also with its runtime: nobody is told any more.
+/// However the connection ends, also with its runtime: all channels become unconfirmed.
 struct DisconnectOnDrop<'s>(&'s Shared);
 
 impl Drop for DisconnectOnDrop<'_> {
@@ -126,31 +126,31 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn between_two_connections_is_a_pause() {
-        let (speaker, mut wakeups) = mpsc::channel(1);
+    async fn reconnecting_waits_for_a_pause() {
+        let (sender, mut wakeups) = mpsc::channel(1);
         let waiters = Waiters::default();
-        let place = waiters.wait("waited for".into());
-        speaker.try_send(()).unwrap();
+        let waiter = waiters.wait("waited for".into());
+        sender.try_send(()).unwrap();
         let before = Instant::now();
         assert!(rest(&waiters, &mut wakeups, FIRST_PAUSE).await, "somebody waits");
         assert_eq!(before.elapsed(), FIRST_PAUSE);
-        drop((place, speaker));
+        drop((waiter, sender));
         assert!(!rest(&waiters, &mut wakeups, FIRST_PAUSE).await, "the store is gone");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_nobody_waits_nobody_connects_until_somebody_does() {
-        let (speaker, mut wakeups) = mpsc::channel(1);
+    async fn without_waiters_the_task_does_not_reconnect() {
+        let (sender, mut wakeups) = mpsc::channel(1);
         let waiters = Waiters::default();
         let resting = async { rest(&waiters, &mut wakeups, FIRST_PAUSE).await };
         let coming = async {
             sleep(FIRST_PAUSE * 50).await;
-            speaker.send(()).await.unwrap();
+            sender.send(()).await.unwrap();
         };
         let before = Instant::now();
         assert!(tokio::join!(resting, coming).0);
         assert_eq!(before.elapsed(), FIRST_PAUSE * 50);
-        drop(speaker);
+        drop(sender);
         assert!(!rest(&waiters, &mut wakeups, FIRST_PAUSE).await);
     }
 }

@@ -1,4 +1,4 @@
-//! Who waits for what.
+//! The waiters of each channel.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-/// The most channels that are listened on. Who does not find room is not changed, and polls.
+/// The most channels that are subscribed to. A waiter beyond that only polls.
 pub(super) const MAX_CHANNELS: usize = 4_096;
 
-/// How long a channel is listened on after the last one who waited for it: who waits comes back for its next turn.
+/// How long a channel stays subscribed after its last waiter: most waiters soon wait again.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// The channels, and who waits on them.
+/// The channels and their waiters.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     channels: Mutex<HashMap<Bytes, Channel>>,
@@ -25,18 +25,18 @@ struct Channel {
     waiting: usize,
     changed: Arc<Notify>,
     confirmed: watch::Sender<bool>,
-    /// Since when nobody waits, if nobody does.
-    left: Instant,
+    /// Since when there are no waiters, if there are none.
+    idle_since: Instant,
 }
 
 impl Channel {
     fn new() -> Self {
         let (waiting, changed) = Default::default();
-        Self { waiting, changed, confirmed: watch::channel(false).0, left: Instant::now() }
+        Self { waiting, changed, confirmed: watch::channel(false).0, idle_since: Instant::now() }
     }
 
     fn is_idle(&self, now: Instant) -> bool {
-        self.waiting == 0 && now.saturating_duration_since(self.left) >= LINGER
+        self.waiting == 0 && now.saturating_duration_since(self.idle_since) >= LINGER
     }
 }
 
@@ -45,7 +45,7 @@ impl Waiters {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes to wait. None: there is no room.
+    /// Adds a waiter. None: there is no room.
     pub(super) fn wait(&self, name: Bytes) -> Option<Waiter<'_>> {
         let mut channels = self.channels();
         if channels.len() >= MAX_CHANNELS && !channels.contains_key(&name) {
@@ -57,25 +57,25 @@ impl Waiters {
         Some(Waiter { waiters: self, name, changed, confirmed })
     }
 
-    /// Something was said on a channel.
+    /// A message was received on a channel.
     pub(super) fn notify(&self, name: &Bytes) {
         if let Some(channel) = self.channels().get(name) {
             channel.changed.notify_waiters();
         }
     }
 
-    /// Something may have been said on any channel.
+    /// A message may have been missed on any channel.
     pub(super) fn notify_all(&self) {
         self.channels().values().for_each(|channel| channel.changed.notify_waiters());
     }
 
-    /// The channels that are to be listened on, and are not.
+    /// The channels that are not subscribed to yet.
     pub(super) fn unconfirmed(&self) -> Vec<Bytes> {
         let channels = self.channels();
         channels.iter().filter(|(_, one)| !*one.confirmed.borrow()).map(|(name, _)| name.clone()).collect()
     }
 
-    /// These are listened on from now on.
+    /// These are subscribed to from now on.
     pub(super) fn confirm(&self, names: &[Bytes]) {
         let channels = self.channels();
         for channel in names.iter().filter_map(|name| channels.get(name)) {
@@ -83,14 +83,14 @@ impl Waiters {
         }
     }
 
-    /// None is listened on any more.
+    /// The connection has ended: no channel is subscribed to any more.
     pub(super) fn mark_disconnected(&self) {
         self.channels().values().for_each(|channel| {
             channel.confirmed.send_if_modified(std::mem::take);
         });
     }
 
-    /// Forgets the channels on which nobody has waited for long enough.
+    /// Removes and returns the channels that had no waiters for long enough.
     pub(super) fn expire(&self, now: Instant) -> Vec<Bytes> {
         let mut channels = self.channels();
         let idle: Vec<_> =
@@ -108,7 +108,7 @@ impl Waiters {
     }
 }
 
-/// A place among those who wait.
+/// A caller that waits on a channel.
 #[derive(Debug)]
 pub(super) struct Waiter<'e> {
     waiters: &'e Waiters,
@@ -121,7 +121,7 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if let Some(channel) = self.waiters.channels().get_mut(&self.name) {
             channel.waiting -= 1;
-            channel.left = Instant::now();
+            channel.idle_since = Instant::now();
         }
     }
 }
@@ -135,12 +135,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_listened_on_is_bounded_and_expires() {
+    async fn the_number_of_channels_is_bounded_and_idle_ones_expire() {
         let waiters = Waiters::default();
-        let places: Vec<_> = (0..MAX_CHANNELS).map(|n| waiters.wait(name(n)).unwrap()).collect();
+        let waiters_of_channels: Vec<_> = (0..MAX_CHANNELS).map(|n| waiters.wait(name(n)).unwrap()).collect();
         assert!(waiters.wait(name(MAX_CHANNELS)).is_none(), "there is no room");
         let second = waiters.wait(name(7)).unwrap();
-        drop(places);
+        drop(waiters_of_channels);
         assert!(waiters.expire(Instant::now()).is_empty(), "who waits comes back soon");
         tokio::time::advance(LINGER).await;
         assert_eq!(waiters.expire(Instant::now()).len(), MAX_CHANNELS - 1);
@@ -153,10 +153,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_wait_on_a_channel_are_told() {
+    async fn waiters_on_a_channel_are_notified() {
         let waiters = Waiters::default();
-        let places = [1, 1, 2].map(|n| waiters.wait(name(n)).unwrap());
-        let mut waits: Vec<_> = places.iter().map(|place| Box::pin(place.changed.notified())).collect();
+        let waiters_of_channels = [1, 1, 2].map(|n| waiters.wait(name(n)).unwrap());
+        let mut waits: Vec<_> =
+            waiters_of_channels.iter().map(|waiter| Box::pin(waiter.changed.notified())).collect();
         for wait in &mut waits {
             assert!(!wait.as_mut().enable(), "not changed yet");
         }
@@ -171,13 +172,13 @@ mod tests {
     #[tokio::test]
     async fn a_channel_is_confirmed_until_the_connection_ends() {
         let waiters = Waiters::default();
-        let mut place = waiters.wait(name(1)).unwrap();
+        let mut waiter = waiters.wait(name(1)).unwrap();
         assert_eq!((waiters.unconfirmed(), waiters.is_confirmed(&name(1))), (vec![name(1)], false));
         waiters.mark_disconnected();
-        assert!(!place.confirmed.has_changed().unwrap(), "it was not confirmed before");
+        assert!(!waiter.confirmed.has_changed().unwrap(), "it was not confirmed before");
         waiters.confirm(&[name(1), name(2)]);
-        assert!(*place.confirmed.borrow_and_update() && waiters.unconfirmed().is_empty());
+        assert!(*waiter.confirmed.borrow_and_update() && waiters.unconfirmed().is_empty());
         waiters.mark_disconnected();
-        assert!(place.confirmed.has_changed().unwrap() && !waiters.is_confirmed(&name(1)));
+        assert!(waiter.confirmed.has_changed().unwrap() && !waiters.is_confirmed(&name(1)));
     }
 }

@@ -28,7 +28,7 @@ fn sources(folder: &Path) -> String {
 }
 
 /// The words that stand in quotes behind something.
-fn quoted_behind<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<Item = &'t str> {
+fn quoted_after<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<Item = &'t str> {
     let word = move |(_, rest): (usize, &'t str)| rest.split_once(quote).unwrap().0;
     let at: Vec<usize> = text.match_indices(before).map(|(at, found)| at + found.len()).collect();
     at.into_iter().map(move |at| word((at, &text[at..])))
@@ -40,8 +40,8 @@ fn each_command_that_is_sent_is_documented_and_no_other() {
     let (rust, lua) = (sources(&root.join("src")), sources(&root.join("lua")));
     // In a table stand those that are called later.
     let calls = ["redis.call('", "redis.pcall('", "= { '"];
-    let called = calls.iter().flat_map(|call| quoted_behind(&lua, call, '\''));
-    let called = called.chain(quoted_behind(&rust, "Command::new(\"", '"'));
+    let called = calls.iter().flat_map(|call| quoted_after(&lua, call, '\''));
+    let called = called.chain(quoted_after(&rust, "Command::new(\"", '"'));
     let rights = called.map(|name| match name {
         "CONFIG" => "+config|get".to_owned(),
         "SCRIPT" => "+script|load".to_owned(),

@@ -87,19 +87,19 @@ pub(crate) async fn hold(store: &RedisStore, address: &Address, phase: Phase) ->
 }
 
 #[track_caller]
-pub(crate) fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
-    let error = answer.expect_err("there is no answer");
+pub(crate) fn is_ambiguous<T: std::fmt::Debug>(reply: Result<T, StoreError>) {
+    let error = reply.expect_err("there is no answer");
     assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
 }
 
 #[track_caller]
-pub(crate) fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, error_kind: ErrorKind) {
-    let error = answer.expect_err("there is no answer");
+pub(crate) fn is_not_applied<T: std::fmt::Debug>(reply: Result<T, StoreError>, error_kind: ErrorKind) {
+    let error = reply.expect_err("there is no answer");
     assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
 /// Opens the store as a process would that knows nothing yet, and is told this.
-pub(crate) async fn newcomer_is_told(url: &str, error_kind: ErrorKind) {
+pub(crate) async fn new_client_is_refused_with(url: &str, error_kind: ErrorKind) {
     is_not_applied(RedisStore::connect(url).await, error_kind);
 }
 
@@ -141,11 +141,11 @@ impl Load {
             let (store, name) = (stores[n % stores.len()].clone(), format!("{name}-{n}"));
             let (acknowledged, log, stop) = (acknowledged.clone(), log.clone(), stop.clone());
             tokio::spawn(async move {
-                for turn in 0.. {
+                for round in 0.. {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let done = one(&store, &format!("{name}-{turn}"), turn % 3, &log, &acknowledged).await;
+                    let done = one(&store, &format!("{name}-{round}"), round % 3, &log, &acknowledged).await;
                     if let Err(error) = done {
                         assert!(error.is_worth_repeating(), "{error}");
                     }
@@ -211,8 +211,8 @@ pub(crate) async fn is_kept(store: &RedisStore, entry: &Acknowledged) {
     let record = store.inspect(&entry.address).await.unwrap().record;
     let record = record.unwrap_or_else(|| panic!("forgotten: {entry:?}"));
     if let Some(text) = &entry.completed {
-        let told = (record.state, record.result.as_ref());
-        assert_eq!(told, (State::Completed, Some(&result(text))), "{entry:?}");
+        let reply = (record.state, record.result.as_ref());
+        assert_eq!(reply, (State::Completed, Some(&result(text))), "{entry:?}");
     } else if let Some(token) = entry.reconciling {
         assert!(matches!(record.state, State::Reconciling | State::Completed), "{entry:?}: {record:?}");
         assert_eq!(record.token, token, "{entry:?}");

@@ -52,13 +52,13 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 struct Blind {
     store: Arc<dyn CoordinationStore>,
     first: OnceCell<Inspection>,
-    looks: AtomicU32,
+    polls: AtomicU32,
 }
 
 impl Blind {
     fn client(store: &RedisStore) -> (Arc<Layered<Self>>, Sentinel) {
-        let (first, looks) = Default::default();
-        let blind = Arc::new(Layered(Self { store: Arc::new(store.clone()), first, looks }));
+        let (first, polls) = Default::default();
+        let blind = Arc::new(Layered(Self { store: Arc::new(store.clone()), first, polls }));
         (blind.clone(), Sentinel::new(blind))
     }
 }
@@ -74,7 +74,7 @@ impl Layer for Blind {
     }
 
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.polls.fetch_add(1, Ordering::SeqCst);
         let first = self.first.get_or_try_init(|| self.store.inspect(address)).await?;
         Ok(Inspection { record: first.record.clone(), now: first.now })
     }
@@ -104,18 +104,18 @@ fn join(client: &Sentinel, key: &str) -> JoinHandle<Told> {
 }
 
 async fn assert_replayed(joined: JoinHandle<Told>) {
-    let told = joined.await.unwrap();
-    assert!(matches!(&told, Outcome::Replayed(receipt) if receipt == "receipt"), "{told:?}");
+    let reply = joined.await.unwrap();
+    assert!(matches!(&reply, Outcome::Replayed(receipt) if receipt == "receipt"), "{reply:?}");
 }
 
 #[tokio::test]
-async fn a_result_wakes_those_who_wait_in_another_process() {
+async fn a_result_wakes_waiters_in_another_process() {
     let (theirs, ours) = two("listen_wakes").await;
     let (end, _run) = start(&Sentinel::new(theirs), "k").await;
     let (blind, client) = Blind::client(&ours);
     let joined = [join(&client, "k"), join(&client, "k")];
     until("it listens", || ours.is_listening(&address("k"))).await;
-    until("it has looked", || blind.0.looks.load(Ordering::SeqCst) > 0).await;
+    until("it has looked", || blind.0.polls.load(Ordering::SeqCst) > 0).await;
     end.send(()).unwrap();
     for joined in joined {
         assert_replayed(joined).await;
@@ -123,7 +123,7 @@ async fn a_result_wakes_those_who_wait_in_another_process() {
 }
 
 #[tokio::test]
-async fn a_wait_says_whether_a_change_would_have_been_told() {
+async fn a_wait_reports_whether_it_was_subscribed() {
     let store = open("listen_notices").await;
     let at = address("k");
     let first = store.changed(&at, MINUTE).await;
@@ -147,7 +147,7 @@ fn subscribers(server: &Redis) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_ends_after_the_last_who_waits() {
+async fn a_subscription_ends_after_its_last_waiter() {
     let store = open("listen_last").await;
     let at = address("k");
     let waiter = |within| {
@@ -190,7 +190,7 @@ async fn a_listening_connection_that_was_killed_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_gone_listens_no_more() {
+async fn a_dropped_store_unsubscribes() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     assert_eq!(subscribers(&server), 0, "nobody has waited yet");
@@ -201,7 +201,7 @@ async fn a_store_that_is_gone_listens_no_more() {
 }
 
 #[test]
-fn whoever_waits_on_another_runtime_is_told() {
+fn a_waiter_on_another_runtime_is_notified() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
     let store = first.block_on(open("listen_runtimes"));
@@ -213,7 +213,7 @@ fn whoever_waits_on_another_runtime_is_told() {
 }
 
 #[tokio::test]
-async fn who_may_not_subscribe_and_tell_looks() {
+async fn a_user_without_pubsub_rights_polls() {
     // Everything, but no channel.
     let server = Redis::start(Options::default().acl("app", "hunter2", "~* +@all resetchannels"));
     let url = server.url_for("app", "hunter2");
@@ -228,7 +228,7 @@ async fn who_may_not_subscribe_and_tell_looks() {
 }
 
 #[tokio::test]
-async fn one_refused_channel_leaves_no_other_confirmed() {
+async fn a_refused_channel_leaves_no_other_confirmed() {
     let rules = "~* +@all resetchannels &listen:listening:* &listen:{default:*}:r:e:may";
     let server = Redis::start(Options::default().acl("app", "hunter2", rules));
     let builder = || RedisStore::builder(&server.url_for("app", "hunter2")).key_prefix("listen");
@@ -250,7 +250,7 @@ fn say(store: &RedisStore, key: &str, what: &[u8]) {
 }
 
 #[tokio::test]
-async fn messages_of_strangers_are_harmless() {
+async fn foreign_messages_are_harmless() {
     let (theirs, ours) = two("listen_noise").await;
     let (end, _run) = start(&Sentinel::new(theirs), "k").await;
     let joined = join(&Sentinel::new(ours.clone()), "k");
@@ -258,13 +258,13 @@ async fn messages_of_strangers_are_harmless() {
     let long = [b'x'; 100_000];
     for noise in [&b""[..], b"d", b"\xff\xfe\xc0", b"completed\r\n+OK\r\n", &long] {
         let waiting = ours.clone();
-        let told = tokio::spawn(async move { wait(&waiting, &address("k")).await });
+        let reply = tokio::spawn(async move { wait(&waiting, &address("k")).await });
         until("it was told", || {
             say(&ours, "k", noise);
-            told.is_finished()
+            reply.is_finished()
         })
         .await;
-        assert_eq!(told.await.unwrap(), Notice::Changed);
+        assert_eq!(reply.await.unwrap(), Notice::Changed);
         assert!(!joined.is_finished());
     }
     end.send(()).unwrap();
@@ -346,7 +346,7 @@ async fn end(store: &RedisStore, at: &Address, end: &str, token: Token, claim_id
 }
 
 #[tokio::test]
-async fn whatever_ends_a_run_is_told() {
+async fn every_operation_that_ends_a_run_notifies_waiters() {
     let (theirs, ours) = two("listen_ends").await;
     for how in ENDS {
         let at = match how {
@@ -355,8 +355,8 @@ async fn whatever_ends_a_run_is_told() {
         };
         let (token, claim_id) = prepare(&theirs, &at, how).await;
         assert_eq!(ours.changed(&at, MINUTE).await, Notice::Listening);
-        let (waiter, place) = (ours.clone(), at.clone());
-        let mut waiting = Box::pin(async move { waiter.changed(&place, MINUTE).await });
+        let (store, address) = (ours.clone(), at.clone());
+        let mut waiting = Box::pin(async move { store.changed(&address, MINUTE).await });
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert!(end(&theirs, &at, how, token, claim_id).await, "{how} changed nothing");
         assert_eq!(waiting.await, Notice::Changed, "{how}");

@@ -6,7 +6,7 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
 use sentinel_core::{Accepts, ClaimId, OpId, Payload, Recorded, State, Terms, Token};
 
-use crate::rig::{DAY, HARD, Rig, TTL, call, fused, label};
+use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label};
 
 const LATE: Duration = Duration::from_secs(5);
 const INSTANT: Duration = Duration::from_micros(1);
@@ -23,58 +23,58 @@ fn reset(token: Token) -> ResetToClaimed {
 }
 
 /// After an abandon nothing extends the run, gives it back or withdraws it, and nothing moves its deadlines; its result counts.
-pub(crate) async fn an_abandoned_run_ends_only_by_its_result(rig: &Rig, _: &str) {
-    let address = rig.execution("k");
-    let grant = rig.granted(&address, &late()).await;
+pub(crate) async fn an_abandoned_run_ends_only_by_its_result(harness: &StoreHarness, _: &str) {
+    let address = harness.execution("k");
+    let grant = harness.granted(&address, &late()).await;
     let abandon = |late_effects| Abandon { grant, cause: label("no contact"), late_effects };
-    let stamp = rig.change(&address, abandon(DAY)).await;
-    let doubted = rig.record(&address).await;
+    let stamp = harness.change(&address, abandon(DAY)).await;
+    let doubted = harness.record(&address).await;
     assert_eq!((doubted.hard_until, doubted.effects_until), (stamp.now, stamp.now.plus(DAY)));
     let claim_id = grant.claim_id;
-    for told in [
-        rig.ask(&address, abandon(Duration::ZERO)).await,
-        rig.ask(&address, Heartbeat { grant }).await,
-        rig.ask(&address, Release { grant, vouched: true }).await,
-        rig.ask(&address, Cancel { claim_id }).await,
+    for stamped in [
+        harness.ask(&address, abandon(Duration::ZERO)).await,
+        harness.ask(&address, Heartbeat { grant }).await,
+        harness.ask(&address, Release { grant, vouched: true }).await,
+        harness.ask(&address, Cancel { claim_id }).await,
     ] {
-        assert!(!told.stamp.changed, "{told:?}");
+        assert!(!stamped.stamp.changed, "{stamped:?}");
     }
-    assert_eq!(rig.record(&address).await, doubted);
-    let result = crate::rig::result("charged");
-    let told = rig.change(&address, Complete { grant, result }).await;
-    assert_eq!(told.state, State::Completed);
-    rig.ask(&address, Heartbeat { grant }).await;
+    assert_eq!(harness.record(&address).await, doubted);
+    let result = crate::harness::result("charged");
+    let stamped = harness.change(&address, Complete { grant, result }).await;
+    assert_eq!(stamped.state, State::Completed);
+    harness.ask(&address, Heartbeat { grant }).await;
 }
 
 /// A reset waits until late effects have landed: of a run that was cut off, and of one that was abandoned past its deadline.
-pub(crate) async fn a_reset_waits_for_late_effects(rig: &Rig, _: &str) {
-    let (cut_off, abandoned) = (rig.execution("cut off"), rig.execution("abandoned"));
-    let token = rig.taken(&cut_off, &late()).await;
-    let grant = rig.granted(&abandoned, &late()).await;
-    rig.advance(HARD + LATE - INSTANT).await;
-    refuses(rig, &cut_off, token).await;
+pub(crate) async fn a_reset_waits_for_late_effects(harness: &StoreHarness, _: &str) {
+    let (cut_off, abandoned) = (harness.execution("cut off"), harness.execution("abandoned"));
+    let token = harness.taken(&cut_off, &late()).await;
+    let grant = harness.granted(&abandoned, &late()).await;
+    harness.advance(HARD + LATE - INSTANT).await;
+    refuses(harness, &cut_off, token).await;
     let cause = label("no contact");
-    rig.change(&abandoned, Abandon { grant, cause, late_effects: DAY }).await;
-    rig.advance(INSTANT).await;
-    rig.change(&cut_off, reset(token)).await;
+    harness.change(&abandoned, Abandon { grant, cause, late_effects: DAY }).await;
+    harness.advance(INSTANT).await;
+    harness.change(&cut_off, reset(token)).await;
     let (op_id, operator, expect) = (OpId::random(), label("olga"), grant.token);
     let decision = Reconcile { op_id, operator, reason: None, expect, even_if_alive: false, steal: false };
-    let token = rig.change(&abandoned, decision).await.token;
-    rig.advance(DAY - INSTANT - INSTANT).await;
-    refuses(rig, &abandoned, token).await;
-    rig.advance(INSTANT).await;
-    rig.change(&abandoned, reset(token)).await;
+    let token = harness.change(&abandoned, decision).await.token;
+    harness.advance(DAY - INSTANT - INSTANT).await;
+    refuses(harness, &abandoned, token).await;
+    harness.advance(INSTANT).await;
+    harness.change(&abandoned, reset(token)).await;
 }
 
-async fn refuses(rig: &Rig, address: &sentinel_core::Address, token: Token) {
-    let told = rig.ask(address, reset(token)).await;
-    assert!(!told.stamp.changed, "{told:?}");
-    let told = rig.ask(address, ResetToClaimed { token: Token::NONE, ..reset(token) }).await;
-    assert!(!told.stamp.changed, "{told:?}");
+async fn refuses(harness: &StoreHarness, address: &sentinel_core::Address, token: Token) {
+    let stamped = harness.ask(address, reset(token)).await;
+    assert!(!stamped.stamp.changed, "{stamped:?}");
+    let stamped = harness.ask(address, ResetToClaimed { token: Token::NONE, ..reset(token) }).await;
+    assert!(!stamped.stamp.changed, "{stamped:?}");
 }
 
 /// A result by hand is refused if callers of the key cannot decode it, unless the operator insists.
-pub(crate) async fn a_decision_is_decodable(rig: &Rig, _: &str) {
+pub(crate) async fn a_decision_is_decodable(harness: &StoreHarness, _: &str) {
     let listed = || Accepts::new(["text/plain", "application/json", "x/y"]).unwrap();
     let cases = [
         (Accepts::any(), "text/plain", true),
@@ -97,19 +97,19 @@ pub(crate) async fn a_decision_is_decodable(rig: &Rig, _: &str) {
             (results[1].clone(), false, true),
             (Recorded { omitted: true, ..results[0].clone() }, false, true),
         ] {
-            let address = rig.execution(&format!("k{n} {as_is} {:?} {}", result.verdict, result.omitted));
+            let address = harness.execution(&format!("k{n} {as_is} {:?} {}", result.verdict, result.omitted));
             let claim = Claim { claim_id: ClaimId::random(), accepts: accepts.clone(), ..fused() };
-            let token = rig.taken(&address, &claim).await;
+            let token = harness.taken(&address, &claim).await;
             let (op_id, operator, reason) = (OpId::random(), label("olga"), None);
             let force = ForceComplete { op_id, token, operator, reason, result, as_is };
-            let told = rig.ask(&address, force.clone()).await;
-            assert_eq!(told.stamp.changed, is_taken, "{content_type} as {accepts}: {told:?}");
-            rig.ask(&address, force).await;
+            let stamped = harness.ask(&address, force.clone()).await;
+            assert_eq!(stamped.stamp.changed, is_taken, "{content_type} as {accepts}: {stamped:?}");
+            harness.ask(&address, force).await;
         }
         // The next caller may decode any type.
-        let address = rig.execution(&format!("given back {n}"));
-        let grant = rig.granted(&address, &Claim { accepts, ..call() }).await;
-        rig.change(&address, Release { grant, vouched: false }).await;
+        let address = harness.execution(&format!("given back {n}"));
+        let grant = harness.granted(&address, &Claim { accepts, ..call() }).await;
+        harness.change(&address, Release { grant, vouched: false }).await;
     }
 }
 

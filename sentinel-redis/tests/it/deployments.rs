@@ -8,16 +8,16 @@ use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisSentinel};
 
 use crate::faults::{execution, hold};
-use crate::harness::once_and_again;
+use crate::modes::run_and_replay;
 
 /// Sets a store up, and uses it as another process would find it.
 async fn smoke(url: &str, key: &str) {
     RedisStore::init(url).await.unwrap();
-    once_and_again(&Sentinel::new(RedisStore::connect(url).await.unwrap()), key).await;
+    run_and_replay(&Sentinel::new(RedisStore::connect(url).await.unwrap()), key).await;
 }
 
 #[tokio::test]
-async fn by_a_socket() {
+async fn through_a_unix_socket() {
     let server = Redis::start(Options::default());
     smoke(&server.socket_url(), "k").await;
     assert_eq!(server.cli(&["EXISTS", "sentinel:{sentinel}:root"]), "1");
@@ -31,7 +31,7 @@ async fn with_a_password_of_any_characters() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_not_told() {
+async fn a_wrong_password_is_not_shown() {
     let server = Redis::start(Options::default().password("secret"));
     for user in ["", "default:hunter2@"] {
         let url = format!("redis://{user}127.0.0.1:{}", server.port());
@@ -52,11 +52,11 @@ async fn in_another_database() {
 }
 
 #[tokio::test]
-async fn by_sentinels_which_have_promoted_another() {
+async fn through_sentinels_after_a_failover() {
     let watched = RedisSentinel::start(1, Options::default());
     smoke(&watched.url(), "before").await;
     let store = RedisStore::connect(&watched.url()).await.unwrap();
-    once_and_again(&Sentinel::new(store.clone()), "between").await;
+    run_and_replay(&Sentinel::new(store.clone()), "between").await;
     watched.master().wait_caught_up();
     let old = watched.master();
     old.kill();
@@ -64,7 +64,7 @@ async fn by_sentinels_which_have_promoted_another() {
     let error = RedisStore::connect(&watched.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
     smoke(&watched.url(), "after").await;
-    once_and_again(&Sentinel::new(store), "by who was there").await;
+    run_and_replay(&Sentinel::new(store), "by who was there").await;
 }
 
 /// Where a process of another release looks for it.

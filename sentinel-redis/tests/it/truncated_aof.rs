@@ -33,7 +33,7 @@ async fn has_begun(store: &RedisStore, address: &Address) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_written_after_a_torn_transaction_is_kept() {
+async fn writes_after_a_truncated_transaction_are_kept() {
     let server = Redis::start(Options::default());
     let (address, grant) = two_claims(&RedisStore::init(&server.url()).await.unwrap()).await;
     crash(&server);
@@ -47,7 +47,7 @@ async fn what_is_written_after_a_torn_transaction_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_doubt_about_a_torn_transaction_is_kept() {
+async fn a_doubt_recorded_after_a_truncated_transaction_is_kept() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     let (address, grant) = two_claims(&store).await;
@@ -55,9 +55,9 @@ async fn a_doubt_about_a_torn_transaction_is_kept() {
     is_not_applied(store.inspect(&address).await, ErrorKind::PossibleDataLoss);
     server.kill();
     server.start_again();
-    newcomer_is_told(&server.url(), ErrorKind::PossibleDataLoss).await;
-    let armed = RedisStore::init(&server.url()).await.unwrap();
-    armed.begin(&address, &Begin { grant }).await.unwrap();
+    new_client_is_refused_with(&server.url(), ErrorKind::PossibleDataLoss).await;
+    let registered = RedisStore::init(&server.url()).await.unwrap();
+    registered.begin(&address, &Begin { grant }).await.unwrap();
     server.kill();
     server.start_again();
     has_begun(&RedisStore::connect(&server.url()).await.unwrap(), &address).await;
@@ -73,7 +73,7 @@ fn apart(cluster: &RedisCluster) -> (RedisStoreBuilder, &Redis) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn arming_ends_what_is_torn_on_each_server_of_a_cluster() {
+async fn registration_ends_truncated_transactions_on_each_server_of_a_cluster() {
     let cluster = RedisCluster::start(2, Options::default());
     let (builder, node) = apart(&cluster);
     let (address, grant) = two_claims(&builder.clone().init().await.unwrap()).await;

@@ -14,7 +14,7 @@ use sentinel_testbed::redis::Options;
 
 use crate::faults::*;
 
-async fn armed(options: Options) -> (Redis, RedisStore) {
+async fn registered(options: Options) -> (Redis, RedisStore) {
     let server = Redis::start(options);
     let store = RedisStore::init(&server.url()).await.unwrap();
     (server, store)
@@ -29,7 +29,7 @@ async fn accepted(server: &Redis) -> Option<String> {
 }
 
 /// Everything that a store can be asked, and what it says of it.
-async fn all_say(store: &RedisStore, error_kind: ErrorKind) {
+async fn every_operation_fails_with(store: &RedisStore, error_kind: ErrorKind) {
     let (address, namespace) = (execution("known"), execution("known").namespace);
     let grant = sentinel_core::Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
     is_not_applied(store.claim(&address, &call(Phase::Executing)).await, error_kind);
@@ -63,14 +63,14 @@ async fn nothing_runs(store: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_emptied_is_told_and_not_trusted() {
+async fn an_emptied_server_is_detected() {
     for how in ["FLUSHALL", "FLUSHDB"] {
-        let (server, store) = armed(Options::default()).await;
+        let (server, store) = registered(Options::default()).await;
         let grant = hold(&store, &execution("known"), Phase::Executing).await;
         server.cli(&[how]);
-        all_say(&store, ErrorKind::DataLoss).await;
+        every_operation_fails_with(&store, ErrorKind::DataLoss).await;
         nothing_runs(&store).await;
-        newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await;
+        new_client_is_refused_with(&server.url(), ErrorKind::NotInitialised).await;
         // Deliberately.
         RedisStore::init(&server.url()).await.unwrap();
         let again = hold(&store, &execution("known"), Phase::Executing).await;
@@ -79,19 +79,19 @@ async fn a_server_that_was_emptied_is_told_and_not_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_starts_without_its_file_is_told_and_not_trusted() {
-    let (server, store) = armed(Options::default()).await;
+async fn a_server_that_starts_without_its_file_is_detected() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     server.kill();
     server.forget_append_only_file();
     server.start_again();
-    all_say(&store, ErrorKind::DataLoss).await;
-    newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await;
+    every_operation_fails_with(&store, ErrorKind::DataLoss).await;
+    new_client_is_refused_with(&server.url(), ErrorKind::NotInitialised).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_keeps_nothing_is_refused_and_where_that_is_allowed_its_restart_is_told() {
-    let (server, store) = armed(Options::default()).await;
+async fn a_server_without_persistence_is_refused_and_its_restart_is_detected_where_allowed() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     let lossy = RedisStore::builder(&server.url()).allow_lossy(true).open().await.unwrap();
     server.cli(&["CONFIG", "SET", "appendonly", "no"]);
@@ -99,14 +99,14 @@ async fn a_server_that_keeps_nothing_is_refused_and_where_that_is_allowed_its_re
     hold(&lossy, &execution("other"), Phase::Executing).await;
     server.kill();
     server.start_again_with(&[("appendonly", "no")]);
-    all_say(&store, ErrorKind::DeploymentRefused).await;
-    all_say(&lossy, ErrorKind::DataLoss).await;
-    newcomer_is_told(&server.url(), ErrorKind::DeploymentRefused).await;
+    every_operation_fails_with(&store, ErrorKind::DeploymentRefused).await;
+    every_operation_fails_with(&lossy, ErrorKind::DataLoss).await;
+    new_client_is_refused_with(&server.url(), ErrorKind::DeploymentRefused).await;
 }
 
 /// Settings are looked at again after a while, and at once by who is new.
 async fn a_while_later_everywhere(store: &RedisStore, error_kind: ErrorKind) {
-    let told = async {
+    let report = async {
         loop {
             match store.inspect(&execution("known")).await {
                 Err(error) => return error,
@@ -114,18 +114,18 @@ async fn a_while_later_everywhere(store: &RedisStore, error_kind: ErrorKind) {
             }
         }
     };
-    let error = tokio::time::timeout(AT_LAST, told).await.expect("it is looked at again");
+    let error = tokio::time::timeout(AT_LAST, report).await.expect("it is looked at again");
     assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
 #[tokio::test]
-async fn eviction_that_is_allowed_later_is_refused_at_the_next_look() {
-    let (server, store) = armed(Options::default()).await;
+async fn eviction_enabled_later_is_refused_at_the_next_check() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
-    newcomer_is_told(&server.url(), ErrorKind::DeploymentRefused).await;
+    new_client_is_refused_with(&server.url(), ErrorKind::DeploymentRefused).await;
     a_while_later().await;
-    all_say(&store, ErrorKind::DeploymentRefused).await;
+    every_operation_fails_with(&store, ErrorKind::DeploymentRefused).await;
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
     assert!(store.inspect(&execution("known")).await.unwrap().record.is_some());
 }
@@ -139,42 +139,42 @@ fn names(server: &Redis, address: &Address) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_without_its_marker_is_told_and_others_go_on() {
-    let (server, store) = armed(Options::default()).await;
+async fn a_bucket_without_its_marker_is_reported_and_others_keep_working() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     let (_, marker) = names(&server, &execution("known"));
     assert_eq!(server.cli(&["DEL", &marker]), "1");
     is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
     is_not_applied(store.inspect(&execution("known")).await, ErrorKind::DataLoss);
     nothing_runs(&store).await;
-    let newcomer = RedisStore::connect(&server.url()).await.unwrap();
-    is_not_applied(newcomer.inspect(&execution("known")).await, ErrorKind::DataLoss);
+    let new_client = RedisStore::connect(&server.url()).await.unwrap();
+    is_not_applied(new_client.inspect(&execution("known")).await, ErrorKind::DataLoss);
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("what was in 1 of 1 parts of namespace tests is gone"), "{doubt}");
     assert_eq!(accepted(&server).await, None, "it was accepted");
-    let told = store.claim(&execution("known"), &call(Phase::Executing)).await.unwrap().reply;
-    assert!(matches!(told, ClaimReply::InProgress { .. }), "{told:?}");
+    let received = store.claim(&execution("known"), &call(Phase::Executing)).await.unwrap().reply;
+    assert!(matches!(received, ClaimReply::InProgress { .. }), "{received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_is_not_set_up_twice_where_the_list_of_them_is_gone() {
-    let (server, store) = armed(Options::default()).await;
+async fn a_namespace_is_not_set_up_again_after_the_list_of_namespaces_was_lost() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     let (record, marker) = names(&server, &execution("known"));
     assert_eq!(server.cli(&["DEL", &record, &marker, "sentinel:{sentinel}:namespaces"]), "3");
-    let newcomer = RedisStore::connect(&server.url()).await.unwrap();
-    for store in [&newcomer, &store] {
+    let new_client = RedisStore::connect(&server.url()).await.unwrap();
+    for store in [&new_client, &store] {
         is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
     }
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("the list of its namespaces was gone"), "{doubt}");
     assert_eq!(accepted(&server).await, None, "it was accepted");
-    hold(&newcomer, &execution("fresh"), Phase::Executing).await;
+    hold(&new_client, &execution("fresh"), Phase::Executing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_set_up_anew_is_used_by_those_who_knew_the_old_one() {
-    let (server, store) = armed(Options::default()).await;
+async fn clients_of_the_old_store_use_one_that_was_set_up_anew() {
+    let (server, store) = registered(Options::default()).await;
     hold(&store, &execution("known"), Phase::Executing).await;
     server.cli(&["FLUSHALL"]);
     drop(RedisStore::init(&server.url()).await.unwrap());
@@ -185,14 +185,14 @@ async fn a_store_that_was_set_up_anew_is_used_by_those_who_knew_the_old_one() {
 async fn without_its_record(server: &Redis, store: &RedisStore, address: &Address) {
     let (record, _) = names(server, address);
     assert_eq!(server.cli(&["DEL", &record]), "1");
-    let told = store.claim(address, &call(Phase::Executing)).await;
-    let words = told.as_ref().map_or_else(ToString::to_string, |told| format!("{told:?}"));
-    is_not_applied(told, ErrorKind::DataLoss);
+    let reply = store.claim(address, &call(Phase::Executing)).await;
+    let words = reply.as_ref().map_or_else(ToString::to_string, |reply| format!("{reply:?}"));
+    is_not_applied(reply, ErrorKind::DataLoss);
     assert!(words.contains("a part of namespace \"tests\" has no marker"), "{words}");
     // And so for whoever asks from now on, until somebody has looked.
     is_not_applied(store.claim(address, &call(Phase::Executing)).await, ErrorKind::DataLoss);
-    let newcomer = RedisStore::connect(&server.url()).await.unwrap();
-    is_not_applied(newcomer.inspect(address).await, ErrorKind::DataLoss);
+    let new_client = RedisStore::connect(&server.url()).await.unwrap();
+    is_not_applied(new_client.inspect(address).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();
     hold(store, address, Phase::Executing).await;
 }
@@ -205,8 +205,8 @@ async fn complete_for_a_while(store: &RedisStore, address: &Address) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_was_evicted_is_told_and_its_key_does_not_run_again() {
-    let (server, store) = armed(Options::default()).await;
+async fn an_evicted_record_is_reported_and_its_key_does_not_run_again() {
+    let (server, store) = registered(Options::default()).await;
     let undecided = execution("undecided");
     hold(&store, &undecided, Phase::Executing).await;
     without_its_record(&server, &store, &undecided).await;
@@ -222,7 +222,7 @@ fn listed(server: &Redis) -> [String; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
+async fn init_accepts_all_dropped_records() {
     let server = Redis::start(Options::default());
     let store = RedisStore::builder(&server.url()).buckets(1).init().await.unwrap();
     let (kept, served) = (execution("kept"), execution("served"));
@@ -252,15 +252,15 @@ async fn who_arms_the_store_again_accepts_all_that_was_dropped() {
     for address in &dropped {
         hold(&store, address, Phase::Executing).await;
     }
-    let told = store.claim(&kept, &call(Phase::Executing)).await.unwrap().reply;
-    assert!(matches!(told, ClaimReply::InProgress { .. }), "{told:?}");
-    let told = store.claim(&served, &call(Phase::Executing)).await.unwrap().reply;
-    assert!(matches!(told, ClaimReply::Completed { .. }), "{told:?}");
+    let received = store.claim(&kept, &call(Phase::Executing)).await.unwrap().reply;
+    assert!(matches!(received, ClaimReply::InProgress { .. }), "{received:?}");
+    let received = store.claim(&served, &call(Phase::Executing)).await.unwrap().reply;
+    assert!(matches!(received, ClaimReply::Completed { .. }), "{received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_expired_leaves_its_key_to_anyone() {
-    let (server, store) = armed(Options::default()).await;
+async fn an_expired_result_frees_its_key() {
+    let (server, store) = registered(Options::default()).await;
     let address = execution("served");
     let claim = Claim { retention: Some(Duration::from_millis(500)), ..call(Phase::Executing) };
     let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
@@ -276,7 +276,7 @@ async fn a_result_that_expired_leaves_its_key_to_anyone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn under_eviction_no_key_runs_twice() {
-    let (server, store) = armed(Options::default()).await;
+    let (server, store) = registered(Options::default()).await;
     let keys = (0..200).map(|n| execution(&format!("key {n}"))).collect::<Vec<_>>();
     for address in &keys {
         hold(&store, address, Phase::Executing).await;
@@ -284,13 +284,17 @@ async fn under_eviction_no_key_runs_twice() {
     server.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]);
     let used: u64 = server.info("used_memory").parse().unwrap();
     server.cli(&["CONFIG", "SET", "maxmemory", &(used - 40_000).to_string()]);
-    let mut answers = Vec::new();
+    let mut replies = Vec::new();
     for address in &keys {
         match store.claim(address, &call(Phase::Executing)).await {
-            Ok(told) => {
-                assert!(matches!(told.reply, ClaimReply::InProgress { .. }), "{address}: {:?}", told.reply);
+            Ok(stamped) => {
+                assert!(
+                    matches!(stamped.reply, ClaimReply::InProgress { .. }),
+                    "{address}: {:?}",
+                    stamped.reply
+                );
             }
-            Err(error) => answers.push(error),
+            Err(error) => replies.push(error),
         }
     }
     assert_ne!(server.info("evicted_keys"), "0");
@@ -298,12 +302,12 @@ async fn under_eviction_no_key_runs_twice() {
         error.applied() == Applied::No
             && matches!(error.kind(), ErrorKind::DataLoss | ErrorKind::DeploymentRefused)
     };
-    assert!(!answers.is_empty() && answers.iter().all(refused), "{answers:?}");
+    assert!(!replies.is_empty() && replies.iter().all(refused), "{replies:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_that_were_flushed_cost_no_answer() {
-    let (server, store) = armed(Options::default()).await;
+async fn flushed_scripts_are_loaded_again() {
+    let (server, store) = registered(Options::default()).await;
     for n in 0..4 {
         server.cli(&["SCRIPT", "FLUSH"]);
         let address = execution(&format!("key {n}"));
@@ -315,30 +319,30 @@ async fn scripts_that_were_flushed_cost_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_memory_nothing_is_changed_and_with_it_all_goes_on() {
-    let (server, store) = armed(Options::default()).await;
+async fn without_memory_nothing_changes_and_with_memory_work_continues() {
+    let (server, store) = registered(Options::default()).await;
     let (address, fresh) = (execution("known"), execution("fresh"));
     let grant = hold(&store, &address, Phase::Executing).await;
     let (held, begin) = (execution("held"), hold(&store, &execution("held"), Phase::Claimed).await);
-    let look = async || store.inspect(&address).await.unwrap().record;
+    let read = async || store.inspect(&address).await.unwrap().record;
     let listed = async || {
         let namespace = address.namespace.clone();
         let state = Some(sentinel_core::store::Shown::Executing);
         let list = List { namespace, kind: Kind::Execution, state, after: None, limit: 9 };
         store.list(&list).await.unwrap().records.len()
     };
-    let before = look().await;
+    let before = read().await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = ErrorKind::DeploymentRefused;
     is_not_applied(store.claim(&fresh, &call(Phase::Executing)).await, refused);
     is_not_applied(store.begin(&held, &Begin { grant: begin }).await, refused);
     is_not_applied(store.abandon(&address, &abandon(grant)).await, refused);
-    assert_eq!(look().await, before);
+    assert_eq!(read().await, before);
     assert_eq!(listed().await, 1, "it is listed as before");
     assert_eq!(store.history(&address, 9).await.unwrap().len(), 1);
     // A result is the truth, and finds its place.
     store.complete(&address, &complete(grant, "done")).await.unwrap();
-    assert_eq!(look().await.unwrap().state, State::Completed);
+    assert_eq!(read().await.unwrap().state, State::Completed);
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     store.begin(&held, &Begin { grant: begin }).await.unwrap();
     hold(&store, &fresh, Phase::Executing).await;

@@ -15,7 +15,7 @@ use sentinel_testbed::{Direction, Proxy, Redis};
 use crate::faults::{call, complete, execution, granted, result};
 
 /// A store behind a proxy.
-struct Behind {
+struct ProxiedStore {
     proxy: Proxy,
     store: RedisStore,
 }
@@ -41,7 +41,7 @@ impl Bench for Beside {
     }
 }
 
-async fn scene() -> (Redis, Beside, Behind) {
+async fn fixture() -> (Redis, Beside, ProxiedStore) {
     let server = Redis::start(Options::default());
     let offset = Arc::new(AtomicI64::new(0));
     let beside = RedisStore::builder(&server.url()).clock_offset(offset.clone());
@@ -52,12 +52,12 @@ async fn scene() -> (Redis, Beside, Behind) {
         .clock_offset(offset)
         .deadline(Duration::from_secs(2));
     let store = behind.open().await.unwrap();
-    (server, beside, Behind { proxy, store })
+    (server, beside, ProxiedStore { proxy, store })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_of_small_packets_is_no_fault() {
-    let (_server, _, Behind { proxy, store }) = scene().await;
+async fn small_packets_are_no_error() {
+    let (_server, _, ProxiedStore { proxy, store }) = fixture().await;
     proxy.requests().slice(7);
     proxy.replies().slice(5);
     let (address, claim) = (execution("small packets"), call(Phase::Executing));
@@ -65,7 +65,7 @@ async fn a_way_of_small_packets_is_no_fault() {
     let long = "a receipt ".repeat(1_000);
     store.complete(&address, &complete(grant, &long)).await.unwrap();
     let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
-    assert!(matches!(replayed, ClaimReply::Completed { result: told, .. } if told == result(&long)));
+    assert!(matches!(replayed, ClaimReply::Completed { result: received, .. } if received == result(&long)));
 }
 
 /// A proxy, as the suite breaks it.
@@ -96,14 +96,14 @@ impl Way for Cutting<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
-    let (_server, beside, Behind { proxy, store }) = scene().await;
+    let (_server, beside, ProxiedStore { proxy, store }) = fixture().await;
     let cuts = cut_at_any_byte(Arc::new(beside), &store, &Cutting(&proxy)).await;
     println!("{cuts:?}");
 }
 
 #[tokio::test]
 async fn callers_who_go_away_leave_every_connection_as_it_was() {
-    let (server, beside, Behind { proxy, store }) = scene().await;
+    let (server, beside, ProxiedStore { proxy, store }) = fixture().await;
     let bench: Arc<dyn Bench> = Arc::new(Beside { store: store.clone(), offset: beside.offset });
     let mut connections = Vec::new();
     for _ in 0..2 {

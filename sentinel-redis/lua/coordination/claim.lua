@@ -1,10 +1,10 @@
--- Anyone asks for a grant.
+-- Kernel `claim`. A caller asks for a grant.
 local function claim(r, now, arg)
   local id, fingerprint, phase, ttl, hard_ttl, late, kept, retention, accepts, worker =
     struct.unpack('>c16I2c0c1I8I8I8c1c8I2c0I2c0', arg)
   local claimable = r.state == FREE or (r.state == CLAIMED and not live(r, now)) or past_retention(r, now)
   if not claimable then return end
-  -- A late duplicate creates no ghost, and a claim that is still its own is not taken over by itself.
+  -- A late duplicate creates no claim, and a claim does not take over from itself.
   if (r.held == YES and r.claim == id) or remembers(r, id) then return end
   local fresh = r.incarnation == NONE or r.state == COMPLETED
   free(r)
@@ -18,8 +18,8 @@ local function claim(r, now, arg)
   return { change = 'C', id = id, rest = asked .. r.incarnation .. fingerprint }
 end
 
--- What `claim` makes of a key that nobody has asked for yet, as most are: its record and the event in it, in one go. But for
--- claim id and fingerprint, most claims of a call are alike: the pieces between those are made once.
+-- What `claim` makes of a key that has no record, as most have none: its record and the event in it, at once. But for
+-- claim id and fingerprint, most claims of a call are equal: the pieces between those are made once.
 local like, length, phase, opening, terms, event, ending
 local function quick_claim(before, arg)
   if before then return end

@@ -1,4 +1,5 @@
--- What is kept of a record's events: the one that remains of an earlier record, the newest of the list, the newest of all.
+-- The events of a record: the one that remains of an earlier record, the newest of the list, and those in the record
+-- itself.
 local record, events, gone = KEYS[7], KEYS[8], KEYS[9]
 local stored, log = redis.call('GET', record), ''
 if stored then log = decode(stored).log end

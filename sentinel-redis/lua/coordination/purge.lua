@@ -1,11 +1,11 @@
--- The event that an earlier purge left goes with the first purge after it has rested. Whether it stays.
+-- The event that an earlier purge left is deleted by the first purge after its rest. Returns whether it stays.
 local function rests(gone)
   local left = redis.call('GET', gone)
   if not left or clock <= struct.unpack('>I8', left, 12) + HOUR then return left end
   if ARGV[2] == NO then redis.call('DEL', gone) end
 end
 
--- Deletes a record that has served, and leaves one event that tells of it. Here `events` is followed by where that goes.
+-- Deletes a record that is due, and leaves one event of that at the key `gone`.
 local function purge(key, record, events, gone)
   local stays = rests(gone)
   local stored = redis.call('GETRANGE', record, 0, 133)
@@ -38,8 +38,8 @@ local function purge(key, record, events, gone)
   return YES
 end
 
-local answers = {}
+local replies = {}
 for n = 7, #KEYS, 3 do
-  answers[#answers + 1] = purge(string.sub(KEYS[n], ARGV[3] + 1), KEYS[n], KEYS[n + 1], KEYS[n + 2])
+  replies[#replies + 1] = purge(string.sub(KEYS[n], ARGV[3] + 1), KEYS[n], KEYS[n + 1], KEYS[n + 2])
 end
-return answers
+return replies

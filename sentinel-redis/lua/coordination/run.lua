@@ -1,5 +1,5 @@
--- Claims, and behind them completions, in one call: the last argument says how many are claims. These stand first, because
--- what is drawn is told by the floor as it was before the call, and a completion may raise it.
+-- Claims, and after them completions, in one call: the last argument is the number of claims. They come first, because
+-- the reply has the floor as it was before the call, and a completion may raise it.
 local claims = tonumber(ARGV[#ARGV])
 
 local function step(r, now, arg, n)

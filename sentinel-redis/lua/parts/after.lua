@@ -3,9 +3,9 @@ local records = {}
 for n = 7, #KEYS, 2 do records[#records + 1] = KEYS[n] end
 local stored = redis.call('MGET', unpack(records))
 
--- All records are read, then all items are judged, then all is written: a key stands once in a call.
+-- All records are read, then all items are evaluated, then all is written: a call has each key once.
 local adds, begins, ends, dues, drops, later, sets, expiring, changes = {}, {}, {}, {}, {}, {}, {}, {}, {}
-local told, answers = {}, { struct.pack('>I8I8', clock, floor) }
+local flags, replies = {}, { struct.pack('>I8I8', clock, floor) }
 local skipped = ARGV[3] + 1
 for n, record in ipairs(records) do
   local before, events = stored[n], KEYS[6 + 2 * n]
@@ -15,12 +15,12 @@ for n, record in ipairs(records) do
     local r = before and decode(before) or absent()
     local now = math.max(clock, r.last)
     local was_kept, was_due = r.kept == YES and from == COMPLETED, due(r)
-    -- Beyond the last token nothing is granted; whoever asked is told why.
+    -- Beyond the last token nothing is granted; the kernel explains it to the caller.
     local did = math.max(tonumber(r.token), floor, now) + 1 < LAST_TOKEN and step(r, now, ARGV[3 + n], n)
     if did then
       r.rev, r.last = r.rev + 1, now
-      -- The newest events stand in the record itself, and most records never have more. What is too much goes to a list; all
-      -- of it, where that is nearly full: then it is known how many there are.
+      -- The newest events are in the record itself, and most records never have more. If they are too long, they move
+      -- to a list; and all of them, if the list is nearly full: then their number is known.
       if #r.log > {inline} or (r.spilled == YES and redis.call('LLEN', events) > {spare}) then
         spill(r, events, n, later)
       end
@@ -30,8 +30,8 @@ for n, record in ipairs(records) do
       after, to, change, at = encode(r), r.state, did.change, due(r)
       if was_due and not at then drops[#drops + 1] = string.sub(record, skipped) end
       if to == COMPLETED and r.kept == YES then
-        -- A result that is kept for a while goes by itself, an hour after nobody is promised it any more. No script runs
-        -- then, so the floor rises here and now. What is undecided, or kept for ever, never expires.
+        -- A result with a retention expires by itself, an hour after the retention has ended. No script runs then, so
+        -- the floor is raised now. Undecided records, and results without a retention, never expire.
         floor = math.max(floor, tonumber(r.token))
         expiry = string.format('%.0f', struct.unpack('>I8', r.retention) / 1000 + 3600001)
         if r.spilled == YES then later[#later + 1] = { 'PEXPIRE', events, expiry } end
@@ -40,11 +40,11 @@ for n, record in ipairs(records) do
       end
     end
   end
-  answers[n + 1] = before
+  replies[n + 1] = before
   if not after then
-    told[n] = NO
+    flags[n] = NO
   else
-    told[n] = YES
+    flags[n] = YES
     local key = string.sub(record, skipped)
     if not from then
       adds[#adds + 1] = '0'
@@ -72,9 +72,9 @@ for n, record in ipairs(records) do
   end
 end
 
--- A key that is listed and has no record expired by itself, and is due no more: what is due may be gone. Or the server has
--- dropped it, and may have dropped others. It has dropped something, too, if the empty name is not listed: it stands in each
--- index since that was marked. Then the bucket's marker goes, until somebody has looked.
+-- A key that is listed and has no record has expired, if it is due. Otherwise the server has dropped it, and may have
+-- dropped others. It has also dropped something if the empty name is not listed: it is in each index since the bucket
+-- was marked. Then the bucket loses its marker until an operator registers the store again.
 local function enlist()
   local new = redis.call('ZADD', KEYS[3], '0', '', unpack(adds))
   if new == #adds / 2 then return end
@@ -96,7 +96,7 @@ local written, why = pcall(function()
   for _, command in ipairs(later) do
     local length = redis.call(unpack(command))
     -- With the one in the record there are too many (kernel `trim`): the caller drops the oldest, with a second script.
-    if command.item and length >= {events} then told[command.item] = LONG end
+    if command.item and length >= {events} then flags[command.item] = LONG end
   end
   if #begins > 0 then redis.call('ZADD', KEYS[4], unpack(begins)) end
   if #ends > 0 then redis.call('ZREM', KEYS[4], unpack(ends)) end
@@ -107,18 +107,19 @@ local written, why = pcall(function()
   if #sets > 0 then redis.call('MSET', unpack(sets)) end
 end)
 if not written then
-  -- What is listed and has no record would be taken for one that was dropped; what is due, never be struck off.
+  -- A listed key without a record would be taken for one that was dropped; a due key would never be removed.
   for n = 2, #adds, 2 do
     for list = 3, 5 do redis.pcall('ZREM', KEYS[list], adds[n]) end
   end
-  -- Of an error that was raised as a table, Redis leaves its text only, and would put a code of its own before that.
+  -- Redis keeps only the text of an error that was raised as a table, and would put a code of its own before it.
   error({ err = why })
 end
--- A barrier waits for the last write of its connection: without one it would wait for nothing.
+-- A barrier waits for the last write of its connection, so there has to be one.
 if ARGV[2] == YES and #sets + #expiring == 0 then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
--- Whoever waits for a key is told that it is worth a look. Nothing rests on it: who must not tell changes it all the same.
+-- Notifies the waiters of a key. Correctness does not depend on it: a user who must not publish changes the key all
+-- the same.
 for _, record in ipairs(changes) do redis.pcall('PUBLISH', record, '') end
--- The reading, the floor before the call, and for each item whether it changed; then the records as they were. To build a
--- string costs by its bytes.
-answers[1] = answers[1] .. table.concat(told)
-return answers
+-- The reply: the clock, the floor before the call, and for each item whether it changed; then the records as they
+-- were. Building a string costs by its bytes.
+replies[1] = replies[1] .. table.concat(flags)
+return replies

@@ -1,4 +1,4 @@
--- Each script gets those that it uses: a function that is not there costs nothing.
+-- Each script is linked only with the helpers that it uses, because each function costs time at every call.
 
 local function decode(stored)
   local state, held, after_reset, kept, spilled, _, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
@@ -23,7 +23,7 @@ local function absent()
 end
 
 local function encode(r)
-  -- That there is a cause of doubt stands among the fixed fields, too: for heartbeats, which do not read the texts.
+  -- The fixed fields also hold whether there is a cause of doubt: for heartbeats, which do not read the texts.
   local doubted = r.doubt ~= '' and YES or NO
   return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, doubted, r.token, r.claim, r.incarnation,
     r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
@@ -31,7 +31,7 @@ local function encode(r)
     #r.doubt, r.doubt, #r.decision, r.decision, #r.result, r.result) .. r.log
 end
 
--- Of a record that somebody holds. Boundaries are expired, everywhere.
+-- For a record that is held. At its boundary, a lease is expired.
 local function live(r, now)
   return now < r.lease
 end
@@ -40,8 +40,8 @@ local function past_retention(r, now)
   return r.state == COMPLETED and r.kept == YES and now >= r.completed + struct.unpack('>I8', r.retention)
 end
 
--- A grant is sixteen digits of token and sixteen bytes of claim id, as they stand in the record. Both must be the record's.
--- Whoever asks also asks for a state that somebody holds.
+-- A grant is sixteen digits of token and sixteen bytes of claim id, as they are in the record. Both must be the
+-- record's. Callers also check that the record is held.
 local function matches(r, grant)
   return grant == r.token .. r.claim
 end
@@ -68,7 +68,7 @@ local function fence_out(r)
   r.held, r.claim = NO, NOBODY
 end
 
--- Nobody holds it. What outlives a run stays: token, incarnation, past claim ids, the last decision.
+-- Frees the record. What outlives a run stays: token, incarnation, past claim ids, the last decision.
 local function free(r)
   fence_out(r)
   r.state, r.kept, r.retention, r.ttl, r.hard_ttl, r.late = FREE, NO, NEVER, 0, 0, 0
@@ -84,8 +84,8 @@ local function draw(r, now)
   return string.format('%016.0f', next_token(r, now))
 end
 
--- A decision: the token it drew or was taken under, when, and what the operator sent: op id, kind, the token presented,
--- digest, operator, reason.
+-- Records a decision: its token, when, and what the operator sent: op id, kind, the token presented, digest, operator,
+-- reason.
 local function decide(r, now, sent)
   r.decision = r.token .. struct.pack('>I8', now) .. sent
 end
@@ -104,14 +104,15 @@ local function due(r)
   end
 end
 
--- Whether callers of a key can decode a media type. Nothing stands for any type. A comma is between types, and in none.
+-- Whether callers of a key can decode a media type. Empty means any type. Commas separate types, and no type contains
+-- one.
 local function decodes(r, media)
   if r.accepts == '' then return true end
   local listed = string.find(',' .. r.accepts .. ',', ',' .. media .. ',', 1, true)
   return listed and not string.find(media, ',', 1, true)
 end
 
--- Moves the events that stand in a record to its list: by a command that is carried out later. `n` is the item of the call.
+-- Moves the events in a record to its list, by a command that is carried out later. `n` is the item of the call.
 local function spill(r, events, n, later)
   local push, one, next_one = { 'RPUSH', events, item = n }, nil, 1
   while next_one <= #r.log do
@@ -122,7 +123,7 @@ local function spill(r, events, n, later)
   r.log, r.spilled = '', YES
 end
 
--- What most calls come to, in one go: the record as it is to be written, its new state and the change. Nothing, where the
--- rules have to be asked one by one. This is for operations that have no such way.
+-- The short path of most calls: returns the record to write, its new state and the change; or nothing, if the rules
+-- have to be checked one by one. This is for operations that have no short path.
 local function quick()
 end

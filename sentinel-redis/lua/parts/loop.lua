@@ -1,10 +1,10 @@
 
-local told, answers, changed = {}, {}, false
+local flags, replies, changed = {}, {}, false
 for n = 1, #ARGV - 3 do
-  told[n], answers[n + 1] = turn(KEYS[5 + 2 * n], ARGV[3 + n])
-  changed = changed or told[n] == YES
+  flags[n], replies[n + 1] = handle(KEYS[5 + 2 * n], ARGV[3 + n])
+  changed = changed or flags[n] == YES
 end
--- A barrier waits for the last write of its connection: without one it would wait for nothing.
+-- A barrier waits for the last write of its connection, so there has to be one.
 if ARGV[2] == YES and not changed then redis.call('SET', KEYS[6], string.format('%.0f', clock)) end
-answers[1] = struct.pack('>I8I8', clock, floor) .. table.concat(told)
-return answers
+replies[1] = struct.pack('>I8I8', clock, floor) .. table.concat(flags)
+return replies

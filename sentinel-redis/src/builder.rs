@@ -110,16 +110,16 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The file with the certificates of those who may sign the server's, in PEM; by default the operating system's. It is
-    /// read again at each connection, so that it can be replaced while the program runs.
+    /// The file with the certificates of those who may sign the server's, in PEM; by default the operating system's.
+    /// It is read again at each connection, so that it can be replaced while the program runs.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
         self
     }
 
-    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read again
-    /// when the server refuses a connection, so that a password can be changed while the program runs: write the new one
-    /// to the file before the server forgets the old one.
+    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read
+    /// again when the server refuses a connection, so that a password can be changed while the program runs: write the
+    /// new one to the file before the server forgets the old one.
     pub fn password_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.password = Some(file.into());
         self

@@ -1,5 +1,5 @@
-//! The Redis store of [Sentinel](https://github.com/sentinel-rs/sentinel): one Lua script per transition, under the rules of
-//! the specification, and held to them by the shared conformance suite.
+//! The Redis store of [Sentinel](https://github.com/sentinel-rs/sentinel): one Lua script per transition, under the
+//! rules of the specification, and held to them by the shared conformance suite.
 //!
 //! ```no_run
 //! use sentinel_client::Sentinel;

@@ -6,8 +6,8 @@ const HELPERS: &str = include_str!("../lua/parts/helpers.lua");
 pub(crate) const AFTER: &str = include_str!("../lua/parts/after.lua");
 pub(crate) const LOOP: &str = include_str!("../lua/parts/loop.lua");
 
-/// A script with the functions that it uses in front of it, and constants in place of their names. A script makes all its
-/// functions anew each time it runs: those that it does not use would cost as much as those that it does.
+/// A script with the functions that it uses in front of it, and constants in place of their names. A script makes all
+/// its functions anew each time it runs: those that it does not use would cost as much as those that it does.
 pub(crate) fn linked(body: &str) -> String {
     let mut body = body.to_owned();
     for (name, function) in functions().iter().rev() {

@@ -97,8 +97,8 @@ impl Scripts {
         Self { made: linked.iter().map(make).collect() }
     }
 
-    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs, and they
-    /// read a bucket whose marker is gone, too.
+    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs,
+    /// and they read a bucket whose marker is gone, too.
     pub(crate) fn read_only(edit: Option<&Edit>) -> Self {
         let edit = edit.cloned();
         let read_only: Edit = Arc::new(move |name, text| {

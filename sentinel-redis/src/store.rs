@@ -44,7 +44,8 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    /// Opens the store at a URL with the usual settings: `redis://user:password@host:port/database`, `rediss://` for TLS,
+    /// Opens the store at a URL with the usual settings: `redis://user:password@host:port/database`, `rediss://` for
+    /// TLS,
     /// `redis-cluster://host:port?node=host:port`, `redis-sentinel://host:port?sentinelServiceName=name`, or
     /// `redis+unix:///path/to/socket`.
     ///

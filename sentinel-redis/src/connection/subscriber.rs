@@ -59,8 +59,8 @@ impl Subscriber {
     /// Connects. `own` is what the names of its own channels begin with.
     pub(crate) async fn connect(connector: &Connector, own: &str) -> Result<Self, StoreError> {
         let mut builder = connector.builder()?;
-        // One that ends is not connected again, so that whatever was subscribed to is as known here as it is there. Commands
-        // and messages share it, which the older protocol does not know.
+        // One that ends is not connected again, so that whatever was subscribed to is as known here as it is there.
+        // Commands and messages share it, which the older protocol does not know.
         builder
             .set_policy(ReconnectPolicy::new_constant(1, 1))
             .with_config(|config| config.version = RespVersion::RESP3)

@@ -1,5 +1,5 @@
-//! TLS, by rustls. The certificates of those who may sign a server's are read again at each connection: they can be replaced
-//! while the program runs.
+//! TLS, by rustls. The certificates of those who may sign a server's are read again at each connection: they can be
+//! replaced while the program runs.
 
 use std::path::PathBuf;
 

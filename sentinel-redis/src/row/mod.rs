@@ -49,7 +49,8 @@ fn decode(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     }
 }
 
-/// What a heartbeat has read of a record. It knows whether there is a cause of doubt, and not which. None: there is no record.
+/// What a heartbeat has read of a record. It knows whether there is a cause of doubt, and not which. None: there is no
+/// record.
 pub(crate) fn record_head(stored: Bytes) -> Result<Option<Record>, Unreadable> {
     match stored.len() {
         0 => Ok(None),

@@ -42,8 +42,9 @@ impl Fixture {
         (address, token)
     }
 
-    /// While the replica is silent, it is not acknowledged, neither at first nor again, although it has taken effect. Then
-    /// it is, by the next who asks; and not any more by a replica that is silent again, however often it was said.
+    /// While the replica is silent, it is not acknowledged, neither at first nor again, although it has taken effect.
+    /// Then it is, by the next who asks; and not any more by a replica that is silent again, however often it was
+    /// said.
     async fn waits<R, F>(&self, address: &Address, changes: bool, ask: impl Fn() -> F)
     where
         F: Future<Output = Result<Stamped<R>, StoreError>>,
@@ -57,7 +58,8 @@ impl Fixture {
         assert_eq!(after, before + usize::from(changes), "it is carried out all the same");
         is_ambiguous(ask().await);
         self.replica.resume();
-        // There is a write of its own to wait for, as `WAIT` is documented: what other connections wrote is not its business.
+        // There is a write of its own to wait for, as `WAIT` is documented: what other connections wrote is not its
+        // business.
         let touched = || self.primary.cli(&["GET", "sentinel:{tests:0}:touch"]);
         let before = touched();
         let stamped = replied(&ask).await;
@@ -101,7 +103,7 @@ async fn a_workers_operation_is_acknowledged_when_the_replica_has_it() {
     let (address, grant) = fixture.held("cancelled", Phase::Claimed).await;
     let cancel = Cancel { claim_id: grant.claim_id };
     fixture.waits(&address, true, || store.cancel(&address, &cancel)).await;
-    // A result is as good as it is durable, for whoever asks.
+    // A result is durable before any caller gets it.
     let (address, grant) = fixture.held("replayed", Phase::Executing).await;
     beside.complete(&address, &complete(grant, "done")).await.unwrap();
     let claim = call(Phase::Claimed);

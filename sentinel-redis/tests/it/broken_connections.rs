@@ -1,4 +1,4 @@
-//! A way of small packets or of connections that break, and callers who go away.
+//! Small packets, connections that break, and callers that go away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -47,7 +47,7 @@ async fn fixture() -> (Redis, Beside, ProxiedStore) {
     let beside = RedisStore::builder(&server.url()).clock_offset(offset.clone());
     let beside = Beside { store: beside.init().await.unwrap(), offset: offset.clone() };
     let proxy = Proxy::start(server.port());
-    // A connection that was being made when the way broke is soon given up.
+    // A connection attempt that was interrupted is soon given up.
     let behind = RedisStore::builder(&server.url_at(proxy.port()))
         .clock_offset(offset)
         .deadline(Duration::from_secs(2));
@@ -111,7 +111,7 @@ async fn callers_who_go_away_leave_every_connection_as_it_was() {
         connections.push(proxy.accepted());
     }
     assert_eq!(connections[1], connections[0], "connections were given up");
-    // Each answers what it is asked, and not what somebody who went away had asked.
+    // Each connection replies to its own request, and not to that of a caller that went away.
     let asked = (0..100).map(|n| {
         let (store, address, claim) = (store.clone(), execution(&n.to_string()), call(Phase::Executing));
         async move {

@@ -7,7 +7,7 @@ use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, Grant, Op
 
 use crate::harness::{DAY, HARD, REST, StoreHarness, TTL, call, fused, kept, label, result};
 
-/// What is written and what is told are of one instant.
+/// The record that is written and the reply have the same time.
 pub(crate) async fn the_clock_is_read_once(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let claim = call();
@@ -25,7 +25,7 @@ pub(crate) async fn the_clock_is_read_once(harness: &StoreHarness, _: &str) {
     assert_eq!((record.lease_until, record.last_now), (reply.now.plus(TTL), reply.now));
 }
 
-/// A result that went by itself was purged by nobody: its token is below the floor all the same.
+/// A result that expired was not purged, and its token is below the floor as well.
 pub(crate) async fn tokens_increase_past_a_result_that_expired(harness: &StoreHarness, how: &str) {
     let (address, other, known) =
         (harness.execution("k"), harness.lease("other"), harness.execution("known"));
@@ -52,8 +52,8 @@ async fn forced(harness: &StoreHarness, address: &Address) -> Token {
     harness.change(address, decision).await.token
 }
 
-/// Results that are completed in another order than they were claimed in leave the highest token as the floor: one after the
-/// other, and together.
+/// Results that are completed in another order than they were claimed in leave the highest token as the floor: one
+/// after the other, and together.
 pub(crate) async fn a_completion_never_lowers_the_floor(harness: &StoreHarness, _: &str) {
     let keys = ["a", "b", "c"].map(|key| harness.execution(key));
     let claims = [kept(), kept(), kept()];
@@ -90,7 +90,7 @@ pub(crate) async fn a_purge_never_lowers_the_floor(harness: &StoreHarness, _: &s
     }
 }
 
-/// Where no token is left, nothing is granted: the clock stands beyond what a number can hold exactly.
+/// Where no token is left, nothing is granted: the clock is beyond what a number can hold exactly.
 pub(crate) async fn a_clock_beyond_the_last_token_grants_nothing(harness: &StoreHarness, _: &str) {
     let now = harness.change(&harness.execution("early"), call()).await.now;
     let last = Token::MAX.get() - now.as_micros();
@@ -115,7 +115,8 @@ pub(crate) async fn a_heartbeat_after_a_clock_step_back_uses_the_last_time(harne
     assert_eq!(record.lease_until, begun.plus(TTL));
 }
 
-/// A record is due when it has rested for more than an hour, and its retention is over: then, and not a microsecond before.
+/// A record is due when it has rested for more than an hour, and its retention is over: then, and not a microsecond
+/// before.
 pub(crate) async fn a_record_is_due_at_its_instant(harness: &StoreHarness, how: &str) {
     let address = harness.execution("k");
     let wait = match how {
@@ -154,16 +155,16 @@ pub(crate) async fn decisions_after_a_clock_step_back_draw_higher_tokens(harness
     assert!(before.token < token && token < taken && taken < freed);
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
         the_clock_is_read_once;
         tokens_increase_past_a_result_that_expired for "complete" "force_complete";
         a_completion_never_lowers_the_floor;
         a_purge_never_lowers_the_floor;
-        a_clock_beyond_the_last_token_grants_nothing for "" "while the clock stands";
+        a_clock_beyond_the_last_token_grants_nothing for "" "with a fixed clock";
         a_heartbeat_after_a_clock_step_back_uses_the_last_time;
         a_record_is_due_at_its_instant for
-            "free while the clock stands" "kept for no time while the clock stands" "kept while the clock stands";
+            "free with a fixed clock" "kept for no time with a fixed clock" "kept with a fixed clock";
         decisions_after_a_clock_step_back_draw_higher_tokens;
     }
 }
@@ -174,12 +175,12 @@ mod laws {
         a_clock_that_was_set_back_is_lifted;
         a_purged_token_stays_the_floor;
         a_counter_is_not_lost_at_a_purge;
-        a_claim_lapses_at_its_instant for "while the clock stands";
-        a_begin_comes_before_the_instant for "while the clock stands";
-        a_begin_is_repeated_before_the_instant for "while the clock stands";
-        a_lease_is_lost_at_its_instant for "while the clock stands";
-        the_hard_deadline_is_over_at_its_instant for "while the clock stands";
-        a_retention_is_over_at_its_instant for "while the clock stands";
-        a_completion_is_late_from_the_instant for "while the clock stands";
+        a_claim_lapses_at_its_instant for "with a fixed clock";
+        a_begin_comes_before_the_instant for "with a fixed clock";
+        a_begin_is_repeated_before_the_instant for "with a fixed clock";
+        a_lease_is_lost_at_its_instant for "with a fixed clock";
+        the_hard_deadline_is_over_at_its_instant for "with a fixed clock";
+        a_retention_is_over_at_its_instant for "with a fixed clock";
+        a_completion_is_late_from_the_instant for "with a fixed clock";
     }
 }

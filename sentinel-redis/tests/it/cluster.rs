@@ -1,4 +1,4 @@
-//! A cluster whose slots are on their way from one server to another for as long as somebody uses it.
+//! A cluster whose slots are moved between servers as long as a test uses it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use sentinel_testbed::{Redis, RedisCluster, until};
 use crate::access::documented_rules;
 use crate::modes::run_and_replay;
 
-/// Few, so that what a law uses is often on its way.
+/// Few, so that a law's slots are often being moved.
 pub(crate) const BUCKETS: u32 = 4;
 
 /// Three masters, and a thread that moves their slots.
@@ -28,12 +28,12 @@ pub(crate) struct MigratingCluster {
     users: Mutex<u32>,
     come: Condvar,
     moved: AtomicU64,
-    /// What the thread panicked with, and what each server says, for all who come later: the thread's own output is shown by
-    /// the test that began it, or nowhere.
+    /// The panic of the thread and the state of each server, for later tests: the thread's own output appears only in
+    /// the test that started it.
     failed: OnceLock<String>,
 }
 
-/// Somebody uses the cluster: its slots move. So many had moved before.
+/// A test that uses the cluster, so that its slots move; and how many had moved before it.
 pub(crate) struct ClusterUser(&'static MigratingCluster, u64);
 
 impl Drop for ClusterUser {
@@ -120,7 +120,7 @@ impl ClusterUser {
         self.0.moved.load(Ordering::SeqCst)
     }
 
-    /// How often somebody was sent on to another server, or to ask again.
+    /// How often a client was redirected to another server, or asked to retry.
     fn redirects(&self) -> u64 {
         let errors = ["errorstat_MOVED", "errorstat_ASK", "errorstat_TRYAGAIN"];
         let count = |node: &Redis, error: &str| {
@@ -162,7 +162,7 @@ async fn one_slot(deadline: Duration) -> (RedisCluster, RedisStore, u16) {
     (cluster, store, slot)
 }
 
-/// Claims a key that nobody has claimed.
+/// Claims a fresh key.
 async fn take(store: &RedisStore, key: &str) -> Result<Beat, StoreError> {
     take_in(store, "tests", key).await
 }

@@ -1,4 +1,4 @@
-//! Many who want the same few keys.
+//! Many callers on the same few keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -82,7 +82,7 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         server.kill();
         server.start_again();
     }
-    // The same store goes on, and nobody has helped it.
+    // The same store continues without any intervention.
     let before = load.count();
     until("it goes on", || load.count() > before);
     calls.end().await;
@@ -114,7 +114,7 @@ async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
     assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
 }
 
-/// The tokens that were told, of whatever is left of it.
+/// The tokens that were granted before the file was cut.
 #[derive(Default)]
 struct Tokens {
     newest: HashMap<Address, Token>,
@@ -122,14 +122,14 @@ struct Tokens {
 }
 
 impl Tokens {
-    /// I2 and I3: larger than all before it, and nobody else's.
+    /// I2 and I3: larger than all tokens before it, and granted to one caller only.
     fn drawn(&mut self, address: &Address, token: Token) {
         let before = self.newest.insert(address.clone(), token);
         assert!(before.is_none_or(|before| before < token), "{address}: {token} after {before:?}");
         assert!(self.all.insert((address.clone(), token)), "{address}: {token} was drawn twice");
     }
 
-    /// What was told, by whoever was told it.
+    /// What was granted, by the store that granted it.
     fn reply(&mut self, log: &[Acknowledged]) {
         for entry in log {
             for token in [entry.begun.token, entry.token()] {
@@ -140,7 +140,7 @@ impl Tokens {
     }
 }
 
-/// Asks for a token for the address, whatever has become of it.
+/// Gets a token for the address, whatever its state is.
 async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
     let claim = call(Phase::Executing);
     let stamped = store.claim(address, &claim).await.unwrap();
@@ -172,7 +172,7 @@ impl Random {
     }
 }
 
-/// What a store that was at it says after the cut, when it has its connection back.
+/// The refusal that a store with an open connection gets after the cut, once it has reconnected.
 async fn refusal_after_truncation(store: &RedisStore, log: &[Acknowledged]) -> Option<ErrorKind> {
     let report = async {
         loop {

@@ -1,4 +1,4 @@
-//! A server that forgot: what is gone is told, and never run again in silence.
+//! A server that lost data: the loss is reported, and no lost key runs again without an error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ async fn registered(options: Options) -> (Redis, RedisStore) {
     (server, store)
 }
 
-/// Arms the store again, and returns what was in doubt.
+/// Registers the servers again, and returns what was in doubt.
 async fn accepted(server: &Redis) -> Option<String> {
     match RedisStore::builder(&server.url()).register().await.unwrap().1 {
         Registration::Again { doubt } => doubt,
@@ -28,7 +28,7 @@ async fn accepted(server: &Redis) -> Option<String> {
     }
 }
 
-/// Everything that a store can be asked, and what it says of it.
+/// Checks that each operation fails with this error.
 async fn every_operation_fails_with(store: &RedisStore, error_kind: ErrorKind) {
     let (address, namespace) = (execution("known"), execution("known").namespace);
     let grant = sentinel_core::Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
@@ -48,7 +48,7 @@ async fn every_operation_fails_with(store: &RedisStore, error_kind: ErrorKind) {
     is_not_applied(store.list(&list).await, error_kind);
 }
 
-/// `once` does not run, whatever it is told.
+/// Checks that `once` does not run its function.
 async fn nothing_runs(store: &RedisStore) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = ran.clone();
@@ -104,7 +104,7 @@ async fn a_server_without_persistence_is_refused_and_its_restart_is_detected_whe
     new_client_is_refused_with(&server.url(), ErrorKind::DeploymentRefused).await;
 }
 
-/// Settings are looked at again after a while, and at once by who is new.
+/// Settings are checked again after a while, and at once by a new client.
 async fn a_while_later_everywhere(store: &RedisStore, error_kind: ErrorKind) {
     let report = async {
         loop {
@@ -181,7 +181,7 @@ async fn clients_of_the_old_store_use_one_that_was_set_up_anew() {
     hold(&store, &execution("known"), Phase::Executing).await;
 }
 
-/// Takes a record away, as eviction does, and asks for its key.
+/// Deletes a record, as eviction does, and claims its key.
 async fn without_its_record(server: &Redis, store: &RedisStore, address: &Address) {
     let (record, _) = names(server, address);
     assert_eq!(server.cli(&["DEL", &record]), "1");
@@ -189,7 +189,7 @@ async fn without_its_record(server: &Redis, store: &RedisStore, address: &Addres
     let words = reply.as_ref().map_or_else(ToString::to_string, |reply| format!("{reply:?}"));
     is_not_applied(reply, ErrorKind::DataLoss);
     assert!(words.contains("a part of namespace \"tests\" has no marker"), "{words}");
-    // And so for whoever asks from now on, until somebody has looked.
+    // All later claims are refused too, until the servers are registered again.
     is_not_applied(store.claim(address, &call(Phase::Executing)).await, ErrorKind::DataLoss);
     let new_client = RedisStore::connect(&server.url()).await.unwrap();
     is_not_applied(new_client.inspect(address).await, ErrorKind::DataLoss);
@@ -228,7 +228,7 @@ async fn init_accepts_all_dropped_records() {
     let (kept, served) = (execution("kept"), execution("served"));
     hold(&store, &kept, Phase::Executing).await;
     complete_for_a_while(&store, &served).await;
-    // Two of each: more than are looked at at once.
+    // More records than one script call checks.
     let dropped: Vec<Address> = (0..300).map(|n| execution(&format!("dropped {n:03}"))).collect();
     for (n, address) in dropped.iter().enumerate() {
         match n % 2 {
@@ -240,7 +240,7 @@ async fn init_accepts_all_dropped_records() {
     for address in &dropped {
         assert_eq!(server.cli(&["DEL", &format!("sentinel:{{tests:0}}:r:e:{}", address.key)]), "1");
     }
-    // One that nobody has asked for is not accepted unseen.
+    // A loss that was not detected yet is not accepted by init.
     RedisStore::init(&server.url()).await.unwrap();
     is_not_applied(store.claim(&dropped[7], &call(Phase::Executing)).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Ways to a server, and to a record: a socket, a password, another database, sentinels, a bucket.
+//! The ways to reach a server and a record: a socket, a password, another database, sentinels, a bucket.
 
 use sentinel_client::Sentinel;
 use sentinel_core::ErrorKind;
@@ -67,7 +67,7 @@ async fn through_sentinels_after_a_failover() {
     run_and_replay(&Sentinel::new(store), "by who was there").await;
 }
 
-/// Where a process of another release looks for it.
+/// Where a process of another release finds it.
 #[tokio::test]
 async fn a_record_is_in_the_bucket_of_its_key() {
     let server = Redis::start(Options::default());

@@ -1,4 +1,4 @@
-//! What `doctor` says of a server, and what `open` refuses.
+//! What `doctor` reports about a server, and what `open` refuses.
 
 use std::time::Duration;
 

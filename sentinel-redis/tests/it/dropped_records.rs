@@ -1,5 +1,5 @@
-//! What a bucket has lost: a record that nobody has deleted is missed, one that expired is not, and what could not be written
-//! is not listed.
+//! What a bucket has lost: a record that was not deleted is reported as lost, one that expired is not, and a failed
+//! write is not listed.
 
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
@@ -8,7 +8,7 @@ use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, ErrorKind
 use crate::harness::{DAY, HARD, StoreHarness, call, fused, kept};
 use crate::upkeep::indexes;
 
-/// A bucket whose loss was found: it answers nothing until somebody has looked.
+/// Checks that a bucket whose loss was detected refuses every operation until an operator accepts the loss.
 async fn is_missed(harness: &StoreHarness, marker: &str, claims: &[Result<Stamped<ClaimReply>, StoreError>]) {
     let missed = |error: &StoreError| error.kind() == ErrorKind::DataLoss;
     assert!(claims.iter().all(|claim| claim.as_ref().is_err_and(missed)), "{claims:?}");
@@ -23,7 +23,8 @@ async fn claimed(harness: &StoreHarness, keys: &[&Address]) -> Vec<Result<Stampe
     futures_util::future::join_all(asked).await
 }
 
-/// A record that is gone before its time is missed when its key is asked for, alone or beside others, which are not listed.
+/// A record that is lost before it expires is detected when its key is claimed, alone or with others, which are not
+/// listed.
 pub(crate) async fn a_dropped_record_is_detected(harness: &StoreHarness, how: &str) {
     let (address, fresh) = (harness.execution("k"), harness.execution("fresh"));
     match how {
@@ -45,7 +46,7 @@ pub(crate) async fn a_dropped_record_is_detected(harness: &StoreHarness, how: &s
     harness.granted(&fresh, &call()).await;
 }
 
-/// An index that is gone is missed by the empty name.
+/// A lost index is detected by the empty name.
 pub(crate) async fn a_dropped_index_is_detected(harness: &StoreHarness, _: &str) {
     let (address, fresh) = (harness.execution("k"), harness.execution("fresh"));
     harness.granted(&address, &fused()).await;
@@ -56,7 +57,7 @@ pub(crate) async fn a_dropped_index_is_detected(harness: &StoreHarness, _: &str)
     harness.granted(&fresh, &call()).await;
 }
 
-/// A key whose record expired begins anew, and nothing of the last life stands anywhere.
+/// A key whose record expired begins anew, and nothing of the earlier record is left in an index.
 pub(crate) async fn an_expired_key_is_claimed_anew(harness: &StoreHarness, how: &str) {
     let address = harness.execution("k");
     harness.completed(&address, &kept()).await;
@@ -113,12 +114,12 @@ pub(crate) async fn a_denied_write_is_not_listed(harness: &StoreHarness, _: &str
     harness.change(&cancelled, cancel).await;
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
         a_dropped_record_is_detected for "executing" "kept" "free";
         a_dropped_index_is_detected;
         an_expired_key_is_claimed_anew for
-            "claim" "cancel" "beside others" "claim while the clock stands" "cancel while the clock stands";
+            "claim" "cancel" "beside others" "claim with a fixed clock" "cancel with a fixed clock";
         a_failed_write_is_not_listed;
         a_denied_write_is_not_listed;
     }

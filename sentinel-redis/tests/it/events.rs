@@ -1,4 +1,4 @@
-//! Where events stand: the newest in the record itself, and what is too much for it in a list beside it.
+//! Where events are stored: the newest in the record itself, and the others in a list beside it.
 
 use std::sync::{Arc, Mutex};
 
@@ -30,7 +30,7 @@ pub(crate) async fn few_events_need_no_list(harness: &StoreHarness, _: &str) {
     assert_eq!((harness.changes(&address).await.len(), listed(harness, &address)), (4, 0));
 }
 
-/// Of a long story the newest part is kept, in its order, with the state that it begins from; the record does not grow with it.
+/// Of many events the newest are kept, in order, with the state before them; the record does not grow with them.
 pub(crate) async fn the_newest_events_are_kept(harness: &StoreHarness, _: &str) {
     let address = harness.lease("k");
     for cycles in 1..=100_u64 {
@@ -64,7 +64,7 @@ async fn are_the_newest(harness: &StoreHarness, address: &Address, revs: u64, li
     }
 }
 
-/// Where only a few events are kept, none but the last stands in the record.
+/// Where only a few events are kept, only the last is in the record.
 #[tokio::test]
 async fn a_small_event_limit_is_exact() {
     for max in [8, 9, 47, 48, 49] {
@@ -117,7 +117,7 @@ async fn the_state_of_dropped_events_is_rebuilt() {
     }
 }
 
-/// Two who find the list of a record too long drop its oldest events once.
+/// Two clients that find the list of a record too long drop its oldest events once.
 #[tokio::test]
 async fn a_list_that_others_have_shortened_is_left_alone() {
     let trim: Arc<Mutex<String>> = Arc::default();
@@ -141,7 +141,7 @@ async fn a_list_that_others_have_shortened_is_left_alone() {
     assert_eq!(harness.raw(&["LRANGE", &list, "0", "-1"]), before);
 }
 
-/// What was told long ago is told as what is new, with all its words.
+/// Old events are returned like new ones, with all their texts.
 pub(crate) async fn long_texts_are_kept_in_the_list(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let claim = wordy(call());
@@ -154,7 +154,8 @@ pub(crate) async fn long_texts_are_kept_in_the_list(harness: &StoreHarness, _: &
     assert_eq!(harness.store.history(&address, 3).await.unwrap()[..1], reply);
 }
 
-/// A list that is far too long, since it was not shortened: more than Lua hands over one by one. What is read of it is not.
+/// A list that is far too long, since it was not shortened: more than Lua hands over one by one. What is read of it is
+/// not.
 pub(crate) async fn ten_thousand_events_are_kept_within_the_limit(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     harness.granted(&address, &wordy(call())).await;
@@ -176,7 +177,7 @@ pub(crate) async fn a_purged_list_is_gone(harness: &StoreHarness, _: &str) {
     assert_eq!((harness.purge().await, harness.changes(&address).await), (1, vec!["purged"]));
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
         few_events_need_no_list;
         the_newest_events_are_kept;

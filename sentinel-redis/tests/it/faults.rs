@@ -1,4 +1,4 @@
-//! What the tests of faults say to a store, and what they remember of its answers.
+//! What the tests of faults send to a store, and what they remember of its replies.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ pub(crate) fn granted(claim: &Claim, reply: &ClaimReply) -> Grant {
     }
 }
 
-/// Claims an address that nobody holds.
+/// Claims an address that is free.
 pub(crate) async fn hold(store: &RedisStore, address: &Address, phase: Phase) -> Grant {
     let claim = call(phase);
     granted(&claim, &store.claim(address, &claim).await.unwrap().reply)
@@ -98,12 +98,12 @@ pub(crate) fn is_not_applied<T: std::fmt::Debug>(reply: Result<T, StoreError>, e
     assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
-/// Opens the store as a process would that knows nothing yet, and is told this.
+/// Opens the store as a new process would, and checks that it is refused with this error.
 pub(crate) async fn new_client_is_refused_with(url: &str, error_kind: ErrorKind) {
     is_not_applied(RedisStore::connect(url).await, error_kind);
 }
 
-/// Time goes by, and nobody waits for it: what was looked at before is looked at again.
+/// Advances the clock without waiting, so that the deployment is checked again.
 pub(crate) async fn a_while_later() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(6)).await;
@@ -120,7 +120,7 @@ pub(crate) struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// The newest token that anybody was told.
+    /// The newest token that was granted to any caller.
     pub(crate) fn token(&self) -> Token {
         self.reconciling.unwrap_or(self.begun.token)
     }
@@ -160,7 +160,7 @@ impl Load {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// No more of them, although one that is under way comes to its end.
+    /// Stops them; one that is in progress still ends.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }

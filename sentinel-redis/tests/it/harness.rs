@@ -1,4 +1,4 @@
-//! A store under a prefix of its own, with one bucket for each namespace, and its keys as anybody sees them.
+//! A store under a prefix of its own, with one bucket for each namespace, and direct access to its keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,7 +22,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// More than a record must rest before it is purged.
 pub(crate) const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 60);
 
-/// A store, and a way to its keys past it.
+/// A store, and direct access to its keys.
 #[derive(Clone)]
 pub(crate) struct StoreHarness {
     pub(crate) store: RedisStore,
@@ -44,7 +44,7 @@ impl StoreHarness {
         Self { store, namespace: namespace(), prefix, offset, change: Arc::new(change) }
     }
 
-    /// The same store as a user has it who may not send a command.
+    /// The same store as a user who may not send a command.
     pub(crate) async fn without(&self, command: &str) -> RedisStore {
         let user = ClaimId::random().to_string();
         let denied = format!("-{command}");
@@ -66,7 +66,7 @@ impl StoreHarness {
         self.offset.fetch_add(micros, Ordering::SeqCst);
     }
 
-    /// Sends any operation, which must be answered. What is written, the record and an event, is what the kernel makes.
+    /// Sends any operation, which must succeed. The record and the event must be those that the kernel computes.
     pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
         let (mut record, floor) = (self.record(address).await, self.floor());
@@ -116,7 +116,7 @@ impl StoreHarness {
         grant.token
     }
 
-    /// A doubt that an operator holds, and the reconcile token.
+    /// An uncertain key that an operator has taken, and the reconcile token.
     pub(crate) async fn taken(&self, address: &Address, claim: &Claim) -> Token {
         let expect = self.granted(address, claim).await.token;
         let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
@@ -162,7 +162,7 @@ impl StoreHarness {
         self.named(&format!("{what}:{}:{}", letter(address.kind), address.key.as_str()))
     }
 
-    /// What the server answers to anybody.
+    /// Sends a command to the server, and returns its reply.
     pub(crate) fn raw(&self, command: &[&str]) -> String {
         redis().cli(command)
     }
@@ -174,7 +174,7 @@ impl StoreHarness {
         self.raw(&["DEL", &self.key('v', address)]);
     }
 
-    /// Somebody has looked at a bucket that is said to have lost something, and says that it may go on.
+    /// Accepts the loss of a bucket, as an operator does.
     pub(crate) fn accept_loss(&self, marker: &str) {
         self.raw(&["SET", &self.named("marker"), marker]);
         for kind in ['e', 'l'] {
@@ -249,7 +249,7 @@ pub(crate) fn result(text: &str) -> Recorded {
     Recorded::success(Payload::new("text/plain", text.to_owned()))
 }
 
-/// A claim of a worker with a long name: what is told of two changes is too much for the record itself.
+/// A claim of a worker with a long name: the events of two changes are too long for the record itself.
 pub(crate) fn wordy(claim: Claim) -> Claim {
     Claim { worker: label(&"w".repeat(700)), ..claim }
 }

@@ -22,7 +22,8 @@ fn reset(token: Token) -> ResetToClaimed {
     ResetToClaimed { op_id, token, operator, reason, accept_overlap: false }
 }
 
-/// After an abandon nothing extends the run, gives it back or withdraws it, and nothing moves its deadlines; its result counts.
+/// After an abandon nothing extends the run, gives it back or withdraws it, and nothing moves its deadlines; its
+/// result counts.
 pub(crate) async fn an_abandoned_run_ends_only_by_its_result(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let grant = harness.granted(&address, &late()).await;
@@ -46,7 +47,8 @@ pub(crate) async fn an_abandoned_run_ends_only_by_its_result(harness: &StoreHarn
     harness.ask(&address, Heartbeat { grant }).await;
 }
 
-/// A reset waits until late effects have landed: of a run that was cut off, and of one that was abandoned past its deadline.
+/// A reset waits until late effects have landed: of a run that was cut off, and of one that was abandoned past its
+/// deadline.
 pub(crate) async fn a_reset_waits_for_late_effects(harness: &StoreHarness, _: &str) {
     let (cut_off, abandoned) = (harness.execution("cut off"), harness.execution("abandoned"));
     let token = harness.taken(&cut_off, &late()).await;
@@ -113,10 +115,10 @@ pub(crate) async fn a_decision_is_decodable(harness: &StoreHarness, _: &str) {
     }
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
         an_abandoned_run_ends_only_by_its_result;
-        a_reset_waits_for_late_effects for "while the clock stands";
+        a_reset_waits_for_late_effects for "with a fixed clock";
         a_decision_is_decodable;
     }
 }

@@ -37,9 +37,9 @@ mod always {
     sentinel_conformance::suite!(crate::modes::Always, sequences = 800, histories = 80);
 }
 
-// Every mode runs the same scripts on the same records, and a cell of the matrix depends on nothing else: `always` covers all
-// of them. The other modes run every law, and a quarter of the matrix, different states for each operation. That is enough to
-// notice a mode that changes how requests and replies travel.
+// Every mode runs the same scripts on the same records, and a cell of the matrix depends on nothing else: `always`
+// covers all of them. The other modes run every law, and a quarter of the matrix, different states for each operation.
+// That is enough to notice a mode that changes how requests and replies travel.
 
 mod everysec {
     sentinel_conformance::suite!(

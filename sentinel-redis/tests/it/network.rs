@@ -1,4 +1,4 @@
-//! What can happen on the way to a server.
+//! Faults of the network between a store and its server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use sentinel_testbed::{Proxy, Redis, until};
 
 use crate::faults::*;
 
-/// A server of its own, a proxy before it, and two stores: one behind the proxy, and one beside it.
+/// A server of its own, a proxy in front of it, and two stores: one through the proxy, and one without it.
 struct Fixture {
     server: Redis,
     proxy: Proxy,
@@ -46,13 +46,14 @@ impl Fixture {
         self.beside.history(address, 100).await.unwrap().len()
     }
 
-    /// Asks while the way back is swallowed, then again. It took effect with the first, once; the second was told so.
+    /// Sends a request whose reply is dropped, then sends it again. The first took effect, once; the second gets the
+    /// same reply.
     async fn once<T, F>(&self, address: &Address, ask: impl Fn() -> F, events: usize) -> T
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: std::fmt::Debug + Send + 'static,
     {
-        // Whoever is new at the end of a connection is looked at now, and not meanwhile.
+        // The server of a new connection is checked now, and not meanwhile.
         self.store.inspect(address).await.unwrap();
         let (before, calls) = (self.events(address).await, self.calls());
         let swallowed = self.proxy.replies().swallowed();
@@ -264,7 +265,7 @@ async fn a_lost_reply_is_ambiguous_and_an_unsent_command_is_not_applied() {
     fixture.proxy.black_hole();
     let asked = tokio::time::timeout(AT_LAST, fixture.store.claim(&address, &claim)).await;
     is_ambiguous(asked.expect("it is given up"));
-    // Who has to look at the server first has not asked for anything yet.
+    // A store that has to check the server first has not sent its request yet.
     let new_client = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).deadline(SOON).open();
     is_not_applied(new_client.await, ErrorKind::Unreachable);
     assert_eq!(fixture.events(&address).await, 0);
@@ -332,7 +333,7 @@ async fn a_caller_that_goes_away_takes_nothing_back() {
         }
     }
     requests.pass();
-    // Nobody waits for it, and it is carried out, whole.
+    // No caller waits for it, and it is carried out completely.
     tokio::time::timeout(AT_LAST, async { while fixture.events(&address).await == 0 {} }).await.unwrap();
     let stamped = fixture.store.claim(&address, &claim).await.unwrap();
     granted(&claim, &stamped.reply);

@@ -1,4 +1,4 @@
-//! Waking those who wait for a run of another process.
+//! Waking waiters for a run of another process.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     panic!("it did not come to this in a minute: {what}");
 }
 
-/// A client whose looks at a record see what the first of them saw: only a message can tell it that a run has ended.
+/// A client whose polls always return its first read: it can learn only by a message that a run has ended.
 #[derive(Debug)]
 struct Blind {
     store: Arc<dyn CoordinationStore>,
@@ -80,7 +80,7 @@ impl Layer for Blind {
     }
 }
 
-/// Starts a run that ends when it is told to, and waits until it has begun.
+/// Starts a run that ends on a signal, and waits until it has begun.
 async fn start(client: &Sentinel, key: &str) -> (oneshot::Sender<()>, JoinHandle<Told>) {
     let (begun, began) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -238,7 +238,7 @@ async fn a_refused_channel_leaves_no_other_confirmed() {
     assert_eq!(other.changed(&address("may"), MINUTE).await, Notice::Listening);
 }
 
-/// Says something on a channel.
+/// Publishes a message on a channel.
 fn say(store: &RedisStore, key: &str, what: &[u8]) {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
@@ -274,7 +274,7 @@ async fn foreign_messages_are_harmless() {
 const ENDS: [&str; 8] =
     ["complete", "cancel", "release", "abandon", "reconcile", "force_complete", "reset_to_claimed", "evict"];
 
-/// A record that somebody has claimed, and that can be ended in this way.
+/// A claimed record that can be ended by this operation.
 async fn prepare(store: &RedisStore, at: &Address, end: &str) -> (Token, ClaimId) {
     let phase = if at.kind == Kind::Lease { Phase::Claimed } else { Phase::Executing };
     let claim = Claim {

@@ -8,7 +8,7 @@ use sentinel_testbed::{Proxy, Redis};
 
 use crate::faults::*;
 
-/// A primary, its replica, a way that leads to whichever is in charge, and a store at its end.
+/// A primary, its replica, a proxy that leads to the present primary, and a store behind the proxy.
 pub(crate) struct Fixture {
     primary: Redis,
     replica: Redis,
@@ -33,7 +33,7 @@ impl Fixture {
         self.primary.url_at(self.way.port())
     }
 
-    /// The store is told so at the end of the way, and so is somebody who comes anew.
+    /// The store is refused with this error through the proxy, and so is a new client.
     async fn is_in_doubt(&self) {
         is_in_doubt(&self.store).await;
         new_client_is_refused_with(&self.url(), ErrorKind::PossibleDataLoss).await;
@@ -58,7 +58,7 @@ impl Fixture {
     }
 }
 
-/// What the store says when it has found its way.
+/// The error of the store when it has reconnected.
 pub(crate) async fn until_reached<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -74,7 +74,7 @@ where
     tokio::time::timeout(AT_LAST, report).await.expect("it is reached")
 }
 
-/// Nothing that could be done twice is done, and nothing is told that may be old.
+/// No key runs twice, and no stale result is returned.
 async fn is_in_doubt(store: &RedisStore) {
     let address = execution("known");
     let grant = Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };

@@ -1,5 +1,5 @@
-//! The quick way: what most claims and completions come to is made in one go, and is byte for byte what the rules make of them
-//! one by one.
+//! The quick way: what most claims and completions come to is made in one go, and is byte for byte what the rules make
+//! of them one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use sentinel_core::{
 use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label, result};
 use crate::mutants::with_fixed_clock;
 
-/// Two stores whose clocks stand at one instant: the second has no quick way.
+/// Two stores with the same fixed clock: the second has no quick path.
 struct Both {
     stores: [StoreHarness; 2],
 }
@@ -117,7 +117,7 @@ fn claims() -> Vec<Claim> {
     claims
 }
 
-/// What a claim makes of a key that nobody has asked for.
+/// What a claim writes for a fresh key.
 pub(crate) async fn a_quick_claim_writes_what_the_full_path_writes(harness: &StoreHarness, _: &str) {
     let both = Both::beside(harness).await;
     for (n, claim) in claims().into_iter().enumerate() {
@@ -208,7 +208,7 @@ pub(crate) async fn a_quick_completion_writes_what_the_full_path_writes(harness:
     both.ask("nobody's", done(Grant { token: Token::NONE, claim_id: ClaimId::random() })).await;
 }
 
-/// A completion at each instant: behind a clock that was set back, just before the lease is over, and from then on.
+/// A completion at each instant: after the clock was set back, just before the lease ends, and from then on.
 pub(crate) async fn a_completion_at_each_instant_writes_what_the_full_path_writes(
     harness: &StoreHarness,
     _: &str,
@@ -234,7 +234,7 @@ pub(crate) async fn a_completion_at_each_instant_writes_what_the_full_path_write
     both.ask("doubted", Complete { grant, result: result("done") }).await;
 }
 
-/// A completion of a record whose events are just few enough, and just too many, to stand in it.
+/// A completion of a record whose events just fit into it, and just do not.
 pub(crate) async fn a_completion_of_each_length_writes_what_the_full_path_writes(
     harness: &StoreHarness,
     _: &str,
@@ -248,7 +248,7 @@ pub(crate) async fn a_completion_of_each_length_writes_what_the_full_path_writes
     }
 }
 
-/// A claim of a key that has a record says all that it asked for, in the record and in the event.
+/// A claim of a key that has a record writes all of its terms, in the record and in the event.
 pub(crate) async fn a_claim_anew_is_recorded_in_full(harness: &StoreHarness, _: &str) {
     for (n, claim) in claims().into_iter().enumerate() {
         let address = harness.execution(&format!("k{n}"));
@@ -280,15 +280,15 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(harness: &StoreHarness, _: 
     }
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
-        a_quick_claim_writes_what_the_full_path_writes for "while the clock stands";
-        quick_claims_of_one_call_write_what_the_full_path_writes for "while the clock stands";
-        quick_completions_of_one_call_write_what_the_full_path_writes for "while the clock stands";
-        claims_and_completions_go_together for "while the clock stands";
-        a_quick_completion_writes_what_the_full_path_writes for "while the clock stands";
-        a_completion_at_each_instant_writes_what_the_full_path_writes for "while the clock stands";
-        a_completion_of_each_length_writes_what_the_full_path_writes for "while the clock stands";
+        a_quick_claim_writes_what_the_full_path_writes for "with a fixed clock";
+        quick_claims_of_one_call_write_what_the_full_path_writes for "with a fixed clock";
+        quick_completions_of_one_call_write_what_the_full_path_writes for "with a fixed clock";
+        claims_and_completions_go_together for "with a fixed clock";
+        a_quick_completion_writes_what_the_full_path_writes for "with a fixed clock";
+        a_completion_at_each_instant_writes_what_the_full_path_writes for "with a fixed clock";
+        a_completion_of_each_length_writes_what_the_full_path_writes for "with a fixed clock";
         a_claim_anew_is_recorded_in_full;
     }
 }

@@ -125,14 +125,14 @@ async fn the_rest_of_a_bucket_without_its_marker_can_be_read_in_doubt() {
     assert!(until_checked_again(&reader).await.is_none());
 }
 
-/// The doubt that remains after the deployment was looked at again.
+/// The doubt that remains after the deployment was checked again.
 async fn until_checked_again(store: &RedisStore) -> Option<StoreError> {
     a_while_later().await;
     store.inspect(&execution("known")).await.unwrap();
     store.doubt()
 }
 
-/// A typo in the name of a namespace leaves nothing behind.
+/// Reading a namespace with a mistyped name creates nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_an_unused_namespace_does_not_create_it() {
     let server = Redis::start(Options::default());

@@ -22,7 +22,7 @@ struct Fixture {
 impl Fixture {
     async fn open() -> Self {
         let server = Redis::start(Options::default());
-        // Only the scripts meet the refusal: the deployment is not looked at again meanwhile.
+        // Only the scripts meet the refusal: the deployment is not checked again meanwhile.
         let rarely = Duration::from_secs(3_600);
         let store = RedisStore::builder(&server.url()).recheck_interval(rarely).init().await.unwrap();
         let running = hold(&store, &execution("running"), Phase::Executing).await;

@@ -1,5 +1,5 @@
-//! A file that was cut within a transaction. Redis leaves the transaction open, and drops at the next start what was written
-//! behind it: a server that has lost nothing acknowledged would lose it then.
+//! A file that was cut within a transaction. Redis leaves the transaction open, and drops at the next start what was
+//! written behind it: a server that has lost nothing acknowledged would lose it then.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Grant, State};
@@ -37,7 +37,7 @@ async fn writes_after_a_truncated_transaction_are_kept() {
     let server = Redis::start(Options::default());
     let (address, grant) = two_claims(&RedisStore::init(&server.url()).await.unwrap()).await;
     crash(&server);
-    // A server that loses nothing: it is trusted again by whoever was not told of the other claim.
+    // A server that loses nothing: a client that does not know of the other claim trusts it again.
     let store = RedisStore::connect(&server.url()).await.unwrap();
     store.begin(&address, &Begin { grant }).await.unwrap();
     server.kill();

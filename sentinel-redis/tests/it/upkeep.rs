@@ -1,4 +1,5 @@
-//! Redis' own keys, which the suite cannot see: what expires and when, what stands in which index, and what a purge leaves.
+//! Redis' own keys, which the suite cannot see: what expires and when, what is in which index, and what a purge
+//! leaves.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -42,8 +43,8 @@ async fn force_completed(harness: &StoreHarness, address: &Address, claim: &Clai
     harness.change(address, decision).await;
 }
 
-/// What is undecided, free, or kept for ever never expires, whatever it said of its retention; a result that is kept for a
-/// while does.
+/// What is undecided, free, or kept for ever never expires, whatever it said of its retention; a result that is kept
+/// for a while does.
 pub(crate) async fn only_a_kept_result_expires(harness: &StoreHarness, how: &str) {
     let at =
         ["claimed", "executing", "held", "free", "reset", "ever", "lease"].map(|key| harness.execution(key));
@@ -92,7 +93,7 @@ pub(crate) async fn a_result_expires_an_hour_after_its_retention(harness: &Store
     }
 }
 
-/// A run past the retention of the last one is undecided: it stays, and so does what is told of both.
+/// A run after the retention of the last one is undecided: it is kept, and so are the events of both.
 pub(crate) async fn a_claim_past_retention_stays(harness: &StoreHarness, how: &str) {
     let address = harness.execution("k");
     harness.completed(&address, &if how == "wordy" { wordy(kept()) } else { kept() }).await;
@@ -111,8 +112,8 @@ pub(crate) fn indexes(harness: &StoreHarness, kind: Kind) -> [String; 3] {
     [all("index"), all("undecided"), due.replace('\n', " ")]
 }
 
-/// Every record stands in the index, those that somebody has to decide beside it, and those that a purge may delete with the
-/// instant from which it may.
+/// Every record stands in the index, those that somebody has to decide beside it, and those that a purge may delete
+/// with the instant from which it may.
 pub(crate) async fn each_state_is_in_its_index(harness: &StoreHarness, how: &str) {
     let address = if how == "lease" { harness.lease("k") } else { harness.execution("k") };
     let held = |indexes: [String; 3]| assert_eq!(indexes, ["k", "k", ""]);
@@ -176,7 +177,8 @@ async fn listed(harness: &StoreHarness, state: Option<Shown>) -> usize {
         .len()
 }
 
-/// A record that expired is on no page, and a purge strikes its key off; it is none that was purged, and a dry run leaves it.
+/// A record that expired is on no page, and a purge strikes its key off; it is none that was purged, and a dry run
+/// leaves it.
 pub(crate) async fn an_expired_key_leaves_its_indexes(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     harness.completed(&address, &kept()).await;
@@ -189,7 +191,7 @@ pub(crate) async fn an_expired_key_leaves_its_indexes(harness: &StoreHarness, _:
     assert_eq!(harness.changes(&address).await, <[&str; 0]>::default());
 }
 
-/// Record and events go at once; the event that tells of it stays for two hours.
+/// Record and events are deleted at once; the event of the purge is kept for two hours.
 pub(crate) async fn the_event_left_by_a_purge_expires(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     harness.tombstone(&address).await;
@@ -304,7 +306,7 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(harness: &StoreHarness, _:
     assert!(!touched(), "the result is the write");
 }
 
-/// A record that cannot be read is told to whoever asked for it, and to nobody who asked beside it.
+/// A corrupt record is an error for its own callers only, not for others in the same call.
 pub(crate) async fn a_corrupt_record_affects_no_other(harness: &StoreHarness, _: &str) {
     let keys: Vec<Address> = (0..8).map(|n| harness.execution(&format!("k{n}"))).collect();
     harness.raw(&["SET", &harness.key('r', &keys[5]), "not a record"]);
@@ -329,7 +331,7 @@ pub(crate) async fn a_corrupt_record_affects_no_other(harness: &StoreHarness, _:
     }
 }
 
-/// What ends a run, or changes who may decide, is told to whoever waits for the key; that it is under way is not.
+/// Operations that end a run, or change who may decide, notify the waiters of the key; claims and begins do not.
 pub(crate) async fn changes_are_published_on_the_channel_of_the_key(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let channel = harness.key('r', &address);
@@ -348,7 +350,7 @@ pub(crate) async fn changes_are_published_on_the_channel_of_the_key(harness: &St
     assert_eq!(reply, [""]);
 }
 
-/// A page leaves the bytes of results out, and nothing of what stands before them, however long that is.
+/// A page omits the bytes of results, and nothing that comes before them, however long that is.
 pub(crate) async fn a_page_holds_the_longest_texts(harness: &StoreHarness, _: &str) {
     let (address, long) = (harness.execution("k"), label(&"x".repeat(1024)));
     for _ in 0..8 {
@@ -378,7 +380,7 @@ pub(crate) async fn a_page_holds_the_longest_texts(harness: &StoreHarness, _: &s
     assert_eq!(page.records, [(address.key, whole)]);
 }
 
-/// Nobody is not a caller whose id is all zeros.
+/// An absent holder is not a caller whose id is all zeros.
 pub(crate) async fn an_id_of_zeros_is_valid(harness: &StoreHarness, _: &str) {
     let (address, zeros) = (harness.execution("k"), ClaimId::from_bits(0));
     let token = harness.reset(&address).await;
@@ -456,14 +458,14 @@ pub(crate) async fn a_repeated_reconcile_changes_nothing(harness: &StoreHarness,
     }
 }
 
-/// What was not begun needs no vouch, and none is told.
+/// A claim that was not begun needs no vouch, and none is recorded.
 pub(crate) async fn a_needless_vouch_is_not_recorded(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let grant = harness.granted(&address, &call()).await;
     harness.change(&address, Release { grant, vouched: true }).await;
 }
 
-/// A page that holds nothing tells the time, and so does a look at no record.
+/// An empty page returns the time, and so does the inspection of an absent record.
 pub(crate) async fn reads_return_the_time(harness: &StoreHarness, _: &str) {
     let now = harness.change(&harness.execution("k"), call()).await.now;
     let (namespace, kind) = (harness.namespace.clone(), Kind::Lease);
@@ -488,7 +490,7 @@ pub(crate) async fn many_keys_are_purged_in_pages(harness: &StoreHarness, _: &st
     assert_eq!(indexes(harness, Kind::Execution), <[String; 3]>::default());
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
         only_a_kept_result_expires for "short" "wordy";
         a_result_expires_an_hour_after_its_retention for "complete" "force_complete" "wordy";
@@ -510,7 +512,7 @@ mod holds {
         a_decision_of_another_kind_is_another;
         a_repeated_reconcile_changes_nothing;
         a_needless_vouch_is_not_recorded;
-        reads_return_the_time for "while the clock stands";
+        reads_return_the_time for "with a fixed clock";
         many_keys_are_purged_in_pages;
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that come and go: what one was told, the next on the same host misses.
+//! Short-lived programs: a change acknowledged to one is checked by the next on the same host.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::faults::{AT_LAST, execution, hold};
 use crate::harness::REST;
 
-/// A server, and a folder for notes.
+/// A server, and a folder for witness files.
 struct Fixture {
     server: Redis,
     folder: TempDir,
@@ -91,14 +91,14 @@ async fn a_change_lost_after_a_program_ended_is_detected_by_the_next() {
     assert!(matches!(run(store, "k").await, Outcome::Completed(_)));
     assert_eq!(fixture.witness_files(), 1);
     fixture.crash(1);
-    // Somebody who was told nothing trusts it, as a server that loses nothing.
+    // A client without a witness file trusts it, as a server that loses nothing.
     drop(fixture.elsewhere().open().await.unwrap());
     let why = doubt(fixture.next().open().await);
     assert!(
         why.contains("lost the change") && why.contains("execution \"k\"") && why.contains("sentinel init"),
         "{why}"
     );
-    // By now all are told.
+    // By now all clients are refused.
     assert_eq!(doubt(fixture.elsewhere().open().await), why);
 
     let (store, registration) = fixture.next().register().await.unwrap();
@@ -108,7 +108,7 @@ async fn a_change_lost_after_a_program_ended_is_detected_by_the_next() {
     // The cut went through a transaction, which Redis leaves open in its file: at the next start it would drop all that
     // was written behind it. A new file has none of that.
     fixture.rewrite();
-    // The note is older than the registration.
+    // The witness file is older than the registration.
     fixture.server.kill();
     fixture.server.start_again();
     let store = fixture.next().open().await.unwrap();
@@ -135,7 +135,7 @@ async fn an_emptied_server_is_not_treated_as_new() {
         let health = fixture.next().health().await.unwrap();
         let found = health.checks.iter().find(|check| check.name == "store").unwrap();
         assert!(!found.ok && found.found.contains("execution \"k\""), "{found:?}");
-        // Nothing on another host tells it from a new one, so the message names both.
+        // Another host cannot distinguish it from a new one, so the message names both.
         let error = fixture.elsewhere().open().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
         assert!(error.to_string().contains("the server was emptied"), "{error}");
@@ -198,7 +198,7 @@ async fn a_loss_that_was_accepted_is_not_reported_again() {
     let store = fixture.elsewhere().init().await.unwrap();
     hold(&store, &execution("k"), Phase::Executing).await;
     fixture.crash(1);
-    // Somebody has looked, and said that it is well, before this program asked anything.
+    // An operator has registered the servers again before this program sent anything.
     drop(RedisStore::init(&fixture.server.url()).await.unwrap());
     goes_on(&store).await;
 }

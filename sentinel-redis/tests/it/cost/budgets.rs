@@ -1,4 +1,4 @@
-//! The price list. Whoever makes something cheaper lowers its line: the failing test says to what.
+//! The cost budgets. When an operation becomes cheaper, its test fails and prints the new figure for its line.
 
 use sentinel_testbed::{Price, Unit};
 

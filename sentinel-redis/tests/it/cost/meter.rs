@@ -40,7 +40,7 @@ impl Subject {
     }
 }
 
-/// The file is rewritten when a test says so: never.
+/// The append-only file is never rewritten.
 fn server() -> &'static Redis {
     static SERVER: OnceLock<Redis> = OnceLock::new();
     SERVER.get_or_init(|| Redis::start(redis::Options::default().setting("auto-aof-rewrite-percentage", "0")))
@@ -50,7 +50,7 @@ impl Meter {
     pub(crate) async fn open() -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
-        // One bucket: how a company spreads over many is chance.
+        // One bucket: how a batch spreads over several is random.
         let builder =
             RedisStore::builder(&server().url()).key_prefix(ClaimId::random().to_string()).buckets(1);
         let subject =
@@ -58,7 +58,8 @@ impl Meter {
         Self { subject, wrong: Vec::new(), _alone: alone }
     }
 
-    /// Sets the scene for so many of an operation, measures them alone, and notes it if the price is not true.
+    /// Prepares so many runs of an operation, measures only the runs, and records it if they are not within the
+    /// budget.
     pub(crate) async fn measure<T>(
         &mut self,
         budget: &Price<3>,

@@ -1,5 +1,6 @@
-//! What operations cost: calls of scripts, commands of the server and bytes of the append-only file, held to a price list.
-//! Not one of the figures is a time, so what becomes dearer fails on a busy machine as on a quiet one, and nothing else does.
+//! What operations cost: calls of scripts, commands of the server and bytes of the append-only file, held to a price
+//! list. Not one of the figures is a time, so what becomes dearer fails on a busy machine as on a quiet one, and
+//! nothing else does.
 
 mod budgets;
 mod meter;
@@ -13,7 +14,7 @@ use crate::harness::{call, fused, label, result, runtime};
 use budgets as budget;
 use meter::{Meter, Subject};
 
-/// How often an operation is measured alone, and how many go together in company.
+/// How often an operation is measured alone, and how many are measured together.
 const ALONE: usize = 16;
 const TOGETHER: usize = 64;
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// A script's change for the worse.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mutant {
-    /// Pieces, and what stands there instead.
+    /// Pieces, and their replacements.
     edits: Vec<(String, String)>,
     /// What has to notice it.
     pub(super) by: Vec<String>,

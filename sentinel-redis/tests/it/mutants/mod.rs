@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A law that ends with `with a fixed clock` is checked over a clock that only the law moves. A piece that does not
-//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks, and a
-//! mutant that Redis does not understand. Helpers are meant for the scripts that use them.
+//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks,
+//! and a mutant that Redis does not understand. Helpers are meant for the scripts that use them.
 
 mod list;
 
@@ -161,7 +161,7 @@ impl Check {
                 None => text,
             }
         });
-        // Behind a barrier, scripts answer everything: nothing is looked at beside them.
+        // With a barrier, scripts answer everything: there are no reads beside them.
         let events = EventLimit::new(100).unwrap();
         let set = move |builder: RedisStoreBuilder| {
             builder.max_events(events).durability(Durability::Replicas(0)).edit_scripts(edit.clone())
@@ -175,7 +175,7 @@ impl Check {
 }
 
 /// Checks the unbroken store.
-pub(crate) fn holds(text: &str) {
+pub(crate) fn check_unbroken(text: &str) {
     let check = Check::named(text);
     check.run(check.open("", None));
 }
@@ -188,9 +188,9 @@ macro_rules! own_tests {
             $crate::mutants::own_tests!(@each $check $($($how)+)?);
         }
     )*};
-    (@each $check:ident) => { $crate::mutants::holds(stringify!($check)) };
+    (@each $check:ident) => { $crate::mutants::check_unbroken(stringify!($check)) };
     (@each $check:ident $($how:literal)+) => {
-        $($crate::mutants::holds(concat!(stringify!($check), " ", $how));)+
+        $($crate::mutants::check_unbroken(concat!(stringify!($check), " ", $how));)+
     };
 }
 pub(crate) use own_tests;
@@ -209,7 +209,7 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
     }
 }
 
-/// A script whose clock stands, but for the offset.
+/// A script with a fixed clock, but for the offset.
 pub(crate) fn with_fixed_clock(text: &str, at: i64) -> String {
     let reading = "time[1] * 1000000 + time[2]";
     assert!(text.contains(reading), "{text}");
@@ -330,7 +330,7 @@ fn every_script_has_a_list() {
     assert_eq!(scripts, names("tests/it/mutants", ".txt"));
 }
 
-/// The lists are worth something only if each of these is told.
+/// The lists are useful only if each of these errors is reported.
 mod list_errors {
     use super::each_is_noticed;
 

@@ -134,7 +134,7 @@ fn socket(rest: &str) -> Option<Config> {
     Some(config)
 }
 
-/// Text in which `%20` stands for a space, and so on.
+/// Decodes percent-encoded text.
 fn decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();

@@ -74,7 +74,7 @@ impl Subscriber {
         Ok(Self { client, driver, messages, errors, own, asked: 0, deadline: connector.deadline })
     }
 
-    /// Listens on channels. Succeeds when the server says so; without any, when it is still there.
+    /// Subscribes to channels. Succeeds when the server confirms it; without channels, when the server replies.
     ///
     /// fred does not report whether a subscription was refused. The server takes or refuses all channels of a
     /// command, so one more channel of our own is subscribed to with them: a message published there afterwards is
@@ -104,7 +104,7 @@ impl Subscriber {
         self.client.custom(command, args).await
     }
 
-    /// Listens no more on channels.
+    /// Unsubscribes from channels.
     pub(crate) async fn unsubscribe(&mut self, channels: &[Bytes]) -> Result<(), CommandError> {
         let all: Vec<Key> = channels.iter().cloned().map(Key::from).collect();
         match timeout(self.deadline, self.client.unsubscribe(all)).await {

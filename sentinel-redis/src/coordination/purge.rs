@@ -1,4 +1,4 @@
-//! Purging: candidates from the index of what is due, judged again by the script that deletes.
+//! Purging: candidates come from the index of due records, and the script that deletes checks each again.
 
 use bytes::Bytes;
 use sentinel_core::store::{Purge, Purged};

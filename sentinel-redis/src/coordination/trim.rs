@@ -35,7 +35,7 @@ impl Caller {
     }
 }
 
-/// How a list gets shorter. One more event stands in the record.
+/// How a list gets shorter. One more event is in the record.
 struct Shorter {
     /// So many are dropped.
     dropped: usize,
@@ -46,7 +46,7 @@ struct Shorter {
 }
 
 impl Shorter {
-    /// None: it is short enough. The newest events stand in the record, so the list alone has enough of them.
+    /// None: it is short enough. The newest events are in the record, and the list alone keeps the required number.
     fn of(listed: Vec<Bytes>, limit: EventLimit) -> Result<Option<Self>, Unreadable> {
         let dropped = listed.len().saturating_sub(limit.kept());
         let (Some(oldest), Some(kept)) = (listed.first(), listed.get(dropped)) else { return Ok(None) };

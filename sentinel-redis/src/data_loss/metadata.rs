@@ -19,8 +19,8 @@ const FORMAT: &str = "1";
 pub enum Registration {
     /// It set the store up.
     SetUp,
-    /// The store was set up before, and was armed again; or a store that was set up before is gone, of which an earlier
-    /// process on this host left a note, and a new one was set up in its place.
+    /// The store was set up before, and its servers were registered again. Or a store that was set up before is gone,
+    /// of which an earlier process on this host left a witness file, and a new one was set up in its place.
     Again {
         /// What was in doubt until now, or is gone.
         doubt: Option<String>,

@@ -43,8 +43,7 @@ impl Fixture {
     }
 
     /// While the replica is silent, it is not acknowledged, neither at first nor again, although it has taken effect.
-    /// Then it is, by the next who asks; and not any more by a replica that is silent again, however often it was
-    /// said.
+    /// Then the next call acknowledges it. When the replica is silent again, calls do not, although earlier ones did.
     async fn waits<R, F>(&self, address: &Address, changes: bool, ask: impl Fn() -> F)
     where
         F: Future<Output = Result<Stamped<R>, StoreError>>,
@@ -146,7 +145,7 @@ async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
     store.heartbeat(&execution).await.unwrap();
     fixture.replica.resume();
     replied(|| store.heartbeat(&lease)).await;
-    // Who gives a lease back needs nobody's word: at worst it is held until it ends.
+    // The release of a lease needs no confirmation: at worst the lease is held until it ends.
     fixture.replica.pause();
     let stamped = store.release(&held, &Release { grant, vouched: false }).await.unwrap();
     assert_eq!(stamped.reply, ReleaseReply::Released);

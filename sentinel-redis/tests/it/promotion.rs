@@ -118,7 +118,7 @@ async fn the_old_primary_is_in_doubt_when_it_comes_back() {
     let registered = RedisStore::init(&fixture.url()).await.unwrap();
     hold(&registered, &execution("since"), Phase::Executing).await;
     assert_eq!(fixture.state("since").await, Some(State::Executing));
-    // It has not ended, and is who it was: whoever was told otherwise knows.
+    // It still runs under its old identity: only clients that saw the promotion know.
     fixture.primary.resume();
     fixture.way.lead_to(fixture.primary.port());
     is_in_doubt(&fixture.store).await;

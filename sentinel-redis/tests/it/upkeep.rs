@@ -43,8 +43,7 @@ async fn force_completed(harness: &StoreHarness, address: &Address, claim: &Clai
     harness.change(address, decision).await;
 }
 
-/// What is undecided, free, or kept for ever never expires, whatever it said of its retention; a result that is kept
-/// for a while does.
+/// A record that is undecided, free, or completed without a retention never expires; a result with a retention does.
 pub(crate) async fn only_a_kept_result_expires(harness: &StoreHarness, how: &str) {
     let at =
         ["claimed", "executing", "held", "free", "reset", "ever", "lease"].map(|key| harness.execution(key));
@@ -112,8 +111,8 @@ pub(crate) fn indexes(harness: &StoreHarness, kind: Kind) -> [String; 3] {
     [all("index"), all("undecided"), due.replace('\n', " ")]
 }
 
-/// Every record stands in the index, those that somebody has to decide beside it, and those that a purge may delete
-/// with the instant from which it may.
+/// Every record is in the index, undecided ones also in that of the undecided, and due ones in that of the due, with
+/// the instant from which a purge may delete them.
 pub(crate) async fn each_state_is_in_its_index(harness: &StoreHarness, how: &str) {
     let address = if how == "lease" { harness.lease("k") } else { harness.execution("k") };
     let held = |indexes: [String; 3]| assert_eq!(indexes, ["k", "k", ""]);

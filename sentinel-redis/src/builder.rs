@@ -7,24 +7,31 @@ use std::time::Duration;
 use sentinel_core::store::Health;
 use sentinel_core::{ErrorKind, EventLimit, Invalid, StoreError};
 
-use crate::barrier::{Barrier, Durability};
-use crate::call::Caller;
-use crate::names::Names;
+use crate::batch::call::Caller;
+use crate::connection::barrier::Barrier;
+use crate::connection::connector::LazyConnection;
+use crate::connection::{Connector, tls};
+use crate::data_loss::{DataLossGuard, LastAcknowledged, Location, RECHECK_INTERVAL};
+use crate::doctor;
+use crate::durability::Durability;
+use crate::schema::Names;
 use crate::script::Edit;
-use crate::store::{Parts, RedisStore};
-use crate::trust::{Arming, LOOK_AGAIN, Trust, Witness};
 use crate::url::{self, Parsed};
-use crate::wire::Dialer;
-use crate::wire::dial::Port;
-use crate::{doctor, tls};
 
-/// How to open a [`RedisStore`].
+/// What a store is made of.
+pub(crate) struct Parts {
+    pub(crate) main: Arc<Caller>,
+    pub(crate) heartbeats: Arc<Caller>,
+    pub(crate) connector: Arc<Connector>,
+}
+
+/// How to open a [`RedisStore`](crate::RedisStore).
 #[derive(Clone)]
 #[must_use = "nothing is opened before `open`"]
 pub struct RedisStoreBuilder {
     url: Result<Parsed, String>,
     prefix: String,
-    buckets: Option<u32>,
+    pub(crate) buckets: Option<u32>,
     events: EventLimit,
     deadline: Duration,
     durability: Durability,
@@ -32,9 +39,9 @@ pub struct RedisStoreBuilder {
     password: Option<PathBuf>,
     allow_lossy: bool,
     offset: Arc<AtomicI64>,
-    look_again: Duration,
+    recheck_interval: Duration,
     edit: Option<Edit>,
-    notes: Option<PathBuf>,
+    witness_folder: Option<PathBuf>,
     read_in_doubt: bool,
 }
 
@@ -48,34 +55,35 @@ impl fmt::Debug for RedisStoreBuilder {
 impl RedisStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
         let url = url::parse(url);
-        let said = url.as_ref().ok();
+        let given = url.as_ref().ok();
         Self {
-            prefix: said.and_then(|url| url.prefix.clone()).unwrap_or_else(|| "sentinel".into()),
-            ca: said.and_then(|url| url.ca.clone()).map(PathBuf::from),
-            password: said.and_then(|url| url.password_file.clone()).map(PathBuf::from),
-            durability: said.and_then(|url| url.durability).unwrap_or_default(),
-            allow_lossy: said.is_some_and(|url| url.allow_lossy),
+            prefix: given.and_then(|url| url.prefix.clone()).unwrap_or_else(|| "sentinel".into()),
+            ca: given.and_then(|url| url.ca.clone()).map(PathBuf::from),
+            password: given.and_then(|url| url.password_file.clone()).map(PathBuf::from),
+            durability: given.and_then(|url| url.durability).unwrap_or_default(),
+            allow_lossy: given.is_some_and(|url| url.allow_lossy),
             buckets: None,
-            events: said.and_then(|url| url.events).unwrap_or_default(),
+            events: given.and_then(|url| url.events).unwrap_or_default(),
             deadline: Duration::from_secs(10),
             offset: Arc::default(),
-            look_again: LOOK_AGAIN,
+            recheck_interval: RECHECK_INTERVAL,
             edit: None,
-            notes: None,
+            witness_folder: None,
             read_in_doubt: false,
             url,
         }
     }
 
-    /// What the names of all keys begin with; `sentinel` unless told otherwise. Stores of different prefixes share nothing.
+    /// What the names of all keys begin with; `sentinel` by default. Stores of different prefixes share nothing.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024; 16 there unless told otherwise, and 1
-    /// where there is one server: what goes to one bucket goes in one script call. It counts when [`init`](Self::init) sets a
-    /// store up for the first time, and can never be changed: say 16 before you start with one server and move to a cluster.
+    /// In how many buckets a namespace is spread over the slots of a cluster, 1 to 1024. The default is 16 in a
+    /// cluster, and 1 on one server: requests to one bucket share a script call. The number takes effect when
+    /// [`init`](Self::init) sets a store up for the first time, and can never be changed: choose 16 if you start with
+    /// one server and will move to a cluster.
     pub fn buckets(mut self, buckets: u32) -> Self {
         self.buckets = Some(buckets);
         self
@@ -88,8 +96,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long a command may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds unless
-    /// told otherwise.
+    /// How long a command may take before its outcome counts as ambiguous, and how long connecting may; 10 seconds by
+    /// default.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -102,41 +110,42 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The file with the certificates of those who may sign the server's, in PEM; by default the operating system's. It is
-    /// read again at each connection, so that it can be replaced while the program runs.
+    /// The file with the certificates of those who may sign the server's, in PEM; by default the operating system's.
+    /// It is read again at each connection, so that it can be replaced while the program runs.
     pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
         self
     }
 
-    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read again
-    /// when the server refuses a connection, so that a password can be changed while the program runs: write the new one
-    /// to the file before the server forgets the old one.
+    /// The file with the password, of the user that the URL names; a newline at its end does not count. It is read
+    /// again when the server refuses a connection, so that a password can be changed while the program runs: write the
+    /// new one to the file before the server forgets the old one.
     pub fn password_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.password = Some(file.into());
         self
     }
 
     /// Accepts a server that drops records when memory is short, keeps nothing through a restart, or was restarted or
-    /// promoted without its newest writes. Keys run again then, and nothing tells. For tests and trials.
+    /// promoted without its newest writes. Keys then run again without any error. For tests and trials.
     pub fn allow_lossy(mut self, allowed: bool) -> Self {
         self.allow_lossy = allowed;
         self
     }
 
-    /// Leaves a note of the newest acknowledged change in a folder, and asks after the one that was left there before a server
-    /// that was restarted is trusted. For programs that come and go: what one was told, the next on this host would not know
-    /// to miss. A small file for each store is written at each change, and not synced; the folder is made when needed.
+    /// Writes the newest acknowledged change to a witness file in a folder, and checks that a restarted server still
+    /// has the change of that file before it is trusted. This is for short-lived programs: without the file, the next
+    /// program on this host would not know which change to check. One small file for each store is written at each
+    /// change, and not synced; the folder is created when needed.
     pub fn witness_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.notes = Some(folder.into());
+        self.witness_folder = Some(folder.into());
         self
     }
 
-    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has forgotten a
-    /// part of itself: for tools with which an operator looks before deciding. What is read may lack changes that were
-    /// acknowledged; [`RedisStore::doubt`] says why, and so does a warning in the log. Whatever changes a record stays refused,
-    /// and so does a result that would be replayed. Off by default: a program that decides by what it reads is
-    /// better off with the error.
+    /// Answers `inspect`, `list`, `history` and a purge that only counts also while the store is in doubt, or has
+    /// lost a part of its data: for tools with which an operator compares before deciding. The answers may lack
+    /// changes that were acknowledged; [`RedisStore::doubt`](crate::RedisStore::doubt) and a warning in the log give
+    /// the reason. Changes of a record stay refused, and so do results that would be replayed. Off by default: a
+    /// program that decides by what it reads should get the error.
     pub fn read_in_doubt(mut self, read: bool) -> Self {
         self.read_in_doubt = read;
         self
@@ -149,63 +158,32 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How often the deployment is looked at again. For tests that change it.
+    /// How often the deployment is checked again. For tests that change it.
     #[doc(hidden)]
-    pub fn look_again(mut self, after: Duration) -> Self {
-        self.look_again = after;
+    pub fn recheck_interval(mut self, after: Duration) -> Self {
+        self.recheck_interval = after;
         self
     }
 
-    /// Looks at, or changes, each script before it is used. For tests that break one.
+    /// Reads or changes each script before it is used. For tests that break one.
     #[doc(hidden)]
     pub fn edit_scripts(mut self, edit: Edit) -> Self {
         self.edit = Some(edit);
         self
     }
 
-    /// Whether all that was said so far can be meant. [`open`](Self::open) and the others do so first; nothing is connected.
+    /// Checks the settings without connecting. [`open`](Self::open) and the others do so first.
     pub fn check(&self) -> Result<(), StoreError> {
         self.clone().parts().map(drop)
     }
 
-    /// Connects, and checks that the server is the one that was armed and can keep what it acknowledges.
-    ///
-    /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
-    /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
-    /// `PossibleDataLoss`, or `DeploymentRefused`.
-    pub async fn open(self) -> Result<RedisStore, StoreError> {
-        let parts = self.parts()?;
-        let link = parts.main.port.link().await?;
-        if let Err(why) = parts.main.arm(&*link).await {
-            parts.main.arm_to_read(&*link, why).await?;
-        }
-        Ok(RedisStore::from_parts(parts))
-    }
-
-    /// Sets the store up, or, where it is set up, **arms it again**: the present servers are trusted to hold all that was
-    /// acknowledged, which only somebody who has looked can say. Opens the store.
-    ///
-    /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
-    pub async fn init(self) -> Result<RedisStore, StoreError> {
-        self.arm().await.map(|(store, _)| store)
-    }
-
-    /// As [`init`](Self::init), and tells which of the two it did.
-    pub async fn arm(self) -> Result<(RedisStore, Arming), StoreError> {
-        let buckets = self.buckets;
-        let parts = self.parts()?;
-        let link = parts.main.port.link().await?;
-        let arming = parts.main.trust.init(&*link, buckets).await?;
-        parts.main.arm(&*link).await?;
-        Ok((RedisStore::from_parts(parts), arming))
-    }
-
-    /// Looks at the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a finding.
+    /// Checks the deployment, also where the store was never set up: what [`open`](Self::open) would refuse is a
+    /// finding.
     pub async fn health(self) -> Result<Health, StoreError> {
         doctor::health(&self.parts()?.main).await
     }
 
-    fn parts(self) -> Result<Parts, StoreError> {
+    pub(crate) fn parts(self) -> Result<Parts, StoreError> {
         let bad = |why| StoreError::not_applied(ErrorKind::InvalidRequest, format!("the Redis URL {why}"));
         let Parsed { mut config, tls, .. } = self.url.map_err(bad)?;
         if self.deadline < Duration::from_millis(1) {
@@ -221,26 +199,28 @@ impl RedisStoreBuilder {
             return Err(bad("has a password, and there is a file with one: give one of them".into()));
         }
         let names = Names::new(&self.prefix)?;
-        let dialer = Dialer { config, password: self.password, deadline: self.deadline };
-        dialer.check()?;
-        let dialer = Arc::new(dialer);
-        let witness = Witness::new(self.notes, dialer.location(names.prefix()));
-        let mut trust = Trust::new(names, self.allow_lossy, self.events, self.edit, witness);
-        (trust.look_again, trust.durability) = (self.look_again, self.durability);
-        trust.read_in_doubt = self.read_in_doubt;
-        let trust = Arc::new(trust);
+        let connector = Connector { config, password: self.password, deadline: self.deadline };
+        connector.check()?;
+        let connector = Arc::new(connector);
+        let last_acknowledged =
+            LastAcknowledged::new(self.witness_folder, Location::of(&connector, names.prefix()));
+        let mut data_loss =
+            DataLossGuard::new(names, self.allow_lossy, self.events, self.edit, last_acknowledged);
+        (data_loss.recheck_interval, data_loss.durability) = (self.recheck_interval, self.durability);
+        data_loss.read_in_doubt = self.read_in_doubt;
+        let data_loss = Arc::new(data_loss);
         let buckets = Arc::<AtomicU32>::default();
         let caller = || {
             Ok::<_, StoreError>(Arc::new(Caller {
-                trust: trust.clone(),
-                port: Port::new(dialer.clone()),
-                barrier: Barrier::new(dialer.clone(), self.durability)?,
+                data_loss: data_loss.clone(),
+                connection: LazyConnection::new(connector.clone()),
+                barrier: Barrier::new(connector.clone(), self.durability)?,
                 offset: self.offset.clone(),
                 deadline: self.deadline,
                 buckets: buckets.clone(),
-                looked: AtomicU64::default(),
+                checked: AtomicU64::default(),
             }))
         };
-        Ok(Parts { main: caller()?, pulse: caller()?, dialer: dialer.clone() })
+        Ok(Parts { main: caller()?, heartbeats: caller()?, connector: connector.clone() })
     }
 }

@@ -5,7 +5,7 @@ use sentinel_core::{Event, Record, Recorded, StoreError};
 
 use crate::row;
 
-/// Whether a URL is understood, and what is said of one that is not.
+/// Reads a URL; the error is the message for one that is not understood.
 pub fn url(text: &str) -> Result<(), String> {
     crate::url::parse(text).map(drop)
 }
@@ -25,7 +25,7 @@ pub fn record_head(stored: Bytes) -> Result<Option<Record>, StoreError> {
     Ok(row::record_head(stored)?)
 }
 
-/// Events that stand one behind the other.
+/// Events in a row.
 pub fn events(log: Bytes) -> Result<Vec<Event>, StoreError> {
     Ok(row::events(log)?)
 }

@@ -1,4 +1,4 @@
-//! The scripts, each with what all of them begin and end with, made for one store and one epoch.
+//! The scripts, each with the parts that all of them begin and end with, made for one store and one epoch.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,16 +7,13 @@ use bytes::Bytes;
 use sentinel_core::EventLimit;
 use sha1::{Digest as _, Sha1};
 
-/// Looks at, or changes, the text of a script before it is used. For tests that break one.
+use crate::parts::{AFTER, LOOP, linked};
+
+/// Reads or changes the text of a script before it is used. For tests that break one.
 pub(crate) type Edit = Arc<dyn Fn(&str, String) -> String + Send + Sync>;
 
-const CONSTANTS: &str = include_str!("../lua/constants.part.lua");
-const BEFORE: &str = include_str!("../lua/before.part.lua");
-const HELPERS: &str = include_str!("../lua/helpers.part.lua");
-const AFTER: &str = include_str!("../lua/after.part.lua");
-const LOOP: &str = include_str!("../lua/loop.part.lua");
-const CLAIM: &str = include_str!("../lua/claim.lua");
-const COMPLETE: &str = include_str!("../lua/complete.lua");
+const CLAIM: &str = include_str!("../lua/coordination/claim.lua");
+const COMPLETE: &str = include_str!("../lua/coordination/complete.lua");
 
 macro_rules! scripts {
     ($($name:ident $file:literal [$($first:ident)*] $last:ident;)*) => {
@@ -28,13 +25,13 @@ macro_rules! scripts {
 
         impl Script {
             const ALL: &'static [(Self, &'static str, &'static [&'static str])] =
-                &[$((Self::$name, $file, &[$($first,)* include_str!(concat!("../lua/", $file, ".lua")), $last]),)*];
+                &[$((Self::$name, $file, &[$($first,)* include_str!(concat!("../lua/coordination/", $file, ".lua")), $last]),)*];
         }
     };
 }
 
-/// What stands behind nothing.
-const ALONE: &str = "";
+/// The end of a script that has no common one.
+const NOTHING: &str = "";
 
 scripts! {
     Run "run" [CLAIM COMPLETE] AFTER;
@@ -48,21 +45,21 @@ scripts! {
     Evict "evict" [] AFTER;
     Heartbeat "heartbeat" [] LOOP;
     Heads "heads" [] LOOP;
-    Look "look" [] ALONE;
-    Inspect "look" [] ALONE;
-    Page "page" [] ALONE;
-    Due "due" [] ALONE;
-    Purge "purge" [] ALONE;
-    History "history" [] ALONE;
-    Trim "trim" [] ALONE;
+    Read "read" [] NOTHING;
+    Inspect "read" [] NOTHING;
+    Page "page" [] NOTHING;
+    Due "due" [] NOTHING;
+    Purge "purge" [] NOTHING;
+    History "history" [] NOTHING;
+    Trim "trim" [] NOTHING;
 }
 
 /// All scripts, as one store and epoch has them.
 pub(crate) struct Scripts {
-    made: Vec<Made>,
+    made: Vec<LinkedScript>,
 }
 
-struct Made {
+struct LinkedScript {
     text: Bytes,
     sha: Bytes,
 }
@@ -73,35 +70,35 @@ impl fmt::Debug for Scripts {
     }
 }
 
-/// What stands in the text of every script.
+/// What is written into the text of every script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Baked<'a> {
+pub(crate) struct ScriptParameters<'a> {
     pub(crate) store: &'a str,
     pub(crate) epoch: &'a str,
     pub(crate) events: EventLimit,
 }
 
 impl Scripts {
-    pub(crate) fn new(baked: &Baked<'_>, edit: Option<&Edit>) -> Self {
+    pub(crate) fn new(parameters: &ScriptParameters<'_>, edit: Option<&Edit>) -> Self {
         static LINKED: OnceLock<Vec<(&str, String)>> = OnceLock::new();
         let linked = LINKED.get_or_init(|| {
             Script::ALL.iter().map(|(_, name, parts)| (*name, linked(&parts.concat()))).collect()
         });
         let make = |(name, text): &(&str, String)| {
             let text = text
-                .replace("{store}", baked.store)
-                .replace("{epoch}", baked.epoch)
-                .replace("{inline}", &inline(baked.events).to_string())
-                .replace("{spare}", &spare(baked.events).to_string())
-                .replace("{events}", &baked.events.max().to_string());
+                .replace("{store}", parameters.store)
+                .replace("{epoch}", parameters.epoch)
+                .replace("{inline}", &inline(parameters.events).to_string())
+                .replace("{spare}", &spare(parameters.events).to_string())
+                .replace("{events}", &parameters.events.max().to_string());
             let text = edit.map_or(text.clone(), |edit| edit(name, text));
-            Made { sha: sha(&text), text: text.into() }
+            LinkedScript { sha: sha(&text), text: text.into() }
         };
         Self { made: linked.iter().map(make).collect() }
     }
 
-    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs, and they
-    /// read a bucket whose marker is gone, too.
+    /// The scripts for a store that is only read, because it is in doubt. The server refuses every write of theirs,
+    /// and they read a bucket whose marker is gone, too.
     pub(crate) fn read_only(edit: Option<&Edit>) -> Self {
         let edit = edit.cloned();
         let read_only: Edit = Arc::new(move |name, text| {
@@ -110,7 +107,7 @@ impl Scripts {
             format!("#!lua flags=no-writes\n{text}")
         });
         Self::new(
-            &Baked { store: "", epoch: "none: read only", events: EventLimit::default() },
+            &ScriptParameters { store: "", epoch: "none: read only", events: EventLimit::default() },
             Some(&read_only),
         )
     }
@@ -124,15 +121,17 @@ impl Scripts {
     }
 }
 
-/// The fewest events at which some stand in the record itself.
+/// The smallest event limit at which some events are kept in the record itself.
 const ROOM: usize = 48;
 
-/// How many bytes of events stand in a record at most, but for the last one. Ten events are never shorter than this.
+/// How many bytes of events are kept in a record at most, without the last event. Ten events are never shorter than
+/// this.
 fn inline(events: EventLimit) -> usize {
     if events.max() < ROOM { 0 } else { 600 }
 }
 
-/// How long a list may be so that, with those eleven that may stand in the record and the next one, there are not too many.
+/// How long a list may be so that, with the eleven events that may be in the record and the next one, there are not
+/// too many.
 fn spare(events: EventLimit) -> usize {
     events.max().saturating_sub(12)
 }
@@ -143,69 +142,17 @@ pub(crate) fn sha(text: &str) -> Bytes {
     sha.into()
 }
 
-/// A script with the functions that it uses in front of it, and constants in place of their names. A script makes all its
-/// functions anew each time it runs: those that it does not use would cost as much as those that it does.
-fn linked(body: &str) -> String {
-    let mut body = body.to_owned();
-    for (name, function) in functions().iter().rev() {
-        let own = body.contains(&format!("local function {name}("));
-        if !own && words(&body).any(|(_, word)| word == *name) {
-            body = format!("{function}\n{body}");
-        }
-    }
-    let text = format!("{BEFORE}{body}");
-    let (mut linked, mut copied) = (String::with_capacity(text.len()), 0);
-    for (at, word) in words(&text) {
-        if let Some((_, value)) = constants().find(|(name, _)| *name == word) {
-            linked.push_str(&text[copied..at]);
-            linked.push_str(value);
-            copied = at + word.len();
-        }
-    }
-    linked.push_str(&text[copied..]);
-    linked
-}
-
-/// The helpers: each from its first line to an `end` that stands at the edge.
-fn functions() -> Vec<(&'static str, &'static str)> {
-    let starts = HELPERS.match_indices("\nlocal function ").map(|(at, _)| at + 1);
-    let function = |at: usize| {
-        let text = &HELPERS[at..];
-        let end = text.find("\nend\n").map_or(text.len(), |end| end + 5);
-        let name = text["local function ".len()..].split('(').next().unwrap_or_default();
-        (name, &text[..end])
-    };
-    starts.map(function).collect()
-}
-
-fn constants() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let line = |line: &'static str| line.strip_prefix("local ")?.split_once(" = ");
-    CONSTANTS.lines().filter_map(line)
-}
-
-/// The names in a text, and where they stand.
-fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let start = at + text[at..].find(part)?;
-        let end = text[start..].find(|c| !part(c)).map_or(text.len(), |length| start + length);
-        at = end;
-        Some((start, &text[start..end]))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_script_stands_at_its_own_place() {
+    fn every_script_is_at_the_index_of_its_variant() {
         assert!(Script::ALL.iter().enumerate().all(|(n, (script, ..))| *script as usize == n));
     }
 
     #[test]
-    fn a_script_that_only_reads_asks_for_no_marker_and_may_not_write() {
+    fn a_read_only_script_checks_no_marker_and_may_not_write() {
         let scripts = Scripts::read_only(None);
         for text in scripts.texts() {
             let text = std::str::from_utf8(&text).unwrap();
@@ -216,8 +163,8 @@ mod tests {
 
     #[test]
     fn a_script_is_another_in_another_epoch() {
-        let baked = |epoch| Baked { store: "s", epoch, events: EventLimit::default() };
-        let (one, other) = (Scripts::new(&baked("1"), None), Scripts::new(&baked("2"), None));
+        let parameters = |epoch| ScriptParameters { store: "s", epoch, events: EventLimit::default() };
+        let (one, other) = (Scripts::new(&parameters("1"), None), Scripts::new(&parameters("2"), None));
         assert!(Script::ALL.iter().all(|(script, ..)| one.sha(*script) != other.sha(*script)));
         assert!(
             one.texts().all(|text| !text.windows(7).any(|part| part == b"{store}" || part == b"{epoch}"))

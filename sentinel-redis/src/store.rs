@@ -7,50 +7,45 @@ use bytes::Bytes;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CompletedHints, CoordinationStore, Event, StoreError};
+use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::{Address, CompletedHints, CoordinationStore, Event, Namespace, StoreError, Survey};
 
-use crate::builder::RedisStoreBuilder;
-use crate::call::Caller;
+use crate::batch::call::Caller;
+use crate::batch::{Batcher, ScriptReply, ScriptRequest};
+use crate::builder::{Parts, RedisStoreBuilder};
+use crate::coordination::{ScriptedOperation, explain, record, replay_of};
+use crate::data_loss::Registration;
 use crate::doctor;
-use crate::lane::{Ask, Lane};
-use crate::listen::Listening;
+use crate::notify::ChangeNotifier;
 use crate::script::Script;
-use crate::transition::{Sent, Told, explain, judged};
-use crate::wire::Dialer;
 
 /// A store on a Redis server. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, each opened when it is first needed: one for everything, one for heartbeats, one to be told of
-/// changes, and, where a barrier was asked for, a few that wait. They live on the runtime of whoever used them first, and are
-/// opened again on another if that runtime ends.
+/// It owns its connections, each opened when it is first needed: one for most requests, one for heartbeats, one that
+/// receives notifications of changes, and, where a durability was asked for, a few that wait for it. They live on the
+/// runtime of their first caller, and are opened again on another if that runtime ends.
 #[derive(Clone)]
 pub struct RedisStore {
-    pub(crate) inner: Arc<Inner>,
+    inner: Arc<Inner>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) main: Arc<Caller>,
-    pulse: Arc<Caller>,
-    lane: Lane,
-    replays: CompletedHints,
-    listening: Listening,
-}
-
-/// What a store is made of.
-pub(crate) struct Parts {
-    pub(crate) main: Arc<Caller>,
-    pub(crate) pulse: Arc<Caller>,
-    pub(crate) dialer: Arc<Dialer>,
+struct Inner {
+    main: Arc<Caller>,
+    heartbeats: Arc<Caller>,
+    batcher: Batcher,
+    completed: CompletedHints,
+    notifier: ChangeNotifier,
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("trust", &self.inner.main.trust).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("data_loss", &self.inner.main.data_loss).finish_non_exhaustive()
     }
 }
 
 impl RedisStore {
-    /// Opens the store at a URL with the usual settings: `redis://user:password@host:port/database`, `rediss://` for TLS,
+    /// Opens the store at a URL with the usual settings: `redis://user:password@host:port/database`, `rediss://` for
+    /// TLS,
     /// `redis-cluster://host:port?node=host:port`, `redis-sentinel://host:port?sentinelServiceName=name`, or
     /// `redis+unix:///path/to/socket`.
     ///
@@ -59,81 +54,129 @@ impl RedisStore {
         Self::builder(url).open().await
     }
 
-    /// Sets the store at a URL up, or arms it again, and opens it: [`RedisStoreBuilder::init`].
+    /// Sets the store at a URL up, or registers its servers again, and opens it: [`RedisStoreBuilder::init`].
     pub async fn init(url: &str) -> Result<Self, StoreError> {
         Self::builder(url).init().await
     }
 
     /// Starts with the usual settings, to change some of them.
     ///
-    /// A URL can say some of it too: `?sentinel_key_prefix=billing&sentinel_ca=/etc/ssl/redis.pem`,
-    /// `sentinel_durability=replicas:1` (or `disk`), `sentinel_allow_lossy=yes`. Any other parameter is refused, for it would be ignored.
+    /// A URL can hold some of the settings: `?sentinel_key_prefix=billing&sentinel_ca=/etc/ssl/redis.pem`,
+    /// `sentinel_durability=replicas:1` (or `disk`), `sentinel_allow_lossy=yes`. Any other parameter is refused,
+    /// because it would be ignored.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::from_url(url)
     }
 
-    pub(crate) fn from_parts(parts: Parts) -> Self {
-        let Parts { main, pulse, dialer } = parts;
+    fn from_parts(parts: Parts) -> Self {
+        let Parts { main, heartbeats, connector } = parts;
         let inner = Inner {
-            lane: Lane::new(main.clone()),
-            replays: CompletedHints::default(),
-            listening: Listening::new(dialer, main.trust.names.prefix()),
+            batcher: Batcher::new(main.clone()),
+            completed: CompletedHints::default(),
+            notifier: ChangeNotifier::new(connector, main.data_loss.names.prefix()),
             main,
-            pulse,
+            heartbeats,
         };
         Self { inner: Arc::new(inner) }
     }
 
-    pub(crate) fn listening(&self) -> &Listening {
-        &self.inner.listening
-    }
-
-    /// Where the changes of a record are told.
-    pub(crate) fn channel(&self, address: &Address) -> Bytes {
+    /// Where the changes of a record are published.
+    fn channel(&self, address: &Address) -> Bytes {
         self.inner.main.bucket_of(address).record(address.key.as_str())
     }
 
-    async fn transition<O: Sent>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
+    async fn transition<O: ScriptedOperation>(
+        &self,
+        address: &Address,
+        op: &O,
+    ) -> Result<Stamped<O::Reply>, StoreError> {
         op.admit(address.kind)?;
-        let answer = self.inner.lane.ask(Ask {
+        let reply = self.inner.batcher.call(ScriptRequest {
             script: O::SCRIPT,
-            behind: O::BEHIND,
+            comes_last: O::COMES_LAST,
             address: address.clone(),
             arg: op.pack(),
             barrier: op.needs_barrier(address.kind),
         });
-        let answer = answer.await?;
-        let stamped = explain(address, op, answer)?;
+        let stamped = explain(address, op, reply.await?)?;
         if stamped.stamp.changed {
-            self.inner.main.trust.saw(address, &stamped.stamp);
+            self.inner.main.data_loss.acknowledged(address, &stamped.stamp);
         }
         Ok(stamped)
     }
 
-    /// What made the last reads doubt what they were answered with, where the store was opened to
-    /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt): it may lack changes that were acknowledged. None: nothing did. It
-    /// is an error that changes of a record meet as well, which are refused until an operator has looked.
+    /// The name of the channel on which the changes of a record are published. For tests.
+    #[doc(hidden)]
+    pub fn channel_name(&self, address: &Address) -> String {
+        String::from_utf8_lossy(&self.channel(address)).into_owned()
+    }
+
+    /// Whether this store is subscribed to the changes of a record. For tests.
+    #[doc(hidden)]
+    pub fn is_listening(&self, address: &Address) -> bool {
+        self.inner.notifier.is_subscribed(&self.channel(address))
+    }
+
+    /// Why the last reads may lack changes that were acknowledged, where the store was opened to
+    /// [`read_in_doubt`](RedisStoreBuilder::read_in_doubt); None: no reason is known. Changes of a record fail with
+    /// the same error until an operator has registered the servers again.
     pub fn doubt(&self) -> Option<StoreError> {
-        self.inner.main.trust.doubt()
+        self.inner.main.data_loss.doubt()
     }
 
-    async fn look(&self, script: Script, address: &Address) -> Result<Told, StoreError> {
+    async fn read(&self, script: Script, address: &Address) -> Result<ScriptReply, StoreError> {
         let address = address.clone();
-        let ask = Ask { script, behind: false, address, arg: Bytes::new(), barrier: false };
-        self.inner.lane.ask(ask).await
+        let request = ScriptRequest { script, comes_last: false, address, arg: Bytes::new(), barrier: false };
+        self.inner.batcher.call(request).await
     }
 
-    /// A replay only reads: where nothing has to be waited for.
+    /// The reply to a claim of a completed key, by a read alone; None: the claim has to run. A store with a barrier
+    /// always runs the claim.
     async fn replayed(
         &self,
         address: &Address,
         op: &Claim,
     ) -> Result<Option<Stamped<ClaimReply>>, StoreError> {
-        if self.inner.main.barrier.is_some() || !self.inner.replays.expects(address) {
+        if self.inner.main.barrier.is_some() || !self.inner.completed.expects(address) {
             return Ok(None);
         }
         op.admit(address.kind)?;
-        judged(address, op, self.look(Script::Look, address).await?)
+        replay_of(address, op, self.read(Script::Read, address).await?)
+    }
+}
+
+impl RedisStoreBuilder {
+    /// Connects, and checks that the server is the one that was registered and can keep what it acknowledges.
+    ///
+    /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
+    /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
+    /// `PossibleDataLoss`, or `DeploymentRefused`.
+    pub async fn open(self) -> Result<RedisStore, StoreError> {
+        let parts = self.parts()?;
+        let connection = parts.main.connection.get().await?;
+        if let Err(why) = parts.main.register(&*connection).await {
+            parts.main.register_to_read(&*connection, why).await?;
+        }
+        Ok(RedisStore::from_parts(parts))
+    }
+
+    /// Sets the store up, or, where it is set up, **registers the present servers**: from now on they are trusted to
+    /// hold everything that was acknowledged. Only an operator who has compared the data can decide that. Opens the
+    /// store.
+    ///
+    /// **Repeating it**, also at once from many processes, changes nothing more. **Errors:** as [`open`](Self::open).
+    pub async fn init(self) -> Result<RedisStore, StoreError> {
+        self.register().await.map(|(store, _)| store)
+    }
+
+    /// As [`init`](Self::init), and reports which of the two it did.
+    pub async fn register(self) -> Result<(RedisStore, Registration), StoreError> {
+        let buckets = self.buckets;
+        let parts = self.parts()?;
+        let connection = parts.main.connection.get().await?;
+        let registration = parts.main.data_loss.init(&*connection, buckets).await?;
+        parts.main.register(&*connection).await?;
+        Ok((RedisStore::from_parts(parts), registration))
     }
 }
 
@@ -149,7 +192,7 @@ impl CoordinationStore for RedisStore {
             None => self.transition(address, op).await?,
         };
         if matches!(stamped.reply, ClaimReply::Completed { .. }) {
-            self.inner.replays.expect(address);
+            self.inner.completed.expect(address);
         }
         Ok(stamped)
     }
@@ -159,12 +202,12 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-        self.inner.pulse.beat(beats).await
+        self.inner.heartbeats.beat(beats).await
     }
 
     async fn complete(&self, address: &Address, op: &Complete) -> Result<Stamped<CompleteReply>, StoreError> {
         let stamped = self.transition(address, op).await?;
-        self.inner.replays.expect(address);
+        self.inner.completed.expect(address);
         Ok(stamped)
     }
 
@@ -213,9 +256,9 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        let told = self.look(Script::Inspect, address).await.map_err(StoreError::of_a_read)?;
-        let (record, at) = (told.record()?, told.now);
-        let now = at.max(record.last_now);
+        let reply = self.read(Script::Inspect, address).await.map_err(StoreError::of_a_read)?;
+        let record = record(&reply)?;
+        let now = reply.now.max(record.last_now);
         Ok(Inspection { record: Some(record).filter(|record| !record.is_absent()), now })
     }
 
@@ -228,10 +271,21 @@ impl CoordinationStore for RedisStore {
     }
 
     async fn changed(&self, address: &Address, within: Duration) -> Notice {
-        self.inner.listening.wait(self.channel(address), within).await
+        self.inner.notifier.wait(self.channel(address), within).await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {
         doctor::health(&self.inner.main).await
+    }
+}
+
+#[async_trait]
+impl Survey for RedisStore {
+    async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError> {
+        self.inner.main.namespaces(after, limit).await
+    }
+
+    async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
+        undecided_by_listing(self, filter).await
     }
 }

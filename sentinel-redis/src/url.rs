@@ -1,4 +1,4 @@
-//! What a URL says: where the servers are, as fred has it, and what is ours.
+//! Reading a URL: the servers, in fred's form, and our own parameters.
 
 use fred::types::config::{Config, Server, ServerConfig};
 use sentinel_core::EventLimit;
@@ -25,16 +25,16 @@ pub(crate) struct Parsed {
     pub(crate) tls: bool,
     pub(crate) prefix: Option<String>,
     pub(crate) ca: Option<String>,
-    pub(crate) durability: Option<crate::Durability>,
+    pub(crate) durability: Option<crate::durability::Durability>,
     pub(crate) allow_lossy: bool,
     pub(crate) password_file: Option<String>,
     pub(crate) events: Option<EventLimit>,
 }
 
-/// Reads a URL. What is wrong is said without quoting it: it may hold a password.
+/// Reads a URL. An error does not quote it, because it may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     sentinel_core::check_store_address(url).map_err(|invalid| invalid.to_string())?;
-    let (scheme, _) = url.split_once("://").ok_or_else(|| form("has no scheme"))?;
+    let (scheme, _) = url.split_once("://").ok_or_else(|| with_form("has no scheme"))?;
     if !SCHEMES.contains(&scheme) {
         return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));
     }
@@ -47,7 +47,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             Some(n) if ours[n].is_some() => return Err(format!("has {name} twice")),
             Some(n) => ours[n] = Some(value.to_owned()),
             None if KNOWN.contains(&name) => theirs.push(parameter),
-            None => return Err(stranger()),
+            None => return Err(unknown_parameter()),
         }
     }
     let [prefix, ca, durability, lossy, password_file, events] = ours;
@@ -84,10 +84,10 @@ fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
         None if theirs.is_empty() => Config::from_url(&plain).ok(),
         None => Config::from_url(&format!("{plain}?{}", theirs.join("&"))).ok(),
     };
-    let mut config = config.ok_or_else(|| form("cannot be read"))?;
+    let mut config = config.ok_or_else(|| with_form("cannot be read"))?;
     for node in nodes {
         let server =
-            node.strip_prefix("node=").and_then(server).ok_or_else(|| form("has an unreadable node"))?;
+            node.strip_prefix("node=").and_then(server).ok_or_else(|| with_form("has an unreadable node"))?;
         match &mut config.server {
             ServerConfig::Clustered { hosts, .. } | ServerConfig::Sentinel { hosts, .. } => {
                 hosts.push(server)
@@ -134,7 +134,7 @@ fn socket(rest: &str) -> Option<Config> {
     Some(config)
 }
 
-/// Text in which `%20` stands for a space, and so on.
+/// Decodes percent-encoded text.
 fn decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -146,12 +146,12 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn level(text: &str) -> Result<crate::Durability, String> {
+fn level(text: &str) -> Result<crate::durability::Durability, String> {
     let (kind, replicas) = text.split_once(':').unwrap_or((text, "0"));
     match (kind, replicas.parse()) {
-        ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::Durability::Replicas(replicas)),
-        ("disk", Ok(replicas)) => Ok(crate::Durability::Disk { replicas }),
-        ("server", Ok(0)) => Ok(crate::Durability::Server),
+        ("replicas", Ok(replicas)) if replicas > 0 => Ok(crate::durability::Durability::Replicas(replicas)),
+        ("disk", Ok(replicas)) => Ok(crate::durability::Durability::Disk { replicas }),
+        ("server", Ok(0)) => Ok(crate::durability::Durability::Server),
         _ => Err(format!("has a {DURABILITY} that is none of server, replicas:N, disk, disk:N")),
     }
 }
@@ -172,11 +172,11 @@ fn yes(text: &str) -> Result<bool, String> {
     }
 }
 
-fn form(what: &str) -> String {
+fn with_form(what: &str) -> String {
     format!("{what}; write redis://user:password@host:port/database")
 }
 
-fn stranger() -> String {
+fn unknown_parameter() -> String {
     format!("has a parameter that nobody would keep to; known are {}, {}", OURS.join(", "), KNOWN.join(", "))
 }
 
@@ -210,19 +210,19 @@ mod tests {
     }
 
     #[test]
-    fn ours_do_not_reach_the_driver() {
+    fn our_parameters_do_not_reach_the_driver() {
         let parsed =
             parse("redis://me:pw@h:7/3?sentinel_key_prefix=a&sentinel_durability=replicas:2").unwrap();
         assert_eq!((parsed.prefix.as_deref(), parsed.tls), (Some("a"), false));
-        assert_eq!(parsed.durability, Some(crate::Durability::Replicas(2)));
+        assert_eq!(parsed.durability, Some(crate::durability::Durability::Replicas(2)));
         assert_eq!(parsed.config.database, Some(3));
         assert_eq!(parsed.config.username.as_deref(), Some("me"));
         assert!(parse("redis-cluster://h:1?node=h:2").unwrap().config.server.is_clustered());
     }
 
     #[test]
-    fn durability_and_what_may_be_lost_are_read() {
-        use crate::Durability::{Disk, Replicas, Server};
+    fn durability_and_allow_lossy_are_read() {
+        use crate::durability::Durability::{Disk, Replicas, Server};
         let read = |query: &str| parse(&format!("redis://h?{query}")).unwrap();
         for (text, level) in [
             ("server", Server),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_told_what_is_known() {
+    fn a_refusal_lists_the_known_parameters() {
         let why = parse("redis://h?timeout=1").err().unwrap_or_default();
         assert!(OURS.iter().chain(&KNOWN).all(|known| why.contains(known)), "{why}");
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_ignored_is_refused_and_not_quoted() {
+    fn an_unknown_parameter_is_refused_and_not_quoted() {
         for bad in [
             "redis://h?timeout=hunter2",
             "redis://h?sentinel_prefix=hunter2",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{Address, Clock as _, Key, Kind, StoreError, StoreTime, SystemClock};
-use sentinel_redis::Arming;
+use sentinel_redis::Registration;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -21,18 +21,18 @@ pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure
     if args.print_sql {
         return print_sql(context);
     }
-    let (store, arming) = context.url.init().await?;
+    let (store, registration) = context.url.init().await?;
     let (backend, shown) = (store.describe().backend, context.url.shown());
-    let doubt = match &arming {
-        Some(Arming::Again { doubt }) => doubt.as_deref(),
+    let doubt = match &registration {
+        Some(Registration::Again { doubt }) => doubt.as_deref(),
         _ => None,
     };
-    match (context.style, &arming) {
+    match (context.style, &registration) {
         (Style::Json, _) => object(&serde_json::json!({
             "store": shown, "backend": backend, "initialised": true,
-            "armed_again": arming.as_ref().map(|arming| *arming != Arming::SetUp), "doubt": doubt,
+            "armed_again": registration.as_ref().map(|registration| *registration != Registration::SetUp), "doubt": doubt,
         }))?,
-        (Style::Text, Some(Arming::Again { .. })) => {
+        (Style::Text, Some(Registration::Again { .. })) => {
             let was =
                 doubt.map_or("nothing was in doubt".into(), |doubt| format!("it was in doubt: {doubt}"));
             line(&plain(&format!("armed again: {shown}; {was}")))?;

@@ -9,7 +9,7 @@ use sentinel_client::Sentinel;
 use sentinel_core::store::Health;
 use sentinel_core::{CoordinationStore, ErrorKind, StoreError, Survey, check_store_address};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
-use sentinel_redis::{Arming, RedisStore, RedisStoreBuilder};
+use sentinel_redis::{RedisStore, RedisStoreBuilder, Registration};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use crate::exit::{Exit, Failure, is_refusal};
@@ -185,15 +185,15 @@ impl StoreUrl {
 
     /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is told
     /// of a Redis store: one that was set up before is armed again.
-    pub(crate) async fn init(&self) -> Result<(Store, Option<Arming>), Failure> {
+    pub(crate) async fn init(&self) -> Result<(Store, Option<Registration>), Failure> {
         match self {
             Self::Sqlite { .. } => Ok((self.open(Access::Create).await?, None)),
             Self::Postgres { builder, .. } => {
                 Ok((Arc::new(builder.clone().init().await.map_err(not_opened)?), None))
             }
             Self::Redis { builder, .. } => {
-                let (store, arming) = builder.clone().arm().await.map_err(not_opened)?;
-                Ok((Arc::new(store), Some(arming)))
+                let (store, registration) = builder.clone().register().await.map_err(not_opened)?;
+                Ok((Arc::new(store), Some(registration)))
             }
         }
     }

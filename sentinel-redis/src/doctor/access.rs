@@ -1,16 +1,17 @@
-//! What the user may do. There is no harmless way to ask, so each command is tried where it has no effect: a server judges
-//! the user before it looks at keys. docs/operations.md lists the same.
+//! What the user may do. Redis has no harmless command to ask, so each command is tried where it has no effect: a
+//! server checks the user before it reads keys. docs/operations.md lists the same.
 
 use bytes::Bytes;
 use sentinel_core::StoreError;
 use sentinel_core::store::Check;
 
-use super::check;
-use crate::barrier::Durability;
-use crate::names::{Names, Place};
-use crate::wire::{Command, Failure, Wire};
+use super::check::check;
+use crate::connection::{Command, Connection};
+use crate::durability::Durability;
+use crate::error::CommandError;
+use crate::schema::{KeyRef, Names};
 
-/// A key of a string stands at `scratch` while the others are tried, and goes by itself.
+/// How long the string at `scratch` lives while the other commands are tried.
 const MILLIS: u32 = 60_000;
 
 pub(super) struct Access {
@@ -21,24 +22,24 @@ pub(super) struct Access {
 /// A command as ACL rules name it, and one that changes nothing.
 type Trial = (&'static str, Command);
 
-pub(super) async fn look(
-    link: &dyn Wire,
+pub(super) async fn try_commands(
+    connection: &dyn Connection,
     names: &Names,
     user: String,
     durability: Durability,
 ) -> Result<Access, StoreError> {
-    let place = names.scratch();
+    let key = names.scratch();
     let mut access = Access { user, missing: Vec::new() };
-    let scratch = Command::new("SET", place.to.clone()).arg(place.name.clone()).word("1");
-    let stands = access.try_all(link, names, vec![("set", scratch.word("PX").number(MILLIS))]).await?;
-    let mut trials = looks(&place);
-    trials.extend(changes(&place));
-    if stands {
-        trials.extend(additions(&place));
+    let scratch = Command::new("SET", key.to.clone()).arg(key.name.clone()).word("1");
+    let is_set = access.try_all(connection, names, vec![("set", scratch.word("PX").number(MILLIS))]).await?;
+    let mut trials = reading_commands(&key);
+    trials.extend(harmless_writes(&key));
+    if is_set {
+        trials.extend(creating_commands(&key));
     }
-    trials.extend(waits(&place, durability));
-    trials.push(("del", on("DEL", &place)));
-    access.try_all(link, names, trials).await?;
+    trials.extend(waiting_commands(&key, durability));
+    trials.push(("del", on("DEL", &key)));
+    access.try_all(connection, names, trials).await?;
     Ok(access)
 }
 
@@ -46,25 +47,27 @@ impl Access {
     /// Whether all of it was carried out, or refused for other reasons than rights.
     async fn try_all(
         &mut self,
-        link: &dyn Wire,
+        connection: &dyn Connection,
         names: &Names,
         trials: Vec<Trial>,
     ) -> Result<bool, StoreError> {
         let (rights, commands): (Vec<_>, Vec<_>) = trials.into_iter().unzip();
         let mut all = true;
-        for (right, answer) in rights.into_iter().zip(link.pipeline(commands).await) {
-            all &= answer.is_ok();
-            match answer {
+        for (right, reply) in rights.into_iter().zip(connection.pipeline(commands).await) {
+            all &= reply.is_ok();
+            match reply {
                 Ok(_) => {}
-                Err(Failure::Refused(why)) if why.starts_with("NOPERM") => self.lacks(right, names, &why),
-                Err(Failure::Refused(_)) => {}
+                Err(CommandError::Refused(why)) if why.starts_with("NOPERM") => {
+                    self.record_missing(right, names, &why)
+                }
+                Err(CommandError::Refused(_)) => {}
                 Err(failure) => return Err(failure.into()),
             }
         }
         Ok(all)
     }
 
-    fn lacks(&mut self, right: &str, names: &Names, why: &str) {
+    fn record_missing(&mut self, right: &str, names: &Names, why: &str) {
         let missing = match () {
             () if why.contains(" run ") => format!("+{right}"),
             () if why.contains("channel") => format!("&{}:*", names.prefix()),
@@ -88,65 +91,65 @@ impl Access {
     }
 }
 
-fn on(name: &'static str, place: &Place) -> Command {
-    Command::new(name, place.to.clone()).arg(place.name.clone())
+fn on(name: &'static str, key: &KeyRef) -> Command {
+    Command::new(name, key.to.clone()).arg(key.name.clone())
 }
 
 /// Those that only read.
-fn looks(place: &Place) -> Vec<Trial> {
-    let to = || place.to.clone();
+fn reading_commands(key: &KeyRef) -> Vec<Trial> {
+    let to = || key.to.clone();
     let unknown = Bytes::from_static(b"0000000000000000000000000000000000000000");
-    let evalsha = Command::new("EVALSHA", to()).arg(unknown).number(1).arg(place.name.clone());
+    let evalsha = Command::new("EVALSHA", to()).arg(unknown).number(1).arg(key.name.clone());
     vec![
         ("info", Command::new("INFO", to()).word("server")),
         ("script|load", Command::new("SCRIPT", to()).word("LOAD").word("return 0")),
         ("evalsha", evalsha),
         ("time", Command::new("TIME", to())),
-        ("get", on("GET", place)),
-        ("mget", on("MGET", place)),
-        ("getrange", on("GETRANGE", place).number(0).number(0)),
-        ("hgetall", on("HGETALL", place)),
-        ("sismember", on("SISMEMBER", place).word("x")),
-        ("smembers", on("SMEMBERS", place)),
-        ("llen", on("LLEN", place)),
-        ("lrange", on("LRANGE", place).number(0).number(0)),
-        ("zrangebylex", on("ZRANGEBYLEX", place).word("-").word("+")),
-        ("zrangebyscore", on("ZRANGEBYSCORE", place).number(0).number(0)),
-        ("zscore", on("ZSCORE", place).word("x")),
+        ("get", on("GET", key)),
+        ("mget", on("MGET", key)),
+        ("getrange", on("GETRANGE", key).number(0).number(0)),
+        ("hgetall", on("HGETALL", key)),
+        ("sismember", on("SISMEMBER", key).word("x")),
+        ("smembers", on("SMEMBERS", key)),
+        ("llen", on("LLEN", key)),
+        ("lrange", on("LRANGE", key).number(0).number(0)),
+        ("zrangebylex", on("ZRANGEBYLEX", key).word("-").word("+")),
+        ("zrangebyscore", on("ZRANGEBYSCORE", key).number(0).number(0)),
+        ("zscore", on("ZSCORE", key).word("x")),
     ]
 }
 
 /// Those that change nothing, or nothing that matters, whether there is a key or not.
-fn changes(place: &Place) -> Vec<Trial> {
-    let absent = [place.name.as_ref(), b":absent"].concat();
+fn harmless_writes(key: &KeyRef) -> Vec<Trial> {
+    let absent = [key.name.as_ref(), b":absent"].concat();
     vec![
         // One argument too few, which is found out later.
-        ("mset", on("MSET", place).word("1").arg(place.name.clone())),
-        ("setrange", on("SETRANGE", place).number(0).word("")),
-        ("pexpire", on("PEXPIRE", place).number(MILLIS)),
-        ("persist", Command::new("PERSIST", place.to.clone()).arg(absent)),
-        ("hdel", on("HDEL", place).word("x")),
-        ("lset", on("LSET", place).number(0).word("")),
-        ("ltrim", on("LTRIM", place).number(0).number(0)),
-        ("zrem", on("ZREM", place).word("x")),
-        ("publish", on("PUBLISH", place).word("")),
+        ("mset", on("MSET", key).word("1").arg(key.name.clone())),
+        ("setrange", on("SETRANGE", key).number(0).word("")),
+        ("pexpire", on("PEXPIRE", key).number(MILLIS)),
+        ("persist", Command::new("PERSIST", key.to.clone()).arg(absent)),
+        ("hdel", on("HDEL", key).word("x")),
+        ("lset", on("LSET", key).number(0).word("")),
+        ("ltrim", on("LTRIM", key).number(0).number(0)),
+        ("zrem", on("ZREM", key).word("x")),
+        ("publish", on("PUBLISH", key).word("")),
     ]
 }
 
 /// Those that would create a key, and cannot where there is one of another kind.
-fn additions(place: &Place) -> Vec<Trial> {
+fn creating_commands(key: &KeyRef) -> Vec<Trial> {
     vec![
-        ("hset", on("HSET", place).word("x").word("x")),
-        ("hsetnx", on("HSETNX", place).word("x").word("x")),
-        ("sadd", on("SADD", place).word("x")),
-        ("rpush", on("RPUSH", place).word("x")),
-        ("zadd", on("ZADD", place).number(0).word("x")),
+        ("hset", on("HSET", key).word("x").word("x")),
+        ("hsetnx", on("HSETNX", key).word("x").word("x")),
+        ("sadd", on("SADD", key).word("x")),
+        ("rpush", on("RPUSH", key).word("x")),
+        ("zadd", on("ZADD", key).number(0).word("x")),
     ]
 }
 
 /// Those that only some need.
-fn waits(place: &Place, durability: Durability) -> Vec<Trial> {
-    let none = |name| Command::new(name, place.to.clone()).number(0).number(0);
+fn waiting_commands(key: &KeyRef, durability: Durability) -> Vec<Trial> {
+    let none = |name| Command::new(name, key.to.clone()).number(0).number(0);
     match durability {
         Durability::Server => Vec::new(),
         Durability::Replicas(_) => vec![("wait", none("WAIT"))],

@@ -1,7 +1,7 @@
 //! The kinds of deployment, and what each guarantees: the rows of the table in spec §7 that are Redis'.
 
-use crate::barrier::Durability;
-use crate::trust::server::{Class, Server, class};
+use crate::data_loss::server::{Class, Server, class};
+use crate::durability::Durability;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deployment {
@@ -41,7 +41,7 @@ impl Deployment {
                     decides otherwise";
         let failover = "A failover may take back begins, results and decisions that were acknowledged last: their keys \
                         may run again. A server that was not armed is detected, and refused until `sentinel init`.";
-        let said: &[&str] = match self {
+        let texts: &[&str] = match self {
             Self::Replica => &[],
             Self::Lossy => &[
                 ": as long as this server runs, and has memory to spare.",
@@ -64,7 +64,7 @@ impl Deployment {
             Self::WithReplicas => &[": as long as this primary stays the primary.", failover],
             Self::Cluster => &[": as long as each master keeps its place, also while slots move.", failover],
         };
-        let mut guarantees: Vec<String> = said.iter().map(|text| (*text).to_owned()).collect();
+        let mut guarantees: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
         if let Some(first) = guarantees.first_mut() {
             first.insert_str(0, once);
             guarantees.extend(waits(durability));

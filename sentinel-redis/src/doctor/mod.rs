@@ -1,4 +1,4 @@
-//! What `doctor` is told: what is there, how it is set, what it promises. Nothing that this writes stays.
+//! What `sentinel doctor` prints: the servers, their settings and their guarantees. Nothing that this writes stays.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,65 +6,64 @@ use sentinel_core::store::{Check, Health};
 use sentinel_core::{ErrorKind, StoreError};
 use tokio::time::Instant;
 
-use crate::barrier::Durability;
-use crate::call::Caller;
-use crate::trust::server::{OLDEST, Server};
-use crate::wire::{Command, Wire};
+use crate::batch::call::Caller;
+use crate::connection::{Command, Connection};
+use crate::data_loss::server::{OLDEST, Server};
+use crate::durability::Durability;
 
 mod access;
+mod check;
 mod deployment;
 mod replicas;
-mod standing;
+mod store_state;
 #[cfg(test)]
 mod tests;
 
 use access::Access;
+use check::check;
 use deployment::Deployment;
-use standing::Standing;
+use store_state::StoreState;
 
-/// A clock that is further off than this is worth a look, although nothing rests on it.
+/// A clock that is further off than this is reported, although nothing depends on it.
 const SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
-    let link = caller.port.link().await?;
-    let (trust, durability) = (&caller.trust, caller.durability());
-    let access = access::look(&*link, &trust.names, caller.port.user(), durability).await?;
-    let servers = match Server::ask_all(&*link).await {
+    let connection = caller.connection.get().await?;
+    let (data_loss, durability) = (&caller.data_loss, caller.durability());
+    let access =
+        access::try_commands(&*connection, &data_loss.names, caller.connection.user(), durability).await?;
+    let servers = match Server::ask_all(&*connection).await {
         Err(error) if error.kind() == ErrorKind::DeploymentRefused => return Ok(unknown(&access, &error)),
         servers => servers?,
     };
-    let standing = Standing::look(&*link, trust, &servers, &access).await?;
-    let accepted = trust.acceptable(&servers).is_ok() && standing.suffices() && access.suffices();
+    let state = StoreState::read(&*connection, data_loss, &servers, &access).await?;
+    let accepted = data_loss.acceptable(&servers).is_ok() && state.suffices() && access.suffices();
     let mut checks = Vec::new();
     for server in &servers {
-        checks.extend(of_server(server, trust.allow_lossy));
+        checks.extend(of_server(server, data_loss.allow_lossy));
     }
     checks.extend(together(&servers, durability));
-    checks.extend(replicas::looked_at(caller.port.dialer(), &servers, trust.allow_lossy).await);
-    checks.extend(standing.checks());
+    checks.extend(replicas::check_each(caller.connection.connector(), &servers, data_loss.allow_lossy).await);
+    checks.extend(state.checks());
     checks.push(access.check());
-    checks.push(encryption(caller.port.is_encrypted()));
-    checks.extend(clock(&*link, caller).await?);
+    checks.push(encryption(caller.connection.is_encrypted()));
+    checks.extend(clock(&*connection, caller).await?);
     let deployment = Deployment::of(&servers);
     let guarantees = if accepted { deployment.guarantees(durability) } else { Vec::new() };
     Ok(Health { deployment: deployment.name().into(), checks, guarantees, accepted })
 }
 
-/// A server that does not let us look at it.
+/// A server that does not allow its state to be read.
 fn unknown(access: &Access, error: &StoreError) -> Health {
     let checks = vec![check("server", false, error.to_string()), access.check()];
     let deployment = "Redis, of which nothing may be known".into();
     Health { deployment, checks, guarantees: Vec::new(), accepted: false }
 }
 
-fn check(name: &'static str, ok: bool, found: impl Into<String>) -> Check {
-    Check { name, ok, found: found.into() }
-}
-
 /// How a server is set.
 fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     let policy = server.field("maxmemory_policy");
-    let told = |good: bool, found: &str, loss: &str, remedy: &str| match (good, allow_lossy) {
+    let describe = |good: bool, found: &str, loss: &str, remedy: &str| match (good, allow_lossy) {
         (true, _) => found.to_owned(),
         (false, true) => format!("{found}, and allowed: {loss}"),
         (false, false) => format!("{found}: {loss}; set {remedy}"),
@@ -74,7 +73,7 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     let fsync = match server.appendfsync.as_deref() {
         Some("always") => "always".into(),
         Some("no") => {
-            told(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
+            describe(false, "no", "a crash of the host loses what it acknowledged", "everysec or always")
         }
         Some("everysec") => {
             "everysec: the newest two seconds may be lost if the server or its host dies".into()
@@ -87,8 +86,8 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
     [
         version(server),
         role(server),
-        check("maxmemory-policy", keeps, told(keeps, policy, dropped, "noeviction")),
-        check("appendonly", appends, told(appends, on, forgotten, "appendonly yes")),
+        check("maxmemory-policy", keeps, describe(keeps, policy, dropped, "noeviction")),
+        check("appendonly", appends, describe(appends, on, forgotten, "appendonly yes")),
         check("appendfsync", server.appendfsync.as_deref() != Some("no"), fsync),
     ]
 }
@@ -127,12 +126,12 @@ fn encryption(is_encrypted: bool) -> Check {
     check("encryption", true, if is_encrypted { "TLS" } else { "none" })
 }
 
-async fn clock(link: &dyn Wire, caller: &Caller) -> Result<[Check; 2], StoreError> {
+async fn clock(connection: &dyn Connection, caller: &Caller) -> Result<[Check; 2], StoreError> {
     let (before, sent) = (host_clock(), Instant::now());
-    let time = link.call(Command::new("TIME", caller.trust.names.root().to)).await;
+    let time = connection.call(Command::new("TIME", caller.data_loss.names.metadata().to)).await;
     let took = sent.elapsed();
     let round_trip = check("round trip", true, format!("{took:?}"));
-    // Where it may not be asked, the rights that are missing tell so.
+    // Where TIME is not allowed, the check of the user reports the missing right.
     let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
     let server = time.micros()?;
     let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));

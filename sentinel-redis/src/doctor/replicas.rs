@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use sentinel_core::StoreError;
 use sentinel_core::store::Check;
 
-use super::check;
-use crate::barrier::Durability;
-use crate::trust::server::{Class, Replica, Server, class};
-use crate::wire::Dialer;
-use crate::wire::To;
+use super::check::check;
+use crate::connection::Connector;
+use crate::data_loss::server::{Class, Replica, Server, class};
+use crate::durability::Durability;
+use crate::schema::To;
 
 /// How long a replica is waited for. It may be where this host cannot reach it.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -52,23 +52,23 @@ fn of_master(master: &Server) -> String {
     format!("{} has {count}", master.address.as_deref().unwrap_or("the master"))
 }
 
-/// Looks at each replica itself. One that takes over with other settings than its master's would be refused, and then
+/// Checks each replica itself. One that takes over with other settings than its master's would be refused, and then
 /// nothing is granted.
-pub(super) async fn looked_at(dialer: &Dialer, masters: &[Server], allow_lossy: bool) -> Vec<Check> {
+pub(super) async fn check_each(connector: &Connector, masters: &[Server], allow_lossy: bool) -> Vec<Check> {
     let replicas = masters.iter().flat_map(Server::each_replica);
-    let looks = replicas.map(|replica| async move {
-        let asked = ask(dialer, &replica).await;
-        judged(&replica, asked, allow_lossy)
+    let checks = replicas.map(|replica| async move {
+        let asked = ask(connector, &replica).await;
+        judge(&replica, asked, allow_lossy)
     });
-    join_all(looks).await
+    join_all(checks).await
 }
 
-async fn ask(dialer: &Dialer, replica: &Replica) -> Result<Server, StoreError> {
-    let link = dialer.to_one(&replica.host, replica.port, WITHIN).dial().await?;
-    Server::ask(&*link, To::Slot(0)).await
+async fn ask(connector: &Connector, replica: &Replica) -> Result<Server, StoreError> {
+    let connection = connector.to_one(&replica.host, replica.port, WITHIN).connect().await?;
+    Server::ask(&*connection, To::Slot(0)).await
 }
 
-fn judged(replica: &Replica, asked: Result<Server, StoreError>, allow_lossy: bool) -> Check {
+fn judge(replica: &Replica, asked: Result<Server, StoreError>, allow_lossy: bool) -> Check {
     let Replica { host, port, state } = replica;
     let of = |ok, found: String| check("replica", ok, format!("{host}:{port} {found}"));
     let server = match asked {
@@ -97,7 +97,7 @@ mod tests {
     fn server(fields: &[(&str, &str)]) -> Server {
         let good = [("redis_version", "7.4.1"), ("aof_enabled", "1"), ("maxmemory_policy", "noeviction")];
         let known = good.into_iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name));
-        Server::telling(&known.chain(fields.iter().copied()).collect::<Vec<_>>())
+        Server::reporting(&known.chain(fields.iter().copied()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -122,16 +122,16 @@ mod tests {
             (&[("redis_version", "6.2.1")], "online", true, false, "older than 7.0"),
             (&[], "wait_bgsave", false, false, "could not take over yet"),
         ] {
-            let found = judged(&replica(state), Ok(server(fields)), allowed);
+            let found = judge(&replica(state), Ok(server(fields)), allowed);
             assert!(found.ok == ok && found.found.contains(words), "{found:?}");
         }
         let error = StoreError::not_applied(ErrorKind::Unreachable, "no route");
-        let found = judged(&replica("online"), Err(error), false);
+        let found = judge(&replica("online"), Err(error), false);
         assert!(found.ok && found.found.contains("cannot be asked from here"), "{found:?}");
     }
 
     #[test]
-    fn the_master_that_has_no_replica_is_named() {
+    fn a_master_without_replicas_is_named() {
         let master = |address: &str, replicas| {
             let mut master = server(&[("cluster_enabled", "1"), ("connected_slaves", replicas)]);
             master.address = Some(address.into());

@@ -1,4 +1,4 @@
-//! What is said of servers, for each kind that there may be.
+//! What is reported about servers, for each kind of deployment.
 
 use super::*;
 
@@ -12,29 +12,29 @@ const ALONE: [(&str, &str); 4] = [
 fn server(fields: &[(&str, &str)], fsync: Option<&str>) -> Server {
     let known = ALONE.into_iter().filter(|(name, _)| fields.iter().all(|(other, _)| other != name));
     let fields: Vec<_> = known.chain(fields.iter().copied()).collect();
-    let mut server = Server::telling(&fields);
+    let mut server = Server::reporting(&fields);
     server.appendfsync = fsync.map(str::to_owned);
     server
 }
 
 #[track_caller]
-fn says(check: &Check, ok: bool, words: &[&str]) {
+fn assert_finding(check: &Check, ok: bool, words: &[&str]) {
     assert_eq!(check.ok, ok, "{check:?}");
     assert!(words.iter().all(|word| check.found.contains(word)), "{check:?} does not say {words:?}");
 }
 
 #[test]
-fn a_clock_that_is_a_minute_off_is_told_with_its_side() {
+fn a_clock_that_is_a_minute_off_is_reported_with_its_direction() {
     let minute = 60_000_000;
     let at = |server| drift(server, 100 * minute, Duration::ZERO);
-    says(&at(101 * minute), true, &["60s ahead of"]);
-    says(&at(99 * minute), true, &["60s behind"]);
-    says(&at(101 * minute + 1), false, &["ahead of"]);
-    says(&at(99 * minute - 1), false, &["behind"]);
+    assert_finding(&at(101 * minute), true, &["60s ahead of"]);
+    assert_finding(&at(99 * minute), true, &["60s behind"]);
+    assert_finding(&at(101 * minute + 1), false, &["ahead of"]);
+    assert_finding(&at(99 * minute - 1), false, &["behind"]);
 }
 
 #[test]
-fn what_a_server_drops_or_forgets_is_said_and_what_was_allowed_too() {
+fn settings_that_lose_records_are_reported_also_where_allowed() {
     for check in of_server(&server(&[], Some("always")), false) {
         assert!(check.ok, "{check:?}");
     }
@@ -42,35 +42,43 @@ fn what_a_server_drops_or_forgets_is_said_and_what_was_allowed_too() {
     for allowed in [false, true] {
         let [_, _, policy, appends, fsync] = of_server(&server(&careless, Some("no")), allowed);
         let remedy = |what: &'static str| if allowed { "and allowed" } else { what };
-        says(&policy, false, &["allkeys-lru", "drops records", remedy("set noeviction")]);
-        says(&appends, false, &["forgets everything", remedy("set appendonly yes")]);
-        says(&fsync, false, &["loses what it acknowledged", remedy("set everysec or always")]);
+        assert_finding(&policy, false, &["allkeys-lru", "drops records", remedy("set noeviction")]);
+        assert_finding(&appends, false, &["forgets everything", remedy("set appendonly yes")]);
+        assert_finding(&fsync, false, &["loses what it acknowledged", remedy("set everysec or always")]);
     }
     let fsync = |set| of_server(&server(&[], set), false)[4].clone();
-    says(&fsync(Some("everysec")), true, &["newest two seconds"]);
-    says(&fsync(None), true, &["taken as everysec"]);
+    assert_finding(&fsync(Some("everysec")), true, &["newest two seconds"]);
+    assert_finding(&fsync(None), true, &["taken as everysec"]);
 }
 
 #[test]
 fn an_old_server_and_a_replica_are_named() {
-    says(&version(&server(&[], None)), true, &["Redis 7.4.1"]);
-    says(&version(&server(&[("redis_version", "6.2.1")], None)), false, &["7.0 or newer is needed"]);
-    says(&role(&server(&[], None)), true, &["master"]);
+    assert_finding(&version(&server(&[], None)), true, &["Redis 7.4.1"]);
+    assert_finding(
+        &version(&server(&[("redis_version", "6.2.1")], None)),
+        false,
+        &["7.0 or newer is needed"],
+    );
+    assert_finding(&role(&server(&[], None)), true, &["master"]);
     let replica = server(&[("role", "slave"), ("master_host", "one"), ("master_port", "7")], None);
-    says(&role(&replica), false, &["use its master, one:7"]);
+    assert_finding(&role(&replica), false, &["use its master, one:7"]);
 }
 
 #[test]
-fn replicas_are_told_by_whether_answers_wait_for_them() {
+fn replicas_are_checked_against_the_durability() {
     let replicas = |connected: &str, durability| {
         let server = server(&[("connected_slaves", connected)], Some("always"));
         together(&[server], durability).pop().unwrap()
     };
-    says(&replicas("0", Durability::Server), true, &["none is connected"]);
-    says(&replicas("2", Durability::Server), true, &["2 connected", "may lack"]);
-    says(&replicas("2", Durability::Replicas(2)), true, &["2 connected"]);
-    says(&replicas("1", Durability::Replicas(2)), false, &["1 connected, and 2 have to confirm"]);
-    says(&replicas("0", Durability::Disk { replicas: 1 }), false, &["0 connected, and 1 have to confirm"]);
+    assert_finding(&replicas("0", Durability::Server), true, &["none is connected"]);
+    assert_finding(&replicas("2", Durability::Server), true, &["2 connected", "may lack"]);
+    assert_finding(&replicas("2", Durability::Replicas(2)), true, &["2 connected"]);
+    assert_finding(&replicas("1", Durability::Replicas(2)), false, &["1 connected, and 2 have to confirm"]);
+    assert_finding(
+        &replicas("0", Durability::Disk { replicas: 1 }),
+        false,
+        &["0 connected, and 1 have to confirm"],
+    );
     // One that takes over is as lossy as the rest of it.
     let lossy = server(&[("connected_slaves", "1"), ("aof_enabled", "0")], None);
     let found = together(&[lossy], Durability::Server).pop().unwrap();
@@ -78,15 +86,15 @@ fn replicas_are_told_by_whether_answers_wait_for_them() {
 }
 
 #[test]
-fn a_cluster_is_as_well_replicated_as_its_least_master() {
+fn a_cluster_is_as_well_replicated_as_its_worst_master() {
     let master = |replicas| server(&[("cluster_enabled", "1"), ("connected_slaves", replicas)], None);
-    let told = together(&[master("2"), master("1")], Durability::Replicas(2));
-    says(&told[0], true, &["2 masters"]);
-    says(&told[1], false, &["has 2", "has 1", "2 have to confirm"]);
+    let report = together(&[master("2"), master("1")], Durability::Replicas(2));
+    assert_finding(&report[0], true, &["2 masters"]);
+    assert_finding(&report[1], false, &["has 2", "has 1", "2 have to confirm"]);
 }
 
 #[test]
-fn each_deployment_is_told_with_what_it_guarantees() {
+fn each_deployment_is_reported_with_its_guarantees() {
     for (fields, fsync, deployment, tokens) in [
         (&[][..], Some("always"), Deployment::Always, "restart and power loss"),
         (&[], Some("everysec"), Deployment::EverySecond, "restart and power loss"),
@@ -95,23 +103,23 @@ fn each_deployment_is_told_with_what_it_guarantees() {
         (&[("aof_enabled", "0")], None, Deployment::Lossy, "as long as the server's clock does"),
     ] {
         assert_eq!(Deployment::of(&[server(fields, fsync)]), deployment);
-        let told = deployment.guarantees(Durability::Server).join("\n");
+        let report = deployment.guarantees(Durability::Server).join("\n");
         assert!(
-            told.contains("At most one execution per key") && told.contains(tokens),
-            "{deployment:?}: {told}"
+            report.contains("At most one execution per key") && report.contains(tokens),
+            "{deployment:?}: {report}"
         );
-        assert!(!told.contains("before it is acknowledged: a failover loses less"), "{told}");
+        assert!(!report.contains("before it is acknowledged: a failover loses less"), "{report}");
     }
     let replica = Deployment::of(&[server(&[("role", "slave")], None)]);
     assert_eq!((replica, replica.guarantees(Durability::Server)), (Deployment::Replica, Vec::new()));
 }
 
 #[test]
-fn what_answers_wait_for_is_among_the_guarantees() {
-    let told = |durability| Deployment::WithReplicas.guarantees(durability).join("\n");
-    assert!(told(Durability::Replicas(2)).contains("with 2 replicas before it is acknowledged"));
+fn durability_is_among_the_guarantees() {
+    let report = |durability| Deployment::WithReplicas.guarantees(durability).join("\n");
+    assert!(report(Durability::Replicas(2)).contains("with 2 replicas before it is acknowledged"));
     assert!(
-        told(Durability::Disk { replicas: 0 }).contains("on the server's disk before it is acknowledged")
+        report(Durability::Disk { replicas: 0 }).contains("on the server's disk before it is acknowledged")
     );
-    assert!(told(Durability::Disk { replicas: 3 }).contains("of the server and 3 replicas before"));
+    assert!(report(Durability::Disk { replicas: 3 }).contains("of the server and 3 replicas before"));
 }

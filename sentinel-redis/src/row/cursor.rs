@@ -1,4 +1,4 @@
-//! Reading and writing the bytes that the scripts pack: big-endian numbers, digits, and texts behind their lengths.
+//! Reading and writing the bytes that the scripts pack: big-endian numbers, digits, and texts after their lengths.
 
 use std::time::Duration;
 
@@ -77,13 +77,13 @@ impl Cursor {
         }
     }
 
-    /// Bytes behind a length of two bytes.
+    /// Bytes after a length of two bytes.
     pub(crate) fn short(&mut self) -> Result<Bytes, Unreadable> {
         let length = self.take(2)?.get_u16();
         self.take(usize::from(length))
     }
 
-    /// A text behind its length; an empty one is none.
+    /// A text after its length; an empty one is none.
     pub(crate) fn text(&mut self) -> Result<Option<String>, Unreadable> {
         let bytes = self.short()?;
         match std::str::from_utf8(&bytes) {
@@ -140,13 +140,13 @@ impl Packed {
         self
     }
 
-    /// Bytes behind a length of two bytes: labels and fingerprints, which are 1024 bytes at most.
+    /// Bytes after a length of two bytes: labels and fingerprints, which are 1024 bytes at most.
     pub(crate) fn text(mut self, text: &str) -> Self {
         self.0.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
         self.bytes(text.as_bytes())
     }
 
-    /// Bytes behind a length of four bytes.
+    /// Bytes after a length of four bytes.
     pub(crate) fn long(mut self, bytes: &[u8]) -> Self {
         self.0.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.bytes(bytes)

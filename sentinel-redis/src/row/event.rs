@@ -6,7 +6,7 @@ use sentinel_core::{Change, ClaimId, Event, OpId, Terms};
 
 use super::{Cursor, Packed, Unreadable, accepts, digest, fingerprint, state, unreadable, verdict};
 
-/// Reads events that stand one behind the other, each behind its length.
+/// Reads events in a row, each after its length.
 pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
     let mut c = Cursor(log);
     let mut read = Vec::new();
@@ -16,10 +16,10 @@ pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
     Ok(read)
 }
 
-/// What stands before an event of which earlier ones were dropped.
+/// The mark of an event that holds the state before it, because earlier events were dropped.
 const BASE: u8 = b'X';
 
-/// An event, with the state that those before it had come to, which are dropped.
+/// An event, with the state that the dropped events before it led to.
 pub(crate) fn with_base(base: &Rebuilt, event: &Bytes) -> Result<Bytes, Unreadable> {
     let base = serde_json::to_vec(base).map_err(|error| Unreadable(error.to_string()))?;
     Ok(Packed::default().bytes(&[BASE]).long(&base).bytes(event).done())

@@ -1,5 +1,5 @@
-//! A record and an event as bytes, in the format of `lua/before.part.lua` and `lua/after.part.lua`. What comes back is
-//! checked: bytes that no record can be are `Corrupt`.
+//! A record and an event as bytes, in the format of `lua/parts/constants.lua` and `lua/parts/after.lua`. What is read
+//! is checked: bytes that no record can be are `Corrupt`.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ const HEAD: usize = 134;
 
 /// A record, with the bytes of its result.
 pub(crate) fn record(stored: Bytes) -> Result<Record, Unreadable> {
-    whole(stored, true)
+    decode(stored, true)
 }
 
 /// A record whose result may have been cut off behind its description.
 pub(crate) fn record_without_bytes(stored: Bytes) -> Result<Record, Unreadable> {
-    whole(stored, false)
+    decode(stored, false)
 }
 
-fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
+fn decode(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     let mut cursor = Cursor(stored);
-    let (mut record, _doubted) = head(&mut cursor)?;
+    let (mut record, _has_doubt) = head(&mut cursor)?;
     (record.effects_until, record.terms) = (cursor.instant()?, late(record.terms, cursor.micros()?)?);
     record.past_claims = past_claims(cursor.short()?)?;
     record.worker = cursor.label()?;
@@ -40,7 +40,7 @@ fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     let decided = cursor.short()?;
     record.decision = if decided.is_empty() { None } else { Some(decision(Cursor(decided))?) };
     let length = cursor.take(4)?.get_u32() as usize;
-    // Behind it stand events; or it is cut off.
+    // Events follow it; or it is cut off.
     let result = if with_bytes { cursor.take(length)? } else { cursor.rest() };
     record.result = if length == 0 { None } else { Some(recorded(Cursor(result), with_bytes)?) };
     match record.flaw() {
@@ -49,20 +49,21 @@ fn whole(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     }
 }
 
-/// What a heartbeat has read of a record. It knows whether there is a cause of doubt, and not which. None: there is no record.
+/// What a heartbeat has read of a record. It knows whether there is a cause of doubt, and not which. None: there is no
+/// record.
 pub(crate) fn record_head(stored: Bytes) -> Result<Option<Record>, Unreadable> {
     match stored.len() {
         0 => Ok(None),
         HEAD => {
-            let (record, doubted) = head(&mut Cursor(stored))?;
-            let doubt = doubted.then(|| Label::lossy("unknown here"));
+            let (record, has_doubt) = head(&mut Cursor(stored))?;
+            let doubt = has_doubt.then(|| Label::lossy("unknown here"));
             Ok(Some(Record { doubt, ..record }))
         }
         length => unreadable(format!("a record of {length} bytes")),
     }
 }
 
-/// The terms of a claim, of which late effects stand elsewhere.
+/// The terms of a claim; late effects are stored apart from the other terms.
 fn late(terms: Option<Terms>, at_most: Duration) -> Result<Option<Terms>, Unreadable> {
     let terms = terms.map(|terms| terms.with_late_effects(at_most)).transpose();
     terms.map_err(|invalid| Unreadable(invalid.to_string()))
@@ -72,7 +73,7 @@ fn late(terms: Option<Terms>, at_most: Duration) -> Result<Option<Terms>, Unread
 fn head(c: &mut Cursor) -> Result<(Record, bool), Unreadable> {
     let state = state(c.char()?)?.ok_or_else(|| Unreadable("no state".into()))?;
     let (held, after_reset, kept, _spilled) = (c.flag()?, c.flag()?, c.flag()?, c.flag()?);
-    let doubted = c.flag()?;
+    let has_doubt = c.flag()?;
     let (token, claim, incarnation) = (c.token()?, c.id()?, c.digits()?);
     let (rev, last_now, lease_until, hard_until) = (c.u64()?, c.instant()?, c.instant()?, c.instant()?);
     let (claimed_at, begun_at, completed_at) = (c.time()?, c.time()?, c.time()?);
@@ -95,10 +96,10 @@ fn head(c: &mut Cursor) -> Result<(Record, bool), Unreadable> {
         last_now,
         ..Record::absent()
     };
-    Ok((record, doubted))
+    Ok((record, has_doubt))
 }
 
-/// The state that a letter stands for; `-`: there is no record.
+/// The state that a letter means; `-`: there is no record.
 fn state(letter: char) -> Result<Option<State>, Unreadable> {
     Ok(Some(match letter {
         'f' => State::Free,
@@ -126,7 +127,7 @@ fn fingerprint(text: Option<String>) -> Result<Option<Fingerprint>, Unreadable> 
     text.map(Fingerprint::new).transpose().map_err(|invalid| Unreadable(invalid.to_string()))
 }
 
-/// What callers can decode; nothing stands for anything.
+/// What callers can decode; empty means any type.
 fn accepts(text: Option<String>) -> Result<Accepts, Unreadable> {
     let accepts = text.map_or(Ok(Accepts::any()), Accepts::try_from);
     accepts.map_err(|invalid| Unreadable(invalid.to_string()))
@@ -168,7 +169,7 @@ fn digest(c: &mut Cursor) -> Result<Digest, Unreadable> {
     Ok(Digest::from_bytes(bytes))
 }
 
-/// A verdict, and a code if the letter says that there is one.
+/// A verdict, and a code if the letter marks one.
 fn verdict(c: &mut Cursor) -> Result<(Verdict, Option<i32>), Unreadable> {
     let letter = c.char()?;
     let code = c.take(4)?.get_i32();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The rules of docs/operations.md, as they stand there, without who they are for.
+/// The rules of docs/operations.md, as written there, without the user's name.
 pub(crate) fn documented_rules() -> String {
     let text = page();
     let (_, after) = text.split_once("<!-- the rules -->\n```\n").expect("the page has the rules");
@@ -27,8 +27,8 @@ fn sources(folder: &Path) -> String {
     entries.map(text).collect()
 }
 
-/// The words that stand in quotes behind something.
-fn quoted_behind<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<Item = &'t str> {
+/// The words in quotes after a given text.
+fn quoted_after<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<Item = &'t str> {
     let word = move |(_, rest): (usize, &'t str)| rest.split_once(quote).unwrap().0;
     let at: Vec<usize> = text.match_indices(before).map(|(at, found)| at + found.len()).collect();
     at.into_iter().map(move |at| word((at, &text[at..])))
@@ -38,10 +38,10 @@ fn quoted_behind<'t>(text: &'t str, before: &str, quote: char) -> impl Iterator<
 fn each_command_that_is_sent_is_documented_and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (rust, lua) = (sources(&root.join("src")), sources(&root.join("lua")));
-    // In a table stand those that are called later.
+    // The tables list the commands that are called later.
     let calls = ["redis.call('", "redis.pcall('", "= { '"];
-    let called = calls.iter().flat_map(|call| quoted_behind(&lua, call, '\''));
-    let called = called.chain(quoted_behind(&rust, "Command::new(\"", '"'));
+    let called = calls.iter().flat_map(|call| quoted_after(&lua, call, '\''));
+    let called = called.chain(quoted_after(&rust, "Command::new(\"", '"'));
     let rights = called.map(|name| match name {
         "CONFIG" => "+config|get".to_owned(),
         "SCRIPT" => "+script|load".to_owned(),
@@ -53,7 +53,7 @@ fn each_command_that_is_sent_is_documented_and_no_other() {
     let listed: BTreeSet<String> =
         listed.split(' ').filter(|rule| rule.starts_with('+')).map(str::to_owned).collect();
     assert_eq!(all, listed);
-    // Those that only some need stand below, in a table.
+    // The commands that only some deployments need are in a table below.
     assert_eq!(some.len(), 3);
     assert!(some.iter().all(|right| page().contains(&right.replace('|', "\\|"))), "{some:?}");
 }

@@ -9,14 +9,14 @@ use sentinel_testbed::redis::Options;
 use crate::faults::*;
 
 /// A primary and its replica, a store that waits for the replica, and one that does not.
-struct Scene {
+struct Fixture {
     replica: Redis,
     primary: Redis,
     store: RedisStore,
     beside: RedisStore,
 }
 
-impl Scene {
+impl Fixture {
     async fn open() -> Self {
         let primary = Redis::start(Options::default());
         let replica = primary.replica(Options::default());
@@ -42,8 +42,8 @@ impl Scene {
         (address, token)
     }
 
-    /// While the replica is silent, it is not acknowledged, neither at first nor again, although it has taken effect. Then
-    /// it is, by the next who asks; and not any more by a replica that is silent again, however often it was said.
+    /// While the replica is silent, it is not acknowledged, neither at first nor again, although it has taken effect.
+    /// Then the next call acknowledges it. When the replica is silent again, calls do not, although earlier ones did.
     async fn waits<R, F>(&self, address: &Address, changes: bool, ask: impl Fn() -> F)
     where
         F: Future<Output = Result<Stamped<R>, StoreError>>,
@@ -57,11 +57,12 @@ impl Scene {
         assert_eq!(after, before + usize::from(changes), "it is carried out all the same");
         is_ambiguous(ask().await);
         self.replica.resume();
-        // There is a write of its own to wait for, as `WAIT` is documented: what other connections wrote is not its business.
+        // There is a write of its own to wait for, as `WAIT` is documented: what other connections wrote is not its
+        // business.
         let touched = || self.primary.cli(&["GET", "sentinel:{tests:0}:touch"]);
         let before = touched();
-        let told = replied(&ask).await;
-        assert!(!told.stamp.changed, "{told:?}");
+        let stamped = replied(&ask).await;
+        assert!(!stamped.stamp.changed, "{stamped:?}");
         assert_ne!(touched(), before, "it has written nothing");
         self.replica.pause();
         is_ambiguous(ask().await);
@@ -72,97 +73,97 @@ impl Scene {
 
 /// The answer, as soon as the replica has caught up.
 async fn replied<T, F: Future<Output = Result<T, StoreError>>>(ask: impl Fn() -> F) -> T {
-    let told = async {
+    let report = async {
         loop {
             match ask().await {
-                Ok(told) => return told,
+                Ok(report) => return report,
                 Err(error) => assert!(error.is_worth_repeating(), "{error}"),
             }
         }
     };
-    tokio::time::timeout(AT_LAST, told).await.expect("it is answered")
+    tokio::time::timeout(AT_LAST, report).await.expect("it is answered")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_does_is_acknowledged_when_the_replica_has_it() {
-    let scene = Scene::open().await;
-    let (store, beside) = (&scene.store, &scene.beside);
-    let (address, grant) = scene.held("begun", Phase::Claimed).await;
+async fn a_workers_operation_is_acknowledged_when_the_replica_has_it() {
+    let fixture = Fixture::open().await;
+    let (store, beside) = (&fixture.store, &fixture.beside);
+    let (address, grant) = fixture.held("begun", Phase::Claimed).await;
     let begin = Begin { grant };
-    scene.waits(&address, true, || store.begin(&address, &begin)).await;
+    fixture.waits(&address, true, || store.begin(&address, &begin)).await;
     let (address, claim) = (execution("claimed and begun"), call(Phase::Executing));
-    scene.waits(&address, true, || store.claim(&address, &claim)).await;
-    let (address, grant) = scene.held("completed", Phase::Executing).await;
+    fixture.waits(&address, true, || store.claim(&address, &claim)).await;
+    let (address, grant) = fixture.held("completed", Phase::Executing).await;
     let done = complete(grant, "done");
-    scene.waits(&address, true, || store.complete(&address, &done)).await;
-    let (address, grant) = scene.held("vouched for", Phase::Executing).await;
+    fixture.waits(&address, true, || store.complete(&address, &done)).await;
+    let (address, grant) = fixture.held("vouched for", Phase::Executing).await;
     let release = Release { grant, vouched: true };
-    scene.waits(&address, true, || store.release(&address, &release)).await;
-    let (address, grant) = scene.held("cancelled", Phase::Claimed).await;
+    fixture.waits(&address, true, || store.release(&address, &release)).await;
+    let (address, grant) = fixture.held("cancelled", Phase::Claimed).await;
     let cancel = Cancel { claim_id: grant.claim_id };
-    scene.waits(&address, true, || store.cancel(&address, &cancel)).await;
-    // A result is as good as it is durable, for whoever asks.
-    let (address, grant) = scene.held("replayed", Phase::Executing).await;
+    fixture.waits(&address, true, || store.cancel(&address, &cancel)).await;
+    // A result is durable before any caller gets it.
+    let (address, grant) = fixture.held("replayed", Phase::Executing).await;
     beside.complete(&address, &complete(grant, "done")).await.unwrap();
     let claim = call(Phase::Claimed);
-    scene.waits(&address, false, || store.claim(&address, &claim)).await;
+    fixture.waits(&address, false, || store.claim(&address, &claim)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_is_acknowledged_when_the_replica_has_it() {
-    let scene = Scene::open().await;
-    let store = &scene.store;
-    let (address, grant) = scene.held("taken", Phase::Executing).await;
-    scene.beside.abandon(&address, &abandon(grant)).await.unwrap();
+    let fixture = Fixture::open().await;
+    let store = &fixture.store;
+    let (address, grant) = fixture.held("taken", Phase::Executing).await;
+    fixture.beside.abandon(&address, &abandon(grant)).await.unwrap();
     let take = reconcile(grant.token);
-    scene.waits(&address, true, || store.reconcile(&address, &take)).await;
-    let (address, token) = scene.taken("happened").await;
+    fixture.waits(&address, true, || store.reconcile(&address, &take)).await;
+    let (address, token) = fixture.taken("happened").await;
     let forced = force(token, "it did");
-    scene.waits(&address, true, || store.force_complete(&address, &forced)).await;
-    let (address, token) = scene.taken("did not happen").await;
+    fixture.waits(&address, true, || store.force_complete(&address, &forced)).await;
+    let (address, token) = fixture.taken("did not happen").await;
     let (op_id, operator) = (OpId::random(), label("ada"));
     let reset = ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true };
-    scene.waits(&address, true, || store.reset_to_claimed(&address, &reset)).await;
+    fixture.waits(&address, true, || store.reset_to_claimed(&address, &reset)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
-    let scene = Scene::open().await;
-    let store = &scene.store;
+    let fixture = Fixture::open().await;
+    let store = &fixture.store;
     let (held, claim) = (lease("held"), call(Phase::Claimed));
-    scene.waits(&held, true, || store.claim(&held, &claim)).await;
+    fixture.waits(&held, true, || store.claim(&held, &claim)).await;
     let grant = granted(&claim, &replied(|| store.claim(&held, &claim)).await.reply);
-    let (run, running) = scene.held("running", Phase::Executing).await;
-    scene.primary.wait_caught_up();
+    let (run, running) = fixture.held("running", Phase::Executing).await;
+    fixture.primary.wait_caught_up();
     let beat = |address: &Address, grant| vec![Beat { address: address.clone(), grant }];
     let (lease, execution) = (beat(&held, grant), beat(&run, running));
     // Its connections are made.
     replied(|| store.heartbeat(&lease)).await;
     replied(|| store.heartbeat(&execution)).await;
-    scene.replica.pause();
+    fixture.replica.pause();
     is_ambiguous(store.heartbeat(&lease).await);
     store.heartbeat(&execution).await.unwrap();
-    scene.replica.resume();
+    fixture.replica.resume();
     replied(|| store.heartbeat(&lease)).await;
-    // Who gives a lease back needs nobody's word: at worst it is held until it ends.
-    scene.replica.pause();
-    let told = store.release(&held, &Release { grant, vouched: false }).await.unwrap();
-    assert_eq!(told.reply, ReleaseReply::Released);
-    scene.replica.resume();
+    // The release of a lease needs no confirmation: at worst the lease is held until it ends.
+    fixture.replica.pause();
+    let stamped = store.release(&held, &Release { grant, vouched: false }).await.unwrap();
+    assert_eq!(stamped.reply, ReleaseReply::Released);
+    fixture.replica.resume();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_is_not_there_is_waited_for() {
-    let scene = Scene::open().await;
-    let two = RedisStore::builder(&scene.primary.url()).durability(Durability::Replicas(2)).deadline(SOON);
+async fn a_missing_replica_makes_a_write_ambiguous() {
+    let fixture = Fixture::open().await;
+    let two = RedisStore::builder(&fixture.primary.url()).durability(Durability::Replicas(2)).deadline(SOON);
     let (address, claim) = (execution("key"), call(Phase::Executing));
     is_ambiguous(two.open().await.unwrap().claim(&address, &claim).await);
-    let told = replied(|| scene.store.claim(&address, &claim)).await;
-    granted(&claim, &told.reply);
+    let stamped = replied(|| fixture.store.claim(&address, &claim)).await;
+    granted(&claim, &stamped.reply);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_cannot_wait_for_its_disk_is_refused_where_it_would_have_to() {
+async fn disk_durability_is_refused_on_a_server_that_cannot_wait_for_its_disk() {
     let server = Redis::start(Options::default());
     drop(RedisStore::init(&server.url()).await.unwrap());
     let waiting = RedisStore::builder(&server.url()).durability(Durability::Disk { replicas: 0 });
@@ -171,8 +172,8 @@ async fn a_server_that_cannot_wait_for_its_disk_is_refused_where_it_would_have_t
         return;
     }
     for opened in [waiting.clone().open().await, waiting.init().await] {
-        let said = format!("{opened:?}");
+        let message = format!("{opened:?}");
         is_not_applied(opened, ErrorKind::DeploymentRefused);
-        assert!(said.contains("7.2"), "{said}");
+        assert!(message.contains("7.2"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster whose slots are on their way from one server to another for as long as somebody uses it.
+//! A cluster whose slots are moved between servers as long as a test uses it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,26 +17,26 @@ use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, until};
 
 use crate::access::documented_rules;
-use crate::harness::once_and_again;
+use crate::modes::run_and_replay;
 
-/// Few, so that what a law uses is often on its way.
+/// Few, so that a law's slots are often being moved.
 pub(crate) const BUCKETS: u32 = 4;
 
 /// Three masters, and a thread that moves their slots.
-pub(crate) struct Moving {
+pub(crate) struct MigratingCluster {
     servers: RedisCluster,
     users: Mutex<u32>,
     come: Condvar,
     moved: AtomicU64,
-    /// What the thread panicked with, and what each server says, for all who come later: the thread's own output is shown by
-    /// the test that began it, or nowhere.
+    /// The panic of the thread and the state of each server, for later tests: the thread's own output appears only in
+    /// the test that started it.
     failed: OnceLock<String>,
 }
 
-/// Somebody uses the cluster: its slots move. So many had moved before.
-pub(crate) struct Rider(&'static Moving, u64);
+/// A test that uses the cluster, so that its slots move; and how many had moved before it.
+pub(crate) struct ClusterUser(&'static MigratingCluster, u64);
 
-impl Drop for Rider {
+impl Drop for ClusterUser {
     fn drop(&mut self) {
         // A law may be over sooner than a slot is moved: it ends when one has arrived.
         if !thread::panicking() {
@@ -46,14 +46,15 @@ impl Drop for Rider {
     }
 }
 
-impl Moving {
+impl MigratingCluster {
     /// The one that all tests share.
-    pub(crate) fn ride() -> Rider {
-        static SHARED: OnceLock<&'static Moving> = OnceLock::new();
+    pub(crate) fn join() -> ClusterUser {
+        static SHARED: OnceLock<&'static MigratingCluster> = OnceLock::new();
         let moving = SHARED.get_or_init(|| {
             let servers = RedisCluster::start(3, Options::default());
             let (users, come, moved, failed) = Default::default();
-            let moving: &'static Moving = Box::leak(Box::new(Moving { servers, users, come, moved, failed }));
+            let moving: &'static MigratingCluster =
+                Box::leak(Box::new(MigratingCluster { servers, users, come, moved, failed }));
             thread::spawn(|| moving.drive());
             moving
         });
@@ -62,28 +63,28 @@ impl Moving {
         }
         *moving.users.lock().unwrap() += 1;
         moving.come.notify_one();
-        Rider(moving, moving.moved.load(Ordering::SeqCst))
+        ClusterUser(moving, moving.moved.load(Ordering::SeqCst))
     }
 
     fn drive(&self) {
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.go_on())) else { return };
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.accept_loss())) else { return };
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
         let views = self.servers.nodes().iter().map(|node| {
             let (nodes, log) = (node.try_cli(&["CLUSTER", "NODES"]).unwrap_or_default(), node.log());
             let last = log.lines().rev().take(20).collect::<Vec<_>>().join("\n");
             format!("\nnode {}:\n{nodes}\nits log, the newest line first:\n{last}", node.port())
         });
-        let _ = self.failed.set(format!("{said}{}", views.collect::<String>()));
+        let _ = self.failed.set(format!("{message}{}", views.collect::<String>()));
     }
 
-    fn go_on(&self) {
-        let (mut seen, mut dice) = (Vec::new(), 7_u64);
+    fn accept_loss(&self) {
+        let (mut seen, mut rng) = (Vec::new(), 7_u64);
         loop {
             drop(self.come.wait_while(self.users.lock().unwrap(), |users| *users == 0).unwrap());
-            for tag in self.tags(&mut seen, &mut dice) {
+            for tag in self.tags(&mut seen, &mut rng) {
                 let slot = self.servers.slot(&tag);
-                let step = 1 + roll(&mut dice, 2);
+                let step = 1 + random_below(&mut rng, 2);
                 let to = (self.servers.owner(slot) + step) % self.servers.nodes().len();
                 self.servers.move_slot(slot, to);
                 self.moved.fetch_add(1, Ordering::SeqCst);
@@ -92,25 +93,25 @@ impl Moving {
     }
 
     /// Keys whose slots go next: of the namespaces that were not there before, else of any; and sometimes the root's.
-    fn tags(&self, seen: &mut Vec<String>, dice: &mut u64) -> Vec<String> {
+    fn tags(&self, seen: &mut Vec<String>, rng: &mut u64) -> Vec<String> {
         let root = "{sentinel}".to_owned();
         let owner = &self.servers.nodes()[self.servers.owner(self.servers.slot(&root))];
-        let told = owner.cli(&["SMEMBERS", "sentinel:{sentinel}:namespaces"]);
+        let reply = owner.cli(&["SMEMBERS", "sentinel:{sentinel}:namespaces"]);
         let is_new = |name: &&str| !name.starts_with(':') && !seen.iter().any(|one| one == name);
-        let mut next: Vec<String> = told.lines().filter(is_new).map(str::to_owned).collect();
+        let mut next: Vec<String> = reply.lines().filter(is_new).map(str::to_owned).collect();
         seen.extend(next.iter().cloned());
         next.truncate(4);
         if next.is_empty() && !seen.is_empty() {
-            next.push(seen[roll(dice, seen.len())].clone());
+            next.push(seen[random_below(rng, seen.len())].clone());
         }
-        let bucket = |name: &String| format!("{{{name}:{}}}", roll(dice, BUCKETS as usize));
+        let bucket = |name: &String| format!("{{{name}:{}}}", random_below(rng, BUCKETS as usize));
         let mut tags: Vec<String> = next.iter().map(bucket).collect();
-        tags.extend((roll(dice, 8) == 0).then_some(root));
+        tags.extend((random_below(rng, 8) == 0).then_some(root));
         tags
     }
 }
 
-impl Rider {
+impl ClusterUser {
     pub(crate) fn url(&self) -> String {
         self.0.servers.url()
     }
@@ -119,8 +120,8 @@ impl Rider {
         self.0.moved.load(Ordering::SeqCst)
     }
 
-    /// How often somebody was sent on to another server, or to ask again.
-    fn sent_on(&self) -> u64 {
+    /// How often a client was redirected to another server, or asked to retry.
+    fn redirects(&self) -> u64 {
         let errors = ["errorstat_MOVED", "errorstat_ASK", "errorstat_TRYAGAIN"];
         let count = |node: &Redis, error: &str| {
             node.info(error).strip_prefix("count=").map_or(0, |n| n.parse().unwrap())
@@ -130,25 +131,25 @@ impl Rider {
 }
 
 /// xorshift: the same every time.
-fn roll(dice: &mut u64, sides: usize) -> usize {
-    *dice ^= *dice << 13;
-    *dice ^= *dice >> 7;
-    *dice ^= *dice << 17;
-    (*dice % sides as u64) as usize
+fn random_below(rng: &mut u64, sides: usize) -> usize {
+    *rng ^= *rng << 13;
+    *rng ^= *rng >> 7;
+    *rng ^= *rng << 17;
+    (*rng % sides as u64) as usize
 }
 
 #[tokio::test]
 async fn each_key_runs_once_while_its_slot_moves() {
-    let rider = Moving::ride();
-    let store = RedisStore::builder(&rider.url()).buckets(BUCKETS).init().await.unwrap();
+    let user = MigratingCluster::join();
+    let store = RedisStore::builder(&user.url()).buckets(BUCKETS).init().await.unwrap();
     let sentinel = Sentinel::new(store).namespace("riders").unwrap();
-    let (until, before) = (rider.moved() + 20, rider.sent_on());
+    let (until, before) = (user.moved() + 20, user.redirects());
     let mut keys = 0;
-    while rider.moved() < until {
+    while user.moved() < until {
         keys += 1;
-        once_and_again(&sentinel, &format!("key-{keys}")).await;
+        run_and_replay(&sentinel, &format!("key-{keys}")).await;
     }
-    assert!(rider.sent_on() > before, "nobody met a slot on its way");
+    assert!(user.redirects() > before, "nobody met a slot on its way");
 }
 
 /// A cluster, and a store all of whose records are in one slot.
@@ -161,7 +162,7 @@ async fn one_slot(deadline: Duration) -> (RedisCluster, RedisStore, u16) {
     (cluster, store, slot)
 }
 
-/// Claims a key that nobody has claimed.
+/// Claims a fresh key.
 async fn take(store: &RedisStore, key: &str) -> Result<Beat, StoreError> {
     take_in(store, "tests", key).await
 }
@@ -197,11 +198,11 @@ async fn a_user_of_a_cluster_may_ask_for_its_slots() {
     let health = store.health().await.unwrap();
     assert!(health.accepted && health.checks.iter().all(|check| check.ok), "{health:?}");
     assert_eq!(health.deployment, "Redis Cluster");
-    once_and_again(&Sentinel::new(store), "k").await;
+    run_and_replay(&Sentinel::new(store), "k").await;
 }
 
 #[tokio::test]
-async fn slots_that_have_moved_are_found() {
+async fn moved_slots_are_found() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(10)).await;
     // The root's first: the names of namespaces are beside it.
     for (slot, namespace) in [(cluster.slot("{sentinel}"), "others"), (slot, "tests")] {
@@ -211,7 +212,7 @@ async fn slots_that_have_moved_are_found() {
 }
 
 #[tokio::test]
-async fn a_slot_that_does_not_arrive_keeps_its_bucket_waiting_and_nothing_else() {
+async fn a_slot_stuck_in_migration_blocks_only_its_bucket() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
     let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
     for halfway in [0, 100] {
@@ -224,7 +225,7 @@ async fn a_slot_that_does_not_arrive_keeps_its_bucket_waiting_and_nothing_else()
 }
 
 #[tokio::test]
-async fn a_heartbeat_is_not_held_up_by_another_whose_slot_does_not_arrive() {
+async fn a_heartbeat_does_not_wait_for_another_whose_slot_is_stuck_in_migration() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
     let beats = [take_in(&store, "others", "key").await.unwrap(), take(&store, "key").await.unwrap()];
     let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
@@ -239,13 +240,13 @@ async fn a_heartbeat_is_not_held_up_by_another_whose_slot_does_not_arrive() {
 
 /// How often a server was asked to run a script that it has.
 fn calls(server: &Redis) -> u64 {
-    let told = server.info("cmdstat_evalsha");
-    let calls = told.split(',').find_map(|field| field.strip_prefix("calls="));
+    let reply = server.info("cmdstat_evalsha");
+    let calls = reply.split(',').find_map(|field| field.strip_prefix("calls="));
     calls.map_or(0, |calls| calls.parse().unwrap())
 }
 
 #[tokio::test]
-async fn what_left_on_a_connection_that_broke_is_not_sent_again_by_the_driver() {
+async fn the_driver_does_not_resend_after_a_broken_connection() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(1)).await;
     let server = &cluster.nodes()[cluster.owner(slot)];
     let before = calls(server);
@@ -260,7 +261,7 @@ async fn what_left_on_a_connection_that_broke_is_not_sent_again_by_the_driver() 
 }
 
 #[tokio::test]
-async fn a_master_that_was_not_armed_is_not_trusted() {
+async fn a_master_that_was_not_registered_is_not_trusted() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
     let server = &cluster.nodes()[cluster.owner(slot)];
     server.kill();
@@ -276,7 +277,7 @@ async fn a_master_that_was_not_armed_is_not_trusted() {
     assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::PossibleDataLoss), "{error}");
     let error = RedisStore::connect(&cluster.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
-    let armed = RedisStore::init(&cluster.url()).await.unwrap();
-    take(&armed, "second").await.unwrap();
+    let registered = RedisStore::init(&cluster.url()).await.unwrap();
+    take(&registered, "second").await.unwrap();
     take(&store, "third").await.unwrap();
 }

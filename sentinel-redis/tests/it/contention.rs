@@ -1,4 +1,4 @@
-//! Many who want the same few keys.
+//! Many callers on the same few keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ const TASKS: usize = 64;
 const KEYS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_ask_at_once_one_runs() {
+async fn of_many_concurrent_callers_one_runs() {
     let server = Redis::start(Options::default());
     let mut stores = vec![RedisStore::init(&server.url()).await.unwrap()];
     while stores.len() < STORES {
@@ -26,8 +26,8 @@ async fn of_many_who_ask_at_once_one_runs() {
         let (sentinel, runs) = (Sentinel::new(stores[n % STORES].clone()), runs.clone());
         tokio::spawn(async move {
             // Each begins at another key, so that all keys are wanted at all times.
-            for turn in 0..KEYS {
-                ask(&sentinel, (n + turn) % KEYS, &runs).await;
+            for round in 0..KEYS {
+                ask(&sentinel, (n + round) % KEYS, &runs).await;
             }
         })
     });
@@ -44,7 +44,7 @@ async fn ask(sentinel: &Sentinel, key: usize, runs: &Arc<Vec<AtomicUsize>>) {
         let once = sentinel.once::<String>(key.to_string());
         let outcome = once.run(move |_| async move { Ok(counted[key].fetch_add(1, Ordering::SeqCst)) });
         match outcome.await.unwrap() {
-            Outcome::Completed(told) | Outcome::Replayed(told) => return assert_eq!(told, 0),
+            Outcome::Completed(reply) | Outcome::Replayed(reply) => return assert_eq!(reply, 0),
             Outcome::InProgress(_) => {}
             other => panic!("{other:?}"),
         }
@@ -76,14 +76,14 @@ async fn all_are_served(stores: &[RedisStore]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_who_wait_in_one_process_for_a_lease_are_served() {
+async fn all_waiters_for_a_lease_in_one_process_get_it() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     all_are_served(&[store]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_who_wait_in_several_processes_for_a_lease_are_served() {
+async fn all_waiters_for_a_lease_in_several_processes_get_it() {
     let server = Redis::start(Options::default());
     let mut stores = vec![RedisStore::init(&server.url()).await.unwrap()];
     while stores.len() < STORES {

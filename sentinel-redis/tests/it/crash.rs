@@ -30,12 +30,12 @@ impl Calls {
         let callers = (0..8).map(|caller| {
             let (sentinel, runs, stop) = (sentinel.clone(), runs.clone(), stop.clone());
             tokio::spawn(async move {
-                for turn in 0.. {
+                for round in 0.. {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
                     // Each key is asked for by two callers, and by each of them twice.
-                    let key = (turn / 2 + caller / 2 * 500) % runs.len();
+                    let key = (round / 2 + caller / 2 * 500) % runs.len();
                     run(&sentinel, key, &runs).await;
                 }
             })
@@ -65,7 +65,7 @@ async fn run(sentinel: &Sentinel, key: usize, runs: &Arc<Vec<AtomicUsize>>) {
         .await
         .unwrap();
     match outcome {
-        Outcome::Completed(told) | Outcome::Replayed(told) => assert_eq!(told, key),
+        Outcome::Completed(reply) | Outcome::Replayed(reply) => assert_eq!(reply, key),
         Outcome::NotRun(_) | Outcome::InProgress(_) | Outcome::Uncertain(_) | Outcome::Unconfirmed(_) => {}
         other => panic!("{other:?}"),
     }
@@ -82,15 +82,15 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         server.kill();
         server.start_again();
     }
-    // The same store goes on, and nobody has helped it.
+    // The same store continues without any intervention.
     let before = load.count();
     until("it goes on", || load.count() > before);
     calls.end().await;
     let log = load.end().await;
-    let newcomer = RedisStore::connect(&server.url()).await.unwrap();
+    let new_client = RedisStore::connect(&server.url()).await.unwrap();
     for entry in &log {
         is_kept(&store, entry).await;
-        is_kept(&newcomer, entry).await;
+        is_kept(&new_client, entry).await;
     }
 }
 
@@ -114,7 +114,7 @@ async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
     assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
 }
 
-/// The tokens that were told, of whatever is left of it.
+/// The tokens that were granted before the file was cut.
 #[derive(Default)]
 struct Tokens {
     newest: HashMap<Address, Token>,
@@ -122,15 +122,15 @@ struct Tokens {
 }
 
 impl Tokens {
-    /// I2 and I3: larger than all before it, and nobody else's.
+    /// I2 and I3: larger than all tokens before it, and granted to one caller only.
     fn drawn(&mut self, address: &Address, token: Token) {
         let before = self.newest.insert(address.clone(), token);
         assert!(before.is_none_or(|before| before < token), "{address}: {token} after {before:?}");
         assert!(self.all.insert((address.clone(), token)), "{address}: {token} was drawn twice");
     }
 
-    /// What was told, by whoever was told it.
-    fn told(&mut self, log: &[Acknowledged]) {
+    /// What was granted, by the store that granted it.
+    fn reply(&mut self, log: &[Acknowledged]) {
         for entry in log {
             for token in [entry.begun.token, entry.token()] {
                 self.all.insert((entry.address.clone(), token));
@@ -140,15 +140,15 @@ impl Tokens {
     }
 }
 
-/// Asks for a token for the address, whatever has become of it.
+/// Gets a token for the address, whatever its state is.
 async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
     let claim = call(Phase::Executing);
-    let told = store.claim(address, &claim).await.unwrap();
-    match told.reply {
+    let stamped = store.claim(address, &claim).await.unwrap();
+    match stamped.reply {
         ClaimReply::Granted(granted) => Some(granted.token),
         ClaimReply::Completed { .. } => None,
         ClaimReply::InProgress { .. } | ClaimReply::Uncertain { .. } => {
-            let take = Reconcile { even_if_alive: true, ..reconcile(told.stamp.token) };
+            let take = Reconcile { even_if_alive: true, ..reconcile(stamped.stamp.token) };
             Some(store.reconcile(address, &take).await.unwrap().stamp.token)
         }
         ClaimReply::Reconciling { .. } => {
@@ -172,9 +172,9 @@ impl Random {
     }
 }
 
-/// What a store that was at it says after the cut, when it has its connection back.
-async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<ErrorKind> {
-    let told = async {
+/// The refusal that a store with an open connection gets after the cut, once it has reconnected.
+async fn refusal_after_truncation(store: &RedisStore, log: &[Acknowledged]) -> Option<ErrorKind> {
+    let report = async {
         loop {
             match store.inspect(&log[0].address).await {
                 Ok(_) => return None,
@@ -183,17 +183,17 @@ async fn told_after_the_cut(store: &RedisStore, log: &[Acknowledged]) -> Option<
             }
         }
     };
-    tokio::time::timeout(AT_LAST, told).await.expect("it is answered again")
+    tokio::time::timeout(AT_LAST, report).await.expect("it is answered again")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
+async fn a_truncated_file_is_reported_and_no_token_is_granted_twice() {
     let seed = u64::from_le_bytes(std::array::from_fn(|n| std::process::id().to_le_bytes()[n % 4]));
     eprintln!("seed {seed}");
     let mut random = Random(seed);
     let server = Redis::start(Options::default());
     let store = RedisStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
-    let (mut tokens, mut answers) = (Tokens::default(), HashSet::new());
+    let (mut tokens, mut replies) = (Tokens::default(), HashSet::new());
     for round in 0..16 {
         let before = server.append_only_len();
         let load = Load::start(std::slice::from_ref(&store), &format!("{round}"));
@@ -201,7 +201,7 @@ async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
         load.stop();
         server.kill();
         let log = load.end().await;
-        tokens.told(&log);
+        tokens.reply(&log);
         let after = server.append_only_len();
         // Now and then nothing, or everything.
         let kept = match round % 8 {
@@ -212,23 +212,25 @@ async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
         };
         server.cut_append_only_file_to(kept);
         server.start_again();
-        let told = told_after_the_cut(&store, &log).await;
-        answers.insert(told.map(|error_kind| error_kind.to_string()));
-        match told {
+        let reply = refusal_after_truncation(&store, &log).await;
+        replies.insert(reply.map(|error_kind| error_kind.to_string()));
+        match reply {
             None => {
                 for entry in &log {
                     is_kept(&store, entry).await;
                 }
             }
             Some(ErrorKind::PossibleDataLoss) => {
-                newcomer_is_told(&server.url(), ErrorKind::PossibleDataLoss).await
+                new_client_is_refused_with(&server.url(), ErrorKind::PossibleDataLoss).await
             }
-            Some(ErrorKind::DataLoss) => newcomer_is_told(&server.url(), ErrorKind::NotInitialised).await,
+            Some(ErrorKind::DataLoss) => {
+                new_client_is_refused_with(&server.url(), ErrorKind::NotInitialised).await
+            }
             Some(other) => panic!("{other}"),
         }
-        if told.is_some() {
-            let armed = RedisStore::init(&server.url()).await.unwrap();
-            armed.inspect(&log[0].address).await.unwrap();
+        if reply.is_some() {
+            let registered = RedisStore::init(&server.url()).await.unwrap();
+            registered.inspect(&log[0].address).await.unwrap();
         }
         for entry in &log {
             if let Some(token) = draw(&store, &entry.address).await {
@@ -236,5 +238,5 @@ async fn a_cut_file_is_told_and_never_hands_out_a_token_again() {
             }
         }
     }
-    assert_eq!(answers.len(), 3, "{answers:?}");
+    assert_eq!(replies.len(), 3, "{replies:?}");
 }

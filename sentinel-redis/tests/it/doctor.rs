@@ -1,4 +1,4 @@
-//! What `doctor` says of a server, and what `open` refuses.
+//! What `doctor` reports about a server, and what `open` refuses.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
 use crate::access::documented_rules;
-use crate::harness::once_and_again;
+use crate::modes::run_and_replay;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
@@ -25,20 +25,20 @@ fn is_bad(health: &Health, name: &str, words: &str) {
 }
 
 #[track_caller]
-fn says(health: &Health, name: &str, words: &str) {
+fn assert_finding(health: &Health, name: &str, words: &str) {
     let check = found(health, name);
     assert!(check.ok && check.found.contains(words) && health.accepted, "{health:?}");
 }
 
-fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>, words: &str) {
-    let error = answer.unwrap_err();
+fn refused<T: std::fmt::Debug>(reply: Result<T, StoreError>, words: &str) {
+    let error = reply.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
     assert!(error.to_string().contains(words), "{error}");
 }
 
 fn start(options: Options) -> (Redis, RedisStoreBuilder) {
     let server = Redis::start(options);
-    let builder = RedisStore::builder(&server.url()).look_again(Duration::ZERO);
+    let builder = RedisStore::builder(&server.url()).recheck_interval(Duration::ZERO);
     (server, builder)
 }
 
@@ -49,7 +49,7 @@ fn left_nothing(server: &Redis) {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_all_is_told_what_it_promises() {
+async fn doctor_lists_the_guarantees_of_a_durable_server() {
     let (server, builder) = start(Options::default());
     let before = builder.clone().health().await.unwrap();
     is_bad(&before, "store", "run `sentinel init`");
@@ -76,12 +76,12 @@ async fn a_server_that_keeps_all_is_told_what_it_promises() {
         ("clock", "this host's"),
         ("round trip", "s"),
     ] {
-        says(&health, name, words);
+        assert_finding(&health, name, words);
     }
 }
 
 #[tokio::test]
-async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_otherwise() {
+async fn a_lossy_deployment_is_refused_unless_allowed() {
     let lossy = [
         ("maxmemory-policy", "allkeys-lru", "noeviction", "set noeviction"),
         ("appendonly", "no", "yes", "set appendonly yes"),
@@ -90,7 +90,7 @@ async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_oth
     let (server, builder) = start(Options::default());
     let store = builder.clone().init().await.unwrap();
     for (setting, bad, good, remedy) in lossy {
-        once_and_again(&Sentinel::new(store.clone()), &format!("before {setting}")).await;
+        run_and_replay(&Sentinel::new(store.clone()), &format!("before {setting}")).await;
         server.cli(&["CONFIG", "SET", setting, bad]);
         let health = store.health().await.unwrap();
         is_bad(&health, setting, remedy);
@@ -105,11 +105,11 @@ async fn a_deployment_that_loses_what_it_acknowledged_is_refused_unless_told_oth
         assert!(found(&health, setting).found.contains("allowed"), "{health:?}");
         server.cli(&["CONFIG", "SET", setting, good]);
     }
-    once_and_again(&Sentinel::new(store), "after").await;
+    run_and_replay(&Sentinel::new(store), "after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_while_a_store_is_set_up_waits_or_finds_it() {
+async fn opening_during_setup_waits_or_finds_the_store() {
     let (server, _) = start(Options::default());
     for round in 0..20 {
         let builder = RedisStore::builder(&server.url()).key_prefix(format!("round-{round}"));
@@ -124,7 +124,7 @@ async fn who_comes_while_a_store_is_set_up_waits_or_finds_it() {
                     store => break store.unwrap(),
                 }
             };
-            once_and_again(&Sentinel::new(store), &format!("key-{n}")).await;
+            run_and_replay(&Sentinel::new(store), &format!("key-{n}")).await;
         };
         let all = (0..8).map(|n| tokio::spawn(come(n, builder.clone())));
         for one in futures_util::future::join_all(all).await {
@@ -138,39 +138,39 @@ fn address() -> Address {
 }
 
 #[tokio::test]
-async fn what_is_lost_once_a_second_is_told() {
+async fn doctor_reports_what_everysec_may_lose() {
     let (_server, builder) = start(Options::default().append_fsync(Fsync::EverySecond));
     let health = builder.init().await.unwrap().health().await.unwrap();
     assert_eq!(health.deployment, "Redis standalone, AOF everysec, noeviction");
-    says(&health, "appendfsync", "two seconds");
+    assert_finding(&health, "appendfsync", "two seconds");
     assert!(health.guarantees.iter().any(|text| text.contains("two seconds")), "{health:?}");
 }
 
 #[tokio::test]
-async fn a_restart_is_found_and_so_is_a_doubt() {
+async fn doctor_reports_a_restart_and_a_doubt() {
     let (server, builder) = start(Options::default());
     builder.clone().init().await.unwrap();
     server.stop();
     server.start_again();
-    says(&builder.clone().health().await.unwrap(), "identity", "it keeps all that it acknowledges");
+    assert_finding(&builder.clone().health().await.unwrap(), "identity", "it keeps all that it acknowledges");
     builder.clone().open().await.unwrap();
-    says(&builder.clone().health().await.unwrap(), "identity", "as it was armed");
+    assert_finding(&builder.clone().health().await.unwrap(), "identity", "as it was armed");
     server.stop();
     server.start_again_with(&[("appendfsync", "everysec")]);
     is_bad(&builder.clone().health().await.unwrap(), "identity", "restarted, promoted");
-    says(&builder.clone().allow_lossy(true).health().await.unwrap(), "identity", "allowed");
+    assert_finding(&builder.clone().allow_lossy(true).health().await.unwrap(), "identity", "allowed");
     server.cli(&["HSET", "sentinel:{sentinel}:root", "doubt", "the change 7 is missing"]);
     is_bad(&builder.clone().health().await.unwrap(), "identity", "in doubt: the change 7 is missing");
     builder.clone().init().await.unwrap();
-    says(&builder.health().await.unwrap(), "identity", "as it was armed");
+    assert_finding(&builder.health().await.unwrap(), "identity", "as it was armed");
 }
 
 #[tokio::test]
-async fn a_namespace_that_lost_a_marker_is_found() {
+async fn doctor_reports_a_lost_marker() {
     let (server, builder) = start(Options::default());
     let store = builder.init().await.unwrap();
-    once_and_again(&Sentinel::new(store.clone()), "k").await;
-    says(&store.health().await.unwrap(), "markers", "1 namespaces");
+    run_and_replay(&Sentinel::new(store.clone()), "k").await;
+    assert_finding(&store.health().await.unwrap(), "markers", "1 namespaces");
     server.cli(&["DEL", "sentinel:{default:0}:marker"]);
     is_bad(&store.health().await.unwrap(), "markers", "a part of namespace \"default\" has none");
     server.cli(&["HSET", "sentinel:{sentinel}:root", "format", "9"]);
@@ -178,7 +178,7 @@ async fn a_namespace_that_lost_a_marker_is_found() {
 }
 
 #[tokio::test]
-async fn replicas_are_counted_and_one_is_not_written_to() {
+async fn doctor_counts_replicas_and_refuses_a_replica() {
     let (primary, builder) = start(Options::default());
     let waiting = builder.clone().durability(Durability::Replicas(1));
     builder.clone().init().await.unwrap();
@@ -190,8 +190,8 @@ async fn replicas_are_counted_and_one_is_not_written_to() {
     is_bad(&waiting.clone().health().await.unwrap(), "identity", "first followed by a replica");
     let health = waiting.clone().init().await.unwrap().health().await.unwrap();
     assert_eq!(health.deployment, "Redis with replicas");
-    says(&health, "replicas", "1 connected");
-    says(&health, "replica", &format!("127.0.0.1:{} is online", replica.port()));
+    assert_finding(&health, "replicas", "1 connected");
+    assert_finding(&health, "replica", &format!("127.0.0.1:{} is online", replica.port()));
     replica.cli(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
     let health = waiting.clone().health().await.unwrap();
     let found = found(&health, "replica");
@@ -212,7 +212,7 @@ async fn the_documented_rules_suffice_and_each_is_needed() {
     let server = Redis::start(Options::default().acl("app", "secret", &rules));
     let builder = RedisStore::builder(&server.url_for("app", "secret"));
     let store = builder.clone().init().await.unwrap();
-    says(&store.health().await.unwrap(), "user", "app");
+    assert_finding(&store.health().await.unwrap(), "user", "app");
     for rule in rules.split(' ').filter(|rule| rule.starts_with(['+', '~', '&'])) {
         let without = match rule.strip_prefix('+') {
             Some(right) => format!("-{right}"),
@@ -223,10 +223,10 @@ async fn the_documented_rules_suffice_and_each_is_needed() {
         is_bad(&store.health().await.unwrap(), "user", &format!(" {rule}"));
         server.cli(&["ACL", "SETUSER", "app", rule]);
     }
-    says(&store.health().await.unwrap(), "user", "app");
+    assert_finding(&store.health().await.unwrap(), "user", "app");
     let health = builder.clone().durability(Durability::Replicas(1)).health().await.unwrap();
     is_bad(&health, "user", "lacks +wait;");
-    says(&store.health().await.unwrap(), "appendfsync", "taken as everysec");
+    assert_finding(&store.health().await.unwrap(), "appendfsync", "taken as everysec");
     server.cli(&["ACL", "SETUSER", "app", "+config|get"]);
-    says(&store.health().await.unwrap(), "appendfsync", "always");
+    assert_finding(&store.health().await.unwrap(), "appendfsync", "always");
 }

@@ -1,4 +1,4 @@
-//! What the tests of faults say to a store, and what they remember of its answers.
+//! What the tests of faults send to a store, and what they remember of its replies.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -80,30 +80,30 @@ pub(crate) fn granted(claim: &Claim, reply: &ClaimReply) -> Grant {
     }
 }
 
-/// Claims an address that nobody holds.
+/// Claims an address that is free.
 pub(crate) async fn hold(store: &RedisStore, address: &Address, phase: Phase) -> Grant {
     let claim = call(phase);
     granted(&claim, &store.claim(address, &claim).await.unwrap().reply)
 }
 
 #[track_caller]
-pub(crate) fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
-    let error = answer.expect_err("there is no answer");
+pub(crate) fn is_ambiguous<T: std::fmt::Debug>(reply: Result<T, StoreError>) {
+    let error = reply.expect_err("there is no answer");
     assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
 }
 
 #[track_caller]
-pub(crate) fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, error_kind: ErrorKind) {
-    let error = answer.expect_err("there is no answer");
+pub(crate) fn is_not_applied<T: std::fmt::Debug>(reply: Result<T, StoreError>, error_kind: ErrorKind) {
+    let error = reply.expect_err("there is no answer");
     assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
 }
 
-/// Opens the store as a process would that knows nothing yet, and is told this.
-pub(crate) async fn newcomer_is_told(url: &str, error_kind: ErrorKind) {
+/// Opens the store as a new process would, and checks that it is refused with this error.
+pub(crate) async fn new_client_is_refused_with(url: &str, error_kind: ErrorKind) {
     is_not_applied(RedisStore::connect(url).await, error_kind);
 }
 
-/// Time goes by, and nobody waits for it: what was looked at before is looked at again.
+/// Advances the clock without waiting, so that the deployment is checked again.
 pub(crate) async fn a_while_later() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(6)).await;
@@ -120,7 +120,7 @@ pub(crate) struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// The newest token that anybody was told.
+    /// The newest token that was granted to any caller.
     pub(crate) fn token(&self) -> Token {
         self.reconciling.unwrap_or(self.begun.token)
     }
@@ -141,11 +141,11 @@ impl Load {
             let (store, name) = (stores[n % stores.len()].clone(), format!("{name}-{n}"));
             let (acknowledged, log, stop) = (acknowledged.clone(), log.clone(), stop.clone());
             tokio::spawn(async move {
-                for turn in 0.. {
+                for round in 0.. {
                     if stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    let done = one(&store, &format!("{name}-{turn}"), turn % 3, &log, &acknowledged).await;
+                    let done = one(&store, &format!("{name}-{round}"), round % 3, &log, &acknowledged).await;
                     if let Err(error) = done {
                         assert!(error.is_worth_repeating(), "{error}");
                     }
@@ -160,7 +160,7 @@ impl Load {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// No more of them, although one that is under way comes to its end.
+    /// Stops them; one that is in progress still ends.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }
@@ -211,8 +211,8 @@ pub(crate) async fn is_kept(store: &RedisStore, entry: &Acknowledged) {
     let record = store.inspect(&entry.address).await.unwrap().record;
     let record = record.unwrap_or_else(|| panic!("forgotten: {entry:?}"));
     if let Some(text) = &entry.completed {
-        let told = (record.state, record.result.as_ref());
-        assert_eq!(told, (State::Completed, Some(&result(text))), "{entry:?}");
+        let reply = (record.state, record.result.as_ref());
+        assert_eq!(reply, (State::Completed, Some(&result(text))), "{entry:?}");
     } else if let Some(token) = entry.reconciling {
         assert!(matches!(record.state, State::Reconciling | State::Completed), "{entry:?}: {record:?}");
         assert_eq!(record.token, token, "{entry:?}");

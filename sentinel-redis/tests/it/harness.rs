@@ -1,130 +1,260 @@
-//! Stores on real servers, in each deployment mode, with a clock that a test moves.
+//! A store under a prefix of its own, with one bucket for each namespace, and direct access to its keys.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_client::Outcome;
-use sentinel_client::Sentinel;
-use sentinel_conformance::Harness;
-use sentinel_core::{CoordinationStore, ErrorKind};
-use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
-use sentinel_testbed::redis::{Fsync, Options};
-use sentinel_testbed::{Redis, redis};
+use sentinel_conformance::Bench;
+use sentinel_core::kernel::{Op, Reading, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Purge, Purged};
+use sentinel_core::{
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, OpId, PURGE_REST, Payload,
+    Record, Recorded, Terms, Token,
+};
+use sentinel_redis::{RedisStore, RedisStoreBuilder};
+use sentinel_testbed::redis;
 
-use crate::cluster::{BUCKETS, Moving, Rider};
+pub(crate) const TTL: Duration = Duration::from_secs(600);
+pub(crate) const HARD: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+/// More than a record must rest before it is purged.
+pub(crate) const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 60);
 
-/// A store in one deployment mode.
-pub(crate) struct Store {
+/// A store, and direct access to its keys.
+#[derive(Clone)]
+pub(crate) struct StoreHarness {
     pub(crate) store: RedisStore,
-    pub(crate) offset: Arc<AtomicI64>,
-    builder: RedisStoreBuilder,
-    /// The store after it was opened again.
-    reopened: Mutex<Option<RedisStore>>,
-    _rider: Option<Rider>,
+    pub(crate) namespace: Namespace,
+    pub(crate) prefix: String,
+    offset: Arc<AtomicI64>,
+    change: Arc<dyn Fn(RedisStoreBuilder) -> RedisStoreBuilder + Send + Sync>,
 }
 
-impl Store {
-    pub(crate) async fn open(builder: RedisStoreBuilder) -> Self {
+impl StoreHarness {
+    /// A store on the shared server.
+    pub(crate) async fn open(
+        change: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder + Send + Sync + 'static,
+    ) -> Self {
+        let prefix = format!("rig-{}", ClaimId::random());
         let offset = Arc::new(AtomicI64::new(0));
-        let builder = builder.clock_offset(offset.clone());
-        // Each arming is a new epoch, and makes all others load their scripts again.
-        let store = match builder.clone().open().await {
-            Err(error) if error.kind() == ErrorKind::NotInitialised => builder.clone().init().await.unwrap(),
-            store => store.unwrap(),
-        };
-        Self { store, offset, builder, reopened: Mutex::new(None), _rider: None }
+        let builder = RedisStore::builder(&redis().url()).key_prefix(&prefix).buckets(1);
+        let store = change(builder.clock_offset(offset.clone())).init().await.unwrap();
+        Self { store, namespace: namespace(), prefix, offset, change: Arc::new(change) }
     }
 
-    /// A store on connections of its own, on the same clock.
-    async fn another(&self) -> RedisStore {
-        self.builder.clone().open().await.unwrap()
+    /// The same store as a user who may not send a command.
+    pub(crate) async fn without(&self, command: &str) -> RedisStore {
+        let user = ClaimId::random().to_string();
+        let denied = format!("-{command}");
+        self.raw(&["ACL", "SETUSER", &user, "on", ">secret", "~*", "&*", "+@all", &denied]);
+        let url = redis().url().replacen("://", &format!("://{user}:secret@"), 1);
+        let builder = RedisStore::builder(&url).key_prefix(&self.prefix).clock_offset(self.offset.clone());
+        (self.change)(builder).open().await.unwrap()
     }
-}
 
-impl Store {
-    async fn ride() -> Self {
-        let rider = Moving::ride();
-        let store = Self::open(RedisStore::builder(&rider.url()).buckets(BUCKETS)).await;
-        Self { _rider: Some(rider), ..store }
+    pub(crate) fn execution(&self, key: &str) -> Address {
+        Address::execution(self.namespace.clone(), Key::new(key).unwrap())
     }
-}
 
-/// A key runs, and is replayed.
-pub(crate) async fn once_and_again(sentinel: &Sentinel, key: &str) {
-    let once = async |told: &str| {
-        let told = told.to_owned();
-        sentinel.once(key).run(|_| async { Ok::<_, std::io::Error>(told) }).await.unwrap()
-    };
-    let outcome = once("done").await;
-    assert!(matches!(&outcome, Outcome::Completed(told) if told == "done"), "{outcome:?}");
-    let outcome = once("done again").await;
-    assert!(matches!(&outcome, Outcome::Replayed(told) if told == "done"), "{outcome:?}");
-}
+    pub(crate) fn lease(&self, key: &str) -> Address {
+        Address::lease(self.namespace.clone(), Key::new(key).unwrap())
+    }
 
-macro_rules! modes {
-    ($($(#[$about:meta])* $mode:ident = $open:expr;)*) => {$(
-        $(#[$about])*
-        pub(crate) struct $mode(Store);
+    pub(crate) fn move_clock(&self, micros: i64) {
+        self.offset.fetch_add(micros, Ordering::SeqCst);
+    }
 
-        $(#[$about])*
-        #[async_trait]
-        impl Harness for $mode {
-            async fn open() -> Self {
-                Self($open.await)
-            }
-
-            fn store(&self) -> Arc<dyn CoordinationStore> {
-                let reopened = self.0.reopened.lock().unwrap().clone();
-                Arc::new(reopened.unwrap_or_else(|| self.0.store.clone()))
-            }
-
-            async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
-                Some(Arc::new(self.0.another().await))
-            }
-
-            async fn reopen(&self) -> bool {
-                let store = self.0.another().await;
-                *self.0.reopened.lock().unwrap() = Some(store);
-                true
-            }
-
-            async fn advance(&self, by: Duration) {
-                self.0.offset.fetch_add(by.as_micros() as i64, Ordering::SeqCst);
-            }
-
-            // Not set back: the suite knows one floor for a namespace, and here each bucket has its own, which rises as
-            // soon as a result may expire. `clock` has what is true of both.
+    /// Sends any operation, which must succeed. The record and the event must be those that the kernel computes.
+    pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
+        let op = op.into();
+        let (mut record, floor) = (self.record(address).await, self.floor());
+        let outcome = op.send(&self.store, address).await;
+        let received = outcome.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+        let at = Reading { kind: address.kind, now: received.stamp.now, floor };
+        let meant = op.apply(&mut record, at).unwrap();
+        assert_eq!(received, meant.stamped, "{op:?} was answered otherwise");
+        assert_eq!(self.record(address).await, record, "{op:?} wrote something else");
+        if let Some(event) = meant.event {
+            assert_eq!(self.store.history(address, 1).await.unwrap(), [event], "{op:?} tells something else");
         }
-    )*};
+        received
+    }
+
+    fn floor(&self) -> Token {
+        Token::from_stored(self.raw(&["GET", &self.named("floor")]).parse().unwrap_or_default())
+    }
+
+    /// Sends an operation that must change the record.
+    pub(crate) async fn change(&self, address: &Address, op: impl Into<Op>) -> Stamp {
+        let received = self.ask(address, op).await;
+        assert!(received.stamp.changed, "{received:?}");
+        received.stamp
+    }
+
+    /// A claim that must be granted.
+    pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
+        let received = self.ask(address, claim.clone()).await;
+        let Reply::Claim(ClaimReply::Granted(granted)) = received.reply else {
+            panic!("not granted: {received:?}")
+        };
+        Grant { token: granted.token, claim_id: claim.claim_id }
+    }
+
+    /// An execution that must be completed.
+    pub(crate) async fn completed(&self, address: &Address, claim: &Claim) -> Grant {
+        let grant = self.granted(address, claim).await;
+        self.change(address, Complete { grant, result: result("done") }).await;
+        grant
+    }
+
+    /// A tombstone, and its token.
+    pub(crate) async fn tombstone(&self, address: &Address) -> Token {
+        let grant = self.granted(address, &call()).await;
+        self.change(address, Release { grant, vouched: false }).await;
+        grant.token
+    }
+
+    /// An uncertain key that an operator has taken, and the reconcile token.
+    pub(crate) async fn taken(&self, address: &Address, claim: &Claim) -> Token {
+        let expect = self.granted(address, claim).await.token;
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = Reconcile { op_id, operator, reason, expect, even_if_alive: true, steal: false };
+        self.change(address, decision).await.token
+    }
+
+    /// A tombstone whose incarnation a reset has offered again.
+    pub(crate) async fn reset(&self, address: &Address) -> Token {
+        let token = self.taken(address, &fused()).await;
+        let (op_id, operator, reason) = (OpId::random(), label("olga"), Some(label("why")));
+        let decision = ResetToClaimed { op_id, token, operator, reason, accept_overlap: true };
+        self.change(address, decision).await.token
+    }
+
+    /// A record as the store reads it.
+    pub(crate) async fn record(&self, address: &Address) -> Record {
+        self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
+    }
+
+    /// The names of its changes, oldest first.
+    pub(crate) async fn changes(&self, address: &Address) -> Vec<&'static str> {
+        let events = self.store.history(address, u32::MAX).await.unwrap();
+        events.iter().map(|event| event.change.name()).collect()
+    }
+
+    pub(crate) async fn purged(&self, dry_run: bool) -> Purged {
+        let purge = Purge { namespace: self.namespace.clone(), limit: u32::MAX, dry_run };
+        self.store.purge(&purge).await.unwrap()
+    }
+
+    pub(crate) async fn purge(&self) -> u64 {
+        self.purged(false).await.records
+    }
+
+    /// The name of one of the bucket's own keys.
+    pub(crate) fn named(&self, what: &str) -> String {
+        format!("{}:{{{}:0}}:{what}", self.prefix, self.namespace)
+    }
+
+    /// The name of one of the keys of a record: `r` for itself, `v` for its events, `g` for what a purge left of it.
+    pub(crate) fn key(&self, what: char, address: &Address) -> String {
+        self.named(&format!("{what}:{}:{}", letter(address.kind), address.key.as_str()))
+    }
+
+    /// Sends a command to the server, and returns its reply.
+    pub(crate) fn raw(&self, command: &[&str]) -> String {
+        redis().cli(command)
+    }
+
+    /// The record is gone, and so is its list of events if it has one: as if they had expired, or had been dropped.
+    pub(crate) fn delete_record(&self, address: &Address) {
+        let deleted = self.raw(&["DEL", &self.key('r', address)]);
+        assert_eq!(deleted, "1", "nothing was there to lose");
+        self.raw(&["DEL", &self.key('v', address)]);
+    }
+
+    /// Accepts the loss of a bucket, as an operator does.
+    pub(crate) fn accept_loss(&self, marker: &str) {
+        self.raw(&["SET", &self.named("marker"), marker]);
+        for kind in ['e', 'l'] {
+            self.raw(&["ZADD", &self.named(&format!("index:{kind}")), "0", ""]);
+        }
+    }
 }
 
-modes! {
-    /// One server, each write on disk before it is answered.
-    Always = Store::open(RedisStore::builder(&redis().url()).buckets(4));
-    /// One server, synced once a second.
-    EverySecond = Store::open(RedisStore::builder(&every_second().url()));
-    /// TLS, and a user who may do what the documentation lists, and nothing else.
-    #[cfg(feature = "tls")]
-    TlsAcl = Store::open(crate::tls::limited());
-    /// A primary with a replica, which has what is answered.
-    Replica = Store::open(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
-    /// A cluster whose slots are on the move.
-    Cluster = Store::ride();
+fn namespace() -> Namespace {
+    Namespace::new(format!("rig-{}", ClaimId::random())).unwrap()
 }
 
-fn every_second() -> &'static Redis {
-    static SERVER: OnceLock<Redis> = OnceLock::new();
-    SERVER.get_or_init(|| Redis::start(Options::default().append_fsync(Fsync::EverySecond)))
+pub(crate) fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::Execution => 'e',
+        Kind::Lease => 'l',
+    }
 }
 
-fn primary() -> &'static Redis {
-    static SERVERS: OnceLock<(Redis, Redis)> = OnceLock::new();
-    let (primary, _) = SERVERS.get_or_init(|| {
-        let primary = Redis::start(Options::default());
-        let replica = primary.replica(Options::default());
-        (primary, replica)
-    });
-    primary
+#[async_trait]
+impl Bench for StoreHarness {
+    fn store(&self) -> Arc<dyn CoordinationStore> {
+        Arc::new(self.store.clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.move_clock(by.as_micros() as i64);
+    }
+
+    // With one bucket, the floor of a namespace is what the suite thinks it is.
+    async fn set_back(&self, by: Duration) -> bool {
+        self.move_clock(-(by.as_micros() as i64));
+        true
+    }
+}
+
+/// The server's clock in microseconds.
+pub(crate) fn server_time() -> i64 {
+    let reply = redis().cli(&["TIME"]);
+    let (seconds, micros) = reply.split_once('\n').unwrap();
+    seconds.parse::<i64>().unwrap() * 1_000_000 + micros.parse::<i64>().unwrap()
+}
+
+/// A fresh call: claim first, begin later.
+pub(crate) fn call() -> Claim {
+    Claim {
+        claim_id: ClaimId::random(),
+        terms: Terms::new(TTL, HARD).unwrap(),
+        retention: None,
+        fingerprint: None,
+        worker: label("ann"),
+        phase: Phase::Claimed,
+        accepts: sentinel_core::Accepts::any(),
+    }
+}
+
+/// A fresh call that claims and begins at once.
+pub(crate) fn fused() -> Claim {
+    Claim { phase: Phase::Executing, ..call() }
+}
+
+/// The same, with a result that is kept for a day.
+pub(crate) fn kept() -> Claim {
+    Claim { retention: Some(DAY), ..fused() }
+}
+
+pub(crate) fn label(text: &str) -> Label {
+    Label::new(text).unwrap()
+}
+
+pub(crate) fn result(text: &str) -> Recorded {
+    Recorded::success(Payload::new("text/plain", text.to_owned()))
+}
+
+/// A claim of a worker with a long name: the events of two changes are too long for the record itself.
+pub(crate) fn wordy(claim: Claim) -> Claim {
+    Claim { worker: label(&"w".repeat(700)), ..claim }
+}
+
+/// A runtime of one thread.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

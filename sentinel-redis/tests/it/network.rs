@@ -1,4 +1,4 @@
-//! What can happen on the way to a server.
+//! Faults of the network between a store and its server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use sentinel_testbed::{Proxy, Redis, until};
 
 use crate::faults::*;
 
-/// A server of its own, a proxy before it, and two stores: one behind the proxy, and one beside it.
-struct Scene {
+/// A server of its own, a proxy in front of it, and two stores: one through the proxy, and one without it.
+struct Fixture {
     server: Redis,
     proxy: Proxy,
     store: RedisStore,
     beside: RedisStore,
 }
 
-impl Scene {
+impl Fixture {
     async fn open(deadline: Duration) -> Self {
         let server = Redis::start(Options::default());
         let proxy = Proxy::start(server.port());
@@ -37,8 +37,8 @@ impl Scene {
 
     /// How often scripts were called.
     fn calls(&self) -> u64 {
-        let told = self.server.info("cmdstat_evalsha");
-        let calls = told.split(',').find_map(|part| part.strip_prefix("calls="));
+        let stamped = self.server.info("cmdstat_evalsha");
+        let calls = stamped.split(',').find_map(|part| part.strip_prefix("calls="));
         calls.map_or(0, |calls| calls.parse().unwrap())
     }
 
@@ -46,13 +46,14 @@ impl Scene {
         self.beside.history(address, 100).await.unwrap().len()
     }
 
-    /// Asks while the way back is swallowed, then again. It took effect with the first, once; the second was told so.
+    /// Sends a request whose reply is dropped, then sends it again. The first took effect, once; the second gets the
+    /// same reply.
     async fn once<T, F>(&self, address: &Address, ask: impl Fn() -> F, events: usize) -> T
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: std::fmt::Debug + Send + 'static,
     {
-        // Whoever is new at the end of a connection is looked at now, and not meanwhile.
+        // The server of a new connection is checked now, and not meanwhile.
         self.store.inspect(address).await.unwrap();
         let (before, calls) = (self.events(address).await, self.calls());
         let swallowed = self.proxy.replies().swallowed();
@@ -65,9 +66,9 @@ impl Scene {
         is_ambiguous(lost.await.unwrap());
         assert_eq!(self.calls(), calls + 1, "it was sent again by somebody");
         assert_eq!(self.events(address).await, before + events);
-        let told = ask().await.unwrap();
-        assert_eq!(self.events(address).await, before + events, "{told:?}");
-        told
+        let stamped = ask().await.unwrap();
+        assert_eq!(self.events(address).await, before + events, "{stamped:?}");
+        stamped
     }
 
     /// The same for an operation on one record.
@@ -76,9 +77,9 @@ impl Scene {
         F: Future<Output = Result<Stamped<R>, StoreError>> + Send + 'static,
         R: std::fmt::Debug + Send + 'static,
     {
-        let told = self.once(address, || ask(self.store.clone(), address.clone()), 1).await;
-        assert!(!told.stamp.changed, "{told:?}");
-        told.reply
+        let stamped = self.once(address, || ask(self.store.clone(), address.clone()), 1).await;
+        assert!(!stamped.stamp.changed, "{stamped:?}");
+        stamped.reply
     }
 
     async fn begun(&self, address: &Address) -> sentinel_core::Grant {
@@ -104,87 +105,87 @@ macro_rules! ask {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_whose_reply_was_swallowed_is_answered_all_the_same() {
-    let scene = Scene::open(AT_LAST).await;
+async fn a_read_whose_reply_was_lost_is_repeated() {
+    let fixture = Fixture::open(AT_LAST).await;
     let (store, address, swallowed) =
-        (scene.store.clone(), lease("first"), scene.proxy.replies().swallowed());
-    scene.proxy.replies().swallow();
-    let look = tokio::spawn(async move { store.inspect(&address).await });
-    let replies = scene.proxy.replies();
+        (fixture.store.clone(), lease("first"), fixture.proxy.replies().swallowed());
+    fixture.proxy.replies().swallow();
+    let read = tokio::spawn(async move { store.inspect(&address).await });
+    let replies = fixture.proxy.replies();
     tokio::task::block_in_place(|| until("it was answered", || replies.swallowed() > swallowed));
-    scene.proxy.cut();
-    scene.proxy.heal();
-    assert!(look.await.unwrap().unwrap().record.is_some());
+    fixture.proxy.cut();
+    fixture.proxy.heal();
+    assert!(read.await.unwrap().unwrap().record.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_worker_asks_for_takes_effect_once_although_the_reply_was_swallowed() {
-    let scene = Scene::open(AT_LAST).await;
+async fn a_workers_operation_takes_effect_once_although_its_reply_was_lost() {
+    let fixture = Fixture::open(AT_LAST).await;
     let (address, claim) = (execution("worked on"), call(Phase::Claimed));
-    let grant = granted(&claim, &scene.twice(&address, ask!(claim, claim.clone())).await);
-    let told = scene.twice(&address, ask!(begin, Begin { grant })).await;
-    assert!(matches!(told, BeginReply::Begun(_)), "{told:?}");
-    let told = scene.twice(&address, ask!(complete, complete(grant, "done"))).await;
-    assert_eq!(told, CompleteReply::Recorded { late: false });
+    let grant = granted(&claim, &fixture.twice(&address, ask!(claim, claim.clone())).await);
+    let reply = fixture.twice(&address, ask!(begin, Begin { grant })).await;
+    assert!(matches!(reply, BeginReply::Begun(_)), "{reply:?}");
+    let reply = fixture.twice(&address, ask!(complete, complete(grant, "done"))).await;
+    assert_eq!(reply, CompleteReply::Recorded { late: false });
 
     let address = execution("given up");
-    let grant = scene.begun(&address).await;
-    let told = scene.twice(&address, ask!(release, Release { grant, vouched: true })).await;
-    assert_eq!(told, ReleaseReply::Released);
-    let grant = scene.begun(&address).await;
-    let told = scene.twice(&address, ask!(abandon, abandon(grant))).await;
-    assert_eq!(told, AbandonReply::Abandoned);
+    let grant = fixture.begun(&address).await;
+    let reply = fixture.twice(&address, ask!(release, Release { grant, vouched: true })).await;
+    assert_eq!(reply, ReleaseReply::Released);
+    let grant = fixture.begun(&address).await;
+    let reply = fixture.twice(&address, ask!(abandon, abandon(grant))).await;
+    assert_eq!(reply, AbandonReply::Abandoned);
 
     let address = execution("called off");
-    let claim_id = scene.begun(&address).await.claim_id;
-    let told = scene.twice(&address, ask!(cancel, Cancel { claim_id })).await;
-    assert_eq!(told, CancelReply::Cancelled);
+    let claim_id = fixture.begun(&address).await.claim_id;
+    let reply = fixture.twice(&address, ask!(cancel, Cancel { claim_id })).await;
+    assert_eq!(reply, CancelReply::Cancelled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_takes_effect_once_although_the_reply_was_swallowed() {
-    let scene = Scene::open(AT_LAST).await;
+async fn a_decision_takes_effect_once_although_its_reply_was_lost() {
+    let fixture = Fixture::open(AT_LAST).await;
     let address = execution("happened");
-    let grant = scene.begun(&address).await;
-    scene.beside.abandon(&address, &abandon(grant)).await.unwrap();
-    let told = scene.twice(&address, ask!(reconcile, reconcile(grant.token))).await;
-    let ReconcileReply::Taken { token, .. } = told else { panic!("{told:?}") };
-    let told = scene.twice(&address, ask!(force_complete, force(token, "it did"))).await;
-    assert_eq!(told, ForceCompleteReply::Completed);
+    let grant = fixture.begun(&address).await;
+    fixture.beside.abandon(&address, &abandon(grant)).await.unwrap();
+    let reply = fixture.twice(&address, ask!(reconcile, reconcile(grant.token))).await;
+    let ReconcileReply::Taken { token, .. } = reply else { panic!("{reply:?}") };
+    let reply = fixture.twice(&address, ask!(force_complete, force(token, "it did"))).await;
+    assert_eq!(reply, ForceCompleteReply::Completed);
 
     let address = execution("did not happen");
-    let token = scene.reconciling(&address).await;
+    let token = fixture.reconciling(&address).await;
     let (op_id, operator) = (OpId::random(), label("ada"));
     let reset = ResetToClaimed { op_id, token, operator, reason: None, accept_overlap: true };
-    let told = scene.twice(&address, ask!(reset_to_claimed, reset)).await;
-    assert!(matches!(told, ResetReply::Reset { token: drawn } if drawn > token), "{told:?}");
+    let reply = fixture.twice(&address, ask!(reset_to_claimed, reset)).await;
+    assert!(matches!(reply, ResetReply::Reset { token: drawn } if drawn > token), "{reply:?}");
 
     let address = lease("held");
-    let expect = hold(&scene.beside, &address, Phase::Claimed).await.token;
+    let expect = hold(&fixture.beside, &address, Phase::Claimed).await.token;
     let evict = Evict { op_id: OpId::random(), operator: label("ada"), reason: None, expect };
-    let told = scene.twice(&address, ask!(evict, evict)).await;
-    assert!(matches!(told, EvictReply::Evicted { token } if token > expect), "{told:?}");
+    let reply = fixture.twice(&address, ask!(evict, evict)).await;
+    assert!(matches!(reply, EvictReply::Evicted { token } if token > expect), "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_and_purges_do_no_more_when_their_replies_were_swallowed() {
-    let scene = Scene::open(AT_LAST).await;
+async fn heartbeats_and_purges_are_not_repeated_when_their_replies_were_lost() {
+    let fixture = Fixture::open(AT_LAST).await;
     let address = lease("held");
-    let grant = hold(&scene.beside, &address, Phase::Claimed).await;
-    let until_then = async || scene.beside.inspect(&address).await.unwrap().record.unwrap().lease_until;
+    let grant = hold(&fixture.beside, &address, Phase::Claimed).await;
+    let until_then = async || fixture.beside.inspect(&address).await.unwrap().record.unwrap().lease_until;
     let before = until_then().await;
     let beat = || {
-        let (store, address) = (scene.store.clone(), address.clone());
+        let (store, address) = (fixture.store.clone(), address.clone());
         async move { store.heartbeat(&[Beat { address, grant }]).await }
     };
-    let told = scene.once(&address, beat, 0).await;
-    assert!(matches!(told[0].reply, HeartbeatReply::Kept { .. }), "{told:?}");
+    let received = fixture.once(&address, beat, 0).await;
+    assert!(matches!(received[0].reply, HeartbeatReply::Kept { .. }), "{received:?}");
     assert!(until_then().await > before);
 
     let address = execution("served");
-    scene.beside.cancel(&address, &Cancel { claim_id: call(Phase::Claimed).claim_id }).await.unwrap();
+    fixture.beside.cancel(&address, &Cancel { claim_id: call(Phase::Claimed).claim_id }).await.unwrap();
     let offset = Arc::new(std::sync::atomic::AtomicI64::new(2 * 3600 * 1_000_000));
-    let later = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).clock_offset(offset);
+    let later = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).clock_offset(offset);
     let later = later.deadline(AT_LAST).open().await.unwrap();
     let purge = Purge { namespace: address.namespace.clone(), limit: 10, dry_run: false };
     assert_eq!(later.purge(&Purge { dry_run: true, ..purge.clone() }).await.unwrap().records, 1);
@@ -192,51 +193,51 @@ async fn heartbeats_and_purges_do_no_more_when_their_replies_were_swallowed() {
     let mut purged = false;
     while !purged {
         let (purge, later) = (purge.clone(), later.clone());
-        let passed = scene.proxy.replies().passed();
+        let passed = fixture.proxy.replies().passed();
         let asked = tokio::spawn(async move { later.purge(&purge).await });
-        let replies = scene.proxy.replies();
+        let replies = fixture.proxy.replies();
         tokio::task::block_in_place(|| until("some of it was answered", || replies.passed() > passed));
-        scene.proxy.cut();
+        fixture.proxy.cut();
         purged = asked.await.unwrap().is_ok();
     }
-    assert!(scene.beside.inspect(&address).await.unwrap().record.is_none());
-    assert_eq!(scene.events(&address).await, 1, "one event tells of the purge");
+    assert!(fixture.beside.inspect(&address).await.unwrap().record.is_none());
+    assert_eq!(fixture.events(&address).await, 1, "one event tells of the purge");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_cut_off_at_any_byte_takes_effect_once_or_not_at_all() {
-    let scene = Scene::open(AT_LAST).await;
+async fn an_operation_cut_at_any_byte_takes_effect_at_most_once() {
+    let fixture = Fixture::open(AT_LAST).await;
     for bytes in (0..400).step_by(23) {
         let (address, claim) = (execution(&format!("after {bytes}")), call(Phase::Executing));
-        scene.proxy.requests().cut_after(bytes);
-        let answer = scene.store.claim(&address, &claim).await;
-        scene.proxy.heal();
-        let events = scene.events(&address).await;
-        match answer {
+        fixture.proxy.requests().cut_after(bytes);
+        let outcome = fixture.store.claim(&address, &claim).await;
+        fixture.proxy.heal();
+        let events = fixture.events(&address).await;
+        match outcome {
             Ok(_) => assert_eq!(events, 1),
             Err(error) if error.applied() == Applied::No => assert_eq!(events, 0, "{error}"),
             lost => is_ambiguous(lost),
         }
-        let told = scene.store.claim(&address, &claim).await.unwrap();
-        granted(&claim, &told.reply);
-        assert_eq!(scene.events(&address).await, 1);
+        let stamped = fixture.store.claim(&address, &claim).await.unwrap();
+        granted(&claim, &stamped.reply);
+        assert_eq!(fixture.events(&address).await, 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection_is_not_applied() {
-    let scene = Scene::open(SOON).await;
-    scene.proxy.refuse();
-    scene.proxy.cut();
+    let fixture = Fixture::open(SOON).await;
+    fixture.proxy.refuse();
+    fixture.proxy.cut();
     let (address, claim) = (execution("key"), call(Phase::Executing));
-    until_refused(&scene.store).await;
-    is_not_applied(scene.store.claim(&address, &claim).await, ErrorKind::Unreachable);
-    let opened = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).deadline(SOON).open();
+    until_refused(&fixture.store).await;
+    is_not_applied(fixture.store.claim(&address, &claim).await, ErrorKind::Unreachable);
+    let opened = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).deadline(SOON).open();
     is_not_applied(opened.await, ErrorKind::Unreachable);
-    assert_eq!(scene.events(&address).await, 0);
-    scene.proxy.heal();
-    until_answered(&scene.store).await;
-    granted(&claim, &scene.store.claim(&address, &claim).await.unwrap().reply);
+    assert_eq!(fixture.events(&address).await, 0);
+    fixture.proxy.heal();
+    until_answered(&fixture.store).await;
+    granted(&claim, &fixture.store.claim(&address, &claim).await.unwrap().reply);
 }
 
 /// Until the connection knows that it was cut: what is asked before may have left, and is never called refused or done.
@@ -258,69 +259,72 @@ async fn until_answered(store: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_black_hole_is_ambiguous_and_what_is_not_sent_yet_is_not() {
-    let scene = Scene::open(SOON).await;
+async fn a_lost_reply_is_ambiguous_and_an_unsent_command_is_not_applied() {
+    let fixture = Fixture::open(SOON).await;
     let (address, claim) = (execution("key"), call(Phase::Executing));
-    scene.proxy.black_hole();
-    let asked = tokio::time::timeout(AT_LAST, scene.store.claim(&address, &claim)).await;
+    fixture.proxy.black_hole();
+    let asked = tokio::time::timeout(AT_LAST, fixture.store.claim(&address, &claim)).await;
     is_ambiguous(asked.expect("it is given up"));
-    // Who has to look at the server first has not asked for anything yet.
-    let newcomer = RedisStore::builder(&scene.server.url_at(scene.proxy.port())).deadline(SOON).open();
-    is_not_applied(newcomer.await, ErrorKind::Unreachable);
-    assert_eq!(scene.events(&address).await, 0);
-    scene.proxy.heal();
-    scene.proxy.cut();
-    until_answered(&scene.store).await;
-    granted(&claim, &scene.store.claim(&address, &claim).await.unwrap().reply);
-    assert_eq!(scene.events(&address).await, 1);
+    // A store that has to check the server first has not sent its request yet.
+    let new_client = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).deadline(SOON).open();
+    is_not_applied(new_client.await, ErrorKind::Unreachable);
+    assert_eq!(fixture.events(&address).await, 0);
+    fixture.proxy.heal();
+    fixture.proxy.cut();
+    until_answered(&fixture.store).await;
+    granted(&claim, &fixture.store.claim(&address, &claim).await.unwrap().reply);
+    assert_eq!(fixture.events(&address).await, 1);
 }
 
 #[tokio::test]
-async fn a_look_that_is_lost_has_not_applied_what_it_was_for() {
-    let scene = Scene::open(SOON).await;
-    scene.proxy.black_hole();
+async fn an_operation_whose_preceding_read_was_lost_is_not_applied() {
+    let fixture = Fixture::open(SOON).await;
+    fixture.proxy.black_hole();
     a_while_later().await;
-    is_not_applied(scene.store.claim(&execution("key"), &call(Phase::Claimed)).await, ErrorKind::Unreachable);
+    is_not_applied(
+        fixture.store.claim(&execution("key"), &call(Phase::Claimed)).await,
+        ErrorKind::Unreachable,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_duplicate_makes_no_ghost() {
-    let scene = Scene::open(SOON).await;
+async fn a_late_duplicate_creates_no_claim() {
+    let fixture = Fixture::open(SOON).await;
     let (address, claim) = (execution("key"), call(Phase::Executing));
-    scene.proxy.requests().hold();
-    is_ambiguous(scene.store.claim(&address, &claim).await);
-    assert_eq!(scene.events(&address).await, 0, "it has not arrived");
+    fixture.proxy.requests().hold();
+    is_ambiguous(fixture.store.claim(&address, &claim).await);
+    assert_eq!(fixture.events(&address).await, 0, "it has not arrived");
     let cancel = Cancel { claim_id: claim.claim_id };
-    let cancelled = scene.beside.cancel(&address, &cancel).await.unwrap();
+    let cancelled = fixture.beside.cancel(&address, &cancel).await.unwrap();
     assert_eq!(cancelled.reply, CancelReply::Cancelled);
-    let calls = scene.calls();
-    scene.proxy.heal();
-    let arrived = || scene.calls() > calls || scene.proxy.requests().waiting() == 0;
+    let calls = fixture.calls();
+    fixture.proxy.heal();
+    let arrived = || fixture.calls() > calls || fixture.proxy.requests().waiting() == 0;
     tokio::task::block_in_place(|| until("it has arrived", arrived));
-    assert_eq!(scene.events(&address).await, 1);
-    let again = scene.beside.claim(&address, &claim).await.unwrap();
+    assert_eq!(fixture.events(&address).await, 1);
+    let again = fixture.beside.claim(&address, &claim).await.unwrap();
     assert_eq!(again.reply, ClaimReply::AlreadyReleased);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_way_is_no_fault() {
-    let scene = Scene::open(AT_LAST).await;
-    scene.proxy.replies().delay(Duration::from_millis(200));
-    scene.proxy.requests().delay(Duration::from_millis(200));
+async fn a_slow_connection_is_no_error() {
+    let fixture = Fixture::open(AT_LAST).await;
+    fixture.proxy.replies().delay(Duration::from_millis(200));
+    fixture.proxy.requests().delay(Duration::from_millis(200));
     let address = execution("key");
-    let grant = hold(&scene.store, &address, Phase::Executing).await;
-    scene.store.complete(&address, &complete(grant, "done")).await.unwrap();
-    assert_eq!(scene.events(&address).await, 2);
+    let grant = hold(&fixture.store, &address, Phase::Executing).await;
+    fixture.store.complete(&address, &complete(grant, "done")).await.unwrap();
+    assert_eq!(fixture.events(&address).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_takes_nothing_back() {
-    let scene = Scene::open(AT_LAST).await;
+    let fixture = Fixture::open(AT_LAST).await;
     let (address, claim) = (execution("key"), call(Phase::Executing));
-    let requests = scene.proxy.requests();
+    let requests = fixture.proxy.requests();
     requests.hold();
     {
-        let asked = scene.store.claim(&address, &claim);
+        let asked = fixture.store.claim(&address, &claim);
         let mut asked = std::pin::pin!(asked);
         while requests.waiting() == 0 {
             let polled = futures_util::poll!(asked.as_mut());
@@ -329,10 +333,10 @@ async fn a_caller_that_goes_away_takes_nothing_back() {
         }
     }
     requests.pass();
-    // Nobody waits for it, and it is carried out, whole.
-    tokio::time::timeout(AT_LAST, async { while scene.events(&address).await == 0 {} }).await.unwrap();
-    let told = scene.store.claim(&address, &claim).await.unwrap();
-    granted(&claim, &told.reply);
-    assert!(!told.stamp.changed);
-    assert_eq!(scene.events(&address).await, 1);
+    // No caller waits for it, and it is carried out completely.
+    tokio::time::timeout(AT_LAST, async { while fixture.events(&address).await == 0 {} }).await.unwrap();
+    let stamped = fixture.store.claim(&address, &claim).await.unwrap();
+    granted(&claim, &stamped.reply);
+    assert!(!stamped.stamp.changed);
+    assert_eq!(fixture.events(&address).await, 1);
 }

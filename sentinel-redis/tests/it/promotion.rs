@@ -8,8 +8,8 @@ use sentinel_testbed::{Proxy, Redis};
 
 use crate::faults::*;
 
-/// A primary, its replica, a way that leads to whichever is in charge, and a store at its end.
-pub(crate) struct Scene {
+/// A primary, its replica, a proxy that leads to the present primary, and a store behind the proxy.
+pub(crate) struct Fixture {
     primary: Redis,
     replica: Redis,
     way: Proxy,
@@ -18,7 +18,7 @@ pub(crate) struct Scene {
     pub(crate) known: Grant,
 }
 
-impl Scene {
+impl Fixture {
     pub(crate) async fn open() -> Self {
         let primary = Redis::start(Options::default());
         let replica = primary.replica(Options::default());
@@ -33,10 +33,10 @@ impl Scene {
         self.primary.url_at(self.way.port())
     }
 
-    /// The store is told so at the end of the way, and so is somebody who comes anew.
+    /// The store is refused with this error through the proxy, and so is a new client.
     async fn is_in_doubt(&self) {
         is_in_doubt(&self.store).await;
-        newcomer_is_told(&self.url(), ErrorKind::PossibleDataLoss).await;
+        new_client_is_refused_with(&self.url(), ErrorKind::PossibleDataLoss).await;
     }
 
     /// The replica hears nothing any more, of a primary that is no longer there.
@@ -58,23 +58,23 @@ impl Scene {
     }
 }
 
-/// What the store says when it has found its way.
+/// The error of the store when it has reconnected.
 pub(crate) async fn until_reached<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let told = async {
+    let report = async {
         loop {
             match ask().await {
                 Err(error) if error.is_worth_repeating() => {}
-                told => return told,
+                report => return report,
             }
         }
     };
-    tokio::time::timeout(AT_LAST, told).await.expect("it is reached")
+    tokio::time::timeout(AT_LAST, report).await.expect("it is reached")
 }
 
-/// Nothing that could be done twice is done, and nothing is told that may be old.
+/// No key runs twice, and no stale result is returned.
 async fn is_in_doubt(store: &RedisStore) {
     let address = execution("known");
     let grant = Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
@@ -88,68 +88,69 @@ async fn is_in_doubt(store: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promoted_replica_is_in_doubt_until_somebody_has_looked() {
-    let scene = Scene::open().await;
-    let lost = scene.acknowledged_by_the_primary_alone("lost").await;
-    scene.promote();
-    scene.is_in_doubt().await;
-    RedisStore::init(&scene.url()).await.unwrap();
-    assert_eq!(scene.state("lost").await, None);
-    let again = hold(&scene.store, &execution("lost"), Phase::Executing).await;
+async fn a_promoted_replica_is_in_doubt_until_init() {
+    let fixture = Fixture::open().await;
+    let lost = fixture.acknowledged_by_the_primary_alone("lost").await;
+    fixture.promote();
+    fixture.is_in_doubt().await;
+    RedisStore::init(&fixture.url()).await.unwrap();
+    assert_eq!(fixture.state("lost").await, None);
+    let again = hold(&fixture.store, &execution("lost"), Phase::Executing).await;
     assert!(again.token > lost.token, "{again:?} after {lost:?}");
-    let told = scene.store.complete(&execution("known"), &complete(scene.known, "done")).await.unwrap();
-    assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+    let stamped =
+        fixture.store.complete(&execution("known"), &complete(fixture.known, "done")).await.unwrap();
+    assert_eq!(stamped.reply, CompleteReply::Recorded { late: false });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promoted_replica_that_lacks_nothing_is_in_doubt_all_the_same() {
-    let scene = Scene::open().await;
-    scene.promote();
-    scene.is_in_doubt().await;
-    RedisStore::init(&scene.url()).await.unwrap();
-    assert_eq!(scene.state("known").await, Some(State::Executing));
+async fn a_promoted_replica_is_in_doubt_even_if_it_lacks_nothing() {
+    let fixture = Fixture::open().await;
+    fixture.promote();
+    fixture.is_in_doubt().await;
+    RedisStore::init(&fixture.url()).await.unwrap();
+    assert_eq!(fixture.state("known").await, Some(State::Executing));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_old_primary_is_in_doubt_when_it_comes_back() {
-    let scene = Scene::open().await;
-    scene.promote();
-    let armed = RedisStore::init(&scene.url()).await.unwrap();
-    hold(&armed, &execution("since"), Phase::Executing).await;
-    assert_eq!(scene.state("since").await, Some(State::Executing));
-    // It has not ended, and is who it was: whoever was told otherwise knows.
-    scene.primary.resume();
-    scene.way.lead_to(scene.primary.port());
-    is_in_doubt(&scene.store).await;
-    is_in_doubt(&armed).await;
+    let fixture = Fixture::open().await;
+    fixture.promote();
+    let registered = RedisStore::init(&fixture.url()).await.unwrap();
+    hold(&registered, &execution("since"), Phase::Executing).await;
+    assert_eq!(fixture.state("since").await, Some(State::Executing));
+    // It still runs under its old identity: only clients that saw the promotion know.
+    fixture.primary.resume();
+    fixture.way.lead_to(fixture.primary.port());
+    is_in_doubt(&fixture.store).await;
+    is_in_doubt(&registered).await;
     // By now all know.
-    newcomer_is_told(&scene.url(), ErrorKind::PossibleDataLoss).await;
-    RedisStore::init(&scene.url()).await.unwrap();
-    assert_eq!((scene.state("since").await, scene.state("known").await), (None, Some(State::Executing)));
+    new_client_is_refused_with(&fixture.url(), ErrorKind::PossibleDataLoss).await;
+    RedisStore::init(&fixture.url()).await.unwrap();
+    assert_eq!((fixture.state("since").await, fixture.state("known").await), (None, Some(State::Executing)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_primary_that_was_killed_is_in_doubt_for_everybody() {
-    let scene = Scene::open().await;
-    scene.promote();
-    drop(RedisStore::init(&scene.url()).await.unwrap());
-    scene.primary.kill();
-    scene.primary.start_again();
-    scene.way.lead_to(scene.primary.port());
-    newcomer_is_told(&scene.url(), ErrorKind::PossibleDataLoss).await;
-    scene.is_in_doubt().await;
+async fn a_killed_old_primary_is_in_doubt_for_all_clients() {
+    let fixture = Fixture::open().await;
+    fixture.promote();
+    drop(RedisStore::init(&fixture.url()).await.unwrap());
+    fixture.primary.kill();
+    fixture.primary.start_again();
+    fixture.way.lead_to(fixture.primary.port());
+    new_client_is_refused_with(&fixture.url(), ErrorKind::PossibleDataLoss).await;
+    fixture.is_in_doubt().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_primary_that_follows_is_refused() {
-    let scene = Scene::open().await;
-    scene.promote();
-    drop(RedisStore::init(&scene.url()).await.unwrap());
-    scene.primary.resume();
-    scene.primary.follow(&scene.replica);
-    scene.way.lead_to(scene.primary.port());
+    let fixture = Fixture::open().await;
+    fixture.promote();
+    drop(RedisStore::init(&fixture.url()).await.unwrap());
+    fixture.primary.resume();
+    fixture.primary.follow(&fixture.replica);
+    fixture.way.lead_to(fixture.primary.port());
     let (address, claim) = (execution("fresh"), call(Phase::Executing));
-    let told = until_reached(|| scene.store.claim(&address, &claim)).await;
-    is_not_applied(told, ErrorKind::DeploymentRefused);
-    newcomer_is_told(&scene.url(), ErrorKind::DeploymentRefused).await;
+    let reply = until_reached(|| fixture.store.claim(&address, &claim)).await;
+    is_not_applied(reply, ErrorKind::DeploymentRefused);
+    new_client_is_refused_with(&fixture.url(), ErrorKind::DeploymentRefused).await;
 }

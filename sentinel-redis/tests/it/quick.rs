@@ -1,5 +1,5 @@
-//! The quick way: what most claims and completions come to is made in one go, and is byte for byte what the rules make of them
-//! one by one.
+//! The quick way: what most claims and completions come to is made in one go, and is byte for byte what the rules make
+//! of them one by one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,70 +11,71 @@ use sentinel_core::{
     State, Terms, Token,
 };
 
-use crate::mutants::standing;
-use crate::rig::{DAY, HARD, Rig, TTL, call, fused, label, result};
+use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label, result};
+use crate::mutants::with_fixed_clock;
 
-/// Two stores whose clocks stand at one instant: the second has no quick way.
+/// Two stores with the same fixed clock: the second has no quick path.
 struct Both {
-    stores: [Rig; 2],
+    stores: [StoreHarness; 2],
 }
 
 impl Both {
-    async fn beside(rig: &Rig) -> Self {
-        let at = rig.change(&rig.lease("clock"), call()).await.now.as_micros();
+    async fn beside(harness: &StoreHarness) -> Self {
+        let at = harness.change(&harness.lease("clock"), call()).await.now.as_micros();
         let edit = move |_: &str, text: String| {
             let text = text
                 .replace("local after, to, change = quick(", "local after, to, change = (function() end)(");
-            standing(&text, i64::try_from(at).unwrap())
+            with_fixed_clock(&text, i64::try_from(at).unwrap())
         };
-        let long = Rig::open(move |builder| {
+        let long = StoreHarness::open(move |builder| {
             let events = EventLimit::new(100).unwrap();
             builder.max_events(events).edit_scripts(Arc::new(edit))
         })
         .await;
         long.change(&long.lease("clock"), call()).await;
-        Self { stores: [rig.clone(), long] }
+        Self { stores: [harness.clone(), long] }
     }
 
     fn move_clock(&self, micros: i64) {
-        self.stores.iter().for_each(|rig| rig.move_clock(micros));
+        self.stores.iter().for_each(|harness| harness.move_clock(micros));
     }
 
     /// Asks both, which must answer the same and keep the same.
     async fn ask(&self, key: &str, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
         let [quick, long] = &self.stores;
-        let told = [
+        let stamped = [
             (quick.ask(&quick.execution(key), op.clone()).await, kept(quick, key)),
             (long.ask(&long.execution(key), op.clone()).await, kept(long, key)),
         ];
-        assert_eq!(told[0], told[1], "{op:?}");
-        let [(told, _), _] = told;
-        told
+        assert_eq!(stamped[0], stamped[1], "{op:?}");
+        let [(stamped, _), _] = stamped;
+        stamped
     }
 
     /// Asks both for all of it at once: it goes out in one call.
     async fn ask_at_once(&self, asked: &[(String, Op)]) -> Vec<Stamped<Reply>> {
-        let mut told = Vec::new();
-        for rig in &self.stores {
-            let each = asked.iter().map(async |(key, op)| rig.ask(&rig.execution(key), op.clone()).await);
+        let mut stamped = Vec::new();
+        for harness in &self.stores {
+            let each =
+                asked.iter().map(async |(key, op)| harness.ask(&harness.execution(key), op.clone()).await);
             let replies = futures_util::future::join_all(each).await;
-            let kept: Vec<String> = asked.iter().map(|(key, _)| kept(rig, key)).collect();
-            told.push((replies, kept));
+            let kept: Vec<String> = asked.iter().map(|(key, _)| kept(harness, key)).collect();
+            stamped.push((replies, kept));
         }
-        assert_eq!(told[0], told[1], "{asked:?}");
-        told.swap_remove(0).0
+        assert_eq!(stamped[0], stamped[1], "{asked:?}");
+        stamped.swap_remove(0).0
     }
 
     async fn granted(&self, key: &str, claim: &Claim) -> Grant {
-        let told = self.ask(key, claim.clone()).await;
-        Grant { token: told.stamp.token, claim_id: claim.claim_id }
+        let stamped = self.ask(key, claim.clone()).await;
+        Grant { token: stamped.stamp.token, claim_id: claim.claim_id }
     }
 }
 
 /// All that a bucket has of a key, and of all keys, in hexadecimal digits.
-fn kept(rig: &Rig, key: &str) -> String {
-    let address = rig.execution(key);
+fn kept(harness: &StoreHarness, key: &str) -> String {
+    let address = harness.execution(key);
     let script = "local all = { redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[3]) or '' }
         for _, one in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do all[#all + 1] = one end
         for n = 4, 6 do
@@ -82,10 +83,10 @@ fn kept(rig: &Rig, key: &str) -> String {
           for _, one in ipairs(redis.call('ZRANGE', KEYS[n], 0, -1, 'WITHSCORES')) do all[#all + 1] = one end
         end
         return (string.gsub(table.concat(all, '/'), '.', function(c) return string.format('%02x', string.byte(c)) end))";
-    let indexes = ["index:e", "undecided:e", "due:e"].map(|what| rig.named(what));
-    let [record, events] = ['r', 'v'].map(|what| rig.key(what, &address));
-    let floor = rig.named("floor");
-    rig.raw(&["EVAL", script, "6", &record, &events, &floor, &indexes[0], &indexes[1], &indexes[2]])
+    let indexes = ["index:e", "undecided:e", "due:e"].map(|what| harness.named(what));
+    let [record, events] = ['r', 'v'].map(|what| harness.key(what, &address));
+    let floor = harness.named("floor");
+    harness.raw(&["EVAL", script, "6", &record, &events, &floor, &indexes[0], &indexes[1], &indexes[2]])
 }
 
 fn failure() -> Recorded {
@@ -116,9 +117,9 @@ fn claims() -> Vec<Claim> {
     claims
 }
 
-/// What a claim makes of a key that nobody has asked for.
-pub(crate) async fn a_quick_claim_is_as_any(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+/// What a claim writes for a fresh key.
+pub(crate) async fn a_quick_claim_writes_what_the_full_path_writes(harness: &StoreHarness, _: &str) {
+    let both = Both::beside(harness).await;
     for (n, claim) in claims().into_iter().enumerate() {
         let key = format!("k{n}");
         both.ask(&key, claim.clone()).await;
@@ -129,8 +130,11 @@ pub(crate) async fn a_quick_claim_is_as_any(rig: &Rig, _: &str) {
 }
 
 /// Claims of one call, of which each two that follow one another differ in one thing.
-pub(crate) async fn quick_claims_of_a_call_are_as_any(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+pub(crate) async fn quick_claims_of_one_call_write_what_the_full_path_writes(
+    harness: &StoreHarness,
+    _: &str,
+) {
+    let both = Both::beside(harness).await;
     let mut asked: Vec<(String, Op)> = Vec::new();
     for (n, claim) in claims().into_iter().enumerate() {
         for text in if n % 2 == 0 { ["what", "whatever"] } else { ["whatever", "what"] } {
@@ -143,8 +147,11 @@ pub(crate) async fn quick_claims_of_a_call_are_as_any(rig: &Rig, _: &str) {
 }
 
 /// Completions of one call, of which each differs from the one before in its worker, its age or its result.
-pub(crate) async fn quick_completions_of_a_call_are_as_any(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+pub(crate) async fn quick_completions_of_one_call_write_what_the_full_path_writes(
+    harness: &StoreHarness,
+    _: &str,
+) {
+    let both = Both::beside(harness).await;
     let mut asked: Vec<(String, Op)> = Vec::new();
     for (worker, beaten) in [("one", false), ("other", false), ("other", true), ("one", false)] {
         for result in [result("done"), failure()] {
@@ -163,8 +170,8 @@ pub(crate) async fn quick_completions_of_a_call_are_as_any(rig: &Rig, _: &str) {
 }
 
 /// Claims and completions of one call, which is in the order of neither. One of the completions raises the floor.
-pub(crate) async fn claims_and_completions_go_together(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+pub(crate) async fn claims_and_completions_go_together(harness: &StoreHarness, _: &str) {
+    let both = Both::beside(harness).await;
     let mut asked: Vec<(String, Op)> = Vec::new();
     for (n, retention) in [None, Some(DAY), None, Some(TTL)].into_iter().enumerate() {
         let claim = || Claim { claim_id: ClaimId::random(), retention, ..fused() };
@@ -179,8 +186,8 @@ pub(crate) async fn claims_and_completions_go_together(rig: &Rig, _: &str) {
 }
 
 /// What a completion makes of each record that it can find.
-pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+pub(crate) async fn a_quick_completion_writes_what_the_full_path_writes(harness: &StoreHarness, _: &str) {
+    let both = Both::beside(harness).await;
     let done = |grant: Grant| Complete { grant, result: result("done") };
     for (n, claim) in claims().into_iter().enumerate() {
         let key = format!("k{n}");
@@ -201,9 +208,12 @@ pub(crate) async fn a_quick_completion_is_as_any(rig: &Rig, _: &str) {
     both.ask("nobody's", done(Grant { token: Token::NONE, claim_id: ClaimId::random() })).await;
 }
 
-/// A completion at each instant: behind a clock that was set back, just before the lease is over, and from then on.
-pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+/// A completion at each instant: after the clock was set back, just before the lease ends, and from then on.
+pub(crate) async fn a_completion_at_each_instant_writes_what_the_full_path_writes(
+    harness: &StoreHarness,
+    _: &str,
+) {
+    let both = Both::beside(harness).await;
     let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap();
     for (n, after) in [-1, 0, micros(TTL) - 1, micros(TTL), micros(HARD), micros(DAY)].into_iter().enumerate()
     {
@@ -224,9 +234,12 @@ pub(crate) async fn a_completion_is_as_any_at_each_instant(rig: &Rig, _: &str) {
     both.ask("doubted", Complete { grant, result: result("done") }).await;
 }
 
-/// A completion of a record whose events are just few enough, and just too many, to stand in it.
-pub(crate) async fn a_completion_is_as_any_at_each_length(rig: &Rig, _: &str) {
-    let both = Both::beside(rig).await;
+/// A completion of a record whose events just fit into it, and just do not.
+pub(crate) async fn a_completion_of_each_length_writes_what_the_full_path_writes(
+    harness: &StoreHarness,
+    _: &str,
+) {
+    let both = Both::beside(harness).await;
     for length in 486..494 {
         let key = format!("k{length}");
         let claim = Claim { worker: label(&"w".repeat(length)), ..fused() };
@@ -235,14 +248,14 @@ pub(crate) async fn a_completion_is_as_any_at_each_length(rig: &Rig, _: &str) {
     }
 }
 
-/// A claim of a key that has a record says all that it asked for, in the record and in the event.
-pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
+/// A claim of a key that has a record writes all of its terms, in the record and in the event.
+pub(crate) async fn a_claim_anew_is_recorded_in_full(harness: &StoreHarness, _: &str) {
     for (n, claim) in claims().into_iter().enumerate() {
-        let address = rig.execution(&format!("k{n}"));
-        let before = rig.tombstone(&address).await;
-        rig.move_clock(7);
-        let told = rig.change(&address, claim.clone()).await;
-        let (record, now) = (rig.record(&address).await, told.now);
+        let address = harness.execution(&format!("k{n}"));
+        let before = harness.tombstone(&address).await;
+        harness.move_clock(7);
+        let reply = harness.change(&address, claim.clone()).await;
+        let (record, now) = (harness.record(&address).await, reply.now);
         let Claim { claim_id, terms, retention, fingerprint, worker, phase, accepts } = claim;
         let begun = phase == Phase::Executing;
         let incarnation = before.get();
@@ -258,7 +271,7 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
         assert_eq!(record.effects_until, record.hard_until.plus(terms.late_effects()));
         assert_eq!(record.accepts, accepts);
         assert_eq!((record.incarnation, record.doubt, record.result), (incarnation, None, None));
-        let event = rig.store.history(&address, 1).await.unwrap().remove(0);
+        let event = harness.store.history(&address, 1).await.unwrap().remove(0);
         assert_eq!((event.from, event.worker), (Some(State::Free), Some(worker)));
         assert_eq!(
             event.change,
@@ -267,15 +280,15 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(rig: &Rig, _: &str) {
     }
 }
 
-mod holds {
+mod checks {
     crate::mutants::own_tests! {
-        a_quick_claim_is_as_any for "while the clock stands";
-        quick_claims_of_a_call_are_as_any for "while the clock stands";
-        quick_completions_of_a_call_are_as_any for "while the clock stands";
-        claims_and_completions_go_together for "while the clock stands";
-        a_quick_completion_is_as_any for "while the clock stands";
-        a_completion_is_as_any_at_each_instant for "while the clock stands";
-        a_completion_is_as_any_at_each_length for "while the clock stands";
+        a_quick_claim_writes_what_the_full_path_writes for "with a fixed clock";
+        quick_claims_of_one_call_write_what_the_full_path_writes for "with a fixed clock";
+        quick_completions_of_one_call_write_what_the_full_path_writes for "with a fixed clock";
+        claims_and_completions_go_together for "with a fixed clock";
+        a_quick_completion_writes_what_the_full_path_writes for "with a fixed clock";
+        a_completion_at_each_instant_writes_what_the_full_path_writes for "with a fixed clock";
+        a_completion_of_each_length_writes_what_the_full_path_writes for "with a fixed clock";
         a_claim_anew_is_recorded_in_full;
     }
 }

@@ -10,7 +10,7 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
 use crate::faults::*;
-use crate::promotion::{Scene, until_reached};
+use crate::promotion::{Fixture, until_reached};
 
 fn reader(url: &str) -> RedisStoreBuilder {
     RedisStore::builder(url).read_in_doubt(true)
@@ -56,32 +56,32 @@ async fn nothing_is_changed(store: &RedisStore, address: &Address, grant: Grant,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promoted_replica_is_read_before_it_is_trusted() {
-    let scene = Scene::open().await;
-    let running = reader(&scene.url()).open().await.unwrap();
+async fn a_promoted_replica_can_be_read_in_doubt() {
+    let fixture = Fixture::open().await;
+    let running = reader(&fixture.url()).open().await.unwrap();
     assert!(running.inspect(&execution("known")).await.unwrap().record.is_some());
     assert!(running.doubt().is_none(), "{:?}", running.doubt());
-    scene.acknowledged_by_the_primary_alone("lost").await;
-    scene.promote();
-    let newcomer = until_reached(|| reader(&scene.url()).open()).await.unwrap();
-    for store in [&running, &newcomer] {
+    fixture.acknowledged_by_the_primary_alone("lost").await;
+    fixture.promote();
+    let new_client = until_reached(|| reader(&fixture.url()).open()).await.unwrap();
+    for store in [&running, &new_client] {
         all_is_read(store, &execution("known"), ErrorKind::PossibleDataLoss).await;
         let lost = store.inspect(&execution("lost")).await.unwrap().record;
         assert_eq!(lost, None, "the operator sees what is missing");
-        nothing_is_changed(store, &execution("known"), scene.known, ErrorKind::PossibleDataLoss).await;
+        nothing_is_changed(store, &execution("known"), fixture.known, ErrorKind::PossibleDataLoss).await;
     }
-    is_not_applied(scene.store.inspect(&execution("known")).await, ErrorKind::PossibleDataLoss);
-    is_not_applied(scene.store.namespaces(None, 9).await, ErrorKind::PossibleDataLoss);
-    drop(RedisStore::init(&scene.url()).await.unwrap());
-    for store in [&running, &newcomer] {
+    is_not_applied(fixture.store.inspect(&execution("known")).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(fixture.store.namespaces(None, 9).await, ErrorKind::PossibleDataLoss);
+    drop(RedisStore::init(&fixture.url()).await.unwrap());
+    for store in [&running, &new_client] {
         assert!(store.inspect(&execution("known")).await.unwrap().record.is_some());
         assert!(store.doubt().is_none(), "{:?}", store.doubt());
     }
-    hold(&newcomer, &execution("lost"), Phase::Executing).await;
+    hold(&new_client, &execution("lost"), Phase::Executing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_restarted_is_read_before_it_is_trusted() {
+async fn a_restarted_server_can_be_read_in_doubt() {
     let server = Redis::start(Options::default().append_fsync(Fsync::EverySecond));
     let store = RedisStore::init(&server.url()).await.unwrap();
     let grant = hold(&store, &execution("known"), Phase::Executing).await;
@@ -109,7 +109,7 @@ async fn no_result_is_replayed_in_doubt() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_part_without_its_marker_is_read() {
+async fn the_rest_of_a_bucket_without_its_marker_can_be_read_in_doubt() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     let grant = hold(&store, &execution("known"), Phase::Executing).await;
@@ -122,19 +122,19 @@ async fn what_is_left_of_a_part_without_its_marker_is_read() {
     assert!(reader.doubt().is_some(), "another part is well, and this one is not");
     drop(RedisStore::init(&server.url()).await.unwrap());
     assert!(reader.inspect(&execution("known")).await.unwrap().record.is_some());
-    assert!(until_looked_again(&reader).await.is_none());
+    assert!(until_checked_again(&reader).await.is_none());
 }
 
-/// The doubt that remains after the deployment was looked at again.
-async fn until_looked_again(store: &RedisStore) -> Option<StoreError> {
+/// The doubt that remains after the deployment was checked again.
+async fn until_checked_again(store: &RedisStore) -> Option<StoreError> {
     a_while_later().await;
     store.inspect(&execution("known")).await.unwrap();
     store.doubt()
 }
 
-/// A typo in the name of a namespace leaves nothing behind.
+/// Reading a namespace with a mistyped name creates nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_nobody_has_used_is_read_and_not_made() {
+async fn reading_an_unused_namespace_does_not_create_it() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     hold(&store, &execution("known"), Phase::Executing).await;
@@ -153,7 +153,7 @@ async fn a_namespace_that_nobody_has_used_is_read_and_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nothing_is_left_there_is_nothing_to_read() {
+async fn an_emptied_store_cannot_be_read_in_doubt() {
     let server = Redis::start(Options::default());
     let store = RedisStore::init(&server.url()).await.unwrap();
     hold(&store, &execution("known"), Phase::Executing).await;

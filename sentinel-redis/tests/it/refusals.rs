@@ -11,7 +11,7 @@ use sentinel_testbed::redis::Options;
 use crate::faults::*;
 
 /// A store with a record of each kind that a worker writes to.
-struct Scene {
+struct Fixture {
     server: Redis,
     store: RedisStore,
     running: Grant,
@@ -19,12 +19,12 @@ struct Scene {
     lease: Grant,
 }
 
-impl Scene {
+impl Fixture {
     async fn open() -> Self {
         let server = Redis::start(Options::default());
-        // Only the scripts meet the refusal: the deployment is not looked at again meanwhile.
+        // Only the scripts meet the refusal: the deployment is not checked again meanwhile.
         let rarely = Duration::from_secs(3_600);
-        let store = RedisStore::builder(&server.url()).look_again(rarely).init().await.unwrap();
+        let store = RedisStore::builder(&server.url()).recheck_interval(rarely).init().await.unwrap();
         let running = hold(&store, &execution("running"), Phase::Executing).await;
         let claimed = hold(&store, &execution("claimed"), Phase::Claimed).await;
         let held = hold(&store, &lease("lease"), Phase::Claimed).await;
@@ -51,8 +51,8 @@ impl Scene {
 
     /// The server refuses for a while. Afterwards the result finds its place.
     async fn refuses(&self, code: &str, error_kind: ErrorKind) {
-        for (what, told) in self.writes().await {
-            let error = told.expect_err(what);
+        for (what, stamped) in self.writes().await {
+            let error = stamped.expect_err(what);
             assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{what}: {error}");
             assert!(error.to_string().contains(code), "{what}: {error}");
         }
@@ -60,42 +60,42 @@ impl Scene {
 
     async fn completes(&self) {
         let running = execution("running");
-        let told = self.store.complete(&running, &complete(self.running, "charged")).await.unwrap();
-        assert_eq!(told.reply, CompleteReply::Recorded { late: false });
-        assert_eq!(told.stamp.state, State::Completed);
+        let stamped = self.store.complete(&running, &complete(self.running, "charged")).await.unwrap();
+        assert_eq!(stamped.reply, CompleteReply::Recorded { late: false });
+        assert_eq!(stamped.stamp.state, State::Completed);
         hold(&self.store, &execution("fresh"), Phase::Executing).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_replicas() {
-    let scene = Scene::open().await;
-    scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-    scene.refuses("NOREPLICAS", ErrorKind::DeploymentRefused).await;
-    scene.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
-    scene.completes().await;
+    let fixture = Fixture::open().await;
+    fixture.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    fixture.refuses("NOREPLICAS", ErrorKind::DeploymentRefused).await;
+    fixture.server.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    fixture.completes().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_only_reads_for_a_while() {
-    let scene = Scene::open().await;
-    scene.server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
-    scene.refuses("READONLY", ErrorKind::DeploymentRefused).await;
-    scene.server.cli(&["REPLICAOF", "NO", "ONE"]);
-    scene.completes().await;
+    let fixture = Fixture::open().await;
+    fixture.server.cli(&["REPLICAOF", "127.0.0.1", "1"]);
+    fixture.refuses("READONLY", ErrorKind::DeploymentRefused).await;
+    fixture.server.cli(&["REPLICAOF", "NO", "ONE"]);
+    fixture.completes().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_missing_for_a_while() {
-    let scene = Scene::open().await;
+    let fixture = Fixture::open().await;
     for right in ["-evalsha", "-@write"] {
-        scene.server.cli(&["ACL", "SETUSER", "default", right]);
-        for (what, told) in scene.writes().await {
-            let error = told.expect_err(what);
+        fixture.server.cli(&["ACL", "SETUSER", "default", right]);
+        for (what, reply) in fixture.writes().await {
+            let error = reply.expect_err(what);
             let found = (error.applied(), error.kind());
             assert_eq!(found, (Applied::No, ErrorKind::DeploymentRefused), "{what}, {right}: {error}");
         }
-        scene.server.cli(&["ACL", "SETUSER", "default", "+@all"]);
+        fixture.server.cli(&["ACL", "SETUSER", "default", "+@all"]);
     }
-    scene.completes().await;
+    fixture.completes().await;
 }

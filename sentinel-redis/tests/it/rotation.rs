@@ -47,13 +47,13 @@ async fn in_use(url: &str) -> (RedisStore, Grant) {
 async fn goes_on(store: &RedisStore, grant: Grant) {
     let address = execution("known");
     let beat = Beat { address: address.clone(), grant };
-    let told = until_let_in(|| store.heartbeat(std::slice::from_ref(&beat))).await.unwrap();
-    assert!(matches!(told[0].reply, HeartbeatReply::Kept { .. }), "{told:?}");
-    assert!(until_let_in(|| store.inspect(&address)).await.unwrap().record.is_some());
+    let received = until_connected(|| store.heartbeat(std::slice::from_ref(&beat))).await.unwrap();
+    assert!(matches!(received[0].reply, HeartbeatReply::Kept { .. }), "{received:?}");
+    assert!(until_connected(|| store.inspect(&address)).await.unwrap().record.is_some());
 }
 
 /// What the store answers when the server has let it in.
-async fn until_let_in<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
+async fn until_connected<T, F>(ask: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -61,7 +61,7 @@ where
         loop {
             match until_reached(&ask).await {
                 Err(error) if error.kind() == ErrorKind::DeploymentRefused => {}
-                told => return told,
+                reply => return reply,
             }
         }
     };
@@ -109,7 +109,7 @@ async fn a_new_authority_is_read_from_its_file() {
 /// What the store answers when its connection has ended, and the server's certificate is not trusted.
 #[cfg(feature = "tls")]
 async fn until_unreachable(store: &RedisStore) -> StoreError {
-    let told = async {
+    let report = async {
         loop {
             match store.inspect(&execution("known")).await {
                 Err(error) if error.kind() == ErrorKind::Unreachable => return error,
@@ -117,5 +117,5 @@ async fn until_unreachable(store: &RedisStore) -> StoreError {
             }
         }
     };
-    tokio::time::timeout(AT_LAST, told).await.expect("the old authority does not vouch for it")
+    tokio::time::timeout(AT_LAST, report).await.expect("the old authority does not vouch for it")
 }

@@ -9,7 +9,7 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 
 use crate::access::documented_rules;
-use crate::harness::once_and_again;
+use crate::modes::run_and_replay;
 
 /// A user who may do what the documentation lists, and nothing else.
 pub(crate) fn limited() -> RedisStoreBuilder {
@@ -20,18 +20,18 @@ pub(crate) fn limited() -> RedisStoreBuilder {
 }
 
 #[tokio::test]
-async fn the_way_to_the_server_is_encrypted() {
+async fn the_connection_is_encrypted() {
     let server = Redis::start(Options::default().tls());
     let url = format!("{}?sentinel_ca={}", server.url(), server.authority().display());
     let store = RedisStore::init(&url).await.unwrap();
     let health = store.health().await.unwrap();
     let encryption = health.checks.iter().find(|check| check.name == "encryption").unwrap();
     assert_eq!((encryption.ok, encryption.found.as_str()), (true, "TLS"));
-    once_and_again(&Sentinel::new(store), "k").await;
+    run_and_replay(&Sentinel::new(store), "k").await;
 }
 
 #[tokio::test]
-async fn a_server_that_another_authority_vouches_for_is_told_nothing() {
+async fn a_server_with_a_certificate_of_another_authority_is_sent_nothing() {
     let (server, other) = (Redis::start(Options::default().tls()), Redis::start(Options::default().tls()));
     let error = RedisStore::builder(&server.url()).ca_file(other.authority()).init().await.unwrap_err();
     assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::Unreachable), "{error}");

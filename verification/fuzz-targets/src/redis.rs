@@ -43,7 +43,7 @@ fn changed(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As `lua/after.part.lua` has it; without the decision.
+/// As `lua/parts/after.lua` has it; without the decision.
 fn pack(r: &Record) -> Bytes {
     let mut out = BytesMut::new();
     let flag = |is: bool| if is { b'1' } else { b'0' };

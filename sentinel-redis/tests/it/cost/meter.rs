@@ -10,22 +10,22 @@ use sentinel_redis::RedisStore;
 use sentinel_testbed::{Price, Redis, redis};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::cost::prices::UNITS;
+use crate::cost::budgets::UNITS;
 
 /// A store on the metered server, which no other test uses meanwhile.
 pub(crate) struct Meter {
-    pub(crate) desk: Desk,
-    untrue: Vec<String>,
+    pub(crate) subject: Subject,
+    wrong: Vec<String>,
     _alone: MutexGuard<'static, ()>,
 }
 
 /// Where operations are asked for.
-pub(crate) struct Desk {
+pub(crate) struct Subject {
     pub(crate) store: RedisStore,
     namespace: Namespace,
 }
 
-impl Desk {
+impl Subject {
     /// As long as a user's keys are, and as evenly spread.
     pub(crate) fn fresh(&self, kind: Kind) -> Address {
         let key = Key::new(format!("invoice-{}", ClaimId::random())).unwrap();
@@ -34,13 +34,13 @@ impl Desk {
 
     /// Makes a claim that must be granted.
     pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
-        let told = self.store.claim(address, claim).await.unwrap();
-        let ClaimReply::Granted(granted) = told.reply else { panic!("not granted: {told:?}") };
+        let stamped = self.store.claim(address, claim).await.unwrap();
+        let ClaimReply::Granted(granted) = stamped.reply else { panic!("not granted: {stamped:?}") };
         Grant { token: granted.token, claim_id: claim.claim_id }
     }
 }
 
-/// The file is rewritten when a test says so: never.
+/// The append-only file is never rewritten.
 fn server() -> &'static Redis {
     static SERVER: OnceLock<Redis> = OnceLock::new();
     SERVER.get_or_init(|| Redis::start(redis::Options::default().setting("auto-aof-rewrite-percentage", "0")))
@@ -50,44 +50,45 @@ impl Meter {
     pub(crate) async fn open() -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
-        // One bucket: how a company spreads over many is chance.
+        // One bucket: how a batch spreads over several is random.
         let builder =
             RedisStore::builder(&server().url()).key_prefix(ClaimId::random().to_string()).buckets(1);
-        let desk =
-            Desk { store: builder.init().await.unwrap(), namespace: Namespace::new("billing").unwrap() };
-        Self { desk, untrue: Vec::new(), _alone: alone }
+        let subject =
+            Subject { store: builder.init().await.unwrap(), namespace: Namespace::new("billing").unwrap() };
+        Self { subject, wrong: Vec::new(), _alone: alone }
     }
 
-    /// Sets the scene for so many of an operation, measures them alone, and notes it if the price is not true.
+    /// Prepares so many runs of an operation, measures only the runs, and records it if they are not within the
+    /// budget.
     pub(crate) async fn measure<T>(
         &mut self,
-        price: &Price<3>,
+        budget: &Price<3>,
         many: usize,
-        scene: impl AsyncFn(&Desk) -> T,
-        operation: impl AsyncFn(&Desk, T),
+        fixture: impl AsyncFn(&Subject) -> T,
+        operation: impl AsyncFn(&Subject, T),
     ) {
         // The first round pays for connections, and for scripts that the server does not know yet.
-        self.round(many, &scene, &operation).await;
-        let mut trial = price.trial(&UNITS);
+        self.round(many, &fixture, &operation).await;
+        let mut trial = budget.trial(&UNITS);
         while trial.goes_on() {
-            trial.note(self.round(many, &scene, &operation).await);
+            trial.note(self.round(many, &fixture, &operation).await);
         }
-        self.untrue.extend(trial.verdict().err());
+        self.wrong.extend(trial.verdict().err());
     }
 
     async fn round<T>(
         &self,
         many: usize,
-        scene: impl AsyncFn(&Desk) -> T,
-        operation: impl AsyncFn(&Desk, T),
+        fixture: impl AsyncFn(&Subject) -> T,
+        operation: impl AsyncFn(&Subject, T),
     ) -> [f64; 3] {
-        let mut scenes = Vec::new();
+        let mut fixtures = Vec::new();
         for _ in 0..many {
-            scenes.push(scene(&self.desk).await);
+            fixtures.push(fixture(&self.subject).await);
         }
         let before = read();
-        for scene in scenes {
-            operation(&self.desk, scene).await;
+        for fixture in fixtures {
+            operation(&self.subject, fixture).await;
         }
         let after = read();
         std::array::from_fn(|n| (after[n] - before[n]) as f64 / many as f64)
@@ -95,16 +96,16 @@ impl Meter {
 
     /// Panics if a price was not true.
     #[track_caller]
-    pub(crate) fn settle(&self) {
-        assert!(self.untrue.is_empty(), "{}", self.untrue.join("\n"));
+    pub(crate) fn assert_within_budget(&self) {
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
     }
 }
 
 /// Running counters: calls of scripts, commands with those that scripts give, bytes of the append-only file.
 fn read() -> [u64; 3] {
-    let told = server().cli(&["INFO", "commandstats"]);
+    let reply = server().cli(&["INFO", "commandstats"]);
     let (mut scripts, mut commands) = (0, 0);
-    for line in told.lines() {
+    for line in reply.lines() {
         let Some((name, calls)) = line.strip_prefix("cmdstat_").and_then(|line| line.split_once(":calls="))
         else {
             continue;

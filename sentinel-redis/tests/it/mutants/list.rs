@@ -5,7 +5,7 @@ use std::fmt;
 /// A script's change for the worse.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mutant {
-    /// Pieces, and what stands there instead.
+    /// Pieces, and their replacements.
     edits: Vec<(String, String)>,
     /// What has to notice it.
     pub(super) by: Vec<String>,
@@ -63,7 +63,7 @@ fn plain(text: &str) -> String {
 /// A piece as a script has it: with the values of constants in place of their names.
 fn in_script(piece: &str) -> String {
     let value = |word: &str| {
-        let constants = include_str!("../../../lua/constants.part.lua").lines();
+        let constants = include_str!("../../../lua/parts/constants.lua").lines();
         let mut named = constants.filter_map(|line| line.strip_prefix("local ")?.split_once(" = "));
         named.find(|(name, _)| *name == word).map(|(_, value)| value)
     };

@@ -9,9 +9,9 @@
 //! = laws, of which one has to fail: of the suite, or Redis' own
 //! ```
 //!
-//! A law that ends with `while the clock stands` is checked over a clock that only the law moves. A piece that does not
-//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks, and a
-//! mutant that Redis does not understand. Helpers are meant for the scripts that use them.
+//! A law that ends with `with a fixed clock` is checked over a clock that only the law moves. A piece that does not
+//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks,
+//! and a mutant that Redis does not understand. Helpers are meant for the scripts that use them.
 
 mod list;
 
@@ -26,14 +26,14 @@ use sentinel_conformance::{LAWS, Law, Sizes};
 use sentinel_core::EventLimit;
 use sentinel_redis::{Durability, RedisStoreBuilder};
 
-use crate::rig::{Rig, runtime, server_time};
-use crate::{clock, dropped, late, quick, story, upkeep};
+use crate::harness::{StoreHarness, runtime, server_time};
+use crate::{clock, dropped_records, events, late_effects, quick, upkeep};
 use list::Mutant;
 
 /// What can notice a mutant.
 struct Check {
     what: What,
-    clock_stands: bool,
+    fixed_clock: bool,
 }
 
 enum What {
@@ -41,13 +41,13 @@ enum What {
     Own(Run, String),
 }
 
-type Run = for<'a> fn(&'a Rig, &'a str) -> BoxFuture<'a, ()>;
+type Run = for<'a> fn(&'a StoreHarness, &'a str) -> BoxFuture<'a, ()>;
 
 macro_rules! own {
     ($($module:ident { $($name:ident,)* })*) => {
         /// The checks that are Redis' own.
-        const OWN: &[(&str, Run)] =
-            &[$($((stringify!($name), |rig, argument| Box::pin($module::$name(rig, argument))),)*)*];
+        const OWN_CHECKS: &[(&str, Run)] =
+            &[$($((stringify!($name), |harness, argument| Box::pin($module::$name(harness, argument))),)*)*];
     };
 }
 
@@ -58,35 +58,35 @@ own! {
         a_completion_never_lowers_the_floor,
         a_purge_never_lowers_the_floor,
         a_clock_beyond_the_last_token_grants_nothing,
-        a_beat_after_a_step_back_is_lifted,
+        a_heartbeat_after_a_clock_step_back_uses_the_last_time,
         a_record_is_due_at_its_instant,
-        decisions_after_a_step_back_draw_higher_tokens,
+        decisions_after_a_clock_step_back_draw_higher_tokens,
     }
-    dropped {
-        a_dropped_record_is_missed,
-        a_dropped_index_is_missed,
+    dropped_records {
+        a_dropped_record_is_detected,
+        a_dropped_index_is_detected,
         an_expired_key_is_claimed_anew,
-        what_was_not_written_is_not_listed,
-        what_may_not_be_written_is_not_listed,
+        a_failed_write_is_not_listed,
+        a_denied_write_is_not_listed,
     }
     quick {
-        a_quick_claim_is_as_any,
-        quick_claims_of_a_call_are_as_any,
-        quick_completions_of_a_call_are_as_any,
+        a_quick_claim_writes_what_the_full_path_writes,
+        quick_claims_of_one_call_write_what_the_full_path_writes,
+        quick_completions_of_one_call_write_what_the_full_path_writes,
         claims_and_completions_go_together,
-        a_quick_completion_is_as_any,
-        a_completion_is_as_any_at_each_instant,
-        a_completion_is_as_any_at_each_length,
+        a_quick_completion_writes_what_the_full_path_writes,
+        a_completion_at_each_instant_writes_what_the_full_path_writes,
+        a_completion_of_each_length_writes_what_the_full_path_writes,
         a_claim_anew_is_recorded_in_full,
     }
-    story {
-        a_short_story_needs_no_list,
+    events {
+        few_events_need_no_list,
         the_newest_events_are_kept,
-        words_are_kept_in_the_list,
-        a_story_of_ten_thousand_is_told,
+        long_texts_are_kept_in_the_list,
+        ten_thousand_events_are_kept_within_the_limit,
         a_purged_list_is_gone,
     }
-    late {
+    late_effects {
         an_abandoned_run_ends_only_by_its_result,
         a_reset_waits_for_late_effects,
         a_decision_is_decodable,
@@ -95,24 +95,24 @@ own! {
         only_a_kept_result_expires,
         a_result_expires_an_hour_after_its_retention,
         a_claim_past_retention_stays,
-        each_state_stands_in_its_index,
-        the_undecided_are_a_tree,
-        an_expired_key_is_struck_off,
-        what_a_purge_leaves_expires,
-        a_stale_entry_is_judged_again,
-        a_bucket_without_its_marker_answers_nothing,
+        each_state_is_in_its_index,
+        the_undecided_index_is_a_tree,
+        an_expired_key_leaves_its_indexes,
+        the_event_left_by_a_purge_expires,
+        a_stale_index_entry_is_checked_again,
+        a_bucket_without_its_marker_refuses_every_operation,
         a_barrier_has_a_write_to_wait_for,
-        a_bad_record_stands_alone,
-        changes_are_told_on_the_channel_of_the_key,
+        a_corrupt_record_affects_no_other,
+        changes_are_published_on_the_channel_of_the_key,
         a_page_holds_the_longest_texts,
-        an_id_of_zeros_is_one_like_any,
+        an_id_of_zeros_is_valid,
         a_completed_reset_is_purged,
-        a_freed_reset_stays,
+        a_freed_reset_is_not_purged,
         a_new_run_has_no_doubt,
         a_decision_of_another_kind_is_another,
-        a_repeated_reconcile_takes_nothing,
-        a_needless_vouch_is_not_told,
-        reads_tell_the_time,
+        a_repeated_reconcile_changes_nothing,
+        a_needless_vouch_is_not_recorded,
+        reads_return_the_time,
         many_keys_are_purged_in_pages,
     }
 }
@@ -120,60 +120,62 @@ own! {
 impl Check {
     fn named(text: &str) -> Self {
         let text = text.trim();
-        let stripped = text.strip_suffix(" while the clock stands");
-        let clock_stands = stripped.is_some();
+        let stripped = text.strip_suffix(" with a fixed clock");
+        let fixed_clock = stripped.is_some();
         let text = stripped.unwrap_or(text);
         let (name, argument) = text.trim().split_once(' ').unwrap_or((text, ""));
-        if let Some((_, run)) = OWN.iter().find(|(own, _)| *own == name) {
-            return Self { what: What::Own(*run, argument.to_owned()), clock_stands };
+        if let Some((_, run)) = OWN_CHECKS.iter().find(|(own, _)| *own == name) {
+            return Self { what: What::Own(*run, argument.to_owned()), fixed_clock };
         }
         assert_eq!(argument, "", "a law has no argument: {text}");
         let law =
             LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
-        Self { what: What::Law(law), clock_stands }
+        Self { what: What::Law(law), fixed_clock }
     }
 
-    fn run(&self, rig: Rig) {
+    fn run(&self, harness: StoreHarness) {
         match &self.what {
-            What::Law(law) => law
-                .check(Arc::new(rig), Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT }),
-            What::Own(run, argument) => runtime().block_on(run(&rig, argument)),
+            What::Law(law) => law.check(
+                Arc::new(harness),
+                Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT },
+            ),
+            What::Own(run, argument) => runtime().block_on(run(&harness, argument)),
         }
     }
 
     /// Opens a store for this check, with a mutant or without.
-    fn open(&self, list: &'static str, mutant: Option<&Mutant>) -> Rig {
-        let stands = self.clock_stands.then(server_time);
+    fn open(&self, list: &'static str, mutant: Option<&Mutant>) -> StoreHarness {
+        let fixed_at = self.fixed_clock.then(server_time);
         let seen = Arc::new(AtomicBool::new(false));
-        let (cloned, seen_by_edit) = (mutant.cloned(), seen.clone());
+        let (cloned, edited_in_script) = (mutant.cloned(), seen.clone());
         let edit = Arc::new(move |script: &str, text: String| {
             let text = match &cloned {
                 Some(mutant) if concerns(list, script, || mutant.is_in(&text)) => {
-                    seen_by_edit.store(true, Ordering::SeqCst);
+                    edited_in_script.store(true, Ordering::SeqCst);
                     mutant.apply(script, &text)
                 }
                 _ => text,
             };
-            match stands {
-                Some(at) => standing(&text, at),
+            match fixed_at {
+                Some(at) => with_fixed_clock(&text, at),
                 None => text,
             }
         });
-        // Behind a barrier, scripts answer everything: nothing is looked at beside them.
+        // With a barrier, scripts answer everything: there are no reads beside them.
         let events = EventLimit::new(100).unwrap();
         let set = move |builder: RedisStoreBuilder| {
             builder.max_events(events).durability(Durability::Replicas(0)).edit_scripts(edit.clone())
         };
-        let rig = runtime().block_on(Rig::open(set));
+        let harness = runtime().block_on(StoreHarness::open(set));
         if let Some(mutant) = mutant {
             assert!(seen.load(Ordering::SeqCst), "no script of {list} has {mutant}");
         }
-        rig
+        harness
     }
 }
 
 /// Checks the unbroken store.
-pub(crate) fn holds(text: &str) {
+pub(crate) fn check_unbroken(text: &str) {
     let check = Check::named(text);
     check.run(check.open("", None));
 }
@@ -186,9 +188,9 @@ macro_rules! own_tests {
             $crate::mutants::own_tests!(@each $check $($($how)+)?);
         }
     )*};
-    (@each $check:ident) => { $crate::mutants::holds(stringify!($check)) };
+    (@each $check:ident) => { $crate::mutants::check_unbroken(stringify!($check)) };
     (@each $check:ident $($how:literal)+) => {
-        $($crate::mutants::holds(concat!(stringify!($check), " ", $how));)+
+        $($crate::mutants::check_unbroken(concat!(stringify!($check), " ", $how));)+
     };
 }
 pub(crate) use own_tests;
@@ -200,15 +202,15 @@ fn concerns(list: &str, script: &str, has: impl FnOnce() -> bool) -> bool {
         "before" => true,
         "helpers" => has(),
         "loop" => turns,
-        "after" => !turns && !matches!(script, "look" | "page" | "due" | "purge" | "history" | "trim"),
+        "after" => !turns && !matches!(script, "read" | "page" | "due" | "purge" | "history" | "trim"),
         // Parts of one.
         "claim" | "complete" => script == "run",
         name => name == script,
     }
 }
 
-/// A script whose clock stands, but for the offset.
-pub(crate) fn standing(text: &str, at: i64) -> String {
+/// A script with a fixed clock, but for the offset.
+pub(crate) fn with_fixed_clock(text: &str, at: i64) -> String {
     let reading = "time[1] * 1000000 + time[2]";
     assert!(text.contains(reading), "{text}");
     text.replacen(reading, &at.to_string(), 1)
@@ -237,9 +239,11 @@ fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
 
 /// Whether a check failed because the mutant is no script at all: that would prove nothing.
 fn is_nonsense(panic: &(dyn Any + Send)) -> bool {
-    let said = panic.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    ["Error compiling script", "nonexistent global", ": attempt to "].iter().any(|error| said.contains(error))
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+    ["Error compiling script", "nonexistent global", ": attempt to "]
+        .iter()
+        .any(|error| message.contains(error))
 }
 
 /// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
@@ -257,8 +261,8 @@ fn each_is_noticed(list: &'static str, text: &str) {
         let began = tokio::time::Instant::now();
         let fails = |name: &&String| {
             let check = Check::named(name);
-            let rig = check.open(list, Some(mutant));
-            let Err(panic) = quietly(|| check.run(rig)) else { return false };
+            let harness = check.open(list, Some(mutant));
+            let Err(panic) = quietly(|| check.run(harness)) else { return false };
             assert!(!is_nonsense(&*panic), "{list}: {mutant} is no script");
             true
         };
@@ -295,9 +299,9 @@ lists! {
     heartbeat,
     helpers,
     history,
-    look,
     page,
     purge,
+    read,
     reconcile,
     release,
     reset_to_claimed,
@@ -317,18 +321,17 @@ fn every_script_has_a_list() {
     let names = |folder: &str, end: &str| -> BTreeSet<String> {
         let files = std::fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        names.filter_map(|name| Some(name.strip_suffix(end)?.trim_end_matches(".part").to_owned())).collect()
+        names.filter_map(|name| Some(name.strip_suffix(end)?.to_owned())).collect()
     };
-    let mut scripts = names("lua", ".lua");
-    // Values, and what is run before anything is trusted: `forgotten`, `torn` and `crash` hold that.
-    for other in ["constants", "mark", "set", "sweep"] {
-        assert!(scripts.remove(other), "there is no {other}");
-    }
+    let mut scripts = names("lua/coordination", ".lua");
+    scripts.extend(names("lua/parts", ".lua"));
+    // These are values. The scripts in `lua/data_loss` are covered by `data_loss`, `truncated_aof` and `crash`.
+    assert!(scripts.remove("constants"), "there are no constants");
     assert_eq!(scripts, names("tests/it/mutants", ".txt"));
 }
 
-/// The lists are worth something only if each of these is told.
-mod is_told {
+/// The lists are useful only if each of these errors is reported.
+mod list_errors {
     use super::each_is_noticed;
 
     #[test]

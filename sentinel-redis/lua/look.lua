@@ -1,5 +1,0 @@
--- Records as they are.
-local records = {}
-for n = 7, #KEYS, 2 do records[#records + 1] = KEYS[n] end
-local said = struct.pack('>I8I8', clock, floor) .. string.rep(NO, #records)
-return { said, unpack(redis.call('MGET', unpack(records))) }

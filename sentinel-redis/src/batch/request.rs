@@ -1,0 +1,24 @@
+//! A request that waits for its batch.
+
+use bytes::Bytes;
+use sentinel_core::{Address, StoreError};
+use tokio::sync::oneshot;
+
+use super::reply::ScriptReply;
+use crate::script::Script;
+
+/// A request on one record.
+pub(super) struct Pending {
+    pub(super) request: ScriptRequest,
+    pub(super) reply_to: oneshot::Sender<Result<ScriptReply, StoreError>>,
+}
+
+/// A script to call on one record.
+pub(crate) struct ScriptRequest {
+    pub(crate) script: Script,
+    /// It comes after the other requests of its call.
+    pub(crate) comes_last: bool,
+    pub(crate) address: Address,
+    pub(crate) arg: Bytes,
+    pub(crate) barrier: bool,
+}

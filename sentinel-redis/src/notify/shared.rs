@@ -1,0 +1,14 @@
+//! What the store and the task of its listening connection share.
+
+use std::sync::Arc;
+
+use super::waiters::Waiters;
+use crate::connection::Connector;
+
+/// What the store and the task of its listening connection share.
+pub(super) struct Shared {
+    pub(super) connector: Arc<Connector>,
+    /// What the names of the connection's own channels begin with.
+    pub(super) own: String,
+    pub(super) waiters: Waiters,
+}

@@ -83,7 +83,7 @@ async fn stores_that_take_turns_never_find_the_file_busy() {
     let mut runs = JoinSet::new();
     for n in 0..STORES {
         let builder = SqliteStore::builder(on.path()).clock(on.clock.clone());
-        let builder = builder.busy_timeout(Duration::from_millis(1)).line_timeout(Duration::from_secs(3600));
+        let builder = builder.busy_timeout(Duration::from_millis(1)).turn_timeout(Duration::from_secs(3600));
         let store = builder.open().await.unwrap();
         runs.spawn(async move {
             for run in 0..RUNS {
@@ -98,7 +98,7 @@ async fn stores_that_take_turns_never_find_the_file_busy() {
 async fn who_waits_too_long_for_a_turn_is_answered_busy() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"x").await;
-    let builder = SqliteStore::builder(on.path()).line_timeout(Duration::from_millis(20));
+    let builder = SqliteStore::builder(on.path()).turn_timeout(Duration::from_millis(20));
     let store = builder.open().await.unwrap();
     // A process that was stopped in its turn.
     let log = std::fs::File::open(on.path().with_extension("db-wal")).unwrap();

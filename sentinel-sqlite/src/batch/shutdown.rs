@@ -1,7 +1,7 @@
 //! The end of the process: connections are closed before it.
 //!
 //! The last connection that closes moves all of the log into the main file. A process that ends while its threads hold
-//! connections would leave the log behind, whichever way it ends: by returning from `main`, by `process::exit`, or with a
+//! connections would leave the log behind, however it ends: by returning from `main`, by `process::exit`, or with a
 //! runtime that was dropped or not. So a hook at exit asks each thread to close its connection, and waits a little.
 
 use std::panic::catch_unwind;
@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::WeakSender;
 
-use crate::connection::now;
-use crate::lane::Message;
+use crate::batch::task::Message;
+use crate::connection::time::now;
 
 /// A thread that is in the middle of something gets this long, all of them together.
-const AT_MOST: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A thread with a connection.
 #[derive(Debug)]
-struct Open {
+struct RegisteredThread {
     queue: WeakSender<Message>,
     closed: Arc<Closed>,
 }
 
-static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<RegisteredThread>> = Mutex::new(Vec::new());
 
 /// Whether a thread has closed its connection. Dropped by the thread when it has.
 #[derive(Debug, Default)]
@@ -32,11 +32,11 @@ struct Closed {
     changed: Condvar,
 }
 
-/// What a thread keeps for as long as it has a connection.
+/// What a thread keeps while it has a connection.
 #[derive(Debug)]
-pub(crate) struct Connected(Arc<Closed>);
+pub(crate) struct Registration(Arc<Closed>);
 
-impl Drop for Connected {
+impl Drop for Registration {
     fn drop(&mut self) {
         *locked(&self.0.is_closed) = true;
         self.0.changed.notify_all();
@@ -44,17 +44,17 @@ impl Drop for Connected {
 }
 
 /// Registers a thread that is about to open a connection.
-pub(crate) fn connected(queue: WeakSender<Message>) -> Connected {
+pub(crate) fn register(queue: WeakSender<Message>) -> Registration {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         MAIN.get_or_init(std::process::id);
         shutdown_hooks::add_shutdown_hook(close_all);
     });
     let closed = Arc::<Closed>::default();
-    let mut open = locked(&OPEN);
+    let mut open = locked(&THREADS);
     open.retain(|open| !*locked(&open.closed.is_closed));
-    open.push(Open { queue, closed: closed.clone() });
-    Connected(closed)
+    open.push(RegisteredThread { queue, closed: closed.clone() });
+    Registration(closed)
 }
 
 /// Closes a connection. Two that close at once each find the other one open, and neither would move the log into the main
@@ -76,12 +76,12 @@ extern "C" fn close_all() {
 }
 
 fn wait_for_all() {
-    let open = std::mem::take(&mut *locked(&OPEN));
+    let open = std::mem::take(&mut *locked(&THREADS));
     for thread in &open {
         // None: the last handle is gone, and the thread is closing. An error: the queue is full, and there is no time.
         drop(thread.queue.upgrade().map(|queue| queue.try_send(Message::Close)));
     }
-    let mut left = AT_MOST;
+    let mut left = CLOSE_TIMEOUT;
     for thread in &open {
         let is_closed = locked(&thread.closed.is_closed);
         let changed = &thread.closed.changed;

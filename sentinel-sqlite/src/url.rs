@@ -1,22 +1,33 @@
 //! A store's address: `sqlite:PATH`, with options behind a question mark. What is not known is refused.
 
+use std::path::PathBuf;
+
 use sentinel_core::{EventLimit, Invalid, check_store_address};
 
-use crate::store::{SqliteStore, SqliteStoreBuilder};
+/// What an address names; None: the option is not in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Url {
+    pub(crate) path: PathBuf,
+    pub(crate) create: Option<bool>,
+    pub(crate) allow_other_names: Option<bool>,
+    pub(crate) allow_network_filesystem: Option<bool>,
+    pub(crate) accept_lost_log: Option<bool>,
+    pub(crate) max_events: Option<EventLimit>,
+}
 
-type Set = fn(SqliteStoreBuilder, bool) -> SqliteStoreBuilder;
+type Field = fn(&mut Url) -> &mut Option<bool>;
 
 /// Those that are `true` or `false`.
-const SWITCHES: [(&str, Set); 4] = [
-    ("sentinel_create", SqliteStoreBuilder::create),
-    ("sentinel_allow_other_names", SqliteStoreBuilder::allow_other_names),
-    ("sentinel_allow_network_filesystem", SqliteStoreBuilder::allow_network_filesystem),
-    ("sentinel_accept_lost_log", SqliteStoreBuilder::accept_lost_log),
+const SWITCHES: [(&str, Field); 4] = [
+    ("sentinel_create", |url| &mut url.create),
+    ("sentinel_allow_other_names", |url| &mut url.allow_other_names),
+    ("sentinel_allow_network_filesystem", |url| &mut url.allow_network_filesystem),
+    ("sentinel_accept_lost_log", |url| &mut url.accept_lost_log),
 ];
 const MAX_EVENTS: &str = "sentinel_max_events";
 
 /// Reads an address. The path is taken literally: no escapes, and no blanks around it.
-pub(crate) fn parse(address: &str) -> Result<SqliteStoreBuilder, Invalid> {
+pub(crate) fn parse(address: &str) -> Result<Url, Invalid> {
     let refuse = |why: &str| Err(refused(why));
     check_store_address(address)?;
     let Some(rest) = address.strip_prefix("sqlite:") else {
@@ -37,38 +48,43 @@ pub(crate) fn parse(address: &str) -> Result<SqliteStoreBuilder, Invalid> {
     if path.starts_with(":memory:") || path.starts_with("file:") {
         return refuse("must name a file: a store in memory would forget that a command ran");
     }
-    options
-        .map_or(Ok(SqliteStore::builder(path)), |options| with_options(SqliteStore::builder(path), options))
+    let mut url = Url { path: path.into(), ..Url::default() };
+    if let Some(options) = options {
+        set_options(&mut url, options)?;
+    }
+    Ok(url)
 }
 
-fn with_options(mut builder: SqliteStoreBuilder, options: &str) -> Result<SqliteStoreBuilder, Invalid> {
-    let mut seen = Vec::new();
+fn set_options(url: &mut Url, options: &str) -> Result<(), Invalid> {
+    let mut names = Vec::new();
     for option in options.split('&') {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        if seen.contains(&name) {
+        if names.contains(&name) {
             return Err(refused(format!("has {name} twice")));
         }
-        seen.push(name);
-        builder = with_option(builder, name, value)?;
+        names.push(name);
+        set_option(url, name, value)?;
     }
-    Ok(builder)
+    Ok(())
 }
 
-fn with_option(builder: SqliteStoreBuilder, name: &str, value: &str) -> Result<SqliteStoreBuilder, Invalid> {
+fn set_option(url: &mut Url, name: &str, value: &str) -> Result<(), Invalid> {
     if name == MAX_EVENTS {
         let number = value.parse().map_err(|_| refused(format!("has {name} that is not a number")))?;
-        return Ok(builder.max_events(EventLimit::new(number)?));
+        url.max_events = Some(EventLimit::new(number)?);
+        return Ok(());
     }
-    let Some((_, set)) = SWITCHES.iter().find(|(known, _)| *known == name) else {
+    let Some((_, field)) = SWITCHES.iter().find(|(known, _)| *known == name) else {
         let known = SWITCHES.map(|(name, _)| name).join(", ");
         let why = "which is not known (a path has no question mark)";
         return Err(refused(format!("has the option {name:?}, {why}; known are {known}, {MAX_EVENTS}")));
     };
-    match value {
-        "true" => Ok(set(builder, true)),
-        "false" => Ok(set(builder, false)),
-        _ => Err(refused(format!("has {name} that is neither true nor false"))),
-    }
+    *field(url) = match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => return Err(refused(format!("has {name} that is neither true nor false"))),
+    };
+    Ok(())
 }
 
 fn refused(why: impl Into<String>) -> Invalid {
@@ -91,17 +107,12 @@ mod tests {
             ("sqlite:my file%20#1.db", "my file%20#1.db"),
             ("sqlite:a.db?sentinel_create=false", "a.db"),
         ] {
-            assert_eq!(parse(address).unwrap().path(), Path::new(path), "{address}");
+            assert_eq!(parse(address).unwrap().path, Path::new(path), "{address}");
         }
     }
 
     #[test]
-    fn options_are_known_or_refused() {
-        let set =
-            parse("sqlite:a?sentinel_allow_other_names=true&sentinel_create=false&sentinel_max_events=9");
-        let limit = EventLimit::new(9).unwrap();
-        let same = SqliteStore::builder("a").allow_other_names(true).create(false).max_events(limit);
-        assert_eq!(format!("{:?}", set.unwrap()), format!("{same:?}"));
+    fn an_unknown_or_malformed_address_is_refused() {
         for bad in [
             "sqlite:",
             "sqlite://",

@@ -3,10 +3,9 @@
 use sentinel_core::kernel::{self, Rebuilt};
 use sentinel_core::{Change, ClaimId, Event, EventLimit, Label, OpId, State, StoreTime, Token};
 
-use crate::error::Fault;
-use crate::row::unreadable;
+use crate::error::{Fault, unreadable};
 
-/// The most bytes of events in a row before they make room for the next one. The two of a run from claim to result fit,
+/// The most bytes of events in a row before they are moved to the table. The two of a run from claim to result fit,
 /// and the row stays so small that several share a page.
 const ROOM: usize = 768;
 
@@ -26,10 +25,10 @@ type Cells = (
     Option<Box<Rebuilt>>,
 );
 
-/// What becomes of a record's newest events when another one follows.
+/// A record's newest events after another one was appended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
-    /// What stands in the record from now on.
+    /// The new value of the record's `recent`.
     pub(crate) recent: String,
     /// What has to move to the table first.
     pub(crate) moved: Option<String>,
@@ -54,13 +53,13 @@ pub(crate) fn append(mut recent: String, event: &Event) -> Result<Appended, Faul
 pub(crate) struct Trimmed {
     /// How many of all that were ever appended are dropped.
     pub(crate) dropped: i64,
-    /// What stands in the record.
+    /// The new value of the record's `recent`.
     pub(crate) recent: String,
     /// The row of the table that holds the oldest event that is kept; None: the record does.
     pub(crate) oldest: Option<(i64, String)>,
 }
 
-/// Drops the oldest events to make room for one more. `older`: what stands in the table, oldest first.
+/// Drops the oldest events to make room for one more. `older`: the rows of the table, oldest first.
 pub(crate) fn trim(
     older: Vec<(i64, String)>,
     recent: &str,
@@ -82,7 +81,7 @@ pub(crate) fn trim(
     Ok(Trimmed { dropped, recent: recent.to_owned(), oldest: Some((seq, kept)) })
 }
 
-/// The last lines, with another one in place of the first of them.
+/// The last lines, the first of them replaced by another.
 fn shorten(lines: &str, kept: usize, first: &str) -> String {
     let lines: Vec<&str> = lines.lines().collect();
     let rest = lines.len().saturating_sub(kept);

@@ -1,9 +1,9 @@
-//! The line in which processes wait to write.
+//! The queue in which processes wait to write.
 //!
-//! SQLite lets those who wait for the write lock look again after pauses that grow: who came last often gets it first, and
-//! with many processes some wait for seconds. So before a transaction a store takes a lock of the operating system on the
-//! log, which the system hands on in the order in which it was asked for. It is a matter of order only. The write lock of
-//! SQLite decides who writes, also where a file system knows no such locks, and against programs that take no turn.
+//! A connection that waits for SQLite's write lock retries after pauses that grow: the last one to come often gets it
+//! first, and with many processes some wait for seconds. So before a transaction a store takes a lock of the operating
+//! system on the log, which the system grants in the order of the requests. This decides the order only. The write lock of
+//! SQLite decides which process writes, also where a file system has no such locks, and against programs that take no turn.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -11,11 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::filesystem;
+use crate::connection::filesystem;
 
-/// A place where turns are taken. The lock is that of an open file: it ends with the process, however that ends.
+/// Hands out turns. The lock is that of an open file: it ends with the process, however that ends.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct TurnQueue {
     shared: Arc<Shared>,
     has_helper: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Turn(Arc<Shared>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // What cannot be unlocked is closed one day.
+        // If it cannot be unlocked, closing the file releases it.
         let _ = self.0.log.unlock();
     }
 }
@@ -51,13 +51,13 @@ impl Drop for Turn {
 #[derive(Debug)]
 pub(crate) enum Waited {
     Turn(Turn),
-    /// The time is over, and others were still before.
-    TooLong,
+    /// The time is over, and other processes were still before this one.
+    TimedOut,
     /// There are no turns here: SQLite's own waiting has to do.
-    NoLine,
+    Unavailable,
 }
 
-impl Line {
+impl TurnQueue {
     /// The log must be open by a connection: then no other process deletes it. None: it cannot be opened.
     pub(crate) fn at(path: &Path) -> Option<Self> {
         // Elsewhere a lock on a file keeps others from writing to it.
@@ -71,28 +71,28 @@ impl Line {
 
     /// Waits for a turn.
     pub(crate) fn wait(&mut self, at_most: Duration) -> Waited {
-        // A helper that is still waiting keeps the place in the line.
+        // A helper that is still waiting keeps its position in the queue.
         if !self.shared.state().is_helper_waiting {
             match self.shared.log.try_lock() {
                 Ok(()) => return Waited::Turn(Turn(self.shared.clone())),
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(_)) => return Waited::NoLine,
+                Err(TryLockError::Error(_)) => return Waited::Unavailable,
             }
         }
         if !self.has_helper {
             let shared = self.shared.clone();
             let started =
-                thread::Builder::new().name("sentinel-sqlite-line".into()).spawn(move || help(&shared));
+                thread::Builder::new().name("sentinel-sqlite-queue".into()).spawn(move || help(&shared));
             if started.is_err() {
-                return Waited::NoLine;
+                return Waited::Unavailable;
             }
             self.has_helper = true;
         }
-        self.shared.ask(at_most)
+        self.shared.wait(at_most)
     }
 }
 
-impl Drop for Line {
+impl Drop for TurnQueue {
     fn drop(&mut self) {
         self.shared.state().is_over = true;
         self.shared.changed.notify_all();
@@ -107,12 +107,12 @@ impl Shared {
     fn until<'a>(
         &self,
         state: MutexGuard<'a, State>,
-        holds: impl Fn(&State) -> bool,
+        condition: impl Fn(&State) -> bool,
     ) -> MutexGuard<'a, State> {
-        self.changed.wait_while(state, |state| !holds(state)).unwrap_or_else(PoisonError::into_inner)
+        self.changed.wait_while(state, |state| !condition(state)).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(self: &Arc<Self>, at_most: Duration) -> Waited {
+    fn wait(self: &Arc<Self>, at_most: Duration) -> Waited {
         let mut state = self.state();
         state.is_wanted = true;
         self.changed.notify_all();
@@ -121,7 +121,7 @@ impl Shared {
         state.is_wanted = false;
         match std::mem::take(&mut state.is_granted) {
             true => Waited::Turn(Turn(self.clone())),
-            false => Waited::TooLong,
+            false => Waited::TimedOut,
         }
     }
 }
@@ -154,8 +154,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn line(path: &Path) -> Line {
-        Line::at(path).unwrap()
+    fn queue(path: &Path) -> TurnQueue {
+        TurnQueue::at(path).unwrap()
     }
 
     fn file() -> (tempfile::TempDir, std::path::PathBuf) {
@@ -166,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_turn_at_a_time_and_it_is_handed_on() {
+    fn one_process_at_a_time_has_the_turn_and_passes_it_on() {
         let (_dir, path) = file();
-        let (mut first, mut second) = (line(&path), line(&path));
-        let Waited::Turn(turn) = first.wait(Duration::ZERO) else { panic!("nobody else is there") };
-        assert!(matches!(second.wait(Duration::from_millis(1)), Waited::TooLong));
+        let (mut first, mut second) = (queue(&path), queue(&path));
+        let Waited::Turn(turn) = first.wait(Duration::ZERO) else { panic!("no other process is waiting") };
+        assert!(matches!(second.wait(Duration::from_millis(1)), Waited::TimedOut));
         let waiting = thread::spawn(move || matches!(second.wait(LONG), Waited::Turn(_)));
         drop(turn);
         assert!(waiting.join().unwrap());
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_nobody_wants_any_more_is_given_back() {
+    fn a_turn_is_given_back_if_its_wait_has_timed_out() {
         let (_dir, path) = file();
-        let (mut first, mut second, mut third) = (line(&path), line(&path), line(&path));
-        let Waited::Turn(turn) = first.wait(LONG) else { panic!("nobody else is there") };
-        assert!(matches!(second.wait(Duration::from_millis(1)), Waited::TooLong));
+        let (mut first, mut second, mut third) = (queue(&path), queue(&path), queue(&path));
+        let Waited::Turn(turn) = first.wait(LONG) else { panic!("no other process is waiting") };
+        assert!(matches!(second.wait(Duration::from_millis(1)), Waited::TimedOut));
         drop(turn);
         // The second one still lives, and its helper gets the turn before or after this one.
         assert!(matches!(third.wait(LONG), Waited::Turn(_)));
@@ -190,21 +190,21 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_served_in_their_order() {
+    fn waiting_processes_are_served_in_order() {
         let (_dir, path) = file();
-        let mut first = line(&path);
-        let Waited::Turn(turn) = first.wait(LONG) else { panic!("nobody else is there") };
+        let mut first = queue(&path);
+        let Waited::Turn(turn) = first.wait(LONG) else { panic!("no other process is waiting") };
         let served = Arc::new(Mutex::new(Vec::new()));
         let waiting: Vec<_> = (0..8)
             .map(|n| {
-                let (mut line, served) = (line(&path), served.clone());
-                let shared = line.shared.clone();
+                let (mut queue, served) = (queue(&path), served.clone());
+                let shared = queue.shared.clone();
                 let thread = thread::spawn(move || {
-                    let Waited::Turn(turn) = line.wait(LONG) else { panic!("not served") };
+                    let Waited::Turn(turn) = queue.wait(LONG) else { panic!("not served") };
                     served.lock().unwrap().push(n);
                     drop(turn);
                 });
-                while !(shared.state().is_helper_waiting && is_blocked(n + 1)) {
+                while !(shared.state().is_helper_waiting && are_blocked(n + 1)) {
                     thread::yield_now();
                 }
                 thread
@@ -215,11 +215,11 @@ mod tests {
         assert_eq!(*served.lock().unwrap(), (0..8).collect::<Vec<_>>());
     }
 
-    /// Whether so many threads of this process are waiting for a lock on a file, as the system lists them.
-    fn is_blocked(many: usize) -> bool {
+    /// Whether at least `count` threads of this process are waiting for a lock on a file, as the system lists them.
+    fn are_blocked(count: usize) -> bool {
         let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
         let ours = format!(" {} ", std::process::id());
-        let waiting = |line: &&str| line.contains("-> FLOCK") && line.contains(&ours);
-        !cfg!(target_os = "linux") || locks.lines().filter(waiting).count() >= many
+        let waiting = |queue: &&str| queue.contains("-> FLOCK") && queue.contains(&ours);
+        !cfg!(target_os = "linux") || locks.lines().filter(waiting).count() >= count
     }
 }

@@ -1,4 +1,4 @@
-//! What SQLite does not look at: where the file lies, and whether it is still the same one.
+//! What SQLite does not check: where the file lies, and whether it is still the same one.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ pub(crate) struct Identity {
     inode: u64,
 }
 
-/// Which file a path leads to now; None: none, or the system does not tell.
+/// Which file a path leads to now; None: there is none, or the system does not report it.
 pub(crate) fn identity(path: &Path) -> Option<Identity> {
     #[cfg(unix)]
     {
@@ -61,7 +61,7 @@ pub(crate) fn uri(path: &Path, parameters: &str) -> String {
 }
 
 /// Why a file may have other names, each of which would have a log of its own. None: it has only this one, as far as the
-/// system says.
+/// system reports.
 pub(crate) fn other_names(path: &Path) -> Option<String> {
     let path = fs::canonicalize(path).ok()?;
     hard_links(&path).or_else(|| mount_point(&path))
@@ -92,7 +92,7 @@ fn mount_point(_: &Path) -> Option<String> {
     None
 }
 
-/// The log of a file that is open: how long it is, and whether it was begun anew.
+/// The log of a file that is open: how long it is, and whether it was restarted.
 #[derive(Debug)]
 pub(crate) struct Log {
     file: File,
@@ -107,7 +107,7 @@ impl Log {
         Some(Self { file, salts })
     }
 
-    /// Whether the log was begun anew since this was last asked or opened.
+    /// Whether the log was restarted since the last call, or since it was opened.
     pub(crate) fn was_restarted(&mut self) -> bool {
         let Some(salts) = salts(&self.file) else { return true };
         std::mem::replace(&mut self.salts, salts) != salts
@@ -118,7 +118,7 @@ impl Log {
     }
 }
 
-/// They differ each time that the log is begun anew. <https://sqlite.org/fileformat2.html#walformat>
+/// They change each time that the log is restarted. <https://sqlite.org/fileformat2.html#walformat>
 fn salts(log: &File) -> Option<[u8; 8]> {
     const AT: u64 = 16;
     let mut salts = [0; 8];
@@ -138,10 +138,10 @@ fn read_at(mut file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
     file.read_exact(into)
 }
 
-/// Brings to the disk what stands in the log. A process that was killed between writing a commit and syncing it leaves a
-/// commit that the next one recovers and answers from: it must be durable by then. (No lock of SQLite's lies on the log,
+/// Syncs the log to the disk. A process that was killed between writing a commit and syncing it leaves a commit that the
+/// next process recovers and replies from: it must be durable by then. (No lock of SQLite's lies on the log,
 /// so closing it here lets none go.)
-pub(crate) fn settle_log(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_log(path: &Path) -> io::Result<()> {
     match File::open(log_of(path)) {
         Ok(log) => log.sync_data(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -208,13 +208,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn network_file_systems_are_known_by_their_numbers() {
+    fn network_file_systems_are_recognised_by_their_magic_numbers() {
         assert_eq!([0x6969, 0xFE53_4D42, 0x0102_1994].map(network_of), [Some("NFS"), Some("SMB2"), None]);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_that_is_not_there_yet_is_where_its_folder_is() {
+    fn a_file_that_does_not_exist_yet_is_judged_by_its_directory() {
         // Of the process file system, which is none of a network's, nor kept in memory.
         assert_eq!(magic(Path::new("/proc")), Some(0x9FA0));
         assert_eq!(magic(Path::new("/proc/no such file")), Some(0x9FA0));
@@ -224,23 +224,23 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_mount_point_is_known_from_what_lies_below_it() {
+    fn a_mount_point_is_distinguished_from_files_below_it() {
         assert!(mount_point(Path::new("/proc")).is_some_and(|why| why.contains("is a mount point itself")));
         assert_eq!(mount_point(Path::new("/proc/version")), None);
         assert_eq!(other_names(Path::new("/proc/version")), None);
     }
 
     #[test]
-    fn a_path_in_a_uri_keeps_each_byte() {
+    fn a_path_in_a_uri_keeps_every_byte() {
         assert_eq!(uri(Path::new("/a b/50%?#ä.db"), "x=1"), "file:/a%20b/50%25%3f%23%c3%a4.db?x=1");
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_file_in_memory_is_told_from_others() {
+    fn a_file_in_memory_is_distinguished_from_others() {
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
         for mount in mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
-            // What cannot be looked at from here, or is hidden by a later mount, says nothing.
+            // A mount that cannot be reached from here, or is hidden by a later one, is left out.
             let hides = mounts.lines().filter(|line| line.split(' ').nth(1) == Some(mount[1])).count() > 1;
             if matches!(mount[2], "tmpfs" | "ext4" | "xfs" | "overlay")
                 && !hides
@@ -252,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_not_there_is_settled_and_one_that_cannot_be_read_is_not() {
+    fn syncing_a_missing_log_succeeds_and_syncing_an_unreadable_one_fails() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("sentinel.db");
         assert_eq!(log_of(&file), dir.path().join("sentinel.db-wal"));
-        settle_log(&file).unwrap();
+        sync_log(&file).unwrap();
         std::fs::write(&file, "").unwrap();
-        let error = settle_log(&file.join("below a file")).unwrap_err();
+        let error = sync_log(&file.join("below a file")).unwrap_err();
         assert_ne!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -1,4 +1,4 @@
-//! What `doctor` is told: what is there, how it is set, what it promises.
+//! What `sentinel doctor` prints: what the file is, how it is set up, what it guarantees.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,33 +9,34 @@ use sentinel_core::store::{Check, Health};
 use sentinel_core::{Clock, ErrorKind, StoreError};
 use tokio::sync::oneshot;
 
-use crate::connection::{Spec, Writer};
+use crate::connection::filesystem;
+use crate::connection::options::OpenOptions;
+use crate::connection::writer::Writer;
 use crate::error::not_applied;
-use crate::filesystem;
 
 /// Files up to this size are checked page by page; a larger one would keep the caller waiting.
 const CHECKED_BYTES: u64 = 64 << 20;
 
-/// Looks, on a thread and a connection of its own: no operation waits for it.
-pub(crate) async fn health(spec: Arc<Spec>, clock: Arc<dyn Clock>) -> Result<Health, StoreError> {
-    let (reply, answer) = oneshot::channel();
-    let look = move || drop(reply.send(look(&spec, &*clock)));
-    thread::Builder::new().name("sentinel-sqlite-probe".into()).spawn(look).map_err(|error| {
+/// Checks the file, on a thread and a connection of its own: no operation waits for it.
+pub(crate) async fn health(options: Arc<OpenOptions>, clock: Arc<dyn Clock>) -> Result<Health, StoreError> {
+    let (reply, received) = oneshot::channel();
+    let run = move || drop(reply.send(check(&options, &*clock)));
+    thread::Builder::new().name("sentinel-sqlite-health".into()).spawn(run).map_err(|error| {
         StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
     })?;
-    let silent = || StoreError::not_applied(ErrorKind::BrokenStore, "the probe panicked");
-    answer.await.unwrap_or_else(|_| Err(silent()))
+    let panicked = || StoreError::not_applied(ErrorKind::BrokenStore, "the probe panicked");
+    received.await.unwrap_or_else(|_| Err(panicked()))
 }
 
-fn look(spec: &Spec, clock: &dyn Clock) -> Result<Health, StoreError> {
-    if let Err(error) = std::fs::metadata(&spec.path) {
-        let detail = format!("{}: {error}", spec.path.display());
+fn check(options: &OpenOptions, clock: &dyn Clock) -> Result<Health, StoreError> {
+    if let Err(error) = std::fs::metadata(&options.path) {
+        let detail = format!("{}: {error}", options.path.display());
         return Err(StoreError::not_applied(ErrorKind::Unreachable, detail));
     }
-    let mut checks = vec![file(spec), place(spec), names(spec)];
-    let existing = Spec { create: false, ..spec.clone() };
+    let mut checks = vec![file(options), file_system(options), names(options)];
+    let existing = OpenOptions { create: false, ..options.clone() };
     match Writer::open(&existing) {
-        Ok(writer) => checks.extend(inside(writer, spec)?),
+        Ok(writer) => checks.extend(inside(writer, options)?),
         Err(error) if error.is_worth_repeating() => return Err(error),
         Err(error) => checks.push(Check { name: "use", ok: false, found: error.to_string() }),
     }
@@ -46,11 +47,11 @@ fn look(spec: &Spec, clock: &dyn Clock) -> Result<Health, StoreError> {
     Ok(Health { deployment: "SQLite: WAL, synchronous=FULL, one host".into(), checks, guarantees, accepted })
 }
 
-/// What can be seen of a file that can be used.
-fn inside(mut writer: Writer, spec: &Spec) -> Result<Vec<Check>, StoreError> {
-    let mut checks = settings(writer.connection()).map_err(|error| not_applied(&spec.path, error))?;
-    checks.push(integrity(writer.connection(), spec));
-    checks.push(commit(&mut writer, spec)?);
+/// The checks of a file that can be opened.
+fn inside(mut writer: Writer, options: &OpenOptions) -> Result<Vec<Check>, StoreError> {
+    let mut checks = settings(writer.connection()).map_err(|error| not_applied(&options.path, error))?;
+    checks.push(integrity(writer.connection(), options));
+    checks.push(commit(&mut writer, options)?);
     Ok(checks)
 }
 
@@ -71,12 +72,12 @@ fn settings(connection: &Connection) -> Result<Vec<Check>, rusqlite::Error> {
     ])
 }
 
-fn file(spec: &Spec) -> Check {
-    let found = match std::fs::metadata(&spec.path) {
-        Ok(data) => format!("{}, {} bytes{}", spec.path.display(), data.len(), mode(&data)),
-        Err(error) => format!("{}: {error}", spec.path.display()),
+fn file(options: &OpenOptions) -> Check {
+    let found = match std::fs::metadata(&options.path) {
+        Ok(data) => format!("{}, {} bytes{}", options.path.display(), data.len(), mode(&data)),
+        Err(error) => format!("{}: {error}", options.path.display()),
     };
-    Check { name: "file", ok: spec.path.is_file(), found }
+    Check { name: "file", ok: options.path.is_file(), found }
 }
 
 #[cfg(unix)]
@@ -90,11 +91,11 @@ fn mode(data: &std::fs::Metadata) -> String {
     if data.permissions().readonly() { ", read only".into() } else { String::new() }
 }
 
-fn place(spec: &Spec) -> Check {
-    let network = filesystem::network(&spec.path);
+fn file_system(options: &OpenOptions) -> Check {
+    let network = filesystem::network(&options.path);
     let found = match network {
         Some(kind) => format!("{kind}: WAL works within one host only"),
-        None if filesystem::in_memory(&spec.path) => {
+        None if filesystem::in_memory(&options.path) => {
             "in memory: outlives every process, and not a restart of the host".into()
         }
         None => "local, as far as can be seen".into(),
@@ -103,14 +104,14 @@ fn place(spec: &Spec) -> Check {
 }
 
 /// Whether another name of the file would have another log.
-fn names(spec: &Spec) -> Check {
-    let other = filesystem::other_names(&spec.path);
+fn names(options: &OpenOptions) -> Check {
+    let other = filesystem::other_names(&options.path);
     let found = other.clone().unwrap_or_else(|| "one, as far as can be seen".into());
-    Check { name: "names", ok: other.is_none() || spec.allow_other_names, found }
+    Check { name: "names", ok: other.is_none() || options.allow_other_names, found }
 }
 
-fn integrity(connection: &Connection, spec: &Spec) -> Check {
-    let bytes = std::fs::metadata(&spec.path).map_or(0, |data| data.len());
+fn integrity(connection: &Connection, options: &OpenOptions) -> Check {
+    let bytes = std::fs::metadata(&options.path).map_or(0, |data| data.len());
     if bytes > CHECKED_BYTES {
         let found =
             format!("not checked: larger than {} MiB; `PRAGMA quick_check` does it", CHECKED_BYTES >> 20);
@@ -123,16 +124,13 @@ fn integrity(connection: &Connection, spec: &Spec) -> Check {
 }
 
 /// A commit that changes nothing, but goes to the disk all the same.
-fn commit(writer: &mut Writer, spec: &Spec) -> Result<Check, StoreError> {
-    let (done, took) = timed(|| writer.commit_nothing(spec));
+fn commit(writer: &mut Writer, options: &OpenOptions) -> Result<Check, StoreError> {
+    let (done, took) = timed(|| writer.commit_nothing(options));
     done?;
     Ok(Check { name: "commit", ok: true, found: format!("{} us", took.as_micros()) })
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long the disk takes is told to people, and decides nothing"
-)]
+#[expect(clippy::disallowed_methods, reason = "how long the disk takes is printed, and decides nothing")]
 fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = std::time::Instant::now();
     let done = run();
@@ -157,10 +155,10 @@ mod tests {
     use super::*;
 
     fn found(path: &str) -> String {
-        let spec = Spec {
+        let options = OpenOptions {
             path: path.into(),
             busy_timeout: Duration::ZERO,
-            line_timeout: Duration::ZERO,
+            turn_timeout: Duration::ZERO,
             create: true,
             allow_network: false,
             allow_other_names: false,
@@ -168,11 +166,11 @@ mod tests {
             reads_only: false,
             max_events: sentinel_core::EventLimit::default(),
         };
-        place(&spec).found
+        file_system(&options).found
     }
 
     #[test]
-    fn a_file_in_memory_is_said_to_be() {
+    fn a_file_in_memory_is_reported_as_such() {
         assert!(found("/proc/sentinel.db").starts_with("local"));
         let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
         if mounts.contains(" /dev/shm tmpfs ") {

@@ -1,15 +1,20 @@
-//! Reads: on a connection of their own, so that they never wait for a writer.
+//! Pages of records, and the namespaces of the file.
 
 use rusqlite::{Row, params};
-use sentinel_core::kernel;
-use sentinel_core::operation::{Claim, ClaimReply, Stamped};
-use sentinel_core::store::{Inspection, List, Listing, Shown};
-use sentinel_core::{Address, Event, Key, State, Token};
+use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::{Key, Namespace};
 
-use crate::error::Fault;
-use crate::history::read_line;
-use crate::ledger::Ledger;
-use crate::row::{NEWEST, Stored, columns, micros, unreadable};
+use crate::connection::context::TransactionContext;
+use crate::coordination::row::{Stored, micros};
+use crate::error::{Fault, unreadable};
+use crate::parts::{NEWEST, columns};
+
+/// From one namespace to the next by the index of the addresses: one search for each, however many records it has.
+const NAMESPACES: &str = "WITH RECURSIVE found (namespace) AS (\
+     SELECT min(namespace) FROM records WHERE namespace > ?1 \
+     UNION ALL SELECT (SELECT min(namespace) FROM records WHERE namespace > found.namespace) FROM found \
+     WHERE found.namespace IS NOT NULL) \
+     SELECT namespace FROM found WHERE namespace IS NOT NULL LIMIT ?2";
 
 macro_rules! list {
     ($index:literal, $condition:expr) => {
@@ -39,20 +44,7 @@ macro_rules! list {
     };
 }
 
-/// Newest first: what stands in the record, then what had to make room. Each row holds one event at least.
-const HISTORY: &str = "WITH found AS MATERIALIZED (SELECT life, last_event, recent FROM records \
-     WHERE namespace = ?1 AND kind = ?2 AND key = ?3) \
-     SELECT lines FROM (SELECT last_event AS seq, recent AS lines FROM found UNION ALL \
-     SELECT seq, lines FROM events WHERE life = (SELECT life FROM found)) ORDER BY seq DESC LIMIT ?4";
-
-impl Ledger<'_> {
-    /// One record.
-    pub(crate) fn inspect(&self, address: &Address) -> Result<Inspection, Fault> {
-        let record = self.find(address)?.map(|stored| stored.record).filter(|record| !record.is_absent());
-        let last = record.as_ref().map(|record| record.last_now).unwrap_or_default();
-        Ok(Inspection { record, now: self.clock.now().max(last) })
-    }
-
+impl TransactionContext<'_> {
     /// A page of records by key.
     pub(crate) fn list(&self, list: &List) -> Result<Listing, Fault> {
         let now = self.clock.now();
@@ -73,39 +65,11 @@ impl Ledger<'_> {
         Ok(Listing { records, now })
     }
 
-    /// The newest events of a record, oldest first.
-    pub(crate) fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, Fault> {
-        let mut statement = self.prepare(HISTORY)?;
-        let Address { namespace, kind, key } = address;
-        let mut rows = statement.query(params![namespace.as_str(), kind.as_str(), key.as_str(), limit])?;
-        let mut events = Vec::new();
-        while let Some(row) = rows.next()? {
-            let lines: String = row.get(0).map_err(unreadable)?;
-            let room = (limit as usize).saturating_sub(events.len());
-            for line in lines.lines().rev().take(room) {
-                events.push(read_line(line)?);
-            }
-        }
-        events.reverse();
-        Ok(events)
-    }
-
-    /// The answer to a claim on a record that is completed within its retention; None: the lane has to look.
-    ///
-    /// Nothing changes such a record, so what a reader sees is what a writer would find, at any reading of the clock
-    /// that is within the retention. A reader sees a commit only after it was synced.
-    pub(crate) fn replay(
-        &self,
-        address: &Address,
-        claim: &Claim,
-    ) -> Result<Option<Stamped<ClaimReply>>, Fault> {
-        let Some(Stored { mut record, .. }) = self.find(address)? else { return Ok(None) };
-        let now = self.clock.now().max(record.last_now);
-        if record.state != State::Completed || record.is_past_retention(now) {
-            return Ok(None);
-        }
-        let at = kernel::Reading { kind: address.kind, now, floor: Token::NONE };
-        Ok(Some(kernel::apply(&mut record, claim, at)?.stamped))
+    /// The names of namespaces that follow one.
+    pub(crate) fn namespaces(&self, after: &str, limit: u32) -> Result<Vec<Namespace>, Fault> {
+        let mut statement = self.connection.prepare_cached(NAMESPACES)?;
+        let names = statement.query_map(params![after, limit], |row| row.get::<_, String>(0))?;
+        names.map(|name| Namespace::new(name?).map_err(unreadable)).collect()
     }
 }
 

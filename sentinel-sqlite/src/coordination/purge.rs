@@ -1,14 +1,16 @@
-//! Maintenance: deleting what has served, a page for each transaction, so that nobody waits long for the write lock.
+//! Purging: deletes records past their retention, one page in each transaction, so that no operation waits long for the
+//! write lock.
 
 use rusqlite::params;
 use sentinel_core::kernel;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Namespace, State, StoreTime};
 
+use crate::connection::context::TransactionContext;
+use crate::coordination::events;
+use crate::coordination::row::{Stored, forget_at, micros};
 use crate::error::Fault;
-use crate::history;
-use crate::ledger::Ledger;
-use crate::row::{Stored, columns, forget_at, micros};
+use crate::parts::columns;
 
 /// The most records of one transaction.
 pub(crate) const PAGE: u32 = 256;
@@ -21,14 +23,14 @@ const CANDIDATES: &str = concat!(
 );
 const FORGET_EVENTS: &str = "DELETE FROM events WHERE life = ?1";
 const FORGET_RECORD: &str = "DELETE FROM records WHERE id = ?1";
-/// What is left of a record is where its last event stands: to the kernel it is absent.
+/// The row keeps only its last event: to the kernel the record is absent.
 const EMPTY: &str = "UPDATE records SET last_event = ?1, dropped = ?1 - 1, purge_at = ?2, state = 'free', lingers = 0, rev = 0, token = 0, \
      claim_id = NULL, past_claims = x'', incarnation = 0, after_reset = 0, worker = NULL, ttl = NULL, hard_ttl = NULL, \
      late_effects = NULL, retention = NULL, claimed_at = NULL, lease_until = 0, hard_until = 0, effects_until = 0, \
      begun_at = NULL, completed_at = NULL, last_now = 0, fingerprint = NULL, accepts = '*/*', doubt = NULL, \
      decision = NULL, verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, recent = ?3, payload = NULL WHERE id = ?4";
 
-/// Where a purge stands between two transactions.
+/// How far a purge has come, between two transactions.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Progress {
     after: (i64, i64),
@@ -36,7 +38,7 @@ pub(crate) struct Progress {
     pub(crate) records: u64,
     /// The limit was reached, and another record could be deleted.
     pub(crate) more: bool,
-    /// Nothing is left to look at.
+    /// No candidate is left.
     pub(crate) done: bool,
 }
 
@@ -47,16 +49,20 @@ impl Progress {
 }
 
 /// Goes one page further.
-pub(crate) fn step(ledger: Ledger<'_>, purge: &Purge, mut progress: Progress) -> Result<Progress, Fault> {
-    let now = ledger.clock.now();
-    let mut statement = ledger.prepare(CANDIDATES)?;
+pub(crate) fn step(
+    context: TransactionContext<'_>,
+    purge: &Purge,
+    mut progress: Progress,
+) -> Result<Progress, Fault> {
+    let now = context.clock.now();
+    let mut statement = context.prepare(CANDIDATES)?;
     let (at, id) = progress.after;
     let mut rows = statement.query(params![purge.namespace.as_str(), micros(now), at, id, PAGE])?;
     let mut candidates = Vec::new();
-    let mut seen = 0;
+    let mut count = 0;
     while let Some(row) = rows.next()? {
         progress.after = (row.get(0)?, row.get(1)?);
-        seen += 1;
+        count += 1;
         match Stored::read(row, 1) {
             Ok(stored) => candidates.push(stored),
             Err(Fault::Unreadable(what)) => {
@@ -65,13 +71,13 @@ pub(crate) fn step(ledger: Ledger<'_>, purge: &Purge, mut progress: Progress) ->
             Err(fault) => return Err(fault),
         }
     }
-    progress.done = seen < PAGE;
+    progress.done = count < PAGE;
     drop(rows);
     for stored in candidates {
         if stored.record.is_absent() {
-            forget(ledger, purge, &stored)?;
+            forget(context, purge, &stored)?;
         } else if progress.records < u64::from(purge.limit) {
-            progress.records += u64::from(delete(ledger, &purge.namespace, &stored, now, purge.dry_run)?);
+            progress.records += u64::from(delete(context, &purge.namespace, &stored, now, purge.dry_run)?);
         } else if kernel::purge(&stored.record, now).is_some() {
             (progress.more, progress.done) = (true, true);
             break;
@@ -80,9 +86,9 @@ pub(crate) fn step(ledger: Ledger<'_>, purge: &Purge, mut progress: Progress) ->
     Ok(progress)
 }
 
-/// Deletes one record, if the kernel says so: raises the floor, and leaves the event that tells it.
+/// Deletes one record, if the kernel allows it: raises the floor, and leaves the `purged` event.
 fn delete(
-    ledger: Ledger<'_>,
+    context: TransactionContext<'_>,
     namespace: &Namespace,
     stored: &Stored,
     now: StoreTime,
@@ -91,20 +97,20 @@ fn delete(
     let Some((token, event)) = kernel::purge(&stored.record, now) else { return Ok(false) };
     if !dry_run {
         let seq = stored.last_event + 1;
-        ledger.raise_floor(namespace, token)?;
-        ledger.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
-        let values = params![seq, forget_at(event.at), history::line(&event)?, stored.id];
-        ledger.prepare(EMPTY)?.execute(values)?;
+        context.raise_floor(namespace, token)?;
+        context.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
+        let values = params![seq, forget_at(event.at), events::line(&event)?, stored.id];
+        context.prepare(EMPTY)?.execute(values)?;
     }
     Ok(true)
 }
 
-/// Deletes the event that a purge left, once it has rested too.
-fn forget(ledger: Ledger<'_>, purge: &Purge, stored: &Stored) -> Result<(), Fault> {
+/// Deletes the event that a purge left, once its rest is over.
+fn forget(context: TransactionContext<'_>, purge: &Purge, stored: &Stored) -> Result<(), Fault> {
     debug_assert_eq!(stored.record.state, State::Free);
     if !purge.dry_run {
-        ledger.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
-        ledger.prepare(FORGET_RECORD)?.execute([stored.id])?;
+        context.prepare(FORGET_EVENTS)?.execute([&stored.life])?;
+        context.prepare(FORGET_RECORD)?.execute([stored.id])?;
     }
     Ok(())
 }

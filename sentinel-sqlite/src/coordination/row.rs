@@ -9,37 +9,9 @@ use sentinel_core::{
     Verdict,
 };
 
-use crate::error::Fault;
+use crate::error::{Fault, unreadable};
 
-/// What [`Stored::read`] reads, in its order; who needs no events or no payload names something else in their place.
-macro_rules! columns {
-    ($recent:literal, $payload:literal) => {
-        concat!(
-            "id, life, last_event, dropped, ",
-            $recent,
-            ", state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
-            "late_effects, retention, claimed_at, lease_until, hard_until, effects_until, begun_at, completed_at, ",
-            "last_now, fingerprint, accepts, doubt, ",
-            "decision, verdict, code, omitted, content_type, ",
-            $payload
-        )
-    };
-}
-pub(crate) use columns;
-
-/// How many of the newest records are looked through for those that are undecided: an undecided record that is not among
-/// them lingers, which an index tells.
-pub(crate) const NEWEST: i64 = 256;
-
-/// The states that [`is_undecided`] says. (Not `IN`: SQLite would fill a temporary table with the three words.)
-macro_rules! undecided {
-    () => {
-        "(state = 'claimed' OR state = 'executing' OR state = 'reconciling')"
-    };
-}
-pub(crate) use undecided;
-
-/// Whether somebody has the key, or nobody knows what became of it.
+/// Whether a worker or an operator has the key, or its outcome is unknown.
 pub(crate) fn is_undecided(state: State) -> bool {
     match state {
         State::Claimed | State::Executing | State::Reconciling => true,
@@ -194,10 +166,6 @@ fn unsigned(number: i64) -> Result<u64, Fault> {
     u64::try_from(number).map_err(|_| Fault::Unreadable(format!("{number} is below zero")))
 }
 
-pub(crate) fn unreadable(error: impl std::fmt::Display) -> Fault {
-    Fault::Unreadable(error.to_string())
-}
-
 /// As SQLite keeps integers: signed. What does not fit stays at the end of time.
 pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -211,7 +179,7 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// When maintenance may look at a record: never before [`Record::is_purgeable`] holds.
+/// When maintenance may look at a record: never before [`Record::is_purgeable`] is true.
 pub(crate) fn purge_at(r: &Record) -> Option<i64> {
     let rested = r.last_now.plus(PURGE_REST).plus(Duration::from_micros(1));
     let at = match r.state {
@@ -227,14 +195,14 @@ pub(crate) fn forget_at(purged: StoreTime) -> i64 {
     micros(purged.plus(PURGE_REST).plus(Duration::from_micros(1)))
 }
 
-/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on) and whatever says
-/// where, and runs it.
+/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on), then the parameters
+/// that name the row, and runs it.
 pub(crate) fn write_record(
     statement: &mut Statement<'_>,
     r: &Record,
     last_event: i64,
     recent: &str,
-    place: &[&dyn ToSql],
+    target: &[&dyn ToSql],
 ) -> Result<(), Fault> {
     let claim_id = r.claim_id.map(|id| id.bits().to_be_bytes());
     let past: Vec<u8> = r.past_claims.iter().flat_map(|id| id.bits().to_be_bytes()).collect();
@@ -273,7 +241,7 @@ pub(crate) fn write_record(
         &recent,
         &result.map(|result| result.payload.bytes.as_ref()),
     ];
-    for (index, value) in values.iter().chain(place).enumerate() {
+    for (index, value) in values.iter().chain(target).enumerate() {
         statement.raw_bind_parameter(index + 1, value)?;
     }
     statement.raw_execute()?;

@@ -179,7 +179,7 @@ fn micros_of(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// When maintenance may look at a record: never before [`Record::is_purgeable`] is true.
+/// When a purge may consider a record: never before [`Record::is_purgeable`] is true.
 pub(crate) fn purge_at(r: &Record) -> Option<i64> {
     let rested = r.last_now.plus(PURGE_REST).plus(Duration::from_micros(1));
     let at = match r.state {

@@ -31,7 +31,7 @@ impl OnDisk {
         SqliteStore::builder(self.path()).clock(self.clock.clone()).open().await.unwrap()
     }
 
-    /// A plain connection: somebody with the `sqlite3` program.
+    /// A plain connection, as the `sqlite3` program opens one.
     pub(crate) fn plain(&self) -> rusqlite::Connection {
         plain(&self.path())
     }

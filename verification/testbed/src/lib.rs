@@ -21,12 +21,13 @@
 
 mod account;
 mod clock;
+mod cost_budget;
 mod guard;
 mod locate;
 pub mod pgbouncer;
 mod ports;
 pub mod postgres;
-mod price;
+
 mod process;
 mod programs;
 mod proxy;
@@ -37,9 +38,10 @@ mod url;
 use std::sync::OnceLock;
 
 pub use clock::clocks_can_be_set;
+pub use cost_budget::{CostBudget, Trial, Unit};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
-pub use price::{Price, Trial, Unit};
+
 pub use process::until;
 pub use proxy::{Direction, Proxy};
 pub use redis::{Redis, RedisCluster, RedisSentinel};

@@ -1,6 +1,6 @@
 //! The price list. Whoever makes something cheaper lowers its line: the failing test says to what.
 
-use sentinel_testbed::{Price, Unit};
+use sentinel_testbed::{CostBudget as Price, Unit};
 
 /// What is counted. A call of a script is a round trip, and the commands include those that scripts give.
 pub(crate) const UNITS: [Unit; 3] = [

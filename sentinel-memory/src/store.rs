@@ -94,8 +94,8 @@ impl MemoryStore {
 
     fn shard(&self, address: &Address) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.inner.hasher.hash_one(address);
-        // The table uses the lowest bits of the same hash, and the highest to compare entries of one group: the bits between
-        // pick the shard.
+        // The table uses the lowest bits of the same hash, and the highest to compare entries of one group: the bits
+        // between pick the shard.
         (hash, lock(&self.inner.shards[(hash >> 40) as usize % SHARDS]))
     }
 

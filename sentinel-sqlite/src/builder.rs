@@ -94,15 +94,15 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Whether to open a file that has other hard links, or that is a mount point itself; no by default. SQLite keeps the
-    /// log under the file's name: two programs that use two names do not see each other's commits.
+    /// Whether to open a file that has other hard links, or that is a mount point itself; no by default. SQLite keeps
+    /// the log under the file's name: two programs that use two names do not see each other's commits.
     pub fn allow_other_names(mut self, allow: bool) -> Self {
         self.allow_other_names = allow;
         self
     }
 
-    /// Whether to open a file whose log is missing; no by default. What was acknowledged last stood in the log: the keys
-    /// concerned may run again. Opening the file once with this option is enough.
+    /// Whether to open a file whose log is missing; no by default. What was acknowledged last stood in the log: the
+    /// keys concerned may run again. Opening the file once with this option is enough.
     pub fn accept_lost_log(mut self, accept: bool) -> Self {
         self.accept_lost_log = accept;
         self
@@ -115,7 +115,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// How many events of one record are kept; 1,000 by default. The transition that exceeds it drops the oldest quarter.
+    /// How many events of one record are kept; 1,000 by default. The transition that exceeds it drops the oldest
+    /// quarter.
     pub fn max_events(mut self, limit: EventLimit) -> Self {
         self.max_events = limit;
         self

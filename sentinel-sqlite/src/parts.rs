@@ -1,6 +1,7 @@
 //! Pieces of SQL that several statements share.
 
-/// What [`Stored::read`] reads, in its order; a statement that needs no events or no payload names something else for them.
+/// What [`Stored::read`] reads, in its order; a statement that needs no events or no payload names something else for
+/// them.
 macro_rules! columns {
     ($recent:literal, $payload:literal) => {
         concat!(

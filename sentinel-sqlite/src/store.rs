@@ -48,8 +48,8 @@ impl SqliteStore {
     }
 
     /// Starts with an address as people write it: `sqlite:PATH`, or `sqlite:PATH?OPTION=true&..` with the options
-    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem`, `sentinel_accept_lost_log` (each
-    /// `true` or `false`) and `sentinel_max_events` (a number), which are the builder's.
+    /// `sentinel_create`, `sentinel_allow_other_names`, `sentinel_allow_network_filesystem`, `sentinel_accept_lost_log`
+    /// (each `true` or `false`) and `sentinel_max_events` (a number), which are the builder's.
     ///
     /// The path is taken literally. **Errors:** control characters, blanks around address or path, an unknown option.
     pub fn at(address: &str) -> Result<SqliteStoreBuilder, StoreError> {
@@ -75,8 +75,8 @@ impl SqliteStore {
         self.inner.writer.send(move |context| context.transition(&address, &op)).await
     }
 
-    /// Replies from a plain read where an earlier reply was that the record is completed. None: the claim has to go to the
-    /// writer, also where the read failed.
+    /// Replies from a plain read where an earlier reply was that the record is completed. None: the claim has to go to
+    /// the writer, also where the read failed.
     async fn replay(&self, address: &Address, claim: &Claim) -> Option<Stamped<ClaimReply>> {
         if !self.inner.completed_hints.expects(address) {
             return None;

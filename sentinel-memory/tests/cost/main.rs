@@ -1,5 +1,5 @@
-//! What operations in memory cost: allocations, and their bytes, checked against budgets. A program of its own, since it
-//! counts for all of its process.
+//! What operations in memory cost: allocations, and their bytes, checked against budgets. A program of its own, since
+//! it counts for all of its process.
 //!
 //! Counted on the thread that runs everything: the store and its caller, and with the client its tasks too. None of the
 //! figures is a time, so the result does not depend on how busy the machine is.
@@ -22,8 +22,8 @@ use tokio::runtime::Runtime;
 
 use budgets as budget;
 
-/// How many of an operation a round measures, each alone. The one in the middle counts: a table that grew, or a block that a
-/// queue needs now and then, is not what the others cost.
+/// How many of an operation a round measures, each alone. The one in the middle counts: a table that grew, or a block
+/// that a queue needs now and then, is not what the others cost.
 const ROUND: usize = 65;
 
 /// A store and a client, on one thread.

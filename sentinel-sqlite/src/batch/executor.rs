@@ -22,8 +22,8 @@ use crate::error::{explain, not_applied};
 const MAX_BATCH: usize = 256;
 /// How often the writer's thread yields to callers that just got their replies, before it commits without them.
 const MAX_YIELDS: u32 = 2;
-/// How often the writer's thread polls for the next operation before it sleeps: some tens of microseconds, far less than a
-/// commit.
+/// How often the writer's thread polls for the next operation before it sleeps: some tens of microseconds, far less
+/// than a commit.
 const MAX_ATTEMPTS: u32 = 200;
 
 type Queue = mpsc::Receiver<Message>;
@@ -195,8 +195,8 @@ fn next(queue: &mut Queue) -> Option<Box<dyn Task>> {
     }
 }
 
-/// Takes what waits. After a batch of several, their callers are likely to send again: they get the chance to, so that the
-/// first of them is not committed alone. After a batch of one, nothing waits.
+/// Takes what waits. After a batch of several, their callers are likely to send again: they get the chance to, so that
+/// the first of them is not committed alone. After a batch of one, nothing waits.
 fn take_batch(queue: &mut Queue, batch: &mut Vec<Box<dyn Task>>, batching: bool) {
     let mut idle = if batching { 0 } else { MAX_YIELDS };
     while batch.len() < MAX_BATCH {

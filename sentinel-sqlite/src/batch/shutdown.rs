@@ -57,8 +57,8 @@ pub(crate) fn register(queue: WeakSender<Message>) -> Registration {
     Registration(closed)
 }
 
-/// Closes a connection. Two that close at once each find the other one open, and neither would move the log into the main
-/// file, so the connections of a process close one after the other.
+/// Closes a connection. Two that close at once each find the other one open, and neither would move the log into the
+/// main file, so the connections of a process close one after the other.
 pub(crate) fn close<T>(connection: T) {
     static CLOSING: Mutex<()> = Mutex::new(());
     let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! A thread and its connection. The writer's thread puts whatever waits when it is free into one transaction, so callers
-//! that come together share one fsync. A caller that stops waiting drops a receiver, never a transaction.
+//! A thread and its connection. The writer's thread puts whatever waits when it is free into one transaction, so
+//! callers that come together share one fsync. A caller that stops waiting drops a receiver, never a transaction.
 
 use std::sync::Arc;
 use std::thread;

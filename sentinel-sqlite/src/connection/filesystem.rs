@@ -60,8 +60,8 @@ pub(crate) fn uri(path: &Path, parameters: &str) -> String {
     uri + "?" + parameters
 }
 
-/// Why a file may have other names, each of which would have a log of its own. None: it has only this one, as far as the
-/// system reports.
+/// Why a file may have other names, each of which would have a log of its own. None: it has only this one, as far as
+/// the system reports.
 pub(crate) fn other_names(path: &Path) -> Option<String> {
     let path = fs::canonicalize(path).ok()?;
     hard_links(&path).or_else(|| mount_point(&path))
@@ -138,9 +138,9 @@ fn read_at(mut file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
     file.read_exact(into)
 }
 
-/// Syncs the log to the disk. A process that was killed between writing a commit and syncing it leaves a commit that the
-/// next process recovers and replies from: it must be durable by then. (No lock of SQLite's lies on the log,
-/// so closing it here lets none go.)
+/// Syncs the log to the disk. A process that was killed between writing a commit and syncing it leaves a commit that
+/// the next process recovers and replies from: it must be durable by then. (No lock of SQLite's lies on the log, so
+/// closing it here lets none go.)
 pub(crate) fn sync_log(path: &Path) -> io::Result<()> {
     match File::open(log_of(path)) {
         Ok(log) => log.sync_data(),

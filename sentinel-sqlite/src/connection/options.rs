@@ -68,7 +68,8 @@ impl OpenOptions {
     }
 }
 
-/// The file as an absolute path: SQLite would take `:memory:` and an empty name for a database that no other connection sees.
+/// The file as an absolute path: SQLite would take `:memory:` and an empty name for a database that no other connection
+/// sees.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StoreError> {
     std::path::absolute(path).map_err(|error| {
         let detail = format!("{path:?} is not the name of a file");

@@ -35,8 +35,8 @@ impl Reader {
         Ok(reader)
     }
 
-    /// On a read-only file system SQLite cannot create what it keeps beside the file. Nothing is missed without it while
-    /// there is no log: no process can write there, at least not under this path.
+    /// On a read-only file system SQLite cannot create what it keeps beside the file. Nothing is missed without it
+    /// while there is no log: no process can write there, at least not under this path.
     fn open_read_only(options: &OpenOptions) -> Result<Self, StoreError> {
         let connection = options.connect(false)?;
         let is_readonly = connection.is_readonly("main").unwrap_or(false);

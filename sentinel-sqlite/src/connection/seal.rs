@@ -1,10 +1,10 @@
 //! The seal: a mark in the main file that it is incomplete without its log.
 //!
-//! In WAL mode acknowledged commits can be in the `-wal` file only. A main file that is moved or copied without it would
-//! look sound, and every key would run again. So before the first commit is acknowledged, the main file is marked as
-//! incomplete (`needs_log` is 1, and a checkpoint carries that into the main file). The next commit, in the log, sets it
-//! back to 0. Read through the log the file is complete; read alone it is not. Any complete checkpoint, also that of the
-//! last connection that closes, carries the 0 into the main file.
+//! In WAL mode acknowledged commits can be in the `-wal` file only. A main file that is moved or copied without it
+//! would look sound, and every key would run again. So before the first commit is acknowledged, the main file is marked
+//! as incomplete (`needs_log` is 1, and a checkpoint carries that into the main file). The next commit, in the log,
+//! sets it back to 0. Read through the log the file is complete; read alone it is not. Any complete checkpoint, also
+//! that of the last connection that closes, carries the 0 into the main file.
 
 use std::time::Duration;
 
@@ -109,8 +109,8 @@ pub(crate) fn mark_complete(connection: &Connection, options: &OpenOptions) -> R
     connection.execute(MARK_COMPLETE, []).map(drop).map_err(|error| not_applied(&options.path, error))
 }
 
-/// Marks the main file, so that it is refused without its log from then on. `new_generation`: also empties the log, as far
-/// as readers allow. False: a reader of an old state prevented it.
+/// Marks the main file, so that it is refused without its log from then on. `new_generation`: also empties the log, as
+/// far as readers allow. False: a reader of an old state prevented it.
 pub(crate) fn seal(
     connection: &Connection,
     options: &OpenOptions,

@@ -2,8 +2,9 @@
 //!
 //! A connection that waits for SQLite's write lock retries after pauses that grow: the last one to come often gets it
 //! first, and with many processes some wait for seconds. So before a transaction a store takes a lock of the operating
-//! system on the log, which the system grants in the order of the requests. This decides the order only. The write lock of
-//! SQLite decides which process writes, also where a file system has no such locks, and against programs that take no turn.
+//! system on the log, which the system grants in the order of the requests. This decides the order only. The write lock
+//! of SQLite decides which process writes, also where a file system has no such locks, and against programs that take
+//! no turn.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;

@@ -97,15 +97,16 @@ impl Writer {
                 return Err(StoreError::not_applied(ErrorKind::Busy, detail));
             }
         };
-        // If a program that takes no turn holds the file, the processes behind do not each wait the full timeout for it.
+        // If a program that takes no turn holds the file, the processes behind do not each wait the full timeout for
+        // it.
         let left =
             options.busy_timeout.saturating_sub(began.elapsed()).max(options.busy_timeout.min(SHORTEST_WAIT));
         self.connection.busy_timeout(left).map_err(|error| not_applied(&options.path, error))?;
         Ok(turn)
     }
 
-    /// Seals the file before the first commit: without its log it is refused from then on. False: a reader prevented it, and
-    /// nothing may be committed.
+    /// Seals the file before the first commit: without its log it is refused from then on. False: a reader prevented
+    /// it, and nothing may be committed.
     pub(crate) fn seal_first(&mut self, options: &OpenOptions) -> Result<bool, StoreError> {
         if self.sealed.log.is_none() {
             self.seal(options, false).map_err(|error| not_applied(&options.path, error))?;
@@ -113,7 +114,8 @@ impl Writer {
         Ok(self.sealed.log.is_some())
     }
 
-    /// Seals again where the checkpoint of another program broke the seal. What was committed is not acknowledged before.
+    /// Seals again where the checkpoint of another program broke the seal. What was committed is not acknowledged
+    /// before.
     pub(crate) fn seal_again(&mut self, options: &OpenOptions) {
         if !self.sealed.log.as_mut().is_some_and(Log::was_restarted) {
             return;

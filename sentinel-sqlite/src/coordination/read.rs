@@ -59,7 +59,8 @@ impl TransactionContext<'_> {
         Ok(events)
     }
 
-    /// The reply to a claim on a record that is completed within its retention; None: the claim has to go to the writer.
+    /// The reply to a claim on a record that is completed within its retention; None: the claim has to go to the
+    /// writer.
     ///
     /// Nothing changes such a record, so what a reader sees is what a writer would find, at any reading of the clock
     /// that is within the retention. A reader sees a commit only after it was synced.

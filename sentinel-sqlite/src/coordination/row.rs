@@ -195,8 +195,8 @@ pub(crate) fn forget_at(purged: StoreTime) -> i64 {
     micros(purged.plus(PURGE_REST).plus(Duration::from_micros(1)))
 }
 
-/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on), then the parameters
-/// that name the row, and runs it.
+/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on), then the
+/// parameters that name the row, and runs it.
 pub(crate) fn write_record(
     statement: &mut Statement<'_>,
     r: &Record,

@@ -67,8 +67,8 @@ impl Harness for OnDisk {
     }
 }
 
-/// For the conformance suite: a store whose file is closed and opened again, and whose second handle has connections of its
-/// own.
+/// For the conformance suite: a store whose file is closed and opened again, and whose second handle has connections of
+/// its own.
 pub(crate) struct Reopened {
     store: Mutex<Option<SqliteStore>>,
     clock: Arc<ManualClock>,

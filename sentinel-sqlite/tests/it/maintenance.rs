@@ -143,8 +143,8 @@ async fn a_run_writes_one_row() {
     assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 0));
 }
 
-/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full page
-/// is split.
+/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full
+/// page is split.
 #[tokio::test]
 async fn a_run_adds_few_pages_to_the_log() {
     const RUNS: u64 = 50;

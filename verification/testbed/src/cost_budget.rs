@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 const MIN_ROUNDS: usize = 3;
 const MAX_ROUNDS: usize = 24;
 
-/// What is counted, and how far below its budget a figure may lie. Counts are exact; bytes depend a little on where pages
-/// end.
+/// What is counted, and how far below its budget a figure may lie. Counts are exact; bytes depend a little on where
+/// pages end.
 #[derive(Debug, Clone, Copy)]
 pub struct Unit {
     /// What is counted: "statements".
@@ -39,8 +39,8 @@ impl<const N: usize> CostBudget<N> {
         Trial { budget: self, units, cheapest: [f64::INFINITY; N], rounds: 0, verdict: Ok(()) }
     }
 
-    /// Whether the operation costs what its budget allows: not more, and not much less either, because a budget that is not
-    /// lowered would let later changes lose what was gained. The error has the line that would be right.
+    /// Whether the operation costs what its budget allows: not more, and not much less either, because a budget that is
+    /// not lowered would let later changes lose what was gained. The error has the line that would be right.
     fn check(&self, units: &[Unit; N], measured: [f64; N]) -> Result<(), String> {
         let mut message = format!("the cost budget of {} is wrong:", self.operation);
         let (mut figures, mut is_met) = (self.figures, true);
@@ -63,9 +63,9 @@ impl<const N: usize> CostBudget<N> {
     }
 }
 
-/// Rounds of measuring one operation, of which the cheapest counts. A connection that had to be checked, a page that filled
-/// up, a small table that had to grow: none of them is a cost of the operation, and each is in some rounds only. Once the
-/// budget is met, after a few rounds, the trial ends.
+/// Rounds of measuring one operation, of which the cheapest counts. A connection that had to be checked, a page that
+/// filled up, a small table that had to grow: none of them is a cost of the operation, and each is in some rounds only.
+/// Once the budget is met, after a few rounds, the trial ends.
 #[derive(Debug)]
 pub struct Trial<'a, const N: usize> {
     budget: &'a CostBudget<N>,

@@ -128,7 +128,8 @@ impl Fixture {
         self.log(0)[0] as usize
     }
 
-    /// Commits, and bytes, in the log after so many commits. The format: <https://sqlite.org/fileformat2.html#walformat>.
+    /// Commits, and bytes, in the log after so many commits. The format:
+    /// <https://sqlite.org/fileformat2.html#walformat>.
     fn log(&self, skipped: usize) -> [f64; 2] {
         const HEADER: usize = 32;
         const FRAME_HEADER: usize = 24;

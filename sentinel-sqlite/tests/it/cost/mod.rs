@@ -1,5 +1,5 @@
-//! What operations cost: commits and bytes of the log, checked against budgets. None of the figures is a time, so the result
-//! does not depend on how busy the machine is.
+//! What operations cost: commits and bytes of the log, checked against budgets. None of the figures is a time, so the
+//! result does not depend on how busy the machine is.
 
 mod budgets;
 mod meter;

@@ -1,4 +1,5 @@
-//! What two durable writes cost through the driver that the store is written with: the limit of whoever sends each alone.
+//! What two durable writes cost through the driver that the store is written with: the limit of whoever sends each
+//! alone.
 
 use std::sync::Arc;
 

@@ -26,8 +26,8 @@ pub(crate) fn insert<'a>(lab: &Lab, bytes: usize) -> Run<'a> {
     })
 }
 
-/// The same, each handed to a thread that owns the connection, and awaited, as asynchronous code must: it may not wait for
-/// a disk.
+/// The same, each handed to a thread that owns the connection, and awaited, as asynchronous code must: it may not wait
+/// for a disk.
 pub(crate) fn insert_by_a_thread<'a>(lab: &'a Lab) -> Run<'a> {
     let file = lab.file("handed");
     drop(bare(&file));

@@ -33,8 +33,8 @@ pub(crate) fn open(runtime: &Runtime, rate: f64, span: Duration, next: &Arc<Atom
     Open { rate, latency: latency(&all) }
 }
 
-/// Calls for each arrival with the moment at which it was due: never before it, and after it by as much as this thread is
-/// late.
+/// Calls for each arrival with the moment at which it was due: never before it, and after it by as much as this thread
+/// is late.
 fn arrivals(rate: f64, span: Duration, mut arrive: impl FnMut(Instant)) {
     let (start, count) = (Instant::now(), (rate * span.as_secs_f64()) as u64);
     for n in 0..count.max(1) {

@@ -1,8 +1,8 @@
 //! What somebody would pick or write instead, and what it does not do.
 //!
 //! In memory there would be the crate `idempotent`, which keeps one entry for each key, with a fencing token and a
-//! fingerprint. It is not measured: its licence (MPL-2.0) is not among those that `deny.toml` allows, for a benchmark as
-//! for anything else, and its newest release (2.0) needs a newer Rust than this workspace.
+//! fingerprint. It is not measured: its licence (MPL-2.0) is not among those that `deny.toml` allows, for a benchmark
+//! as for anything else, and its newest release (2.0) needs a newer Rust than this workspace.
 
 pub(crate) mod set_nx;
 pub(crate) mod upsert;

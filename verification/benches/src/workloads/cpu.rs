@@ -1,4 +1,5 @@
-//! Microseconds of processor time for each operation: what is left of a figure on a machine that has other things to do.
+//! Microseconds of processor time for each operation: what is left of a figure on a machine that has other things to
+//! do.
 
 use std::sync::Arc;
 

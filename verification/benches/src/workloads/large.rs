@@ -1,4 +1,5 @@
-//! Claiming, and listing what is uncertain, among 10 thousand and among 10 million records. Takes minutes and gigabytes.
+//! Claiming, and listing what is uncertain, among 10 thousand and among 10 million records. Takes minutes and
+//! gigabytes.
 
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
     Arc::new(store)
 }
 
-/// Sixty-four rows in one statement, into a table of such rows that has nothing but a primary key: the limit of any claim
-/// whose keys are in no order.
+/// Sixty-four rows in one statement, into a table of such rows that has nothing but a primary key: the limit of any
+/// claim whose keys are in no order.
 fn inserts(lab: &Lab, schema: &str, rows: u64) -> Op {
     lab.postgres().psql(&format!(
         "CREATE TABLE {schema}.bare (key text COLLATE \"C\" PRIMARY KEY, payload bytea); \

@@ -1,5 +1,5 @@
-//! A day: of ten calls seven ask again for what is completed, two are fresh, and one is for a key that others ask for at
-//! the same time.
+//! A day: of ten calls seven ask again for what is completed, two are fresh, and one is for a key that others ask for
+//! at the same time.
 
 use sentinel_client::Sentinel;
 

@@ -1,5 +1,5 @@
-//! The start of `sentinel`: what the whole process takes, with a command that does nothing, beside that command alone and
-//! beside `flock`, which keeps others out and remembers nothing.
+//! The start of `sentinel`: what the whole process takes, with a command that does nothing, beside that command alone
+//! and beside `flock`, which keeps others out and remembers nothing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! Executions with small and large results, each beside one write of as many bytes through a client library. The bytes do
-//! not compress.
+//! Executions with small and large results, each beside one write of as many bytes through a client library. The bytes
+//! do not compress.
 
 use std::sync::Arc;
 

@@ -16,29 +16,29 @@ use sentinel_testbed::{Postgres, Proxy, Redis, postgres, redis};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::floors::pgbench;
-use crate::place::Place;
+use crate::baselines::tables::TABLES;
 use crate::plan::Plan;
+use crate::target::Target;
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "billing";
 
 /// The servers of a run, each started when it is first asked for, and the stores on them.
-pub(crate) struct Lab {
+pub(crate) struct BenchContext {
     pub(crate) plan: Plan,
     pub(crate) runtime: Runtime,
     postgres: OnceCell<Postgres>,
     /// In front of PostgreSQL, by how much each adds.
     proxies: [OnceCell<Proxy>; 2],
     redis: [OnceCell<Redis>; 2],
-    /// SQLite with what can be replayed.
+    /// SQLite with records that can be replayed.
     filled: OnceCell<Arc<dyn CoordinationStore>>,
     /// The servers that hold it, each by its usual way.
-    servers_filled: RefCell<Vec<Place>>,
+    servers_filled: RefCell<Vec<Target>>,
     folder: OnceCell<TempDir>,
 }
 
-impl Lab {
+impl BenchContext {
     pub(crate) fn new(plan: Plan) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         Self {
@@ -60,18 +60,18 @@ impl Lab {
             let options =
                 postgres::Options::default().conf("max_connections = 600").conf("max_wal_size = '8GB'");
             let server = Postgres::start(options);
-            server.psql(pgbench::TABLES);
+            server.psql(TABLES);
             server
         })
     }
 
-    /// Where a way to PostgreSQL leads: None is the socket.
-    pub(crate) fn postgres_port(&self, place: Place) -> Option<u16> {
+    /// The port of a target on PostgreSQL; None: the socket.
+    pub(crate) fn postgres_port(&self, target: Target) -> Option<u16> {
         let port = self.postgres().port();
-        match place {
-            Place::PostgresTcp => Some(port),
-            Place::PostgresPlus1ms => Some(self.proxy(0, Duration::from_millis(1)).port()),
-            Place::PostgresPlus10ms => Some(self.proxy(1, Duration::from_millis(10)).port()),
+        match target {
+            Target::PostgresTcp => Some(port),
+            Target::PostgresPlus1ms => Some(self.proxy(0, Duration::from_millis(1)).port()),
+            Target::PostgresPlus10ms => Some(self.proxy(1, Duration::from_millis(10)).port()),
             _ => None,
         }
     }
@@ -84,16 +84,16 @@ impl Lab {
         })
     }
 
-    pub(crate) fn postgres_url(&self, place: Place) -> String {
-        match self.postgres_port(place) {
+    pub(crate) fn postgres_url(&self, target: Target) -> String {
+        match self.postgres_port(target) {
             None => self.postgres().socket_url(),
             Some(port) => self.postgres().url_at(port, postgres::SUPERUSER, postgres::PASSWORD, "postgres"),
         }
     }
 
-    pub(crate) fn redis(&self, place: Place) -> &Redis {
-        let (which, fsync) = match place {
-            Place::RedisEverysec => (1, Fsync::EverySecond),
+    pub(crate) fn redis(&self, target: Target) -> &Redis {
+        let (which, fsync) = match target {
+            Target::RedisEverysec => (1, Fsync::EverySecond),
             _ => (0, Fsync::Always),
         };
         self.redis[which].get_or_init(|| {
@@ -110,45 +110,45 @@ impl Lab {
     }
 
     /// A store, as a process of its own would have it.
-    pub(crate) fn store(&self, place: Place) -> Arc<dyn CoordinationStore> {
-        match place {
-            Place::Memory => Arc::new(MemoryStore::new()),
-            Place::Sqlite => Arc::new(self.sqlite(&self.file("store"))),
-            Place::RedisAlways | Place::RedisEverysec => Arc::new(self.redis_store(place)),
-            _ => Arc::new(self.postgres_store(place)),
+    pub(crate) fn store(&self, target: Target) -> Arc<dyn CoordinationStore> {
+        match target {
+            Target::Memory => Arc::new(MemoryStore::new()),
+            Target::Sqlite => Arc::new(self.sqlite(&self.file("store"))),
+            Target::RedisAlways | Target::RedisEverysec => Arc::new(self.redis_store(target)),
+            _ => Arc::new(self.postgres_store(target)),
         }
     }
 
     /// The same, and another one beside it that sees the same records.
-    pub(crate) fn two_stores(&self, place: Place) -> [Arc<dyn CoordinationStore>; 2] {
-        match place {
-            Place::Memory => {
-                let store = self.store(place);
+    pub(crate) fn two_stores(&self, target: Target) -> [Arc<dyn CoordinationStore>; 2] {
+        match target {
+            Target::Memory => {
+                let store = self.store(target);
                 [store.clone(), store]
             }
-            Place::Sqlite => {
+            Target::Sqlite => {
                 let file = self.file("shared");
                 [Arc::new(self.sqlite(&file)), Arc::new(self.sqlite(&file))]
             }
-            _ => [self.store(place), self.store(place)],
+            _ => [self.store(target), self.store(target)],
         }
     }
 
     /// A store with records that can be replayed. They are written once for each server.
     pub(crate) fn filled(
         &self,
-        place: Place,
+        target: Target,
         fill: impl Fn(&Arc<dyn CoordinationStore>),
     ) -> Arc<dyn CoordinationStore> {
-        if place == Place::Sqlite {
+        if target == Target::Sqlite {
             let fresh = || {
-                let store = self.store(place);
+                let store = self.store(target);
                 fill(&store);
                 store
             };
             return Arc::clone(self.filled.get_or_init(fresh));
         }
-        let (store, server) = (self.store(place), place.server());
+        let (store, server) = (self.store(target), target.server());
         if !self.servers_filled.borrow().contains(&server) {
             fill(&store);
             self.servers_filled.borrow_mut().push(server);
@@ -160,20 +160,20 @@ impl Lab {
         self.runtime.block_on(SqliteStore::open(file)).unwrap()
     }
 
-    pub(crate) fn postgres_store(&self, place: Place) -> PostgresStore {
-        self.runtime.block_on(PostgresStore::builder(&self.postgres_url(place)).init()).unwrap()
+    pub(crate) fn postgres_store(&self, target: Target) -> PostgresStore {
+        self.runtime.block_on(PostgresStore::builder(&self.postgres_url(target)).init()).unwrap()
     }
 
-    pub(crate) fn redis_store(&self, place: Place) -> RedisStore {
-        self.runtime.block_on(RedisStore::connect(&self.redis(place).url())).unwrap()
+    pub(crate) fn redis_store(&self, target: Target) -> RedisStore {
+        self.runtime.block_on(RedisStore::connect(&self.redis(target).url())).unwrap()
     }
 
     /// A client of a store of its own.
-    pub(crate) fn sentinel(&self, place: Place) -> Sentinel {
-        client(self.store(place))
+    pub(crate) fn sentinel(&self, target: Target) -> Sentinel {
+        client(self.store(target))
     }
 
-    /// What was started, and its version.
+    /// The servers that were started, and their versions.
     pub(crate) fn versions(&self) -> Vec<String> {
         let postgres =
             self.postgres.get().map(|server| format!("PostgreSQL {}", server.psql("SHOW server_version")));
@@ -193,7 +193,7 @@ pub(crate) fn redis_options(fsync: Fsync) -> redis::Options {
     redis::Options::default().append_fsync(fsync).setting("auto-aof-rewrite-percentage", "0")
 }
 
-/// What no earlier key of this run has.
+/// A number that no earlier key of this run has.
 pub(crate) fn salt() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
 

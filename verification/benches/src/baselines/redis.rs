@@ -46,7 +46,7 @@ fn commands(server: &Redis, callers: usize, command: Vec<String>) -> Run<'_> {
     Box::new(move |span| run(server, callers, &command, span))
 }
 
-/// The program counts commands and not time: a short run tells how many are wanted.
+/// The program counts commands and not time: a short run shows how many are needed.
 fn run(server: &Redis, clients: usize, command: &[String], span: Duration) -> Sample {
     let few = 2000 + 20 * clients as u64;
     let many = (counted(server, clients, command, few) * span.as_secs_f64()) as u64;
@@ -56,13 +56,13 @@ fn run(server: &Redis, clients: usize, command: &[String], span: Duration) -> Sa
 
 /// Commands a second.
 fn counted(server: &Redis, clients: usize, command: &[String], requests: u64) -> f64 {
-    // The test bed would have it speak by the socket.
+    // The testbed's command would connect by the socket.
     let mut benchmark = Command::new(server.command("redis-benchmark").get_program());
     benchmark.args(["-h", "127.0.0.1", "-p", &server.port().to_string(), "--csv", "-r", "100000000"]);
     benchmark.args(["-c", &clients.to_string(), "-n", &requests.to_string()]).args(command);
     let output = benchmark.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
+    let output_text = String::from_utf8_lossy(&output.stdout);
     // "name","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
-    let rate = told.lines().last().and_then(|line| line.rsplit("\",\"").nth(6)?.parse().ok());
-    rate.unwrap_or_else(|| panic!("redis-benchmark told {told}"))
+    let rate = output_text.lines().last().and_then(|line| line.rsplit("\",\"").nth(6)?.parse().ok());
+    rate.unwrap_or_else(|| panic!("redis-benchmark printed {output_text}"))
 }

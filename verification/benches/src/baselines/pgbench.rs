@@ -5,21 +5,12 @@ use std::time::Duration;
 
 use sentinel_testbed::postgres::PASSWORD;
 
-use crate::lab::Lab;
+use crate::context::BenchContext;
 use crate::measure::{Run, Sample};
-use crate::place::Place;
+use crate::target::Target;
 
 /// How many records there are to read, as for replays, and to update.
 pub(crate) const KEYS: u64 = 10_000;
-
-/// What the scripts write to and read from.
-pub(crate) const TABLES: &str = "\
-    CREATE TABLE bare (key text PRIMARY KEY, payload bytea); \
-    CREATE TABLE reads (key text PRIMARY KEY, payload bytea); \
-    CREATE TABLE beats (key text PRIMARY KEY, until int8, payload bytea) WITH (fillfactor = 70); \
-    INSERT INTO reads SELECT 'invoice-' || n, decode(repeat('61', 100), 'hex') FROM generate_series(1, 10000) n; \
-    INSERT INTO beats SELECT key, 0, payload FROM reads; \
-    VACUUM ANALYZE reads; VACUUM ANALYZE beats";
 
 /// One row of 100 bytes, committed.
 pub(crate) const INSERT: &str = "\\set k random(1, 9000000000000000000)\n\
@@ -34,48 +25,65 @@ pub(crate) const UPDATE: &str =
 /// As many clients as callers, but no more than this.
 const MOST_CLIENTS: usize = 128;
 
-/// A floor that runs one script.
-pub(crate) fn script<'a>(lab: &'a Lab, place: Place, callers: usize, script: &'static str) -> Run<'a> {
-    mixed(lab, place, callers, vec![(script, 1)])
+/// A baseline that runs one script.
+pub(crate) fn script<'a>(
+    context: &'a BenchContext,
+    target: Target,
+    callers: usize,
+    script: &'static str,
+) -> Run<'a> {
+    mixed(context, target, callers, vec![(script, 1)])
 }
 
-/// A floor that draws from several scripts, each with its weight.
+/// A baseline that draws from several scripts, each with its weight.
 pub(crate) fn mixed<'a>(
-    lab: &'a Lab,
-    place: Place,
+    context: &'a BenchContext,
+    target: Target,
     callers: usize,
     scripts: Vec<(&'static str, u32)>,
 ) -> Run<'a> {
-    Box::new(move |span| run(lab, place, callers.min(MOST_CLIENTS), &scripts, span))
+    Box::new(move |span| run(context, target, callers.min(MOST_CLIENTS), &scripts, span))
 }
 
-fn run(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], span: Duration) -> Sample {
+fn run(
+    context: &BenchContext,
+    target: Target,
+    clients: usize,
+    scripts: &[(&str, u32)],
+    span: Duration,
+) -> Sample {
     // It knows whole seconds only, and connects within them, though it does not count that into the rate.
     let wanted = span.as_secs_f64().ceil();
     let mut seconds = wanted;
     for _ in 0..5 {
-        let told = told(lab, place, clients, scripts, seconds);
-        let connecting = number(&told, "initial connection time = ").unwrap_or_default() / 1e3;
-        let done = number(&told, "number of transactions actually processed: ");
-        match number(&told, "tps = ").zip(done) {
+        let output = run_pgbench(context, target, clients, scripts, seconds);
+        let connecting = number(&output, "initial connection time = ").unwrap_or_default() / 1e3;
+        let done = number(&output, "number of transactions actually processed: ");
+        match number(&output, "tps = ").zip(done) {
             Some((rate, done)) if seconds - connecting >= wanted / 2.0 => {
                 return Sample { rate, done, latencies: None };
             }
             _ => seconds = wanted + connecting.ceil().max(seconds),
         }
     }
-    panic!("pgbench does not come to anything but connecting in {seconds} s")
+    panic!("pgbench spends all of {seconds} s connecting")
 }
 
-/// What stands after these words.
-fn number(told: &str, words: &str) -> Option<f64> {
-    told.lines().find_map(|line| line.strip_prefix(words)?.split(' ').next()?.parse().ok())
+/// The number after these words.
+fn number(output: &str, words: &str) -> Option<f64> {
+    output.lines().find_map(|line| line.strip_prefix(words)?.split(' ').next()?.parse().ok())
 }
 
-/// What it says of one run.
-fn told(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], seconds: f64) -> String {
+/// Runs it once, and returns its output.
+fn run_pgbench(
+    context: &BenchContext,
+    target: Target,
+    clients: usize,
+    scripts: &[(&str, u32)],
+    seconds: f64,
+) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut pgbench = command(lab, place);
+    let mut pgbench = command(context, target);
     pgbench.args(["-n", "-M", "prepared", "-j", if clients > 1 { "2" } else { "1" }]);
     pgbench.args(["-c", &clients.to_string(), "-T", &seconds.to_string()]);
     for (n, (script, weight)) in scripts.iter().enumerate() {
@@ -89,9 +97,9 @@ fn told(lab: &Lab, place: Place, clients: usize, scripts: &[(&str, u32)], second
 }
 
 /// pgbench on the same way to the server.
-fn command(lab: &Lab, place: Place) -> Command {
-    let mut pgbench = lab.postgres().command("pgbench");
-    if let Some(port) = lab.postgres_port(place) {
+fn command(context: &BenchContext, target: Target) -> Command {
+    let mut pgbench = context.postgres().command("pgbench");
+    if let Some(port) = context.postgres_port(target) {
         pgbench.env("PGHOST", "127.0.0.1").env("PGPORT", port.to_string()).env("PGPASSWORD", PASSWORD);
     }
     pgbench
@@ -102,10 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_pgbench_tells_is_read() {
-        let told = "number of clients: 128\ninitial connection time = 310.5 ms\ntps = 1234.5 (without initial ...)\n";
-        assert_eq!(number(told, "tps = "), Some(1234.5));
-        assert_eq!(number(told, "initial connection time = "), Some(310.5));
+    fn the_output_of_pgbench_is_parsed() {
+        let output = "number of clients: 128\ninitial connection time = 310.5 ms\ntps = 1234.5 (without initial ...)\n";
+        assert_eq!(number(output, "tps = "), Some(1234.5));
+        assert_eq!(number(output, "initial connection time = "), Some(310.5));
         assert_eq!(number("number of transactions actually processed: 0\n", "tps = "), None);
     }
 }

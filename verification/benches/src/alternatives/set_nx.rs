@@ -5,9 +5,9 @@ use fred::interfaces::ClientLike as _;
 use fred::types::config::Config;
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 
-use crate::lab::Lab;
+use crate::context::BenchContext;
 use crate::measure::{Op, op};
-use crate::place::Place;
+use crate::target::Target;
 
 pub(crate) const NAME: &str = "SET NX PX and a result key (fred)";
 pub(crate) const LACKS: &str = "a run that takes longer than its lock is run again by whoever comes next, while it still \
@@ -19,9 +19,9 @@ const UNLOCK: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 
 /// A client with one connection, as ours has.
-pub(crate) fn connect(lab: &Lab, url: &str) -> Client {
+pub(crate) fn connect(context: &BenchContext, url: &str) -> Client {
     let client = Builder::from_config(Config::from_url(url).unwrap()).build().unwrap();
-    lab.runtime.block_on(client.init()).unwrap();
+    context.runtime.block_on(client.init()).unwrap();
     client
 }
 
@@ -31,9 +31,13 @@ pub(crate) async fn send(client: &Client, name: &'static str, args: Vec<Value>) 
 }
 
 /// A fresh execution.
-pub(crate) fn fresh(lab: &Lab, place: Place, key: impl Fn(u64) -> String + Send + Sync + 'static) -> Op {
-    let server = lab.redis(place);
-    let (client, unlock) = (connect(lab, &server.url()), server.cli(&["SCRIPT", "LOAD", UNLOCK]));
+pub(crate) fn fresh(
+    context: &BenchContext,
+    target: Target,
+    key: impl Fn(u64) -> String + Send + Sync + 'static,
+) -> Op {
+    let server = context.redis(target);
+    let (client, unlock) = (connect(context, &server.url()), server.cli(&["SCRIPT", "LOAD", UNLOCK]));
     op(move |n| once(client.clone(), unlock.clone(), key(n)))
 }
 

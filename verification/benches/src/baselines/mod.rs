@@ -5,3 +5,4 @@ pub(crate) mod pgbench;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 pub(crate) mod sqlite;
+pub(crate) mod tables;

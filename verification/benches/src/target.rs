@@ -1,4 +1,4 @@
-//! The stores, and the ways there.
+//! The stores, and how each is reached.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A store, and how it is reached or set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Place {
+pub(crate) enum Target {
     Memory,
     Sqlite,
     /// By the socket.
@@ -21,7 +21,7 @@ pub(crate) enum Place {
     RedisEverysec,
 }
 
-impl Place {
+impl Target {
     pub(crate) const ALL: [Self; 8] = [
         Self::Memory,
         Self::Sqlite,
@@ -62,13 +62,13 @@ impl Place {
         if self.store() == "postgres" { Self::Postgres } else { self }
     }
 
-    /// Whether a word of the command line means this place.
+    /// Whether a word of the command line means this target.
     pub(crate) fn is_meant_by(self, word: &str) -> bool {
         word == self.name() || word == self.store()
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

@@ -2,10 +2,10 @@
 
 use sqlx::PgPool;
 
-use crate::floors::postgres;
-use crate::lab::Lab;
+use crate::baselines::postgres;
+use crate::context::BenchContext;
 use crate::measure::{Op, op};
-use crate::place::Place;
+use crate::target::Target;
 
 pub(crate) const NAME: &str = "upsert in two transactions (sqlx)";
 pub(crate) const LACKS: &str = "a run that takes longer than its lease is run again by whoever comes next, while it still \
@@ -20,9 +20,13 @@ const TAKE: &str = "INSERT INTO by_hand (key, done, until) VALUES ($1, false, no
 const DONE: &str = "UPDATE by_hand SET done = true, payload = $2 WHERE key = $1";
 
 /// A fresh execution.
-pub(crate) fn fresh(lab: &Lab, place: Place, key: impl Fn(u64) -> String + Send + Sync + 'static) -> Op {
-    lab.postgres().psql(TABLE);
-    let pool = postgres::pool(lab, place);
+pub(crate) fn fresh(
+    context: &BenchContext,
+    target: Target,
+    key: impl Fn(u64) -> String + Send + Sync + 'static,
+) -> Op {
+    context.postgres().psql(TABLE);
+    let pool = postgres::pool(context, target);
     op(move |n| once(pool.clone(), key(n)))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use tokio::sync::oneshot;
 
-use crate::lab::Lab;
+use crate::context::BenchContext;
 use crate::measure::Run;
 use crate::measure::loops::one_by_one;
 
@@ -14,9 +14,9 @@ const SELECT: &str = "SELECT body FROM bare WHERE key = ?1";
 const UPDATE: &str = "UPDATE bare SET until = until + 1 WHERE key = ?1";
 const KEYS: u64 = 10_000;
 
-/// One row of so many bytes for each commit: the floor of anything durable in this file format.
-pub(crate) fn insert<'a>(lab: &Lab, bytes: usize) -> Run<'a> {
-    let (connection, body, mut key) = (bare(&lab.file("bare")), vec![7_u8; bytes], 0_u64);
+/// One row of so many bytes for each commit: the baseline of anything durable in this file format.
+pub(crate) fn insert<'a>(context: &BenchContext, bytes: usize) -> Run<'a> {
+    let (connection, body, mut key) = (bare(&context.file("bare")), vec![7_u8; bytes], 0_u64);
     Box::new(move |span| {
         let mut statement = connection.prepare_cached(INSERT).unwrap();
         one_by_one(span, |_| {
@@ -28,8 +28,8 @@ pub(crate) fn insert<'a>(lab: &Lab, bytes: usize) -> Run<'a> {
 
 /// The same, each handed to a thread that owns the connection, and awaited, as asynchronous code must: it may not wait
 /// for a disk.
-pub(crate) fn insert_by_a_thread<'a>(lab: &'a Lab) -> Run<'a> {
-    let file = lab.file("handed");
+pub(crate) fn insert_by_a_thread<'a>(context: &'a BenchContext) -> Run<'a> {
+    let file = context.file("handed");
     drop(bare(&file));
     let mut key = 0_u64;
     Box::new(move |span| {
@@ -47,7 +47,7 @@ pub(crate) fn insert_by_a_thread<'a>(lab: &'a Lab) -> Run<'a> {
             key += 1;
             let (done, wait) = oneshot::channel();
             hand.send((key, done)).unwrap();
-            lab.runtime.block_on(wait).unwrap();
+            context.runtime.block_on(wait).unwrap();
         });
         drop(hand);
         thread.join().unwrap();
@@ -56,8 +56,8 @@ pub(crate) fn insert_by_a_thread<'a>(lab: &'a Lab) -> Run<'a> {
 }
 
 /// One row by its key.
-pub(crate) fn select<'a>(lab: &Lab) -> Run<'a> {
-    let connection = filled(lab);
+pub(crate) fn select<'a>(context: &BenchContext) -> Run<'a> {
+    let connection = filled(context);
     Box::new(move |span| {
         let mut statement = connection.prepare_cached(SELECT).unwrap();
         one_by_one(span, |n| {
@@ -68,8 +68,8 @@ pub(crate) fn select<'a>(lab: &Lab) -> Run<'a> {
 }
 
 /// One row by its key, committed.
-pub(crate) fn update<'a>(lab: &Lab) -> Run<'a> {
-    let connection = filled(lab);
+pub(crate) fn update<'a>(context: &BenchContext) -> Run<'a> {
+    let connection = filled(context);
     Box::new(move |span| {
         let mut statement = connection.prepare_cached(UPDATE).unwrap();
         one_by_one(span, |n| {
@@ -79,8 +79,8 @@ pub(crate) fn update<'a>(lab: &Lab) -> Run<'a> {
 }
 
 /// Reads, and after so many of them one write.
-pub(crate) fn mixed<'a>(lab: &Lab, reads: u64) -> Run<'a> {
-    let (connection, mut fresh) = (filled(lab), KEYS);
+pub(crate) fn mixed<'a>(context: &BenchContext, reads: u64) -> Run<'a> {
+    let (connection, mut fresh) = (filled(context), KEYS);
     Box::new(move |span| {
         let mut select = connection.prepare_cached(SELECT).unwrap();
         let mut insert = connection.prepare_cached(INSERT).unwrap();
@@ -99,8 +99,8 @@ fn key(n: u64) -> String {
     format!("invoice-{:08}", n.wrapping_mul(7919) % KEYS)
 }
 
-fn filled(lab: &Lab) -> Connection {
-    let mut connection = bare(&lab.file("filled"));
+fn filled(context: &BenchContext) -> Connection {
+    let mut connection = bare(&context.file("filled"));
     let all = connection.transaction().unwrap();
     for n in 0..KEYS {
         all.execute(INSERT, params![key(n), [7_u8; 100]]).unwrap();

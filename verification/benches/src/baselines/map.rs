@@ -1,4 +1,4 @@
-//! What somebody would write in memory who needs no rules: the same record, the same events, no guards.
+//! The least in memory: the same record, the same events, no rules.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

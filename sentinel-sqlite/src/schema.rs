@@ -85,8 +85,8 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         ),
         (APPLICATION_ID, _) if ours == 0 => refuse(
             ErrorKind::Corrupt,
-            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up anew: \
-             restore it, or name another file"
+            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up \
+             anew: restore it, or name another file"
                 .into(),
         ),
         (APPLICATION_ID, 1..=SCHEMA_VERSION) if ours == TABLES => Ok(version),

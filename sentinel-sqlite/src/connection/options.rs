@@ -43,8 +43,8 @@ impl OpenOptions {
         }
         if filesystem::has_only_a_log(&self.path) {
             let why = format!(
-                "there is no file, but its log {} is there. Was the file moved without it? Put the file beside the log, or \
-                 the log beside the file; a new file would delete the log",
+                "there is no file, but its log {} is there. Was the file moved without it? Put the file beside the \
+                 log, or the log beside the file; a new file would delete the log",
                 filesystem::log_of(&self.path).display()
             );
             return refuse(ErrorKind::Corrupt, why);

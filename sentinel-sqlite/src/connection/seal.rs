@@ -80,8 +80,8 @@ pub(crate) fn check(connection: &Connection, options: &OpenOptions) -> Result<Fi
     let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     kept.map_err(|error| not_applied(&options.path, error))?;
     let detail = format!(
-        "{}: the log beside it ({}) belongs to another file or to another state of this one; put the log beside it that \
-         belongs to it. Keep the other one until you know whose it is: it may hold what was recorded last there",
+        "{}: the log beside it ({}) belongs to another file or to another state of this one; put the log beside it \
+         that belongs to it. Keep the other one until you know whose it is: it may hold what was recorded last there",
         options.path.display(),
         filesystem::log_of(&options.path).display()
     );
@@ -92,8 +92,8 @@ fn incomplete(options: &OpenOptions) -> Result<FileState, StoreError> {
     if !filesystem::has_log(&options.path) && !options.accept_lost_log {
         let log = filesystem::log_of(&options.path);
         let detail = format!(
-            "{}: its log {} is missing, and with it what was recorded last. Was the file moved or copied without it? Put \
-             the log beside the file. If the log is lost, keys may run again; the address option \
+            "{}: its log {} is missing, and with it what was recorded last. Was the file moved or copied without it? \
+             Put the log beside the file. If the log is lost, keys may run again; the address option \
              sentinel_accept_lost_log=true accepts that",
             options.path.display(),
             log.display()
@@ -148,8 +148,8 @@ pub(crate) fn seal(
 /// Nothing is committed to a file that looks complete without its log: a copy of it alone would run keys again.
 pub(crate) fn blocked_by_reader(options: &OpenOptions) -> StoreError {
     let detail = format!(
-        "{}: another program has been reading it in one transaction for more than {:?}, so the file cannot be marked as \
-         incomplete without its log; end that transaction (of the sqlite3 program, or of a backup)",
+        "{}: another program has been reading it in one transaction for more than {:?}, so the file cannot be marked \
+         as incomplete without its log; end that transaction (of the sqlite3 program, or of a backup)",
         options.path.display(),
         options.busy_timeout
     );

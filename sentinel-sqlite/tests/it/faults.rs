@@ -15,20 +15,21 @@ use crate::harness::*;
 #[tokio::test]
 async fn a_writer_that_keeps_the_lock_makes_the_store_busy() {
     let on = OnDisk::open().await;
-    let hasty = SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
-    once(&hasty, &execution("done"), &fused(), b"kept").await;
-    hasty.claim(&execution("done"), &fused()).await.unwrap();
+    let impatient =
+        SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
+    once(&impatient, &execution("done"), &fused(), b"kept").await;
+    impatient.claim(&execution("done"), &fused()).await.unwrap();
     let holder = on.plain();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = hasty.claim(&execution("a"), &fused()).await.unwrap_err();
+    let error = impatient.claim(&execution("a"), &fused()).await.unwrap_err();
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No));
     assert!(error.is_worth_repeating());
     // Reads and replays do not wait for writers.
-    assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
-    let reply = hasty.claim(&execution("done"), &fused()).await.unwrap().reply;
+    assert!(impatient.inspect(&execution("a")).await.unwrap().record.is_none());
+    let reply = impatient.claim(&execution("done"), &fused()).await.unwrap().reply;
     assert_eq!(reply, ClaimReply::Completed { result: success(b"kept"), remaining: None });
     holder.execute_batch("ROLLBACK").unwrap();
-    granted(&hasty, &execution("a"), &fused()).await;
+    granted(&impatient, &execution("a"), &fused()).await;
 }
 
 #[tokio::test]
@@ -180,7 +181,7 @@ async fn cancelled_callers_leave_no_open_transaction() {
     dropped_at_any_poll(on.clone()).await;
     granted(&on.store, &execution("after"), &fused()).await;
     // What was dropped last may still be carried out.
-    let stranger = on.plain();
-    stranger.busy_timeout(Duration::ZERO).unwrap();
-    until("the file is free", || stranger.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok());
+    let other = on.plain();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    until("the file is free", || other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok());
 }

@@ -205,14 +205,14 @@ async fn a_process_that_died_while_it_sealed_leaves_a_usable_file() {
 
 #[tokio::test]
 async fn a_log_of_another_file_is_refused() {
-    let (on, stranger) = (OnDisk::open().await, OnDisk::open().await);
-    for store in [&on.store, &stranger.store] {
+    let (on, other) = (OnDisk::open().await, OnDisk::open().await);
+    for store in [&on.store, &other.store] {
         once(store, &execution("a"), &fused(), b"done").await;
     }
     on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     for name in ["whole", "sealed"] {
         let file = alone(&on, name);
-        copy(&log_of(&stranger.path()), &log_of(&file));
+        copy(&log_of(&other.path()), &log_of(&file));
         let before = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
         let error = refused(&file, ErrorKind::Corrupt).await;
         assert!(error.to_string().contains("belongs to another file"), "{error}");

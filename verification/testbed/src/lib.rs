@@ -14,8 +14,8 @@
 //! A test that kills or stops its server starts one of its own: [`Postgres::start`], [`Redis::start`].
 //!
 //! - Everything is synchronous, so that it serves tests in any runtime, or in none. Nothing here reads a clock.
-//! - What cannot be done panics, with the message of the server or its program. A missing server is such a panic, never a
-//!   silent skip.
+//! - What cannot be done panics, with the message of the server or its program. A missing server is such a panic,
+//!   never a silent skip.
 //! - Each server has a guard, a process of its own that stops it and removes its folder when the test program
 //!   ends, however it ends: return, panic, Ctrl-C or `kill -9`.
 //! - These servers do not run as root: started by root, they run as `postgres`, or as `nobody` if there is no such

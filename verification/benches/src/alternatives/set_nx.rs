@@ -10,9 +10,9 @@ use crate::measure::{Op, op};
 use crate::target::Target;
 
 pub(crate) const NAME: &str = "SET NX PX and a result key (fred)";
-pub(crate) const LACKS: &str = "a run that takes longer than its lock is run again by whoever comes next, while it still \
-    runs and though its effect may have happened; no heartbeat, no fencing token, no doubt that is told, no log of what \
-    happened, and a server that forgot its keys runs everything again.";
+pub(crate) const LACKS: &str = "a run that takes longer than its lock is run again by whoever comes next, while it \
+    still runs and though its effect may have happened; no heartbeat, no fencing token, no doubt that is told, no log \
+    of what happened, and a server that forgot its keys runs everything again.";
 
 /// Deletes the lock only if it is still one's own.
 const UNLOCK: &str =

@@ -60,7 +60,8 @@ fn fill(context: &BenchContext, schema: &str, records: u64) {
             "INSERT INTO {schema}.records ({COLUMNS}) SELECT t, 2, 2, t, 2, t, 0, 0, 0, t, t, t, t, t + {retention}, \
              30000000, 60000000, 0, {retention}, gen_random_uuid(), 'execution', 'completed', 'success', \
              false, false, '{NAMESPACE}', '{name}-' || md5(t::text), 'web1:8742', 'application/json', \
-             decode(repeat('61', 100), 'hex') FROM (SELECT 1700000000000000 + n AS t FROM generate_series(1, {records}) n) t"
+             decode(repeat('61', 100), 'hex') FROM \
+             (SELECT 1700000000000000 + n AS t FROM generate_series(1, {records}) n) t"
         ));
     }
     context.postgres().psql(&format!("VACUUM ANALYZE {schema}.records; CHECKPOINT"));

@@ -25,8 +25,8 @@ log_line_prefix = '%m [%p] %q%u@%d '
 ";
 
 /// What the server keeps of [`PASSWORD`](super::superuser::PASSWORD), hashed once where PostgreSQL would do it 4,096
-/// times: each connecting client repeats it, and in an unoptimised build that was half of what the tests of a store spend.
-/// Other roles' passwords are hashed as ever.
+/// times. Each connecting client repeats it, and in an unoptimised build that was half of the time of a store's tests.
+/// Other roles' passwords are hashed as usual.
 const VERIFIER: &str = "SCRAM-SHA-256$1:c2VudGluZWwtdGVzdGJlZA==$O5KikDsJ59lEPs3x65wy6MLEkIS36I0gf5gKFok49Oo=:\
                         9dzEBB7VaJxyL507TGaMM8jICieI4q2hkRnuLSb+xGQ=";
 

@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use sentinel_core::{Address, Event, Record};
 
-/// A record and its events, in a place of their own: a table that grows moves pointers.
+/// A record and its events, boxed: a table that grows moves pointers.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) address: Address,

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::ops::Bound;
@@ -11,9 +11,10 @@ use foldhash::fast::RandomState;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
+use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
 use sentinel_core::{
     Address, Clock, CoordinationStore, Event, EventLimit, Key, Namespace, PURGE_REST, Record, StoreError,
-    StoreTime, SystemClock, Token,
+    StoreTime, Survey, SystemClock, Token,
 };
 use tokio::time::Instant;
 
@@ -34,7 +35,7 @@ struct Inner {
     hasher: RandomState,
     /// No token at or below a namespace's floor is drawn: it holds the tokens of purged records.
     floors: RwLock<HashMap<Namespace, Token>>,
-    /// Spares the lock above as long as nothing was ever purged.
+    /// False until something is purged: the lock above is not taken before.
     has_floors: AtomicBool,
     clock: Arc<dyn Clock>,
     max_events: EventLimit,
@@ -83,18 +84,18 @@ impl MemoryStore {
         Ok(outcome.stamped)
     }
 
-    /// Each address that has a record.
-    pub(crate) fn each(&self, mut sees: impl FnMut(&Address)) {
+    /// Visits each address that has a record.
+    fn for_each_address(&self, mut visit: impl FnMut(&Address)) {
         for shard in &self.inner.shards {
             let shard = lock(shard);
-            shard.iter().filter(|entry| !entry.record.is_absent()).for_each(|entry| sees(&entry.address));
+            shard.iter().filter(|entry| !entry.record.is_absent()).for_each(|entry| visit(&entry.address));
         }
     }
 
     fn shard(&self, address: &Address) -> (u64, MutexGuard<'_, Shard>) {
         let hash = self.inner.hasher.hash_one(address);
-        // The table uses the lowest bits of the same hash and tells its neighbours apart by the highest: those between
-        // pick the shard.
+        // The table uses the lowest bits of the same hash, and the highest to compare entries of one group: the bits
+        // between pick the shard.
         (hash, lock(&self.inner.shards[(hash >> 40) as usize % SHARDS]))
     }
 
@@ -113,7 +114,7 @@ impl MemoryStore {
         self.inner.has_floors.store(true, Ordering::Release);
     }
 
-    /// Purges what one shard holds of a namespace, at most `limit` records; whether there is more.
+    /// Purges the records of a namespace in one shard, at most `limit`; also returns whether there are more.
     fn purge_shard(&self, shard: &mut Shard, purge: &Purge, now: StoreTime, limit: u64) -> Purged {
         let mut purged = Purged { records: 0, more: false };
         shard.retain(|entry| {
@@ -280,6 +281,23 @@ impl CoordinationStore for MemoryStore {
             ],
             accepted: true,
         })
+    }
+}
+
+#[async_trait]
+impl Survey for MemoryStore {
+    async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError> {
+        let mut all = BTreeSet::new();
+        self.for_each_address(|address| {
+            if after.is_none_or(|after| address.namespace > *after) && !all.contains(&address.namespace) {
+                all.insert(address.namespace.clone());
+            }
+        });
+        Ok(all.into_iter().take(limit as usize).collect())
+    }
+
+    async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
+        undecided_by_listing(self, filter).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a file, told in the words of the contract.
+//! The errors of a file, as errors of the contract.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use sentinel_core::{Applied, ErrorKind, Invalid, StoreError};
 pub(crate) enum Fault {
     /// SQLite failed: what the operation wrote so far is unknown, and the transaction must be rolled back.
     Sqlite(rusqlite::Error),
-    /// A row does not hold what a record can be. Found before anything was written.
+    /// A row that no record can have. Found before anything was written.
     Unreadable(String),
     /// The kernel refuses the request. Found before anything was written.
     Invalid(Invalid),
@@ -44,6 +44,10 @@ impl From<Invalid> for Fault {
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(invalid)
     }
+}
+
+pub(crate) fn unreadable(error: impl std::fmt::Display) -> Fault {
+    Fault::Unreadable(error.to_string())
 }
 
 /// An SQLite error as the contract's: which file, what happened, what to do.
@@ -109,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_says_is_told_in_the_words_of_the_contract() {
+    fn an_sqlite_error_becomes_an_error_of_the_contract() {
         use rusqlite::ffi::*;
         for (code, expected) in [
             (SQLITE_BUSY, ErrorKind::Busy),
@@ -129,22 +133,22 @@ mod tests {
     }
 
     #[test]
-    fn whoever_cannot_open_a_file_is_told_what_to_look_at() {
+    fn an_error_on_opening_a_file_names_the_likely_cause() {
         let dir = tempfile::tempdir().unwrap();
-        let told = |path: &Path, code| not_applied(path, sqlite(code)).to_string();
+        let message = |path: &Path, code| not_applied(path, sqlite(code)).to_string();
         let file = dir.path().join("there.db");
         std::fs::write(&file, "").unwrap();
         let cannot_open = rusqlite::ffi::SQLITE_CANTOPEN;
-        assert!(told(&dir.path().join("no/such.db"), cannot_open).contains("there is no directory"));
-        assert!(told(&dir.path().join("no.db"), cannot_open).contains("there is no such file"));
-        assert!(told(&file, cannot_open).contains("is it a file that may be read and written"));
-        assert!(told(&file, rusqlite::ffi::SQLITE_READONLY).contains("WAL needs both"));
-        assert!(told(&file, rusqlite::ffi::SQLITE_BUSY).contains("the busy timeout"));
+        assert!(message(&dir.path().join("no/such.db"), cannot_open).contains("there is no directory"));
+        assert!(message(&dir.path().join("no.db"), cannot_open).contains("there is no such file"));
+        assert!(message(&file, cannot_open).contains("is it a file that may be read and written"));
+        assert!(message(&file, rusqlite::ffi::SQLITE_READONLY).contains("WAL needs both"));
+        assert!(message(&file, rusqlite::ffi::SQLITE_BUSY).contains("the busy timeout"));
         assert_eq!(hint(&file, &sqlite(rusqlite::ffi::SQLITE_FULL)), "", "nothing to add");
     }
 
     #[test]
-    fn only_what_sqlite_did_can_harm_a_transaction() {
+    fn only_an_sqlite_error_can_harm_a_transaction() {
         assert!(Fault::from(sqlite(rusqlite::ffi::SQLITE_FULL)).harms_transaction());
         assert!(!Fault::Unreadable("a row".into()).harms_transaction());
         assert!(!Fault::from(Invalid::new("key", "is empty")).harms_transaction());

@@ -6,9 +6,12 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use sentinel_core::{Event, Record};
 
+use crate::coordination::events;
+use crate::coordination::row::{Stored, write_record};
+use crate::coordination::transition::INSERT;
 use crate::error::Fault;
-use crate::row::{Stored, columns, write_record};
-use crate::{history, ledger, schema};
+use crate::parts::columns;
+use crate::schema;
 
 /// A table of records without a file.
 #[derive(Debug)]
@@ -24,18 +27,12 @@ impl Rows {
 
     /// The columns of a record, as the store keeps it.
     pub fn cells(&self, record: &Record) -> Result<Vec<Value>, String> {
-        self.kept(record).map_err(told)
+        self.kept(record).map_err(message)
     }
 
     fn kept(&self, record: &Record) -> Result<Vec<Value>, Fault> {
         self.0.execute_batch("DELETE FROM records")?;
-        write_record(
-            &mut *self.0.prepare_cached(ledger::INSERT)?,
-            record,
-            1,
-            "",
-            &[&"n", &"execution", &"k"],
-        )?;
+        write_record(&mut *self.0.prepare_cached(INSERT)?, record, 1, "", &[&"n", &"execution", &"k"])?;
         let mut select =
             self.0.prepare_cached(concat!("SELECT ", columns!("recent", "payload"), " FROM records"))?;
         let count = select.column_count();
@@ -43,14 +40,14 @@ impl Rows {
         Ok(cells)
     }
 
-    /// The record that columns stand for.
+    /// The record in these columns.
     pub fn read(&self, cells: &[Value]) -> Result<Record, String> {
-        self.stored(cells).map_err(told)
+        self.stored(cells).map_err(message)
     }
 
     fn stored(&self, cells: &[Value]) -> Result<Record, Fault> {
-        let places: Vec<String> = (1..=cells.len()).map(|place| format!("?{place}")).collect();
-        let mut select = self.0.prepare_cached(&format!("SELECT {}", places.join(", ")))?;
+        let parameters: Vec<String> = (1..=cells.len()).map(|number| format!("?{number}")).collect();
+        let mut select = self.0.prepare_cached(&format!("SELECT {}", parameters.join(", ")))?;
         let mut rows = select.query(params_from_iter(cells))?;
         let row = rows.next()?.ok_or_else(|| Fault::Unreadable("no row".into()))?;
         Stored::read(row, 0).map(|stored| stored.record)
@@ -59,14 +56,14 @@ impl Rows {
 
 /// The event in a line.
 pub fn read_line(line: &str) -> Result<Event, String> {
-    history::read_line(line).map_err(told)
+    events::read_line(line).map_err(message)
 }
 
 /// An event as a line.
 pub fn line(event: &Event) -> Result<String, String> {
-    history::line(event).map_err(told)
+    events::line(event).map_err(message)
 }
 
-fn told(fault: Fault) -> String {
+fn message(fault: Fault) -> String {
     format!("{fault:?}")
 }

@@ -4,9 +4,9 @@
 //! (`synchronous=FULL`), so what was acknowledged survives `kill -9` and, as far as the disk keeps what it has synced,
 //! the loss of power.
 //!
-//! A store owns one writer connection on a thread of its own, the *lane*. Whatever waits when the lane is free goes
-//! into one `BEGIN IMMEDIATE .. COMMIT`: each operation runs the kernel on the record that it reads inside, and is
-//! answered after the commit. Reads have a thread and a connection of their own.
+//! A store owns one writer connection on a thread of its own. Whatever waits when that thread is free goes into one
+//! `BEGIN IMMEDIATE .. COMMIT`: each operation runs the kernel on the record that it reads inside, and its caller gets
+//! the reply after the commit. Reads have a thread and a connection of their own.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), sentinel_core::StoreError> {
@@ -16,27 +16,20 @@
 //! # }
 //! ```
 
-mod address;
+mod batch;
+mod builder;
 mod connection;
+mod coordination;
 mod doctor;
-mod driver;
 mod error;
-mod exit;
-mod filesystem;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod history;
-mod lane;
-mod ledger;
-mod line;
-mod purge;
-mod read;
-mod row;
+mod parts;
 mod schema;
-mod seal;
 mod store;
-mod survey;
+mod url;
 
+pub use builder::SqliteStoreBuilder;
 pub use schema::SCHEMA_VERSION;
-pub use store::{SqliteStore, SqliteStoreBuilder};
+pub use store::SqliteStore;

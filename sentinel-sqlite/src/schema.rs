@@ -1,4 +1,4 @@
-//! The schema: whose file it is, which version it has, and how it gets to ours.
+//! The schema: which program a file belongs to, its version, and the migrations to the current one.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::error::not_applied;
 pub(crate) const APPLICATION_ID: i32 = 0x536E_746C;
 
 /// One script for each version, from an empty file on. A script that was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("sql/0001.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001.sql")];
 
 /// The version that this release reads and writes.
 pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
@@ -19,7 +19,7 @@ pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 /// How many tables there are.
 const TABLES: i64 = 4;
 
-/// Looks whether the file is empty or ours, before anything about it is changed.
+/// Checks that the file is empty or ours, before anything in it is changed.
 pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if connection.is_readonly("main").unwrap_or(false) {
         let detail = format!("{}: may only be read", path.display());
@@ -28,7 +28,7 @@ pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreE
     version(connection, path).map(drop)
 }
 
-/// Looks whether the file is one of ours that is set up. Nothing is written.
+/// Checks that the file is ours and set up. Nothing is written.
 pub(crate) fn initialised(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if version(connection, path)? == SCHEMA_VERSION {
         return Ok(());
@@ -61,12 +61,12 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         Err(StoreError::not_applied(error_kind, format!("{}: {why}", path.display())))
     };
     // One statement, one state of the file: another process may be migrating it.
-    let look = "SELECT (SELECT application_id FROM pragma_application_id), \
+    let query = "SELECT (SELECT application_id FROM pragma_application_id), \
          (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema), \
          (SELECT count(*) FROM sqlite_schema \
           WHERE type = 'table' AND name IN ('records', 'events', 'floors', 'main_file'))";
     let found =
-        connection.query_row(look, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
     let (owner, version, all, ours): (i32, i32, i64, i64) = match found {
         Ok(found) => found,
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
@@ -85,8 +85,8 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         ),
         (APPLICATION_ID, _) if ours == 0 => refuse(
             ErrorKind::Corrupt,
-            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up anew: \
-             restore it, or name another file"
+            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up \
+             anew: restore it, or name another file"
                 .into(),
         ),
         (APPLICATION_ID, 1..=SCHEMA_VERSION) if ours == TABLES => Ok(version),

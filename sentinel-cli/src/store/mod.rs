@@ -96,7 +96,7 @@ const IN_LINE: Duration = Duration::from_secs(60);
 
 impl Access {
     fn of(self, builder: &SqliteStoreBuilder) -> SqliteStoreBuilder {
-        let builder = builder.clone().line_timeout(IN_LINE);
+        let builder = builder.clone().turn_timeout(IN_LINE);
         match self {
             Self::Create => builder,
             Self::Write => builder.create(false),

@@ -1,12 +1,12 @@
-//! What operations in memory cost: allocations, and their bytes, held to a price list. A program of its own, since it counts
-//! for all of its process.
+//! What operations in memory cost: allocations, and their bytes, checked against budgets. A program of its own, since
+//! it counts for all of its process.
 //!
-//! Counted on the thread that runs everything: the store and its caller, and with the client its tasks too. Nothing here is a
-//! time, so what becomes dearer fails on a busy machine as on a quiet one, and nothing else does.
+//! Counted on the thread that runs everything: the store and its caller, and with the client its tasks too. None of the
+//! figures is a time, so the result does not depend on how busy the machine is.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-mod prices;
+mod budgets;
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,24 +17,24 @@ use sentinel_core::{
     Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,
 };
 use sentinel_memory::MemoryStore;
-use sentinel_testbed::Price;
+use sentinel_testbed::CostBudget;
 use tokio::runtime::Runtime;
 
-use prices as price;
+use budgets as budget;
 
-/// How many of an operation a round measures, each alone. The one in the middle counts: a table that grew, or a block that a
-/// queue needs now and then, is not what the others cost.
+/// How many of an operation a round measures, each alone. The one in the middle counts: a table that grew, or a block
+/// that a queue needs now and then, is not what the others cost.
 const ROUND: usize = 65;
 
 /// A store and a client, on one thread.
-struct Desk {
+struct Fixture {
     runtime: Runtime,
     store: MemoryStore,
     sentinel: Sentinel,
     keys: Cell<u32>,
 }
 
-impl Desk {
+impl Fixture {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (store, sentinel) = runtime.block_on(async {
@@ -44,15 +44,20 @@ impl Desk {
         Self { runtime, store, sentinel, keys: Cell::new(0) }
     }
 
-    /// Holds an operation to its price.
-    fn hold<T>(&self, price: &Price<2>, scene: impl AsyncFn(&Desk) -> T, operation: impl AsyncFn(&Desk, T)) {
-        let mut trial = price.trial(&price::UNITS);
+    /// Checks an operation against its budget.
+    fn assert_cost<T>(
+        &self,
+        budget: &CostBudget<2>,
+        setup: impl AsyncFn(&Fixture) -> T,
+        operation: impl AsyncFn(&Fixture, T),
+    ) {
+        let mut trial = budget.trial(&budget::UNITS);
         while trial.goes_on() {
-            let scenes: Vec<_> = (0..ROUND).map(|_| self.runtime.block_on(scene(self))).collect();
-            let mut counted: Vec<_> = scenes
+            let setups: Vec<_> = (0..ROUND).map(|_| self.runtime.block_on(setup(self))).collect();
+            let mut counted: Vec<_> = setups
                 .into_iter()
                 .map(|set| {
-                    // Boxed beforehand: a debug build's runtime boxes a large future itself, which is no price of ours.
+                    // Boxed beforehand: a debug build's runtime boxes a large future itself, which is no cost of ours.
                     let mut operation = Box::pin(operation(self, set));
                     let info = allocation_counter::measure(|| self.runtime.block_on(operation.as_mut()));
                     [info.count_total, info.bytes_total]
@@ -63,7 +68,7 @@ impl Desk {
                 counted[ROUND / 2][n] as f64
             }));
         }
-        trial.verdict().unwrap_or_else(|told| panic!("{told}"));
+        trial.verdict().unwrap_or_else(|message| panic!("{message}"));
     }
 
     /// As long as a user's keys are, and all of one length.
@@ -77,8 +82,8 @@ impl Desk {
     }
 
     async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
-        let told = self.store.claim(address, claim).await.unwrap();
-        let ClaimReply::Granted(granted) = told.reply else { panic!("not granted: {told:?}") };
+        let reply = self.store.claim(address, claim).await.unwrap();
+        let ClaimReply::Granted(granted) = reply.reply else { panic!("not granted: {reply:?}") };
         Grant { token: granted.token, claim_id: claim.claim_id }
     }
 
@@ -101,8 +106,8 @@ impl Desk {
     }
 
     async fn release(&self, (address, grant): &(Address, Grant)) {
-        let told = self.store.release(address, &Release { grant: *grant, vouched: false }).await.unwrap();
-        assert_eq!(told.reply, ReleaseReply::Released);
+        let reply = self.store.release(address, &Release { grant: *grant, vouched: false }).await.unwrap();
+        assert_eq!(reply.reply, ReleaseReply::Released);
     }
 }
 
@@ -128,141 +133,141 @@ fn result() -> Recorded {
 
 #[test]
 fn a_fresh_claim() {
-    let scene = async |desk: &Desk| (desk.fresh(Kind::Execution), fused());
-    Desk::new().hold(&price::CLAIM, scene, async |desk, (address, claim)| {
-        desk.granted(&address, &claim).await;
+    let setup = async |fixture: &Fixture| (fixture.fresh(Kind::Execution), fused());
+    Fixture::new().assert_cost(&budget::CLAIM, setup, async |fixture, (address, claim)| {
+        fixture.granted(&address, &claim).await;
     });
 }
 
 #[test]
 fn a_completion() {
-    let scene = async |desk: &Desk| {
-        let (address, grant) = desk.executing().await;
+    let setup = async |fixture: &Fixture| {
+        let (address, grant) = fixture.executing().await;
         (address, Complete { grant, result: result() })
     };
-    Desk::new().hold(&price::COMPLETE, scene, async |desk, (address, complete)| {
-        let told = desk.store.complete(&address, &complete).await.unwrap();
-        assert_eq!(told.reply, CompleteReply::Recorded { late: false });
+    Fixture::new().assert_cost(&budget::COMPLETE, setup, async |fixture, (address, complete)| {
+        let reply = fixture.store.complete(&address, &complete).await.unwrap();
+        assert_eq!(reply.reply, CompleteReply::Recorded { late: false });
     });
 }
 
 #[test]
 fn a_replay() {
-    let scene = async |desk: &Desk| (desk.completed().await, fused());
-    Desk::new().hold(&price::REPLAY, scene, async |desk, (address, claim)| {
-        let told = desk.store.claim(&address, &claim).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::Completed { .. }), "{told:?}");
+    let setup = async |fixture: &Fixture| (fixture.completed().await, fused());
+    Fixture::new().assert_cost(&budget::REPLAY, setup, async |fixture, (address, claim)| {
+        let reply = fixture.store.claim(&address, &claim).await.unwrap();
+        assert!(matches!(reply.reply, ClaimReply::Completed { .. }), "{reply:?}");
     });
 }
 
 #[test]
 fn a_contended_claim() {
-    let scene = async |desk: &Desk| (desk.executing().await.0, fused());
-    Desk::new().hold(&price::CONTENDED, scene, async |desk, (address, claim)| {
-        let told = desk.store.claim(&address, &claim).await.unwrap();
-        assert!(matches!(told.reply, ClaimReply::InProgress { .. }), "{told:?}");
+    let setup = async |fixture: &Fixture| (fixture.executing().await.0, fused());
+    Fixture::new().assert_cost(&budget::CONTENDED, setup, async |fixture, (address, claim)| {
+        let reply = fixture.store.claim(&address, &claim).await.unwrap();
+        assert!(matches!(reply.reply, ClaimReply::InProgress { .. }), "{reply:?}");
     });
 }
 
 #[test]
 fn a_begin() {
-    let scene = async |desk: &Desk| desk.held(Kind::Execution).await;
-    Desk::new().hold(&price::BEGIN, scene, async |desk, (address, grant)| {
-        let told = desk.store.begin(&address, &Begin { grant }).await.unwrap();
-        assert!(matches!(told.reply, BeginReply::Begun(_)), "{told:?}");
+    let setup = async |fixture: &Fixture| fixture.held(Kind::Execution).await;
+    Fixture::new().assert_cost(&budget::BEGIN, setup, async |fixture, (address, grant)| {
+        let reply = fixture.store.begin(&address, &Begin { grant }).await.unwrap();
+        assert!(matches!(reply.reply, BeginReply::Begun(_)), "{reply:?}");
     });
 }
 
 #[test]
 fn a_claim_of_a_free_lease() {
-    let scene = async |desk: &Desk| {
-        let lease = desk.held(Kind::Lease).await;
-        desk.release(&lease).await;
+    let setup = async |fixture: &Fixture| {
+        let lease = fixture.held(Kind::Lease).await;
+        fixture.release(&lease).await;
         (lease.0, call())
     };
-    Desk::new().hold(&price::LEASE, scene, async |desk, (address, claim)| {
-        desk.granted(&address, &claim).await;
+    Fixture::new().assert_cost(&budget::LEASE, setup, async |fixture, (address, claim)| {
+        fixture.granted(&address, &claim).await;
     });
 }
 
 #[test]
 fn a_release() {
-    let scene = async |desk: &Desk| desk.held(Kind::Lease).await;
-    Desk::new().hold(&price::RELEASE, scene, async |desk, lease| desk.release(&lease).await);
+    let setup = async |fixture: &Fixture| fixture.held(Kind::Lease).await;
+    Fixture::new().assert_cost(&budget::RELEASE, setup, async |fixture, lease| fixture.release(&lease).await);
 }
 
 #[test]
 fn a_cancel() {
-    let scene = async |desk: &Desk| desk.held(Kind::Execution).await;
-    Desk::new().hold(&price::CANCEL, scene, async |desk, (address, grant)| {
-        let told = desk.store.cancel(&address, &Cancel { claim_id: grant.claim_id }).await.unwrap();
-        assert!(told.stamp.changed, "{told:?}");
+    let setup = async |fixture: &Fixture| fixture.held(Kind::Execution).await;
+    Fixture::new().assert_cost(&budget::CANCEL, setup, async |fixture, (address, grant)| {
+        let reply = fixture.store.cancel(&address, &Cancel { claim_id: grant.claim_id }).await.unwrap();
+        assert!(reply.stamp.changed, "{reply:?}");
     });
 }
 
 #[test]
 fn an_inspection() {
-    let scene = async |desk: &Desk| desk.completed().await;
-    Desk::new().hold(&price::INSPECT, scene, async |desk, address| {
-        assert!(desk.store.inspect(&address).await.unwrap().record.is_some());
+    let setup = async |fixture: &Fixture| fixture.completed().await;
+    Fixture::new().assert_cost(&budget::INSPECT, setup, async |fixture, address| {
+        assert!(fixture.store.inspect(&address).await.unwrap().record.is_some());
     });
 }
 
 #[test]
 fn a_heartbeat() {
-    for (price, many) in [(&price::BEAT, 1), (&price::BEAT_1000, 1_000)] {
-        let desk = Desk::new();
+    for (budget, many) in [(&budget::BEAT, 1), (&budget::BEAT_1000, 1_000)] {
+        let fixture = Fixture::new();
         let mut beats = Vec::new();
         for _ in 0..many {
-            let (address, grant) = desk.runtime.block_on(desk.held(Kind::Lease));
+            let (address, grant) = fixture.runtime.block_on(fixture.held(Kind::Lease));
             beats.push(Beat { address, grant });
         }
-        desk.hold(
-            price,
-            async |_: &Desk| (),
-            async |desk, ()| {
-                let told = desk.store.heartbeat(&beats).await.unwrap();
-                assert!(told.iter().all(|told| matches!(told.reply, HeartbeatReply::Kept { .. })));
+        fixture.assert_cost(
+            budget,
+            async |_: &Fixture| (),
+            async |fixture, ()| {
+                let reply = fixture.store.heartbeat(&beats).await.unwrap();
+                assert!(reply.iter().all(|reply| matches!(reply.reply, HeartbeatReply::Kept { .. })));
             },
         );
     }
 }
 
 /// All of `once`: its task, its checks, its encoding, its keeper.
-async fn once(desk: &Desk, key: String) -> Outcome<String, std::io::Error> {
-    desk.sentinel.once(key).run(|_| async { Ok("receipt".to_owned()) }).await.unwrap()
+async fn once(fixture: &Fixture, key: String) -> Outcome<String, std::io::Error> {
+    fixture.sentinel.once(key).run(|_| async { Ok("receipt".to_owned()) }).await.unwrap()
 }
 
 #[test]
 fn a_fresh_once() {
-    Desk::new().hold(
-        &price::ONCE,
-        async |desk: &Desk| desk.key(),
-        async |desk, key| {
-            assert!(matches!(once(desk, key).await, Outcome::Completed(_)));
+    Fixture::new().assert_cost(
+        &budget::ONCE,
+        async |fixture: &Fixture| fixture.key(),
+        async |fixture, key| {
+            assert!(matches!(once(fixture, key).await, Outcome::Completed(_)));
         },
     );
 }
 
 #[test]
 fn a_replayed_once() {
-    let scene = async |desk: &Desk| {
-        let key = desk.key();
-        assert!(matches!(once(desk, key.clone()).await, Outcome::Completed(_)));
+    let setup = async |fixture: &Fixture| {
+        let key = fixture.key();
+        assert!(matches!(once(fixture, key.clone()).await, Outcome::Completed(_)));
         key
     };
-    Desk::new().hold(&price::ONCE_REPLAYED, scene, async |desk, key| {
-        assert!(matches!(once(desk, key).await, Outcome::Replayed(_)));
+    Fixture::new().assert_cost(&budget::ONCE_REPLAYED, setup, async |fixture, key| {
+        assert!(matches!(once(fixture, key).await, Outcome::Replayed(_)));
     });
 }
 
 #[test]
 fn a_lease_acquired_and_released() {
-    Desk::new().hold(
-        &price::LEASE_HELD,
-        async |desk: &Desk| desk.key(),
-        async |desk, key| {
-            let LeaseOutcome::Held(lease) = desk.sentinel.lease(key).acquire().await.unwrap() else {
+    Fixture::new().assert_cost(
+        &budget::LEASE_HELD,
+        async |fixture: &Fixture| fixture.key(),
+        async |fixture, key| {
+            let LeaseOutcome::Held(lease) = fixture.sentinel.lease(key).acquire().await.unwrap() else {
                 panic!("not held")
             };
             lease.release().await.unwrap();

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::harness::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_callers_for_one_key_one_is_granted() {
+async fn one_of_many_callers_for_one_key_is_granted() {
     let on = OnDisk::open().await;
     let mut callers = JoinSet::new();
     for _ in 0..200 {
@@ -26,10 +26,10 @@ async fn of_many_callers_for_one_key_one_is_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn callers_that_come_together_share_commits() {
+async fn concurrent_callers_share_commits() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("first"), &fused(), b"x").await;
-    // While another connection holds the lock, all of them come to wait for the lane.
+    // While another connection holds the lock, all of them come to wait for the writer.
     let holder = on.plain();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut callers = JoinSet::new();
@@ -37,7 +37,7 @@ async fn callers_that_come_together_share_commits() {
         let store = on.store.clone();
         callers.spawn(async move { granted(&store, &execution(&format!("key {n}")), &fused()).await });
     }
-    // An event's stamp is the clock's, and this clock stands still: the log's frames tell the commits instead.
+    // An event's stamp is the clock's, and this clock does not move: the commits are counted by the log's frames.
     let commits = || commits_in_log(&on);
     let before = commits();
     holder.execute_batch("ROLLBACK").unwrap();
@@ -55,7 +55,7 @@ fn commits_in_log(on: &OnDisk) -> usize {
     let word = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
     let page = word(8) as usize;
     let salts = |at: usize| (word(at), word(at + 4));
-    // Behind the frames of this log may stand those of the one before, which have other salts.
+    // Behind the frames of this log may be those of the one before, which have other salts.
     let frames = (32..log.len()).step_by(24 + page).take_while(|frame| salts(frame + 8) == salts(16));
     frames.filter(|frame| word(frame + 4) != 0).count()
 }
@@ -83,7 +83,7 @@ async fn stores_that_take_turns_never_find_the_file_busy() {
     let mut runs = JoinSet::new();
     for n in 0..STORES {
         let builder = SqliteStore::builder(on.path()).clock(on.clock.clone());
-        let builder = builder.busy_timeout(Duration::from_millis(1)).line_timeout(Duration::from_secs(3600));
+        let builder = builder.busy_timeout(Duration::from_millis(1)).turn_timeout(Duration::from_secs(3600));
         let store = builder.open().await.unwrap();
         runs.spawn(async move {
             for run in 0..RUNS {
@@ -95,10 +95,10 @@ async fn stores_that_take_turns_never_find_the_file_busy() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_a_turn_is_answered_busy() {
+async fn a_caller_that_waits_too_long_for_a_turn_gets_busy() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"x").await;
-    let builder = SqliteStore::builder(on.path()).line_timeout(Duration::from_millis(20));
+    let builder = SqliteStore::builder(on.path()).turn_timeout(Duration::from_millis(20));
     let store = builder.open().await.unwrap();
     // A process that was stopped in its turn.
     let log = std::fs::File::open(on.path().with_extension("db-wal")).unwrap();
@@ -113,14 +113,14 @@ async fn who_waits_too_long_for_a_turn_is_answered_busy() {
 async fn until_granted(store: &SqliteStore) {
     loop {
         match store.claim(&execution("b"), &fused()).await {
-            Ok(answer) => return assert!(matches!(answer.reply, ClaimReply::Granted(_))),
+            Ok(reply) => return assert!(matches!(reply.reply, ClaimReply::Granted(_))),
             Err(error) => assert_eq!(error.kind(), ErrorKind::Busy),
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_of_callers_that_wait_for_one_lease_is_served_in_turn() {
+async fn many_callers_that_wait_for_one_lease_are_served_one_after_the_other() {
     const CALLERS: usize = 2_000;
     let on = OnDisk::open().await;
     let sentinel = Sentinel::new(on.store.clone());
@@ -137,7 +137,7 @@ async fn a_crowd_of_callers_that_wait_for_one_lease_is_served_in_turn() {
         });
     }
     assert_eq!(callers.join_all().await.len(), CALLERS);
-    // A claim and a release for each of them, and nothing in vain: those who wait ask one after the other.
+    // A claim and a release for each of them, and no failed attempt: waiting callers claim one after the other.
     let at = Address::lease(Namespace::new("default").unwrap(), Key::new("l").unwrap());
     let record = on.store.inspect(&at).await.unwrap().record.unwrap();
     assert_eq!(record.rev, 2 * CALLERS as u64);

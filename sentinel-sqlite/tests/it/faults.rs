@@ -1,4 +1,4 @@
-//! What breaks, who is told, and that the others are not.
+//! Faults: which operations fail, with which error, and which are not affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,33 +13,34 @@ use sentinel_testbed::until;
 use crate::harness::*;
 
 #[tokio::test]
-async fn a_writer_that_does_not_let_go_makes_the_store_busy() {
+async fn a_writer_that_keeps_the_lock_makes_the_store_busy() {
     let on = OnDisk::open().await;
-    let hasty = SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
-    once(&hasty, &execution("done"), &fused(), b"kept").await;
-    hasty.claim(&execution("done"), &fused()).await.unwrap();
+    let impatient =
+        SqliteStore::builder(on.path()).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
+    once(&impatient, &execution("done"), &fused(), b"kept").await;
+    impatient.claim(&execution("done"), &fused()).await.unwrap();
     let holder = on.plain();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let error = hasty.claim(&execution("a"), &fused()).await.unwrap_err();
+    let error = impatient.claim(&execution("a"), &fused()).await.unwrap_err();
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No));
     assert!(error.is_worth_repeating());
     // Reads and replays do not wait for writers.
-    assert!(hasty.inspect(&execution("a")).await.unwrap().record.is_none());
-    let reply = hasty.claim(&execution("done"), &fused()).await.unwrap().reply;
+    assert!(impatient.inspect(&execution("a")).await.unwrap().record.is_none());
+    let reply = impatient.claim(&execution("done"), &fused()).await.unwrap().reply;
     assert_eq!(reply, ClaimReply::Completed { result: success(b"kept"), remaining: None });
     holder.execute_batch("ROLLBACK").unwrap();
-    granted(&hasty, &execution("a"), &fused()).await;
+    granted(&impatient, &execution("a"), &fused()).await;
 }
 
 #[tokio::test]
-async fn what_no_record_can_hold_is_not_read_as_one() {
+async fn a_row_that_no_record_can_have_is_not_read() {
     let on = OnDisk::open().await;
     // A token beyond the last, half a claim id, and one more than are remembered.
-    for spoilt in ["token = 9007199254740992", "past_claims = x'00'", "past_claims = zeroblob(144)"] {
-        granted(&on.store, &execution(spoilt), &fused()).await;
-        on.plain().execute(&format!("UPDATE records SET {spoilt} WHERE key = ?1"), [spoilt]).unwrap();
-        let error = on.store.inspect(&execution(spoilt)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{spoilt}: {error}");
+    for corrupt in ["token = 9007199254740992", "past_claims = x'00'", "past_claims = zeroblob(144)"] {
+        granted(&on.store, &execution(corrupt), &fused()).await;
+        on.plain().execute(&format!("UPDATE records SET {corrupt} WHERE key = ?1"), [corrupt]).unwrap();
+        let error = on.store.inspect(&execution(corrupt)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{corrupt}: {error}");
     }
 }
 
@@ -60,9 +61,9 @@ async fn a_row_that_cannot_be_read_fails_alone() {
     });
     let mut running = tokio::task::JoinSet::new();
     claims.for_each(|claim| drop(running.spawn(claim)));
-    for (key, answer) in running.join_all().await {
-        match answer {
-            Ok(answer) => assert!(matches!(answer.reply, ClaimReply::Granted(_)) && key != "bad"),
+    for (key, reply) in running.join_all().await {
+        match reply {
+            Ok(reply) => assert!(matches!(reply.reply, ClaimReply::Granted(_)) && key != "bad"),
             Err(error) => {
                 assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
                 assert_eq!(key, "bad");
@@ -72,7 +73,7 @@ async fn a_row_that_cannot_be_read_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_write_that_fails_takes_no_neighbour_with_it() {
+async fn a_failed_write_does_not_fail_the_others_of_its_batch() {
     let on = OnDisk::open().await;
     // Events so long that they make room for the next one in the table of old ones.
     let long = |name: &str| Label::new(format!("{name}{}", "x".repeat(1000))).unwrap();
@@ -94,21 +95,21 @@ async fn a_write_that_fails_takes_no_neighbour_with_it() {
         let (store, wanted) = (on.store.clone(), Claim { worker: label(n), ..claim(Phase::Claimed) });
         running.spawn(async move { (n, store.claim(&lease(&format!("key {n}")), &wanted).await) });
     }
-    for (n, answer) in running.join_all().await {
+    for (n, reply) in running.join_all().await {
         let at = lease(&format!("key {n}"));
         let found = on.store.inspect(&at).await.unwrap().record.unwrap();
         let changes = on.store.history(&at, 10).await.unwrap().len();
         if n % 8 == 0 {
-            assert_eq!(answer.unwrap_err().applied(), Applied::No);
+            assert_eq!(reply.unwrap_err().applied(), Applied::No);
             assert_eq!((found.state, changes), (State::Free, 2), "what was refused left nothing behind");
         } else {
-            assert!(matches!(answer.unwrap().reply, ClaimReply::Granted(_)));
+            assert!(matches!(reply.unwrap().reply, ClaimReply::Granted(_)));
             assert_eq!((found.state, changes), (State::Claimed, 3));
         }
     }
 }
 
-/// A clock that panics when it is told to.
+/// A clock that panics once it is set to.
 #[derive(Debug, Default)]
 struct Fragile(AtomicBool);
 
@@ -120,7 +121,7 @@ impl Clock for Fragile {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_lane_is_answered_and_survived() {
+async fn a_panic_in_the_writer_fails_only_its_operation() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(Fragile::default());
     let store = SqliteStore::builder(dir.path().join("s.db")).clock(clock.clone()).open().await.unwrap();
@@ -135,7 +136,7 @@ async fn a_panic_in_the_lane_is_answered_and_survived() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_no_longer_there_protects_nobody() {
+async fn a_file_that_was_moved_is_refused() {
     let on = OnDisk::open().await;
     std::fs::rename(on.path(), on.path().with_extension("moved")).unwrap();
     let error = on.store.claim(&execution("a"), &fused()).await.unwrap_err();
@@ -145,13 +146,13 @@ async fn a_file_that_is_no_longer_there_protects_nobody() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_leaves_its_operation_to_the_lane() {
+async fn an_operation_is_carried_out_after_its_caller_is_gone() {
     let on = OnDisk::open().await;
     let holder = on.plain();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let store = on.another().await;
     let (at, wanted) = (execution("a"), fused());
-    // Polled once, so that it was sent; nobody waits for the answer, and the store itself is dropped.
+    // Polled once, so that it was sent; then the future and the store itself are dropped.
     let sent = async {
         tokio::select! { biased; _ = store.claim(&at, &wanted) => true, () = async {} => false }
     };
@@ -175,12 +176,12 @@ async fn an_impossible_request_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn callers_who_go_away_leave_no_transaction_behind() {
+async fn cancelled_callers_leave_no_open_transaction() {
     let on = Arc::new(OnDisk::open().await);
     dropped_at_any_poll(on.clone()).await;
     granted(&on.store, &execution("after"), &fused()).await;
     // What was dropped last may still be carried out.
-    let stranger = on.plain();
-    stranger.busy_timeout(Duration::ZERO).unwrap();
-    until("the file is free", || stranger.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok());
+    let other = on.plain();
+    other.busy_timeout(Duration::ZERO).unwrap();
+    until("the file is free", || other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok());
 }

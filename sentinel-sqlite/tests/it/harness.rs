@@ -31,7 +31,7 @@ impl OnDisk {
         SqliteStore::builder(self.path()).clock(self.clock.clone()).open().await.unwrap()
     }
 
-    /// A plain connection: somebody with the `sqlite3` program.
+    /// A plain connection, as the `sqlite3` program opens one.
     pub(crate) fn plain(&self) -> rusqlite::Connection {
         plain(&self.path())
     }
@@ -67,8 +67,8 @@ impl Harness for OnDisk {
     }
 }
 
-/// For the conformance suite: a store whose file is closed and opened again, and whose second handle has connections of its
-/// own.
+/// For the conformance suite: a store whose file is closed and opened again, and whose second handle has connections of
+/// its own.
 pub(crate) struct Reopened {
     store: Mutex<Option<SqliteStore>>,
     clock: Arc<ManualClock>,

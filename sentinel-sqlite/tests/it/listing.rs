@@ -9,7 +9,7 @@ use sentinel_core::{CoordinationStore, Key, Kind};
 
 use crate::harness::*;
 
-/// More than the newest records that are looked through.
+/// More than the newest records that are searched.
 const MANY: usize = 300;
 
 async fn page(on: &OnDisk, kind: Kind, state: Shown, after: Option<&str>, limit: u32) -> Vec<String> {
@@ -19,7 +19,7 @@ async fn page(on: &OnDisk, kind: Kind, state: Shown, after: Option<&str>, limit:
     records.into_iter().map(|(key, _)| key.as_str().to_owned()).collect()
 }
 
-/// Runs keys whose records are newer than all that stand there.
+/// Runs keys whose records are newer than all others.
 async fn run_many(on: &OnDisk, prefix: &str) {
     for n in 0..MANY {
         once(&on.store, &execution(&format!("{prefix}{n}")), &fused(), b"x").await;
@@ -32,7 +32,7 @@ fn lingering(on: &OnDisk) -> i64 {
 }
 
 #[tokio::test]
-async fn what_stays_undecided_is_found_however_old_it_is() {
+async fn an_undecided_record_is_found_however_old_it_is() {
     let on = OnDisk::open().await;
     let old = granted(&on.store, &execution("old"), &fused()).await;
     assert_eq!(lingering(&on), 0, "a run that is soon over costs no entry");
@@ -54,7 +54,7 @@ async fn what_stays_undecided_is_found_however_old_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_decided_lingers_no_longer() {
+async fn a_decided_record_no_longer_lingers() {
     let on = OnDisk::open().await;
     let grant = granted(&on.store, &execution("old"), &fused()).await;
     run_many(&on, "m").await;

@@ -1,6 +1,6 @@
 //! The SQLite store: its schema, its faults, its processes. What every store must do is the conformance suite's.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod contention;
 mod cost;

@@ -22,11 +22,11 @@ fn rows(on: &OnDisk, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_purge_takes_what_has_served_and_nothing_else() {
+async fn a_purge_deletes_only_records_past_their_retention() {
     let on = OnDisk::open().await;
     let kept = Claim { retention: Some(RETENTION), ..fused() };
     let served = once(&on.store, &execution("served"), &kept, b"x").await;
-    once(&on.store, &execution("for ever"), &fused(), b"x").await;
+    once(&on.store, &execution("kept"), &fused(), b"x").await;
     granted(&on.store, &execution("executing"), &kept).await;
     let freed = granted(&on.store, &lease("freed"), &claim(Phase::Claimed)).await;
     on.store.release(&lease("freed"), &Release { grant: freed, vouched: false }).await.unwrap();
@@ -40,14 +40,14 @@ async fn a_purge_takes_what_has_served_and_nothing_else() {
         let history = on.store.history(&at, 10).await.unwrap();
         assert_eq!(history.iter().map(|event| &event.change).collect::<Vec<_>>(), [&Change::Purged]);
     }
-    assert!(on.store.inspect(&execution("for ever")).await.unwrap().record.is_some());
+    assert!(on.store.inspect(&execution("kept")).await.unwrap().record.is_some());
     // The clock goes back, and the floor still holds: a purged token is never drawn again.
     on.clock.set(sentinel_core::StoreTime::from_micros(5));
     assert!(granted(&on.store, &execution("new"), &fused()).await.token > served.token);
 }
 
 #[tokio::test]
-async fn the_event_of_a_purge_rests_and_goes() {
+async fn the_event_of_a_purge_is_deleted_after_its_rest() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &Claim { retention: Some(RETENTION), ..fused() }, b"x").await;
     on.advance(RETENTION + PURGE_REST).await;
@@ -62,7 +62,7 @@ async fn the_event_of_a_purge_rests_and_goes() {
 }
 
 #[tokio::test]
-async fn a_long_history_is_kept_in_order_and_goes_with_its_record() {
+async fn a_long_history_is_kept_in_order_and_deleted_with_its_record() {
     let on = OnDisk::open().await;
     for _ in 0..20 {
         let grant = granted(&on.store, &lease("a"), &claim(Phase::Claimed)).await;
@@ -117,7 +117,7 @@ async fn a_busy_lease_keeps_a_bounded_history_from_which_the_record_is_rebuilt()
 }
 
 #[tokio::test]
-async fn a_number_of_a_deleted_row_that_is_given_again_brings_no_events_back() {
+async fn a_reused_row_number_has_no_events_of_the_deleted_row() {
     let on = OnDisk::open().await;
     for _ in 0..20 {
         let grant = granted(&on.store, &lease("old"), &claim(Phase::Claimed)).await;
@@ -136,15 +136,15 @@ async fn a_number_of_a_deleted_row_that_is_given_again_brings_no_events_back() {
 }
 
 #[tokio::test]
-async fn a_run_costs_no_row_but_its_own() {
+async fn a_run_writes_one_row() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"x").await;
     assert_eq!(on.store.history(&execution("a"), 10).await.unwrap().len(), 2);
     assert_eq!((rows(&on, "records"), rows(&on, "events")), (1, 0));
 }
 
-/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full page
-/// is split.
+/// A claim writes the page of its record and the one of its key, a completion the record's again; now and then a full
+/// page is split.
 #[tokio::test]
 async fn a_run_adds_few_pages_to_the_log() {
     const RUNS: u64 = 50;
@@ -161,7 +161,7 @@ async fn a_run_adds_few_pages_to_the_log() {
 }
 
 #[tokio::test]
-async fn a_new_life_continues_the_history_of_a_purged_one() {
+async fn a_record_created_after_a_purge_continues_the_history() {
     let on = OnDisk::open().await;
     let kept = Claim { retention: Some(RETENTION), ..fused() };
     once(&on.store, &execution("a"), &kept, b"first").await;
@@ -196,7 +196,7 @@ async fn a_purge_stops_at_its_limit_and_pages_beyond_one_transaction() {
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_passed_over() {
+async fn a_purge_skips_an_unreadable_record() {
     let on = OnDisk::open().await;
     let kept = Claim { retention: Some(RETENTION), ..fused() };
     once(&on.store, &execution("bad"), &kept, b"x").await;

@@ -17,7 +17,7 @@ const PROCESSES: usize = 24;
 
 pub(crate) fn spawn(role: &str, file: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "processes::entry_of_the_children", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "processes::child_process_entry", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env(FILE, file)
         .stdin(Stdio::piped())
@@ -26,31 +26,31 @@ pub(crate) fn spawn(role: &str, file: &Path) -> Child {
         .unwrap()
 }
 
-/// What a child says begins so, apart from what the test runner prints.
-fn said(line: &str) -> Option<&str> {
-    line.split_once("child says ").map(|(_, said)| said)
+/// A child's report; other lines are the output of the test runner.
+fn report_of(line: &str) -> Option<&str> {
+    line.split_once("child reports ").map(|(_, report)| report)
 }
 
-fn say(what: std::fmt::Arguments<'_>) {
+fn print_report(what: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "\nchild says {what}").unwrap();
+    writeln!(out, "\nchild reports {what}").unwrap();
     out.flush().unwrap();
 }
 
 /// Without a role this is an empty test: the children's `main`.
 #[tokio::test]
-async fn entry_of_the_children() {
+async fn child_process_entry() {
     let (Ok(role), Ok(file)) = (std::env::var(ROLE), std::env::var(FILE)) else { return };
     match role.as_str() {
         "race" => race(Path::new(&file)).await,
         "stream" => stream(Path::new(&file)).await,
-        way if way.starts_with("end ") => end(way, Path::new(&file)),
+        ending if ending.starts_with("end ") => end(ending, Path::new(&file)),
         other => panic!("no role {other}"),
     }
 }
 
 /// Runs one key, and ends without dropping the store.
-fn end(way: &str, file: &Path) {
+fn end(ending: &str, file: &Path) {
     let run = |runtime: &tokio::runtime::Runtime| {
         let store = runtime.block_on(async {
             let store = SqliteStore::open(file).await.unwrap();
@@ -65,7 +65,7 @@ fn end(way: &str, file: &Path) {
         let ended = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
             run(&runtime);
-            match way {
+            match ending {
                 "end by exit" => std::process::exit(0),
                 "end without a runtime" => runtime.shutdown_background(),
                 _ => std::mem::forget(runtime),
@@ -75,18 +75,21 @@ fn end(way: &str, file: &Path) {
     });
 }
 
-/// Opens the file when told to, and claims one key.
+/// Opens the file when it reads a line, and claims one key.
 async fn race(file: &Path) {
-    say(format_args!("ready"));
+    print_report(format_args!("ready"));
     std::io::stdin().read_line(&mut String::new()).unwrap();
     let builder = SqliteStore::builder(file).busy_timeout(std::time::Duration::from_secs(120));
     let store = builder.open().await.unwrap();
     let reply = store.claim(&execution("one key"), &fused()).await.unwrap().reply;
-    say(format_args!("{}", if matches!(reply, ClaimReply::Granted(_)) { "granted" } else { "refused" }));
+    print_report(format_args!(
+        "{}",
+        if matches!(reply, ClaimReply::Granted(_)) { "granted" } else { "refused" }
+    ));
 }
 
 #[test]
-fn of_many_processes_that_create_the_file_at_once_one_is_granted() {
+fn one_of_many_processes_that_create_the_file_at_once_is_granted() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sentinel.db");
     let mut children: Vec<_> = (0..PROCESSES).map(|_| spawn("race", &file)).collect();
@@ -94,7 +97,7 @@ fn of_many_processes_that_create_the_file_at_once_one_is_granted() {
         children.iter_mut().map(|child| BufReader::new(child.stdout.take().unwrap()).lines()).collect();
     let mut next = |child: usize| {
         let lines = lines[child].by_ref().map(Result::unwrap);
-        lines.into_iter().find_map(|line| said(&line).map(str::to_owned))
+        lines.into_iter().find_map(|line| report_of(&line).map(str::to_owned))
     };
     (0..PROCESSES).for_each(|child| assert_eq!(next(child).as_deref(), Some("ready")));
     for child in &mut children {
@@ -107,7 +110,7 @@ fn of_many_processes_that_create_the_file_at_once_one_is_granted() {
     }
 }
 
-/// Runs key after key from several tasks, and says what was acknowledged.
+/// Runs key after key from several tasks, and reports what was acknowledged.
 async fn stream(file: &Path) {
     let store = SqliteStore::open(file).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
@@ -117,10 +120,10 @@ async fn stream(file: &Path) {
             for n in 0.. {
                 let key = format!("{task}-{n}");
                 let grant = granted(&store, &execution(&key), &fused()).await;
-                say(format_args!("begun {key} {}", grant.token));
+                print_report(format_args!("begun {key} {}", grant.token));
                 let complete = Complete { grant, result: success(key.as_bytes()) };
                 store.complete(&execution(&key), &complete).await.unwrap();
-                say(format_args!("completed {key} {}", grant.token));
+                print_report(format_args!("completed {key} {}", grant.token));
             }
         });
     }
@@ -128,7 +131,7 @@ async fn stream(file: &Path) {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_kill_9() {
+async fn acknowledged_transitions_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..4 {
         // A file for each round: a store that is dropped may still be closing its own.
@@ -137,7 +140,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut acknowledged = Vec::new();
         for line in out.lines().map_while(Result::ok) {
-            acknowledged.extend(said(&line).map(str::to_owned));
+            acknowledged.extend(report_of(&line).map(str::to_owned));
             if acknowledged.len() == 150 + 37 * round {
                 child.kill().unwrap();
             }

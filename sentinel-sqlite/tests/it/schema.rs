@@ -1,4 +1,4 @@
-//! Whose file it is, and which version.
+//! Which program a file belongs to, and the version of its schema.
 
 use sentinel_conformance::Harness as _;
 use sentinel_core::{Applied, CoordinationStore, ErrorKind, StoreError};
@@ -38,7 +38,7 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
-async fn a_schema_that_never_existed_is_told() {
+async fn an_impossible_schema_version_is_reported() {
     let on = OnDisk::open().await;
     for version in [0, -1] {
         on.plain().pragma_update(None, "user_version", version).unwrap();
@@ -51,7 +51,7 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("theirs.db");
     plain(&database).execute_batch("CREATE TABLE records (theirs); PRAGMA user_version = 1").unwrap();
-    // As most programs leave it: nobody has said whose it is, nor which version.
+    // As most programs leave it: without an application id, and without a version.
     let unsigned = dir.path().join("unsigned.db");
     plain(&unsigned).execute_batch("CREATE TABLE records (theirs)").unwrap();
     let text = dir.path().join("notes.txt");
@@ -64,7 +64,7 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_missing_directory_or_file_is_told() {
+async fn a_missing_directory_or_file_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("not/there.db");
     let error = refusal(&path).await;
@@ -78,7 +78,7 @@ async fn a_missing_directory_or_file_is_told() {
 }
 
 #[tokio::test]
-async fn a_page_for_whoever_is_on_call_reads_no_completed_record() {
+async fn a_page_of_undecided_records_reads_no_completed_record() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"x").await;
     let plan = |sql: &str| -> String {

@@ -12,7 +12,7 @@ use sentinel_sqlite::SqliteStore;
 use crate::harness::*;
 use crate::processes::spawn;
 
-/// Another process copies it: closing a file in this one would let go of the locks that SQLite has on it.
+/// Another process copies it: closing a file in this one would release the locks that SQLite has on it.
 fn copy(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
@@ -46,11 +46,11 @@ fn alone(on: &OnDisk, name: &str) -> PathBuf {
 #[tokio::test]
 async fn a_process_that_ends_leaves_all_records_in_the_main_file() {
     let dir = tempfile::tempdir().unwrap();
-    for way in ["end by returning", "end by exit", "end without a runtime"] {
-        let file = dir.path().join(format!("{way}.db"));
-        assert!(spawn(way, &file).wait_with_output().unwrap().status.success(), "{way}");
-        assert!(!log_of(&file).exists(), "{way}");
-        let moved = dir.path().join(format!("{way}.moved.db"));
+    for ending in ["end by returning", "end by exit", "end without a runtime"] {
+        let file = dir.path().join(format!("{ending}.db"));
+        assert!(spawn(ending, &file).wait_with_output().unwrap().status.success(), "{ending}");
+        assert!(!log_of(&file).exists(), "{ending}");
+        let moved = dir.path().join(format!("{ending}.moved.db"));
         std::fs::rename(&file, &moved).unwrap();
         replays(&moved, "a", b"done").await;
     }
@@ -72,7 +72,7 @@ async fn a_main_file_that_was_moved_without_its_log_is_refused() {
 }
 
 #[tokio::test]
-async fn a_log_that_holds_nothing_is_a_missing_one() {
+async fn an_empty_log_counts_as_missing() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"done").await;
     let file = alone(&on, "moved");
@@ -95,7 +95,7 @@ async fn a_lost_log_can_be_accepted_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_the_sqlite3_program_has_applied_is_not_missed() {
+async fn a_log_applied_by_the_sqlite3_program_is_not_reported_missing() {
     let on = OnDisk::open().await;
     once(&on.store, &execution("a"), &fused(), b"done").await;
     let file = alone(&on, "killed");
@@ -205,14 +205,14 @@ async fn a_process_that_died_while_it_sealed_leaves_a_usable_file() {
 
 #[tokio::test]
 async fn a_log_of_another_file_is_refused() {
-    let (on, stranger) = (OnDisk::open().await, OnDisk::open().await);
-    for store in [&on.store, &stranger.store] {
+    let (on, other) = (OnDisk::open().await, OnDisk::open().await);
+    for store in [&on.store, &other.store] {
         once(store, &execution("a"), &fused(), b"done").await;
     }
     on.plain().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     for name in ["whole", "sealed"] {
         let file = alone(&on, name);
-        copy(&log_of(&stranger.path()), &log_of(&file));
+        copy(&log_of(&other.path()), &log_of(&file));
         let before = [&file, &log_of(&file)].map(|file| std::fs::read(file).unwrap());
         let error = refused(&file, ErrorKind::Corrupt).await;
         assert!(error.to_string().contains("belongs to another file"), "{error}");
@@ -236,7 +236,7 @@ async fn a_file_is_not_created_beside_the_log_of_one_that_was_moved_away() {
 }
 
 #[tokio::test]
-async fn a_file_of_ours_without_tables_is_not_set_up_anew() {
+async fn a_file_of_ours_without_tables_is_not_set_up_again() {
     let dir = tempfile::tempdir().unwrap();
     for version in [0, 1] {
         let file = dir.path().join(format!("{version}.db"));

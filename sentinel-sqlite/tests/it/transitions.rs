@@ -50,7 +50,7 @@ async fn eventful(on: &OnDisk, key: &str) -> Record {
 }
 
 #[tokio::test]
-async fn a_record_and_its_history_outlive_the_store() {
+async fn a_record_and_its_history_survive_a_reopened_store() {
     let on = OnDisk::open().await;
     let record = eventful(&on, "a").await;
     let history = on.store.history(&execution("a"), 100).await.unwrap();
@@ -96,18 +96,18 @@ async fn two_stores_on_one_file_see_each_other() {
 }
 
 #[tokio::test]
-async fn a_replay_that_is_read_ends_with_the_retention() {
+async fn a_replay_from_the_reader_ends_with_the_retention() {
     let on = OnDisk::open().await;
     let kept = Claim { retention: Some(Duration::from_secs(60)), ..fused() };
     once(&on.store, &execution("a"), &kept, b"first").await;
     for _ in 0..3 {
         // The second and third are answered by the reader.
-        let answer = on.store.claim(&execution("a"), &fused()).await.unwrap();
-        let ClaimReply::Completed { result, remaining: Some(left) } = answer.reply else {
-            panic!("{answer:?}")
+        let reply = on.store.claim(&execution("a"), &fused()).await.unwrap();
+        let ClaimReply::Completed { result, remaining: Some(left) } = reply.reply else {
+            panic!("{reply:?}")
         };
         assert!(result == success(b"first") && left <= Duration::from_secs(60));
-        assert!(!answer.stamp.changed);
+        assert!(!reply.stamp.changed);
     }
     let fingerprint = Some(Fingerprint::new("x").unwrap());
     let other = Claim { fingerprint, claim_id: fused().claim_id, ..kept };
@@ -123,7 +123,7 @@ async fn a_replay_that_is_read_ends_with_the_retention() {
 }
 
 #[tokio::test]
-async fn a_page_holds_what_was_asked_for_in_byte_order() {
+async fn a_page_lists_the_requested_records_in_byte_order() {
     let on = OnDisk::open().await;
     for key in ["b", "ä", "Z", "a"] {
         once(&on.store, &execution(key), &fused(), b"bytes").await;
@@ -160,7 +160,7 @@ async fn a_page_holds_what_was_asked_for_in_byte_order() {
 }
 
 #[tokio::test]
-async fn the_probe_tells_what_the_file_promises() {
+async fn health_reports_settings_and_guarantees() {
     let on = OnDisk::open().await;
     let health = on.store.health().await.unwrap();
     assert!(health.accepted, "{health:?}");

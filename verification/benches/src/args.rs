@@ -1,13 +1,13 @@
-//! What can be asked for.
+//! The command line.
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 /// Measures each workload interleaved with the least that could be done in its place, and prints medians, ratios and
 /// latencies.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask bench", disable_version_flag = true, after_help = crate::workloads::help())]
+#[command(name = "cargo xtask bench", disable_version_flag = true)]
 pub(crate) struct Args {
     /// A short look at all four stores, in under two minutes of measuring
     #[arg(long)]
@@ -44,4 +44,14 @@ pub(crate) struct Args {
     /// The `sentinel` program to measure the start of
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) program: Option<PathBuf>,
+}
+
+impl Args {
+    /// Reads the command line. Its help ends with `after_help`.
+    pub(crate) fn of_command_line(after_help: String) -> Self {
+        let mut command = Self::command().after_help(after_help);
+        let parsed = command.try_get_matches_from_mut(std::env::args_os());
+        let args = parsed.and_then(|matches| Self::from_arg_matches(&matches));
+        args.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
 }

@@ -1,34 +1,35 @@
 //! What coordination costs, each figure beside the least that could be done in its place, measured in the same minutes.
-//! `cargo xtask bench --help` lists what can be asked for.
+//! `cargo xtask bench --help` lists the options.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on says where, and ends")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends with the place of the error")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures with the clock of the machine")]
 
+mod alternatives;
 mod args;
-mod floors;
-mod lab;
+mod baselines;
+mod context;
 mod measure;
-mod peers;
-mod place;
 mod plan;
 mod report;
+mod target;
 mod workloads;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use args::Args;
-use lab::Lab;
+use context::BenchContext;
 use plan::Plan;
 use report::Report;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_command_line(workloads::help());
     let report = match &args.from {
         Some(file) => report::json::read(file),
-        None => Plan::new(&args).map(measured),
+        None => {
+            let known: Vec<_> = workloads::ALL.iter().map(|workload| workload.name).collect();
+            Plan::new(&args, &known).map(measured)
+        }
     };
     let written = report.and_then(|report| {
         print!("{}", report::table::text(&report));
@@ -46,15 +47,15 @@ fn main() -> ExitCode {
 
 /// Runs what was asked for.
 fn measured(plan: Plan) -> Report {
-    let lab = Lab::new(plan);
-    let (mut report, start) = (Report::begin(&lab), std::time::Instant::now());
+    let context = BenchContext::new(plan);
+    let (mut report, start) = (Report::begin(&context), std::time::Instant::now());
     for workload in workloads::ALL {
-        if lab.plan.wants_workload(workload.name, workload.by_default) {
+        if context.plan.wants_workload(workload.name, workload.by_default) {
             eprintln!("== {}: {}", workload.name, workload.what);
-            (workload.run)(&lab, &mut report);
+            (workload.run)(&context, &mut report);
         }
     }
-    report.end(&lab);
+    report.end(&context, alternatives::all());
     eprintln!("measured in {} s\n", start.elapsed().as_secs());
     report
 }

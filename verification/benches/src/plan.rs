@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::Args;
-use crate::place::Place;
-use crate::workloads;
+use crate::target::Target;
 
-/// How long one side is measured in one round, if nobody says otherwise.
+/// How long one side is measured in one round by default.
 const SPAN: Duration = Duration::from_secs(2);
 const QUICK_SPAN: Duration = Duration::from_millis(350);
 
@@ -23,19 +22,19 @@ pub(crate) struct Plan {
     /// The `sentinel` program, if it was built.
     pub(crate) program: Option<PathBuf>,
     workloads: Vec<String>,
-    places: Vec<Place>,
+    targets: Vec<Target>,
 }
 
 impl Plan {
-    /// Fails for a word that means nothing.
-    pub(crate) fn new(args: &Args) -> Result<Self, String> {
+    /// `known`: the names of all workloads. Fails for a word that is neither a store nor a workload.
+    pub(crate) fn new(args: &Args, known: &[&str]) -> Result<Self, String> {
         let (workloads, stores): (Vec<_>, Vec<_>) =
-            args.only.iter().cloned().partition(|word| workloads::ALL.iter().any(|one| one.name == word));
-        let means = |word: &String| Place::ALL.iter().any(|place| place.is_meant_by(word));
+            args.only.iter().cloned().partition(|word| known.iter().any(|name| name == word));
+        let means = |word: &String| Target::ALL.iter().any(|target| target.is_meant_by(word));
         if let Some(word) = stores.iter().find(|word| !means(word)) {
             return Err(format!("{word:?} is neither a store nor a workload: see --help"));
         }
-        let meant = |place: &Place| stores.is_empty() || stores.iter().any(|word| place.is_meant_by(word));
+        let meant = |target: &Target| stores.is_empty() || stores.iter().any(|word| target.is_meant_by(word));
         Ok(Self {
             quick: args.quick,
             rounds: args.rounds.unwrap_or(if args.quick { 2 } else { 3 }) as usize,
@@ -45,7 +44,7 @@ impl Plan {
             records: args.records,
             program: args.program.clone(),
             workloads,
-            places: Place::ALL.into_iter().filter(meant).collect(),
+            targets: Target::ALL.into_iter().filter(meant).collect(),
         })
     }
 
@@ -54,31 +53,34 @@ impl Plan {
         self.workloads.iter().any(|word| word == name) || self.workloads.is_empty() && by_default
     }
 
-    pub(crate) fn wants(&self, place: Place) -> bool {
-        self.places.contains(&place)
+    pub(crate) fn wants(&self, target: Target) -> bool {
+        self.targets.contains(&target)
     }
 
     /// Of these cells those that are measured. A quick run has the ways to the server as they come, and few callers.
-    pub(crate) fn cells(&self, cells: &[(Place, &[usize])]) -> Vec<(Place, usize)> {
-        let all = cells.iter().flat_map(|(place, callers)| callers.iter().map(|callers| (*place, *callers)));
-        all.filter(|(place, callers)| self.wants(*place) && (!self.quick || is_quick(*place, *callers)))
+    pub(crate) fn cells(&self, cells: &[(Target, &[usize])]) -> Vec<(Target, usize)> {
+        let all =
+            cells.iter().flat_map(|(target, callers)| callers.iter().map(|callers| (*target, *callers)));
+        all.filter(|(target, callers)| self.wants(*target) && (!self.quick || is_quick(*target, *callers)))
             .collect()
     }
 
     /// The same, but a quick run leaves lone callers out.
-    pub(crate) fn cells_of_many(&self, cells: &[(Place, &[usize])]) -> Vec<(Place, usize)> {
+    pub(crate) fn cells_of_many(&self, cells: &[(Target, &[usize])]) -> Vec<(Target, usize)> {
         let cells = self.cells(cells).into_iter();
-        cells.filter(|(place, callers)| !self.quick || *callers > 1 || *place == Place::Memory).collect()
+        cells.filter(|(target, callers)| !self.quick || *callers > 1 || *target == Target::Memory).collect()
     }
 }
 
 /// One caller, and as many as goals speak of most.
-fn is_quick(place: Place, callers: usize) -> bool {
-    match place {
-        Place::Memory => true,
-        Place::Sqlite => callers == 64,
-        Place::Postgres => [1, 128].contains(&callers),
-        Place::RedisAlways => callers == 128,
-        Place::PostgresTcp | Place::PostgresPlus1ms | Place::PostgresPlus10ms | Place::RedisEverysec => false,
+fn is_quick(target: Target, callers: usize) -> bool {
+    match target {
+        Target::Memory => true,
+        Target::Sqlite => callers == 64,
+        Target::Postgres => [1, 128].contains(&callers),
+        Target::RedisAlways => callers == 128,
+        Target::PostgresTcp | Target::PostgresPlus1ms | Target::PostgresPlus10ms | Target::RedisEverysec => {
+            false
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Whom servers run as.
+//! The account that servers run as.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// PostgreSQL and PgBouncer refuse to run as root: for root, `postgres`, else `nobody`. None: run as oneself.
+    /// PostgreSQL and PgBouncer refuse to run as root: for root, `postgres`, else `nobody`. None: as the test program.
     pub(crate) fn for_servers() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;

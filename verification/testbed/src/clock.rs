@@ -1,6 +1,7 @@
-//! A server's clock that a test sets, by libfaketime. Elapsed time is left alone: only what the clock on the wall says moves.
+//! A server's clock that a test sets, by libfaketime. Elapsed time is left alone: only the wall clock
+//! moves.
 //!
-//! Redis does not start under it: its allocator asks for the time before the library is ready to tell it.
+//! Redis does not start under it: its allocator reads the time before the library is ready.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,27 @@ pub fn clocks_can_be_set() -> bool {
     locate::faketime().is_some()
 }
 
+impl Server {
+    /// From the next start on, the server reads a clock that can be set.
+    #[track_caller]
+    pub(crate) fn with_clock(mut self) -> Self {
+        self.environment = environment(&self);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn set_clock(&self, milliseconds: i64) {
+        assert!(!self.environment.is_empty(), "{} was started with the real clock", self.name);
+        set(self, milliseconds);
+    }
+}
+
 /// What a server is started with, so that it reads this clock.
 ///
 /// # Panics
 /// If libfaketime is not there, with how to get it.
 #[track_caller]
-pub(crate) fn environment(server: &Server) -> Vec<(&'static str, String)> {
+fn environment(server: &Server) -> Vec<(&'static str, String)> {
     let library = locate::faketime();
     let library = library.unwrap_or_else(|| {
         panic!("libfaketime is not found: cargo xtask setup, or apt-get install libfaketime")
@@ -29,7 +45,7 @@ pub(crate) fn environment(server: &Server) -> Vec<(&'static str, String)> {
     vec![
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME_TIMESTAMP_FILE", file(server).display().to_string()),
-        // It looks into the file each time. Else a server would read the old clock for seconds.
+        // It reads the file each time. Else a server would read the old clock for seconds.
         ("FAKETIME_NO_CACHE", "1".into()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
     ]
@@ -37,11 +53,11 @@ pub(crate) fn environment(server: &Server) -> Vec<(&'static str, String)> {
 
 /// Sets the clock so many milliseconds before or behind the real one.
 #[track_caller]
-pub(crate) fn set(server: &Server, milliseconds: i64) {
+fn set(server: &Server, milliseconds: i64) {
     let sign = if milliseconds < 0 { '-' } else { '+' };
     let (seconds, rest) = (milliseconds.unsigned_abs() / 1_000, milliseconds.unsigned_abs() % 1_000);
     let new = server.write("clock.new", &format!("{sign}{seconds}.{rest:03}\n"));
-    // At once: nobody reads half of it.
+    // Renamed: no reader sees half of it.
     fs::rename(new, file(server)).unwrap_or_else(|error| panic!("the clock cannot be set: {error}"));
 }
 

@@ -8,15 +8,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// `$1` is where the folder is made. The guard makes it, so that there is no moment at which nobody would remove it.
+/// `$1` is where the folder is made. The guard makes it, so that there is no moment at which it would not be removed.
 /// Each line of the pipe is `watch PID SIGNAL` or `forget`.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 folder=$(mktemp -d "$1/sentinel-XXXXXXXX") || exit 1
 printf '%s\n' "$folder"
 exec >/dev/null
-# When the process began, which tells it from a later one of the same number; nothing for one that has ended. Without
-# /proc, nothing always.
+# When the process began, to distinguish it from a later one of the same number; empty for one that has ended, and
+# always without /proc.
 born() { set -- $(sed 's/.*) //' "/proc/$pid/stat"); [ "$1" = Z ] || echo "${20}"; }
 alive() { [ -n "$pid" ] && kill -0 "$pid" && [ "$(born)" = "$watched" ]; }
 pid=
@@ -26,7 +26,7 @@ while read -r word number last; do
     forget) pid= ;;
   esac
 done
-# One that stands still needs no word to go on: it lost its parent with the test program, and then the system gives it.
+# A stopped process needs no SIGCONT: it lost its parent with the test program, and then the system sends one.
 alive && kill -s "$signal" "$pid"
 turn=0
 while alive && [ $turn -lt 600 ]; do
@@ -52,7 +52,7 @@ impl Guard {
     pub(crate) fn start() -> Self {
         let mut process = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "guard"])
-            .arg(place())
+            .arg(parent_folder())
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -63,10 +63,10 @@ impl Guard {
             .unwrap_or_else(|error| panic!("cannot start a guard: {error}"));
         let mut folder = String::new();
         if let Some(stdout) = process.stdout.take() {
-            BufReader::new(stdout).read_line(&mut folder).expect("the guard tells its folder");
+            BufReader::new(stdout).read_line(&mut folder).expect("the guard prints its folder");
         }
         let folder = PathBuf::from(folder.trim_end_matches('\n'));
-        assert!(folder.is_absolute(), "the guard could not make a folder in {}", place().display());
+        assert!(folder.is_absolute(), "the guard could not make a folder in {}", parent_folder().display());
         Self { process, folder }
     }
 
@@ -76,16 +76,16 @@ impl Guard {
 
     /// From now on, this process is to be stopped, by this signal.
     pub(crate) fn watch(&self, pid: u32, signal: &str) {
-        self.tell(&format!("watch {pid} {signal}\n")).expect("the guard listens");
+        self.send(&format!("watch {pid} {signal}\n")).expect("the guard reads its pipe");
     }
 
-    /// The process was stopped: its number may soon be somebody else's.
+    /// The process was stopped: its number may soon be that of another process.
     pub(crate) fn forget(&self) {
-        // A guard that is gone kills nobody.
-        let _ = self.tell("forget\n");
+        // A guard that has ended kills no process.
+        let _ = self.send("forget\n");
     }
 
-    fn tell(&self, line: &str) -> io::Result<()> {
+    fn send(&self, line: &str) -> io::Result<()> {
         // One write of a short line is not torn.
         self.process.stdin.as_ref().map_or(Ok(()), |mut pipe| pipe.write_all(line.as_bytes()))
     }
@@ -99,13 +99,13 @@ impl Drop for Guard {
     }
 }
 
-/// Where the folders are made: where the system says, if every account can get there and the path of a socket in it is
-/// not too long for the system, else in `/tmp`.
-fn place() -> PathBuf {
+/// Where the folders are made: in the system's temporary folder, if every account can get there and the path of a
+/// socket in it is not too long for the system, else in `/tmp`.
+fn parent_folder() -> PathBuf {
     const LONGEST: usize = 70;
-    let place = std::env::temp_dir();
+    let folder = std::env::temp_dir();
     let open = |folder: &Path| folder.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
-    let reachable = !rustix::process::geteuid().is_root() || place.ancestors().all(open);
-    let short = place.as_os_str().len() <= LONGEST;
-    if place.is_absolute() && short && reachable { place } else { PathBuf::from("/tmp") }
+    let reachable = !rustix::process::geteuid().is_root() || folder.ancestors().all(open);
+    let short = folder.as_os_str().len() <= LONGEST;
+    if folder.is_absolute() && short && reachable { folder } else { PathBuf::from("/tmp") }
 }

@@ -1,4 +1,4 @@
-//! Where the servers' programs are. `xtask setup` compiles this file too: it looks where the tests will look.
+//! Where the servers' programs are. `xtask setup` compiles this file too: it searches where the tests will search.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::process::Command;
 /// The oldest major version of PostgreSQL that will do.
 pub(crate) const OLDEST_POSTGRES: u32 = 14;
 
-/// What has to stand in one folder, so that all of it is of one version.
+/// What has to be in one folder, so that all of it is of one version.
 const POSTGRES: [&str; 5] = ["postgres", "initdb", "psql", "pg_basebackup", "pgbench"];
 
 /// Folders of PostgreSQL outside of PATH: Debian's, PostgreSQL's own packages, Homebrew's. `*` begins with a version.
-const POSTGRES_PLACES: [&str; 6] = [
+const POSTGRES_FOLDERS: [&str; 6] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
@@ -20,17 +20,17 @@ const POSTGRES_PLACES: [&str; 6] = [
     "/usr/bin",
 ];
 
-/// Folders of PgBouncer, which are not in everybody's PATH.
-const PGBOUNCER_PLACES: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
+/// Folders of PgBouncer, which are often not in PATH.
+const PGBOUNCER_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
 
 /// The oldest version of Redis that will do, major and minor.
 pub(crate) const OLDEST_REDIS: (u32, u32) = (7, 0);
 
-/// What has to stand in one folder, so that all of it is of one version. Benches need `redis-benchmark`, too.
+/// What has to be in one folder, so that all of it is of one version. Benches need `redis-benchmark`, too.
 const REDIS: [&str; 2] = ["redis-server", "redis-cli"];
 
-/// Folders of Redis that are not in everybody's PATH: the distributions', Homebrew's.
-const REDIS_PLACES: [&str; 4] =
+/// Folders of Redis that are often not in PATH: the distributions', Homebrew's.
+const REDIS_FOLDERS: [&str; 4] =
     ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/opt/redis/bin"];
 
 /// The folder with PostgreSQL's programs: the one that PATH means, else the newest. None: there is none that will do.
@@ -42,19 +42,19 @@ pub(crate) fn postgres() -> Option<PathBuf> {
 
 /// The PgBouncer program.
 pub(crate) fn pgbouncer() -> Option<PathBuf> {
-    let places = path().into_iter().chain(PGBOUNCER_PLACES.map(PathBuf::from));
-    places.map(|place| place.join("pgbouncer")).find(|program| program.is_file())
+    let folders = path().into_iter().chain(PGBOUNCER_FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
 }
 
-/// The folder with Redis' programs: the first of PATH that will do, else of the usual places.
+/// The folder with Redis' programs: the first of PATH that will do, else of the usual folders.
 pub(crate) fn redis() -> Option<PathBuf> {
     let complete = |folder: &PathBuf| REDIS.iter().all(|name| folder.join(name).is_file());
     let young = |folder: &PathBuf| redis_version_in(folder).is_some_and(|version| version >= OLDEST_REDIS);
-    path().into_iter().chain(REDIS_PLACES.map(PathBuf::from)).filter(complete).find(young)
+    path().into_iter().chain(REDIS_FOLDERS.map(PathBuf::from)).filter(complete).find(young)
 }
 
 /// Folders of libfaketime: Debian's, others'.
-const FAKETIME_PLACES: [&str; 4] = [
+const FAKETIME_FOLDERS: [&str; 4] = [
     "/usr/lib/x86_64-linux-gnu/faketime",
     "/usr/lib/aarch64-linux-gnu/faketime",
     "/usr/lib64/faketime",
@@ -63,7 +63,7 @@ const FAKETIME_PLACES: [&str; 4] = [
 
 /// The library that lets a test set a server's clock, for programs of many threads.
 pub(crate) fn faketime() -> Option<PathBuf> {
-    let libraries = FAKETIME_PLACES.iter().map(|place| Path::new(place).join("libfaketimeMT.so.1"));
+    let libraries = FAKETIME_FOLDERS.iter().map(|folder| Path::new(folder).join("libfaketimeMT.so.1"));
     libraries.into_iter().find(|library| library.is_file())
 }
 
@@ -79,11 +79,11 @@ pub(crate) fn version_in(folder: &Path) -> Option<u32> {
     major(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Links in PATH are followed: one in a folder of its own stands for where it leads.
+/// Links in PATH are followed: the folder of the target counts.
 fn postgres_candidates() -> Vec<PathBuf> {
     let linked = |folder: PathBuf| Some(fs::canonicalize(folder.join("postgres")).ok()?.parent()?.to_owned());
     let mut found: Vec<PathBuf> = path().into_iter().filter_map(linked).collect();
-    POSTGRES_PLACES.iter().for_each(|place| found.extend(expanded(place)));
+    POSTGRES_FOLDERS.iter().for_each(|folder| found.extend(expanded(folder)));
     found
 }
 
@@ -91,9 +91,9 @@ fn path() -> Vec<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect()
 }
 
-/// The folders that a place with a `*` stands for, the newest version first.
-fn expanded(place: &str) -> Vec<PathBuf> {
-    let Some((before, after)) = place.split_once('*') else { return vec![place.into()] };
+/// The folders that match a folder with a `*`, the newest version first.
+fn expanded(folder: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = folder.split_once('*') else { return vec![folder.into()] };
     let (parent, start) = before.rsplit_once('/').unwrap_or(("/", before));
     let names = fs::read_dir(parent).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_newest_version_comes_first() {
-        let root = std::env::temp_dir().join(format!("sentinel-places-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("sentinel-folders-{}", std::process::id()));
         for name in ["pg-9.6", "pg-14", "pg-100", "pg-x", "other-15"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }

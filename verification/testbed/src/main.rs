@@ -8,15 +8,15 @@ use std::io::{Read as _, stdin};
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("redis") {
         let server = sentinel_testbed::redis();
-        tell(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
+        print(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
     } else {
         let server = sentinel_testbed::postgres();
-        tell(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
+        print(server.pid(), server.folder().display(), &server.url(), &server.socket_url());
     }
-    // Until Ctrl-D; Ctrl-C and worse are the guard's business.
+    // Until Ctrl-D; after Ctrl-C or a kill the guard cleans up.
     let _ = stdin().read_to_end(&mut Vec::new());
 }
 
-fn tell(pid: u32, folder: impl Display, url: &str, socket: &str) {
+fn print(pid: u32, folder: impl Display, url: &str, socket: &str) {
     println!("pid {pid}\nfolder {folder}\nurl {url}\nsocket {socket}");
 }

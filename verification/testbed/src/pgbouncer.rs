@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::postgres::{PASSWORD, Postgres, SUPERUSER, told_plainly};
+use crate::postgres::{PASSWORD, Postgres, SUPERUSER, rows_only};
 use crate::process::{Server, feed, run, until};
 use crate::url::url;
 use crate::{ports, programs};
@@ -13,10 +13,10 @@ use crate::{ports, programs};
 /// How a client's connections share the server's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PoolMode {
-    /// A server's connection is one client's for a transaction: the mode in which most people run it.
+    /// A server's connection is one client's for a transaction: the usual mode.
     #[default]
     Transaction,
-    /// A server's connection is one client's for as long as the client stays.
+    /// A server's connection is one client's until the client disconnects.
     Session,
     /// A server's connection is one client's for a statement; there are no transactions.
     Statement,
@@ -51,7 +51,7 @@ impl Options {
     }
 
     /// How many named statements of a client are carried from one of the server's connections to another; none is
-    /// PgBouncer's way before 1.21, where [`PgBouncer::knows_prepared_statements`] tells no.
+    /// PgBouncer's way before 1.21, where [`PgBouncer::knows_prepared_statements`] is false.
     #[must_use]
     pub fn max_prepared_statements(self, statements: u32) -> Self {
         self.setting("max_prepared_statements", &statements.to_string())
@@ -90,7 +90,7 @@ impl PgBouncer {
                 return bouncer;
             }
             let log = bouncer.log();
-            // Somebody else was faster.
+            // Another program took the port first.
             assert!(log[before..].contains("in use"), "PgBouncer did not start: {log}");
         }
         panic!("PgBouncer found no free port ten times: {}", bouncer.log());
@@ -127,7 +127,7 @@ impl PgBouncer {
         self.server.start(&programs::pgbouncer(), &[ini]);
         let mut ready = false;
         until("PgBouncer is ready", || {
-            // By its word: on its port, somebody else could be.
+            // By its log, because another program could be on the port.
             ready = self.log()[before..].contains("process up")
                 && TcpStream::connect(("127.0.0.1", self.port)).is_ok();
             self.server.ended().is_some() || ready
@@ -175,7 +175,7 @@ impl PgBouncer {
 
     #[track_caller]
     fn psql_at(&self, url: &str, sql: &str) -> String {
-        let mut psql = told_plainly(self.server.command(&programs::postgres("psql")));
+        let mut psql = rows_only(self.server.command(&programs::postgres("psql")));
         psql.args(["-d", url]);
         feed(psql, sql).trim_end_matches('\n').to_owned()
     }
@@ -203,7 +203,7 @@ impl PgBouncer {
 fn version() -> (u32, u32) {
     let mut command = crate::process::plain(&programs::pgbouncer());
     command.arg("--version");
-    parsed(&run(command)).expect("PgBouncer tells its version")
+    parsed(&run(command)).expect("PgBouncer prints its version")
 }
 
 /// (1, 18) of "PgBouncer 1.18.0".

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 /// that is down can be given the server's own port, connects to itself, and the server cannot come back.
 const RANGE: std::ops::Range<u64> = 15_000..32_000;
 
-/// A loopback port that nobody listens on now. Another program may still be faster: who binds it has to be ready to ask
-/// for another one.
+/// A loopback port that no program listens on now. Another program may still take it first: the caller has to be ready
+/// to ask for another one.
 pub(crate) fn free() -> u16 {
     let width = RANGE.end - RANGE.start;
     let random = (0..1_000).map(|turn| RANGE.start + RandomState::new().hash_one(turn) % width);

@@ -11,41 +11,40 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::account::Account;
-use crate::clock;
 use crate::guard::Guard;
 
-/// How long between two looks, and how many of them: two minutes or more, which is enough on the slowest machine.
-const LOOK: Duration = Duration::from_millis(10);
-const LOOKS: u32 = 12_000;
+/// The pause between two attempts, and how many there are: two minutes or more, enough on the slowest machine.
+const PAUSE: Duration = Duration::from_millis(10);
+const MAX_ATTEMPTS: u32 = 12_000;
 
-/// Waits until something holds.
+/// Waits until a condition is true.
 ///
 /// # Panics
-/// When it does not hold within two minutes.
+/// When it is not true within two minutes.
 #[track_caller]
-pub fn until(what: &str, holds: impl FnMut() -> bool) {
-    assert!(held(holds), "waited two minutes in vain until {what}");
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(becomes_true(condition), "waited two minutes in vain until {what}");
 }
 
-fn held(mut holds: impl FnMut() -> bool) -> bool {
-    (0..LOOKS).any(|_| {
-        let holds = holds();
-        if !holds {
-            std::thread::park_timeout(LOOK);
+fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
+    (0..MAX_ATTEMPTS).any(|_| {
+        let is_true = condition();
+        if !is_true {
+            std::thread::park_timeout(PAUSE);
         }
-        holds
+        is_true
     })
 }
 
 /// A server that can be started again in the same folder.
 #[derive(Debug)]
 pub(crate) struct Server {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// The signal after which nothing is left, by number and by name: for the end.
     last: (Signal, &'static str),
     account: Option<Account>,
     /// What only the server itself is started with.
-    environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     running: Mutex<Option<Child>>,
     guard: Guard,
 }
@@ -64,19 +63,6 @@ impl Server {
         self.guard.folder()
     }
 
-    /// From the next start on, the server reads a clock that can be set.
-    #[track_caller]
-    pub(crate) fn with_clock(mut self) -> Self {
-        self.environment = clock::environment(&self);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn set_clock(&self, milliseconds: i64) {
-        assert!(!self.environment.is_empty(), "{} was started with the real clock", self.name);
-        clock::set(self, milliseconds);
-    }
-
     /// A command that runs as the server does: its account, its folder, none of the caller's settings.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = plain(program);
@@ -87,7 +73,7 @@ impl Server {
         command
     }
 
-    /// Writes a file that the server can read, and nobody else.
+    /// Writes a file that only the server can read.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -109,8 +95,8 @@ impl Server {
             .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
-    /// Starts the server. It waits for a word before it becomes the server, and ends if that word does not come: no
-    /// server runs of which the guard does not know.
+    /// Starts the server. The process reads a line before it becomes the server, and ends if none comes: every server
+    /// that runs is known to the guard.
     pub(crate) fn start(&self, program: &Path, args: &[String]) {
         let mut running = self.running();
         assert!(running.is_none(), "{} runs already", self.name);
@@ -149,7 +135,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{} takes no signal: {error}", self.name));
     }
 
-    /// Stops the process, as a debugger would, and waits until it stands still.
+    /// Stops the process, as a debugger would, and waits until it is stopped.
     pub(crate) fn halt(&self) {
         self.signal(Signal::STOP);
         let stopped = waitid(
@@ -159,7 +145,7 @@ impl Server {
         stopped.unwrap_or_else(|error| panic!("cannot wait for {}: {error}", self.name));
     }
 
-    /// Waits for the end of a server that was told to stop.
+    /// Waits for the end of a server that was asked to stop.
     #[track_caller]
     pub(crate) fn wait(&self) {
         assert!(self.ends(), "waited two minutes in vain until {} ended: {}", self.name, self.log());
@@ -169,7 +155,7 @@ impl Server {
     fn ends(&self) -> bool {
         let mut running = self.running();
         let Some(child) = running.as_mut() else { return true };
-        let ended = held(|| !matches!(child.try_wait(), Ok(None)));
+        let ended = becomes_true(|| !matches!(child.try_wait(), Ok(None)));
         if ended {
             self.guard.forget();
             *running = None;
@@ -177,7 +163,7 @@ impl Server {
         ended
     }
 
-    /// How a server that was not told to stop has ended, if it has.
+    /// How a server ended that was not asked to stop, if it has ended.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
         let mut running = self.running();
         let status = running.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -198,13 +184,13 @@ impl Server {
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Child>> {
-        // A test that failed with the lock in its hands does not keep the others from cleaning up.
+        // A test that panicked while it held the lock does not keep the others from cleaning up.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Server {
-    /// Leaves nothing behind, and does not panic. The folder is the guard's business.
+    /// Leaves nothing behind, and does not panic. The guard removes the folder.
     fn drop(&mut self) {
         for signal in [self.last.0, Signal::KILL] {
             let pid = self.running().as_ref().map(Pid::from_child);
@@ -274,7 +260,7 @@ fn fed(command: &mut Command, text: &str) -> std::io::Result<Output> {
     spawned.and_then(|mut child| {
         std::thread::scope(|scope| {
             // From a thread: a command that writes before it has read everything must not wait for us. One that ends
-            // without reading has a better reason to tell than a broken pipe.
+            // without reading has a better reason to report than a broken pipe.
             let stdin = child.stdin.take();
             scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(text.as_bytes())));
             child.wait_with_output()

@@ -1,4 +1,4 @@
-//! The servers' programs, or a panic that says how to get them.
+//! The servers' programs, or a panic with how to install them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -22,7 +22,7 @@ pub(crate) fn postgres(name: &str) -> PathBuf {
 /// When there is none: with what to do.
 #[track_caller]
 pub(crate) fn pgbouncer() -> PathBuf {
-    locate::pgbouncer().expect("PgBouncer is not installed: `cargo xtask setup` installs it, or says how")
+    locate::pgbouncer().expect("PgBouncer is not installed: `cargo xtask setup` installs it, or prints how")
 }
 
 /// A program of Redis. All of them come from one folder.
@@ -39,7 +39,7 @@ pub(crate) fn redis(name: &str) -> PathBuf {
 /// The version of the Redis that is used.
 #[track_caller]
 pub(crate) fn redis_version() -> (u32, u32) {
-    locate::redis_version_in(redis_folder()).expect("Redis tells its version")
+    locate::redis_version_in(redis_folder()).expect("Redis prints its version")
 }
 
 #[track_caller]
@@ -49,7 +49,7 @@ fn redis_folder() -> &'static Path {
     found.unwrap_or_else(|| {
         let (major, minor) = locate::OLDEST_REDIS;
         panic!(
-            "Redis {major}.{minor} or newer is not installed: `cargo xtask setup` installs it, or says how"
+            "Redis {major}.{minor} or newer is not installed: `cargo xtask setup` installs it, or prints how"
         )
     })
 }
@@ -57,7 +57,7 @@ fn redis_folder() -> &'static Path {
 /// The major version of the PostgreSQL that is used.
 #[track_caller]
 pub(crate) fn version() -> u32 {
-    locate::version_in(folder()).expect("PostgreSQL tells its version")
+    locate::version_in(folder()).expect("PostgreSQL prints its version")
 }
 
 #[track_caller]
@@ -66,6 +66,8 @@ fn folder() -> &'static Path {
     let found = FOLDER.get_or_init(locate::postgres).as_deref();
     found.unwrap_or_else(|| {
         let oldest = locate::OLDEST_POSTGRES;
-        panic!("PostgreSQL {oldest} or newer is not installed: `cargo xtask setup` installs it, or says how")
+        panic!(
+            "PostgreSQL {oldest} or newer is not installed: `cargo xtask setup` installs it, or prints how"
+        )
     })
 }

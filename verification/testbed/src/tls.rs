@@ -1,5 +1,5 @@
-//! Certificates for servers, from an authority that is nobody's: libraries that check names refuse a certificate that is
-//! its own authority.
+//! Certificates for servers, from an authority of their own: libraries that check names refuse a certificate that
+//! is its own authority.
 
 use std::fs;
 use std::path::Path;

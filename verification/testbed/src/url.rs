@@ -8,7 +8,7 @@ pub(crate) fn url(role: &str, password: Option<&str>, host: &str, port: u16, dat
     format!("postgres://{}{password}@{}:{port}/{}", escaped(role), escaped(host), escaped(database))
 }
 
-/// `redis://user:password@127.0.0.1:port`, or another scheme. Without a password, everybody gets in.
+/// `redis://user:password@127.0.0.1:port`, or another scheme. Without a password, every client gets in.
 pub(crate) fn redis(scheme: &str, user: &str, password: Option<&str>, port: u16) -> String {
     format!("{scheme}://{}127.0.0.1:{port}", credentials(user, password))
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_a_meaning_in_a_url_is_escaped() {
+    fn reserved_characters_are_escaped() {
         assert_eq!(url("a", None, "/t/b", 7, "c"), "postgres://a@%2Ft%2Fb:7/c");
         assert_eq!(url("a", Some("p@:/?"), "127.0.0.1", 7, "c"), "postgres://a:p%40%3A%2F%3F@127.0.0.1:7/c");
         assert_eq!(redis("rediss", "a:b", Some("c"), 7), "rediss://a%3Ab:c@127.0.0.1:7");

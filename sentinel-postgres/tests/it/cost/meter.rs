@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use sentinel_testbed::{Postgres, Price, Proxy, postgres};
+use sentinel_testbed::{CostBudget as Price, Postgres, Proxy, postgres};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::prices::units;

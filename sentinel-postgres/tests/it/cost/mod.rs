@@ -7,7 +7,7 @@ mod prices;
 use futures_util::future::join_all;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, Kind};
-use sentinel_testbed::Price;
+use sentinel_testbed::CostBudget as Price;
 
 use crate::harness::{Fixture, call, fused, label, result, runtime};
 use meter::Meter;

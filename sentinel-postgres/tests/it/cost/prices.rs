@@ -1,6 +1,6 @@
 //! The price list. Whoever makes something cheaper lowers its line: the failing test says to what.
 
-use sentinel_testbed::{Price, Unit};
+use sentinel_testbed::{CostBudget as Price, Unit};
 
 /// What is counted. A transaction that writes is one commit, and one wait for the disk.
 const UNITS: [Unit; 4] = [

@@ -1,6 +1,6 @@
 //! The cost budgets. When an operation becomes cheaper, its test fails and prints the new figure for its line.
 
-use sentinel_testbed::{Price, Unit};
+use sentinel_testbed::{CostBudget as Price, Unit};
 
 /// What is counted. A call of a script is a round trip, and the commands include those that scripts give.
 pub(crate) const UNITS: [Unit; 3] = [

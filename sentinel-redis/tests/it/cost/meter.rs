@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use sentinel_core::operation::{Claim, ClaimReply};
 use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Namespace};
 use sentinel_redis::RedisStore;
-use sentinel_testbed::{Price, Redis, redis};
+use sentinel_testbed::{CostBudget as Price, Redis, redis};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::budgets::UNITS;

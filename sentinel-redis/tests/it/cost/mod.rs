@@ -8,7 +8,7 @@ mod meter;
 use futures_util::future::join_all;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore as _, Grant, Kind};
-use sentinel_testbed::Price;
+use sentinel_testbed::CostBudget as Price;
 
 use crate::harness::{call, fused, label, result, runtime};
 use budgets as budget;

@@ -1,4 +1,4 @@
-//! A file of its own, and what its log tells of what was written. A busy machine changes no figure.
+//! A file of its own, and what was written to its log. A busy machine changes no figure.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -10,14 +10,14 @@ use futures_util::future::join_all;
 use sentinel_core::operation::Claim;
 use sentinel_core::{Address, Clock, CoordinationStore as _, Grant, Kind, StoreTime, SystemClock};
 use sentinel_sqlite::SqliteStore;
-use sentinel_testbed::Price;
+use sentinel_testbed::CostBudget;
 use tempfile::TempDir;
 use tokio::task::unconstrained;
 
-use crate::cost::prices::UNITS;
+use crate::cost::budgets::UNITS;
 use crate::harness::{execution, fused, granted, plain};
 
-/// A clock that can be stopped, and with it whoever reads it.
+/// A clock that can be stopped, and with it the threads that read it.
 #[derive(Debug, Default)]
 struct Gate {
     state: Mutex<State>,
@@ -36,8 +36,8 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Until somebody stands before it.
-    fn is_met(&self) {
+    /// Waits until a thread waits for the clock.
+    fn wait_for_reader(&self) {
         let mut state = self.state();
         while state.waiting == 0 {
             state = self.changed.wait(state).unwrap();
@@ -65,22 +65,22 @@ impl Clock for Gate {
 /// What the file of each round holds before.
 const RECORDS: usize = 256;
 
-/// A store on a file that nobody else uses. Its keys, and so the pages that are written, are the same each time.
-pub(crate) struct Desk {
+/// A store on a file that no other test uses. Its keys, and so the pages that are written, are the same each time.
+pub(crate) struct Fixture {
     pub(crate) store: SqliteStore,
     gate: Arc<Gate>,
     keys: AtomicU64,
     dir: TempDir,
 }
 
-impl Desk {
+impl Fixture {
     pub(crate) async fn open() -> Self {
         let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::new(Gate::default()));
         let builder = SqliteStore::builder(dir.path().join("sentinel.db")).clock(gate.clone());
-        let desk = Self { store: builder.open().await.unwrap(), gate, keys: AtomicU64::new(0), dir };
-        let filled = (0..RECORDS).map(|_| async { desk.held(Kind::Execution, &fused()).await });
-        desk.together(filled).await;
-        desk
+        let fixture = Self { store: builder.open().await.unwrap(), gate, keys: AtomicU64::new(0), dir };
+        let filled = (0..RECORDS).map(|_| async { fixture.held(Kind::Execution, &fused()).await });
+        fixture.together(filled).await;
+        fixture
     }
 
     /// As long as a user's keys are, and as evenly spread.
@@ -101,34 +101,35 @@ impl Desk {
         let (at, call) = (self.fresh(Kind::Execution), fused());
         let mut first = pin!(self.store.claim(&at, &call));
         self.gate.shut(true);
-        assert!(look(first.as_mut()).await.is_none());
-        self.gate.is_met();
+        assert!(poll_once(first.as_mut()).await.is_none());
+        self.gate.wait_for_reader();
         let mut all = pin!(unconstrained(join_all(all)));
-        assert!(look(all.as_mut()).await.is_none());
+        assert!(poll_once(all.as_mut()).await.is_none());
         self.gate.shut(false);
         first.await.unwrap();
         all.await;
     }
 
-    async fn scenes<T>(&self, many: usize, scene: &impl AsyncFn(&Desk) -> T) -> Vec<T> {
-        let mut scenes = Vec::new();
+    async fn setups<T>(&self, many: usize, setup: &impl AsyncFn(&Fixture) -> T) -> Vec<T> {
+        let mut setups = Vec::new();
         for _ in 0..many {
-            scenes.push(scene(self).await);
+            setups.push(setup(self).await);
         }
-        scenes
+        setups
     }
 
     /// Empties the log; how many commits are in it then. After a checkpoint of another program the store seals the file
     /// again, with its next commit.
     async fn empty_the_log(&self) -> usize {
-        let somebody = plain(&self.dir.path().join("sentinel.db"));
-        let busy: i64 = somebody.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
-        assert_eq!(busy, 0, "nobody else uses the file");
+        let other = plain(&self.dir.path().join("sentinel.db"));
+        let busy: i64 = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
+        assert_eq!(busy, 0, "no other connection uses the file");
         self.held(Kind::Execution, &fused()).await;
         self.log(0)[0] as usize
     }
 
-    /// Commits, and bytes, in the log after so many commits. The format: <https://sqlite.org/fileformat2.html#walformat>.
+    /// Commits, and bytes, in the log after so many commits. The format:
+    /// <https://sqlite.org/fileformat2.html#walformat>.
     fn log(&self, skipped: usize) -> [f64; 2] {
         const HEADER: usize = 32;
         const FRAME_HEADER: usize = 24;
@@ -136,7 +137,7 @@ impl Desk {
         let Some(page_size) = log.get(8..12) else { return [0.0, 0.0] };
         let page_size = u32::from_be_bytes(page_size.try_into().unwrap()) as usize;
         let (mut commits, mut bytes) = (0, 0);
-        // Behind the frames of this log may stand those of the one before, which have other salts.
+        // Behind the frames of this log may be those of the one before, which have other salts.
         let frames = log[HEADER..].chunks_exact(FRAME_HEADER + page_size);
         for frame in frames.take_while(|frame| frame[8..16] == log[16..24]) {
             if commits >= skipped {
@@ -152,59 +153,59 @@ impl Desk {
 /// Measures, each round on a file of its own.
 #[derive(Default)]
 pub(crate) struct Meter {
-    untrue: Vec<String>,
+    exceeded: Vec<String>,
 }
 
 impl Meter {
-    /// Sets the scene for so many of an operation, measures them one by one, and notes it if the price is not true.
+    /// Prepares `many` of an operation, measures them one by one, and records it if the budget is not met.
     pub(crate) async fn measure_alone<T>(
         &mut self,
-        price: &Price<2>,
+        budget: &CostBudget<2>,
         many: usize,
-        scene: &impl AsyncFn(&Desk) -> T,
-        operation: &impl AsyncFn(&Desk, &T),
+        setup: &impl AsyncFn(&Fixture) -> T,
+        operation: &impl AsyncFn(&Fixture, &T),
     ) {
-        let mut trial = price.trial(&UNITS);
+        let mut trial = budget.trial(&UNITS);
         while trial.goes_on() {
-            let desk = Desk::open().await;
-            let scenes = desk.scenes(many, scene).await;
-            let before = desk.empty_the_log().await;
-            for set in &scenes {
-                operation(&desk, set).await;
+            let fixture = Fixture::open().await;
+            let setups = fixture.setups(many, setup).await;
+            let before = fixture.empty_the_log().await;
+            for set in &setups {
+                operation(&fixture, set).await;
             }
-            trial.note(desk.log(before).map(|all| all / many as f64));
+            trial.note(fixture.log(before).map(|all| all / many as f64));
         }
-        self.untrue.extend(trial.verdict().err());
+        self.exceeded.extend(trial.verdict().err());
     }
 
-    /// The same for so many that come together. The log begins with the one that they waited behind.
-    pub(crate) async fn measure_company<T>(
+    /// The same for `many` that come together. The log begins with the one that they waited behind.
+    pub(crate) async fn measure_batched<T>(
         &mut self,
-        price: &Price<2>,
+        budget: &CostBudget<2>,
         many: usize,
-        scene: &impl AsyncFn(&Desk) -> T,
-        operation: &impl AsyncFn(&Desk, &T),
+        setup: &impl AsyncFn(&Fixture) -> T,
+        operation: &impl AsyncFn(&Fixture, &T),
     ) {
-        let mut trial = price.trial(&UNITS);
+        let mut trial = budget.trial(&UNITS);
         while trial.goes_on() {
-            let desk = Desk::open().await;
-            let scenes = desk.scenes(many, scene).await;
-            let before = desk.empty_the_log().await;
-            desk.together(scenes.iter().map(|set| operation(&desk, set))).await;
-            trial.note(desk.log(before + 1));
+            let fixture = Fixture::open().await;
+            let setups = fixture.setups(many, setup).await;
+            let before = fixture.empty_the_log().await;
+            fixture.together(setups.iter().map(|set| operation(&fixture, set))).await;
+            trial.note(fixture.log(before + 1));
         }
-        self.untrue.extend(trial.verdict().err());
+        self.exceeded.extend(trial.verdict().err());
     }
 
-    /// Panics if a price was not true.
+    /// Panics if a budget was not met.
     #[track_caller]
-    pub(crate) fn settle(&self) {
-        assert!(self.untrue.is_empty(), "{}", self.untrue.join("\n"));
+    pub(crate) fn assert_met(&self) {
+        assert!(self.exceeded.is_empty(), "{}", self.exceeded.join("\n"));
     }
 }
 
-/// Lets a future go on as far as it can.
-async fn look<F: Future>(mut of: Pin<&mut F>) -> Option<F::Output> {
+/// Polls a future once.
+async fn poll_once<F: Future>(mut of: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|context| match of.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => Poll::Ready(None),

@@ -1,4 +1,4 @@
-//! The closed loop: each caller waits for its answer before it asks again. For throughput.
+//! The closed loop: each caller waits for its reply before it sends again. For throughput.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Op, Sample, histogram};
 
-/// So many callers, for so long. Numbers go on where `next` stands.
+/// So many callers, for so long. Numbers continue from `next`.
 pub(crate) async fn closed(callers: usize, span: Duration, next: &Arc<AtomicU64>, op: &Op) -> Sample {
     let start = Instant::now();
     let callers = (0..callers).map(|_| tokio::spawn(caller(start, span, Arc::clone(next), Arc::clone(op))));

@@ -28,9 +28,9 @@ struct Stat {
 
 /// None: there is no such process any more, or no `/proc`.
 fn stat(pid: u32) -> Option<Stat> {
-    let told = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which may hold anything; the first field there is the third of all.
-    let fields: Vec<&str> = told.rsplit_once(')')?.1.split_whitespace().collect();
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may contain anything; the first field there is the third of all.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |first: usize| {
         Some(fields.get(first)?.parse::<f64>().ok()? + fields.get(first + 1)?.parse::<f64>().ok()?)
     };

@@ -1,12 +1,12 @@
-//! The loop of one caller that is so fast that looking at the clock would cost more than what is measured.
+//! The loop of one caller that is so fast that reading the clock would cost more than what is measured.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::{Sample, histogram};
 
-/// Of so many operations one is looked at on its own.
-const LOOKED_AT: usize = 61;
+/// Of so many operations one is measured on its own.
+const MEASURED_EACH: usize = 61;
 
 /// Batches of `each` operations on what `fresh` makes anew for each batch, until so much time was spent in them.
 pub(crate) async fn batches<T>(
@@ -20,7 +20,7 @@ pub(crate) async fn batches<T>(
         let mut on = fresh();
         let start = Instant::now();
         for n in 0..each {
-            if n % LOOKED_AT == 0 {
+            if n % MEASURED_EACH == 0 {
                 let start = Instant::now();
                 one(&mut on, n).await;
                 all.saturating_record(start.elapsed().as_nanos() as u64);
@@ -35,7 +35,7 @@ pub(crate) async fn batches<T>(
     Sample { latencies: Some(all), ..Sample::of(done as f64, spent.as_secs_f64()) }
 }
 
-/// One operation after the other, each long enough for a look at the clock.
+/// One operation after the other, each long enough for a reading of the clock.
 pub(crate) fn one_by_one(span: Duration, mut one: impl FnMut(u64)) -> Sample {
     let (start, mut done) = (Instant::now(), 0);
     while start.elapsed() < span {

@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use crate::report::Latency;
 pub(crate) use trial::Trial;
 
-/// One operation, told its number: each number is handed out once.
+/// One operation, given its number: each number is used once.
 pub(crate) type Op = Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// One measurement of one side, for about so long.
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     /// How many operations, those included that did not count into the rate.
     pub(crate) done: f64,
-    /// Nanoseconds of single operations, if somebody looked.
+    /// Nanoseconds of single operations, if they were measured.
     pub(crate) latencies: Option<Histogram<u64>>,
 }
 

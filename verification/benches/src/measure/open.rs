@@ -1,4 +1,4 @@
-//! The open loop: operations arrive at a fixed rate, whether earlier ones have been answered or not. For latency: it is
+//! The open loop: operations arrive at a fixed rate, whether earlier ones have completed or not. For latency: it is
 //! counted from the moment at which an operation was due, so that one that had to wait to be sent has waited.
 
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use tokio::sync::mpsc;
 use super::{Op, histogram, latency};
 use crate::report::Open;
 
-/// So many arrivals a second, for so long, and then until all are answered.
+/// `rate` arrivals a second during `span`, and then until all have completed.
 pub(crate) fn open(runtime: &Runtime, rate: f64, span: Duration, next: &Arc<AtomicU64>, op: &Op) -> Open {
-    let (told, mut taken) = mpsc::unbounded_channel();
+    let (sender, mut taken) = mpsc::unbounded_channel();
     // From this thread and not from a task: the runtime's timers are a millisecond coarse.
     arrivals(rate, span, |due| {
-        let (told, arrival) = (told.clone(), op(next.fetch_add(1, Ordering::Relaxed)));
+        let (sender, arrival) = (sender.clone(), op(next.fetch_add(1, Ordering::Relaxed)));
         runtime.spawn(async move {
             arrival.await;
-            // Whoever waits for this has not gone.
-            let _ = told.send(due.elapsed().as_nanos() as u64);
+            // The receiver below is still there.
+            let _ = sender.send(due.elapsed().as_nanos() as u64);
         });
     });
-    drop(told);
+    drop(sender);
     let mut all = histogram();
     runtime.block_on(async {
         while let Some(took) = taken.recv().await {
@@ -33,8 +33,8 @@ pub(crate) fn open(runtime: &Runtime, rate: f64, span: Duration, next: &Arc<Atom
     Open { rate, latency: latency(&all) }
 }
 
-/// Calls for each arrival with the moment at which it was due: never before it, and after it by as much as this thread is
-/// late.
+/// Calls for each arrival with the moment at which it was due: never before it, and after it by as much as this thread
+/// is late.
 fn arrivals(rate: f64, span: Duration, mut arrive: impl FnMut(Instant)) {
     let (start, count) = (Instant::now(), (rate * span.as_secs_f64()) as u64);
     for n in 0..count.max(1) {
@@ -49,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_to_be_sent_counts() {
-        // The first arrival holds everybody up: those that were due meanwhile are late by what was left of it.
+    fn waiting_to_be_sent_is_part_of_the_latency() {
+        // The first arrival blocks the others: those that were due meanwhile are late by the rest of it.
         let (start, mut late) = (Instant::now(), Vec::new());
         arrivals(1000.0, Duration::from_millis(20), |due| {
             if late.is_empty() {
@@ -60,7 +60,7 @@ mod tests {
         });
         assert_eq!(late.len(), 20);
         assert!(late.iter().all(|(due, late)| *due + *late >= start + Duration::from_millis(50)));
-        // Due when they would have been, whoever held them up.
+        // Due when they would have been without the block.
         let until_the_last = late[19].0 - late[0].0;
         assert_eq!(until_the_last.as_millis(), 19, "{until_the_last:?}");
     }

@@ -1,4 +1,4 @@
-//! One cell: ours, its floor and others, one after the other, round by round, so that what slows one slows all.
+//! One cell: ours, its baseline and others, one after the other, round by round, so that what slows one slows all.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::{Op, Run, closed::closed, histogram, latency, open::open};
-use crate::lab::Lab;
-use crate::place::Place;
+use crate::context::BenchContext;
 use crate::report::{Cell, Goal, Side};
+use crate::target::Target;
 
 /// Before the first round, and in none of them: connections, prepared statements, caches.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -19,32 +19,45 @@ const MOST_ARRIVALS: f64 = 50_000.0;
 
 /// A cell that is about to be measured.
 pub(crate) struct Trial<'a> {
-    lab: &'a Lab,
+    context: &'a BenchContext,
     cell: Cell,
     span: Duration,
     ours: Option<Run<'a>>,
-    floor: Option<Run<'a>>,
+    baseline: Option<Run<'a>>,
     others: Vec<Run<'a>>,
     op: Option<(Op, Arc<AtomicU64>)>,
 }
 
 impl<'a> Trial<'a> {
-    pub(crate) fn new(lab: &'a Lab, workload: impl Into<String>, place: Place, callers: usize) -> Self {
+    pub(crate) fn new(
+        context: &'a BenchContext,
+        workload: impl Into<String>,
+        target: Target,
+        callers: usize,
+    ) -> Self {
         let cell = Cell {
             workload: workload.into(),
-            place,
+            target,
             callers,
             ours: Side::new("ours"),
-            floor: None,
+            baseline: None,
             others: Vec::new(),
             latency: None,
             open: None,
             goal: None,
         };
-        Self { lab, cell, span: lab.plan.span, ours: None, floor: None, others: Vec::new(), op: None }
+        Self {
+            context,
+            cell,
+            span: context.plan.span,
+            ours: None,
+            baseline: None,
+            others: Vec::new(),
+            op: None,
+        }
     }
 
-    /// For so long instead of what the plan says.
+    /// Measures each side during `span` instead of the plan's.
     pub(crate) fn span(mut self, span: Duration) -> Self {
         self.span = span;
         self
@@ -53,9 +66,9 @@ impl<'a> Trial<'a> {
     /// Ours, in the closed loop of the cell's callers and then in the open loop.
     pub(crate) fn ours(self, op: Op) -> Self {
         let next = Arc::new(AtomicU64::new(0));
-        let (lab, callers) = (self.lab, self.cell.callers);
+        let (context, callers) = (self.context, self.cell.callers);
         let (looped, numbers) = (Arc::clone(&op), Arc::clone(&next));
-        let run = move |span| lab.runtime.block_on(closed(callers, span, &numbers, &looped));
+        let run = move |span| context.runtime.block_on(closed(callers, span, &numbers, &looped));
         let trial = self.ours_by(Box::new(run));
         Self { op: Some((op, next)), ..trial }
     }
@@ -65,19 +78,19 @@ impl<'a> Trial<'a> {
         Self { ours: Some(run), ..self }
     }
 
-    pub(crate) fn floor(mut self, name: &str, run: Run<'a>) -> Self {
-        self.cell.floor = Some(Side::new(name));
-        self.floor = Some(run);
+    pub(crate) fn baseline(mut self, name: &str, run: Run<'a>) -> Self {
+        self.cell.baseline = Some(Side::new(name));
+        self.baseline = Some(run);
         self
     }
 
     /// The same, for an operation.
-    pub(crate) fn floor_op(self, name: &str, op: Op) -> Self {
+    pub(crate) fn baseline_op(self, name: &str, op: Op) -> Self {
         let run = self.looped(op);
-        self.floor(name, run)
+        self.baseline(name, run)
     }
 
-    /// A peer, or another way of ours.
+    /// A alternative, or another way of ours.
     pub(crate) fn other(mut self, name: &str, run: Run<'a>) -> Self {
         self.cell.others.push(Side::new(name));
         self.others.push(run);
@@ -91,8 +104,8 @@ impl<'a> Trial<'a> {
     }
 
     fn looped(&self, op: Op) -> Run<'a> {
-        let (lab, callers, next) = (self.lab, self.cell.callers, Arc::new(AtomicU64::new(0)));
-        Box::new(move |span| lab.runtime.block_on(closed(callers, span, &next, &op)))
+        let (context, callers, next) = (self.context, self.cell.callers, Arc::new(AtomicU64::new(0)));
+        Box::new(move |span| context.runtime.block_on(closed(callers, span, &next, &op)))
     }
 
     pub(crate) fn goal(mut self, goal: Option<Goal>) -> Self {
@@ -105,11 +118,11 @@ impl<'a> Trial<'a> {
         let mut all = histogram();
         let mut ours = self.ours.take().unwrap();
         ours(WARM_UP.min(self.span / 2));
-        for _ in 0..self.lab.plan.rounds {
-            note(self.floor.as_mut(), self.cell.floor.as_mut(), self.span, None);
-            note(Some(&mut ours), Some(&mut self.cell.ours), self.span, Some(&mut all));
+        for _ in 0..self.context.plan.rounds {
+            measure_side(self.baseline.as_mut(), self.cell.baseline.as_mut(), self.span, None);
+            measure_side(Some(&mut ours), Some(&mut self.cell.ours), self.span, Some(&mut all));
             for (run, side) in self.others.iter_mut().zip(&mut self.cell.others) {
-                note(Some(run), Some(side), self.span, None);
+                measure_side(Some(run), Some(side), self.span, None);
             }
         }
         self.cell.latency = (!all.is_empty()).then(|| latency(&all));
@@ -119,12 +132,12 @@ impl<'a> Trial<'a> {
 
     fn at_half_the_rate(&self) -> Option<crate::report::Open> {
         let ((op, next), rate) = (self.op.as_ref()?, (self.cell.ours.rate()? / 2.0).min(MOST_ARRIVALS));
-        Some(open(&self.lab.runtime, rate, self.span, next, op))
+        Some(open(&self.context.runtime, rate, self.span, next, op))
     }
 }
 
 /// Measures one side once, if there is one.
-fn note(
+fn measure_side(
     run: Option<&mut Run<'_>>,
     side: Option<&mut Side>,
     span: Duration,

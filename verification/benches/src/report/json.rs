@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::Report;
+use crate::report::figures::Report;
 
 pub(crate) fn write(file: &Path, report: &Report) -> Result<(), String> {
     let text = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
@@ -22,7 +22,7 @@ mod tests {
     use crate::report::table::tests::sample;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_report_is_read_back() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let report = sample();
         write(file.path(), &report).unwrap();
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_report_is_told() {
+    fn a_file_that_is_no_report_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "{}").unwrap();
         assert!(read(file.path()).unwrap_err().contains("missing field"));

@@ -9,8 +9,8 @@ pub(crate) fn median(of: &[f64]) -> Option<f64> {
 }
 
 /// What was measured together is compared: round by round.
-pub(crate) fn ratios(ours: &[f64], floor: &[f64]) -> Vec<f64> {
-    ours.iter().zip(floor).map(|(ours, floor)| ours / floor).collect()
+pub(crate) fn ratios(ours: &[f64], baseline: &[f64]) -> Vec<f64> {
+    ours.iter().zip(baseline).map(|(ours, baseline)| ours / baseline).collect()
 }
 
 /// The least and the most.
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_compared_with_their_own_floor() {
+    fn rounds_are_compared_with_their_own_baseline() {
         // A machine that was slower in the second round was so for both.
         assert_eq!(ratios(&[200.0, 20.0], &[100.0, 10.0]), [2.0, 2.0]);
         assert_eq!(median(&ratios(&[10.0, 40.0, 30.0], &[10.0, 10.0, 10.0])), Some(3.0));

@@ -1,4 +1,4 @@
-//! The picture: how each workload stands to its floor, drawn by hand so that it needs nothing but a browser.
+//! The picture: the ratio of each workload to its baseline, drawn by hand so that it needs nothing but a browser.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::table::short;
 use super::{Cell, Report};
-use crate::place::Place;
+use crate::target::Target;
 
 const WIDTH: f64 = 920.0;
 /// Where the bars begin, and where they end at the latest.
@@ -16,7 +16,7 @@ const ROW: f64 = 22.0;
 const TOP: f64 = 78.0;
 /// The room for the name of a store.
 const TITLE: f64 = 30.0;
-/// The scale is logarithmic, from this ratio to that: a tenth and ten times are as far from the floor.
+/// The scale is logarithmic, from this ratio to that: a tenth and ten times are as far from the baseline.
 const LEAST: f64 = 0.05;
 const MOST: f64 = 20.0;
 
@@ -45,9 +45,9 @@ fn draw(report: &Report) -> String {
     );
     head(&mut svg, report, height);
     let mut y = TOP;
-    for (place, cells) in groups {
+    for (target, cells) in groups {
         y += TITLE;
-        text(&mut svg, (16.0, y - 10.0), "", "start", place.name());
+        text(&mut svg, (16.0, y - 10.0), "", "start", target.name());
         for cell in cells {
             row(&mut svg, cell, y);
             y += ROW;
@@ -56,10 +56,10 @@ fn draw(report: &Report) -> String {
     svg + "</svg>\n"
 }
 
-/// Those cells that have a floor, by store.
-fn groups(report: &Report) -> Vec<(Place, Vec<&Cell>)> {
-    let of = |place| report.cells.iter().filter(move |cell| cell.place == place && cell.ratio().is_some());
-    let groups = Place::ALL.into_iter().map(|place| (place, of(place).collect::<Vec<_>>()));
+/// Those cells that have a baseline, by store.
+fn groups(report: &Report) -> Vec<(Target, Vec<&Cell>)> {
+    let of = |target| report.cells.iter().filter(move |cell| cell.target == target && cell.ratio().is_some());
+    let groups = Target::ALL.into_iter().map(|target| (target, of(target).collect::<Vec<_>>()));
     groups.filter(|(_, cells)| !cells.is_empty()).collect()
 }
 
@@ -78,14 +78,14 @@ fn head(svg: &mut String, report: &Report, height: f64) {
     }
 }
 
-/// The name, the bar from the floor, the spread, the goal, the figure.
+/// The name, the bar from the baseline, the spread, the goal, the figure.
 fn row(svg: &mut String, cell: &Cell, y: f64) {
     let Some(ratio) = cell.ratio() else { return };
-    let (middle, floor, end) = (y + ROW / 2.0 - 2.0, x(1.0), x(ratio));
+    let (middle, baseline, end) = (y + ROW / 2.0 - 2.0, x(1.0), x(ratio));
     let name = format!("{}, {}", cell.workload, cell.callers);
     text(svg, (LEFT - 10.0, middle + 4.0), "", "end", &name);
     let class = if ratio < 1.0 { "under" } else { "bar" };
-    let (from, width) = (floor.min(end), (floor - end).abs().max(1.0));
+    let (from, width) = (baseline.min(end), (baseline - end).abs().max(1.0));
     let _ = writeln!(
         svg,
         "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"12\"/>",
@@ -100,7 +100,7 @@ fn row(svg: &mut String, cell: &Cell, y: f64) {
     text(svg, (RIGHT + 10.0, middle + 4.0), "", "start", &short(ratio));
 }
 
-/// Where a ratio stands.
+/// The position of a ratio.
 fn x(ratio: f64) -> f64 {
     let within = ratio.clamp(LEAST, MOST);
     LEFT + (RIGHT - LEFT) * (within / LEAST).ln() / (MOST / LEAST).ln()
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_floor_has_no_bar() {
+    fn a_cell_without_a_baseline_has_no_bar() {
         let svg = draw(&sample());
         assert_eq!(svg.matches("<rect").count(), 1);
         assert_eq!(svg.matches("class=\"goal\"").count(), 1);
@@ -195,7 +195,7 @@ mod tests {
     fn ratios_stand_in_order_and_stay_within() {
         let at = [0.0001, 0.1, 0.5, 1.0, 2.0, 10.0, 1e6].map(x);
         assert!(at.is_sorted() && at[0] == LEFT && at[6] == RIGHT, "{at:?}");
-        // Half and double are as far from the floor.
+        // Half and double are as far from the baseline.
         assert!((at[3] - at[2] - (at[4] - at[3])).abs() < 1e-9);
     }
 }

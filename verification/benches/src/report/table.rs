@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cell, Fact, Goal, Report};
+use crate::report::figures::{Cell, Fact, Goal, Report, Side};
 
 /// The whole report.
 pub(crate) fn text(report: &Report) -> String {
@@ -19,10 +19,13 @@ pub(crate) fn text(report: &Report) -> String {
         text.push('\n');
     }
     report.facts.iter().for_each(|fact| text += &format!("{}\n", fact_line(fact)));
-    if !report.peers.is_empty() {
+    if !report.alternatives.is_empty() {
         text += "\nWhat the others do not do:\n";
     }
-    report.peers.iter().for_each(|peer| text += &format!("- {}: {}\n", peer.name, peer.lacks));
+    report
+        .alternatives
+        .iter()
+        .for_each(|alternative| text += &format!("- {}: {}\n", alternative.name, alternative.lacks));
     text
 }
 
@@ -67,28 +70,28 @@ fn titles() -> String {
 /// One cell.
 pub(crate) fn line(cell: &Cell) -> String {
     let number = |of: Option<f64>| of.map_or_else(|| "-".to_owned(), short);
-    let floor = cell.floor.as_ref();
+    let baseline = cell.baseline.as_ref();
     let open = cell.open.map(|open| format!("{} / {}", short(open.latency.p50), short(open.latency.p99)));
     let line = format!(
         "{:<22} {:<14} {:>7} {:>10} {:>10} {:>6} {:<14} {:>8} {:>8} {:>18}  {:<12} {}",
         cell.workload,
-        cell.place,
+        cell.target,
         cell.callers,
         number(cell.ours.rate()),
-        number(floor.and_then(|floor| floor.rate())),
+        number(baseline.and_then(|baseline| baseline.rate())),
         number(cell.ratio()),
         cell.spread().map(|(least, most)| format!("({}..{})", short(least), short(most))).unwrap_or_default(),
         number(cell.latency.map(|latency| latency.p50)),
         number(cell.latency.map(|latency| latency.p99)),
         open.unwrap_or_default(),
         cell.goal.map(|goal| judged(goal, goal.met_by(cell))).unwrap_or_default(),
-        floor.map_or("", |floor| floor.name.as_str()),
+        baseline.map_or("", |baseline| baseline.name.as_str()),
     );
     line.trim_end().to_owned()
 }
 
 /// Another side of a cell, under it.
-fn other_line(cell: &Cell, other: &super::Side) -> String {
+fn other_line(cell: &Cell, other: &Side) -> String {
     let rate = other.rate().map_or_else(|| "-".to_owned(), short);
     let ratio = cell.ratio_of(other).map_or_else(|| "-".to_owned(), short);
     format!("{:<22} {:<14} {:>7} {rate:>10} {:>10} {ratio:>6}  {}", "", "", "", "", other.name)
@@ -101,7 +104,7 @@ pub(crate) fn fact_line(fact: &Fact) -> String {
     let line = format!(
         "{:<22} {:<14} {:>10} {unit:<10} {}  {goal}",
         fact.workload,
-        fact.place,
+        fact.target,
         short(fact.value),
         fact.what
     );
@@ -123,7 +126,7 @@ fn judged(goal: Goal, met: Option<bool>) -> String {
     }
 }
 
-/// Three digits that say something, and no more of small numbers than needed.
+/// Three significant digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => thousands(value),
@@ -149,28 +152,28 @@ fn thousands(value: f64) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::peers::Note;
-    use crate::place::Place;
-    use crate::report::{Latency, Machine, Open, Side};
+    use crate::report::{Alternative, Latency, Machine, Open};
+    use crate::target::Target;
 
     /// A report with one of everything.
     pub(crate) fn sample() -> Report {
         let side = |name: &str, rates: [f64; 3]| Side { name: name.into(), rates: rates.into() };
         let cell = Cell {
             workload: "fresh".into(),
-            place: Place::Postgres,
+            target: Target::Postgres,
             callers: 128,
             ours: side("once", [21_000.0, 44_000.0, 30_000.0]),
-            floor: Some(side("pgbench INSERT", [10_000.0, 20_000.0, 20_000.0])),
+            baseline: Some(side("pgbench INSERT", [10_000.0, 20_000.0, 20_000.0])),
             others: vec![side("upsert & two transactions", [5_000.0, 5_000.0, 5_000.0])],
             latency: Some(Latency { p50: 2614.0, p99: 4326.0 }),
             open: Some(Open { rate: 15_000.0, latency: Latency { p50: 900.0, p99: 1800.5 } }),
             goal: Some(Goal::RatioAtLeast(2.0)),
         };
-        let lone = Cell { floor: None, others: vec![], goal: None, place: Place::Memory, ..cell.clone() };
+        let lone =
+            Cell { baseline: None, others: vec![], goal: None, target: Target::Memory, ..cell.clone() };
         let fact = Fact {
             workload: "heartbeat".into(),
-            place: Place::Postgres,
+            target: Target::Postgres,
             what: "of one core by 10,000 live leases".into(),
             value: 3.0,
             unit: "%".into(),
@@ -190,7 +193,10 @@ pub(crate) mod tests {
             seconds: 2.0,
             cells: vec![cell, lone],
             facts: vec![fact],
-            peers: vec![Note { name: "upsert & two transactions".into(), lacks: "It runs again.".into() }],
+            alternatives: vec![Alternative {
+                name: "upsert & two transactions".into(),
+                lacks: "It runs again.".into(),
+            }],
         }
     }
 
@@ -212,15 +218,15 @@ pub(crate) mod tests {
     #[test]
     fn everything_is_told() {
         let text = text(&sample());
-        for told in ["PostgreSQL 15.18", "fresh", "30,000", "upsert & two", "It runs again."] {
-            assert!(text.contains(told), "{told}: {text}");
+        for part in ["PostgreSQL 15.18", "fresh", "30,000", "upsert & two", "It runs again."] {
+            assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.lines().any(|line| line.ends_with(' ')), "{text}");
     }
 
     #[test]
     fn numbers_are_short() {
-        let told = [1_234_567.0, 999.6, 12.34, 1.234, 0.0123, 0.0, -1234.0].map(short);
-        assert_eq!(told, ["1,234,567", "1,000", "12.3", "1.23", "0.0123", "0.00", "-1,234"]);
+        let shown = [1_234_567.0, 999.6, 12.34, 1.234, 0.0123, 0.0, -1234.0].map(short);
+        assert_eq!(shown, ["1,234,567", "1,000", "12.3", "1.23", "0.0123", "0.00", "-1,234"]);
     }
 }

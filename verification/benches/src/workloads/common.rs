@@ -11,12 +11,12 @@ use sentinel_core::{
     Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,
 };
 
-use crate::floors::{pgbench, redis, sqlite};
-use crate::lab::{Lab, NAMESPACE, client};
+use crate::baselines::{pgbench, redis, sqlite};
+use crate::context::{BenchContext, NAMESPACE, client};
 use crate::measure::{Op, Run, op};
-use crate::place::Place;
+use crate::target::Target;
 
-/// How many completed records there are to replay: as many as the floors read from.
+/// How many completed records there are to replay: as many as the baselines read from.
 pub(crate) const KEYS: u64 = pgbench::KEYS;
 
 /// A result of 100 bytes, quotes included.
@@ -40,7 +40,7 @@ pub(crate) fn claim(phase: Phase) -> Claim {
     }
 }
 
-/// A grant, to somebody who is the first.
+/// A grant of a key that no other caller has.
 pub(crate) async fn granted(store: &dyn CoordinationStore, address: &Address, phase: Phase) -> Grant {
     let claim = claim(phase);
     let reply = store.claim(address, &claim).await.unwrap().reply;
@@ -67,7 +67,7 @@ pub(crate) async fn replayed(sentinel: Sentinel, key: String) {
     assert!(matches!(outcome.unwrap(), Outcome::Replayed(_)));
 }
 
-/// Keys that nobody has asked for; none is a neighbour of another in order.
+/// New keys; none is a neighbour of another in order.
 pub(crate) fn fresh_key(salt: u64) -> impl Fn(u64) -> String + Clone + Send + Sync + 'static {
     move |n| format!("invoice-{:016x}-{salt}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
@@ -89,39 +89,53 @@ pub(crate) fn old_key(n: u64) -> String {
 }
 
 /// A client of a store with completed records.
-pub(crate) fn filled(lab: &Lab, place: Place) -> Sentinel {
+pub(crate) fn filled(context: &BenchContext, target: Target) -> Sentinel {
     let fill = |store: &Arc<dyn CoordinationStore>| {
-        in_pages(lab, KEYS, |n| by_the_store(Arc::clone(store), format!("replay-{n}")));
+        in_pages(context, KEYS, |n| by_the_store(Arc::clone(store), format!("replay-{n}")));
     };
-    client(lab.filled(place, fill))
+    client(context.filled(target, fill))
 }
 
 /// Does something so many times, a thousand at once.
-pub(crate) fn in_pages<T, F: Future<Output = T>>(lab: &Lab, count: u64, one: impl Fn(u64) -> F) -> Vec<T> {
+pub(crate) fn in_pages<T, F: Future<Output = T>>(
+    context: &BenchContext,
+    count: u64,
+    one: impl Fn(u64) -> F,
+) -> Vec<T> {
     let mut all = Vec::new();
     for first in (0..count).step_by(1000) {
         let page = (first..count.min(first + 1000)).map(&one);
-        all.extend(lab.runtime.block_on(join_all(page)));
+        all.extend(context.runtime.block_on(join_all(page)));
     }
     all
 }
 
 /// One durable write.
-pub(crate) fn write_floor<'a>(lab: &'a Lab, place: Place, callers: usize) -> (&'static str, Run<'a>) {
-    match place {
-        Place::Sqlite => ("INSERT, one connection", sqlite::insert(lab, 100)),
-        Place::RedisAlways | Place::RedisEverysec => {
-            ("EVALSHA of one HSET", redis::evalsha_hset(lab.redis(place), callers))
+pub(crate) fn write_baseline<'a>(
+    context: &'a BenchContext,
+    target: Target,
+    callers: usize,
+) -> (&'static str, Run<'a>) {
+    match target {
+        Target::Sqlite => ("INSERT, one connection", sqlite::insert(context, 100)),
+        Target::RedisAlways | Target::RedisEverysec => {
+            ("EVALSHA of one HSET", redis::evalsha_hset(context.redis(target), callers))
         }
-        _ => ("pgbench INSERT", pgbench::script(lab, place, callers, pgbench::INSERT)),
+        _ => ("pgbench INSERT", pgbench::script(context, target, callers, pgbench::INSERT)),
     }
 }
 
 /// One read by key.
-pub(crate) fn read_floor<'a>(lab: &'a Lab, place: Place, callers: usize) -> (&'static str, Run<'a>) {
-    match place {
-        Place::Sqlite => ("SELECT, one connection", sqlite::select(lab)),
-        Place::RedisAlways | Place::RedisEverysec => ("HGETALL", redis::hgetall(lab.redis(place), callers)),
-        _ => ("pgbench SELECT", pgbench::script(lab, place, callers, pgbench::SELECT)),
+pub(crate) fn read_baseline<'a>(
+    context: &'a BenchContext,
+    target: Target,
+    callers: usize,
+) -> (&'static str, Run<'a>) {
+    match target {
+        Target::Sqlite => ("SELECT, one connection", sqlite::select(context)),
+        Target::RedisAlways | Target::RedisEverysec => {
+            ("HGETALL", redis::hgetall(context.redis(target), callers))
+        }
+        _ => ("pgbench SELECT", pgbench::script(context, target, callers, pgbench::SELECT)),
     }
 }

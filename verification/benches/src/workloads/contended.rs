@@ -1,33 +1,34 @@
-//! Many callers ask for one key at once, on two clients: one of them runs, all are answered with its result.
+//! Many callers ask for one key at once, on two clients: one of them runs, all get its result.
 
 use std::time::Duration;
 
 use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 
-use super::common::{read_floor, receipt};
+use super::common::{read_baseline, receipt};
 use super::memory;
-use crate::lab::{Lab, client, salt};
+use crate::context::{BenchContext, client, salt};
 use crate::measure::{Op, Trial, op};
-use crate::place::Place;
 use crate::report::Report;
+use crate::target::Target;
 
-const CELLS: &[(Place, &[usize])] = &[
-    (Place::Memory, &[32]),
-    (Place::Sqlite, &[64]),
-    (Place::Postgres, &[32, 128]),
-    (Place::RedisAlways, &[128]),
+const CELLS: &[(Target, &[usize])] = &[
+    (Target::Memory, &[32]),
+    (Target::Sqlite, &[64]),
+    (Target::Postgres, &[32, 128]),
+    (Target::RedisAlways, &[128]),
 ];
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    for (place, callers) in lab.plan.cells(CELLS) {
-        let clients = lab.two_stores(place).map(client);
-        let trial = Trial::new(lab, "contended", place, callers).ours(asked_by(callers, clients, salt()));
-        let (name, floor) = match place {
-            Place::Memory => (memory::MAP, memory::map_reads(lab)),
-            _ => read_floor(lab, place, callers),
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    for (target, callers) in context.plan.cells(CELLS) {
+        let clients = context.two_stores(target).map(client);
+        let trial =
+            Trial::new(context, "contended", target, callers).ours(asked_by(callers, clients, salt()));
+        let (name, baseline) = match target {
+            Target::Memory => (memory::MAP, memory::map_reads(context)),
+            _ => read_baseline(context, target, callers),
         };
-        report.cell(trial.floor(name, floor).measure());
+        report.cell(trial.baseline(name, baseline).measure());
     }
 }
 
@@ -39,7 +40,7 @@ fn asked_by(callers: usize, clients: [Sentinel; 2], salt: u64) -> Op {
     })
 }
 
-/// Runs it, or waits for whoever does.
+/// Runs it, or waits for the caller that does.
 pub(crate) async fn joined(sentinel: Sentinel, key: String) {
     let once = sentinel.once(key).wait(Duration::from_secs(60));
     let outcome = once.run(|_| async { Ok::<_, std::io::Error>(receipt()) }).await.unwrap();

@@ -1,73 +1,75 @@
-//! Executions of keys that nobody has asked for.
+//! Executions of new keys.
 
 use std::sync::Arc;
 
-use super::common::{by_the_store, fresh_key, fresh_op, write_floor};
+use super::common::{by_the_store, fresh_key, fresh_op, write_baseline};
 use super::memory;
-use crate::floors::{postgres, sqlite};
-use crate::lab::{Lab, client, salt};
+use crate::alternatives::{set_nx, upsert};
+use crate::baselines::{postgres, sqlite};
+use crate::context::{BenchContext, client, salt};
 use crate::measure::{Trial, op};
-use crate::peers::{set_nx, upsert};
-use crate::place::Place;
 use crate::report::{Goal, Report};
+use crate::target::Target;
 
-const CELLS: &[(Place, &[usize])] = &[
-    (Place::Sqlite, &[1, 64]),
-    (Place::Postgres, &[1, 8, 32, 128, 512]),
-    (Place::PostgresTcp, &[1, 128]),
-    (Place::PostgresPlus1ms, &[1, 128]),
-    (Place::PostgresPlus10ms, &[1, 128]),
-    (Place::RedisAlways, &[1, 8, 32, 128]),
-    (Place::RedisEverysec, &[1, 128]),
+const CELLS: &[(Target, &[usize])] = &[
+    (Target::Sqlite, &[1, 64]),
+    (Target::Postgres, &[1, 8, 32, 128, 512]),
+    (Target::PostgresTcp, &[1, 128]),
+    (Target::PostgresPlus1ms, &[1, 128]),
+    (Target::PostgresPlus10ms, &[1, 128]),
+    (Target::RedisAlways, &[1, 8, 32, 128]),
+    (Target::RedisEverysec, &[1, 128]),
 ];
 
-fn goal(place: Place, callers: usize) -> Option<Goal> {
-    match (place, callers) {
-        (Place::Postgres | Place::Sqlite, 1) | (Place::RedisAlways | Place::RedisEverysec, 128) => {
+fn goal(target: Target, callers: usize) -> Option<Goal> {
+    match (target, callers) {
+        (Target::Postgres | Target::Sqlite, 1) | (Target::RedisAlways | Target::RedisEverysec, 128) => {
             Some(Goal::RatioAtLeast(0.45))
         }
-        (Place::Postgres, 32) => Some(Goal::RatioAtLeast(1.0)),
-        (Place::Postgres, 128 | 512) => Some(Goal::RatioAtLeast(2.0)),
-        (Place::Sqlite, 64) => Some(Goal::RatioAtLeast(1.6)),
+        (Target::Postgres, 32) => Some(Goal::RatioAtLeast(1.0)),
+        (Target::Postgres, 128 | 512) => Some(Goal::RatioAtLeast(2.0)),
+        (Target::Sqlite, 64) => Some(Goal::RatioAtLeast(1.6)),
         _ => None,
     }
 }
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    if lab.plan.wants(Place::Memory) {
-        memory::fresh(lab, report);
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    if context.plan.wants(Target::Memory) {
+        memory::fresh(context, report);
     }
-    for (place, callers) in lab.plan.cells(CELLS) {
-        let store = lab.store(place);
-        let (name, floor) = write_floor(lab, place, callers);
+    for (target, callers) in context.plan.cells(CELLS) {
+        let store = context.store(target);
+        let (name, baseline) = write_baseline(context, target, callers);
         let ours = fresh_op(client(Arc::clone(&store)), salt());
-        let trial = Trial::new(lab, "fresh", place, callers).ours(ours).floor(name, floor);
-        report.cell(others(lab, trial, place, callers, store).goal(goal(place, callers)).measure());
+        let trial = Trial::new(context, "fresh", target, callers).ours(ours).baseline(name, baseline);
+        report.cell(others(context, trial, target, callers, store).goal(goal(target, callers)).measure());
     }
 }
 
 /// The store without the client, and what would be written by hand.
 fn others<'a>(
-    lab: &'a Lab,
+    context: &'a BenchContext,
     trial: Trial<'a>,
-    place: Place,
+    target: Target,
     callers: usize,
     store: Arc<dyn sentinel_core::CoordinationStore>,
 ) -> Trial<'a> {
-    // On other ways to a server they would say the same again.
-    if lab.plan.quick || place != place.server() || place == Place::RedisEverysec {
+    // On other ways to a server the result would be the same.
+    if context.plan.quick || target != target.server() || target == Target::RedisEverysec {
         return trial;
     }
     let key = fresh_key(salt());
-    let trial = match place {
-        Place::Sqlite if callers == 1 => {
-            trial.other("INSERT, handed to a thread", sqlite::insert_by_a_thread(lab))
+    let trial = match target {
+        Target::Sqlite if callers == 1 => {
+            trial.other("INSERT, handed to a thread", sqlite::insert_by_a_thread(context))
         }
-        Place::Postgres => {
-            let two = postgres::two_writes(lab, place, key.clone());
-            trial.other_op(postgres::TWO_WRITES, two).other_op(upsert::NAME, upsert::fresh(lab, place, key))
+        Target::Postgres => {
+            let two = postgres::two_writes(context, target, key.clone());
+            trial
+                .other_op(postgres::TWO_WRITES, two)
+                .other_op(upsert::NAME, upsert::fresh(context, target, key))
         }
-        Place::RedisAlways => trial.other_op(set_nx::NAME, set_nx::fresh(lab, place, key)),
+        Target::RedisAlways => trial.other_op(set_nx::NAME, set_nx::fresh(context, target, key)),
         _ => trial,
     };
     let key = fresh_key(salt());

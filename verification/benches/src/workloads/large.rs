@@ -1,4 +1,5 @@
-//! Claiming, and listing what is uncertain, among 10 thousand and among 10 million records. Takes minutes and gigabytes.
+//! Claiming, and listing what is uncertain, among 10 thousand and among 10 million records. Takes minutes and
+//! gigabytes.
 
 use std::sync::Arc;
 
@@ -7,51 +8,51 @@ use sentinel_core::CoordinationStore;
 use sentinel_postgres::PostgresStore;
 
 use super::common::{by_the_store, fresh_key};
-use crate::floors::postgres;
-use crate::lab::{Lab, client, salt};
+use crate::baselines::postgres;
+use crate::context::{BenchContext, client, salt};
 use crate::measure::{Op, Trial, op};
-use crate::place::Place;
 use crate::report::{Fact, Goal, Report};
+use crate::target::Target;
 
 const COLUMNS: &str = "life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, incarnation, \
     claimed_at, begun_at, completed_at, ttl, hard_ttl, late_effects, \
     claim_id, kind, state, verdict, after_reset, omitted, namespace, key, worker, content_type, payload";
 
-/// How many records there are that nobody knows the end of.
+/// How many records there are with an unknown outcome.
 const UNCERTAIN: u64 = 100;
 /// A page of them is asked for.
 const PAGE: u32 = 100;
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    if !lab.plan.wants(Place::Postgres) {
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    if !context.plan.wants(Target::Postgres) {
         return;
     }
-    let records = lab.plan.records;
-    let (few, many) = (filled(lab, "few", 10_000), filled(lab, "many", records));
+    let records = context.plan.records;
+    let (few, many) = (filled(context, "few", 10_000), filled(context, "many", records));
     for (what, of) in [("table", "pg_table_size"), ("indexes", "pg_indexes_size")] {
-        let bytes: f64 = lab.postgres().psql(&format!("SELECT {of}('many.records')")).parse().unwrap();
+        let bytes: f64 = context.postgres().psql(&format!("SELECT {of}('many.records')")).parse().unwrap();
         let (what, value) =
             (format!("{what}, for each of {records} completed records"), bytes / records as f64);
-        let (workload, place) = ("large".into(), Place::Postgres);
-        report.fact(Fact { workload, place, what, value, unit: "bytes".into(), goal: None });
+        let (workload, target) = ("large".into(), Target::Postgres);
+        report.fact(Fact { workload, target, what, value, unit: "bytes".into(), goal: None });
     }
     for callers in [1, 32, 128] {
-        let trial = Trial::new(lab, "claim among many", Place::Postgres, callers).ours(claims(&many));
-        let trial = trial.floor_op("the same among 10,000", claims(&few));
+        let trial = Trial::new(context, "claim among many", Target::Postgres, callers).ours(claims(&many));
+        let trial = trial.baseline_op("the same among 10,000", claims(&few));
         report.cell(trial.goal(Some(Goal::CostAtMost(1.2))).measure());
     }
-    let trial =
-        Trial::new(lab, "bare rows among many", Place::Postgres, 1).ours(inserts(lab, "many", records));
-    report.cell(trial.floor_op("the same among 10,000", inserts(lab, "few", 10_000)).measure());
-    let trial = Trial::new(lab, "uncertain of many", Place::Postgres, 1).ours(lists(&many));
-    report.cell(trial.floor_op("the same of 10,000", lists(&few)).measure());
+    let trial = Trial::new(context, "bare rows among many", Target::Postgres, 1)
+        .ours(inserts(context, "many", records));
+    report.cell(trial.baseline_op("the same among 10,000", inserts(context, "few", 10_000)).measure());
+    let trial = Trial::new(context, "uncertain of many", Target::Postgres, 1).ours(lists(&many));
+    report.cell(trial.baseline_op("the same of 10,000", lists(&few)).measure());
 }
 
 /// A store in a schema of its own, with so many completed records and a few uncertain ones, keys in no order.
-fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
-    let builder = PostgresStore::builder(&lab.postgres_url(Place::Postgres)).schema(schema);
-    let store = lab.runtime.block_on(builder.init()).unwrap();
-    lab.postgres().psql(&format!(
+fn filled(context: &BenchContext, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
+    let builder = PostgresStore::builder(&context.postgres_url(Target::Postgres)).schema(schema);
+    let store = context.runtime.block_on(builder.init()).unwrap();
+    context.postgres().psql(&format!(
         "INSERT INTO {schema}.records ({COLUMNS}) SELECT 1700000000000000 + n, 2, \
          1700000000000000 + n, 2, 1700000000000000 + n, 0, 0, 0, \
          1700000000000000 + n, 1700000000000000, 1700000000000000, 1700000000000000 + n, 30000000, 60000000, 0, \
@@ -68,15 +69,15 @@ fn filled(lab: &Lab, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
     Arc::new(store)
 }
 
-/// Sixty-four rows in one statement, into a table of such rows that has nothing but a primary key: the limit of any claim
-/// whose keys are in no order.
-fn inserts(lab: &Lab, schema: &str, rows: u64) -> Op {
-    lab.postgres().psql(&format!(
+/// Sixty-four rows in one statement, into a table of such rows that has nothing but a primary key: the limit of any
+/// claim whose keys are in no order.
+fn inserts(context: &BenchContext, schema: &str, rows: u64) -> Op {
+    context.postgres().psql(&format!(
         "CREATE TABLE {schema}.bare (key text COLLATE \"C\" PRIMARY KEY, payload bytea); \
          INSERT INTO {schema}.bare SELECT 'invoice-' || md5(n::text) || '-' || n, decode(repeat('61', 400), 'hex') \
          FROM generate_series(1, {rows}) n; VACUUM ANALYZE {schema}.bare; CHECKPOINT"
     ));
-    let (pool, key) = (postgres::pool(lab, Place::Postgres), fresh_key(salt()));
+    let (pool, key) = (postgres::pool(context, Target::Postgres), fresh_key(salt()));
     let sql = format!(
         "INSERT INTO {schema}.bare SELECT k, decode(repeat('61', 400), 'hex') FROM unnest($1::text[]) k ORDER BY k"
     );

@@ -1,40 +1,41 @@
-//! Acquiring a lease that nobody holds, and giving it back: each caller one of its own, over and over.
+//! Acquiring a free lease, and releasing it: each caller one of its own, over and over.
 
 use sentinel_client::Sentinel;
 use sentinel_client::{LeaseOutcome, ReleaseOutcome};
 
 use super::memory;
-use crate::floors::{pgbench, redis, sqlite};
-use crate::lab::{Lab, salt};
+use crate::baselines::{pgbench, redis, sqlite};
+use crate::context::{BenchContext, salt};
 use crate::measure::{Op, Run, Trial, op};
-use crate::place::Place;
 use crate::report::Report;
+use crate::target::Target;
 
-const CELLS: &[(Place, &[usize])] = &[
-    (Place::Memory, &[1]),
-    (Place::Sqlite, &[1, 64]),
-    (Place::Postgres, &[1, 32, 128]),
-    (Place::RedisAlways, &[1, 128]),
-    (Place::RedisEverysec, &[128]),
+const CELLS: &[(Target, &[usize])] = &[
+    (Target::Memory, &[1]),
+    (Target::Sqlite, &[1, 64]),
+    (Target::Postgres, &[1, 32, 128]),
+    (Target::RedisAlways, &[1, 128]),
+    (Target::RedisEverysec, &[128]),
 ];
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    for (place, callers) in lab.plan.cells_of_many(CELLS) {
-        let trial = Trial::new(lab, "lease", place, callers).ours(cycle(lab.sentinel(place), callers));
-        let (name, floor) = floor(lab, place, callers);
-        report.cell(trial.floor(name, floor).measure());
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    for (target, callers) in context.plan.cells_of_many(CELLS) {
+        let trial =
+            Trial::new(context, "lease", target, callers).ours(cycle(context.sentinel(target), callers));
+        let (name, baseline) = baseline(context, target, callers);
+        report.cell(trial.baseline(name, baseline).measure());
     }
 }
 
 /// One write. A lease needs two: it is taken, and it is given back.
-fn floor<'a>(lab: &'a Lab, place: Place, callers: usize) -> (&'static str, Run<'a>) {
-    match place {
-        Place::Memory => (memory::MAP, memory::map_writes(lab)),
-        Place::Sqlite => ("UPDATE, one connection", sqlite::update(lab)),
-        Place::RedisAlways | Place::RedisEverysec => {
-            ("SET NX PX", redis::set_nx_px(lab.redis(place), callers))
+fn baseline<'a>(context: &'a BenchContext, target: Target, callers: usize) -> (&'static str, Run<'a>) {
+    match target {
+        Target::Memory => (memory::MAP, memory::map_writes(context)),
+        Target::Sqlite => ("UPDATE, one connection", sqlite::update(context)),
+        Target::RedisAlways | Target::RedisEverysec => {
+            ("SET NX PX", redis::set_nx_px(context.redis(target), callers))
         }
-        _ => ("pgbench UPDATE", pgbench::script(lab, place, callers, pgbench::UPDATE)),
+        _ => ("pgbench UPDATE", pgbench::script(context, target, callers, pgbench::UPDATE)),
     }
 }
 

@@ -10,18 +10,18 @@ use sentinel_memory::MemoryStore;
 use tokio::runtime::Runtime;
 
 use super::common::{address, claim, granted, receipt};
-use crate::floors::map::Map;
-use crate::lab::{Lab, NAMESPACE};
+use crate::baselines::map::Map;
+use crate::context::{BenchContext, NAMESPACE};
 use crate::measure::{Run, Trial, loops::batches};
-use crate::place::Place;
 use crate::report::{Goal, Report};
+use crate::target::Target;
 
 /// After so many keys a new map is begun.
 const KEYS: usize = 10_000;
 /// There is no waiting: half a second of it is enough.
 const SPAN: Duration = Duration::from_millis(500);
 
-/// The floor of everything in memory.
+/// The baseline of everything in memory.
 pub(super) const MAP: &str = "mutex-guarded map";
 
 /// What every operation needs, made beforehand.
@@ -77,7 +77,7 @@ fn sentinel(store: MemoryStore) -> Sentinel {
     Sentinel::new(store).namespace(NAMESPACE).unwrap()
 }
 
-pub(crate) fn fresh(lab: &Lab, report: &mut Report) {
+pub(crate) fn fresh(context: &BenchContext, report: &mut Report) {
     let kit = &Kit::new();
     let store = |span| {
         let one = async |on: &mut MemoryStore, n| kit.store_fresh(on, n).await;
@@ -87,51 +87,58 @@ pub(crate) fn fresh(lab: &Lab, report: &mut Report) {
         let one = async |on: &mut Sentinel, n| kit.once(on, n).await;
         kit.runtime.block_on(batches(span, KEYS, || sentinel(MemoryStore::new()), one))
     };
-    measure(lab, report, "fresh", Box::new(once), map_writes(lab), Goal::NanosAtMost(3000.0));
-    measure(lab, report, "fresh, no client", Box::new(store), map_writes(lab), Goal::CostAtMost(5.0));
+    measure(context, report, "fresh", Box::new(once), map_writes(context), Goal::NanosAtMost(3000.0));
+    measure(context, report, "fresh, no client", Box::new(store), map_writes(context), Goal::CostAtMost(5.0));
 }
 
-pub(crate) fn replay(lab: &Lab, report: &mut Report) {
+pub(crate) fn replay(context: &BenchContext, report: &mut Report) {
     let kit = &Kit::new();
     let filled = sentinel(kit.full_store());
     let once = |span| {
         let one = async |(): &mut (), n| kit.once(&filled, n).await;
         kit.runtime.block_on(batches(span, KEYS, || (), one))
     };
-    measure(lab, report, "replay", Box::new(once), map_reads(lab), Goal::NanosAtMost(300.0));
+    measure(context, report, "replay", Box::new(once), map_reads(context), Goal::NanosAtMost(300.0));
 }
 
 /// Taking and completing an entry: two writes.
-pub(super) fn map_writes(lab: &Lab) -> Run<'_> {
+pub(super) fn map_writes(context: &BenchContext) -> Run<'_> {
     let kit = Kit::new();
     Box::new(move |span| {
         let one = async |map: &mut Map, n| kit.map_fresh(map, n);
-        lab.runtime.block_on(batches(span, KEYS, Map::default, one))
+        context.runtime.block_on(batches(span, KEYS, Map::default, one))
     })
 }
 
 /// Reading a result.
-pub(super) fn map_reads(lab: &Lab) -> Run<'_> {
+pub(super) fn map_reads(context: &BenchContext) -> Run<'_> {
     let kit = Kit::new();
     let full = kit.full_map();
     Box::new(move |span| {
         let one = async |(): &mut (), n| drop(black_box(full.replay(&kit.addresses[n])));
-        lab.runtime.block_on(batches(span, KEYS, || (), one))
+        context.runtime.block_on(batches(span, KEYS, || (), one))
     })
 }
 
 /// A new end of each lease.
-pub(super) fn map_beats<'a>(lab: &'a Lab, beats: &'a [Beat]) -> Run<'a> {
+pub(super) fn map_beats<'a>(context: &'a BenchContext, beats: &'a [Beat]) -> Run<'a> {
     let (kit, map) = (Kit::new(), Map::default());
     let terms = claim(Phase::Claimed);
     beats.iter().for_each(|beat| map.fresh(&beat.address, &terms, kit.result.clone()));
     Box::new(move |span| {
         let one = async |(): &mut (), n: usize| map.beat(&beats[n].address, &terms);
-        lab.runtime.block_on(batches(span, beats.len(), || (), one))
+        context.runtime.block_on(batches(span, beats.len(), || (), one))
     })
 }
 
-fn measure<'a>(lab: &'a Lab, report: &mut Report, name: &str, ours: Run<'a>, map: Run<'a>, goal: Goal) {
-    let trial = Trial::new(lab, name, Place::Memory, 1).span(SPAN.min(lab.plan.span));
-    report.cell(trial.ours_by(ours).floor(MAP, map).goal(Some(goal)).measure());
+fn measure<'a>(
+    context: &'a BenchContext,
+    report: &mut Report,
+    name: &str,
+    ours: Run<'a>,
+    map: Run<'a>,
+    goal: Goal,
+) {
+    let trial = Trial::new(context, name, Target::Memory, 1).span(SPAN.min(context.plan.span));
+    report.cell(trial.ours_by(ours).baseline(MAP, map).goal(Some(goal)).measure());
 }

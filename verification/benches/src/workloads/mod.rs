@@ -16,17 +16,17 @@ mod replay;
 mod sizes;
 mod wal;
 
-use crate::lab::Lab;
-use crate::place::Place;
+use crate::context::BenchContext;
 use crate::report::Report;
+use crate::target::Target;
 
-/// Something to measure, on all stores where it tells something.
+/// Something to measure, on all stores where it is of use.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// Whether it is measured if nobody asks for it.
+    /// Whether it is measured by default.
     pub(crate) by_default: bool,
-    pub(crate) run: fn(&Lab, &mut Report),
+    pub(crate) run: fn(&BenchContext, &mut Report),
 }
 
 /// Everything that can be measured, in the order in which it is.
@@ -51,17 +51,17 @@ pub(crate) const ALL: &[Workload] = &[
     },
 ];
 
-const fn by_default(name: &'static str, what: &'static str, run: fn(&Lab, &mut Report)) -> Workload {
+const fn by_default(name: &'static str, what: &'static str, run: fn(&BenchContext, &mut Report)) -> Workload {
     Workload { name, what, by_default: true, run }
 }
 
-/// What stands under `--help`.
+/// The end of `--help`.
 pub(crate) fn help() -> String {
     let workload = |one: &Workload| {
         let asked = if one.by_default { "" } else { " (only when asked for)" };
         format!("  {:<10} {}{asked}\n", one.name, one.what)
     };
-    let stores = Place::ALL.map(Place::name).join(", ");
+    let stores = Target::ALL.map(Target::name).join(", ");
     let workloads: String = ALL.iter().map(workload).collect();
     format!("Workloads:\n{workloads}\nStores: {stores}; `postgres` and `redis` mean all ways there.")
 }

@@ -1,25 +1,25 @@
-//! The start of `sentinel`: what the whole process takes, with a command that does nothing, beside that command alone and
-//! beside `flock`, which keeps others out and remembers nothing.
+//! The start of `sentinel`: what the whole process takes, with a command that does nothing, beside that command alone
+//! and beside `flock`, which keeps others out and remembers nothing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::lab::Lab;
-use crate::place::Place;
+use crate::context::BenchContext;
 use crate::report::stats::median;
 use crate::report::{Fact, Goal, Report};
+use crate::target::Target;
 
 const STARTS: usize = 50;
 
 const ONCE: &str = "sentinel once KEY -- true";
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    let Some(program) = lab.plan.program.as_deref().filter(|_| lab.plan.wants(Place::Sqlite)) else {
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    let Some(program) = context.plan.program.as_deref().filter(|_| context.plan.wants(Target::Sqlite)) else {
         eprintln!("not measured: `cargo xtask bench --only program` builds it");
         return;
     };
-    let programs = programs(lab, program);
+    let programs = programs(context, program);
     // What is there after the first start is there for all others.
     for (_, command) in &programs {
         timed(command(usize::MAX));
@@ -46,8 +46,8 @@ pub(crate) fn run(lab: &Lab, report: &mut Report) {
 type Start<'a> = Box<dyn Fn(usize) -> Command + 'a>;
 
 /// What is started, for each number with a key of its own.
-fn programs<'a>(lab: &Lab, program: &'a Path) -> Vec<(&'static str, Start<'a>)> {
-    let (store, lock) = (format!("sqlite:{}", lab.file("program").display()), lab.file("lock"));
+fn programs<'a>(context: &BenchContext, program: &'a Path) -> Vec<(&'static str, Start<'a>)> {
+    let (store, lock) = (format!("sqlite:{}", context.file("program").display()), context.file("lock"));
     let sentinel = move |args: &[&str]| {
         let mut command = Command::new(program);
         command.args(["--store", &store]).args(args);
@@ -92,12 +92,12 @@ fn timed(mut command: Command) -> f64 {
 fn resident(command: Command) -> Option<f64> {
     let mut time = Command::new("/usr/bin/time");
     time.args(["-f", "%M"]).arg(command.get_program()).args(command.get_args());
-    let told = time.stdin(Stdio::null()).stdout(Stdio::null()).output().ok()?;
-    let last = String::from_utf8_lossy(&told.stderr).lines().last()?.parse::<f64>().ok()?;
+    let output = time.stdin(Stdio::null()).stdout(Stdio::null()).output().ok()?;
+    let last = String::from_utf8_lossy(&output.stderr).lines().last()?.parse::<f64>().ok()?;
     Some(last / 1024.0)
 }
 
 fn fact(what: String, value: f64, unit: &str, most: Option<f64>) -> Fact {
     let goal = most.map(Goal::AtMost);
-    Fact { workload: "program".into(), place: Place::Sqlite, what, value, unit: unit.into(), goal }
+    Fact { workload: "program".into(), target: Target::Sqlite, what, value, unit: unit.into(), goal }
 }

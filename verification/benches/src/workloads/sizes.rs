@@ -1,5 +1,5 @@
-//! Executions with small and large results, each beside one write of as many bytes through a client library. The bytes do
-//! not compress.
+//! Executions with small and large results, each beside one write of as many bytes through a client library. The bytes
+//! do not compress.
 
 use std::sync::Arc;
 
@@ -12,41 +12,42 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Fsync;
 
 use super::common::fresh_key;
-use crate::floors::{postgres, sqlite};
-use crate::lab::{Lab, client, redis_options, salt};
+use crate::alternatives::set_nx;
+use crate::baselines::{postgres, sqlite};
+use crate::context::{BenchContext, client, redis_options, salt};
 use crate::measure::{Op, Trial, op};
-use crate::peers::set_nx;
-use crate::place::Place;
 use crate::report::Report;
+use crate::target::Target;
 
 /// Bytes as they are stored, their name, and by how many callers.
 const SIZES: [(usize, &str, usize); 3] = [(100, "100 B", 32), (10_240, "10 KiB", 32), (1 << 20, "1 MiB", 8)];
 
-const PLACES: [Place; 3] = [Place::Sqlite, Place::Postgres, Place::RedisAlways];
+const TARGETS: [Target; 3] = [Target::Sqlite, Target::Postgres, Target::RedisAlways];
 
-pub(crate) fn run(lab: &Lab, report: &mut Report) {
-    for place in PLACES.into_iter().filter(|place| lab.plan.wants(*place)) {
+pub(crate) fn run(context: &BenchContext, report: &mut Report) {
+    for target in TARGETS.into_iter().filter(|target| context.plan.wants(*target)) {
         for (bytes, name, callers) in SIZES {
-            if lab.plan.quick && (place != Place::Postgres || bytes != 10_240) {
+            if context.plan.quick && (target != Target::Postgres || bytes != 10_240) {
                 continue;
             }
             let name = format!("result of {name}");
-            match place {
-                Place::Sqlite => in_sqlite(lab, report, &name, bytes),
-                Place::Postgres => in_postgres(lab, report, &name, bytes, callers),
-                _ => in_redis(lab, report, &name, bytes, callers),
+            match target {
+                Target::Sqlite => in_sqlite(context, report, &name, bytes),
+                Target::Postgres => in_postgres(context, report, &name, bytes, callers),
+                _ => in_redis(context, report, &name, bytes, callers),
             }
         }
     }
 }
 
-fn in_sqlite(lab: &Lab, report: &mut Report, name: &str, bytes: usize) {
-    let trial = Trial::new(lab, name, Place::Sqlite, 1).ours(ours(lab.sentinel(Place::Sqlite), bytes));
-    report.cell(trial.floor("INSERT, one connection", sqlite::insert(lab, bytes)).measure());
+fn in_sqlite(context: &BenchContext, report: &mut Report, name: &str, bytes: usize) {
+    let trial =
+        Trial::new(context, name, Target::Sqlite, 1).ours(ours(context.sentinel(Target::Sqlite), bytes));
+    report.cell(trial.baseline("INSERT, one connection", sqlite::insert(context, bytes)).measure());
 }
 
-fn in_postgres(lab: &Lab, report: &mut Report, name: &str, bytes: usize, callers: usize) {
-    let pool = postgres::pool(lab, Place::Postgres);
+fn in_postgres(context: &BenchContext, report: &mut Report, name: &str, bytes: usize, callers: usize) {
+    let pool = postgres::pool(context, Target::Postgres);
     let (body, key) = (Arc::new(noise(bytes)), fresh_key(salt()));
     let insert = op(move |n| {
         let (pool, body, key) = (pool.clone(), Arc::clone(&body), key(n));
@@ -55,26 +56,26 @@ fn in_postgres(lab: &Lab, report: &mut Report, name: &str, bytes: usize, callers
             insert.bind(key).bind(body.as_bytes()).execute(&pool).await.unwrap();
         }
     });
-    let trial = Trial::new(lab, name, Place::Postgres, callers);
-    let trial = trial.ours(ours(lab.sentinel(Place::Postgres), bytes));
-    report.cell(trial.floor_op("INSERT (sqlx, pool of 16)", insert).measure());
+    let trial = Trial::new(context, name, Target::Postgres, callers);
+    let trial = trial.ours(ours(context.sentinel(Target::Postgres), bytes));
+    report.cell(trial.baseline_op("INSERT (sqlx, pool of 16)", insert).measure());
 }
 
 /// On a server of its own, which takes its memory with it.
-fn in_redis(lab: &Lab, report: &mut Report, name: &str, bytes: usize, callers: usize) {
+fn in_redis(context: &BenchContext, report: &mut Report, name: &str, bytes: usize, callers: usize) {
     let server = Redis::start(redis_options(Fsync::Always));
-    let store = lab.runtime.block_on(RedisStore::init(&server.url())).unwrap();
-    let floor = set_nx::connect(lab, &server.url());
+    let store = context.runtime.block_on(RedisStore::init(&server.url())).unwrap();
+    let baseline = set_nx::connect(context, &server.url());
     let (body, key) = (Value::from(noise(bytes)), fresh_key(salt()));
     let set = op(move |n| {
-        let (floor, args) = (floor.clone(), vec![format!("bare:{}", key(n)).into(), body.clone()]);
+        let (baseline, args) = (baseline.clone(), vec![format!("bare:{}", key(n)).into(), body.clone()]);
         async move {
-            set_nx::send(&floor, "SET", args).await;
+            set_nx::send(&baseline, "SET", args).await;
         }
     });
-    let trial = Trial::new(lab, name, Place::RedisAlways, callers);
+    let trial = Trial::new(context, name, Target::RedisAlways, callers);
     let trial = trial.ours(ours(client(Arc::new(store)), bytes));
-    report.cell(trial.floor_op("SET (fred)", set).measure());
+    report.cell(trial.baseline_op("SET (fred)", set).measure());
 }
 
 fn ours(sentinel: Sentinel, bytes: usize) -> Op {

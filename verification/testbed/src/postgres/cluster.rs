@@ -4,10 +4,11 @@ use crate::process::{Server, run};
 use crate::programs;
 
 use super::options::Options;
-use super::{SUPERUSER, tls};
+use super::superuser::SUPERUSER;
+use super::tls;
 
-/// By the socket anybody is who they say; by TCP they need a password. A socket lies in a folder that nobody else can
-/// enter.
+/// By the socket every role gets in without a password; by TCP with one. The socket lies in a folder that no other
+/// account can enter.
 const HBA: &str = "\
 local all all trust
 local replication all trust
@@ -23,9 +24,9 @@ dynamic_shared_memory_type = mmap
 log_line_prefix = '%m [%p] %q%u@%d '
 ";
 
-/// What the server keeps of [`PASSWORD`](super::PASSWORD), hashed once where PostgreSQL would do it 4,096 times: whoever
-/// connects repeats it, and in an unoptimised build that was half of what the tests of a store spend. Other roles' passwords
-/// are hashed as ever.
+/// What the server keeps of [`PASSWORD`](super::superuser::PASSWORD), hashed once where PostgreSQL would do it 4,096
+/// times. Each connecting client repeats it, and in an unoptimised build that was half of the time of a store's tests.
+/// Other roles' passwords are hashed as usual.
 const VERIFIER: &str = "SCRAM-SHA-256$1:c2VudGluZWwtdGVzdGJlZA==$O5KikDsJ59lEPs3x65wy6MLEkIS36I0gf5gKFok49Oo=:\
                         9dzEBB7VaJxyL507TGaMM8jICieI4q2hkRnuLSb+xGQ=";
 

@@ -1,4 +1,4 @@
-//! What can happen to a server.
+//! Faults of a server: kill, pause, and both of one backend.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Postgres {
         until("the killed server's processes are gone", || others.iter().all(|pid| !runs(*pid)));
     }
 
-    /// Stops every process of the server in its tracks (SIGSTOP): connections stay open and are silent, new ones are
+    /// Suspends every process of the server (SIGSTOP): connections stay open and are silent, new ones are
     /// made by the system and get no answer.
     #[track_caller]
     pub fn pause(&self) {
@@ -46,7 +46,7 @@ impl Postgres {
         for pid in &others {
             let _ = kill_process(*pid, Signal::STOP);
         }
-        until("the server stands still", || others.iter().all(|pid| stands_still(*pid)));
+        until("the server is stopped", || others.iter().all(|pid| is_stopped(*pid)));
     }
 
     /// Lets a paused server, and each of its paused backends, go on.
@@ -55,7 +55,7 @@ impl Postgres {
         for pid in self.processes() {
             let _ = kill_process(pid, Signal::CONT);
         }
-        // The last, so that it does not take a child's silence for its death. One that just ended needs no word.
+        // The last, so that it does not treat a child's silence as its death. One that just ended needs no signal.
         let _ = kill_process(self.server.pid(), Signal::CONT);
     }
 
@@ -71,7 +71,7 @@ impl Postgres {
         self.signal_backend(pid, Signal::KILL).is_some()
     }
 
-    /// Stops one backend in its tracks, with all locks that it holds.
+    /// Suspends one backend, with all locks that it holds.
     #[track_caller]
     pub fn pause_backend(&self, pid: u32) {
         assert!(self.try_pause_backend(pid), "{pid} is no process of this server");
@@ -80,11 +80,11 @@ impl Postgres {
     /// The same, of one that may have ended by itself: whether it was there.
     pub fn try_pause_backend(&self, pid: u32) -> bool {
         let Some(pid) = self.signal_backend(pid, Signal::STOP) else { return false };
-        until("the backend stands still", || stands_still(pid));
+        until("the backend is stopped", || is_stopped(pid));
         true
     }
 
-    /// Lets one backend go on. One that has ended needs no word.
+    /// Lets one backend go on. Nothing happens if it has ended.
     pub fn resume_backend(&self, pid: u32) {
         let _ = self.signal_backend(pid, Signal::CONT);
     }
@@ -138,20 +138,20 @@ fn parents_by_ps() -> Vec<(i64, i64)> {
     run(ps).lines().filter_map(pair).collect()
 }
 
-/// State and parent of a process, as /proc tells.
+/// State and parent of a process, from /proc.
 fn stat(pid: i64) -> Option<(char, i64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // A program's name may hold anything, and is in brackets.
+    // A program's name may contain anything, and is in brackets.
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-/// Whether a process is stopped, or has ended. Where there is no /proc, the signal's word is taken for it.
-fn stands_still(pid: Pid) -> bool {
+/// Whether a process is stopped, or has ended. Where there is no /proc, the signal is assumed to have worked.
+fn is_stopped(pid: Pid) -> bool {
     !has_proc() || stat(number(pid)).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z'))
 }
 
-/// Whether a process runs; one that is dead and that nobody has asked for does not.
+/// Whether a process runs; a zombie does not.
 fn runs(pid: Pid) -> bool {
     if has_proc() {
         return stat(number(pid)).is_some_and(|(state, _)| state != 'Z');

@@ -4,6 +4,7 @@ mod cluster;
 mod faults;
 mod options;
 mod standby;
+mod superuser;
 mod tls;
 
 use std::fs;
@@ -18,25 +19,21 @@ use crate::url::url;
 use crate::{ports, programs};
 
 pub use options::Options;
+pub use superuser::{PASSWORD, SUPERUSER};
 
-/// The superuser of every server.
-pub const SUPERUSER: &str = "postgres";
-/// Its password.
-pub const PASSWORD: &str = "testbed";
-
-/// How a server is told to stop.
+/// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Transactions are rolled back, connections are closed, everything is written: an orderly restart.
     Fast,
-    /// It stops in the midst of what it does, and recovers when it starts: the same as a crash, without its debris.
+    /// It stops at once, and recovers when it starts: as after a crash, but without leftover files.
     Immediate,
 }
 
 /// A PostgreSQL server in a temporary folder, on a loopback port and on a socket in that folder. Dropping it stops it
 /// and removes the folder.
 ///
-/// All methods panic with what the server said when they cannot do what they are for.
+/// All methods panic with the server's error message when they fail.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
@@ -73,7 +70,7 @@ impl Postgres {
                 return started;
             }
             let log = started.log();
-            // Somebody else was faster.
+            // Another program took the port first.
             assert!(log[before..].contains("Address already in use"), "PostgreSQL did not start: {log}");
         }
         panic!("PostgreSQL found no free port ten times: {}", started.log());
@@ -85,7 +82,7 @@ impl Postgres {
         let data = self.data().display().to_string();
         let mut args = vec!["-D".to_owned(), data];
         let name = self.name.as_deref().unwrap_or("testbed");
-        // On the command line, where neither the file that a standby copies nor `alter system` has a say.
+        // On the command line, where neither the file that a standby copies nor `alter system` takes precedence.
         for (setting, value) in [
             ("port", self.port.to_string()),
             ("listen_addresses", "127.0.0.1".to_owned()),
@@ -103,7 +100,7 @@ impl Postgres {
         ready
     }
 
-    /// What `pg_ctl` looks at too: the lock file is of this very process, and says so.
+    /// As `pg_ctl` checks it: the lock file is of this process, and its status is `ready`.
     fn is_ready(&self) -> bool {
         let lock = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         let lines: Vec<&str> = lock.lines().map(str::trim).collect();
@@ -148,6 +145,11 @@ impl Postgres {
         self.server.folder()
     }
 
+    /// The certificate of the authority that vouches for a server with TLS: what `sslrootcert` wants.
+    pub fn authority(&self) -> PathBuf {
+        self.folder().join("ca.crt")
+    }
+
     fn data(&self) -> PathBuf {
         self.folder().join("data")
     }
@@ -175,13 +177,13 @@ impl Postgres {
         let psql = || {
             let mut psql = self.command("psql");
             psql.env("PGDATABASE", database);
-            told_plainly(psql)
+            rows_only(psql)
         };
         // A standby cancels a query that is in the way of what it replays, whatever the query asks.
         feed_again(psql, sql, "conflict with recovery").trim_end_matches('\n').to_owned()
     }
 
-    /// A program of PostgreSQL (`pgbench`, `pg_dump`), told by its environment to speak to this server as the
+    /// A program of PostgreSQL (`pgbench`, `pg_dump`), with the environment to connect to this server as the
     /// superuser, by the socket.
     #[track_caller]
     pub fn command(&self, program: &str) -> Command {
@@ -211,8 +213,8 @@ impl Postgres {
     }
 }
 
-/// psql that reads statements, tells rows only, and ends at the first error.
-pub(crate) fn told_plainly(mut psql: Command) -> Command {
+/// psql that reads statements, prints rows only, and ends at the first error.
+pub(crate) fn rows_only(mut psql: Command) -> Command {
     psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
     psql
 }

@@ -20,7 +20,7 @@ impl Options {
         self
     }
 
-    /// Adds a line to `pg_hba.conf`, before those that let everybody in: `.hba("hostnossl all all all reject")`.
+    /// Adds a line to `pg_hba.conf`, before those that let every role in: `.hba("hostnossl all all all reject")`.
     #[must_use]
     pub fn hba(mut self, line: &str) -> Self {
         self.hba.push(line.to_owned());

@@ -50,8 +50,8 @@ impl Postgres {
         until(&format!("{name} is {value}"), || self.psql(&query) == value);
     }
 
-    /// Makes a standby a server of its own, on a new time line, and waits until it takes writes. Who was its primary
-    /// does not learn of it.
+    /// Makes a standby a server of its own, on a new time line, and waits until it takes writes. Its former primary
+    /// is not informed.
     #[track_caller]
     pub fn promote(&self) {
         assert_eq!(self.psql("select pg_promote()"), "t", "the standby was not promoted: {}", self.log());

@@ -1,4 +1,4 @@
-//! What becomes of the bytes of one direction.
+//! What happens to the bytes of one direction.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ pub(super) enum Flow {
     Delay(Duration),
 }
 
-/// One direction of all connections of a proxy. What it is told holds for open connections and for later ones, until it
-/// is told something else.
+/// One direction of all connections of a proxy. A setting applies to open connections and to later ones, until the
+/// next setting.
 #[derive(Debug)]
 pub struct Direction {
     flow: watch::Sender<Flow>,
@@ -47,7 +47,7 @@ impl Default for Direction {
 
 impl Direction {
     /// Bytes pass, those first that were held, and in pieces as they came. An earlier [`cut_after`](Self::cut_after) or
-    /// [`swallow_nth`](Self::swallow_nth) is forgotten; who fell silent stays so.
+    /// [`swallow_nth`](Self::swallow_nth) is forgotten; a connection that lost bytes stays silent.
     pub fn pass(&self) {
         *self.budget() = None;
         *self.doomed() = None;
@@ -55,8 +55,8 @@ impl Direction {
         self.flow.send_replace(Flow::Pass);
     }
 
-    /// Bytes, and the news of an end, are kept in order until this direction is told to pass. A sender that sends much
-    /// more than a few hundred kilobytes finds that nobody takes it.
+    /// Bytes, and the news of an end, are kept in order until [`pass`](Self::pass). A sender that sends much
+    /// more than a few hundred kilobytes is blocked.
     pub fn hold(&self) {
         self.flow.send_replace(Flow::Hold);
     }
@@ -79,9 +79,9 @@ impl Direction {
         *self.budget() = Some(bytes);
     }
 
-    /// The nth turn of this direction from now on, counted from 1 over all connections, is lost whole: the nth request, or
-    /// the nth reply, where a client waits for its answer before it goes on. A stream with a hole is none, so nothing that
-    /// comes after it on its connection arrives either, until that is [`cut`](super::Proxy::cut).
+    /// The nth turn of this direction from now on, counted from 1 over all connections, is lost whole: the nth request,
+    /// or the nth reply, where a client waits for its answer before it goes on. A stream with a hole is none, so
+    /// nothing that comes after it on its connection arrives either, until that is [`cut`](super::Proxy::cut).
     pub fn swallow_nth(&self, nth: u64) {
         *self.doomed() = nth.checked_sub(1);
     }
@@ -102,7 +102,7 @@ impl Direction {
     }
 
     /// How many bytes were taken from their sender and neither passed nor lost: they are held, delayed, on their way to
-    /// a receiver who does not take them, or were so when their connection ended.
+    /// a receiver that does not take them, or were so when their connection ended.
     pub fn waiting(&self) -> u64 {
         // In this order, a byte that moves meanwhile is counted as gone.
         let taken = self.taken.load(Ordering::SeqCst);

@@ -1,7 +1,7 @@
-//! A TCP proxy that misbehaves when it is told to.
+//! A TCP proxy that delays, loses or cuts what passes it.
 //!
 //! It has a thread and a runtime of its own: it answers while a test blocks, and keeps real time while a test's clock
-//! stands still.
+//! is paused.
 
 mod flow;
 mod pump;
@@ -94,8 +94,8 @@ impl Proxy {
         self.replies().pass();
     }
 
-    /// Both ways, whatever is sent is lost, and so is the news that somebody has gone: as behind a firewall that has
-    /// forgotten the connection. New connections are made, and silent.
+    /// Both ways, whatever is sent is lost, and so is the end of a connection: as behind a firewall that has
+    /// dropped the connection. New connections are made, and silent.
     pub fn black_hole(&self) {
         self.requests().swallow();
         self.replies().swallow();
@@ -124,8 +124,8 @@ impl Proxy {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How often a client spoke up for the first time, or after it was answered: the round trips of all connections, where
-    /// a client waits for its answer before it goes on.
+    /// How often a client sent something for the first time, or after a reply: the round trips of all connections,
+    /// where a client waits for its answer before it goes on.
     pub fn turns(&self) -> u64 {
         self.shared.turns.load(Ordering::SeqCst)
     }
@@ -135,7 +135,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // What it panicked of stands on stderr.
+            // Its panic message is on stderr.
             let _ = thread.join();
         }
     }
@@ -194,17 +194,17 @@ async fn connection(mut client: TcpStream, shared: &Shared, mut cut: watch::Rece
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let whole = {
         let ((client_reads, client_writes), (server_reads, server_writes)) = (client.split(), server.split());
-        // Whether the client was answered since it last spoke.
+        // Whether the server has sent something since the client did.
         let answered = AtomicBool::new(true);
-        // Each tells whether its turn is lost.
-        let spoke = || {
+        // Each returns whether its turn is lost.
+        let client_sent = || {
             let first = answered.swap(false, Ordering::SeqCst);
             shared.turns.fetch_add(u64::from(first), Ordering::SeqCst);
             first && shared.requests.is_doomed()
         };
-        let answers = || !answered.swap(true, Ordering::SeqCst) && shared.replies.is_doomed();
-        let requests = pump::pump(client_reads, server_writes, &shared.requests, spoke);
-        let replies = pump::pump(server_reads, client_writes, &shared.replies, answers);
+        let server_sent = || !answered.swap(true, Ordering::SeqCst) && shared.replies.is_doomed();
+        let requests = pump::pump(client_reads, server_writes, &shared.requests, client_sent);
+        let replies = pump::pump(server_reads, client_writes, &shared.replies, server_sent);
         tokio::select! {
             ended = async { tokio::try_join!(requests, replies) } => ended.is_ok(),
             _ = cut.changed() => false,

@@ -16,20 +16,19 @@ const PIECES: usize = 16;
 /// What was read, and when.
 struct Piece {
     at: Instant,
-    what: What,
+    content: Content,
 }
 
-enum What {
+enum Content {
     Bytes(Vec<u8>),
-    /// The sender has said that it sends no more.
+    /// The sender has closed its side.
     End,
     /// The sender has gone.
     Reset(io::Error),
 }
 
-/// Carries bytes until their sender ends, and asks before any of them pass whether they are lost, and with them all that
-/// follows. An error means that the connection has to be
-/// cut.
+/// Carries bytes until their sender ends, and asks before any of them pass whether they are lost, and with them all
+/// that follows. An error means that the connection has to be cut.
 pub(super) async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
@@ -46,17 +45,17 @@ pub(super) async fn pump(
 async fn take(mut from: ReadHalf<'_>, queue: mpsc::Sender<Piece>, direction: &Direction) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
     loop {
-        let what = match from.read(&mut buffer).await {
-            Ok(0) => What::End,
-            Ok(length) => What::Bytes(buffer[..length].to_vec()),
-            Err(error) => What::Reset(error),
+        let content = match from.read(&mut buffer).await {
+            Ok(0) => Content::End,
+            Ok(length) => Content::Bytes(buffer[..length].to_vec()),
+            Err(error) => Content::Reset(error),
         };
-        let last = !matches!(what, What::Bytes(_));
-        if let What::Bytes(bytes) = &what {
+        let last = !matches!(content, Content::Bytes(_));
+        if let Content::Bytes(bytes) = &content {
             direction.count_taken(bytes.len());
         }
-        // Nobody waits for it any more: the connection is being cut.
-        if queue.send(Piece { at: Instant::now(), what }).await.is_err() || last {
+        // The receiver is gone: the connection is being cut.
+        if queue.send(Piece { at: Instant::now(), content }).await.is_err() || last {
             return Ok(());
         }
     }
@@ -71,15 +70,15 @@ async fn give(
     let mut flow = direction.flow();
     let mut silent = false;
     while let Some(piece) = waiting.recv().await {
-        match piece.what {
-            What::Bytes(bytes) if !passes(&mut flow, piece.at, true).await => {
+        match piece.content {
+            Content::Bytes(bytes) if !passes(&mut flow, piece.at, true).await => {
                 direction.count_swallowed(bytes.len())
             }
-            What::Bytes(bytes) if silent || passing() => {
+            Content::Bytes(bytes) if silent || passing() => {
                 silent = true;
                 direction.count_swallowed(bytes.len());
             }
-            What::Bytes(bytes) => {
+            Content::Bytes(bytes) => {
                 let (allowed, cut) = direction.allow(bytes.len());
                 for piece in bytes[..allowed].chunks(direction.piece()) {
                     to.write_all(piece).await?;
@@ -91,13 +90,13 @@ async fn give(
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
             }
-            // Nobody hears of it before the connection is cut.
-            What::End | What::Reset(_) if silent => std::future::pending().await,
-            What::End => {
+            // The receiver sees no end before the connection is cut.
+            Content::End | Content::Reset(_) if silent => std::future::pending().await,
+            Content::End => {
                 passes(&mut flow, piece.at, false).await;
                 to.shutdown().await?;
             }
-            What::Reset(error) => {
+            Content::Reset(error) => {
                 passes(&mut flow, piece.at, false).await;
                 return Err(error);
             }
@@ -109,7 +108,7 @@ async fn give(
 /// Waits until a piece may pass; false: it is lost. What cannot be lost waits instead.
 async fn passes(flow: &mut watch::Receiver<Flow>, at: Instant, can_be_lost: bool) -> bool {
     loop {
-        // Marked as seen in the same breath: a change from now on is not missed.
+        // Marked as seen at the same time: a later change is not missed.
         let now = *flow.borrow_and_update();
         // The sender of changes is the proxy's own: it outlives its connections.
         match now {

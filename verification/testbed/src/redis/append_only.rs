@@ -10,8 +10,8 @@ const FOLDER: &str = "appendonlydir";
 const MANIFEST: &str = "appendonly.aof.manifest";
 
 impl Redis {
-    /// How many bytes were appended to the newest file. A test that remembers it can [cut](Self::cut_append_only_file_to)
-    /// the file there later.
+    /// How many bytes were appended to the newest file. A test that remembers it can
+    /// [cut](Self::cut_append_only_file_to) the file there later.
     #[track_caller]
     pub fn append_only_len(&self) -> u64 {
         let file = self.append_only_file();

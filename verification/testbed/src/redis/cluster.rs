@@ -16,7 +16,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster of so many masters, and waits until each of them takes it for one.
+    /// Starts a cluster of so many masters, and waits until each node reports it as healthy.
     #[track_caller]
     pub fn start(masters: usize, options: Options) -> Self {
         let mut nodes: Vec<Redis> = vec![];
@@ -38,7 +38,7 @@ impl RedisCluster {
         for (at, node) in self.nodes.iter().enumerate() {
             let (first, next) = (SLOTS * at / self.nodes.len(), SLOTS * (at + 1) / self.nodes.len());
             node.cli(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &(next - 1).to_string()]);
-            // Different from the start: two nodes of one epoch would have to agree who takes another.
+            // Different from the start: two nodes of one epoch would have to agree which one takes another.
             node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
         }
     }
@@ -52,20 +52,20 @@ impl RedisCluster {
         }
     }
 
-    /// Waits until each node says that all is well, as after one of them was started again.
+    /// Waits until each node reports a healthy cluster, as after one of them was started again.
     #[track_caller]
     pub fn wait_ok(&self) {
-        until("the cluster is well", || self.nodes.iter().all(|node| self.is_well(node)));
+        until("the cluster is healthy", || self.nodes.iter().all(|node| self.is_healthy(node)));
     }
 
-    /// Whether a node knows all others, and somebody for each slot.
-    fn is_well(&self, node: &Redis) -> bool {
-        let told = |what| node.try_cli(&["CLUSTER", what]).unwrap_or_default();
-        let (info, nodes) = (told("INFO"), told("NODES"));
-        let says = |field: &str| info.lines().any(|line| line.trim_end() == field);
+    /// Whether a node knows all others, and an owner of each slot.
+    fn is_healthy(&self, node: &Redis) -> bool {
+        let report = |what| node.try_cli(&["CLUSTER", what]).unwrap_or_default();
+        let (info, nodes) = (report("INFO"), report("NODES"));
+        let has = |field: &str| info.lines().any(|line| line.trim_end() == field);
         let in_doubt = ["handshake", "fail", "noaddr", "disconnected"];
-        says("cluster_state:ok")
-            && says(&format!("cluster_slots_ok:{SLOTS}"))
+        has("cluster_state:ok")
+            && has(&format!("cluster_slots_ok:{SLOTS}"))
             && nodes.lines().count() == self.nodes.len()
             && !in_doubt.iter().any(|flag| nodes.contains(flag))
     }
@@ -88,7 +88,7 @@ impl RedisCluster {
     /// The slot of a key.
     #[track_caller]
     pub fn slot(&self, key: &str) -> u16 {
-        let slot = self.nodes[0].say(&[b"CLUSTER", b"KEYSLOT", key.as_bytes()]).text();
+        let slot = self.nodes[0].send(&[b"CLUSTER", b"KEYSLOT", key.as_bytes()]).text();
         slot.parse().unwrap_or_else(|_| panic!("the slot of {key} is {slot:?}"))
     }
 }

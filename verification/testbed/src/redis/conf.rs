@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use crate::{ports, tls};
 
+use super::Redis;
+use super::conf_syntax::{CONF_FILE, lines};
 use super::options::{Kind, Options};
-use super::{CONF_FILE, Redis};
 
-/// What a server is told before its options are: that it loses nothing, and does not let a new replica wait for others.
+/// The settings of every server, before its options: it loses nothing, and does not let a new replica wait for others.
 const SERVER: &str = "\
 appendonly yes
 appendfsync always
@@ -16,13 +17,13 @@ save \"\"
 repl-diskless-sync-delay 0
 ";
 
-/// Silence is death only after so long: a busy machine is silent for a while, too.
+/// A node counts as failed only after this time: on a busy machine a node may be slow to answer.
 const NODE: &str = "\
 cluster-enabled yes
 cluster-node-timeout 5000
 ";
 
-/// A port that is not spoken to without TLS is not there.
+/// There is no port without TLS.
 const TLS: &str = "\
 port 0
 tls-cert-file server.crt
@@ -34,7 +35,7 @@ tls-cluster yes
 ";
 
 impl Redis {
-    /// Makes what stays the same, whatever the port will be.
+    /// Makes the certificate, which does not depend on the port.
     pub(super) fn create_certificate(&self, options: &Options) {
         if !options.tls {
             return;
@@ -58,7 +59,7 @@ impl Redis {
             text += TLS;
         }
         if options.kind == Kind::Node {
-            // Not a fixed distance away from the other port: there, somebody may be.
+            // Not a fixed distance away from the other port: another program may have that one.
             let _ = writeln!(text, "cluster-port {}", ports::free());
         }
         let socket = self.socket();
@@ -68,35 +69,5 @@ impl Redis {
             socket.display()
         );
         self.server.write(CONF_FILE, &(text + &mine));
-    }
-}
-
-/// Lines of `redis.conf`.
-pub(super) fn lines<N: AsRef<str>, V: AsRef<str>>(settings: &[(N, V)]) -> String {
-    let line = |(name, value): &(N, V)| format!("{} {}\n", name.as_ref(), value.as_ref());
-    settings.iter().map(line).collect()
-}
-
-/// A value that may hold anything.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            quoted.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(quoted, "\\x{byte:02x}");
-        }
-    }
-    quoted + "\""
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_stays_one_word_of_the_file() {
-        assert_eq!(quoted("a \"7"), r#""a\x20\x227""#);
     }
 }

@@ -1,4 +1,4 @@
-//! What can happen to a server.
+//! Faults of a server: kill, pause, new certificates, closed connections.
 
 use rustix::process::Signal;
 
@@ -6,8 +6,8 @@ use super::Redis;
 use crate::tls;
 
 impl Redis {
-    /// `kill -9`: nothing is written any more. What the server had handed to the system is still there; what a power
-    /// failure would take of it, [`cut_append_only_file`](Self::cut_append_only_file) takes.
+    /// `kill -9`: nothing more is written. What the server had handed to the system is still there; what a power
+    /// failure would lose of it, [`cut_append_only_file`](Self::cut_append_only_file) takes.
     #[track_caller]
     pub fn kill(&self) {
         self.server.signal(Signal::KILL);
@@ -33,7 +33,7 @@ impl Redis {
         }
     }
 
-    /// Stops the server in its tracks (SIGSTOP): connections stay open and are silent, new ones are made by the system
+    /// Suspends the server (SIGSTOP): connections stay open and are silent, new ones are made by the system
     /// and get no answer.
     #[track_caller]
     pub fn pause(&self) {

@@ -3,12 +3,13 @@
 mod append_only;
 mod cluster;
 mod conf;
+mod conf_syntax;
 mod faults;
 mod options;
 mod replica;
 mod sentinel;
 mod slots;
-mod talk;
+mod socket;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,6 +21,7 @@ use crate::url::redis as url;
 use crate::{ports, programs};
 
 pub use cluster::RedisCluster;
+use conf_syntax::CONF_FILE;
 use options::Kind;
 pub use options::{Fsync, Options};
 pub use sentinel::RedisSentinel;
@@ -28,13 +30,10 @@ pub use slots::SlotMove;
 /// The user that every server has. Named in each URL: some clients take an empty name for the name of a user.
 const USER: &str = "default";
 
-/// The file of settings. The server itself writes to it, when it is told to.
-const CONF_FILE: &str = "redis.conf";
-
 /// A Redis server in a temporary folder, on a loopback port and on a socket in that folder. Dropping it stops it and
 /// removes the folder.
 ///
-/// All methods panic with what the server said when they cannot do what they are for.
+/// All methods panic with the server's error message when they fail.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -60,7 +59,7 @@ impl Redis {
                 return started;
             }
             let log = started.log();
-            // Somebody else was faster.
+            // Another program took the port first.
             assert!(log[before..].contains("Address already in use"), "Redis did not start: {log}");
         }
         panic!("Redis found no free port ten times: {}", started.log());
@@ -80,12 +79,12 @@ impl Redis {
         ready
     }
 
-    /// By the socket, since on the port somebody else could be. It listens there only after it has got its port.
+    /// By the socket, because another program could be on the port. It listens there only after it has got its port.
     fn is_ready(&self) -> bool {
         match self.try_cli(&["PING"]) {
             Ok(reply) => reply == "PONG",
             // A replica that must not answer with old data does not answer this either.
-            Err(said) => said.starts_with("MASTERDOWN"),
+            Err(error) => error.starts_with("MASTERDOWN"),
         }
     }
 
@@ -153,19 +152,19 @@ impl Redis {
     /// nothing is an empty line.
     #[track_caller]
     pub fn cli(&self, command: &[&str]) -> String {
-        self.try_cli(command).unwrap_or_else(|said| panic!("{command:?}: {said}"))
+        self.try_cli(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
-    /// The same, with what the server said when it refuses, or `redis-cli` when it cannot be reached.
+    /// The same, with the error of the server, or of `redis-cli` when it cannot be reached.
     pub fn try_cli(&self, command: &[&str]) -> Result<String, String> {
         let mut cli = self.command("redis-cli");
         let output = cli.arg("-e").args(command).stdin(Stdio::null()).output();
         let output = output.map_err(|error| format!("cannot run redis-cli: {error}"))?;
-        let told = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes);
-            text.strip_suffix('\n').unwrap_or(&text).to_owned()
+        let text = |bytes: &[u8]| {
+            let whole = String::from_utf8_lossy(bytes);
+            whole.strip_suffix('\n').unwrap_or(&whole).to_owned()
         };
-        if output.status.success() { Ok(told(&output.stdout)) } else { Err(told(&output.stderr)) }
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// Sends commands over one connection, a line each, and gives the replies.
@@ -174,8 +173,8 @@ impl Redis {
         feed(self.command("redis-cli"), commands)
     }
 
-    /// A program of Redis (`redis-cli`, `redis-benchmark`), told to speak to this server as the user `default`, by the
-    /// socket.
+    /// A program of Redis (`redis-cli`, `redis-benchmark`), with the arguments to connect to this server as the user
+    /// `default`, by the socket.
     #[track_caller]
     pub fn command(&self, program: &str) -> Command {
         let mut command = plain(&programs::redis(program));
@@ -189,21 +188,21 @@ impl Redis {
         command
     }
 
-    /// A field of what `INFO everything` tells; nothing when there is none of this name.
+    /// A field of `INFO everything`; empty when there is none of this name.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
-        self.try_info(field).unwrap_or_else(|said| panic!("INFO: {said}"))
+        self.try_info(field).unwrap_or_else(|error| panic!("INFO: {error}"))
     }
 
-    /// The same, with what the server said: for asking one again whose connections somebody else may close.
+    /// The same, with the error: for a server whose connections another process may close.
     fn try_info(&self, field: &str) -> Result<String, String> {
-        let told = self.try_cli(&["INFO", "everything"])?;
-        let mut fields = told.lines().filter_map(|line| line.split_once(':'));
+        let reply = self.try_cli(&["INFO", "everything"])?;
+        let mut fields = reply.lines().filter_map(|line| line.split_once(':'));
         let found = fields.find(|(name, _)| *name == field);
         Ok(found.map(|(_, value)| value.trim_end().to_owned()).unwrap_or_default())
     }
 
-    /// What tells this process of the server from an earlier one, and from any other server.
+    /// The id of this process of the server: another one after each start.
     #[track_caller]
     pub fn run_id(&self) -> String {
         self.info("run_id")
@@ -236,7 +235,7 @@ impl Redis {
     #[track_caller]
     pub fn start_again_with(&self, settings: &[(&str, &str)]) {
         let before = self.log().len();
-        self.server.append(CONF_FILE, &conf::lines(settings));
+        self.server.append(CONF_FILE, &conf_syntax::lines(settings));
         assert!(self.launch(), "Redis did not start again: {}", &self.log()[before..]);
     }
 }

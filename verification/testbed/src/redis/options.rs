@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::conf::quoted;
+use super::conf_syntax::quoted;
 
 /// When what was written to the append-only file is synced to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Fsync {
     Always,
     /// Once a second: the last second may be lost.
     EverySecond,
-    /// When the system likes.
+    /// When the operating system decides.
     Never,
 }
 
@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether there is an append-only file. Without it, a server that has ended has forgotten everything.
+    /// Whether there is an append-only file. Without it, a server that has ended has lost everything.
     #[must_use]
     pub fn append_only(self, on: bool) -> Self {
         self.setting("appendonly", if on { "yes" } else { "no" })
@@ -72,8 +72,8 @@ impl Options {
         self.setting("maxmemory-policy", policy)
     }
 
-    /// The password of the user `default`. Without it, everybody gets in. A server that becomes the replica of another
-    /// one takes it for the other's, too.
+    /// The password of the user `default`. Without it, every client gets in. A server that becomes the replica of
+    /// another one takes it for the other's, too.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
@@ -106,7 +106,7 @@ impl Options {
         self
     }
 
-    /// Any other line of `redis.conf`, the value as it stands there: `.setting("databases", "4")`.
+    /// Any other line of `redis.conf`, the value as written there: `.setting("databases", "4")`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));

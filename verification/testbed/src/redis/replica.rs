@@ -1,8 +1,8 @@
-//! Replicas, which follow a primary, and take its place.
+//! Replicas, which follow a primary and can be promoted.
 
 use crate::process::until;
 
-use super::conf::quoted;
+use super::conf_syntax::quoted;
 use super::{Options, Redis};
 
 impl Redis {
@@ -38,10 +38,10 @@ impl Redis {
     #[track_caller]
     pub fn wait_linked(&self) {
         // A sentinel that has it follow closes all its connections.
-        let says = |field, value: &str| self.try_info(field).is_ok_and(|told| told == value);
-        until("the replica follows", || says("master_link_status", "up"));
+        let reports = |field, value: &str| self.try_info(field).is_ok_and(|found| found == value);
+        until("the replica follows", || reports("master_link_status", "up"));
         until("the replica has written what it got", || {
-            says("aof_rewrite_in_progress", "0") && says("aof_rewrite_scheduled", "0")
+            reports("aof_rewrite_in_progress", "0") && reports("aof_rewrite_scheduled", "0")
         });
     }
 
@@ -53,14 +53,14 @@ impl Redis {
     pub fn wait_caught_up(&self) {
         let replicas = self.info("connected_slaves");
         assert!(!matches!(replicas.as_str(), "" | "0"), "this server has no replica that could catch up");
-        // It waits for what was written before the connection's last command, whoever wrote it.
-        let ask = format!("PING\nWAIT {replicas} 1000\n");
+        // It waits for what was written before the connection's last command, by any client.
+        let commands = format!("PING\nWAIT {replicas} 1000\n");
         until("the replicas have caught up", || {
-            self.feed_cli(&ask).lines().last() == Some(replicas.as_str())
+            self.feed_cli(&commands).lines().last() == Some(replicas.as_str())
         });
     }
 
-    /// Makes a replica a server of its own, which takes writes. Who was its primary does not learn of it.
+    /// Makes a replica a server of its own, which takes writes. Its former primary is not informed.
     #[track_caller]
     pub fn promote(&self) {
         self.cli(&["REPLICAOF", "NO", "ONE"]);
@@ -68,7 +68,7 @@ impl Redis {
         self.keep_settings();
     }
 
-    /// What the server was told while it ran, it is told again by its file when it starts.
+    /// Writes settings that were changed at run time to the file, so that the next start has them too.
     #[track_caller]
     fn keep_settings(&self) {
         self.cli(&["CONFIG", "REWRITE"]);

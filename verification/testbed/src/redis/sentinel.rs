@@ -20,7 +20,8 @@ impl RedisSentinel {
     /// Starts two servers and so many sentinels, of which more than half have to agree that the primary is gone, and
     /// waits until each knows all others. One is enough for most tests.
     ///
-    /// A password has to be of letters and digits. A primary is taken for dead when it was silent for three seconds: `pause` and `kill` lead to a failover.
+    /// A password has to be of letters and digits. A primary is taken for dead when it was silent for three seconds:
+    /// `pause` and `kill` lead to a failover.
     #[track_caller]
     pub fn start(sentinels: usize, options: Options) -> Self {
         let primary = Redis::start(options.clone());
@@ -36,9 +37,9 @@ impl RedisSentinel {
 
     /// Whether a sentinel has found the replica and all the other sentinels.
     fn is_acquainted(&self, sentinel: &Redis) -> bool {
-        let told = sentinel.cli(&["SENTINEL", "MASTER", NAME]);
+        let reply = sentinel.cli(&["SENTINEL", "MASTER", NAME]);
         let others = (self.sentinels.len() - 1).to_string();
-        field(&told, "num-slaves") == "1" && field(&told, "num-other-sentinels") == others
+        field(&reply, "num-slaves") == "1" && field(&reply, "num-other-sentinels") == others
     }
 
     /// The server that the first sentinel takes for the primary.
@@ -72,8 +73,8 @@ impl RedisSentinel {
     }
 
     /// Has the first sentinel promote the replica, as for maintenance, and waits until it is the primary. What the old
-    /// one answered last may be lost: nobody tells it to stop. It goes on taking writes from those who stay with it, until
-    /// a sentinel has it follow, some ten seconds later: `wait_linked` waits for that.
+    /// one answered last may be lost: no sentinel stops it. It goes on taking writes from clients that stay connected,
+    /// until a sentinel has it follow, some ten seconds later: `wait_linked` waits for that.
     #[track_caller]
     pub fn failover(&self) {
         let new = self.replica();
@@ -116,9 +117,9 @@ fn watching(primary: &Redis, quorum: usize) -> Options {
     set.iter().fold(options, |options, value| options.setting("sentinel", value))
 }
 
-/// A field of what is told as a name in one line and its value in the next.
-fn field<'a>(told: &'a str, name: &str) -> &'a str {
-    let mut lines = told.lines();
+/// A field of a reply that has each name in one line and its value in the next.
+fn field<'a>(reply: &'a str, name: &str) -> &'a str {
+    let mut lines = reply.lines();
     lines.find(|line| *line == name);
     lines.next().unwrap_or_default()
 }

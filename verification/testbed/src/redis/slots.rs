@@ -1,4 +1,4 @@
-//! Who has a slot, and how it gets to another node while clients read and write its keys.
+//! The owner of a slot, and moving a slot to another node while clients read and write its keys.
 
 use crate::process::until;
 
@@ -22,7 +22,7 @@ impl RedisCluster {
     #[track_caller]
     pub fn owner(&self, slot: u16) -> usize {
         let owns = |node: &Redis| {
-            node.try_say(&[b"CLUSTER", b"NODES"]).is_ok_and(|told| claims(&told.text(), "myself", slot))
+            node.try_send(&[b"CLUSTER", b"NODES"]).is_ok_and(|reply| claims(&reply.text(), "myself", slot))
         };
         let found = self.nodes().iter().position(owns);
         found.unwrap_or_else(|| panic!("no node that runs has slot {slot}"))
@@ -34,14 +34,14 @@ impl RedisCluster {
         self.begin_move(slot, to).finish();
     }
 
-    /// Waits until what the nodes have told each other has arrived, and what that made them answer too. Who answers a second
-    /// command has written and read all that was there at the first.
+    /// Waits until the messages between the nodes have arrived, and the replies to them. A node that answers a second
+    /// command has written and read everything that was pending at the first.
     #[track_caller]
     fn drain(&self) {
         // Written, read, answered, and the answer read.
         for _ in 0..4 {
             for node in self.nodes().iter().flat_map(|node| [node, node]) {
-                node.say(&[b"PING"]);
+                node.send(&[b"PING"]);
             }
         }
     }
@@ -53,8 +53,8 @@ impl RedisCluster {
         assert!(from != to, "slot {slot} is with node {to} already");
         let (from, to) = (&self.nodes()[from], &self.nodes()[to]);
         let moving = SlotMove { cluster: self, slot, from, to };
-        moving.tell(to, "IMPORTING", &id(from));
-        moving.tell(from, "MIGRATING", &id(to));
+        moving.set_slot(to, "IMPORTING", &id(from));
+        moving.set_slot(from, "MIGRATING", &id(to));
         moving
     }
 }
@@ -73,9 +73,9 @@ impl SlotMove<'_> {
             }
             migrate.push(b"KEYS");
             migrate.extend(keys.iter().map(Vec::as_slice));
-            let said = self.from.say(&migrate).text();
+            let reply = self.from.send(&migrate).text();
             // None of them is there any more when all have lapsed.
-            assert!(["OK", "NOKEY"].contains(&said.as_str()), "slot {} cannot be moved: {said}", self.slot);
+            assert!(["OK", "NOKEY"].contains(&reply.as_str()), "slot {} cannot be moved: {reply}", self.slot);
         }
         keys.len()
     }
@@ -84,7 +84,7 @@ impl SlotMove<'_> {
     #[track_caller]
     fn keys(&self, most: usize) -> Vec<Vec<u8>> {
         let (slot, most) = (self.slot.to_string(), most.to_string());
-        self.from.say(&[b"CLUSTER", b"GETKEYSINSLOT", slot.as_bytes(), most.as_bytes()]).items()
+        self.from.send(&[b"CLUSTER", b"GETKEYSINSLOT", slot.as_bytes(), most.as_bytes()]).items()
     }
 
     /// Moves the other keys, and makes the new node the slot's owner. When this returns, all nodes know.
@@ -92,16 +92,17 @@ impl SlotMove<'_> {
     pub fn finish(self) {
         while self.move_keys(100) > 0 {}
         let to = id(self.to);
-        // First the new one: were it the last, the old one would send clients there in vain.
-        self.tell(self.to, "NODE", &to);
-        self.tell(self.from, "NODE", &to);
+        // First the new one: if it were last, the old one would redirect clients to a node that does not accept them
+        // yet.
+        self.set_slot(self.to, "NODE", &to);
+        self.set_slot(self.from, "NODE", &to);
         let ports = [self.from.port(), self.to.port()];
         for node in self.cluster.nodes().iter().filter(|node| !ports.contains(&node.port())) {
-            self.tell(node, "NODE", &to);
+            self.set_slot(node, "NODE", &to);
         }
-        // Still, when nothing is on its way between them any more. Redis may believe an old message of a slot's last owner,
-        // and mends that with the next one of the new owner; a node that meanwhile got another slot, and with it a newer
-        // epoch, would be believed for good (https://github.com/redis/redis/pull/12344).
+        // Still, when nothing is on its way between them any more. Redis may believe an old message of a slot's last
+        // owner, and corrects that with the next one of the new owner; a node that meanwhile got another slot, and with
+        // it a newer epoch, would be believed for good (https://github.com/redis/redis/pull/12344).
         until("all nodes know the slot's new owner", || {
             self.is_known(&to) && {
                 self.cluster.drain();
@@ -110,27 +111,27 @@ impl SlotMove<'_> {
         });
     }
 
-    /// Whether all nodes tell the same, in the same epochs: one that is behind would claim in an older one what it gets next,
-    /// and lose it.
+    /// Whether all nodes report the same, in the same epochs: one that is behind would claim in an older one what it
+    /// gets next, and lose it.
     fn is_known(&self, to: &str) -> bool {
-        let told = self.cluster.nodes().iter().map(|node| node.say(&[b"CLUSTER", b"NODES"]).text());
-        let told: Vec<String> = told.collect();
-        told.iter().all(|nodes| claims(nodes, to, self.slot) && owners(nodes) == owners(&told[0]))
+        let views = self.cluster.nodes().iter().map(|node| node.send(&[b"CLUSTER", b"NODES"]).text());
+        let views: Vec<String> = views.collect();
+        views.iter().all(|nodes| claims(nodes, to, self.slot) && owners(nodes) == owners(&views[0]))
     }
 
     #[track_caller]
-    fn tell(&self, node: &Redis, what: &str, id: &str) {
+    fn set_slot(&self, node: &Redis, what: &str, id: &str) {
         let words = ["CLUSTER", "SETSLOT", &self.slot.to_string(), what, id];
-        node.say(&words.map(str::as_bytes));
+        node.send(&words.map(str::as_bytes));
     }
 }
 
 #[track_caller]
 fn id(node: &Redis) -> String {
-    node.say(&[b"CLUSTER", b"MYID"]).text()
+    node.send(&[b"CLUSTER", b"MYID"]).text()
 }
 
-/// Whether, of what `CLUSTER NODES` tells, the line with this word (an id, a flag) has a slot: `7`, or `0-99`. What is
+/// Whether, in a reply to `CLUSTER NODES`, the line with this word (an id, a flag) has a slot: `7`, or `0-99`. What is
 /// on its way, `[7->-ID]`, is where it was.
 fn claims(nodes: &str, word: &str, slot: u16) -> bool {
     let line = nodes.lines().find(|line| {
@@ -141,7 +142,7 @@ fn claims(nodes: &str, word: &str, slot: u16) -> bool {
     ranges.filter_map(range).any(|range| range.contains(&slot))
 }
 
-/// Who has which slots, and since which epoch, as every node tells it once all know.
+/// The owners of slots with their epochs, as every node reports them once all know.
 fn owners(nodes: &str) -> Vec<String> {
     let fields = |line: &str| -> Option<String> {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.starts_with('[')).collect();
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_a_slot_is_read() {
+    fn the_owner_of_a_slot_is_parsed() {
         let nodes = "aaa 127.0.0.1:7000@7001 myself,master - 0 0 1 connected 0-9 12 [11->-bbb] [13-<-bbb]\n\
                      bbb 127.0.0.1:7002@7003,host master - 0 0 2 connected 10-11 13-16383\n";
         let of = |word| (0..20).filter(|slot| claims(nodes, word, *slot)).collect::<Vec<_>>();

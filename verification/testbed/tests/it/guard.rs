@@ -54,7 +54,7 @@ fn a_killed_program_leaves_no_server_and_no_folder() {
 }
 
 #[test]
-fn an_interrupted_program_leaves_nothing_even_if_its_server_stands_still() {
+fn an_interrupted_program_leaves_nothing_even_if_its_server_is_paused() {
     let victim = Victim::start("postgres");
     kill_process(victim.pid, Signal::STOP).unwrap();
     kill_process(Pid::from_child(&victim.program), Signal::INT).unwrap();
@@ -79,11 +79,11 @@ fn a_dropped_server_is_gone_at_once() {
 }
 
 #[test]
-fn a_panic_takes_the_server_along() {
-    let (told, folder) = std::sync::mpsc::channel();
+fn a_panic_stops_the_server() {
+    let (sender, folder) = std::sync::mpsc::channel();
     let failed = std::thread::spawn(move || {
         let server = Postgres::start(Options::default());
-        told.send(server.folder().to_owned()).unwrap();
+        sender.send(server.folder().to_owned()).unwrap();
         panic!("as a failed test does");
     });
     assert!(failed.join().is_err());

@@ -4,7 +4,7 @@ use sentinel_testbed::pgbouncer::{Options, PoolMode};
 use sentinel_testbed::{PgBouncer, Postgres, postgres};
 
 #[test]
-fn it_answers_in_transaction_mode() {
+fn it_serves_in_transaction_mode() {
     let bouncer = PgBouncer::start(postgres(), Options::default());
     assert_eq!(bouncer.psql("select 1"), "1");
     let mode = |bouncer: &PgBouncer| {
@@ -40,7 +40,7 @@ fn a_role_gets_in_with_its_own_password_only() {
 }
 
 #[test]
-fn a_setting_in_the_greeting_is_refused_unless_it_is_to_be_ignored() {
+fn an_unknown_startup_parameter_is_refused_unless_it_is_ignored() {
     let ask = |options: Options| {
         let bouncer = PgBouncer::start(postgres(), options);
         let mut psql = postgres().command("psql");

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, Postgres, postgres, until};
 
-/// A connection that says its backend's number and then waits.
+/// A connection that prints its backend's number and then waits.
 fn waiting(server: &Postgres) -> (Child, u32) {
     let mut psql = server.command("psql");
     psql.args(["-X", "-c", "set application_name = 'waiting'; select pg_sleep(1000)"]);
@@ -26,10 +26,10 @@ fn by_url(server: &Postgres, url: &str, sql: &str) -> (bool, String) {
 }
 
 #[test]
-fn a_query_that_recovery_cancelled_is_asked_again() {
+fn a_query_that_recovery_cancelled_is_sent_again() {
     let server = postgres();
     server.psql("create sequence cancelled");
-    // As a standby says it, once. A sequence keeps its place where the statement is undone.
+    // The error of a standby, once. A sequence keeps its value where the statement is rolled back.
     let cancelled = "do $$ begin if nextval('cancelled') = 1 then \
          raise exception 'canceling statement due to conflict with recovery'; end if; end $$; \
          select last_value from cancelled";
@@ -37,7 +37,7 @@ fn a_query_that_recovery_cancelled_is_asked_again() {
 }
 
 #[test]
-fn it_answers_by_tcp_and_by_its_socket() {
+fn it_serves_by_tcp_and_by_its_socket() {
     let server = postgres();
     let ask = "select current_user, inet_server_port(), current_setting('fsync')";
     assert_eq!(by_url(server, &server.url(), ask), (true, format!("postgres|{}|on", server.port())));
@@ -52,12 +52,12 @@ fn it_answers_by_tcp_and_by_its_socket() {
 
 #[test]
 #[should_panic(expected = "relation \"nowhere\" does not exist")]
-fn a_failed_statement_panics_with_what_the_server_said() {
+fn a_failed_statement_panics_with_the_servers_error() {
     postgres().psql("select * from nowhere");
 }
 
 #[test]
-fn a_role_that_was_asked_for_has_no_rights_but_to_log_in() {
+fn a_created_role_may_only_log_in() {
     let server = Postgres::start(Options::default().role("app", "it's \"here\"").conf("work_mem = '7MB'"));
     let url = server.url_for("app", "it's \"here\"", "postgres");
     let (passed, text) = by_url(&server, &url, "show work_mem");
@@ -67,7 +67,7 @@ fn a_role_that_was_asked_for_has_no_rights_but_to_log_in() {
 }
 
 #[test]
-fn with_tls_its_certificate_is_vouched_for() {
+fn with_tls_its_certificate_is_signed_by_the_authority() {
     let server = Postgres::start(Options::default().tls().hba("hostnossl all all all reject"));
     let verified =
         format!("{}?sslmode=verify-full&sslrootcert={}", server.url(), server.authority().display());
@@ -78,7 +78,7 @@ fn with_tls_its_certificate_is_vouched_for() {
 }
 
 #[test]
-fn each_end_is_followed_by_a_start_with_the_same_data() {
+fn after_each_way_to_end_a_start_finds_the_same_data() {
     let server = Postgres::start(Options::default());
     let (first, port) = (server.pid(), server.port());
     server.psql("create table kept (n int); insert into kept values (1)");
@@ -97,10 +97,10 @@ fn each_end_is_followed_by_a_start_with_the_same_data() {
 }
 
 #[test]
-fn a_kill_leaves_no_busy_backend_behind() {
+fn a_kill_leaves_no_backend_behind() {
     let server = Postgres::start(Options::default());
     let (mut client, pid) = waiting(&server);
-    // It would outlive its postmaster for as long as it stands still.
+    // It would outlive its postmaster while it is paused.
     server.pause_backend(pid);
     server.kill9();
     assert!(!client.wait().unwrap().success());
@@ -109,7 +109,7 @@ fn a_kill_leaves_no_busy_backend_behind() {
 }
 
 #[test]
-fn a_killed_backend_takes_the_other_connections_with_it() {
+fn a_killed_backend_ends_the_other_connections() {
     let server = Postgres::start(Options::default());
     let ((mut one, pid), postmaster) = (waiting(&server), server.pid());
     server.kill_backend(pid);
@@ -120,11 +120,11 @@ fn a_killed_backend_takes_the_other_connections_with_it() {
 
 #[test]
 #[should_panic(expected = "is no process of this server")]
-fn it_kills_no_strangers() {
+fn only_processes_of_the_server_are_killed() {
     postgres().kill_backend(std::process::id());
 }
 
-/// Whether a process is stopped, as /proc tells, or `ps` where there is no /proc.
+/// Whether a process is stopped, from /proc, or `ps` where there is no /proc.
 pub(crate) fn stands_still(pid: u32) -> bool {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         return stat.rsplit_once(") ").unwrap().1.starts_with('T');

@@ -79,7 +79,7 @@ fn rest(mut stream: TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
 }
 
 #[test]
-fn a_turn_is_counted_when_a_client_speaks_after_its_answer() {
+fn a_turn_is_counted_when_a_client_sends_after_a_reply() {
     let (echo, proxy) = Echo::start();
     let (mut one, mut other) = (client(&proxy), client(&proxy));
     for asked in 1..=3 {
@@ -89,7 +89,7 @@ fn a_turn_is_counted_when_a_client_speaks_after_its_answer() {
         }
         assert_eq!(proxy.turns(), 2 * asked);
     }
-    // What is said before the answer comes belongs to the same turn.
+    // What is sent before the reply comes belongs to the same turn.
     proxy.replies().hold();
     for _ in 0..3 {
         let heard = echo.heard().len();
@@ -100,7 +100,7 @@ fn a_turn_is_counted_when_a_client_speaks_after_its_answer() {
 }
 
 #[test]
-fn it_leads_to_another_server_when_it_is_told_to() {
+fn it_can_lead_to_another_server() {
     let ((one, proxy), (other, beside)) = (Echo::start(), Echo::start());
     let mut before = client(&proxy);
     before.write_all(b"one").unwrap();
@@ -114,7 +114,7 @@ fn it_leads_to_another_server_when_it_is_told_to() {
 }
 
 #[test]
-fn many_connections_pass_both_ways_and_end_as_they_were_ended() {
+fn many_connections_pass_both_ways_and_keep_their_ends() {
     let (echo, proxy) = Echo::start();
     let whole: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
     std::thread::scope(|scope| {
@@ -141,7 +141,7 @@ fn many_connections_pass_both_ways_and_end_as_they_were_ended() {
 }
 
 #[test]
-fn a_swallowed_reply_is_lost_and_its_request_is_not() {
+fn a_swallowed_reply_is_lost_but_its_request_arrives() {
     let (echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
     proxy.replies().swallow();
@@ -154,7 +154,7 @@ fn a_swallowed_reply_is_lost_and_its_request_is_not() {
 }
 
 #[test]
-fn the_nth_reply_is_lost_and_what_comes_after_it_on_its_connection() {
+fn the_nth_reply_and_all_that_follows_on_its_connection_are_lost() {
     let (echo, proxy) = Echo::start();
     let (mut one, mut other) = (client(&proxy), client(&proxy));
     proxy.replies().swallow_nth(3);
@@ -196,7 +196,7 @@ fn the_nth_request_is_lost() {
 }
 
 #[test]
-fn what_is_sliced_arrives_whole_and_in_pieces() {
+fn sliced_bytes_arrive_in_pieces_and_complete() {
     let (echo, proxy) = Echo::start();
     proxy.requests().slice(1);
     proxy.replies().slice(3);
@@ -214,7 +214,7 @@ fn what_is_sliced_arrives_whole_and_in_pieces() {
 }
 
 #[test]
-fn what_is_held_arrives_in_order_when_it_is_released() {
+fn held_bytes_arrive_in_order_when_released() {
     let (echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
     proxy.requests().hold();
@@ -229,7 +229,7 @@ fn what_is_held_arrives_in_order_when_it_is_released() {
 }
 
 #[test]
-fn what_is_held_can_still_be_lost() {
+fn held_bytes_can_still_be_lost() {
     let (echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
     proxy.requests().hold();
@@ -243,7 +243,7 @@ fn what_is_held_can_still_be_lost() {
 }
 
 #[test]
-fn out_of_a_black_hole_comes_nothing_not_even_an_end() {
+fn a_black_hole_passes_nothing_not_even_an_end() {
     let (echo, proxy) = Echo::start();
     let mut leaving = client(&proxy);
     proxy.black_hole();
@@ -262,7 +262,7 @@ fn out_of_a_black_hole_comes_nothing_not_even_an_end() {
 }
 
 #[test]
-fn a_cut_is_a_reset_at_both_ends_of_what_was_open() {
+fn a_cut_resets_both_ends_of_open_connections() {
     let (echo, proxy) = Echo::start();
     let mut streams = [client(&proxy), client(&proxy)];
     for stream in &mut streams {
@@ -281,7 +281,7 @@ fn a_cut_is_a_reset_at_both_ends_of_what_was_open() {
 }
 
 #[test]
-fn a_connection_is_cut_after_the_byte_that_was_named() {
+fn a_connection_is_cut_after_the_given_byte() {
     let (echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
     proxy.requests().cut_after(7);
@@ -298,7 +298,7 @@ fn a_connection_is_cut_after_the_byte_that_was_named() {
 }
 
 #[test]
-fn a_delay_delays() {
+fn delayed_bytes_arrive_later() {
     const BY: Duration = Duration::from_millis(200);
     let (_echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
@@ -307,7 +307,7 @@ fn a_delay_delays() {
     stream.write_all(b"word").unwrap();
     assert_eq!(read(&mut stream, 4), b"word");
     assert!(sent.elapsed() >= BY);
-    // One that is told to pass does not wait for the rest of its time.
+    // After `pass`, held bytes do not wait for the rest of their delay.
     proxy.replies().delay(Duration::from_secs(3600));
     stream.write_all(b"late").unwrap();
     until("it waits", || proxy.replies().waiting() == 4);
@@ -316,7 +316,7 @@ fn a_delay_delays() {
 }
 
 #[test]
-fn who_is_refused_is_cut_and_others_stay() {
+fn refused_connections_are_cut_and_others_stay() {
     let (_echo, proxy) = Echo::start();
     let mut stream = client(&proxy);
     stream.write_all(b"one").unwrap();
@@ -332,7 +332,7 @@ fn who_is_refused_is_cut_and_others_stay() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_a_reset() {
+fn a_missing_server_is_a_reset() {
     // A port that no program is given by chance.
     let proxy = Proxy::start(1);
     assert_eq!(rest(client(&proxy)), (vec![], Err(ErrorKind::ConnectionReset)));
@@ -349,7 +349,7 @@ fn a_dropped_proxy_has_cut_its_connections() {
 }
 
 #[test]
-fn it_stands_in_front_of_real_servers() {
+fn it_works_in_front_of_real_servers() {
     let bouncer = PgBouncer::start(postgres(), pgbouncer::Options::default());
     for port in [postgres().port(), bouncer.port()] {
         let proxy = Proxy::start(port);

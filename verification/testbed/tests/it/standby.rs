@@ -4,7 +4,7 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres, until};
 
 #[test]
-fn what_a_synchronous_standby_confirmed_outlives_the_primary() {
+fn a_commit_confirmed_by_a_synchronous_standby_survives_the_primary() {
     let primary = Postgres::start(Options::default());
     primary.psql("create table kept (n int)");
     let _first = primary.standby("first", true);
@@ -24,7 +24,7 @@ fn what_a_synchronous_standby_confirmed_outlives_the_primary() {
 }
 
 #[test]
-fn an_asynchronous_standby_follows_and_is_not_waited_for() {
+fn commits_do_not_wait_for_an_asynchronous_standby() {
     let primary = Postgres::start(Options::default());
     let standby = primary.standby("behind", false);
     standby.pause();

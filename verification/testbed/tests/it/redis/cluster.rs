@@ -13,7 +13,7 @@ fn ask(cluster: &RedisCluster, command: &[&str]) -> String {
 }
 
 #[test]
-fn each_of_its_nodes_has_a_share() {
+fn each_node_has_a_share_of_the_slots() {
     let cluster = RedisCluster::start(3, Options::default());
     let nodes = cluster.nodes();
     let ports: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
@@ -53,7 +53,7 @@ fn a_slot_moves_with_all_its_keys_while_it_is_used() {
 }
 
 #[test]
-fn a_slot_that_was_moved_stays_there_and_the_cluster_comes_back() {
+fn a_moved_slot_stays_there_after_a_restart_of_the_cluster() {
     let cluster = RedisCluster::start(3, Options::default());
     let slot = cluster.slot("a");
     assert_ne!(cluster.owner(slot), 0);

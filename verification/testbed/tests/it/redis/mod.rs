@@ -28,7 +28,7 @@ fn setting(server: &Redis, name: &str) -> String {
 }
 
 #[test]
-fn it_answers_by_tcp_and_by_its_socket_and_loses_nothing() {
+fn it_serves_by_tcp_and_by_its_socket_and_loses_nothing() {
     let server = redis();
     assert_eq!(by_url(&server.url(), &["PING"]), (true, "PONG".into()));
     assert_eq!(
@@ -65,20 +65,20 @@ fn its_options_are_its_settings() {
 }
 
 #[test]
-fn only_who_knows_the_password_gets_in() {
+fn the_password_is_required() {
     let password = "it's \"here\" @ 7/8";
     let server = Redis::start(Options::default().password(password));
     assert_eq!(server.cli(&["PING"]), "PONG");
     assert_eq!(by_url(&server.url(), &["PING"]), (true, "PONG".into()));
     assert_eq!(by_url(&server.url_for("default", password), &["PING"]), (true, "PONG".into()));
-    let (_, said) = by_url(&server.url_for("default", "wrong"), &["PING"]);
-    assert!(said.contains("WRONGPASS"), "{said}");
-    let (passed, said) = by_url(&format!("redis://127.0.0.1:{}", server.port()), &["PING"]);
-    assert!(!passed && said.contains("NOAUTH"), "{said}");
+    let (_, output) = by_url(&server.url_for("default", "wrong"), &["PING"]);
+    assert!(output.contains("WRONGPASS"), "{output}");
+    let (passed, output) = by_url(&format!("redis://127.0.0.1:{}", server.port()), &["PING"]);
+    assert!(!passed && output.contains("NOAUTH"), "{output}");
 }
 
 #[test]
-fn with_tls_its_certificate_is_vouched_for() {
+fn with_tls_its_certificate_is_signed_by_the_authority() {
     let server = Redis::start(Options::default().tls().password("secret"));
     assert!(server.url().starts_with("rediss://"));
     let ask = |authority: &Path| {
@@ -90,18 +90,18 @@ fn with_tls_its_certificate_is_vouched_for() {
     let other = Redis::start(Options::default().tls());
     let refused = String::from_utf8(ask(&other.authority()).stderr).unwrap();
     assert!(refused.contains("certificate verify failed"), "{refused}");
-    let (passed, said) = by_url(&server.url().replace("rediss", "redis"), &["PING"]);
-    assert!(!passed, "{said}");
+    let (passed, output) = by_url(&server.url().replace("rediss", "redis"), &["PING"]);
+    assert!(!passed, "{output}");
 }
 
 #[test]
-fn a_user_may_do_what_was_said_and_no_more() {
+fn a_user_has_only_the_given_permissions() {
     let server = Redis::start(Options::default().acl("app", "it's \"here\"", "~mine:* +@all -flushall"));
     let url = server.url_for("app", "it's \"here\"");
     assert_eq!(by_url(&url, &["SET", "mine:1", "a"]), (true, "OK".into()));
     for refused in [&["SET", "yours:1", "a"][..], &["FLUSHALL"]] {
-        let (passed, said) = by_url(&url, refused);
-        assert!(!passed && said.contains("NOPERM"), "{said}");
+        let (passed, output) = by_url(&url, refused);
+        assert!(!passed && output.contains("NOPERM"), "{output}");
     }
     assert!(by_url(&server.url_for("app", "wrong"), &["PING"]).1.contains("WRONGPASS"));
     assert_eq!(server.cli(&["GET", "mine:1"]), "a");
@@ -109,18 +109,18 @@ fn a_user_may_do_what_was_said_and_no_more() {
 
 #[test]
 #[should_panic(expected = "ERR unknown command 'NOWHERE'")]
-fn a_failed_command_panics_with_what_the_server_said() {
+fn a_failed_command_panics_with_the_servers_error() {
     redis().cli(&["NOWHERE"]);
 }
 
 #[test]
 #[should_panic(expected = "Redis did not start: \n*** FATAL CONFIG FILE ERROR")]
-fn a_server_that_does_not_start_panics_with_what_it_said() {
+fn a_server_that_does_not_start_panics_with_its_log() {
     Redis::start(Options::default().setting("no-such-setting", "1"));
 }
 
 #[test]
-fn each_end_is_followed_by_a_start_with_the_same_data() {
+fn after_each_way_to_end_a_start_finds_the_same_data() {
     let server = Redis::start(Options::default());
     let (port, pid, run) = (server.port(), server.pid(), server.run_id());
     server.cli(&["RPUSH", "kept", "1"]);
@@ -153,7 +153,7 @@ fn a_server_that_has_started_again_has_loaded_its_data() {
 }
 
 #[test]
-fn what_a_power_failure_took_is_gone_and_the_rest_is_there() {
+fn after_a_power_failure_only_the_cut_commands_are_lost() {
     let server = Redis::start(Options::default());
     server.cli(&["SET", "first", "1"]);
     let before = server.append_only_len();
@@ -197,7 +197,7 @@ fn the_file_of_a_running_server_is_not_cut() {
 
 #[test]
 #[should_panic(expected = "the append-only file has only")]
-fn a_file_does_not_grow_by_a_cut() {
+fn a_file_is_not_cut_beyond_its_end() {
     let server = Redis::start(Options::default());
     server.stop();
     server.cut_append_only_file_to(1 << 40);
@@ -223,13 +223,13 @@ fn a_paused_server_is_silent_until_it_is_resumed() {
     assert!(stands_still(server.pid()));
     server.resume();
     assert_eq!(asking.wait_with_output().unwrap().stdout, b"PONG\n");
-    // One that stands still is stopped all the same.
+    // A paused server can be stopped.
     server.pause();
     server.stop();
 }
 
 #[test]
-fn through_a_proxy_a_reply_is_lost_and_its_command_is_not() {
+fn a_reply_lost_in_a_proxy_does_not_undo_its_command() {
     let server = Redis::start(Options::default());
     let proxy = Proxy::start(server.port());
     assert_eq!(by_url(&server.url_at(proxy.port()), &["SET", "key", "1"]), (true, "OK".into()));
@@ -242,6 +242,6 @@ fn through_a_proxy_a_reply_is_lost_and_its_command_is_not() {
     until("the reply is lost", || proxy.replies().swallowed() > 0 && server.cli(&["GET", "key"]) == "2");
     assert!(cli.try_wait().unwrap().is_none());
     proxy.cut();
-    let told = cli.wait_with_output().unwrap().stdout;
-    assert!(!String::from_utf8(told).unwrap().contains("OK"));
+    let output = cli.wait_with_output().unwrap().stdout;
+    assert!(!String::from_utf8(output).unwrap().contains("OK"));
 }

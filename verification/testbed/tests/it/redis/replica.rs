@@ -4,7 +4,7 @@ use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, until};
 
 #[test]
-fn a_replica_follows_and_takes_its_primarys_place() {
+fn a_replica_follows_and_is_promoted() {
     let primary = Redis::start(Options::default().password("it's"));
     primary.cli(&["SET", "before", "1"]);
     let replica = primary.replica(Options::default());
@@ -17,7 +17,7 @@ fn a_replica_follows_and_takes_its_primarys_place() {
     replica.promote();
     assert_eq!(replica.cli(&["MGET", "before", "later"]), "1\n2");
     replica.cli(&["SET", "mine", "3"]);
-    // Who comes back has another truth, until it is told to follow.
+    // The old primary still has its own data, until it is made to follow.
     primary.start_again();
     assert_eq!((primary.info("role").as_str(), primary.cli(&["GET", "mine"]).as_str()), ("master", ""));
     primary.follow(&replica);
@@ -25,7 +25,7 @@ fn a_replica_follows_and_takes_its_primarys_place() {
 }
 
 #[test]
-fn what_each_of_them_is_outlives_its_start() {
+fn primary_and_replica_keep_their_roles_after_a_restart() {
     let primary = Redis::start(Options::default());
     let (replica, other) = (primary.replica(Options::default()), primary.replica(Options::default()));
     assert_eq!(primary.info("connected_slaves"), "2");
@@ -51,7 +51,7 @@ fn a_replica_that_must_not_be_stale_starts_without_its_primary() {
 }
 
 #[test]
-fn a_replica_that_is_still_writing_its_first_file_is_stopped_all_the_same() {
+fn a_replica_that_is_still_writing_its_first_file_can_be_stopped() {
     let primary = Redis::start(Options::default());
     primary.cli(&["EVAL", "for i = 1, 500 do redis.call('SET', 'key' .. i, i) end", "0"]);
     let replica = Redis::start(Options::default().setting("rdb-key-save-delay", "1000"));
@@ -75,14 +75,14 @@ fn a_replica_that_follows_has_written_what_it_got() {
 }
 
 #[test]
-fn a_replica_that_stands_still_is_behind() {
+fn a_paused_replica_falls_behind() {
     let primary = Redis::start(Options::default());
     let replica = primary.replica(Options::default());
     replica.pause();
     primary.cli(&["SET", "later", "1"]);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| primary.wait_caught_up());
-        until("somebody waits", || primary.info("blocked_clients") == "1");
+        until("a client waits", || primary.info("blocked_clients") == "1");
         assert!(!waiting.is_finished());
         replica.resume();
     });
@@ -91,7 +91,7 @@ fn a_replica_that_stands_still_is_behind() {
 
 #[test]
 #[should_panic(expected = "has no replica")]
-fn nobody_catches_up_with_a_server_that_is_alone() {
+fn waiting_for_replicas_of_a_server_without_any_panics() {
     sentinel_testbed::redis().wait_caught_up();
 }
 

@@ -4,7 +4,7 @@ use sentinel_testbed::RedisSentinel;
 use sentinel_testbed::redis::Options;
 
 #[test]
-fn when_told_the_servers_change_places() {
+fn a_requested_failover_swaps_the_servers() {
     let watched = RedisSentinel::start(1, Options::default());
     let (one, other) = (watched.master(), watched.replica());
     let port = watched.sentinels()[0].port();
@@ -18,7 +18,7 @@ fn when_told_the_servers_change_places() {
 }
 
 #[test]
-fn a_killed_primary_is_replaced_and_comes_back_as_a_replica() {
+fn a_killed_primary_is_replaced_and_returns_as_a_replica() {
     let watched = RedisSentinel::start(3, Options::default().password("secret"));
     let ports: Vec<u16> = watched.sentinels().iter().map(|sentinel| sentinel.port()).collect();
     let url = format!("redis-sentinel://default:secret@127.0.0.1:{}?node=127.0.0.1:{}", ports[0], ports[1]);
@@ -37,7 +37,7 @@ fn a_killed_primary_is_replaced_and_comes_back_as_a_replica() {
 }
 
 #[test]
-fn with_tls_they_watch_by_tls() {
+fn with_tls_sentinels_connect_by_tls() {
     let watched = RedisSentinel::start(1, Options::default().tls());
     let new = watched.replica();
     watched.failover();
@@ -47,6 +47,6 @@ fn with_tls_they_watch_by_tls() {
 
 #[test]
 #[should_panic(expected = "a sentinel forgets to quote the password \"it's\"")]
-fn a_password_that_a_sentinel_would_forget_is_refused() {
+fn a_password_that_a_sentinel_would_lose_is_refused() {
     RedisSentinel::start(1, Options::default().password("it's"));
 }

@@ -10,6 +10,7 @@ mod fix;
 mod fuzz;
 mod guards;
 mod mutants;
+mod root;
 mod setup;
 mod shell;
 mod soak;

@@ -38,14 +38,14 @@ pub(crate) struct Run {
 pub(crate) fn cargo(args: &[&str]) -> Run {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(args).current_dir(crate::workspace::root());
+    command.args(args).current_dir(crate::root::root());
     Run { command }
 }
 
 /// Any other program.
 pub(crate) fn program(name: &str, args: &[&str]) -> Run {
     let mut command = Command::new(name);
-    command.args(args).current_dir(crate::workspace::root());
+    command.args(args).current_dir(crate::root::root());
     Run { command }
 }
 

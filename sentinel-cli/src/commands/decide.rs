@@ -10,7 +10,7 @@ use sentinel_core::operation::{ForceComplete as ForceRequest, ResetToClaimed as 
 use sentinel_core::{Address, Kind, Label, OpId, Payload, Recorded, StoreError, Token, Verdict};
 use serde::Serialize;
 
-use super::Context;
+use super::context::Context;
 use crate::args::{ForceComplete, ResetToClaimed};
 use crate::exit::{Exit, Failure};
 use crate::output::time::rfc3339;

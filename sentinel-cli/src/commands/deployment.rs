@@ -8,7 +8,7 @@ use sentinel_redis::Arming;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Context;
+use super::context::Context;
 use super::read::all_namespaces;
 use crate::args::{Init, Purge};
 use crate::exit::{Exit, Failure};

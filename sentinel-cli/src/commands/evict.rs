@@ -3,7 +3,7 @@
 use sentinel_core::OpId;
 use sentinel_core::operation::{Evict as Request, EvictReply};
 
-use super::Context;
+use super::context::Context;
 use super::decide::{Decided, announce, operator, persist, stands};
 use crate::args::Evict;
 use crate::exit::{Exit, Failure};

@@ -4,12 +4,12 @@ use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentinel};
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
+use super::context::{Context, environment};
 use super::wait::{Attended, Left, Progress, attend, open_store};
-use super::{Context, environment};
 use crate::args::Lease;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
-use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Rest, Signals};
+use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest, Signals};
 
 /// Takes the lease, runs the command, gives the lease back.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure> {
@@ -43,13 +43,13 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
         LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
     };
     let name = args.command[0].to_string_lossy().into_owned();
-    let job = Job {
+    let spec = CommandSpec {
         environment: environment(&address, lease.token(), idempotency_key(&address, lease.token().get())),
         command: args.command,
         record: false,
     };
     let authority = Authority::new(lease.cancelled(), lease.hard_remaining(), terms.hard_ttl());
-    let end = runner::run(job, authority, &signals, rest).await;
+    let end = runner::run(spec, authority, &signals, rest).await;
     let lost = lease.lost().is_some();
     if end.as_ref().is_ok_and(|ran| ran.left) {
         // It lapses by itself: given back, it would be granted to another holder at once.

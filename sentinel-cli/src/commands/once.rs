@@ -7,13 +7,15 @@ use sentinel_client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 
+use super::context::{Context, environment};
 use super::wait::{Attended, Left, Progress, Stage, attend, errors, open_store, report_until};
-use super::{Context, environment};
 use crate::args::Once;
 use crate::exit::{Exit, Failure};
 use crate::output::{answer, note};
 use crate::parse::Codes;
-use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Rest, Signals, Why};
+use crate::runner::{
+    self, Authority, CommandSpec, Ended, Flush, NotStarted, Ran, Recording, Rest, Signals, Why,
+};
 
 /// What the command's end says, where that is not success.
 #[derive(Debug)]
@@ -197,7 +199,7 @@ struct Conductor {
 impl Conductor {
     async fn conduct(self, run: Run) -> Ending<Recorded, Said> {
         let name = self.command[0].to_string_lossy().into_owned();
-        let job = Job {
+        let spec = CommandSpec {
             command: self.command,
             environment: environment(&self.address, run.token(), run.idempotency_key()),
             record: true,
@@ -205,7 +207,7 @@ impl Conductor {
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
         let rest = |ended| self.meanings.rest(ended);
         self.progress.reach(Stage::Running);
-        let ran = runner::run(job, authority, &self.signals, rest).await;
+        let ran = runner::run(spec, authority, &self.signals, rest).await;
         match ran {
             Ok(mut ran) => {
                 let until = Instant::now() + run.hard_remaining() + self.hard_ttl.clamp(SHORTEST, LONGEST);

@@ -5,7 +5,7 @@ use sentinel_core::survey::Undecided;
 use sentinel_core::{Address, Namespace, StoreError};
 use serde_json::json;
 
-use super::Context;
+use super::context::Context;
 use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{Exit, Failure};
 use crate::output::json::{EventView, RecordView};

@@ -4,7 +4,7 @@ use sentinel_core::operation::{Reconcile as Request, ReconcileReply};
 use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreError, StoreTime, Token};
 use serde::Serialize;
 
-use super::Context;
+use super::context::Context;
 use super::decide::{announce, operator, persist, stands};
 use crate::args::Reconcile;
 use crate::exit::{Exit, Failure};

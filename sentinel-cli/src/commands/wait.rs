@@ -7,7 +7,7 @@ use sentinel_client::Sentinel;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Context;
+use super::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::note;
 use crate::runner::Signals;

@@ -10,8 +10,10 @@ use rustix::process::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::command::{Authority, Rest, Why};
 use super::guard::Watchman;
-use super::{Authority, Rest, Signals, Why, process};
+use super::process;
+use super::signals::Signals;
 use crate::output::note;
 
 /// Between the request to end and the end.

@@ -78,7 +78,7 @@ impl Guard {
     /// Starts a guard, and waits until it has accepted its orders.
     pub(super) fn start(orders: Orders) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        let process = Command::new(super::spawn::this_program()?)
+        let process = Command::new(process::this_program()?)
             .arg0("sentinel")
             .arg(NAME)
             .current_dir("/")

@@ -4,15 +4,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::sync::{mpsc, oneshot};
 
+use super::command::{CommandSpec, Ended};
 use super::guard::{Guard, Orders};
-use super::{Ended, Job, inherited, shim};
+use super::process::this_program;
+use super::{inherited, shim};
 
 /// A process that will become the command when it is told to.
 #[derive(Debug)]
@@ -37,10 +38,10 @@ pub(super) enum Event {
 
 /// Starts the process, its guard, and the thread that waits for it. The thread lives as long as the command: the
 /// parent-death signal comes when the thread that started it ends, not only with the whole process.
-pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> {
+pub(super) async fn spawn(spec: CommandSpec, remaining: Duration) -> io::Result<Spawned> {
     let (told, spawned) = oneshot::channel();
     std::thread::Builder::new().name("command".to_owned()).spawn(move || {
-        let (child, leader, rest) = match start(job, remaining) {
+        let (child, leader, rest) = match start(spec, remaining) {
             Ok(started) => started,
             Err(error) => {
                 let _ = told.send(Err(error));
@@ -57,17 +58,17 @@ pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> 
 
 type Rest = (UnixStream, Option<ChildStdout>, Guard, Orders);
 
-fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
+fn start(spec: CommandSpec, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
     let (socket, theirs) = UnixStream::pair()?;
     inherited::mask_as_the_caller();
     let mut child = Command::new(this_program()?)
         .arg0("sentinel")
         .arg(shim::NAME)
         .arg(std::process::id().to_string())
-        .args(job.command)
-        .envs(job.environment)
+        .args(spec.command)
+        .envs(spec.environment)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(if job.record { Stdio::piped() } else { Stdio::inherit() })
+        .stdout(if spec.record { Stdio::piped() } else { Stdio::inherit() })
         .process_group(0)
         .spawn()?;
     let stdout = child.stdout.take();
@@ -112,10 +113,4 @@ fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
 fn ended(status: &WaitIdStatus) -> Option<Ended> {
     let code = status.exit_status().map(Ended::Code);
     code.or_else(|| status.terminating_signal().map(Ended::Signal))
-}
-
-/// This very program, even if its file was replaced meanwhile.
-pub(super) fn this_program() -> io::Result<PathBuf> {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() { Ok(own) } else { std::env::current_exe() }
 }

@@ -6,10 +6,9 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Grant, Kind, Record, State, StoreTime};
 
-use crate::coverage::confirms;
 use crate::request::{Parts, value_of};
 use crate::setup::invariant::*;
-use crate::store::number;
+use crate::store::{confirms, number};
 
 /// One step of the store, as the observer sees it: the true record, request and clock, whatever the kernel was told.
 #[derive(Debug)]

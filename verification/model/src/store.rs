@@ -4,7 +4,6 @@ use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Event, Kind, OpId, PastClaims, Record, State, StoreTime, Token};
 
-use crate::coverage::confirms;
 use crate::setup::{Rests, Sabotage};
 
 /// What came of an operation.
@@ -258,4 +257,21 @@ pub(crate) fn hurries(lie: Option<Sabotage>, on: Rests, changed: bool) -> bool {
 /// The claim id as the model numbers it.
 pub(crate) fn number(id: ClaimId) -> u8 {
     u8::try_from(id.bits()).unwrap_or(u8::MAX)
+}
+
+/// Whether a reply says that the operation took effect, now or before.
+pub(crate) fn confirms(reply: &Reply) -> bool {
+    match reply {
+        Reply::Claim(reply) => matches!(reply, ClaimReply::Granted(_)),
+        Reply::Begin(reply) => matches!(reply, BeginReply::Begun(_)),
+        Reply::Heartbeat(reply) => matches!(reply, HeartbeatReply::Kept { .. }),
+        Reply::Complete(reply) => matches!(reply, CompleteReply::Recorded { .. }),
+        Reply::Cancel(reply) => *reply == CancelReply::Cancelled,
+        Reply::Release(reply) => *reply == ReleaseReply::Released,
+        Reply::Abandon(reply) => *reply == AbandonReply::Abandoned,
+        Reply::Reconcile(reply) => matches!(reply, ReconcileReply::Taken { .. }),
+        Reply::ForceComplete(reply) => *reply == ForceCompleteReply::Completed,
+        Reply::ResetToClaimed(reply) => matches!(reply, ResetReply::Reset { .. }),
+        Reply::Evict(reply) => matches!(reply, EvictReply::Evicted { .. }),
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::shell::{Result, program};
 
-use super::{apt, as_root, debian};
+use super::packages::{apt, as_root, debian};
 
 /// One search for both: what is found here is what the tests will use.
 #[path = "../../../verification/testbed/src/locate.rs"]

@@ -1,5 +1,6 @@
 //! What every command knows besides its own options, and what a command that it runs is given.
 
+use sentinel_client::Sentinel;
 use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 
 use crate::args::Global;
@@ -50,6 +51,12 @@ impl Context {
     /// The store, whose file is created if need be.
     pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
         self.url.open(Access::Create).await
+    }
+
+    /// A client of an open store, in this namespace and under this worker's name.
+    pub(crate) fn client(&self, store: Store) -> Result<Sentinel, Failure> {
+        let sentinel = Sentinel::from_arc(store).namespace(&self.namespace)?.worker(&self.worker)?;
+        Ok(sentinel.retry_timeout(self.url.retry_timeout()))
     }
 
     /// The store, to be read alone: also while it is in doubt.

@@ -1,6 +1,6 @@
 //! `lease`: runs a command while holding a lease.
 
-use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentinel};
+use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome};
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
@@ -24,8 +24,7 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     if let Some(number) = signals.pending() {
         return Ok(Exit::signal(number));
     }
-    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
+    let sentinel = context.client(store)?;
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));

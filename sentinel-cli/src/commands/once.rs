@@ -46,8 +46,7 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
     if let Some(number) = signals.pending() {
         return Ok(Exit::signal(number));
     }
-    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
+    let sentinel = context.client(store)?;
     let conductor = Conductor {
         command: args.command,
         address: address.clone(),

@@ -1,4 +1,4 @@
-//! What an exploration met: each operation taking effect, confirmed again, and refused. A rule that no run reaches is
+//! What an exploration reached: each operation taking effect, confirmed again, and refused. A rule that no run reaches is
 //! not checked, however clean the run is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +37,7 @@ const ENDS: [&str; 3] = ["takes effect", "is confirmed again", "is refused"];
 pub(crate) struct Coverage(AtomicU64);
 
 impl Coverage {
-    pub(crate) fn note(&self, op: &Op, applied: &Applied) {
+    pub(crate) fn record(&self, op: &Op, applied: &Applied) {
         let operation = OPERATIONS.iter().position(|name| *name == op.name()).unwrap_or(OPERATIONS.len());
         let end = match (applied.changed, confirms(&applied.reply)) {
             (true, _) => 0,
@@ -55,7 +55,7 @@ impl Coverage {
     }
 }
 
-/// What was never met, in words.
+/// What was never reached, in words.
 pub(crate) fn missing(bits: u64) -> Vec<String> {
     let all = OPERATIONS.iter().flat_map(|name| ENDS.iter().map(move |end| format!("{name} {end}")));
     all.enumerate().filter(|(bit, _)| bits & (1 << bit) == 0).map(|(_, words)| words).collect()

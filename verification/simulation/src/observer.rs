@@ -1,4 +1,4 @@
-//! An observer who sees each record before and after each operation, and knows the promises, not the kernel's guards.
+//! An observer that reads each record before and after each operation, and checks the promises, not the kernel's guards.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore, Kind, Record, State, StoreError, StoreTime};
 
-/// Stands right before the store.
+/// The layer right above the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
     store: Arc<dyn CoordinationStore>,
@@ -39,7 +39,7 @@ impl Observer {
         Ok(self.store.inspect(address).await?.record.unwrap_or(Record::absent()))
     }
 
-    fn judge(&self, address: &Address, step: &Step<'_>) {
+    fn check(&self, address: &Address, step: &Step<'_>) {
         let Err(promise) = step.keeps_its_promises() else { return };
         let Step { before, after, op, now, .. } = step;
         let text =
@@ -59,7 +59,7 @@ impl Layer for Observer {
         let stamped = op.clone().send(&*self.store, address).await?;
         let after = self.record(address).await?;
         let (now, changed) = (stamped.stamp.now, stamped.stamp.changed);
-        self.judge(
+        self.check(
             address,
             &Step { kind: address.kind, before: &before, after: &after, op: &op, now, changed },
         );

@@ -9,9 +9,9 @@ mod sqlite;
 
 use rand::rngs::StdRng;
 
-use crate::crew::Crew;
+use crate::checker::Kept;
 use crate::plan::Plan;
-use crate::verdict::Kept;
+use crate::workers::Workers;
 
 pub(crate) use kind::{Flavour, Kind};
 
@@ -23,14 +23,14 @@ pub(crate) trait Deployment: Send {
     /// What it is, in a few words.
     fn name(&self) -> String;
 
-    /// A schedule begins: which way it comes, the dice say.
+    /// A schedule begins. The generator decides what varies between schedules.
     fn prepare(&mut self, _: &mut StdRng) {}
 
-    /// Breaks something, and mends it before it returns; says what it was.
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String;
+    /// Injects a fault, and ends it before it returns; returns what it was.
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String;
 
-    /// All is calm: somebody on call looks, and puts right what only they may.
-    fn look(&mut self, _: &Plan) {}
+    /// Faults have stopped: does what only an operator may do.
+    fn recover(&mut self, _: &Plan) {}
 
     /// What is left of all that was acknowledged since the schedule began.
     fn kept(&self) -> Kept {

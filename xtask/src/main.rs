@@ -29,7 +29,7 @@ cargo xtask COMMAND
 
   test [ARGS]     set up what is missing, then run every test, doctest and example; ARGS go to `cargo test`
   verify          formatting, tidiness, architecture, lints, documentation, every feature alone; writes nothing
-  fix             let clippy and rustfmt mend what they can
+  fix             let clippy and rustfmt fix what they can
   setup           only set up what `test` needs
   tidy            only the checks of `verify` that read files
   model [ARGS]    explore the model, in release; ARGS go to it

@@ -4,7 +4,7 @@ use sentinel_client::Sentinel;
 use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
 
 use crate::args::Global;
-use crate::exit::Failure;
+use crate::exit::CliError;
 use crate::output::Style;
 use crate::store::{Access, Reader, Store, StoreUrl};
 
@@ -21,10 +21,10 @@ pub(crate) struct Context {
 
 impl Context {
     /// Takes the global options, else the environment, else the defaults. An empty variable counts as not set.
-    pub(super) fn new(global: &Global) -> Result<Self, Failure> {
+    pub(super) fn new(global: &Global) -> Result<Self, CliError> {
         let pick = |given: &Option<std::ffi::OsString>, name: &str| {
             let value = given.clone().or_else(|| std::env::var_os(name).filter(|value| !value.is_empty()));
-            let utf8 = |_| Failure::usage(format!("{name} or its option is not UTF-8"));
+            let utf8 = |_| CliError::usage(format!("{name} or its option is not UTF-8"));
             value.map(|value| value.into_string().map_err(utf8)).transpose()
         };
         let url = pick(&global.store, "SENTINEL_STORE")?;
@@ -44,23 +44,23 @@ impl Context {
     }
 
     /// The store, which must be there.
-    pub(crate) async fn store(&self) -> Result<Store, Failure> {
+    pub(crate) async fn store(&self) -> Result<Store, CliError> {
         self.url.open(Access::Write).await
     }
 
     /// The store, whose file is created if need be.
-    pub(crate) async fn store_or_new(&self) -> Result<Store, Failure> {
+    pub(crate) async fn store_or_new(&self) -> Result<Store, CliError> {
         self.url.open(Access::Create).await
     }
 
     /// A client of an open store, in this namespace and under this worker's name.
-    pub(crate) fn client(&self, store: Store) -> Result<Sentinel, Failure> {
+    pub(crate) fn client(&self, store: Store) -> Result<Sentinel, CliError> {
         let sentinel = Sentinel::from_arc(store).namespace(&self.namespace)?.worker(&self.worker)?;
         Ok(sentinel.retry_timeout(self.url.retry_timeout()))
     }
 
     /// The store, to be read alone: also while it is in doubt.
-    pub(crate) async fn reader(&self) -> Result<Reader, Failure> {
+    pub(crate) async fn reader(&self) -> Result<Reader, CliError> {
         self.url.open_to_read().await
     }
 }

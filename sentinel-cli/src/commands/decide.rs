@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use crate::args::{DecisionArg, ForceComplete, ResetToClaimed};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, line, note, object};
 
@@ -35,7 +35,7 @@ impl DecisionView {
         state: &'static str,
         token: Token,
         text: &str,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Exit, CliError> {
         match style {
             Style::Text => line(text)?,
             Style::Json => object(&Self {
@@ -52,7 +52,7 @@ impl DecisionView {
 }
 
 /// "It did happen."
-pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, Failure> {
+pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let payload = response(&args)?;
     let sentinel = client(context).await?;
@@ -70,7 +70,7 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
             let text = "completed: the response is replayed from now on";
             DecisionView::print(context.style, &address, op_id, "completed", args.token, text)
         }
-        Decided::Refused(Refused::NotDecodable { accepts }) => Err(Failure::does_not_apply(format!(
+        Decided::Refused(Refused::NotDecodable { accepts }) => Err(CliError::does_not_apply(format!(
             "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
              Give it with --content-type, or insist with --as-is: every caller then gets an error with the bytes",
             result.payload.content_type
@@ -80,11 +80,11 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
 }
 
 /// What is to be replayed. Bytes that are not what their content type says could be read by no caller.
-fn response(args: &ForceComplete) -> Result<Payload, Failure> {
+fn response(args: &ForceComplete) -> Result<Payload, CliError> {
     let bytes = match (&args.response, &args.response_file) {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(file)) => read_all(file).map_err(|error| {
-            Failure::usage(format!("cannot read the response from {}: {error}", file.display()))
+            CliError::usage(format!("cannot read the response from {}: {error}", file.display()))
         })?,
         (None, None) => Vec::new(),
     };
@@ -95,7 +95,7 @@ fn response(args: &ForceComplete) -> Result<Payload, Failure> {
     let content_type = args.content_type.as_ref().map_or(guessed, |content_type| content_type.as_str());
     let payload = Payload::new(content_type, bytes);
     match payload.check() {
-        Err(invalid) if !args.as_is => Err(Failure::does_not_apply(format!(
+        Err(invalid) if !args.as_is => Err(CliError::does_not_apply(format!(
             "{invalid}; nothing was recorded. Correct it, or insist with --as-is"
         ))),
         _ => Ok(payload),
@@ -112,7 +112,7 @@ fn read_all(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// "It did not happen."
-pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -> Result<Exit, Failure> {
+pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let sentinel = client(context).await?;
     let op_id = announced(&args.decision);
@@ -128,7 +128,7 @@ pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -
 }
 
 /// The client that sends decisions. It sends each request once; [`send_until_answered`] sends it again.
-pub(super) async fn client(context: &Context) -> Result<Sentinel, Failure> {
+pub(super) async fn client(context: &Context) -> Result<Sentinel, CliError> {
     Ok(context.client(context.store().await?)?.retry_timeout(Duration::ZERO))
 }
 
@@ -159,20 +159,20 @@ pub(super) fn state_of(now: Current) -> String {
 }
 
 /// Why a decision about a key that is held does not apply.
-fn refusal(address: &Address, presented: Token, refused: &Refused) -> Failure {
+fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
     match refused {
         Refused::StaleDecision(now) => stale(address, presented, *now),
-        Refused::EffectsMayLand { until } => Failure::does_not_apply(format!(
+        Refused::EffectsMayLand { until } => CliError::does_not_apply(format!(
             "an effect of the old run of {address} may still land until {}; reset it after that. \
              --accept-overlap does not wait, and two runs may overlap",
             rfc3339(*until)
         )),
-        Refused::NotDecodable { .. } => Failure::does_not_apply(refused.to_string()),
+        Refused::NotDecodable { .. } => CliError::does_not_apply(refused.to_string()),
     }
 }
 
-fn stale(address: &Address, presented: Token, now: Current) -> Failure {
-    Failure::does_not_apply(format!(
+fn stale(address: &Address, presented: Token, now: Current) -> CliError {
+    CliError::does_not_apply(format!(
         "{address} is {}: token {presented} is not the current reconcile token, or it was used for another decision",
         state_of(now)
     ))

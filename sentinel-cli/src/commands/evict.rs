@@ -5,10 +5,10 @@ use sentinel_core::operation::EvictReply;
 use super::context::Context;
 use super::decide::{DecisionView, announced, client, send_until_answered, state_of};
 use crate::args::Evict;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
 /// Frees it, if the token that was seen is still the current one.
-pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, CliError> {
     let address = context.address(args.kind.into(), args.key.get()?);
     let sentinel = client(context).await?;
     let op_id = announced(&args.decision);
@@ -36,5 +36,5 @@ pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, Failure
         EvictReply::Executing => format!("{address} began: that is for `sentinel reconcile`"),
         EvictReply::NotClaimed(now) => format!("nobody holds {address}: it is {}", state_of(now)),
     };
-    Err(Failure::does_not_apply(refusal))
+    Err(CliError::does_not_apply(refusal))
 }

@@ -1,7 +1,7 @@
 //! One file for each command, or for a few that belong together.
 
 use crate::args::{Cli, Command};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
 mod context;
 mod decide;
@@ -17,7 +17,7 @@ mod wait;
 use context::Context;
 
 /// Runs the command.
-pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
+pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Completions { shell } => return shell::completions(*shell),
         Command::Man => return shell::man(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::decide::{announced, by, client, send_until_answered, state_of};
 use crate::args::Reconcile;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, line, note, object};
 
@@ -21,7 +21,7 @@ struct View {
 }
 
 /// Takes the key and prints the reconcile token.
-pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let sentinel = client(context).await?;
     let expect = match args.expect {
@@ -58,10 +58,10 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Fai
     Ok(Exit::OK)
 }
 
-async fn current_token(sentinel: &Sentinel, address: &Address) -> Result<Token, Failure> {
+async fn current_token(sentinel: &Sentinel, address: &Address) -> Result<Token, CliError> {
     match sentinel.store().inspect(address).await.map_err(StoreError::of_a_read)?.record {
         Some(record) => Ok(record.token),
-        None => Err(Failure::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
+        None => Err(CliError::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
     }
 }
 
@@ -80,8 +80,8 @@ fn note_reset(effects_until: StoreTime, now: StoreTime) {
     }
 }
 
-fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> Failure {
-    Failure::does_not_apply(match refusal {
+fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> CliError {
+    CliError::does_not_apply(match refusal {
         ReconcileReply::Taken { .. } => format!("{address} is taken"),
         ReconcileReply::StaleDecision(now) => {
             format!(

@@ -51,7 +51,7 @@ pub(crate) enum Ended {
     Code(i32),
     /// By a signal.
     Signal(i32),
-    /// The system did not tell.
+    /// The system did not report it.
     Unknown,
 }
 

@@ -21,7 +21,7 @@ mod tee;
 mod terminal;
 
 use group::Group;
-use guard::Watchman;
+use guard::GuardKeeper;
 use spawn::{Event, Spawned};
 use tee::Tee;
 use terminal::Terminal;
@@ -30,7 +30,7 @@ pub(crate) use command::{Authority, CommandSpec, Ended, NotStarted, Ran, Rest, W
 pub(crate) use signals::Signals;
 pub(crate) use tee::{Flush, Recording};
 
-/// Runs the command. `rest` says of an end what happens to processes of the group that are left in the background. They
+/// Runs the command. `rest` decides by its end what happens to processes of the group that are left in the background. They
 /// are waited for or ended before this returns, as another caller may run next.
 pub(crate) async fn run(
     spec: CommandSpec,
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     let Spawned { leader, socket, stdout, guard, orders, mut events } = spawned;
     // From here on an early return drops the guard and the socket: the process ends without having run anything.
     inherited::keep_ends_of_children().map_err(cannot)?;
-    let watchman = Watchman::new(guard, orders).map_err(cannot)?;
+    let guard = GuardKeeper::new(guard, orders).map_err(cannot)?;
     let mut terminal = Terminal::of(leader);
     let tee = stdout.map(Tee::start).transpose().map_err(cannot)?;
     may_start(&authority, signals)?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(
         .unwrap_or_else(|error| Err((Exit::CANNOT_EXECUTE, error.to_string())))
         .map_err(|(exit, why)| NotStarted::CannotExecute(exit, why))?;
 
-    let mut group = Group::new(leader, authority, signals, watchman);
+    let mut group = Group::new(leader, authority, signals, guard);
     let stops = signals.stop_with(leader, Signal::TSTP);
     let (ended, mut child) = group.watch_while(end_of(&mut events, terminal.as_mut())).await;
     let why = group.why();
@@ -106,7 +106,7 @@ async fn end_of(
                 // The thread reports an end before it goes.
                 (None, _) => std::future::pending().await,
             },
-            () = is_waited_for => if let Some(terminal) = &mut terminal { terminal.look() },
+            () = is_waited_for => if let Some(terminal) = &mut terminal { terminal.poll() },
         }
     }
 }

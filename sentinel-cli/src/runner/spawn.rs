@@ -15,7 +15,7 @@ use super::guard::{Guard, Orders};
 use super::process::this_program;
 use super::{inherited, shim};
 
-/// A process that will become the command when it is told to.
+/// A process that becomes the command when its parent says go.
 #[derive(Debug)]
 pub(super) struct Spawned {
     /// The command's process, which leads its group.
@@ -39,18 +39,18 @@ pub(super) enum Event {
 /// Starts the process, its guard, and the thread that waits for it. The thread lives as long as the command: the
 /// parent-death signal comes when the thread that started it ends, not only with the whole process.
 pub(super) async fn spawn(spec: CommandSpec, remaining: Duration) -> io::Result<Spawned> {
-    let (told, spawned) = oneshot::channel();
+    let (reply, spawned) = oneshot::channel();
     std::thread::Builder::new().name("command".to_owned()).spawn(move || {
         let (child, leader, rest) = match start(spec, remaining) {
             Ok(started) => started,
             Err(error) => {
-                let _ = told.send(Err(error));
+                let _ = reply.send(Err(error));
                 return;
             }
         };
         let (report, events) = mpsc::unbounded_channel();
         let (socket, stdout, guard, orders) = rest;
-        let _ = told.send(Ok(Spawned { leader, socket, stdout, guard, orders, events }));
+        let _ = reply.send(Ok(Spawned { leader, socket, stdout, guard, orders, events }));
         wait(child, leader, &report);
     })?;
     spawned.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
@@ -88,20 +88,20 @@ fn start(spec: CommandSpec, remaining: Duration) -> io::Result<(Child, Pid, Rest
 }
 
 fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    let changes = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     loop {
-        match waitid(WaitId::Pid(leader), look) {
+        match waitid(WaitId::Pid(leader), changes) {
             Ok(Some(status)) => {
                 if let Some(ended) = ended(&status) {
                     let _ = report.send(Event::Ended(ended, child));
                     return;
                 }
-                // A stop is reported until somebody takes the report.
+                // A stop is reported until the report is taken.
                 let _ = waitid(WaitId::Pid(leader), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
                 let _ = report.send(Event::Stopped(status.stopping_signal().unwrap_or_default()));
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            // Nobody else waits for our child, so this cannot be; what became of it is not known then.
+            // Nothing else waits for this child, so this cannot be; how it ended is not known then.
             Err(_) => {
                 let _ = report.send(Event::Ended(Ended::Unknown, child));
                 return;

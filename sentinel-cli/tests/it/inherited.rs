@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::death::catches;
+use crate::termination::catches;
 use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until};
 
 /// The program under `env` with these options.
@@ -56,7 +56,7 @@ fn a_blocked_signal_asks_the_program_to_end_and_stays_blocked_for_the_command() 
     let waiting =
         world.start_command(under(&world, blocks, &["lease", "k", "--wait", "1h", "--", "touch", "ran"]));
     let pid = waiting.id();
-    until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
+    until("it has the store open, and its handlers", || world.has_store_open(&waiting) && catches(pid));
     waiting.send(Signal::TERM);
     assert_eq!(waiting.ended().code(), 143);
     std::fs::write(world.path("go"), "").unwrap();
@@ -126,7 +126,7 @@ fn before_the_command_has_started_each_of_these_signals_ends_the_wait() {
     {
         let waiting = world.start(&["lease", "k", "--wait", "1h", "--", "touch", "ran"]);
         let pid = waiting.id();
-        until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
+        until("it has the store open, and its handlers", || world.has_store_open(&waiting) && catches(pid));
         waiting.send(signal);
         assert_eq!(waiting.ended().code(), code);
     }

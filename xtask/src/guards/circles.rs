@@ -31,7 +31,7 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
         let files: usize = circles.iter().map(BTreeSet::len).sum();
         let known = KNOWN.iter().find(|(name, _)| *name == member.name).map_or(0, |(_, files)| *files);
         if files > known {
-            let shown: Vec<_> = circles.iter().map(|circle| names(circle)).collect();
+            let shown: Vec<_> = circles.iter().map(names).collect();
             broken.push(format!(
                 "{}: {files} files use each other in a circle, and {known} are known: {}",
                 member.name,
@@ -162,7 +162,10 @@ fn expand(base: &[String], rest: &str, found: &mut Vec<Module>) {
                 }
             }
         }
-        return if item.trim().is_empty() { () } else { expand(base, &item, found) };
+        if !item.trim().is_empty() {
+            expand(base, &item, found);
+        }
+        return;
     }
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     let (name, after) = rest.split_at(end);

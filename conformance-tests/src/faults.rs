@@ -13,7 +13,7 @@ use sentinel_core::store::{Inspection, List, Listing, Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, ErrorKind, Event, StoreError};
 use tokio::task::JoinHandle;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use sentinel_core::Layer;
 
 /// What happens to one request. A batch of heartbeats is one request.
@@ -60,7 +60,7 @@ impl Wait {
 /// Which requests meet which faults.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    dice: Dice,
+    rng: Rng,
     chances: Vec<(Fault, u64)>,
     script: Vec<(&'static str, Option<u32>, Fault)>,
 }
@@ -68,12 +68,12 @@ pub struct Plan {
 impl Plan {
     /// Nothing happens but what is added.
     pub fn quiet() -> Self {
-        Self { dice: Dice::new(0), chances: Vec::new(), script: Vec::new() }
+        Self { rng: Rng::new(0), chances: Vec::new(), script: Vec::new() }
     }
 
     /// Every kind of fault, about every third request, drawn from a seed.
     pub fn seeded(seed: u64) -> Self {
-        let quiet = Self { dice: Dice::new(seed), ..Self::quiet() };
+        let quiet = Self { rng: Rng::new(seed), ..Self::quiet() };
         quiet
             .chance(Fault::LoseRequest, 6)
             .chance(Fault::LoseReply, 8)
@@ -117,7 +117,7 @@ impl Plan {
         if self.chances.is_empty() {
             return None;
         }
-        let mut thrown = self.dice.below(100);
+        let mut thrown = self.rng.below(100);
         for (fault, percent) in &self.chances {
             match thrown.checked_sub(*percent) {
                 Some(rest) => thrown = rest,

@@ -24,7 +24,7 @@ impl Start {
         HOOK.call_once(|| {
             let other = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                if crate::negative::is_quiet() || !print(panic) {
+                if QUIET.get() || !print(panic) {
                     other(panic);
                 }
             }));
@@ -41,6 +41,27 @@ impl Start {
     pub(crate) fn is_over() {
         START.with_borrow_mut(Option::take);
     }
+}
+
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs a check; a panic of this thread is its answer, and is not printed.
+pub(crate) fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                loud(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+    QUIET.set(false);
+    result
 }
 
 /// Prints a panic of a law, and says whether it was one.

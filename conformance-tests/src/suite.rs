@@ -7,35 +7,10 @@ use std::sync::Arc;
 
 use crate::handles::Turn;
 use crate::harness::{Bench, Harness};
-use crate::lab::Lab;
+use crate::law_context::LawContext;
 use crate::messages::Start;
 use crate::report;
-
-/// How much the generated layers and the matrix do: the options of [`suite!`](crate::suite!).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// Generated sequences that are compared with the kernel.
-    pub sequences: u32,
-    /// Concurrent histories that are recorded and judged.
-    pub histories: u32,
-    /// Of the standings from which the matrix asks, each operation meets one of so many: 1 is all of them. For one more
-    /// way to a store that meets all of them elsewhere.
-    pub matrix_share: u32,
-    /// 2: each law is asked through one handle, and again through two in turn. 1: once, through two handles in turn. For
-    /// one more way to a store that is asked twice elsewhere.
-    pub law_passes: u32,
-}
-
-impl Sizes {
-    /// What `suite!` does without options.
-    pub const DEFAULT: Self = Self { sequences: 200, histories: 50, matrix_share: 1, law_passes: 2 };
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
+use crate::sizes::Sizes;
 
 /// A law: a named check of one sentence of the contract, for any store.
 #[derive(Clone, Copy)]
@@ -46,7 +21,7 @@ pub struct Law {
     pub group: &'static str,
     /// The name of its test; with spaces, the sentence that it checks.
     pub name: &'static str,
-    check: for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    check: for<'a> fn(&'a LawContext) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
 
 impl Law {
@@ -61,34 +36,34 @@ impl Law {
     /// If the store breaks it: that is how it tells.
     pub fn check(&self, bench: Arc<dyn Bench>, sizes: Sizes) {
         let start = Start::default();
-        self.runtime(&start).block_on(self.check_from(&Lab::new(bench, sizes), &start));
+        self.runtime(&start).block_on(self.check_from(&LawContext::new(bench, sizes), &start));
     }
 
     /// Checks the law; what it says if it fails counts times from now on.
-    async fn check_from(&self, lab: &Lab, start: &Start) {
-        start.is(lab.execution("the start of the law").now().await);
+    async fn check_from(&self, context: &LawContext, start: &Start) {
+        start.is(context.execution("the start of the law").now().await);
         start.applies_here();
-        self.check_in(lab).await;
+        self.check_in(context).await;
         Start::is_over();
     }
 
     /// Checks the law through one handle, and again with each request through another handle than the one before. The
     /// matrix has requests enough to be asked once, now through one handle, now through the other.
-    async fn check_in(&self, lab: &Lab) {
+    async fn check_in(&self, context: &LawContext) {
         match (self.layer, self.group) {
             ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times" | "threads") => {
-                (self.check)(lab).await
+                (self.check)(context).await
             }
             // These ask much: once, but through both handles.
             (
                 "laws",
                 "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
-            ) => self.check_once(lab, Turn::Mix).await,
-            ("matrix", _) => self.check_once(lab, Turn::Mix).await,
-            _ if lab.sizes().law_passes < 2 => self.check_once(lab, Turn::Mix).await,
+            ) => self.check_once(context, Turn::Mix).await,
+            ("matrix", _) => self.check_once(context, Turn::Mix).await,
+            _ if context.sizes().law_passes < 2 => self.check_once(context, Turn::Mix).await,
             _ => {
-                (self.check)(lab).await;
-                if let Some(both) = lab.on_two_handles(Turn::Alternate).await {
+                (self.check)(context).await;
+                if let Some(both) = context.on_two_handles(Turn::Alternate).await {
                     self.check_through_two(&both).await;
                 }
             }
@@ -96,16 +71,16 @@ impl Law {
     }
 
     /// Through two handles, if there are two.
-    async fn check_once(&self, lab: &Lab, turn: Turn) {
-        match lab.on_two_handles(turn).await {
+    async fn check_once(&self, context: &LawContext, turn: Turn) {
+        match context.on_two_handles(turn).await {
             Some(both) => self.check_through_two(&both).await,
-            None => (self.check)(lab).await,
+            None => (self.check)(context).await,
         }
     }
 
-    async fn check_through_two(&self, lab: &Lab) {
+    async fn check_through_two(&self, context: &LawContext) {
         let note = ThroughTwo;
-        (self.check)(lab).await;
+        (self.check)(context).await;
         std::mem::forget(note);
     }
 
@@ -141,12 +116,12 @@ impl Drop for ThroughTwo {
 struct Ending<'a> {
     harness: &'static str,
     law: &'a Law,
-    lab: &'a Lab,
+    context: &'a LawContext,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        report::ended(self.harness, &self.law.path(), self.lab.lacked());
+        report::ended(self.harness, LAWS.len(), &self.law.path(), self.context.lacked());
     }
 }
 
@@ -161,9 +136,9 @@ pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
     let runtime = law.runtime(&start);
     runtime.block_on(async {
         let bench: Arc<dyn Bench> = Arc::new(H::open().await);
-        let lab = Lab::new(bench, sizes);
-        let _ending = Ending { harness: std::any::type_name::<H>(), law, lab: &lab };
-        law.check_from(&lab, &start).await;
+        let context = LawContext::new(bench, sizes);
+        let _ending = Ending { harness: std::any::type_name::<H>(), law, context: &context };
+        law.check_from(&context, &start).await;
     });
 }
 
@@ -174,7 +149,7 @@ macro_rules! table {
             layer: stringify!($layer),
             group: stringify!($group),
             name: stringify!($name),
-            check: |lab| Box::pin(crate::$layer::$group::$name(lab)),
+            check: |context| Box::pin(crate::$layer::$group::$name(context)),
         },)*)*)*];
     };
 }

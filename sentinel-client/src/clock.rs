@@ -1,8 +1,8 @@
-//! The worker's monotonic clock: it measures what remains of a lease, and decides nothing in a store.
+//! The worker's monotonic clock. It measures what remains of a lease; no store uses it to decide.
 
 use std::time::Duration;
 
-/// A reading: time since the client was made.
+/// A reading: the time since the client was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LocalTime(pub(crate) Duration);
 
@@ -16,7 +16,7 @@ impl LocalTime {
     }
 }
 
-/// Where readings come from.
+/// The source of the readings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LocalClock {
     /// tokio's clock, which a test may pause: for a store in the caller's process.

@@ -1,4 +1,4 @@
-//! How results become bytes.
+//! Encodes and decodes results.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,23 +13,25 @@ use super::outcome::{Error, NotStored};
 /// Why a result could not be encoded or decoded.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Turns results into bytes and back.
+/// Encodes results as bytes, and decodes them.
 pub trait Codec<T>: Send + Sync + 'static {
-    /// Encodes a result. An error leaves the bytes out: the execution is complete all the same.
+    /// Encodes a result. After an error the result is recorded without its bytes: the execution is complete all the
+    /// same.
     fn encode(&self, value: &T) -> Result<Payload, CodecError>;
     /// Decodes a recorded result.
     fn decode(&self, payload: &Payload) -> Result<T, CodecError>;
-    /// The content types that [`decode`](Self::decode) can read; any unless a codec says otherwise. The claim records
-    /// them, and a decision by hand with bytes of another content type is refused.
+    /// The content types that [`decode`](Self::decode) can read. Any, unless a codec overrides it. The claim records
+    /// them, and an operator's result of another content type is refused.
     fn accepts(&self) -> Accepts {
         Accepts::any()
     }
 
-    /// Checks, before a result is recorded, that a replay gives the same value. An error says what differs: the result is
-    /// then left out, and the call answers [`Outcome::CompletedNotStored`](super::Outcome::CompletedNotStored).
+    /// Checks, before a result is recorded, that a replay will give the same value. After an error, which states the
+    /// difference, the result is recorded without its bytes, and the call returns
+    /// [`Outcome::CompletedNotStored`](super::Outcome::CompletedNotStored).
     ///
-    /// As it is written here, it decodes and encodes again, and compares the bytes. The order of bytes does not count,
-    /// since a map may be visited in another order. Values that have equal bytes to begin with are not told apart.
+    /// The default decodes and encodes again, and compares the bytes. Their order does not count, since a map may be
+    /// iterated in another order. Values that are encoded as the same bytes are not distinguished.
     fn check(&self, value: &T, payload: &Payload) -> Result<(), CodecError> {
         let _ = value;
         let again = self.encode(&self.decode(payload)?)?;
@@ -66,7 +68,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         Accepts::json()
     }
 
-    /// Decodes, and compares what `serde` shows of both values: JSON writes `Some(NaN)`, `Some(None)` and `None` alike.
+    /// Decodes, and compares what both values pass to `serde`. The bytes are not enough: JSON writes `Some(NaN)`,
+    /// `Some(None)` and `None` alike.
     fn check(&self, value: &T, payload: &Payload) -> Result<(), CodecError> {
         let replayed: T = self.decode(payload)?;
         match faithful::same(value, &replayed)? {
@@ -79,7 +82,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 }
 
-/// Bytes as they are: for `Bytes`, `Vec<u8>`, and `Payload`, which brings its own content type.
+/// Bytes without encoding: for `Bytes`, `Vec<u8>`, and `Payload`, which has its own content type.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw;
 
@@ -125,14 +128,14 @@ impl Codec<Payload> for Raw {
     }
 }
 
-/// A success as it is recorded: what `once` does with its function's value. One that cannot be encoded, is larger than
-/// `limit` bytes, or would be replayed as another value, is recorded without its bytes: the execution is complete all the
-/// same. [`encode_checked`] says why.
+/// Encodes a success as `once` records it. A value that cannot be encoded, is larger than `limit` bytes, or would be
+/// replayed as another value is recorded without its bytes: the execution is complete all the same. [`encode_checked`]
+/// also returns the reason.
 pub fn encode_result<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Recorded {
     encode_checked(codec, value, limit).0
 }
 
-/// The same, and why the bytes are left out, if they are.
+/// Like [`encode_result`], and returns the reason if the bytes are left out.
 pub fn encode_checked<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> (Recorded, Option<NotStored>) {
     let encoding = AssertUnwindSafe(|| encode(codec, value, limit));
     let panicked = |_| Err(NotStored::NotEncodable("the codec panicked".into()));
@@ -155,7 +158,8 @@ fn encode<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Result<Payload, 
     Ok(payload)
 }
 
-/// The value of a recorded success, as `once` replays it.
+/// Decodes the value of a recorded success, as `once` replays it. Returns an error if its bytes were not stored or
+/// cannot be decoded.
 pub fn decode_result<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, Error> {
     if recorded.omitted {
         return Err(Error::ResultNotStored(Box::new(recorded)));

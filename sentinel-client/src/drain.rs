@@ -1,4 +1,4 @@
-//! What a client has begun and not finished: what [`Sentinel::drain`] waits for, and what it reports.
+//! The open work of a client: what [`Sentinel::drain`] waits for and reports.
 
 use std::fmt;
 use std::pin::pin;
@@ -13,21 +13,21 @@ use tokio_util::sync::CancellationToken;
 use super::Sentinel;
 use super::slots::{Id, Slots};
 
-/// What is not finished about a record.
+/// The kind of unfinished work on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Work {
-    /// A claim waits for its reply. Nothing of this call has run.
+    /// A claim waits for its reply. No function of this call has run.
     Claim,
-    /// A claim that will not run is being cancelled. Nothing of this call has run.
+    /// A claim that will not run is being cancelled. No function of this call has run.
     Cancel,
     /// The function of an execution, or its preparation, has not returned.
     Run,
-    /// The function has returned, and its result is not recorded.
+    /// The function has returned, and its result is not confirmed as recorded.
     Result,
-    /// A release is not confirmed: of a lease, or of a run that vouched that nothing happened.
+    /// A release is not confirmed: of a lease, or of a run whose worker vouched that nothing happened.
     Release,
-    /// The function has ended with an unknown outcome, and the store does not know that it has ended.
+    /// The function has ended with an unknown outcome, and the store has not confirmed the abandon.
     Abandon,
     /// A lease is held: its holder has neither released nor dropped it.
     Lease,
@@ -49,16 +49,17 @@ impl fmt::Display for Work {
     }
 }
 
-/// One thing that is not finished.
+/// One piece of unfinished work.
 #[derive(Debug, Clone)]
 pub struct Unfinished {
-    /// The record.
+    /// The address of the record.
     pub address: Address,
-    /// What is not finished about it.
+    /// The kind of work.
     pub work: Work,
-    /// The error that the store answered with; None: none so far.
+    /// The last error of the store; None: there was none so far.
     pub error: Option<StoreError>,
-    /// The client does not go on: the error cannot pass, or the hard deadline is well over.
+    /// Whether the client has stopped trying: the error cannot pass, or the time for reporting is over: 10 minutes
+    /// after the hard deadline, or for a lease its lapse.
     pub given_up: bool,
 }
 
@@ -77,38 +78,38 @@ impl fmt::Display for Unfinished {
 #[must_use = "what is not finished is reported here"]
 #[derive(Debug, Clone)]
 pub struct Drained {
-    /// Everything that is not finished, leases that are still held included.
+    /// All unfinished work, including leases that are still held.
     pub unfinished: Vec<Unfinished>,
 }
 
 impl Drained {
-    /// Whether everything is finished: the process can exit without leaving a doubt behind.
+    /// Whether all work is finished: the process can exit without leaving an uncertain key.
     pub fn is_complete(&self) -> bool {
         self.unfinished.is_empty()
     }
 }
 
 impl Sentinel {
-    /// Ends the work of this client and all its clones, for a process that is about to exit.
+    /// Finishes the work of this client and all its clones, for a process that is about to exit.
     ///
-    /// From now on nothing is granted: a new call of `once` or `lease`, and one that waits for its turn, answers
-    /// [`NotRun::Draining`](super::NotRun::Draining). `drain` waits until every function that runs has returned, with
-    /// or without a caller, and until every result, release, cancel and abandon is confirmed, and for `at_most` in all.
-    /// It does not wait for a lease that its holder keeps: drop or release it first. It ends no function, and what it
-    /// reports as unfinished goes on as long as the process and its runtime live.
+    /// From now on nothing is granted: a new call of `once` or `lease`, and one that waits for its turn, returns
+    /// [`NotRun::Draining`](super::NotRun::Draining). `drain` waits, for at most `at_most`, until every function that
+    /// runs has returned, even if its caller is gone, and until every result, release, cancel and abandon is confirmed.
+    /// It does not wait for a lease that is still held: drop or release it first. It interrupts no function, and the
+    /// work that it reports as unfinished continues while the process and its runtime live.
     ///
-    /// **Repeating it** waits again. Dropping the future stops the wait; nothing is granted all the same.
+    /// **Repeating it** waits again. Dropping the future stops the wait, but still nothing is granted.
     pub async fn drain(&self, at_most: Duration) -> Drained {
         self.core.open_work.drain(at_most).await
     }
 
-    /// What this client and its clones have begun and not finished at the moment. Changes nothing.
+    /// The work that this client and its clones have begun and not finished. Changes nothing.
     pub fn unfinished(&self) -> Vec<Unfinished> {
         self.core.open_work.unfinished()
     }
 }
 
-/// The most reports of work that was given up: the newest are kept.
+/// The maximum number of reports of work that was given up; the newest are kept.
 const GIVEN_UP: usize = 100;
 
 #[derive(Debug, Default)]
@@ -124,7 +125,7 @@ struct Entries {
     given_up: Vec<Unfinished>,
 }
 
-/// One entry of the open work, until it is dropped.
+/// One entry of the open work, which is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct WorkGuard {
     open_work: Arc<OpenWork>,
@@ -142,7 +143,7 @@ impl OpenWork {
         WorkGuard { open_work: self.clone(), id }
     }
 
-    /// Fires when nothing is granted any more.
+    /// Fires when the client starts to drain.
     pub(crate) fn draining(&self) -> &CancellationToken {
         &self.draining
     }
@@ -152,7 +153,7 @@ impl OpenWork {
         let finished = async {
             loop {
                 let mut changed = pin!(self.changed.notified());
-                // Before the entries are read: a change in between is not missed.
+                // Registered before the entries are read, so that no change in between is missed.
                 changed.as_mut().enable();
                 if self.entries().open.values().all(|entry| entry.work == Work::Lease) {
                     return;
@@ -160,7 +161,7 @@ impl OpenWork {
                 changed.await;
             }
         };
-        // What is left is in the report.
+        // Unfinished work is in the report.
         let _ = timeout(at_most, finished).await;
         Drained { unfinished: self.unfinished() }
     }
@@ -191,7 +192,7 @@ impl WorkGuard {
         }
     }
 
-    /// The client does not go on: later reports still name it.
+    /// Marks the work as given up: later reports still list it.
     pub(crate) fn give_up(&self, error: StoreError) {
         tracing::error!(%error, "the client gives up on what it had to report to the store");
         let mut entries = self.open_work.entries();

@@ -1,22 +1,22 @@
-//! Whether two values are the same, as far as `serde` shows them: without `PartialEq`, and finer than their JSON.
+//! Compares two values by what they pass to `serde`. Needs no `PartialEq`, and distinguishes more than their JSON.
 //!
-//! JSON writes `Some(NaN)`, `Some(None)` and `None` alike. A [`Shape`] tells them apart. It does not depend on the order
-//! in which a map or a set happens to be visited.
+//! JSON writes `Some(NaN)`, `Some(None)` and `None` alike; a [`Shape`] distinguishes them. It does not depend on the
+//! iteration order of a map or a set.
 
 use std::fmt;
 
 use serde::ser::{self, Serialize};
 
-/// What a value looks like, in 64 bits.
+/// A 64-bit hash of what a value passes to `serde`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape(u64);
 
-/// Whether both values look the same.
+/// Whether both values pass the same to `serde`.
 pub(super) fn same<T: Serialize + ?Sized>(one: &T, other: &T) -> Result<bool, NoShape> {
     Ok(one.serialize(Shaper)? == other.serialize(Shaper)?)
 }
 
-/// A value that cannot be shown.
+/// The value cannot be serialised.
 #[derive(Debug)]
 pub(super) struct NoShape(String);
 
@@ -39,7 +39,7 @@ impl Shape {
         Self(kind.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The next part of what has an order.
+    /// Adds the next part of something ordered.
     fn then(self, part: u64) -> Self {
         let mixed = (self.0 ^ part).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self((mixed ^ (mixed >> 29)).wrapping_add(0x94d0_49bb_1331_11eb).rotate_left(17))
@@ -76,10 +76,10 @@ mod kind {
 #[derive(Clone, Copy)]
 struct Shaper;
 
-/// Parts with an order: of a tuple, a struct, a variant.
+/// Ordered parts: of a tuple, a struct, a variant.
 struct Ordered(Shape);
 
-/// Parts without one, since a set and a list are shown alike, and so are maps of all kinds.
+/// Unordered parts. `serde` does not distinguish a set from a list, nor one kind of map from another.
 struct Unordered {
     shape: Shape,
     sum: u64,
@@ -240,7 +240,7 @@ impl ser::Serializer for Shaper {
         Ok(Ordered(Shape::of(kind::VARIANT).then(u64::from(n))))
     }
 
-    // As JSON does: some types show themselves otherwise to people than to machines.
+    // As in JSON: some types serialise differently for people than for machines.
     fn is_human_readable(&self) -> bool {
         true
     }

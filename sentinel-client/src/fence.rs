@@ -1,14 +1,15 @@
-//! What a write presents to a fence.
+//! The values that a write presents to a fence.
 
 use sentinel_core::{Address, Token};
 
 /// Both columns of a fenced write: the token, and the address within which tokens are ordered. They belong together: a
-/// lease's token beside the address of an execution is another resource's proof.
+/// lease's token beside the address of an execution proves nothing about that execution.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FenceValues {
     /// The fencing token, as SQL has it (`bigint`).
     pub token: i64,
-    /// The address it was granted for: `namespace/kind/key`. Only a key may have a slash, so it has one meaning.
+    /// The address for which it was granted: `namespace/kind/key`. Only a key may contain a slash, so the text is
+    /// unambiguous.
     pub address: String,
 }
 

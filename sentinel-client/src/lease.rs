@@ -1,4 +1,4 @@
-//! `lease`: a place that one worker holds at a time.
+//! `lease`: at most one worker holds it at a time.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use super::outcome::{Error, InProgress, NotRun};
 use super::run::{Lost, Run};
 use super::{Asked, Sentinel, store_broke};
 
-/// Asks for a lease. Nothing is sent before [`acquire`](Self::acquire).
+/// A request for a lease. Nothing is sent before [`acquire`](Self::acquire).
 ///
-/// A lease that lapsed never revives, and between lapse and notice two workers may believe that they hold it: hand the
-/// token to every resource that can check one.
+/// A lapsed lease is never revived. Between the lapse and the moment its holder notices, two workers may believe that
+/// they hold it. Therefore pass the token to every resource that can check one.
 #[must_use = "nothing happens before `acquire`"]
 #[derive(Debug)]
 pub struct LeaseRequest {
@@ -28,24 +28,24 @@ pub struct LeaseRequest {
     wait: Option<Duration>,
 }
 
-/// What came of asking for a lease.
+/// The result of a request for a lease.
 #[must_use = "a lease that was not granted is told here"]
 #[derive(Debug)]
 pub enum LeaseOutcome {
-    /// The caller holds it until it releases or loses it.
+    /// The caller holds the lease until it releases or loses it.
     Held(Lease),
-    /// Someone else holds it.
+    /// Another worker holds the lease.
     InProgress(InProgress),
-    /// The lease was not taken: the store could not answer, or answered too late.
+    /// The lease was not acquired: the store could not answer, or the grant was over before its reply arrived.
     NotHeld(NotRun),
 }
 
-/// What came of releasing a lease.
+/// The result of releasing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseOutcome {
-    /// Anyone may take it.
+    /// The lease is free: any worker can acquire it.
     Released,
-    /// It was lost before: somebody else may have held it meanwhile.
+    /// The lease was lost before: another worker may have held it since.
     LostBefore(Current),
 }
 
@@ -54,13 +54,14 @@ impl LeaseRequest {
         Self { sentinel, key, asked: Asked::DEFAULT, worker: None, wait: None }
     }
 
-    /// How long the lease holds without a heartbeat. 10 ms to 366 days; 30 s if it is not set.
+    /// How long the lease lasts without a heartbeat. 10 ms to 366 days; default 30 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.asked.ttl = ttl;
         self
     }
 
-    /// How long the lease can be held at most. Not below the ttl, and the ttl if it is not set: then no heartbeat helps.
+    /// How long the lease can be held in total. Not below the ttl. Defaults to the ttl; then heartbeats cannot extend
+    /// it.
     pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
         self.asked.hard_ttl = Some(hard_ttl);
         self
@@ -72,17 +73,18 @@ impl LeaseRequest {
         self
     }
 
-    /// Queues for at most so long instead of answering `InProgress` at once, also while the store is away. Callers of this
-    /// process are served in the order in which they came; among processes there is no order.
+    /// Waits for the lease for at most this long, also while the store is away, instead of returning `InProgress` at
+    /// once. Callers of this process are served in the order in which they came; among processes there is no order.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
         self
     }
 
-    /// Takes the lease, if it is free or lapsed.
+    /// Acquires the lease if it is free or lapsed.
     ///
-    /// **Effect:** claims; heartbeats keep it until it is released, dropped or lost. **Errors:** bad input only; a
-    /// store without an answer is `NotHeld`.
+    /// **Effect:** claims; heartbeats keep the lease until it is released, dropped or lost. **Repeating it:** each call
+    /// is a new claim, so a lease that this process holds is `InProgress`. **Errors:** only invalid input; a store that
+    /// could not answer is `NotHeld`.
     pub async fn acquire(self) -> Result<LeaseOutcome, Error> {
         let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
         let worker = self.worker.transpose()?.unwrap_or(worker);
@@ -117,8 +119,8 @@ impl LeaseRequest {
     }
 }
 
-/// A lease that is held. Dropping it releases it, best effort and in the background; [`release`](Self::release) tells
-/// what came of it.
+/// A lease that is held. Dropping it releases it in the background, on a best-effort basis; [`release`](Self::release)
+/// returns the result.
 #[must_use = "a lease is released when it is dropped"]
 #[derive(Debug)]
 pub struct Lease {
@@ -134,22 +136,22 @@ impl Lease {
         Self { run, held: Some(held), keeping: Some(keeping) }
     }
 
-    /// The fencing token: hand it to every resource that can check one.
+    /// The fencing token: pass it to every resource that can check one.
     pub fn token(&self) -> Token {
         self.run.token()
     }
 
-    /// This call.
+    /// The id of this call.
     pub fn claim_id(&self) -> ClaimId {
         self.run.claim_id()
     }
 
-    /// Token and claim id together: what a transaction of yours checks this lease with.
+    /// Token and claim id: with both, your own transaction can check that this lease is still held.
     pub fn grant(&self) -> Grant {
         self.run.grant()
     }
 
-    /// The address of the lease. It is another one than that of an execution under the same key.
+    /// The address of the lease. An execution with the same key has another address.
     pub fn address(&self) -> &Address {
         self.run.address()
     }
@@ -159,31 +161,31 @@ impl Lease {
         self.run.fence()
     }
 
-    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it.
+    /// What remains of the lease by this process' clock, at most what remains by the store's. Heartbeats extend it.
     pub fn remaining(&self) -> Duration {
         self.run.remaining()
     }
 
-    /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
+    /// What remains until the hard deadline by this process' clock, at most what remains by the store's.
     pub fn hard_remaining(&self) -> Duration {
         self.run.hard_remaining()
     }
 
-    /// Fires when the lease is lost.
+    /// A token that is cancelled when the lease is lost.
     pub fn cancelled(&self) -> CancellationToken {
         self.run.cancelled()
     }
 
-    /// Why the lease was lost; None: it was not.
+    /// Why the lease was lost; None: it was not lost so far.
     pub fn lost(&self) -> Option<Lost> {
         self.run.lost()
     }
 
-    /// Gives the lease back, and tells whether it was still held. After an error a task goes on in the background until
-    /// the lease has lapsed by itself.
+    /// Releases the lease, and returns whether it was still held. **Errors:** the store could not answer. The release
+    /// is then repeated in the background until the lease has lapsed by itself.
     pub async fn release(mut self) -> Result<ReleaseOutcome, Error> {
         self.keeping = None;
-        // The grant stays here while the reply is awaited: if this future is dropped, the guard releases it.
+        // The grant stays in `self` while the reply is awaited: if this future is dropped, `Drop` releases the lease.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
         held.work.becomes(Work::Release);
         let told =

@@ -1,7 +1,7 @@
-//! The client of Sentinel (SPEC section 4): `once`, `lease`, the operator's reconciler, the keeper that sends heartbeats, and
-//! a cache of replays.
+//! The client of Sentinel (spec §4): `once`, `lease`, the reconcilers, the keeper that sends heartbeats, and a cache of
+//! completed results.
 //!
-//! Most programs depend on the facade, `sentinel`, which exports all of this.
+//! Most programs depend on the facade, `sentinel`, which re-exports all of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,9 +48,10 @@ use drain::OpenWork;
 use keeper::Keeper;
 use watch::Watchers;
 
-/// The client: a store, a namespace, and the heartbeats of whatever runs. Cheap to clone; clones share their keeper.
+/// The client: a store, a namespace, and the heartbeats of everything that runs. It is cheap to clone; clones share
+/// their keeper.
 ///
-/// Needs a tokio runtime with time enabled wherever it is used.
+/// Must be used within a tokio runtime with time enabled.
 #[derive(Debug, Clone)]
 pub struct Sentinel {
     core: Arc<Core>,
@@ -59,7 +60,7 @@ pub struct Sentinel {
     retry_timeout: Duration,
 }
 
-/// What clones share.
+/// The part that clones share.
 #[derive(Debug)]
 pub(crate) struct Core {
     store: Arc<dyn CoordinationStore>,
@@ -70,15 +71,15 @@ pub(crate) struct Core {
 }
 
 impl Sentinel {
-    /// How long a request whose reply was lost is sent again before the call gives up on the store.
+    /// The default of [`retry_timeout`](Self::retry_timeout): 10 s.
     pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// A client of a store, in the namespace `default`.
+    /// Creates a client of a store, in the namespace `default`. Its worker label is `pid` and the process id.
     pub fn new(store: impl CoordinationStore) -> Self {
         Self::build(Arc::new(store), false)
     }
 
-    /// A client of a store that was picked at run time.
+    /// Creates a client of a store that is chosen at run time.
     pub fn from_arc(store: Arc<dyn CoordinationStore>) -> Self {
         Self::build(store, false)
     }
@@ -99,28 +100,29 @@ impl Sentinel {
         }
     }
 
-    /// The same client in another namespace.
+    /// The same client in another namespace. Returns an error if the name is invalid.
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Result<Self, Invalid> {
         self.namespace = Namespace::new(namespace)?;
         Ok(self)
     }
 
-    /// The label that records and events show for this worker. It decides nothing.
+    /// Sets the label that records and events show for this worker. It never affects a decision. Returns an error if
+    /// the label is invalid.
     pub fn worker(mut self, label: impl AsRef<str>) -> Result<Self, Invalid> {
         self.worker = Label::new(label)?;
         Ok(self)
     }
 
-    /// How long a request whose reply was lost is sent again (10 s), and how long a call waits for the store's word that
-    /// its result is recorded. A result is sent in the background after that; see [`Once::confirm_within`].
+    /// How long a request whose reply was lost is repeated, and how long a call waits for the confirmation that its
+    /// result is recorded. Default 10 s. After that a result is sent in the background; see [`Once::confirm_within`].
     #[must_use]
     pub fn retry_timeout(mut self, retry_timeout: Duration) -> Self {
         self.retry_timeout = retry_timeout;
         self
     }
 
-    /// Puts keys into spans and events of `tracing`. Off by default: a key may be private. The keeper is not shared
-    /// with clients made before.
+    /// Adds keys to the spans and events of `tracing`. Off by default, because a key may be private. The returned
+    /// client has a keeper of its own, which it does not share with clients made before.
     #[must_use]
     pub fn trace_keys(self) -> Self {
         let core = Self::build(self.core.store.clone(), true).core;
@@ -137,23 +139,23 @@ impl Sentinel {
         &self.namespace
     }
 
-    /// Runs a function at most once for a key. See [`Once`].
+    /// A request to run a function at most once for a key. See [`Once`].
     pub fn once<E>(&self, key: impl AsRef<str>) -> Once<E> {
         Once::new(self.clone(), Key::new(key))
     }
 
-    /// Holds a place that one worker holds at a time. See [`LeaseRequest`].
+    /// A request for a lease, which at most one worker holds at a time. See [`LeaseRequest`].
     pub fn lease(&self, key: impl AsRef<str>) -> LeaseRequest {
         LeaseRequest::new(self.clone(), Key::new(key))
     }
 
-    /// Settles an uncertain key as an operator. See [`Reconciler`].
+    /// Reconciles an uncertain key for an operator. See [`Reconciler`].
     pub fn reconciler(&self, key: impl AsRef<str>) -> Reconciler<Seeking> {
         Reconciler::new(self.clone(), Key::new(key))
     }
 
-    /// Settles uncertain keys of this namespace by code: `probe` looks at the world and answers whether the effect
-    /// happened. See [`AutoReconciler`].
+    /// Reconciles the uncertain keys of this namespace by code: `probe` inspects the outside world and returns whether
+    /// the effect happened. See [`AutoReconciler`].
     pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> AutoReconciler
     where
         P: Fn(UncertainKey) -> F + Send + Sync + 'static,
@@ -162,24 +164,27 @@ impl Sentinel {
         AutoReconciler::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
     }
 
-    /// Frees a claim or lease whose holder will not come back. `expect` is the token that was seen. See [`Eviction`].
+    /// Frees a claim or a lease whose holder will not come back. `expect` is the token that the operator saw. See
+    /// [`Eviction`].
     pub fn evict(&self, kind: Kind, key: impl AsRef<str>, expect: sentinel_core::Token) -> Eviction {
         Eviction::new(self.clone(), kind, Key::new(key), expect)
     }
 
-    /// Reads one record. Changes nothing.
+    /// Reads one record. Changes nothing. **Errors:** invalid input, or the store could not answer.
     pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
         let address = self.address(kind, Key::new(key)?);
         Ok(self.core.store.inspect(&address).await.map_err(StoreError::of_a_read)?)
     }
 
-    /// Reads the newest `limit` events of a record, oldest first. Changes nothing.
+    /// Reads the newest `limit` events of a record, oldest first. Changes nothing. **Errors:** invalid input, or the
+    /// store could not answer.
     pub async fn history(&self, kind: Kind, key: impl AsRef<str>, limit: u32) -> Result<Vec<Event>, Error> {
         let address = self.address(kind, Key::new(key)?);
         Ok(self.core.store.history(&address, limit).await.map_err(StoreError::of_a_read)?)
     }
 
-    /// Reads a page of this namespace's records by key in byte order, after a key. Changes nothing.
+    /// Reads a page of this namespace's records, by key in byte order, starting after a key. Changes nothing.
+    /// **Errors:** the store could not answer.
     pub async fn list(
         &self,
         kind: Kind,
@@ -191,13 +196,16 @@ impl Sentinel {
         Ok(self.core.store.list(&list).await.map_err(StoreError::of_a_read)?)
     }
 
-    /// Reads the page for whoever is on call: executions whose outcome is in doubt.
+    /// Reads a page of the executions that are uncertain, starting after a key. Changes nothing. **Errors:** as for
+    /// [`list`](Self::list).
     pub async fn uncertain(&self, after: Option<Key>, limit: u32) -> Result<Listing, Error> {
         self.list(Kind::Execution, Some(Shown::Uncertain), after, limit).await
     }
 
-    /// Deletes what has served in this namespace, page by page until nothing is left to delete; with `dry_run` only counts
-    /// it. Repeating it deletes what has become old since.
+    /// Deletes the records of this namespace that are no longer needed: completed past their retention, or free, and
+    /// unchanged for over an hour. With `dry_run` only counts them. Works page by page until nothing is left.
+    /// **Repeating it** deletes records that have become old since. **Errors:** the store could not answer; pages
+    /// before the error are deleted.
     pub async fn purge(&self, dry_run: bool) -> Result<Purged, Error> {
         let limit = if dry_run { u32::MAX } else { 1_000 };
         let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
@@ -217,7 +225,7 @@ impl Sentinel {
     }
 }
 
-/// ttl and hard ttl as a builder collects them: hard ttl defaults to ttl.
+/// ttl and hard ttl as a builder collects them. The hard ttl defaults to the ttl.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     ttl: Duration,

@@ -1,4 +1,4 @@
-//! Spans, events and metrics. Namespace and token are fields; keys only where a client asked for them.
+//! Spans, events and metrics. Namespace and token are fields; keys are, if the client enables `trace_keys`.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sentinel_core::{Address, StoreError};
 use super::Core;
 use super::clock::{LocalClock, LocalTime};
 
-/// The words for a reply and what it answers, in logs and as a metric's labels. Metrics are counted where the words are
-/// literals: their keys are constants then, and cost nothing where nobody listens.
+/// The names of an operation and its replies, in logs and as labels of metrics. Each counter is used where the names
+/// are literals, so that its key is a constant and costs nothing without a recorder.
 pub(crate) trait Named {
     const OPERATION: &'static str;
     fn word(&self) -> &'static str;
@@ -85,7 +85,7 @@ named! {
     }
 }
 
-/// How long a request took. The clock is read only if somebody listens.
+/// How long a request took. The clock is read only if a metrics recorder is installed.
 pub(crate) struct Took {
     pub(crate) clock: LocalClock,
     pub(crate) sent: LocalTime,
@@ -107,12 +107,12 @@ macro_rules! count_outcome {
 }
 
 impl Core {
-    /// The key, where it may be told.
+    /// The key, or `-` if keys are not traced.
     pub(crate) fn shown<'a>(&self, address: &'a Address) -> &'a str {
         if self.show_keys { address.key.as_str() } else { "-" }
     }
 
-    /// One answered request.
+    /// Reports a request that was answered.
     pub(crate) fn answered<R: Named>(&self, address: &Address, stamped: &Stamped<R>, took: Took) {
         stamped.reply.count();
         R::time(took);
@@ -130,14 +130,14 @@ impl Core {
         );
     }
 
-    /// One request that the store did not answer.
+    /// Reports a request that the store did not answer.
     pub(crate) fn unanswered<R: Named>(&self, address: &Address, error: &StoreError) {
         R::count_error();
         let (operation, namespace, key) = (R::OPERATION, address.namespace.as_str(), self.shown(address));
         tracing::warn!(operation, namespace, key, %error, "the store did not answer");
     }
 
-    /// The end of a call.
+    /// Reports the outcome of a call.
     pub(crate) fn ended(&self, outcome: &'static str) {
         count_outcome!(outcome;
             "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "ran_uncertain"
@@ -146,22 +146,22 @@ impl Core {
     }
 }
 
-/// A heartbeat that was not answered, or did not look.
+/// Counts heartbeats that were not answered, or for which the store did not read the record.
 pub(crate) fn heartbeat_failed(beats: usize) {
     counter!("sentinel_heartbeat_failures_total").increment(beats as u64);
 }
 
-/// An execution was not kept alive until the end of its lease; its function goes on.
+/// Counts an execution that lost contact: its lease ended without an answered heartbeat. Its function continues.
 pub(crate) fn contact_lost() {
     counter!("sentinel_contacts_lost_total").increment(1);
 }
 
-/// A worker lost its authority.
+/// Counts a worker that lost its authority.
 pub(crate) fn lapsed(why: &'static str) {
     counter!("sentinel_lapses_total", "why" => why).increment(1);
 }
 
-/// How long the oldest uncertain key of a namespace has been in doubt; zero: none is.
+/// How long the oldest uncertain key of a namespace has been in doubt; zero if none is.
 pub(crate) fn oldest_uncertain(namespace: &str, age: Duration) {
     gauge!("sentinel_oldest_uncertain_seconds", "namespace" => namespace.to_owned()).set(age);
 }

@@ -1,4 +1,4 @@
-//! `once`: a function that runs at most once for a key.
+//! `once`: runs a function at most once for a key.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,11 +21,11 @@ use super::{Asked, Sentinel};
 
 type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
-/// Runs a function at most once for a key, across any number of competing workers, and replays the recorded result to
-/// everybody else.
+/// A request to run a function at most once for a key, across any number of competing workers. All later callers get
+/// the recorded result.
 ///
-/// Nothing is sent before [`run`](Self::run). The ttl is how long a worker may be silent before others doubt it (30 s);
-/// heartbeats extend it up to the hard ttl, which defaults to the ttl.
+/// Nothing is sent before [`run`](Self::run). The ttl (default 30 s) is how long a worker may send no heartbeat before
+/// others see its run as uncertain. Heartbeats extend the lease up to the hard ttl, which defaults to the ttl.
 #[must_use = "nothing happens before `run`"]
 pub struct Once<E, C = Json> {
     sentinel: Sentinel,
@@ -41,7 +41,7 @@ pub struct Once<E, C = Json> {
     classes: Classes<E>,
 }
 
-/// What errors say of the effect.
+/// What an error implies about the effect.
 struct Classes<E> {
     nothing_happened: Vec<Says<E>>,
     failed_for_good: Vec<Says<E>>,
@@ -72,40 +72,44 @@ impl<E> Once<E> {
 }
 
 impl<E, C> Once<E, C> {
-    /// How long the worker may be silent before others doubt it. 10 ms to 366 days; 30 s if it is not set.
+    /// How long the worker may send no heartbeat before others see its run as uncertain. Default 30 s; 10 ms to 366
+    /// days.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.asked.ttl = ttl;
         self
     }
 
-    /// How long the run may take at most. Not below the ttl, and the ttl if it is not set: then no heartbeat helps.
+    /// How long the run may take in total. Not below the ttl. Defaults to the ttl; then heartbeats cannot extend the
+    /// lease.
     pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
         self.asked.hard_ttl = Some(hard_ttl);
         self
     }
 
-    /// How long after the end of the run an effect that it caused may still land elsewhere (1 min): a provider may book
-    /// after the function's timeout. After doubt, neither a reset nor a reconciler's negative finding counts before that
-    /// time is over. Zero only if no effect can be late. Refused above 366 days.
+    /// How long after the end of the run an effect that it caused may still land elsewhere. Default 1 min; at most 366
+    /// days. For example, a provider may book a payment after the function's timeout. After a run with an unknown
+    /// outcome, a reset and a reconciler's negative finding are accepted only when this time is over. Use zero only if
+    /// no effect can be late.
     pub fn late_effects(mut self, at_most: Duration) -> Self {
         self.asked.late_effects = at_most;
         self
     }
 
-    /// How long the result is kept after completion; for ever if it is not set. A claim past it is a new attempt.
+    /// How long the result is kept after completion; by default without limit. A claim after that is a new attempt.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
         self
     }
 
-    /// What the request is about, as the SHA-256 of its JSON: the same key with another fingerprint is an error, not a
-    /// replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must be ordered.
+    /// Identifies the content of the request by the SHA-256 of its JSON. The same key with another fingerprint is an
+    /// error, not a replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must be
+    /// sorted by the caller.
     pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
         self.fingerprint = Some(Fingerprint::of_json(request));
         self
     }
 
-    /// What the request is about, as a text of your own.
+    /// Identifies the content of the request by a text of your own.
     pub fn fingerprint_text(mut self, text: impl AsRef<str>) -> Self {
         self.fingerprint = Some(Fingerprint::new(text));
         self
@@ -117,42 +121,43 @@ impl<E, C> Once<E, C> {
         self
     }
 
-    /// Joins an execution in flight, for at most so long, instead of answering `InProgress` at once. Any number of
-    /// callers of this process that wait for one key cost one watcher. A run that turns uncertain ends the wait. A
-    /// store that is away does not: it is asked again until the time is over, under the same claim id.
+    /// Waits for an execution in flight for at most this long, instead of returning `InProgress` at once. Any number of
+    /// callers of this process that wait for one key share one watcher. A run that becomes uncertain ends the wait. A
+    /// store that is away does not: the claim is sent again, under the same claim id, until the time is over.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
         self
     }
 
-    /// How long this call waits for the store's word that the result is recorded, before it answers `Unconfirmed`; the
-    /// client's retry_timeout (10 s) if it is not set. Sending goes on in the background until the hard deadline is well over
-    /// (10 minutes), so a longer time than that changes nothing.
+    /// How long this call waits for the confirmation that the result is recorded before it returns `Unconfirmed`.
+    /// Defaults to the client's `retry_timeout` (10 s). The result is sent in the background until 10 minutes after the
+    /// hard deadline, so a longer time than that has no effect.
     pub fn confirm_within(mut self, at_most: Duration) -> Self {
         self.confirm_within = Some(at_most);
         self
     }
 
-    /// The most bytes of a result that are stored (1 MiB). A larger one still completes, marked as not stored.
+    /// The maximum size of a stored result in bytes. Default 1 MiB. An execution with a larger result still completes,
+    /// without its bytes.
     pub fn payload_limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// Errors that prove that nothing happened: the claim is released, and anyone may try again. An error that is also
-    /// said to have failed for good is doubt.
+    /// Selects the errors that prove that nothing happened: the claim is released, and any call can run again. If an
+    /// error is also selected by [`failed_for_good_if`](Self::failed_for_good_if), its outcome is unknown.
     pub fn nothing_happened_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.classes.nothing_happened.push(Box::new(says));
         self
     }
 
-    /// Errors that are final: recorded, and replayed to later callers as that failure.
+    /// Selects the errors that are final: they are recorded, and later callers get that failure.
     pub fn failed_for_good_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.classes.failed_for_good.push(Box::new(says));
         self
     }
 
-    /// Another codec than JSON, for example [`Raw`](super::Raw).
+    /// Uses another codec than JSON, for example [`Raw`](super::Raw).
     pub fn codec<D>(self, codec: D) -> Once<E, D> {
         Once {
             sentinel: self.sentinel,
@@ -169,8 +174,8 @@ impl<E, C> Once<E, C> {
         }
     }
 
-    /// Work before the side effect, done under the claim: a crash in it is safe, and somebody else takes over when the
-    /// claim lapses. What it gives is handed to the function. Its error, and a panic, give the claim back.
+    /// Work before the side effect, done under the claim. A crash in it is safe: another call takes over when the claim
+    /// has lapsed. Its value is passed to the function. If it returns an error or panics, the claim is cancelled.
     pub fn prepare<P, F, Fut>(self, prepare: F) -> Prepared<E, C, P>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,
@@ -180,7 +185,7 @@ impl<E, C> Once<E, C> {
         Prepared { once: self, prepare: Box::new(move |run| Box::pin(prepare(run))), prepared: PhantomData }
     }
 
-    /// What is sent, and what becomes of a function's result.
+    /// The claim to send, and how to handle the function's result.
     fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
         let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
         let claim = Claim {
@@ -204,12 +209,13 @@ where
     E: fmt::Display + Send + 'static,
     C: Send + Sync + 'static,
 {
-    /// Runs the function, if this call is the one that runs.
+    /// Runs the function, unless another call has run it or is running it.
     ///
-    /// **Effect:** claims and begins in one request, runs the function in a task of the library's own, records its
-    /// result. **If the caller goes away** the function and its completion go on. **Repeating it** with the same key
-    /// replays. **Errors:** bad input and a fingerprint that differs, before anything ran; a recorded result that this
-    /// call cannot read. Everything else, a store without an answer too, is an [`Outcome`].
+    /// **Effect:** claims and begins in one request, runs the function in a task of the library's own, and records its
+    /// result. **If the caller goes away,** the function and its completion continue. **Repeating it** with the same
+    /// key replays the result. **Errors:** invalid input; another fingerprint; a recorded result that was not stored or
+    /// that this call cannot decode. In each case the function did not run. Everything else, including a store that
+    /// could not answer, is an [`Outcome`].
     pub async fn run<T, F, Fut>(self, function: F) -> Result<Outcome<T, E>, Error>
     where
         T: Send + 'static,
@@ -223,8 +229,8 @@ where
         answer(call, ends, Ends::decode, work).await
     }
 
-    /// Runs a function that says itself how it ended and what is to be recorded. CompletedHints give what was recorded as it
-    /// stands, also a result that was not stored.
+    /// Runs a function that reports itself how it ended and what to record. A replay returns the recorded result as it
+    /// is, even if its bytes were not stored.
     pub async fn run_recorded<F, Fut>(self, function: F) -> Result<Outcome<Recorded, E>, Error>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,
@@ -256,8 +262,8 @@ where
     C: Send + Sync + 'static,
     P: Send + 'static,
 {
-    /// Runs the preparation, begins, and runs the function with what the preparation gave. As [`Once::run`], in two
-    /// requests: the side effect may have started only after the second.
+    /// Runs the preparation, begins, and runs the function with the preparation's value. Like [`Once::run`], but in two
+    /// requests: the side effect can start only after the second.
     pub async fn run<T, F, Fut>(self, function: F) -> Result<Outcome<T, E>, Error>
     where
         T: Send + 'static,
@@ -279,7 +285,7 @@ where
     }
 }
 
-/// How a function's result becomes an ending.
+/// Converts a function's result into an ending.
 struct Ends<E, C> {
     codec: C,
     classes: Classes<E>,
@@ -305,7 +311,7 @@ where
         })
     }
 
-    /// The value of a recorded result.
+    /// Decodes a recorded result.
     fn decode<T>(self, recorded: Recorded) -> Result<T, Error>
     where
         C: Codec<T>,
@@ -330,8 +336,8 @@ where
     }
 }
 
-/// Gets in, does the work in a task of its own, and turns refusals into answers. What the two ways have in common is
-/// `state`: it goes where the call goes.
+/// Claims, runs the work in a task of its own, and converts refusals into outcomes. `state` is shared by the two
+/// branches and is moved to the one that is taken.
 async fn answer<S, T, E, W>(
     mut call: Call,
     state: S,
@@ -348,7 +354,7 @@ where
         let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
         tracing::debug_span!("once", namespace, key, token = tracing::field::Empty)
     };
-    // Where nobody listens, nothing is wrapped.
+    // Without a subscriber, nothing is wrapped in a span.
     let entered = match span.is_disabled() {
         true => call.enter().await,
         false => call.enter().instrument(span.clone()).await,

@@ -1,4 +1,4 @@
-//! What a call of `once` is answered: one exhaustive enum (SPEC section 4, point 8).
+//! The outcome of a call of `once`: one exhaustive enum (spec §4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,42 +7,45 @@ use std::time::Duration;
 use sentinel_core::operation::Current;
 use sentinel_core::{ClaimId, Invalid, Label, Recorded, State, StoreError, StoreTime, Token};
 
-/// The answer to a call of `once`. Exhaustive, so that nobody can take *in progress* or *uncertain* for "no value".
+/// The outcome of a call of `once`. The enum is exhaustive, so that no caller can mistake *in progress* or *uncertain*
+/// for "no value".
 ///
-/// `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed`: the function of this call did not run. `Completed`,
-/// `CompletedNotStored`, `RanUncertain`, `Unconfirmed` and `Superseded`: it did.
+/// With `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed` the function of this call did not run. With
+/// `Completed`, `CompletedNotStored`, `RanUncertain`, `Unconfirmed` and `Superseded` it did. For `Failed` see
+/// [`Failure`].
 #[must_use = "a call that did not run, or whose effect is in doubt, is told here and nowhere else"]
 #[derive(Debug)]
 pub enum Outcome<T, E> {
-    /// It ran now, and its result is recorded.
+    /// The function ran now, and its result is recorded.
     Completed(T),
-    /// It ran now, and that it did is recorded, but its value is not: no later caller gets this value. Later callers get
-    /// [`Error::ResultNotStored`].
+    /// The function ran now and is recorded as completed, but its value is not stored. Later callers get
+    /// [`Error::ResultNotStored`] instead.
     CompletedNotStored(T, NotStored),
-    /// It ran before; this is the recorded result.
+    /// The function ran before; this is the recorded result.
     Replayed(T),
-    /// It failed, vouched: nothing happened, or the failure is recorded for good.
+    /// The work failed, and the failure is certain: either nothing happened, or the failure is recorded for good.
     Failed(Failure<E>),
-    /// Someone else is at it. This call did not run; ask again later, or use `wait`.
+    /// Another call has a live claim or run. This call did not run; try again later, or use `wait`.
     InProgress(InProgress),
-    /// An operator is settling a doubt. This call did not run.
+    /// An operator is deciding about the key. This call did not run.
     Reconciling(ReconcilingBy),
-    /// Someone began it and vanished: whether it happened is not known. This call did not run; reconcile.
+    /// Another call began and its lease has lapsed: its outcome is unknown. This call did not run; reconcile the key.
     Uncertain(Uncertain),
     /// This call did not run, and never will.
     NotRun(NotRun),
-    /// This call ran, and whether its effect happened is not known. The key is uncertain; reconcile.
+    /// This call ran, and its outcome is unknown. The key is uncertain; reconcile it.
     RanUncertain(RanUncertain<E>),
-    /// This call ran and ended so, and the store has not confirmed that it is recorded. A task goes on sending it until the
-    /// hard deadline is well over, unless the store's error cannot pass. [`Sentinel::drain`](super::Sentinel::drain)
-    /// waits for that task, and reports the error.
+    /// This call ran and ended with this result, and the store has not confirmed that it is recorded. A task sends the
+    /// result again until 10 minutes after the hard deadline, unless the store's error cannot pass.
+    /// [`Sentinel::drain`](super::Sentinel::drain) waits for that task, and reports the error.
     Unconfirmed(Result<T, E>),
-    /// This call ran and ended so, and someone else had decided about the key meanwhile: what stands now counts.
+    /// This call ran and ended with this result, but another worker or an operator has changed the record before. The
+    /// record counts.
     Superseded(Result<T, E>, Current),
 }
 
 impl<T, E> Outcome<T, E> {
-    /// The word used in logs and metrics.
+    /// The name used in logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Completed(_) => "completed",
@@ -59,7 +62,7 @@ impl<T, E> Outcome<T, E> {
         }
     }
 
-    /// Whether the function of this very call ran (for `Failed`, as the failure says).
+    /// Whether the function of this call ran (for `Failed`, see [`Failure`]).
     pub fn ran(&self) -> bool {
         match self {
             Self::Completed(_)
@@ -77,47 +80,48 @@ impl<T, E> Outcome<T, E> {
     }
 }
 
-/// Why the value of an execution that is completed is not stored.
+/// Why the value of a completed execution is not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotStored {
     /// The codec could not encode it.
     #[error("the result was not stored: it cannot be encoded: {0}")]
     NotEncodable(super::CodecError),
-    /// It is larger than the call allows.
+    /// It is larger than the limit of the call.
     #[error("the result was not stored: {bytes} bytes are over the limit of {limit}")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// The limit of [`Once::payload_limit`](super::Once::payload_limit).
+        /// The limit of [`Once::payload_limit`](super::Once::payload_limit), in bytes.
         limit: usize,
     },
-    /// What it was encoded as does not decode to the same value: a replay would be another one, or none.
+    /// Its encoding does not decode to the same value, so a replay would return another value or none.
     #[error("the result was not stored faithfully, so it was left out: {0}")]
     Unfaithful(String),
-    /// The store does not take these bytes.
+    /// The store refuses these bytes.
     #[error("the result was not stored: {0}")]
     Refused(StoreError),
 }
 
-/// A failure that somebody vouched for.
+/// A failure with a certain outcome.
 #[derive(Debug)]
 pub enum Failure<E> {
-    /// It ran now, and nothing happened: anyone may try again. If the store has not confirmed that yet, a task goes on
-    /// sending it; should the process end before, the key stays uncertain. `Sentinel::drain` waits for that task.
+    /// The function ran now, and vouched that nothing happened: any call can run again. If the store has not confirmed
+    /// the release yet, a task repeats it. If the process ends before, the key stays uncertain. `Sentinel::drain` waits
+    /// for that task.
     NothingHappened(E),
-    /// It ran now, and the failure is recorded for good.
+    /// The function ran now, and the failure is recorded for good.
     Recorded(E),
-    /// It ran before; this is the recorded failure.
+    /// The function ran before; this is the recorded failure.
     Replayed(RecordedFailure),
-    /// The preparation failed before the function ran: anyone may try again.
+    /// The preparation failed before the function ran: any call can run again.
     Preparation(E),
 }
 
-/// A failure as it was recorded.
+/// A recorded failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedFailure {
-    /// The record: code and bytes. The bytes are the error's text unless the function recorded others.
+    /// The recorded code and bytes. The bytes are the text of the error, unless the function recorded others.
     pub recorded: Recorded,
 }
 
@@ -127,59 +131,59 @@ impl fmt::Display for RecordedFailure {
     }
 }
 
-/// Someone else's claim or run.
+/// The live claim or run of another call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InProgress {
     /// Claimed or executing.
     pub state: State,
-    /// What remained of the lease; a heartbeat may extend it.
+    /// What remained of its lease when the store answered; a heartbeat may extend it.
     pub remaining: Duration,
 }
 
-/// An operator at work.
+/// The operator who is deciding about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReconcilingBy {
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Since when, by the store's clock.
+    /// When the operator took the key, by the store's clock.
     pub since: StoreTime,
 }
 
-/// A run that nobody knows the end of.
+/// A run with an unknown outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncertain {
-    /// The token in doubt: what `Reconciler::expect` wants.
+    /// The token of the uncertain run: pass it to `Reconciler::expect`.
     pub token: Token,
     /// When the side effect may have begun, by the store's clock.
     pub begun_at: StoreTime,
-    /// Who ran it.
+    /// The label of the worker that ran it.
     pub worker: Option<Label>,
 }
 
 /// Why a call did not run.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotRun {
-    /// The store could not answer; nothing ran. Where the request may have been carried out, the claim was cancelled.
+    /// The store could not answer; nothing ran. If the claim may have been carried out, it was cancelled.
     #[error("nothing ran: {0}")]
     Store(StoreError),
-    /// A late duplicate of a call that was settled before.
+    /// The claim is a late duplicate of one that was released or cancelled before.
     #[error("nothing ran: this call was cancelled or released before its claim arrived")]
     AlreadyReleased,
-    /// What was left of the lease was over before the function could start; the claim was given back.
+    /// The lease was over before the function could start; the claim was cancelled.
     #[error("nothing ran: the lease was over before the function could start; ask for a longer ttl")]
     Expired,
-    /// Someone else took the claim before the function could start.
+    /// Another call or an operator took the claim before the function could start.
     #[error("nothing ran: the claim was lost before the function could start (now {} with token {})", .0.state, .0.token)]
     Superseded(Current),
-    /// The preparation panicked; the claim was given back.
+    /// The preparation panicked; the claim was cancelled.
     #[error("nothing ran: the preparation panicked: {0}")]
     PreparationPanicked(Label),
-    /// The system gave no thread for heartbeats, which have to be there before a claim is sent. The key is free.
+    /// The system could not start the thread for heartbeats, which must run before a claim is sent. No claim was sent.
     #[error(
         "nothing ran: no thread for heartbeats could be started: {0}; raise the limit of processes or threads"
     )]
     NoHeartbeats(Arc<std::io::Error>),
-    /// The client drains: it grants nothing any more.
+    /// The client is draining and grants nothing.
     #[error("nothing ran: this client is being drained, since its process is about to exit")]
     Draining,
     /// The caller went away, or the runtime shut down, before the function could start.
@@ -187,41 +191,41 @@ pub enum NotRun {
     CallerGone,
 }
 
-/// This call ran, and nobody knows whether its effect happened.
+/// A run of this call with an unknown outcome.
 #[derive(Debug)]
 pub struct RanUncertain<E> {
-    /// Why, as it stands in the record.
+    /// The cause, as the record has it.
     pub cause: Label,
-    /// The function's error; None: it panicked, its task was ended, or the transaction that was to record its result was
-    /// not committed.
+    /// The error of the function; None: it panicked, its task was ended, or the transaction that should record its
+    /// result was not committed.
     pub error: Option<E>,
-    /// The token in doubt: what `Reconciler::expect` wants.
+    /// The token of the uncertain run: pass it to `Reconciler::expect`.
     pub token: Token,
-    /// The call.
+    /// The id of this call.
     pub claim_id: ClaimId,
 }
 
-/// Why a call could not be answered at all. Nothing of this call ran unless the variant says so.
+/// Why a call has no outcome. Its function did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Bad input, refused before anything was sent.
+    /// Invalid input, refused before anything was sent.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The key exists with another fingerprint: another request under the same key.
+    /// The key was used for another request: its record has another fingerprint.
     #[error("the key was used for another request: the fingerprints differ; nothing ran; use another key")]
     FingerprintMismatch,
-    /// It completed before, and its result was not stored: it could not be encoded, or was too large.
+    /// The execution completed before, and its result was not stored; see [`NotStored`].
     #[error("it completed before, but its result was not stored; nothing ran now")]
     ResultNotStored(Box<Recorded>),
-    /// It completed before, and its result cannot be decoded as what this call expects.
+    /// The execution completed before, and its result cannot be decoded as the type that this call expects.
     #[error("it completed before, but its result cannot be decoded; nothing ran now: {source}")]
     Undecodable {
-        /// The result as it stands in the record.
+        /// The result as the record has it.
         recorded: Box<Recorded>,
-        /// Why.
+        /// The error of the codec.
         source: super::CodecError,
     },
-    /// The store could not answer an operator's or reader's request.
+    /// The store could not answer the request of an operator or a reader.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,4 +1,4 @@
-//! Operators: settling a doubt, step by step, with types that allow no other order.
+//! Reconciling by an operator, step by step. The types allow no other order of the steps.
 
 use std::fmt;
 
@@ -13,8 +13,9 @@ use super::observe::Named;
 use super::outcome::Error;
 use super::retry::Persist;
 
-/// Settles an uncertain key: [`reconcile`](Self::reconcile) takes it and fences the old worker out; only what that
-/// gives can decide. Every decision has an op id: repeated with the same one after a lost answer, it answers the same.
+/// Decides about an uncertain key. [`reconcile`](Self::reconcile) takes the key and fences the old worker out; only the
+/// value that it returns can decide. Every decision has an op id: if its reply was lost, repeat it with the same op id
+/// and get the same reply.
 ///
 /// ```
 /// # async fn settle(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
@@ -31,7 +32,7 @@ use super::retry::Persist;
 /// # }
 /// ```
 ///
-/// Nothing can be decided before:
+/// Before `reconcile`, no decision compiles:
 ///
 /// ```compile_fail,E0599
 /// # async fn settle(sentinel: sentinel_client::Sentinel) {
@@ -55,7 +56,7 @@ pub struct Reconciler<S> {
     stage: S,
 }
 
-/// The stage before `reconcile`: nothing can be decided yet.
+/// The stage before `reconcile`: no decision is possible yet.
 #[derive(Debug, Default)]
 pub struct Seeking {
     expect: Option<Token>,
@@ -63,7 +64,7 @@ pub struct Seeking {
     steal: bool,
 }
 
-/// The stage after `reconcile`: the key is held, and waits for a decision.
+/// The stage after `reconcile`: the operator holds the key and can decide.
 #[derive(Debug)]
 pub struct Holding {
     token: Token,
@@ -81,45 +82,45 @@ struct Taken {
     worker: Option<Label>,
 }
 
-/// What came of `reconcile`.
+/// The result of `reconcile`.
 #[must_use = "a key that was not taken is told here"]
 #[derive(Debug)]
 pub enum Reconciled {
-    /// The key is held: decide.
+    /// The operator holds the key and can decide.
     Taken(Box<Reconciler<Holding>>),
-    /// It was not taken.
+    /// The key was not taken.
     Refused(ReconcileReply),
 }
 
-/// What came of a decision.
+/// The result of a decision.
 #[must_use = "a decision that did not apply is told here"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
-    /// It stands, now or since it was sent first.
+    /// The decision is recorded, by this request or by an earlier one with the same op id.
     Done {
-        /// The decision.
+        /// The id of the decision.
         op_id: OpId,
         /// The record's token after it.
         token: Token,
     },
-    /// It does not apply.
+    /// The decision does not apply.
     Refused(Refused),
 }
 
 /// Why a decision does not apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// The token is no longer the current one, or was used for another decision.
+    /// The token is no longer the record's, or was used for another decision.
     StaleDecision(Current),
-    /// The old run may still be going, or an effect of it may still land. Wait, or accept that two runs overlap.
+    /// The old run may still be running, or one of its effects may still land. Wait, or accept that two runs overlap.
     EffectsMayLand {
-        /// From then on none does, by the store's clock.
+        /// From this instant no effect lands, by the store's clock.
         until: StoreTime,
     },
-    /// Callers of the key cannot decode the result, and a decision is final. Give a result of an accepted content type,
-    /// or insist with [`as_is`](Reconciler::as_is).
+    /// Callers of the key cannot decode the result, and a decision is final. Use a result of an accepted content type,
+    /// or record it anyway with [`as_is`](Reconciler::as_is).
     NotDecodable {
-        /// What they can decode.
+        /// The content types that they can decode.
         accepts: Accepts,
     },
 }
@@ -141,19 +142,19 @@ impl fmt::Display for Refused {
 }
 
 impl<S> Reconciler<S> {
-    /// Who decides. `operator` if it is not set.
+    /// The operator's label. Default `operator`.
     pub fn operator(mut self, name: impl AsRef<str>) -> Self {
         self.operator = Label::new(name);
         self
     }
 
-    /// Why. Recorded in the event.
+    /// The reason, which the event records.
     pub fn reason(mut self, reason: impl AsRef<str>) -> Self {
         self.reason = Some(Label::new(reason));
         self
     }
 
-    /// The id of the next decision; fresh if it is not set. Keep it where you may have to repeat the decision.
+    /// The id of the next decision; by default a new random one. Store it if you may have to repeat the decision.
     pub fn op_id(mut self, op_id: OpId) -> Self {
         self.op_id = Some(op_id);
         self
@@ -182,26 +183,26 @@ impl Reconciler<Seeking> {
         Self { sentinel, key, operator, reason: None, op_id: None, stage: Seeking::default() }
     }
 
-    /// The token that was seen: a decision that is late or repeated never seizes a newer run. If it is not set, the
-    /// current one is read first.
+    /// The token that the operator saw. It prevents a late or repeated decision from taking over a newer run. By
+    /// default the current token is read first.
     pub fn expect(mut self, token: Token) -> Self {
         self.stage.expect = Some(token);
         self
     }
 
-    /// Takes the key although its worker is alive.
+    /// Takes the key even if its worker is alive.
     pub fn even_if_alive(mut self) -> Self {
         self.stage.even_if_alive = true;
         self
     }
 
-    /// Takes the key from another operator.
+    /// Takes the key even if another operator holds it.
     pub fn steal(mut self) -> Self {
         self.stage.steal = true;
         self
     }
 
-    /// Goes on with a key that was taken before, perhaps by another process: `token` is its reconcile token.
+    /// Continues with a key that was taken before, also by another process: `token` is its reconcile token.
     pub fn resume(self, token: Token) -> Reconciler<Holding> {
         self.hold(Holding { token, taken: None, accept_overlap: false, as_is: false })
     }
@@ -209,8 +210,8 @@ impl Reconciler<Seeking> {
     /// Takes the key.
     ///
     /// **Effect:** reconciling, under a new token; the old worker is fenced out. **Atomicity:** of concurrent operators
-    /// one takes it. **Repeating it:** the same op id gets the same token. **Errors:** bad input, or a store without an
-    /// answer: then repeat it with the same op id.
+    /// one takes it. **Repeating it:** the same op id gets the same token. **Errors:** invalid input, or the store
+    /// could not answer: then repeat it with the same op id.
     pub async fn reconcile(self) -> Result<Reconciled, Error> {
         let address = self.address()?;
         let store = self.sentinel.store().clone();
@@ -247,13 +248,13 @@ impl Reconciler<Seeking> {
 
     fn hold(self, stage: Holding) -> Reconciler<Holding> {
         let Self { sentinel, key, operator, reason, .. } = self;
-        // A decision of its own: it needs an op id of its own.
+        // The next decision needs an op id of its own.
         Reconciler { sentinel, key, operator, reason, op_id: None, stage }
     }
 }
 
 impl Reconciler<Holding> {
-    /// The reconcile token: whoever has it can decide.
+    /// The reconcile token. Its owner can decide.
     pub fn token(&self) -> Token {
         self.stage.token
     }
@@ -263,22 +264,22 @@ impl Reconciler<Holding> {
         self.stage.taken.as_ref().map(|taken| taken.op_id)
     }
 
-    /// Since when it is held, by the store's clock; None after `resume`.
+    /// When the key was taken, by the store's clock; None after `resume`.
     pub fn since(&self) -> Option<StoreTime> {
         self.stage.taken.as_ref().map(|taken| taken.since)
     }
 
-    /// When a reset becomes possible without accepting an overlap; None after `resume`.
+    /// From this instant a reset needs no accepted overlap; None after `resume`.
     pub fn effects_until(&self) -> Option<StoreTime> {
         self.stage.taken.as_ref().map(|taken| taken.effects_until)
     }
 
-    /// When the side effect may have begun.
+    /// When the side effect may have begun; None after `resume`.
     pub fn begun_at(&self) -> Option<StoreTime> {
         self.stage.taken.as_ref().and_then(|taken| taken.begun_at)
     }
 
-    /// Who ran it.
+    /// The label of the worker that ran it; None after `resume`.
     pub fn worker(&self) -> Option<&Label> {
         self.stage.taken.as_ref().and_then(|taken| taken.worker.as_ref())
     }
@@ -289,25 +290,27 @@ impl Reconciler<Holding> {
         self
     }
 
-    /// Records a result although callers of the key cannot decode its content type: each of them gets an error that
-    /// carries the bytes.
+    /// Records a result even if callers of the key cannot decode its content type. Each of them gets an error that
+    /// includes the bytes.
     pub fn as_is(mut self) -> Self {
         self.stage.as_is = true;
         self
     }
 
-    /// "It did happen": the value, as JSON, is replayed from now on. Final.
+    /// Decides that the work happened: this value, as JSON, is replayed from now on. Final. See
+    /// [`force_complete_recorded`](Self::force_complete_recorded).
     pub async fn force_complete<T: Serialize>(&self, value: &T) -> Result<Decided, Error> {
         let json = serde_json::to_vec(value);
         let json = json.map_err(|error| Invalid::new("value", format!("cannot be encoded: {error}")))?;
         self.force_complete_recorded(Recorded::success(Payload::new(Payload::JSON, json))).await
     }
 
-    /// "It did happen", with a result as it is to be recorded: bytes of any kind, or a failure for good. Final.
+    /// Decides that the work happened, with a result as it is to be recorded: bytes of any content type, or a final
+    /// failure.
     ///
-    /// **Effect:** completed, marked as decided. **Atomicity:** the first decision under the token stands.
-    /// **Repeating it:** the same op id and bytes answer the same. **Errors:** bad input, or a store without an answer:
-    /// then repeat it with the same op id.
+    /// **Effect:** completed, marked as decided. Final. **Atomicity:** the first decision under the token counts.
+    /// **Repeating it:** the same op id and result get the same reply. **Errors:** invalid input, or the store could
+    /// not answer: then repeat it with the same op id.
     pub async fn force_complete_recorded(&self, result: Recorded) -> Result<Decided, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
         if !self.stage.as_is {
@@ -331,11 +334,12 @@ impl Reconciler<Holding> {
         })
     }
 
-    /// "It did not happen": anyone may run it again, at once.
+    /// Decides that the work did not happen: any call can run it again at once.
     ///
     /// **Effect:** free, under a new token; one more run is authorised. Refused while an effect of the old run may
-    /// still land, unless an overlap is accepted. **Atomicity:** the first decision under the token stands. **Repeating it:** the same op
-    /// id answers the same. **Errors:** bad input, or a store without an answer: then repeat it with the same op id.
+    /// still land, unless an overlap is accepted. **Atomicity:** the first decision under the token counts.
+    /// **Repeating it:** the same op id gets the same reply. **Errors:** invalid input, or the store could not answer:
+    /// then repeat it with the same op id.
     pub async fn reset_to_claimed(&self) -> Result<Decided, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
         let op = ResetToClaimed {
@@ -354,7 +358,7 @@ impl Reconciler<Holding> {
     }
 }
 
-/// Frees a claim or lease whose holder will not come back. An execution that began is for [`Reconciler`].
+/// Frees a claim or a lease whose holder will not come back. For an execution that has begun, use [`Reconciler`].
 #[must_use = "nothing happens before `evict`"]
 #[derive(Debug)]
 pub struct Eviction {
@@ -368,29 +372,29 @@ impl Eviction {
         Self { by: Reconciler { sentinel, key, operator, reason: None, op_id: None, stage: expect }, kind }
     }
 
-    /// Who decides. `operator` if it is not set.
+    /// The operator's label. Default `operator`.
     pub fn operator(mut self, name: impl AsRef<str>) -> Self {
         self.by = self.by.operator(name);
         self
     }
 
-    /// Why. Recorded in the event.
+    /// The reason, which the event records.
     pub fn reason(mut self, reason: impl AsRef<str>) -> Self {
         self.by = self.by.reason(reason);
         self
     }
 
-    /// The id of the decision; fresh if it is not set.
+    /// The id of the decision; by default a new random one.
     pub fn op_id(mut self, op_id: OpId) -> Self {
         self.by = self.by.op_id(op_id);
         self
     }
 
-    /// Frees it, if the token that was seen is still the current one; the id of the decision comes back with the answer.
+    /// Frees the record if its token is still the expected one. Returns the id of the decision and the reply.
     ///
     /// **Effect:** free, under a new token; the old holder is fenced out. **Atomicity:** claimable at once.
-    /// **Repeating it:** the same op id answers the same. **Errors:** bad input, or a store without an answer: then
-    /// repeat it with the same op id.
+    /// **Repeating it:** the same op id gets the same reply. **Errors:** invalid input, or the store could not answer:
+    /// then repeat it with the same op id.
     pub async fn evict(self) -> Result<(OpId, EvictReply), Error> {
         let address = self.by.sentinel.address(self.kind, self.by.key.clone()?);
         let store = self.by.sentinel.store();

@@ -1,4 +1,4 @@
-//! Lost replies: the same request again, under the same ids, until it is answered (SPEC section 6).
+//! Lost replies: sends the same request again, with the same ids, until it is answered (spec §6).
 
 use std::future::{Ready, poll_fn, ready};
 use std::task::Poll;
@@ -18,17 +18,18 @@ use super::observe::{Named, Took};
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Persist<'a> {
-    /// Only after those that may have been carried out: if it is proven that nothing was, the caller decides.
+    /// Only after ambiguous errors. If it is proven that nothing was changed, the caller decides.
     Ambiguous,
-    /// The same; and for this long also after those that prove that nothing was carried out, if the store may be back
-    /// soon. For a caller that waits for its turn.
+    /// Like `Ambiguous`, and for this long also after errors that prove that nothing was changed, if the store may be
+    /// back soon. For a caller that waits for its turn.
     Waiting(Duration),
-    /// After all that can pass: what has happened must be reported to the store. The open work names the last error.
+    /// After all errors that can pass: what has happened must be reported to the store. The open work records the last
+    /// error.
     Report(&'a WorkGuard),
 }
 
 impl Persist<'_> {
-    /// Whether a request that has been sent again and again for so long is sent once more.
+    /// Whether a request that has been repeated for `passed` is sent once more.
     fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, retry_timeout: Duration) -> bool {
         let settling = ambiguous && error.is_worth_repeating() && passed < retry_timeout;
         match self {
@@ -42,22 +43,22 @@ impl Persist<'_> {
     }
 }
 
-/// A reply, and when the request that got it was sent.
+/// A reply, and when its request was sent.
 pub(crate) struct Settled<R> {
     pub(crate) stamped: Stamped<R>,
     pub(crate) sent: LocalTime,
 }
 
-/// One attempt waits this long for its reply at most.
+/// The longest wait for the reply to one attempt.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Core {
-    /// Sends a request until it is answered or `retry_timeout` is over. Once one attempt may have been carried out, the error
-    /// is ambiguous for good: a later proof about another attempt proves nothing about that one.
+    /// Sends a request until it is answered or `retry_timeout` is over. If any attempt was ambiguous, the error is
+    /// ambiguous: proof that another attempt changed nothing proves nothing about that one.
     ///
-    /// A store that answers at once costs no timer and no room for what would follow.
+    /// If the store answers at the first poll, no timer and no state for retries is allocated.
     pub(crate) async fn settle<R, F, Fut>(
         &self,
         address: &Address,
@@ -89,7 +90,7 @@ impl Core {
         }
     }
 
-    /// Waits for the first attempt, which was sent, and goes on from there.
+    /// Waits for the first attempt, which was already sent, and then retries.
     async fn insist<R, F, Fut>(
         &self,
         address: &Address,
@@ -130,12 +131,13 @@ impl Core {
     }
 }
 
-/// A guard may be dropped outside of any runtime: then there is no time to measure and no second attempt.
+/// Whether there is a runtime. A guard may be dropped outside of any runtime; then there is no timeout and no second
+/// attempt.
 fn has_time() -> bool {
     Handle::try_current().is_ok()
 }
 
-/// One attempt, which has to be answered in time where there is time.
+/// Sends one attempt, with a timeout if there is a runtime.
 async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Result<R, StoreError> {
     if !has_time() {
         return attempt.await;
@@ -145,7 +147,7 @@ async fn in_time<R>(attempt: impl Future<Output = Result<R, StoreError>>) -> Res
     })
 }
 
-/// Between half and all of a duration, so that those who fail together do not return together.
+/// A random duration between half and all of `duration`, so that clients that fail together do not retry together.
 pub(crate) fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(sentinel_core::internal::half_to_whole())
 }

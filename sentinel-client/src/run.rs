@@ -1,4 +1,4 @@
-//! What a running function is told.
+//! The handle of a running function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use super::keeper::Authority;
 /// Why a worker has lost its authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// Someone else holds the key, an operator took it, or nobody holds it.
+    /// The grant is no longer the record's: another call or an operator took the record, or it is free.
     Superseded(Current),
     /// The key is completed.
     Decided,
     /// The hard deadline has passed.
     HardDeadline,
-    /// No heartbeat was answered until the lease was over, and others may have taken the key since: a lease, or an
-    /// execution that had not begun. An execution that has begun is not lost by that.
+    /// No heartbeat was answered until the end of the lease, and another call may have taken over since. Only for a
+    /// lease, or an execution that had not begun: an execution that has begun is not lost by that.
     Unheard,
     /// The run was abandoned: its end was reported with an unknown outcome.
     Abandoned,
 }
 
 impl Lost {
-    /// The word used in logs and metrics.
+    /// The name used in logs and metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::Superseded(_) => "superseded",
@@ -41,8 +41,8 @@ impl Lost {
     }
 }
 
-/// The handle of a run: its proof of right, its deadlines, and the signal that it has lost its authority. The function
-/// is never dropped midway: it is told, and ends as it must.
+/// The handle of a run: its grant, its deadlines, and the signal that it has lost its authority. The function is never
+/// dropped midway: it must react to the signal itself.
 #[derive(Debug, Clone)]
 pub struct Run {
     pub(super) inner: Arc<Inner>,
@@ -55,22 +55,22 @@ pub(crate) struct Inner {
     pub(crate) incarnation: u64,
     pub(crate) clock: LocalClock,
     pub(crate) authority: Authority,
-    /// The function records its result itself.
+    /// Whether the function records its result itself.
     pub(crate) records_itself: AtomicBool,
 }
 
 impl Run {
-    /// The fencing token: hand it to every resource that can check one.
+    /// The fencing token: pass it to every resource that can check one.
     pub fn token(&self) -> Token {
         self.inner.grant.token
     }
 
-    /// This call.
+    /// The id of this call.
     pub fn claim_id(&self) -> ClaimId {
         self.inner.grant.claim_id
     }
 
-    /// Token and claim id together: what a transaction of yours completes, or checks, this run with.
+    /// Token and claim id: with both, your own transaction can check or complete this run.
     pub fn grant(&self) -> Grant {
         self.inner.grant
     }
@@ -80,10 +80,11 @@ impl Run {
         FenceValues::new(&self.inner.address, self.inner.grant.token)
     }
 
-    /// Says that the function records its result itself, in a transaction of its own: a store's `complete_in` says it.
+    /// Declares that the function records its result itself, in a transaction of its own. A store's `complete_in` calls
+    /// this.
     ///
-    /// From then on the client records no success of this run. When the function has returned `Ok`, the client looks
-    /// whether the result is recorded: `Completed` if it is, and `RanUncertain` if it is not.
+    /// From then on the client records no success of this run. When the function has returned `Ok`, the client checks
+    /// whether the result is recorded, and returns `Completed` if it is and `RanUncertain` if it is not.
     pub fn records_its_result(&self) {
         self.inner.records_itself.store(true, Ordering::Release);
     }
@@ -107,37 +108,39 @@ impl Run {
         &self.inner.address.key
     }
 
-    /// The key to hand to a provider that understands idempotency keys. It is the same for every run of this attempt,
-    /// a reset included, and another one after "nothing happened" or past the retention of the result.
+    /// The idempotency key for a provider that supports them. It is the same for every run of this attempt, also after
+    /// a reset. It changes after a vouched "nothing happened" and after the retention of the result.
     pub fn idempotency_key(&self) -> String {
         idempotency_key(&self.inner.address, self.inner.incarnation)
     }
 
-    /// What remains of the lease, by this process' clock, on the safe side of the store's. Heartbeats extend it. When
-    /// nothing remains, contact with the store is lost; the authority of an execution is not.
+    /// What remains of the lease by this process' clock, at most what remains by the store's. Heartbeats extend it.
+    /// When nothing remains, contact with the store is lost; the authority of an execution is not.
     pub fn remaining(&self) -> Duration {
         self.inner.authority.deadline().since(self.inner.clock.now())
     }
 
-    /// What remains until the hard deadline, by this process' clock, on the safe side of the store's.
+    /// What remains until the hard deadline by this process' clock, at most what remains by the store's.
     pub fn hard_remaining(&self) -> Duration {
         self.inner.authority.hard().since(self.inner.clock.now())
     }
 
-    /// Fires when contact with the store is lost: no heartbeat was answered until the lease was over. Others see the key
-    /// as uncertain then, and none of them can run it, so the function may go on. It fires before
-    /// [`cancelled`](Self::cancelled) does, if that fires at all. Where contact comes back, the next call gives a new signal.
+    /// A token that is cancelled when contact with the store is lost: no heartbeat was answered until the end of the
+    /// lease. Others then see the key as uncertain and none of them can run it, so the function may continue. It fires
+    /// before [`cancelled`](Self::cancelled), if that fires at all. After contact is restored, the next call of this
+    /// method returns a new token.
     pub fn contact_lost(&self) -> CancellationToken {
         self.inner.authority.contact_signal()
     }
 
-    /// Fires when the authority is lost: stop starting side effects. Of an execution that has begun it is lost when the
-    /// store says so (an operator has decided), or at the hard deadline; never because the store does not answer.
+    /// A token that is cancelled when the authority is lost: then start no more side effects. An execution that has
+    /// begun loses its authority when the store reports it (an operator has decided), or at the hard deadline. It never
+    /// loses it because the store does not answer.
     pub fn cancelled(&self) -> CancellationToken {
         self.inner.authority.signal().clone()
     }
 
-    /// Why the authority was lost; None: it was not.
+    /// Why the authority was lost; None: it was not lost so far.
     pub fn lost(&self) -> Option<Lost> {
         self.inner.authority.lost()
     }

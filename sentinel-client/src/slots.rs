@@ -1,6 +1,7 @@
-//! A table whose places are used again: keeping a grant for the time of a short call allocates nothing.
+//! A table that reuses its slots, so that keeping a grant for the time of a short call allocates nothing.
 
-/// Where a value stands. Never given twice: a reply to an old beat finds nobody else in the place.
+/// The position of a value. It is never reused, so a reply to an old heartbeat never reaches the next grant in the same
+/// slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id {
     place: usize,
@@ -38,7 +39,7 @@ impl<T> Slots<T> {
             self.free.push(id.place);
         }
         if self.is_empty() {
-            // What a crowd needed is not kept, nor walked through, for a few.
+            // Shrinks an empty table: a table that was once large would cost memory and time at every tick.
             self.places.clear();
             self.free.clear();
             self.places.shrink_to(Self::KEPT);

@@ -1,4 +1,4 @@
-//! Waiting for somebody else's run: one watcher for a key, however many callers of this process wait for it.
+//! Waiting for another call's run: one watcher per key, for any number of callers of this process.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -15,15 +15,15 @@ use super::Core;
 use super::engine::{Entered, Refusal};
 use super::retry::jittered;
 
-/// How often a watcher looks: the pauses start with the first and double up to the longest.
+/// How long a watcher pauses between two polls: it starts with the first pause and doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The same while the store says that it would be told of a change: looking is the safety net then.
+/// The same while the store is notified of changes: polling is then only the fallback.
 const FIRST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
-/// No store, and no stranger who sends it messages, makes a watcher look or wake more often.
+/// The shortest time between two polls, however many notifications arrive.
 const SHORTEST_TURN: Duration = Duration::from_millis(2);
 
 /// The keys that callers of this process wait for.
@@ -32,17 +32,18 @@ pub(crate) struct Watchers {
     watched: Mutex<HashMap<Address, Arc<Queue>>>,
 }
 
-/// The callers of this process that wait for a key, in the order in which they came. Only the first of them asks the store.
+/// The callers of this process that wait for a key, in the order in which they came. Only the first of them sends
+/// claims.
 ///
-/// It counts the requests to ask again. Not a `watch` channel: that wakes in an order of its own chance, and a
-/// simulation has to be repeatable.
+/// It counts the requests to claim again. A `watch` channel is not used because it wakes its receivers in random order,
+/// and a simulation must be repeatable.
 #[derive(Debug)]
 struct Queue {
     count: AtomicU64,
     told: Notify,
-    /// The place of the first. Closed when one answer is for all of them: then each asks for itself.
+    /// The permit of the first caller. Closed when one answer is valid for all of them: then each claims for itself.
     first: Arc<Semaphore>,
-    /// The count when one of them was last granted the key. What changed before that is known to be over.
+    /// The count when a caller was last granted the key. Changes before that need no new claim.
     granted_at: AtomicU64,
 }
 
@@ -71,7 +72,7 @@ impl Watchers {
         !watched.is_empty() && watched.get(address).is_some_and(|queue| Arc::strong_count(queue) > 1)
     }
 
-    /// Tells whoever waits for a key in this process that it is worth asking again.
+    /// Wakes the callers of this process that wait for a key, so that they claim again.
     pub(crate) fn wake(&self, address: &Address) {
         let watched = self.watched();
         if !watched.is_empty()
@@ -82,7 +83,7 @@ impl Watchers {
         }
     }
 
-    /// Forgets a queue without waiters; whether it is forgotten.
+    /// Removes a queue without waiters. Returns whether it is removed.
     fn forget_unwatched(&self, address: &Address, queue: &Weak<Queue>) -> bool {
         let mut watched = self.watched();
         match watched.get(address) {
@@ -95,7 +96,7 @@ impl Watchers {
         }
     }
 
-    /// Those who wait ask each for itself. Who comes later waits in a queue of its own.
+    /// Lets all waiting callers claim for themselves. Later callers wait in a new queue.
     fn dissolve(&self, address: &Address, queue: &Arc<Queue>) {
         let mut watched = self.watched();
         if watched.get(address).is_some_and(|now| Arc::ptr_eq(now, queue)) {
@@ -106,13 +107,13 @@ impl Watchers {
     }
 }
 
-/// A place among those who wait for a key. Taken *before* asking, so that no change is missed in between.
+/// A place in the queue for a key. It is taken *before* claiming, so that no change in between is missed.
 #[derive(Debug)]
 pub(crate) struct Watch {
     core: Arc<Core>,
     address: Address,
     queue: Arc<Queue>,
-    /// The place of the first. None: this caller stands behind others.
+    /// The permit of the first caller. None: this caller is not the first.
     place: Option<OwnedSemaphorePermit>,
     seen: u64,
 }
@@ -133,8 +134,8 @@ impl Core {
 }
 
 impl Watch {
-    /// Waits until it is this caller's turn to ask: it is the first, and something may have changed since it last asked,
-    /// or since the one before it was granted the key.
+    /// Waits until this caller should claim: it is the first, and something may have changed since its last claim, or
+    /// since the caller before it was granted the key.
     pub(crate) async fn turn(&mut self) {
         if self.place.is_some() {
             return self.changed().await;
@@ -150,7 +151,7 @@ impl Watch {
                     }
                 }
             }
-            // The queue is dissolved: the next time this caller waits, it is in another one.
+            // The queue was dissolved: the next wait of this caller is in another one.
             Err(_) => {
                 let again = self.core.watch(&self.address);
                 *self = again;
@@ -158,11 +159,11 @@ impl Watch {
         }
     }
 
-    /// Takes note of an answer that ends this caller's wait.
+    /// Handles a reply that ends this caller's wait.
     pub(crate) fn answered(&self, answer: &Result<Entered, Refusal>) {
         match answer {
             Ok(_) => self.queue.granted_at.store(self.seen, Ordering::SeqCst),
-            // The same for everybody who asks.
+            // All callers would get the same reply.
             Err(Refusal::Completed(_) | Refusal::Uncertain(_) | Refusal::Reconciling(_)) => {
                 self.core.watchers.dissolve(&self.address, &self.queue);
             }
@@ -170,11 +171,11 @@ impl Watch {
         }
     }
 
-    /// Waits until it is worth asking again.
+    /// Waits until it is worth claiming again.
     async fn changed(&mut self) {
         loop {
             let mut told = pin!(self.queue.told.notified());
-            // Before the count is looked at: what is told in between is not missed.
+            // Registered before the count is read, so that no notification in between is missed.
             told.as_mut().enable();
             let count = self.queue.count();
             if count != self.seen {
@@ -204,8 +205,9 @@ async fn look_after(core: Weak<Core>, address: Address, queue: Weak<Queue>) {
     }
 }
 
-/// Waits for a change, and looks once meanwhile: what changed before the wait began is seen, and what changes after it may
-/// be told. Wakes those who wait if either says so. None: the wait was cut short, since the record lapses.
+/// Waits for a change, and reads the record once meanwhile. The read finds changes from before the wait began; the
+/// store may notify of later ones. Wakes the waiting callers in both cases. None: the wait was cut short, because the
+/// record lapses.
 async fn turn(
     store: &dyn CoordinationStore,
     address: &Address,
@@ -239,8 +241,8 @@ async fn turn(
     notice
 }
 
-/// How long the record stays in progress unless something happens. None: it is settled, or the store has trouble. Either
-/// way those who wait ask for themselves.
+/// How long the record stays in progress if nothing happens. None: it is not in progress, or the store could not
+/// answer. In both cases the waiting callers must claim for themselves.
 async fn look(store: &dyn CoordinationStore, address: &Address) -> Option<Duration> {
     let seen = store.inspect(address).await.ok()?;
     let record = seen.record.filter(|record| is_in_progress(record, seen.now))?;

@@ -1,4 +1,4 @@
-//! Where a record lives: namespace, kind and key.
+//! The address of a record: namespace, kind and key.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::error::Invalid;
 
-/// A room for keys: 1 to 64 bytes of `[a-z0-9._-]`.
+/// A namespace groups keys, for example by service. Its name is 1 to 64 bytes of `[a-z0-9._-]`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Namespace(SmolStr);
@@ -16,7 +16,7 @@ impl Namespace {
     /// The longest namespace, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Checks and takes a name. Refuses an empty one, one over 64 bytes, and any byte outside `[a-z0-9._-]`.
+    /// Validates a name. Returns an error if it is empty, longer than 64 bytes, or has a byte outside `[a-z0-9._-]`.
     pub fn new(name: impl AsRef<str>) -> Result<Self, Invalid> {
         let name = name.as_ref();
         if name.is_empty() || name.len() > Self::MAX_BYTES {
@@ -35,7 +35,7 @@ impl Namespace {
     }
 }
 
-/// What work is about: 1 to 512 bytes of UTF-8 without control characters, compared byte by byte.
+/// The key that identifies a piece of work: 1 to 512 bytes of UTF-8 without control characters, compared byte by byte.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(SmolStr);
@@ -44,8 +44,8 @@ impl Key {
     /// The longest key, in bytes.
     pub const MAX_BYTES: usize = 512;
 
-    /// Checks and takes a key. Refuses an empty one, one over 512 bytes, and control characters. Nothing is
-    /// normalised: two spellings of one letter are two keys.
+    /// Validates a key. Returns an error if it is empty, longer than 512 bytes, or has control characters. The key is
+    /// not normalised: two Unicode encodings of one letter are two keys.
     pub fn new(key: impl AsRef<str>) -> Result<Self, Invalid> {
         let key = key.as_ref();
         if key.is_empty() || key.len() > Self::MAX_BYTES {
@@ -63,7 +63,7 @@ impl Key {
     }
 }
 
-/// Whether a text holds control characters. Most are ASCII, which is seen at a glance.
+/// Whether a text has control characters. Most texts are printable ASCII, which the fast first pass recognises.
 pub(crate) fn has_controls(text: &str) -> bool {
     let plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
     !plain && text.chars().any(char::is_control)
@@ -104,18 +104,19 @@ pub(crate) use text_type;
 text_type!(Namespace);
 text_type!(Key);
 
-/// The two machines that share one record format. A lease never hides an execution's result: they are apart.
+/// The two kinds of record. Both use one record format. An execution and a lease with the same key are separate
+/// records, so a lease never hides an execution's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Work that runs at most once.
     Execution,
-    /// A place that one worker holds at a time.
+    /// A lease, which at most one worker holds at a time.
     Lease,
 }
 
 impl Kind {
-    /// The word used in storage, logs and the program.
+    /// The name used in storage, logs and the program.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Execution => "execution",
@@ -130,15 +131,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// (namespace, kind, key): the name of one record. Kept as three parts and never joined by a separator, so that
-/// (`a:b`, `c`) and (`a`, `b:c`) stay different.
+/// (namespace, kind, key): identifies one record. The three parts are never joined by a separator, so that (`a:b`, `c`)
+/// and (`a`, `b:c`) stay different.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Address {
-    /// The room.
+    /// The namespace.
     pub namespace: Namespace,
     /// Execution or lease.
     pub kind: Kind,
-    /// The key within the room.
+    /// The key within the namespace.
     pub key: Key,
 }
 

@@ -1,7 +1,7 @@
-//! JSON with the keys of every object in byte order. Numbers and texts stay as they are written: nothing is decoded, so
-//! nothing is rounded.
+//! JSON with the keys of every object in byte order. Numbers and strings are copied as they are written. They are never
+//! decoded, so nothing is rounded.
 
-/// Sorts the objects of a JSON text without white space, as `serde_json` writes it.
+/// Sorts the objects of a JSON text that has no white space, as `serde_json` writes it.
 pub(crate) fn canonical_json(json: &[u8]) -> Vec<u8> {
     let mut sorted = Vec::with_capacity(json.len());
     Reader { rest: json }.value(&mut sorted);
@@ -37,7 +37,8 @@ impl<'j> Reader<'j> {
             self.comma();
         }
         self.take(1);
-        // Stable: members of one name, which a struct with a flattened map can have, keep their order.
+        // The sort is stable: members with the same name keep their order. A struct with a flattened map can have such
+        // members.
         members.sort_by_key(|(key, _)| *key);
         out.push(b'{');
         for (n, (key, value)) in members.iter().enumerate() {
@@ -58,7 +59,7 @@ impl<'j> Reader<'j> {
         out.extend_from_slice(self.take(1));
     }
 
-    /// With its quotation marks.
+    /// Takes a string with its quotation marks.
     fn text(&mut self) -> &'j [u8] {
         let mut end = 1;
         while let Some(byte) = self.rest.get(end) {

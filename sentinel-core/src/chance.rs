@@ -1,4 +1,4 @@
-//! Chance, for ids and jitter: the system's, or in a simulation that of a seed.
+//! Randomness for ids and jitter: from the system, or in a simulation from a seed.
 
 use rand::RngExt as _;
 
@@ -11,7 +11,7 @@ pub(crate) fn bits() -> u128 {
     rand::rng().random()
 }
 
-/// A share between a half and the whole.
+/// A random number between 0.5 and 1, both included.
 pub fn half_to_whole() -> f64 {
     #[cfg(feature = "simulation")]
     if let Some(share) = seeded::draw(|dice| dice.random_range(0.5..=1.0)) {
@@ -31,8 +31,8 @@ pub(crate) mod seeded {
         static DICE: RefCell<Option<StdRng>> = const { RefCell::new(None) };
     }
 
-    /// From now on, ids and jitter that this thread draws follow from a seed: for simulations, which have one thread. Ids
-    /// repeat with the seed, so nothing that is kept may be made by such a thread.
+    /// Makes all ids and jitter that this thread draws from now on depend on `seed`. For simulations, which run in one
+    /// thread. The same seed gives the same ids again, so such a thread must not create records that are kept.
     pub fn seed_this_thread(seed: u64) {
         DICE.with_borrow_mut(|dice| *dice = Some(StdRng::seed_from_u64(seed)));
     }

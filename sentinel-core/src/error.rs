@@ -1,10 +1,10 @@
-//! Errors for the person who reads them: what happened, whether it may have been applied, what to do.
+//! Errors. Each states what happened, whether the request may have been carried out, and what to do.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bad input, refused before anything was sent.
+/// Invalid input, refused before anything was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {why}")]
 pub struct Invalid {
@@ -13,18 +13,18 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    /// `what` is wrong because of `why`: "ttl", "must be at least 10ms, is 3ms".
+    /// An error about `what`, with the reason `why`: for example "ttl" and "must be at least 10ms, is 3ms".
     pub fn new(what: &'static str, why: impl Into<String>) -> Self {
         Self { what, why: why.into() }
     }
 }
 
-/// Whether a request that failed may have been carried out. There is no third (SPEC section 6).
+/// Whether a request that failed may have been carried out. There are only these two cases (spec §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Applied {
-    /// Proven: nothing was changed.
+    /// It is proven that nothing was changed.
     No,
-    /// The request left, and no reply came: it may have been carried out, and may yet be.
+    /// The request was sent and no reply arrived. It may have been carried out, or may still be carried out later.
     Ambiguous,
 }
 
@@ -34,41 +34,41 @@ pub enum Applied {
 pub enum ErrorKind {
     /// The server or the file cannot be reached or opened.
     Unreachable,
-    /// The store is there and was never set up.
+    /// The store exists but was never set up.
     NotInitialised,
     /// The store was set up by a newer release.
     NewerSchema,
-    /// The store was set up, and has forgotten what it held: nothing that it says of a key can be trusted.
+    /// The store was set up and has lost its records. Nothing that it answers about a key can be trusted.
     DataLoss,
-    /// The store may have lost its newest writes: what it says of a key may be older than what was acknowledged.
+    /// The store may have lost its newest writes. What it answers about a key may be older than what it acknowledged.
     PossibleDataLoss,
-    /// The store's settings cannot keep the promises; it was not used.
+    /// With the settings of this deployment the store cannot keep its promises. It was not used.
     DeploymentRefused,
-    /// Others kept the store busy for longer than the store waits.
+    /// Other requests kept the store busy for longer than it waits.
     Busy,
-    /// The request breaks the store's contract.
+    /// The request violates the store's contract.
     InvalidRequest,
-    /// What is stored cannot be read.
+    /// Stored data cannot be read.
     Corrupt,
-    /// A reply did not come, or the connection broke while it was awaited.
+    /// No reply arrived in time, or the connection broke while the client waited for it.
     LostReply,
     /// The store was closed.
     Closed,
-    /// The store answered what the contract does not allow.
+    /// The store returned an answer that the contract does not allow.
     BrokenStore,
 }
 
 impl ErrorKind {
-    /// Whether the store may answer the same request later: on its own, or after an operator has helped it.
+    /// Whether the store may be able to answer the same request later, by itself or after an operator has fixed it.
     ///
-    /// The client repeats a run's completion, its cancel, its vouched release and its abandon after such an error. Every
-    /// kind can pass except where no later attempt can differ: the request itself is bad, the store's tables are not
-    /// there, this release cannot use them, or this handle of the store is closed.
+    /// After such an error, the client repeats a run's completion, its cancel, its vouched release and its abandon.
+    /// Every kind can pass except those for which a later attempt cannot succeed: the request itself is invalid, the
+    /// store's tables do not exist, a newer release has changed them, or this handle of the store is closed.
     pub fn can_pass(self) -> bool {
         !matches!(self, Self::InvalidRequest | Self::NotInitialised | Self::NewerSchema | Self::Closed)
     }
 
-    /// What to do about it.
+    /// What the caller or an operator should do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
@@ -121,31 +121,31 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Proven: nothing was changed.
+    /// An error for which it is proven that nothing was changed.
     pub fn not_applied(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self { applied: Applied::No, kind, read: false, detail: detail.into(), source: None }
     }
 
-    /// The request may have been carried out.
+    /// An error after which the request may have been carried out.
     pub fn ambiguous(kind: ErrorKind, detail: impl Into<String>) -> Self {
         Self { applied: Applied::Ambiguous, kind, read: false, detail: detail.into(), source: None }
     }
 
-    /// Adds what was underneath.
+    /// Adds the underlying error, which [`source`](StdError::source) returns.
     #[must_use]
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// The same error about a request of which an earlier attempt may have been carried out.
+    /// Marks the error as ambiguous, because an earlier attempt of the same request may have been carried out.
     #[must_use]
     pub fn made_ambiguous(mut self) -> Self {
         self.applied = Applied::Ambiguous;
         self
     }
 
-    /// The same error about a request that only reads: it has changed nothing, whatever became of its reply.
+    /// Marks the error as not applied, because the request only reads: it changed nothing, even if its reply was lost.
     #[must_use]
     pub fn of_a_read(mut self) -> Self {
         self.applied = Applied::No;
@@ -163,19 +163,19 @@ impl StoreError {
         self.kind
     }
 
-    /// Whether the store may answer the same request later. See [`ErrorKind::can_pass`].
+    /// Whether the store may be able to answer the same request later. See [`ErrorKind::can_pass`].
     pub fn can_pass(&self) -> bool {
         self.kind.can_pass()
     }
 
-    /// Whether a caller that waits for its turn goes on waiting: the store may be back by itself, since it restarts, fails
-    /// over, or refuses writes for a while. What waits for an operator's decision, such as lost writes, is reported at
-    /// once.
+    /// Whether a caller that waits for its turn keeps waiting: the store may recover by itself, because it restarts,
+    /// fails over, or refuses writes for a while. An error that needs an operator's decision, such as lost writes, is
+    /// reported at once.
     pub fn is_worth_waiting_for(&self) -> bool {
         self.is_worth_repeating() || self.kind == ErrorKind::DeploymentRefused
     }
 
-    /// Whether the same request is likely to succeed soon, without anyone's help.
+    /// Whether the same request is likely to succeed soon, without any help.
     pub fn is_worth_repeating(&self) -> bool {
         matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::LostReply)
     }

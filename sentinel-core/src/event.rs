@@ -1,4 +1,4 @@
-//! The log of a record: one event for each transition except a heartbeat, appended in the same transaction.
+//! The log of a record: one event for each transition except a heartbeat, written in the same transaction.
 
 use std::time::Duration;
 
@@ -11,49 +11,49 @@ use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};
 
-/// One line of a record's history.
+/// One entry of a record's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The record's `rev` after it. Heartbeats count too, so revs have gaps.
+    /// The record's `rev` after the transition. Heartbeats also increase `rev`, so the revs of events have gaps.
     pub rev: u64,
-    /// What happened, with what is needed to rebuild the record.
+    /// What happened, with everything that is needed to rebuild the record.
     pub change: Change,
     /// The state before; None: there was no record.
     pub from: Option<State>,
     /// The state after; None: the record was purged.
     pub to: Option<State>,
-    /// The record's token after it.
+    /// The record's token after the transition.
     pub token: Token,
-    /// The worker's call behind it.
+    /// The worker's call that caused it.
     pub claim_id: Option<ClaimId>,
-    /// The operator's decision behind it.
+    /// The operator's decision that caused it.
     pub op_id: Option<OpId>,
     /// The worker's label.
     pub worker: Option<Label>,
-    /// The operator.
+    /// The operator's label.
     pub operator: Option<Label>,
-    /// Why: an operator's reason, a cause of doubt, evidence.
+    /// The reason: an operator's reason, a cause of doubt, or evidence.
     pub reason: Option<Label>,
-    /// The store's time.
+    /// When it happened, by the store's clock.
     pub at: StoreTime,
-    /// Earlier events of the record were dropped, and this is what they rebuilt: the state before this event, from which
-    /// a rebuild starts. Only the oldest event that is kept has it.
+    /// The state before this event, from which a rebuild starts. Only the oldest event that is kept has it, and only if
+    /// earlier events were dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Box<Rebuilt>>,
 }
 
-/// How many events of one record a store keeps: at most this many, and at least three quarters of them once there were
-/// more. Older ones are dropped by the transition that exceeds it.
+/// The maximum number of events that a store keeps for one record. Once there are more, the oldest are dropped, and at
+/// least three quarters of the maximum remain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventLimit(u32);
 
 impl EventLimit {
-    /// The fewest that can be kept.
+    /// The smallest allowed maximum.
     pub const MIN: u32 = 8;
-    /// The most that can be kept.
+    /// The largest allowed maximum.
     pub const MAX: u32 = 1_000_000;
 
-    /// Takes a number of events. Refuses fewer than 8 and more than a million.
+    /// Sets the maximum number of events. Returns an error below 8 and above 1,000,000.
     pub fn new(max_events: u32) -> Result<Self, Invalid> {
         match max_events {
             Self::MIN..=Self::MAX => Ok(Self(max_events)),
@@ -61,12 +61,12 @@ impl EventLimit {
         }
     }
 
-    /// The most events that are kept of one record.
+    /// The maximum number of events that are kept for one record.
     pub fn max(self) -> usize {
         self.0 as usize
     }
 
-    /// How many are left after older ones were dropped: three quarters, rounded up.
+    /// How many events remain after the oldest were dropped: three quarters of the maximum, rounded up.
     pub fn kept(self) -> usize {
         (self.0 as usize * 3).div_ceil(4)
     }
@@ -79,7 +79,8 @@ impl Default for EventLimit {
     }
 }
 
-/// What events record of a record: all but the bytes of the result and what heartbeats move (lease, rev, last reading).
+/// The part of a record that events record: all of it except the bytes of the result and the fields that heartbeats
+/// change (lease, rev, last clock reading).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are the record's")]
 pub struct Rebuilt {
@@ -134,40 +135,40 @@ impl From<&Record> for Rebuilt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
-    /// A claim was granted, fused with its begin where `begun`.
+    /// A claim was granted. `begun` means that the same request also began the execution.
     Claimed {
-        /// The terms.
+        /// The terms of the claim.
         terms: Terms,
         /// How long the result will be kept.
         retention: Option<Duration>,
-        /// What the request is about.
+        /// The fingerprint of the request.
         fingerprint: Option<Fingerprint>,
         /// The content types that callers can decode.
         accepts: Accepts,
         /// The incarnation.
         incarnation: u64,
-        /// Claimed and begun in one.
+        /// Whether the claim was granted and begun in one request.
         begun: bool,
     },
-    /// The side effect may start.
+    /// The execution began: its side effect may have started.
     Begun,
-    /// A result was recorded by its worker; its bytes stand in the record only.
+    /// The worker recorded a result. Only the record has its bytes.
     Completed {
-        /// Success or failure for good.
+        /// Success, or a final failure.
         verdict: Verdict,
         /// The caller's code.
         code: Option<i32>,
-        /// Recorded after the lease had lapsed.
+        /// Whether the lease had lapsed before the result was recorded.
         late: bool,
     },
-    /// A call that will not run withdrew its claim, or its wish for one.
+    /// A call that will not run withdrew its claim, or blocked its claim id before it was granted.
     Cancelled,
-    /// A worker gave its claim back.
+    /// A worker released its claim.
     Released {
-        /// It had begun, and vouched that nothing happened.
+        /// The execution had begun, and the worker vouched that nothing happened.
         vouched: bool,
     },
-    /// A worker reported that it does not know the outcome of its run.
+    /// A worker reported that the outcome of its run is unknown.
     Abandoned {
         /// Before this instant an effect of the run may still land.
         effects_until: StoreTime,
@@ -176,7 +177,7 @@ pub enum Change {
     Reconciling,
     /// An operator recorded that it did happen.
     ForceCompleted {
-        /// Success or failure for good.
+        /// Success, or a final failure.
         verdict: Verdict,
         /// The operator's code.
         code: Option<i32>,
@@ -192,7 +193,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The word used in storage, logs and by the program.
+    /// The name used in storage, logs and the program.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Claimed { .. } => "claimed",

@@ -4,28 +4,29 @@ use crate::error::{Applied, ErrorKind, StoreError};
 use crate::operation::{HeartbeatReply, Stamp, Stamped};
 use crate::time::StoreTime;
 
-/// Gathers the replies to a batch of heartbeats that goes out in parts, each of which may fail: another beat's fate does not
-/// matter, and what is called *not applied* has to be.
+/// Collects the replies to a batch of heartbeats that a store sends in parts, each of which can fail. The failure of
+/// one part does not change the replies to the others, and an error is *not applied* only if no heartbeat was carried
+/// out.
 #[derive(Debug)]
 pub struct GatheredBeats {
     replies: Vec<Option<Stamped<HeartbeatReply>>>,
-    /// The beats of parts that failed, and the first failure; of failures that are proven and others, the first other.
+    /// The beats of the parts that failed. The error that is kept is the first ambiguous one, or else the first one.
     failed: Vec<usize>,
     failure: Option<StoreError>,
 }
 
 impl GatheredBeats {
-    /// For so many beats.
+    /// Starts a collection for a number of heartbeats.
     pub fn new(beats: usize) -> Self {
         Self { replies: vec![None; beats], failed: Vec::new(), failure: None }
     }
 
-    /// A beat was answered.
+    /// Records the reply to one heartbeat.
     pub fn answered(&mut self, beat: usize, reply: Stamped<HeartbeatReply>) {
         self.replies[beat] = Some(reply);
     }
 
-    /// A part was not.
+    /// Records that one part of the batch failed.
     pub fn failed(&mut self, part: impl IntoIterator<Item = usize>, error: StoreError) {
         self.failed.extend(part);
         match &self.failure {
@@ -34,9 +35,10 @@ impl GatheredBeats {
         }
     }
 
-    /// The replies, in the order of the beats. Beats that are proven not to have been carried out beside others that were are
-    /// `Unknown`. **Errors:** that of the parts, if no beat was answered or if any may have been carried out unheard: as
-    /// ambiguous, if any was or may have been. A beat that nobody spoke of is an error of the store.
+    /// Returns the replies in the order of the heartbeats. If some were answered, those that are proven not to have
+    /// been carried out are [`Unknown`](HeartbeatReply::Unknown). **Errors:** the error of the parts if no heartbeat
+    /// was answered, or if any part may have been carried out without a reply. A heartbeat for which neither a reply
+    /// nor a failure was recorded is a [`BrokenStore`](ErrorKind::BrokenStore) error.
     pub fn finish(mut self) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let any = self.replies.iter().any(Option::is_some);
         if let Some(failure) = self.failure {

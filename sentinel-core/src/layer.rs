@@ -1,4 +1,4 @@
-//! Stores that stand before another store and see each request as data.
+//! Stores that wrap another store and see each request as data.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::operation::*;
 use crate::store::{CoordinationStore, Description, Inspection, List, Listing, Notice, Purge, Purged};
 use async_trait::async_trait;
 
-/// What stands before another store. Put into [`Layered`] it is a store: one method sees all operations on one record,
-/// the others pass on what they are asked unless they are written otherwise.
+/// A wrapper around another store. [`Layered`] makes it a store. All operations on one record go through one method,
+/// [`on_op`](Self::on_op). The other methods pass the request on unless they are overridden.
 #[async_trait]
 pub trait Layer: Debug + Send + Sync + 'static {
-    /// The store behind.
+    /// The wrapped store.
     fn inner(&self) -> &Arc<dyn CoordinationStore>;
 
-    /// What kind of store it says that it is.
+    /// The description that this store returns.
     fn on_describe(&self) -> Description {
         self.inner().describe()
     }
 
-    /// An operation on one record.
+    /// Handles an operation on one record.
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError>;
 
-    /// A batch of heartbeats; one after the other unless it is written otherwise, each for itself.
+    /// Handles a batch of heartbeats. By default each is sent by itself, one after the other.
     async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let mut gathered = GatheredBeats::new(beats.len());
         for (n, beat) in beats.iter().enumerate() {
@@ -43,33 +43,33 @@ pub trait Layer: Debug + Send + Sync + 'static {
         gathered.finish()
     }
 
-    /// A purge.
+    /// Handles a purge.
     async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
         self.inner().purge(purge).await
     }
 
-    /// A look at one record.
+    /// Handles a read of one record.
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         self.inner().inspect(address).await
     }
 
-    /// A page of records.
+    /// Handles a read of a page of records.
     async fn on_list(&self, list: &List) -> Result<Listing, StoreError> {
         self.inner().list(list).await
     }
 
-    /// A record's events.
+    /// Handles a read of a record's events.
     async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.inner().history(address, limit).await
     }
 
-    /// A wait for a change.
+    /// Handles a wait for a change.
     async fn on_changed(&self, address: &Address, within: Duration) -> Notice {
         self.inner().changed(address, within).await
     }
 }
 
-/// A [`Layer`] as a store.
+/// Makes a store of a [`Layer`].
 #[derive(Debug, Clone)]
 pub struct Layered<L>(pub L);
 
@@ -104,13 +104,13 @@ impl<L: Layer> Layer for Layered<L> {
     }
 }
 
-/// A store broke its contract: it answered another question.
+/// The error if a store returned the reply of another operation.
 #[doc(hidden)]
 pub fn astray(reply: &Reply) -> StoreError {
     StoreError::ambiguous(ErrorKind::BrokenStore, format!("the reply answers another question: {reply:?}"))
 }
 
-/// Makes stores of types that are a [`Layer`]: what `Layered` is made with.
+/// Implements [`CoordinationStore`] for types that are a [`Layer`]. `Layered` is made with it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __layers_are_stores {

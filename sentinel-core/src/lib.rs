@@ -1,11 +1,12 @@
-//! Types, kernel and store contract of Sentinel: coordinating work that is not safe to run twice. No I/O, no runtime.
+//! Types, kernel and store contract of Sentinel, which coordinates work that is not safe to run twice. No I/O, no
+//! runtime.
 //!
-//! Most programs depend on the facade, `sentinel`. This crate is for those who write a store.
+//! Most programs depend on the facade, `sentinel`. This crate is for authors of stores.
 //!
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
-//! - [`CoordinationStore`]: what a store promises.
-//! - [`Survey`]: what people on call ask of a whole store.
-//! - [`Layer`]: what stands before another store and sees each request as data.
+//! - [`CoordinationStore`]: the contract of a store.
+//! - [`Survey`]: reads over all namespaces of a store, for people on call.
+//! - [`Layer`]: a wrapper around another store that sees each request as data.
 
 mod address;
 mod canonical;
@@ -46,7 +47,7 @@ pub use terms::{Fingerprint, Label, Terms};
 pub use time::{Clock, ManualClock, StoreTime, SystemClock};
 pub use token::{ClaimId, OpId, Token};
 
-/// For the other crates of this workspace; no part of the API.
+/// For the other crates of this workspace; not part of the API.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::chance::half_to_whole;

@@ -1,11 +1,11 @@
-//! A store's address: taken literally, or refused.
+//! Checks a store's address, which is used exactly as written or refused.
 
 use crate::error::Invalid;
 
-/// Refuses a store's address that cannot be meant literally: one that begins or ends with a blank, or holds a control
-/// character. A line break at the end of a variable would name another file or another database.
+/// Refuses a store's address that begins or ends with a blank, or has a control character. Such an address is a
+/// mistake: a line break at the end of an environment variable would name another file or another database.
 ///
-/// **Effect:** none. **Errors:** the address is not repeated: it may hold a password.
+/// **Effect:** none. **Errors:** the reason, without the address, because the address may include a password.
 pub fn check_store_address(address: &str) -> Result<(), Invalid> {
     const WHAT: &str = "the store's address";
     if let Some(control) = address.chars().find(|c| c.is_control()) {

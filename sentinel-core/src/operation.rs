@@ -1,5 +1,5 @@
-//! What can be asked of a record, and what is answered. The effects are SPEC section 3, the guards are
-//! [`kernel::table`](crate::kernel).
+//! The requests on a record and their replies, as data. Spec §3 defines their effects, [`kernel::table`](crate::kernel)
+//! their guards.
 
 use std::time::Duration;
 
@@ -12,130 +12,132 @@ use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};
 
-/// How far a claim goes at once.
+/// How far a claim goes in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
-    /// Claim only: there is work to do before the side effect.
+    /// Claim only: the worker has work to do before the side effect.
     Claimed,
-    /// Claim and begin in one request: the fused form.
+    /// Claim and begin in one request, the *fused* form.
     Executing,
 }
 
-/// Asks for a grant.
+/// Requests a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Fresh for each call of `once` or `lease`; the same for each resend of it.
+    /// New for each call of `once` or `lease`; the same each time that call sends the request again.
     pub claim_id: ClaimId,
     /// ttl, hard ttl and late effects.
     pub terms: Terms,
-    /// How long the result is kept after completion, in whole microseconds (a finer part is dropped); None: for ever.
+    /// How long the result is kept after completion, in whole microseconds (a finer part is dropped); None: without
+    /// limit.
     pub retention: Option<Duration>,
-    /// What the request is about.
+    /// Identifies the content of the request, to detect another request under the same key.
     pub fingerprint: Option<Fingerprint>,
     /// The content types that callers of this key can decode.
     pub accepts: Accepts,
-    /// Who asks, for people.
+    /// A label for the worker, for people.
     pub worker: Label,
     /// Claim only, or claim and begin.
     pub phase: Phase,
 }
 
-/// The side effect is about to start.
+/// Begins an execution: its side effect is about to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begin {
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
 }
 
-/// The worker is still there.
+/// Extends the lease of a worker that is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
 }
 
 /// One heartbeat of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
-    /// Which record.
+    /// The record's address.
     pub address: Address,
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
 }
 
-/// The function has ended, and this is its result.
+/// Records the result of a function that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Complete {
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
     /// The result.
     pub result: Recorded,
 }
 
-/// The function of this call did not run and will not. Carries no token: the claim's reply may never have come.
+/// Withdraws a call whose function did not run and will not run. It has no token, because the claim's reply may have
+/// been lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
-    /// The call.
+    /// The id of the call.
     pub claim_id: ClaimId,
 }
 
-/// The worker gives its claim back.
+/// Releases a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
-    /// The worker vouches that nothing happened.
+    /// Whether the worker vouches that nothing happened.
     pub vouched: bool,
 }
 
-/// The function has ended, and its outcome is unknown.
+/// Reports that the function has ended and its outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandon {
-    /// The worker's right.
+    /// The worker's grant.
     pub grant: Grant,
-    /// Why there is doubt.
+    /// Why the outcome is unknown.
     pub cause: Label,
-    /// How long from now on an effect of the run may still land, in whole microseconds (a finer part is dropped).
+    /// How long from now an effect of the run may still land, in whole microseconds (a finer part is dropped).
     pub late_effects: Duration,
 }
 
-/// An operator takes an uncertain key.
+/// Takes an uncertain key for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconcile {
-    /// The decision.
+    /// The id of the decision.
     pub op_id: OpId,
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Why.
+    /// The reason.
     pub reason: Option<Label>,
-    /// The token that was seen: a late duplicate must not seize a newer run.
+    /// The token that the operator saw. It prevents a late duplicate from taking over a newer run.
     pub expect: Token,
-    /// Take it although its worker is alive.
+    /// Takes the key even if its worker is alive.
     pub even_if_alive: bool,
-    /// Take it from another operator.
+    /// Takes the key even if another operator holds it.
     pub steal: bool,
 }
 
-/// An operator records that it did happen.
+/// Records an operator's decision that the work happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForceComplete {
-    /// The decision.
+    /// The id of the decision.
     pub op_id: OpId,
     /// The reconcile token.
     pub token: Token,
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Why.
+    /// The reason.
     pub reason: Option<Label>,
-    /// What to replay from now on.
+    /// The result to replay from now on.
     pub result: Recorded,
-    /// Record it although callers of the key cannot decode its content type.
+    /// Records the result even if callers of the key cannot decode its content type.
     pub as_is: bool,
 }
 
 impl ForceComplete {
-    /// The media type that callers of the key have to accept; None: there are no bytes that they would decode. A
-    /// failure is replayed as it was recorded, undecoded.
+    /// The media type that callers of the key must be able to decode. None if they decode nothing: the bytes are
+    /// omitted, the result is a failure, which is replayed undecoded, or `as_is` is set.
     pub fn to_decode(&self) -> Option<String> {
         let Recorded { verdict, omitted, payload, .. } = &self.result;
         let decoded = *verdict == Verdict::Success && !omitted && !self.as_is;
@@ -143,35 +145,35 @@ impl ForceComplete {
     }
 }
 
-/// An operator records that it did not happen.
+/// Records an operator's decision that the work did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetToClaimed {
-    /// The decision.
+    /// The id of the decision.
     pub op_id: OpId,
     /// The reconcile token.
     pub token: Token,
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Why.
+    /// The reason.
     pub reason: Option<Label>,
-    /// Do not wait until the effects of the old run have landed: two runs may overlap.
+    /// Resets even while an effect of the old run may still land: two runs may overlap.
     pub accept_overlap: bool,
 }
 
-/// An operator frees a claim or lease whose holder will not come back.
+/// Frees a claim or a lease whose holder will not come back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evict {
-    /// The decision.
+    /// The id of the decision.
     pub op_id: OpId,
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Why.
+    /// The reason.
     pub reason: Option<Label>,
-    /// The token that was seen.
+    /// The token that the operator saw.
     pub expect: Token,
 }
 
-/// Where a record stands, as far as a refused caller is told.
+/// The record's state and token, as a refused caller learns them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Current {
     /// The state.
@@ -180,264 +182,264 @@ pub struct Current {
     pub token: Token,
 }
 
-/// A grant and what remains of it. `remaining` is `lease_until` less the reply's `now`.
+/// A grant and its deadlines. The time that remains is `lease_until` minus the `now` of the reply's stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
     /// The fencing token.
     pub token: Token,
     /// Claimed or executing.
     pub state: State,
-    /// The incarnation, from which the provider's idempotency key is derived.
+    /// The incarnation, from which the idempotency key for the provider is derived.
     pub incarnation: u64,
-    /// The lease holds before this instant.
+    /// The lease is live before this instant.
     pub lease_until: StoreTime,
     /// No heartbeat extends the lease past this instant.
     pub hard_until: StoreTime,
 }
 
-/// Answers to [`Claim`].
+/// Replies to [`Claim`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClaimReply {
-    /// The caller holds it: newly, or still, after a lost reply.
+    /// The caller has the grant: a new one, or, if this claim id holds the record already, the same one again.
     Granted(Granted),
-    /// The claim id was released, cancelled or superseded before: a late duplicate.
+    /// The claim id held or cancelled a claim on this address before; the request is a late duplicate.
     AlreadyReleased,
-    /// Someone else's, and live.
+    /// Another call has a live claim or execution.
     InProgress {
         /// Claimed or executing.
         state: State,
-        /// What remains of the lease.
+        /// How long the lease lasts if no heartbeat extends it.
         remaining: Duration,
     },
-    /// Someone began it, and is no longer live.
+    /// Another call began and its lease has lapsed: the outcome is unknown.
     Uncertain {
-        /// The token in doubt.
+        /// The token of the uncertain run.
         token: Token,
-        /// When the side effect may have begun.
+        /// When its side effect may have begun.
         begun_at: StoreTime,
-        /// Who ran it.
+        /// The worker that ran it.
         worker: Option<Label>,
     },
-    /// Done.
+    /// The execution is completed.
     Completed {
-        /// The result.
+        /// The recorded result.
         result: Recorded,
-        /// What remains of its retention, more than nothing; None: it is kept for ever. Until that is over every claim
-        /// that the fingerprint allows is answered with the same bytes, which is what a cache of replays
-        /// rests on.
+        /// What remains of the retention, more than zero; None: the result is kept without limit. Until then, every
+        /// claim that the fingerprint allows gets the same bytes. A cache of replays depends on that.
         remaining: Option<Duration>,
     },
-    /// An operator is settling it. The reconcile token is not told.
+    /// An operator is deciding about it. The reply does not include the reconcile token.
     Reconciling {
-        /// Since when.
+        /// When the operator took it.
         since: StoreTime,
-        /// By whom.
+        /// The operator's label.
         operator: Label,
     },
-    /// Same key, another request. Nothing of the result is told.
+    /// The key was used for a request with another fingerprint. The reply includes nothing of its result.
     FingerprintMismatch,
 }
 
-/// Answers to [`Begin`].
+/// Replies to [`Begin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BeginReply {
-    /// The function may start, if it starts at once.
+    /// The execution has begun. The function may start, if it starts before the lease ends.
     Begun(Granted),
-    /// Someone else holds the record, or nobody does.
+    /// The grant is not, or no longer, the record's.
     Superseded(Current),
     /// The lease or the hard deadline is over.
     Expired,
-    /// This grant completed it already.
+    /// This grant completed the execution already.
     Completed,
 }
 
-/// Answers to [`Heartbeat`].
+/// Replies to [`Heartbeat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeartbeatReply {
-    /// The lease holds until then.
+    /// The grant is valid, and the lease is extended as far as the terms allow.
     Kept {
-        /// The lease holds before this instant.
+        /// The lease is live before this instant.
         lease_until: StoreTime,
     },
     /// The worker has lost its authority.
     Lost(LostReason),
-    /// The store did not look: ask again. Says nothing about the lease.
+    /// The store did not read the record; send the heartbeat again. This reply implies nothing about the lease.
     Unknown,
 }
 
 /// Why a heartbeat was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LostReason {
-    /// Someone else holds the record, an operator took it, or nobody holds it.
+    /// The grant is not, or no longer, the record's: another call or an operator took the record, or it is free.
     Superseded(Current),
     /// The record is completed.
     Completed,
     /// The hard deadline has passed.
     HardDeadline,
-    /// The lease lapsed; a lease never revives.
+    /// The lease lapsed. A lapsed lease is never revived.
     Lapsed,
-    /// The run was abandoned: its worker reported that it does not know the outcome.
+    /// The run was abandoned: its worker reported that its outcome is unknown.
     Abandoned,
 }
 
-/// Answers to [`Complete`].
+/// Replies to [`Complete`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CompleteReply {
     /// The result is recorded.
     Recorded {
-        /// The lease had lapsed before: the doubt is settled by the truth.
+        /// Whether the lease had lapsed before. The result then ended the doubt.
         late: bool,
     },
-    /// The same grant recorded other bytes before.
+    /// The same grant recorded another result before.
     Conflict,
-    /// The claim never began.
+    /// The claim was never begun.
     NotBegun,
-    /// Someone else decided.
+    /// The grant is not, or no longer, the record's.
     Superseded(Current),
 }
 
-/// Answers to [`Cancel`].
+/// Replies to [`Cancel`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CancelReply {
-    /// The claim id holds nothing and will not be granted any more.
+    /// The claim id holds nothing and will never be granted.
     Cancelled,
-    /// The record is not this call's; nothing was changed.
+    /// The claim id does not hold the record, or the run was abandoned. Nothing was changed.
     Untouched(Current),
 }
 
-/// Answers to [`Release`].
+/// Replies to [`Release`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseReply {
-    /// Anyone may claim.
+    /// The record is free: any call can claim it.
     Released,
-    /// It began, and nobody vouched that nothing happened.
+    /// The execution began, and the worker did not vouch that nothing happened, or abandoned the run before.
     MayHaveRun,
-    /// Not this grant's any more.
+    /// The grant is no longer the record's.
     Superseded(Current),
 }
 
-/// Answers to [`Abandon`].
+/// Replies to [`Abandon`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AbandonReply {
     /// The key is uncertain now.
     Abandoned,
-    /// Not this grant's any more, or never begun.
+    /// The grant is no longer the record's, or the execution never began.
     Superseded(Current),
 }
 
-/// Answers to [`Reconcile`].
+/// Replies to [`Reconcile`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReconcileReply {
-    /// The operator holds it.
+    /// The operator has taken the key.
     Taken {
         /// The reconcile token.
         token: Token,
-        /// Since when.
+        /// When it was taken.
         since: StoreTime,
-        /// When a reset becomes possible without accepting an overlap: from then on no effect of the old run lands.
+        /// From this instant no effect of the old run lands, and a reset needs no accepted overlap.
         effects_until: StoreTime,
         /// When the side effect may have begun.
         begun_at: Option<StoreTime>,
-        /// Who ran it.
+        /// The worker that ran it.
         worker: Option<Label>,
     },
-    /// The token that was seen is no longer the current one.
+    /// The record's token is not the expected one.
     StaleDecision(Current),
-    /// Another operator holds it.
+    /// Another operator has taken the key.
     HeldBy {
-        /// Their decision.
+        /// The id of that operator's decision.
         op_id: OpId,
-        /// Who.
+        /// That operator's label.
         operator: Label,
-        /// Since when.
+        /// When that operator took it.
         since: StoreTime,
     },
-    /// Its worker is alive.
+    /// The worker is alive.
     StillAlive {
-        /// The lease holds before this instant.
+        /// The lease is live before this instant.
         until: StoreTime,
     },
-    /// There is no doubt: the result is recorded.
+    /// The outcome is known: the result is recorded.
     AlreadyCompleted,
-    /// There is no doubt: nothing began.
+    /// The outcome is known: nothing began.
     NotExecuting(Current),
 }
 
-/// Answers to [`ForceComplete`].
+/// Replies to [`ForceComplete`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForceCompleteReply {
-    /// Recorded, and replayed from now on.
+    /// The result is recorded, and replayed from now on.
     Completed,
-    /// The reconcile token is no longer the current one, or was used for another decision.
+    /// The reconcile token is no longer the record's, or was used for another decision.
     StaleDecision(Current),
-    /// Callers of this key cannot decode bytes of this content type.
+    /// Callers of this key cannot decode the content type of the result.
     NotDecodable {
-        /// What they can decode.
+        /// The content types that they can decode.
         accepts: Accepts,
     },
 }
 
-/// Answers to [`ResetToClaimed`].
+/// Replies to [`ResetToClaimed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResetReply {
-    /// Anyone may claim at once.
+    /// The record is free: any call can claim it at once.
     Reset {
-        /// The token that the reset drew.
+        /// The new token that the reset drew.
         token: Token,
     },
-    /// The reconcile token is no longer the current one, or was used for another decision.
+    /// The reconcile token is no longer the record's, or was used for another decision.
     StaleDecision(Current),
-    /// The old run may still be going, or an effect of it may still land.
+    /// The old run may still be running, or one of its effects may still land.
     EffectsMayLand {
-        /// From then on none does.
+        /// From this instant no effect lands.
         until: StoreTime,
     },
 }
 
-/// Answers to [`Evict`].
+/// Replies to [`Evict`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EvictReply {
-    /// Anyone may claim at once.
+    /// The record is free: any call can claim it at once.
     Evicted {
-        /// The token that the eviction drew.
+        /// The new token that the eviction drew.
         token: Token,
     },
-    /// The token that was seen is no longer the current one.
+    /// The record's token is not the expected one.
     StaleDecision(Current),
-    /// The execution began: that is for `reconcile`.
+    /// The execution has begun: use `reconcile`.
     Executing,
-    /// Nobody holds a claim.
+    /// The record is not claimed.
     NotClaimed(Current),
 }
 
-/// A reply with the store's own linearisation: sort by these, replay through the kernel, and a history is checked.
+/// A reply and its place in the order of the store. Sorted by their stamps and replayed through the kernel, the replies
+/// to a record check a whole history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamped<R> {
-    /// The answer.
+    /// The reply.
     pub reply: R,
-    /// Where and when in the record's life it was given.
+    /// The point in the record's life at which the reply was given.
     pub stamp: Stamp,
 }
 
-/// Where and when in a record's life a reply was given.
+/// The point in a record's life at which a reply was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// The one clock reading of the operation. It was taken after the request was sent, so what a client counts from
-    /// its own sending of the request ends no later than what the store counts from this.
+    /// The one reading of the store's clock for this operation. The store took it after the client sent the request. So
+    /// a deadline that the client counts from its sending ends no later than the store's own.
     pub now: StoreTime,
-    /// The record's rev after it; 0: absent.
+    /// The record's rev after the operation; 0: there is no record.
     pub rev: u64,
-    /// The record's token after it.
+    /// The record's token after the operation.
     pub token: Token,
-    /// The record's state after it.
+    /// The record's state after the operation.
     pub state: State,
-    /// Whether this very request changed the record.
+    /// Whether this request changed the record.
     pub changed: bool,
 }
 
 impl Stamp {
-    /// The stamp of an answer that was given without looking at the record: a heartbeat that was passed over, a claim
-    /// whose row a transaction holds.
+    /// The stamp of a reply for which the store did not read the record: a skipped heartbeat, or a claim on a row that
+    /// an open transaction has locked.
     pub fn unseen(now: StoreTime) -> Self {
         Self { now, rev: 0, token: Token::NONE, state: State::Free, changed: false }
     }

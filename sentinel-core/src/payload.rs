@@ -10,25 +10,25 @@ use sha2::{Digest as _, Sha256};
 use crate::error::Invalid;
 use crate::terms::Label;
 
-/// What a completed execution left behind: bytes and what they are. Replayed byte for byte.
+/// The bytes of a result and their content type. They are replayed byte for byte.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Payload {
-    /// For example `application/json`.
+    /// The content type, for example `application/json`.
     pub content_type: Label,
     /// The bytes.
     pub bytes: Bytes,
 }
 
 impl Payload {
-    /// The most bytes that are stored unless a client is told otherwise: 1 MiB. A larger result still completes, and is
-    /// marked as omitted.
+    /// The default limit for stored results: 1 MiB. An execution with a larger result still completes, and its result
+    /// is marked as omitted.
     pub const DEFAULT_LIMIT: usize = 1 << 20;
     /// The content type of the default codec.
     pub const JSON: &'static str = "application/json";
-    /// The content type of bytes that nobody described.
+    /// The content type of bytes without a stated content type.
     pub const OCTETS: &'static str = "application/octet-stream";
 
-    /// Takes bytes of a content type.
+    /// Creates a payload. Control characters in the content type become spaces, and an empty one becomes `-`.
     pub fn new(content_type: &str, bytes: impl Into<Bytes>) -> Self {
         let content_type = match content_type {
             Self::JSON => Label::known(Self::JSON),
@@ -38,7 +38,7 @@ impl Payload {
         Self { content_type, bytes: bytes.into() }
     }
 
-    /// Refuses bytes that are not what their content type says: JSON that is none. Nothing is known of other types.
+    /// Refuses JSON that cannot be parsed. Bytes of other content types are not checked.
     pub fn check(&self) -> Result<(), Invalid> {
         if media_type(self.content_type.as_str()) != Self::JSON {
             return Ok(());
@@ -48,7 +48,7 @@ impl Payload {
             .map_err(|error| Invalid::new("result", format!("is not the JSON that it says it is: {error}")))
     }
 
-    /// No bytes at all, of the content type that nobody described.
+    /// No bytes, with the content type [`OCTETS`](Self::OCTETS).
     pub fn empty() -> Self {
         Self::new(Self::OCTETS, Bytes::new())
     }
@@ -61,15 +61,15 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// The content types that the callers of a key can decode. The claim records them, so that a decision by hand cannot
-/// record bytes that no caller can read.
+/// The content types that the callers of a key can decode. The claim records them, so that an operator cannot record a
+/// result that no caller can read.
 ///
-/// Stored as media types in lower case without parameters, joined by commas, or `*/*` for any; at most 1024 bytes.
+/// Stored as media types in lower case without parameters, joined by commas, or as `*/*` for any; at most 1024 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Accepts(Kinds);
 
-/// The two that nearly all keys have, and any other list.
+/// The two values that nearly all keys have, which need no allocation, and any other list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kinds {
     Any,
@@ -80,7 +80,7 @@ enum Kinds {
 impl Accepts {
     const ANY: &'static str = "*/*";
 
-    /// Callers take any bytes.
+    /// Callers accept bytes of any content type.
     pub const fn any() -> Self {
         Self(Kinds::Any)
     }
@@ -90,8 +90,8 @@ impl Accepts {
         Self(Kinds::Json)
     }
 
-    /// Callers decode these content types; parameters such as `charset` are ignored. Refuses an empty list, an empty
-    /// type, a comma within a type, and more than 1024 bytes in all.
+    /// Callers decode these content types; parameters such as `charset` are ignored. Returns an error for an empty
+    /// list, an empty type, a comma within a type, and more than 1024 bytes in total.
     pub fn new<'a>(content_types: impl IntoIterator<Item = &'a str>) -> Result<Self, Invalid> {
         let types: Vec<String> = content_types.into_iter().map(media_type).collect();
         if types.is_empty() || types.iter().any(|one| one.is_empty() || one.contains(',')) {
@@ -101,7 +101,7 @@ impl Accepts {
         if any { Ok(Self::any()) } else { types.join(",").try_into() }
     }
 
-    /// Whether callers decode this content type.
+    /// Whether callers can decode this content type.
     pub fn accepts(&self, content_type: &str) -> bool {
         self.0 == Kinds::Any || self.as_str().split(',').any(|one| one == media_type(content_type))
     }
@@ -145,7 +145,7 @@ impl TryFrom<String> for Accepts {
     }
 }
 
-/// A content type without its parameters, in lower case: what [`Accepts`] compares.
+/// A content type in lower case without its parameters, as [`Accepts`] compares it.
 pub(crate) fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
@@ -154,14 +154,14 @@ pub(crate) fn media_type(content_type: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It happened.
+    /// It succeeded.
     Success,
-    /// It failed for good, and later callers get that failure.
+    /// It failed for good: later callers get this failure.
     Failure,
 }
 
 impl Verdict {
-    /// The word used in storage and by the program.
+    /// The name used in storage and by the program.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -170,16 +170,17 @@ impl Verdict {
     }
 }
 
-/// A result as it is recorded: verdict, code, bytes.
+/// A result as it is recorded: verdict, code and bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Success, or a failure recorded for good.
+    /// Success, or a final failure.
     pub verdict: Verdict,
-    /// A code of the caller's choosing: an exit code, an HTTP status.
+    /// A code that the caller chose, such as an exit code or an HTTP status.
     pub code: Option<i32>,
     /// The bytes to replay.
     pub payload: Payload,
-    /// The bytes could not be encoded or were too large, and were left out: the result is complete without them.
+    /// The bytes were left out, because they could not be encoded, were too large, or would have been replayed as
+    /// another value, or because the store refused them. The execution is complete without them.
     pub omitted: bool,
 }
 
@@ -189,12 +190,13 @@ impl Recorded {
         Self { verdict: Verdict::Success, code: None, payload, omitted: false }
     }
 
-    /// A failure for good with these bytes.
+    /// A final failure with these bytes.
     pub fn failure(code: Option<i32>, payload: Payload) -> Self {
         Self { verdict: Verdict::Failure, code, payload, omitted: false }
     }
 
-    /// A digest of all of it: what tells a repeated decision from another one, and an event from its payload.
+    /// A digest of all fields. It distinguishes a repeated decision from a different one, and an event stores it
+    /// instead of the bytes.
     pub fn digest(&self) -> Digest {
         let code = self.code.map(i64::from).unwrap_or(i64::MAX).to_be_bytes();
         let flags = [u8::from(self.verdict == Verdict::Failure), u8::from(self.omitted)];
@@ -209,7 +211,7 @@ impl Recorded {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Takes the bytes of a digest that was kept.
+    /// Creates a digest from stored bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -253,7 +255,7 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// SHA-256 over parts, each preceded by its length: no two lists of parts share an input.
+/// SHA-256 over parts, each preceded by its length, so that different lists of parts never have the same input.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -289,7 +291,7 @@ mod tests {
         let digests: std::collections::HashSet<Digest> = others.iter().map(Recorded::digest).collect();
         assert_eq!(digests.len(), others.len());
         assert!(!digests.contains(&success.digest()));
-        // Kept with decisions: whatever changes it makes repeats of them conflict.
+        // Stored with decisions: if this digest changed, repeats of earlier decisions would be refused.
         assert_eq!(
             success.digest().to_string(),
             "c274a5ac11e76dc491f4a8c486dd83bd6b0401bb374f88de9cd879c55c9b4597"

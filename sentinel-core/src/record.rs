@@ -1,4 +1,4 @@
-//! The record: all that a store keeps of one address. What its fields mean is SPEC section 2.
+//! The record: everything that a store keeps for one address. Spec §2 defines its fields.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,28 +11,29 @@ use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};
 
-/// The stored states. *Uncertain* is not among them: it is `Executing` and not live, computed when a record is read.
+/// The stored states. *Uncertain* is not one of them: it means executing and not live, and is computed when a record is
+/// read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// A tombstone: nobody holds it, the token is kept.
+    /// A tombstone: the record is free and keeps its token.
     Free,
-    /// Claimed; the side effect has not started. Safe to take over once lapsed.
+    /// Claimed; the side effect has not started. Another call can take over once the lease has lapsed.
     Claimed,
-    /// Side effects may be in flight. Never taken over.
+    /// The side effect may be under way. No other call ever takes over.
     Executing,
-    /// Done; the result is replayed.
+    /// Completed; the result is replayed.
     Completed,
-    /// An operator is settling a doubt.
+    /// An operator has taken the uncertain key to decide about it.
     Reconciling,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] =
         [Self::Free, Self::Claimed, Self::Executing, Self::Completed, Self::Reconciling];
 
-    /// The word used in storage and by the program.
+    /// The name used in storage and by the program.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -58,27 +59,27 @@ impl std::str::FromStr for State {
     }
 }
 
-/// (token, claim id): what a worker proves its right with. With its address it is the *grant* of SPEC section 2. Both
-/// must be the record's: the token alone is not enough after a failover.
+/// (token, claim id): a worker's proof of its right. Both must match the record: the token alone is not enough after a
+/// failover. Together with the address it is the *grant* of spec §2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grant {
     /// The fencing token.
     pub token: Token,
-    /// The call that holds it.
+    /// The call that was granted the record.
     pub claim_id: ClaimId,
 }
 
-/// The last claim ids that held or cancelled a claim on an address, so that a late duplicate creates no ghost.
+/// The last claim ids that held or cancelled a claim on an address. They prevent a late duplicate from being granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<ClaimId>", into = "Vec<ClaimId>")]
 pub struct PastClaims {
-    /// Newest first; those behind the last one are [`NOBODY`](Self::NOBODY).
+    /// Newest first; unused slots at the end are [`NOBODY`](Self::NOBODY).
     ids: [ClaimId; Self::KEPT],
     len: u8,
 }
 
 impl PastClaims {
-    /// How many are kept.
+    /// How many ids are kept.
     pub const KEPT: usize = 8;
 
     const NOBODY: ClaimId = ClaimId::from_bits(0);
@@ -87,7 +88,8 @@ impl PastClaims {
         Self { ids: [Self::NOBODY; Self::KEPT], len: 0 }
     }
 
-    /// Remembers an id as the newest and forgets the oldest of nine. An id that is remembered already moves up.
+    /// Adds an id as the newest, and drops the oldest if nine would be kept. An id that is kept already moves to the
+    /// front.
     pub fn remember(&mut self, id: ClaimId) {
         let last = self.kept().iter().position(|kept| *kept == id).unwrap_or_else(|| {
             self.len = (self.len + 1).min(Self::KEPT as u8);
@@ -97,7 +99,7 @@ impl PastClaims {
         self.ids[0] = id;
     }
 
-    /// Whether an id is among them.
+    /// Whether an id is kept.
     pub fn contains(&self, id: ClaimId) -> bool {
         self.kept().contains(&id)
     }
@@ -133,22 +135,22 @@ impl From<PastClaims> for Vec<ClaimId> {
     }
 }
 
-/// The kinds of decision that an operator takes.
+/// The kinds of decision of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
     /// Took an uncertain key.
     Reconcile,
-    /// "It did happen."
+    /// Decided that the work happened.
     ForceComplete,
-    /// "It did not happen."
+    /// Decided that the work did not happen.
     ResetToClaimed,
     /// Freed a claim or a lease.
     Evict,
 }
 
 impl DecisionKind {
-    /// The word used in storage.
+    /// The name used in storage.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reconcile => "reconcile",
@@ -159,58 +161,59 @@ impl DecisionKind {
     }
 }
 
-/// The last decision on a record: what makes a repeated one answer the same and a late one apply to nothing.
+/// The last decision on a record. It lets a repeated decision get the same reply, and a late one be refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Decision {
-    /// The decision's id.
+    /// The id of the decision.
     pub op_id: OpId,
     /// What was decided.
     pub kind: DecisionKind,
-    /// The token that the decision drew, or, for `ForceComplete`, that it was taken under.
+    /// The token that the decision drew; for `ForceComplete`, the reconcile token under which it was made.
     pub token: Token,
-    /// The token that the operator presented: the one seen, or the reconcile token.
+    /// The token that the operator sent: the expected one, or the reconcile token.
     pub presented: Token,
-    /// What was force-completed.
+    /// The digest of the forced result.
     pub digest: Option<Digest>,
-    /// Who.
+    /// The operator's label.
     pub operator: Label,
-    /// Why.
+    /// The reason.
     pub reason: Option<Label>,
-    /// When.
+    /// When it was made, by the store's clock.
     pub at: StoreTime,
 }
 
-/// All that is kept of one address. An address without a record is a record with `rev` 0: absent and free are one state
-/// to the kernel.
+/// Everything that a store keeps for one address. An address without a record has a record with `rev` 0: the kernel
+/// treats absent and free as one state.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
-    /// Where the record stands.
+    /// The stored state.
     pub state: State,
     /// The token of the last grant, reconciliation, reset or eviction.
     pub token: Token,
-    /// Who holds the grant, or completed it. None while free or reconciling, and after an operator's decision.
+    /// The call that was granted the record or completed it. None while free or reconciling, and after an operator's
+    /// decision.
     pub claim_id: Option<ClaimId>,
-    /// The last 8 claim ids before it.
+    /// Up to 8 earlier claim ids.
     pub past_claims: PastClaims,
-    /// The token of the first grant of the present attempt to the provider; zero: the next claim starts a new one.
-    /// See `docs/decisions/incarnation.md`.
+    /// The token of the first grant of the current attempt towards the provider. Zero: the next claim starts a new
+    /// attempt. See `docs/decisions/incarnation.md`.
     pub incarnation: u64,
-    /// A reset offered this incarnation again: its idempotency key may be known to the provider, so the tombstone
-    /// that holds it is not purged.
+    /// A reset offered this incarnation again. The provider may know its idempotency key, so the tombstone is not
+    /// purged.
     pub after_reset: bool,
     /// The worker's label, for people.
     pub worker: Option<Label>,
     /// The terms of the claim.
     pub terms: Option<Terms>,
-    /// How long after completion the result is kept; None: for ever.
+    /// How long the result is kept after completion; None: without limit.
     pub retention: Option<Duration>,
     /// When the grant was given.
     pub claimed_at: Option<StoreTime>,
-    /// The lease holds before this instant.
+    /// The lease is live before this instant.
     pub lease_until: StoreTime,
     /// No heartbeat extends the lease past this instant.
     pub hard_until: StoreTime,
-    /// Before this instant an effect of the run may still land: a reset and a negative finding wait for it.
+    /// Before this instant an effect of the run may still land. A reset and a negative finding wait for it.
     pub effects_until: StoreTime,
     /// When the side effect may have begun.
     pub begun_at: Option<StoreTime>,
@@ -222,11 +225,11 @@ pub struct Record {
     pub accepts: Accepts,
     /// The result.
     pub result: Option<Recorded>,
-    /// +1 for each change.
+    /// Increases by 1 with each change.
     pub rev: u64,
-    /// The clock reading of the last change; readings never go below it.
+    /// The clock reading of the last change; later readings are never below it.
     pub last_now: StoreTime,
-    /// Why the outcome is in doubt, where somebody said so.
+    /// Why the outcome is unknown, if the worker reported it by an abandon.
     pub doubt: Option<Label>,
     /// The last decision of an operator.
     pub decision: Option<Decision>,
@@ -261,42 +264,44 @@ impl Record {
         }
     }
 
-    /// Whether there is no record.
+    /// Whether the address has no record.
     pub fn is_absent(&self) -> bool {
         self.rev == 0
     }
 
-    /// Whether the lease holds. The boundary itself is expired.
+    /// Whether the lease is live. At `lease_until` itself it is over.
     pub fn is_live(&self, now: StoreTime) -> bool {
         matches!(self.state, State::Claimed | State::Executing) && now < self.lease_until
     }
 
-    /// Whether a heartbeat could still extend the lease. The boundary itself is expired.
+    /// Whether the hard deadline is in the future. At `hard_until` itself it has passed.
     pub fn is_within_hard(&self, now: StoreTime) -> bool {
         now < self.hard_until
     }
 
-    /// Whether an effect of the run may still land. The boundary itself is over.
+    /// Whether an effect of the run may still land. At `effects_until` itself none can.
     pub fn effects_may_land(&self, now: StoreTime) -> bool {
         now < self.effects_until
     }
 
-    /// The run's worker reported that it does not know the outcome: its lease is over and does not come back.
+    /// Whether the run's worker reported an unknown outcome. The lease of such a run is over and is never revived.
     pub fn is_abandoned(&self) -> bool {
         self.state == State::Executing && self.doubt.is_some()
     }
 
-    /// Executing and not live: the side effect may have happened, and nobody knows.
+    /// Whether the record is executing and not live: the side effect may or may not have happened.
     pub fn is_uncertain(&self, now: StoreTime) -> bool {
         self.state == State::Executing && !self.is_live(now)
     }
 
-    /// Completed, and the retention of the result is over. The boundary itself is over.
+    /// Whether the record is completed and the retention of its result is over. At the end of the retention itself it
+    /// is over.
     pub fn is_past_retention(&self, now: StoreTime) -> bool {
         self.retention_left(now).is_some_and(|left| left.is_zero())
     }
 
-    /// What remains of the retention of a completed record's result; None: it is kept for ever, or there is none.
+    /// What remains of the retention of a completed record's result; None: it is kept without limit, or there is no
+    /// result.
     pub fn retention_left(&self, now: StoreTime) -> Option<Duration> {
         match (self.state, self.completed_at, self.retention) {
             (State::Completed, Some(at), Some(kept)) => Some(at.plus(kept).since(now)),
@@ -304,18 +309,19 @@ impl Record {
         }
     }
 
-    /// Token and claim id are the record's.
+    /// Whether token and claim id are the record's.
     pub fn matches(&self, grant: &Grant) -> bool {
         self.token == grant.token && self.claim_id == Some(grant.claim_id)
     }
 
-    /// Whether a claim id holds the record, held it or cancelled itself.
+    /// Whether a claim id holds the record, held it, or was cancelled.
     pub fn knows(&self, id: ClaimId) -> bool {
         self.claim_id == Some(id) || self.past_claims.contains(id)
     }
 
-    /// Whether maintenance may delete the record (SPEC section 3, purge): completed past its retention, or a tombstone;
-    /// unchanged for over [`PURGE_REST`]; never a tombstone whose incarnation a reset has offered again.
+    /// Whether maintenance may delete the record (spec §3, purge). It must be completed past its retention, or a
+    /// tombstone whose incarnation was not offered again by a reset. And it must have been unchanged for longer than
+    /// [`PURGE_REST`].
     pub fn is_purgeable(&self, now: StoreTime) -> bool {
         let over = match self.state {
             State::Completed => self.is_past_retention(now),
@@ -325,7 +331,8 @@ impl Record {
         over && now.since(self.last_now) > PURGE_REST
     }
 
-    /// What a record that the kernel made has, and a damaged one may lack; for stores, which read what others can write to.
+    /// What a damaged record lacks; None: nothing. For stores whose data other programs can write. Records that the
+    /// kernel made lack nothing.
     pub fn flaw(&self) -> Option<&'static str> {
         let held = matches!(self.state, State::Claimed | State::Executing);
         match self.state {
@@ -341,14 +348,14 @@ impl Record {
         }
     }
 
-    /// The key to hand to a payment provider: stable for the address and incarnation.
+    /// The idempotency key for a provider: the same for all runs of one incarnation of an address.
     pub fn idempotency_key(&self, address: &Address) -> String {
         idempotency_key(address, self.incarnation)
     }
 }
 
-/// How long a record must have rested before it is purged: a statement that still waits may hold an older reading of
-/// clock and floor.
+/// How long a record must be unchanged before it is purged: one hour. A statement that still waits for a lock may use
+/// an older reading of clock and floor.
 pub const PURGE_REST: Duration = Duration::from_secs(60 * 60);
 
 /// The idempotency key of an incarnation: `snl_` and 40 hexadecimal digits of a SHA-256.
@@ -386,7 +393,7 @@ mod tests {
         assert_ne!(idempotency_key(&at("a-b", "c"), 1), idempotency_key(&at("a", "b-c"), 1));
         let record = Record { incarnation: 2, ..Record::absent() };
         assert_eq!(record.idempotency_key(&at("a", "b")), idempotency_key(&at("a", "b"), 2));
-        // Providers know it: whatever changes it runs what they have done already.
+        // Providers know these keys: with other keys they would repeat work that they have done already.
         assert_eq!(idempotency_key(&at("a", "b"), 1), "snl_861c709bf72f282a74a757b45fea70c44114bf0e");
     }
 

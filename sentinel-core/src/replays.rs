@@ -1,4 +1,4 @@
-//! For stores that can read without a lock: which records were completed when this process last looked.
+//! Hints for stores that can read without a lock: which records were completed when this process last read them.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,7 +9,8 @@ use crate::address::Address;
 /// 256 KiB.
 const SLOTS: usize = 1 << 16;
 
-/// A guess that decides who is asked first, never what is answered. Bounded: a newer address displaces an older one.
+/// Remembers which addresses were completed. Only a hint: it decides whether the store reads before it claims, never
+/// what it answers. Its size is fixed: a newer address replaces an older one.
 pub struct CompletedHints {
     slots: Box<[AtomicU32]>,
     hasher: RandomState,
@@ -28,13 +29,13 @@ impl fmt::Debug for CompletedHints {
 }
 
 impl CompletedHints {
-    /// The record of an address is completed: the next claim on it will likely be a replay.
+    /// Remembers that the record of an address is completed, so that the next claim on it is probably a replay.
     pub fn expect(&self, address: &Address) {
         let (slot, hash) = self.slot(address);
         slot.store(hash, Ordering::Relaxed);
     }
 
-    /// Whether it was.
+    /// Whether the record was completed when this process last read it.
     pub fn expects(&self, address: &Address) -> bool {
         let (slot, hash) = self.slot(address);
         slot.load(Ordering::Relaxed) == hash
@@ -42,7 +43,7 @@ impl CompletedHints {
 
     fn slot(&self, address: &Address) -> (&AtomicU32, u32) {
         let hash = self.hasher.hash_one(address);
-        // The slot is picked by the lower half, and what stands in it is the upper one.
+        // The lower half of the hash selects the slot, which stores the upper half.
         (&self.slots[hash as usize % SLOTS], (hash >> 32) as u32 | 1)
     }
 }
@@ -66,7 +67,7 @@ mod tests {
             replays.expect(address);
             assert!(replays.expects(address), "{address}");
         }
-        // They share slots with some of these, which are told apart by the other half of the hash.
+        // Some of these share a slot with them, and are distinguished by the other half of the hash.
         let others = addresses("others").iter().filter(|address| replays.expects(address)).count();
         assert!(others <= 1, "{others} others are expected");
         let displaced = completed.iter().filter(|address| !replays.expects(address)).count();

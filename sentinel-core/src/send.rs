@@ -1,4 +1,4 @@
-//! Sending an operation that is data: what connects the kernel's [`Op`] to a store's methods.
+//! Sends an operation that is data, the kernel's [`Op`], through the methods of a store.
 
 use crate::address::Address;
 use crate::error::{ErrorKind, StoreError};
@@ -9,7 +9,7 @@ use crate::store::CoordinationStore;
 macro_rules! send {
     ($($op:ident, $method:ident;)*) => {
         impl Op {
-            /// Sends the operation to a store. A heartbeat goes as a batch of one.
+            /// Sends the operation to a store. A heartbeat is sent as a batch of one.
             pub async fn send(
                 &self,
                 store: &dyn CoordinationStore,

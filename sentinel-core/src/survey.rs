@@ -1,4 +1,4 @@
-//! What people on call ask of a whole store: which namespaces there are, and what is undecided in any of them.
+//! Reads over a whole store, for people on call: which namespaces exist, and which keys are undecided.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,47 +12,48 @@ use crate::record::{Record, State};
 use crate::store::{CoordinationStore, List, Shown};
 use crate::time::StoreTime;
 
-/// Reads over all namespaces of a store. Every method is a pure read: it changes nothing, may be repeated, and sees each
-/// record for itself, not all of them at one instant.
+/// Reads over all namespaces of a store. Every method only reads: it changes nothing and can be repeated. Each record
+/// is read by itself, not all of them at one instant.
 #[async_trait]
 pub trait Survey: Send + Sync + Debug + 'static {
-    /// Namespaces in byte order, after one of them, at most `limit`. A namespace that has records is among them; one whose
-    /// records were all purged may be.
+    /// Returns at most `limit` namespaces in byte order, after one of them. A namespace that has records is always
+    /// included; one whose records were all purged may be.
     async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError>;
 
-    /// What is uncertain or reconciling, the longest in doubt first.
+    /// Returns the executions that are uncertain or reconciling, those longest in doubt first.
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError>;
 }
 
-/// Which undecided executions to show.
+/// A filter for undecided executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecided {
-    /// Of one namespace; None: of all.
+    /// Only those of this namespace; None: those of all.
     pub namespace: Option<Namespace>,
-    /// Only those in doubt for at least so long.
+    /// Only those that have been in doubt for at least this long.
     pub after_age: Duration,
-    /// The most executions.
+    /// The largest number of executions.
     pub limit: u32,
 }
 
-/// What is undecided.
+/// A page of undecided executions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndecidedPage {
-    /// Addresses and records, the longest in doubt first; the results' bytes are left out.
+    /// Addresses and records, those longest in doubt first, without the bytes of the results.
     pub records: Vec<(Address, Record)>,
-    /// The store's reading.
+    /// The latest reading of the store's clock.
     pub now: StoreTime,
-    /// More than [`MAX_READ`](Self::MAX_READ) executions are undecided: older ones may be missing here.
+    /// Whether more than [`MAX_READ`](Self::MAX_READ) executions are undecided. The page was then chosen from those
+    /// that were read, and older ones may be missing.
     pub incomplete: bool,
 }
 
 impl UndecidedPage {
-    /// The most undecided executions that one page is chosen from.
+    /// The largest number of undecided executions from which a page is chosen.
     pub const MAX_READ: usize = 10_000;
 }
 
-/// Since when an execution is in doubt: the end of its lease, or the moment when an operator took it, if that came before.
-/// That an operator took it, or that another took it from them, does not make the doubt younger.
+/// When an execution became doubtful: at the end of its lease, or when an operator took it, if that was earlier. A
+/// later takeover by an operator does not change this time.
 pub fn in_doubt_since(record: &Record) -> StoreTime {
     match (record.state, &record.decision) {
         (State::Reconciling, Some(decision)) => decision.at.min(record.lease_until),
@@ -60,7 +61,8 @@ pub fn in_doubt_since(record: &Record) -> StoreTime {
     }
 }
 
-/// [`Survey::undecided`] by [`CoordinationStore::list`], for a store whose lists of one state read that state only.
+/// Implements [`Survey::undecided`] with [`CoordinationStore::list`], for a store that reads only the records of one
+/// state when it lists that state.
 pub async fn undecided_by_listing<S>(store: &S, filter: &Undecided) -> Result<UndecidedPage, StoreError>
 where
     S: CoordinationStore + Survey,
@@ -120,7 +122,7 @@ async fn read_undecided<S: CoordinationStore>(
     Ok(())
 }
 
-/// A shared store is a store.
+/// Makes a shared store a store.
 #[async_trait]
 impl<S: Survey + ?Sized> Survey for Arc<S> {
     async fn namespaces(&self, after: Option<&Namespace>, limit: u32) -> Result<Vec<Namespace>, StoreError> {

@@ -1,5 +1,4 @@
-//! What a claim asks for: how long it holds, how far it can be extended, how late its effects may land, how long its
-//! result is kept.
+//! The terms of a claim: how long it lasts, how far it can be extended, how late its effects may land.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use crate::time::whole;
 /// `ttl`, `hard_ttl` and `late_effects` of a claim, in whole microseconds (a finer part is dropped).
 ///
 /// 10 ms <= ttl <= hard_ttl <= 366 days. A heartbeat extends the lease by `ttl`, and never past `hard_ttl` after the
-/// grant. `late_effects` is 0 to 366 days: how long an effect that the run caused may still land elsewhere after the
-/// run ended or was cut off, for example a provider that books after the caller's timeout.
+/// grant. `late_effects` is 0 to 366 days: how long after the end of the run an effect that it caused may still land
+/// elsewhere. For example, a provider may book a payment after the caller's timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 #[serde(into = "Unchecked")]
@@ -26,12 +25,13 @@ pub struct Terms {
     late_effects: Micros,
 }
 
-/// A duration in the unit that stores keep, in half the bytes of a [`Duration`]: terms are in every record and event.
+/// A duration in microseconds, the unit that stores keep. It takes half the bytes of a [`Duration`], and terms are in
+/// every record and event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Micros(u64);
 
 impl Micros {
-    /// Of at most 366 days.
+    /// Converts a duration of at most 366 days.
     fn of(duration: Duration) -> Self {
         Self(duration.as_micros() as u64)
     }
@@ -47,7 +47,7 @@ impl From<Terms> for Unchecked {
     }
 }
 
-/// Terms as they were kept, and as they may have been spoilt since.
+/// Terms as they were stored. They may have been damaged since, so they are checked when they are read.
 #[derive(Serialize, Deserialize)]
 struct Unchecked {
     ttl: Duration,
@@ -68,11 +68,11 @@ impl Terms {
     /// The longest hard ttl.
     pub const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    /// `late_effects` unless it is set: one minute.
+    /// The default of `late_effects`: one minute.
     pub const DEFAULT_LATE_EFFECTS: Duration = Duration::from_secs(60);
 
-    /// Checks and takes both, with late effects of one minute. Refuses what is out of range, and a hard ttl below the
-    /// ttl: it is never adjusted.
+    /// Validates both, with late effects of one minute. Returns an error for a value out of range and for a hard ttl
+    /// below the ttl. Values are never adjusted.
     pub fn new(ttl: Duration, hard_ttl: Duration) -> Result<Self, Invalid> {
         if ttl < Self::MIN {
             return Err(Invalid::new("ttl", format!("must be at least 10ms, is {ttl:?}")));
@@ -87,17 +87,17 @@ impl Terms {
         Ok(Self { ttl: Micros::of(ttl), hard_ttl: Micros::of(hard_ttl), late_effects })
     }
 
-    /// Sets how late an effect of the run may land. Refuses more than 366 days.
+    /// Sets how long after the end of the run its effects may land. Returns an error above 366 days.
     pub fn with_late_effects(self, at_most: Duration) -> Result<Self, Invalid> {
         Ok(Self { late_effects: Micros::of(late_effects(at_most)?), ..self })
     }
 
-    /// How long the lease holds without a heartbeat.
+    /// How long the lease lasts without a heartbeat.
     pub fn ttl(&self) -> Duration {
         self.ttl.get()
     }
 
-    /// How long the lease can hold with heartbeats.
+    /// How long the lease can last with heartbeats.
     pub fn hard_ttl(&self) -> Duration {
         self.hard_ttl.get()
     }
@@ -108,7 +108,8 @@ impl Terms {
     }
 }
 
-/// `late_effects` of a claim or of an abandon, in whole microseconds. Refuses more than 366 days.
+/// Validates `late_effects` of a claim or of an abandon, and drops what is finer than microseconds. Returns an error
+/// above 366 days.
 pub(crate) fn late_effects(at_most: Duration) -> Result<Duration, Invalid> {
     if at_most > Terms::MAX {
         return Err(Invalid::new("late effects", format!("must be at most 366 days, is {at_most:?}")));
@@ -116,8 +117,8 @@ pub(crate) fn late_effects(at_most: Duration) -> Result<Duration, Invalid> {
     Ok(whole(at_most))
 }
 
-/// What a request was about, to tell a repetition from another request under the same key: 1 to 1024 bytes of UTF-8.
-/// Compared where both sides have one.
+/// Identifies the content of a request, to distinguish a repetition from another request under the same key: 1 to 1024
+/// bytes of UTF-8. Claim and record are compared only if both have one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Fingerprint(SmolStr);
@@ -126,7 +127,7 @@ impl Fingerprint {
     /// The longest fingerprint, in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Takes a text as it stands. Refuses an empty one and one over 1024 bytes.
+    /// Uses a text as it is. Returns an error if it is empty or longer than 1024 bytes.
     pub fn new(text: impl AsRef<str>) -> Result<Self, Invalid> {
         let text = text.as_ref();
         if text.is_empty() || text.len() > Self::MAX_BYTES {
@@ -140,8 +141,9 @@ impl Fingerprint {
         Self(crate::payload::hex(&crate::payload::sha256(&[bytes])).into())
     }
 
-    /// The SHA-256 of a request's JSON, with the keys of every object in byte order: equal maps have equal fingerprints,
-    /// in whatever order they are visited. The order in an array counts, so a set in it must be ordered.
+    /// The SHA-256 of a request's JSON, with the keys of every object in byte order. Equal maps have equal
+    /// fingerprints, regardless of their iteration order. The order of an array counts, so a set must be sorted first.
+    /// Returns an error if the request cannot be written as JSON.
     pub fn of_json(request: &impl Serialize) -> Result<Self, Invalid> {
         let invalid = |error| Invalid::new("fingerprint", format!("cannot be computed: {error}"));
         serde_json::to_vec(request).map(|json| Self::of_bytes(&canonical_json(&json))).map_err(invalid)
@@ -154,7 +156,7 @@ impl Fingerprint {
 }
 
 /// A short text for people: a worker's or operator's name, a reason, a cause of doubt. 1 to 1024 bytes without control
-/// characters. It decides nothing.
+/// characters. It never affects a decision.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(SmolStr);
@@ -163,7 +165,7 @@ impl Label {
     /// The longest label, in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Checks and takes a text. Refuses an empty one, one over 1024 bytes, and control characters.
+    /// Validates a text. Returns an error if it is empty, longer than 1024 bytes, or has control characters.
     pub fn new(text: impl AsRef<str>) -> Result<Self, Invalid> {
         let text = text.as_ref();
         if text.is_empty() || text.len() > Self::MAX_BYTES {
@@ -175,13 +177,13 @@ impl Label {
         Ok(Self(text.into()))
     }
 
-    /// A text of the program's own, which is a label as it stands. Allocates nothing.
+    /// A label from a text of the program that is known to be valid. Allocates nothing.
     pub(crate) const fn known(text: &'static str) -> Self {
         Self(SmolStr::new_static(text))
     }
 
-    /// Takes a text that a program produced (an error, a panic): control characters become spaces, the end of a text
-    /// that is too long is cut, an empty one becomes `-`.
+    /// Makes a label of a text that a program produced, such as an error or a panic. Control characters become spaces,
+    /// a text that is too long is truncated, an empty one becomes `-`.
     pub fn lossy(text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
         if let Ok(label) = Self::new(text) {

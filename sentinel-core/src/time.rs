@@ -1,4 +1,4 @@
-//! The store's time: integer microseconds, compared only with other readings of the same store.
+//! The store's time: whole microseconds, compared only with other readings of the same store.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A reading of a store's clock, in microseconds since 1970 (UTC). Never compared with a worker's clock.
+/// A reading of a store's clock, in microseconds since 1970 (UTC). It is never compared with a worker's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StoreTime(u64);
 
 impl StoreTime {
-    /// The beginning of the count.
+    /// The start of 1970 (UTC).
     pub const ZERO: Self = Self(0);
 
-    /// Takes microseconds since 1970.
+    /// Creates a time from microseconds since 1970.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
@@ -25,13 +25,13 @@ impl StoreTime {
         self.0
     }
 
-    /// This time and `by` later; stays at the end of time instead of wrapping.
+    /// This time plus `by`. The result is capped at the maximum instead of wrapping.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(micros(by)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after.
+    /// The time between `earlier` and this; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -43,19 +43,19 @@ impl fmt::Display for StoreTime {
     }
 }
 
-/// Whole microseconds of a duration; a finer part is dropped, as no store keeps it.
+/// A duration in whole microseconds; a finer part is dropped, since no store keeps it.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A duration as every store can keep it: whole microseconds, and no more than a signed 64-bit number of them.
+/// A duration as every store can keep it: in whole microseconds, capped at the largest signed 64-bit number of them.
 pub fn whole(duration: Duration) -> Duration {
     Duration::from_micros(micros(duration).min(i64::MAX as u64))
 }
 
-/// Where a store that has no clock of its own takes its time from. Read once per operation, under the record's lock.
+/// The clock of a store that has no server clock. The store reads it once per operation, under the record's lock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> StoreTime;
 }
 
@@ -71,12 +71,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: for tests and models.
+/// A clock that changes only when it is moved: for tests and models.
 #[derive(Debug)]
 pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// A clock that shows `start`.
     pub fn new(start: StoreTime) -> Self {
         Self(AtomicU64::new(start.0))
     }
@@ -86,7 +86,7 @@ impl ManualClock {
         self.0.fetch_add(micros(by), Ordering::SeqCst);
     }
 
-    /// Sets the clock, backwards too.
+    /// Sets the clock, also backwards.
     pub fn set(&self, to: StoreTime) {
         self.0.store(to.0, Ordering::SeqCst);
     }

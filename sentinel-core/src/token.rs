@@ -1,4 +1,4 @@
-//! Fencing tokens and the two random ids that make every request repeatable.
+//! Fencing tokens, and the two random ids that make every request repeatable.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::error::Invalid;
 
-/// A fencing token: 1 to 2^53-1, strictly increasing over all grants and decisions of one address (SPEC section 2).
+/// A fencing token: 1 to 2^53-1, strictly increasing over all grants and decisions of one address (spec §2).
 /// `Token::NONE` (zero) is the token of a record that never had one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(#[serde(deserialize_with = "exact")] u64);
 
 impl Token {
-    /// No token was ever drawn.
+    /// The token of a record for which none was drawn yet.
     pub const NONE: Self = Self(0);
-    /// The largest token: exact in a double, in JSON and in a bigint.
+    /// The largest token. A double, JSON and a bigint can all represent it exactly.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Takes a number. Refuses zero and anything above 2^53-1.
+    /// Validates a number. Returns an error for zero and for numbers above 2^53-1.
     pub fn new(number: u64) -> Result<Self, Invalid> {
         if number == 0 || number > Self::MAX.0 {
             return Err(Invalid::new("token", format!("must be 1 to 2^53-1, is {number}")));
@@ -27,7 +27,7 @@ impl Token {
         Ok(Self(number))
     }
 
-    /// Takes a number that a store kept, zero included. Above 2^53-1 it is cut to the maximum.
+    /// Creates a token from a stored number, zero included. A number above 2^53-1 becomes the maximum.
     pub fn from_stored(number: u64) -> Self {
         Self(number.min(Self::MAX.0))
     }
@@ -38,7 +38,7 @@ impl Token {
     }
 }
 
-/// Reads a number that was kept. One that no token can be is an error, not another token.
+/// Reads a stored number. A number above 2^53-1 is an error.
 fn exact<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     match u64::deserialize(from)? {
         number if number > Token::MAX.0 => Err(de::Error::custom(format!("{number} is no token"))),
@@ -73,7 +73,7 @@ macro_rules! random_id {
                 Self(crate::chance::bits())
             }
 
-            /// Takes 128 bits that were kept.
+            /// Creates an id from stored bits.
             pub const fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
@@ -123,12 +123,13 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// Names one call of `once` or `lease`. Fresh for each call: two calls that share one would both run (SPEC section 2).
+    /// Identifies one call of `once` or `lease`. It must be new for each call: two calls with the same id would both
+    /// run (spec §2).
     ClaimId, "claim id"
 }
 
 random_id! {
-    /// Names one decision of an operator, kept by whoever may have to repeat it.
+    /// Identifies one decision of an operator. Keep it if you may have to repeat the decision.
     OpId, "op id"
 }
 

@@ -15,7 +15,7 @@ pub(crate) trait Sent: Operation {
     const SCRIPT: Script;
     /// Whether it stands behind the others of a call.
     const BEHIND: bool = false;
-    /// Whether its answer passes the barrier (SPEC section 2).
+    /// Whether its answer passes the barrier (spec §2).
     fn needs_barrier(&self, kind: Kind) -> bool;
     /// Its arguments, as the script unpacks them.
     fn pack(&self) -> Bytes;

@@ -260,12 +260,17 @@ impl Writer {
     /// Takes the write lock: nobody else, in any process, changes a record until it is let go.
     pub(crate) fn begin(&mut self, spec: &Spec) -> Result<(), StoreError> {
         self.execute("BEGIN IMMEDIATE").map_err(|error| not_applied(&spec.path, error))?;
-        if filesystem::identity(&spec.path) != self.identity {
-            // Whoever opens the path now finds another file: what is written to this one protects nobody.
-            let detail = format!("{}: was moved, deleted or replaced while it was open", spec.path.display());
-            return Err(StoreError::not_applied(ErrorKind::Unreachable, detail));
+        self.is_there(spec)
+    }
+
+    /// Refuses a file that the path no longer leads to: other processes find another one there, so nothing that is written
+    /// to this one keeps them from running a key.
+    pub(crate) fn is_there(&self, spec: &Spec) -> Result<(), StoreError> {
+        if filesystem::identity(&spec.path) == self.identity {
+            return Ok(());
         }
-        Ok(())
+        let detail = format!("{}: was moved, deleted or replaced while it was open", spec.path.display());
+        Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
     }
 
     pub(crate) fn commit(&mut self) -> Committed {

@@ -124,6 +124,7 @@ impl Driver {
                 return Ok(turn);
             }
             drop(turn);
+            writer.is_there(&self.spec)?;
             if began.elapsed() >= self.spec.busy_timeout {
                 return Err(seal::kept_by_a_reader(&self.spec));
             }

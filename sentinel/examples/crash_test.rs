@@ -1,4 +1,4 @@
-//! A function of yours against every crash and every lost message.
+//! Tests a function of yours with every crash and every lost message.
 //!
 //! `cargo test -p sentinel --features testing --example crash_test`
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use sentinel::prelude::*;
 use sentinel::testing::{Attempt, Effects, NoAnswer, Said, Worlds};
 
-/// What the code under test knows of a payment provider.
+/// The interface of a payment provider, as the code under test uses it.
 pub trait Provider: Clone + Send + Sync + 'static {
     /// Charges an invoice.
     fn charge(
@@ -20,7 +20,7 @@ pub trait Provider: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ChargeError>> + Send;
 }
 
-/// Why there is no charge, or why nobody knows.
+/// Why there is no receipt: the provider declined, or the outcome is unknown.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "an example")]
 pub enum ChargeError {
@@ -34,7 +34,7 @@ impl fmt::Display for ChargeError {
     }
 }
 
-/// What is shown to the customer.
+/// The message for the customer.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "an example")]
 pub enum Page {
@@ -60,7 +60,7 @@ pub async fn pay(
     })
 }
 
-/// A provider that exists in the test's worlds only. Whether it answers is not its choice.
+/// A fake provider that exists only in the test. The test decides whether its answers arrive.
 #[derive(Debug, Clone)]
 struct FakeProvider(Effects);
 
@@ -70,7 +70,7 @@ impl Provider for FakeProvider {
     }
 }
 
-/// One call, in one process of one world; and whether it promised something.
+/// One call, in one process of one world. Reports whether the function claims that the work is done.
 async fn pays(attempt: Attempt) -> Said {
     let provider = FakeProvider(attempt.effects());
     match pay(&attempt.sentinel(), provider, "invoice-42").await {

@@ -1,4 +1,4 @@
-//! A service that is asked to end: what runs ends, what has ended is recorded, and what is left is named.
+//! A service that shuts down: running functions finish, results are recorded, and unfinished work is reported.
 //!
 //! `cargo run -p sentinel --example drain`
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sentinel::prelude::*;
 
-/// A handler of requests. Its caller may go away in the middle: the charge goes on all the same.
+/// Handles one request. If its caller goes away midway, the charge continues.
 async fn handle(sentinel: Sentinel, invoice: &'static str) {
     let once = sentinel.once(invoice).hard_ttl(Duration::from_secs(60));
     let outcome = once.run(move |_| async move {
@@ -27,19 +27,19 @@ async fn handle(sentinel: Sentinel, invoice: &'static str) {
 async fn main() -> Result<(), sentinel::Error> {
     let sentinel = Sentinel::new(MemoryStore::new()).namespace("billing")?;
 
-    // The client hangs up: its handler is dropped, and the charge has no caller any more.
+    // The client disconnects: its handler is dropped, and the charge continues without a caller.
     let hung_up =
         tokio::time::timeout(Duration::from_millis(50), handle(sentinel.clone(), "invoice-42")).await;
     println!("the client has hung up: {}", hung_up.is_err());
 
-    // SIGTERM: the server accepts no requests any more, its handlers have ended, and now the client is drained.
+    // SIGTERM: the server accepts no more requests and its handlers have ended. Now the client is drained.
     let drained = sentinel.drain(Duration::from_secs(25)).await;
     println!("everything is finished: {}", drained.is_complete());
     for left in &drained.unfinished {
         println!("not finished: {left}");
     }
 
-    // Nothing is granted any more.
+    // No more claims are granted.
     handle(sentinel.clone(), "invoice-43").await;
     let seen = sentinel.inspect(sentinel::Kind::Execution, "invoice-42").await?;
     println!("invoice-42: {}", seen.record.map_or("absent", |record| record.state.as_str()));

@@ -1,6 +1,6 @@
-//! A store of one's own: the kernel under one lock, held to the rules by the conformance suite.
+//! A store of your own: the kernel under one lock, checked by the conformance suite.
 //!
-//! `cargo run -p sentinel --example own_store`, and `cargo test -p sentinel --example own_store` for the suite.
+//! `cargo run -p sentinel --example own_store` runs it; `cargo test -p sentinel --example own_store` runs the suite.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
@@ -37,7 +37,7 @@ impl OwnStore {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All there is to a transition: lock, read the clock once, apply the kernel, write record and event together.
+    /// A whole transition: take the lock, read the clock once, apply the kernel, write record and event together.
     fn apply<O: Operation>(&self, address: &Address, op: &O) -> Result<Stamped<O::Reply>, StoreError> {
         let mut rooms = self.rooms();
         let floor = rooms.floors.get(&address.namespace).copied().unwrap_or_default();
@@ -142,7 +142,7 @@ impl Rooms {
         let limit = purge.limit as usize;
         let purged = Purged { records: due.len().min(limit) as u64, more: due.len() > limit };
         if !purge.dry_run {
-            // A purge event that has rested goes, too.
+            // A purge event older than the rest period is deleted too.
             let records = &self.records;
             self.events.retain(|address, events| {
                 let last = events.last().map(|event| event.at).unwrap_or_default();
@@ -170,7 +170,7 @@ async fn main() -> Result<(), sentinel::Error> {
     Ok(())
 }
 
-/// The ten lines that connect a store to the suite: every law is a test of its own.
+/// The few lines that connect a store to the suite; every law becomes a test.
 #[cfg(test)]
 mod conformance {
     use sentinel::{ManualClock, StoreTime};

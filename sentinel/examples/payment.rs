@@ -28,7 +28,7 @@ enum PspError {
     ConnectionReset,
 }
 
-/// Stands for a payment provider that understands idempotency keys.
+/// A fake of a payment provider that supports idempotency keys.
 async fn charge(request: &Request, idempotency_key: &str) -> Result<Receipt, PspError> {
     match request.customer {
         "broke" => Err(PspError::Declined),
@@ -78,7 +78,7 @@ async fn main() -> Result<(), sentinel::Error> {
     {
         println!("invoice {invoice}: {}", pay(&sentinel, invoice, Request { customer, cents: 1999 }).await?);
     }
-    // The same invoice with another amount is another request: refused, not replayed.
+    // The same invoice with another amount is another request: it is refused, not replayed.
     let mistaken = pay(&sentinel, "42", Request { customer: "ada", cents: 1 }).await;
     println!("invoice 42: {}", mistaken.expect_err("the fingerprints differ"));
     Ok(())

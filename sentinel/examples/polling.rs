@@ -1,4 +1,4 @@
-//! A polling loop that one process of many runs at a time, with a fencing token for whatever it writes to.
+//! A polling loop that one of many processes runs at a time, with a fencing token for the resource that it writes to.
 //!
 //! `cargo run -p sentinel --example polling`
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sentinel::prelude::*;
 
-/// A resource that checks tokens: it never accepts an older one after a newer.
+/// A resource that checks tokens: after a newer token it accepts no older one.
 #[derive(Debug, Default)]
 struct Ledger(Mutex<(u64, Vec<String>)>);
 
@@ -36,7 +36,8 @@ async fn worker(sentinel: Sentinel, name: &str, ledger: &Ledger) -> Result<(), s
     println!("{name} polls");
     let lost = lease.cancelled();
     for turn in 1..=3 {
-        // A worker that lost its lease stops here; one that froze before it noticed is stopped by the ledger.
+        // A worker that lost its lease stops here. A worker that was suspended before it noticed is refused by the
+        // ledger.
         if lost.is_cancelled() || ledger.append(lease.token(), format!("{name}, turn {turn}")).is_err() {
             println!("{name} has lost the lease");
             break;

@@ -1,4 +1,4 @@
-//! Reconciliation by code: a function looks at the provider and answers whether it happened.
+//! Reconciling by code: a function asks the provider and reports whether the payment happened.
 //!
 //! `cargo run -p sentinel --example reconcile_by_code`
 
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex};
 use sentinel::prelude::*;
 use sentinel::{Finding, UncertainKey};
 
-/// Stands for a payment provider that can be asked about an idempotency key.
+/// A fake of a payment provider that can be queried by idempotency key.
 #[derive(Debug, Clone, Default)]
 struct Psp(Arc<Mutex<HashMap<String, String>>>);
 
 impl Psp {
-    /// Charges, and loses the connection before it answers.
+    /// Charges, then loses the connection before it answers.
     async fn charge(&self, idempotency_key: String) -> Result<String, std::io::Error> {
         if let Ok(mut charges) = self.0.lock() {
             charges.insert(idempotency_key, "charge 17".to_owned());
@@ -37,7 +37,7 @@ async fn main() -> Result<(), sentinel::Error> {
     let outcome = pay.run(|run| async move { charging.charge(run.idempotency_key()).await }).await?;
     println!("the worker: {}", outcome.name());
 
-    // `start()` runs it for ever; one pass is enough here.
+    // `start()` runs the reconciler until it is stopped; one pass is enough here.
     let mut probe = sentinel.reconcile_with("psp-probe", move |key: UncertainKey| {
         let psp = psp.clone();
         async move {

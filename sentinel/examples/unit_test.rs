@@ -1,4 +1,4 @@
-//! How code that uses Sentinel is tested: in memory, on a clock that the test moves.
+//! How to test code that uses Sentinel: in memory, with a clock that the test moves.
 //!
 //! `cargo test -p sentinel --example unit_test`
 
@@ -6,7 +6,7 @@
 
 use sentinel::prelude::*;
 
-/// The code under test takes a client, and does not know which store is behind it.
+/// The code under test. It takes a client and does not know which store is behind it.
 pub async fn send_invoice(sentinel: &Sentinel, invoice: &str) -> Result<&'static str, sentinel::Error> {
     let send = |_| async { Ok::<_, std::io::Error>("sent".to_owned()) };
     Ok(match sentinel.once(invoice).run(send).await? {

@@ -1,4 +1,4 @@
-//! A webhook handler: deliveries repeat and overlap, and each event takes effect once.
+//! A webhook handler: deliveries are repeated and overlap, and each event takes effect once.
 //!
 //! `cargo run -p sentinel --example webhook`
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use sentinel::Error;
 use sentinel::prelude::*;
 
-/// What the sender is answered: 200 ends the deliveries, 409 and 503 ask for another one later.
+/// The status for the sender: 200 ends the deliveries, 409 and 503 request another one later.
 async fn deliver(sentinel: &Sentinel, event_id: &str, body: &str) -> u16 {
     let order = body.to_owned();
     let outcome = sentinel
@@ -23,16 +23,16 @@ async fn deliver(sentinel: &Sentinel, event_id: &str, body: &str) -> u16 {
         Ok(Outcome::Completed(_) | Outcome::CompletedNotStored(..) | Outcome::Replayed(_)) => 200,
         Ok(Outcome::InProgress(_) | Outcome::Reconciling(_)) => 409,
         Ok(Outcome::NotRun(_) | Outcome::Failed(_)) => 503,
-        // It may have happened: another delivery must not run it, and an operator decides.
+        // The event may have taken effect: no other delivery may run it, and an operator decides.
         Ok(
             Outcome::RanUncertain(_)
             | Outcome::Uncertain(_)
             | Outcome::Unconfirmed(_)
             | Outcome::Superseded(..),
         ) => 409,
-        // It took effect; what it returned cannot be replayed, and is not needed here.
+        // The event took effect. Its value cannot be replayed, and is not needed here.
         Err(Error::ResultNotStored(_) | Error::Undecodable { .. }) => 200,
-        // The same id with another body is no repetition.
+        // The same id with another body is not a repetition.
         Err(Error::FingerprintMismatch) => 422,
         Err(Error::Invalid(_)) => 400,
         Err(Error::Store(_)) => 503,

@@ -2,20 +2,20 @@ use std::sync::Arc;
 
 use sentinel_core::{CoordinationStore, ErrorKind, StoreError, check_store_address};
 
-/// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, `postgres://..` (also written
+/// Opens the store at an address: `memory:`, `sqlite:PATH` with the feature `sqlite`, `postgres://..` (or
 /// `postgresql://..`) with the feature `postgres`, or `redis://..` with the feature `redis` (`rediss://` for TLS, and
 /// `redis-cluster://`, `rediss-cluster://`, `redis-sentinel://`, `rediss-sentinel://`, `redis+unix://`).
 ///
-/// An address is taken literally or refused. A SQLite address may have options (`sqlite:PATH?sentinel_create=false`): they
-/// are listed at the SQLite store's `SqliteStore::at`.
+/// An address is used exactly as written or refused. A SQLite address may have options
+/// (`sqlite:PATH?sentinel_create=false`); `SqliteStore::at` lists them.
 ///
-/// **Effect:** a SQLite file is created and migrated if need be (with `sentinel_create=false` it must be there), its
-/// directory is not. In a PostgreSQL database or on a
-/// Redis server nothing is created: that is done by the store's builder's `init`, or by `sentinel init`. A Redis server
-/// that lost nothing when it was restarted is trusted again. **Repeating it** opens another
-/// handle; `memory:` is a new and empty store each time. **Errors:** an address with control characters or blanks
-/// around it, or with a scheme or an option that is not known, a store whose feature is not built in, or one that cannot be opened; nothing was changed then. The address may hold a password and is not
-/// repeated in errors, but for its scheme.
+/// **Effect:** a SQLite file is created and migrated if necessary (with `sentinel_create=false` it must exist); its
+/// directory is not created. In a PostgreSQL database or on a Redis server nothing is created: use `init` of the
+/// store's builder, or `sentinel init`. A Redis server that was restarted without losing anything is accepted again.
+/// **Repeating it** opens another handle; `memory:` is a new and empty store each time. **Errors:** the address has
+/// control characters, blanks around it, or an unknown scheme or option; the feature of the store is not enabled; or
+/// the store cannot be opened. Nothing was changed then. Errors state the scheme but not the rest of the address, which
+/// may include a password.
 pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreError> {
     check_store_address(address)?;
     let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));

@@ -1,8 +1,8 @@
 //! Coordinate work that is **not safe to run twice**: payments, webhooks, deploy steps, invoices.
 //!
-//! [`once`](Sentinel::once) runs a function at most once for a key, across any number of competing workers, and replays
-//! the recorded result to everybody else. A worker that vanished after its side effect may have begun leaves the key
-//! *uncertain*: that is told, and settled by reconciliation, never by a silent second run.
+//! [`once`](Sentinel::once) runs a function at most once for a key, across any number of competing workers. All later
+//! callers get the recorded result. If a worker disappears after its side effect may have begun, the outcome is
+//! *uncertain*. Sentinel reports that and waits for reconciliation; it never runs the work again on its own.
 //!
 //! ```
 //! use sentinel::prelude::*;
@@ -23,14 +23,16 @@
 //!
 //! # Stores
 //!
-//! A feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
-//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS), `redis` (one
-//! server or cluster for all processes of all hosts; `redis-tls` adds TLS). [`connect`] picks one by its address.
+//! One feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
+//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS), `redis`
+//! (one server or cluster for all processes of all hosts; `redis-tls` adds TLS). [`connect`] chooses one by its
+//! address.
 //!
 //! # When it is not the right tool
 //!
-//! Work that may run twice needs none of this: a queue that retries is simpler. Nobody can give exactly-once effects in
-//! a system that does not check tokens or idempotency keys; Sentinel gives at most one run, and the truth about it.
+//! Work that may safely run twice does not need Sentinel: a queue that retries is simpler. No library can give
+//! exactly-once effects in a system that checks neither tokens nor idempotency keys. Sentinel gives at most one run,
+//! and reports when its outcome is unknown.
 
 mod connect;
 #[cfg(feature = "testing")]
@@ -42,12 +44,12 @@ pub use sentinel_core::*;
 
 #[cfg(feature = "memory")]
 pub use sentinel_memory::MemoryStore;
-/// All that is PostgreSQL's own, beyond the store.
+/// The items that only PostgreSQL has, besides the store.
 #[cfg(feature = "postgres")]
 pub use sentinel_postgres as postgres;
 #[cfg(feature = "postgres")]
 pub use sentinel_postgres::PostgresStore;
-/// All that is Redis' own, beyond the store.
+/// The items that only Redis has, besides the store.
 #[cfg(feature = "redis")]
 pub use sentinel_redis as redis;
 #[cfg(feature = "redis")]
@@ -55,7 +57,7 @@ pub use sentinel_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sentinel_sqlite::SqliteStore;
 
-/// What most programs need.
+/// The items that most programs need.
 pub mod prelude {
     pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
     pub use sentinel_core::{CoordinationStore, Token};

@@ -12,9 +12,9 @@ use sentinel_core::{
 };
 
 use super::Told;
-use crate::dice::Dice;
 use crate::generate;
 use crate::harness::Harness;
+use crate::rng::Rng;
 
 /// More often than this no request is sent again: by then the network has lost what it never loses in a row.
 const ATTEMPTS: u32 = 100;
@@ -27,7 +27,7 @@ pub(super) struct Actor {
     store: Arc<dyn CoordinationStore>,
     addresses: Vec<Address>,
     board: Arc<Board>,
-    dice: Dice,
+    rng: Rng,
     calls: u64,
     known: BTreeMap<Address, Known>,
 }
@@ -47,27 +47,27 @@ impl Actor {
         store: Arc<dyn CoordinationStore>,
         addresses: Vec<Address>,
         board: Arc<Board>,
-        dice: Dice,
+        rng: Rng,
     ) -> Self {
-        Self { caller, store, addresses, board, dice, calls: 0, known: BTreeMap::new() }
+        Self { caller, store, addresses, board, rng, calls: 0, known: BTreeMap::new() }
     }
 
     /// Makes so many requests, each until it is answered; what was answered.
     pub(super) async fn run<H: Harness>(mut self, requests: u64, harness: &H) -> Result<Vec<Told>, String> {
         let mut told = Vec::new();
         for _ in 0..requests {
-            if self.dice.percent(15) {
-                let millis = self.dice.pick(&[5, 60, 120, 1_500]).unwrap_or_default();
+            if self.rng.percent(15) {
+                let millis = self.rng.pick(&[5, 60, 120, 1_500]).unwrap_or_default();
                 harness.advance(Duration::from_millis(millis)).await;
             }
-            for _ in 0..self.dice.below(3) {
+            for _ in 0..self.rng.below(3) {
                 tokio::task::yield_now().await;
             }
-            let Some(address) = self.dice.pick(&self.addresses) else { continue };
-            if self.dice.percent(10) {
+            let Some(address) = self.rng.pick(&self.addresses) else { continue };
+            if self.rng.percent(10) {
                 self.look(&address).await;
             }
-            if self.addresses.len() > 1 && self.dice.percent(10) {
+            if self.addresses.len() > 1 && self.rng.percent(10) {
                 told.extend(self.beat().await?);
             }
             let op = self.next(&address);
@@ -98,10 +98,10 @@ impl Actor {
 
     /// Reads. What is seen is judged; behind a faulty network some looks see nothing.
     async fn look(&mut self, address: &Address) {
-        if self.dice.percent(60) {
+        if self.rng.percent(60) {
             drop(self.store.inspect(address).await);
         } else {
-            let limit = 1 + self.dice.below(4) as u32;
+            let limit = 1 + self.rng.below(4) as u32;
             drop(self.store.history(address, limit).await);
         }
     }
@@ -136,11 +136,11 @@ impl Actor {
 
     fn next(&mut self, address: &Address) -> Op {
         let lease = address.kind == Kind::Lease;
-        let choice = self.dice.below(100);
+        let choice = self.rng.below(100);
         let known = self.known.entry(address.clone()).or_default();
         let (grant, reconciling, sent) = (known.grant, known.reconciling, known.sent.clone());
         let op = match (grant, reconciling) {
-            _ if choice < 8 && !sent.is_empty() => self.dice.pick(&sent).unwrap_or_else(|| self.claim(lease)),
+            _ if choice < 8 && !sent.is_empty() => self.rng.pick(&sent).unwrap_or_else(|| self.claim(lease)),
             _ if choice < 16 => match self.somebodys(address) {
                 Some(grant) => self.work(address, grant),
                 None => self.claim(lease),
@@ -161,14 +161,14 @@ impl Actor {
 
     fn claim(&mut self, lease: bool) -> Op {
         let ms = Duration::from_millis;
-        let (ttl, hard) = self.dice.pick(&[(50, 200), (100, 100), (1_000, 10_000)]).unwrap_or((100, 100));
-        let begun = !lease && self.dice.percent(50);
+        let (ttl, hard) = self.rng.pick(&[(50, 200), (100, 100), (1_000, 10_000)]).unwrap_or((100, 100));
+        let begun = !lease && self.rng.percent(50);
         Op::Claim(Claim {
             claim_id: ClaimId::from_bits(self.id()),
             terms: Terms::new(ms(ttl), ms(hard)).unwrap_or_else(|invalid| unreachable!("{invalid}")),
-            retention: self.dice.percent(70).then_some(ms(50)),
-            fingerprint: generate::fingerprint(if self.dice.percent(80) { 1 } else { 2 }),
-            accepts: generate::accepts(self.dice.below(3) as u8),
+            retention: self.rng.percent(70).then_some(ms(50)),
+            fingerprint: generate::fingerprint(if self.rng.percent(80) { 1 } else { 2 }),
+            accepts: generate::accepts(self.rng.below(3) as u8),
             worker: Label::lossy(format!("worker-{}", self.caller)),
             phase: if begun { Phase::Executing } else { Phase::Claimed },
         })
@@ -176,15 +176,15 @@ impl Actor {
 
     /// What somebody with this grant might do.
     fn work(&mut self, address: &Address, grant: Grant) -> Op {
-        let choice = self.dice.below(if address.kind == Kind::Lease { 40 } else { 100 });
+        let choice = self.rng.below(if address.kind == Kind::Lease { 40 } else { 100 });
         match choice {
             0..20 => Op::Heartbeat(Heartbeat { grant }),
-            20..32 => Op::Release(Release { grant, vouched: self.dice.percent(50) }),
+            20..32 => Op::Release(Release { grant, vouched: self.rng.percent(50) }),
             32..40 => Op::Cancel(Cancel { claim_id: grant.claim_id }),
             40..65 => Op::Begin(Begin { grant }),
-            65..92 => Op::Complete(Complete { grant, result: generate::result(self.dice.below(2) as u8) }),
+            65..92 => Op::Complete(Complete { grant, result: generate::result(self.rng.below(2) as u8) }),
             _ => {
-                let late_effects = generate::late_effects(self.dice.below(2) as u8);
+                let late_effects = generate::late_effects(self.rng.below(2) as u8);
                 Op::Abandon(Abandon { grant, cause: generate::reason(0), late_effects })
             }
         }
@@ -193,28 +193,28 @@ impl Actor {
     fn somebodys(&mut self, address: &Address) -> Option<Grant> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let here: Vec<_> = board.iter().filter(|(at, _)| at == address).map(|(_, grant)| *grant).collect();
-        self.dice.pick(&here)
+        self.rng.pick(&here)
     }
 
     fn decide(&mut self, address: &Address) -> Op {
         let expect = self.known.get(address).map(|known| known.token).unwrap_or_default();
         let (op_id, operator) = (OpId::from_bits(self.id()), self.operator());
-        if address.kind == Kind::Lease || self.dice.percent(25) {
+        if address.kind == Kind::Lease || self.rng.percent(25) {
             return Op::Evict(Evict { op_id, operator, reason: None, expect });
         }
-        let (even_if_alive, steal) = (self.dice.percent(50), self.dice.percent(50));
+        let (even_if_alive, steal) = (self.rng.percent(50), self.rng.percent(50));
         Op::Reconcile(Reconcile { op_id, operator, reason: None, expect, even_if_alive, steal })
     }
 
     fn settle_doubt(&mut self, token: Token) -> Op {
         let (op_id, operator, reason) =
             (OpId::from_bits(self.id()), self.operator(), Some(generate::reason(1)));
-        if self.dice.percent(40) {
-            let result = generate::result(self.dice.below(4) as u8);
-            let as_is = self.dice.percent(20);
+        if self.rng.percent(40) {
+            let result = generate::result(self.rng.below(4) as u8);
+            let as_is = self.rng.percent(20);
             return Op::ForceComplete(ForceComplete { op_id, token, operator, reason, result, as_is });
         }
-        let accept_overlap = self.dice.percent(60);
+        let accept_overlap = self.rng.percent(60);
         Op::ResetToClaimed(ResetToClaimed { op_id, token, operator, reason, accept_overlap })
     }
 
@@ -239,7 +239,7 @@ impl Actor {
             | (Op::Release(_), Reply::Release(ReleaseReply::Released))
             | (Op::Heartbeat(_), Reply::Heartbeat(HeartbeatReply::Lost(_)))
             | (Op::Complete(_) | Op::Cancel(_) | Op::Abandon(_), _)
-                if self.dice.percent(70) =>
+                if self.rng.percent(70) =>
             {
                 known.grant = None;
             }

@@ -9,7 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreError, Token};
 
 use super::record::{Entry, Look, Saw};
-use crate::differ::differ;
+use crate::diff::diff;
 
 /// What a store holds of one address when a history, or a part of it, is over.
 #[derive(Debug, Clone)]
@@ -175,7 +175,7 @@ impl Replay<'_> {
             let at = self.reading(a.stamped.stamp.now);
             let outcome = a.entry.op.apply(&mut self.record, at).map_err(|invalid| invalid.to_string())?;
             if outcome.stamped != *a.stamped {
-                return Err(format!("{}{}", a.entry, differ(&outcome.stamped, a.stamped)));
+                return Err(format!("{}{}", a.entry, diff(&outcome.stamped, a.stamped)));
             }
             self.events.extend(outcome.event);
             self.lived();
@@ -184,10 +184,10 @@ impl Replay<'_> {
             return Ok(());
         }
         if self.record != self.end.record {
-            return Err(format!("the record at the end{}", differ(&self.record, &self.end.record)));
+            return Err(format!("the record at the end{}", diff(&self.record, &self.end.record)));
         }
         if self.events != self.end.events {
-            return Err(format!("the events{}", differ(&self.events, &self.end.events)));
+            return Err(format!("the events{}", diff(&self.events, &self.end.events)));
         }
         Ok(())
     }

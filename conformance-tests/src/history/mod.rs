@@ -9,9 +9,9 @@ use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::dice::Dice;
 use crate::faults::{Faulty, Plan};
 use crate::harness::Harness;
+use crate::rng::Rng;
 use crate::sequences::model::fresh_namespace;
 use crate::sequences::{runtime, seed, times};
 
@@ -92,8 +92,8 @@ fn run<H: Harness>(count: u32, setting: Setting) {
             if n > 0 && n % HISTORIES_PER_STORE == 0 {
                 harness = Arc::new(H::open().await);
             }
-            let dice = Dice::new(seed).fork(u64::from(n));
-            if let Err(finding) = history(&harness, setting, dice).await {
+            let rng = Rng::new(seed).fork(u64::from(n));
+            if let Err(finding) = history(&harness, setting, rng).await {
                 panic!("history {n} of seed {seed} (its requests are repeatable, its interleaving is not):\n{finding}");
             }
         }
@@ -101,42 +101,42 @@ fn run<H: Harness>(count: u32, setting: Setting) {
 }
 
 /// One history, from its first request to the verdict.
-async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut dice: Dice) -> Result<(), String> {
-    let addresses = addresses(between(&mut dice, setting.records), &mut dice);
+async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut rng: Rng) -> Result<(), String> {
+    let addresses = addresses(between(&mut rng, setting.records), &mut rng);
     let store = harness.store();
     let recorder = Recorder::new(store.clone());
-    let told = act(harness, setting, &mut dice, &addresses, &recorder).await?;
+    let told = act(harness, setting, &mut rng, &addresses, &recorder).await?;
     judge(&*store, setting, &addresses, &recorder, &told).await?;
-    if setting.purges && dice.percent(30) {
-        purged::second_act(harness, setting, &mut dice, &addresses, told).await?;
+    if setting.purges && rng.percent(30) {
+        purged::second_act(harness, setting, &mut rng, &addresses, told).await?;
     }
     Ok(())
 }
 
-fn between(dice: &mut Dice, (least, most): (u64, u64)) -> u64 {
-    least + dice.below(most - least + 1)
+fn between(rng: &mut Rng, (least, most): (u64, u64)) -> u64 {
+    least + rng.below(most - least + 1)
 }
 
 /// All callers at once, each until it has made its requests; what they were told.
 async fn act<H: Harness>(
     harness: &Arc<H>,
     setting: Setting,
-    dice: &mut Dice,
+    rng: &mut Rng,
     addresses: &[Address],
     recorder: &Recorder,
 ) -> Result<Vec<Told>, String> {
-    let callers = between(dice, setting.callers);
+    let callers = between(rng, setting.callers);
     let board = Arc::default();
     let start = Arc::new(Barrier::new(callers as usize));
     let mut tasks = JoinSet::new();
     for caller in 0..callers as u32 {
         let below: Arc<dyn CoordinationStore> = Arc::new(recorder.as_caller(setting.first_caller + caller));
-        let seed = dice.throw();
+        let seed = rng.draw();
         let faulty = setting.faulty.then(|| Arc::new(Faulty::new(below.clone(), Plan::seeded(seed))));
         let store = faulty.clone().map_or(below, |faulty| faulty as Arc<dyn CoordinationStore>);
         let caller = setting.first_caller + caller;
-        let actor = Actor::new(caller, store, addresses.to_vec(), Arc::clone(&board), dice.fork(seed));
-        let (requests, start, harness) = (between(dice, setting.requests), start.clone(), harness.clone());
+        let actor = Actor::new(caller, store, addresses.to_vec(), Arc::clone(&board), rng.fork(seed));
+        let (requests, start, harness) = (between(rng, setting.requests), start.clone(), harness.clone());
         tasks.spawn(async move {
             start.wait().await;
             let told = actor.run(requests, &*harness).await;
@@ -182,11 +182,11 @@ async fn judge(
     Ok(())
 }
 
-fn addresses(records: u64, dice: &mut Dice) -> Vec<Address> {
+fn addresses(records: u64, rng: &mut Rng) -> Vec<Address> {
     let namespace = fresh_namespace("history");
     let key = |n| Key::new(format!("key-{n}")).unwrap_or_else(|invalid| unreachable!("{invalid}"));
     let address = |n| {
-        if dice.percent(20) {
+        if rng.percent(20) {
             Address::lease(namespace.clone(), key(n))
         } else {
             Address::execution(namespace.clone(), key(n))

@@ -10,8 +10,8 @@ use sentinel_core::{Address, Change, CoordinationStore, PURGE_REST, Token};
 use super::judge::{End, by_stamps_from};
 use super::record::{Entry, Recorder};
 use super::{Setting, Told, act, truth};
-use crate::dice::Dice;
 use crate::harness::Harness;
+use crate::rng::Rng;
 
 /// Far beyond every retention that callers ask for, and beyond the rest that a record needs.
 const LATER: Duration = Duration::from_secs(3 * PURGE_REST.as_secs());
@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(3 * PURGE_REST.as_secs());
 pub(super) async fn second_act<H: Harness>(
     harness: &Arc<H>,
     setting: Setting,
-    dice: &mut Dice,
+    rng: &mut Rng,
     addresses: &[Address],
     told: Vec<Told>,
 ) -> Result<(), String> {
@@ -33,8 +33,8 @@ pub(super) async fn second_act<H: Harness>(
     harness.advance(LATER).await;
     let recorder = Recorder::new(store.clone());
     let setting = Setting { first_caller: 100, ..setting };
-    let purging = tokio::spawn(purge(store.clone(), addresses[0].clone(), dice.below(16)));
-    let told_later = act(harness, setting, dice, addresses, &recorder).await?;
+    let purging = tokio::spawn(purge(store.clone(), addresses[0].clone(), rng.below(16)));
+    let told_later = act(harness, setting, rng, addresses, &recorder).await?;
     let deleted = purging.await.map_err(|error| format!("the purge failed: {error}"))??;
     let (entries, looks) = (recorder.entries(), recorder.looks());
     let mut purged = 0;

@@ -9,8 +9,6 @@ use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
 use sentinel_core::{Address, CoordinationStore, Event, Layer, StoreError};
 
-use super::written::History;
-
 /// A store that writes down every operation and look at a record, and passes it on. Clones and
 /// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being written down.
 ///
@@ -90,9 +88,9 @@ impl Recorder {
         self.log().looks.clone()
     }
 
-    /// [Judges](History::judge) all that was recorded of one address, by what the store holds of it now.
-    pub async fn judge(&self, address: &Address) -> Result<(), String> {
-        History { entries: self.entries(), looks: self.looks() }.judge(&*self.inner, address).await
+    /// The store whose requests it records.
+    pub(super) fn store(&self) -> &dyn CoordinationStore {
+        &*self.inner
     }
 
     fn now(&self) -> u64 {

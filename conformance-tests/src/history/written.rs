@@ -3,7 +3,7 @@
 use sentinel_core::{Address, CoordinationStore};
 
 use super::judge::{self, End};
-use super::record::{Entry, Look};
+use super::record::{Entry, Look, Recorder};
 use super::{linear, truth};
 
 /// What a store was asked and what it answered, with all moments in one order.
@@ -13,6 +13,13 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// Looks.
     pub looks: Vec<Look>,
+}
+
+impl Recorder {
+    /// [Judges](History::judge) all that was recorded of one address, by what the store has of it now.
+    pub async fn judge(&self, address: &Address) -> Result<(), String> {
+        History { entries: self.entries(), looks: self.looks() }.judge(self.store(), address).await
+    }
 }
 
 impl History {

@@ -1,17 +1,17 @@
-//! SPEC section 3, abandon.
+//! Spec §3, abandon.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Applied, State};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Executing, match: lease and hard deadline end now, and the cause is kept.
-pub(crate) async fn an_abandoned_execution_is_uncertain_at_once(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_abandoned_execution_is_uncertain_at_once(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let answer = key.abandon(grant, "the provider hung up").await;
     let now = answer.stamp.now;
     assert_eq!((answer.stamp.changed, answer.stamp.state), (true, State::Executing));
@@ -23,19 +23,19 @@ pub(crate) async fn an_abandoned_execution_is_uncertain_at_once(lab: &Lab) {
 }
 
 /// A reset of what was abandoned need not wait.
-pub(crate) async fn an_abandoned_execution_is_reset_without_waiting(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_abandoned_execution_is_reset_without_waiting(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     answers!(key.reset_to_claimed(&reset("olga", token)).await, ResetReply::Reset { .. });
 }
 
 /// Abandoning late moves no deadline into the future.
-pub(crate) async fn a_late_abandon_lengthens_nothing(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_late_abandon_lengthens_nothing(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
-    lab.advance(HARD * 2).await;
+    context.advance(HARD * 2).await;
     answers!(key.abandon(grant, "panicked").await, AbandonReply::Abandoned);
     let after = key.record().await;
     assert_eq!((after.lease_until, after.hard_until), (before.lease_until, before.hard_until));
@@ -43,17 +43,17 @@ pub(crate) async fn a_late_abandon_lengthens_nothing(lab: &Lab) {
 }
 
 /// Nothing of it revives: a heartbeat is lost.
-pub(crate) async fn an_abandoned_execution_does_not_revive(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_abandoned_execution_does_not_revive(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.doubtful(&call("ann")).await;
     answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Abandoned));
 }
 
 /// Repeated: the same reply; the first cause stands.
-pub(crate) async fn a_repeated_abandon_gets_the_same_reply(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_repeated_abandon_gets_the_same_reply(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.doubtful(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let before = key.record().await;
     for cause in ["lost contact", "another cause"] {
         let answer = key.abandon(grant, cause).await;
@@ -64,8 +64,8 @@ pub(crate) async fn a_repeated_abandon_gets_the_same_reply(lab: &Lab) {
 }
 
 /// Token and claim id must both be the record's.
-pub(crate) async fn another_grant_abandons_nothing(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn another_grant_abandons_nothing(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
     for wrong in [other_id(grant), older(grant)] {
@@ -75,9 +75,10 @@ pub(crate) async fn another_grant_abandons_nothing(lab: &Lab) {
 }
 
 /// Claimed, free, completed, reconciling, absent: there is nothing to be in doubt of.
-pub(crate) async fn only_an_execution_is_abandoned(lab: &Lab) {
-    let (claimed, done, held) = (lab.execution("claimed"), lab.execution("done"), lab.execution("held"));
-    let free = lab.execution("free");
+pub(crate) async fn only_an_execution_is_abandoned(context: &LawContext) {
+    let (claimed, done, held) =
+        (context.execution("claimed"), context.execution("done"), context.execution("held"));
+    let free = context.execution("free");
     let freed = free.granted(&call("ann")).await;
     free.release(freed).await;
     let doubt = held.doubtful(&call("ann")).await;
@@ -87,7 +88,7 @@ pub(crate) async fn only_an_execution_is_abandoned(lab: &Lab) {
         (done.completed(&call("ann"), &result("done")).await, done, State::Completed),
         (doubt, held, State::Reconciling),
         (freed, free, State::Free),
-        (doubt, lab.execution("absent"), State::Free),
+        (doubt, context.execution("absent"), State::Free),
     ];
     for (grant, key, state) in grants {
         let before = key.record().await;
@@ -97,11 +98,11 @@ pub(crate) async fn only_an_execution_is_abandoned(lab: &Lab) {
 }
 
 /// A lease is never in doubt: the requests that only executions know are errors, and nothing is applied.
-pub(crate) async fn a_lease_is_never_in_doubt(lab: &Lab) {
-    let lease = lab.lease("k");
+pub(crate) async fn a_lease_is_never_in_doubt(context: &LawContext) {
+    let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
     let before = lease.record().await;
-    let (at, store, token) = (&lease.address, lab.store(), grant.token);
+    let (at, store, token) = (&lease.address, context.store(), grant.token);
     let done = Complete { grant, result: result("done") };
     let errors = [
         store.abandon(at, &Abandon { grant, cause: label("no"), late_effects: NONE_LATE }).await.err(),

@@ -1,12 +1,12 @@
-//! SPEC section 2, addresses: three parts, compared byte by byte, never joined.
+//! Spec §2, addresses: three parts, compared byte by byte, never joined.
 
 use sentinel_core::operation::*;
 use sentinel_core::store::List;
 use sentinel_core::{Address, Key, Kind, Namespace};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// Each of these is a record of its own: all are granted, all are found again, and each completes with its own result.
 async fn all_are_apart(keys: &[Subject<'_>]) {
@@ -24,8 +24,8 @@ async fn all_are_apart(keys: &[Subject<'_>]) {
 }
 
 /// Namespace and key are never joined by a separator: what stands before and after it is part of the address.
-pub(crate) async fn namespace_and_key_are_never_joined(lab: &Lab) {
-    let stem = lab.namespace().as_str();
+pub(crate) async fn namespace_and_key_are_never_joined(context: &LawContext) {
+    let stem = context.namespace().as_str();
     let mut keys = Vec::new();
     for separator in [".", "-", "_"] {
         for (ns, key) in
@@ -41,21 +41,21 @@ pub(crate) async fn namespace_and_key_are_never_joined(lab: &Lab) {
             keys.push(Address::execution(Namespace::new(ns).expect("short"), Key::new(key).expect("a key")));
         }
     }
-    all_are_apart(&keys.into_iter().map(|address| lab.subject(address)).collect::<Vec<_>>()).await;
+    all_are_apart(&keys.into_iter().map(|address| context.subject(address)).collect::<Vec<_>>()).await;
 }
 
 /// A key may hold the separators that stores are tempted by.
-pub(crate) async fn a_key_may_hold_any_separator(lab: &Lab) {
+pub(crate) async fn a_key_may_hold_any_separator(context: &LawContext) {
     let names = [
         "a:b", "a", "b", "a::b", "a/b", "a|b", "a,b", "a b", "a;b", "a#b", "a{b}", "{a}b", "a*b", "a?b",
         "a[b]",
     ];
-    all_are_apart(&names.map(|name| lab.execution(name))).await;
+    all_are_apart(&names.map(|name| context.execution(name))).await;
 }
 
 /// A lease on a key and an execution under it are two records: neither hides the other.
-pub(crate) async fn kinds_are_apart(lab: &Lab) {
-    let (execution, lease) = (lab.execution("k"), lab.lease("k"));
+pub(crate) async fn kinds_are_apart(context: &LawContext) {
+    let (execution, lease) = (context.execution("k"), context.lease("k"));
     all_are_apart(&[execution.clone(), lease.clone()]).await;
     execution.completed(&call("ann"), &result("receipt")).await;
     let held = lease.granted(&call("bob")).await;
@@ -65,23 +65,23 @@ pub(crate) async fn kinds_are_apart(lab: &Lab) {
 }
 
 /// Two namespaces share nothing but the store.
-pub(crate) async fn namespaces_are_apart(lab: &Lab) {
-    let (one, two) = (lab.apart(), lab.apart());
+pub(crate) async fn namespaces_are_apart(context: &LawContext) {
+    let (one, two) = (context.apart(), context.apart());
     all_are_apart(&[one.execution("k"), two.execution("k")]).await;
     assert_eq!(one.keys(&List { kind: Kind::Execution, ..one.everything() }).await, Vec::<String>::new());
 }
 
 /// Upper and lower case are different bytes, so they are different keys; so are leading and trailing spaces.
-pub(crate) async fn keys_are_compared_byte_by_byte(lab: &Lab) {
+pub(crate) async fn keys_are_compared_byte_by_byte(context: &LawContext) {
     let names = [
         "key", "KEY", "Key", " key", "key ", "key  ", "0", "00", "0.0", "1e0", "1", "straße", "strasse",
         "STRASSE", "ı", "i",
     ];
-    all_are_apart(&names.map(|name| lab.execution(name))).await;
+    all_are_apart(&names.map(|name| context.execution(name))).await;
 }
 
 /// Two spellings of one letter are two keys: nothing is normalised.
-pub(crate) async fn keys_are_not_normalised(lab: &Lab) {
+pub(crate) async fn keys_are_not_normalised(context: &LawContext) {
     let names = [
         "\u{e9}",
         "e\u{301}",
@@ -95,11 +95,11 @@ pub(crate) async fn keys_are_not_normalised(lab: &Lab) {
         "a\u{200d}b",
         "ab",
     ];
-    all_are_apart(&names.map(|name| lab.execution(name))).await;
+    all_are_apart(&names.map(|name| context.execution(name))).await;
 }
 
 /// Quotes, wildcards, escapes and the words of query languages are only bytes.
-pub(crate) async fn keys_are_never_interpreted(lab: &Lab) {
+pub(crate) async fn keys_are_never_interpreted(context: &LawContext) {
     let names = [
         "'",
         "\"",
@@ -140,32 +140,35 @@ pub(crate) async fn keys_are_never_interpreted(lab: &Lab) {
         "\u{1f512}",
         "𝕜",
     ];
-    all_are_apart(&names.map(|name| lab.execution(name))).await;
+    all_are_apart(&names.map(|name| context.execution(name))).await;
     assert_eq!(
-        lab.keys(&List { state: Some(sentinel_core::store::Shown::Free), ..lab.everything() }).await.len(),
+        context
+            .keys(&List { state: Some(sentinel_core::store::Shown::Free), ..context.everything() })
+            .await
+            .len(),
         names.len()
     );
 }
 
 /// The longest key and the longest namespace are kept whole: the last byte tells.
-pub(crate) async fn the_longest_names_are_kept_whole(lab: &Lab) {
+pub(crate) async fn the_longest_names_are_kept_whole(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let wide = "😀".repeat(Key::MAX_BYTES / 4 - 1);
     let names =
         [format!("{long}a"), format!("{long}b"), long, format!("{wide}😀"), format!("{wide}😁"), wide];
-    all_are_apart(&names.each_ref().map(|name| lab.execution(name))).await;
-    let stem = lab.namespace().as_str();
+    all_are_apart(&names.each_ref().map(|name| context.execution(name))).await;
+    let stem = context.namespace().as_str();
     let room = |last: char| format!("{stem}{}{last}", "n".repeat(Namespace::MAX_BYTES - 1 - stem.len()));
     let subjects = ['a', 'b'].map(|last| {
         let namespace = Namespace::new(room(last)).expect("64 bytes");
-        lab.subject(Address::execution(namespace, Key::new("k").expect("a key")))
+        context.subject(Address::execution(namespace, Key::new("k").expect("a key")))
     });
     all_are_apart(&subjects).await;
 }
 
 /// Operations on one address change no other.
-pub(crate) async fn an_operation_changes_one_record(lab: &Lab) {
-    let (key, lease, next) = (lab.execution("k"), lab.lease("k"), lab.execution("k2"));
+pub(crate) async fn an_operation_changes_one_record(context: &LawContext) {
+    let (key, lease, next) = (context.execution("k"), context.lease("k"), context.execution("k2"));
     next.begun(&call("ann")).await;
     lease.granted(&call("ann")).await;
     let before = [(lease.record().await, lease.events().await), (next.record().await, next.events().await)];
@@ -180,8 +183,8 @@ pub(crate) async fn an_operation_changes_one_record(lab: &Lab) {
 }
 
 /// A grant is for one address: on another it is nothing.
-pub(crate) async fn a_grant_is_for_one_address(lab: &Lab) {
-    let (key, other) = (lab.execution("k"), lab.execution("other"));
+pub(crate) async fn a_grant_is_for_one_address(context: &LawContext) {
+    let (key, other) = (context.execution("k"), context.execution("other"));
     let grant = key.begun(&call("ann")).await;
     other.begun(&call("bob")).await;
     let before = other.record().await;

@@ -1,4 +1,4 @@
-//! SPEC section 3, heartbeat: many grants in one call. Each reply and each record is compared with the kernel's.
+//! Spec §3, heartbeat: many grants in one call. Each reply and each record is compared with the kernel's.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use sentinel_core::operation::*;
 use sentinel_core::store::List;
 use sentinel_core::{Address, Grant, Kind, Record, Terms, Token};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, differ, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, diff, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A beat for a record.
 fn beat(subject: &Subject<'_>, grant: Grant) -> Beat {
@@ -23,31 +23,26 @@ fn own_terms(n: usize) -> Claim {
 }
 
 /// Sends a batch. Each beat, in its order, has the effect and the reply that the kernel gives to it alone.
-async fn answered_as_the_kernel_does(lab: &Lab, beats: &[Beat]) -> Vec<HeartbeatReply> {
+async fn answered_as_the_kernel_does(context: &LawContext, beats: &[Beat]) -> Vec<HeartbeatReply> {
     let mut records: std::collections::BTreeMap<Address, Record> = Default::default();
     let mut events = Vec::new();
     for Beat { address, .. } in beats {
-        let subject = lab.subject(address.clone());
+        let subject = context.subject(address.clone());
         records.insert(address.clone(), subject.record().await);
         events.push(subject.events().await);
     }
-    let replies = lab.beats(beats).await;
+    let replies = context.beats(beats).await;
     for (n, (Beat { address, grant }, stamped)) in beats.iter().zip(&replies).enumerate() {
         let record = records.get_mut(address).expect("each record was read");
         let at = Reading { kind: address.kind, now: stamped.stamp.now, floor: Token::NONE };
         let expected = kernel::apply(record, &Heartbeat { grant: *grant }, at).expect("a heartbeat").stamped;
-        assert!(
-            expected == *stamped,
-            "beat {n} of {}, {address}:{}",
-            beats.len(),
-            differ(&expected, stamped)
-        );
+        assert!(expected == *stamped, "beat {n} of {}, {address}:{}", beats.len(), diff(&expected, stamped));
     }
     for (address, record) in &records {
-        same(&format!("the record of {address}"), record, &lab.subject(address.clone()).record().await);
+        same(&format!("the record of {address}"), record, &context.subject(address.clone()).record().await);
     }
     for (Beat { address, .. }, before) in beats.iter().zip(&events) {
-        let after = lab.subject(address.clone()).events().await;
+        let after = context.subject(address.clone()).events().await;
         same(&format!("the events of {address}, as a heartbeat appends none"), before, &after);
     }
     replies.into_iter().map(|stamped| stamped.reply).collect()
@@ -59,8 +54,8 @@ fn kept(replies: &[HeartbeatReply]) -> usize {
 }
 
 /// A batch holds beats of several namespaces and of both kinds, in any order. Equal keys are not mixed up.
-pub(crate) async fn a_batch_reaches_every_namespace_and_kind(lab: &Lab) {
-    let rooms = [lab.apart(), lab.apart(), lab.apart()];
+pub(crate) async fn a_batch_reaches_every_namespace_and_kind(context: &LawContext) {
+    let rooms = [context.apart(), context.apart(), context.apart()];
     let (mut held, mut beats) = (Vec::new(), Vec::new());
     for (n, name) in ["b", "a", "c"].into_iter().enumerate() {
         for (m, room) in rooms.iter().enumerate() {
@@ -74,30 +69,30 @@ pub(crate) async fn a_batch_reaches_every_namespace_and_kind(lab: &Lab) {
         }
         beats.push(beat(subject, grant));
     }
-    lab.advance(HALF).await;
-    assert_eq!(kept(&answered_as_the_kernel_does(lab, &beats).await), beats.len());
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
+    assert_eq!(kept(&answered_as_the_kernel_does(context, &beats).await), beats.len());
+    context.advance(HALF).await;
     beats.reverse();
-    assert_eq!(kept(&answered_as_the_kernel_does(lab, &beats).await), beats.len());
+    assert_eq!(kept(&answered_as_the_kernel_does(context, &beats).await), beats.len());
 }
 
 /// One record for each reason for which a heartbeat can be lost, and the grant under which it is; one that is kept
 /// stands between all of them.
-async fn every_loss(lab: &Lab) -> Vec<Beat> {
-    let at = |name: &str| lab.execution(name);
+async fn every_loss(context: &LawContext) -> Vec<Beat> {
+    let at = |name: &str| context.execution(name);
     let mut beats = Vec::new();
-    let lapsed = lab.lease("lapsed").granted(&call("ann")).await;
+    let lapsed = context.lease("lapsed").granted(&call("ann")).await;
     let long = |terms: Duration| Claim { terms: Terms::new(terms, terms).expect("terms"), ..call("ann") };
     let hard = at("hard").begun(&long(HALF)).await;
     let revives = at("revives").begun(&call("ann")).await;
     // One that a hard deadline cuts short, and one that has nothing left to extend.
     let short = Claim { terms: Terms::new(TTL, TTL + HALF / 20).expect("terms"), ..call("ann") };
-    lab.advance(TTL).await;
-    for subject in [at("cut"), lab.lease("cut")] {
+    context.advance(TTL).await;
+    for subject in [at("cut"), context.lease("cut")] {
         beats.push(beat(&subject, subject.granted(&short).await));
     }
     beats.push(beat(&at("whole"), at("whole").granted(&long(HARD)).await));
-    beats.push(beat(&lab.lease("lapsed"), lapsed));
+    beats.push(beat(&context.lease("lapsed"), lapsed));
     beats.push(beat(&at("revives"), revives));
     beats.push(beat(&at("hard"), hard));
     let free = at("free").granted(&call("ann")).await;
@@ -109,15 +104,15 @@ async fn every_loss(lab: &Lab) -> Vec<Beat> {
     at("held").taken(&reconcile("olga", doubt.token)).await;
     beats.push(beat(&at("held"), doubt));
     for (n, name) in ["id", "token"].into_iter().enumerate() {
-        for subject in [at(name), lab.lease(name)] {
+        for subject in [at(name), context.lease(name)] {
             let grant = subject.granted(&own_terms(n)).await;
             beats.push(beat(&subject, if n == 0 { other_id(grant) } else { older(grant) }));
         }
     }
     let mut mixed = vec![beat(&at("absent"), free)];
     for (n, lost) in beats.into_iter().enumerate() {
-        let subject = if n.is_multiple_of(2) { lab.lease("live") } else { at("live") };
-        let subject = lab.subject(Address { key: key(&format!("live {n}")), ..subject.address });
+        let subject = if n.is_multiple_of(2) { context.lease("live") } else { at("live") };
+        let subject = context.subject(Address { key: key(&format!("live {n}")), ..subject.address });
         let grant = subject.granted(&own_terms(n)).await;
         mixed.extend([beat(&subject, grant), lost]);
     }
@@ -126,50 +121,50 @@ async fn every_loss(lab: &Lab) -> Vec<Beat> {
 
 /// Each loss of a batch is reported in its place, with its own reason, and stops no other beat: not in another
 /// namespace and not of another kind, wherever in the batch the losses stand.
-pub(crate) async fn a_batch_reports_each_loss_in_its_place(lab: &Lab) {
-    let (one, two) = (lab.apart(), lab.apart());
+pub(crate) async fn a_batch_reports_each_loss_in_its_place(context: &LawContext) {
+    let (one, two) = (context.apart(), context.apart());
     let mut beats = every_loss(&one).await;
     beats.extend(every_loss(&two).await.into_iter().rev());
-    lab.advance(HALF / 10).await;
-    let lost = beats.len() - kept(&answered_as_the_kernel_does(lab, &beats).await);
+    context.advance(HALF / 10).await;
+    let lost = beats.len() - kept(&answered_as_the_kernel_does(context, &beats).await);
     assert!(
         lost >= 2 * 10,
         "ten losses in each of two namespaces, and the leases that lapsed meanwhile: {lost}"
     );
-    lab.advance(HALF / 10).await;
+    context.advance(HALF / 10).await;
     let half = beats.len() / 2;
     beats.rotate_left(half);
     beats.reverse();
-    answered_as_the_kernel_does(lab, &beats).await;
+    answered_as_the_kernel_does(context, &beats).await;
 }
 
 /// A batch may name a record many times, under its own grant and under others. Each beat has a reply of its own.
-pub(crate) async fn a_batch_answers_each_repeat(lab: &Lab) {
+pub(crate) async fn a_batch_answers_each_repeat(context: &LawContext) {
     let mut beats = Vec::new();
-    for subject in [lab.lease("k"), lab.execution("k"), lab.lease("l")] {
+    for subject in [context.lease("k"), context.execution("k"), context.lease("l")] {
         let grant = subject.granted(&call("ann")).await;
         let grants = [grant, other_id(grant), grant, older(grant), grant, grant];
         beats.push(grants.map(|grant| beat(&subject, grant)));
     }
     let in_turn: Vec<Beat> = (0..6).flat_map(|n| beats.iter().map(move |of| of[n].clone())).collect();
     for batch in [in_turn, beats.concat()] {
-        lab.advance(HALF).await;
-        assert_eq!(kept(&answered_as_the_kernel_does(lab, &batch).await), 3 * 4);
+        context.advance(HALF).await;
+        assert_eq!(kept(&answered_as_the_kernel_does(context, &batch).await), 3 * 4);
     }
 }
 
 /// A batch has no size at which the store stops: all beats have a reply, and all kept leases are extended.
-pub(crate) async fn a_large_batch_is_carried_out_to_its_end(lab: &Lab) {
+pub(crate) async fn a_large_batch_is_carried_out_to_its_end(context: &LawContext) {
     /// More than any round number of them.
     const MANY: usize = 1_051;
     let address = |n: usize| {
-        let (namespace, key) = (lab.namespace().clone(), key(&format!("k{n:04}")));
+        let (namespace, key) = (context.namespace().clone(), key(&format!("k{n:04}")));
         let kind = if n.is_multiple_of(2) { Kind::Lease } else { Kind::Execution };
         Address { namespace, kind, key }
     };
     let claims: Vec<_> = (0..MANY).map(|n| (address(n), call("ann"))).collect();
     let sent = claims.iter().map(|(address, claim)| (address.clone(), claim.clone().into()));
-    let replies = lab.each(sent.collect()).await;
+    let replies = context.each(sent.collect()).await;
     let grants = claims.iter().zip(&replies);
     let grants =
         grants.map(|((_, claim), reply)| Grant { token: reply.stamp.token, claim_id: claim.claim_id });
@@ -185,8 +180,8 @@ pub(crate) async fn a_large_batch_is_carried_out_to_its_end(lab: &Lab) {
     for n in (0..beats.len()).filter(|n| wrong(*n)) {
         beats[n].grant = other_id(beats[n].grant);
     }
-    lab.advance(HALF).await;
-    let replies = lab.beats(&beats).await;
+    context.advance(HALF).await;
+    let replies = context.beats(&beats).await;
     let mut extended = std::collections::BTreeMap::new();
     for (n, stamped) in replies.iter().enumerate() {
         let until = stamped.stamp.now.plus(TTL);
@@ -199,9 +194,9 @@ pub(crate) async fn a_large_batch_is_carried_out_to_its_end(lab: &Lab) {
         }
     }
     for kind in [Kind::Lease, Kind::Execution] {
-        let page = lab.list(&List { kind, ..lab.everything() }).await;
+        let page = context.list(&List { kind, ..context.everything() }).await;
         for (key, record) in page.records {
-            let address = Address { namespace: lab.namespace().clone(), kind, key };
+            let address = Address { namespace: context.namespace().clone(), kind, key };
             let before = record.claimed_at.expect("claimed").plus(TTL);
             let expected = extended.get(&address).copied().unwrap_or(before);
             same(&format!("lease_until of {address}"), &expected, &record.lease_until);

@@ -1,18 +1,18 @@
-//! SPEC section 3, begin.
+//! Spec §3, begin.
 
 use sentinel_core::State;
 use sentinel_core::operation::*;
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Claimed, match, live, within hard: executing; the terms of the grant stand.
-pub(crate) async fn a_live_claim_begins(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_live_claim_begins(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let claimed = key.record().await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let answer = key.begin(grant).await;
     let now = answer.stamp.now;
     let granted = answers!(answer, BeginReply::Begun(granted) => granted);
@@ -29,12 +29,12 @@ pub(crate) async fn a_live_claim_begins(lab: &Lab) {
 }
 
 /// Executing, match, live: the same reply; nothing changes.
-pub(crate) async fn a_repeated_begin_gets_the_same_reply(lab: &Lab) {
+pub(crate) async fn a_repeated_begin_gets_the_same_reply(context: &LawContext) {
     for ann in [call("ann"), fused("ann")] {
-        let key = lab.execution(if ann.phase == Phase::Executing { "fused" } else { "two steps" });
+        let key = context.execution(if ann.phase == Phase::Executing { "fused" } else { "two steps" });
         let grant = key.granted(&ann).await;
         let first = key.begin(grant).await.reply;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         assert_eq!(key.begin(grant).await.reply, first);
         key.assert_untouched_since(&before).await;
@@ -42,30 +42,30 @@ pub(crate) async fn a_repeated_begin_gets_the_same_reply(lab: &Lab) {
 }
 
 /// A claim that lapsed is not begun, even though nobody took it.
-pub(crate) async fn a_lapsed_claim_is_not_begun(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_lapsed_claim_is_not_begun(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let before = key.record().await;
     answers!(key.begin(grant).await, BeginReply::Expired);
     key.assert_untouched_since(&before).await;
 }
 
 /// A begin that is repeated after the lease lapsed authorises nothing.
-pub(crate) async fn a_lapsed_execution_is_not_begun_again(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_lapsed_execution_is_not_begun_again(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let before = key.record().await;
     answers!(key.begin(grant).await, BeginReply::Expired);
     key.assert_untouched_since(&before).await;
 }
 
 /// A claim that was taken over is not begun by the one who lost it.
-pub(crate) async fn a_taken_over_claim_is_not_begun(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_taken_over_claim_is_not_begun(context: &LawContext) {
+    let key = context.execution("k");
     let lost = key.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let won = key.granted(&call("bob")).await;
     let before = key.record().await;
     let now = Current { state: State::Claimed, token: won.token };
@@ -74,8 +74,8 @@ pub(crate) async fn a_taken_over_claim_is_not_begun(lab: &Lab) {
 }
 
 /// The right claim id under an older token is not the grant.
-pub(crate) async fn an_older_token_does_not_begin(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_older_token_does_not_begin(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let before = key.record().await;
     answers!(key.begin(older(grant)).await, BeginReply::Superseded(_));
@@ -83,8 +83,8 @@ pub(crate) async fn an_older_token_does_not_begin(lab: &Lab) {
 }
 
 /// The right token under another claim id is not the grant.
-pub(crate) async fn another_claim_id_does_not_begin(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn another_claim_id_does_not_begin(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let before = key.record().await;
     answers!(key.begin(other_id(grant)).await, BeginReply::Superseded(_));
@@ -92,16 +92,16 @@ pub(crate) async fn another_claim_id_does_not_begin(lab: &Lab) {
 }
 
 /// An execution does not begin for a second caller.
-pub(crate) async fn an_execution_does_not_begin_for_another(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_execution_does_not_begin_for_another(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     answers!(key.begin(other_id(grant)).await, BeginReply::Superseded(_));
     answers!(key.begin(older(grant)).await, BeginReply::Superseded(_));
 }
 
 /// This grant completed it already: Completed.
-pub(crate) async fn a_completed_execution_does_not_begin(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_completed_execution_does_not_begin(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.completed(&call("ann"), &result("done")).await;
     let before = key.record().await;
     answers!(key.begin(grant).await, BeginReply::Completed);
@@ -110,8 +110,9 @@ pub(crate) async fn a_completed_execution_does_not_begin(lab: &Lab) {
 }
 
 /// Absent, free, reconciling: nobody's to begin.
-pub(crate) async fn nothing_begins_without_a_claim(lab: &Lab) {
-    let (absent, free, held) = (lab.execution("absent"), lab.execution("free"), lab.execution("held"));
+pub(crate) async fn nothing_begins_without_a_claim(context: &LawContext) {
+    let (absent, free, held) =
+        (context.execution("absent"), context.execution("free"), context.execution("held"));
     let grant = free.granted(&call("ann")).await;
     answers!(absent.begin(grant).await, BeginReply::Superseded(_));
     assert!(absent.record().await.is_absent());
@@ -123,11 +124,12 @@ pub(crate) async fn nothing_begins_without_a_claim(lab: &Lab) {
 }
 
 /// A lease is never begun: that is an error before anything is sent.
-pub(crate) async fn a_lease_is_not_begun(lab: &Lab) {
-    let lease = lab.lease("k");
+pub(crate) async fn a_lease_is_not_begun(context: &LawContext) {
+    let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
     let before = lease.record().await;
-    let error = lab.store().begin(&lease.address, &Begin { grant }).await.expect_err("an invalid request");
+    let error =
+        context.store().begin(&lease.address, &Begin { grant }).await.expect_err("an invalid request");
     assert_eq!(error.applied(), sentinel_core::Applied::No);
     lease.assert_untouched_since(&before).await;
 }

@@ -1,4 +1,4 @@
-//! SPEC section 3, events: a bounded number of the newest is kept, and the oldest of them carries what came before.
+//! Spec §3, events: a bounded number of the newest is kept, and the oldest of them carries what came before.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use sentinel_core::kernel::{Op, Reading, Rebuilt, replay};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, EventLimit, Record, Token};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A record, what the kernel makes of it beside the store, and what its events rebuild up to each rev.
 struct Followed<'a> {
@@ -66,9 +66,9 @@ impl<'a> Followed<'a> {
 
 /// At most 1,000 events of a record are kept, and at least three quarters of them once there were more. Every state that a
 /// base may carry is rebuilt.
-pub(crate) async fn the_newest_events_are_kept_with_what_came_before(lab: &Lab) {
+pub(crate) async fn the_newest_events_are_kept_with_what_came_before(context: &LawContext) {
     let limit = EventLimit::default();
-    let mut followed = Followed::new(lab.execution("k"));
+    let mut followed = Followed::new(context.execution("k"));
     // So the oldest event that is kept at first comes from the middle of a run that has every field.
     let first = (limit.max() - limit.kept()) as u64;
     followed.fill(first - 3).await;
@@ -93,8 +93,8 @@ pub(crate) async fn the_newest_events_are_kept_with_what_came_before(lab: &Lab) 
 
 /// Events belong to one life of one record: after a purge the next life has its own, from rev 1 on, and a base of the old
 /// life is nothing to it. Other records keep theirs.
-pub(crate) async fn events_belong_to_one_life(lab: &Lab) {
-    let (key, beside) = (lab.execution("k"), lab.lease("k"));
+pub(crate) async fn events_belong_to_one_life(context: &LawContext) {
+    let (key, beside) = (context.execution("k"), context.lease("k"));
     beside.granted(&call("eve")).await;
     for life in 1..4 {
         let grant = key.granted(&call(&format!("life {life}"))).await;
@@ -105,13 +105,13 @@ pub(crate) async fn events_belong_to_one_life(lab: &Lab) {
         same("the workers of this life", &vec![Some(label(&format!("life {life}"))); 2], &workers);
         assert!(events.len() <= 3 && events.iter().all(|event| event.base.is_none()), "{events:?}");
         key.assert_rebuilt().await;
-        lab.advance(REST).await;
-        assert_eq!(lab.purge().await.records, 1);
+        context.advance(REST).await;
+        assert_eq!(context.purge().await.records, 1);
         assert_eq!(key.story().await, ["purged"]);
         if life == 2 {
             // The event of the purge has rested: it may go.
-            lab.advance(REST).await;
-            lab.purge().await;
+            context.advance(REST).await;
+            context.purge().await;
         }
     }
     assert_eq!(beside.story().await, ["claimed"]);

@@ -1,15 +1,15 @@
-//! SPEC section 3, cancel.
+//! Spec §3, cancel.
 
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, State};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Claimed under this claim id: free, and the id is remembered.
-pub(crate) async fn a_claim_is_cancelled(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_claim_is_cancelled(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let ann = call("ann");
         key.granted(&ann).await;
         let answer = key.cancel(ann.claim_id).await;
@@ -23,9 +23,9 @@ pub(crate) async fn a_claim_is_cancelled(lab: &Lab) {
 }
 
 /// Executing under this claim id: free. Only the call that will not run sends it.
-pub(crate) async fn an_execution_that_will_not_run_is_cancelled(lab: &Lab) {
+pub(crate) async fn an_execution_that_will_not_run_is_cancelled(context: &LawContext) {
     for ann in [call("ann"), fused("ann")] {
-        let key = lab.execution(if ann.phase == Phase::Executing { "fused" } else { "two steps" });
+        let key = context.execution(if ann.phase == Phase::Executing { "fused" } else { "two steps" });
         key.begun(&ann).await;
         answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
         key.granted(&call("bob")).await;
@@ -33,17 +33,17 @@ pub(crate) async fn an_execution_that_will_not_run_is_cancelled(lab: &Lab) {
 }
 
 /// A lapsed claim and a lapsed execution are cancelled too: that settles the doubt.
-pub(crate) async fn a_lapsed_run_is_cancelled(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), fused("ann"));
+pub(crate) async fn a_lapsed_run_is_cancelled(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), fused("ann"));
     key.granted(&ann).await;
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
     key.granted(&call("bob")).await;
 }
 
 /// On an absent address a tombstone remembers the id, so that the claim is refused if it comes later.
-pub(crate) async fn a_cancel_before_its_claim_refuses_the_claim(lab: &Lab) {
-    for (key, ann) in [(lab.execution("k"), fused("ann")), (lab.lease("k"), call("ann"))] {
+pub(crate) async fn a_cancel_before_its_claim_refuses_the_claim(context: &LawContext) {
+    for (key, ann) in [(context.execution("k"), fused("ann")), (context.lease("k"), call("ann"))] {
         let answer = key.cancel(ann.claim_id).await;
         assert_eq!((answer.stamp.changed, answer.stamp.rev, answer.stamp.state), (true, 1, State::Free));
         answers!(answer, CancelReply::Cancelled);
@@ -53,8 +53,8 @@ pub(crate) async fn a_cancel_before_its_claim_refuses_the_claim(lab: &Lab) {
 }
 
 /// On a free address the id joins those that are remembered.
-pub(crate) async fn a_cancel_on_a_free_key_is_remembered(lab: &Lab) {
-    let (key, ann, bob) = (lab.execution("k"), call("ann"), call("bob"));
+pub(crate) async fn a_cancel_on_a_free_key_is_remembered(context: &LawContext) {
+    let (key, ann, bob) = (context.execution("k"), call("ann"), call("bob"));
     key.cancel(ann.claim_id).await;
     answers!(key.cancel(bob.claim_id).await, CancelReply::Cancelled);
     for refused in [ann, bob] {
@@ -63,8 +63,8 @@ pub(crate) async fn a_cancel_on_a_free_key_is_remembered(lab: &Lab) {
 }
 
 /// Repeated: the same reply, and nothing changes; after another's claim too.
-pub(crate) async fn a_repeated_cancel_gets_the_same_reply(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_repeated_cancel_gets_the_same_reply(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     key.granted(&ann).await;
     key.cancel(ann.claim_id).await;
     let before = key.record().await;
@@ -77,8 +77,8 @@ pub(crate) async fn a_repeated_cancel_gets_the_same_reply(lab: &Lab) {
 }
 
 /// A late cancel does not touch the claim, execution or doubt of another call.
-pub(crate) async fn a_cancel_leaves_others_alone(lab: &Lab) {
-    let (claimed, running, held) = (lab.execution("a"), lab.execution("b"), lab.execution("c"));
+pub(crate) async fn a_cancel_leaves_others_alone(context: &LawContext) {
+    let (claimed, running, held) = (context.execution("a"), context.execution("b"), context.execution("c"));
     claimed.granted(&call("ann")).await;
     running.begun(&call("ann")).await;
     let doubt = held.doubtful(&call("ann")).await;
@@ -92,8 +92,8 @@ pub(crate) async fn a_cancel_leaves_others_alone(lab: &Lab) {
 }
 
 /// Completed stays completed, whoever cancels: its own call too.
-pub(crate) async fn a_cancel_never_erases_a_result(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), fused("ann"));
+pub(crate) async fn a_cancel_never_erases_a_result(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), fused("ann"));
     let grant = key.granted(&ann).await;
     key.complete(grant, &result("receipt")).await;
     let before = key.record().await;
@@ -104,8 +104,8 @@ pub(crate) async fn a_cancel_never_erases_a_result(lab: &Lab) {
 }
 
 /// A call that an operator fenced out is told that it holds nothing; the operator keeps the key.
-pub(crate) async fn a_cancel_does_not_settle_for_the_operator(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_cancel_does_not_settle_for_the_operator(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let doubt = key.doubtful(&ann).await;
     key.taken(&reconcile("olga", doubt.token)).await;
     let before = key.record().await;
@@ -114,16 +114,16 @@ pub(crate) async fn a_cancel_does_not_settle_for_the_operator(lab: &Lab) {
 }
 
 /// A cancel keeps the token: the next grant has a larger one.
-pub(crate) async fn a_cancel_keeps_the_token(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_cancel_keeps_the_token(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     assert_eq!(key.cancel(ann.claim_id).await.stamp.token, grant.token);
     assert!(key.granted(&call("bob")).await.token > grant.token);
 }
 
 /// A cancelled attempt goes on under its incarnation: the provider's key stays the same.
-pub(crate) async fn a_cancel_keeps_the_incarnation(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_cancel_keeps_the_incarnation(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     key.granted(&ann).await;
     let first = key.record().await.incarnation;
     key.cancel(ann.claim_id).await;

@@ -1,17 +1,17 @@
-//! SPEC section 3, claim.
+//! Spec §3, claim.
 
 use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{PastClaims, State};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Absent: claimed, with a token, a lease of ttl and a hard deadline of hard ttl, measured from the store's reading.
-pub(crate) async fn an_absent_key_is_granted(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn an_absent_key_is_granted(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let ann = call("ann");
         let answer = key.claim(&ann).await;
         let stamp = answer.stamp;
@@ -24,8 +24,8 @@ pub(crate) async fn an_absent_key_is_granted(lab: &Lab) {
 }
 
 /// The record keeps all that the claim said.
-pub(crate) async fn a_grant_is_recorded_in_full(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_grant_is_recorded_in_full(context: &LawContext) {
+    let key = context.execution("k");
     let ann = Claim { fingerprint: about("invoice 42"), retention: Some(KEPT), ..call("ann") };
     let now = key.claim(&ann).await.stamp.now;
     let record = key.record().await;
@@ -38,8 +38,8 @@ pub(crate) async fn a_grant_is_recorded_in_full(lab: &Lab) {
 }
 
 /// The fused form is executing at once.
-pub(crate) async fn a_fused_claim_is_executing_at_once(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), fused("ann"));
+pub(crate) async fn a_fused_claim_is_executing_at_once(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), fused("ann"));
     let answer = key.claim(&ann).await;
     let now = answer.stamp.now;
     let granted = answers!(answer, ClaimReply::Granted(granted) => granted);
@@ -50,8 +50,8 @@ pub(crate) async fn a_fused_claim_is_executing_at_once(lab: &Lab) {
 }
 
 /// A tombstone is claimable at once, under a new token.
-pub(crate) async fn a_free_key_is_granted(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_free_key_is_granted(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let first = key.granted(&call("ann")).await;
         answers!(key.release(first).await, ReleaseReply::Released);
         let second = key.granted(&call("bob")).await;
@@ -60,10 +60,10 @@ pub(crate) async fn a_free_key_is_granted(lab: &Lab) {
 }
 
 /// Claimed, live, someone else's: in progress, with the state and what remains of the lease.
-pub(crate) async fn a_live_claim_is_in_progress_to_others(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_live_claim_is_in_progress_to_others(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         key.granted(&call("ann")).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         let answer = key.claim(&call("bob")).await;
         let left = before.lease_until.since(answer.stamp.now);
@@ -73,8 +73,8 @@ pub(crate) async fn a_live_claim_is_in_progress_to_others(lab: &Lab) {
 }
 
 /// Executing, live, someone else's: in progress.
-pub(crate) async fn a_live_execution_is_in_progress_to_others(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_live_execution_is_in_progress_to_others(context: &LawContext) {
+    let key = context.execution("k");
     key.begun(&call("ann")).await;
     let before = key.record().await;
     let answer = key.claim(&call("bob")).await;
@@ -84,11 +84,11 @@ pub(crate) async fn a_live_execution_is_in_progress_to_others(lab: &Lab) {
 }
 
 /// Claimed, lapsed, someone else's: taken over, with a new token and a new claim id.
-pub(crate) async fn a_lapsed_claim_is_taken_over(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_lapsed_claim_is_taken_over(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let (ann, bob) = (call("ann"), call("bob"));
         let lost = key.granted(&ann).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         let won = key.granted(&bob).await;
         assert!(lost.token < won.token);
         let record = key.record().await;
@@ -98,21 +98,23 @@ pub(crate) async fn a_lapsed_claim_is_taken_over(lab: &Lab) {
 }
 
 /// A take-over begins a hard deadline and a lease of its own.
-pub(crate) async fn a_take_over_has_its_own_terms(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_take_over_has_its_own_terms(context: &LawContext) {
+    let key = context.execution("k");
     key.granted(&call("ann")).await;
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     let now = key.claim(&call("bob")).await.stamp.now;
     let record = key.record().await;
     assert_eq!((record.lease_until, record.hard_until), (now.plus(TTL), now.plus(HARD)));
 }
 
 /// Executing, lapsed, someone else's: never changes the record, however often and however late it is asked.
-pub(crate) async fn a_lapsed_execution_is_never_taken_over(lab: &Lab) {
-    for (key, ann) in [(lab.execution("two steps"), call("ann")), (lab.execution("fused"), fused("ann"))] {
+pub(crate) async fn a_lapsed_execution_is_never_taken_over(context: &LawContext) {
+    for (key, ann) in
+        [(context.execution("two steps"), call("ann")), (context.execution("fused"), fused("ann"))]
+    {
         let grant = key.begun(&ann).await;
         for _ in 0..3 {
-            lab.advance(HARD * 10).await;
+            context.advance(HARD * 10).await;
             let before = key.record().await;
             let answer = key.claim(&fused("bob")).await;
             assert!(!answer.stamp.changed);
@@ -125,12 +127,14 @@ pub(crate) async fn a_lapsed_execution_is_never_taken_over(lab: &Lab) {
 }
 
 /// The same claim id, claimed or executing: the same grant and what remains of it; nothing changes.
-pub(crate) async fn a_repeated_claim_gets_the_same_grant(lab: &Lab) {
-    for (key, ann) in
-        [(lab.execution("k"), call("a")), (lab.lease("k"), call("b")), (lab.execution("l"), fused("c"))]
-    {
+pub(crate) async fn a_repeated_claim_gets_the_same_grant(context: &LawContext) {
+    for (key, ann) in [
+        (context.execution("k"), call("a")),
+        (context.lease("k"), call("b")),
+        (context.execution("l"), fused("c")),
+    ] {
         let first = answers!(key.claim(&ann).await, ClaimReply::Granted(granted) => granted);
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         let answer = key.claim(&ann).await;
         assert!(!answer.stamp.changed);
@@ -140,12 +144,14 @@ pub(crate) async fn a_repeated_claim_gets_the_same_grant(lab: &Lab) {
 }
 
 /// The same claim id gets its grant back even when nothing remains of it: the client sees that and releases.
-pub(crate) async fn a_repeated_claim_is_told_that_nothing_remains(lab: &Lab) {
-    for (key, ann) in
-        [(lab.execution("k"), call("a")), (lab.lease("k"), call("b")), (lab.execution("l"), fused("c"))]
-    {
+pub(crate) async fn a_repeated_claim_is_told_that_nothing_remains(context: &LawContext) {
+    for (key, ann) in [
+        (context.execution("k"), call("a")),
+        (context.lease("k"), call("b")),
+        (context.execution("l"), fused("c")),
+    ] {
         let first = key.granted(&ann).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         let answer = key.claim(&ann).await;
         let now = answer.stamp.now;
         let again = answers!(answer, ClaimReply::Granted(granted) => granted);
@@ -155,18 +161,18 @@ pub(crate) async fn a_repeated_claim_is_told_that_nothing_remains(lab: &Lab) {
 }
 
 /// A repeated claim does not take the begin back.
-pub(crate) async fn a_repeated_claim_of_a_begun_call_tells_executing(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_repeated_claim_of_a_begun_call_tells_executing(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     key.begun(&ann).await;
     answers!(key.claim(&ann).await, ClaimReply::Granted(granted) if granted.state == State::Executing);
 }
 
 /// Completed within retention: the result, byte for byte, to everyone, and to the caller itself.
-pub(crate) async fn a_completed_result_is_replayed(lab: &Lab) {
-    let (key, ann, receipt) = (lab.execution("k"), call("ann"), result("receipt 7"));
+pub(crate) async fn a_completed_result_is_replayed(context: &LawContext) {
+    let (key, ann, receipt) = (context.execution("k"), call("ann"), result("receipt 7"));
     key.completed(&ann, &receipt).await;
     for asks in [call("bob"), fused("eve"), ann] {
-        lab.advance(HARD).await;
+        context.advance(HARD).await;
         let before = key.record().await;
         answers!(key.claim(&asks).await, ClaimReply::Completed { result: told, .. } if told == receipt);
         key.assert_untouched_since(&before).await;
@@ -174,13 +180,13 @@ pub(crate) async fn a_completed_result_is_replayed(lab: &Lab) {
 }
 
 /// A replay tells what remains of the retention, to the microsecond; nothing where the result is kept for ever.
-pub(crate) async fn a_replay_tells_what_remains_of_its_retention(lab: &Lab) {
-    let (month, ever) = (lab.execution("month"), lab.execution("ever"));
+pub(crate) async fn a_replay_tells_what_remains_of_its_retention(context: &LawContext) {
+    let (month, ever) = (context.execution("month"), context.execution("ever"));
     month.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
     ever.completed(&call("ann"), &result("x")).await;
     let over = month.record().await.completed_at.expect("completed").plus(KEPT);
     for wait in [Duration::ZERO, HALF, KEPT / 2] {
-        lab.advance(wait).await;
+        context.advance(wait).await;
         // Also to a caller who asks for another retention: the record's is what counts.
         let answer = month.claim(&Claim { retention: None, ..call("bob") }).await;
         let left = over.since(answer.stamp.now);
@@ -191,13 +197,13 @@ pub(crate) async fn a_replay_tells_what_remains_of_its_retention(lab: &Lab) {
 }
 
 /// Completed, and past its retention: claimable, by a new attempt with a new incarnation.
-pub(crate) async fn a_result_past_retention_is_claimed_anew(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_result_past_retention_is_claimed_anew(context: &LawContext) {
+    let key = context.execution("k");
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     let old = key.record().await;
-    lab.advance(KEPT / 2).await;
+    context.advance(KEPT / 2).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
-    lab.advance(KEPT / 2).await;
+    context.advance(KEPT / 2).await;
     key.granted(&call("bob")).await;
     let new = key.record().await;
     assert!(old.token < new.token && old.incarnation < new.incarnation);
@@ -205,12 +211,12 @@ pub(crate) async fn a_result_past_retention_is_claimed_anew(lab: &Lab) {
 }
 
 /// Reconciling: told since when and by whom; the reconcile token is not told.
-pub(crate) async fn a_reconciled_key_is_told_without_its_token(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_reconciled_key_is_told_without_its_token(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let decision = reconcile("olga", doubt.token);
     let at = key.reconcile(&decision).await.stamp.now;
-    lab.advance(HARD * 10).await;
+    context.advance(HARD * 10).await;
     let before = key.record().await;
     let (since, by) = answers!(key.claim(&fused("bob")).await,
         ClaimReply::Reconciling { since, operator } => (since, operator));
@@ -219,8 +225,8 @@ pub(crate) async fn a_reconciled_key_is_told_without_its_token(lab: &Lab) {
 }
 
 /// A claim id that released is refused: a late duplicate creates no ghost.
-pub(crate) async fn a_released_claim_id_is_refused(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_released_claim_id_is_refused(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let ann = call("ann");
         let grant = key.granted(&ann).await;
         key.release(grant).await;
@@ -230,21 +236,21 @@ pub(crate) async fn a_released_claim_id_is_refused(lab: &Lab) {
 }
 
 /// A claim id that was superseded is refused once the key is claimable again.
-pub(crate) async fn a_superseded_claim_id_is_refused(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_superseded_claim_id_is_refused(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let ann = call("ann");
         key.granted(&ann).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         key.granted(&call("bob")).await;
         answers!(key.claim(&ann).await, ClaimReply::InProgress { .. });
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
     }
 }
 
 /// The last eight claim ids are remembered, in order, through every kind of ending.
-pub(crate) async fn eight_claim_ids_are_remembered(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn eight_claim_ids_are_remembered(context: &LawContext) {
+    let key = context.lease("k");
     let calls: Vec<Claim> = (0..PastClaims::KEPT + 1).map(|n| call(&format!("w{n}"))).collect();
     for ours in &calls {
         let grant = key.granted(ours).await;
@@ -259,21 +265,21 @@ pub(crate) async fn eight_claim_ids_are_remembered(lab: &Lab) {
 }
 
 /// The caller that completed is remembered past retention: its duplicate does not start a second run.
-pub(crate) async fn the_call_that_completed_is_refused_past_retention(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_call_that_completed_is_refused_past_retention(context: &LawContext) {
+    let key = context.execution("k");
     let ann = Claim { retention: Some(KEPT), ..fused("ann") };
     let grant = key.granted(&ann).await;
     key.complete(grant, &result("done")).await;
-    lab.advance(KEPT).await;
+    context.advance(KEPT).await;
     answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
     key.granted(&call("bob")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
 }
 
 /// A claim id that a reset fenced out is remembered.
-pub(crate) async fn a_claim_id_is_remembered_through_a_reset(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_claim_id_is_remembered_through_a_reset(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let doubt = key.doubtful(&ann).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     answers!(key.reset_to_claimed(&reset("olga", token)).await, ResetReply::Reset { .. });
@@ -281,9 +287,9 @@ pub(crate) async fn a_claim_id_is_remembered_through_a_reset(lab: &Lab) {
 }
 
 /// A lease is claimed, never begun: the fused form is an error before anything is sent.
-pub(crate) async fn a_lease_knows_no_fused_claim(lab: &Lab) {
-    let lease = lab.lease("k");
-    let error = lab.store().claim(&lease.address, &fused("ann")).await.expect_err("an invalid request");
+pub(crate) async fn a_lease_knows_no_fused_claim(context: &LawContext) {
+    let lease = context.lease("k");
+    let error = context.store().claim(&lease.address, &fused("ann")).await.expect_err("an invalid request");
     assert_eq!(error.applied(), sentinel_core::Applied::No);
     assert!(lease.record().await.is_absent());
 }

@@ -1,12 +1,12 @@
-//! SPEC section 3, force_complete: what an operator records must be what the callers of the key can decode.
+//! Spec §3, force_complete: what an operator records must be what the callers of the key can decode.
 
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::{Accepts, Change, Payload, Recorded, Token};
 
-use crate::cast::*;
-use crate::differ::same;
-use crate::lab::{Lab, Subject};
+use crate::diff::same;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// Lists of content types, as callers give them.
 fn lists() -> Vec<Accepts> {
@@ -31,9 +31,9 @@ async fn held(key: &Subject<'_>, accepts: &Accepts) -> Token {
 
 /// A claim records what its callers can decode, in record and event, through a whole doubt; a tombstone has none of it,
 /// and the next claim its own.
-pub(crate) async fn a_claim_records_what_its_callers_decode(lab: &Lab) {
+pub(crate) async fn a_claim_records_what_its_callers_decode(context: &LawContext) {
     for (n, accepts) in lists().into_iter().enumerate() {
-        for key in [lab.execution(&format!("k{n}")), lab.lease(&format!("k{n}"))] {
+        for key in [context.execution(&format!("k{n}")), context.lease(&format!("k{n}"))] {
             let grant = key.granted(&Claim { accepts: accepts.clone(), ..call("ann") }).await;
             same("accepts", &accepts, &key.record().await.accepts);
             let event = key.newest_events(1).await.remove(0);
@@ -46,7 +46,7 @@ pub(crate) async fn a_claim_records_what_its_callers_decode(lab: &Lab) {
             same("accepts of the next claim", &Accepts::json(), &key.record().await.accepts);
             key.assert_rebuilt().await;
         }
-        let key = lab.execution(&format!("doubt {n}"));
+        let key = context.execution(&format!("doubt {n}"));
         held(&key, &accepts).await;
         same("accepts of a doubt", &accepts, &key.record().await.accepts);
         key.assert_rebuilt().await;
@@ -55,7 +55,7 @@ pub(crate) async fn a_claim_records_what_its_callers_decode(lab: &Lab) {
 
 /// A forced result of another content type is refused, with what callers accept, and nothing changes. Parameters and case
 /// of a content type do not count; failures and omitted results are not decoded. As the kernel says, for each list.
-pub(crate) async fn a_forced_result_must_be_decodable(lab: &Lab) {
+pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
     let kinds = [
         Payload::JSON,
         "application/JSON; charset=utf-8",
@@ -81,7 +81,7 @@ pub(crate) async fn a_forced_result_must_be_decodable(lab: &Lab) {
             let results = [success, Recorded::failure(None, payload), omitted];
             let count_of = if (n + m) % 4 == 0 { results.len() } else { 1 };
             for (w, result) in results.into_iter().enumerate().take(count_of) {
-                let key = lab.execution(&format!("{n} {m} {w}"));
+                let key = context.execution(&format!("{n} {m} {w}"));
                 let token = held(&key, &accepts).await;
                 let before = key.record().await;
                 let decision = force("olga", token, &result);
@@ -100,8 +100,8 @@ pub(crate) async fn a_forced_result_must_be_decodable(lab: &Lab) {
 
 /// An operator who insists records any bytes, and callers get them as they are. A refused decision is no decision: its op
 /// id may be used again.
-pub(crate) async fn an_operator_may_insist_on_other_bytes(lab: &Lab) {
-    let (key, accepts) = (lab.execution("k"), Accepts::json());
+pub(crate) async fn an_operator_may_insist_on_other_bytes(context: &LawContext) {
+    let (key, accepts) = (context.execution("k"), Accepts::json());
     let token = held(&key, &accepts).await;
     let before = key.record().await;
     let refused = force("olga", token, &picture());
@@ -130,8 +130,8 @@ fn other_token(token: Token) -> Token {
 }
 
 /// What a worker records is not held to the list: it is what its function returned.
-pub(crate) async fn a_worker_records_what_it_has(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_worker_records_what_it_has(context: &LawContext) {
+    let key = context.execution("k");
     key.completed(&Claim { accepts: Accepts::json(), ..call("ann") }, &picture()).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());
 }

@@ -1,11 +1,11 @@
-//! SPEC section 3, events: exactly one for each transition but heartbeats, and a record's events rebuild it.
+//! Spec §3, events: exactly one for each transition but heartbeats, and a record's events rebuild it.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, Event, State, Verdict};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// The one event that the last request appended, which carries that request's stamp.
 async fn appended<R>(key: &Subject<'_>, before: usize, answer: Stamped<R>) -> Event {
@@ -20,8 +20,8 @@ async fn appended<R>(key: &Subject<'_>, before: usize, answer: Stamped<R>) -> Ev
 }
 
 /// Each step of a worker's run appends one event: state before and after, grant, worker, what the claim said.
-pub(crate) async fn a_run_is_told_step_by_step(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_run_is_told_step_by_step(context: &LawContext) {
+    let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let claimed = appended(&key, 0, key.claim(&ann).await).await;
     let change = Change::Claimed {
@@ -46,16 +46,16 @@ pub(crate) async fn a_run_is_told_step_by_step(lab: &Lab) {
 }
 
 /// A fused claim is one event that says so.
-pub(crate) async fn a_fused_claim_is_one_event(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_fused_claim_is_one_event(context: &LawContext) {
+    let key = context.execution("k");
     let event = appended(&key, 0, key.claim(&fused("ann")).await).await;
     assert!(matches!(event.change, Change::Claimed { begun: true, .. }));
     assert_eq!(event.to, Some(State::Executing));
 }
 
 /// What gives a claim back is told with the worker whose claim it was.
-pub(crate) async fn the_ways_back_are_told(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_ways_back_are_told(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let released = appended(&key, 1, key.release(grant).await).await;
     assert_eq!(released.change, Change::Released { vouched: false });
@@ -74,25 +74,25 @@ pub(crate) async fn the_ways_back_are_told(lab: &Lab) {
 }
 
 /// A take-over is one event, from claimed to claimed.
-pub(crate) async fn a_take_over_is_one_event(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn a_take_over_is_one_event(context: &LawContext) {
+    let key = context.lease("k");
     key.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let event = appended(&key, 1, key.claim(&call("bob")).await).await;
     assert_eq!((event.from, event.worker), (Some(State::Claimed), Some(label("bob"))));
 }
 
 /// A cancel on an absent address is an event too: the tombstone has a history.
-pub(crate) async fn a_tombstone_for_a_late_claim_is_told(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_tombstone_for_a_late_claim_is_told(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let event = appended(&key, 0, key.cancel(ann.claim_id).await).await;
     assert_eq!((event.change, event.from), (Change::Cancelled, None));
     assert_eq!((event.claim_id, event.worker), (Some(ann.claim_id), None));
 }
 
 /// A cause of doubt is told.
-pub(crate) async fn a_doubt_is_told_with_its_cause(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_doubt_is_told_with_its_cause(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let event = appended(&key, 2, key.abandon(grant, "panicked").await).await;
     let effects_until = event.at.plus(NONE_LATE);
@@ -101,8 +101,8 @@ pub(crate) async fn a_doubt_is_told_with_its_cause(lab: &Lab) {
 }
 
 /// Each decision of an operator is told: op id, who, why.
-pub(crate) async fn a_decision_is_told(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_decision_is_told(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let first = reconcile("olga", doubt.token);
     let taken = appended(&key, 3, key.reconcile(&first).await).await;
@@ -124,8 +124,8 @@ pub(crate) async fn a_decision_is_told(lab: &Lab) {
 }
 
 /// A forced result is told with its digest; its bytes stand in the record only.
-pub(crate) async fn a_forced_result_is_told_with_its_digest(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_forced_result_is_told_with_its_digest(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     let no = sentinel_core::Recorded::failure(Some(7), sentinel_core::Payload::empty());
@@ -135,8 +135,8 @@ pub(crate) async fn a_forced_result_is_told_with_its_digest(lab: &Lab) {
 }
 
 /// Refusals and repeats append nothing.
-pub(crate) async fn refusals_and_repeats_append_nothing(lab: &Lab) {
-    let (key, ann, receipt) = (lab.execution("k"), call("ann"), result("x"));
+pub(crate) async fn refusals_and_repeats_append_nothing(context: &LawContext) {
+    let (key, ann, receipt) = (context.execution("k"), call("ann"), result("x"));
     let grant = key.completed(&ann, &receipt).await;
     let (before, now) = (key.events().await, Current { state: State::Completed, token: grant.token });
     key.claim(&ann).await;
@@ -154,8 +154,8 @@ pub(crate) async fn refusals_and_repeats_append_nothing(lab: &Lab) {
 }
 
 /// The events of a long life rebuild the record at its every step.
-pub(crate) async fn a_long_life_is_rebuilt_from_its_events(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_long_life_is_rebuilt_from_its_events(context: &LawContext) {
+    let key = context.execution("k");
     for n in 0..10 {
         let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call(&format!("w{n}")) };
         let grant = key.granted(&ann).await;
@@ -173,7 +173,7 @@ pub(crate) async fn a_long_life_is_rebuilt_from_its_events(lab: &Lab) {
     key.complete(grant, &result("done")).await;
     key.assert_rebuilt().await;
     // The reset was of the life before: this one is another.
-    lab.advance(KEPT).await;
+    context.advance(KEPT).await;
     key.granted(&call("eve")).await;
     key.assert_rebuilt().await;
 }

@@ -1,19 +1,19 @@
-//! SPEC section 3, evict.
+//! Spec §3, evict.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Claimed, live or not, execution or lease, and the token seen is current: free, under a new token.
-pub(crate) async fn a_claim_is_evicted(lab: &Lab) {
+pub(crate) async fn a_claim_is_evicted(context: &LawContext) {
     for (name, wait) in [("live", HALF), ("lapsed", TTL), ("past hard", HARD)] {
-        for key in [lab.execution(name), lab.lease(name)] {
+        for key in [context.execution(name), context.lease(name)] {
             let ann = call("ann");
             let grant = key.granted(&ann).await;
-            lab.advance(wait).await;
+            context.advance(wait).await;
             let out = evict("olga", grant.token);
             let answer = key.evict(&out).await;
             let stamp = answer.stamp;
@@ -30,8 +30,8 @@ pub(crate) async fn a_claim_is_evicted(lab: &Lab) {
 }
 
 /// The old holder's next request is refused, and its claim id is remembered.
-pub(crate) async fn an_evicted_holder_is_refused(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn an_evicted_holder_is_refused(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     key.evict(&evict("olga", grant.token)).await;
     answers!(key.begin(grant).await, BeginReply::Superseded(current) if current.state == State::Free);
@@ -42,22 +42,22 @@ pub(crate) async fn an_evicted_holder_is_refused(lab: &Lab) {
 }
 
 /// Executing, live or lapsed: that is for reconcile.
-pub(crate) async fn an_execution_is_not_evicted(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_execution_is_not_evicted(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     for _ in 0..2 {
         let before = key.record().await;
         answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::Executing);
         key.assert_untouched_since(&before).await;
-        lab.advance(HARD).await;
+        context.advance(HARD).await;
     }
 }
 
 /// Another token than the one that is current: a late eviction hits nobody's newer claim.
-pub(crate) async fn an_eviction_of_another_token_is_stale(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn an_eviction_of_another_token_is_stale(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let first = key.granted(&call("ann")).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         let second = key.granted(&call("bob")).await;
         let before = key.record().await;
         let now = Current { state: State::Claimed, token: second.token };
@@ -68,8 +68,8 @@ pub(crate) async fn an_eviction_of_another_token_is_stale(lab: &Lab) {
 }
 
 /// Repeated, same op id and token: the same reply, whatever the record has become since.
-pub(crate) async fn a_repeated_eviction_gets_the_same_reply(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_repeated_eviction_gets_the_same_reply(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let grant = key.granted(&call("ann")).await;
         let out = evict("olga", grant.token);
         let first = key.evict(&out).await.reply;
@@ -84,8 +84,8 @@ pub(crate) async fn a_repeated_eviction_gets_the_same_reply(lab: &Lab) {
 }
 
 /// The same op id with another token is another decision.
-pub(crate) async fn an_eviction_is_repeated_under_its_own_token_only(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn an_eviction_is_repeated_under_its_own_token_only(context: &LawContext) {
+    let key = context.lease("k");
     let grant = key.granted(&call("ann")).await;
     let out = evict("olga", grant.token);
     key.evict(&out).await;
@@ -98,8 +98,8 @@ pub(crate) async fn an_eviction_is_repeated_under_its_own_token_only(lab: &Lab) 
 }
 
 /// Free, completed, reconciling: nobody holds a claim.
-pub(crate) async fn only_a_claim_is_evicted(lab: &Lab) {
-    let (free, done, held) = (lab.lease("free"), lab.execution("done"), lab.execution("held"));
+pub(crate) async fn only_a_claim_is_evicted(context: &LawContext) {
+    let (free, done, held) = (context.lease("free"), context.execution("done"), context.execution("held"));
     let freed = free.granted(&call("ann")).await;
     free.release(freed).await;
     let completed = done.completed(&call("ann"), &result("done")).await;
@@ -111,13 +111,13 @@ pub(crate) async fn only_a_claim_is_evicted(lab: &Lab) {
         answers!(answer, EvictReply::NotClaimed(c) if c.state == before.state && c.token == token);
         key.assert_untouched_since(&before).await;
     }
-    let absent = lab.lease("absent").evict(&evict("omar", Token::NONE)).await;
+    let absent = context.lease("absent").evict(&evict("omar", Token::NONE)).await;
     answers!(absent, EvictReply::NotClaimed(_));
 }
 
 /// An evicted claim had not begun: the incarnation stays.
-pub(crate) async fn an_eviction_keeps_the_incarnation(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_eviction_keeps_the_incarnation(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let first = key.record().await.incarnation;
     key.evict(&evict("olga", grant.token)).await;

@@ -1,10 +1,10 @@
-//! SPEC section 3, claim: the same key must be the same request.
+//! Spec §3, claim: the same key must be the same request.
 
 use sentinel_core::operation::*;
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A call about something.
 fn asks(worker: &str, request: &str) -> Claim {
@@ -12,8 +12,8 @@ fn asks(worker: &str, request: &str) -> Claim {
 }
 
 /// Four records that are not claimable, each about `a`.
-async fn unclaimable<'a>(lab: &'a Lab) -> [Subject<'a>; 5] {
-    let keys = ["claimed", "running", "doubtful", "held", "done"].map(|name| lab.execution(name));
+async fn unclaimable<'a>(context: &'a LawContext) -> [Subject<'a>; 5] {
+    let keys = ["claimed", "running", "doubtful", "held", "done"].map(|name| context.execution(name));
     keys[0].granted(&asks("ann", "a")).await;
     keys[1].begun(&asks("ann", "a")).await;
     keys[2].doubtful(&asks("ann", "a")).await;
@@ -23,9 +23,9 @@ async fn unclaimable<'a>(lab: &'a Lab) -> [Subject<'a>; 5] {
     keys
 }
 
-/// Both sides have a fingerprint, they differ, and the record is not claimable: a mismatch, checked before the state.
-pub(crate) async fn another_request_is_a_mismatch(lab: &Lab) {
-    for key in unclaimable(lab).await {
+/// Both sides have a fingerprint, they diff, and the record is not claimable: a mismatch, checked before the state.
+pub(crate) async fn another_request_is_a_mismatch(context: &LawContext) {
+    for key in unclaimable(context).await {
         let before = key.record().await;
         answers!(key.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
         key.assert_untouched_since(&before).await;
@@ -33,8 +33,8 @@ pub(crate) async fn another_request_is_a_mismatch(lab: &Lab) {
 }
 
 /// The same fingerprint gets the answer of the state.
-pub(crate) async fn the_same_request_is_answered(lab: &Lab) {
-    let [claimed, running, doubtful, held, done] = unclaimable(lab).await;
+pub(crate) async fn the_same_request_is_answered(context: &LawContext) {
+    let [claimed, running, doubtful, held, done] = unclaimable(context).await;
     answers!(claimed.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
     answers!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
     answers!(doubtful.claim(&asks("bob", "a")).await, ClaimReply::Uncertain { .. });
@@ -43,31 +43,32 @@ pub(crate) async fn the_same_request_is_answered(lab: &Lab) {
 }
 
 /// It is compared only where both sides have one.
-pub(crate) async fn a_missing_fingerprint_matches_any(lab: &Lab) {
-    for key in unclaimable(lab).await {
+pub(crate) async fn a_missing_fingerprint_matches_any(context: &LawContext) {
+    for key in unclaimable(context).await {
         let reply = key.claim(&call("bob")).await.reply;
         assert_ne!(reply, ClaimReply::FingerprintMismatch);
     }
-    let plain = lab.execution("plain");
+    let plain = context.execution("plain");
     plain.completed(&call("ann"), &result("x")).await;
     answers!(plain.claim(&asks("bob", "b")).await, ClaimReply::Completed { .. });
 }
 
 /// The very call that holds the record is held to its fingerprint as well.
-pub(crate) async fn a_repeated_claim_about_something_else_is_a_mismatch(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), asks("ann", "a"));
+pub(crate) async fn a_repeated_claim_about_something_else_is_a_mismatch(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), asks("ann", "a"));
     key.granted(&ann).await;
     answers!(key.claim(&Claim { fingerprint: about("b"), ..ann }).await, ClaimReply::FingerprintMismatch);
 }
 
 /// It never wedges a claimable record: lapsed, free or past retention, another request claims it and replaces it.
-pub(crate) async fn a_claimable_key_takes_any_request(lab: &Lab) {
-    let (lapsed, free, past) = (lab.execution("lapsed"), lab.execution("free"), lab.execution("past"));
+pub(crate) async fn a_claimable_key_takes_any_request(context: &LawContext) {
+    let (lapsed, free, past) =
+        (context.execution("lapsed"), context.execution("free"), context.execution("past"));
     lapsed.granted(&asks("ann", "a")).await;
     let grant = free.granted(&asks("ann", "a")).await;
     free.release(grant).await;
     past.completed(&Claim { retention: Some(KEPT), ..asks("ann", "a") }, &result("x")).await;
-    lab.advance(KEPT).await;
+    context.advance(KEPT).await;
     for key in [lapsed, free, past] {
         key.granted(&asks("bob", "b")).await;
         assert_eq!(key.record().await.fingerprint, about("b"));
@@ -77,9 +78,9 @@ pub(crate) async fn a_claimable_key_takes_any_request(lab: &Lab) {
 }
 
 /// Fingerprints are compared byte by byte, to the last.
-pub(crate) async fn fingerprints_are_compared_byte_by_byte(lab: &Lab) {
+pub(crate) async fn fingerprints_are_compared_byte_by_byte(context: &LawContext) {
     let long = "f".repeat(1023);
-    let (key, ours) = (lab.execution("k"), format!("{long}a"));
+    let (key, ours) = (context.execution("k"), format!("{long}a"));
     key.granted(&asks("ann", &ours)).await;
     for other in [format!("{long}b"), format!("{long}A"), long, "a".into()] {
         answers!(key.claim(&asks("bob", &other)).await, ClaimReply::FingerprintMismatch);
@@ -88,10 +89,10 @@ pub(crate) async fn fingerprints_are_compared_byte_by_byte(lab: &Lab) {
 }
 
 /// A lease may have one too.
-pub(crate) async fn a_lease_is_held_to_its_fingerprint(lab: &Lab) {
-    let lease = lab.lease("k");
+pub(crate) async fn a_lease_is_held_to_its_fingerprint(context: &LawContext) {
+    let lease = context.lease("k");
     lease.granted(&asks("ann", "a")).await;
     answers!(lease.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     lease.granted(&asks("bob", "b")).await;
 }

@@ -9,21 +9,21 @@ use sentinel_core::operation::*;
 use sentinel_core::store::Purge;
 use sentinel_core::{Address, Record};
 
-use crate::cast::*;
-use crate::lab::{Lab, Subject};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
-/// The same lab through each of two handles; nothing, if the store has but one.
-async fn both(lab: &Lab) -> Vec<[Lab; 2]> {
-    let Some([one, two]) = lab.two_handles().await else { return Vec::new() };
+/// The same context through each of two handles; nothing, if the store has but one.
+async fn both(context: &LawContext) -> Vec<[LawContext; 2]> {
+    let Some([one, two]) = context.two_handles().await else { return Vec::new() };
     let in_order = |first: &Arc<dyn CoordinationStore>, second| {
-        let lab = lab.apart();
-        [lab.through(first), lab.through(second)]
+        let context = context.apart();
+        [context.through(first), context.through(second)]
     };
     vec![in_order(&one, &two), in_order(&two, &one)]
 }
 
 /// One record through each of two handles.
-fn record<'a>(labs: &'a [Lab; 2], of: impl Fn(&'a Lab) -> Subject<'a>) -> [Subject<'a>; 2] {
+fn record<'a>(labs: &'a [LawContext; 2], of: impl Fn(&'a LawContext) -> Subject<'a>) -> [Subject<'a>; 2] {
     [of(&labs[0]), of(&labs[1])]
 }
 
@@ -38,9 +38,9 @@ async fn look(keys: &[Subject<'_>; 2]) -> [Record; 2] {
 }
 
 /// Each step of a run goes through another handle than the one before, and both see it at once.
-pub(crate) async fn a_run_goes_on_through_another_handle(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn a_run_goes_on_through_another_handle(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         look(&keys).await;
         let grant = a.granted(&call("ann")).await;
@@ -48,7 +48,7 @@ pub(crate) async fn a_run_goes_on_through_another_handle(lab: &Lab) {
         answers!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
         answers!(b.begin(grant).await, BeginReply::Begun(_));
         look(&keys).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         answers!(a.heartbeat(grant).await, HeartbeatReply::Kept { .. });
         look(&keys).await;
         answers!(b.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
@@ -59,12 +59,12 @@ pub(crate) async fn a_run_goes_on_through_another_handle(lab: &Lab) {
 }
 
 /// What one handle reads of the clock is never before what the other read of it.
-pub(crate) async fn both_handles_read_one_clock(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.lease("k"));
+pub(crate) async fn both_handles_read_one_clock(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.lease("k"));
         let mut last = keys[0].now().await;
         for wait in [Duration::ZERO, TTL, HARD, KEPT] {
-            lab.advance(wait).await;
+            context.advance(wait).await;
             let mut expected = last.plus(wait);
             for key in keys.iter().chain(&keys) {
                 let now = key.now().await;
@@ -81,9 +81,9 @@ pub(crate) async fn both_handles_read_one_clock(lab: &Lab) {
 }
 
 /// A holder that was superseded through one handle is refused through both, also by the handle that granted it.
-pub(crate) async fn a_grant_is_refused_through_both_handles(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn a_grant_is_refused_through_both_handles(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         let old = a.granted(&call("ann")).await;
         look(&keys).await;
@@ -105,17 +105,17 @@ pub(crate) async fn a_grant_is_refused_through_both_handles(lab: &Lab) {
 }
 
 /// A lease that one handle extended has not lapsed for the other; one that lapsed is taken over through either.
-pub(crate) async fn both_handles_see_a_take_over(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.lease("k"));
+pub(crate) async fn both_handles_see_a_take_over(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.lease("k"));
         let [a, b] = &keys;
         let ann = a.granted(&call("ann")).await;
         look(&keys).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         a.heartbeat(ann).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         answers!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let bob = b.granted(&call("bob")).await;
         assert!(bob.token > ann.token);
         answers!(a.heartbeat(ann).await, HeartbeatReply::Lost(_));
@@ -125,15 +125,15 @@ pub(crate) async fn both_handles_see_a_take_over(lab: &Lab) {
 }
 
 /// A handle that replayed a result does not replay it past its retention, nor instead of the next one.
-pub(crate) async fn both_handles_forget_a_result_at_its_end(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn both_handles_forget_a_result_at_its_end(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         a.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
         for key in &keys {
             answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
         }
-        lab.advance(KEPT).await;
+        context.advance(KEPT).await;
         let grant = b.begun(&call("bob")).await;
         for key in &keys {
             answers!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
@@ -149,9 +149,9 @@ pub(crate) async fn both_handles_forget_a_result_at_its_end(lab: &Lab) {
 }
 
 /// A history that was read through one handle has what was done since through the other.
-pub(crate) async fn both_handles_read_each_history_anew(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn both_handles_read_each_history_anew(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let mut expected = Vec::new();
         for n in 0..4 {
             let ann = call("ann");
@@ -166,18 +166,18 @@ pub(crate) async fn both_handles_read_each_history_anew(lab: &Lab) {
 }
 
 /// A page that was read through one handle shows what was done since through the other.
-pub(crate) async fn both_handles_read_each_page_anew(lab: &Lab) {
-    for labs in both(lab).await {
+pub(crate) async fn both_handles_read_each_page_anew(context: &LawContext) {
+    for labs in both(context).await {
         let mut expected: Vec<String> = Vec::new();
         for n in 0..4 {
             let key = format!("k{n}");
             labs[n % 2].execution(&key).granted(&call("ann")).await;
             expected.push(key);
-            for lab in &labs {
-                assert_eq!(lab.keys(&lab.everything()).await, expected, "the keys of a page");
+            for context in &labs {
+                assert_eq!(context.keys(&context.everything()).await, expected, "the keys of a page");
             }
         }
-        let [first, second] = record(&labs, |lab| lab.execution("k0"));
+        let [first, second] = record(&labs, |context| context.execution("k0"));
         first
             .release(sentinel_core::Grant {
                 token: first.record().await.token,
@@ -186,16 +186,16 @@ pub(crate) async fn both_handles_read_each_page_anew(lab: &Lab) {
             .await;
         expected.remove(0);
         assert!(second.record().await.claim_id.is_none());
-        for lab in &labs {
-            assert_eq!(lab.keys(&lab.everything()).await, expected, "the keys of a page");
+        for context in &labs {
+            assert_eq!(context.keys(&context.everything()).await, expected, "the keys of a page");
         }
     }
 }
 
 /// A decision through one handle is known to the other: repeated it gets the same reply, and another one is late.
-pub(crate) async fn both_handles_know_what_was_decided(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn both_handles_know_what_was_decided(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         let doubt = a.doubtful(&call("ann")).await;
         look(&keys).await;
@@ -213,9 +213,9 @@ pub(crate) async fn both_handles_know_what_was_decided(lab: &Lab) {
 }
 
 /// Tokens that two handles draw in turn for one record grow by what the clock and the row say.
-pub(crate) async fn both_handles_draw_from_one_row(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.lease("k"));
+pub(crate) async fn both_handles_draw_from_one_row(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.lease("k"));
         let mut last = 0;
         for n in [0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0] {
             let stamp = keys[n].claim(&call("ann")).await.stamp;
@@ -228,37 +228,37 @@ pub(crate) async fn both_handles_draw_from_one_row(lab: &Lab) {
 }
 
 /// What was purged through one handle is absent for the other, and its token is the floor for both.
-pub(crate) async fn both_handles_know_a_purge(lab: &Lab) {
-    for labs in both(lab).await {
-        let keys = record(&labs, |lab| lab.execution("k"));
+pub(crate) async fn both_handles_know_a_purge(context: &LawContext) {
+    for labs in both(context).await {
+        let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         // The other handle has drawn a token in the namespace before.
         labs[1].lease("warm").granted(&call("eve")).await;
         let old = a.granted(&call("ann")).await;
         a.release(old).await;
         look(&keys).await;
-        lab.advance(REST).await;
+        context.advance(REST).await;
         labs[0].forget();
         let purge = Purge { namespace: labs[0].namespace().clone(), limit: 10, dry_run: false };
         assert_eq!(labs[0].store().purge(&purge).await.expect("the store purges").records, 1);
         assert!(b.record().await.is_absent(), "the other handle still sees what was purged");
-        lab.set_back(REST).await;
+        context.set_back(REST).await;
         let address =
             Address::lease(labs[0].namespace().clone(), sentinel_core::Key::new("other").expect("a key"));
         for next in [b.granted(&call("bob")).await, labs[1].subject(address).granted(&call("bob")).await] {
             assert!(next.token > old.token, "a token fell below what was purged through another handle");
         }
         look(&keys).await;
-        lab.advance(REST).await;
+        context.advance(REST).await;
     }
 }
 
 /// Of two claims at once through two handles one is granted.
-pub(crate) async fn of_two_handles_one_is_granted(lab: &Lab) {
+pub(crate) async fn of_two_handles_one_is_granted(context: &LawContext) {
     const ROUNDS: u32 = 32;
-    for labs in both(lab).await {
+    for labs in both(context).await {
         for n in 0..ROUNDS {
-            let keys = record(&labs, |lab| lab.execution(&n.to_string()));
+            let keys = record(&labs, |context| context.execution(&n.to_string()));
             let claims = [fused("ann"), fused("bob")];
             let store = |n: usize| (labs[n].store(), &keys[n].address, &claims[n]);
             let ((one, address, ann), (two, _, bob)) = (store(0), store(1));

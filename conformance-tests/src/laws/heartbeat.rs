@@ -1,27 +1,27 @@
-//! SPEC section 3, heartbeat.
+//! Spec §3, heartbeat.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, Record, State, Terms};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// What a heartbeat can keep.
 const HELD: [&str; 3] = ["claimed", "begun", "lease"];
 
 /// A claimed execution, a begun one or a lease, and its grant.
-async fn held<'a>(lab: &'a Lab, name: &str) -> (Subject<'a>, Grant) {
-    let key = if name == "lease" { lab.lease(name) } else { lab.execution(name) };
+async fn held<'a>(context: &'a LawContext, name: &str) -> (Subject<'a>, Grant) {
+    let key = if name == "lease" { context.lease(name) } else { context.execution(name) };
     let grant = if name == "begun" { key.begun(&call("ann")).await } else { key.granted(&call("ann")).await };
     (key, grant)
 }
 
 /// Claimed or executing, match, within hard: the lease holds for a ttl from now.
-pub(crate) async fn a_heartbeat_extends_the_lease_by_ttl(lab: &Lab) {
+pub(crate) async fn a_heartbeat_extends_the_lease_by_ttl(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
-        lab.advance(HALF).await;
+        let (key, grant) = held(context, name).await;
+        context.advance(HALF).await;
         let answer = key.heartbeat(grant).await;
         assert!(answer.stamp.changed);
         let until = answer.stamp.now.plus(TTL);
@@ -31,11 +31,11 @@ pub(crate) async fn a_heartbeat_extends_the_lease_by_ttl(lab: &Lab) {
 }
 
 /// A heartbeat changes the lease, the rev and the last reading, and nothing else.
-pub(crate) async fn a_heartbeat_changes_nothing_else(lab: &Lab) {
+pub(crate) async fn a_heartbeat_changes_nothing_else(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
+        let (key, grant) = held(context, name).await;
         let before = key.record().await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         key.heartbeat(grant).await;
         let after = key.record().await;
         let Record { lease_until, rev, last_now, .. } = after;
@@ -44,13 +44,13 @@ pub(crate) async fn a_heartbeat_changes_nothing_else(lab: &Lab) {
 }
 
 /// Never past the hard deadline, and the hard deadline never moves.
-pub(crate) async fn a_heartbeat_never_passes_the_hard_deadline(lab: &Lab) {
+pub(crate) async fn a_heartbeat_never_passes_the_hard_deadline(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
+        let (key, grant) = held(context, name).await;
         let hard = key.record().await.hard_until;
         for _ in 0..8 {
             // Not a divisor of the hard ttl: the last beat would carry the lease past it.
-            lab.advance(TTL * 7 / 10).await;
+            context.advance(TTL * 7 / 10).await;
             key.heartbeat(grant).await;
             let record = key.record().await;
             assert!(record.lease_until <= hard, "the lease passed its hard deadline");
@@ -61,14 +61,14 @@ pub(crate) async fn a_heartbeat_never_passes_the_hard_deadline(lab: &Lab) {
 }
 
 /// At the hard deadline it is lost, even where the lease would be live.
-pub(crate) async fn a_heartbeat_at_the_hard_deadline_is_lost(lab: &Lab) {
+pub(crate) async fn a_heartbeat_at_the_hard_deadline_is_lost(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
+        let (key, grant) = held(context, name).await;
         for _ in 0..11 {
-            lab.advance(HALF).await;
+            context.advance(HALF).await;
             key.heartbeat(grant).await;
         }
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
         key.assert_untouched_since(&before).await;
@@ -76,11 +76,11 @@ pub(crate) async fn a_heartbeat_at_the_hard_deadline_is_lost(lab: &Lab) {
 }
 
 /// Never shorter: a heartbeat that finds nothing to extend changes nothing.
-pub(crate) async fn a_heartbeat_never_shortens_a_lease(lab: &Lab) {
+pub(crate) async fn a_heartbeat_never_shortens_a_lease(context: &LawContext) {
     // The terms end together, so the lease stands at the hard deadline from the start.
-    let (key, short) = (lab.execution("k"), Terms::new(HARD, HARD).expect("terms"));
+    let (key, short) = (context.execution("k"), Terms::new(HARD, HARD).expect("terms"));
     let grant = key.begun(&Claim { terms: short, ..call("ann") }).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let before = key.record().await;
     let answer = key.heartbeat(grant).await;
     assert!(!answer.stamp.changed);
@@ -89,10 +89,10 @@ pub(crate) async fn a_heartbeat_never_shortens_a_lease(lab: &Lab) {
 }
 
 /// A lapsed execution of the same grant revives: nobody could have taken it.
-pub(crate) async fn a_lapsed_execution_revives(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_lapsed_execution_revives(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
-    lab.advance(TTL + HALF).await;
+    context.advance(TTL + HALF).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
     let answer = key.heartbeat(grant).await;
     let until = answer.stamp.now.plus(TTL);
@@ -101,31 +101,31 @@ pub(crate) async fn a_lapsed_execution_revives(lab: &Lab) {
 }
 
 /// A lapsed claim that has not begun revives, as long as nobody took it.
-pub(crate) async fn a_lapsed_claim_revives(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_lapsed_claim_revives(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
     answers!(key.begin(grant).await, BeginReply::Begun(_));
 }
 
 /// A lapsed lease never revives: somebody may have relied on its end.
-pub(crate) async fn a_lapsed_lease_never_revives(lab: &Lab) {
-    let lease = lab.lease("k");
+pub(crate) async fn a_lapsed_lease_never_revives(context: &LawContext) {
+    let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let before = lease.record().await;
     answers!(lease.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Lapsed));
     lease.assert_untouched_since(&before).await;
 }
 
 /// A heartbeat of one who was superseded is lost, and does not keep the successor alive.
-pub(crate) async fn a_heartbeat_keeps_only_its_own_grant(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_heartbeat_keeps_only_its_own_grant(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let lost = key.granted(&call("ann")).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         let won = key.granted(&call("bob")).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         let now = Current { state: State::Claimed, token: won.token };
         answers!(key.heartbeat(lost).await, HeartbeatReply::Lost(LostReason::Superseded(c)) if c == now);
@@ -134,10 +134,10 @@ pub(crate) async fn a_heartbeat_keeps_only_its_own_grant(lab: &Lab) {
 }
 
 /// The token alone is not the grant, nor is the claim id.
-pub(crate) async fn a_heartbeat_needs_token_and_claim_id(lab: &Lab) {
+pub(crate) async fn a_heartbeat_needs_token_and_claim_id(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
-        lab.advance(HALF).await;
+        let (key, grant) = held(context, name).await;
+        context.advance(HALF).await;
         let before = key.record().await;
         for wrong in [other_id(grant), older(grant)] {
             answers!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
@@ -147,8 +147,8 @@ pub(crate) async fn a_heartbeat_needs_token_and_claim_id(lab: &Lab) {
 }
 
 /// Completed is told as such; a released or seized grant is superseded.
-pub(crate) async fn a_heartbeat_is_told_why_it_is_lost(lab: &Lab) {
-    let (done, free, held) = (lab.execution("done"), lab.lease("free"), lab.execution("held"));
+pub(crate) async fn a_heartbeat_is_told_why_it_is_lost(context: &LawContext) {
+    let (done, free, held) = (context.execution("done"), context.lease("free"), context.execution("held"));
     let grant = done.completed(&call("ann"), &result("done")).await;
     answers!(done.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Completed));
     let grant = free.granted(&call("ann")).await;
@@ -159,31 +159,34 @@ pub(crate) async fn a_heartbeat_is_told_why_it_is_lost(lab: &Lab) {
     held.taken(&reconcile("olga", grant.token)).await;
     answers!(held.heartbeat(grant).await,
         HeartbeatReply::Lost(LostReason::Superseded(c)) if c.state == State::Reconciling);
-    answers!(lab.execution("absent").heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+    answers!(
+        context.execution("absent").heartbeat(grant).await,
+        HeartbeatReply::Lost(LostReason::Superseded(_))
+    );
 }
 
 /// A heartbeat appends no event.
-pub(crate) async fn a_heartbeat_appends_no_event(lab: &Lab) {
+pub(crate) async fn a_heartbeat_appends_no_event(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
+        let (key, grant) = held(context, name).await;
         let before = key.events().await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         key.heartbeat(grant).await;
         assert_eq!(key.events().await, before);
     }
 }
 
 /// Many grants in one call: the replies stand in the order of the beats, whatever the order of the keys.
-pub(crate) async fn a_batch_is_answered_in_its_order(lab: &Lab) {
+pub(crate) async fn a_batch_is_answered_in_its_order(context: &LawContext) {
     let mut beats = Vec::new();
     for (n, name) in ["m", "a", "z", "b", "y"].into_iter().enumerate() {
-        let key = lab.lease(name);
+        let key = context.lease(name);
         let terms = Terms::new(TTL * (n as u32 + 1), HARD * 2).expect("terms");
         let grant = key.granted(&Claim { terms, ..call("ann") }).await;
         beats.push(Beat { address: key.address.clone(), grant });
     }
-    lab.advance(HALF).await;
-    let replies = lab.beats(&beats).await;
+    context.advance(HALF).await;
+    let replies = context.beats(&beats).await;
     for (n, stamped) in replies.into_iter().enumerate() {
         let until = stamped.stamp.now.plus(TTL * (n as u32 + 1));
         assert_eq!(stamped.stamp.token, beats[n].grant.token);
@@ -192,12 +195,12 @@ pub(crate) async fn a_batch_is_answered_in_its_order(lab: &Lab) {
 }
 
 /// In a batch each beat stands for itself: one that is lost does not stop the others, before it or after it.
-pub(crate) async fn a_lost_beat_does_not_stop_the_batch(lab: &Lab) {
-    let held = [held(lab, HELD[0]).await, held(lab, HELD[1]).await, held(lab, HELD[2]).await];
+pub(crate) async fn a_lost_beat_does_not_stop_the_batch(context: &LawContext) {
+    let held = [held(context, HELD[0]).await, held(context, HELD[1]).await, held(context, HELD[2]).await];
     let beat = |n: usize, grant| Beat { address: held[n].0.address.clone(), grant };
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let batch = [beat(0, held[0].1), beat(1, other_id(held[1].1)), beat(2, held[2].1)];
-    let replies = lab.beats(&batch).await;
+    let replies = context.beats(&batch).await;
     let kept: Vec<bool> = replies.iter().map(|r| matches!(r.reply, HeartbeatReply::Kept { .. })).collect();
     assert_eq!(kept, [true, false, true]);
     for (n, extended) in [(0, true), (1, false), (2, true)] {
@@ -207,27 +210,27 @@ pub(crate) async fn a_lost_beat_does_not_stop_the_batch(lab: &Lab) {
 }
 
 /// The same grant twice in one batch is answered twice.
-pub(crate) async fn a_batch_may_name_a_record_twice(lab: &Lab) {
-    let lease = lab.lease("k");
+pub(crate) async fn a_batch_may_name_a_record_twice(context: &LawContext) {
+    let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let beat = Beat { address: lease.address.clone(), grant };
-    for stamped in lab.beats(&[beat.clone(), beat]).await {
+    for stamped in context.beats(&[beat.clone(), beat]).await {
         answers!(stamped, HeartbeatReply::Kept { .. });
     }
 }
 
 /// An empty batch is answered with nothing.
-pub(crate) async fn an_empty_batch_is_answered(lab: &Lab) {
-    assert_eq!(lab.beats(&[]).await, []);
+pub(crate) async fn an_empty_batch_is_answered(context: &LawContext) {
+    assert_eq!(context.beats(&[]).await, []);
 }
 
 /// A heartbeat extends the lease however little time has passed since the last one.
-pub(crate) async fn a_heartbeat_extends_however_soon_it_comes(lab: &Lab) {
+pub(crate) async fn a_heartbeat_extends_however_soon_it_comes(context: &LawContext) {
     for name in HELD {
-        let (key, grant) = held(lab, name).await;
+        let (key, grant) = held(context, name).await;
         for micros in [1, 1, 999, 1_000, 500_000, 1_000_000] {
-            lab.advance(std::time::Duration::from_micros(micros)).await;
+            context.advance(std::time::Duration::from_micros(micros)).await;
             let answer = key.heartbeat(grant).await;
             assert!(answer.stamp.changed, "{micros} us after the last one: {answer:?}");
             let until = answer.stamp.now.plus(TTL);

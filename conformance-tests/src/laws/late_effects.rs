@@ -1,13 +1,13 @@
-//! SPEC sections 2 and 3, effects until: a field of its own beside the hard deadline, which ends with the run's authority.
+//! Spec §2 and spec §3, effects until: a field of its own beside the hard deadline, which ends with the run's authority.
 
 use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{Applied, Change, Grant, Record, Terms};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A call whose effects may land late.
 fn late(effects: Duration) -> Claim {
@@ -29,19 +29,19 @@ async fn abandoned(key: &Subject<'_>) -> Grant {
 
 /// A claim sets `effects_until = hard_until + late_effects`, for executions and leases, fused or not. A begin and
 /// heartbeats do not move it.
-pub(crate) async fn a_claim_sets_until_when_effects_may_land(lab: &Lab) {
+pub(crate) async fn a_claim_sets_until_when_effects_may_land(context: &LawContext) {
     for effects in [Duration::ZERO, Duration::from_micros(1), LATE, Terms::MAX] {
         let own = late(effects);
         let name = format!("{effects:?}");
-        let (plain, lease) = (lab.execution(&name), lab.lease(&name));
-        let at_once = lab.execution(&format!("{name}, fused"));
+        let (plain, lease) = (context.execution(&name), context.lease(&name));
+        let at_once = context.execution(&format!("{name}, fused"));
         let grants = [
             plain.granted(&own).await,
             lease.granted(&own).await,
             at_once.granted(&Claim { phase: Phase::Executing, ..own.clone() }).await,
         ];
         plain.begin(grants[0]).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         for (key, grant) in [plain, lease, at_once].iter().zip(grants) {
             answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
             let record = key.record().await;
@@ -55,13 +55,13 @@ pub(crate) async fn a_claim_sets_until_when_effects_may_land(lab: &Lab) {
 
 /// An abandon ends lease and hard deadline now, where they are later, and sets `effects_until` to now and its own late
 /// effects: earlier or later than the claim's. Its event carries it.
-pub(crate) async fn an_abandon_sets_until_when_effects_may_land(lab: &Lab) {
+pub(crate) async fn an_abandon_sets_until_when_effects_may_land(context: &LawContext) {
     for claimed in [Duration::ZERO, LATE] {
         for wait in [HALF, TTL + HALF, HARD + HALF] {
             for effects in [Duration::ZERO, Duration::from_micros(1), LATE, LATE * 30] {
-                let key = lab.execution(&format!("{claimed:?} {wait:?} {effects:?}"));
+                let key = context.execution(&format!("{claimed:?} {wait:?} {effects:?}"));
                 let grant = key.begun(&late(claimed)).await;
-                lab.advance(wait).await;
+                context.advance(wait).await;
                 let before = key.record().await;
                 let answer = key.abandon_as(&abandon(grant, effects)).await;
                 let now = answer.stamp.now;
@@ -88,12 +88,12 @@ pub(crate) async fn an_abandon_sets_until_when_effects_may_land(lab: &Lab) {
 }
 
 /// A repeated abandon moves nothing, whatever its late effects and its cause are.
-pub(crate) async fn a_repeated_abandon_moves_nothing(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_repeated_abandon_moves_nothing(context: &LawContext) {
+    let key = context.execution("k");
     let grant = abandoned(&key).await;
     let before = key.record().await;
     for effects in [Duration::ZERO, LATE, LATE * 2] {
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         let other = Abandon { cause: label("another cause"), ..abandon(grant, effects) };
         let answer = key.abandon_as(&other).await;
         assert!(!answer.stamp.changed, "{answer:?}");
@@ -103,17 +103,18 @@ pub(crate) async fn a_repeated_abandon_moves_nothing(lab: &Lab) {
 }
 
 /// After an abandon a heartbeat is lost as abandoned, alone and in a batch, while effects may land and after it.
-pub(crate) async fn an_abandoned_run_takes_no_heartbeat(lab: &Lab) {
-    let (key, other) = (lab.execution("k"), lab.lease("k"));
+pub(crate) async fn an_abandoned_run_takes_no_heartbeat(context: &LawContext) {
+    let (key, other) = (context.execution("k"), context.lease("k"));
     let grant = abandoned(&key).await;
     let before = key.record().await;
     for wait in [Duration::ZERO, HALF, LATE] {
-        lab.advance(wait).await;
+        context.advance(wait).await;
         answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Abandoned));
         let own = call("bob");
         let held = other.granted(&own).await;
         let beat = |key: &Subject<'_>, grant| Beat { address: key.address.clone(), grant };
-        let replies = lab.beats(&[beat(&key, grant), beat(&other, held), beat(&key, other_id(grant))]).await;
+        let replies =
+            context.beats(&[beat(&key, grant), beat(&other, held), beat(&key, other_id(grant))]).await;
         same("the first reply", &HeartbeatReply::Lost(LostReason::Abandoned), &replies[0].reply);
         assert!(matches!(replies[1].reply, HeartbeatReply::Kept { .. }), "{replies:?}");
         assert!(matches!(replies[2].reply, HeartbeatReply::Lost(LostReason::Superseded(_))), "{replies:?}");
@@ -124,14 +125,14 @@ pub(crate) async fn an_abandoned_run_takes_no_heartbeat(lab: &Lab) {
 }
 
 /// After an abandon a vouched release is refused: the outcome is unknown. A cancel leaves the record as it is.
-pub(crate) async fn an_abandoned_run_is_not_given_back(lab: &Lab) {
+pub(crate) async fn an_abandoned_run_is_not_given_back(context: &LawContext) {
     for effects in [Duration::ZERO, LATE] {
-        let (key, own) = (lab.execution(&format!("{effects:?}")), late(LATE));
+        let (key, own) = (context.execution(&format!("{effects:?}")), late(LATE));
         let grant = key.begun(&own).await;
         key.abandon_as(&abandon(grant, effects)).await;
         let before = key.record().await;
         for wait in [Duration::ZERO, HALF, HARD + LATE] {
-            lab.advance(wait).await;
+            context.advance(wait).await;
             answers!(key.vouch(grant).await, ReleaseReply::MayHaveRun);
             answers!(key.release(grant).await, ReleaseReply::MayHaveRun);
             answers!(key.cancel(own.claim_id).await, CancelReply::Untouched(_));
@@ -141,11 +142,11 @@ pub(crate) async fn an_abandoned_run_is_not_given_back(lab: &Lab) {
 }
 
 /// After an abandon a completion under the same grant still counts, while effects may land and long after.
-pub(crate) async fn an_abandoned_run_may_still_complete(lab: &Lab) {
+pub(crate) async fn an_abandoned_run_may_still_complete(context: &LawContext) {
     for wait in [Duration::ZERO, HALF, LATE * 2] {
-        let key = lab.execution(&format!("{wait:?}"));
+        let key = context.execution(&format!("{wait:?}"));
         let grant = abandoned(&key).await;
-        lab.advance(wait).await;
+        context.advance(wait).await;
         answers!(key.complete(other_id(grant), &result("x")).await, CompleteReply::Superseded(_));
         answers!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
         answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
@@ -154,15 +155,15 @@ pub(crate) async fn an_abandoned_run_may_still_complete(lab: &Lab) {
 
 /// A reset waits for the instant from which no effect can land, and not longer: of a run that was abandoned, of one whose
 /// abandon never arrived, and of one that was taken while its worker lived. A steal does not move the instant.
-pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
+pub(crate) async fn a_reset_is_possible_from_the_instant_on(context: &LawContext) {
     let micro = Duration::from_micros(1);
     for from in ["abandoned", "lapsed", "alive", "stolen"] {
         for early in [micro, Duration::ZERO] {
-            let key = lab.execution(&format!("{from} {early:?}"));
+            let key = context.execution(&format!("{from} {early:?}"));
             let grant =
                 if from == "abandoned" { abandoned(&key).await } else { key.begun(&late(LATE)).await };
             if from == "lapsed" {
-                lab.advance(TTL).await;
+                context.advance(TTL).await;
             }
             let seen = Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) };
             let mut token = key.taken(&seen).await;
@@ -173,7 +174,7 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
             let before = key.record().await;
             same("effects_until of what an operator holds", &until, &before.effects_until);
             let now = key.now().await;
-            lab.advance(until.since(now).saturating_sub(early)).await;
+            context.advance(until.since(now).saturating_sub(early)).await;
             let answer = key.reset_to_claimed(&reset("olga", token)).await;
             let is_over = answer.stamp.now >= until;
             match answer.reply {
@@ -196,8 +197,8 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(lab: &Lab) {
 }
 
 /// The operator's choices do not wait: an overlap that is accepted, and a result that is forced.
-pub(crate) async fn an_operator_may_choose_not_to_wait(lab: &Lab) {
-    let (reset_key, forced) = (lab.execution("reset"), lab.execution("forced"));
+pub(crate) async fn an_operator_may_choose_not_to_wait(context: &LawContext) {
+    let (reset_key, forced) = (context.execution("reset"), context.execution("forced"));
     for key in [&reset_key, &forced] {
         let grant = abandoned(key).await;
         let answer = key.reconcile(&reconcile("olga", grant.token)).await;
@@ -222,12 +223,12 @@ pub(crate) async fn an_operator_may_choose_not_to_wait(lab: &Lab) {
 }
 
 /// Effects that are later than can be kept are an error that says *not applied*, and the run goes on.
-pub(crate) async fn effects_beyond_the_limit_are_refused(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn effects_beyond_the_limit_are_refused(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&late(LATE)).await;
     let before = key.record().await;
     for effects in [Terms::MAX + Duration::from_micros(1), Duration::MAX] {
-        let error = lab.store().abandon(&key.address, &abandon(grant, effects)).await.err();
+        let error = context.store().abandon(&key.address, &abandon(grant, effects)).await.err();
         let error = error.unwrap_or_else(|| panic!("effects {effects:?} late were taken"));
         assert_eq!(error.applied(), Applied::No, "{error}");
         key.assert_untouched_since(&before).await;

@@ -6,16 +6,27 @@ use std::time::{Duration, Instant};
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::Stamped;
-use sentinel_core::{Address, CoordinationStore, StoreError};
+use sentinel_core::{Address, CoordinationStore, Event, Record, StoreError};
 
-use crate::lab::Lab;
-use crate::laws::threads::Round;
+use crate::law_context::LawContext;
 
 /// One side of a round starts later by a part of a request's duration: how many parts there are.
 const PARTS: u64 = 61;
 
 /// How many parts later than in the round before. It has no divisor in common with `PARTS`, so each part has its round.
 const STRIDE: u64 = 23;
+
+/// A pair of requests about one record, and what they found.
+pub(crate) struct Round {
+    /// Which record.
+    pub(crate) address: Address,
+    /// The record before the two requests.
+    pub(crate) before: Record,
+    /// Its events before them.
+    pub(crate) told: Vec<Event>,
+    /// The two requests.
+    pub(crate) ops: [Op; 2],
+}
 
 /// What one side of a round sent.
 #[derive(Debug)]
@@ -54,9 +65,9 @@ type Request = (Arc<dyn CoordinationStore>, Address, Op);
 impl Lockstep {
     /// Sends both requests of each round at once, in every second round through two handles where the harness has them.
     /// `before`: how many rounds went before these.
-    pub(crate) async fn send(&self, lab: &Lab, rounds: &[Round], before: usize) -> [Vec<Sent>; 2] {
-        let one = Arc::clone(lab.store());
-        let two = lab.two_handles().await.unwrap_or_else(|| [Arc::clone(&one), Arc::clone(&one)]);
+    pub(crate) async fn send(&self, context: &LawContext, rounds: &[Round], before: usize) -> [Vec<Sent>; 2] {
+        let one = Arc::clone(context.store());
+        let two = context.two_handles().await.unwrap_or_else(|| [Arc::clone(&one), Arc::clone(&one)]);
         let requests = |side: usize| -> Vec<Request> {
             let through = |round: usize| if round.is_multiple_of(2) { &one } else { &two[side] };
             let request = |(n, round): (usize, &Round)| {
@@ -74,7 +85,7 @@ impl Lockstep {
             })
         };
         let sent = tokio::task::spawn_blocking(both).await.expect("no panic");
-        lab.forget();
+        context.forget();
         sent
     }
 

@@ -6,8 +6,8 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
 use sentinel_core::{Applied, ClaimId, Record, State, Terms, Token};
 
-use crate::cast::*;
-use crate::lab::{Lab, Subject};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// The finest step of a store's clock.
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -52,10 +52,10 @@ const BORDERS: [Duration; 10] = [
 
 /// Moves the clock from one age to the next, and checks what is said at each. It never stands at a whole second: a store
 /// that counts in another unit would not show it.
-async fn at_each_age(lab: &Lab, check: impl AsyncFn(&str)) {
+async fn at_each_age(context: &LawContext, check: impl AsyncFn(&str)) {
     let mut passed = Duration::ZERO;
     for age in AGES {
-        lab.advance(age - passed + Duration::from_micros(123_457)).await;
+        context.advance(age - passed + Duration::from_micros(123_457)).await;
         passed = age;
         let hours = age.as_secs() / 3600;
         let words = match hours {
@@ -73,12 +73,12 @@ fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
 }
 
 /// An execution that lapsed or was abandoned stays uncertain, whatever time passes, and can still be decided.
-pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
-    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
+pub(crate) async fn a_doubt_never_lapses(context: &LawContext) {
+    let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     lapsed.begun(&call("ann")).await;
     let gone = abandoned.doubtful(&call("ann")).await;
     let (before, began) = (abandoned.record().await, lapsed.record().await);
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         for (key, before) in [(&lapsed, &began), (&abandoned, &before)] {
             let expected = ClaimReply::Uncertain {
                 token: before.token,
@@ -92,8 +92,8 @@ pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
         assert_eq!((again.reply, again.stamp.changed), (AbandonReply::Abandoned, false), "{age}: again");
         let beat = abandoned.heartbeat(gone).await.reply;
         assert_eq!(beat, HeartbeatReply::Lost(LostReason::Abandoned), "{age}: a heartbeat");
-        let page = List { state: Some(Shown::Uncertain), ..lab.everything() };
-        assert_eq!(lab.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of doubts");
+        let page = List { state: Some(Shown::Uncertain), ..context.everything() };
+        assert_eq!(context.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of doubts");
     })
     .await;
     for key in [lapsed, abandoned] {
@@ -106,15 +106,15 @@ pub(crate) async fn a_doubt_never_lapses(lab: &Lab) {
 }
 
 /// What an operator holds, it holds until it decides.
-pub(crate) async fn a_reconciliation_never_lapses(lab: &Lab) {
-    let (settled, freed) = (lab.execution("settled"), lab.execution("freed"));
+pub(crate) async fn a_reconciliation_never_lapses(context: &LawContext) {
+    let (settled, freed) = (context.execution("settled"), context.execution("freed"));
     let mut taken = Vec::new();
     for key in [&settled, &freed] {
         let doubt = key.doubtful(&call("ann")).await;
         let decision = reconcile("olga", doubt.token);
         taken.push((key, decision.clone(), key.taken(&decision).await, key.record().await));
     }
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         for (key, decision, token, before) in &taken {
             let claim = key.claim(&call("bob")).await.reply;
             assert!(matches!(claim, ClaimReply::Reconciling { .. }), "{age}: a claim was answered {claim:?}");
@@ -139,13 +139,13 @@ pub(crate) async fn a_reconciliation_never_lapses(lab: &Lab) {
 }
 
 /// A result without a retention is replayed, whatever time passes.
-pub(crate) async fn a_result_without_a_retention_never_ends(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), Claim { fingerprint: about("an order"), ..call("ann") });
+pub(crate) async fn a_result_without_a_retention_never_ends(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), Claim { fingerprint: about("an order"), ..call("ann") });
     let grant = key.completed(&ann, &result("kept")).await;
-    let forced = lab.execution("forced");
+    let forced = context.execution("forced");
     let token = forced.taken(&reconcile("olga", forced.doubtful(&call("ann")).await.token)).await;
     forced.force_complete(&force("olga", token, &result("kept"))).await;
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         for key in [&key, &forced] {
             let expected = ClaimReply::Completed { result: result("kept"), remaining: None };
             assert_eq!(key.claim(&call("bob")).await.reply, expected, "{age}: {}", key.address);
@@ -160,11 +160,11 @@ pub(crate) async fn a_result_without_a_retention_never_ends(lab: &Lab) {
 }
 
 /// A retention of months or centuries ends at its end: it remains exactly what the clock has left of it.
-pub(crate) async fn a_long_retention_ends_at_its_end(lab: &Lab) {
+pub(crate) async fn a_long_retention_ends_at_its_end(context: &LawContext) {
     let mut keys = Vec::new();
     let lengths = BORDERS.into_iter().chain([YEAR * 10, Duration::from_secs(1 << 32), YEAR * 200]);
     for kept in lengths.map(|kept| kept + MICROSECOND).chain([LONGEST - YEAR, LONGEST]) {
-        let key = lab.execution(&format!("{kept:?}"));
+        let key = context.execution(&format!("{kept:?}"));
         key.completed(&Claim { retention: Some(kept), ..call("ann") }, &result("kept")).await;
         let record = key.record().await;
         assert_eq!(record.retention, Some(kept), "the record keeps the retention that was asked for");
@@ -173,7 +173,7 @@ pub(crate) async fn a_long_retention_ends_at_its_end(lab: &Lab) {
     let mut passed = Duration::ZERO;
     for (kept, key, record) in &keys {
         let near = if *kept > YEAR * 220 { YEAR * 220 } else { *kept - TTL };
-        lab.advance(near.saturating_sub(passed)).await;
+        context.advance(near.saturating_sub(passed)).await;
         passed = near.max(passed);
         let answer = key.claim(&call("bob")).await;
         let age = answer.stamp.now.since(record.completed_at.unwrap_or_default());
@@ -182,21 +182,21 @@ pub(crate) async fn a_long_retention_ends_at_its_end(lab: &Lab) {
         if near < *kept - TTL {
             continue;
         }
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         passed += TTL;
         answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
     }
 }
 
 /// A lease of hours or months lapses at its end, and not before.
-pub(crate) async fn long_terms_end_at_their_end(lab: &Lab) {
+pub(crate) async fn long_terms_end_at_their_end(context: &LawContext) {
     let mut keys = Vec::new();
     for border in BORDERS {
         for ttl in [border - MICROSECOND, border, border + MICROSECOND] {
             if ttl > Terms::MAX {
                 continue;
             }
-            for key in [lab.lease(&format!("{ttl:?}")), lab.execution(&format!("{ttl:?}"))] {
+            for key in [context.lease(&format!("{ttl:?}")), context.execution(&format!("{ttl:?}"))] {
                 let granted = key.claim(&lasting("ann", ttl, ttl)).await;
                 let record = key.record().await;
                 let until = granted.stamp.now.plus(ttl);
@@ -213,14 +213,14 @@ pub(crate) async fn long_terms_end_at_their_end(lab: &Lab) {
     let mut passed = Duration::ZERO;
     for of_a_border in keys.chunk_by(|(a, ..), (b, ..)| *b - *a <= MICROSECOND) {
         let near = of_a_border[0].0 - TTL;
-        lab.advance(near - passed).await;
+        context.advance(near - passed).await;
         for (ttl, key, until) in of_a_border {
             let answer = key.claim(&call("bob")).await;
             let remaining = until.since(answer.stamp.now);
             let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
             assert_eq!(answer.reply, expected, "{TTL:?} before the end of {ttl:?}");
         }
-        lab.advance(TTL + MICROSECOND * 3).await;
+        context.advance(TTL + MICROSECOND * 3).await;
         passed = near + TTL + MICROSECOND * 3;
         for (_, key, _) in of_a_border {
             answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
@@ -229,14 +229,14 @@ pub(crate) async fn long_terms_end_at_their_end(lab: &Lab) {
 }
 
 /// Heartbeats extend a lease by its whole ttl, month after month, up to its hard deadline.
-pub(crate) async fn heartbeats_extend_for_a_year(lab: &Lab) {
+pub(crate) async fn heartbeats_extend_for_a_year(context: &LawContext) {
     let (ttl, hard) = (DAY * 30, YEAR);
-    for key in [lab.lease("k"), lab.execution("k")] {
+    for key in [context.lease("k"), context.execution("k")] {
         let grant = key.granted(&lasting("ann", ttl, hard)).await;
         let end = key.record().await.hard_until;
         let mut beats = 0;
         loop {
-            lab.advance(DAY * 29).await;
+            context.advance(DAY * 29).await;
             let answer = key.heartbeat(grant).await;
             if answer.stamp.now >= end {
                 break;
@@ -251,20 +251,20 @@ pub(crate) async fn heartbeats_extend_for_a_year(lab: &Lab) {
 }
 
 /// An execution that lapsed long ago revives within its hard deadline, and is not late.
-pub(crate) async fn an_execution_revives_after_months(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_execution_revives_after_months(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&lasting("ann", DAY, YEAR)).await;
-    lab.advance(DAY * 300).await;
+    context.advance(DAY * 300).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
     answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
     answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
 }
 
 /// The rightful worker's result is taken after years.
-pub(crate) async fn an_execution_completes_after_years(lab: &Lab) {
-    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
+pub(crate) async fn an_execution_completes_after_years(context: &LawContext) {
+    let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     let grants = [lapsed.begun(&call("ann")).await, abandoned.doubtful(&call("ann")).await];
-    lab.advance(YEAR * 100).await;
+    context.advance(YEAR * 100).await;
     for (key, grant) in [lapsed, abandoned].iter().zip(grants) {
         answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: true });
         answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
@@ -273,9 +273,9 @@ pub(crate) async fn an_execution_completes_after_years(lab: &Lab) {
 }
 
 /// A claim id that was given up is refused, and its cancel or release confirmed, whatever time passes.
-pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
-    let (released, cancelled) = (lab.lease("released"), lab.execution("cancelled"));
-    let (withdrawn, freed) = (lab.execution("withdrawn"), lab.execution("reset"));
+pub(crate) async fn a_claim_id_is_never_forgotten(context: &LawContext) {
+    let (released, cancelled) = (context.lease("released"), context.execution("cancelled"));
+    let (withdrawn, freed) = (context.execution("withdrawn"), context.execution("reset"));
     let [ann, bob, eve, joe] = ["ann", "bob", "eve", "joe"].map(call);
     let grant = released.granted(&ann).await;
     released.release(grant).await;
@@ -284,8 +284,8 @@ pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
     withdrawn.cancel(eve.claim_id).await;
     let token = freed.taken(&reconcile("olga", freed.doubtful(&joe).await.token)).await;
     freed.reset_to_claimed(&reset("olga", token)).await;
-    let (ids, held) = withdrawn_and_taken_by_others(lab).await;
-    at_each_age(lab, async |age| {
+    let (ids, held) = withdrawn_and_taken_by_others(context).await;
+    at_each_age(context, async |age| {
         for (key, id) in held.iter().zip(&ids) {
             let answer = key.cancel(*id).await;
             let told = (answer.reply, answer.stamp.changed);
@@ -308,8 +308,8 @@ pub(crate) async fn a_claim_id_is_never_forgotten(lab: &Lab) {
 }
 
 /// Claim ids that were cancelled, and the records that other calls hold, completed or left in doubt since.
-async fn withdrawn_and_taken_by_others(lab: &Lab) -> (Vec<ClaimId>, Vec<Subject<'_>>) {
-    let keys = ["another's run", "another's result", "another's doubt"].map(|key| lab.execution(key));
+async fn withdrawn_and_taken_by_others(context: &LawContext) -> (Vec<ClaimId>, Vec<Subject<'_>>) {
+    let keys = ["another's run", "another's result", "another's doubt"].map(|key| context.execution(key));
     let mut ids = Vec::new();
     for key in &keys {
         let ann = call("ann");
@@ -324,14 +324,14 @@ async fn withdrawn_and_taken_by_others(lab: &Lab) -> (Vec<ClaimId>, Vec<Subject<
 }
 
 /// The call that holds a record, or completed it, is known after any time.
-pub(crate) async fn a_holder_is_never_forgotten(lab: &Lab) {
-    let (executing, completed) = (lab.execution("executing"), lab.execution("completed"));
-    let lapsed = lab.execution("lapsed");
+pub(crate) async fn a_holder_is_never_forgotten(context: &LawContext) {
+    let (executing, completed) = (context.execution("executing"), context.execution("completed"));
+    let lapsed = context.execution("lapsed");
     let [ann, bob, eve] = ["ann", "bob", "eve"].map(call);
     let held = executing.begun(&ann).await;
     completed.completed(&Claim { retention: Some(HOUR), ..bob.clone() }, &result("x")).await;
     lapsed.granted(&eve).await;
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         let answer = executing.claim(&ann).await.reply;
         let same = matches!(&answer, ClaimReply::Granted(granted) if granted.token == held.token);
         assert!(same, "{age}: the executing call was answered {answer:?}");
@@ -344,8 +344,8 @@ pub(crate) async fn a_holder_is_never_forgotten(lab: &Lab) {
 }
 
 /// A decision that is sent again is known by its op id, whatever time passes.
-pub(crate) async fn a_decision_is_never_forgotten(lab: &Lab) {
-    let [held, forced, freed] = ["held", "forced", "freed"].map(|key| lab.execution(key));
+pub(crate) async fn a_decision_is_never_forgotten(context: &LawContext) {
+    let [held, forced, freed] = ["held", "forced", "freed"].map(|key| context.execution(key));
     let mut taken = Vec::new();
     for key in [&held, &forced, &freed] {
         let decision = reconcile("olga", key.doubtful(&call("ann")).await.token);
@@ -354,12 +354,12 @@ pub(crate) async fn a_decision_is_never_forgotten(lab: &Lab) {
     let (by_force, by_reset) = (force("olga", taken[1].0, &result("x")), reset("olga", taken[2].0));
     let by_force_reply = forced.force_complete(&by_force).await.reply;
     let by_reset_reply = freed.reset_to_claimed(&by_reset).await.reply;
-    let lease = lab.lease("evicted");
+    let lease = context.lease("evicted");
     let eviction = evict("olga", lease.granted(&call("ann")).await.token);
     let evicted = lease.evict(&eviction).await.reply;
     freed.begun(&call("bob")).await;
     lease.granted(&call("bob")).await;
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         let again = held.reconcile(&taken[0].1).await;
         let same = matches!(again.reply, ReconcileReply::Taken { token, .. } if token == taken[0].0);
         assert!(same && !again.stamp.changed, "{age}: a repeated reconcile was answered {again:?}");
@@ -374,10 +374,10 @@ pub(crate) async fn a_decision_is_never_forgotten(lab: &Lab) {
 }
 
 /// Purge leaves alone what is undecided and what is kept without a limit, however long it has rested.
-pub(crate) async fn only_what_has_ended_is_purged_after_years(lab: &Lab) {
-    let (lapsed, abandoned) = (lab.execution("lapsed"), lab.execution("abandoned"));
-    let (held, kept) = (lab.execution("held"), lab.execution("kept"));
-    let (ended, released) = (lab.execution("ended"), lab.lease("released"));
+pub(crate) async fn only_what_has_ended_is_purged_after_years(context: &LawContext) {
+    let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
+    let (held, kept) = (context.execution("held"), context.execution("kept"));
+    let (ended, released) = (context.execution("ended"), context.lease("released"));
     lapsed.begun(&call("ann")).await;
     abandoned.doubtful(&call("ann")).await;
     held.taken(&reconcile("olga", held.doubtful(&call("ann")).await.token)).await;
@@ -389,20 +389,20 @@ pub(crate) async fn only_what_has_ended_is_purged_after_years(lab: &Lab) {
     for key in lives {
         before.push(key.record().await);
     }
-    lab.advance(YEAR * 9).await;
-    assert_eq!(lab.purge().await.records, 1, "the released lease; one result has a year left");
-    lab.advance(YEAR * 150).await;
-    assert_eq!(lab.purge().await.records, 1, "the result whose retention has ended");
+    context.advance(YEAR * 9).await;
+    assert_eq!(context.purge().await.records, 1, "the released lease; one result has a year left");
+    context.advance(YEAR * 150).await;
+    assert_eq!(context.purge().await.records, 1, "the result whose retention has ended");
     for (key, before) in lives.iter().zip(before) {
         assert_eq!(key.record().await, before, "{} was purged", key.address);
     }
 }
 
 /// Whatever the year, a token is one more than the larger of record and clock: above 2^52 too, odd or even.
-pub(crate) async fn tokens_are_exact_in_every_year(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn tokens_are_exact_in_every_year(context: &LawContext) {
+    let key = context.lease("k");
     let last = std::cell::Cell::new(Token::NONE);
-    at_each_age(lab, async |age| {
+    at_each_age(context, async |age| {
         for _ in 0..5 {
             let ann = call("ann");
             let stamp = key.claim(&ann).await.stamp;
@@ -423,27 +423,28 @@ pub(crate) async fn tokens_are_exact_in_every_year(lab: &Lab) {
 }
 
 /// Before the last token everything works; beyond it each request is refused as not applied, and the record can be read.
-pub(crate) async fn no_token_is_drawn_beyond_the_last(lab: &Lab) {
-    let (key, fresh) = (lab.lease("k"), lab.lease("fresh"));
+pub(crate) async fn no_token_is_drawn_beyond_the_last(context: &LawContext) {
+    let (key, fresh) = (context.lease("k"), context.lease("fresh"));
     let now = key.now().await.as_micros();
-    lab.advance(Duration::from_micros(Token::MAX.get() - now) - HOUR).await;
+    context.advance(Duration::from_micros(Token::MAX.get() - now) - HOUR).await;
     let grant = key.granted(&call("ann")).await;
     assert!(grant.token < Token::MAX && grant.token.get() > Token::MAX.get() - HOUR.as_micros() as u64);
     answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::Evicted { .. });
     let grant = key.granted(&call("bob")).await;
     let before = key.record().await;
-    lab.advance(HOUR * 2).await;
+    context.advance(HOUR * 2).await;
     for key in [&key, &fresh] {
-        refused_beyond(lab, key, &before, Evict { expect: grant.token, ..evict("olga", grant.token) }).await;
+        refused_beyond(context, key, &before, Evict { expect: grant.token, ..evict("olga", grant.token) })
+            .await;
     }
     assert_eq!(key.record().await, before, "a refused request changed the record");
     assert!(fresh.record().await.is_absent(), "a refused request made a record");
 }
 
 /// A claim and an eviction are refused as not applied.
-async fn refused_beyond(lab: &Lab, key: &Subject<'_>, before: &Record, eviction: Evict) {
-    let claim = lab.store().claim(&key.address, &call("eve")).await;
-    let evicted = lab.store().evict(&key.address, &eviction).await;
+async fn refused_beyond(context: &LawContext, key: &Subject<'_>, before: &Record, eviction: Evict) {
+    let claim = context.store().claim(&key.address, &call("eve")).await;
+    let evicted = context.store().evict(&key.address, &eviction).await;
     for answer in [claim.map(|stamped| stamped.stamp), evicted.map(|stamped| stamped.stamp)] {
         let error = answer.expect_err("no token is left, and a request was answered");
         assert_eq!(error.applied(), Applied::No, "{error}; the record before was {before:?}");

@@ -1,4 +1,4 @@
-//! The named laws: one for each sentence of SPEC sections 2, 3 and 5 and of the contract of
+//! The named laws: one for each sentence of spec §2, spec §3 and spec §5 and of the contract of
 //! [`CoordinationStore`](sentinel_core::CoordinationStore). A law that is not in the list of `suite.rs` is dead code.
 #![warn(clippy::missing_docs_in_private_items)]
 

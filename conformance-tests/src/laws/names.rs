@@ -1,31 +1,32 @@
-//! SPEC section 2, addresses: whatever a store may fold, cut, hash, match or join, each name is a record of its own.
+//! Spec §2, addresses: whatever a store may fold, cut, hash, match or join, each name is a record of its own.
 
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
 use sentinel_core::{Address, ClaimId, Grant, Key, Kind, Namespace, OpId};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
-/// Executions in the lab's namespace.
-fn executions(lab: &Lab, names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Address> {
-    names.into_iter().map(|name| lab.execution(name.as_ref()).address).collect()
+/// Executions in the context's namespace.
+fn executions(context: &LawContext, names: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Address> {
+    names.into_iter().map(|name| context.execution(name.as_ref()).address).collect()
 }
 
 /// Each address is a record of its own: to claims, reads, heartbeats, pages, releases and purges. Names that a store may
 /// confuse stand side by side: of two, the first is given back and purged, the second stays.
-async fn all_are_apart(lab: &Lab, addresses: &[Address]) {
+async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     let claims: Vec<_> = (0..addresses.len()).map(|n| call(&format!("w{n}"))).collect();
     let mut grants = Vec::new();
     for (address, claim) in addresses.iter().zip(&claims) {
-        let reply = lab.subject(address.clone()).claim(claim).await;
+        let reply = context.subject(address.clone()).claim(claim).await;
         let granted = matches!(reply.reply, ClaimReply::Granted(_)) && reply.stamp.rev == 1;
         assert!(granted, "{address} is the first grant of another record too: {reply:?}");
         grants.push(Grant { token: reply.stamp.token, claim_id: claim.claim_id });
     }
-    let subjects: Vec<Subject<'_>> = addresses.iter().map(|address| lab.subject(address.clone())).collect();
+    let subjects: Vec<Subject<'_>> =
+        addresses.iter().map(|address| context.subject(address.clone())).collect();
     for (subject, claim) in subjects.iter().zip(&claims) {
         let record = subject.record().await;
         same(&format!("worker of {}", subject.address), &Some(claim.worker.clone()), &record.worker);
@@ -34,21 +35,21 @@ async fn all_are_apart(lab: &Lab, addresses: &[Address]) {
     let beats = addresses.iter().zip(&grants);
     let beats: Vec<_> =
         beats.map(|(address, grant)| Beat { address: address.clone(), grant: *grant }).collect();
-    for (beat, stamped) in beats.iter().zip(lab.beats(&beats).await) {
+    for (beat, stamped) in beats.iter().zip(context.beats(&beats).await) {
         let is_kept = matches!(stamped.reply, HeartbeatReply::Kept { .. });
         assert!(is_kept && stamped.stamp.token == beat.grant.token, "{}: {stamped:?}", beat.address);
     }
-    pages_hold(lab, addresses, Shown::Claimed, |_| true).await;
+    pages_hold(context, addresses, Shown::Claimed, |_| true).await;
     for (subject, grant) in subjects.iter().zip(&grants).step_by(2) {
         answers!(subject.release(*grant).await, ReleaseReply::Released);
     }
-    pages_hold(lab, addresses, Shown::Free, |n| n.is_multiple_of(2)).await;
-    pages_hold(lab, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
-    lab.advance(REST).await;
+    pages_hold(context, addresses, Shown::Free, |n| n.is_multiple_of(2)).await;
+    pages_hold(context, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
+    context.advance(REST).await;
     for namespace in namespaces(addresses) {
         let here = |(n, address): &(usize, &Address)| n.is_multiple_of(2) && address.namespace == namespace;
         let going = addresses.iter().enumerate().filter(here).count() as u64;
-        let purged = lab.purge_of(&namespace, u32::MAX, false).await;
+        let purged = context.purge_of(&namespace, u32::MAX, false).await;
         assert_eq!(purged.records, going, "of namespace {namespace:?}");
     }
     for (n, (subject, grant)) in subjects.iter().zip(grants).enumerate() {
@@ -58,8 +59,8 @@ async fn all_are_apart(lab: &Lab, addresses: &[Address]) {
         let claim_id = (n % 2 == 1).then_some(grant.claim_id);
         same(&format!("claim_id of {} after a purge", subject.address), &claim_id, &record.claim_id);
     }
-    pages_hold(lab, addresses, Shown::Free, |_| false).await;
-    pages_hold(lab, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
+    pages_hold(context, addresses, Shown::Free, |_| false).await;
+    pages_hold(context, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
 }
 
 /// The namespaces of some addresses, each once.
@@ -71,22 +72,28 @@ fn namespaces(addresses: &[Address]) -> Vec<Namespace> {
 }
 
 /// The pages of each namespace and kind hold exactly some of the addresses, in byte order.
-async fn pages_hold(lab: &Lab, addresses: &[Address], state: Shown, which: impl Fn(usize) -> bool) {
+async fn pages_hold(
+    context: &LawContext,
+    addresses: &[Address],
+    state: Shown,
+    which: impl Fn(usize) -> bool,
+) {
     for namespace in namespaces(addresses) {
         for kind in [Kind::Execution, Kind::Lease] {
             let here = |(_, a): &(usize, &Address)| a.namespace == namespace && a.kind == kind;
             let chosen = addresses.iter().enumerate().filter(here).filter(|(n, _)| which(*n));
             let mut keys: Vec<_> = chosen.map(|(_, address)| address.key.as_str().to_owned()).collect();
             keys.sort_unstable();
-            let list = List { namespace: namespace.clone(), kind, state: Some(state), ..lab.everything() };
-            let page = lab.keys(&list).await;
+            let list =
+                List { namespace: namespace.clone(), kind, state: Some(state), ..context.everything() };
+            let page = context.keys(&list).await;
             same(&format!("page of {kind} records, {state:?}, of {namespace:?}"), &keys, &page);
         }
     }
 }
 
 /// No case is folded, of any script: two letters that differ in case alone are two keys.
-pub(crate) async fn letters_are_never_folded(lab: &Lab) {
+pub(crate) async fn letters_are_never_folded(context: &LawContext) {
     let pairs = [
         ["abc", "ABC"],
         ["aBc", "AbC"],
@@ -112,11 +119,11 @@ pub(crate) async fn letters_are_never_folded(lab: &Lab) {
         ["å", "\u{212b}"],
         ["K1-é", "K1-É"],
     ];
-    all_are_apart(lab, &executions(lab, pairs.concat())).await;
+    all_are_apart(context, &executions(context, pairs.concat())).await;
 }
 
 /// Nothing is normalised or left out: other spellings, widths, blanks and marks that are not seen are other keys.
-pub(crate) async fn spellings_are_never_unified(lab: &Lab) {
+pub(crate) async fn spellings_are_never_unified(context: &LawContext) {
     let pairs = [
         ["\u{e9}", "e\u{301}"],
         ["\u{1e69}", "s\u{323}\u{307}"],
@@ -153,7 +160,7 @@ pub(crate) async fn spellings_are_never_unified(lab: &Lab) {
         ["+1", "-0"],
         ["\u{10ffff}", "\u{fffd}"],
     ];
-    all_are_apart(lab, &executions(lab, pairs.concat())).await;
+    all_are_apart(context, &executions(context, pairs.concat())).await;
 }
 
 /// Lengths and places at which a store may cut a name.
@@ -163,7 +170,7 @@ const PLACES: [usize; 24] = [
 ];
 
 /// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each other.
-pub(crate) async fn long_keys_are_never_cut(lab: &Lab) {
+pub(crate) async fn long_keys_are_never_cut(context: &LawContext) {
     let plain = "k".repeat(Key::MAX_BYTES);
     let odd = |place: usize| format!("{}x{}", &plain[..place], &plain[place + 1..]);
     let mut names: Vec<String> = PLACES.into_iter().map(odd).collect();
@@ -175,19 +182,19 @@ pub(crate) async fn long_keys_are_never_cut(lab: &Lab) {
         names.extend([format!("{stem}a"), format!("{stem}b"), stem.clone()]);
         names.push(format!("{}{}", wide.repeat(count / 2), "y".repeat(200)));
     }
-    all_are_apart(lab, &executions(lab, names)).await;
+    all_are_apart(context, &executions(context, names)).await;
 }
 
 /// Long namespaces are kept whole too.
-pub(crate) async fn long_namespaces_are_never_cut(lab: &Lab) {
-    let stem = lab.namespace().as_str();
+pub(crate) async fn long_namespaces_are_never_cut(context: &LawContext) {
+    let stem = context.namespace().as_str();
     let plain = format!("{stem}{}", "n".repeat(Namespace::MAX_BYTES - stem.len()));
     let named = |name: &str| Namespace::new(name).expect("a namespace");
     let odd = |place: usize| named(&format!("{}x{}", &plain[..place], &plain[place + 1..]));
     let mut all: Vec<_> = (stem.len()..Namespace::MAX_BYTES).step_by(3).map(odd).collect();
     all.extend((stem.len()..=Namespace::MAX_BYTES).step_by(3).map(|length| named(&plain[..length])));
     let address = |namespace| Address::execution(namespace, key("k"));
-    all_are_apart(lab, &all.into_iter().map(address).collect::<Vec<_>>()).await;
+    all_are_apart(context, &all.into_iter().map(address).collect::<Vec<_>>()).await;
 }
 
 /// Two keys for which a hash of 32 bits is the same, and the hash. `collisions_are_collisions` computes them again.
@@ -245,24 +252,24 @@ pub(crate) const FNV1A: u32 = 0x811c_9dc5;
 
 /// Two keys are two records although a hash of 32 bits is the same for both: of the key, of namespace and key, or of the
 /// whole address.
-pub(crate) async fn keys_that_share_a_hash_are_apart(lab: &Lab) {
+pub(crate) async fn keys_that_share_a_hash_are_apart(context: &LawContext) {
     let mut names: Vec<String> = Vec::new();
     for (_, pair) in COLLISIONS {
         names.extend(pair.map(str::to_owned));
         // Most of these hashes collide for whatever follows as well.
         names.extend(pair.map(|name| format!("{name}{}", "-".repeat(300))));
     }
-    let namespace = lab.namespace().as_str();
+    let namespace = context.namespace().as_str();
     for (n, between) in ["", ":", "/", "\0", "/execution/", ":execution:"].into_iter().enumerate() {
         let ends = fnv1a_collision(&format!("{namespace}{between}{n}"), |byte| matches!(byte, b' '..=b'~'));
         names.extend(ends.map(|end| format!("{n}{end}")));
     }
-    all_are_apart(lab, &executions(lab, names)).await;
+    all_are_apart(context, &executions(context, names)).await;
 }
 
 /// Two namespaces are apart although a hash of 32 bits is the same for both.
-pub(crate) async fn namespaces_that_share_a_hash_are_apart(lab: &Lab) {
-    let stem = lab.namespace().as_str();
+pub(crate) async fn namespaces_that_share_a_hash_are_apart(context: &LawContext) {
+    let stem = context.namespace().as_str();
     let mut all: Vec<Namespace> = Vec::new();
     // These collide after whatever stands before.
     let linear = ["33 times, plus", "31 times, plus", "sdbm", "Adler-32", "CRC-32", "CRC-32C"];
@@ -274,11 +281,11 @@ pub(crate) async fn namespaces_that_share_a_hash_are_apart(lab: &Lab) {
         fnv1a_collision(stem, fits).map(|end| Namespace::new(format!("{stem}{end}")).expect("a namespace")),
     );
     let address = |namespace| Address::execution(namespace, key("k"));
-    all_are_apart(lab, &all.into_iter().map(address).collect::<Vec<_>>()).await;
+    all_are_apart(context, &all.into_iter().map(address).collect::<Vec<_>>()).await;
 }
 
 /// Keys that begin or end with each other are apart, whatever stands between.
-pub(crate) async fn names_that_continue_each_other_are_apart(lab: &Lab) {
+pub(crate) async fn names_that_continue_each_other_are_apart(context: &LawContext) {
     let mut names: Vec<String> = vec!["a".into(), "aa".into()];
     for separator in ["", " ", ".", "/", ":", "-", "_", "|", "#", "%", "*", "?", "\\", "~", "\u{1f512}"] {
         let ends = [format!("pay{separator}"), format!("{separator}pay")];
@@ -286,23 +293,23 @@ pub(crate) async fn names_that_continue_each_other_are_apart(lab: &Lab) {
     }
     names.sort_unstable();
     names.dedup();
-    all_are_apart(lab, &executions(lab, names)).await;
+    all_are_apart(context, &executions(context, names)).await;
 }
 
 /// A key or namespace is never a pattern: what is special to LIKE, GLOB, SCAN or a regular expression matches itself.
-pub(crate) async fn a_name_is_never_a_pattern(lab: &Lab) {
+pub(crate) async fn a_name_is_never_a_pattern(context: &LawContext) {
     let names = [
         "abc", "a%c", "axc", "a_c", "a.c", "a*c", "a?c", "a[bx]c", "[a-z]*", "%", "_", "*", "?", ".*",
         "^abc$", "(abc)", "a|b", "a", "b", "a\\%c", "a\\_c", "a%%c", "___", "%_%", "abc%", "%abc", "abc*",
         "a\\c", "{a}", "{a}b", "{a}c", "{}", "{}a", "{b}a", "}a{", "a{b", "a}b", "$a", "a$", "!a", "[^a]",
         "a{1,2}", "aa", "KEYS[1]", "?1", ":1", "$1",
     ];
-    all_are_apart(lab, &executions(lab, names)).await;
+    all_are_apart(context, &executions(context, names)).await;
 }
 
 /// Namespaces that begin or end with each other, or match each other as patterns, are apart: `pay`, `pay.eu`, `pay_eu`.
-pub(crate) async fn namespaces_that_continue_each_other_are_apart(lab: &Lab) {
-    let stem = lab.namespace().as_str();
+pub(crate) async fn namespaces_that_continue_each_other_are_apart(context: &LawContext) {
+    let stem = context.namespace().as_str();
     let mut addresses = Vec::new();
     for end in [
         "", ".eu", "_eu", "-eu", "xeu", "eu", ".", "_", "-", "..", "__", ".eu.x", ".eu_x", "_eu_x", ".e", "0",
@@ -315,12 +322,12 @@ pub(crate) async fn namespaces_that_continue_each_other_are_apart(lab: &Lab) {
         let namespace = Namespace::new(format!("{before}{stem}")).expect("a namespace");
         addresses.push(Address::execution(namespace, key("k")));
     }
-    all_are_apart(lab, &addresses).await;
+    all_are_apart(context, &addresses).await;
 }
 
 /// The parts of an address are never joined, in whatever order, by whatever separator or by none.
-pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
-    let stem = lab.namespace().as_str();
+pub(crate) async fn the_parts_of_an_address_are_never_joined(context: &LawContext) {
+    let stem = context.namespace().as_str();
     let mut addresses = Vec::new();
     let mut add = |namespace: String, key: String| {
         let (namespace, key) =
@@ -342,35 +349,35 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(lab: &Lab) {
             add(stem.into(), format!("k{separator}{word}"));
         }
     }
-    all_are_apart(lab, &addresses).await;
+    all_are_apart(context, &addresses).await;
 }
 
 /// No key of an execution stands for a lease, nor one of a lease for an execution, whatever word for the kind it holds.
-pub(crate) async fn no_key_stands_for_another_kind(lab: &Lab) {
+pub(crate) async fn no_key_stands_for_another_kind(context: &LawContext) {
     let mut names = vec!["k".to_owned()];
     for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions"] {
         for separator in ["", ":", "/", ".", "-", "_", "|"] {
             names.extend([format!("{word}{separator}k"), format!("k{separator}{word}")]);
         }
     }
-    let (namespace, mut addresses) = (lab.namespace(), Vec::new());
+    let (namespace, mut addresses) = (context.namespace(), Vec::new());
     for name in &names {
         addresses.push(Address::execution(namespace.clone(), key(name)));
         addresses.push(Address::lease(namespace.clone(), key(name)));
     }
     let claims = addresses.iter().map(|address| (address.clone(), call("ann").into()));
-    for (address, reply) in addresses.iter().zip(lab.each(claims.collect()).await) {
+    for (address, reply) in addresses.iter().zip(context.each(claims.collect()).await) {
         let granted = matches!(reply.reply, Reply::Claim(ClaimReply::Granted(_))) && reply.stamp.rev == 1;
         assert!(granted, "{address} is another record too: {reply:?}");
     }
-    pages_hold(lab, &addresses, Shown::Claimed, |_| true).await;
+    pages_hold(context, &addresses, Shown::Claimed, |_| true).await;
 }
 
 /// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another decision.
-pub(crate) async fn ids_have_128_bits(lab: &Lab) {
+pub(crate) async fn ids_have_128_bits(context: &LawContext) {
     for bit in [0, 7, 31, 32, 52, 53, 62, 63, 64, 95, 96, 126, 127] {
         let flip = |bits: u128| bits ^ (1 << bit);
-        let (key, own) = (lab.execution(&format!("bit {bit}")), call("ann"));
+        let (key, own) = (context.execution(&format!("bit {bit}")), call("ann"));
         let other = ClaimId::from_bits(flip(own.claim_id.bits()));
         let grant = key.granted(&own).await;
         answers!(key.claim(&Claim { claim_id: other, ..call("bob") }).await, ClaimReply::InProgress { .. });
@@ -399,7 +406,7 @@ mod tests {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
     use super::*;
-    use crate::differ::assert_eq;
+    use crate::diff::assert_eq;
 
     fn crc(polynomial: u32, bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0, |state, byte| {

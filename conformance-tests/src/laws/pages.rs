@@ -1,23 +1,23 @@
-//! SPEC section 3, list and history: long pages, filters that skip far, and places between keys.
+//! Spec §3, list and history: long pages, filters that skip far, and places between keys.
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
 use sentinel_core::{Address, Grant, Key, Kind, Payload, Recorded};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::Lab;
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// More records than any one page holds.
 const MANY: usize = List::MAX as usize + 57;
 
-/// Claims many executions of the lab's namespace, `k0000` on.
-async fn many(lab: &Lab) -> Vec<(Address, Grant)> {
+/// Claims many executions of the context's namespace, `k0000` on.
+async fn many(context: &LawContext) -> Vec<(Address, Grant)> {
     let claims: Vec<(Address, Claim)> =
-        (0..MANY).map(|n| (lab.execution(&format!("k{n:04}")).address, call("ann"))).collect();
+        (0..MANY).map(|n| (context.execution(&format!("k{n:04}")).address, call("ann"))).collect();
     let sent = claims.iter().map(|(address, claim)| (address.clone(), Op::from(claim.clone())));
-    let replies = lab.each(sent.collect()).await;
+    let replies = context.each(sent.collect()).await;
     let grant = |((address, claim), reply): ((Address, Claim), Stamped<_>)| {
         (address, Grant { token: reply.stamp.token, claim_id: claim.claim_id })
     };
@@ -25,10 +25,10 @@ async fn many(lab: &Lab) -> Vec<(Address, Grant)> {
 }
 
 /// The keys of all pages of some size, one after the other.
-async fn page_by_page(lab: &Lab, list: &List) -> Vec<String> {
+async fn page_by_page(context: &LawContext, list: &List) -> Vec<String> {
     let (mut keys, mut after) = (Vec::new(), None);
     loop {
-        let page = lab.keys(&List { after, ..list.clone() }).await;
+        let page = context.keys(&List { after, ..list.clone() }).await;
         assert!(page.len() <= list.limit as usize, "a page of {} over its limit {}", page.len(), list.limit);
         let Some(last) = page.last() else { return keys };
         after = Some(key(last));
@@ -38,39 +38,39 @@ async fn page_by_page(lab: &Lab, list: &List) -> Vec<String> {
 }
 
 /// The largest page is whole, and the pages of a long list have all of it.
-pub(crate) async fn a_long_list_is_read_page_by_page(lab: &Lab) {
-    let held = many(lab).await;
+pub(crate) async fn a_long_list_is_read_page_by_page(context: &LawContext) {
+    let held = many(context).await;
     let names: Vec<String> = held.iter().map(|(address, _)| address.key.as_str().to_owned()).collect();
-    let largest = lab.keys(&lab.everything()).await;
+    let largest = context.keys(&context.everything()).await;
     same("the largest page", &names[..List::MAX as usize].to_vec(), &largest);
-    same("all pages", &names, &page_by_page(lab, &List { limit: 700, ..lab.everything() }).await);
+    same("all pages", &names, &page_by_page(context, &List { limit: 700, ..context.everything() }).await);
 }
 
 /// A filter skips as far as it must: one record behind many that the page leaves out is found, under every filter.
-pub(crate) async fn a_filter_skips_as_far_as_it_must(lab: &Lab) {
-    let mut held = many(lab).await;
+pub(crate) async fn a_filter_skips_as_far_as_it_must(context: &LawContext) {
+    let mut held = many(context).await;
     let (last, grant) = held.pop().expect("many");
     let (before, early) = held.pop().expect("many");
-    let (last, before) = (lab.subject(last), lab.subject(before));
+    let (last, before) = (context.subject(last), context.subject(before));
     last.begin(grant).await;
-    let one = |state| List { state: Some(state), limit: 1, ..lab.everything() };
+    let one = |state| List { state: Some(state), limit: 1, ..context.everything() };
     let name = vec![last.address.key.as_str().to_owned()];
-    same("the executing one", &name, &lab.keys(&one(Shown::Executing)).await);
+    same("the executing one", &name, &context.keys(&one(Shown::Executing)).await);
     last.abandon(grant, "lost contact").await;
-    same("the uncertain one", &name, &lab.keys(&one(Shown::Uncertain)).await);
+    same("the uncertain one", &name, &context.keys(&one(Shown::Uncertain)).await);
     let token = last.taken(&reconcile("olga", grant.token)).await;
-    same("the reconciling one", &name, &lab.keys(&one(Shown::Reconciling)).await);
+    same("the reconciling one", &name, &context.keys(&one(Shown::Reconciling)).await);
     last.force_complete(&force("olga", token, &result("x"))).await;
-    same("the completed one", &name, &lab.keys(&one(Shown::Completed)).await);
+    same("the completed one", &name, &context.keys(&one(Shown::Completed)).await);
     before.release(early).await;
     let free = vec![before.address.key.as_str().to_owned()];
-    same("the tombstone", &free, &lab.keys(&one(Shown::Free)).await);
+    same("the tombstone", &free, &context.keys(&one(Shown::Free)).await);
     let releases =
         held.into_iter().map(|(address, grant)| (address, Release { grant, vouched: false }.into()));
-    lab.each(releases.collect()).await;
-    let unfiltered = List { limit: 1, ..lab.everything() };
-    same("the one that is no tombstone", &name, &lab.keys(&unfiltered).await);
-    same("nothing that is claimed", &vec![], &lab.keys(&one(Shown::Claimed)).await);
+    context.each(releases.collect()).await;
+    let unfiltered = List { limit: 1, ..context.everything() };
+    same("the one that is no tombstone", &name, &context.keys(&unfiltered).await);
+    same("nothing that is claimed", &vec![], &context.keys(&one(Shown::Claimed)).await);
 }
 
 /// Keys whose order is another one in collations, in UTF-16, in signed bytes, by length and by number.
@@ -81,12 +81,12 @@ const ODD: [&str; 44] = [
 ];
 
 /// A page begins after any key, in byte order, whether the key exists or not.
-pub(crate) async fn a_page_begins_after_any_place(lab: &Lab) {
+pub(crate) async fn a_page_begins_after_any_place(context: &LawContext) {
     let mut names: Vec<String> = ODD.iter().map(|&name| name.to_owned()).collect();
     let long = "m".repeat(Key::MAX_BYTES - 1);
     names.extend([format!("{long}a"), format!("{long}b"), long]);
-    let claims = names.iter().map(|name| (lab.execution(name).address, call("ann").into()));
-    lab.each(claims.collect()).await;
+    let claims = names.iter().map(|name| (context.execution(name).address, call("ann").into()));
+    context.each(claims.collect()).await;
     names.sort_unstable();
     let between =
         ["\u{20}", "$", "00 ", "1\u{ffff}", "aZ", "é\u{301}", "\u{d7ff}", "😁", "%%", "a\\", "mm", "n", "I"];
@@ -94,27 +94,27 @@ pub(crate) async fn a_page_begins_after_any_place(lab: &Lab) {
     for place in places {
         let behind = names.iter().filter(|name| **name > place);
         let expected: Vec<String> = behind.take(3).cloned().collect();
-        let list = List { after: Some(key(&place)), limit: 3, ..lab.everything() };
-        same(&format!("the page after {place:?}"), &expected, &lab.keys(&list).await);
+        let list = List { after: Some(key(&place)), limit: 3, ..context.everything() };
+        same(&format!("the page after {place:?}"), &expected, &context.keys(&list).await);
     }
 }
 
 /// A page begins after a key that is a tombstone, was purged, or stands in another namespace or under another kind.
-pub(crate) async fn a_page_begins_after_what_it_does_not_show(lab: &Lab) {
-    let other = lab.apart();
-    let at = |name: &str| lab.execution(name);
+pub(crate) async fn a_page_begins_after_what_it_does_not_show(context: &LawContext) {
+    let other = context.apart();
+    let at = |name: &str| context.execution(name);
     for name in ["purged", "tombstone"] {
         let grant = at(name).granted(&call("ann")).await;
         at(name).release(grant).await;
         if name == "purged" {
-            lab.advance(REST).await;
-            assert_eq!(lab.purge().await.records, 1);
+            context.advance(REST).await;
+            assert_eq!(context.purge().await.records, 1);
         }
     }
     for name in ["a", "m", "q", "u", "z"] {
         at(name).granted(&call("ann")).await;
     }
-    lab.lease("l").granted(&call("ann")).await;
+    context.lease("l").granted(&call("ann")).await;
     other.execution("o").granted(&call("ann")).await;
     let cases = [
         ("purged", vec!["q", "u", "z"]),
@@ -126,18 +126,18 @@ pub(crate) async fn a_page_begins_after_what_it_does_not_show(lab: &Lab) {
         ("zz", vec![]),
     ];
     for (after, expected) in cases {
-        let list = List { after: Some(key(after)), ..lab.everything() };
+        let list = List { after: Some(key(after)), ..context.everything() };
         let expected = expected.into_iter().map(str::to_owned).collect();
-        same(&format!("the page after {after:?}"), &expected, &lab.keys(&list).await);
+        same(&format!("the page after {after:?}"), &expected, &context.keys(&list).await);
     }
 }
 
 /// A filter, a place and a limit go together, for both kinds: a page begins after its place and shows what it filters.
-pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
+pub(crate) async fn a_filter_and_a_place_go_together(context: &LawContext) {
     let state_of =
         |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
     for n in 0..20_usize {
-        let (key, lease) = (lab.execution(&format!("k{n:02}")), lab.lease(&format!("k{n:02}")));
+        let (key, lease) = (context.execution(&format!("k{n:02}")), context.lease(&format!("k{n:02}")));
         let held = lease.granted(&call("ann")).await;
         if n.is_multiple_of(2) {
             lease.release(held).await;
@@ -164,11 +164,11 @@ pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
         for limit in [1, 2, 1_000] {
             let page = |kind, state| {
                 let after = Some(key(&format!("k{from:02}")));
-                List { kind, state: Some(state), after, limit: limit as u32, ..lab.everything() }
+                List { kind, state: Some(state), after, limit: limit as u32, ..context.everything() }
             };
             for n in 0..5 {
                 let (state, wanted) = (state_of(n), |m: usize| m % 5 == n);
-                let got = lab.keys(&page(Kind::Execution, state)).await;
+                let got = context.keys(&page(Kind::Execution, state)).await;
                 same(
                     &format!("{limit} executions, {state:?}, after {from}"),
                     &names(&wanted, from, limit),
@@ -177,7 +177,7 @@ pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
             }
             for (state, free) in [(Shown::Free, true), (Shown::Claimed, false)] {
                 let wanted = |m: usize| m.is_multiple_of(2) == free;
-                let got = lab.keys(&page(Kind::Lease, state)).await;
+                let got = context.keys(&page(Kind::Lease, state)).await;
                 same(&format!("{limit} leases, {state:?}, after {from}"), &names(&wanted, from, limit), &got);
             }
         }
@@ -185,27 +185,29 @@ pub(crate) async fn a_filter_and_a_place_go_together(lab: &Lab) {
 }
 
 /// A limit counts the records of its namespace and kind only: others do not use it up.
-pub(crate) async fn a_limit_counts_what_is_shown(lab: &Lab) {
-    let rooms = [lab.apart(), lab.apart()];
+pub(crate) async fn a_limit_counts_what_is_shown(context: &LawContext) {
+    let rooms = [context.apart(), context.apart()];
     let others = rooms.iter().flat_map(|room| [room.execution("k"), room.lease("k")]);
     let others: Vec<_> = others.map(|subject| subject.address).collect();
     let named = |address: &Address, n: usize| Address { key: key(&format!("k{n:02}")), ..address.clone() };
     let claims =
         (0..40).flat_map(|n| others.iter().map(move |address| (named(address, n), call("ann").into())));
-    lab.each(claims.collect()).await;
-    lab.each((0..40).map(|n| (lab.lease(&format!("k{n:02}")).address, call("ann").into())).collect()).await;
-    lab.execution("x").granted(&call("ann")).await;
-    lab.execution("y").granted(&call("ann")).await;
-    let list = |limit| List { limit, ..lab.everything() };
-    same("the first", &vec!["x".to_owned()], &lab.keys(&list(1)).await);
-    same("both", &vec!["x".to_owned(), "y".to_owned()], &lab.keys(&list(2)).await);
-    let leases = List { kind: Kind::Lease, limit: 1, after: Some(key("k38")), ..lab.everything() };
-    same("the last lease", &vec!["k39".to_owned()], &lab.keys(&leases).await);
+    context.each(claims.collect()).await;
+    context
+        .each((0..40).map(|n| (context.lease(&format!("k{n:02}")).address, call("ann").into())).collect())
+        .await;
+    context.execution("x").granted(&call("ann")).await;
+    context.execution("y").granted(&call("ann")).await;
+    let list = |limit| List { limit, ..context.everything() };
+    same("the first", &vec!["x".to_owned()], &context.keys(&list(1)).await);
+    same("both", &vec!["x".to_owned(), "y".to_owned()], &context.keys(&list(2)).await);
+    let leases = List { kind: Kind::Lease, limit: 1, after: Some(key("k38")), ..context.everything() };
+    same("the last lease", &vec!["k39".to_owned()], &context.keys(&leases).await);
 }
 
 /// A page shows each record as an inspect does, in every state and with every field, without the bytes of its result.
-pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
-    let at = |name: &str| lab.execution(name);
+pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
+    let at = |name: &str| context.execution(name);
     let ann = || Claim { fingerprint: about("a request"), retention: Some(KEPT), ..call("ann") };
     at("claimed").granted(&ann()).await;
     at("running").begun(&ann()).await;
@@ -225,7 +227,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
         [None, Some(Shown::Free), Some(Shown::Completed), Some(Shown::Uncertain), Some(Shown::Reconciling)]
     {
         let before = at("held").now().await;
-        let page = lab.list(&List { state, ..lab.everything() }).await;
+        let page = context.list(&List { state, ..context.everything() }).await;
         let after = at("held").now().await;
         assert!(
             before <= page.now && page.now <= after,
@@ -234,7 +236,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
         );
         assert!(!page.records.is_empty(), "a page of {state:?}");
         for (key, listed) in page.records {
-            let mut record = lab.execution(key.as_str()).record().await;
+            let mut record = context.execution(key.as_str()).record().await;
             if let Some(result) = &mut record.result {
                 result.payload.bytes = Default::default();
             }
@@ -244,8 +246,8 @@ pub(crate) async fn a_page_shows_each_record_in_full(lab: &Lab) {
 }
 
 /// After each transition, and when time alone has moved on, a record is on the page of its state and on no other.
-pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_record_is_on_the_page_of_its_state(context: &LawContext) {
+    let key = context.execution("k");
     let is_on = async |shown: Option<Shown>, after: &str| {
         let all = [
             Shown::Free,
@@ -256,7 +258,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
             Shown::Reconciling,
         ];
         for state in all {
-            let page = lab.keys(&List { state: Some(state), ..lab.everything() }).await;
+            let page = context.keys(&List { state: Some(state), ..context.everything() }).await;
             assert_eq!(
                 page.len(),
                 usize::from(shown == Some(state)),
@@ -265,7 +267,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
         }
         let is_listed = shown.is_some_and(|shown| shown != Shown::Free);
         assert_eq!(
-            lab.keys(&lab.everything()).await.len(),
+            context.keys(&context.everything()).await.len(),
             usize::from(is_listed),
             "on a page after {after}"
         );
@@ -278,7 +280,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
     key.release(grant).await;
     is_on(Some(Shown::Free), "a release").await;
     key.granted(&call("ann")).await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     is_on(Some(Shown::Claimed), "a lapse").await;
     let grant = key.granted(&call("bob")).await;
     is_on(Some(Shown::Claimed), "a take-over").await;
@@ -286,7 +288,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
     is_on(Some(Shown::Free), "an eviction").await;
     let grant = key.begun(&call("ann")).await;
     is_on(Some(Shown::Executing), "a begin").await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     is_on(Some(Shown::Uncertain), "a lapse").await;
     key.heartbeat(grant).await;
     is_on(Some(Shown::Executing), "a heartbeat").await;
@@ -305,26 +307,31 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(lab: &Lab) {
     let grant = key.granted(&Claim { retention: Some(HALF), ..fused("ann") }).await;
     key.complete(grant, &result("x")).await;
     is_on(Some(Shown::Completed), "a completion").await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     is_on(Some(Shown::Completed), "the end of a retention").await;
     let doubt = key.doubtful(&call("bob")).await;
     is_on(Some(Shown::Uncertain), "another run").await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("x"))).await;
     is_on(Some(Shown::Completed), "a forced result").await;
-    let other = lab.execution("z");
+    let other = context.execution("z");
     let grant = other.granted(&call("ann")).await;
     other.release(grant).await;
-    lab.advance(REST).await;
-    lab.purge().await;
+    context.advance(REST).await;
+    context.purge().await;
     is_on(Some(Shown::Completed), "the purge of another key").await;
 }
 
 /// A history counts and returns the events of its own address only.
-pub(crate) async fn a_history_keeps_to_its_address(lab: &Lab) {
-    let other = lab.apart();
-    let keys =
-        [lab.execution("k"), lab.lease("k"), lab.execution("k1"), lab.execution("K"), other.execution("k")];
+pub(crate) async fn a_history_keeps_to_its_address(context: &LawContext) {
+    let other = context.apart();
+    let keys = [
+        context.execution("k"),
+        context.lease("k"),
+        context.execution("k1"),
+        context.execution("K"),
+        other.execution("k"),
+    ];
     for turn in 0..4 {
         for (n, subject) in keys.iter().enumerate() {
             let grant = subject.granted(&call(&format!("w{n}"))).await;
@@ -346,18 +353,18 @@ pub(crate) async fn a_history_keeps_to_its_address(lab: &Lab) {
 
 /// A read is lifted to the record's last reading: a clock that was set back makes no doubt look alive. A harness that
 /// cannot set a clock back leaves this law to others.
-pub(crate) async fn a_page_is_lifted_to_the_last_reading(lab: &Lab) {
-    let key = lab.execution("k");
-    lab.advance(TTL).await;
+pub(crate) async fn a_page_is_lifted_to_the_last_reading(context: &LawContext) {
+    let key = context.execution("k");
+    context.advance(TTL).await;
     key.doubtful(&call("ann")).await;
-    if !lab.set_back(TTL).await {
+    if !context.set_back(TTL).await {
         return;
     }
     let last = key.record().await.last_now;
     assert!(key.now().await >= last, "an inspect reads a clock before {last}, the record's last reading");
     answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
     for (state, expected) in [(Shown::Uncertain, vec!["k".to_owned()]), (Shown::Executing, vec![])] {
-        let list = List { state: Some(state), ..lab.everything() };
-        same(&format!("the page of {state:?}"), &expected, &lab.keys(&list).await);
+        let list = List { state: Some(state), ..context.everything() };
+        same(&format!("the page of {state:?}"), &expected, &context.keys(&list).await);
     }
 }

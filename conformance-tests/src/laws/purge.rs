@@ -1,11 +1,11 @@
-//! SPEC section 3, purge.
+//! Spec §3, purge.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, PURGE_REST, Record, Token};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A tombstone, and the token that it keeps.
 async fn tombstone(key: &Subject<'_>) -> Token {
@@ -20,13 +20,13 @@ async fn kept(key: &Subject<'_>) -> Token {
 }
 
 /// Tombstones that have rested are deleted: executions and leases.
-pub(crate) async fn a_rested_tombstone_is_purged(lab: &Lab) {
-    let keys = [lab.execution("k"), lab.lease("k")];
+pub(crate) async fn a_rested_tombstone_is_purged(context: &LawContext) {
+    let keys = [context.execution("k"), context.lease("k")];
     for key in &keys {
         tombstone(key).await;
     }
-    lab.advance(REST).await;
-    let purged = lab.purge().await;
+    context.advance(REST).await;
+    let purged = context.purge().await;
     assert_eq!((purged.records, purged.more), (2, false));
     for key in keys {
         assert!(key.record().await.is_absent());
@@ -34,102 +34,102 @@ pub(crate) async fn a_rested_tombstone_is_purged(lab: &Lab) {
 }
 
 /// Results past their retention that have rested are deleted.
-pub(crate) async fn a_result_past_retention_is_purged(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_result_past_retention_is_purged(context: &LawContext) {
+    let key = context.execution("k");
     kept(&key).await;
-    lab.advance(KEPT).await;
-    assert_eq!(lab.purge().await.records, 1);
+    context.advance(KEPT).await;
+    assert_eq!(context.purge().await.records, 1);
     assert!(key.record().await.is_absent());
     key.granted(&call("bob")).await;
 }
 
 /// A result within its retention stays, however long it has rested; one without an end stays for ever.
-pub(crate) async fn a_result_within_retention_stays(lab: &Lab) {
-    let (month, ever) = (lab.execution("month"), lab.execution("ever"));
+pub(crate) async fn a_result_within_retention_stays(context: &LawContext) {
+    let (month, ever) = (context.execution("month"), context.execution("ever"));
     month.completed(&Claim { retention: Some(KEPT * 30), ..call("ann") }, &result("a")).await;
     ever.completed(&call("ann"), &result("b")).await;
-    lab.advance(KEPT * 29).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(KEPT * 29).await;
+    assert_eq!(context.purge().await.records, 0);
     answers!(month.claim(&call("bob")).await, ClaimReply::Completed { .. });
-    lab.advance(KEPT * 300).await;
-    assert_eq!(lab.purge().await.records, 1);
+    context.advance(KEPT * 300).await;
+    assert_eq!(context.purge().await.records, 1);
     answers!(ever.claim(&call("bob")).await, ClaimReply::Completed { .. });
 }
 
 /// Unchanged for over an hour: a record that changed a while ago stays, retention or not.
-pub(crate) async fn a_record_that_has_not_rested_stays(lab: &Lab) {
-    let (free, done) = (lab.execution("free"), lab.execution("done"));
+pub(crate) async fn a_record_that_has_not_rested_stays(context: &LawContext) {
+    let (free, done) = (context.execution("free"), context.execution("done"));
     tombstone(&free).await;
     let brief = Claim { retention: Some(HALF), ..call("ann") };
     done.completed(&brief, &result("x")).await;
     for _ in 0..2 {
-        assert_eq!(lab.purge().await.records, 0);
-        lab.advance(PURGE_REST - HALF).await;
-        assert_eq!(lab.purge().await.records, 0);
+        assert_eq!(context.purge().await.records, 0);
+        context.advance(PURGE_REST - HALF).await;
+        assert_eq!(context.purge().await.records, 0);
         assert!(!free.record().await.is_absent() && !done.record().await.is_absent());
         // Whatever changes the record begins the rest anew.
         tombstone(&free).await;
         done.completed(&Claim { claim_id: sentinel_core::ClaimId::random(), ..brief.clone() }, &result("x"))
             .await;
     }
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 2);
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 2);
 }
 
 /// Exactly an hour is not over an hour.
-pub(crate) async fn the_resting_hour_must_be_over(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_resting_hour_must_be_over(context: &LawContext) {
+    let key = context.execution("k");
     tombstone(&key).await;
-    lab.advance(PURGE_REST).await;
+    context.advance(PURGE_REST).await;
     // Judged by the clock of a read after it, as the clock may have run on by itself.
-    let purged = lab.purge().await.records;
+    let purged = context.purge().await.records;
     let rested = key.now().await.since(key.record().await.last_now) > PURGE_REST;
     assert!(purged == 0 || rested, "purged before the hour was over");
 }
 
 /// Claimed, executing and reconciling are never deleted, however old.
-pub(crate) async fn what_is_held_is_never_purged(lab: &Lab) {
-    let (claimed, lease) = (lab.execution("claimed"), lab.lease("lease"));
-    let (running, held) = (lab.execution("running"), lab.execution("held"));
+pub(crate) async fn what_is_held_is_never_purged(context: &LawContext) {
+    let (claimed, lease) = (context.execution("claimed"), context.lease("lease"));
+    let (running, held) = (context.execution("running"), context.execution("held"));
     claimed.granted(&call("ann")).await;
     lease.granted(&call("ann")).await;
     running.begun(&Claim { retention: Some(HALF), ..call("ann") }).await;
     let doubt = held.doubtful(&Claim { retention: Some(HALF), ..call("ann") }).await;
     held.taken(&reconcile("olga", doubt.token)).await;
-    lab.advance(KEPT * 365).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(KEPT * 365).await;
+    assert_eq!(context.purge().await.records, 0);
     for key in [claimed, lease, running, held] {
         assert!(!key.record().await.is_absent());
     }
 }
 
 /// The tombstone of a reset stays: its incarnation was offered again, and its key may be known to the provider.
-pub(crate) async fn the_tombstone_of_a_reset_stays(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_tombstone_of_a_reset_stays(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let incarnation = key.record().await.incarnation;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
-    lab.advance(KEPT).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(KEPT).await;
+    assert_eq!(context.purge().await.records, 0);
     // A claim that is given back before it begins offers the same incarnation once more.
     tombstone(&key).await;
-    lab.advance(KEPT).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(KEPT).await;
+    assert_eq!(context.purge().await.records, 0);
     assert_eq!(key.record().await.incarnation, incarnation);
     let grant = key.begun(&call("bob")).await;
     key.vouch(grant).await;
-    lab.advance(KEPT).await;
-    assert_eq!(lab.purge().await.records, 1, "a vouched release ends the incarnation");
+    context.advance(KEPT).await;
+    assert_eq!(context.purge().await.records, 1, "a vouched release ends the incarnation");
 }
 
 /// Tokens go on increasing after a purge, on every address of the namespace.
-pub(crate) async fn tokens_increase_across_a_purge(lab: &Lab) {
-    let keys = [lab.execution("k"), lab.lease("k")];
+pub(crate) async fn tokens_increase_across_a_purge(context: &LawContext) {
+    let keys = [context.execution("k"), context.lease("k")];
     let mut purged = tombstone(&keys[0]).await.max(tombstone(&keys[1]).await);
     for _ in 0..3 {
-        lab.advance(REST).await;
-        assert_eq!(lab.purge().await.records, 2);
+        context.advance(REST).await;
+        assert_eq!(context.purge().await.records, 2);
         let drawn = [tombstone(&keys[0]).await, tombstone(&keys[1]).await];
         assert!(drawn.iter().all(|token| *token > purged), "a token was reused after a purge");
         purged = drawn[0].max(drawn[1]);
@@ -137,45 +137,45 @@ pub(crate) async fn tokens_increase_across_a_purge(lab: &Lab) {
 }
 
 /// Only this namespace, and only what may go.
-pub(crate) async fn a_purge_keeps_to_its_namespace(lab: &Lab) {
-    let (here, other) = (lab.execution("k"), lab.apart());
+pub(crate) async fn a_purge_keeps_to_its_namespace(context: &LawContext) {
+    let (here, other) = (context.execution("k"), context.apart());
     let there = other.execution("k");
     tombstone(&here).await;
     tombstone(&there).await;
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 1);
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 1);
     assert!(here.record().await.is_absent() && !there.record().await.is_absent());
 }
 
 /// A dry run counts what would go, at most the limit, and deletes nothing.
-pub(crate) async fn a_dry_run_only_counts(lab: &Lab) {
-    let keys = ["a", "b", "c"].map(|name| lab.execution(name));
+pub(crate) async fn a_dry_run_only_counts(context: &LawContext) {
+    let keys = ["a", "b", "c"].map(|name| context.execution(name));
     for key in &keys {
         tombstone(key).await;
     }
-    lab.advance(REST).await;
-    let dry = lab.purge_with(u32::MAX, true).await;
+    context.advance(REST).await;
+    let dry = context.purge_with(u32::MAX, true).await;
     assert_eq!((dry.records, dry.more), (3, false));
     for (limit, more) in [(1, true), (2, true), (3, false)] {
-        let dry = lab.purge_with(limit, true).await;
+        let dry = context.purge_with(limit, true).await;
         assert_eq!(dry.records, u64::from(limit));
         assert!(dry.more || !more, "there is more than {limit}, and that is told");
     }
     for key in &keys {
         assert_eq!(key.story().await, ["claimed", "released"]);
     }
-    assert_eq!(lab.purge().await.records, 3, "and leaves all of it to the purge");
+    assert_eq!(context.purge().await.records, 3, "and leaves all of it to the purge");
 }
 
 /// At most the limit; whether there is more is told; repeating it deletes what is left, and then nothing.
-pub(crate) async fn a_purge_keeps_to_its_limit(lab: &Lab) {
-    let keys: Vec<_> = (0..5).map(|n| lab.execution(&format!("k{n}"))).collect();
+pub(crate) async fn a_purge_keeps_to_its_limit(context: &LawContext) {
+    let keys: Vec<_> = (0..5).map(|n| context.execution(&format!("k{n}"))).collect();
     for key in &keys {
         tombstone(key).await;
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     for (deleted, more, left) in [(2, true, 3), (2, true, 1), (1, false, 0), (0, false, 0)] {
-        let purged = lab.purge_with(2, false).await;
+        let purged = context.purge_with(2, false).await;
         assert_eq!(purged.records, deleted);
         assert!(purged.more || !more, "there is more, and that is told");
         let mut there = 0;
@@ -187,12 +187,12 @@ pub(crate) async fn a_purge_keeps_to_its_limit(lab: &Lab) {
 }
 
 /// Record and events go; one event remains, which tells what was deleted.
-pub(crate) async fn one_event_tells_of_the_purge(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn one_event_tells_of_the_purge(context: &LawContext) {
+    let key = context.execution("k");
     let token = tombstone(&key).await;
     let last = key.record().await;
-    lab.advance(REST).await;
-    lab.purge().await;
+    context.advance(REST).await;
+    context.purge().await;
     let events = key.events().await;
     let [event] = events.as_slice() else { panic!("one event remains, not {events:?}") };
     assert_eq!((event.change.clone(), event.rev, event.token), (Change::Purged, last.rev + 1, token));
@@ -201,13 +201,13 @@ pub(crate) async fn one_event_tells_of_the_purge(lab: &Lab) {
 }
 
 /// That event remains while it has not rested, through further purges; the next life appends to it.
-pub(crate) async fn the_purge_event_rests_too(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_purge_event_rests_too(context: &LawContext) {
+    let key = context.execution("k");
     tombstone(&key).await;
-    lab.advance(REST).await;
-    lab.purge().await;
-    lab.advance(HALF).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(REST).await;
+    context.purge().await;
+    context.advance(HALF).await;
+    assert_eq!(context.purge().await.records, 0);
     assert_eq!(key.story().await, ["purged"]);
     key.granted(&call("bob")).await;
     assert_eq!(key.story().await, ["purged", "claimed"]);
@@ -215,13 +215,13 @@ pub(crate) async fn the_purge_event_rests_too(lab: &Lab) {
 }
 
 /// A purge begins a new life: rev 1, a new incarnation, nothing remembered of the old one.
-pub(crate) async fn a_purged_key_begins_anew(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn a_purged_key_begins_anew(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     key.release(grant).await;
     let old = key.record().await;
-    lab.advance(REST).await;
-    lab.purge().await;
+    context.advance(REST).await;
+    context.purge().await;
     let stamp = key.claim(&ann).await.stamp;
     assert_eq!((stamp.rev, stamp.changed), (1, true));
     let new = key.record().await;
@@ -230,11 +230,11 @@ pub(crate) async fn a_purged_key_begins_anew(lab: &Lab) {
 }
 
 /// The grants of the old life are worth nothing in the new one.
-pub(crate) async fn a_grant_does_not_outlive_a_purge(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_grant_does_not_outlive_a_purge(context: &LawContext) {
+    let key = context.execution("k");
     let old = key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
-    lab.advance(KEPT).await;
-    lab.purge().await;
+    context.advance(KEPT).await;
+    context.purge().await;
     answers!(key.complete(old, &result("old")).await, CompleteReply::Superseded(_));
     let new = key.begun(&call("bob")).await;
     answers!(key.complete(old, &result("old")).await, CompleteReply::Superseded(c) if c.token == new.token);

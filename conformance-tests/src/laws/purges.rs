@@ -1,11 +1,11 @@
-//! SPEC section 3, purge: what it judges, in which order, and when it is repeated or cut short.
+//! Spec §3, purge: what it judges, in which order, and when it is repeated or cut short.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, ClaimId, Key, PURGE_REST, Record, State, Token};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 use crate::matrix::dropped::polled;
 
 /// A tombstone, and the token that it keeps.
@@ -30,9 +30,9 @@ async fn records(keys: &[&Subject<'_>]) -> Vec<Record> {
 }
 
 /// The execution and the lease of a key are two records: one that may go takes the other with it in no state.
-pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(lab: &Lab) {
-    let execution = |name: &str| lab.execution(name);
-    let lease = |name: &str| lab.lease(name);
+pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(context: &LawContext) {
+    let execution = |name: &str| context.execution(name);
+    let lease = |name: &str| context.lease(name);
     for name in ["held lease", "claimed", "executing", "doubtful", "reconciling", "completed"] {
         if name == "held lease" {
             tombstone(&execution(name)).await;
@@ -57,15 +57,15 @@ pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(lab: &Lab) {
     ];
     let stay: Vec<&Subject<'_>> = stay.iter().collect();
     let before = records(&stay).await;
-    lab.advance(REST).await;
-    assert_eq!(lab.purge_with(u32::MAX, true).await.records, 6);
-    let purged = lab.purge().await;
+    context.advance(REST).await;
+    assert_eq!(context.purge_with(u32::MAX, true).await.records, 6);
+    let purged = context.purge().await;
     assert_eq!((purged.records, purged.more), (6, false));
     same("what stays", &before, &records(&stay).await);
     assert!(execution("held lease").record().await.is_absent());
     for key in &stay[1..] {
         assert!(
-            lab.lease(key.address.key.as_str()).record().await.is_absent(),
+            context.lease(key.address.key.as_str()).record().await.is_absent(),
             "the lease {}",
             key.address.key
         );
@@ -73,9 +73,9 @@ pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(lab: &Lab) {
 }
 
 /// What may have gone and returned meanwhile stays, whatever an earlier look or an earlier life of the key said.
-pub(crate) async fn a_purge_leaves_what_returned_meanwhile(lab: &Lab) {
-    let at = |name: &str| lab.execution(name);
-    let (freed, lease, purged, kept) = (at("freed"), lab.lease("freed"), at("purged"), at("kept"));
+pub(crate) async fn a_purge_leaves_what_returned_meanwhile(context: &LawContext) {
+    let at = |name: &str| context.execution(name);
+    let (freed, lease, purged, kept) = (at("freed"), context.lease("freed"), at("purged"), at("kept"));
     let (again, longer, given_back) = (at("again"), at("longer"), at("given back"));
     for key in [&freed, &lease, &purged, &given_back] {
         tombstone(key).await;
@@ -83,10 +83,10 @@ pub(crate) async fn a_purge_leaves_what_returned_meanwhile(lab: &Lab) {
     for key in [&kept, &again, &longer] {
         key.completed(&brief("ann"), &result("first")).await;
     }
-    lab.advance(REST).await;
-    assert_eq!(lab.purge_with(u32::MAX, true).await.records, 7, "all of them may go");
-    lab.forget();
-    assert_eq!(lab.purge_with(1, false).await.records, 1);
+    context.advance(REST).await;
+    assert_eq!(context.purge_with(u32::MAX, true).await.records, 7, "all of them may go");
+    context.forget();
+    assert_eq!(context.purge_with(1, false).await.records, 1);
     // Whichever went, all of them return.
     for key in [&freed, &purged] {
         key.begun(&call("bob")).await;
@@ -99,27 +99,27 @@ pub(crate) async fn a_purge_leaves_what_returned_meanwhile(lab: &Lab) {
     let all = [&freed, &lease, &purged, &kept, &again, &longer, &given_back];
     let before = records(&all).await;
     for wait in [HALF, PURGE_REST - HALF * 2] {
-        lab.advance(wait).await;
-        assert_eq!(lab.purge().await.records, 0, "a record that returned has not rested");
+        context.advance(wait).await;
+        assert_eq!(context.purge().await.records, 0, "a record that returned has not rested");
         same("what returned", &before, &records(&all).await);
     }
-    lab.advance(HALF * 4).await;
-    assert_eq!(lab.purge().await.records, 1, "the tombstone has rested, and the others are held or kept");
+    context.advance(HALF * 4).await;
+    assert_eq!(context.purge().await.records, 1, "the tombstone has rested, and the others are held or kept");
     same("what returned", &before[..6].to_vec(), &records(&all[..6]).await);
     answers!(again.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("second"));
     answers!(longer.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("second"));
 }
 
 /// A key that returns after a purge has a life of its own: later purges leave its events alone, however old they are.
-pub(crate) async fn a_purged_key_that_returns_keeps_its_history(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_purged_key_that_returns_keeps_its_history(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         tombstone(&key).await;
-        lab.advance(REST).await;
-        assert_eq!(lab.purge().await.records, 1);
+        context.advance(REST).await;
+        assert_eq!(context.purge().await.records, 1);
         let grant = key.granted(&call("bob")).await;
         for _ in 0..3 {
-            lab.advance(REST).await;
-            assert_eq!(lab.purge().await.records, 0);
+            context.advance(REST).await;
+            assert_eq!(context.purge().await.records, 0);
             let story = key.story().await;
             same("the last event", &Some(&"claimed"), &story.last());
             key.assert_rebuilt().await;
@@ -128,8 +128,8 @@ pub(crate) async fn a_purged_key_that_returns_keeps_its_history(lab: &Lab) {
         assert_eq!(key.story().await.iter().filter(|name| **name != "purged").count(), 2);
         key.assert_rebuilt().await;
         let rev = key.record().await.rev;
-        lab.advance(REST).await;
-        assert_eq!(lab.purge().await.records, 1);
+        context.advance(REST).await;
+        assert_eq!(context.purge().await.records, 1);
         let events = key.events().await;
         let [event] = events.as_slice() else { panic!("one event remains, not {events:?}") };
         same("the event of the second purge", &(Change::Purged, rev + 1), &(event.change.clone(), event.rev));
@@ -138,69 +138,69 @@ pub(crate) async fn a_purged_key_that_returns_keeps_its_history(lab: &Lab) {
 
 /// A floor is the highest token that was purged, whichever record went first: in one purge or in several. A harness that
 /// cannot set a clock back leaves this law to others.
-pub(crate) async fn a_floor_is_the_highest_token_in_any_order(lab: &Lab) {
+pub(crate) async fn a_floor_is_the_highest_token_in_any_order(context: &LawContext) {
     // Names in the order of their tokens, and when each is given back: the highest goes first, last and between.
     for (names, rests) in
         [(["a", "b", "c"], [2, 1, 0]), (["c", "b", "a"], [2, 1, 0]), (["b", "c", "a"], [0, 2, 1])]
     {
         for limit in [1, u32::MAX] {
-            let lab = lab.apart();
+            let context = context.apart();
             let mut held = Vec::new();
             for name in names {
-                let key = if name == "b" { lab.lease(name) } else { lab.execution(name) };
+                let key = if name == "b" { context.lease(name) } else { context.execution(name) };
                 held.push((key.clone(), key.granted(&call("ann")).await));
-                lab.advance(HALF / 5).await;
+                context.advance(HALF / 5).await;
             }
             for turn in 0..3 {
                 let which = rests.iter().position(|rest| *rest == turn).expect("each turn has one");
                 answers!(held[which].0.release(held[which].1).await, ReleaseReply::Released);
-                lab.advance(HALF / 5).await;
+                context.advance(HALF / 5).await;
                 if turn < 2 && limit == 1 {
-                    lab.advance(HALF).await;
+                    context.advance(HALF).await;
                 }
             }
-            lab.advance(PURGE_REST - HALF).await;
+            context.advance(PURGE_REST - HALF).await;
             let mut count = 0;
             for _ in 0..12 {
-                lab.advance(HALF / 2).await;
-                count += lab.purge_with(limit, false).await.records;
+                context.advance(HALF / 2).await;
+                count += context.purge_with(limit, false).await.records;
             }
             assert_eq!(count, 3);
-            if !lab.set_back(REST * 4).await {
+            if !context.set_back(REST * 4).await {
                 return;
             }
             let highest = held.iter().map(|(_, grant)| grant.token).max().expect("three");
-            for key in [lab.execution("another"), lab.lease("a"), lab.execution("a")] {
+            for key in [context.execution("another"), context.lease("a"), context.execution("a")] {
                 let next = key.granted(&call("bob")).await.token;
                 assert!(
                     next > highest,
                     "{next} was drawn after {highest} was purged, in the order {names:?}"
                 );
             }
-            lab.advance(REST * 4).await;
+            context.advance(REST * 4).await;
         }
     }
 }
 
 /// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. A harness that
 /// cannot set a clock back leaves this law to others.
-pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(lab: &Lab) {
+pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(context: &LawContext) {
     for polls in 1..20 {
-        let lab = lab.apart();
-        let keys = [lab.execution("a"), lab.lease("b"), lab.execution("c")];
+        let context = context.apart();
+        let keys = [context.execution("a"), context.lease("b"), context.execution("c")];
         let mut tokens = Vec::new();
         for key in &keys {
             tokens.push(tombstone(key).await);
         }
-        lab.advance(REST).await;
-        lab.forget();
+        context.advance(REST).await;
+        context.forget();
         let purge = sentinel_core::store::Purge {
-            namespace: lab.namespace().clone(),
+            namespace: context.namespace().clone(),
             limit: u32::MAX,
             dry_run: false,
         };
-        let was_ready = polled(polls, lab.store().purge(&purge)).await.is_some();
-        if !lab.set_back(REST * 2).await {
+        let was_ready = polled(polls, context.store().purge(&purge)).await.is_some();
+        if !context.set_back(REST * 2).await {
             return;
         }
         for (key, token) in keys.iter().zip(tokens) {
@@ -213,13 +213,13 @@ pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(lab: &Lab) {
         if was_ready {
             return;
         }
-        lab.advance(REST * 2).await;
+        context.advance(REST * 2).await;
     }
 }
 
 /// A purge in small steps deletes each key once, whatever its letters and length, says that there is more while there
 /// is, and comes to an end.
-pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
+pub(crate) async fn a_purge_in_steps_takes_each_key_once(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let mut names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
     names.extend((0..8).map(|n| format!("{}{n}", &long[..long.len() - 60 * n])));
@@ -230,18 +230,18 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
     let mut keys = Vec::new();
     for (n, name) in names.iter().enumerate() {
         let (going, held) = if n.is_multiple_of(2) {
-            (lab.execution(name), lab.lease(name))
+            (context.execution(name), context.lease(name))
         } else {
-            (lab.lease(name), lab.execution(name))
+            (context.lease(name), context.execution(name))
         };
         tombstone(&going).await;
         held.granted(&call("ann")).await;
         keys.push((going, held));
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     let (mut total, mut steps) = (0, 0);
     loop {
-        let purged = lab.purge_with(7, false).await;
+        let purged = context.purge_with(7, false).await;
         (total, steps) = (total + purged.records, steps + 1);
         assert!(purged.records <= 7, "{} records over a limit of 7", purged.records);
         assert!(
@@ -255,7 +255,7 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
         }
     }
     assert_eq!(total, names.len() as u64);
-    assert_eq!(lab.purge_with(7, false).await.records, 0);
+    assert_eq!(context.purge_with(7, false).await.records, 0);
     for (gone, held) in keys {
         assert!(gone.record().await.is_absent(), "{} may go", gone.address);
         assert_eq!(gone.story().await, ["purged"], "{}", gone.address);
@@ -264,65 +264,65 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(lab: &Lab) {
 }
 
 /// A backlog that is larger than a page is purged to its end: a purge that stops before it says that there is more.
-pub(crate) async fn a_large_backlog_is_purged_to_its_end(lab: &Lab) {
+pub(crate) async fn a_large_backlog_is_purged_to_its_end(context: &LawContext) {
     /// More than any page or batch holds.
     const MANY: usize = 1_057;
     let cancel = |n: usize| {
-        (lab.execution(&format!("k{n:04}")).address, Cancel { claim_id: ClaimId::random() }.into())
+        (context.execution(&format!("k{n:04}")).address, Cancel { claim_id: ClaimId::random() }.into())
     };
-    lab.each((0..MANY).map(cancel).collect()).await;
-    lab.advance(REST).await;
+    context.each((0..MANY).map(cancel).collect()).await;
+    context.advance(REST).await;
     let mut total = 0;
     for _ in 0..=MANY {
-        let dry = lab.purge_with(u32::MAX, true).await;
+        let dry = context.purge_with(u32::MAX, true).await;
         let found = total + dry.records;
         assert!(dry.more || found == MANY as u64, "a dry run found {found} of {MANY}, and no more");
-        let purged = lab.purge_with(u32::MAX, false).await;
+        let purged = context.purge_with(u32::MAX, false).await;
         total += purged.records;
         if !purged.more {
             break;
         }
     }
     assert_eq!(total, MANY as u64);
-    assert!(lab.execution("k0000").record().await.is_absent());
-    assert!(lab.execution(&format!("k{:04}", MANY - 1)).record().await.is_absent());
+    assert!(context.execution("k0000").record().await.is_absent());
+    assert!(context.execution(&format!("k{:04}", MANY - 1)).record().await.is_absent());
 }
 
 /// The limit counts what is deleted: records that stay do not use it up, wherever they stand.
-pub(crate) async fn what_stays_does_not_use_up_the_limit(lab: &Lab) {
+pub(crate) async fn what_stays_does_not_use_up_the_limit(context: &LawContext) {
     for name in ["m", "n"] {
-        tombstone(&lab.execution(name)).await;
+        tombstone(&context.execution(name)).await;
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     for n in 0..12 {
         for before in ["a", "z"] {
-            let key = |what: &str| lab.execution(&format!("{before}{n} {what}"));
+            let key = |what: &str| context.execution(&format!("{before}{n} {what}"));
             key("held").granted(&call("ann")).await;
             key("kept").completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
             tombstone(&key("young")).await;
-            lab.lease(&format!("{before}{n}")).granted(&call("ann")).await;
+            context.lease(&format!("{before}{n}")).granted(&call("ann")).await;
         }
     }
     for (dry_run, records) in [(true, 1), (false, 1), (true, 1), (false, 1), (false, 0)] {
-        let purged = lab.purge_with(1, dry_run).await;
+        let purged = context.purge_with(1, dry_run).await;
         assert_eq!(purged.records, records, "of two that may go, one by one");
     }
     for name in ["m", "n"] {
-        assert!(lab.execution(name).record().await.is_absent());
+        assert!(context.execution(name).record().await.is_absent());
     }
 }
 
 /// A result goes from the instant at which its retention is over, and not before, if it has rested by then.
-pub(crate) async fn a_purge_waits_for_the_end_of_a_retention(lab: &Lab) {
+pub(crate) async fn a_purge_waits_for_the_end_of_a_retention(context: &LawContext) {
     let micro = std::time::Duration::from_micros(1);
     for wait in [KEPT - micro, KEPT, KEPT + micro] {
-        let lab = lab.apart();
-        let key = lab.execution("k");
+        let context = context.apart();
+        let key = context.execution("k");
         key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
         let over = key.record().await.completed_at.expect("completed").plus(KEPT);
-        lab.advance(wait).await;
+        context.advance(wait).await;
         let before = key.now().await;
-        let purged = lab.purge().await.records == 1;
+        let purged = context.purge().await.records == 1;
         let after = key.now().await;
         assert!(purged || before < over, "the retention is over, and the result stays");
         assert!(!purged || after >= over, "purged before its retention was over");
@@ -330,36 +330,36 @@ pub(crate) async fn a_purge_waits_for_the_end_of_a_retention(lab: &Lab) {
 }
 
 /// A result that is kept for no time rests for its hour like any other, and goes.
-pub(crate) async fn a_result_that_is_kept_for_no_time_rests_and_goes(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_result_that_is_kept_for_no_time_rests_and_goes(context: &LawContext) {
+    let key = context.execution("k");
     key.completed(&Claim { retention: Some(std::time::Duration::ZERO), ..call("ann") }, &result("x")).await;
-    assert_eq!(lab.purge().await.records, 0);
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 1);
+    assert_eq!(context.purge().await.records, 0);
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 1);
     assert!(key.record().await.is_absent());
 }
 
 /// The event that a purge leaves may go once it has rested: by a later purge of its namespace or by the server's own
 /// clock. No dry run and no purge of another namespace takes it.
-pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(lab: &Lab) {
-    let (keys, other) = ([lab.execution("k"), lab.lease("k")], lab.apart());
+pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(context: &LawContext) {
+    let (keys, other) = ([context.execution("k"), context.lease("k")], context.apart());
     for key in &keys {
         tombstone(key).await;
     }
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 2);
-    lab.advance(PURGE_REST / 2).await;
-    assert_eq!(lab.purge().await.records, 0);
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 2);
+    context.advance(PURGE_REST / 2).await;
+    assert_eq!(context.purge().await.records, 0);
     for key in &keys {
         assert_eq!(key.story().await, ["purged"], "it rests");
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     other.purge().await;
-    assert_eq!(lab.purge_with(u32::MAX, true).await.records, 0);
+    assert_eq!(context.purge_with(u32::MAX, true).await.records, 0);
     for key in &keys {
         assert_eq!(key.story().await, ["purged"], "no purge of its own namespace was carried out");
     }
-    assert_eq!(lab.purge().await.records, 0);
+    assert_eq!(context.purge().await.records, 0);
     for key in &keys {
         let left = key.story().await;
         assert!(left.is_empty() || left == ["purged"], "the events after a later purge are {left:?}");
@@ -368,18 +368,18 @@ pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(lab: &Lab) {
 
 /// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A harness
 /// that cannot set a clock back leaves this law to others.
-pub(crate) async fn each_namespace_has_a_floor_of_its_own(lab: &Lab) {
-    let rooms = [lab.apart(), lab.apart(), lab.apart()];
+pub(crate) async fn each_namespace_has_a_floor_of_its_own(context: &LawContext) {
+    let rooms = [context.apart(), context.apart(), context.apart()];
     let mut tokens = Vec::new();
     for (n, room) in rooms.iter().enumerate() {
         // The highest token of each is a lease's, and of the last an execution's.
         let (low, high) = (room.execution("k"), room.lease("k"));
         let (low, high) = if n == 2 { (high, low) } else { (low, high) };
         tombstone(&low).await;
-        lab.advance(HALF).await;
+        context.advance(HALF).await;
         tokens.push(tombstone(&high).await);
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     for room in [&rooms[2], &rooms[0], &rooms[1]] {
         assert_eq!(room.purge().await.records, 2);
     }
@@ -387,11 +387,11 @@ pub(crate) async fn each_namespace_has_a_floor_of_its_own(lab: &Lab) {
         room.purge_with(u32::MAX, true).await;
         assert_eq!(room.purge().await.records, 0);
     }
-    lab.advance(REST).await;
+    context.advance(REST).await;
     for room in &rooms {
         room.purge().await;
     }
-    if !lab.set_back(REST * 4).await {
+    if !context.set_back(REST * 4).await {
         return;
     }
     for (n, (room, token)) in rooms.iter().zip(tokens).enumerate() {
@@ -404,8 +404,8 @@ pub(crate) async fn each_namespace_has_a_floor_of_its_own(lab: &Lab) {
 
 /// A purged record takes its decisions with it: in the next life a repeated one is a late duplicate, and applies to
 /// nothing.
-pub(crate) async fn a_decision_does_not_outlive_a_purge(lab: &Lab) {
-    let (key, done) = (lab.lease("k"), lab.execution("done"));
+pub(crate) async fn a_decision_does_not_outlive_a_purge(context: &LawContext) {
+    let (key, done) = (context.lease("k"), context.execution("done"));
     let grant = key.granted(&call("ann")).await;
     let eviction = evict("olga", grant.token);
     answers!(key.evict(&eviction).await, EvictReply::Evicted { .. });
@@ -414,8 +414,8 @@ pub(crate) async fn a_decision_does_not_outlive_a_purge(lab: &Lab) {
     let token = done.taken(&seen).await;
     let decision = force("olga", token, &result("old"));
     answers!(done.force_complete(&decision).await, ForceCompleteReply::Completed);
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 2);
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 2);
     assert_eq!(key.record().await.decision, None);
     for again in [false, true] {
         if again {

@@ -10,15 +10,15 @@ use sentinel_core::store::Purge;
 use sentinel_core::{ClaimId, CoordinationStore, State};
 use tokio::sync::Barrier;
 
-use crate::cast::*;
-use crate::lab::{Lab, Subject};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// How many requests race.
 const MANY: usize = 32;
 
 /// Runs one task for each input, all at once.
 async fn at_once<I, F, T>(
-    lab: &Lab,
+    context: &LawContext,
     inputs: Vec<I>,
     run: impl Fn(Arc<dyn CoordinationStore>, I) -> F,
 ) -> Vec<T>
@@ -28,7 +28,7 @@ where
 {
     let gate = Arc::new(Barrier::new(inputs.len()));
     let spawn = |input| {
-        let (gate, work) = (Arc::clone(&gate), run(Arc::clone(lab.store()), input));
+        let (gate, work) = (Arc::clone(&gate), run(Arc::clone(context.store()), input));
         tokio::spawn(async move {
             gate.wait().await;
             work.await
@@ -39,15 +39,15 @@ where
     for task in tasks {
         results.push(task.await.expect("the store does not panic"));
     }
-    lab.forget();
+    context.forget();
     results
 }
 
 /// Sends requests about one record, all at once. Judges what holds for any race: the changes are numbered without gap
 /// or double, each has an event, and in that order neither clock nor token falls.
-async fn race(lab: &Lab, key: &Subject<'_>, ops: Vec<Op>) -> Vec<Stamped<Reply>> {
+async fn race(context: &LawContext, key: &Subject<'_>, ops: Vec<Op>) -> Vec<Stamped<Reply>> {
     let (before, told) = (key.record().await, key.events().await.len());
-    let replies = at_once(lab, ops, |store, op| {
+    let replies = at_once(context, ops, |store, op| {
         let address = key.address.clone();
         async move { op.send(&*store, &address).await.expect("an answer") }
     })
@@ -81,43 +81,43 @@ fn claims(of: fn(&str) -> Claim) -> Vec<Op> {
 }
 
 /// Of many concurrent claims on one key one is granted.
-pub(crate) async fn of_many_claims_one_is_granted(lab: &Lab) {
+pub(crate) async fn of_many_claims_one_is_granted(context: &LawContext) {
     for (key, of) in [
-        (lab.execution("k"), call as fn(&str) -> Claim),
-        (lab.execution("fused"), fused),
-        (lab.lease("k"), call),
+        (context.execution("k"), call as fn(&str) -> Claim),
+        (context.execution("fused"), fused),
+        (context.lease("k"), call),
     ] {
-        let replies = race(lab, &key, claims(of)).await;
+        let replies = race(context, &key, claims(of)).await;
         assert_eq!(replies.iter().filter(|reply| granted(reply)).count(), 1);
         assert_eq!(changed(&replies), 1);
     }
 }
 
 /// Of many that take over a lapsed claim one wins.
-pub(crate) async fn of_many_take_overs_one_wins(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn of_many_take_overs_one_wins(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let lost = key.granted(&call("ann")).await;
-        lab.advance(HARD).await;
-        let replies = race(lab, &key, claims(call)).await;
+        context.advance(HARD).await;
+        let replies = race(context, &key, claims(call)).await;
         assert_eq!(replies.iter().filter(|reply| granted(reply)).count(), 1);
         assert!(key.record().await.token > lost.token);
     }
 }
 
 /// Of many that claim a result past its retention one wins, and nobody is told the old result after that.
-pub(crate) async fn of_many_claims_past_retention_one_wins(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn of_many_claims_past_retention_one_wins(context: &LawContext) {
+    let key = context.execution("k");
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
-    lab.advance(KEPT).await;
-    let replies = race(lab, &key, claims(fused)).await;
+    context.advance(KEPT).await;
+    let replies = race(context, &key, claims(fused)).await;
     assert_eq!(replies.iter().filter(|reply| granted(reply)).count(), 1);
     assert!(!replies.iter().any(|r| matches!(r.reply, Reply::Claim(ClaimReply::Completed { .. }))));
 }
 
 /// Many copies of one claim get one grant: all the same token, and one copy changed the record.
-pub(crate) async fn many_copies_of_a_claim_get_one_grant(lab: &Lab) {
-    for (key, ann) in [(lab.execution("k"), fused("ann")), (lab.lease("k"), call("ann"))] {
-        let replies = race(lab, &key, vec![ann.into(); MANY]).await;
+pub(crate) async fn many_copies_of_a_claim_get_one_grant(context: &LawContext) {
+    for (key, ann) in [(context.execution("k"), fused("ann")), (context.lease("k"), call("ann"))] {
+        let replies = race(context, &key, vec![ann.into(); MANY]).await;
         assert!(replies.iter().all(granted));
         assert!(replies.iter().all(|reply| reply.stamp.token == replies[0].stamp.token));
         assert_eq!(changed(&replies), 1);
@@ -125,9 +125,9 @@ pub(crate) async fn many_copies_of_a_claim_get_one_grant(lab: &Lab) {
 }
 
 /// A claim on one key does not hinder a claim on another.
-pub(crate) async fn many_keys_are_granted_at_once(lab: &Lab) {
-    let addresses = (0..MANY).map(|n| lab.execution(&format!("k{n}")).address).collect();
-    let all = at_once(lab, addresses, |store, address| async move {
+pub(crate) async fn many_keys_are_granted_at_once(context: &LawContext) {
+    let addresses = (0..MANY).map(|n| context.execution(&format!("k{n}")).address).collect();
+    let all = at_once(context, addresses, |store, address| async move {
         store.claim(&address, &call("ann")).await.expect("an answer").reply
     })
     .await;
@@ -135,11 +135,11 @@ pub(crate) async fn many_keys_are_granted_at_once(lab: &Lab) {
 }
 
 /// Of many results for one execution the first stands; it is the one that is replayed.
-pub(crate) async fn of_many_results_one_stands(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn of_many_results_one_stands(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let sent = |n: usize| Complete { grant, result: result(&format!("result {n}")) };
-    let replies = race(lab, &key, (0..MANY).map(|n| sent(n).into()).collect()).await;
+    let replies = race(context, &key, (0..MANY).map(|n| sent(n).into()).collect()).await;
     let won = replies.iter().position(|reply| reply.stamp.changed).expect("one stands");
     for (n, reply) in replies.iter().enumerate() {
         let expected =
@@ -150,57 +150,57 @@ pub(crate) async fn of_many_results_one_stands(lab: &Lab) {
 }
 
 /// A claim and its cancel, in any order: the claim is undone or refused, and the key is free.
-pub(crate) async fn a_cancelled_claim_never_stays(lab: &Lab) {
+pub(crate) async fn a_cancelled_claim_never_stays(context: &LawContext) {
     for n in 0..MANY {
-        let (key, ann) = (lab.execution(&format!("k{n}")), fused("ann"));
+        let (key, ann) = (context.execution(&format!("k{n}")), fused("ann"));
         let ops = vec![ann.clone().into(), Cancel { claim_id: ann.claim_id }.into(), ann.clone().into()];
-        race(lab, &key, ops).await;
+        race(context, &key, ops).await;
         let record = key.record().await;
         assert!(record.state == State::Free && record.past_claims.contains(ann.claim_id));
     }
 }
 
 /// A claim begins or is evicted, never both.
-pub(crate) async fn a_claim_begins_or_is_evicted(lab: &Lab) {
+pub(crate) async fn a_claim_begins_or_is_evicted(context: &LawContext) {
     for n in 0..MANY {
-        let key = lab.execution(&format!("k{n}"));
+        let key = context.execution(&format!("k{n}"));
         let grant = key.granted(&call("ann")).await;
         let ops = vec![Begin { grant }.into(), evict("olga", grant.token).into()];
-        let replies = race(lab, &key, ops).await;
+        let replies = race(context, &key, ops).await;
         assert_eq!(changed(&replies), 1, "{replies:?}");
     }
 }
 
 /// A claim is released by its worker or evicted by an operator, never both.
-pub(crate) async fn a_lease_is_released_or_evicted(lab: &Lab) {
+pub(crate) async fn a_lease_is_released_or_evicted(context: &LawContext) {
     for n in 0..MANY {
-        let key = lab.lease(&format!("k{n}"));
+        let key = context.lease(&format!("k{n}"));
         let grant = key.granted(&call("ann")).await;
         let ops = vec![Release { grant, vouched: false }.into(), evict("olga", grant.token).into()];
-        let replies = race(lab, &key, ops).await;
+        let replies = race(context, &key, ops).await;
         assert_eq!(changed(&replies), 1, "{replies:?}");
     }
 }
 
 /// A worker completes or an operator takes the doubt, never both.
-pub(crate) async fn a_worker_completes_or_is_fenced_out(lab: &Lab) {
+pub(crate) async fn a_worker_completes_or_is_fenced_out(context: &LawContext) {
     for n in 0..MANY {
-        let key = lab.execution(&format!("k{n}"));
+        let key = context.execution(&format!("k{n}"));
         let grant = key.begun(&call("ann")).await;
         let take = Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) };
         let ops =
             vec![Complete { grant, result: result("x") }.into(), take.into(), Heartbeat { grant }.into()];
-        let replies = race(lab, &key, ops).await;
+        let replies = race(context, &key, ops).await;
         assert!(replies[0].stamp.changed != replies[1].stamp.changed, "{replies:?}");
     }
 }
 
 /// Of many operators one takes a doubt, and of many decisions about it one is carried out.
-pub(crate) async fn of_many_operators_one_decides(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn of_many_operators_one_decides(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let take = |n: usize| reconcile(&format!("olga {n}"), doubt.token).into();
-    assert_eq!(changed(&race(lab, &key, (0..MANY).map(take).collect()).await), 1);
+    assert_eq!(changed(&race(context, &key, (0..MANY).map(take).collect()).await), 1);
     let token = key.record().await.token;
     let decide = |n: usize| -> Op {
         if n.is_multiple_of(2) {
@@ -209,23 +209,23 @@ pub(crate) async fn of_many_operators_one_decides(lab: &Lab) {
             reset("olga", token).into()
         }
     };
-    assert_eq!(changed(&race(lab, &key, (0..MANY).map(decide).collect()).await), 1);
+    assert_eq!(changed(&race(context, &key, (0..MANY).map(decide).collect()).await), 1);
 }
 
 /// Batches of heartbeats that name the same records in opposite orders all end; no beat is lost.
-pub(crate) async fn crossing_batches_do_not_block_each_other(lab: &Lab) {
+pub(crate) async fn crossing_batches_do_not_block_each_other(context: &LawContext) {
     let mut beats = Vec::new();
     for n in 0..16 {
-        let lease = lab.lease(&format!("k{n}"));
+        let lease = context.lease(&format!("k{n}"));
         let grant = lease.granted(&call("ann")).await;
         beats.push(Beat { address: lease.address.clone(), grant });
     }
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let mut reversed = beats.clone();
     reversed.reverse();
     let batches =
         (0..MANY).map(|n| if n.is_multiple_of(2) { beats.clone() } else { reversed.clone() }).collect();
-    let answers = at_once(lab, batches, |store, batch: Vec<Beat>| async move {
+    let answers = at_once(context, batches, |store, batch: Vec<Beat>| async move {
         store.heartbeat(&batch).await.expect("an answer")
     })
     .await;
@@ -236,15 +236,15 @@ pub(crate) async fn crossing_batches_do_not_block_each_other(lab: &Lab) {
 }
 
 /// Purges and claims at once: one claim is granted, above what was purged, whatever came first.
-pub(crate) async fn a_purge_does_not_lose_a_claim(lab: &Lab) {
+pub(crate) async fn a_purge_does_not_lose_a_claim(context: &LawContext) {
     for n in 0..8 {
-        let (lab, name) = (lab.apart(), format!("k{n}"));
-        let key = lab.execution(&name);
+        let (context, name) = (context.apart(), format!("k{n}"));
+        let key = context.execution(&name);
         let old = key.granted(&call("ann")).await;
         key.release(old).await;
-        lab.advance(REST).await;
-        let (address, namespace) = (key.address.clone(), lab.namespace().clone());
-        let all = at_once(&lab, (0..8).collect(), |store, n: u32| {
+        context.advance(REST).await;
+        let (address, namespace) = (key.address.clone(), context.namespace().clone());
+        let all = at_once(&context, (0..8).collect(), |store, n: u32| {
             let purge = Purge { namespace: namespace.clone(), limit: 100, dry_run: false };
             let (address, bob) = (address.clone(), call(&format!("w{n}")));
             async move {
@@ -266,9 +266,9 @@ pub(crate) async fn a_purge_does_not_lose_a_claim(lab: &Lab) {
 }
 
 /// Many calls of one key, one after another's release: no token is drawn twice.
-pub(crate) async fn no_token_is_drawn_twice(lab: &Lab) {
-    let key = lab.lease("k");
-    let drawn = at_once(lab, (0..MANY).collect(), |store, n: usize| {
+pub(crate) async fn no_token_is_drawn_twice(context: &LawContext) {
+    let key = context.lease("k");
+    let drawn = at_once(context, (0..MANY).collect(), |store, n: usize| {
         let address = key.address.clone();
         async move {
             let mut drawn = Vec::new();

@@ -1,18 +1,18 @@
-//! SPEC section 3, reconcile.
+//! Spec §3, reconcile.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Uncertain, and the token seen is current: reconciling, under a new token; the old holder is fenced out.
-pub(crate) async fn an_uncertain_key_is_taken(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn an_uncertain_key_is_taken(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let lost = key.begun(&ann).await;
     let run = key.record().await;
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let decision = reconcile("olga", lost.token);
     let answer = key.reconcile(&decision).await;
     let now = answer.stamp.now;
@@ -31,8 +31,8 @@ pub(crate) async fn an_uncertain_key_is_taken(lab: &Lab) {
 }
 
 /// The decision is kept: op id, kind, tokens, who, why and when.
-pub(crate) async fn a_decision_is_recorded_in_full(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_decision_is_recorded_in_full(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let asked = reconcile("olga", doubt.token);
     let stamp = key.reconcile(&asked).await.stamp;
@@ -44,8 +44,8 @@ pub(crate) async fn a_decision_is_recorded_in_full(lab: &Lab) {
 }
 
 /// Executing and live: told until when, unless the operator means it.
-pub(crate) async fn a_live_execution_is_taken_only_on_purpose(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_live_execution_is_taken_only_on_purpose(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
     let polite = reconcile("olga", grant.token);
@@ -58,8 +58,8 @@ pub(crate) async fn a_live_execution_is_taken_only_on_purpose(lab: &Lab) {
 }
 
 /// A live execution that was taken keeps its hard deadline: until then it may be running.
-pub(crate) async fn a_taken_run_keeps_its_hard_deadline(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_taken_run_keeps_its_hard_deadline(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let hard = key.record().await.hard_until;
     key.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) }).await;
@@ -67,8 +67,8 @@ pub(crate) async fn a_taken_run_keeps_its_hard_deadline(lab: &Lab) {
 }
 
 /// Another token than the one that is current: a late decision applies to nothing.
-pub(crate) async fn a_decision_about_another_token_is_stale(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_decision_about_another_token_is_stale(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let before = key.record().await;
     let now = Current { state: State::Executing, token: doubt.token };
@@ -81,12 +81,12 @@ pub(crate) async fn a_decision_about_another_token_is_stale(lab: &Lab) {
 }
 
 /// The same op id as the last decision: the same token, even though the token seen is no longer current.
-pub(crate) async fn a_repeated_reconcile_gets_the_same_token(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_repeated_reconcile_gets_the_same_token(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let decision = reconcile("olga", doubt.token);
     let first = key.reconcile(&decision).await.reply;
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     let before = key.record().await;
     let again = key.reconcile(&decision).await;
     assert!(!again.stamp.changed);
@@ -95,8 +95,8 @@ pub(crate) async fn a_repeated_reconcile_gets_the_same_token(lab: &Lab) {
 }
 
 /// Another operator holds it: told who and since when, unless they steal it.
-pub(crate) async fn a_held_doubt_is_taken_only_by_stealing(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_held_doubt_is_taken_only_by_stealing(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let olga = reconcile("olga", doubt.token);
     let held = key.reconcile(&olga).await.stamp;
@@ -110,8 +110,8 @@ pub(crate) async fn a_held_doubt_is_taken_only_by_stealing(lab: &Lab) {
 }
 
 /// Stealing fences the first operator out.
-pub(crate) async fn stealing_fences_the_first_operator_out(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn stealing_fences_the_first_operator_out(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let first = key.taken(&reconcile("olga", doubt.token)).await;
     let second = key.taken(&Reconcile { steal: true, ..reconcile("omar", first) }).await;
@@ -124,8 +124,8 @@ pub(crate) async fn stealing_fences_the_first_operator_out(lab: &Lab) {
 }
 
 /// Stealing needs the reconcile token that was seen.
-pub(crate) async fn stealing_needs_the_token_that_was_seen(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn stealing_needs_the_token_that_was_seen(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     key.taken(&reconcile("olga", doubt.token)).await;
     let blind = Reconcile { steal: true, ..reconcile("omar", doubt.token) };
@@ -133,8 +133,8 @@ pub(crate) async fn stealing_needs_the_token_that_was_seen(lab: &Lab) {
 }
 
 /// Completed: there is no doubt.
-pub(crate) async fn a_completed_key_is_not_reconciled(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_completed_key_is_not_reconciled(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.completed(&call("ann"), &result("done")).await;
     let eager = Reconcile { even_if_alive: true, steal: true, ..reconcile("olga", grant.token) };
     let before = key.record().await;
@@ -143,13 +143,13 @@ pub(crate) async fn a_completed_key_is_not_reconciled(lab: &Lab) {
 }
 
 /// Claimed and free, live or lapsed: nothing began.
-pub(crate) async fn only_an_execution_is_reconciled(lab: &Lab) {
-    let (claimed, free) = (lab.execution("claimed"), lab.execution("free"));
+pub(crate) async fn only_an_execution_is_reconciled(context: &LawContext) {
+    let (claimed, free) = (context.execution("claimed"), context.execution("free"));
     let held = claimed.granted(&call("ann")).await;
     let freed = free.granted(&call("ann")).await;
     free.release(freed).await;
     for wait in [HALF, HARD] {
-        lab.advance(wait).await;
+        context.advance(wait).await;
         for (key, grant, state) in [(&claimed, held, State::Claimed), (&free, freed, State::Free)] {
             let eager = Reconcile { even_if_alive: true, steal: true, ..reconcile("olga", grant.token) };
             answers!(key.reconcile(&eager).await, ReconcileReply::NotExecuting(c) if c.state == state);
@@ -159,8 +159,8 @@ pub(crate) async fn only_an_execution_is_reconciled(lab: &Lab) {
 }
 
 /// An op id is one decision: under another kind it decides nothing.
-pub(crate) async fn an_op_id_names_one_decision(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_op_id_names_one_decision(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let op_id = OpId::random();
     let token = key.taken(&Reconcile { op_id, ..reconcile("olga", doubt.token) }).await;
@@ -172,14 +172,14 @@ pub(crate) async fn an_op_id_names_one_decision(lab: &Lab) {
 }
 
 /// The fingerprint and retention of the run survive: a force-completed result is kept as the claim said.
-pub(crate) async fn a_doubt_keeps_what_the_claim_said(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_doubt_keeps_what_the_claim_said(context: &LawContext) {
+    let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let doubt = key.doubtful(&ann).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("yes"))).await;
     let record = key.record().await;
     assert_eq!((record.fingerprint, record.retention), (ann.fingerprint, Some(KEPT)));
-    lab.advance(KEPT).await;
+    context.advance(KEPT).await;
     key.granted(&call("bob")).await;
 }

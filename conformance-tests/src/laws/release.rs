@@ -1,15 +1,15 @@
-//! SPEC section 3, release.
+//! Spec §3, release.
 
 use sentinel_core::State;
 use sentinel_core::operation::*;
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Claimed, match: free, and anyone may claim at once.
-pub(crate) async fn a_claim_is_released(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_claim_is_released(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let grant = key.granted(&call("ann")).await;
         let answer = key.release(grant).await;
         assert_eq!((answer.stamp.changed, answer.stamp.state), (true, State::Free));
@@ -20,8 +20,8 @@ pub(crate) async fn a_claim_is_released(lab: &Lab) {
 }
 
 /// A tombstone keeps the token, the past claim ids and the incarnation, and nothing of the run.
-pub(crate) async fn a_tombstone_keeps_what_outlives_a_run(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_tombstone_keeps_what_outlives_a_run(context: &LawContext) {
+    let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let grant = key.granted(&ann).await;
     let held = key.record().await;
@@ -35,28 +35,28 @@ pub(crate) async fn a_tombstone_keeps_what_outlives_a_run(lab: &Lab) {
 }
 
 /// A lapsed claim is released as well.
-pub(crate) async fn a_lapsed_claim_is_released(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_lapsed_claim_is_released(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         let grant = key.granted(&call("ann")).await;
-        lab.advance(HARD).await;
+        context.advance(HARD).await;
         answers!(key.release(grant).await, ReleaseReply::Released);
     }
 }
 
 /// Executing, and the caller vouches that nothing happened: free.
-pub(crate) async fn a_vouched_execution_is_released(lab: &Lab) {
+pub(crate) async fn a_vouched_execution_is_released(context: &LawContext) {
     for wait in [HALF, HARD] {
-        let key = lab.execution(&format!("{wait:?}"));
+        let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
-        lab.advance(wait).await;
+        context.advance(wait).await;
         answers!(key.vouch(grant).await, ReleaseReply::Released);
         key.granted(&call("bob")).await;
     }
 }
 
 /// A vouched release ends the incarnation: the next attempt is a new one to the provider.
-pub(crate) async fn a_vouched_release_ends_the_incarnation(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_vouched_release_ends_the_incarnation(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let first = key.record().await.incarnation;
     key.vouch(grant).await;
@@ -65,8 +65,8 @@ pub(crate) async fn a_vouched_release_ends_the_incarnation(lab: &Lab) {
 }
 
 /// A release before the begin does not: the provider saw nothing of it.
-pub(crate) async fn a_release_before_the_begin_keeps_the_incarnation(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_release_before_the_begin_keeps_the_incarnation(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let first = key.record().await.incarnation;
     key.vouch(grant).await;
@@ -75,21 +75,21 @@ pub(crate) async fn a_release_before_the_begin_keeps_the_incarnation(lab: &Lab) 
 }
 
 /// Executing without the vouch: it may have run; live or lapsed.
-pub(crate) async fn an_execution_is_not_released_without_the_vouch(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn an_execution_is_not_released_without_the_vouch(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     for _ in 0..2 {
         let before = key.record().await;
         answers!(key.release(grant).await, ReleaseReply::MayHaveRun);
         key.assert_untouched_since(&before).await;
-        lab.advance(HARD).await;
+        context.advance(HARD).await;
     }
     answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
 }
 
 /// Free, match: the same reply; nothing changes.
-pub(crate) async fn a_repeated_release_gets_the_same_reply(lab: &Lab) {
-    let (claimed, begun) = (lab.execution("claimed"), lab.execution("begun"));
+pub(crate) async fn a_repeated_release_gets_the_same_reply(context: &LawContext) {
+    let (claimed, begun) = (context.execution("claimed"), context.execution("begun"));
     let grant = claimed.granted(&call("ann")).await;
     claimed.release(grant).await;
     let before = claimed.record().await;
@@ -103,8 +103,8 @@ pub(crate) async fn a_repeated_release_gets_the_same_reply(lab: &Lab) {
 }
 
 /// A late release does not touch the run after it.
-pub(crate) async fn a_late_release_leaves_the_next_run_alone(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_late_release_leaves_the_next_run_alone(context: &LawContext) {
+    let key = context.execution("k");
     let first = key.granted(&call("ann")).await;
     key.release(first).await;
     let next = key.begun(&call("bob")).await;
@@ -116,8 +116,9 @@ pub(crate) async fn a_late_release_leaves_the_next_run_alone(lab: &Lab) {
 }
 
 /// Token and claim id must both be the record's.
-pub(crate) async fn another_grant_releases_nothing(lab: &Lab) {
-    let (claimed, begun, lease) = (lab.execution("claimed"), lab.execution("begun"), lab.lease("k"));
+pub(crate) async fn another_grant_releases_nothing(context: &LawContext) {
+    let (claimed, begun, lease) =
+        (context.execution("claimed"), context.execution("begun"), context.lease("k"));
     let held = [
         (claimed.granted(&call("a")).await, claimed),
         (begun.begun(&call("b")).await, begun),
@@ -134,8 +135,8 @@ pub(crate) async fn another_grant_releases_nothing(lab: &Lab) {
 }
 
 /// On a tombstone, only the grant that ended there is told that it is released.
-pub(crate) async fn a_tombstone_confirms_only_its_own_release(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_tombstone_confirms_only_its_own_release(context: &LawContext) {
+    let key = context.execution("k");
     let (ann, bob) = (key.granted(&call("ann")).await, call("bob"));
     key.release(ann).await;
     let second = key.granted(&bob).await;
@@ -143,12 +144,12 @@ pub(crate) async fn a_tombstone_confirms_only_its_own_release(lab: &Lab) {
     answers!(key.release(ann).await, ReleaseReply::Superseded(current) if current.state == State::Free);
     answers!(key.release(other_id(second)).await, ReleaseReply::Superseded(_));
     answers!(key.release(second).await, ReleaseReply::Released);
-    answers!(lab.execution("absent").release(second).await, ReleaseReply::Superseded(_));
+    answers!(context.execution("absent").release(second).await, ReleaseReply::Superseded(_));
 }
 
 /// Completed and reconciling are nobody's to release, vouched or not.
-pub(crate) async fn a_release_never_erases_a_result_or_a_doubt(lab: &Lab) {
-    let (done, held) = (lab.execution("done"), lab.execution("held"));
+pub(crate) async fn a_release_never_erases_a_result_or_a_doubt(context: &LawContext) {
+    let (done, held) = (context.execution("done"), context.execution("held"));
     let completed = done.completed(&call("ann"), &result("receipt")).await;
     let doubt = held.doubtful(&call("ann")).await;
     held.taken(&reconcile("olga", doubt.token)).await;

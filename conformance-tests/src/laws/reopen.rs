@@ -5,19 +5,19 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
 use sentinel_core::{Kind, State};
 
-use crate::cast::*;
-use crate::lab::Lab;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// What is executing, claimed or in doubt is not granted again.
-pub(crate) async fn what_runs_is_not_granted_again_after_reopening(lab: &Lab) {
-    let (executing, lease) = (lab.execution("executing"), lab.lease("lease"));
-    let (doubt, held) = (lab.execution("doubt"), lab.execution("held"));
+pub(crate) async fn what_runs_is_not_granted_again_after_reopening(context: &LawContext) {
+    let (executing, lease) = (context.execution("executing"), context.lease("lease"));
+    let (doubt, held) = (context.execution("doubt"), context.execution("held"));
     executing.begun(&call("ann")).await;
     lease.granted(&call("ann")).await;
     let cause = doubt.doubtful(&call("ann")).await;
     let decision = reconcile("olga", held.doubtful(&call("ann")).await.token);
     held.taken(&decision).await;
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
     answers!(executing.claim(&call("bob")).await, ClaimReply::InProgress { state: State::Executing, .. });
@@ -29,21 +29,21 @@ pub(crate) async fn what_runs_is_not_granted_again_after_reopening(lab: &Lab) {
         held.reconcile(&reconcile("omar", held.record().await.token)).await,
         ReconcileReply::HeldBy { op_id, .. } if op_id == decision.op_id
     );
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     answers!(executing.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
 }
 
 /// Results are replayed byte for byte, with what remains of their retention.
-pub(crate) async fn results_are_replayed_after_reopening(lab: &Lab) {
-    let (kept, brief) = (lab.execution("kept"), lab.execution("brief"));
+pub(crate) async fn results_are_replayed_after_reopening(context: &LawContext) {
+    let (kept, brief) = (context.execution("kept"), context.execution("brief"));
     let ann = Claim { fingerprint: about("an order"), ..call("ann") };
     kept.completed(&ann, &result("x\0 \r\n")).await;
     brief.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("brief")).await;
     let completed = brief.record().await.completed_at.expect("it is completed");
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
-    lab.advance(TTL).await;
+    context.advance(TTL).await;
     let expected = ClaimReply::Completed { result: result("x\0 \r\n"), remaining: None };
     assert_eq!(kept.claim(&call("bob")).await.reply, expected);
     let other = Claim { fingerprint: about("a refund"), ..call("bob") };
@@ -51,24 +51,25 @@ pub(crate) async fn results_are_replayed_after_reopening(lab: &Lab) {
     let answer = brief.claim(&call("bob")).await;
     let remaining = Some(KEPT - answer.stamp.now.since(completed));
     assert_eq!(answer.reply, ClaimReply::Completed { result: result("brief"), remaining });
-    lab.advance(KEPT).await;
+    context.advance(KEPT).await;
     answers!(brief.claim(&call("bob")).await, ClaimReply::Granted(_));
 }
 
 /// Who was granted before goes on after: begins, extends, completes, releases.
-pub(crate) async fn a_grant_outlives_a_reopening(lab: &Lab) {
-    let (run, lease, extended) = (lab.execution("run"), lab.lease("lease"), lab.execution("extended"));
+pub(crate) async fn a_grant_outlives_a_reopening(context: &LawContext) {
+    let (run, lease, extended) =
+        (context.execution("run"), context.lease("lease"), context.execution("extended"));
     let (claimed, held) = (run.granted(&call("ann")).await, lease.granted(&call("ann")).await);
     let begun = extended.begun(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     for (key, grant) in [(&extended, begun), (&lease, held)] {
         answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
     }
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
     answers!(run.begin(claimed).await, BeginReply::Begun(_));
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     for key in [&extended, &lease] {
         answers!(key.claim(&call("bob")).await, ClaimReply::InProgress { .. });
     }
@@ -80,11 +81,12 @@ pub(crate) async fn a_grant_outlives_a_reopening(lab: &Lab) {
 }
 
 /// A request that is sent again after the reopening is answered as before it.
-pub(crate) async fn requests_are_repeated_after_reopening(lab: &Lab) {
+pub(crate) async fn requests_are_repeated_after_reopening(context: &LawContext) {
     let (withdrawn, released, done) =
-        (lab.execution("withdrawn"), lab.lease("released"), lab.execution("done"));
-    let (taken, forced, freed) = (lab.execution("taken"), lab.execution("forced"), lab.execution("freed"));
-    let evicted = lab.lease("evicted");
+        (context.execution("withdrawn"), context.lease("released"), context.execution("done"));
+    let (taken, forced, freed) =
+        (context.execution("taken"), context.execution("forced"), context.execution("freed"));
+    let evicted = context.lease("evicted");
     let [ann, bob] = ["ann", "bob"].map(call);
     withdrawn.cancel(ann.claim_id).await;
     let grant = released.granted(&bob).await;
@@ -100,7 +102,7 @@ pub(crate) async fn requests_are_repeated_after_reopening(lab: &Lab) {
     let reset_reply = freed.reset_to_claimed(&by_reset).await.reply;
     let eviction = evict("olga", evicted.granted(&call("ann")).await.token);
     let evict_reply = evicted.evict(&eviction).await.reply;
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
     answers!(withdrawn.claim(&ann).await, ClaimReply::AlreadyReleased);
@@ -117,13 +119,13 @@ pub(crate) async fn requests_are_repeated_after_reopening(lab: &Lab) {
 }
 
 /// Tokens exceed those that were drawn before, also if the clock was set back meanwhile.
-pub(crate) async fn tokens_grow_after_reopening(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn tokens_grow_after_reopening(context: &LawContext) {
+    let key = context.lease("k");
     let mut last = key.claim(&call("ann")).await.stamp.token;
     for _ in 0..3 {
         last = key.evict(&evict("olga", last)).await.stamp.token;
-        lab.set_back(HARD).await;
-        if !lab.reopen().await {
+        context.set_back(HARD).await;
+        if !context.reopen().await {
             return;
         }
         let next = key.claim(&call("bob")).await.stamp.token;
@@ -134,14 +136,14 @@ pub(crate) async fn tokens_grow_after_reopening(lab: &Lab) {
 }
 
 /// What was purged before stays below every token that is drawn after.
-pub(crate) async fn a_floor_outlives_a_reopening(lab: &Lab) {
-    let (key, other) = (lab.execution("k"), lab.lease("other"));
+pub(crate) async fn a_floor_outlives_a_reopening(context: &LawContext) {
+    let (key, other) = (context.execution("k"), context.lease("other"));
     let grant = key.granted(&call("ann")).await;
     key.release(grant).await;
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 1);
-    lab.set_back(REST * 2).await;
-    if !lab.reopen().await {
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 1);
+    context.set_back(REST * 2).await;
+    if !context.reopen().await {
         return;
     }
     assert_eq!(key.story().await, ["purged"], "the event of the purge");
@@ -152,14 +154,14 @@ pub(crate) async fn a_floor_outlives_a_reopening(lab: &Lab) {
 }
 
 /// The clock does not fall below a record's last reading.
-pub(crate) async fn the_clock_is_lifted_after_reopening(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn the_clock_is_lifted_after_reopening(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     key.heartbeat(grant).await;
     let last = key.record().await.last_now;
-    lab.set_back(HARD).await;
-    if !lab.reopen().await {
+    context.set_back(HARD).await;
+    if !context.reopen().await {
         return;
     }
     let answer = key.heartbeat(grant).await;
@@ -168,10 +170,10 @@ pub(crate) async fn the_clock_is_lifted_after_reopening(lab: &Lab) {
 }
 
 /// All records, pages and histories are what they were.
-pub(crate) async fn pages_and_histories_are_whole_after_reopening(lab: &Lab) {
+pub(crate) async fn pages_and_histories_are_whole_after_reopening(context: &LawContext) {
     const RECORDS: usize = 40;
     for n in 0..RECORDS {
-        let (key, lease) = (lab.execution(&format!("{n:03}")), lab.lease(&format!("{n:03}")));
+        let (key, lease) = (context.execution(&format!("{n:03}")), context.lease(&format!("{n:03}")));
         lease.granted(&call("ann")).await;
         let grant = key.begun(&call("ann")).await;
         let cause = label("lost contact");
@@ -184,27 +186,27 @@ pub(crate) async fn pages_and_histories_are_whole_after_reopening(lab: &Lab) {
         key.ask(op).await;
     }
     let pages = [
-        lab.everything(),
-        List { kind: Kind::Lease, ..lab.everything() },
-        List { state: Some(Shown::Free), ..lab.everything() },
-        List { state: Some(Shown::Uncertain), ..lab.everything() },
+        context.everything(),
+        List { kind: Kind::Lease, ..context.everything() },
+        List { state: Some(Shown::Free), ..context.everything() },
+        List { state: Some(Shown::Uncertain), ..context.everything() },
     ];
     let mut before = Vec::new();
     for page in &pages {
-        before.push(lab.list(page).await.records);
+        before.push(context.list(page).await.records);
     }
     let mut histories = Vec::new();
     for n in 0..RECORDS {
-        histories.push(lab.execution(&format!("{n:03}")).events().await);
+        histories.push(context.execution(&format!("{n:03}")).events().await);
     }
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
     for (page, before) in pages.iter().zip(before) {
-        assert_eq!(lab.list(page).await.records, before, "the page of {:?}", page.state);
+        assert_eq!(context.list(page).await.records, before, "the page of {:?}", page.state);
     }
     for (n, history) in histories.into_iter().enumerate() {
-        let key = lab.execution(&format!("{n:03}"));
+        let key = context.execution(&format!("{n:03}"));
         assert_eq!(key.events().await, history, "the history of {}", key.address);
         key.assert_rebuilt().await;
     }

@@ -1,13 +1,13 @@
-//! SPEC sections 1 and 3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not applied*
+//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not applied*
 //! is true.
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::{Accepts, Applied, Change, Payload, Record, Recorded, Verdict};
 
-use crate::cast::*;
-use crate::differ::{assert_eq, same};
-use crate::lab::{Lab, Subject};
+use crate::diff::{assert_eq, same};
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// Payloads are compared by their bytes, and a difference is reported by its place.
 fn same_result(what: &str, expected: &Recorded, got: &Recorded) {
@@ -85,19 +85,19 @@ async fn by_operator(key: Subject<'_>, result: &Recorded) {
 }
 
 /// A payload as a success, as a failure, and forced as either.
-async fn in_every_way(lab: &Lab, name: &str, payload: &Payload, code: Option<i32>) {
+async fn in_every_way(context: &LawContext, name: &str, payload: &Payload, code: Option<i32>) {
     let success = Recorded { code, ..Recorded::success(payload.clone()) };
     let failure = Recorded::failure(code, payload.clone());
-    by_worker(lab.execution(&format!("{name}, success")), &success).await;
-    by_worker(lab.execution(&format!("{name}, failure")), &failure).await;
-    by_operator(lab.execution(&format!("{name}, forced success")), &success).await;
-    by_operator(lab.execution(&format!("{name}, forced failure")), &failure).await;
+    by_worker(context.execution(&format!("{name}, success")), &success).await;
+    by_worker(context.execution(&format!("{name}, failure")), &failure).await;
+    by_operator(context.execution(&format!("{name}, forced success")), &success).await;
+    by_operator(context.execution(&format!("{name}, forced failure")), &failure).await;
 }
 
 /// Bytes of every value in no order, the last ones unlike all others.
 fn noise(length: usize) -> Vec<u8> {
-    let mut dice = crate::dice::Dice::new(length as u64);
-    let block: Vec<u8> = (0..64).flat_map(|_| dice.throw().to_le_bytes()).collect();
+    let mut rng = crate::rng::Rng::new(length as u64);
+    let block: Vec<u8> = (0..64).flat_map(|_| rng.draw().to_le_bytes()).collect();
     let mut bytes = block.repeat(length.div_ceil(block.len()));
     bytes.truncate(length);
     bytes.iter_mut().rev().take(8).for_each(|byte| *byte ^= 0x5a);
@@ -105,25 +105,26 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// Success, failure and forced results are replayed at every size at which a store may change its mind.
-pub(crate) async fn a_result_of_any_size_is_replayed(lab: &Lab) {
+pub(crate) async fn a_result_of_any_size_is_replayed(context: &LawContext) {
     let sizes =
         [0, 1, 2, 126, 127, 128, 255, 256, 257, 1_000, 1_024, 2_000, 4_096, 8_192, 16_384, 32_768, 65_536];
     for size in sizes {
-        in_every_way(lab, &format!("{size} bytes"), &Payload::new(Payload::OCTETS, noise(size)), None).await;
+        in_every_way(context, &format!("{size} bytes"), &Payload::new(Payload::OCTETS, noise(size)), None)
+            .await;
     }
 }
 
 /// The largest result that a client records by default is replayed, as a failure and when it is forced too.
-pub(crate) async fn the_largest_result_is_replayed_in_every_way(lab: &Lab) {
+pub(crate) async fn the_largest_result_is_replayed_in_every_way(context: &LawContext) {
     let payload = |size| Payload::new(Payload::OCTETS, noise(size));
     let failure = Recorded::failure(Some(1), payload(Payload::DEFAULT_LIMIT));
-    by_worker(lab.execution("failure"), &failure).await;
+    by_worker(context.execution("failure"), &failure).await;
     let forced = Recorded::success(payload(Payload::DEFAULT_LIMIT - 1));
-    by_operator(lab.execution("forced"), &forced).await;
+    by_operator(context.execution("forced"), &forced).await;
 }
 
 /// Bytes are not text: no encoding, line end, blank, escape or format is read into them, whatever their content type.
-pub(crate) async fn bytes_are_replayed_whatever_they_look_like(lab: &Lab) {
+pub(crate) async fn bytes_are_replayed_whatever_they_look_like(context: &LawContext) {
     let cases: [&[u8]; 24] = [
         b"a\r\nb\r\n",
         b"a\rb",
@@ -153,14 +154,15 @@ pub(crate) async fn bytes_are_replayed_whatever_they_look_like(lab: &Lab) {
     for (n, bytes) in cases.into_iter().enumerate() {
         for kind in [Payload::JSON, "text/plain", Payload::OCTETS] {
             let payload = Payload::new(kind, bytes.to_vec());
-            by_worker(lab.execution(&format!("{n} {kind}")), &Recorded::failure(None, payload.clone())).await;
-            by_operator(lab.execution(&format!("{n} {kind}, forced")), &Recorded::success(payload)).await;
+            by_worker(context.execution(&format!("{n} {kind}")), &Recorded::failure(None, payload.clone()))
+                .await;
+            by_operator(context.execution(&format!("{n} {kind}, forced")), &Recorded::success(payload)).await;
         }
     }
 }
 
 /// A content type is a text as it stands: its case, blanks, parameters and length stay.
-pub(crate) async fn a_content_type_is_replayed_as_it_is(lab: &Lab) {
+pub(crate) async fn a_content_type_is_replayed_as_it_is(context: &LawContext) {
     let long = |length: usize| format!("application/{}", "x".repeat(length - 12));
     let mut kinds: Vec<String> = [64, 65, 127, 128, 129, 255, 256, 257, 1_023, 1_024].map(long).to_vec();
     let odd = [
@@ -184,17 +186,22 @@ pub(crate) async fn a_content_type_is_replayed_as_it_is(lab: &Lab) {
     kinds.extend(odd.map(str::to_owned));
     for kind in kinds {
         let name = format!("{} {}", kind.len(), &kind[..kind.floor_char_boundary(40)]);
-        in_every_way(lab, &name, &Payload { content_type: label(&kind), ..Payload::new("x", "{}") }, None)
-            .await;
+        in_every_way(
+            context,
+            &name,
+            &Payload { content_type: label(&kind), ..Payload::new("x", "{}") },
+            None,
+        )
+        .await;
     }
-    let (key, json) = (lab.execution("another"), Payload::new(Payload::JSON, "{}"));
+    let (key, json) = (context.execution("another"), Payload::new(Payload::JSON, "{}"));
     let grant = key.completed(&call("ann"), &Recorded::success(json.clone())).await;
     let upper = Payload { content_type: label("Application/JSON"), ..json };
     answers!(key.complete(grant, &Recorded::success(upper)).await, CompleteReply::Conflict);
 }
 
 /// A code is a number of 32 bits with a sign, or none: for successes, failures and forced results, and in events.
-pub(crate) async fn a_code_is_replayed_at_its_borders(lab: &Lab) {
+pub(crate) async fn a_code_is_replayed_at_its_borders(context: &LawContext) {
     let borders = [
         0,
         1,
@@ -219,25 +226,25 @@ pub(crate) async fn a_code_is_replayed_at_its_borders(lab: &Lab) {
     ];
     let codes = borders.into_iter().map(Some).chain([None]);
     for code in codes {
-        in_every_way(lab, &format!("{code:?}"), &Payload::new(Payload::JSON, "1"), code).await;
+        in_every_way(context, &format!("{code:?}"), &Payload::new(Payload::JSON, "1"), code).await;
     }
 }
 
 /// A result that was left out keeps its verdict, its code and the bytes that stand for it.
-pub(crate) async fn an_omitted_result_is_replayed_in_every_way(lab: &Lab) {
+pub(crate) async fn an_omitted_result_is_replayed_in_every_way(context: &LawContext) {
     for (n, bytes) in ["", "too large"].into_iter().enumerate() {
         for verdict in [Verdict::Success, Verdict::Failure] {
             let payload = Payload::new("text/plain", bytes);
             let omitted = Recorded { verdict, omitted: true, code: Some(3), ..Recorded::success(payload) };
-            by_worker(lab.execution(&format!("{n} {verdict:?}")), &omitted).await;
-            by_operator(lab.execution(&format!("{n} {verdict:?}, forced")), &omitted).await;
+            by_worker(context.execution(&format!("{n} {verdict:?}")), &omitted).await;
+            by_operator(context.execution(&format!("{n} {verdict:?}, forced")), &omitted).await;
         }
     }
 }
 
 /// Every part of a result counts when it is repeated: its bytes, whatever hash of 32 bits they share with others, their
 /// type, the verdict, the code and the omission.
-pub(crate) async fn every_part_of_a_result_counts(lab: &Lab) {
+pub(crate) async fn every_part_of_a_result_counts(context: &LawContext) {
     for (n, (_, [ours, theirs])) in crate::laws::names::COLLISIONS.into_iter().enumerate() {
         let first = result(ours);
         let payload = Payload { content_type: label("text/html"), ..first.payload.clone() };
@@ -256,7 +263,7 @@ pub(crate) async fn every_part_of_a_result_counts(lab: &Lab) {
             ]);
         }
         let (worker, operator) =
-            (lab.execution(&format!("worker {n}")), lab.execution(&format!("operator {n}")));
+            (context.execution(&format!("worker {n}")), context.execution(&format!("operator {n}")));
         let grant = worker.completed(&call("ann"), &first).await;
         let doubt = operator.doubtful(&Claim { accepts: Accepts::any(), ..call("ann") }).await;
         let token = operator.taken(&reconcile("olga", doubt.token)).await;
@@ -276,7 +283,7 @@ pub(crate) async fn every_part_of_a_result_counts(lab: &Lab) {
 }
 
 /// A fingerprint is a text as it stands: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes count.
-pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(lab: &Lab) {
+pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(context: &LawContext) {
     let long = |end: &str| format!("{}{end}", "f".repeat(1_024 - end.len()));
     let cut = |length: usize, end: &str| format!("{}{end}{}", "f".repeat(length), "f".repeat(1_023 - length));
     let mut pairs = vec![[long("a"), long("b")], ["f".repeat(1_023), "f".repeat(1_024)]];
@@ -305,7 +312,7 @@ pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(lab: &Lab) {
     pairs.extend(crate::laws::names::COLLISIONS.map(|(_, pair)| pair.map(str::to_owned)));
     for (n, [ours, other]) in pairs.iter().enumerate() {
         let asks = |text: &str| Claim { fingerprint: about(text), ..call("bob") };
-        for key in [lab.execution(&format!("{n}")), lab.lease(&format!("{n}"))] {
+        for key in [context.execution(&format!("{n}")), context.lease(&format!("{n}"))] {
             key.granted(&asks(ours)).await;
             let what = format!("the fingerprint of {}", key.address);
             same(&what, &about(ours), &key.record().await.fingerprint);
@@ -323,13 +330,14 @@ async fn read(key: &Subject<'_>) -> (Record, usize) {
 
 /// A result that is larger than a client sends by default is recorded whole, or an error says that it was not and leaves
 /// the execution as it was: then a smaller one can be recorded.
-pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(lab: &Lab) {
+pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawContext) {
     let huge = Recorded::success(Payload::new(Payload::OCTETS, vec![7; 2 * Payload::DEFAULT_LIMIT + 1]));
-    let (key, own) = (lab.execution("k"), call("ann"));
+    let (key, own) = (context.execution("k"), call("ann"));
     let grant = key.begun(&own).await;
     let before = read(&key).await;
-    let sent = Op::from(Complete { grant, result: huge.clone() }).send(&**lab.store(), &key.address).await;
-    lab.forget();
+    let sent =
+        Op::from(Complete { grant, result: huge.clone() }).send(&**context.store(), &key.address).await;
+    context.forget();
     match sent {
         Ok(_) => replayed(&key, &own, &huge).await,
         Err(error) => {
@@ -339,24 +347,24 @@ pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(lab: &Lab) {
             assert!(recorded, "a part of a result was recorded: {error}");
         }
     }
-    lab.forget();
+    context.forget();
     let small = key.complete(grant, &result("small")).await.reply;
     let is_settled = matches!(small, CompleteReply::Recorded { .. } | CompleteReply::Conflict);
     assert!(is_settled, "the execution is neither recorded nor as it was: {small:?}");
 }
 
 /// A request that a lease does not know is an error that says *not applied*, and it is true in every state of the lease.
-pub(crate) async fn what_a_lease_does_not_know_changes_nothing(lab: &Lab) {
+pub(crate) async fn what_a_lease_does_not_know_changes_nothing(context: &LawContext) {
     let names = ["absent", "held", "lapsed", "free"];
     for name in names {
-        let key = lab.lease(name);
+        let key = context.lease(name);
         let grant = match name {
-            "absent" => lab.lease("another").granted(&call("ann")).await,
+            "absent" => context.lease("another").granted(&call("ann")).await,
             _ => key.granted(&call("ann")).await,
         };
         match name {
             "free" => answers!(key.release(grant).await, ReleaseReply::Released),
-            "lapsed" => lab.advance(TTL).await,
+            "lapsed" => context.advance(TTL).await,
             _ => {}
         }
         let before = read(&key).await;
@@ -371,7 +379,7 @@ pub(crate) async fn what_a_lease_does_not_know_changes_nothing(lab: &Lab) {
             ResetToClaimed { accept_overlap: true, ..reset("olga", grant.token) }.into(),
         ];
         for op in ops {
-            let error = op.clone().send(&**lab.store(), &key.address).await.err();
+            let error = op.clone().send(&**context.store(), &key.address).await.err();
             let error =
                 error.unwrap_or_else(|| panic!("a lease that is {name} was asked {op:?}, and answered"));
             assert_eq!(error.applied(), Applied::No, "{op:?}: {error}");

@@ -1,23 +1,23 @@
-//! SPEC section 3, force_complete and reset_to_claimed.
+//! Spec §3, force_complete and reset_to_claimed.
 
 use sentinel_core::operation::*;
 use sentinel_core::{DecisionKind, OpId, State, Token};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::{Lab, Subject};
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
 
 /// A key that an operator holds, its run over; the reconcile token.
-async fn held<'a>(lab: &'a Lab, name: &str) -> (Subject<'a>, Token) {
-    let key = lab.execution(name);
+async fn held<'a>(context: &'a LawContext, name: &str) -> (Subject<'a>, Token) {
+    let key = context.execution(name);
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     (key, token)
 }
 
 /// Reconciling, token matches: completed, marked as decided by the operator, and replayed from then on.
-pub(crate) async fn a_forced_result_is_replayed(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_forced_result_is_replayed(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let yes = force("olga", token, &result("receipt"));
     let answer = key.force_complete(&yes).await;
     let stamp = answer.stamp;
@@ -33,19 +33,19 @@ pub(crate) async fn a_forced_result_is_replayed(lab: &Lab) {
 }
 
 /// A force-complete need not wait for the hard deadline of the old run.
-pub(crate) async fn a_forced_result_waits_for_nothing(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_forced_result_waits_for_nothing(context: &LawContext) {
+    let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let token = key.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) }).await;
     answers!(key.force_complete(&force("olga", token, &result("x"))).await, ForceCompleteReply::Completed);
 }
 
 /// Repeated, same op id, token and result: the same reply, now or late.
-pub(crate) async fn a_repeated_force_complete_gets_the_same_reply(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_repeated_force_complete_gets_the_same_reply(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let yes = force("olga", token, &result("receipt"));
     key.force_complete(&yes).await;
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     let before = key.record().await;
     let again = key.force_complete(&yes).await;
     assert!(!again.stamp.changed);
@@ -54,8 +54,8 @@ pub(crate) async fn a_repeated_force_complete_gets_the_same_reply(lab: &Lab) {
 }
 
 /// The same decision with another result, token or op id is another decision, and comes too late.
-pub(crate) async fn another_force_complete_is_stale(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn another_force_complete_is_stale(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let yes = force("olga", token, &result("receipt"));
     key.force_complete(&yes).await;
     let before = key.record().await;
@@ -72,8 +72,8 @@ pub(crate) async fn another_force_complete_is_stale(lab: &Lab) {
 }
 
 /// Without the current reconcile token nothing is forced or reset: the doubt stays.
-pub(crate) async fn a_decision_needs_the_reconcile_token(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_decision_needs_the_reconcile_token(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let before = key.record().await;
     let now = Current { state: State::Reconciling, token };
     for wrong in [Token::from_stored(token.get() - 1), Token::from_stored(token.get() + 1), Token::NONE] {
@@ -86,8 +86,8 @@ pub(crate) async fn a_decision_needs_the_reconcile_token(lab: &Lab) {
 }
 
 /// Only reconciling is settled: in every other state a decision is stale, even under the current token.
-pub(crate) async fn only_a_held_doubt_is_settled(lab: &Lab) {
-    let keys = ["claimed", "running", "doubtful", "done", "free"].map(|name| lab.execution(name));
+pub(crate) async fn only_a_held_doubt_is_settled(context: &LawContext) {
+    let keys = ["claimed", "running", "doubtful", "done", "free"].map(|name| context.execution(name));
     let tokens = [
         keys[0].granted(&call("ann")).await.token,
         keys[1].begun(&call("ann")).await.token,
@@ -109,8 +109,8 @@ pub(crate) async fn only_a_held_doubt_is_settled(lab: &Lab) {
 }
 
 /// Reconciling, hard deadline passed: free, under a new token, claimable by anyone at once.
-pub(crate) async fn a_reset_key_is_claimable_at_once(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_reset_key_is_claimable_at_once(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let no = reset("olga", token);
     let answer = key.reset_to_claimed(&no).await;
     let stamp = answer.stamp;
@@ -121,18 +121,18 @@ pub(crate) async fn a_reset_key_is_claimable_at_once(lab: &Lab) {
 }
 
 /// A reset authorises one run, and no more.
-pub(crate) async fn a_reset_authorises_one_run(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_reset_authorises_one_run(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     key.reset_to_claimed(&reset("olga", token)).await;
     key.begun(&call("bob")).await;
     answers!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
-    lab.advance(HARD).await;
+    context.advance(HARD).await;
     answers!(key.claim(&call("eve")).await, ClaimReply::Uncertain { .. });
 }
 
 /// The incarnation stays through a reset: to the provider it is the same attempt.
-pub(crate) async fn a_reset_keeps_the_incarnation(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_reset_keeps_the_incarnation(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let first = key.record().await.incarnation;
     key.reset_to_claimed(&reset("olga", token)).await;
     assert!(key.record().await.after_reset);
@@ -143,12 +143,12 @@ pub(crate) async fn a_reset_keeps_the_incarnation(lab: &Lab) {
 
 /// While an effect of the old run may still land a reset waits, unless the operator accepts that two runs overlap. A run
 /// whose abandon never arrived is covered from its hard deadline on.
-pub(crate) async fn a_reset_waits_until_effects_have_landed(lab: &Lab) {
+pub(crate) async fn a_reset_waits_until_effects_have_landed(context: &LawContext) {
     for accept_overlap in [false, true] {
-        let key = lab.execution(if accept_overlap { "bold" } else { "patient" });
+        let key = context.execution(if accept_overlap { "bold" } else { "patient" });
         let terms = call("ann").terms.with_late_effects(LATE).expect("terms");
         let grant = key.begun(&Claim { terms, ..call("ann") }).await;
-        lab.advance(TTL).await;
+        context.advance(TTL).await;
         let token = key.taken(&reconcile("olga", grant.token)).await;
         let (before, no) = (key.record().await, reset("olga", token));
         let answer = key.reset_to_claimed(&no).await;
@@ -156,9 +156,9 @@ pub(crate) async fn a_reset_waits_until_effects_have_landed(lab: &Lab) {
         answers!(answer, ResetReply::EffectsMayLand { until } if until == before.effects_until);
         key.assert_untouched_since(&before).await;
         if !accept_overlap {
-            lab.advance(HARD).await;
+            context.advance(HARD).await;
             answers!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { .. });
-            lab.advance(LATE).await;
+            context.advance(LATE).await;
         }
         let no = ResetToClaimed { accept_overlap, ..no };
         answers!(key.reset_to_claimed(&no).await, ResetReply::Reset { .. });
@@ -166,8 +166,8 @@ pub(crate) async fn a_reset_waits_until_effects_have_landed(lab: &Lab) {
 }
 
 /// Repeated, same op id and token: the same reply, whatever the record has become since.
-pub(crate) async fn a_repeated_reset_gets_the_same_reply(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn a_repeated_reset_gets_the_same_reply(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let no = reset("olga", token);
     let first = key.reset_to_claimed(&no).await.reply;
     assert_eq!(key.reset_to_claimed(&no).await.reply, first);
@@ -182,8 +182,8 @@ pub(crate) async fn a_repeated_reset_gets_the_same_reply(lab: &Lab) {
 }
 
 /// A reset under another op id or token is another decision.
-pub(crate) async fn another_reset_is_stale(lab: &Lab) {
-    let (key, token) = held(lab, "k").await;
+pub(crate) async fn another_reset_is_stale(context: &LawContext) {
+    let (key, token) = held(context, "k").await;
     let no = reset("olga", token);
     key.reset_to_claimed(&no).await;
     let before = key.record().await;
@@ -198,13 +198,13 @@ pub(crate) async fn another_reset_is_stale(lab: &Lab) {
 }
 
 /// Once settled one way, the other way comes too late.
-pub(crate) async fn a_settled_doubt_stays_settled(lab: &Lab) {
-    let (yes, token) = held(lab, "yes").await;
+pub(crate) async fn a_settled_doubt_stays_settled(context: &LawContext) {
+    let (yes, token) = held(context, "yes").await;
     yes.force_complete(&force("olga", token, &result("x"))).await;
     let bold = ResetToClaimed { accept_overlap: true, ..reset("olga", token) };
     answers!(yes.reset_to_claimed(&bold).await, ResetReply::StaleDecision(_));
     answers!(yes.claim(&call("bob")).await, ClaimReply::Completed { .. });
-    let (no, token) = held(lab, "no").await;
+    let (no, token) = held(context, "no").await;
     no.reset_to_claimed(&reset("olga", token)).await;
     let late = force("olga", token, &result("x"));
     answers!(no.force_complete(&late).await, ForceCompleteReply::StaleDecision(_));
@@ -212,8 +212,8 @@ pub(crate) async fn a_settled_doubt_stays_settled(lab: &Lab) {
 }
 
 /// A forced result is final: the worker who comes late cannot replace it, nor can another operator.
-pub(crate) async fn a_forced_result_is_final(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn a_forced_result_is_final(context: &LawContext) {
+    let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("forced"))).await;

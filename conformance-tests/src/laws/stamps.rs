@@ -1,4 +1,4 @@
-//! SPEC section 2, rev, store now and tokens: what every reply carries.
+//! Spec §2, rev, store now and tokens: what every reply carries.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::{State, Token};
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// Rev counts each change of the record, heartbeats too, and nothing else.
-pub(crate) async fn rev_counts_the_changes(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn rev_counts_the_changes(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let story: [(Op, u64); 7] = [
         (Heartbeat { grant }.into(), 2),
         (ann.clone().into(), 2),
@@ -31,9 +31,9 @@ pub(crate) async fn rev_counts_the_changes(lab: &Lab) {
 }
 
 /// A stamp tells the record as it is after the request: token, state, rev; absent is rev 0 and no token.
-pub(crate) async fn a_stamp_is_the_record(lab: &Lab) {
-    let key = lab.execution("k");
-    let (grant, other) = (key.granted(&call("ann")).await, lab.execution("absent"));
+pub(crate) async fn a_stamp_is_the_record(context: &LawContext) {
+    let key = context.execution("k");
+    let (grant, other) = (key.granted(&call("ann")).await, context.execution("absent"));
     for op in [Op::from(Begin { grant }), call("bob").into(), evict("olga", grant.token).into()] {
         let (stamp, record) = (key.ask(op).await.stamp, key.record().await);
         assert_eq!((stamp.rev, stamp.token, stamp.state), (record.rev, record.token, record.state));
@@ -44,8 +44,8 @@ pub(crate) async fn a_stamp_is_the_record(lab: &Lab) {
 }
 
 /// Changed: whether this very request changed the record, so of any number of copies one did.
-pub(crate) async fn one_copy_of_a_request_changed_the_record(lab: &Lab) {
-    let (key, ann) = (lab.execution("k"), call("ann"));
+pub(crate) async fn one_copy_of_a_request_changed_the_record(context: &LawContext) {
+    let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     let sent: [Op; 4] = [
         Begin { grant }.into(),
@@ -62,12 +62,12 @@ pub(crate) async fn one_copy_of_a_request_changed_the_record(lab: &Lab) {
 }
 
 /// The clock that replies tell never runs backwards, and follows the clock of the store.
-pub(crate) async fn the_clock_of_replies_moves_forward(lab: &Lab) {
-    let (key, other) = (lab.execution("k"), call("bob"));
+pub(crate) async fn the_clock_of_replies_moves_forward(context: &LawContext) {
+    let (key, other) = (context.execution("k"), call("bob"));
     key.granted(&call("ann")).await;
     let mut last = key.claim(&other).await.stamp.now;
     for _ in 0..5 {
-        lab.advance(Duration::from_secs(1)).await;
+        context.advance(Duration::from_secs(1)).await;
         let now = key.claim(&other).await.stamp.now;
         assert!(now >= last.plus(Duration::from_secs(1)));
         last = now;
@@ -76,12 +76,12 @@ pub(crate) async fn the_clock_of_replies_moves_forward(lab: &Lab) {
 
 /// A store's clock that is set back is lifted to the record's last reading: nothing lives longer for it, and no token
 /// falls. A harness that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_clock_that_was_set_back_is_lifted(lab: &Lab) {
-    let keys = [lab.execution("k"), lab.lease("l")];
+pub(crate) async fn a_clock_that_was_set_back_is_lifted(context: &LawContext) {
+    let keys = [context.execution("k"), context.lease("l")];
     let grants = [keys[0].granted(&call("ann")).await, keys[1].granted(&call("ann")).await];
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     let beaten = [keys[0].heartbeat(grants[0]).await.stamp, keys[1].heartbeat(grants[1]).await.stamp];
-    if !lab.set_back(HARD).await {
+    if !context.set_back(HARD).await {
         return;
     }
     for ((key, grant), beaten) in keys.iter().zip(grants).zip(beaten) {

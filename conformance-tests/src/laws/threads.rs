@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Event, Record};
 
-use crate::cast::*;
-use crate::lab::{Lab, Subject};
-use crate::laws::lockstep::Lockstep;
+use crate::fixtures::*;
+use crate::law_context::{LawContext, Subject};
+use crate::laws::lockstep::{Lockstep, Round};
 use crate::matrix::overlaps::explained;
 
 /// How many rounds each pair of requests has: half of them through one handle, half through two.
@@ -24,50 +23,43 @@ const BATCHES: usize = 4;
 
 /// How often it meets in a store of this kind. Two requests to a server, or to another thread, overlap for so long that a
 /// few rounds are enough.
-fn rounds(lab: &Lab) -> usize {
-    match (lab.store().describe().in_process, lab.sizes().law_passes) {
+fn rounds(context: &LawContext) -> usize {
+    match (context.store().describe().in_process, context.sizes().law_passes) {
         (true, _) => ROUNDS,
         (false, 0..2) => ROUNDS / 8,
         (false, _) => ROUNDS / 2,
     }
 }
 
-/// A pair of requests about one record, and what they found.
-pub(crate) struct Round {
-    /// Which record.
-    pub(crate) address: Address,
-    /// The record before the two requests.
-    before: Record,
-    /// Its events before them.
-    told: Vec<Event>,
-    /// The two requests.
-    pub(crate) ops: [Op; 2],
-}
-
 /// Prepares a record for each round, lets time pass, and has both requests of each round sent at once, until enough of
 /// them overlapped in time.
-async fn together(lab: &Lab, words: &str, wait: Duration, prepare: impl AsyncFn(&Subject<'_>) -> [Op; 2]) {
+async fn together(
+    context: &LawContext,
+    words: &str,
+    wait: Duration,
+    prepare: impl AsyncFn(&Subject<'_>) -> [Op; 2],
+) {
     let (mut overlapped, lockstep) = (0, Lockstep::default());
     for batch in 0..BATCHES {
         let mut subjects = Vec::new();
-        for round in 0..rounds(lab) {
-            let key = lab.execution(&format!("{words}, batch {batch}, round {round}"));
+        for round in 0..rounds(context) {
+            let key = context.execution(&format!("{words}, batch {batch}, round {round}"));
             let ops = prepare(&key).await;
             subjects.push((key, ops));
         }
-        lab.advance(wait).await;
+        context.advance(wait).await;
         let mut rounds = Vec::new();
         for (key, ops) in subjects {
             let (before, told) = (key.record().await, key.events().await);
             rounds.push(Round { address: key.address, before, told, ops });
         }
-        let [first, second] = lockstep.send(lab, &rounds, batch * rounds.len()).await;
+        let [first, second] = lockstep.send(context, &rounds, batch * rounds.len()).await;
         for (round, sent) in rounds.iter().zip(first.into_iter().zip(second)) {
             overlapped += usize::from(sent.0.overlaps(&sent.1));
             let [one_op, two_op] = &round.ops;
             let said =
                 [(one_op, sent.0.reply.expect("an answer")), (two_op, sent.1.reply.expect("an answer"))];
-            let key = lab.subject(round.address.clone());
+            let key = context.subject(round.address.clone());
             let (after, events) = (key.record().await, key.events().await);
             let judged = explained(&round.address, (&round.before, &round.told), &said, (&after, &events));
             judged.unwrap_or_else(|broken| panic!("{words}: {broken}"));
@@ -79,48 +71,48 @@ async fn together(lab: &Lab, words: &str, wait: Duration, prepare: impl AsyncFn(
 }
 
 /// A claim beside another, beside its own cancel, and beside what ends the claim before.
-pub(crate) async fn claims_and_other_requests_at_once(lab: &Lab) {
+pub(crate) async fn claims_and_other_requests_at_once(context: &LawContext) {
     let now = Duration::ZERO;
-    together(lab, "two claims", now, async |_| [fused("ann").into(), fused("bob").into()]).await;
+    together(context, "two claims", now, async |_| [fused("ann").into(), fused("bob").into()]).await;
     let cancelled = async |_: &Subject<'_>| {
         let ann = fused("ann");
         [Cancel { claim_id: ann.claim_id }.into(), ann.into()]
     };
-    together(lab, "a claim and its cancel", now, cancelled).await;
+    together(context, "a claim and its cancel", now, cancelled).await;
     let evicted = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
         [call("bob").into(), evict("olga", grant.token).into()]
     };
-    together(lab, "a take-over and an eviction", TTL, evicted).await;
+    together(context, "a take-over and an eviction", TTL, evicted).await;
     let revived = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
         [call("bob").into(), Heartbeat { grant }.into()]
     };
-    together(lab, "a take-over and a heartbeat", TTL, revived).await;
+    together(context, "a take-over and a heartbeat", TTL, revived).await;
 }
 
 /// A begin beside an eviction, a cancel and a release.
-pub(crate) async fn begins_and_other_requests_at_once(lab: &Lab) {
+pub(crate) async fn begins_and_other_requests_at_once(context: &LawContext) {
     let now = Duration::ZERO;
     let evicted = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
         [Begin { grant }.into(), evict("olga", grant.token).into()]
     };
-    together(lab, "a begin and an eviction", now, evicted).await;
+    together(context, "a begin and an eviction", now, evicted).await;
     let cancelled = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
         [Begin { grant }.into(), Cancel { claim_id: grant.claim_id }.into()]
     };
-    together(lab, "a begin and a cancel", now, cancelled).await;
+    together(context, "a begin and a cancel", now, cancelled).await;
     let released = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
         [Begin { grant }.into(), Release { grant, vouched: false }.into()]
     };
-    together(lab, "a begin and a release", now, released).await;
+    together(context, "a begin and a release", now, released).await;
 }
 
 /// A heartbeat beside all that ends the grant.
-pub(crate) async fn heartbeats_and_other_requests_at_once(lab: &Lab) {
+pub(crate) async fn heartbeats_and_other_requests_at_once(context: &LawContext) {
     type Other = fn(sentinel_core::Grant) -> Op;
     let others: [(&str, Other); 5] = [
         ("a completion", |grant| Complete { grant, result: result("x") }.into()),
@@ -138,12 +130,12 @@ pub(crate) async fn heartbeats_and_other_requests_at_once(lab: &Lab) {
             let grant = key.begun(&call("ann")).await;
             [Heartbeat { grant }.into(), other(grant)]
         };
-        together(lab, &format!("a heartbeat and {words}"), HALF, beat).await;
+        together(context, &format!("a heartbeat and {words}"), HALF, beat).await;
     }
 }
 
 /// A completion beside another result, and beside all that takes the execution away.
-pub(crate) async fn completions_and_other_requests_at_once(lab: &Lab) {
+pub(crate) async fn completions_and_other_requests_at_once(context: &LawContext) {
     type Other = fn(sentinel_core::Grant) -> Op;
     let others: [(&str, Other); 5] = [
         ("another result", |grant| Complete { grant, result: result("y") }.into()),
@@ -159,12 +151,12 @@ pub(crate) async fn completions_and_other_requests_at_once(lab: &Lab) {
             let grant = key.begun(&call("ann")).await;
             [Complete { grant, result: result("x") }.into(), other(grant)]
         };
-        together(lab, &format!("a completion and {words}"), TTL, complete).await;
+        together(context, &format!("a completion and {words}"), TTL, complete).await;
     }
 }
 
 /// A decision beside another one, and beside one that steals the doubt.
-pub(crate) async fn decisions_and_other_requests_at_once(lab: &Lab) {
+pub(crate) async fn decisions_and_other_requests_at_once(context: &LawContext) {
     type Other = fn(sentinel_core::Token) -> Op;
     let force_x: Other = |token| force("olga", token, &result("x")).into();
     let reset_it: Other = |token| reset("olga", token).into();
@@ -181,6 +173,6 @@ pub(crate) async fn decisions_and_other_requests_at_once(lab: &Lab) {
             let token = key.taken(&reconcile("olga", doubt.token)).await;
             [one(token), other(token)]
         };
-        together(lab, words, Duration::ZERO, decide).await;
+        together(context, words, Duration::ZERO, decide).await;
     }
 }

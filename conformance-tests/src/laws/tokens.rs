@@ -1,26 +1,26 @@
-//! SPEC section 2, fencing tokens.
+//! Spec §2, fencing tokens.
 
 use sentinel_core::Token;
 use sentinel_core::operation::*;
 
-use crate::cast::*;
-use crate::differ::assert_eq;
-use crate::lab::Lab;
+use crate::diff::assert_eq;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// A token exceeds the store's clock in microseconds, so it exceeds those that a lost store drew before it.
-pub(crate) async fn a_token_exceeds_the_clock(lab: &Lab) {
-    for key in [lab.execution("k"), lab.lease("k")] {
+pub(crate) async fn a_token_exceeds_the_clock(context: &LawContext) {
+    for key in [context.execution("k"), context.lease("k")] {
         for _ in 0..3 {
             let stamp = key.claim(&call("ann")).await.stamp;
             assert!(stamp.token.get() > stamp.now.as_micros() && stamp.token < Token::MAX);
-            lab.advance(TTL).await;
+            context.advance(TTL).await;
         }
     }
 }
 
 /// `max(row.token, floor, clock) + 1`: no larger than it must be, so that tokens do not run away from the clock.
-pub(crate) async fn a_token_is_drawn_from_row_and_clock(lab: &Lab) {
-    let key = lab.lease("k");
+pub(crate) async fn a_token_is_drawn_from_row_and_clock(context: &LawContext) {
+    let key = context.lease("k");
     let mut last = Token::NONE;
     for _ in 0..5 {
         let ann = call("ann");
@@ -32,8 +32,8 @@ pub(crate) async fn a_token_is_drawn_from_row_and_clock(lab: &Lab) {
 }
 
 /// Strictly increasing over all grants, reconciliations, resets and evictions of an address.
-pub(crate) async fn tokens_strictly_increase(lab: &Lab) {
-    let key = lab.execution("k");
+pub(crate) async fn tokens_strictly_increase(context: &LawContext) {
+    let key = context.execution("k");
     let mut drawn = Vec::new();
     for _ in 0..3 {
         let released = key.granted(&call("ann")).await;
@@ -50,10 +50,10 @@ pub(crate) async fn tokens_strictly_increase(lab: &Lab) {
 }
 
 /// What draws no token leaves it as it is: begin, heartbeat, complete, cancel, release, abandon, force_complete.
-pub(crate) async fn only_grants_and_decisions_draw_tokens(lab: &Lab) {
-    let (done, free) = (lab.execution("done"), lab.execution("free"));
+pub(crate) async fn only_grants_and_decisions_draw_tokens(context: &LawContext) {
+    let (done, free) = (context.execution("done"), context.execution("free"));
     let grant = done.granted(&call("ann")).await;
-    lab.advance(HALF).await;
+    context.advance(HALF).await;
     assert_eq!(done.heartbeat(grant).await.stamp.token, grant.token);
     assert_eq!(done.begin(grant).await.stamp.token, grant.token);
     assert_eq!(done.abandon(grant, "no").await.stamp.token, grant.token);
@@ -65,13 +65,13 @@ pub(crate) async fn only_grants_and_decisions_draw_tokens(lab: &Lab) {
 
 /// A namespace keeps the highest token that it purged: not even a clock that is set back draws a lower one. A harness
 /// that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_purged_token_stays_the_floor(lab: &Lab) {
-    let (key, other) = (lab.execution("k"), lab.lease("another"));
+pub(crate) async fn a_purged_token_stays_the_floor(context: &LawContext) {
+    let (key, other) = (context.execution("k"), context.lease("another"));
     let grant = key.granted(&call("ann")).await;
     key.release(grant).await;
-    lab.advance(REST).await;
-    assert_eq!(lab.purge().await.records, 1);
-    if !lab.set_back(REST * 2).await {
+    context.advance(REST).await;
+    assert_eq!(context.purge().await.records, 1);
+    if !context.set_back(REST * 2).await {
         return;
     }
     for subject in [key, other] {

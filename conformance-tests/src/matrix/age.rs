@@ -1,12 +1,11 @@
-//! How old a standing is: before, at and after each deadline that a rule looks at.
+//! How old a start state is: before, at and after each deadline that a rule looks at.
 
 use std::fmt;
 use std::time::Duration;
 
 use sentinel_core::{Record, State, StoreTime};
 
-use super::stage::Stage;
-use crate::cast::REST;
+use crate::fixtures::REST;
 
 /// When a record is asked. A clock that stands still until it is moved meets each instant exactly; one that runs meets
 /// it or a little later, and the kernel is asked about the instant that the reply tells.
@@ -71,8 +70,7 @@ impl Deadline {
 }
 
 /// The ages at which a record is to be asked: those that are still to come.
-pub(super) fn of(stage: &Stage<'_>) -> Vec<Age> {
-    let (record, now) = (stage.record(), stage.clock());
+pub(super) fn of(record: &Record, now: StoreTime) -> Vec<Age> {
     let to_come = |age: &Age| {
         let instant = age.instant(record, now);
         *age == Age::AsItIs || instant.is_some_and(|at| at.since(now) > Duration::ZERO)

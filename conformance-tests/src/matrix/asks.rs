@@ -4,11 +4,11 @@ use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Grant, Payload, Recorded, Terms, Token, Verdict};
 
 use super::Ask;
-use super::stage::{REQUEST, Stage, receipt};
-use crate::cast::*;
+use super::record_under_test::{REQUEST, RecordUnderTest, receipt};
+use crate::fixtures::*;
 
 /// Any call, new or known, about the same or another request, in both forms.
-pub(super) fn claims(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn claims(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let requests =
         [("about the same", about(REQUEST)), ("about another", about("a refund")), ("about nothing", None)];
     let mut asks = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn claims(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// Any call is withdrawn.
-pub(super) fn cancels(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn cancels(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     calls(stage)
         .into_iter()
         .map(|(who, claim_id)| Ask::new(format!("of {who}"), Cancel { claim_id }))
@@ -36,17 +36,17 @@ pub(super) fn cancels(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// The side effect is about to start.
-pub(super) fn begins(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn begins(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     grants(stage).into_iter().map(|(who, grant)| Ask::new(format!("by {who}"), Begin { grant })).collect()
 }
 
 /// The worker is still there.
-pub(super) fn heartbeats(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn heartbeats(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     grants(stage).into_iter().map(|(who, grant)| Ask::new(format!("by {who}"), Heartbeat { grant })).collect()
 }
 
 /// The same result as is recorded, or another in one respect.
-pub(super) fn completions(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn completions(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     let results = results(stage);
     for (who, grant) in grants(stage) {
@@ -60,7 +60,7 @@ pub(super) fn completions(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// Vouched or not.
-pub(super) fn releases(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn releases(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (who, grant) in grants(stage) {
         asks.push(Ask::new(format!("by {who}"), Release { grant, vouched: false }));
@@ -70,7 +70,7 @@ pub(super) fn releases(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// For the cause that was given before, or another.
-pub(super) fn abandonments(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn abandonments(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (who, grant) in grants(stage) {
         for (cause, late_effects) in [("lost contact", NONE_LATE), ("a panic", LATE)] {
@@ -82,7 +82,7 @@ pub(super) fn abandonments(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// The calls that a claim or a cancel may come from.
-fn calls(stage: &Stage<'_>) -> Vec<(&'static str, ClaimId)> {
+fn calls(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, ClaimId)> {
     let record = stage.record();
     let mut calls = vec![("a fresh call", ClaimId::random())];
     calls.extend(record.claim_id.map(|id| ("the call that holds it", id)));
@@ -95,7 +95,7 @@ fn calls(stage: &Stage<'_>) -> Vec<(&'static str, ClaimId)> {
 }
 
 /// What workers may present: the right, halves of it, and what was right before.
-fn grants(stage: &Stage<'_>) -> Vec<(&'static str, Grant)> {
+fn grants(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, Grant)> {
     let record = stage.record();
     let mut grants = Vec::new();
     if let Some(claim_id) = record.claim_id {
@@ -112,12 +112,12 @@ fn grants(stage: &Stage<'_>) -> Vec<(&'static str, Grant)> {
         grants.push(("a past claim id with the right token", Grant { token: record.token, ..grant }));
         grants.push(("a past claim id with an older token", older(grant)));
     }
-    grants.push(Stage::stranger());
+    grants.push(RecordUnderTest::stranger());
     grants
 }
 
 /// The result that is recorded, or would be, and others that differ from it in one respect.
-pub(super) fn results(stage: &Stage<'_>) -> Vec<(&'static str, Recorded)> {
+pub(super) fn results(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, Recorded)> {
     let same = stage.record().result.clone().unwrap_or_else(receipt);
     let payload = |payload| Recorded { payload, ..same.clone() };
     let kind = same.payload.content_type.as_str();

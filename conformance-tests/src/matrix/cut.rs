@@ -11,12 +11,12 @@ use sentinel_core::{Applied, CoordinationStore, StoreError};
 
 use super::cells::OPERATIONS;
 use super::lost::{first_reply, read, same};
-use super::stage::Stage;
-use super::standing::Standing;
+use super::record_under_test::RecordUnderTest;
+use super::start_state::StartState;
 use super::{Asks, granted};
 use crate::harness::Bench;
-use crate::lab::Lab;
-use crate::suite::Sizes;
+use crate::law_context::LawContext;
+use crate::sizes::Sizes;
 
 /// A way from a store's client to its server that can be broken at any byte: a proxy.
 pub trait Way: Send + Sync {
@@ -70,13 +70,13 @@ pub struct Cuts {
 /// If the store breaks one of these promises; or if no cut left something undone, or something done, that nobody was told
 /// of: then nothing was cut.
 pub async fn cut_at_any_byte(bench: Arc<dyn Bench>, behind: &dyn CoordinationStore, way: &dyn Way) -> Cuts {
-    let lab = Lab::new(bench, Sizes::DEFAULT);
-    let mut scene = Scene { lab: &lab, behind, way, keys: 0, cuts: Cuts::default() };
+    let context = LawContext::new(bench, Sizes::DEFAULT);
+    let mut scene = Scene { context: &context, behind, way, keys: 0, cuts: Cuts::default() };
     for (operation, asks) in OPERATIONS {
-        for (standing, _, ways) in granted(&lab, asks, 1).take(1) {
+        for (start_state, _, ways) in granted(&context, asks, 1).take(1) {
             for asked in ways {
-                if let Err(broken) = scene.cut_everywhere(standing, asks, asked).await {
-                    panic!("{}, {operation}, {broken}", standing.words);
+                if let Err(broken) = scene.cut_everywhere(start_state, asks, asked).await {
+                    panic!("{}, {operation}, {broken}", start_state.words);
                 }
             }
         }
@@ -87,7 +87,7 @@ pub async fn cut_at_any_byte(bench: Arc<dyn Bench>, behind: &dyn CoordinationSto
 }
 
 struct Scene<'a> {
-    lab: &'a Lab,
+    context: &'a LawContext,
     behind: &'a dyn CoordinationStore,
     way: &'a dyn Way,
     keys: u32,
@@ -95,16 +95,21 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    async fn stage(&mut self, standing: &Standing) -> Stage<'_> {
+    async fn stage(&mut self, start_state: &StartState) -> RecordUnderTest<'_> {
         self.keys += 1;
-        Stage::at_work(self.lab, self.keys, standing).await
+        RecordUnderTest::at_work(self.context, self.keys, start_state).await
     }
 
-    async fn cut_everywhere(&mut self, standing: &Standing, asks: Asks, asked: usize) -> Result<(), String> {
+    async fn cut_everywhere(
+        &mut self,
+        start_state: &StartState,
+        asks: Asks,
+        asked: usize,
+    ) -> Result<(), String> {
         // More passes where a connection has to be made first, or two lanes take turns.
         let mut places = [BTreeSet::new(), BTreeSet::new()];
         for _ in 0..2 {
-            let sizes = self.sizes(standing, asks, asked).await?;
+            let sizes = self.sizes(start_state, asks, asked).await?;
             for (places, all) in places.iter_mut().zip(sizes) {
                 places.extend([0, all / 2]);
                 places.extend(FROM_THE_END.map(|bytes| all.saturating_sub(bytes)));
@@ -112,7 +117,7 @@ impl Scene<'_> {
         }
         for (leg, places) in [Leg::Requests, Leg::Replies].into_iter().zip(places) {
             for bytes in places {
-                let cut = self.cut(standing, asks, asked, (leg, bytes)).await;
+                let cut = self.cut(start_state, asks, asked, (leg, bytes)).await;
                 cut.map_err(|broken| format!("cut after {bytes} bytes of its {leg:?}: {broken}"))?;
             }
         }
@@ -121,11 +126,16 @@ impl Scene<'_> {
 
     /// How many bytes a request and its reply take. A connection that was cut before may be found broken only now: then
     /// another one is asked.
-    async fn sizes(&mut self, standing: &Standing, asks: Asks, asked: usize) -> Result<[u64; 2], String> {
-        let mut sizes = self.measure(standing, asks, asked).await;
+    async fn sizes(
+        &mut self,
+        start_state: &StartState,
+        asks: Asks,
+        asked: usize,
+    ) -> Result<[u64; 2], String> {
+        let mut sizes = self.measure(start_state, asks, asked).await;
         for _ in 1..CONNECTIONS {
             if sizes.as_ref().is_err_and(StoreError::is_worth_repeating) {
-                sizes = self.measure(standing, asks, asked).await;
+                sizes = self.measure(start_state, asks, asked).await;
             }
         }
         sizes.map_err(|error| format!("nothing was cut: {error}"))
@@ -133,12 +143,12 @@ impl Scene<'_> {
 
     async fn measure(
         &mut self,
-        standing: &Standing,
+        start_state: &StartState,
         asks: Asks,
         asked: usize,
     ) -> Result<[u64; 2], StoreError> {
         let (way, behind) = (self.way, self.behind);
-        let stage = self.stage(standing).await;
+        let stage = self.stage(start_state).await;
         let op = asks(&stage).swap_remove(asked).op;
         warm_up(behind, &stage).await;
         let [requests, replies] = [Leg::Requests, Leg::Replies].map(|leg| way.passed(leg));
@@ -148,22 +158,22 @@ impl Scene<'_> {
 
     async fn cut(
         &mut self,
-        standing: &Standing,
+        start_state: &StartState,
         asks: Asks,
         asked: usize,
         at: (Leg, u64),
     ) -> Result<(), String> {
-        let (lab, way, behind) = (self.lab, self.way, self.behind);
-        let stage = self.stage(standing).await;
+        let (context, way, behind) = (self.context, self.way, self.behind);
+        let stage = self.stage(start_state).await;
         let op = asks(&stage).swap_remove(asked).op;
         let (address, before) = (stage.address().clone(), stage.record().clone());
-        let told = read(lab, &address).await?.1.len();
+        let told = read(context, &address).await?.1.len();
         warm_up(behind, &stage).await;
         way.cut_after(at.0, at.1);
         let answer = op.send(behind, &address).await;
         way.heal();
         let again = at_last(|| op.send(behind, &address)).await?;
-        let (record, events) = read(lab, &address).await?;
+        let (record, events) = read(context, &address).await?;
         if matches!(op, Op::Heartbeat(_)) {
             // Sent again, it extends the lease by the time that has passed since.
             self.count(&answer, record.rev == before.rev + 1)?;
@@ -194,7 +204,7 @@ impl Scene<'_> {
 }
 
 /// What a store has to say and to ask on a connection that is new is said before anything is cut.
-async fn warm_up(behind: &dyn CoordinationStore, stage: &Stage<'_>) {
+async fn warm_up(behind: &dyn CoordinationStore, stage: &RecordUnderTest<'_>) {
     for _ in 0..CONNECTIONS {
         let _ = behind.inspect(stage.address()).await;
     }

@@ -6,8 +6,8 @@ use sentinel_core::{OpId, Record, Token};
 
 use super::Ask;
 use super::asks::results;
-use super::stage::{Stage, receipt};
-use crate::cast::*;
+use super::record_under_test::{RecordUnderTest, receipt};
+use crate::fixtures::*;
 
 /// An earlier decision: what it was, and what a decision of any kind would take from it.
 struct Decided<'a> {
@@ -18,7 +18,7 @@ struct Decided<'a> {
 }
 
 /// The last two decisions on the record.
-fn decided<'a>(stage: &'a Stage<'_>) -> Vec<Decided<'a>> {
+fn decided<'a>(stage: &'a RecordUnderTest<'_>) -> Vec<Decided<'a>> {
     let name = |(which, op): (&'static str, &'a Op)| {
         let (op_id, presented) = match op {
             Op::Reconcile(op) => (op.op_id, op.expect),
@@ -44,7 +44,7 @@ fn tokens(record: &Record) -> [(&'static str, Token); 4] {
 }
 
 /// Alive or not, held or not.
-pub(super) fn reconciliations(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn reconciliations(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let flags = [
         ("", false, false),
         (", even if alive", true, false),
@@ -77,7 +77,7 @@ pub(super) fn reconciliations(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// With any result.
-pub(super) fn force_completions(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn force_completions(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (which, token) in tokens(stage.record()) {
         let told = if token == stage.record().token { usize::MAX } else { 2 };
@@ -107,7 +107,7 @@ pub(super) fn force_completions(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// Waiting for the hard deadline or not.
-pub(super) fn resets(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn resets(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     let mut both = |words: String, op: ResetToClaimed| {
         let overlap = ResetToClaimed { accept_overlap: !op.accept_overlap, ..op.clone() };
@@ -132,7 +132,7 @@ pub(super) fn resets(stage: &Stage<'_>) -> Vec<Ask> {
 }
 
 /// With a reason or without.
-pub(super) fn evictions(stage: &Stage<'_>) -> Vec<Ask> {
+pub(super) fn evictions(stage: &RecordUnderTest<'_>) -> Vec<Ask> {
     let mut asks = Vec::new();
     for (which, token) in tokens(stage.record()) {
         let op = evict("omar", token);

@@ -16,13 +16,13 @@ use sentinel_core::{Record, State};
 
 use super::cells::OPERATIONS;
 use super::lost::{first_reply, read, same};
-use super::stage::Stage;
-use super::standing::{self, Standing};
+use super::record_under_test::RecordUnderTest;
+use super::start_state::{self, StartState};
 use super::{Asks, granted};
-use crate::cast::*;
+use crate::fixtures::*;
 use crate::harness::Bench;
-use crate::lab::{Lab, Subject};
-use crate::suite::Sizes;
+use crate::law_context::{LawContext, Subject};
+use crate::sizes::Sizes;
 
 /// A future that is still not ready after so many polls is not looked at further.
 const POLLS: u32 = 40;
@@ -37,14 +37,14 @@ const NEXT: Duration = Duration::from_secs(20);
 /// # Panics
 /// If the store breaks one of them.
 pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
-    let lab = Lab::new(bench, Sizes::DEFAULT);
-    an_operation_that_is_dropped_takes_effect_once_or_not_at_all(&lab.apart()).await;
-    a_refusal_that_is_dropped_changes_nothing(&lab.apart()).await;
-    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(&lab.apart()).await;
-    a_batch_that_is_dropped_holds_up_no_heartbeat(&lab.apart()).await;
-    a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(&lab.apart()).await;
-    a_preparation_that_is_dropped_gives_its_claim_back(&lab.apart()).await;
-    a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(&lab.apart()).await;
+    let context = LawContext::new(bench, Sizes::DEFAULT);
+    an_operation_that_is_dropped_takes_effect_once_or_not_at_all(&context.apart()).await;
+    a_refusal_that_is_dropped_changes_nothing(&context.apart()).await;
+    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(&context.apart()).await;
+    a_batch_that_is_dropped_holds_up_no_heartbeat(&context.apart()).await;
+    a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(&context.apart()).await;
+    a_preparation_that_is_dropped_gives_its_claim_back(&context.apart()).await;
+    a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(&context.apart()).await;
 }
 
 /// Polls a future so often, and drops it: what it gave, if it was ready by then.
@@ -64,17 +64,18 @@ pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output
 
 /// Sent again, it is answered as the first time, whether the store had begun with it or not; the record changes once.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all(lab: &Lab) {
+pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all(context: &LawContext) {
     let (mut keys, mut sent) = (0.., 0);
     for (operation, asks) in OPERATIONS {
-        for (standing, _, ways) in granted(lab, asks, 1) {
+        for (start_state, _, ways) in granted(context, asks, 1) {
             for polls in 1..POLLS {
-                let stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
-                match dropped(lab, &stage, asks, ways[0], polls).await {
+                let stage =
+                    RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
+                match dropped(context, &stage, asks, ways[0], polls).await {
                     Ok(was_ready) if was_ready => break,
                     Ok(_) => sent += 1,
                     Err(broken) => {
-                        panic!("{}, {operation}, dropped at poll {polls}: {broken}", standing.words)
+                        panic!("{}, {operation}, dropped at poll {polls}: {broken}", start_state.words)
                     }
                 }
             }
@@ -84,14 +85,20 @@ pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all
 }
 
 /// Whether it was ready before it was dropped.
-async fn dropped(lab: &Lab, stage: &Stage<'_>, asks: Asks, way: usize, polls: u32) -> Result<bool, String> {
+async fn dropped(
+    context: &LawContext,
+    stage: &RecordUnderTest<'_>,
+    asks: Asks,
+    way: usize,
+    polls: u32,
+) -> Result<bool, String> {
     let op = asks(stage).swap_remove(way).op;
     let (address, before) = (stage.address(), stage.record().clone());
-    let told = read(lab, address).await?.1;
-    let was_ready = polled(polls, op.send(&**lab.store(), address)).await.is_some();
-    let again = in_time(op.send(&**lab.store(), address)).await?;
+    let told = read(context, address).await?.1;
+    let was_ready = polled(polls, op.send(&**context.store(), address)).await.is_some();
+    let again = in_time(op.send(&**context.store(), address)).await?;
     let again = again.map_err(|error| format!("sent again: {error}"))?;
-    let (record, events) = read(lab, address).await?;
+    let (record, events) = read(context, address).await?;
     if matches!(op, Op::Heartbeat(_)) {
         same("events", &told.len(), &events.len())?;
         return Ok(was_ready);
@@ -109,20 +116,21 @@ async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
 }
 
 /// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other request.
-pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(lab: &Lab) {
+pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(context: &LawContext) {
     let mut keys = 0..;
     for (operation, asks) in OPERATIONS {
-        for (standing, way) in refused(lab, asks) {
+        for (start_state, way) in refused(context, asks) {
             for polls in 1..POLLS {
-                let mut stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
+                let mut stage =
+                    RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
                 let op = asks(&stage).swap_remove(way).op;
-                let was_ready = polled(polls, op.send(&**lab.store(), stage.address())).await.is_some();
+                let was_ready = polled(polls, op.send(&**context.store(), stage.address())).await.is_some();
                 let looked = match in_time(stage.ask(&op)).await {
                     Ok(Ok(_)) => stage.look().await,
                     Ok(Err(broken)) | Err(broken) => Err(broken),
                 };
                 if let Err(broken) = looked {
-                    panic!("{}, a refused {operation}, dropped at poll {polls}: {broken}", standing.words);
+                    panic!("{}, a refused {operation}, dropped at poll {polls}: {broken}", start_state.words);
                 }
                 if was_ready {
                     break;
@@ -132,32 +140,32 @@ pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(lab: &Lab) {
     }
 }
 
-/// The standings, one for each kind and state, from which an operation is refused, and a way to ask it so.
-fn refused(lab: &Lab, asks: Asks) -> Vec<(&'static Standing, usize)> {
+/// The start states, one for each kind and state, from which an operation is refused, and a way to ask it so.
+fn refused(context: &LawContext, asks: Asks) -> Vec<(&'static StartState, usize)> {
     let mut seen = HashSet::new();
-    let way = |standing: &'static Standing| {
-        let stage = Stage::imagined(lab, standing);
+    let way = |start_state: &'static StartState| {
+        let stage = RecordUnderTest::imagined(context, start_state);
         let way = asks(&stage)
             .iter()
-            .position(|ask| ask.op.admit(standing.kind).is_ok() && !stage.clone().imagine(&ask.op))?;
-        seen.insert((standing.kind, stage.record().state)).then_some((standing, way))
+            .position(|ask| ask.op.admit(start_state.kind).is_ok() && !stage.clone().imagine(&ask.op))?;
+        seen.insert((start_state.kind, stage.record().state)).then_some((start_state, way))
     };
-    standing::ALL.iter().filter_map(way).collect()
+    start_state::ALL.iter().filter_map(way).collect()
 }
 
 /// Each record is purged whole or not at all, the next purge takes the rest, and no token falls.
-pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(lab: &Lab) {
+pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(context: &LawContext) {
     for polls in 1..POLLS {
-        let lab = lab.apart();
-        let (run, lease) = (lab.execution("run"), lab.lease("lease"));
+        let context = context.apart();
+        let (run, lease) = (context.execution("run"), context.lease("lease"));
         let done = run.completed(&Claim { retention: Some(TTL), ..call("ann") }, &result("x")).await;
         let grant = lease.granted(&call("ann")).await;
         lease.release(grant).await;
-        lab.advance(REST).await;
+        context.advance(REST).await;
         let stories = [run.story().await, lease.story().await];
-        let purge = Purge { namespace: lab.namespace().clone(), limit: 10, dry_run: false };
-        let was_ready = polled(polls, lab.store().purge(&purge)).await.is_some();
-        lab.forget();
+        let purge = Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false };
+        let was_ready = polled(polls, context.store().purge(&purge)).await.is_some();
+        context.forget();
         for (key, before) in [&run, &lease].into_iter().zip(stories) {
             let (absent, story) = (key.record().await.is_absent(), key.story().await);
             // What was dropped may still be carried out between the two reads.
@@ -166,15 +174,15 @@ pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_al
             let later = key.record().await.is_absent() && key.story().await == ["purged"];
             assert!(whole || later, "{} after a purge was dropped at poll {polls}: {story:?}", key.address);
         }
-        let again = in_time(lab.store().purge(&purge)).await.expect("a purge is not held up");
+        let again = in_time(context.store().purge(&purge)).await.expect("a purge is not held up");
         again.expect("the store purges");
-        lab.set_back(REST).await;
+        context.set_back(REST).await;
         for (key, old) in [(&run, done), (&lease, grant)] {
             assert_eq!(key.story().await, ["purged"], "{} after a second purge", key.address);
             let next = key.granted(&call("bob")).await;
             assert!(next.token > old.token, "a token fell after a purge that was dropped at poll {polls}");
         }
-        lab.advance(REST).await;
+        context.advance(REST).await;
         if was_ready {
             return;
         }
@@ -182,18 +190,18 @@ pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_al
 }
 
 /// A batch of heartbeats that is dropped keeps no record from its next heartbeat.
-pub(crate) async fn a_batch_that_is_dropped_holds_up_no_heartbeat(lab: &Lab) {
+pub(crate) async fn a_batch_that_is_dropped_holds_up_no_heartbeat(context: &LawContext) {
     for polls in 1..POLLS {
-        let lab = lab.apart();
+        let context = context.apart();
         let mut beats = Vec::new();
-        for key in [lab.execution("run"), lab.lease("lease"), lab.execution("other")] {
+        for key in [context.execution("run"), context.lease("lease"), context.execution("other")] {
             let grant = key.granted(&call("ann")).await;
             beats.push(Beat { address: key.address.clone(), grant });
         }
-        lab.advance(HALF).await;
-        let was_ready = polled(polls, lab.store().heartbeat(&beats)).await.is_some();
-        lab.forget();
-        let again = in_time(lab.store().heartbeat(&beats)).await.expect("a batch is not held up");
+        context.advance(HALF).await;
+        let was_ready = polled(polls, context.store().heartbeat(&beats)).await.is_some();
+        context.forget();
+        let again = in_time(context.store().heartbeat(&beats)).await.expect("a batch is not held up");
         for (beat, answer) in beats.iter().zip(again.expect("an answer")) {
             let kept = matches!(answer.reply, HeartbeatReply::Kept { lease_until }
                 if lease_until.since(answer.stamp.now) > HALF && lease_until <= answer.stamp.now.plus(TTL));
@@ -227,9 +235,9 @@ async fn until(subject: &Subject<'_>, what: &str, holds: impl Fn(&Record) -> boo
     }
 }
 
-fn client(lab: &Lab) -> Sentinel {
-    let sentinel = Sentinel::from_arc(lab.store().clone()).namespace(lab.namespace());
-    sentinel.expect("the lab's namespace is one")
+fn client(context: &LawContext) -> Sentinel {
+    let sentinel = Sentinel::from_arc(context.store().clone()).namespace(context.namespace());
+    sentinel.expect("the context's namespace is one")
 }
 
 /// A function that counts its runs and takes a few turns.
@@ -243,11 +251,11 @@ async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> 
 
 /// A function that was started is not given up, nor its result; one that was not started never starts. Either way whoever
 /// asks next is served, and it ran once.
-pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(lab: &Lab) {
-    let sentinel = client(lab);
+pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(context: &LawContext) {
+    let sentinel = client(context);
     for polls in 1..POLLS {
         let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
-        let subject = lab.execution(&key);
+        let subject = context.execution(&key);
         let once = || {
             let runs = runs.clone();
             sentinel.once(&key).ttl(TTL).hard_ttl(HARD).run(move |_| counted(runs))
@@ -274,11 +282,11 @@ pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all
 }
 
 /// What is dropped before the function started is given back, and nothing ran.
-pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(lab: &Lab) {
-    let sentinel = client(lab);
+pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(context: &LawContext) {
+    let sentinel = client(context);
     for polls in 1..POLLS {
         let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
-        let subject = lab.execution(&key);
+        let subject = context.execution(&key);
         let once = || {
             let runs = runs.clone();
             let once = sentinel.once(&key).ttl(TTL).hard_ttl(HARD);
@@ -305,11 +313,11 @@ pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(lab: &Lab
 }
 
 /// Nobody holds what nobody has got.
-pub(crate) async fn a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(lab: &Lab) {
-    let sentinel = client(lab);
+pub(crate) async fn a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(context: &LawContext) {
+    let sentinel = client(context);
     for polls in 1..POLLS {
         let key = format!("dropped at poll {polls}");
-        let subject = lab.lease(&key);
+        let subject = context.lease(&key);
         let acquire = || sentinel.lease(&key).ttl(TTL).hard_ttl(HARD).acquire();
         // What was acquired is dropped, too, and released by that.
         let was_ready = polled(polls, acquire()).await.is_some();

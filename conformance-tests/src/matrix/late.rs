@@ -3,11 +3,11 @@
 use sentinel_core::kernel::Op;
 
 use super::cells::OPERATIONS;
-use super::stage::Stage;
-use super::standing::{Step, Step::*};
+use super::record_under_test::RecordUnderTest;
+use super::start_state::{Step, Step::*};
 use super::{Asks, granted};
-use crate::cast::*;
-use crate::lab::Lab;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// How the world moves on: as far down each course as its steps can be taken.
 const COURSES: [&[Step]; 16] = [
@@ -29,30 +29,31 @@ const COURSES: [&[Step]; 16] = [
     &[CancelUnsent, Fused, Seize, Force],
 ];
 
-/// From so many standings of each state.
-const STANDINGS: u32 = 2;
+/// From so many start states of each state.
+const START_STATES: u32 = 2;
 
-/// From standings where the operation is granted, along each course: whenever the world has moved on, a copy of the
+/// From start states where the operation is granted, along each course: whenever the world has moved on, a copy of the
 /// request changes nothing, and is answered as the kernel says.
 ///
 /// # Panics
 /// If it is not so: says from where, and after which steps. Also if no copy was sent.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-async fn late(lab: &Lab, operation: &str) {
+async fn late(context: &LawContext, operation: &str) {
     let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let (mut keys, mut copies) = (0.., 0);
-    for (standing, imagined, ways) in granted(lab, *asks, STANDINGS) {
+    for (start_state, imagined, ways) in granted(context, *asks, START_STATES) {
         for way in ways {
             for course in COURSES {
                 let course = &course[..feasible(imagined.clone(), *asks, way, course)];
                 if course.is_empty() {
                     continue;
                 }
-                let stage = Stage::at_work(lab, keys.next().unwrap_or_default(), standing).await;
+                let stage =
+                    RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
                 match along(stage, *asks, way, course).await {
                     Ok(sent) => copies += sent,
                     Err((steps, broken)) => {
-                        let (words, steps) = (standing.words, &course[..steps]);
+                        let (words, steps) = (start_state.words, &course[..steps]);
                         panic!("{words}, a late copy of a {operation} after {steps:?}: {broken}");
                     }
                 }
@@ -64,7 +65,7 @@ async fn late(lab: &Lab, operation: &str) {
 }
 
 /// How many steps of a course can be taken after the request.
-fn feasible(mut imagined: Stage<'_>, asks: Asks, way: usize, course: &[Step]) -> usize {
+fn feasible(mut imagined: RecordUnderTest<'_>, asks: Asks, way: usize, course: &[Step]) -> usize {
     let op = asks(&imagined).swap_remove(way).op;
     imagined.imagine(&op);
     course.iter().take_while(|step| imagined.imagine_step(**step)).count()
@@ -72,7 +73,7 @@ fn feasible(mut imagined: Stage<'_>, asks: Asks, way: usize, course: &[Step]) ->
 
 /// How many copies were sent. Errors tell after how many steps.
 async fn along(
-    mut stage: Stage<'_>,
+    mut stage: RecordUnderTest<'_>,
     asks: Asks,
     way: usize,
     course: &[Step],
@@ -98,11 +99,11 @@ async fn along(
 }
 
 /// Who came later is not purged with what was there before.
-pub(crate) async fn a_late_copy_of_a_purge_changes_nothing(lab: &Lab) {
-    let k = lab.execution("served");
+pub(crate) async fn a_late_copy_of_a_purge_changes_nothing(context: &LawContext) {
+    let k = context.execution("served");
     k.cancel(call("ann").claim_id).await;
-    lab.advance(REST).await;
-    let purge = async || lab.purge().await.records;
+    context.advance(REST).await;
+    let purge = async || context.purge().await.records;
     assert_eq!(purge().await, 1);
     let grant = k.granted(&call("bob")).await;
     let claimed = k.record().await;
@@ -115,56 +116,56 @@ pub(crate) async fn a_late_copy_of_a_purge_changes_nothing(lab: &Lab) {
 }
 
 /// Its claim id is remembered: no ghost is granted.
-pub(crate) async fn a_late_copy_of_a_claim_changes_nothing(lab: &Lab) {
-    late(lab, "claim").await;
+pub(crate) async fn a_late_copy_of_a_claim_changes_nothing(context: &LawContext) {
+    late(context, "claim").await;
 }
 
 /// It starts nothing that is over.
-pub(crate) async fn a_late_copy_of_a_begin_changes_nothing(lab: &Lab) {
-    late(lab, "begin").await;
+pub(crate) async fn a_late_copy_of_a_begin_changes_nothing(context: &LawContext) {
+    late(context, "begin").await;
 }
 
 /// It keeps nobody alive but its own grant.
-pub(crate) async fn a_late_copy_of_a_heartbeat_changes_nothing(lab: &Lab) {
-    late(lab, "heartbeat").await;
+pub(crate) async fn a_late_copy_of_a_heartbeat_changes_nothing(context: &LawContext) {
+    late(context, "heartbeat").await;
 }
 
 /// The first result stands.
-pub(crate) async fn a_late_copy_of_a_completion_changes_nothing(lab: &Lab) {
-    late(lab, "complete").await;
+pub(crate) async fn a_late_copy_of_a_completion_changes_nothing(context: &LawContext) {
+    late(context, "complete").await;
 }
 
 /// It frees nobody who came later.
-pub(crate) async fn a_late_copy_of_a_cancel_changes_nothing(lab: &Lab) {
-    late(lab, "cancel").await;
+pub(crate) async fn a_late_copy_of_a_cancel_changes_nothing(context: &LawContext) {
+    late(context, "cancel").await;
 }
 
 /// It frees nobody who came later.
-pub(crate) async fn a_late_copy_of_a_release_changes_nothing(lab: &Lab) {
-    late(lab, "release").await;
+pub(crate) async fn a_late_copy_of_a_release_changes_nothing(context: &LawContext) {
+    late(context, "release").await;
 }
 
 /// It brings nobody else into doubt.
-pub(crate) async fn a_late_copy_of_an_abandonment_changes_nothing(lab: &Lab) {
-    late(lab, "abandon").await;
+pub(crate) async fn a_late_copy_of_an_abandonment_changes_nothing(context: &LawContext) {
+    late(context, "abandon").await;
 }
 
 /// It seizes no newer run.
-pub(crate) async fn a_late_copy_of_a_reconciliation_changes_nothing(lab: &Lab) {
-    late(lab, "reconcile").await;
+pub(crate) async fn a_late_copy_of_a_reconciliation_changes_nothing(context: &LawContext) {
+    late(context, "reconcile").await;
 }
 
 /// It is no result of a newer run.
-pub(crate) async fn a_late_copy_of_a_forced_result_changes_nothing(lab: &Lab) {
-    late(lab, "force_complete").await;
+pub(crate) async fn a_late_copy_of_a_forced_result_changes_nothing(context: &LawContext) {
+    late(context, "force_complete").await;
 }
 
 /// It authorises no second run.
-pub(crate) async fn a_late_copy_of_a_reset_changes_nothing(lab: &Lab) {
-    late(lab, "reset_to_claimed").await;
+pub(crate) async fn a_late_copy_of_a_reset_changes_nothing(context: &LawContext) {
+    late(context, "reset_to_claimed").await;
 }
 
 /// It evicts nobody who came later.
-pub(crate) async fn a_late_copy_of_an_eviction_changes_nothing(lab: &Lab) {
-    late(lab, "evict").await;
+pub(crate) async fn a_late_copy_of_an_eviction_changes_nothing(context: &LawContext) {
+    late(context, "evict").await;
 }

@@ -1,4 +1,4 @@
-//! Lost requests and replies: each operation, from each standing in which it changes something, is sent again.
+//! Lost requests and replies: each operation, from each start state in which it changes something, is sent again.
 
 use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::Stamped;
@@ -6,48 +6,53 @@ use sentinel_core::store::Purge;
 use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreError, Token};
 
 use super::cells::OPERATIONS;
-use super::stage::Stage;
+use super::record_under_test::RecordUnderTest;
 use super::{Asks, granted};
-use crate::cast::*;
-use crate::differ::differ;
+use crate::diff::diff;
 use crate::faults::{Fault, Faulty, Plan};
-use crate::lab::Lab;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
-/// From so many standings of each state.
-const STANDINGS: u32 = 2;
+/// From so many start states of each state.
+const START_STATES: u32 = 2;
 
-/// From standings where the operation is granted: its request is lost, and nothing has changed; its reply is lost, and
+/// From start states where the operation is granted: its request is lost, and nothing has changed; its reply is lost, and
 /// it took effect; it is sent again, is told the same, and nothing changes twice.
 ///
 /// # Panics
 /// If it is not so: says from where. Also if nothing was sent.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-async fn lost(lab: &Lab, operation: &str) {
+async fn lost(context: &LawContext, operation: &str) {
     let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let mut sent = 0;
-    for (standing, _, ways) in granted(lab, *asks, STANDINGS) {
+    for (start_state, _, ways) in granted(context, *asks, START_STATES) {
         for way in ways {
-            let mut stage = Stage::at_work(lab, sent, standing).await;
-            if let Err(broken) = one(lab, &mut stage, *asks, way).await {
-                panic!("{}, {operation} {}: {broken}", standing.words, asks(&stage)[way].words);
+            let mut stage = RecordUnderTest::at_work(context, sent, start_state).await;
+            if let Err(broken) = one(context, &mut stage, *asks, way).await {
+                panic!("{}, {operation} {}: {broken}", start_state.words, asks(&stage)[way].words);
             }
             sent += 1;
         }
     }
-    println!("matrix: {sent} standings from which a {operation} was lost");
+    println!("matrix: {sent} start_states from which a {operation} was lost");
     assert!(sent > 0, "no {operation} was sent");
 }
 
-async fn one(lab: &Lab, stage: &mut Stage<'_>, asks: Asks, way: usize) -> Result<(), String> {
+async fn one(
+    context: &LawContext,
+    stage: &mut RecordUnderTest<'_>,
+    asks: Asks,
+    way: usize,
+) -> Result<(), String> {
     let op = asks(stage).swap_remove(way).op;
     let (address, before) = (stage.address().clone(), stage.record().clone());
-    let network = Faulty::new(lab.store().clone(), Plan::quiet().nth(op.name(), 1, Fault::LoseRequest));
+    let network = Faulty::new(context.store().clone(), Plan::quiet().nth(op.name(), 1, Fault::LoseRequest));
     is_ambiguous(op.send(&network, &address).await)?;
     stage.look().await.map_err(|broken| format!("its request was lost: {broken}"))?;
-    let events = read(lab, &address).await?.1.len();
+    let events = read(context, &address).await?.1.len();
     network.then(|_| Plan::quiet().nth(op.name(), 2, Fault::LoseReply));
     is_ambiguous(op.send(&network, &address).await)?;
-    let (once, told) = read(lab, &address).await?;
+    let (once, told) = read(context, &address).await?;
     let appended = usize::from(!matches!(op, Op::Heartbeat(_)));
     same("changes of the record, its reply lost", &(before.rev + 1), &once.rev)?;
     same("events, its reply lost", &(events + appended), &told.len())?;
@@ -60,7 +65,7 @@ async fn one(lab: &Lab, stage: &mut Stage<'_>, asks: Asks, way: usize) -> Result
     if again.stamp.changed {
         return Err("sent again, it says that it changed something".to_owned());
     }
-    same("record and events, sent again", &(once, told), &read(lab, &address).await?)
+    same("record and events, sent again", &(once, told), &read(context, &address).await?)
 }
 
 /// The reply that was lost: what the kernel says for the instant at which the record was changed.
@@ -75,9 +80,9 @@ pub(super) fn first_reply(
     Ok(outcome.stamped.reply)
 }
 
-pub(super) async fn read(lab: &Lab, address: &Address) -> Result<(Record, Vec<Event>), String> {
-    let record = lab.store().inspect(address).await.map_err(|error| error.to_string())?.record;
-    let events = lab.store().history(address, u32::MAX).await.map_err(|error| error.to_string())?;
+pub(super) async fn read(context: &LawContext, address: &Address) -> Result<(Record, Vec<Event>), String> {
+    let record = context.store().inspect(address).await.map_err(|error| error.to_string())?.record;
+    let events = context.store().history(address, u32::MAX).await.map_err(|error| error.to_string())?;
     Ok((record.unwrap_or_else(Record::absent), events))
 }
 
@@ -92,18 +97,18 @@ pub(super) fn same<T: std::fmt::Debug + PartialEq>(what: &str, expected: &T, got
     if expected == got {
         return Ok(());
     }
-    Err(format!("{what}: not what it has to be{}", differ(expected, got)))
+    Err(format!("{what}: not what it has to be{}", diff(expected, got)))
 }
 
 /// Sent again, it finds nothing left to do.
-pub(crate) async fn a_purge_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    let k = lab.execution("served");
+pub(crate) async fn a_purge_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    let k = context.execution("served");
     k.cancel(call("ann").claim_id).await;
-    lab.advance(REST).await;
-    lab.forget();
-    let purge = Purge { namespace: lab.namespace().clone(), limit: 10, dry_run: false };
+    context.advance(REST).await;
+    context.forget();
+    let purge = Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false };
     let plan = Plan::quiet().nth("purge", 1, Fault::LoseRequest).nth("purge", 2, Fault::LoseReply);
-    let network = Faulty::new(lab.store().clone(), plan);
+    let network = Faulty::new(context.store().clone(), plan);
     let lost = network.purge(&purge).await.expect_err("its request is lost");
     assert_eq!((lost.applied(), k.record().await.is_absent()), (Applied::Ambiguous, false));
     let lost = network.purge(&purge).await.expect_err("its reply is lost");
@@ -113,56 +118,56 @@ pub(crate) async fn a_purge_takes_effect_once_although_its_reply_was_lost(lab: &
 }
 
 /// Sent again under its claim id, it gets the grant that it has.
-pub(crate) async fn a_claim_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "claim").await;
+pub(crate) async fn a_claim_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "claim").await;
 }
 
 /// Sent again, it is told that it has begun.
-pub(crate) async fn a_begin_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "begin").await;
+pub(crate) async fn a_begin_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "begin").await;
 }
 
 /// Sent again, it extends no further than once.
-pub(crate) async fn a_heartbeat_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "heartbeat").await;
+pub(crate) async fn a_heartbeat_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "heartbeat").await;
 }
 
 /// Sent again, the same bytes are confirmed.
-pub(crate) async fn a_completion_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "complete").await;
+pub(crate) async fn a_completion_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "complete").await;
 }
 
 /// Sent again, it is confirmed.
-pub(crate) async fn a_cancel_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "cancel").await;
+pub(crate) async fn a_cancel_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "cancel").await;
 }
 
 /// Sent again, it is confirmed as long as nobody came later.
-pub(crate) async fn a_release_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "release").await;
+pub(crate) async fn a_release_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "release").await;
 }
 
 /// Sent again, it is confirmed.
-pub(crate) async fn an_abandonment_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "abandon").await;
+pub(crate) async fn an_abandonment_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "abandon").await;
 }
 
 /// Sent again under its op id, it gets the token that it has.
-pub(crate) async fn a_reconciliation_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "reconcile").await;
+pub(crate) async fn a_reconciliation_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "reconcile").await;
 }
 
 /// Sent again under its op id, it is confirmed.
-pub(crate) async fn a_forced_result_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "force_complete").await;
+pub(crate) async fn a_forced_result_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "force_complete").await;
 }
 
 /// Sent again under its op id, it gets the token that it drew.
-pub(crate) async fn a_reset_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "reset_to_claimed").await;
+pub(crate) async fn a_reset_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "reset_to_claimed").await;
 }
 
 /// Sent again under its op id, it gets the token that it drew.
-pub(crate) async fn an_eviction_takes_effect_once_although_its_reply_was_lost(lab: &Lab) {
-    lost(lab, "evict").await;
+pub(crate) async fn an_eviction_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
+    lost(context, "evict").await;
 }

@@ -1,11 +1,11 @@
-//! The matrix: every standing of a record, at every age that its deadlines tell apart, is asked every operation by
+//! The matrix: every start state of a record, at every age that its deadlines tell apart, is asked every operation by
 //! everyone who could ask it, twice. The kernel says what the reply, the record and the events have to be.
 //!
-//! The laws check sentences; the matrix checks that nothing was left out between them. A cell is (standing, age,
+//! The laws check sentences; the matrix checks that nothing was left out between them. A cell is (start state, age,
 //! operation, who asks and how). A record that a cell left as it was, which is compared in full, serves the next cell;
-//! one that was changed is given up, and a fresh one is driven to the same standing and age.
+//! one that was changed is given up, and a fresh one is driven to the same start state and age.
 //!
-//! Beside the cells stands what the network does to each operation, from each standing in which it changes something:
+//! Beside the cells stands what the network does to each operation, from each start state in which it changes something:
 //! request or reply are lost and it is sent again (`lost.rs`), a copy arrives when the world has moved on
 //! (`late.rs`), the caller goes away (`dropped.rs`), or the connection breaks in the middle of it (`cut.rs`).
 
@@ -18,9 +18,9 @@ pub(crate) mod dropped;
 pub(crate) mod late;
 pub(crate) mod lost;
 pub(crate) mod overlaps;
+mod record_under_test;
 pub(crate) mod reopened;
-mod stage;
-mod standing;
+mod start_state;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +28,10 @@ use std::collections::HashMap;
 
 use sentinel_core::kernel::Op;
 
-use crate::lab::Lab;
+use crate::law_context::LawContext;
 use crate::sequences::{self, Coverage, times};
-use stage::Stage;
-use standing::Standing;
+use record_under_test::RecordUnderTest;
+use start_state::StartState;
 
 /// One way to ask, in words and as data.
 struct Ask {
@@ -46,26 +46,26 @@ impl Ask {
 }
 
 /// All ways to ask one operation of the record on a stage: as many, and in the same order, for each record that was
-/// driven to the same standing.
-type Asks = fn(&Stage<'_>) -> Vec<Ask>;
+/// driven to the same start state.
+type Asks = fn(&RecordUnderTest<'_>) -> Vec<Ask>;
 
-/// The standings from which an operation changes something, at most so many for each state and kind of record, and the ways
+/// The start states from which an operation changes something, at most so many for each state and kind of record, and the ways
 /// to ask it so, two at most: a claim goes in both forms. Found without asking the store.
 fn granted<'a>(
-    lab: &'a Lab,
+    context: &'a LawContext,
     asks: Asks,
     each: u32,
-) -> impl Iterator<Item = (&'static Standing, Stage<'a>, Vec<usize>)> {
+) -> impl Iterator<Item = (&'static StartState, RecordUnderTest<'a>, Vec<usize>)> {
     let mut taken = HashMap::new();
-    standing::ALL.iter().filter_map(move |standing| {
-        let stage = Stage::imagined(lab, standing);
+    start_state::ALL.iter().filter_map(move |start_state| {
+        let stage = RecordUnderTest::imagined(context, start_state);
         let asked = asks(&stage);
         let changes = |way: &usize| stage.clone().imagine(&asked[*way].op);
         let ways: Vec<usize> = (0..asked.len()).filter(changes).take(2).collect();
-        let taken = taken.entry((standing.kind, stage.record().state)).or_insert(0);
+        let taken = taken.entry((start_state.kind, stage.record().state)).or_insert(0);
         let wanted = !ways.is_empty() && *taken < each;
         *taken += u32::from(wanted);
-        wanted.then_some((standing, stage, ways))
+        wanted.then_some((start_state, stage, ways))
     })
 }
 
@@ -77,8 +77,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, op: &Op, (standing, rule): (sequences::Standing, &'static str)) {
-        self.answers.count(standing, op.name(), rule);
+    fn count(&mut self, op: &Op, (start_state, rule): (sequences::StartState, &'static str)) {
+        self.answers.count(start_state, op.name(), rule);
     }
 }
 
@@ -86,15 +86,16 @@ impl Tally {
 ///
 /// # Panics
 /// If the store differs from the kernel: says in which cell, and how.
-async fn check(lab: &Lab, operation: &str, asks: Asks) -> Tally {
+async fn check(context: &LawContext, operation: &str, asks: Asks) -> Tally {
     let mut tally = Tally::default();
     let mut keys = 0..;
     // Not the same ones for each operation; and all, where more of everything was asked for.
-    let share = (lab.sizes().matrix_share / times(1)).max(1) as usize;
-    for standing in standing::ALL.iter().skip(operation.len() % share).step_by(share) {
-        let mut fresh = async || Stage::set(lab, keys.next().unwrap_or_default(), standing).await;
+    let share = (context.sizes().matrix_share / times(1)).max(1) as usize;
+    for start_state in start_state::ALL.iter().skip(operation.len() % share).step_by(share) {
+        let mut fresh =
+            async || RecordUnderTest::set(context, keys.next().unwrap_or_default(), start_state).await;
         let mut stage = fresh().await;
-        for age in age::of(&stage) {
+        for age in age::of(stage.record(), stage.clock()) {
             if stage.is_touched() {
                 stage = fresh().await;
             }
@@ -105,7 +106,7 @@ async fn check(lab: &Lab, operation: &str, asks: Asks) -> Tally {
                 let told = cell(&mut stage, &ask.op, &mut tally).await;
                 if let Err(mismatch) = told {
                     let Ask { words, op } = ask;
-                    panic!("{}, {age}: {operation} {words}: {mismatch}\n    asked {op:?}", standing.words);
+                    panic!("{}, {age}: {operation} {words}: {mismatch}\n    asked {op:?}", start_state.words);
                 }
                 if stage.is_touched() && way + 1 < ways.len() {
                     stage = fresh().await;
@@ -114,7 +115,7 @@ async fn check(lab: &Lab, operation: &str, asks: Asks) -> Tally {
                 }
             }
             // What no record of this kind can be asked, it cannot be asked later either.
-            if ways.iter().all(|ask| ask.op.admit(standing.kind).is_err()) {
+            if ways.iter().all(|ask| ask.op.admit(start_state.kind).is_err()) {
                 break;
             }
         }
@@ -123,7 +124,7 @@ async fn check(lab: &Lab, operation: &str, asks: Asks) -> Tally {
 }
 
 /// Asks twice, and compares replies, record and events with the kernel's.
-async fn cell(stage: &mut Stage<'_>, op: &Op, tally: &mut Tally) -> Result<(), String> {
+async fn cell(stage: &mut RecordUnderTest<'_>, op: &Op, tally: &mut Tally) -> Result<(), String> {
     tally.cells += 1;
     tally.count(op, stage.ask(op).await?);
     if stage.is_touched() {

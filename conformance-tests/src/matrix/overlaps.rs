@@ -20,10 +20,10 @@ use sentinel_core::{Address, CoordinationStore, Event, Record, StoreError, Token
 
 use super::cells::OPERATIONS;
 use super::lost::{read, same};
-use super::stage::Stage;
-use super::standing::{self, Standing};
-use crate::cast::*;
-use crate::lab::Lab;
+use super::record_under_test::RecordUnderTest;
+use super::start_state::{self, StartState};
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 
 /// A request that has waited so often is not interrupted further on.
 const POLLS: u32 = 12;
@@ -34,24 +34,24 @@ const RESTS: [Duration; 3] = [Duration::ZERO, TTL, Duration::from_secs(KEPT.as_s
 
 /// A record, and the operations that change it, each with two ways to ask it.
 struct Scene {
-    standing: &'static Standing,
+    start_state: &'static StartState,
     rest: Duration,
     /// The number of the operation, its first way that changes the record, and its last.
     changes: Vec<(usize, usize, usize)>,
 }
 
 /// All scenes that differ in kind, state or in what changes the record.
-fn scenes(lab: &Lab) -> &'static [Scene] {
+fn scenes(context: &LawContext) -> &'static [Scene] {
     static SCENES: OnceLock<Vec<Scene>> = OnceLock::new();
-    SCENES.get_or_init(|| imagined(lab))
+    SCENES.get_or_init(|| imagined(context))
 }
 
-fn imagined(lab: &Lab) -> Vec<Scene> {
+fn imagined(context: &LawContext) -> Vec<Scene> {
     let mut scenes = Vec::new();
     let mut seen = HashSet::new();
-    for standing in standing::ALL {
+    for start_state in start_state::ALL {
         for rest in RESTS {
-            let mut stage = Stage::imagined(lab, standing);
+            let mut stage = RecordUnderTest::imagined(context, start_state);
             stage.imagine_rest(rest);
             let mut changes = Vec::new();
             for (number, (_, asks)) in OPERATIONS.iter().enumerate() {
@@ -62,8 +62,8 @@ fn imagined(lab: &Lab) -> Vec<Scene> {
                 }
             }
             let operations: Vec<usize> = changes.iter().map(|(number, ..)| *number).collect();
-            if seen.insert((standing.kind, stage.record().state, operations)) {
-                scenes.push(Scene { standing, rest, changes });
+            if seen.insert((start_state.kind, stage.record().state, operations)) {
+                scenes.push(Scene { start_state, rest, changes });
             }
         }
     }
@@ -71,18 +71,18 @@ fn imagined(lab: &Lab) -> Vec<Scene> {
 }
 
 /// Both handles of a pair of requests: the same one twice, and two.
-async fn handles(lab: &Lab) -> Vec<[Arc<dyn CoordinationStore>; 2]> {
-    let one = lab.store();
+async fn handles(context: &LawContext) -> Vec<[Arc<dyn CoordinationStore>; 2]> {
+    let one = context.store();
     let mut handles = vec![[Arc::clone(one), Arc::clone(one)]];
-    handles.extend(lab.two_handles().await);
+    handles.extend(context.two_handles().await);
     handles
 }
 
 /// Interrupts one operation by every other that changes the same record.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-async fn interrupted(lab: &Lab, operation: &str) {
-    let (handles, mut numbers) = (handles(lab).await, 0..);
-    for scene in scenes(lab) {
+async fn interrupted(context: &LawContext, operation: &str) {
+    let (handles, mut numbers) = (handles(context).await, 0..);
+    for scene in scenes(context) {
         let Some((first, way, _)) =
             scene.changes.iter().find(|(number, ..)| OPERATIONS[*number].0 == operation).copied()
         else {
@@ -92,15 +92,16 @@ async fn interrupted(lab: &Lab, operation: &str) {
             for through in &handles {
                 for polls in 1..POLLS {
                     let number = numbers.next().unwrap_or_default();
-                    let stage = Stage::at_rest(lab, number, scene.standing, scene.rest).await;
+                    let stage =
+                        RecordUnderTest::at_rest(context, number, scene.start_state, scene.rest).await;
                     let one = OPERATIONS[first].1(&stage).swap_remove(way).op;
                     let two = OPERATIONS[*second].1(&stage).swap_remove(*other_way).op;
-                    match overlap(lab, &stage, through, [&one, &two], polls).await {
+                    match overlap(context, &stage, through, [&one, &two], polls).await {
                         Ok(true) => break,
                         Ok(false) => {}
                         Err(broken) => panic!(
                             "{}, after {:?}: {operation}, interrupted at poll {polls} by {}: {broken}",
-                            scene.standing.words,
+                            scene.start_state.words,
                             scene.rest,
                             two.name()
                         ),
@@ -114,20 +115,20 @@ async fn interrupted(lab: &Lab, operation: &str) {
 
 /// Whether the first request ended before it could be interrupted.
 async fn overlap(
-    lab: &Lab,
-    stage: &Stage<'_>,
+    context: &LawContext,
+    stage: &RecordUnderTest<'_>,
     through: &[Arc<dyn CoordinationStore>; 2],
     [one, two]: [&Op; 2],
     polls: u32,
 ) -> Result<bool, String> {
     let (address, before) = (stage.address(), stage.record());
-    let told = read(lab, address).await?.1;
+    let told = read(context, address).await?.1;
     let [first, second] = through;
     let (one_said, two_said, ended) =
         interleaved(polls, one.send(&**first, address), two.send(&**second, address)).await;
     let unanswered = |error: StoreError| format!("a request was not answered: {error}");
     let said = [(one, one_said.map_err(unanswered)?), (two, two_said.map_err(unanswered)?)];
-    let (record, events) = read(lab, address).await?;
+    let (record, events) = read(context, address).await?;
     explained(address, (before, &told), &said, (&record, &events))?;
     Ok(ended)
 }
@@ -206,15 +207,15 @@ pub(crate) fn explained(
 }
 
 /// A purge that is interrupted, and one that interrupts.
-pub(crate) async fn a_purge_loses_no_other_request(lab: &Lab) {
+pub(crate) async fn a_purge_loses_no_other_request(context: &LawContext) {
     type Ask = fn() -> Op;
     let asks: [Ask; 3] =
         [|| call("bob").into(), || fused("bob").into(), || Cancel { claim_id: call("bob").claim_id }.into()];
-    for through in handles(lab).await {
+    for through in handles(context).await {
         for ask in asks {
             for purges_first in [true, false] {
                 for polls in 1..POLLS {
-                    let ended = purge_overlap(&lab.apart(), &through, &ask(), purges_first, polls).await;
+                    let ended = purge_overlap(&context.apart(), &through, &ask(), purges_first, polls).await;
                     match ended {
                         Ok(true) => break,
                         Ok(false) => {}
@@ -231,17 +232,17 @@ pub(crate) async fn a_purge_loses_no_other_request(lab: &Lab) {
 }
 
 async fn purge_overlap(
-    lab: &Lab,
+    context: &LawContext,
     [first, second]: &[Arc<dyn CoordinationStore>; 2],
     op: &Op,
     purges_first: bool,
     polls: u32,
 ) -> Result<bool, String> {
     let (key, purge) =
-        (lab.execution("k"), Purge { namespace: lab.namespace().clone(), limit: 10, dry_run: false });
+        (context.execution("k"), Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false });
     key.completed(&Claim { retention: Some(TTL), ..call("ann") }, &result("x")).await;
-    lab.advance(REST).await;
-    let (before, told) = read(lab, &key.address).await?;
+    context.advance(REST).await;
+    let (before, told) = read(context, &key.address).await?;
     let (purged, said, ended) = if purges_first {
         interleaved(polls, first.purge(&purge), op.send(&**second, &key.address)).await
     } else {
@@ -251,7 +252,7 @@ async fn purge_overlap(
     };
     let unanswered = |error: StoreError| format!("a request was not answered: {error}");
     let (purged, said) = (purged.map_err(unanswered)?, said.map_err(unanswered)?);
-    let (after, events) = read(lab, &key.address).await?;
+    let (after, events) = read(context, &key.address).await?;
     beside_a_purge(&key.address, (before, told), purged, (op, &said), (&after, &events)).map(|()| ended)
 }
 
@@ -287,56 +288,56 @@ fn beside_a_purge(
 }
 
 /// Claims that are interrupted.
-pub(crate) async fn a_claim_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "claim").await;
+pub(crate) async fn a_claim_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "claim").await;
 }
 
 /// Begins that are interrupted.
-pub(crate) async fn a_begin_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "begin").await;
+pub(crate) async fn a_begin_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "begin").await;
 }
 
 /// Heartbeats that are interrupted.
-pub(crate) async fn a_heartbeat_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "heartbeat").await;
+pub(crate) async fn a_heartbeat_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "heartbeat").await;
 }
 
 /// Completions that are interrupted.
-pub(crate) async fn a_completion_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "complete").await;
+pub(crate) async fn a_completion_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "complete").await;
 }
 
 /// Cancels that are interrupted.
-pub(crate) async fn a_cancel_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "cancel").await;
+pub(crate) async fn a_cancel_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "cancel").await;
 }
 
 /// Releases that are interrupted.
-pub(crate) async fn a_release_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "release").await;
+pub(crate) async fn a_release_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "release").await;
 }
 
 /// Abandonments that are interrupted.
-pub(crate) async fn an_abandonment_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "abandon").await;
+pub(crate) async fn an_abandonment_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "abandon").await;
 }
 
 /// Reconciliations that are interrupted.
-pub(crate) async fn a_reconciliation_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "reconcile").await;
+pub(crate) async fn a_reconciliation_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "reconcile").await;
 }
 
 /// Forced results that are interrupted.
-pub(crate) async fn a_forced_result_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "force_complete").await;
+pub(crate) async fn a_forced_result_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "force_complete").await;
 }
 
 /// Resets that are interrupted.
-pub(crate) async fn a_reset_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "reset_to_claimed").await;
+pub(crate) async fn a_reset_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "reset_to_claimed").await;
 }
 
 /// Evictions that are interrupted.
-pub(crate) async fn an_eviction_loses_no_other_request(lab: &Lab) {
-    interrupted(lab, "evict").await;
+pub(crate) async fn an_eviction_loses_no_other_request(context: &LawContext) {
+    interrupted(context, "evict").await;
 }

@@ -1,18 +1,18 @@
-//! A store that is closed and opened again: every standing of a record is what it was, and answers as the kernel does.
+//! A store that is closed and opened again: every start state of a record is what it was, and answers as the kernel does.
 
 use super::cells::OPERATIONS;
-use super::stage::Stage;
-use super::standing;
-use crate::lab::Lab;
+use super::record_under_test::RecordUnderTest;
+use super::start_state;
+use crate::law_context::LawContext;
 
-/// Each record is driven to a standing before the store is closed. Afterwards record and history are the same, and each
+/// Each record is driven to a start state before the store is closed. Afterwards record and history are the same, and each
 /// operation that changes something is answered as the kernel answers it.
-pub(crate) async fn every_standing_is_the_same_after_reopening(lab: &Lab) {
+pub(crate) async fn every_standing_is_the_same_after_reopening(context: &LawContext) {
     let mut stages = Vec::new();
-    for (number, standing) in (0..).zip(standing::ALL) {
-        stages.push((standing.words, Stage::at_work(lab, number, standing).await));
+    for (number, start_state) in (0..).zip(start_state::ALL) {
+        stages.push((start_state.words, RecordUnderTest::at_work(context, number, start_state).await));
     }
-    if !lab.reopen().await {
+    if !context.reopen().await {
         return;
     }
     let last = stages.last().map(|(_, stage)| stage.clock()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! That the matrix is as wide as it says: no standing, no operation and no kind of answer is missing.
+//! That the matrix is as wide as it says: no start state, no operation and no kind of answer is missing.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -12,11 +12,11 @@ use sentinel_core::{Address, Change, CoordinationStore, Event, ManualClock, Stor
 use sentinel_memory::MemoryStore;
 
 use super::cells::OPERATIONS;
-use super::{check, standing};
+use super::{check, start_state};
 use crate::harness::{Bench, Harness};
-use crate::lab::Lab;
-use crate::sequences::Standing;
-use crate::suite::Sizes;
+use crate::law_context::LawContext;
+use crate::sequences::StartState;
+use crate::sizes::Sizes;
 use sentinel_core::{Layer, Layered};
 
 struct Memory {
@@ -81,34 +81,34 @@ fn answers(operation: &str) -> BTreeSet<&'static str> {
 }
 
 /// Where a record can stand, as finely as the rules look.
-const STANDINGS: [Standing; 12] = [
-    Standing::Absent,
-    Standing::Free,
-    Standing::ClaimedLive,
-    Standing::ClaimedLapsed,
-    Standing::ClaimedPastHard,
-    Standing::ExecutingLive,
-    Standing::ExecutingLapsed,
-    Standing::ExecutingPastHard,
-    Standing::CompletedKept,
-    Standing::CompletedPastRetention,
-    Standing::ReconcilingWithinHard,
-    Standing::ReconcilingPastHard,
+const START_STATES: [StartState; 12] = [
+    StartState::Absent,
+    StartState::Free,
+    StartState::ClaimedLive,
+    StartState::ClaimedLapsed,
+    StartState::ClaimedPastHard,
+    StartState::ExecutingLive,
+    StartState::ExecutingLapsed,
+    StartState::ExecutingPastHard,
+    StartState::CompletedKept,
+    StartState::CompletedPastRetention,
+    StartState::ReconcilingWithinHard,
+    StartState::ReconcilingPastHard,
 ];
 
 #[tokio::test]
 async fn no_standing_and_no_answer_is_missing() {
     let mut total = 0;
     for (operation, asks) in OPERATIONS {
-        let lab = Lab::new(Arc::new(Memory::open().await), Sizes::DEFAULT);
-        let tally = check(&lab, operation, asks).await;
+        let context = LawContext::new(Arc::new(Memory::open().await), Sizes::DEFAULT);
+        let tally = check(&context, operation, asks).await;
         println!("matrix: {} cells for {operation}\n{}", tally.cells, tally.answers);
         let told: BTreeSet<_> = tally.answers.cells().map(|(_, op, rule, _)| (op, rule)).collect();
         let known = answers(operation).into_iter().map(|rule| (operation, rule)).collect();
         assert_eq!(told, known, "the answers to {operation}");
-        for standing in STANDINGS {
-            let met = tally.answers.cells().any(|(s, _, rule, _)| s == standing && rule != "invalid");
-            assert!(met, "{standing:?} was never asked {operation}");
+        for start_state in START_STATES {
+            let met = tally.answers.cells().any(|(s, _, rule, _)| s == start_state && rule != "invalid");
+            assert!(met, "{start_state:?} was never asked {operation}");
         }
         assert!(tally.cells >= 300, "{} cells for {operation}", tally.cells);
         total += tally.cells;
@@ -118,13 +118,13 @@ async fn no_standing_and_no_answer_is_missing() {
 
 #[test]
 fn each_standing_has_words_of_its_own() {
-    let words: BTreeSet<_> = standing::ALL.iter().map(|standing| standing.words).collect();
-    assert_eq!(words.len(), standing::ALL.len());
+    let words: BTreeSet<_> = start_state::ALL.iter().map(|start_state| start_state.words).collect();
+    assert_eq!(words.len(), start_state::ALL.len());
 }
 
 /// One flaw before a correct store.
 #[derive(Debug, Clone, Copy)]
-enum Flaw {
+enum StorageFault {
     /// Takes a release for a vouched one.
     VouchesForAll,
     /// Takes whoever presents the right token for the holder.
@@ -141,7 +141,7 @@ enum Flaw {
 
 #[derive(Debug)]
 struct Flawed {
-    flaw: Flaw,
+    flaw: StorageFault,
     inner: Arc<dyn CoordinationStore>,
 }
 
@@ -153,11 +153,11 @@ impl Layer for Flawed {
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         let op = match (self.flaw, op) {
-            (Flaw::VouchesForAll, Op::Release(op)) => Op::Release(Release { vouched: true, ..op }),
-            (Flaw::AcceptsOverlaps, Op::ResetToClaimed(op)) => {
+            (StorageFault::VouchesForAll, Op::Release(op)) => Op::Release(Release { vouched: true, ..op }),
+            (StorageFault::AcceptsOverlaps, Op::ResetToClaimed(op)) => {
                 Op::ResetToClaimed(ResetToClaimed { accept_overlap: true, ..op })
             }
-            (Flaw::TrustsTokens, Op::Heartbeat(Heartbeat { mut grant })) => {
+            (StorageFault::TrustsTokens, Op::Heartbeat(Heartbeat { mut grant })) => {
                 let record = self.inner.inspect(address).await?.record;
                 if let Some(claim_id) = record.filter(|r| r.token == grant.token).and_then(|r| r.claim_id) {
                     grant.claim_id = claim_id;
@@ -167,12 +167,12 @@ impl Layer for Flawed {
             (_, op) => op,
         };
         let mut stamped = op.send(&*self.inner, address).await?;
-        if let (Flaw::TellsAnotherToken, Reply::Begin(BeginReply::Superseded(current))) =
+        if let (StorageFault::TellsAnotherToken, Reply::Begin(BeginReply::Superseded(current))) =
             (self.flaw, &mut stamped.reply)
         {
             current.token = Token::from_stored(current.token.get() + 1);
         }
-        if let (Flaw::KeepsAtTheDeadline, Reply::Heartbeat(reply @ HeartbeatReply::Lost(_))) =
+        if let (StorageFault::KeepsAtTheDeadline, Reply::Heartbeat(reply @ HeartbeatReply::Lost(_))) =
             (self.flaw, &mut stamped.reply)
         {
             let until = self.inner.inspect(address).await?.record.map(|record| record.hard_until);
@@ -185,7 +185,7 @@ impl Layer for Flawed {
 
     async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let mut events = self.inner.history(address, limit).await?;
-        if matches!(self.flaw, Flaw::ForgetsEvictions) {
+        if matches!(self.flaw, StorageFault::ForgetsEvictions) {
             events.retain(|event| event.change != Change::Evicted);
         }
         Ok(events)
@@ -213,14 +213,14 @@ impl Bench for Flawy {
 }
 
 /// What the matrix says of a store with this flaw. Panics if it says nothing.
-fn finding(flaw: Flaw, operation: &str) -> String {
+fn finding(flaw: StorageFault, operation: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let memory = runtime.block_on(Memory::open());
     let store = Arc::new(Layered(Flawed { flaw, inner: Harness::store(&memory) }));
     let bench: Arc<dyn Bench> = Arc::new(Flawy { memory, store });
     let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(check(&Lab::new(bench, Sizes::DEFAULT), operation, *asks));
+        runtime.block_on(check(&LawContext::new(bench, Sizes::DEFAULT), operation, *asks));
     }));
     *verdict.expect_err("the flaw was not noticed").downcast::<String>().expect("the matrix explains itself")
 }
@@ -233,25 +233,30 @@ fn a_flaw_is_told_by_its_cell() {
         assert!(finding.starts_with(cell), "{flaw:?} was told as {finding}");
         assert!(finding.contains(differs), "{flaw:?} was told as {finding}");
     };
-    told(Flaw::VouchesForAll, "release", "executing at once, at once: release by the holder:", "MayHaveRun");
     told(
-        Flaw::TrustsTokens,
+        StorageFault::VouchesForAll,
+        "release",
+        "executing at once, at once: release by the holder:",
+        "MayHaveRun",
+    );
+    told(
+        StorageFault::TrustsTokens,
         "heartbeat",
         "claimed, at once: heartbeat by another claim id with the right token:",
         "Superseded",
     );
-    told(Flaw::TellsAnotherToken, "begin", "an absent execution, at once: begin by", "token:");
+    told(StorageFault::TellsAnotherToken, "begin", "an absent execution, at once: begin by", "token:");
     told(
-        Flaw::AcceptsOverlaps,
+        StorageFault::AcceptsOverlaps,
         "reset_to_claimed",
         "reconciling after a lapse, at once: reset_to_claimed under the current token:",
         "EffectsMayLand",
     );
     told(
-        Flaw::KeepsAtTheDeadline,
+        StorageFault::KeepsAtTheDeadline,
         "heartbeat",
         "claimed, exactly at its hard deadline: heartbeat by the holder:",
         "HardDeadline",
     );
-    told(Flaw::ForgetsEvictions, "evict", "on the way to free after an eviction:", "the history");
+    told(StorageFault::ForgetsEvictions, "evict", "on the way to free after an eviction:", "the history");
 }

@@ -8,7 +8,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore, Layer, Layered, StoreError};
 
-use super::sabotage::Sabotage;
+use super::mutation::Mutation;
 
 /// What is wrong with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,10 +186,10 @@ impl Layer for Batches {
     }
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $fault:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 3, heartbeat")
+            vec![$(Mutation::new($name, "spec §3, heartbeat")
                 .layer(|store| Arc::new(Layered(Batches(store, $fault)))),)*]
         };
     }

@@ -3,15 +3,15 @@
 use sentinel_core::kernel::Op;
 use sentinel_core::{Accepts, ClaimId, State};
 
-use super::sabotage::{Flaw, Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{END, only, spoils};
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [abandons(), effects(), decodable(), events(), ids()].concat()
 }
 
-fn abandons() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, abandon");
+fn abandons() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, abandon");
     vec![
         s("revives an abandoned run").guard(only!(Heartbeat, |s| if s.record.doubt.take().is_some() {
             s.record.hard_until = END;
@@ -36,8 +36,8 @@ fn abandons() -> Vec<Sabotage> {
     ]
 }
 
-fn effects() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, effects until");
+fn effects() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, effects until");
     vec![
         s("ends effects with the hard deadline")
             .write(spoils!(Claim, |w| w.after.effects_until = w.after.hard_until)),
@@ -83,8 +83,8 @@ fn effects() -> Vec<Sabotage> {
     ]
 }
 
-fn decodable() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, force_complete, decodable");
+fn decodable() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, force_complete, decodable");
     fn force(s: &mut Seen) -> Option<&mut sentinel_core::operation::ForceComplete> {
         match &mut s.op {
             Op::ForceComplete(op) => Some(op),
@@ -139,14 +139,14 @@ fn decodable() -> Vec<Sabotage> {
     ]
 }
 
-fn events() -> Vec<Sabotage> {
-    let s = |name, flaw| Sabotage::new(name, "SPEC 3, events are bounded").flaw(flaw);
+fn events() -> Vec<Mutation> {
+    let s = |name, flaw| Mutation::new(name, "spec §3, events are bounded").flaw(flaw);
     vec![
-        s("keeps every event", Flaw::EventsAreNeverTrimmed),
-        s("drops events without a base", Flaw::EventsAreTrimmedWithoutABase),
-        s("keeps half of the events", Flaw::HalfOfTheEventsAreKept),
-        s("gives the oldest event the present state for a base", Flaw::TheBaseIsThePresent),
-        s("drops events before there are too many", Flaw::EventsAreTrimmedEarly),
+        s("keeps every event", StorageFault::EventsAreNeverTrimmed),
+        s("drops events without a base", StorageFault::EventsAreTrimmedWithoutABase),
+        s("keeps half of the events", StorageFault::HalfOfTheEventsAreKept),
+        s("gives the oldest event the present state for a base", StorageFault::TheBaseIsThePresent),
+        s("drops events before there are too many", StorageFault::EventsAreTrimmedEarly),
     ]
 }
 
@@ -167,8 +167,8 @@ fn mistaken(s: &mut Seen, shown: fn(u128) -> u128) {
     }
 }
 
-fn ids() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, claim id and op id");
+fn ids() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, claim id and op id");
     vec![
         s("compares the low halves of ids").guard(|s| mistaken(s, |id| id & u128::from(u64::MAX))),
         s("compares the high halves of ids").guard(|s| mistaken(s, |id| id >> 64)),

@@ -4,19 +4,19 @@
 use std::sync::Arc;
 
 use super::handles_store::{HandleFault, HandledStore};
-use super::sabotage::Sabotage;
+use super::mutation::Mutation;
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [handles(), reopened()].concat()
 }
 
 macro_rules! built {
     ($rule:literal: $($fault:ident $name:literal)*) => {
-        vec![$(Sabotage::new($name, $rule).built(|| Arc::new(HandledStore::new(HandleFault::$fault)))),*]
+        vec![$(Mutation::new($name, $rule).built(|| Arc::new(HandledStore::new(HandleFault::$fault)))),*]
     };
 }
 
-fn handles() -> Vec<Sabotage> {
+fn handles() -> Vec<Mutation> {
     built! { "store contract, each method stands alone":
         OwnRecords "keeps the records of each handle apart"
         OwnLock "locks a record within one handle only"
@@ -42,8 +42,8 @@ fn handles() -> Vec<Sabotage> {
     }
 }
 
-fn reopened() -> Vec<Sabotage> {
-    built! { "SPEC 5, I10":
+fn reopened() -> Vec<Mutation> {
+    built! { "spec §5, I10":
         ReopenLosesTheLast "loses the last record when it is reopened"
         ReopenLosesEvents "loses events when it is reopened"
         ReopenLosesHeartbeats "loses extended leases when it is reopened"

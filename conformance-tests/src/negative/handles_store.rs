@@ -13,7 +13,7 @@ use sentinel_core::{
     State, StoreError, StoreTime, Token,
 };
 
-use super::sabotage::{Flaw, Sabotage};
+use super::mutation::{Mutation, StorageFault};
 use super::store::{BrokenStore, Rows};
 use crate::harness::Bench;
 
@@ -71,9 +71,9 @@ pub(super) struct HandledStore {
 impl HandledStore {
     /// An empty store with a fault.
     pub(super) fn new(fault: HandleFault) -> Self {
-        let sabotage =
-            (fault == Fault::OwnLock).then(|| Sabotage::new("handled", "none").flaw(Flaw::NotAtomic));
-        Self { fault, shared: BrokenStore::new(sabotage), opened: Mutex::new(0) }
+        let mutation =
+            (fault == Fault::OwnLock).then(|| Mutation::new("handled", "none").flaw(StorageFault::NotAtomic));
+        Self { fault, shared: BrokenStore::new(mutation), opened: Mutex::new(0) }
     }
 
     fn handle(&self) -> Arc<dyn CoordinationStore> {

@@ -7,13 +7,13 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Record, StoreTime, Token};
 
-use super::sabotage::{Flaw, Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{only, spoils};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [clocks(), terms(), retentions(), memories(), tokens(), replies()].concat()
 }
 
@@ -28,8 +28,8 @@ fn misread(s: &mut Seen, micros: impl Fn(u64) -> u64) {
     s.record.last_now = StoreTime::ZERO;
 }
 
-fn clocks() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, store now");
+fn clocks() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, store now");
     vec![
         s("counts seconds in 32 bits").guard(|s| misread(s, |now| now % ((1 << 32) * 1_000_000))),
         s("keeps the ends of leases in floating seconds").write(|w| {
@@ -61,8 +61,8 @@ fn spoiled_terms(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
     w.after.hard_until = term(claim.terms.hard_ttl());
 }
 
-fn terms() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, terms");
+fn terms() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, terms");
     vec![
         s("keeps terms in 32 bits of microseconds").write(|w| spoiled_terms(w, |by| by % (1 << 32))),
         s("keeps terms in 31 bits of microseconds").write(|w| spoiled_terms(w, |by| by.min((1 << 31) - 1))),
@@ -99,8 +99,8 @@ fn spoiled_retention(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
     }
 }
 
-fn retentions() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, claim, completed within retention");
+fn retentions() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, claim, completed within retention");
     vec![
         s("keeps results for 30 days at most")
             .write(|w| spoiled_retention(w, |by| by.min(30 * 86_400_000_000))),
@@ -139,8 +139,8 @@ fn retentions() -> Vec<Sabotage> {
     ]
 }
 
-fn memories() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, what is remembered");
+fn memories() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, what is remembered");
     vec![
         s("lets doubts lapse after a week").guard(only!(Claim, |s| {
             if s.record.state == Executing && s.at.now.since(s.record.lease_until) > 7 * DAY {
@@ -222,8 +222,8 @@ fn memories() -> Vec<Sabotage> {
     ]
 }
 
-fn tokens() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, fencing token");
+fn tokens() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, fencing token");
     vec![
         s("keeps tokens in single precision").write(|w| draw(w, |token| (token as f32) as u64)),
         s("keeps tokens in 32 bits").write(|w| draw(w, |token| token % (1 << 32))),
@@ -231,7 +231,7 @@ fn tokens() -> Vec<Sabotage> {
         s("keeps tokens in steps of two above 2^52").write(|w| {
             draw(w, |token| if token > 1 << 52 { token & !1 } else { token });
         }),
-        s("draws the last token again and again").flaw(Flaw::TokensNeverEnd),
+        s("draws the last token again and again").flaw(StorageFault::TokensNeverEnd),
         s("draws no token after 2^52").write(|w| draw(w, |token| token.min(1 << 52))),
     ]
 }
@@ -242,8 +242,8 @@ fn draw(w: &mut Written<'_>, through: impl Fn(u64) -> u64) {
     }
 }
 
-fn replies() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, claim, replies");
+fn replies() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, claim, replies");
     vec![
         s("says that no lease remains for more than a day").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::InProgress { remaining, .. }) = &mut stamped.reply {

@@ -1,35 +1,37 @@
 //! Negative controls: stores that are broken in one way each. A suite that passes one of them checks less than it says.
 //!
-//! A [`Sabotage`] takes one rule away from the kernel: it shows a guard something else than the truth, spoils what is
+//! A [`Mutation`] takes one rule away from the kernel: it shows a guard something else than the truth, spoils what is
 //! written or answered, or breaks the store around it. [`broken`] opens a store with it; [`verdict`] tells which laws
 //! noticed.
 
 use std::sync::Arc;
 
 use crate::harness::Bench;
-use crate::suite::{LAWS, Law, Sizes};
+use crate::messages::quietly;
+use crate::sizes::Sizes;
+use crate::suite::{LAWS, Law};
 
 mod batches;
 mod effects;
 mod handles;
 mod handles_store;
 mod long;
+mod mutation;
 mod names;
 mod operators;
 mod pages;
 mod purges;
 mod results;
-mod sabotage;
 mod steps;
 mod storage;
 mod store;
 mod workers;
 
-pub use sabotage::{Flaw, Sabotage, Seen, Written};
+pub use mutation::{Mutation, Seen, StorageFault, Written};
 pub use store::BrokenStore;
 
 /// All of them.
-pub fn sabotages() -> Vec<Sabotage> {
+pub fn mutations() -> Vec<Mutation> {
     let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()]
         .concat();
     [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
@@ -37,45 +39,19 @@ pub fn sabotages() -> Vec<Sabotage> {
 }
 
 /// A store with one rule taken away; without any, for none.
-pub fn broken(sabotage: Option<Sabotage>) -> Arc<dyn Bench> {
-    match sabotage.as_ref().and_then(|sabotage| sabotage.build) {
+pub fn broken(mutation: Option<Mutation>) -> Arc<dyn Bench> {
+    match mutation.as_ref().and_then(|mutation| mutation.build) {
         Some(build) => build(),
-        None => Arc::new(BrokenStore::new(sabotage)),
+        None => Arc::new(BrokenStore::new(mutation)),
     }
 }
 
 /// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
-pub fn verdict(sabotage: Option<&Sabotage>, which: impl Fn(&Law) -> bool, limit: usize) -> Vec<&'static Law> {
+pub fn verdict(mutation: Option<&Mutation>, which: impl Fn(&Law) -> bool, limit: usize) -> Vec<&'static Law> {
     let breaks = |law: &&Law| {
-        let (law, bench) = (**law, broken(sabotage.cloned()));
+        let (law, bench) = (**law, broken(mutation.cloned()));
         let check = move || law.check(bench, Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT });
         quietly(check).is_err()
     };
     LAWS.iter().filter(|law| which(law)).filter(breaks).take(limit).collect()
-}
-
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether what this thread says in a panic is not printed.
-pub(crate) fn is_quiet() -> bool {
-    QUIET.get()
-}
-
-/// Runs a check; a panic of this thread is its answer, and is not printed.
-fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                loud(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
-    QUIET.set(false);
-    result
 }

@@ -11,7 +11,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, Key, Kind, Layer, Layered, Namespace, StoreError};
 
-use super::sabotage::Sabotage;
+use super::mutation::Mutation;
 use crate::laws::names::{FNV1A, fnv1a};
 
 /// Takes an address for the first one that it knows by the same name.
@@ -122,10 +122,10 @@ fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $moves:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 2, address")
+            vec![$(Mutation::new($name, "spec §2, address")
                 .layer(|store| Arc::new(Layered(Confused::new(store, $moves)))),)*]
         };
     }
@@ -192,7 +192,7 @@ pub(super) fn all() -> Vec<Sabotage> {
     };
     macro_rules! matching {
         ($($name:literal: $matches:expr;)*) => {
-            all.extend([$(Sabotage::new($name, "SPEC 3, list and purge")
+            all.extend([$(Mutation::new($name, "spec §3, list and purge")
                 .layer(|store| Arc::new(Layered(Matching(store, $matches, Mutex::default())))),)*]);
         };
     }

@@ -4,15 +4,15 @@ use sentinel_core::State::{Claimed, Completed, Executing, Reconciling};
 use sentinel_core::StoreTime;
 use sentinel_core::kernel::Op;
 
-use super::sabotage::{Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, Written};
 use super::workers::{only, spoils};
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [reconciles(), settles(), evicts()].concat()
 }
 
-fn reconciles() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, reconcile");
+fn reconciles() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, reconcile");
     vec![
         s("reconciles without the token seen").guard(only!(Reconcile, |s| {
             if let Op::Reconcile(op) = &mut s.op {
@@ -57,9 +57,9 @@ fn reconciles() -> Vec<Sabotage> {
     ]
 }
 
-fn settles() -> Vec<Sabotage> {
-    let force = |name| Sabotage::new(name, "SPEC 3, force_complete");
-    let reset = |name| Sabotage::new(name, "SPEC 3, reset_to_claimed");
+fn settles() -> Vec<Mutation> {
+    let force = |name| Mutation::new(name, "spec §3, force_complete");
+    let reset = |name| Mutation::new(name, "spec §3, reset_to_claimed");
     vec![
         force("forces a result without the token").guard(only!(ForceComplete, |s| {
             if let Op::ForceComplete(op) = &mut s.op {
@@ -116,8 +116,8 @@ fn settles() -> Vec<Sabotage> {
     ]
 }
 
-fn evicts() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, evict");
+fn evicts() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, evict");
     vec![
         s("evicts without the token seen").guard(only!(Evict, |s| {
             if let Op::Evict(op) = &mut s.op {

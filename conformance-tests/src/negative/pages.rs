@@ -10,7 +10,7 @@ use sentinel_core::{
     Address, CoordinationStore, DecisionKind, Event, Key, Kind, Layer, Layered, Record, State, StoreError,
 };
 
-use super::sabotage::{Flaw, Sabotage};
+use super::mutation::{Mutation, StorageFault};
 
 /// What is wrong with a page.
 #[derive(Debug, Clone, Copy)]
@@ -185,10 +185,10 @@ impl Layer for Pages {
     }
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $fault:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 3, inspect, list, history")
+            vec![$(Mutation::new($name, "spec §3, inspect, list, history")
                 .layer(|store| Arc::new(Layered(Pages(store, $fault)))),)*]
         };
     }
@@ -224,8 +224,8 @@ pub(super) fn all() -> Vec<Sabotage> {
         "counts the events of longer keys against a limit": Fault::HistoryByPrefix;
     };
     all.push(
-        Sabotage::new("lists by a clock that was set back", "SPEC 2, store now")
-            .flaw(Flaw::PagesAreNotLifted),
+        Mutation::new("lists by a clock that was set back", "spec §2, store now")
+            .flaw(StorageFault::PagesAreNotLifted),
     );
     all
 }

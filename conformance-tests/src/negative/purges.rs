@@ -12,7 +12,7 @@ use sentinel_core::{
     StoreTime, Token,
 };
 
-use super::sabotage::{Flaw, Sabotage};
+use super::mutation::{Mutation, StorageFault};
 use super::store::{BrokenStore, Rows};
 
 /// A record that goes, the floor that it leaves, and its last event.
@@ -22,13 +22,13 @@ impl BrokenStore {
     /// Purges a namespace; what is wrong with it is the store's flaw.
     pub(super) async fn purge_rows(&self, purge: &Purge) -> Result<Purged, StoreError> {
         let (purged, floors) = self.delete(purge);
-        if self.is(Flaw::FloorIsRaisedLater) && !floors.is_empty() {
+        if self.is(StorageFault::FloorIsRaisedLater) && !floors.is_empty() {
             tokio::task::yield_now().await;
         }
         let mut rows = self.rows();
         for (address, token) in floors {
             let floor = rows.floors.entry(address.namespace).or_default();
-            *floor = if self.is(Flaw::FloorIsTheLast) { token } else { token.max(*floor) };
+            *floor = if self.is(StorageFault::FloorIsTheLast) { token } else { token.max(*floor) };
         }
         Ok(purged)
     }
@@ -36,45 +36,47 @@ impl BrokenStore {
     /// Deletes what goes; the floors that are to rise.
     fn delete(&self, purge: &Purge) -> (Purged, Vec<(Address, Token)>) {
         let (mut rows, now) = (self.rows(), self.clock.now());
-        let ours = |a: &Address| a.namespace == purge.namespace || self.is(Flaw::PurgeTakesAllNamespaces);
+        let ours =
+            |a: &Address| a.namespace == purge.namespace || self.is(StorageFault::PurgeTakesAllNamespaces);
         let going = self.going(&rows, now, ours, purge.limit as usize);
-        let limit = if self.is(Flaw::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-        let more =
-            going.len() > limit && !self.is(Flaw::PurgeNeverSaysMore) || self.is(Flaw::PurgeAlwaysSaysMore);
+        let limit =
+            if self.is(StorageFault::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
+        let more = going.len() > limit && !self.is(StorageFault::PurgeNeverSaysMore)
+            || self.is(StorageFault::PurgeAlwaysSaysMore);
         let purged = Purged { records: going.len().min(limit) as u64, more };
-        if purge.dry_run && self.is(Flaw::DryRunsForgetEvents) {
+        if purge.dry_run && self.is(StorageFault::DryRunsForgetEvents) {
             self.forget_events(&mut rows, now, ours);
         }
-        if purge.dry_run && !self.is(Flaw::DryRunsDelete) {
-            if self.is(Flaw::PurgeTakesWhatADryRunFound) {
+        if purge.dry_run && !self.is(StorageFault::DryRunsDelete) {
+            if self.is(StorageFault::PurgeTakesWhatADryRunFound) {
                 rows.found.extend(going.into_iter().map(|(address, _)| address));
             }
             return (purged, Vec::new());
         }
         self.forget_events(&mut rows, now, ours);
-        if self.is(Flaw::OneNamespaceHasAFloor) {
+        if self.is(StorageFault::OneNamespaceHasAFloor) {
             rows.floors.retain(|namespace, _| *namespace == purge.namespace);
         }
-        if self.is(Flaw::FloorIsForgottenByAnEmptyPurge) && going.is_empty() {
+        if self.is(StorageFault::FloorIsForgottenByAnEmptyPurge) && going.is_empty() {
             rows.floors.remove(&purge.namespace);
         }
         let mut floors = Vec::new();
         for (address, (token, event)) in going.into_iter().take(limit) {
-            let is_left_out = self.is(Flaw::LeasesLeaveNoFloor) && address.kind == Kind::Lease;
-            if !self.is(Flaw::FloorIsForgotten) && !is_left_out {
+            let is_left_out = self.is(StorageFault::LeasesLeaveNoFloor) && address.kind == Kind::Lease;
+            if !self.is(StorageFault::FloorIsForgotten) && !is_left_out {
                 floors.push((address.clone(), token));
             }
             let (record, events) = rows.entries.get_mut(&address).expect("it was just there");
-            let decision = record.decision.take().filter(|_| self.is(Flaw::DecisionsOutliveAPurge));
+            let decision = record.decision.take().filter(|_| self.is(StorageFault::DecisionsOutliveAPurge));
             *record = Record { decision, ..Record::absent() };
-            if !self.is(Flaw::PurgeKeepsEvents) {
+            if !self.is(StorageFault::PurgeKeepsEvents) {
                 events.clear();
             }
-            if !self.is(Flaw::PurgeLeavesNoEvent) {
+            if !self.is(StorageFault::PurgeLeavesNoEvent) {
                 events.push(event);
             }
         }
-        if !self.is(Flaw::FloorIsRaisedLater) && !self.is(Flaw::FloorIsTheLast) {
+        if !self.is(StorageFault::FloorIsRaisedLater) && !self.is(StorageFault::FloorIsTheLast) {
             // Under the same lock as the deletion.
             for (address, token) in floors.drain(..) {
                 let floor = rows.floors.entry(address.namespace).or_default();
@@ -91,11 +93,11 @@ impl BrokenStore {
         ours: impl Fn(&Address) -> bool,
         limit: usize,
     ) -> Vec<Going> {
-        let scanned = if self.is(Flaw::PurgeCountsWhatStays) { limit } else { usize::MAX };
+        let scanned = if self.is(StorageFault::PurgeCountsWhatStays) { limit } else { usize::MAX };
         let entries =
             || rows.entries.iter().filter(|(address, (record, _))| ours(address) && !record.is_absent());
         let purgeable = |(address, (record, _)): (&Address, &(Record, Vec<Event>))| {
-            if self.is(Flaw::PurgeSkipsLongKeys) && address.key.as_str().len() > 255 {
+            if self.is(StorageFault::PurgeSkipsLongKeys) && address.key.as_str().len() > 255 {
                 return None;
             }
             Some((address.clone(), self.purgeable(record, now)?))
@@ -112,11 +114,11 @@ impl BrokenStore {
             Some((address.clone(), kernel::purge(&free, now)?))
         };
         let mut others: Vec<Address> = Vec::new();
-        if self.is(Flaw::PurgeTakesBothKinds) {
+        if self.is(StorageFault::PurgeTakesBothKinds) {
             let other = |kind| if kind == Kind::Lease { Kind::Execution } else { Kind::Lease };
             others.extend(going.iter().map(|(at, _)| Address { kind: other(at.kind), ..at.clone() }));
         }
-        if self.is(Flaw::PurgeTakesWhatADryRunFound) {
+        if self.is(StorageFault::PurgeTakesWhatADryRunFound) {
             others.extend(rows.found.iter().cloned());
         }
         others.retain(|address| going.iter().all(|(at, _)| at != address));
@@ -128,13 +130,13 @@ impl BrokenStore {
     fn forget_events(&self, rows: &mut Rows, now: StoreTime, ours: impl Fn(&Address) -> bool) {
         for (address, (record, events)) in &mut rows.entries {
             let rested = |event: &Event| now.since(event.at) > PURGE_REST;
-            if !ours(address) && !self.is(Flaw::PurgeForgetsAllNamespaces) {
+            if !ours(address) && !self.is(StorageFault::PurgeForgetsAllNamespaces) {
                 continue;
             }
             if record.is_absent() && events.last().is_some_and(rested) {
                 events.clear();
             }
-            if self.is(Flaw::EventsAreForgottenByAge) {
+            if self.is(StorageFault::EventsAreForgottenByAge) {
                 events.retain(|event| !rested(event));
             }
         }
@@ -143,16 +145,22 @@ impl BrokenStore {
     /// The floor and the event of a record that may go, or that this store lets go.
     fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
         let mut shown = record.clone();
-        match self.sabotage.flaw {
-            Some(Flaw::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
-            Some(Flaw::PurgeIgnoresRetention) if record.retention.is_some() => {
+        match self.mutation.flaw {
+            Some(StorageFault::PurgeIsHasty) => shown.last_now = StoreTime::ZERO,
+            Some(StorageFault::PurgeIgnoresRetention) if record.retention.is_some() => {
                 shown.retention = Some(Duration::ZERO)
             }
-            Some(Flaw::PurgeTakesExecutions) if record.state == State::Executing => shown.state = State::Free,
-            Some(Flaw::PurgeTakesDoubts) if record.state == State::Reconciling => shown.state = State::Free,
-            Some(Flaw::PurgeTakesClaims) if record.state == State::Claimed => shown.state = State::Free,
-            Some(Flaw::PurgeTakesResets) => shown.after_reset = false,
-            Some(Flaw::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => {
+            Some(StorageFault::PurgeTakesExecutions) if record.state == State::Executing => {
+                shown.state = State::Free
+            }
+            Some(StorageFault::PurgeTakesDoubts) if record.state == State::Reconciling => {
+                shown.state = State::Free
+            }
+            Some(StorageFault::PurgeTakesClaims) if record.state == State::Claimed => {
+                shown.state = State::Free
+            }
+            Some(StorageFault::PurgeTakesResets) => shown.after_reset = false,
+            Some(StorageFault::PurgeKeepsWhatHasNoRetention) if record.retention == Some(Duration::ZERO) => {
                 return None;
             }
             _ => {}
@@ -181,28 +189,28 @@ impl Layer for Stops {
     }
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, purge");
+pub(super) fn all() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, purge");
     let flaw = |name, flaw| s(name).flaw(flaw);
     vec![
         s("stops a purge after 1,000 records in silence")
             .layer(|store| Arc::new(Layered(Stops(store, 1_000)))),
         s("stops a purge after 100 records in silence").layer(|store| Arc::new(Layered(Stops(store, 100)))),
-        flaw("purges both kinds of a key", Flaw::PurgeTakesBothKinds),
-        flaw("purges what a dry run found and has returned", Flaw::PurgeTakesWhatADryRunFound),
-        flaw("keeps the token that was purged last for a floor", Flaw::FloorIsTheLast),
-        flaw("raises the floor after the deletion", Flaw::FloorIsRaisedLater),
-        flaw("never says that there is more to purge", Flaw::PurgeNeverSaysMore),
-        flaw("keeps no floor of leases", Flaw::LeasesLeaveNoFloor),
-        flaw("keeps the floor of one namespace", Flaw::OneNamespaceHasAFloor),
-        flaw("forgets the floor when nothing is purged", Flaw::FloorIsForgottenByAnEmptyPurge),
-        flaw("keeps decisions through a purge", Flaw::DecisionsOutliveAPurge),
-        flaw("always says that there is more to purge", Flaw::PurgeAlwaysSaysMore),
-        flaw("counts what stays against the limit of a purge", Flaw::PurgeCountsWhatStays),
-        flaw("never purges long keys", Flaw::PurgeSkipsLongKeys),
-        flaw("forgets purge events in a dry run", Flaw::DryRunsForgetEvents),
-        flaw("forgets the purge events of all namespaces", Flaw::PurgeForgetsAllNamespaces),
-        flaw("purges events by their age", Flaw::EventsAreForgottenByAge),
-        flaw("never purges what is kept for no time", Flaw::PurgeKeepsWhatHasNoRetention),
+        flaw("purges both kinds of a key", StorageFault::PurgeTakesBothKinds),
+        flaw("purges what a dry run found and has returned", StorageFault::PurgeTakesWhatADryRunFound),
+        flaw("keeps the token that was purged last for a floor", StorageFault::FloorIsTheLast),
+        flaw("raises the floor after the deletion", StorageFault::FloorIsRaisedLater),
+        flaw("never says that there is more to purge", StorageFault::PurgeNeverSaysMore),
+        flaw("keeps no floor of leases", StorageFault::LeasesLeaveNoFloor),
+        flaw("keeps the floor of one namespace", StorageFault::OneNamespaceHasAFloor),
+        flaw("forgets the floor when nothing is purged", StorageFault::FloorIsForgottenByAnEmptyPurge),
+        flaw("keeps decisions through a purge", StorageFault::DecisionsOutliveAPurge),
+        flaw("always says that there is more to purge", StorageFault::PurgeAlwaysSaysMore),
+        flaw("counts what stays against the limit of a purge", StorageFault::PurgeCountsWhatStays),
+        flaw("never purges long keys", StorageFault::PurgeSkipsLongKeys),
+        flaw("forgets purge events in a dry run", StorageFault::DryRunsForgetEvents),
+        flaw("forgets the purge events of all namespaces", StorageFault::PurgeForgetsAllNamespaces),
+        flaw("purges events by their age", StorageFault::EventsAreForgottenByAge),
+        flaw("never purges what is kept for no time", StorageFault::PurgeKeepsWhatHasNoRetention),
     ]
 }

@@ -10,7 +10,7 @@ use sentinel_core::{
     Verdict,
 };
 
-use super::sabotage::{Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, Written};
 use crate::laws::names::{FNV1A, fnv1a};
 
 /// The result that a worker just recorded, or that an operator did.
@@ -66,8 +66,8 @@ fn type_of(result: &mut Recorded, change: impl Fn(&str) -> String) {
     result.payload.content_type = Label::lossy(change(result.payload.content_type.as_str()));
 }
 
-fn results() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 1, replayed byte for byte");
+fn results() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §1, replayed byte for byte");
     vec![
         s("cuts failures at 1,000 bytes").write(failures!(|result| result.payload.bytes.truncate(1_000))),
         s("cuts forced results at 64 KiB").write(forced!(|result| result.payload.bytes.truncate(1 << 16))),
@@ -118,8 +118,8 @@ fn compared(s: &mut Seen, change: fn(&str) -> String) {
     }
 }
 
-fn fingerprints() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, claim, fingerprint");
+fn fingerprints() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, claim, fingerprint");
     vec![
         s("compares 255 bytes of fingerprints")
             .guard(|s| compared(s, |text| text[..text.floor_char_boundary(255)].to_owned())),
@@ -149,8 +149,8 @@ fn confused(s: &mut Seen, alike: fn(&Recorded, &Recorded) -> bool) {
     }
 }
 
-fn repeats() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, complete, other bytes");
+fn repeats() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, complete, other bytes");
     vec![
         s("compares results by FNV-1a").guard(|s| {
             confused(s, |a, b| {
@@ -187,10 +187,10 @@ impl Layer for Lies {
     }
 }
 
-fn lies() -> Vec<Sabotage> {
+fn lies() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $lie:expr;)*) => {
-            vec![$(Sabotage::new($name, "SPEC 6, not applied")
+            vec![$(Mutation::new($name, "spec §6, not applied")
                 .layer(|store| Arc::new(Layered(Lies(store, $lie)))),)*]
         };
     }
@@ -222,6 +222,6 @@ fn lies() -> Vec<Sabotage> {
     }
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [results(), fingerprints(), repeats(), lies()].concat()
 }

@@ -9,7 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, Layer, Layered, Record, StoreError};
 
-use super::sabotage::Sabotage;
+use super::mutation::Mutation;
 use super::store::BrokenStore;
 use crate::harness::Bench;
 
@@ -34,10 +34,10 @@ enum Steps {
     PurgeTellsLast,
 }
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     macro_rules! built {
         ($rule:literal: $($name:literal $steps:expr;)*) => {
-            vec![$(Sabotage::new($name, $rule).built(|| Arc::new(SteppingStore::new($steps)))),*]
+            vec![$(Mutation::new($name, $rule).built(|| Arc::new(SteppingStore::new($steps)))),*]
         };
     }
     use Steps::*;

@@ -4,15 +4,15 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, Recorded, Token};
 
-use super::sabotage::{Flaw, Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{only, spoils};
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [tokens(), results(), stamps(), replays(), flaws()].concat()
 }
 
-fn tokens() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, fencing token");
+fn tokens() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, fencing token");
     vec![
         s("uses a token again").write(spoils!(Claim, |w| if w.before.rev > 0 {
             w.after.token = w.before.token;
@@ -37,8 +37,8 @@ fn recorded<'a>(w: &'a mut Written<'_>) -> Option<&'a mut Recorded> {
     }
 }
 
-fn results() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 1, replayed byte for byte");
+fn results() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §1, replayed byte for byte");
     vec![
         s("cuts results at 64 KiB").write(|w| {
             if let Some(result) = recorded(w) {
@@ -86,8 +86,8 @@ fn results() -> Vec<Sabotage> {
     ]
 }
 
-fn stamps() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 2, rev");
+fn stamps() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §2, rev");
     vec![
         s("says that every request changed the record").reply(|_, stamped| stamped.stamp.changed = true),
         s("says that no request changed the record").reply(|_, stamped| stamped.stamp.changed = false),
@@ -101,8 +101,8 @@ fn stamps() -> Vec<Sabotage> {
     ]
 }
 
-fn replays() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, claim, completed");
+fn replays() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, claim, completed");
     vec![
         s("tells a retention that is longer than what remains").reply(|record, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
@@ -121,45 +121,45 @@ fn replays() -> Vec<Sabotage> {
     ]
 }
 
-fn flaws() -> Vec<Sabotage> {
-    let s = |name, rule, flaw| Sabotage::new(name, rule).flaw(flaw);
+fn flaws() -> Vec<Mutation> {
+    let s = |name, rule, flaw| Mutation::new(name, rule).flaw(flaw);
     let (address, events, reads, purge) =
-        ("SPEC 2, address", "SPEC 3, event", "SPEC 3, inspect, list, history", "SPEC 3, purge");
+        ("spec §2, address", "spec §3, event", "spec §3, inspect, list, history", "spec §3, purge");
     vec![
-        s("keeps executions and leases in one record", address, Flaw::KindsShareARecord),
-        s("joins namespace and key by a separator", address, Flaw::NamespaceAndKeyAreJoined),
-        s("folds the case of keys", address, Flaw::KeysAreFolded),
-        s("cuts keys at 255 letters", address, Flaw::KeysAreCut),
-        s("checks and writes in two steps", "store contract, atomicity", Flaw::NotAtomic),
-        s("lets its clock run backwards", "SPEC 2, store now", Flaw::ClockOfItsOwn),
-        s("forgets events", events, Flaw::EventsAreForgotten),
-        s("doubles events", events, Flaw::EventsAreDoubled),
-        s("logs heartbeats", events, Flaw::HeartbeatsAreLogged),
-        s("logs refusals", events, Flaw::RefusalsAreLogged),
-        s("returns the oldest events", reads, Flaw::HistoryIsTheOldest),
-        s("returns events newest first", reads, Flaw::HistoryIsNewestFirst),
-        s("orders pages by a collation", reads, Flaw::PagesAreUnordered),
-        s("begins every page at the start", reads, Flaw::PagesIgnoreAfter),
-        s("ignores the limit of a page", reads, Flaw::PagesIgnoreTheirLimit),
-        s("shows tombstones", reads, Flaw::PagesShowTombstones),
-        s("lists doubts as executing", reads, Flaw::PagesKnowNoDoubt),
-        s("lists the bytes of results", reads, Flaw::PagesCarryBytes),
-        s("rewrites records when they are read", reads, Flaw::ReadsSweep),
-        s("rewrites records when they are waited for", reads, Flaw::WaitsSweep),
-        s("waits for a change until there is one", "store contract, changed", Flaw::WaitsForEver),
-        s("stops a batch at the first loss", "SPEC 3, heartbeat", Flaw::BatchStopsAtALoss),
-        s("answers a batch in the order of keys", "SPEC 3, heartbeat", Flaw::BatchIsSorted),
-        s("loses its tokens at a purge", purge, Flaw::FloorIsForgotten),
-        s("purges what has not rested", purge, Flaw::PurgeIsHasty),
-        s("purges within retention", purge, Flaw::PurgeIgnoresRetention),
-        s("purges executions", purge, Flaw::PurgeTakesExecutions),
-        s("purges what an operator holds", purge, Flaw::PurgeTakesDoubts),
-        s("purges claims", purge, Flaw::PurgeTakesClaims),
-        s("purges the tombstone of a reset", purge, Flaw::PurgeTakesResets),
-        s("purges beyond its limit", purge, Flaw::PurgeIgnoresItsLimit),
-        s("leaves no event of a purge", purge, Flaw::PurgeLeavesNoEvent),
-        s("leaves the events of a purged record", purge, Flaw::PurgeKeepsEvents),
-        s("purges other namespaces", purge, Flaw::PurgeTakesAllNamespaces),
-        s("deletes in a dry run", purge, Flaw::DryRunsDelete),
+        s("keeps executions and leases in one record", address, StorageFault::KindsShareARecord),
+        s("joins namespace and key by a separator", address, StorageFault::NamespaceAndKeyAreJoined),
+        s("folds the case of keys", address, StorageFault::KeysAreFolded),
+        s("cuts keys at 255 letters", address, StorageFault::KeysAreCut),
+        s("checks and writes in two steps", "store contract, atomicity", StorageFault::NotAtomic),
+        s("lets its clock run backwards", "spec §2, store now", StorageFault::ClockOfItsOwn),
+        s("forgets events", events, StorageFault::EventsAreForgotten),
+        s("doubles events", events, StorageFault::EventsAreDoubled),
+        s("logs heartbeats", events, StorageFault::HeartbeatsAreLogged),
+        s("logs refusals", events, StorageFault::RefusalsAreLogged),
+        s("returns the oldest events", reads, StorageFault::HistoryIsTheOldest),
+        s("returns events newest first", reads, StorageFault::HistoryIsNewestFirst),
+        s("orders pages by a collation", reads, StorageFault::PagesAreUnordered),
+        s("begins every page at the start", reads, StorageFault::PagesIgnoreAfter),
+        s("ignores the limit of a page", reads, StorageFault::PagesIgnoreTheirLimit),
+        s("shows tombstones", reads, StorageFault::PagesShowTombstones),
+        s("lists doubts as executing", reads, StorageFault::PagesKnowNoDoubt),
+        s("lists the bytes of results", reads, StorageFault::PagesCarryBytes),
+        s("rewrites records when they are read", reads, StorageFault::ReadsSweep),
+        s("rewrites records when they are waited for", reads, StorageFault::WaitsSweep),
+        s("waits for a change until there is one", "store contract, changed", StorageFault::WaitsForEver),
+        s("stops a batch at the first loss", "spec §3, heartbeat", StorageFault::BatchStopsAtALoss),
+        s("answers a batch in the order of keys", "spec §3, heartbeat", StorageFault::BatchIsSorted),
+        s("loses its tokens at a purge", purge, StorageFault::FloorIsForgotten),
+        s("purges what has not rested", purge, StorageFault::PurgeIsHasty),
+        s("purges within retention", purge, StorageFault::PurgeIgnoresRetention),
+        s("purges executions", purge, StorageFault::PurgeTakesExecutions),
+        s("purges what an operator holds", purge, StorageFault::PurgeTakesDoubts),
+        s("purges claims", purge, StorageFault::PurgeTakesClaims),
+        s("purges the tombstone of a reset", purge, StorageFault::PurgeTakesResets),
+        s("purges beyond its limit", purge, StorageFault::PurgeIgnoresItsLimit),
+        s("leaves no event of a purge", purge, StorageFault::PurgeLeavesNoEvent),
+        s("leaves the events of a purged record", purge, StorageFault::PurgeKeepsEvents),
+        s("purges other namespaces", purge, StorageFault::PurgeTakesAllNamespaces),
+        s("deletes in a dry run", purge, StorageFault::DryRunsDelete),
     ]
 }

@@ -13,7 +13,7 @@ use sentinel_core::{
     Record, StoreError, StoreTime, Token,
 };
 
-use super::sabotage::{Flaw, Sabotage};
+use super::mutation::{Mutation, StorageFault};
 use crate::harness::Bench;
 
 #[derive(Debug, Default)]
@@ -24,10 +24,10 @@ pub(super) struct Rows {
     pub(super) found: BTreeSet<Address>,
 }
 
-/// A store that a [`Sabotage`] broke, or a whole one.
+/// A store that a [`Mutation`] broke, or a whole one.
 #[derive(Debug, Clone)]
 pub struct BrokenStore {
-    pub(super) sabotage: Sabotage,
+    pub(super) mutation: Mutation,
     rows: Arc<Mutex<Rows>>,
     pub(super) clock: Arc<dyn Clock>,
     /// The same clock, if it stands still until it is moved.
@@ -38,16 +38,16 @@ pub struct BrokenStore {
 
 impl BrokenStore {
     /// An empty store with one rule taken away; with all of them, for none.
-    pub fn new(sabotage: Option<Sabotage>) -> Self {
-        let sabotage = sabotage.unwrap_or(const { Sabotage::new("whole", "none") });
+    pub fn new(mutation: Option<Mutation>) -> Self {
+        let mutation = mutation.unwrap_or(const { Mutation::new("whole", "none") });
         let start = StoreTime::from_micros(1_800_000_000_000_000);
         let hand = Arc::new(ManualClock::new(start));
-        Self { sabotage, rows: Arc::default(), clock: hand.clone(), hand, layered: Arc::default() }
+        Self { mutation, rows: Arc::default(), clock: hand.clone(), hand, layered: Arc::default() }
     }
 
     /// The same on a clock of your own, which [`Bench::advance`] does not move.
-    pub fn on_clock(sabotage: Sabotage, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..Self::new(Some(sabotage)) }
+    pub fn on_clock(mutation: Mutation, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..Self::new(Some(mutation)) }
     }
 
     /// The same store on the same clock, without its records.
@@ -55,8 +55,8 @@ impl BrokenStore {
         Self { rows: Arc::default(), layered: Arc::default(), ..self.clone() }
     }
 
-    pub(super) fn is(&self, flaw: Flaw) -> bool {
-        self.sabotage.flaw == Some(flaw)
+    pub(super) fn is(&self, flaw: StorageFault) -> bool {
+        self.mutation.flaw == Some(flaw)
     }
 
     pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
@@ -67,17 +67,17 @@ impl BrokenStore {
     fn place(&self, address: &Address) -> Address {
         let mut place = address.clone();
         let key = address.key.as_str();
-        if self.is(Flaw::KindsShareARecord) {
+        if self.is(StorageFault::KindsShareARecord) {
             place.kind = Kind::Execution;
         }
-        if self.is(Flaw::NamespaceAndKeyAreJoined) {
+        if self.is(StorageFault::NamespaceAndKeyAreJoined) {
             place.namespace = Namespace::new("joined").expect("a namespace");
             place.key = Key::new(format!("{}.{key}", address.namespace)).unwrap_or(place.key);
         }
-        if self.is(Flaw::KeysAreFolded) {
+        if self.is(StorageFault::KeysAreFolded) {
             place.key = Key::new(key.to_lowercase()).unwrap_or(place.key);
         }
-        if self.is(Flaw::KeysAreCut) {
+        if self.is(StorageFault::KeysAreCut) {
             place.key = Key::new(key.chars().take(255).collect::<String>()).expect("a shorter key");
         }
         place
@@ -91,7 +91,7 @@ impl BrokenStore {
             let floor = rows.floors.get(&address.namespace).copied().unwrap_or_default();
             (record, Reading { kind: address.kind, now: self.clock.now(), floor })
         };
-        let rows = match self.is(Flaw::NotAtomic) {
+        let rows = match self.is(StorageFault::NotAtomic) {
             true => {
                 tokio::task::yield_now().await;
                 self.rows()
@@ -114,17 +114,17 @@ impl BrokenStore {
         op: &Op,
         mut at: Reading,
     ) -> Result<Stamped<Reply>, StoreError> {
-        if !self.is(Flaw::NotAtomic) {
+        if !self.is(StorageFault::NotAtomic) {
             at.floor = rows.floors.get(&place.namespace).copied().unwrap_or_default();
         }
-        if self.is(Flaw::ClockOfItsOwn) {
+        if self.is(StorageFault::ClockOfItsOwn) {
             record.last_now = StoreTime::ZERO;
         }
         let drawn = record.token.get().max(at.floor.get()).max(at.now.as_micros()) + 1;
-        if drawn >= Token::MAX.get() && !self.is(Flaw::TokensNeverEnd) {
+        if drawn >= Token::MAX.get() && !self.is(StorageFault::TokensNeverEnd) {
             return Err(StoreError::not_applied(ErrorKind::InvalidRequest, "no token is left"));
         }
-        let outcome = self.sabotage.apply(&mut record, op, at)?;
+        let outcome = self.mutation.apply(&mut record, op, at)?;
         let logged = self.log(&record, op, &outcome);
         if outcome.stamped.stamp.changed || !logged.is_empty() {
             let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
@@ -137,17 +137,19 @@ impl BrokenStore {
 
     /// Drops the oldest events.
     fn trim(&self, record: &Record, events: &mut Vec<Event>) {
-        let limit = match self.sabotage.flaw {
-            Some(Flaw::EventsAreNeverTrimmed) => return,
-            Some(Flaw::EventsAreTrimmedEarly) => EventLimit::new(700).expect("a limit"),
+        let limit = match self.mutation.flaw {
+            Some(StorageFault::EventsAreNeverTrimmed) => return,
+            Some(StorageFault::EventsAreTrimmedEarly) => EventLimit::new(700).expect("a limit"),
             _ => EventLimit::default(),
         };
         let dropped = kernel::trim(events, limit);
         let (Some(oldest), true) = (events.first_mut(), dropped > 0) else { return };
-        match self.sabotage.flaw {
-            Some(Flaw::EventsAreTrimmedWithoutABase) => oldest.base = None,
-            Some(Flaw::TheBaseIsThePresent) => oldest.base = Some(Box::new(kernel::Rebuilt::from(record))),
-            Some(Flaw::HalfOfTheEventsAreKept) => {
+        match self.mutation.flaw {
+            Some(StorageFault::EventsAreTrimmedWithoutABase) => oldest.base = None,
+            Some(StorageFault::TheBaseIsThePresent) => {
+                oldest.base = Some(Box::new(kernel::Rebuilt::from(record)))
+            }
+            Some(StorageFault::HalfOfTheEventsAreKept) => {
                 kernel::trim(events, EventLimit::new(667).expect("a limit"));
             }
             _ => {}
@@ -170,11 +172,11 @@ impl BrokenStore {
             at: outcome.stamped.stamp.now,
         };
         let is_beat = matches!(op, Op::Heartbeat(_));
-        match (&outcome.event, self.sabotage.flaw) {
-            (Some(_), Some(Flaw::EventsAreForgotten)) => Vec::new(),
-            (Some(event), Some(Flaw::EventsAreDoubled)) => vec![event.clone(); 2],
-            (None, Some(Flaw::HeartbeatsAreLogged)) if is_beat => vec![extra],
-            (None, Some(Flaw::RefusalsAreLogged)) if !is_beat && !record.is_absent() => vec![extra],
+        match (&outcome.event, self.mutation.flaw) {
+            (Some(_), Some(StorageFault::EventsAreForgotten)) => Vec::new(),
+            (Some(event), Some(StorageFault::EventsAreDoubled)) => vec![event.clone(); 2],
+            (None, Some(StorageFault::HeartbeatsAreLogged)) if is_beat => vec![extra],
+            (None, Some(StorageFault::RefusalsAreLogged)) if !is_beat && !record.is_absent() => vec![extra],
             (event, _) => event.iter().cloned().collect(),
         }
     }
@@ -184,7 +186,7 @@ impl BrokenStore {
 impl Bench for BrokenStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         let whole = || Arc::new(Self { layered: Arc::default(), ..self.clone() });
-        Arc::clone(self.layered.get_or_init(|| self.sabotage.over(whole())))
+        Arc::clone(self.layered.get_or_init(|| self.mutation.over(whole())))
     }
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
@@ -222,12 +224,12 @@ macro_rules! transitions {
 
             async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
                 let mut beats = beats.to_vec();
-                if self.is(Flaw::BatchIsSorted) {
+                if self.is(StorageFault::BatchIsSorted) {
                     beats.sort_by(|a, b| a.address.cmp(&b.address));
                 }
                 let mut replies: Vec<Stamped<HeartbeatReply>> = Vec::new();
                 for beat in beats {
-                    let stops = self.is(Flaw::BatchStopsAtALoss)
+                    let stops = self.is(StorageFault::BatchStopsAtALoss)
                         && replies.iter().any(|reply| matches!(reply.reply, HeartbeatReply::Lost(_)));
                     let stamped = match replies.last() {
                         Some(last) if stops => last.clone(),
@@ -252,7 +254,7 @@ macro_rules! transitions {
                 let record = entry.map(|(record, _)| record).filter(|record| !record.is_absent());
                 let last = record.as_ref().map(|record| record.last_now).unwrap_or_default();
                 let record = record.map(|record| {
-                    if self.is(Flaw::ReadsSweep) && record.is_uncertain(now) {
+                    if self.is(StorageFault::ReadsSweep) && record.is_uncertain(now) {
                         record.rev += 1;
                     }
                     record.clone()
@@ -263,30 +265,30 @@ macro_rules! transitions {
             async fn list(&self, list: &List) -> Result<Listing, StoreError> {
                 let (rows, now) = (self.rows(), self.clock.now());
                 let mut list = list.clone();
-                if self.is(Flaw::PagesIgnoreAfter) {
+                if self.is(StorageFault::PagesIgnoreAfter) {
                     list.after = None;
                 }
-                if self.is(Flaw::PagesIgnoreTheirLimit) {
+                if self.is(StorageFault::PagesIgnoreTheirLimit) {
                     list.limit = List::MAX;
                 }
-                let at = |r: &Record| match self.sabotage.flaw {
-                    Some(Flaw::PagesKnowNoDoubt) => StoreTime::ZERO,
-                    Some(Flaw::PagesAreNotLifted) => now,
+                let at = |r: &Record| match self.mutation.flaw {
+                    Some(StorageFault::PagesKnowNoDoubt) => StoreTime::ZERO,
+                    Some(StorageFault::PagesAreNotLifted) => now,
                     _ => now.max(r.last_now),
                 };
                 let wants = |r: &Record| {
-                    list.wants(r, at(r)) || (self.is(Flaw::PagesShowTombstones) && list.state.is_none())
+                    list.wants(r, at(r)) || (self.is(StorageFault::PagesShowTombstones) && list.state.is_none())
                 };
                 let mut records: Vec<_> = rows.entries.iter()
                     .filter(|(a, (r, _))| a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r))
                     .filter(|(a, _)| list.after.as_ref().is_none_or(|after| a.key > *after))
                     .map(|(a, (r, _))| (a.key.clone(), r.clone()))
                     .collect();
-                if self.is(Flaw::PagesAreUnordered) {
+                if self.is(StorageFault::PagesAreUnordered) {
                     records.sort_by_key(|(key, _)| (key.as_str().to_lowercase(), key.clone()));
                 }
                 records.truncate(list.limit.clamp(1, List::MAX) as usize);
-                if !self.is(Flaw::PagesCarryBytes) {
+                if !self.is(StorageFault::PagesCarryBytes) {
                     let results = records.iter_mut().filter_map(|(_, record)| record.result.as_mut());
                     results.for_each(|result| result.payload.bytes = Default::default());
                 }
@@ -298,18 +300,18 @@ macro_rules! transitions {
                 let events = rows.entries.get(&self.place(address)).map(|(_, events)| events.as_slice());
                 let (events, limit) = (events.unwrap_or_default(), limit as usize);
                 let newest = &events[events.len().saturating_sub(limit)..];
-                Ok(match self.sabotage.flaw {
-                    Some(Flaw::HistoryIsTheOldest) => events[..events.len().min(limit)].to_vec(),
-                    Some(Flaw::HistoryIsNewestFirst) => newest.iter().rev().cloned().collect(),
+                Ok(match self.mutation.flaw {
+                    Some(StorageFault::HistoryIsTheOldest) => events[..events.len().min(limit)].to_vec(),
+                    Some(StorageFault::HistoryIsNewestFirst) => newest.iter().rev().cloned().collect(),
                     _ => newest.to_vec(),
                 })
             }
 
             async fn changed(&self, address: &Address, within: Duration) -> Notice {
-                if self.is(Flaw::WaitsForEver) {
+                if self.is(StorageFault::WaitsForEver) {
                     std::future::pending::<()>().await;
                 }
-                if self.is(Flaw::WaitsSweep)
+                if self.is(StorageFault::WaitsSweep)
                     && let Some((record, _)) = self.rows().entries.get_mut(&self.place(address))
                 {
                     record.rev += 1;

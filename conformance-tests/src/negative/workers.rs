@@ -7,7 +7,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, Kind, PastClaims, StoreTime};
 
-use super::sabotage::{Sabotage, Seen, Written};
+use super::mutation::{Mutation, Seen, Written};
 
 pub(super) const END: StoreTime = StoreTime::from_micros(u64::MAX);
 
@@ -61,13 +61,13 @@ macro_rules! spoils {
 }
 pub(super) use spoils;
 
-pub(super) fn all() -> Vec<Sabotage> {
+pub(super) fn all() -> Vec<Mutation> {
     [claims(), begins(), heartbeats(), completes(), gives_back()].concat()
 }
 
-fn claims() -> Vec<Sabotage> {
-    const RULE: &str = "SPEC 3, claim";
-    let s = |name| Sabotage::new(name, RULE);
+fn claims() -> Vec<Mutation> {
+    const RULE: &str = "spec §3, claim";
+    let s = |name| Mutation::new(name, RULE);
     vec![
         s("takes over a live claim").guard(only!(Claim, |s| s.record.lease_until = StoreTime::ZERO)),
         s("never takes over a lapsed claim").guard(only!(Claim, |s| s.record.lease_until = END)),
@@ -128,8 +128,8 @@ fn claims() -> Vec<Sabotage> {
     ]
 }
 
-fn begins() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, begin");
+fn begins() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, begin");
     vec![
         s("begins late").guard(only!(Begin, |s| if s.record.state == Claimed {
             (s.record.lease_until, s.record.hard_until) = (END, END);
@@ -151,8 +151,8 @@ fn begins() -> Vec<Sabotage> {
     ]
 }
 
-fn heartbeats() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, heartbeat");
+fn heartbeats() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, heartbeat");
     vec![
         s("keeps alive by key only").guard(only!(Heartbeat, |s| {
             any_token(s);
@@ -179,8 +179,8 @@ fn heartbeats() -> Vec<Sabotage> {
     ]
 }
 
-fn completes() -> Vec<Sabotage> {
-    let s = |name| Sabotage::new(name, "SPEC 3, complete");
+fn completes() -> Vec<Mutation> {
+    let s = |name| Mutation::new(name, "spec §3, complete");
     vec![
         s("completes under any token").guard(only!(Complete, any_token)),
         s("completes under any claim id").guard(only!(Complete, any_claim_id)),
@@ -207,10 +207,10 @@ fn completes() -> Vec<Sabotage> {
     ]
 }
 
-fn gives_back() -> Vec<Sabotage> {
-    let cancel = |name| Sabotage::new(name, "SPEC 3, cancel");
-    let release = |name| Sabotage::new(name, "SPEC 3, release");
-    let abandon = |name| Sabotage::new(name, "SPEC 3, abandon");
+fn gives_back() -> Vec<Mutation> {
+    let cancel = |name| Mutation::new(name, "spec §3, cancel");
+    let release = |name| Mutation::new(name, "spec §3, release");
+    let abandon = |name| Mutation::new(name, "spec §3, abandon");
     vec![
         cancel("cancels anybody's claim").guard(only!(Cancel, |s| {
             if let (Op::Cancel(op), Some(id)) = (&mut s.op, s.record.claim_id) {

@@ -1,5 +1,5 @@
 //! Named regressions: each tells the story of one failure, from the model's counterexamples or from earlier systems of
-//! this kind, and the invariant of SPEC section 5 that it broke. The laws say the rule; these say why there is one.
+//! this kind, and the invariant of spec §5 that it broke. The laws say the rule; these say why there is one.
 #![warn(clippy::missing_docs_in_private_items)]
 
 use sentinel_core::Token;

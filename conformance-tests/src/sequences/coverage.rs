@@ -10,7 +10,7 @@ use sentinel_core::{Record, State, StoreTime};
 /// Where a record stands, as finely as the rules look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the state, and which of its deadlines have passed")]
-pub enum Standing {
+pub enum StartState {
     Absent,
     Free,
     ClaimedLive,
@@ -25,7 +25,7 @@ pub enum Standing {
     ReconcilingPastHard,
 }
 
-impl Standing {
+impl StartState {
     /// Where `record` stands at `now`.
     pub fn of(record: &Record, now: StoreTime) -> Self {
         let (live, within) = (record.is_live(now), record.is_within_hard(now));
@@ -46,33 +46,33 @@ impl Standing {
     }
 }
 
-/// How often each (standing, operation, rule) came up. The rule is `change`, `repeat`, or the name of the refusal.
+/// How often each (start state, operation, rule) came up. The rule is `change`, `repeat`, or the name of the refusal.
 #[derive(Debug, Clone, Default)]
 pub struct Coverage {
-    cells: BTreeMap<(Standing, &'static str, &'static str), u64>,
+    cells: BTreeMap<(StartState, &'static str, &'static str), u64>,
 }
 
 impl Coverage {
-    pub(crate) fn count(&mut self, standing: Standing, op: &'static str, rule: &'static str) {
-        *self.cells.entry((standing, op, rule)).or_default() += 1;
+    pub(crate) fn count(&mut self, start_state: StartState, op: &'static str, rule: &'static str) {
+        *self.cells.entry((start_state, op, rule)).or_default() += 1;
     }
 
     /// How often a cell came up.
-    pub fn of(&self, standing: Standing, op: &str, rule: &str) -> u64 {
-        let found = self.cells.iter().find(|((s, o, r), _)| (*s, *o, *r) == (standing, op, rule));
+    pub fn of(&self, start_state: StartState, op: &str, rule: &str) -> u64 {
+        let found = self.cells.iter().find(|((s, o, r), _)| (*s, *o, *r) == (start_state, op, rule));
         found.map_or(0, |(_, count)| *count)
     }
 
     /// The cells that came up.
-    pub fn cells(&self) -> impl Iterator<Item = (Standing, &'static str, &'static str, u64)> + '_ {
-        self.cells.iter().map(|((standing, op, rule), count)| (*standing, *op, *rule, *count))
+    pub fn cells(&self) -> impl Iterator<Item = (StartState, &'static str, &'static str, u64)> + '_ {
+        self.cells.iter().map(|((start_state, op, rule), count)| (*start_state, *op, *rule, *count))
     }
 }
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (standing, op, rule, count) in self.cells() {
-            writeln!(f, "{:>22}  {op:<16}  {rule:<22}  {count}", format!("{standing:?}"))?;
+        for (start_state, op, rule, count) in self.cells() {
+            writeln!(f, "{:>22}  {op:<16}  {rule:<22}  {count}", format!("{start_state:?}"))?;
         }
         Ok(())
     }

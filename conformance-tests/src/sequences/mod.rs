@@ -20,7 +20,7 @@ mod shrink;
 mod told;
 
 pub(crate) use coverage::rule;
-pub use coverage::{Coverage, Standing};
+pub use coverage::{Coverage, StartState};
 use model::Model;
 use shrink::shrink;
 use told::Told;

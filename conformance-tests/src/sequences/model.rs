@@ -11,9 +11,9 @@ use sentinel_core::{
     Token,
 };
 
-use super::coverage::{Coverage, Standing, rule};
+use super::coverage::{Coverage, StartState, rule};
 use super::told::Told;
-use crate::differ::differ;
+use crate::diff::diff;
 use crate::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
@@ -134,18 +134,18 @@ impl Model {
         let now = stamped.stamp.now;
         self.plausible(now)?;
         let room = &mut self.rooms[at];
-        let standing = Standing::of(&room.record, now.max(room.record.last_now));
+        let start_state = StartState::of(&room.record, now.max(room.record.last_now));
         let reading = Reading { kind: room.address.kind, now, floor: self.floor };
         let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
         if outcome.stamped != *stamped {
-            return Err(format!("the reply differs{}", differ(&outcome.stamped, stamped)));
+            return Err(format!("the reply differs{}", diff(&outcome.stamped, stamped)));
         }
-        coverage.count(standing, op.name(), rule(&stamped.reply, stamped.stamp.changed));
+        coverage.count(start_state, op.name(), rule(&stamped.reply, stamped.stamp.changed));
         if stamped.stamp.changed
             && self.floor > Token::NONE
             && room.record.token.get() == self.floor.get() + 1
         {
-            coverage.count(standing, "token", "floor");
+            coverage.count(start_state, "token", "floor");
         }
         room.events.extend(outcome.event);
         room.learn(&stamped.reply);
@@ -188,7 +188,7 @@ impl Model {
         let room = &self.rooms[at];
         let expected = (!room.record.is_absent()).then_some(&room.record);
         if inspection.record.as_ref() != expected {
-            let difference = differ(&expected, &inspection.record.as_ref());
+            let difference = diff(&expected, &inspection.record.as_ref());
             return Err(format!("the record of {} differs{difference}", room.address));
         }
         if inspection.now < room.record.last_now {
@@ -207,7 +207,7 @@ impl Model {
         if got == expected || rested {
             return Ok(());
         }
-        Err(format!("the newest {limit} events differ{}", differ(&expected, &got)))
+        Err(format!("the newest {limit} events differ{}", diff(&expected, &got)))
     }
 
     /// Purges, and finds by reading again what was deleted: only what may be, all of it where the limit allows, and
@@ -229,7 +229,7 @@ impl Model {
             let (must, may) = (room.record.is_purgeable(before), room.record.is_purgeable(after.now));
             match after.record {
                 None if !room.record.is_absent() && may && !dry_run => {
-                    coverage.count(Standing::of(&room.record, after.now), "purge", "change");
+                    coverage.count(StartState::of(&room.record, after.now), "purge", "change");
                     let newest =
                         self.store.history(&room.address, 1).await.map_err(|error| error.to_string())?;
                     self.floor = self.floor.max(room.purged(&newest, (before, after.now))?);
@@ -287,7 +287,7 @@ impl Model {
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         expected.truncate(list.limit as usize);
         if listing.records != expected {
-            return Err(format!("the page differs{}", differ(&expected, &listing.records)));
+            return Err(format!("the page differs{}", diff(&expected, &listing.records)));
         }
         Ok(Told::Listed(expected.len()))
     }

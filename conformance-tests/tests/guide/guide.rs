@@ -45,6 +45,14 @@ fn the_manifest_of_the_guide_names_all_that_its_files_use() {
             );
         }
     }
+    // In the registry, names of ours belong to other projects.
+    let of_ours = manifest.lines().filter(|line| line.starts_with("sentinel-")).collect::<Vec<_>>();
+    assert!(!of_ours.is_empty(), "the manifest names none of our crates:\n{manifest}");
+    for line in of_ours {
+        let repository = line.split_once("git = ").and_then(|(_, rest)| rest.split('"').nth(1));
+        let known = repository.is_some_and(|url| WORKSPACE.contains(&format!("repository = \"{url}\"")));
+        assert!(known, "{line}: is not taken from the workspace's repository");
+    }
     for line in manifest.lines().filter(|line| line.contains("version = ") || line.contains(" = \"")) {
         let (name, rest) = line.split_once(" = ").expect("a line of a manifest");
         let version = rest.split('"').find(|part| part.starts_with(|c: char| c.is_ascii_digit()));

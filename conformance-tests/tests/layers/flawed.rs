@@ -19,7 +19,7 @@ use sentinel_memory::MemoryStore;
 use crate::memory::Memory;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flaw {
+enum StorageFault {
     /// None: the control.
     None,
     /// Reads, lets others go first, and writes.
@@ -41,14 +41,14 @@ enum Flaw {
 }
 
 trait Flawed: Send + Sync + 'static {
-    const FLAW: Flaw;
+    const FLAW: StorageFault;
 }
 
 macro_rules! flawed {
     ($($name:ident)*) => {$(
         struct $name;
         impl Flawed for $name {
-            const FLAW: Flaw = Flaw::$name;
+            const FLAW: StorageFault = StorageFault::$name;
         }
     )*};
 }
@@ -59,7 +59,7 @@ flawed! {
 
 #[derive(Debug)]
 struct Flawy {
-    flaw: Flaw,
+    flaw: StorageFault,
     clock: Arc<ManualClock>,
     inner: Arc<dyn CoordinationStore>,
     kept: Mutex<HashMap<Address, Kept>>,
@@ -86,16 +86,16 @@ impl Flawy {
 
     fn apply(&self, kept: &mut Kept, op: &Op, at: Reading) -> Result<Stamped<Reply>, StoreError> {
         kept.requests += 1;
-        if self.flaw == Flaw::ForgetsClaimIds {
+        if self.flaw == StorageFault::ForgetsClaimIds {
             kept.record.past_claims = Default::default();
         }
-        if matches!(self.flaw, Flaw::StaleReads | Flaw::StaleReadsFreshStamps)
+        if matches!(self.flaw, StorageFault::StaleReads | StorageFault::StaleReadsFreshStamps)
             && kept.requests.is_multiple_of(3)
         {
             let stale = op.apply(&mut kept.before.clone(), at)?.stamped;
             if !stale.stamp.changed {
                 let mut stamp = stale.stamp;
-                if self.flaw == Flaw::StaleReadsFreshStamps {
+                if self.flaw == StorageFault::StaleReadsFreshStamps {
                     stamp.rev = kept.record.rev;
                     stamp.now = stamp.now.max(kept.record.last_now);
                 }
@@ -108,12 +108,12 @@ impl Flawy {
         if stamped.stamp.changed {
             kept.before = before;
         }
-        if self.flaw != Flaw::ForgetsEvents || !kept.requests.is_multiple_of(5) {
+        if self.flaw != StorageFault::ForgetsEvents || !kept.requests.is_multiple_of(5) {
             kept.events.extend(outcome.event);
         }
         if kept.requests == 4 {
-            stamped.stamp.changed ^= self.flaw == Flaw::LiesOfChanges;
-            stamped.stamp.rev += u64::from(self.flaw == Flaw::LiesOfRevs);
+            stamped.stamp.changed ^= self.flaw == StorageFault::LiesOfChanges;
+            stamped.stamp.rev += u64::from(self.flaw == StorageFault::LiesOfRevs);
         }
         Ok(stamped)
     }
@@ -128,7 +128,7 @@ impl Layer for Flawy {
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
         op.admit(address.kind)?;
         let reading = || Reading { kind: address.kind, now: self.clock.now(), floor: Token::NONE };
-        if self.flaw == Flaw::NotAtomic {
+        if self.flaw == StorageFault::NotAtomic {
             let mut kept = self.kept(address);
             tokio::task::yield_now().await;
             let answer = self.apply(&mut kept, &op, reading())?;
@@ -147,11 +147,11 @@ impl Layer for Flawy {
             let here = all.iter().filter(|(address, _)| address.namespace == purge.namespace);
             here.filter_map(|(address, kept)| Some((address.clone(), rested(kept)?))).collect()
         };
-        if self.flaw == Flaw::PurgesLate {
+        if self.flaw == StorageFault::PurgesLate {
             tokio::task::yield_now().await;
         }
         let mut all = self.kept.lock().unwrap();
-        found.retain(|(address, _)| self.flaw == Flaw::PurgesLate || rested(&all[address]).is_some());
+        found.retain(|(address, _)| self.flaw == StorageFault::PurgesLate || rested(&all[address]).is_some());
         for (address, event) in &found {
             all.insert(address.clone(), Kept { events: vec![event.clone()], ..Kept::default() });
         }

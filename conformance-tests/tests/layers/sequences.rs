@@ -1,11 +1,11 @@
-use sentinel_conformance::{Coverage, Standing, sequences_covering};
+use sentinel_conformance::{Coverage, StartState, sequences_covering};
 
 use crate::memory::Memory;
 
-use Standing::*;
+use StartState::*;
 
-/// Every change that SPEC section 3 knows, by where the record stands before it.
-const CHANGES: &[(&str, &[Standing])] = &[
+/// Every change that spec §3 knows, by where the record stands before it.
+const CHANGES: &[(&str, &[StartState])] = &[
     ("claim", &[Absent, Free, ClaimedLapsed, ClaimedPastHard, CompletedPastRetention]),
     ("begin", &[ClaimedLive]),
     ("heartbeat", &[ClaimedLive, ClaimedLapsed, ExecutingLive, ExecutingLapsed]),
@@ -39,7 +39,7 @@ const CHANGES: &[(&str, &[Standing])] = &[
 ];
 
 /// Every repetition that must be answered as the first time.
-const REPEATS: &[(&str, Standing)] = &[
+const REPEATS: &[(&str, StartState)] = &[
     ("claim", ClaimedLive),
     ("claim", ClaimedLapsed),
     ("claim", ExecutingLive),
@@ -81,15 +81,15 @@ const REFUSALS: &[(&str, &[&str])] = &[
 
 fn missing(coverage: &Coverage) -> Vec<String> {
     let mut missing = Vec::new();
-    let mut need = |standing: Standing, op: &str, rule: &str| {
-        if coverage.of(standing, op, rule) == 0 {
-            missing.push(format!("{op} of {standing:?}: {rule}"));
+    let mut need = |start_state: StartState, op: &str, rule: &str| {
+        if coverage.of(start_state, op, rule) == 0 {
+            missing.push(format!("{op} of {start_state:?}: {rule}"));
         }
     };
     for (op, standings) in CHANGES {
-        standings.iter().for_each(|standing| need(*standing, op, "change"));
+        standings.iter().for_each(|start_state| need(*start_state, op, "change"));
     }
-    REPEATS.iter().for_each(|(op, standing)| need(*standing, op, "repeat"));
+    REPEATS.iter().for_each(|(op, start_state)| need(*start_state, op, "repeat"));
     // A token that only the floor of purged records keeps above the last one.
     need(Absent, "token", "floor");
     for (op, refusals) in REFUSALS {

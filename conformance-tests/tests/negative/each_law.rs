@@ -1,6 +1,6 @@
 //! No law is there in vain: each rejects a broken store.
 
-use sentinel_conformance::negative::{Sabotage, sabotages, verdict};
+use sentinel_conformance::negative::{Mutation, mutations, verdict};
 use sentinel_conformance::{LAWS, Law};
 
 /// The groups of laws that are asked. For those before them, the lists of controls were written law by law.
@@ -22,19 +22,19 @@ const GROUPS: [&str; 14] = [
 ];
 
 /// A broken store that the law rejects.
-fn rejected_by<'a>(law: &Law, sabotages: &'a [Sabotage]) -> Option<&'a Sabotage> {
+fn rejected_by<'a>(law: &Law, mutations: &'a [Mutation]) -> Option<&'a Mutation> {
     let is_it = |other: &Law| (other.group, other.name) == (law.group, law.name);
     // The newest controls are the likeliest.
-    sabotages.iter().rev().find(|sabotage| !verdict(Some(sabotage), is_it, 1).is_empty())
+    mutations.iter().rev().find(|mutation| !verdict(Some(mutation), is_it, 1).is_empty())
 }
 
 #[test]
 fn each_law_rejects_a_broken_store() {
-    let (all, laws) = (sabotages(), LAWS.iter().filter(|law| GROUPS.contains(&law.group)));
+    let (all, laws) = (mutations(), LAWS.iter().filter(|law| GROUPS.contains(&law.group)));
     let mut in_vain = Vec::new();
     for law in laws {
         match rejected_by(law, &all) {
-            Some(sabotage) => println!("{:<55} {}", law.name, sabotage.name),
+            Some(mutation) => println!("{:<55} {}", law.name, mutation.name),
             None => in_vain.push(law.path()),
         }
     }

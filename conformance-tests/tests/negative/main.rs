@@ -2,7 +2,7 @@
 
 mod each_law;
 
-use sentinel_conformance::negative::{Sabotage, sabotages, verdict};
+use sentinel_conformance::negative::{Mutation, mutations, verdict};
 use sentinel_conformance::{Law, Sizes};
 
 #[test]
@@ -22,7 +22,7 @@ fn named(law: &Law) -> bool {
 
 #[test]
 fn every_broken_store_fails_a_named_law() {
-    let all = sabotages();
+    let all = mutations();
     assert!(all.len() >= 25);
     // Several at a time. Controls of one kind stand together, and the laws of one group reject most of them: those that
     // rejected the one before are asked first.
@@ -37,17 +37,17 @@ fn every_broken_store_fails_a_named_law() {
 
 /// Which of some broken stores pass every law.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-fn passing(sabotages: &[Sabotage]) -> Vec<&'static str> {
+fn passing(mutations: &[Mutation]) -> Vec<&'static str> {
     let (mut last, mut passed) = ("", Vec::new());
-    for sabotage in sabotages {
-        let mut laws = verdict(Some(sabotage), |law| named(law) && law.group == last, 1);
+    for mutation in mutations {
+        let mut laws = verdict(Some(mutation), |law| named(law) && law.group == last, 1);
         if laws.is_empty() {
-            laws = verdict(Some(sabotage), |law| named(law) && law.group != last, 1);
+            laws = verdict(Some(mutation), |law| named(law) && law.group != last, 1);
         }
-        println!("{:<55} {laws:?}", sabotage.name);
+        println!("{:<55} {laws:?}", mutation.name);
         match laws.first() {
             Some(law) => last = law.group,
-            None => passed.push(sabotage.name),
+            None => passed.push(mutation.name),
         }
     }
     passed
@@ -60,13 +60,13 @@ fn stores_that_let_requests_overlap_are_rejected_each_time() {
     // The law waits long for a store that stays busy.
     const OTHER: &str = "stays busy when a caller goes away";
     let overlapping =
-        |sabotage: &Sabotage| sabotage.rule == "store contract, atomicity" && sabotage.name != OTHER;
-    let all: Vec<_> = sabotages().into_iter().filter(overlapping).collect();
+        |mutation: &Mutation| mutation.rule == "store contract, atomicity" && mutation.name != OTHER;
+    let all: Vec<_> = mutations().into_iter().filter(overlapping).collect();
     assert!(all.len() >= 15, "{}", all.len());
-    for sabotage in all {
+    for mutation in all {
         for time in 0..TIMES {
-            let laws = verdict(Some(&sabotage), certain, 1);
-            assert!(!laws.is_empty(), "a store that {} passed at time {time}", sabotage.name);
+            let laws = verdict(Some(&mutation), certain, 1);
+            assert!(!laws.is_empty(), "a store that {} passed at time {time}", mutation.name);
         }
     }
 }
@@ -94,11 +94,11 @@ fn stores_that_cannot_bear_lost_or_late_messages_are_told_by_the_laws_about_them
         "resets a result",
         "purges what has not rested",
     ];
-    let all = sabotages();
+    let all = mutations();
     for (group, names) in [("lost", LOST.as_slice()), ("late", &LATE)] {
         for name in names {
-            let sabotage = all.iter().find(|sabotage| sabotage.name == *name).expect("a broken store");
-            let laws = verdict(Some(sabotage), |law| (law.layer, law.group) == ("matrix", group), 1);
+            let mutation = all.iter().find(|mutation| mutation.name == *name).expect("a broken store");
+            let laws = verdict(Some(mutation), |law| (law.layer, law.group) == ("matrix", group), 1);
             assert!(!laws.is_empty(), "a store that {name} passes every law of matrix::{group}");
         }
     }
@@ -106,7 +106,7 @@ fn stores_that_cannot_bear_lost_or_late_messages_are_told_by_the_laws_about_them
 
 #[test]
 fn each_control_has_a_name_of_its_own() {
-    let mut names: Vec<_> = sabotages().iter().map(|sabotage| sabotage.name).collect();
+    let mut names: Vec<_> = mutations().iter().map(|mutation| mutation.name).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();

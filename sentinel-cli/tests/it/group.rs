@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::world::{SENTINEL, Started, World, is_stopped, namespace, runs, send, until};
+use crate::world::{
+    SENTINEL, Started, World, is_stopped, namespace, runs, send, until, with_default_signals,
+};
 
 /// Starts work in the background that ignores the usual requests to end, and writes its number down.
 const STUBBORN: &str = "(trap '' TERM INT HUP; exec sleep 600) & echo $! > child";
@@ -57,7 +59,7 @@ fn a_signal_ends_what_a_lease_waits_for() {
 /// The program with its notes in a file.
 fn with_notes(world: &World, arguments: &str, script: &str) -> Started {
     std::fs::write(world.path("script"), script).unwrap();
-    let mut shell = Command::new("sh");
+    let mut shell = with_default_signals("sh");
     world.dress(shell.args(["-c", &format!("exec {SENTINEL} {arguments} -- sh ./script 2> notes")]));
     world.start_command(shell)
 }

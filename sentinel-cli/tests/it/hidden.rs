@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::Signal;
 
-use crate::world::{SENTINEL, World, namespace, runs};
+use crate::world::{SENTINEL, World, namespace, runs, with_default_signals};
 
 #[test]
 fn a_guard_that_a_user_starts_ends_no_process() {
@@ -32,7 +32,7 @@ fn a_guard_that_a_user_starts_ends_no_process() {
 #[test]
 fn a_guard_refuses_a_group_that_no_child_of_its_caller_leads() {
     let world = World::sqlite();
-    let mut of_another = Command::new("sh");
+    let mut of_another = with_default_signals("sh");
     let of_another =
         of_another.args(["-c", "setsid sh -c 'echo $$ > grandchild; exec sleep 600 >&-' & wait"]);
     let mut of_another = of_another.current_dir(world.path("")).process_group(0).spawn().unwrap();
@@ -124,7 +124,7 @@ fn a_shim_that_a_user_starts_runs_nothing() {
     // A socket that another process has made: here this test's, with a shell between the test and the shim.
     let (ours, theirs) = UnixStream::pair().unwrap();
     let script = format!("{} __exec $$ touch ran; exit $?", env!("CARGO_BIN_EXE_sentinel"));
-    let mut shell = Command::new("sh");
+    let mut shell = with_default_signals("sh");
     shell.args(["-c", &script]).current_dir(world.path("")).stdin(Stdio::from(OwnedFd::from(theirs)));
     drop(ours);
     let ran = world.output(shell);

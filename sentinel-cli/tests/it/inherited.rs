@@ -140,7 +140,7 @@ fn over_the_limit_of_file_sizes_a_result_is_unconfirmed_as_on_a_full_disk() {
     let world = World::sqlite();
     assert_eq!(world.once("other", &[], "true").code(), 0);
     let limited = |arguments: &str| {
-        let mut shell = Command::new("sh");
+        let mut shell = with_default_signals("sh");
         // Blocks of 512 bytes: the store fits, with the claim; the result does not.
         world.dress(shell.args(["-c", &format!("ulimit -f 1200; exec \"$0\" {arguments}"), SENTINEL]));
         shell

@@ -14,8 +14,9 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn start(world: &'a World, script: &str) -> Self {
         std::fs::write(world.path("script"), script.replace("SENTINEL", SENTINEL)).unwrap();
-        let mut command = Command::new("script");
-        world.dress(command.args(["-qec", "sh ./script", "/dev/null"]));
+        // A shell cannot catch a signal that was ignored when it started.
+        let mut command = Command::new("env");
+        world.dress(command.args(["--default-signal", "script", "-qec", "sh ./script", "/dev/null"]));
         // The first command of the script is in the foreground, whatever shell runs it.
         command.env("SHELL", "/bin/sh").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { world, child: command.spawn().unwrap() }

@@ -289,12 +289,17 @@ impl Ran {
 
 /// The program, with each signal at its default: a test may run under `nohup`, or in the background of a script.
 fn program() -> Command {
+    with_default_signals(SENTINEL)
+}
+
+/// A program, with each signal at its default.
+pub(crate) fn with_default_signals(program: &str) -> Command {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     if mask_in(&status, "SigIgn:") & !bit(Signal::PIPE) == 0 {
-        return Command::new(SENTINEL);
+        return Command::new(program);
     }
     let mut env = Command::new("env");
-    env.args(["--default-signal", SENTINEL]);
+    env.args(["--default-signal", program]);
     env
 }
 

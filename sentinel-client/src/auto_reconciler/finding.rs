@@ -1,4 +1,4 @@
-//! What a probe is shown, and what it may find.
+//! The input of a probe and its possible findings.
 
 use std::time::Duration;
 
@@ -7,71 +7,72 @@ use serde::Serialize;
 
 use super::super::codec::CodecError;
 
-/// A key in doubt, as a probe is shown it.
+/// An uncertain key, as a probe receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UncertainKey {
     /// The key.
     pub key: Key,
-    /// The key under which the worker asked the provider: look there for it.
+    /// The idempotency key that the worker sent to the provider: use it to find the request there.
     pub idempotency_key: String,
-    /// What the request was about.
+    /// The fingerprint of the request.
     pub fingerprint: Option<Fingerprint>,
-    /// Who ran it.
+    /// The label of the worker that ran it.
     pub worker: Option<Label>,
     /// When the side effect may have begun, by the store's clock.
     pub begun_at: Option<StoreTime>,
-    /// Why there is doubt, if the worker reported it.
+    /// Why the outcome is unknown, if the worker reported it.
     pub doubt: Option<Label>,
-    /// The token in doubt.
+    /// The token of the uncertain run.
     pub token: Token,
-    /// Whether the key is held by this loop already: the old worker is fenced out.
+    /// Whether this reconciler has already taken the key, so that the old worker is fenced out.
     pub fenced: bool,
     /// How long the key has been in doubt, by the store's clock.
     pub age: Duration,
-    /// Whether an effect of the run may still land. As long as it may, only a success is recorded.
+    /// Whether an effect of the run may still land. While it may, only a success is recorded.
     pub effects_may_land: bool,
 }
 
-/// What a probe found. The event of the decision keeps the evidence.
+/// What a probe found. The evidence is recorded in the event of the decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It happened, and this is to be replayed.
+    /// The work happened, with this result. A success is recorded at once; a failure only under the conditions of
+    /// [`DidNotHappen`](Self::DidNotHappen).
     Happened {
-        /// The result.
+        /// The result to replay from now on.
         result: Recorded,
-        /// How that is known.
+        /// How this is known.
         evidence: Label,
     },
-    /// It did not happen: anyone may run it again. Counts only if two looks agree, both made after the last effect may
-    /// have landed and the grace apart. So does a failure in [`Happened`](Self::Happened).
+    /// The work did not happen: the key is reset, and any call can run it again. The finding counts only if two probes
+    /// agree, both made after the last effect may have landed, and at least the grace apart.
     DidNotHappen {
-        /// How that is known.
+        /// How this is known.
         evidence: Label,
     },
-    /// Still unknown: the probe is asked again later, with growing pauses.
+    /// The outcome is still unknown. The key is probed again later, with growing pauses.
     StillUnknown,
 }
 
 impl Finding {
-    /// It happened, with this result as JSON.
+    /// The work happened, with this value as JSON. Returns an error if the value cannot be encoded.
     pub fn happened<T: Serialize>(value: &T, evidence: impl AsRef<str>) -> Result<Self, CodecError> {
         let result = Recorded::success(Payload::new(Payload::JSON, serde_json::to_vec(value)?));
         Ok(Self::Happened { result, evidence: Label::lossy(evidence) })
     }
 
-    /// It did not happen.
+    /// The work did not happen.
     pub fn did_not_happen(evidence: impl AsRef<str>) -> Self {
         Self::DidNotHappen { evidence: Label::lossy(evidence) }
     }
 }
 
 impl Finding {
-    /// Whether an effect that is seen proves it: a success may be recorded at any time.
+    /// Whether the finding is a success. An observed effect proves itself, so a success may be recorded at any time.
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Happened { result, .. } if result.verdict == Verdict::Success)
     }
 
-    /// Whether a second look found the same.
+    /// Whether a second probe found the same.
     pub(super) fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::DidNotHappen { .. }, Self::DidNotHappen { .. }) => true,
@@ -80,7 +81,7 @@ impl Finding {
         }
     }
 
-    /// How it is known.
+    /// The evidence of the finding.
     pub(super) fn evidence(&self) -> Label {
         match self {
             Self::Happened { evidence, .. } | Self::DidNotHappen { evidence } => evidence.clone(),

@@ -1,4 +1,4 @@
-//! Reconcilers as code: look at the world, then decide. Probe before replay.
+//! Reconciles uncertain keys by code: a probe inspects the outside world, then the reconciler decides.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -24,13 +24,15 @@ use sentinel_core::{Key, Kind, Label, OpId, Record, Recorded, State, StoreTime, 
 
 pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
 
-/// Settles the uncertain keys of a namespace by a probe, under a lease: of any number of processes one does it.
+/// Reconciles the uncertain keys of a namespace with a probe. It works under a lease, so of any number of processes one
+/// does it at a time.
 ///
-/// A success completes the key at any time. *Did not happen*, and a failure, count only if two looks agree, at least the
-/// [`grace`](Self::grace) apart, and both are made after the last effect of the run may have landed (`effects_until`, see
-/// [`late_effects`](super::Once::late_effects)). The first such look takes the key, which fences the old worker out; the
-/// second is made under the reconcile token. The decisions' op ids follow from operator, key and token, so a loop that
-/// crashed goes on with the keys that it took, and looks twice again.
+/// A success completes the key at any time. *Did not happen*, and a failure, count only if two probes agree. Both must
+/// be made after the last effect of the run may have landed (`effects_until`, see
+/// [`late_effects`](super::Once::late_effects)), and at least the [`grace`](Self::grace) apart. The first such probe
+/// takes the key, which fences the old worker out. The second is made under the reconcile token. The op ids of the
+/// decisions are derived from operator, key and token. So a reconciler that crashed continues with the keys that it
+/// took, and probes them twice again.
 #[must_use = "nothing happens before `start` or `pass`"]
 pub struct AutoReconciler {
     sentinel: Sentinel,
@@ -42,7 +44,7 @@ pub struct AutoReconciler {
     pauses: HashMap<Key, Pause>,
 }
 
-/// A key that this loop holds, and the last look at it that counts.
+/// A key that this reconciler has taken, and the last finding about it that counts.
 struct Suspect {
     key: Key,
     record: Record,
@@ -50,19 +52,19 @@ struct Suspect {
     look: Option<Finding>,
 }
 
-/// What a look at a key led to.
+/// The result of probing a key.
 enum Step {
-    /// The key is settled.
+    /// The key is decided.
     Settled,
-    /// It is still unknown, or too early to say: to be looked at later.
+    /// The outcome is still unknown, or it is too early for this finding: probe again later.
     Later,
-    /// It is not for this pass: paused, or another operator's.
+    /// The key is not probed in this pass: its pause is not over, or another operator holds it.
     Passed,
-    /// The same has to be found once more, the grace later.
+    /// The finding counts if a second probe agrees, the grace later.
     Again(Box<Suspect>),
 }
 
-/// What ends a pass early.
+/// The signals that end a pass early.
 struct Ends<'a> {
     lost: &'a CancellationToken,
     stop: &'a CancellationToken,
@@ -73,7 +75,7 @@ impl Ends<'_> {
         self.lost.is_cancelled() || self.stop.is_cancelled()
     }
 
-    /// Waits; false if the pass ends first.
+    /// Waits; returns false if the pass ends first.
     async fn wait(&self, pause: Duration) -> bool {
         tokio::select! {
             biased;
@@ -97,7 +99,7 @@ impl fmt::Debug for AutoReconciler {
     }
 }
 
-/// The lease that one loop of a namespace holds.
+/// The lease that one reconciler of a namespace holds.
 const LEASE_KEY: &str = "sentinel/reconciler";
 const LEASE_TTL: Duration = Duration::from_secs(30);
 const LEASE_HARD_TTL: Duration = Duration::from_secs(60 * 60);
@@ -118,25 +120,26 @@ impl AutoReconciler {
         }
     }
 
-    /// How often uncertain keys are looked for (10 s), and the first pause of a key that is still unknown.
+    /// How often the reconciler lists uncertain keys, and the first pause of a key that is still unknown. Default 10 s.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// The longest pause of a key that is still unknown (10 min): pauses double up to it.
+    /// The longest pause of a key that is still unknown. Pauses double up to it. Default 10 min.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.longest_pause = pause;
         self
     }
 
-    /// How far apart two looks are that have to agree before a key is reset, or recorded as failed (10 s).
+    /// The minimum time between two probes that must agree before a key is reset or recorded as failed. Default 10 s.
     pub fn grace(mut self, pause: Duration) -> Self {
         self.grace = pause;
         self
     }
 
-    /// Starts the loop on the caller's runtime. It ends when it is stopped, or the handle is dropped, between two keys.
+    /// Starts the reconciler as a task on the current tokio runtime. When it is stopped, or the handle is dropped, it
+    /// ends after the key that it is working on.
     pub fn start(mut self) -> AutoReconcilerHandle {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -150,8 +153,8 @@ impl AutoReconciler {
         AutoReconcilerHandle { stop, task }
     }
 
-    /// One pass over what is uncertain now, for a cron line or a test: how many keys were settled. Zero if another
-    /// process is at it. Where a look has to be repeated, the pass takes as long as the grace.
+    /// Makes one pass over the keys that are uncertain now, for a cron job or a test. Returns how many keys were
+    /// decided: zero if another process is reconciling. A pass takes at least the grace if a probe must be repeated.
     pub async fn pass(&mut self) -> Result<u64, Error> {
         self.pass_until(&CancellationToken::new()).await
     }
@@ -180,7 +183,7 @@ impl AutoReconciler {
                     }
                     oldest = oldest.max(page.now.since(record.lease_until));
                     if !seen.insert(key.clone()) {
-                        // It was uncertain, and this pass took it.
+                        // This pass took the key, and it is no longer uncertain.
                         continue;
                     }
                     match self.settle_key(key, record, page.now).await? {
@@ -200,7 +203,7 @@ impl AutoReconciler {
         Ok(settled + self.look_again(suspects, ends).await?)
     }
 
-    /// Looks at a key once, and decides at once what a success decides.
+    /// Probes a key once. A success is recorded at once.
     async fn settle_key(&mut self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
         let local = self.sentinel.core.keeper.clock().now();
         if self.pauses.get(key).is_some_and(|pause| local < pause.until) {
@@ -213,7 +216,7 @@ impl AutoReconciler {
                 let suspect = Suspect { key: key.clone(), record: record.clone(), held, look: None };
                 self.look(suspect, now).await
             }
-            // Another operator is at it.
+            // Another operator holds it.
             _ => Ok(Step::Passed),
         }
     }
@@ -226,10 +229,10 @@ impl AutoReconciler {
         let reason = found.evidence();
         let seeking = self.reconciler(key).reason(&reason).op_id(self.op_id(key, "reconcile", record.token));
         let Reconciled::Taken(held) = seeking.expect(record.token).reconcile().await? else {
-            // The worker came back, or an operator was faster: nothing is left to settle here.
+            // The worker came back, or another operator decided first: there is nothing to decide.
             return Ok(Step::Later);
         };
-        // What `reconcile` answered counts: an abandon may have come after the record was read.
+        // The reply of `reconcile` is newer: an abandon may have come after the record was read.
         let effects_until = held.effects_until().unwrap_or(record.effects_until);
         let state = State::Reconciling;
         let record = Record { state, token: held.token(), effects_until, ..record.clone() };
@@ -237,13 +240,14 @@ impl AutoReconciler {
         self.judge(suspect, found, now).await
     }
 
-    /// Looks at a key that is held; `now` is the store's clock before the look.
+    /// Probes a key that this reconciler has taken; `now` is the store's clock before the probe.
     async fn look(&self, suspect: Suspect, now: StoreTime) -> Result<Step, Error> {
         let found = self.ask(&suspect.key, &suspect.record, now).await;
         self.judge(suspect, found, now).await
     }
 
-    /// Decides by a look at a key that is held. A look made before the last effect may have landed proves no absence.
+    /// Decides from a finding about a key that this reconciler has taken. A probe made before the last effect may have
+    /// landed proves no absence.
     async fn judge(&self, suspect: Suspect, found: Finding, now: StoreTime) -> Result<Step, Error> {
         let Suspect { key, record, held, look } = suspect;
         let settled = match found {
@@ -265,8 +269,8 @@ impl AutoReconciler {
         Ok(if settled { Step::Settled } else { Step::Later })
     }
 
-    /// Looks a second time, the grace later, at keys of which the first look found no success; and a third time where the
-    /// second was the first that counts. How many were settled.
+    /// Probes again, the grace later, the keys for which the first probe found no success. A third probe follows if the
+    /// second was the first that counts. Returns how many keys were decided.
     async fn look_again(&mut self, mut suspects: Vec<Suspect>, ends: &Ends<'_>) -> Result<u64, Error> {
         let mut settled = 0;
         for _ in 0..2 {
@@ -299,7 +303,7 @@ impl AutoReconciler {
         Ok(settled)
     }
 
-    /// Remembers when to look at a key again; whether it was settled.
+    /// Remembers when to probe a key again. Returns whether it was decided.
     fn note(&mut self, key: &Key, step: &Step) -> bool {
         match step {
             Step::Settled => drop(self.pauses.remove(key)),
@@ -340,7 +344,7 @@ impl AutoReconciler {
             age: now.since(record.lease_until),
             effects_may_land: record.effects_may_land(now),
         };
-        // In a task of its own: a probe that panics does not know, and the loop goes on.
+        // In a task of its own: a probe that panics counts as *still unknown*, and the reconciler continues.
         tokio::spawn((self.probe)(shown)).await.unwrap_or(Finding::StillUnknown)
     }
 
@@ -353,7 +357,8 @@ impl AutoReconciler {
         record.decision.as_ref().is_some_and(ours)
     }
 
-    /// Follows from who decides what about which token: a repeated decision is the same decision.
+    /// The op id of a decision, derived from operator, key, decision and token, so that a repeated decision has the
+    /// same id.
     fn op_id(&self, key: &Key, what: &str, token: Token) -> OpId {
         let (namespace, operator) = (self.sentinel.namespace.as_str(), self.operator.as_str());
         let token = token.get().to_be_bytes();
@@ -364,7 +369,8 @@ impl AutoReconciler {
     }
 }
 
-/// A loop that runs. Dropping it stops the loop between two keys.
+/// The handle of a running [`AutoReconciler`]. When it is dropped, the reconciler ends after the key that it is working
+/// on.
 #[derive(Debug)]
 pub struct AutoReconcilerHandle {
     stop: CancellationToken,
@@ -372,7 +378,7 @@ pub struct AutoReconcilerHandle {
 }
 
 impl AutoReconcilerHandle {
-    /// Stops the loop and waits for the key that it is at.
+    /// Stops the reconciler, and waits until it has finished the key that it is working on.
     pub async fn stop(mut self) {
         self.stop.cancel();
         let _ = (&mut self.task).await;

@@ -1,4 +1,4 @@
-//! A result that the function recorded itself, in a transaction of its own: it is true only if the record says so.
+//! Confirms a result that the function recorded itself, in a transaction of its own: the record decides whether it was.
 
 use sentinel_core::operation::{Abandon, AbandonReply};
 use sentinel_core::{Label, Recorded, State};
@@ -12,8 +12,8 @@ impl Started {
         self.held.run.has_recorded_itself()
     }
 
-    /// Asks the record whether the function's transaction was committed. The question is an abandon: it is refused where
-    /// the execution is completed, waits for a transaction that is still open, and leaves no doubt unrecorded.
+    /// Checks in the record whether the function's transaction was committed. The check is an abandon: it is refused if
+    /// the execution is completed, waits for a transaction that is still open, and otherwise records the doubt.
     pub(super) async fn confirm<T, E>(mut self, value: T, result: Recorded) -> Outcome<T, E> {
         self.ends(Work::Result);
         let grant = self.held.grant();
@@ -26,7 +26,8 @@ impl Started {
                 let (cause, token, claim_id) = (op.cause, grant.token, grant.claim_id);
                 Outcome::RanUncertain(RanUncertain { cause, error: None, token, claim_id })
             }
-            // It is completed: the same request as everywhere says with which bytes, and passes the barrier.
+            // The execution is completed. A repeated complete shows whether its result is this one, and passes the
+            // barrier.
             Ok(AbandonReply::Superseded(current))
                 if current.state == State::Completed && current.token == grant.token =>
             {

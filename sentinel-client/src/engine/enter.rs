@@ -1,4 +1,4 @@
-//! Getting in: the claim, waiting for others, and giving back what will not be used.
+//! The first half of a call: the claim, waiting for other calls, and cancelling claims that will not be used.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,19 +15,19 @@ use super::super::retry::{Persist, Settled};
 use super::super::run::{Inner, Run};
 use super::super::{Core, watch::Watch};
 
-/// A call of `once` or `lease`, checked and ready to be sent.
+/// A call of `once` or `lease`, validated and ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) core: Arc<Core>,
     pub(crate) address: Address,
     pub(crate) claim: Claim,
     pub(crate) retry_timeout: Duration,
-    /// How long the caller waits for the store's word that the result is recorded.
+    /// How long the caller waits for the confirmation that the result is recorded.
     pub(crate) confirm_within: Duration,
     pub(crate) wait: Option<Duration>,
 }
 
-/// Why a call did not get in.
+/// Why a call got no grant.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     InProgress(InProgress),
@@ -38,7 +38,8 @@ pub(crate) enum Refusal {
     NotRun(NotRun),
 }
 
-/// What a granted claim was answered, and when it was sent. To be held at once: nothing cancels it by itself.
+/// The reply to a granted claim, and when the claim was sent. Make a [`Held`] of it at once: dropping it cancels
+/// nothing.
 pub(crate) struct Entered {
     sent: LocalTime,
     now: StoreTime,
@@ -46,7 +47,7 @@ pub(crate) struct Entered {
     work: WorkGuard,
 }
 
-/// While armed, cancels its call's claim on drop: it was not refused, and will not be used.
+/// While armed, cancels the call's claim on drop: the claim may have been granted and will not be used.
 struct Unsettled<'a> {
     call: &'a Call,
     armed: bool,
@@ -61,12 +62,12 @@ impl Drop for Unsettled<'_> {
     }
 }
 
-/// A grant whose function has not started. Dropped before that, it cancels itself: nothing ran, and nothing is sent under
-/// its claim id afterwards.
+/// A grant whose function has not started. Dropped before that, it cancels its claim: nothing ran, and no request under
+/// its claim id follows.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) core: Arc<Core>,
-    /// What the function, its preparation and the keeper share.
+    /// Shared by the function, its preparation and the keeper.
     pub(crate) run: Run,
     pub(crate) retry_timeout: Duration,
     pub(crate) confirm_within: Duration,
@@ -87,21 +88,21 @@ impl Drop for Held {
     }
 }
 
-/// How long a call that will not run waits for its claim to be cancelled before it says so.
+/// How long a call that will not run waits for the cancel of its claim before it returns.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long after the hard deadline of an execution the client still reports what became of it. A result counts
-/// however late it comes; a store that is away for longer than this finds a doubt when it is back.
+/// How long after the hard deadline of an execution the client still reports its end. The store accepts a result
+/// however late it arrives. If the store is away for longer than this, it finds an uncertain key when it is back.
 const AFTER_HARD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 impl Call {
-    /// Claims, and waits for others as long as the call may. Nothing is allocated for a call that is answered at once.
+    /// Claims, and waits for other calls as long as this call may. A call that is answered at once allocates nothing.
     pub(crate) async fn enter(&mut self) -> Result<Entered, Refusal> {
         let core = &self.core;
         if core.open_work.draining().is_cancelled() {
             return Err(Refusal::NotRun(NotRun::Draining));
         }
-        // The holder of a grant must be able to keep it alive.
+        // A worker must be able to send heartbeats before it holds a grant.
         core.keeper.ready().map_err(|error| Refusal::NotRun(NotRun::NoHeartbeats(Arc::new(error))))?;
         let clock = core.keeper.clock();
         let until = self.wait.map(|wait| clock.now().plus(wait));
@@ -121,8 +122,8 @@ impl Call {
         }
     }
 
-    /// Queues behind the other callers of this process that wait for the address. The first of them asks the store
-    /// whenever something may have changed, until the time is over.
+    /// Joins the queue of the callers of this process that wait for the address. The first of them sends its claim
+    /// again whenever something may have changed, until its time is over.
     async fn join(&mut self, mut other: Option<InProgress>, until: LocalTime) -> Result<Entered, Refusal> {
         let core = self.core.clone();
         let clock = core.keeper.clock();
@@ -156,8 +157,8 @@ impl Call {
         }
     }
 
-    /// The lease was over before its grant was known: the store was away for longer than the ttl. A caller that waits
-    /// gives it back and asks under a fresh claim id.
+    /// For a lease that was over before its grant was known, because the store was away for longer than the ttl. A
+    /// caller that waits cancels the claim and claims again under a new claim id.
     async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
@@ -174,7 +175,7 @@ impl Call {
         Ok(entered)
     }
 
-    /// Asks the store once, settles the reply, and cancels what stays ambiguous.
+    /// Sends the claim until it is answered, and cancels it if it stays ambiguous.
     async fn ask(&self, until: Option<LocalTime>) -> Result<Entered, Refusal> {
         let core = &self.core;
         let persist = match until {
@@ -190,14 +191,14 @@ impl Call {
             Some(_) => tokio::select! {
                 biased;
                 answer = settling => answer,
-                // What is under way is cancelled when this is dropped.
+                // Dropping `unsettled` cancels the claim.
                 () = core.open_work.draining().cancelled() => return Err(Refusal::NotRun(NotRun::Draining)),
             },
         };
         if let Err(error) = &answer
             && error.applied() == Applied::Ambiguous
         {
-            // It may have been granted: it is cancelled and never runs.
+            // The claim may have been granted. It is cancelled, and its function never runs.
             work.becomes(Work::Cancel);
             let cancelling = Box::pin(core.cancel(
                 &self.address,
@@ -218,7 +219,7 @@ impl Call {
         }
     }
 
-    /// How long a cancel of this call is sent. A lease, too, is over by itself before that.
+    /// For how long a cancel of this call is repeated. A lease has lapsed by itself before that.
     fn cancel_for(&self) -> Duration {
         self.claim.terms.hard_ttl().saturating_add(AFTER_HARD_DEADLINE)
     }
@@ -231,7 +232,7 @@ impl Entered {
 }
 
 impl Held {
-    /// What a call has got.
+    /// Makes a held grant of a granted claim.
     pub(crate) fn new(call: Call, Entered { sent, now, granted, work }: Entered) -> Self {
         work.becomes(if call.address.kind == Kind::Lease { Work::Lease } else { Work::Run });
         let inner = Inner {
@@ -267,7 +268,8 @@ impl Held {
         self.run.inner.grant
     }
 
-    /// What remains, measured from when the request was *sent*: on the safe side of the store's clock.
+    /// Computes the deadlines from the time at which the request was *sent*, so that they end no later than the store's
+    /// own.
     pub(crate) fn measure(&mut self, sent: LocalTime, now: StoreTime, granted: &Granted) {
         self.deadline = sent.plus(granted.lease_until.since(now));
         self.hard = sent.plus(granted.hard_until.since(now));
@@ -279,7 +281,7 @@ impl Held {
         self.run.inner.clock.now() >= self.deadline
     }
 
-    /// Keeps the grant alive until the guard is dropped.
+    /// Sends heartbeats for the grant until the guard is dropped.
     pub(crate) fn keep(&self) -> Keeping {
         let run = self.run.inner.clone();
         let fenced_by_lease = !self.started || run.address.kind == Kind::Lease;
@@ -287,8 +289,8 @@ impl Held {
         self.core.keeper.keep(Entry { run, ttl, deadline, hard, fenced_by_lease })
     }
 
-    /// How long its end is still reported to the store: until the hard deadline is well over. A lease that lapses is
-    /// over by itself.
+    /// For how long its end is still reported to the store: for an execution until 10 minutes after the hard deadline.
+    /// A lease lapses by itself.
     pub(crate) fn report_for(&self) -> Duration {
         let run = &self.run.inner;
         let end = match run.address.kind {
@@ -298,12 +300,13 @@ impl Held {
         end.since(run.clock.now())
     }
 
-    /// What was to be reported stays unreported.
+    /// Stops reporting the end of this grant.
     pub(crate) fn give_up(&self, error: StoreError) {
         self.work.give_up(error);
     }
 
-    /// The function will not run: the claim is cancelled. If the store does not answer soon, the drop goes on trying.
+    /// Cancels the claim, because the function will not run. If the store does not answer soon, the drop continues in
+    /// the background.
     pub(crate) async fn not_run(mut self) {
         let retry_timeout = SOON.min(self.retry_timeout);
         self.work.becomes(Work::Cancel);
@@ -311,12 +314,12 @@ impl Held {
             self.core.cancel(self.address(), self.grant().claim_id, retry_timeout, &self.work).await.is_err();
     }
 
-    /// The claim is somebody else's by now.
+    /// There is nothing to cancel: another call or an operator has the record.
     pub(crate) fn nothing_to_cancel(mut self) {
         self.armed = false;
     }
 
-    /// The function starts: from now on nothing is given back without its word.
+    /// The function starts: from now on dropping this cancels nothing.
     pub(crate) fn start(&mut self) {
         self.armed = false;
         self.started = true;
@@ -324,7 +327,7 @@ impl Held {
 }
 
 impl Core {
-    /// Withdraws a claim, whether or not it was granted.
+    /// Cancels a claim, whether or not it was granted.
     async fn cancel(
         &self,
         address: &Address,

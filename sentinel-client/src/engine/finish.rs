@@ -1,4 +1,4 @@
-//! Getting out: what the store is told of a function that started. The function is never invoked again.
+//! The second half of a call: reports the end of a function that started. The function is never called again.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::super::retry::Persist;
 use super::Ended;
 use super::enter::Held;
 
-/// A function that started. Dropped before its end is known (the runtime shuts down), it abandons: the key is uncertain
-/// at once, and never released.
+/// A function that started. If it is dropped before the function has ended (the runtime shuts down), it abandons: the
+/// key becomes uncertain at once, and is never released.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) held: Held,
     pub(super) keeping: Option<Keeping>,
-    /// The function has ended, and its end is about to be told: nothing is left to abandon on drop.
+    /// Whether the function has ended and its end is being reported: then the drop abandons nothing.
     pub(super) ended: bool,
 }
 
@@ -35,7 +35,7 @@ impl Started {
         self.held.work.becomes(work);
     }
 
-    /// Records a result. Heartbeats go on until the store has answered.
+    /// Records a result. Heartbeats are sent until the store has answered.
     pub(super) async fn complete<T, E>(
         mut self,
         value: Result<T, E>,
@@ -51,7 +51,7 @@ impl Started {
             && error.kind() == ErrorKind::InvalidRequest
             && !op.result.omitted
         {
-            // The store will not take these bytes. The truth is recorded without them.
+            // The store refuses these bytes. The result is recorded without them.
             not_stored = Some(NotStored::Refused(error.clone()));
             op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
             told = core.complete(address, &op, retry_timeout, &self.held.work).await;
@@ -76,7 +76,7 @@ impl Started {
         }
     }
 
-    /// Nothing happened, vouched: anyone may try again.
+    /// Releases the key: the worker vouches that nothing happened.
     pub(super) async fn release<T, E>(mut self, error: E) -> Outcome<T, E> {
         self.ends(Work::Release);
         let Held { core, retry_timeout, .. } = &self.held;
@@ -89,7 +89,7 @@ impl Started {
         Outcome::Failed(Failure::NothingHappened(error))
     }
 
-    /// Nobody knows what happened: the key is uncertain now, not when its lease lapses.
+    /// Marks the execution as uncertain now, instead of when its lease lapses: its outcome is unknown.
     pub(super) async fn abandon<T, E>(mut self, cause: Label, error: Option<E>) -> Outcome<T, E> {
         self.ends(Work::Abandon);
         self.keeping = None;
@@ -103,7 +103,8 @@ impl Started {
         Outcome::RanUncertain(RanUncertain { cause, error, token: grant.token, claim_id: grant.claim_id })
     }
 
-    /// Goes on in the background after an error that can pass, with the heartbeats, until the hard deadline is well over.
+    /// After an error that can pass, repeats the report in the background, with heartbeats, until 10 minutes after the
+    /// hard deadline.
     pub(super) fn goes_on(self, error: StoreError, report: Report) {
         let limit = self.held.report_for();
         if !error.can_pass() || limit.is_zero() {
@@ -121,7 +122,7 @@ impl Started {
     }
 }
 
-/// How a function that started has ended, as it is reported to the store.
+/// The end of a function that started, as it is reported to the store.
 pub(super) enum Report {
     Complete(Complete),
     Release(Release),
@@ -187,7 +188,7 @@ impl Core {
         told.map(|settled| settled.stamped.reply)
     }
 
-    /// A run that is not abandoned becomes uncertain when its lease lapses.
+    /// Sends an abandon. A run that is not abandoned becomes uncertain when its lease lapses.
     pub(super) async fn abandon(
         &self,
         address: &Address,

@@ -1,4 +1,4 @@
-//! One call, from its claim to its answer: the order of steps that SPEC section 4 prescribes.
+//! One call, from its claim to its outcome, in the order of steps that spec §4 prescribes.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -19,20 +19,20 @@ mod finish;
 pub(crate) use enter::{Call, Entered, Held, Refusal};
 use finish::Started;
 
-/// What a function says of its end.
+/// How a function ended, as it reports itself.
 #[derive(Debug)]
 pub enum Ending<T, E> {
-    /// It happened: the value, and what to record of it.
+    /// The work happened: the value, and the result to record.
     Success(T, Recorded),
-    /// It failed for good: the error, and what to record of it.
+    /// The work failed for good: the error, and the result to record.
     FailedForGood(E, Recorded),
-    /// Nothing happened, vouched: anyone may try again.
+    /// The function vouches that nothing happened: the key becomes free, and any call can run it.
     NothingHappened(E),
-    /// Nobody knows: the cause of doubt, and the error if there is one.
+    /// The outcome is unknown: the cause of doubt, and the error if there is one.
     Unknown(Label, Option<E>),
 }
 
-/// A function's result as it is recorded, and why its bytes are left out, if they are.
+/// A function's result as it is recorded, and the reason if its bytes are left out.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) recorded: Recorded,
@@ -45,7 +45,7 @@ impl From<Recorded> for Ended {
     }
 }
 
-/// How a function ended, with what the codec made of its value.
+/// How a function ended, with its value as the codec encoded it.
 #[derive(Debug)]
 pub(crate) enum Returned<T, E> {
     Success(T, Ended),
@@ -65,8 +65,8 @@ impl<T, E> From<Ending<T, E>> for Returned<T, E> {
     }
 }
 
-/// Runs what a grant is for in a task of its own, which ends when the work has ended and not when the caller goes away.
-/// The task starts at once: the caller's future holds its handle only.
+/// Runs the work of a grant in a task of its own, which continues when the caller goes away. The task starts at once:
+/// the caller's future only has its handle.
 pub(crate) fn execute<T, E>(
     grant: Grant,
     work: impl Future<Output = Outcome<T, E>> + Send + 'static,
@@ -75,7 +75,7 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    // A caller that goes away drops the handle, which detaches: it does not hear the outcome; the record does.
+    // A caller that goes away drops the handle, which detaches the task. The outcome is then only in the record.
     tokio::spawn(work).map(move |ended| {
         ended.unwrap_or_else(|_| {
             let cause = Label::lossy("the runtime shut down while the function ran");
@@ -85,12 +85,12 @@ where
     })
 }
 
-/// Whether the caller still waits, as seen by the task that works for it.
+/// Whether the caller still waits, for the task that works for it.
 #[derive(Debug)]
 pub(crate) struct Caller(Weak<()>);
 
 impl Caller {
-    /// The caller, and what it holds as long as it waits.
+    /// Creates the pair: what the task checks, and what the caller keeps while it waits.
     pub(crate) fn new() -> (Self, Arc<()>) {
         let here = Arc::new(());
         (Self(Arc::downgrade(&here)), here)
@@ -101,7 +101,8 @@ impl Caller {
     }
 }
 
-/// Does the preparation in `claimed`, where a crash is safe to take over, begins, and runs the function that it gave.
+/// Runs the preparation in `claimed`, where another call can safely take over after a crash. Then begins, and runs the
+/// function that the preparation returned.
 pub(crate) async fn prepare_and_run<T, E, P, F, Fut>(
     held: Held,
     caller: Caller,
@@ -136,7 +137,7 @@ where
     }
 }
 
-/// Begins a claim. Whatever stays ambiguous never runs.
+/// Begins a claim. If the reply stays ambiguous, the function never runs.
 async fn begin(mut held: Held) -> Result<Held, NotRun> {
     let op = Begin { grant: held.grant() };
     let send = || held.core.store.begin(held.address(), &op);
@@ -166,13 +167,13 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
     }
 }
 
-/// Runs the function under a grant that has begun. From the first poll on, only its end is told to the store.
+/// Runs the function under a grant that has begun. Once the function was polled, only its end is reported to the store.
 pub(crate) async fn run<T, E, F, Fut>(held: Held, function: F) -> Outcome<T, E>
 where
     F: FnOnce(Run) -> Fut,
     Fut: Future<Output = Returned<T, E>>,
 {
-    // The last look before the side effect may start: past the lease, others may think it is over.
+    // The last check before the side effect may start: after the end of the lease others see the key as uncertain.
     if held.is_over() || held.run.lost().is_some() {
         held.not_run().await;
         return Outcome::NotRun(NotRun::Expired);

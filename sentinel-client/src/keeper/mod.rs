@@ -1,9 +1,9 @@
-//! The keeper: sends the heartbeats of all that is held, one batch for each tick, and fires the signal of whoever has
-//! lost its authority.
+//! The keeper sends the heartbeats of all grants that this client holds, one batch for each tick. It fires the signal
+//! of each run or lease that has lost its authority.
 //!
-//! Over a store on a server or disk it has a thread and runtime of its own, so that blocking code or an exhausted pool in
-//! a function cannot starve it. Over a store in the caller's process it runs on the caller's runtime, so that a paused
-//! test and a simulation stay whole.
+//! For a store on a server or disk, the keeper has a thread and runtime of its own, so that blocking code or an
+//! exhausted thread pool cannot delay heartbeats. For a store in the caller's process it runs on the caller's runtime,
+//! so that its time is the same clock that a test pauses or a simulation moves.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -26,7 +26,7 @@ use super::slots::Id;
 pub(crate) use tick::{Authority, Entry};
 use tick::{Table, Tick};
 
-/// A batch waits this long for its replies at most.
+/// The longest wait for the replies to a batch.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -44,16 +44,16 @@ struct Shared {
     clock: LocalClock,
 }
 
-/// What runs the loop.
+/// Where the loop runs.
 #[derive(Debug)]
 enum Driver {
-    /// A task on the caller's runtime; it ends with that runtime, and is started anew on the next one.
+    /// A task on the caller's runtime. It ends with that runtime, and is started again on the next one.
     Task(Mutex<Option<JoinHandle<()>>>),
     /// A thread with a runtime of its own, started before the first claim is sent.
     Thread { runtime: OnceLock<Handle>, starting: Mutex<()> },
 }
 
-/// Keeps one grant alive until it is dropped.
+/// Sends heartbeats for one grant until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Keeping {
     shared: Arc<Shared>,
@@ -87,7 +87,7 @@ impl Keeper {
         self.shared.clock
     }
 
-    /// Keeps a grant alive until the guard is dropped.
+    /// Sends heartbeats for a grant until the guard is dropped.
     pub(crate) fn keep(&self, entry: Entry) -> Keeping {
         let (id, sooner) = self.shared.table().insert(entry, || self.shared.clock.now(), jittered);
         if sooner {
@@ -97,7 +97,7 @@ impl Keeper {
         Keeping { shared: self.shared.clone(), id }
     }
 
-    /// Starts the thread for heartbeats if the store needs one and it does not run yet. A claim must not be sent before.
+    /// Starts the thread for heartbeats if the store needs one and it does not run yet. No claim may be sent before.
     pub(crate) fn ready(&self) -> io::Result<()> {
         let Driver::Thread { runtime, starting } = &self.driver else { return Ok(()) };
         if runtime.get().is_some() {
@@ -111,8 +111,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// Runs something that outlives its caller, as well as can be: on the keeper's runtime, or the caller's. A store in
-    /// this process answers at the first poll, which comes at once: the caller's runtime may be shutting down, or gone.
+    /// Runs work that must outlive its caller, on the keeper's runtime if there is one, else on the caller's. The work
+    /// is polled once at once, because the caller's runtime may be shutting down or gone. A store in this process
+    /// answers at that first poll.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Driver::Thread { runtime, .. } = &self.driver
             && let Some(handle) = runtime.get()
@@ -152,7 +153,7 @@ impl Shared {
     }
 }
 
-/// The runtime is made, and dropped, on its own thread: a runtime that is dropped inside of another one panics.
+/// The runtime is created and dropped on its own thread: a runtime that is dropped inside another one panics.
 fn start_thread(shared: Arc<Shared>) -> io::Result<Handle> {
     let (report, started) = mpsc::sync_channel(1);
     let body = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -167,7 +168,7 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<Handle> {
     started.recv().unwrap_or_else(ended)
 }
 
-/// Starts the loop again if it panics: without it no signal would fire.
+/// Restarts the loop if it panics: without the loop no signal would fire.
 async fn supervise(shared: Arc<Shared>) {
     while AssertUnwindSafe(drive(&shared)).catch_unwind().await.is_err() {
         tracing::error!("the keeper panicked and starts again");
@@ -177,14 +178,14 @@ async fn supervise(shared: Arc<Shared>) {
 
 async fn drive(shared: &Arc<Shared>) {
     loop {
-        // Whatever is kept alive keeps its client, and the client its keeper: nothing is left.
+        // Every grant that is kept alive owns its client, and the client owns its keeper. So no grant is left here.
         if shared.closed.load(Ordering::SeqCst) {
             return;
         }
         let tick = shared.table().tick(shared.clock.now(), jittered);
         let wake = tick.wake;
         if !tick.beats.is_empty() {
-            // In a task of its own: a store that hangs must not hold up the deadlines.
+            // In a task of its own: a store that does not answer must not delay the deadlines.
             tokio::spawn(beat(shared.clone(), tick));
         }
         match wake {

@@ -1,4 +1,4 @@
-//! The keeper's tick: a pure step over what is held, with the time and the jitter handed in.
+//! The tick of the keeper: a pure step over all grants that are held. Time and jitter are arguments.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,21 +14,21 @@ use crate::slots::{Id, Slots};
 /// Whether a worker may still act, as far as this process knows. Shared by the keeper and the function's handle.
 #[derive(Debug, Default)]
 pub(crate) struct Authority {
-    /// Made when somebody asks for it, or when it fires.
+    /// Created at the first request for it, or when it fires.
     signal: OnceLock<CancellationToken>,
     why: OnceLock<Lost>,
     /// The end of the lease as far as known, in microseconds of the local clock.
     deadline: AtomicU64,
-    /// When no heartbeat helps any more, likewise.
+    /// The hard deadline, also in microseconds of the local clock.
     hard: AtomicU64,
     contact: Mutex<Contact>,
 }
 
-/// Whether the store has kept an execution alive until now. To lose it is not to lose the authority.
+/// Whether heartbeats have kept an execution's lease live so far. Losing contact is not losing authority.
 #[derive(Debug, Default)]
 struct Contact {
     lost: bool,
-    /// Fires when this contact is lost. Made at the first request for it.
+    /// Fires when this contact is lost. Created at the first request for it.
     signal: Option<CancellationToken>,
 }
 
@@ -53,7 +53,7 @@ impl Authority {
         self.contact.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// No heartbeat was answered until the lease was over; whether that is news.
+    /// The lease ended without an answered heartbeat. Returns whether contact was not lost already.
     fn contact_is_lost(&self) -> bool {
         let mut contact = self.contact();
         let news = !std::mem::replace(&mut contact.lost, true);
@@ -63,7 +63,7 @@ impl Authority {
         news
     }
 
-    /// A heartbeat was answered after all. The next loss has a signal of its own.
+    /// A heartbeat was answered again. The next loss gets a new signal.
     fn contact_is_back(&self) {
         let mut contact = self.contact();
         if std::mem::take(&mut contact.lost) {
@@ -71,7 +71,7 @@ impl Authority {
         }
     }
 
-    /// Fires when the contact is lost that there is now, and has fired if there is none.
+    /// A signal that fires when the current contact is lost. If contact is lost now, it has already fired.
     pub(crate) fn contact_signal(&self) -> CancellationToken {
         let mut contact = self.contact();
         let lost = contact.lost;
@@ -83,12 +83,12 @@ impl Authority {
         signal
     }
 
-    /// When the lease ends, unless another heartbeat is answered.
+    /// When the lease ends if no other heartbeat is answered.
     pub(crate) fn deadline(&self) -> LocalTime {
         LocalTime(Duration::from_micros(self.deadline.load(Ordering::Relaxed)))
     }
 
-    /// When no heartbeat helps any more.
+    /// The hard deadline, after which no heartbeat extends the lease.
     pub(crate) fn hard(&self) -> LocalTime {
         LocalTime(Duration::from_micros(self.hard.load(Ordering::Relaxed)))
     }
@@ -105,20 +105,21 @@ impl Authority {
 /// One grant that is kept alive.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// What the function's handle shares: address, grant, authority.
+    /// Shared with the function's handle: address, grant, authority.
     pub(crate) run: Arc<Inner>,
     pub(crate) ttl: Duration,
-    /// The lease holds until then, measured from when the request that got it was sent.
+    /// When the lease ends, measured from when the request that extended it was sent.
     pub(crate) deadline: LocalTime,
-    /// No heartbeat helps after it.
+    /// The hard deadline, after which no heartbeat extends the lease.
     pub(crate) hard: LocalTime,
-    /// Others may take the key over when the lease is over: it is a lease, or an execution that has not begun.
+    /// Whether another call may take over after the end of the lease: true for a lease, and for an execution that has
+    /// not begun.
     pub(crate) fenced_by_lease: bool,
 }
 
 impl Entry {
-    /// The lease is over. What others may take over is lost then; an execution that has begun has only lost contact, and
-    /// its authority ends at the hard deadline.
+    /// Handles the end of the lease. If another call may take over, the authority is lost now. An execution that has
+    /// begun has only lost contact, and keeps its authority until the hard deadline.
     fn lease_is_over(&self, now: LocalTime) {
         let authority = &self.run.authority;
         if now >= self.hard {
@@ -130,7 +131,7 @@ impl Entry {
         }
     }
 
-    /// When the next of its deadlines comes.
+    /// The next of its deadlines; None if there is none left.
     fn next_deadline(&self, now: LocalTime) -> Option<LocalTime> {
         let next = if now < self.deadline { self.deadline } else { self.hard };
         (self.run.authority.lost().is_none() && now < next).then_some(next)
@@ -147,33 +148,33 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     kept: Slots<Kept>,
-    /// Something was registered since the last tick.
+    /// Whether a grant was added since the last tick.
     used: bool,
-    /// When the next tick will come without being asked for.
+    /// When the next tick happens if nothing requests an earlier one.
     planned: Option<LocalTime>,
 }
 
-/// What a tick asks for.
+/// What the caller of a tick must do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tick {
-    /// Whose beats these are, in the same order.
+    /// The ids of the beats, in the same order.
     pub(crate) ids: Vec<Id>,
-    /// To be sent as one batch.
+    /// The heartbeats to send as one batch.
     pub(crate) beats: Vec<Beat>,
-    /// When to tick again; None: when something is registered.
+    /// When to tick again; None: when the next grant is added.
     pub(crate) wake: Option<LocalTime>,
 }
 
-/// A beat is sent every third of the ttl, so that two may be lost.
+/// A heartbeat is sent every third of the ttl, so that two may be lost.
 const BEATS_PER_TTL: u32 = 3;
-/// After a failure the next one comes sooner.
+/// After a failure the next one is sent sooner.
 const BEATS_PER_TTL_AFTER_FAILURE: u32 = 10;
-/// A tick that finds nothing left comes again so much later, if there was something since the one before: as long as short
-/// calls follow one another, none of them has to wake the keeper.
+/// If no grants are left, and there was one since the last tick, the next tick is this much later. Then short calls in
+/// a row do not each have to wake the keeper.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Table {
-    /// Keeps a grant alive from now on: its id, and whether the next tick must come sooner than planned.
+    /// Starts to keep a grant alive. Returns its id, and whether the next tick must come sooner than planned.
     pub(crate) fn insert(
         &mut self,
         entry: Entry,
@@ -188,13 +189,14 @@ impl Table {
         (id, self.planned.is_none_or(|planned| first < planned))
     }
 
-    /// Stops keeping a grant alive. Its authority is left as it is.
+    /// Stops keeping a grant alive. Its authority does not change.
     pub(crate) fn remove(&mut self, id: Id) {
         self.kept.remove(id);
     }
 
-    /// Fires the signal of whoever is over its deadline, collects what is due, and tells when to come again. If anything
-    /// is due, what would be due within a tenth of its ttl goes along: one batch instead of many.
+    /// Fires the signals of grants past their deadlines, collects the heartbeats that are due, and returns when to tick
+    /// again. If any heartbeat is due, those that are due within a tenth of their ttl are included: one batch instead
+    /// of many.
     pub(crate) fn tick(&mut self, now: LocalTime, jitter: impl Fn(Duration) -> Duration) -> Tick {
         let mut tick = Tick { ids: Vec::new(), beats: Vec::new(), wake: None };
         let any_due = self.kept.values().any(|kept| kept.next_beat.is_some_and(|due| due <= now));
@@ -218,7 +220,7 @@ impl Table {
         tick
     }
 
-    /// Takes in the replies to a batch that was sent at `sent`.
+    /// Handles the replies to a batch that was sent at `sent`.
     pub(crate) fn answered(&mut self, sent: LocalTime, ids: &[Id], replies: &[Stamped<HeartbeatReply>]) {
         for (id, stamped) in ids.iter().zip(replies) {
             let Some(kept) = self.kept.get_mut(*id) else { continue };
@@ -241,7 +243,7 @@ impl Table {
         }
     }
 
-    /// A batch was not answered: that says nothing about the leases, and they are asked for again soon.
+    /// Handles a batch without replies. This implies nothing about the leases; the heartbeats are sent again soon.
     pub(crate) fn failed(&mut self, now: LocalTime, ids: &[Id]) {
         crate::observe::heartbeat_failed(ids.len());
         for id in ids {
@@ -254,7 +256,7 @@ impl Table {
     }
 }
 
-/// None where a beat could not extend the lease any more: then neither clock nor jitter is asked.
+/// When to send the next heartbeat. None if it cannot extend the lease any more; then neither clock nor jitter is used.
 fn next_beat(
     entry: &Entry,
     now: impl FnOnce() -> LocalTime,

@@ -1,4 +1,4 @@
-//! A store that remembers completed results, so that a replay costs no round trip.
+//! A store that remembers completed results, so that a replay needs no round trip.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,24 +17,25 @@ mod timer;
 use shelf::{Admits, Done, Known, Running, Shelf};
 use timer::{Moment, Timer};
 
-/// A store before another store: it remembers a bounded number of completed results in this process, and answers claims
-/// on them as that store would, without asking it.
+/// A wrapper around another store. It remembers a bounded number of completed results in this process, and answers
+/// claims on them without a request to that store.
 ///
-/// That is right because completed is final: until the retention of a result is over, every claim is answered with the
-/// same bytes, whoever asks and under whatever claim id. An entry lives for at most the retention that remained when the
-/// request that was answered with it was *sent*, by clocks of this host that neither sleep nor are set back, less one
-/// thousandth, since two hosts' clocks drift apart; a result without retention stays until another displaces it. A claim
-/// whose fingerprint the record might refuse goes to the store. So does everything that is not a claim on an execution:
-/// leases, completions, decisions, and whatever is looked at or listed.
+/// This is correct because a completed result is final: until its retention is over, every claim gets the same bytes,
+/// regardless of its claim id. An entry is used for at most the retention that remained when the request that returned
+/// it was *sent*, less one thousandth, because the clocks of two hosts drift apart. The time is measured by two clocks
+/// of this host, so that neither its sleep nor a clock that is set back extends it. A result without retention stays
+/// until another entry displaces it. A claim whose fingerprint the record might refuse goes to the store. So does
+/// everything that is not a claim on an execution: leases, completions, decisions and reads.
 ///
-/// An entry comes from a replay that the store answered, or from a completion that it acknowledged: what was acknowledged
-/// then is answered now, also while the store is away, was closed, was restored from an older backup, or lost the record
-/// in a failover. Whoever edits records behind the store's back, or sets its clock far forward to end a retention,
-/// [`clear`](Self::clear)s the cache of each process, or starts it anew.
+/// An entry is made from a replay that the store returned, or from a completion that it acknowledged. The cache
+/// therefore returns results that the store cannot return now: because it is away, was closed, was restored from an
+/// older backup, or lost the record in a failover. If you edit records in the store directly, or set its clock far
+/// forward to end a retention, [`clear`](Self::clear) the cache of each process, or restart it.
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use sentinel_core::{CoordinationStore, ReplayCache, ReplayLimits, Sentinel};
+/// # use sentinel_client::{ReplayCache, ReplayLimits, Sentinel};
+/// # use sentinel_core::CoordinationStore;
 /// # fn wrap(store: Arc<dyn CoordinationStore>) -> Sentinel {
 /// let limits = ReplayLimits { entries: 100_000, bytes: 256 << 20, ..ReplayLimits::default() };
 /// Sentinel::new(ReplayCache::with_limits(store, limits))
@@ -46,14 +47,14 @@ pub struct ReplayCache<S> {
     timer: Timer,
 }
 
-/// How much a [`ReplayCache`] remembers at most. Whatever is asked for least is displaced.
+/// The limits of a [`ReplayCache`]. When it is full, entries that are requested least are evicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// Results, and executions in flight, each of which takes a place for the result to come.
+    /// The number of entries: completed results, and executions in flight whose results are still to come.
     pub entries: usize,
-    /// Bytes, of results with their keys and about 400 for each entry.
+    /// The total size in bytes: results with their keys, and about 400 bytes for each entry.
     pub bytes: usize,
-    /// Bytes of one result: a larger one is not remembered.
+    /// The size of the largest result in bytes. A larger one is not remembered.
     pub largest: usize,
 }
 
@@ -65,19 +66,19 @@ impl Default for ReplayLimits {
 }
 
 impl<S: CoordinationStore> ReplayCache<S> {
-    /// A cache of the default size before a store.
+    /// Wraps a store in a cache with the default limits.
     pub fn new(store: S) -> Self {
         Self::with_limits(store, ReplayLimits::default())
     }
 
-    /// A cache of a size of your own before a store.
+    /// Wraps a store in a cache with these limits.
     pub fn with_limits(store: S, limits: ReplayLimits) -> Self {
         let timer = Timer::new(store.describe().in_process);
         Self { inner: store, shelf: Shelf::new(limits), timer }
     }
 
-    /// Measures retention by this clock instead of the host's: for a store that was given a clock of its own, which then
-    /// is the one to give.
+    /// Measures retention by this clock instead of the host's, and clears the cache. For a store that has a clock of
+    /// its own: use the same clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.shelf.clear();
@@ -85,32 +86,32 @@ impl<S: CoordinationStore> ReplayCache<S> {
         self
     }
 
-    /// The store behind.
+    /// The wrapped store.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// How many results are remembered, with the executions in flight.
+    /// The number of entries: completed results and executions in flight.
     pub fn len(&self) -> usize {
         self.shelf.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes they take, about.
+    /// The approximate size of all entries in bytes.
     pub fn bytes(&self) -> u64 {
         self.shelf.bytes()
     }
 
-    /// Forgets all of them: the next claim on each goes to the store.
+    /// Removes all entries: the next claim on each goes to the store.
     pub fn clear(&self) {
         self.shelf.clear();
     }
 
-    /// What the store would answer, where that is certain.
+    /// The store's answer, if it is certain.
     fn replay(&self, address: &Address, claim: &Claim) -> Option<Stamped<ClaimReply>> {
         // A lease has no result.
         if address.kind == Kind::Lease {
@@ -122,7 +123,7 @@ impl<S: CoordinationStore> ReplayCache<S> {
         }
     }
 
-    /// Takes what the answer to a claim tells of the record.
+    /// Remembers what the reply to a claim shows about the record.
     fn learn(&self, address: &Address, claim: &Claim, sent: Moment, told: &Stamped<ClaimReply>) {
         let stamp = told.stamp;
         match &told.reply {
@@ -134,7 +135,7 @@ impl<S: CoordinationStore> ReplayCache<S> {
                 let grant = Grant { token: granted.token, claim_id: claim.claim_id };
                 self.shelf.running(address, Running::new(grant, claim));
             }
-            // The result stands, for others.
+            // The result is still valid for other claims.
             ClaimReply::FingerprintMismatch if stamp.state == State::Completed => {}
             _ => self.shelf.not_done(address),
         }
@@ -168,7 +169,7 @@ macro_rules! passes_on {
             ) -> Result<Stamped<CompleteReply>, StoreError> {
                 let sent = self.timer.now();
                 let told = self.inner.complete(address, complete).await?;
-                // Retention counts from the completion: one that is only repeated does not tell when that was.
+                // Retention counts from the completion. The reply to a repeated completion does not show when that was.
                 if matches!(told.reply, CompleteReply::Recorded { .. }) && told.stamp.changed
                     && let Some(known) = self.shelf.look(address)
                     && let Known::Running(running) = &*known

@@ -1,4 +1,4 @@
-//! What is kept: bounded in number and in bytes, by address.
+//! The entries of the cache, by address, bounded in number and in bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,18 @@ use sentinel_core::{Address, Fingerprint, Grant, Recorded};
 use super::ReplayLimits;
 use super::timer::{Moment, Timer};
 
-/// What one kept answer costs beside its texts and bytes, about.
+/// The approximate cost of an entry in bytes, besides its texts and payload.
 const OVERHEAD: usize = 400;
-/// Clocks of two hosts drift apart, and are slewed by up to 500 parts in a million each.
+/// An entry lives one part in a thousand less than its retention: clocks of two hosts drift apart, and each is slewed
+/// by up to 500 parts in a million.
 const DRIFT: u32 = 1_000;
 
-/// What this process knows of a record.
+/// What this process knows about a record.
 #[derive(Debug)]
 pub(super) enum Known {
-    /// It was granted here, and these are the terms under which its result will be kept.
+    /// A claim of this process was granted; these are the terms under which its result will be kept.
     Running(Running),
-    /// It is completed.
+    /// The execution is completed.
     Done(Done),
 }
 
@@ -40,7 +41,7 @@ impl Running {
         Self { grant, retention: claim.retention.map(whole), fingerprint: claim.fingerprint.clone() }
     }
 
-    /// What the record has become, if this grant has just completed it.
+    /// The entry of the completed record, if this grant has just completed it.
     pub(super) fn done(&self, grant: &Grant, sent: Moment, stamp: Stamp, result: &Recorded) -> Option<Done> {
         let told_to = match &self.fingerprint {
             Some(theirs) => Admits::NoneOr(Some(theirs.clone())),
@@ -50,12 +51,14 @@ impl Running {
     }
 }
 
-/// Whose claims a result may be told to: those that the record's fingerprint, as far as it is known, cannot refuse.
+/// The claims that can be answered with a result: those that the record's fingerprint, as far as it is known, does not
+/// refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Admits {
     /// The record has no fingerprint.
     Any,
-    /// Its fingerprint is this one, or there is none; None: nothing is known of it. A claim without one is admitted.
+    /// The record has this fingerprint or none; None: nothing is known about it. A claim without a fingerprint is
+    /// answered.
     NoneOr(Option<Fingerprint>),
 }
 
@@ -67,28 +70,28 @@ impl Admits {
         }
     }
 
-    /// What follows from both, of one record.
+    /// Combines what two answers showed about the same record.
     fn and(self, other: &Self) -> Self {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => Self::Any,
-            // Two that differ were both answered: there is none.
+            // Claims with two different fingerprints were both answered: the record has none.
             (Self::NoneOr(Some(one)), Self::NoneOr(Some(two))) if one != *two => Self::Any,
             (Self::NoneOr(one), Self::NoneOr(two)) => Self::NoneOr(one.or_else(|| two.clone())),
         }
     }
 }
 
-/// A completed record's result, as it was told.
+/// The result of a completed record, as the store returned it.
 #[derive(Debug)]
 pub(super) struct Done {
     admits: Admits,
-    /// Before the request that was answered with it.
+    /// Taken before the request that returned the result was sent.
     sent: Moment,
     stamp: Stamp,
     result: Recorded,
-    /// What remained of the retention at the stamp's reading; None: kept for ever.
+    /// What remained of the retention at the stamp's reading; None: kept without limit.
     remaining: Option<Duration>,
-    /// How long after `sent` it is replayed: no longer than what remained.
+    /// How long after `sent` the entry is used: no longer than what remained.
     life: Duration,
 }
 
@@ -101,14 +104,14 @@ impl Done {
         remaining: Option<Duration>,
     ) -> Self {
         let mut result = result.clone();
-        // The bytes may be a part of all that a server sent at once, and would keep the whole of it.
+        // The bytes may be a slice of a larger buffer of the connection, and would keep all of it allocated.
         result.payload.bytes = Bytes::copy_from_slice(&result.payload.bytes);
         let life = remaining.map_or(Duration::MAX, |left| left - left / DRIFT);
         Self { admits, sent, stamp: Stamp { changed: false, ..stamp }, result, remaining, life }
     }
 
-    /// What the store would answer to a claim now, where that is certain. The stamp's reading is what the store's clock
-    /// shows by now, or a little later; never before.
+    /// The store's answer to a claim now, if it is certain. The stamp's reading is what the store's clock shows now or
+    /// a little later, never earlier.
     pub(super) fn answer(&self, claim: &Claim, timer: &Timer) -> Option<Stamped<ClaimReply>> {
         if !self.admits.admits(claim.fingerprint.as_ref()) {
             return None;
@@ -123,7 +126,7 @@ impl Done {
         Some(Stamped { reply: ClaimReply::Completed { result: self.result.clone(), remaining }, stamp })
     }
 
-    /// The bytes that it keeps.
+    /// The bytes that the entry keeps.
     fn size(&self) -> usize {
         let fingerprint = match &self.admits {
             Admits::NoneOr(Some(fingerprint)) => fingerprint.as_str().len(),
@@ -134,7 +137,8 @@ impl Done {
     }
 }
 
-/// Entries weigh what they take, and never less than their share of all bytes: so both bounds are one.
+/// The weight of an entry is its size in bytes, and at least its share of all bytes. So one bound on the weight
+/// enforces both limits.
 #[derive(Debug, Clone)]
 struct Weight {
     least: u64,
@@ -150,7 +154,7 @@ impl Weighter<Address, Arc<Known>> for Weight {
     }
 }
 
-/// A map that forgets what is asked for least.
+/// A map that evicts the entries that are requested least.
 pub(super) struct Shelf {
     known: Cache<Address, Arc<Known>, Weight, RandomState>,
     largest: usize,
@@ -159,9 +163,10 @@ pub(super) struct Shelf {
 impl Shelf {
     pub(super) fn new(limits: ReplayLimits) -> Self {
         let ReplayLimits { entries, bytes, largest } = limits;
-        // No more fit; and the map keeps marks of what it displaced, for half as many as it is told.
+        // More entries than this do not fit. The map also keeps marks of evicted entries, for half of the capacity that
+        // it is given.
         let entries = entries.min(bytes / OVERHEAD);
-        // Each shard has its own part of both bounds: few of them, where the parts would be small.
+        // Each shard has its own part of both limits. If the parts would be small, there are fewer shards.
         let mut shards = 16;
         while shards > 1 && (entries / shards < 64 || bytes / shards < largest.saturating_mul(4)) {
             shards /= 2;
@@ -178,20 +183,20 @@ impl Shelf {
         Self { known: Cache::with_options(options, Weight { least }, hasher, lifecycle), largest }
     }
 
-    /// What is known of a record.
+    /// What is known about a record.
     pub(super) fn look(&self, address: &Address) -> Option<Arc<Known>> {
         self.known.get(address)
     }
 
-    /// A grant was given here: what was known before is over.
+    /// A claim of this process was granted: earlier knowledge about the record is obsolete.
     pub(super) fn running(&self, address: &Address, running: Running) {
         self.known.insert(address.clone(), Arc::new(Known::Running(running)));
     }
 
-    /// A result was told, or recorded, here.
+    /// The store returned a result, or acknowledged one of this process.
     pub(super) fn done(&self, address: &Address, mut done: Done) {
         match self.known.peek(address).as_deref() {
-            // What was told late of a record that has moved on since.
+            // The answer is late: the record has changed since.
             Some(Known::Running(newer)) if newer.grant.token > done.stamp.token => return,
             Some(Known::Done(newer)) if newer.stamp.token > done.stamp.token => return,
             Some(Known::Done(same)) if same.stamp.token == done.stamp.token => {
@@ -206,7 +211,7 @@ impl Shelf {
         }
     }
 
-    /// The store says that a record is not completed.
+    /// The store returned that a record is not completed.
     pub(super) fn not_done(&self, address: &Address) {
         if matches!(self.known.peek(address).as_deref(), Some(Known::Done(_))) {
             self.known.remove_if(address, |known| matches!(**known, Known::Done(_)));

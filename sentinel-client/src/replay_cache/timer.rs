@@ -1,4 +1,4 @@
-//! How old an answer is: counted from before it was asked for, and never too little.
+//! The age of an answer: counted from before its request was sent, and never underestimated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +8,8 @@ use sentinel_core::{Clock, StoreTime, SystemClock};
 
 use crate::{LocalClock, LocalTime};
 
-/// Two readings, since neither alone is enough: the monotonic clock may stand while the host sleeps, and the wall clock
-/// may be set back.
+/// Two readings, because neither alone is enough: the monotonic clock may stop while the host sleeps, and the wall
+/// clock may be set back.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     monotonic: LocalTime,
@@ -17,7 +17,7 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// How long ago `earlier` was by whichever clock says more, in whole microseconds, rounded up.
+    /// The time since `earlier`, by the clock that shows more, in whole microseconds, rounded up.
     pub(super) fn age_of(&self, earlier: &Self) -> Duration {
         let age = self.monotonic.since(earlier.monotonic).max(self.wall.saturating_sub(earlier.wall));
         let micros = age.as_secs().saturating_mul(1_000_000);
@@ -25,14 +25,14 @@ impl Moment {
     }
 }
 
-/// Where moments come from.
+/// The source of the readings.
 #[derive(Debug)]
 pub(super) enum Timer {
-    /// A store in the caller's process follows the caller's clock, and nothing else.
+    /// For a store in the caller's process, which follows the caller's clock only.
     InProcess(LocalClock),
-    /// A store elsewhere has a clock of its own, which does not sleep when this host does.
+    /// For a store elsewhere, whose own clock continues while this host sleeps.
     Elsewhere(LocalClock),
-    /// A clock that was handed in, and how far it has been: setting it back gives nothing a longer life.
+    /// A given clock and its highest reading: setting it back extends no entry.
     Given(Arc<dyn Clock>, AtomicU64),
 }
 
@@ -46,7 +46,7 @@ impl Timer {
         Self::Given(clock, AtomicU64::new(0))
     }
 
-    /// The moment now.
+    /// The current reading.
     pub(super) fn now(&self) -> Moment {
         let wall = match self {
             Self::Elsewhere(_) => SystemClock.now().since(StoreTime::ZERO),
@@ -55,7 +55,8 @@ impl Timer {
         Moment { wall, ..self.glance() }
     }
 
-    /// The moment now by one clock, which costs half: for what is kept for ever, and has an age but no end.
+    /// The current reading of one clock only, which costs half. For results that are kept without limit: their age is
+    /// reported, but does not end them.
     pub(super) fn glance(&self) -> Moment {
         match self {
             Self::InProcess(clock) | Self::Elsewhere(clock) => {
@@ -83,7 +84,7 @@ mod tests {
     fn the_clock_that_says_more_counts() {
         let then = moment(5_000, 900_000);
         assert_eq!(moment(8_000, 901_000).age_of(&then), Duration::from_micros(3));
-        // The host slept, and its monotonic clock with it.
+        // The host slept, and its monotonic clock stopped.
         assert_eq!(moment(6_000, 990_000).age_of(&then), Duration::from_micros(90));
         // The wall clock was set back.
         assert_eq!(moment(9_000, 0).age_of(&then), Duration::from_micros(4));

@@ -27,7 +27,7 @@ macro_rules! any {
         }
 
         impl Op {
-            /// The word used in logs and metrics.
+            /// The name used in logs and metrics.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$op(_) => <$op as super::Operation>::NAME,)*
@@ -35,7 +35,7 @@ macro_rules! any {
                 }
             }
 
-            /// Whether a record of this kind can be asked this.
+            /// Whether a record of this kind supports the operation. Returns an error if it does not.
             pub fn admit(&self, kind: Kind) -> Result<(), Invalid> {
                 match self {
                     $(Self::$op(op) => op.admit(kind),)*
@@ -43,7 +43,7 @@ macro_rules! any {
                 }
             }
 
-            /// [`apply`], for any operation.
+            /// Runs [`apply`] for whichever operation this is.
             pub fn apply(&self, record: &mut Record, at: Reading) -> Result<Outcome<Reply>, Invalid> {
                 match self {
                     $(Self::$op(op) => Ok(wrap(apply(record, op, at)?, Reply::$op)),)*
@@ -84,7 +84,7 @@ fn wrap<R, S>(outcome: Outcome<R>, into: impl FnOnce(R) -> S) -> Outcome<S> {
 }
 
 impl<R> Stamped<R> {
-    /// The same stamp on another reply.
+    /// Converts the reply and keeps the stamp.
     pub fn map<S>(self, into: impl FnOnce(R) -> S) -> Stamped<S> {
         Stamped { reply: into(self.reply), stamp: self.stamp }
     }

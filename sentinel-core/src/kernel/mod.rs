@@ -1,9 +1,9 @@
-//! The rules, as a pure function of (record, operation, store now): no I/O, no waiting, no clock, no chance.
+//! The rules, as a pure function of (record, operation, store now): no I/O, no waiting, no clock, no randomness.
 //!
-//! [`table`] holds the guards, one function for each operation, in the order of SPEC section 3; `write` holds what a
-//! change does to the record; `replay` rebuilds a record from its events. A store that runs this function under the
-//! record's lock is correct by construction; one that ports the guards to SQL or Lua runs it on the record that it read
-//! to explain a refusal, and is held to it by the conformance suite.
+//! [`table`] has the guards, one function for each operation, in the order of spec §3. `write` has the changes to the
+//! record. `replay` rebuilds a record from its events. A store that runs this function under the record's lock follows
+//! the rules. A store that ports the guards to SQL or Lua runs this function on the record that it read, to find the
+//! reason for a refusal. The conformance suite checks that both agree.
 
 use crate::address::Kind;
 use crate::error::Invalid;
@@ -24,57 +24,58 @@ pub use any::{Op, Reply};
 pub use replay::{replay, trim};
 pub use write::purge;
 
-/// What an operation is judged by, besides the record.
+/// What decides about an operation, besides the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
-    /// Execution or lease: a part of the address.
+    /// Execution or lease, as in the address.
     pub kind: Kind,
-    /// The store's clock, read once, after the record's lock was taken. The kernel lifts it to the record's last reading.
+    /// The store's clock, read once, after the record's lock was taken. If it is earlier than the record's last
+    /// reading, the kernel uses that one.
     pub now: StoreTime,
-    /// The namespace's floor: no token at or below it is drawn.
+    /// The namespace's floor: every new token is greater.
     pub floor: Token,
 }
 
-/// What the table says of (state, operation).
+/// The table's decision for (state, operation).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule<R> {
     /// The operation takes effect.
     Change,
-    /// It took effect before: the same reply, nothing changes.
+    /// The operation took effect before: it gets the same reply, and nothing changes.
     Repeat,
-    /// It does not apply: nothing changes.
+    /// The operation does not apply: nothing changes.
     Refuse(R),
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome<R> {
-    /// The reply, stamped.
+    /// The reply and its stamp.
     pub stamped: Stamped<R>,
-    /// The event to append in the same transaction; a heartbeat has none.
+    /// The event to write in the same transaction; a heartbeat has none.
     pub event: Option<Event>,
 }
 
 /// An operation on one record.
 pub trait Operation: std::fmt::Debug + Clone + Send + Sync + 'static {
-    /// What is answered.
+    /// The type of the reply.
     type Reply: std::fmt::Debug + Clone + PartialEq + Send + 'static;
-    /// The word used in logs and metrics.
+    /// The name used in logs and metrics.
     const NAME: &'static str;
-    /// Whether a lease knows the operation: it has the states free and claimed only.
+    /// Whether leases support the operation. A lease has only the states free and claimed.
     const FOR_LEASES: bool;
 
-    /// The table: what the record's state says to the operation.
+    /// The guard: decides from the record's state whether the operation applies.
     fn rule(&self, record: &Record, at: &Reading) -> Rule<Self::Reply>;
-    /// The change. Called only where the rule is [`Rule::Change`].
+    /// Changes the record. Called only if the rule is [`Rule::Change`].
     fn write(&self, record: &mut Record, at: &Reading) -> Option<Event>;
-    /// The reply to one that took effect, now or before.
+    /// The reply to an operation that took effect, now or before.
     fn confirm(&self, record: &Record, at: &Reading) -> Self::Reply;
-    /// Whether what the request carries is within its bounds.
+    /// Checks that the values in the request are within their bounds.
     fn check(&self) -> Result<(), Invalid> {
         Ok(())
     }
-    /// Whether the request may be asked of a record of this kind at all.
+    /// Checks that a record of this kind supports the request.
     fn admit(&self, kind: Kind) -> Result<(), Invalid> {
         self.check()?;
         match kind {
@@ -86,10 +87,11 @@ pub trait Operation: std::fmt::Debug + Clone + Send + Sync + 'static {
     }
 }
 
-/// Applies an operation to a record, in place. Guards come before writes: a refusal leaves the record as it was.
+/// Applies an operation to a record, in place. The guard is checked before anything is written: a refusal leaves the
+/// record unchanged.
 ///
-/// Fails only for a request that no state of the record could answer: one that leases do not know, or a clock so far
-/// ahead that no token is left. Nothing has changed then.
+/// **Errors:** only for a request that fails in every state of the record: an operation that leases do not support, a
+/// value out of its bounds, or a clock so far ahead that no token is left. Nothing has changed then.
 pub fn apply<O: Operation>(record: &mut Record, op: &O, at: Reading) -> Result<Outcome<O::Reply>, Invalid> {
     op.admit(at.kind)?;
     let at = Reading { now: at.now.max(record.last_now), ..at };

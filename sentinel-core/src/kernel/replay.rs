@@ -1,10 +1,10 @@
-//! Rebuilding a record from its events: the proof that the log is complete (SPEC invariant I12).
+//! Rebuilds a record from its events, which proves that the log is complete (spec §5, I12).
 
 use crate::event::{Change, Event, EventLimit, Rebuilt};
 use crate::record::{Record, State};
 
-/// Rebuilds a record from the events that are kept, oldest first. A purge begins a new life; an event with a base starts
-/// from it.
+/// Rebuilds a record from the events that are kept, oldest first. A purge starts a new life of the record. An event
+/// with a base starts from that base.
 pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rebuilt {
     let absent = || Rebuilt::from(&Record::absent());
     events.into_iter().fold(absent(), |before, event| match (&event.change, &event.base) {
@@ -14,8 +14,8 @@ pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rebuilt {
     })
 }
 
-/// Drops the oldest events of a record, oldest first, if there are more than the limit, and gives the oldest one that is
-/// kept its base. How many were dropped.
+/// If a record has more events than the limit, drops the oldest and gives the oldest one that is kept its base. Returns
+/// how many were dropped. `events` must be in order, oldest first.
 pub fn trim(events: &mut Vec<Event>, limit: EventLimit) -> usize {
     if events.len() <= limit.max() {
         return 0;

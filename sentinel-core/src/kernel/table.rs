@@ -1,4 +1,4 @@
-//! SPEC section 3, row by row: what each state says to each operation. Nothing here changes a record.
+//! The rules of spec §3, row by row: how each state answers each operation. Nothing here changes a record.
 
 use super::{Reading, Rule};
 use crate::address::Kind;
@@ -11,7 +11,7 @@ use crate::token::OpId;
 use Rule::{Change, Refuse, Repeat};
 use State::{Claimed, Completed, Executing, Free, Reconciling};
 
-/// Anyone: claim id, terms, fingerprint, phase.
+/// Sent by any worker. Carries claim id, terms, fingerprint and phase.
 pub fn claim(r: &Record, c: &Claim, at: &Reading) -> Rule<ClaimReply> {
     let mine = r.claim_id == Some(c.claim_id);
     let claimable = match r.state {
@@ -22,10 +22,12 @@ pub fn claim(r: &Record, c: &Claim, at: &Reading) -> Rule<ClaimReply> {
     };
     let differs = matches!((&r.fingerprint, &c.fingerprint), (Some(theirs), Some(ours)) if theirs != ours);
     match r.state {
-        // Before the state, and never on a claimable record: a fingerprint must not wedge a lapsed claim.
+        // Checked before the state, but never on a claimable record: a fingerprint must not block the takeover of a
+        // lapsed claim.
         _ if differs && !claimable => Refuse(ClaimReply::FingerprintMismatch),
         Claimed | Executing if mine => Repeat,
-        // A late duplicate creates no ghost. A completed record past retention still knows who completed it.
+        // A late duplicate must not claim for a caller that is gone. A completed record past its retention still has
+        // the claim id that completed it.
         _ if claimable && r.knows(c.claim_id) => Refuse(ClaimReply::AlreadyReleased),
         _ if claimable => Change,
         Executing if !r.is_live(at.now) => Refuse(ClaimReply::Uncertain {
@@ -47,7 +49,7 @@ pub fn claim(r: &Record, c: &Claim, at: &Reading) -> Rule<ClaimReply> {
     }
 }
 
-/// Worker.
+/// Sent by the worker.
 pub fn begin(r: &Record, b: &Begin, at: &Reading) -> Rule<BeginReply> {
     match r.state {
         _ if !r.matches(&b.grant) => Refuse(BeginReply::Superseded(current(r))),
@@ -58,8 +60,8 @@ pub fn begin(r: &Record, b: &Begin, at: &Reading) -> Rule<BeginReply> {
     }
 }
 
-/// Worker. A lapsed execution of the same grant revives, as no other call could have taken it; a lapsed lease never does, and
-/// an abandoned run never does either: its worker has ended.
+/// Sent by the worker. A heartbeat revives a lapsed execution of the same grant, because no other call can have taken
+/// it. It never revives a lapsed lease, nor an abandoned run, whose worker has ended.
 pub fn heartbeat(r: &Record, h: &Heartbeat, at: &Reading) -> Rule<HeartbeatReply> {
     let lost = |reason| Refuse(HeartbeatReply::Lost(reason));
     match r.state {
@@ -73,7 +75,8 @@ pub fn heartbeat(r: &Record, h: &Heartbeat, at: &Reading) -> Rule<HeartbeatReply
     }
 }
 
-/// Worker. Expiry does not matter: the rightful worker's truth beats doubt.
+/// Sent by the worker. Whether the lease has lapsed does not matter: a result from the worker that holds the grant ends
+/// the doubt.
 pub fn complete(r: &Record, c: &Complete, _at: &Reading) -> Rule<CompleteReply> {
     match r.state {
         _ if !r.matches(&c.grant) => Refuse(CompleteReply::Superseded(current(r))),
@@ -85,7 +88,8 @@ pub fn complete(r: &Record, c: &Complete, _at: &Reading) -> Rule<CompleteReply> 
     }
 }
 
-/// Worker, by claim id: the function did not run and will not. Only a function that ran is abandoned.
+/// Sent by the worker, by claim id: the function did not run and will not run. An abandoned record is not cancelled,
+/// because only a function that ran is abandoned.
 pub fn cancel(r: &Record, c: &Cancel, _at: &Reading) -> Rule<CancelReply> {
     match r.state {
         Claimed | Executing if r.claim_id == Some(c.claim_id) && !r.is_abandoned() => Change,
@@ -95,7 +99,7 @@ pub fn cancel(r: &Record, c: &Cancel, _at: &Reading) -> Rule<CancelReply> {
     }
 }
 
-/// Worker.
+/// Sent by the worker.
 pub fn release(r: &Record, l: &Release, _at: &Reading) -> Rule<ReleaseReply> {
     let released_before = r.token == l.grant.token && r.past_claims.contains(l.grant.claim_id);
     match r.state {
@@ -107,7 +111,7 @@ pub fn release(r: &Record, l: &Release, _at: &Reading) -> Rule<ReleaseReply> {
     }
 }
 
-/// Worker, only after its function has ended.
+/// Sent by the worker, only after its function has ended.
 pub fn abandon(r: &Record, a: &Abandon, _at: &Reading) -> Rule<AbandonReply> {
     match r.state {
         Executing if r.matches(&a.grant) && r.is_abandoned() => Repeat,
@@ -116,11 +120,11 @@ pub fn abandon(r: &Record, a: &Abandon, _at: &Reading) -> Rule<AbandonReply> {
     }
 }
 
-/// Operator: op id, who, why, the token that was seen.
+/// Sent by an operator. Carries op id, operator, reason and the expected token.
 pub fn reconcile(r: &Record, c: &Reconcile, at: &Reading) -> Rule<ReconcileReply> {
     match r.state {
         _ if decided(r, c.op_id, DecisionKind::Reconcile) => Repeat,
-        // A late duplicate must not seize a newer run.
+        // A late duplicate must not take over a newer run.
         _ if r.token != c.expect => Refuse(ReconcileReply::StaleDecision(current(r))),
         Executing if !r.is_live(at.now) || c.even_if_alive => Change,
         Executing => Refuse(ReconcileReply::StillAlive { until: r.lease_until }),
@@ -134,13 +138,13 @@ pub fn reconcile(r: &Record, c: &Reconcile, at: &Reading) -> Rule<ReconcileReply
     }
 }
 
-/// Operator: reconcile token, op id, outcome.
+/// Sent by an operator. Carries the reconcile token, op id and the result.
 pub fn force_complete(r: &Record, f: &ForceComplete, _at: &Reading) -> Rule<ForceCompleteReply> {
     let before = r.decision.as_ref().filter(|_| decided(r, f.op_id, DecisionKind::ForceComplete));
     match r.state {
         _ if before.is_some_and(|d| d.presented == f.token && d.digest == Some(f.result.digest())) => Repeat,
         Reconciling if r.token != f.token => Refuse(ForceCompleteReply::StaleDecision(current(r))),
-        // Final, so it must be bytes that callers of the key can read.
+        // A forced result is final, so callers of the key must be able to decode it.
         Reconciling if f.to_decode().is_some_and(|kind| !r.accepts.accepts(&kind)) => {
             Refuse(ForceCompleteReply::NotDecodable { accepts: r.accepts.clone() })
         }
@@ -149,7 +153,7 @@ pub fn force_complete(r: &Record, f: &ForceComplete, _at: &Reading) -> Rule<Forc
     }
 }
 
-/// Operator: reconcile token, op id.
+/// Sent by an operator. Carries the reconcile token and op id.
 pub fn reset_to_claimed(r: &Record, c: &ResetToClaimed, at: &Reading) -> Rule<ResetReply> {
     let before = r.decision.as_ref().filter(|_| decided(r, c.op_id, DecisionKind::ResetToClaimed));
     match r.state {
@@ -161,7 +165,7 @@ pub fn reset_to_claimed(r: &Record, c: &ResetToClaimed, at: &Reading) -> Rule<Re
     }
 }
 
-/// Operator: op id, who, why, the token that was seen.
+/// Sent by an operator. Carries op id, operator, reason and the expected token.
 pub fn evict(r: &Record, e: &Evict, _at: &Reading) -> Rule<EvictReply> {
     let before = r.decision.as_ref().filter(|_| decided(r, e.op_id, DecisionKind::Evict));
     match r.state {
@@ -173,7 +177,7 @@ pub fn evict(r: &Record, e: &Evict, _at: &Reading) -> Rule<EvictReply> {
     }
 }
 
-/// What the replies say of an operation that took effect, now or before.
+/// The replies to operations that took effect, now or before.
 pub(super) mod confirm {
     use super::*;
 
@@ -242,13 +246,13 @@ fn granted(r: &Record) -> Granted {
     }
 }
 
-/// Where a heartbeat would move the lease: never shorter, never past the hard deadline.
+/// The end of the lease after a heartbeat: never earlier than before, never later than the hard deadline.
 pub(super) fn extended(r: &Record, at: &Reading) -> crate::StoreTime {
     let ttl = r.terms.map(|terms| terms.ttl()).unwrap_or_default();
     r.lease_until.max(at.now.plus(ttl).min(r.hard_until))
 }
 
-/// Completed at or after the end of the lease.
+/// Whether the result was recorded at or after the end of the lease.
 pub(super) fn completed_late(r: &Record) -> bool {
     r.completed_at.is_some_and(|at| at >= r.lease_until)
 }

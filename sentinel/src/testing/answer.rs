@@ -1,24 +1,24 @@
-//! What a function says at its end, as far as it matters here: that it is done, or not.
+//! How a function under test reports its end: done, or not done.
 
 use std::fmt::Display;
 
 use crate::{Failure, Outcome};
 
-/// What a process said.
+/// What a process reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    /// It is done, now or before.
+    /// The work is done, now or before.
     Done,
-    /// It is not done, or nobody knows, and why. Whoever is told so does not rely on it.
+    /// The work is not done, or its outcome is unknown, and why. The caller cannot rely on it.
     NotDone(String),
 }
 
-/// What a function under test gives. A `Result` says what its value says, and an error says that it is not done.
+/// The return value of a function under test. A `Result` reports what its value reports; an error means *not done*.
 ///
-/// An [`Outcome`] is done if it is `Completed`, `CompletedNotStored` or `Replayed`, and not if it is anything else. A function that returns a
-/// value of your own maps it to [`Said`], or, if it is always good news, to `()`.
+/// An [`Outcome`] means *done* if it is `Completed`, `CompletedNotStored` or `Replayed`, and *not done* otherwise. A
+/// function that returns another type converts it to [`Said`], or to `()` if it always means *done*.
 pub trait Answer {
-    /// What it says.
+    /// Whether the value means *done*.
     fn said(&self) -> Said;
 }
 

@@ -1,4 +1,4 @@
-//! What a function under test is handed.
+//! The argument of a function under test.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::fault::Place;
 use super::world::World;
 use crate::{CoordinationStore, Sentinel};
 
-/// One process that runs the function: its client, and what outlives it.
+/// One process that runs the function: its client, and the state that outlives it.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub(super) world: Arc<World>,
@@ -17,28 +17,28 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// The client of this process, in the namespace `default`. Everything goes through it, or through
-    /// [`store`](Self::store): a client of your own store would know nothing of the world.
+    /// The client of this process, in the namespace `default`. Use only this client or [`store`](Self::store): the test
+    /// cannot inject faults into another store.
     pub fn sentinel(&self) -> Sentinel {
         self.sentinel.clone()
     }
 
-    /// The store of this process, for functions that make their client themselves.
+    /// The store of this process, for functions that create their client themselves.
     pub fn store(&self) -> Arc<dyn CoordinationStore> {
         self.sentinel.store().clone()
     }
 
-    /// What must not happen twice. It outlives processes.
+    /// The effects that must not happen twice. They outlive processes.
     pub fn effects(&self) -> Effects {
         Effects { world: self.world.clone() }
     }
 
-    /// State of yours that outlives processes: a fake provider, say. Made once in each world.
+    /// State of your own that outlives processes, such as a fake provider. It is created once in each world.
     pub fn world<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         self.world.keep(make)
     }
 
-    /// A place of yours, in the middle of the function, at which the process may crash.
+    /// Marks a point of your own within the function, at which the process may crash.
     pub async fn place(&self, name: impl Into<String>) {
         let name = name.into();
         let crash = format!("at {name:?}");
@@ -47,7 +47,7 @@ impl Attempt {
         }
     }
 
-    /// Which process of its world this is, counted from 1.
+    /// The number of this process in its world, counted from 1.
     pub fn number(&self) -> u32 {
         self.number
     }

@@ -1,4 +1,5 @@
-//! The store's clock of a world: it follows the clock of the process that runs, and is moved by hand between two of them.
+//! The store's clock of a world. It follows the clock of the process that runs, and is moved explicitly between
+//! processes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{Clock, StoreTime};
 
-/// When every world begins: some day.
+/// The time at which every world starts.
 pub(super) const START: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);
 
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(super) struct WorldClock(Mutex<Reading>);
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     at: StoreTime,
-    /// Since when a process runs, by its own clock.
+    /// When the process started, by its own clock.
     since: Option<Instant>,
 }
 
@@ -31,18 +32,18 @@ impl WorldClock {
         Self(Mutex::new(Reading { at: START, since: None }))
     }
 
-    /// From now on it follows the clock of the runtime in which this is called.
+    /// From now on follows the clock of the runtime in which this is called.
     pub(super) fn follow(&self) {
         self.reading().since = Some(Instant::now());
     }
 
-    /// It stands still. Called in the runtime that it followed.
+    /// Stops following. Must be called in the runtime that it followed.
     pub(super) fn stop(&self) {
         let mut reading = self.reading();
         *reading = Reading { at: reading.now(), since: None };
     }
 
-    /// Moves it while it stands.
+    /// Moves it while it follows no runtime.
     pub(super) fn advance(&self, by: Duration) {
         let mut reading = self.reading();
         reading.at = reading.at.plus(by);

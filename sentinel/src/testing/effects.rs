@@ -1,4 +1,4 @@
-//! What must not happen twice.
+//! The effects that must not happen twice.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::fault::{Fault, Place};
 use super::world::World;
 
-/// The effects of a world: what a fake of yours calls where the real one would charge, send or deploy.
+/// The effects of a world. Your fake calls them where the real function would charge, send or deploy.
 ///
-/// An effect is a request to another system: the process may crash before it or after it, the request or its reply may be
-/// lost, and the effect may land only after the caller's timeout. The caller learns only that there was [`NoAnswer`].
+/// An effect is a request to another system. The process may crash before or after it, its request or its reply may be
+/// lost, and it may land only after the caller's timeout. In all these cases the caller only gets [`NoAnswer`].
 #[derive(Debug, Clone)]
 pub struct Effects {
     pub(super) world: Arc<World>,
 }
 
-/// There was no answer: it happened, or it did not.
+/// No answer arrived: the effect may or may not have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
@@ -28,13 +28,13 @@ impl fmt::Display for NoAnswer {
 impl std::error::Error for NoAnswer {}
 
 impl Effects {
-    /// The effect happens. The key says what must not happen twice; it need not be a key of Sentinel's.
+    /// Causes an effect. The key identifies what must not happen twice; it need not be a key of Sentinel.
     pub async fn happen(&self, key: impl Into<String>) -> Result<(), NoAnswer> {
         self.request(key.into(), None).await
     }
 
-    /// The effect happens, at somebody who understands idempotency keys: under the same one it happens once, however often
-    /// it is asked for.
+    /// Causes an effect at a system that supports idempotency keys: under the same idempotency key it happens once,
+    /// however often it is requested.
     pub async fn happen_under(
         &self,
         key: impl Into<String>,
@@ -43,7 +43,8 @@ impl Effects {
         self.request(key.into(), Some(idempotency_key.into())).await
     }
 
-    /// How often the effect has happened by now: what a probe would find. One that has not landed yet is not counted.
+    /// How often the effect has happened so far, as a probe would find it. An effect that has not landed yet is not
+    /// counted.
     pub fn count(&self, key: &str) -> u32 {
         self.world.lands();
         self.world.state().effects.get(key).copied().unwrap_or_default()

@@ -1,24 +1,24 @@
-//! What can go wrong, and where.
+//! The faults of a world, and the points at which they occur.
 
 use std::fmt;
 
-/// Where something can go wrong.
+/// A place at which a fault can occur.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Place {
-    /// A request to the store, by its name.
+    /// A request to the store, by the name of its operation.
     Store(&'static str),
     /// An effect, by its key.
     Effect(String),
-    /// A place that the function names.
+    /// A point that the function marked.
     Here(String),
 }
 
 impl Place {
-    /// What can go wrong there.
+    /// The faults that can occur at this place.
     fn faults(&self) -> &'static [Fault] {
         use Fault::{CrashAfter, CrashBefore, LandLate, LateCopy, LoseReply, LoseRequest};
         match self {
-            // A batch of heartbeats that arrives again is a heartbeat.
+            // A late copy of a batch of heartbeats is just another heartbeat.
             Self::Store("heartbeat") => &[CrashAfter, CrashBefore, LoseReply, LoseRequest],
             Self::Effect(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LandLate],
             Self::Store(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LateCopy],
@@ -37,15 +37,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     CrashBefore,
-    /// It was carried out; nobody hears the reply.
+    /// The request was carried out; its reply does not arrive.
     CrashAfter,
     LoseRequest,
     LoseReply,
-    /// Nothing goes wrong now; the same request arrives again when all deadlines are over, and once more later.
+    /// The request succeeds. A copy of it arrives when all deadlines are over, and another one later.
     LateCopy,
     /// The caller gets no answer in time, and the effect lands later.
     LandLate,
@@ -64,7 +64,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The nth time that a process came to a place.
+/// The nth visit of a process to a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) process: u32,
@@ -72,7 +72,7 @@ pub(super) struct Point {
     pub(super) nth: u32,
 }
 
-/// A fault, and where it strikes.
+/// A fault, and the point at which it occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Strike {
     pub(super) point: Point,
@@ -86,17 +86,17 @@ impl fmt::Display for Strike {
     }
 }
 
-/// All that goes wrong in a world, in order.
+/// All faults of a world, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Plan(pub(super) Vec<Strike>);
 
 impl Plan {
-    /// What goes wrong at a point.
+    /// The fault at a point, if there is one.
     pub(super) fn at(&self, point: &Point) -> Option<Fault> {
         self.0.iter().find(|strike| strike.point == *point).map(|strike| strike.fault)
     }
 
-    /// The plans with one more fault, at one of the points that came after the last fault of this one.
+    /// The plans with one more fault, at one of the points after the last fault of this plan.
     pub(super) fn followed_by(&self, points: &[Point]) -> Vec<Self> {
         let struck = self.0.last().and_then(|last| points.iter().position(|point| *point == last.point));
         let mut next = Vec::new();
@@ -112,14 +112,14 @@ impl Plan {
         next
     }
 
-    /// Whether it was named, or begins what was named.
+    /// Whether this is the named plan or a prefix of it.
     pub(super) fn leads_to(&self, named: &str) -> bool {
         named.strip_prefix(&self.to_string()).is_some_and(|rest| rest.is_empty() || rest.starts_with(JOINT))
     }
 }
 
-/// Whether a point is a heartbeat between two heartbeats: what goes wrong there differs in nothing from the same at the
-/// first or the last of them.
+/// Whether a point is a heartbeat between two heartbeats. A fault there has the same consequences as at the first or
+/// the last of them.
 fn is_one_of_many(points: &[Point], at: usize) -> bool {
     let process = points[at].process;
     let beats = |at: Option<usize>| {

@@ -1,4 +1,4 @@
-//! The way from a process to the store of its world.
+//! The connection from a process to the store of its world.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, St
 use crate::store::{Inspection, List, Listing, Purge, Purged};
 use crate::{Address, CoordinationStore, ErrorKind, Event, Kind, Layer, State, StoreError};
 
-/// Requests pass here as long as their process lives, and meet what was planned for them.
+/// Passes requests on while their process lives, and injects the planned faults.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) store: Arc<dyn CoordinationStore>,
@@ -49,7 +49,7 @@ impl Gate {
         }
     }
 
-    /// Waits for ever if the process is dead: nothing of it acts again.
+    /// Never returns if the process is dead, so that it does nothing more.
     async fn alive(&self) {
         if !self.world.lives(self.process) {
             std::future::pending().await
@@ -57,7 +57,7 @@ impl Gate {
     }
 }
 
-/// Whether a process that sends this has no function running under the address any more.
+/// Whether a process that sends this operation has no function running under the address any more.
 fn ends_a_run(op: &Op) -> bool {
     matches!(op, Op::Complete(_) | Op::Release(_) | Op::Abandon(_) | Op::Cancel(_))
 }
@@ -71,7 +71,7 @@ fn begun(reply: &Reply) -> Option<&Granted> {
     }
 }
 
-/// What a request was about, and its answer in a word.
+/// A line for the trace: what a request was about, and its reply in one word.
 fn told(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>) -> String {
     let what = op.name().replace('_', " ");
     let of = match address.kind {
@@ -80,7 +80,7 @@ fn told(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>)
     };
     match answer {
         Ok(stamped) => {
-            // The name of the reply's variant, within the name of its operation.
+            // The name of the reply's variant, which is inside the name of its operation.
             let reply = format!("{:?}", stamped.reply);
             let word = reply.split(['(', ')', ' ']).nth(1).unwrap_or_default();
             format!("{what} of {of}: {word}; it is {}", stamped.stamp.state)

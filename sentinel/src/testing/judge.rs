@@ -1,24 +1,24 @@
-//! What must hold at the end of a world.
+//! The checks at the end of a world.
 
 use std::collections::BTreeMap;
 
 use super::answer::Said;
 use super::world::{End, Ended, State};
 
-/// What the judge knows beside what happened.
+/// What the judge knows besides the state of the world.
 #[derive(Debug)]
 pub(super) struct Terms<'a> {
-    /// The effects of a world in which nothing goes wrong.
+    /// The effects of the world without faults.
     pub(super) due: &'a BTreeMap<String, u32>,
     pub(super) at_most: u32,
-    /// Doubts are settled by code, all of them.
+    /// Whether code of the user's reconciles every uncertain key.
     pub(super) reconciled: bool,
-    /// Something was recorded for good.
+    /// Whether any result was recorded.
     pub(super) settled: bool,
 }
 
 impl Terms<'_> {
-    /// What was broken; None: nothing.
+    /// The first promise that was broken; None: all were kept.
     pub(super) fn broken(&self, state: &State) -> Option<String> {
         let twice = || self.happened_too_often(state);
         twice()
@@ -33,7 +33,7 @@ impl Terms<'_> {
         Some(format!("the effect on {key:?} happened {times} times; allowed are {most}"))
     }
 
-    /// Whether somebody was told what is not so.
+    /// Whether a process reported *done* wrongly.
     fn lied(&self, Ended { process, end, effects, doubts }: &Ended) -> Option<String> {
         match end {
             End::Hung => Some(format!("process {process} never said anything")),
@@ -55,7 +55,7 @@ impl Terms<'_> {
         }
     }
 
-    /// Whether something is left that nobody will ever hear of, or do.
+    /// Whether work was lost: not done, although nothing reports it.
     fn unsettled(&self, state: &State) -> Option<String> {
         let Ended { process, end, doubts, .. } = state.ends.last()?;
         let in_doubt = doubts.first();

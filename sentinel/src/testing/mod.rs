@@ -1,15 +1,16 @@
-//! Tests of *your* function against every crash and every lost message.
+//! Tests of *your* function with every crash and every lost message.
 //!
-//! [`check`] runs a function again and again, each time in a fresh world: an in-memory store on a clock of its own, and
-//! [`Effects`], which stand for what must not happen twice. In each world something else goes wrong: at each request to
-//! the store and at each effect the process crashes (before it is sent; after it was carried out and before the reply),
-//! or the request, or the reply, is lost, or a copy of the request arrives late. Then other processes run the same
-//! function, at once and after all deadlines. At the end of each world this must hold:
+//! [`check`] runs a function many times, each time in a new world: an in-memory store with a clock of its own, and
+//! [`Effects`], which stand for what must not happen twice. Each world has other faults. At each request to the store
+//! and at each effect, the process crashes (before it is sent, or after it was carried out and before the reply), or
+//! the request or the reply is lost, or a copy of the request arrives late. Then other processes run the same function,
+//! at once and after all deadlines. At the end of each world, three promises are checked:
 //!
 //! - **No effect happened more than once.**
-//! - **Who says "done" tells the truth**: it did happen, and is not in doubt.
-//! - **Doubt is told, never hidden**: what happened is told as done, or its key is in doubt and stays so until somebody
-//!   decides. What did not happen is done in the end.
+//! - **A process that reports "done" is right**: the effect did happen, and the key is not uncertain.
+//! - **Doubt is never hidden**: if the effect happened, a process reports "done", or the key is uncertain and stays so
+//!   until an operator or a reconciler decides. If it did not happen, the work is done in the end, or a final failure
+//!   is recorded.
 //!
 //! ```
 //! use sentinel::testing::{self, Attempt};
@@ -21,8 +22,8 @@
 //! });
 //! ```
 //!
-//! The check panics with a report for people: what was broken, what happened step by step, the event log of the keys,
-//! and how to run that one world again:
+//! The check panics with a report: which promise was broken, what happened step by step, the event log of the keys, and
+//! how to run that one world again:
 //!
 //! ```should_panic
 //! use sentinel::testing::{self, Attempt};
@@ -37,13 +38,13 @@
 //!
 //! # What a world is, and is not
 //!
-//! A process is a tokio runtime of one thread whose clock stands still and jumps to the next timer when nothing else is
-//! to be done, so that sleeps and timeouts cost no time. A crash drops its tasks, and nothing that it left behind reaches
-//! the store any more. What a function does on threads of its own, or over real connections, is not part of the world
-//! and does not crash with it; keep state that outlives processes in [`Attempt::world`]. One process runs at a time:
-//! processes that race are what the store's conformance suite is for.
+//! A process is a tokio runtime with one thread. Its clock does not move by itself: when no task can run, it jumps to
+//! the next timer, so that sleeps and timeouts cost no time. A crash drops the tasks of the process, and nothing that
+//! they left behind reaches the store any more. What a function does on threads of its own, or over real connections,
+//! is not part of the world and does not crash with it. Keep state that outlives processes in [`Attempt::world`]. One
+//! process runs at a time: processes that race are tested by the store's conformance suite.
 //!
-//! Enable the feature `testing` for tests only (`[dev-dependencies]`): it turns on what tokio has for tests.
+//! Enable the feature `testing` for tests only (`[dev-dependencies]`): it enables tokio's `test-util`.
 
 mod answer;
 mod attempt;
@@ -62,11 +63,11 @@ pub use attempt::Attempt;
 pub use effects::{Effects, NoAnswer};
 pub use worlds::{Checked, Worlds};
 
-/// Runs a function in a world for each thing that can go wrong, and in one for each two of them: [`Worlds::check`] with
-/// nothing changed. Call it from a plain `#[test]`, or from any other.
+/// Runs a function in one world for each possible fault, and in one for each pair of faults: [`Worlds::check`] with its
+/// defaults. Call it from a `#[test]`, with or without a runtime.
 ///
 /// # Panics
-/// If the function breaks a promise in some world, with a report. Also if it does nothing where nothing goes wrong.
+/// If the function breaks a promise in some world, with a report. Also if it does nothing in the world without faults.
 #[track_caller]
 pub fn check<F, A>(function: F) -> Checked
 where

@@ -1,4 +1,4 @@
-//! A process of a world: a runtime of its own, with a client of its own, which may die at any point.
+//! A process of a world: a runtime and a client of its own. It may crash at any point.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,16 +13,16 @@ use super::gate::Gate;
 use super::world::{End, Ended, World};
 use crate::{Layered, Sentinel};
 
-/// A process that says nothing for so long, by its own clock, says nothing at all.
+/// A process that has not ended after this time, by its own clock, is counted as hung.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A runtime whose clock stands still.
+/// A runtime with a paused clock.
 pub(super) fn runtime() -> Runtime {
     let built = Builder::new_current_thread().enable_all().start_paused(true).build();
     built.unwrap_or_else(|error| panic!("no runtime could be built: {error}"))
 }
 
-/// Runs a function as a process, to its end, its crash, or the end of patience; how it ended is kept in the world.
+/// Runs a function as a process until it ends, crashes or hangs. The world records how it ended.
 pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
     let runtime = runtime();
     let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(world, number, function))));
@@ -41,7 +41,7 @@ pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl As
         let _guard = runtime.enter();
         world.ends();
     }
-    // What the function left running ends here, and reaches nothing any more.
+    // The tasks that the function left running end here, and reach nothing any more.
     drop(runtime);
     let doubts = self::runtime().block_on(world.doubts());
     world.lands();

@@ -1,4 +1,4 @@
-//! A report for people.
+//! The report of a broken promise.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::fault::Plan;
 use super::world::World;
 use crate::{CoordinationStore as _, Event};
 
-/// What was broken, how it came to it, what the records say, and how to see it again.
+/// Which promise was broken, what led to it, what the records contain, and how to run that world again.
 pub(super) async fn report(world: &World, broken: &str, plan: &Plan, worlds: usize) -> String {
     let mut text = format!("{broken}\n\nWhat happened:\n");
     for line in &world.state().story {

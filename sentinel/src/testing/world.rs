@@ -1,4 +1,4 @@
-//! One world: a store, a clock, what happened outside, and what is to go wrong.
+//! One world: a store, a clock, the effects that happened, and the planned faults.
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,39 +23,39 @@ pub(super) struct World {
     pub(super) clock: Arc<WorldClock>,
     pub(super) store: MemoryStore,
     pub(super) plan: Plan,
-    /// Told when the process that runs has crashed.
+    /// Notified when the process that runs has crashed.
     pub(super) crashed: Notify,
-    /// How long after it was asked for an effect lands that is late.
+    /// How long after its request a late effect lands.
     late: Duration,
     state: Mutex<State>,
 }
 
-/// What has happened so far.
+/// The state of a world so far.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// The process that runs; None: none does.
+    /// The process that runs; None: none.
     pub(super) process: Option<u32>,
-    /// How often it came to each place.
+    /// How often it visited each place.
     visits: HashMap<Place, u32>,
-    /// Where something could have gone wrong, in order.
+    /// The points at which a fault could have occurred, in order.
     pub(super) points: Vec<Point>,
     /// How often each effect happened.
     pub(super) effects: BTreeMap<String, u32>,
-    /// Effects that were asked for and land later.
+    /// Effects that were requested and land later.
     on_their_way: Vec<Landing>,
-    /// The runs of the process, and their hard deadlines.
+    /// The runs of the process, with their hard deadlines.
     runs: HashMap<Address, StoreTime>,
-    /// An effect that a process asked for when the hard deadline of its run was over.
+    /// A process requested an effect after the hard deadline of its run: a description of it.
     pub(super) overdue: Option<String>,
     /// The idempotency keys that were used.
     used: HashSet<(String, String)>,
-    /// Requests that arrive again later.
+    /// Requests of which a copy arrives later.
     pub(super) late: Vec<Late>,
-    /// Every record that was asked for.
+    /// The addresses of all records that were requested.
     pub(super) seen: BTreeSet<Address>,
     /// How each process ended.
     pub(super) ends: Vec<Ended>,
-    /// What happened, in words.
+    /// The trace: what happened, one line for each step.
     pub(super) story: Vec<String>,
     kept: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
@@ -74,13 +74,13 @@ struct Landing {
     under: Option<String>,
 }
 
-/// How a process ended, and how things stood then.
+/// How a process ended, and the state at that time.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) process: u32,
     pub(super) end: End,
     pub(super) effects: BTreeMap<String, u32>,
-    /// The keys in doubt.
+    /// The uncertain keys.
     pub(super) doubts: Vec<Address>,
 }
 
@@ -104,7 +104,7 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process begins: the clock follows its own. Called in its runtime.
+    /// Starts a process: the world's clock follows the process' clock. Must be called in its runtime.
     pub(super) fn begins(&self, process: u32) {
         self.clock.follow();
         let mut state = self.state();
@@ -113,7 +113,7 @@ impl World {
         state.runs.clear();
     }
 
-    /// It has ended, and nothing of it acts any more. Called in its runtime.
+    /// Ends the process: nothing of it acts any more. Must be called in its runtime.
     pub(super) fn ends(&self) {
         self.state().process = None;
         self.clock.stop();
@@ -123,7 +123,7 @@ impl World {
         self.state().process == Some(process)
     }
 
-    /// The process comes to a place: what goes wrong there. One that has ended comes nowhere.
+    /// The process visits a place: returns the fault that occurs there. A process that has ended never gets an answer.
     pub(super) async fn meet(&self, place: Place) -> Option<Fault> {
         let met = {
             let mut state = self.state();
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// The process crashes here and now.
+    /// Crashes the process now.
     pub(super) async fn crash<T>(&self, when: &str) -> T {
         self.tell(format!("crashes {when}"));
         self.state().process = None;
@@ -150,7 +150,7 @@ impl World {
         pending().await
     }
 
-    /// A run has begun, or its lease was claimed again: until then it may act.
+    /// A run has begun, or its claim was granted again: it may act until `hard_until`.
     pub(super) fn runs_until(&self, address: &Address, hard_until: StoreTime) {
         self.state().runs.insert(address.clone(), hard_until);
     }
@@ -160,7 +160,7 @@ impl World {
         self.state().runs.remove(address);
     }
 
-    /// The process asks for an effect. If all its runs are past their hard deadlines, that is noted.
+    /// The process requests an effect. Records whether all its runs are past their hard deadlines.
     pub(super) fn acts(&self, key: &str) {
         let now = self.clock.now();
         let mut state = self.state();
@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    /// An effect will happen, later than its caller waits.
+    /// An effect will land after its caller's timeout.
     pub(super) fn is_on_its_way(&self, key: String, under: Option<String>) {
         self.tell(format!(
             "gets no answer in time about the effect on {key:?}, which lands {:?} later",
@@ -183,7 +183,7 @@ impl World {
         self.state().on_their_way.push(Landing { at, key, under });
     }
 
-    /// What is due lands.
+    /// Lets the effects land that are due.
     pub(super) fn lands(&self) {
         let now = self.clock.now();
         let (due, left) =
@@ -196,13 +196,13 @@ impl World {
         }
     }
 
-    /// All that is on its way lands: the world is over.
+    /// Lets all requested effects land, at the end of the world.
     pub(super) fn all_lands(&self) {
         self.clock.advance(self.late);
         self.lands();
     }
 
-    /// An effect happens, unless it was asked for under an idempotency key that was used before.
+    /// An effect happens, unless it was requested under an idempotency key that was used before.
     pub(super) fn happens(&self, key: String, under: Option<String>) {
         self.lands();
         self.happen(key, under);
@@ -217,14 +217,14 @@ impl World {
         }
     }
 
-    /// A line of the story.
+    /// Adds a line about a process to the trace.
     pub(super) fn tell(&self, what: impl AsRef<str>) {
         let mut state = self.state();
         let who = state.process.map_or("a process that is gone".to_owned(), |n| format!("process {n}"));
         state.story.push(format!("{who}: {}", what.as_ref()));
     }
 
-    /// A line about what no process did.
+    /// Adds a line to the trace that is about no process.
     pub(super) fn remark(&self, what: impl Into<String>) {
         self.state().story.push(what.into());
     }
@@ -241,14 +241,14 @@ impl World {
         let kept = self.state().kept.get(&kind).cloned();
         let kept = kept.and_then(|kept| kept.downcast().ok());
         kept.unwrap_or_else(|| {
-            // Made without the lock: it may ask the world for something.
+            // Created without the lock, because `make` may use the world.
             let made = Arc::new(make());
             self.state().kept.insert(kind, made.clone());
             made
         })
     }
 
-    /// Every record that was asked for, as it stands.
+    /// All records that were requested, as they are now.
     pub(super) async fn records(&self) -> Vec<(Address, Inspection)> {
         let seen = self.state().seen.clone();
         let mut records = Vec::new();
@@ -260,7 +260,7 @@ impl World {
         records
     }
 
-    /// The executions in doubt.
+    /// The executions that are uncertain.
     pub(super) async fn doubts(&self) -> Vec<Address> {
         let in_doubt = |(address, Inspection { record, now }): (Address, Inspection)| {
             let shown = Shown::of(&record?, now);
@@ -269,12 +269,12 @@ impl World {
         self.records().await.into_iter().filter_map(in_doubt).collect()
     }
 
-    /// Time passes until every claim and every run is over.
+    /// Moves the clock until every claim and every run is over.
     pub(super) async fn time_passes(&self) {
         self.passes(|record| record.hard_until.max(record.lease_until)).await;
     }
 
-    /// Time passes until no effect of a run that is over can land any more.
+    /// Moves the clock until no effect of a run that is over can land any more.
     pub(super) async fn effects_land(&self) {
         self.passes(|record| record.effects_until.max(record.lease_until)).await;
     }
@@ -292,8 +292,8 @@ impl World {
         self.remark(format!("(time passes: {pause:?})"));
     }
 
-    /// What was late arrives, and whatever comes of that is over, too: a copy of a claim that was refused may be granted
-    /// by now, to nobody.
+    /// Delivers the late copies, and moves the clock until their consequences are over too: a copy of a claim that was
+    /// refused before may now be granted to a caller that is gone.
     pub(super) async fn the_late_arrives(&self) {
         let late = self.state().late.clone();
         for Late { address, op } in &late {
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    /// An operator looks at what is in doubt. Where nothing at all has happened, that is decided.
+    /// An operator inspects the uncertain keys. If no effect has happened at all, the operator resets them.
     pub(super) async fn operator_looks(&self) -> Result<(), Error> {
         if self.doubts().await.is_empty() {
             return Ok(());
@@ -332,7 +332,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether something was recorded for good.
+    /// Whether any result was recorded.
     pub(super) async fn is_settled(&self) -> bool {
         let completed = |(address, Inspection { record, now }): &(Address, Inspection)| {
             address.kind == Kind::Execution

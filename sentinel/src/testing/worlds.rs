@@ -15,7 +15,7 @@ use super::report::report;
 use super::world::{End, World};
 use crate::{Clock as _, StoreTime, SystemClock};
 
-/// Which worlds there are, and what holds in them. [`check`](super::check) is for those who change nothing of it.
+/// Which worlds to run, and what is allowed in them. [`check`](super::check) uses the defaults.
 #[must_use = "nothing runs before `check`"]
 pub struct Worlds {
     faults: usize,
@@ -26,27 +26,27 @@ pub struct Worlds {
     reconcile: Option<Reconcile>,
 }
 
-/// Settles doubts, as a process of this number.
+/// Runs the user's reconciler as the process of this number.
 type Reconcile = Box<dyn Fn(&Arc<World>, u32) + Send + Sync>;
 
-/// What was tried.
+/// What was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
-    /// How many worlds there were.
+    /// The number of worlds.
     pub worlds: usize,
-    /// At how many points something can go wrong where nothing else does.
+    /// The number of points at which a fault can occur in the world without faults.
     pub points: usize,
 }
 
-/// The process that comes at once after the first, and the one that comes when all deadlines are over.
+/// The process that starts at once after the first, and the one that starts when all deadlines are over.
 const AT_ONCE: u32 = 2;
 const LATER: u32 = 3;
-/// The reconciler, where there is one.
+/// The reconciler, if there is one.
 const RECONCILER: u32 = 4;
 
 impl Default for Worlds {
     fn default() -> Self {
-        // Just before the late effects that `once` reckons with by default are over.
+        // Just before the default late effects of `once` are over.
         let late = crate::Terms::DEFAULT_LATE_EFFECTS - Duration::from_secs(1);
         Self { faults: 2, at_most: 1, only: None, late, limit: 50_000, reconcile: None }
     }
@@ -60,7 +60,7 @@ impl fmt::Debug for Worlds {
     }
 }
 
-/// Says nothing of the function's end: it only looked.
+/// The return value of a reconciler, whose end is not checked.
 struct Looked;
 
 impl Answer for Looked {
@@ -70,42 +70,43 @@ impl Answer for Looked {
 }
 
 impl Worlds {
-    /// How many things go wrong in one world at most (2). Each more makes some twenty times as many worlds.
+    /// The maximum number of faults in one world. Default 2. Each additional fault makes about twenty times as many
+    /// worlds.
     pub fn faults(mut self, faults: usize) -> Self {
         self.faults = faults;
         self
     }
 
-    /// How often an effect may happen (1): one run, and one more for each that somebody authorises who knows that it may
-    /// have happened already. A reset that looks first authorises none of these.
+    /// How often an effect may happen. Default 1: one run. Add one for each run that is authorised although the effect
+    /// may have happened already. A reset after a probe does not count.
     pub fn at_most(mut self, times: u32) -> Self {
         self.at_most = times;
         self
     }
 
-    /// How long after it was asked for an effect lands that is late (59 s, a second less than the `late_effects` of a call
-    /// of `once` that does not set them).
+    /// How long after its request a late effect lands. Default 59 s, one second less than the default `late_effects` of
+    /// a call of `once`.
     pub fn effects_land_after(mut self, late: Duration) -> Self {
         self.late = late;
         self
     }
 
-    /// The most worlds (50,000). A function with more of them fails the check: it has too many requests, effects and
-    /// places for two faults in each world; try fewer [`faults`](Self::faults).
+    /// The maximum number of worlds. Default 50,000. The check fails for a function with more: it has too many
+    /// requests, effects and places for two faults in each world. Then try fewer [`faults`](Self::faults).
     pub fn limit(mut self, worlds: usize) -> Self {
         self.limit = worlds;
         self
     }
 
-    /// Only the world of this name, as a report gave it.
+    /// Runs only the world with this name, which a report prints.
     pub fn only(mut self, world: impl Into<String>) -> Self {
         self.only = Some(world.into());
         self
     }
 
-    /// Settles doubts by code of yours, which is tested with the function: it runs in a process that may crash as well,
-    /// and once more where nothing goes wrong. Then no key may be in doubt, and the function must be done. Without it, an
-    /// operator resets what is in doubt where nothing has happened, and other doubts stay.
+    /// Reconciles with code of your own, which is tested with the function: it runs in a process that may crash too,
+    /// and once more without faults. Then no key may be uncertain, and the function must be done. Without it, an
+    /// operator resets uncertain keys if no effect has happened; other keys stay uncertain.
     pub fn reconciled_by<F, T>(mut self, reconcile: F) -> Self
     where
         F: AsyncFn(Attempt) -> T + Send + Sync + 'static,
@@ -120,12 +121,12 @@ impl Worlds {
         self
     }
 
-    /// Runs the function in all worlds: in one where nothing goes wrong, in one for each thing that can, and so on. All of
-    /// it happens on a thread of its own.
+    /// Runs the function in all worlds: in the one without faults, in one for each single fault, and so on. Everything
+    /// runs on a separate thread.
     ///
     /// # Panics
-    /// If the function breaks a promise in some world, with a report. Also if it does nothing where nothing goes wrong,
-    /// and if no world has the name that was asked for.
+    /// If the function breaks a promise in some world, with a report. Also if it does nothing in the world without
+    /// faults, and if [`only`](Self::only) names no world.
     #[track_caller]
     pub fn check<F, A>(&self, function: F) -> Checked
     where
@@ -180,7 +181,7 @@ impl Worlds {
         )
     }
 
-    /// The worlds that differ from one by one more fault.
+    /// The worlds that have one more fault than this one.
     fn after(&self, world: &World) -> Vec<Plan> {
         let mut plans = world.plan.followed_by(&world.state().points);
         plans.retain(|plan| plan.0.iter().all(|strike| self.strikes(&strike.point)));
@@ -190,7 +191,7 @@ impl Worlds {
         plans
     }
 
-    /// The first process for which nothing goes wrong any more: the last, or the reconciler that comes before it.
+    /// The first process without faults: the last, or the reconciler before it.
     fn calm(&self) -> u32 {
         if self.reconcile.is_some() { RECONCILER + 1 } else { LATER + 1 }
     }
@@ -203,7 +204,7 @@ impl Worlds {
         point.process < self.calm()
     }
 
-    /// Lets a world go on to its end.
+    /// Runs a world from its start to its end.
     fn live<A: Answer>(&self, plan: Plan, function: &impl AsyncFn(Attempt) -> A) -> Arc<World> {
         let world = World::new(plan, self.late);
         let outside = runtime();
@@ -245,7 +246,7 @@ impl Worlds {
     }
 }
 
-/// Reports to people that a long check is still going.
+/// Reports that a long check is still running.
 struct Progress {
     shown: StoreTime,
 }
@@ -266,7 +267,7 @@ impl Progress {
     }
 }
 
-/// What happens where nothing goes wrong.
+/// The effects of the world without faults, which every world must reach.
 fn due(calm: &World) -> Result<BTreeMap<String, u32>, String> {
     let state = calm.state();
     let first = state.ends.first().map(|ended| &ended.end);

@@ -1,4 +1,4 @@
-//! The README's first block of Rust is compiled: its lines are in this file.
+//! The README's Rust is compiled: its lines are in this file, those about PostgreSQL in a file of that store's tests.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn pay(request: &'static str) -> Result<String, Box<dyn std::error::Error>
         .once("invoice-42")
         .ttl(Duration::from_secs(3)).hard_ttl(Duration::from_secs(30))
         .fingerprint(&request)                                       // same key, another request: an error, not a replay
-        .nothing_happened_if(|e: &PspError| e.is_declined())         // every other error is doubt
+        .nothing_happened_if(|e: &PspError| e.is_declined())         // after any other error the key is uncertain
         .run(move |run: Run| async move { psp.charge(request, run.idempotency_key()).await })
         .await?;
 
@@ -81,7 +81,7 @@ fn answer(outcome: Outcome<String, PspError>) -> String {
         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => ship(receipt),
         Outcome::CompletedNotStored(receipt, _) => ship(receipt),   // charged; later callers cannot read the receipt
         Outcome::Failed(failure) => ask_for_another_card(failure), // vouched: nothing happened, or failed for good
-        Outcome::InProgress(_) | Outcome::Reconciling(_) => come_back_later(), // another call or an operator is at it
+        Outcome::InProgress(_) | Outcome::Reconciling(_) => come_back_later(), // another call or an operator holds the key
         Outcome::NotRun(reason) => call_again(reason),             // this call charged nothing: the same key again is safe
         Outcome::Unconfirmed(Ok(receipt)) => ship(receipt),        // charged; a task goes on recording it
         Outcome::Unconfirmed(Err(error)) => report(error),         // failed for good; a task goes on recording it
@@ -91,21 +91,106 @@ fn answer(outcome: Outcome<String, PspError>) -> String {
     }
 }
 
+/// Exactly as in the README. No test runs it: it opens a file.
+#[rustfmt::skip]
+#[allow(clippy::print_stdout, dead_code, reason = "the README's first program prints what happened")]
+mod first_program {
+    use sentinel::prelude::*;
+
+    /// Your payment provider.
+    async fn charge(cents: u64, idempotency_key: &str) -> Result<String, std::io::Error> {
+        Ok(format!("{cents} cents under {idempotency_key}"))
+    }
+
+    #[tokio::main]
+    async fn main() -> Result<(), Box<dyn std::error::Error>> {
+        let sentinel = Sentinel::new(SqliteStore::open("sentinel.db").await?).namespace("billing")?;
+        let outcome = sentinel
+            .once("invoice-42")
+            .run(|run: Run| async move { charge(1999, &run.idempotency_key()).await })
+            .await?;
+        match outcome {
+            Outcome::Completed(receipt) => println!("charged now: {receipt}"),
+            Outcome::Replayed(receipt) => println!("charged before: {receipt}"),
+            other => println!("{}", other.name()), // each of them is listed below
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "testing")]
+#[rustfmt::skip]
+mod crash_test {
+    use sentinel::testing::Attempt;
+
+    #[test]
+    fn a_payment_survives_every_crash() {
+        sentinel::testing::check(async |attempt: Attempt| {
+            let effects = attempt.effects();                          // a fake provider reports each charge to it
+            let charge = |_| async move { effects.happen("invoice-42").await };
+            attempt.sentinel().once("invoice-42").run(charge).await   // here: your function, given `attempt.sentinel()`
+        });
+    }
+}
+
+/// The imports of the other blocks, whose bodies need a PostgreSQL database or a Redis server.
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[rustfmt::skip]
+mod imports {
+    #![expect(unused_imports, reason = "that they name something is all that is checked here")]
+
+    use sentinel::postgres::{Fence, Rejection};
+    use sentinel::postgres::{PostgresStore, TransactionOutcome};
+    use sentinel::{Address, Key, Namespace};
+
+    #[expect(dead_code, reason = "it is compiled, and needs a server")]
+    async fn connect() -> Result<(), sentinel::StoreError> {
+        let store = sentinel::RedisStore::connect("rediss://app:secret@redis/0").await?;   // feature `redis-tls`
+        drop(store);
+        Ok(())
+    }
+}
+
+const README: &str = include_str!("../../../README.md");
+
+/// The lines that are not blank, without their indentation.
 fn lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim).collect()
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
+}
+
+/// The blocks of Rust below a heading.
+fn blocks(heading: &str) -> Vec<&'static str> {
+    let (_, section) = README.split_once(heading).unwrap();
+    let section = section.split_once("\n## ").unwrap().0;
+    section.split("```rust\n").skip(1).map(|text| text.split_once("```").unwrap().0).collect()
+}
+
+fn is_here(part: &[&str]) -> bool {
+    lines(include_str!("readme.rs")).windows(part.len()).any(|lines| lines == part)
 }
 
 #[test]
-fn the_readmes_first_block_is_the_one_that_is_compiled() {
-    let readme = include_str!("../../../README.md");
-    let (_, after) = readme.split_once("\n## In Rust\n\n```rust\n").unwrap();
-    let (block, here) = (lines(after.split_once("```").unwrap().0), lines(include_str!("readme.rs")));
-    for part in block.split(|line| line.is_empty()).filter(|part| !part.is_empty()) {
-        assert!(here.windows(part.len()).any(|lines| lines == part), "not compiled here: {part:#?}");
+fn the_readmes_blocks_are_those_that_are_compiled() {
+    let blocks = blocks("\n## In Rust\n");
+    let [program, outcomes, crash_test] = blocks.as_slice() else { panic!("{blocks:#?}") };
+    for whole in [program, crash_test].map(|block| lines(block)) {
+        assert!(is_here(&whole), "not compiled here: {whole:#?}");
     }
-    assert!(block.len() > 15, "{block:?}");
+    for part in outcomes.split("\n\n").map(lines) {
+        assert!(is_here(&part), "not compiled here: {part:#?}");
+    }
     drop(pay("declined"));
     assert_eq!(answer(Outcome::RanUncertain(doubt())), "7");
+}
+
+#[test]
+fn the_readmes_imports_and_addresses_are_those_that_are_compiled() {
+    let redis = blocks("\n## On Redis\n");
+    let postgres = blocks("\n## On PostgreSQL\n");
+    let imports = postgres.into_iter().flat_map(lines).filter(|line| line.starts_with("use sentinel"));
+    for line in redis.into_iter().flat_map(lines).chain(imports) {
+        assert!(is_here(&[line]), "not compiled here: {line}");
+    }
 }
 
 fn doubt() -> sentinel::RanUncertain<PspError> {

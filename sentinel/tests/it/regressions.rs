@@ -1,5 +1,5 @@
 //! Named regressions of the worker's half: each tells the story of one failure that the model or an earlier system of
-//! this kind had, and the rule of SPEC section 4 that it lacked.
+//! this kind had, and the rule of spec §4 that it lacked.
 
 use std::collections::HashSet;
 use std::sync::Arc;

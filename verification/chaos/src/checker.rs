@@ -6,7 +6,7 @@ use sentinel::store::Shown;
 use sentinel::{
     Address, Change, CoordinationStore, ErrorKind, Event, Key, Kind, Record, Sentinel, StoreError,
 };
-use sentinel_conformance::{Deeds, Entry, History};
+use sentinel_conformance::{Entry, History, RunLog};
 
 use crate::journal::{self, Note};
 use crate::lost_heartbeats;
@@ -31,13 +31,13 @@ pub(crate) enum Kept {
 /// Everything that was recorded.
 pub(crate) struct Evidence {
     pub(crate) history: History,
-    pub(crate) deeds: Deeds,
+    pub(crate) deeds: RunLog,
 }
 
 impl Evidence {
     /// Reads what so many workers, and the one after them, have written.
     pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
-        let mut evidence = Self { history: History::default(), deeds: Deeds::default() };
+        let mut evidence = Self { history: History::default(), deeds: RunLog::default() };
         for number in 0..=workers {
             let notes = journal::read(&Plan { number, ..plan.clone() }.journal())?;
             evidence.add(number, notes);

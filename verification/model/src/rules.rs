@@ -191,7 +191,7 @@ pub(crate) fn broken() -> Vec<Missing> {
     ]
 }
 
-/// What a deployment does not promise is really lost there (SPEC section 7).
+/// What a deployment does not promise is really lost there (spec §7).
 pub(crate) fn unpromised() -> Vec<Missing> {
     let lost = |setup: Setup, found, rule| Missing { setup: Setup { asserted: found, ..setup }, rule };
     vec![

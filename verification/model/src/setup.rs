@@ -2,7 +2,7 @@
 
 use sentinel_core::Kind;
 
-/// One bit for each invariant of SPEC section 5 that the model can break.
+/// One bit for each invariant of spec §5 that the model can break.
 pub(crate) mod invariant {
     macro_rules! invariants {
         ($($name:ident = $bit:literal, $words:literal;)*) => {
@@ -95,7 +95,7 @@ pub(crate) enum Mutation {
     SilentChange,
 }
 
-/// What an answer rests on that must be durable before it is given (SPEC section 3, "barrier").
+/// What an answer rests on that must be durable before it is given (spec §3, barrier).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rests {
     /// A claim that begins at once.
@@ -111,7 +111,7 @@ pub(crate) enum Rests {
     GivenBack,
 }
 
-/// A rule of the client (SPEC section 4) that is taken away.
+/// A rule of the client (spec §4) that is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Broken {
     RunsOnAmbiguousClaim,

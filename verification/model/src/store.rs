@@ -225,7 +225,7 @@ fn replace_token(token: Token, reply: &mut Reply) {
     }
 }
 
-/// What must be durable before this reply to an operation may be given (SPEC section 3, "barrier").
+/// What must be durable before this reply to an operation may be given (spec §3, barrier).
 pub(crate) fn rests_on(kind: Kind, op: &Op, reply: &Reply) -> Option<Rests> {
     let lease = kind == Kind::Lease;
     match (op, reply) {

@@ -1,6 +1,6 @@
 //! Checks, when all is over: the answers to callers, what functions did, and what the store holds must agree.
 
-use sentinel_conformance::Deeds;
+use sentinel_conformance::RunLog;
 use sentinel_core::{Address, CoordinationStore as _, Kind};
 
 use crate::world::World;

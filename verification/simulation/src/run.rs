@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_client::LeaseOutcome;
-use sentinel_conformance::negative::Sabotage;
+use sentinel_conformance::negative::Mutation;
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 use tokio::runtime::Builder;
 use tokio::time::timeout;

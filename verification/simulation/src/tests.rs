@@ -1,4 +1,4 @@
-use sentinel_conformance::negative::sabotages;
+use sentinel_conformance::negative::mutations;
 
 use super::*;
 

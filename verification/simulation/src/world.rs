@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sentinel_client::Sentinel;
-use sentinel_conformance::negative::{BrokenStore, Sabotage};
-use sentinel_conformance::{Deeds, Effect, Layered, Recorder};
+use sentinel_conformance::negative::{BrokenStore, Mutation};
+use sentinel_conformance::{Effect, Layered, Recorder, RunLog};
 use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace};
 use sentinel_memory::MemoryStore;
 
@@ -72,7 +72,7 @@ impl Truth {
 }
 
 impl World {
-    pub(crate) fn new(options: Options, broken: Option<&Sabotage>) -> Arc<Self> {
+    pub(crate) fn new(options: Options, broken: Option<&Mutation>) -> Arc<Self> {
         let clock = Arc::new(StoreClock::new());
         let store: Arc<dyn CoordinationStore> = match broken {
             None => Arc::new(MemoryStore::with_clock(clock.clone())),

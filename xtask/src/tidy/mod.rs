@@ -5,6 +5,8 @@ mod findings;
 mod laws;
 mod links;
 mod manifests;
+mod prose;
+mod specification;
 mod text;
 
 use crate::shell::{Failure, Result};
@@ -20,6 +22,8 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result {
     manifests::check(workspace, &files, &mut found);
     text::check(&files, &mut found);
     links::check(&files, &mut found);
+    specification::check(&files, &mut found);
+    prose::check(&files, &mut found);
     laws::check(&files, &mut found);
     promises(workspace, &files, &mut found);
     if found.is_empty() {

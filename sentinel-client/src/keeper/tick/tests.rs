@@ -59,7 +59,7 @@ fn an_answer_moves_the_deadline_from_when_the_beat_was_sent() {
     let authority = &run.authority;
     table.insert(entry, || ms(0), all);
     let tick = table.tick(ms(100), all);
-    // The store's clock is far from ours: only what remains counts.
+    // The store's clock is far from ours: only the remaining time counts.
     table.answered(ms(100), &tick.ids, &[kept(50_000, 50_300)]);
     assert_eq!(authority.deadline(), ms(400));
     table.tick(ms(399), all);
@@ -196,7 +196,7 @@ fn no_answer_moves_the_end_past_the_hard_deadline() {
     let run = entry.run.clone();
     table.insert(entry, || ms(0), all);
     let tick = table.tick(ms(250), all);
-    // Measured from when this request was sent, the store's hard deadline seems to come later.
+    // Measured from when this request was sent, the store's hard deadline seems to be later.
     table.answered(ms(250), &tick.ids, &[kept(50_000, 50_270)]);
     assert_eq!(run.authority.deadline(), ms(500));
     table.tick(ms(500), all);

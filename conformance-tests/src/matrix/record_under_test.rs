@@ -10,10 +10,10 @@ use sentinel_core::{
 };
 
 use super::age::Age;
-use super::standing::{Standing, Step};
-use crate::cast::*;
-use crate::differ::differ;
-use crate::lab::Lab;
+use super::start_state::{StartState, Step};
+use crate::diff::diff;
+use crate::fixtures::*;
+use crate::law_context::LawContext;
 use crate::sequences::{self, rule};
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
@@ -23,8 +23,8 @@ const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// One record under test, and all that its workers and operators know of it.
 #[derive(Clone)]
-pub(super) struct Stage<'a> {
-    lab: &'a Lab,
+pub(super) struct RecordUnderTest<'a> {
+    context: &'a LawContext,
     address: Address,
     record: Record,
     events: Vec<Event>,
@@ -37,32 +37,32 @@ pub(super) struct Stage<'a> {
     touched: bool,
 }
 
-impl<'a> Stage<'a> {
-    /// Drives a fresh record to a standing.
+impl<'a> RecordUnderTest<'a> {
+    /// Drives a fresh record to a start state.
     ///
     /// # Panics
     /// If the store differs from the kernel on the way.
-    pub(super) async fn set(lab: &'a Lab, number: u32, standing: &Standing) -> Self {
+    pub(super) async fn set(context: &'a LawContext, number: u32, start_state: &StartState) -> Self {
         let key = Key::new(format!("{number}")).unwrap_or_else(|invalid| unreachable!("{invalid}"));
-        let address = Address { namespace: lab.namespace().clone(), kind: standing.kind, key };
-        let inspection = lab.store().inspect(&address).await;
+        let address = Address { namespace: context.namespace().clone(), kind: start_state.kind, key };
+        let inspection = context.store().inspect(&address).await;
         let clock = inspection.unwrap_or_else(|error| panic!("{address} was not read: {error}")).now;
-        let mut stage = Self::blank(lab, address, clock);
-        for step in standing.steps {
+        let mut stage = Self::blank(context, address, clock);
+        for step in start_state.steps {
             if let Err(mismatch) = stage.step(*step).await {
-                panic!("on the way to {}: {step:?}: {mismatch}", standing.words);
+                panic!("on the way to {}: {step:?}: {mismatch}", start_state.words);
             }
         }
         if let Err(mismatch) = stage.look().await {
-            panic!("on the way to {}: {mismatch}", standing.words);
+            panic!("on the way to {}: {mismatch}", start_state.words);
         }
         stage.touched = false;
         stage
     }
 
-    fn blank(lab: &'a Lab, address: Address, clock: StoreTime) -> Self {
+    fn blank(context: &'a LawContext, address: Address, clock: StoreTime) -> Self {
         Self {
-            lab,
+            context,
             address,
             record: Record::absent(),
             events: Vec::new(),
@@ -74,12 +74,12 @@ impl<'a> Stage<'a> {
     }
 
     /// What [`at_work`](Self::at_work) leads to, without asking the store anything: to see what is worth asking.
-    pub(super) fn imagined(lab: &'a Lab, standing: &Standing) -> Self {
+    pub(super) fn imagined(context: &'a LawContext, start_state: &StartState) -> Self {
         let key = Key::new("imagined").unwrap_or_else(|invalid| unreachable!("{invalid}"));
-        let address = Address { namespace: lab.namespace().clone(), kind: standing.kind, key };
-        let mut stage = Self::blank(lab, address, StoreTime::from_micros(1_700_000_000_000_000));
-        let taken = standing.steps.iter().take_while(|step| stage.imagine_step(**step)).count();
-        assert_eq!(taken, standing.steps.len(), "{} cannot be reached", standing.words);
+        let address = Address { namespace: context.namespace().clone(), kind: start_state.kind, key };
+        let mut stage = Self::blank(context, address, StoreTime::from_micros(1_700_000_000_000_000));
+        let taken = start_state.steps.iter().take_while(|step| stage.imagine_step(**step)).count();
+        assert_eq!(taken, start_state.steps.len(), "{} cannot be reached", start_state.words);
         stage.clock = stage.clock.plus(TTL / 10);
         stage
     }
@@ -107,15 +107,20 @@ impl<'a> Stage<'a> {
     }
 
     /// The same a moment later: a heartbeat has something to extend, and no claim is over.
-    pub(super) async fn at_work(lab: &'a Lab, number: u32, standing: &Standing) -> Self {
-        let mut stage = Self::set(lab, number, standing).await;
+    pub(super) async fn at_work(context: &'a LawContext, number: u32, start_state: &StartState) -> Self {
+        let mut stage = Self::set(context, number, start_state).await;
         stage.pass(TTL / 10).await;
         stage
     }
 
     /// The same after a rest.
-    pub(super) async fn at_rest(lab: &'a Lab, number: u32, standing: &Standing, rest: Duration) -> Self {
-        let mut stage = Self::at_work(lab, number, standing).await;
+    pub(super) async fn at_rest(
+        context: &'a LawContext,
+        number: u32,
+        start_state: &StartState,
+        rest: Duration,
+    ) -> Self {
+        let mut stage = Self::at_work(context, number, start_state).await;
         stage.pass(rest).await;
         stage
     }
@@ -138,7 +143,7 @@ impl<'a> Stage<'a> {
 
     async fn pass(&mut self, by: Duration) {
         if by > Duration::ZERO {
-            self.lab.advance(by).await;
+            self.context.advance(by).await;
             self.clock = self.clock.plus(by);
         }
     }
@@ -258,13 +263,13 @@ impl<'a> Stage<'a> {
 
     /// Sends a request and compares the whole reply. Tells where the record stood, and the rule that answered:
     /// `invalid` where no record of its kind can be asked this.
-    pub(super) async fn ask(&mut self, op: &Op) -> Result<(sequences::Standing, &'static str), String> {
-        let sent = op.send(&**self.lab.store(), &self.address).await;
+    pub(super) async fn ask(&mut self, op: &Op) -> Result<(sequences::StartState, &'static str), String> {
+        let sent = op.send(&**self.context.store(), &self.address).await;
         let stamped = match (sent, op.admit(self.address.kind)) {
             (Ok(stamped), Ok(())) => stamped,
             (Err(error), Err(_)) if error.applied() == Applied::No => {
                 return match error.kind() {
-                    ErrorKind::InvalidRequest => Ok((self.standing(self.clock), "invalid")),
+                    ErrorKind::InvalidRequest => Ok((self.start_state(self.clock), "invalid")),
                     error_kind => Err(format!("an invalid request was refused as {error_kind:?}: {error}")),
                 };
             }
@@ -273,13 +278,13 @@ impl<'a> Stage<'a> {
             }
             (Err(error), _) => return Err(format!("the store could not answer: {error}")),
         };
-        let standing = self.standing(stamped.stamp.now);
+        let start_state = self.start_state(stamped.stamp.now);
         self.judge(op, &stamped)?;
-        Ok((standing, rule(&stamped.reply, stamped.stamp.changed)))
+        Ok((start_state, rule(&stamped.reply, stamped.stamp.changed)))
     }
 
-    fn standing(&self, now: StoreTime) -> sequences::Standing {
-        sequences::Standing::of(&self.record, now.max(self.record.last_now))
+    fn start_state(&self, now: StoreTime) -> sequences::StartState {
+        sequences::StartState::of(&self.record, now.max(self.record.last_now))
     }
 
     /// Follows an answered request with the kernel at the instant that the reply tells.
@@ -294,7 +299,7 @@ impl<'a> Stage<'a> {
 
     /// Reads the record and its events, and compares both.
     pub(super) async fn look(&mut self) -> Result<(), String> {
-        let store = self.lab.store();
+        let store = self.context.store();
         let inspected = store.inspect(&self.address).await;
         let inspection = inspected.map_err(|error| format!("the record could not be read: {error}"))?;
         let history = store.history(&self.address, u32::MAX).await;
@@ -316,10 +321,10 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// What the standing's request is about.
+/// What the start state's request is about.
 pub(super) const REQUEST: &str = "an order";
 
-/// The result that is recorded on the way to a standing.
+/// The result that is recorded on the way to a start state.
 pub(super) fn receipt() -> Recorded {
     Recorded { code: Some(201), ..result("a receipt") }
 }
@@ -328,5 +333,5 @@ fn same<T: fmt::Debug + PartialEq>(what: &str, expected: &T, got: &T) -> Result<
     if expected == got {
         return Ok(());
     }
-    Err(format!("{what} is not what the kernel says{}", differ(expected, got)))
+    Err(format!("{what} is not what the kernel says{}", diff(expected, got)))
 }

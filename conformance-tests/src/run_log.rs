@@ -13,7 +13,7 @@ use crate::history::authorised_runs;
 /// All that functions, operators and callers did and were told while somebody watched. What runs many calls of `once` under
 /// faults keeps one, and has it [judged](Self::judge) when all is over.
 #[derive(Debug, Clone, Default)]
-pub struct Deeds {
+pub struct RunLog {
     /// Functions that were started.
     pub starts: Vec<Start>,
     /// Side effects, as the provider sees them.
@@ -84,7 +84,7 @@ impl Answer {
     }
 }
 
-impl Deeds {
+impl RunLog {
     /// What the provider did under an idempotency key.
     pub fn effect_under(&self, idempotency_key: &str) -> Option<&Effect> {
         self.effects.iter().find(|effect| effect.under == idempotency_key)
@@ -94,7 +94,7 @@ impl Deeds {
     /// than the log authorises, one for each grant and none without; an effect for each run at most; what the store was told
     /// of a run is true, and so is what callers were told. The error says what is wrong, with the log.
     pub fn judge(&self, address: &Address, events: &[Event]) -> Result<(), String> {
-        let case = Case { deeds: self, address, events };
+        let case = Case { run_log: self, address, events };
         let judged = case.runs().and_then(|()| case.words()).and_then(|()| case.effects());
         judged.and_then(|()| case.answers()).map_err(|wrong| {
             let log: String = events.iter().map(|event| format!("  {event:?}\n")).collect();
@@ -106,18 +106,18 @@ impl Deeds {
 /// One key.
 #[derive(Clone, Copy)]
 struct Case<'a> {
-    deeds: &'a Deeds,
+    run_log: &'a RunLog,
     address: &'a Address,
     events: &'a [Event],
 }
 
 impl<'a> Case<'a> {
     fn starts(self) -> impl Iterator<Item = &'a Start> {
-        self.deeds.starts.iter().filter(move |start| start.key == self.address.key)
+        self.run_log.starts.iter().filter(move |start| start.key == self.address.key)
     }
 
     fn effects_on(self) -> impl Iterator<Item = &'a Effect> {
-        self.deeds.effects.iter().filter(move |effect| effect.key == self.address.key)
+        self.run_log.effects.iter().filter(move |effect| effect.key == self.address.key)
     }
 
     fn ran(self) -> BTreeSet<ClaimId> {
@@ -187,7 +187,7 @@ impl<'a> Case<'a> {
     /// What callers were told is true.
     fn answers(self) -> Result<(), String> {
         let values = self.values();
-        for answer in self.deeds.answers.iter().filter(|answer| answer.key == self.address.key) {
+        for answer in self.run_log.answers.iter().filter(|answer| answer.key == self.address.key) {
             let start = self.starts().find(|start| start.call == answer.call);
             let Answer { call, name, .. } = answer;
             match &**name {
@@ -222,7 +222,7 @@ impl<'a> Case<'a> {
 
     /// All that can be the result of the key.
     fn values(self) -> BTreeSet<&'a str> {
-        let Deeds { decided, failures, .. } = self.deeds;
+        let RunLog { decided, failures, .. } = self.run_log;
         let said = decided.iter().chain(failures).filter(|(key, _)| *key == self.address.key);
         self.effects_on()
             .map(|effect| effect.value.as_str())
@@ -245,9 +245,9 @@ mod tests {
     const CALL: u64 = 7;
 
     /// A call that ran, made its effect, and was told that its result is recorded; the log says the same.
-    async fn true_story() -> (Address, Vec<Event>, Deeds) {
+    async fn true_story() -> (Address, Vec<Event>, RunLog) {
         let store = MemoryStore::new();
-        let address = Address::execution(fresh_namespace("deeds"), Key::new("key").unwrap());
+        let address = Address::execution(fresh_namespace("run_log"), Key::new("key").unwrap());
         let claim = Claim {
             claim_id: ClaimId::from_bits(1),
             terms: generate::terms(2),
@@ -263,7 +263,7 @@ mod tests {
         let key = address.key.clone();
         let complete = Complete { grant, result: generate::result(0) };
         Op::from(complete).send(&store, &address).await.unwrap();
-        let deeds = Deeds {
+        let run_log = RunLog {
             starts: vec![Start { call: CALL, key: key.clone(), grant, late: false }],
             effects: vec![Effect { key: key.clone(), under: "snl".into(), grant, value: value.clone() }],
             answers: vec![Answer {
@@ -273,41 +273,41 @@ mod tests {
                 ran: true,
                 value: Some(value),
             }],
-            ..Deeds::default()
+            ..RunLog::default()
         };
-        (address.clone(), store.history(&address, 100).await.unwrap(), deeds)
+        (address.clone(), store.history(&address, 100).await.unwrap(), run_log)
     }
 
     #[tokio::test]
     async fn a_true_story_is_believed() {
-        let (address, events, deeds) = true_story().await;
-        deeds.judge(&address, &events).unwrap();
-        assert!(deeds.effect_under("snl").is_some() && deeds.effect_under("other").is_none());
+        let (address, events, run_log) = true_story().await;
+        run_log.judge(&address, &events).unwrap();
+        assert!(run_log.effect_under("snl").is_some() && run_log.effect_under("other").is_none());
     }
 
     /// A story with one thing changed, and what is said of it.
-    async fn told(change: impl FnOnce(&mut Deeds, &mut Vec<Event>)) -> String {
-        let (address, mut events, mut deeds) = true_story().await;
-        change(&mut deeds, &mut events);
-        deeds.judge(&address, &events).unwrap_err()
+    async fn told(change: impl FnOnce(&mut RunLog, &mut Vec<Event>)) -> String {
+        let (address, mut events, mut run_log) = true_story().await;
+        change(&mut run_log, &mut events);
+        run_log.judge(&address, &events).unwrap_err()
     }
 
     #[tokio::test]
     async fn no_deed_can_be_hidden() {
         let stranger = Grant { token: sentinel_core::Token::NONE, claim_id: ClaimId::from_bits(2) };
-        let again = told(|deeds, _| deeds.starts.push(deeds.starts[0].clone())).await;
+        let again = told(|run_log, _| run_log.starts.push(run_log.starts[0].clone())).await;
         assert!(again.contains("2 functions started where 1 were authorised"), "{again}");
-        let never_begun = told(|deeds, _| deeds.starts[0].grant = stranger).await;
+        let never_begun = told(|run_log, _| run_log.starts[0].grant = stranger).await;
         assert!(never_begun.contains("had never begun"), "{never_begun}");
-        let twice = told(|deeds, _| deeds.effects.push(deeds.effects[0].clone())).await;
+        let twice = told(|run_log, _| run_log.effects.push(run_log.effects[0].clone())).await;
         assert!(twice.contains("an effect without a run of its own"), "{twice}");
-        let no_run = told(|deeds, _| deeds.effects[0].grant = stranger).await;
+        let no_run = told(|run_log, _| run_log.effects[0].grant = stranger).await;
         assert!(no_run.contains("an effect without a run of its own"), "{no_run}");
         let vouched = told(|_, events| events[1].change = Change::Released { vouched: true }).await;
         assert!(vouched.contains("vouched that nothing happened"), "{vouched}");
         let withdrew = told(|_, events| events[1].change = Change::Cancelled).await;
         assert!(withdrew.contains("withdrew, and ran"), "{withdrew}");
-        let unheard = told(|deeds, _| deeds.starts.clear()).await;
+        let unheard = told(|run_log, _| run_log.starts.clear()).await;
         assert!(unheard.contains("recorded a result, and never ran"), "{unheard}");
     }
 
@@ -315,15 +315,15 @@ mod tests {
     async fn no_caller_can_be_lied_to() {
         let not_recorded = told(|_, events| drop(events.pop())).await;
         assert!(not_recorded.contains("told that it is recorded, and it is not"), "{not_recorded}");
-        let did_not_run = told(|deeds, _| deeds.answers[0].call = 8).await;
+        let did_not_run = told(|run_log, _| run_log.answers[0].call = 8).await;
         assert!(did_not_run.contains("was told that it ran, and it did not"), "{did_not_run}");
-        let ran = told(|deeds, _| {
-            deeds.answers[0].name = "in_progress".into();
-            deeds.answers[0].ran = false;
+        let ran = told(|run_log, _| {
+            run_log.answers[0].name = "in_progress".into();
+            run_log.answers[0].ran = false;
         });
         let ran = ran.await;
         assert!(ran.contains("was told in_progress and its function ran"), "{ran}");
-        let made_up = told(|deeds, _| deeds.answers[0].value = Some("other".into())).await;
+        let made_up = told(|run_log, _| run_log.answers[0].value = Some("other".into())).await;
         assert!(made_up.contains("which nobody did under this key"), "{made_up}");
     }
 }

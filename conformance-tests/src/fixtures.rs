@@ -8,7 +8,7 @@ use sentinel_core::{
     Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, Recorded, Terms, Token,
 };
 
-use crate::lab::Subject;
+use crate::law_context::Subject;
 
 /// The ttl of a call: long enough that no pause of the machine matters.
 pub(crate) const TTL: Duration = Duration::from_secs(10 * 60);
@@ -172,6 +172,6 @@ impl Subject<'_> {
     /// Nothing about the record changed since it was read.
     pub(crate) async fn assert_untouched_since(&self, before: &Record) {
         let what = "a request that does not match changes nothing, and the record differs";
-        crate::differ::same(what, before, &self.record().await);
+        crate::diff::same(what, before, &self.record().await);
     }
 }

@@ -2,7 +2,7 @@
 
 use sentinel_core::Kind;
 
-/// One operation on the way to a standing. Workers act with the newest grant, operators on the current token.
+/// One operation on the way to a start state. Workers act with the newest grant, operators on the current token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// A fresh call claims; its result is to be kept for ever.
@@ -46,22 +46,22 @@ pub(super) enum Step {
 
 /// Where a record stands, and how it came there.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct StartState {
     pub(super) words: &'static str,
     pub(super) kind: Kind,
     pub(super) steps: &'static [Step],
 }
 
-macro_rules! standings {
+macro_rules! start_states {
     ($($kind:ident $words:literal [$($step:ident)*];)*) => {
         /// All of them.
-        pub(super) const ALL: &[Standing] = &[
-            $(Standing { words: $words, kind: Kind::$kind, steps: &[$(Step::$step),*] },)*
+        pub(super) const ALL: &[StartState] = &[
+            $(StartState { words: $words, kind: Kind::$kind, steps: &[$(Step::$step),*] },)*
         ];
     };
 }
 
-standings! {
+start_states! {
     Execution "an absent execution" [];
     Execution "free after a release" [Claim Release];
     Execution "free after a vouched release" [Claim Begin Vouch];

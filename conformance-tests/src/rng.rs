@@ -2,21 +2,21 @@
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Dice of another course, which depends on these and on `n` only.
+    /// Rng of another course, which depends on these and on `n` only.
     pub(crate) fn fork(&self, n: u64) -> Self {
-        let mut dice = Self(self.0 ^ n.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        dice.throw();
-        dice
+        let mut rng = Self(self.0 ^ n.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        rng.draw();
+        rng
     }
 
-    pub(crate) fn throw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Dice {
 
     /// 0 to `n` - 1.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.throw() % n.max(1)
+        self.draw() % n.max(1)
     }
 
     /// True in so many of a hundred throws.

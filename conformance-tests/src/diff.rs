@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 
 /// What was expected and what was got of each field that differs. Where the two have other shapes, it is the part that
 /// they do not share.
-pub(crate) fn differ(expected: &(impl Debug + ?Sized), got: &(impl Debug + ?Sized)) -> String {
+pub(crate) fn diff(expected: &(impl Debug + ?Sized), got: &(impl Debug + ?Sized)) -> String {
     let (expected, got) = (format!("{expected:#?}"), format!("{got:#?}"));
     let (expected, got): (Vec<_>, Vec<_>) = (expected.lines().collect(), got.lines().collect());
     let named = |line: &str| line.split_once(": ").map_or("", |(name, _)| name).len();
@@ -41,11 +41,11 @@ pub(crate) fn equal<E: Debug + ?Sized, G: Debug + PartialEq<E> + ?Sized>(
 ) {
     if got != expected {
         let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-        panic!("{why}: `{what}` differs:{}", differ(expected, got));
+        panic!("{why}: `{what}` differs:{}", diff(expected, got));
     }
 }
 
-/// One line in which two values differ, with the field that it belongs to.
+/// One line in which two values diff, with the field that it belongs to.
 fn field(expected: &[&str], got: &[&str], n: usize) -> String {
     let name = path(expected, n).map_or(String::new(), |path| format!("\n    {path}:"));
     // A type of one part is printed on a line of its own.
@@ -83,17 +83,17 @@ fn path(lines: &[&str], n: usize) -> Option<String> {
 /// Panics with what differs, and what it is of, unless two values are equal.
 #[track_caller]
 pub(crate) fn same<T: Debug + PartialEq>(what: &str, expected: &T, got: &T) {
-    assert!(expected == got, "{what}:{}", differ(expected, got));
+    assert!(expected == got, "{what}:{}", diff(expected, got));
 }
 
 /// What a law got is what it expects; else a message with the expression, and the fields in which the two differ. Stands in
 /// for the macro of the standard library, which prints both values as a whole.
 macro_rules! equal {
-    ($got:expr, $expected:expr $(,)?) => { $crate::differ::assert_eq!($got, $expected, "the law failed") };
+    ($got:expr, $expected:expr $(,)?) => { $crate::diff::assert_eq!($got, $expected, "the law failed") };
     ($got:expr, $expected:expr, $($why:tt)+) => {
         match (&$got, &$expected) {
             (got, expected) => {
-                $crate::differ::equal(stringify!($got), expected, got, format_args!($($why)+));
+                $crate::diff::equal(stringify!($got), expected, got, format_args!($($why)+));
             }
         }
     };
@@ -106,13 +106,13 @@ mod tests {
 
     use sentinel_core::{Record, State, StoreTime, Terms};
 
-    use super::differ;
+    use super::diff;
 
     #[test]
     fn only_what_differs_is_told() {
-        assert_eq!(differ(&(1, 2, 3), &(1, 4, 3)), "\n    expected 2\n         got 4");
-        assert_eq!(differ(&[1, 2], &[1]), "\n    expected 2,\n         got nothing");
-        assert_eq!(differ(&7, &7), "\n    nothing differs in what is printed");
+        assert_eq!(diff(&(1, 2, 3), &(1, 4, 3)), "\n    expected 2\n         got 4");
+        assert_eq!(diff(&[1, 2], &[1]), "\n    expected 2,\n         got nothing");
+        assert_eq!(diff(&7, &7), "\n    nothing differs in what is printed");
     }
 
     #[test]
@@ -120,12 +120,12 @@ mod tests {
         let record = Record { lease_until: StoreTime::from_micros(5), ..Record::absent() };
         let other =
             Record { lease_until: StoreTime::from_micros(6), state: State::Claimed, ..record.clone() };
-        let told = differ(&record, &other);
+        let told = diff(&record, &other);
         assert!(told.contains("\n    state:\n    expected Free\n         got Claimed"), "{told}");
         let time = "\n    lease_until:\n    expected StoreTime(5)\n         got StoreTime(6)";
         assert!(told.contains(time), "{told}");
         let terms = |seconds| Terms::new(Duration::from_secs(seconds), Duration::from_secs(9)).ok();
-        let told = differ(
+        let told = diff(
             &(1, Record { terms: terms(2), ..record.clone() }),
             &(1, Record { terms: terms(3), ..record.clone() }),
         );
@@ -135,7 +135,7 @@ mod tests {
         });
         let told = panic.expect_err("they differ").downcast::<String>().expect("a message");
         assert_eq!(*told, "the second grant: `record.rev` differs:\n    expected 1\n         got 2");
-        let told = differ(&record, &Record { terms: terms(3), ..record.clone() });
+        let told = diff(&record, &Record { terms: terms(3), ..record.clone() });
         assert!(told.contains("in terms:") && told.contains("expected terms: None"), "{told}");
     }
 }

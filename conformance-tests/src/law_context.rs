@@ -14,10 +14,10 @@ use sentinel_core::{
 use crate::handles::{Handles, Turn};
 use crate::harness::Bench;
 use crate::report::Lack;
-use crate::suite::Sizes;
+use crate::sizes::Sizes;
 
 /// A store under test, as one law sees it: a namespace that nobody else uses, and a clock that only the law moves.
-pub struct Lab {
+pub struct LawContext {
     bench: Arc<dyn Bench>,
     handles: Arc<Handles>,
     store: Arc<dyn CoordinationStore>,
@@ -29,8 +29,8 @@ pub struct Lab {
     lacks: Arc<Mutex<BTreeSet<Lack>>>,
 }
 
-impl Lab {
-    /// A lab in a fresh namespace.
+impl LawContext {
+    /// A context in a fresh namespace.
     pub fn new(bench: Arc<dyn Bench>, sizes: Sizes) -> Self {
         let handles = Arc::new(Handles::new(vec![bench.store()], Turn::Alternate));
         Self::on(bench, handles, sizes, Arc::default())
@@ -47,24 +47,24 @@ impl Lab {
         Self { bench, handles, store, namespace, sizes, seen: Arc::default(), lacks }
     }
 
-    /// Another lab on the same store, handles and clock, in a namespace of its own.
+    /// Another context on the same store, handles and clock, in a namespace of its own.
     #[must_use]
     pub fn apart(&self) -> Self {
         let (bench, handles) = (Arc::clone(&self.bench), Arc::clone(&self.handles));
         Self::on(bench, handles, self.sizes, Arc::clone(&self.lacks))
     }
 
-    /// A lab on the same store and clock whose requests go through two handles in turn; None: there is but one handle.
+    /// A context on the same store and clock whose requests go through two handles in turn; None: there is but one handle.
     pub(crate) async fn on_two_handles(&self, turn: Turn) -> Option<Self> {
         let handles = Arc::new(Handles::new(self.two_handles().await?.into(), turn));
         Some(Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks)))
     }
 
-    /// The same lab with all requests going through one handle. Replies are held against those of the other labs.
+    /// The same context with all requests going through one handle. Replies are held against those of the other contexts.
     pub(crate) fn through(&self, handle: &Arc<dyn CoordinationStore>) -> Self {
         let handles = Arc::new(Handles::new(vec![Arc::clone(handle)], Turn::Alternate));
-        let lab = Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks));
-        Self { namespace: self.namespace.clone(), seen: Arc::clone(&self.seen), ..lab }
+        let context = Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks));
+        Self { namespace: self.namespace.clone(), seen: Arc::clone(&self.seen), ..context }
     }
 
     /// Two handles of the store that share nothing but the store; None: there is but one.
@@ -112,7 +112,7 @@ impl Lab {
         &self.store
     }
 
-    /// The namespace of this lab.
+    /// The namespace of this context.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -136,19 +136,19 @@ impl Lab {
         set
     }
 
-    /// The execution under a key of this lab's namespace.
+    /// The execution under a key of this context's namespace.
     pub fn execution(&self, key: &str) -> Subject<'_> {
         self.subject(Address::execution(self.namespace.clone(), Key::new(key).expect("a key")))
     }
 
-    /// The lease under a key of this lab's namespace.
+    /// The lease under a key of this context's namespace.
     pub fn lease(&self, key: &str) -> Subject<'_> {
         self.subject(Address::lease(self.namespace.clone(), Key::new(key).expect("a key")))
     }
 
     /// The record at any address.
     pub fn subject(&self, address: Address) -> Subject<'_> {
-        Subject { lab: self, address }
+        Subject { context: self, address }
     }
 
     /// Purges this namespace.
@@ -235,7 +235,7 @@ impl Lab {
 /// One record under test.
 #[derive(Clone)]
 pub struct Subject<'a> {
-    lab: &'a Lab,
+    context: &'a LawContext,
     /// Where it lives.
     pub address: Address,
 }
@@ -245,9 +245,9 @@ macro_rules! asks {
         impl Subject<'_> {$(
             $(#[$doc])*
             pub(crate) async fn $method(&self, op: &$op) -> Stamped<$reply> {
-                let answer = self.lab.store.$method(&self.address, op).await;
+                let answer = self.context.store.$method(&self.address, op).await;
                 let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
-                self.lab.note(&self.address, stamped.stamp);
+                self.context.note(&self.address, stamped.stamp);
                 stamped
             }
         )*}
@@ -271,37 +271,38 @@ impl Subject<'_> {
     /// Sends any operation.
     pub(crate) async fn ask(&self, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
-        let answer = op.send(&*self.lab.store, &self.address).await;
+        let answer = op.send(&*self.context.store, &self.address).await;
         let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
-        self.lab.note(&self.address, stamped.stamp);
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// Says that the side effect is about to start.
     pub(crate) async fn begin(&self, grant: Grant) -> Stamped<BeginReply> {
-        let stamped = self.lab.store.begin(&self.address, &Begin { grant }).await.expect("an answer");
-        self.lab.note(&self.address, stamped.stamp);
+        let stamped = self.context.store.begin(&self.address, &Begin { grant }).await.expect("an answer");
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// Says that the worker is still there.
     pub(crate) async fn heartbeat(&self, grant: Grant) -> Stamped<HeartbeatReply> {
         let beat = Beat { address: self.address.clone(), grant };
-        self.lab.beats(&[beat]).await.remove(0)
+        self.context.beats(&[beat]).await.remove(0)
     }
 
     /// Hands in a result.
     pub(crate) async fn complete(&self, grant: Grant, result: &Recorded) -> Stamped<CompleteReply> {
         let op = Complete { grant, result: result.clone() };
-        let stamped = self.lab.store.complete(&self.address, &op).await.expect("an answer");
-        self.lab.note(&self.address, stamped.stamp);
+        let stamped = self.context.store.complete(&self.address, &op).await.expect("an answer");
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// Withdraws a call.
     pub(crate) async fn cancel(&self, claim_id: ClaimId) -> Stamped<CancelReply> {
-        let stamped = self.lab.store.cancel(&self.address, &Cancel { claim_id }).await.expect("an answer");
-        self.lab.note(&self.address, stamped.stamp);
+        let stamped =
+            self.context.store.cancel(&self.address, &Cancel { claim_id }).await.expect("an answer");
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
@@ -316,33 +317,33 @@ impl Subject<'_> {
     }
 
     async fn release_as(&self, op: Release) -> Stamped<ReleaseReply> {
-        let stamped = self.lab.store.release(&self.address, &op).await.expect("an answer");
-        self.lab.note(&self.address, stamped.stamp);
+        let stamped = self.context.store.release(&self.address, &op).await.expect("an answer");
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// Reports that the outcome is unknown, and that no effect is late.
     pub(crate) async fn abandon(&self, grant: Grant, cause: &str) -> Stamped<AbandonReply> {
-        let (cause, late_effects) = (crate::cast::label(cause), crate::cast::NONE_LATE);
+        let (cause, late_effects) = (sentinel_core::Label::new(cause).expect("a label"), Duration::ZERO);
         self.abandon_as(&Abandon { grant, cause, late_effects }).await
     }
 
     /// Reports that the outcome is unknown.
     pub(crate) async fn abandon_as(&self, op: &Abandon) -> Stamped<AbandonReply> {
-        let stamped = self.lab.store.abandon(&self.address, op).await.expect("an answer");
-        self.lab.note(&self.address, stamped.stamp);
+        let stamped = self.context.store.abandon(&self.address, op).await.expect("an answer");
+        self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// The record; an absent one if there is none.
     pub(crate) async fn record(&self) -> Record {
-        let inspection = self.lab.store.inspect(&self.address).await.expect("the store reads");
+        let inspection = self.context.store.inspect(&self.address).await.expect("the store reads");
         inspection.record.unwrap_or_else(Record::absent)
     }
 
     /// The store's clock, as a read tells it.
     pub(crate) async fn now(&self) -> StoreTime {
-        self.lab.store.inspect(&self.address).await.expect("the store reads").now
+        self.context.store.inspect(&self.address).await.expect("the store reads").now
     }
 
     /// All events, oldest first.
@@ -352,7 +353,7 @@ impl Subject<'_> {
 
     /// The newest events, oldest first.
     pub(crate) async fn newest_events(&self, limit: u32) -> Vec<Event> {
-        self.lab.store.history(&self.address, limit).await.expect("the store reads")
+        self.context.store.history(&self.address, limit).await.expect("the store reads")
     }
 
     /// The names of what happened, oldest first.
@@ -364,6 +365,6 @@ impl Subject<'_> {
     pub(crate) async fn assert_rebuilt(&self) {
         let (record, events) = (self.record().await, self.events().await);
         let what = "replaying the events rebuilds the record, and it differs";
-        crate::differ::same(what, &Rebuilt::from(&record), &replay(&events));
+        crate::diff::same(what, &Rebuilt::from(&record), &replay(&events));
     }
 }

@@ -29,8 +29,8 @@ pub struct Written<'a> {
 
 /// What is wrong around the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the sabotage that uses each describes it")]
-pub enum Flaw {
+#[expect(missing_docs, reason = "the mutation that uses each describes it")]
+pub enum StorageFault {
     KindsShareARecord,
     NamespaceAndKeyAreJoined,
     KeysAreFolded,
@@ -93,15 +93,15 @@ pub enum Flaw {
 
 /// One rule taken away.
 #[derive(Clone)]
-pub struct Sabotage {
+pub struct Mutation {
     /// What the store does wrong.
     pub name: &'static str,
-    /// The sentence of SPEC that it breaks.
+    /// The sentence of the specification that it breaks.
     pub rule: &'static str,
     guard: Option<fn(&mut Seen)>,
     write: Option<fn(&mut Written<'_>)>,
     reply: Option<fn(&Record, &mut Stamped<Reply>)>,
-    pub(super) flaw: Option<Flaw>,
+    pub(super) flaw: Option<StorageFault>,
     layer: Option<LayerOver>,
     /// Opens the store, where it is not a [`BrokenStore`](super::BrokenStore).
     pub(super) build: Option<fn() -> Arc<dyn Bench>>,
@@ -110,7 +110,7 @@ pub struct Sabotage {
 /// Puts a layer before a store.
 pub(super) type LayerOver = fn(Arc<dyn CoordinationStore>) -> Arc<dyn CoordinationStore>;
 
-impl Sabotage {
+impl Mutation {
     pub(crate) const fn new(name: &'static str, rule: &'static str) -> Self {
         Self { name, rule, guard: None, write: None, reply: None, flaw: None, layer: None, build: None }
     }
@@ -121,7 +121,7 @@ impl Sabotage {
         self
     }
 
-    /// The store with the layer of this sabotage before it.
+    /// The store with the layer of this mutation before it.
     pub(super) fn over(&self, store: Arc<dyn CoordinationStore>) -> Arc<dyn CoordinationStore> {
         match self.layer {
             Some(layer) => layer(store),
@@ -154,7 +154,7 @@ impl Sabotage {
     }
 
     /// Breaks the store around the kernel.
-    pub(crate) const fn flaw(mut self, flaw: Flaw) -> Self {
+    pub(crate) const fn flaw(mut self, flaw: StorageFault) -> Self {
         self.flaw = Some(flaw);
         self
     }
@@ -217,7 +217,7 @@ impl Sabotage {
     }
 }
 
-impl std::fmt::Debug for Sabotage {
+impl std::fmt::Debug for Mutation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }

@@ -45,7 +45,7 @@ fn surroundings() -> Vec<(&'static str, String)> {
     surroundings.push(("RUST_TEST_THREADS", (2 * cores).to_string()));
     surroundings.retain(|(name, _)| std::env::var_os(name).is_none());
     for (name, value) in &surroundings {
-        println!("{name}={value}, as nobody says otherwise");
+        println!("{name}={value}, by default");
     }
     surroundings
 }

@@ -13,7 +13,7 @@ pub(crate) mod json;
 pub(crate) mod table;
 pub(crate) mod time;
 
-/// How answers look.
+/// The format of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// For people.

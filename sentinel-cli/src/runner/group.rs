@@ -135,7 +135,7 @@ impl<'a> Group<'a> {
         let _ = leader.wait();
     }
 
-    /// What is left is still there: it is ended, or the note says what is waited for.
+    /// What is left is still there: it is ended, or a note reports what is waited for.
     fn decide_about(&mut self, rest: Rest) {
         if self.asked.is_some() {
             return;

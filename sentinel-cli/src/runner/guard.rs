@@ -201,7 +201,7 @@ fn is_released(socket: &mut UnixStream, deadline: Duration) -> bool {
         if now >= deadline {
             return false;
         }
-        // The timer stands still while the machine sleeps, the clock does not: check it now and then.
+        // The timer stops while the machine sleeps, the clock does not: check it now and then.
         let pause = (deadline - now).min(Duration::from_secs(1));
         let timeout =
             Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };

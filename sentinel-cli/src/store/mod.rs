@@ -27,7 +27,7 @@ impl<S: CoordinationStore + Survey> AnyStore for S {}
 /// An open store.
 pub(crate) type Store = Arc<dyn AnyStore>;
 
-/// What a store's URL looks like.
+/// The forms of a store's URL.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                      rediss-sentinel, redis+unix)";
 
@@ -106,7 +106,7 @@ impl Access {
 }
 
 impl StoreUrl {
-    /// Takes what [`FORMS`] says. Refusals never repeat what may be a password.
+    /// Takes the [`FORMS`]. Refusals never repeat what may be a password.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         check_store_address(text)?;
         if text.starts_with("sqlite:") {
@@ -141,7 +141,7 @@ impl StoreUrl {
         Ok(Self::Sqlite { builder, make_directories: true })
     }
 
-    /// How long a claim is sent before the program gives up on the store. A process that stands in line at a SQLite file
+    /// How long a claim is sent before the program gives up on the store. A process that waits in line for a SQLite file
     /// is served when those before it were.
     pub(crate) fn retry_timeout(&self) -> Duration {
         match self {
@@ -276,7 +276,7 @@ fn state_folder() -> Option<PathBuf> {
     Some(state.join("sentinel"))
 }
 
-/// Only the user may look into the directories that are made: results can be private.
+/// Only the user may read the directories that are made: results can be private.
 fn make_parents(path: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let Some(parent) = path.parent() else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! What follows `scheme://`: enough of it to refuse a URL that cannot be meant, without quoting what may be a password.
 
-/// Which part of a URL says where the server is.
+/// Which part of a URL locates the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServerLocation {
     /// A host, and perhaps a port.

@@ -5,7 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::termination::catches;
-use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until};
+use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until, with_default_signals};
 
 /// The program under `env` with these options.
 fn under(world: &World, options: &str, arguments: &[&str]) -> Command {
@@ -86,12 +86,11 @@ fn an_ignored_signal_stays_ignored() {
 fn usr1_and_usr2_reach_the_first_process_of_the_command_only() {
     for command in ["once", "lease"] {
         let world = World::sqlite();
-        let traps =
-            "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' USR2; sleep 600 & echo $! > child";
+        let traps = "trap 'echo USR1 >> got' USR1; trap 'echo USR2 >> got' USR2; sleep 600 & echo $! > child";
         let running = start_under(&world, "--default-signal", command, traps);
         for (signal, name) in [(Signal::USR1, "USR1"), (Signal::USR2, "USR2")] {
             running.send(signal);
-            until("the command has heard it", || world.read("heard").contains(name));
+            until("the command has got it", || world.read("got").contains(name));
         }
         assert!(runs(&world.read("child")), "its child does not know the signal, and would end");
         send(&world.read("child"), Signal::KILL);

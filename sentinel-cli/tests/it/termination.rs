@@ -88,7 +88,7 @@ fn signals_go_to_the_whole_group(world: World) {
     for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM")] {
         // The inner shell is a child in the foreground; the outer one waits for it, and has its own trap.
         let inner = format!(
-            "trap \"echo {name} >> heard; exit 0\" {name}; touch ready-{name}; while :; do sleep 0.05; done"
+            "trap \"echo {name} >> got; exit 0\" {name}; touch ready-{name}; while :; do sleep 0.05; done"
         );
         let script = format!("trap : {name}; sh -c '{inner}'; echo stopped");
         let running = world.start(&["once", name, "--", "sh", "-c", &script]);
@@ -96,7 +96,7 @@ fn signals_go_to_the_whole_group(world: World) {
         running.send(signal);
         let ran = running.ended();
         assert_eq!((ran.code(), ran.out().as_str()), (0, "stopped\n"), "{ran:?}");
-        assert!(world.read("heard").contains(name));
+        assert!(world.read("got").contains(name));
     }
     let running = world.start(&["once", "k", "--", "sh", "-c", "echo x > runs; exec sleep 600"]);
     until("it runs", || !world.read("runs").is_empty());

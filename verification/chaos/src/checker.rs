@@ -31,23 +31,23 @@ pub(crate) enum Kept {
 /// Everything that was recorded.
 pub(crate) struct Evidence {
     pub(crate) history: History,
-    pub(crate) deeds: RunLog,
+    pub(crate) run_log: RunLog,
 }
 
 impl Evidence {
     /// Reads what so many workers, and the one after them, have written.
     pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
-        let mut evidence = Self { history: History::default(), deeds: RunLog::default() };
+        let mut evidence = Self { history: History::default(), run_log: RunLog::default() };
         for number in 0..=workers {
             let notes = journal::read(&Plan { number, ..plan.clone() }.journal())?;
             evidence.add(number, notes);
         }
-        evidence.deeds.effects = journal::read(&plan.effects())?;
+        evidence.run_log.effects = journal::read(&plan.effects())?;
         Ok(evidence)
     }
 
     fn add(&mut self, worker: u32, notes: Vec<Note>) {
-        let Self { history, deeds } = self;
+        let Self { history, run_log } = self;
         let mut positions = HashMap::new();
         for note in notes {
             match note {
@@ -64,10 +64,10 @@ impl Evidence {
                     };
                     (entry.returned, entry.answer) = (Some(at), Some(answer.map_err(error)));
                 }
-                Note::Started(start) => deeds.starts.push(start),
-                Note::Failed(key, failure) => deeds.failures.push((key, failure)),
-                Note::Returned(answer) => deeds.answers.push(answer),
-                Note::Decided(key, value) => deeds.decided.push((key, value)),
+                Note::Started(start) => run_log.starts.push(start),
+                Note::Failed(key, failure) => run_log.failures.push((key, failure)),
+                Note::Returned(answer) => run_log.answers.push(answer),
+                Note::Decided(key, value) => run_log.decided.push((key, value)),
             }
         }
     }
@@ -100,7 +100,7 @@ impl Evidence {
             self.history.judge(store, &address).await?;
             if address.kind == Kind::Execution {
                 let events = store.history(&address, 100_000).await.map_err(|error| error.to_string())?;
-                self.deeds.judge(&address, &events)?;
+                self.run_log.judge(&address, &events)?;
             }
             searched += u64::from(self.search(store, &address).await?);
         }
@@ -147,9 +147,9 @@ impl Evidence {
             return unexplained("its log does not say why");
         }
         let mut starts =
-            self.deeds.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
+            self.run_log.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
         let Some(start) = starts.next() else { return Ok(()) };
-        let answer = self.deeds.answers.iter().find(|answer| answer.call == start.call);
+        let answer = self.run_log.answers.iter().find(|answer| answer.call == start.call);
         match answer.map(|answer| (&*answer.name, &answer.value)) {
             // Nothing happened, and the process ended before it could report to the store.
             None | Some(("ran_uncertain" | "unconfirmed", _) | ("failed", None)) => Ok(()),

@@ -1,6 +1,6 @@
 //! Heartbeats that a crash took back.
 //!
-//! Those of executions are the one thing that may be answered before it is durable (SPEC section 3): no worker takes an execution over,
+//! Those of executions are the one thing that may be answered before it is durable (spec §3): no worker takes an execution over,
 //! so no run is harmed. In a history they show as revs that are given a second time.
 
 use sentinel::Address;

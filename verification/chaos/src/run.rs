@@ -183,15 +183,15 @@ async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Summary, String> {
     }
     let mut evidence = Evidence::read(&plan, workers)?;
     let searched = evidence.judge(&plan, &last.sentinel, kept).await?;
-    let Evidence { history, deeds } = evidence;
+    let Evidence { history, run_log } = evidence;
     Ok(Summary {
         schedules: 1,
         workers: u64::from(workers),
         keys: plan.keys,
         requests: history.entries.len() as u64,
-        runs: deeds.starts.len() as u64,
-        effects: deeds.effects.len() as u64,
-        decisions: deeds.decided.len() as u64,
+        runs: run_log.starts.len() as u64,
+        effects: run_log.effects.len() as u64,
+        decisions: run_log.decided.len() as u64,
         doubts,
         searched,
         ..Summary::default()

@@ -1,4 +1,4 @@
-//! What an observer of everything keeps beside the system, and the check of each step by SPEC section 5.
+//! What an observer of everything keeps beside the system, and the check of each step by spec §5.
 //!
 //! The observer never asks the kernel's guards: it follows only changes that were made and answers that were given.
 
@@ -99,7 +99,7 @@ impl Ghost {
         }
         let held = self.holder.is_some_and(|holder| worker_grant(s.op).is_none_or(|grant| grant == holder));
         self.unless(worker_grant(s.op).is_none() || held, I8);
-        // Only these operations end an execution, whoever holds it.
+        // Only these operations end an execution.
         if s.before.state == State::Executing && s.after.state != State::Executing {
             let ends = matches!(s.op, Op::Complete(_) | Op::Cancel(_) | Op::Reconcile(_))
                 || matches!(s.op, Op::Release(release) if release.vouched);

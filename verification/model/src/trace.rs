@@ -101,7 +101,7 @@ impl TraceWriter<'_> {
         if is.0 < was.0 {
             words += &format!("; the store's clock steps back by {:?}", Duration::from_millis(was.0 - is.0));
         } else if is.0 == was.0 {
-            words += "; the store's clock stands";
+            words += "; the store's clock does not advance";
         }
         let now = |w: &World| sentinel_core::StoreTime::from_micros(instants[usize::from(w.now)].0 * 1000);
         let active = matches!(after.record.state, State::Claimed | State::Executing);
@@ -290,7 +290,7 @@ fn reply_text(reply: &Reply) -> String {
         Reply::Heartbeat(HeartbeatReply::Unknown) => "not known now",
         Reply::Complete(CompleteReply::Recorded { late: true }) => "recorded, late",
         Reply::Complete(CompleteReply::Recorded { .. }) => "recorded",
-        Reply::Complete(CompleteReply::Conflict) => "another result stands",
+        Reply::Complete(CompleteReply::Conflict) => "another result is recorded",
         Reply::Complete(CompleteReply::NotBegun) => "it never began",
         Reply::Complete(CompleteReply::Superseded(_)) => "superseded",
         Reply::Cancel(CancelReply::Cancelled) => "withdrawn",

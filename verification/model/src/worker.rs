@@ -1,4 +1,4 @@
-//! The worker's half (SPEC section 4) as a small state machine: what it may do next, and what it does with a reply.
+//! The worker's half (spec §4) as a small state machine: what it may do next, and what it does with a reply.
 //!
 //! A crash needs no step of its own: a worker that never takes another step has crashed.
 
@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     pub(crate) ran: bool,
     /// The caller got the answer that it did not run, and will not.
     pub(crate) denied: bool,
-    /// The caller has gone: the answer reaches nobody. What started goes on.
+    /// The caller has gone: the answer is not delivered. What started goes on.
     pub(crate) gone: bool,
     pub(crate) beats: u8,
     /// The grant's place among all grants, for the resource.

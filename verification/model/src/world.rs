@@ -265,7 +265,7 @@ impl System {
         }
     }
 
-    /// SPEC invariant I6.
+    /// Spec §5, I6.
     fn check_answer(&self, w: &mut World, index: u8, answer: CallResult) {
         let ran = w.workers[usize::from(index)].ran;
         let recorded = |value: u8| w.ghost.recorded & (1 << value) != 0;

@@ -10,13 +10,13 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
     if let Some(broken) = world.observer.found() {
         return Err(broken);
     }
-    let deeds = world.truth.log().clone();
+    let run_log = world.truth.log().clone();
     for address in world.addresses() {
         world.recorder.judge(&address).await?;
         let events = world.recorder.history(&address, 100_000).await.map_err(|error| error.to_string())?;
         if address.kind == Kind::Execution {
-            in_time(world, &deeds, &address)?;
-            deeds.judge(&address, &events)?;
+            in_time(world, &run_log, &address)?;
+            run_log.judge(&address, &events)?;
         }
     }
     Ok(())
@@ -24,8 +24,8 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
 
 /// Nothing started when its lease was over. A process that is paused between its last reading of the clock
 /// and the start cannot know.
-fn in_time(world: &World, deeds: &Deeds, address: &Address) -> Result<(), String> {
-    let mut starts = deeds.starts.iter().filter(|start| start.key == address.key);
+fn in_time(world: &World, run_log: &RunLog, address: &Address) -> Result<(), String> {
+    let mut starts = run_log.starts.iter().filter(|start| start.key == address.key);
     match starts.find(|start| start.late && world.options.faults.pause == 0) {
         Some(late) => Err(format!("call {} started when its lease was over: {address}", late.call)),
         None => Ok(()),

@@ -116,11 +116,13 @@ impl Step<'_> {
         match self.op {
             Op::Claim(_) if live => Err("a claim that is live is not taken over"),
             Op::Begin(op) if !live || !self.before.matches(&op.grant) => {
-                Err("nothing begins after its lease, or for somebody else")
+                Err("nothing begins after its lease, or for another grant")
             }
-            Op::Release(op) if !self.before.matches(&op.grant) => Err("a stranger releases nothing"),
-            Op::Cancel(op) if self.before.claim_id != Some(op.claim_id) => Err("a stranger cancels nothing"),
-            Op::Evict(op) if op.expect != self.before.token => Err("a late decision evicts nobody"),
+            Op::Release(op) if !self.before.matches(&op.grant) => Err("another grant releases nothing"),
+            Op::Cancel(op) if self.before.claim_id != Some(op.claim_id) => {
+                Err("another claim id cancels nothing")
+            }
+            Op::Evict(op) if op.expect != self.before.token => Err("a late decision evicts no holder"),
             Op::Complete(_)
             | Op::Abandon(_)
             | Op::Reconcile(_)

@@ -48,7 +48,7 @@ impl Sum for Summary {
 
 /// Runs the world of a seed, over a store that may have one rule taken away. A broken
 /// promise is reported with all that it takes to repeat the run.
-pub(crate) fn run(seed: u64, broken: Option<&Sabotage>) -> Result<Summary, String> {
+pub(crate) fn run(seed: u64, broken: Option<&Mutation>) -> Result<Summary, String> {
     sentinel_core::seed_this_thread(seed);
     let options = Options::of(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -58,7 +58,7 @@ pub(crate) fn run(seed: u64, broken: Option<&Sabotage>) -> Result<Summary, Strin
     })
 }
 
-async fn run_world(options: Options, broken: Option<&Sabotage>) -> Result<Summary, String> {
+async fn run_world(options: Options, broken: Option<&Mutation>) -> Result<Summary, String> {
     let rng = Rng::new(options.seed).fork();
     let world = World::new(options, broken);
     let mut nemesis = Nemesis::new(world.clone(), rng.fork());

@@ -59,18 +59,18 @@ const DETECTED: &[&str] = &[
 
 #[test]
 fn a_store_without_a_rule_is_detected() {
-    let all = sabotages();
+    let all = mutations();
     for name in DETECTED {
-        let sabotage = all.iter().find(|sabotage| sabotage.name == *name);
-        let sabotage = sabotage.unwrap_or_else(|| panic!("no sabotage is called {name:?}"));
-        let detected = (1..=MAX_UNDETECTED).any(|seed| run(seed, Some(sabotage)).is_err());
+        let mutation = all.iter().find(|mutation| mutation.name == *name);
+        let mutation = mutation.unwrap_or_else(|| panic!("no mutation is called {name:?}"));
+        let detected = (1..=MAX_UNDETECTED).any(|seed| run(seed, Some(mutation)).is_err());
         assert!(detected, "a store that {name} kept every promise in {MAX_UNDETECTED} worlds");
     }
 }
 
 #[test]
 fn a_broken_promise_is_reported_with_its_seed() {
-    let sabotage = sabotages().into_iter().find(|sabotage| sabotage.name == "takes over a live execution");
-    let report = (1..=MAX_UNDETECTED).find_map(|seed| run(seed, sabotage.as_ref()).err()).unwrap();
+    let mutation = mutations().into_iter().find(|mutation| mutation.name == "takes over a live execution");
+    let report = (1..=MAX_UNDETECTED).find_map(|seed| run(seed, mutation.as_ref()).err()).unwrap();
     assert!(report.contains("--seed") && report.contains("its world: Options"), "{report}");
 }

@@ -52,12 +52,12 @@ impl Actor {
 /// What happened outside of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    log: Mutex<Deeds>,
+    log: Mutex<RunLog>,
     calls: AtomicU64,
 }
 
 impl Truth {
-    pub(crate) fn log(&self) -> MutexGuard<'_, Deeds> {
+    pub(crate) fn log(&self) -> MutexGuard<'_, RunLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +76,7 @@ impl World {
         let clock = Arc::new(StoreClock::new());
         let store: Arc<dyn CoordinationStore> = match broken {
             None => Arc::new(MemoryStore::with_clock(clock.clone())),
-            Some(sabotage) => Arc::new(BrokenStore::on_clock(sabotage.clone(), clock.clone())),
+            Some(mutation) => Arc::new(BrokenStore::on_clock(mutation.clone(), clock.clone())),
         };
         let observer = Observer::new(store);
         let recorder = Recorder::new(Arc::new(Layered(observer.clone())));

@@ -1,4 +1,4 @@
-//! The servers that tests talk to: found, else installed, else a sentence that says how. A store on another server adds
+//! The servers that tests talk to: found, else installed, else an error that describes how. A store on another server adds
 //! its own here. Tests start them; nothing here leaves one running.
 
 use std::path::Path;
@@ -84,7 +84,7 @@ fn install_without_service(prefix: &[&str], package: &str) -> Result {
 }
 
 fn is_installed(package: &str) -> bool {
-    // One that was never heard of is an error here, and a message on stderr that is of no use.
+    // An unknown package is an error here, and a message on stderr that is of no use.
     let query = format!("dpkg-query --show --showformat='${{Status}}' {package} 2>/dev/null");
     program("sh", &["-c", &query]).read().is_ok_and(|status| status.ends_with(" installed"))
 }

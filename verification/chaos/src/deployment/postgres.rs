@@ -139,7 +139,7 @@ impl Postgres {
     fn set(&self, settings: &[(&str, &str)]) {
         let set = settings.iter().map(|(name, value)| format!("alter system set {name} = '{value}';"));
         let set: String = set.collect();
-        // Each of them alone: `alter system` stands in no transaction.
+        // Each of them alone: `alter system` cannot run in a transaction.
         for line in set.split_inclusive(';') {
             self.query(&format!("set statement_timeout = 0; {line}"));
         }

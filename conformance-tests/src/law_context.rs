@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_core::kernel::{Op, Rebuilt, Reply, replay};
+use sentinel_core::kernel::{Op, Rebuilt, Reply, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Listing, Purge, Purged};
 use sentinel_core::{
@@ -365,6 +365,6 @@ impl Subject<'_> {
     pub(crate) async fn assert_rebuilt(&self) {
         let (record, events) = (self.record().await, self.events().await);
         let what = "replaying the events rebuilds the record, and it differs";
-        crate::diff::same(what, &Rebuilt::from(&record), &replay(&events));
+        crate::diff::same(what, &Rebuilt::from(&record), &rebuild(&events));
     }
 }

@@ -11,6 +11,7 @@
 mod address;
 mod canonical;
 mod chance;
+mod digest;
 mod error;
 mod event;
 mod gather;
@@ -51,6 +52,6 @@ pub use token::{ClaimId, OpId, Token};
 #[doc(hidden)]
 pub mod internal {
     pub use crate::chance::half_to_whole;
-    pub use crate::payload::sha256;
+    pub use crate::digest::sha256;
     pub use crate::time::{micros, whole};
 }

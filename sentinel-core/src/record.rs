@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Kind};
-use crate::payload::{Accepts, Digest, Recorded, hex, sha256};
+use crate::digest::{hex, sha256};
+use crate::payload::{Accepts, Digest, Recorded};
 use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};

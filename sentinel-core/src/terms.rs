@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use crate::address::{has_controls, text_type};
 use crate::canonical::canonical_json;
+use crate::digest::{hex, sha256};
 use crate::error::Invalid;
 use crate::time::whole;
 
@@ -138,7 +139,7 @@ impl Fingerprint {
 
     /// The SHA-256 of `bytes`, in hexadecimal digits.
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(crate::payload::hex(&crate::payload::sha256(&[bytes])).into())
+        Self(hex(&sha256(&[bytes])).into())
     }
 
     /// The SHA-256 of a request's JSON, with the keys of every object in byte order. Equal maps have equal

@@ -67,7 +67,7 @@ pub(crate) async fn drop_before(
     let dropped = || sqlx::query(sql.get(Statement::Dropped)).bind(record).bind(first);
     let rows = insist(link, dropped).await.map_err(StoreError::from)?;
     let events: Result<Vec<Event>, Unreadable> = rows.iter().map(|row| Cells::from(row, 0).event()).collect();
-    let base = kernel::replay(&events?);
+    let base = kernel::rebuild(&events?);
     let base = serde_json::to_string(&base)
         .map_err(|error| StoreError::not_applied(ErrorKind::BrokenStore, error.to_string()))?;
     let trim = || sqlx::query(sql.get(Statement::Trim)).bind(record).bind(first).bind(base.as_str());

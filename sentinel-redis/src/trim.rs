@@ -52,7 +52,7 @@ impl Shorter {
             return Ok(None);
         }
         let events = listed[..dropped].iter().cloned().map(row::event).collect::<Result<Vec<_>, _>>()?;
-        let kept = row::with_base(&kernel::replay(&events), kept)?;
+        let kept = row::with_base(&kernel::rebuild(&events), kept)?;
         Ok(Some(Self { dropped, oldest: oldest.clone(), kept }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sentinel_core::kernel::{Op, Reading, Rebuilt, replay};
+use sentinel_core::kernel::{Op, Reading, Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, EventLimit, Record, Token};
 
@@ -56,7 +56,7 @@ impl<'a> Followed<'a> {
         same("the base of the oldest event", &base, &events[0].base);
         let others = events[1..].iter().filter(|event| event.base.is_some()).count();
         assert_eq!(others, 0, "of {} events, more than the oldest have a base", events.len());
-        same("what the events rebuild", &Rebuilt::from(&self.record), &replay(&events));
+        same("what the events rebuild", &Rebuilt::from(&self.record), &rebuild(&events));
         same("the record", &self.record, &self.key.record().await);
         let last: Vec<u64> = self.key.newest_events(5).await.iter().map(|event| event.rev).collect();
         same("the revs of the newest five", &newest[newest.len() - 5..].to_vec(), &last);

@@ -165,7 +165,7 @@ impl Mutation {
         record: &mut Record,
         op: &Op,
         at: Reading,
-    ) -> Result<kernel::Outcome<Reply>, StoreError> {
+    ) -> Result<kernel::Transition<Reply>, StoreError> {
         let mut seen = Seen { record: record.clone(), op: op.clone(), at };
         if let Some(lie) = self.guard {
             lie(&mut seen);
@@ -197,7 +197,7 @@ impl Mutation {
         seen: &Seen,
         at: Reading,
         into: impl FnOnce(O::Reply) -> Reply,
-    ) -> Result<kernel::Outcome<Reply>, StoreError> {
+    ) -> Result<kernel::Transition<Reply>, StoreError> {
         op.admit(at.kind)?;
         let (reply, changed, event) = match shown.rule(&seen.record, &seen.at) {
             Rule::Refuse(reply) => (reply, false, None),
@@ -213,7 +213,7 @@ impl Mutation {
             }
         };
         let stamp = Stamp { now: at.now, rev: record.rev, token: record.token, state: record.state, changed };
-        Ok(kernel::Outcome { stamped: Stamped { reply: into(reply), stamp }, event })
+        Ok(kernel::Transition { stamped: Stamped { reply: into(reply), stamp }, event })
     }
 }
 

@@ -125,7 +125,7 @@ impl Stepping {
         address: &Address,
         record: &mut Record,
         op: &Op,
-    ) -> Result<kernel::Outcome<Reply>, StoreError> {
+    ) -> Result<kernel::Transition<Reply>, StoreError> {
         let floor = self.shared.rows().floors.get(&address.namespace).copied().unwrap_or_default();
         let now = self.shared.clock.now();
         Ok(op.apply(record, Reading { kind: address.kind, now, floor })?)

@@ -156,7 +156,7 @@ impl BrokenStore {
         }
     }
 
-    fn log(&self, record: &Record, op: &Op, outcome: &kernel::Outcome<Reply>) -> Vec<Event> {
+    fn log(&self, record: &Record, op: &Op, outcome: &kernel::Transition<Reply>) -> Vec<Event> {
         let extra = Event {
             rev: record.rev,
             change: sentinel_core::Change::Begun,

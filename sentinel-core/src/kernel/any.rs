@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Operation as _, Outcome, Reading, apply};
+use super::operations::{Operation as _, apply};
+use super::reading::{Reading, Transition};
 use crate::address::Kind;
 use crate::error::Invalid;
 use crate::operation::*;
@@ -30,7 +31,7 @@ macro_rules! any {
             /// The name used in logs and metrics.
             pub fn name(&self) -> &'static str {
                 match self {
-                    $(Self::$op(_) => <$op as super::Operation>::NAME,)*
+                    $(Self::$op(_) => <$op as super::operations::Operation>::NAME,)*
                     Self::Heartbeat(_) => Heartbeat::NAME,
                 }
             }
@@ -44,7 +45,7 @@ macro_rules! any {
             }
 
             /// Runs [`apply`] for whichever operation this is.
-            pub fn apply(&self, record: &mut Record, at: Reading) -> Result<Outcome<Reply>, Invalid> {
+            pub fn apply(&self, record: &mut Record, at: Reading) -> Result<Transition<Reply>, Invalid> {
                 match self {
                     $(Self::$op(op) => Ok(wrap(apply(record, op, at)?, Reply::$op)),)*
                     Self::Heartbeat(op) => Ok(wrap(apply(record, op, at)?, Reply::Heartbeat)),
@@ -79,8 +80,8 @@ any! {
     Evict, EvictReply;
 }
 
-fn wrap<R, S>(outcome: Outcome<R>, into: impl FnOnce(R) -> S) -> Outcome<S> {
-    Outcome { stamped: outcome.stamped.map(into), event: outcome.event }
+fn wrap<R, S>(outcome: Transition<R>, into: impl FnOnce(R) -> S) -> Transition<S> {
+    Transition { stamped: outcome.stamped.map(into), event: outcome.event }
 }
 
 impl<R> Stamped<R> {

@@ -1,6 +1,6 @@
 //! The rules of spec §3, row by row: how each state answers each operation. Nothing here changes a record.
 
-use super::{Reading, Rule};
+use super::reading::{Reading, Rule};
 use crate::address::Kind;
 use crate::operation::*;
 use crate::payload::{Payload, Recorded};

@@ -1,7 +1,8 @@
 //! How a change modifies the record, and the event that records it. Called only if the table returns
 //! [`Rule::Change`](super::Rule::Change).
 
-use super::{Reading, next_token, table};
+use super::reading::{Reading, next_token};
+use super::table;
 use crate::event::{Change, Event};
 use crate::operation::*;
 use crate::payload::{Accepts, Digest};

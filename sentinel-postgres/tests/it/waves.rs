@@ -112,7 +112,7 @@ async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
         let kept = store.inspect(address).await.unwrap().record;
         assert_eq!(kept.as_ref().unwrap_or(&Record::absent()), &record, "{address}");
         let events = store.history(address, 1000).await.unwrap();
-        assert_eq!(kernel::replay(&events), Rebuilt::from(&record), "the events of {address}");
+        assert_eq!(kernel::rebuild(&events), Rebuilt::from(&record), "the events of {address}");
         assert_eq!(record.state == State::Free && record.is_absent(), events.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
-use sentinel_core::kernel::{Rebuilt, replay};
+use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Change, CoordinationStore, EventLimit, PURGE_REST, StoreError};
@@ -105,7 +105,7 @@ async fn a_busy_lease_keeps_a_bounded_history_from_which_the_record_is_rebuilt()
                 "the oldest one that is kept, if others were dropped"
             );
             let record = store.inspect(&lease("a")).await.unwrap().record.unwrap();
-            assert_eq!(replay(&kept), Rebuilt::from(&record));
+            assert_eq!(rebuild(&kept), Rebuilt::from(&record));
         }
         assert_eq!(most, limit.max());
         let bytes: i64 = on

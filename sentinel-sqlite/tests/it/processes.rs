@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use sentinel_core::kernel::{Rebuilt, replay};
+use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{CoordinationStore, State};
 use sentinel_sqlite::SqliteStore;
@@ -163,7 +163,7 @@ async fn check(file: &Path, acknowledged: &[String]) {
         }
         assert!(matches!(record.state, State::Executing | State::Completed));
         let history = store.history(&execution(key), 10).await.unwrap();
-        assert_eq!(replay(&history), Rebuilt::from(&record));
+        assert_eq!(rebuild(&history), Rebuilt::from(&record));
     }
     let health = store.health().await.unwrap();
     assert!(health.accepted, "{health:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
-use sentinel_core::kernel::{Rebuilt, replay};
+use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
 use sentinel_core::{CoordinationStore, Fingerprint, Key, Kind, Label, OpId, Record, State};
@@ -68,7 +68,7 @@ async fn the_events_rebuild_the_record() {
     let record = eventful(&on, "a").await;
     let history = on.store.history(&execution("a"), 100).await.unwrap();
     assert_eq!(history.len(), 12);
-    assert_eq!(replay(&history), Rebuilt::from(&record));
+    assert_eq!(rebuild(&history), Rebuilt::from(&record));
 }
 
 #[tokio::test]

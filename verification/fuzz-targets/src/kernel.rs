@@ -41,7 +41,7 @@ fn life(u: &mut Unstructured<'_>) -> Result<()> {
         let at = kernel::Reading { kind, ..at };
         if let Ok(outcome) = op.apply(&mut record, at) {
             log.extend(outcome.event);
-            assert_eq!(kernel::replay(&log), Rebuilt::from(&record), "after {op:?}");
+            assert_eq!(kernel::rebuild(&log), Rebuilt::from(&record), "after {op:?}");
         }
     }
     Ok(())
@@ -51,7 +51,7 @@ fn strangers(u: &mut Unstructured<'_>) -> Result<()> {
     let mut log = Vec::new();
     while !u.is_empty() {
         log.push(made::event(u)?);
-        let _ = kernel::replay(&log);
+        let _ = kernel::rebuild(&log);
     }
     Ok(())
 }

@@ -197,7 +197,7 @@ impl System {
         if let Some(event) = event {
             Arc::make_mut(&mut w.log).push(event);
         }
-        if !heartbeat && kernel::replay(w.log.iter()) != Rebuilt::from(&*w.record) {
+        if !heartbeat && kernel::rebuild(w.log.iter()) != Rebuilt::from(&*w.record) {
             w.ghost.bad |= invariant::I12;
         }
         let at = self.reading(w, Delivery::Answered);

@@ -5,7 +5,7 @@ use crate::record::{Record, State};
 
 /// Rebuilds a record from the events that are kept, oldest first. A purge starts a new life of the record. An event
 /// with a base starts from that base.
-pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rebuilt {
+pub fn rebuild<'a>(events: impl IntoIterator<Item = &'a Event>) -> Rebuilt {
     let absent = || Rebuilt::from(&Record::absent());
     events.into_iter().fold(absent(), |before, event| match (&event.change, &event.base) {
         (Change::Purged, _) => absent(),
@@ -21,7 +21,7 @@ pub fn trim(events: &mut Vec<Event>, limit: EventLimit) -> usize {
         return 0;
     }
     let dropped = events.len() - limit.kept();
-    let base = replay(events.drain(..dropped).as_slice());
+    let base = rebuild(events.drain(..dropped).as_slice());
     if let Some(oldest) = events.first_mut() {
         oldest.base = Some(Box::new(base));
     }

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sentinel_core::store::Shown;
 use sentinel_core::{Fingerprint, Key, Kind, Label, OpId, Terms, Token};
 
-use crate::exit::Failure;
+use crate::exit::CliError;
 use crate::parse::{self, Codes};
 
 /// Runs work that is not safe to repeat: at most once per key, with its result replayed and its doubts told.
@@ -114,8 +114,8 @@ pub(crate) struct KeyArg {
 }
 
 impl KeyArg {
-    pub(crate) fn get(&self) -> Result<Key, Failure> {
-        self.key.clone().or_else(|| self.dashed.clone()).ok_or_else(|| Failure::usage("a KEY is required"))
+    pub(crate) fn get(&self) -> Result<Key, CliError> {
+        self.key.clone().or_else(|| self.dashed.clone()).ok_or_else(|| CliError::usage("a KEY is required"))
     }
 }
 
@@ -138,7 +138,7 @@ pub(crate) struct TermsArg {
 }
 
 impl TermsArg {
-    pub(crate) fn get(&self) -> Result<Terms, Failure> {
+    pub(crate) fn get(&self) -> Result<Terms, CliError> {
         Ok(Terms::new(self.ttl, self.hard_ttl.unwrap_or_else(|| HARD_TTL.max(self.ttl)))?)
     }
 }
@@ -188,15 +188,15 @@ pub(crate) struct Once {
 
 impl Once {
     /// How long the claim holds, and how late effects may land.
-    pub(crate) fn terms(&self) -> Result<Terms, Failure> {
+    pub(crate) fn terms(&self) -> Result<Terms, CliError> {
         Ok(self.terms.get()?.with_late_effects(self.late_effects)?)
     }
 
     /// No code may mean two things.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), CliError> {
         let shared = self.failed_on.as_ref().zip(self.nothing_happened_on.as_ref());
         match shared.and_then(|(failed, nothing)| failed.shared_with(nothing)) {
-            Some(code) => Err(Failure::usage(format!(
+            Some(code) => Err(CliError::usage(format!(
                 "exit code {code} stands in both --failed-on and --nothing-happened-on"
             ))),
             None => Ok(()),

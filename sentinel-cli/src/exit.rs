@@ -1,4 +1,4 @@
-//! Exit codes, after sysexits.h where it has one, and the failures that lead to them.
+//! Exit codes, after sysexits.h where it has one, and the errors that lead to them.
 
 use std::process::ExitCode;
 
@@ -33,7 +33,7 @@ impl Exit {
     /// The command was not found.
     pub(crate) const NOT_FOUND: Self = Self(127);
 
-    /// Ended by a signal, as a shell tells it.
+    /// Ended by a signal, as a shell reports it.
     pub(crate) fn signal(number: i32) -> Self {
         Self(128u8.wrapping_add(u8::try_from(number).unwrap_or(0)))
     }
@@ -56,7 +56,7 @@ impl From<Exit> for ExitCode {
 
 /// Why there is no answer: a code and a sentence for standard error.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// The store is there, and this program must not use it as it is.
@@ -65,7 +65,7 @@ pub(crate) struct Failure {
     pub(crate) may_pass: bool,
 }
 
-impl Failure {
+impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), refused: false, may_pass: false }
     }
@@ -84,27 +84,27 @@ pub(crate) fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::DeploymentRefused | ErrorKind::NewerSchema)
 }
 
-impl From<Invalid> for Failure {
+impl From<Invalid> for CliError {
     fn from(invalid: Invalid) -> Self {
         Self::usage(invalid.to_string())
     }
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let (refused, may_pass) = (is_refusal(&error), error.is_worth_waiting_for());
         Self { refused, may_pass, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
         Self::new(Exit::IO, format!("cannot write to standard output: {error}"))
     }
 }
 
 /// What the client could not answer at all; nothing of the call ran.
-impl From<client::Error> for Failure {
+impl From<client::Error> for CliError {
     fn from(error: client::Error) -> Self {
         match error {
             client::Error::Invalid(invalid) => invalid.into(),

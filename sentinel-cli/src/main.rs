@@ -1,4 +1,4 @@
-//! `sentinel`: runs a command at most once per key, replays its result, and tells doubts, from any language, cron line
+//! `sentinel`: runs a command at most once per key, replays its result, and reports doubts, from any language, cron line
 //! or deploy script.
 
 mod args;
@@ -17,7 +17,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -31,28 +31,29 @@ fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Failure::new(Exit::UNAVAILABLE, error.to_string())).into(),
+        Err(error) => return print_error(&CliError::new(Exit::UNAVAILABLE, error.to_string())).into(),
     };
     let exit = runtime.block_on(async {
-        runner::inherited::settle().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+        runner::inherited::reset_signals()
+            .map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
         commands::run(cli).await
     });
-    let exit = exit.unwrap_or_else(|failure| tell(&failure));
-    // A thread that waits for a pipe which nobody will close must not hold the program up.
+    let exit = exit.unwrap_or_else(|error| print_error(&error));
+    // A thread that waits for a pipe that may never be closed must not hold the program up.
     runtime.shutdown_background();
     exit.into()
 }
 
-fn tell(failure: &Failure) -> Exit {
-    output::note(&failure.message);
-    failure.exit
+fn print_error(error: &CliError) -> Exit {
+    output::note(&error.message);
+    error.exit
 }
 
-/// Help and version are answers; everything else is a bad argument, and never clap's own 2.
+/// Help and version are what was asked for; everything else is a bad argument, and never clap's own 2.
 fn usage(error: &clap::Error) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {
-            Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => tell(&why.into()),
+            Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => print_error(&why.into()),
             _ => Exit::OK,
         };
     }

@@ -42,7 +42,7 @@ impl Codes {
         self.0.contains(&code)
     }
 
-    /// A code that stands in both lists.
+    /// A code that is in both lists.
     pub(crate) fn shared_with(&self, other: &Self) -> Option<u8> {
         self.0.iter().copied().find(|code| other.contains(*code))
     }
@@ -53,7 +53,7 @@ pub(crate) fn codes(text: &str) -> Result<Codes, String> {
     text.split(',').map(code).collect::<Result<_, _>>().map(Codes)
 }
 
-/// The codes that a command may say something with: 64 to 78 are the program's own.
+/// The codes that a command may give a meaning to: 64 to 78 are the program's own.
 pub(crate) fn is_for_commands(code: u8) -> bool {
     matches!(code, 1..=63 | 79..=255)
 }

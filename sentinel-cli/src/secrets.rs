@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
 
-/// Remembers what must never be shown: what stands behind `://` in an argument or in `SENTINEL_STORE`, where it could
+/// Remembers what must never be shown: what follows `://` in an argument or in `SENTINEL_STORE`, where it could
 /// hold a password. An option that was misspelt, or a URL in the wrong place, is quoted by the argument parser.
 pub(crate) fn remember(arguments: &[OsString], store: Option<&OsStr>) {
     let mut secrets = store.map_or(Vec::new(), |url| secrets_of(&url.to_string_lossy(), true));

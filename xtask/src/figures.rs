@@ -1,4 +1,4 @@
-//! Counting what `cargo test` says, so that the end of a run tells what was tested.
+//! Counting what `cargo test` prints, so that a run ends with what was tested.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ impl Count {
     }
 }
 
-/// "running 12 tests": the result says it again.
+/// "running 12 tests": the result repeats it.
 fn is_announcement(line: &str) -> bool {
     line.strip_prefix("running ").is_some_and(|rest| rest.ends_with(" tests") || rest.ends_with(" test"))
 }

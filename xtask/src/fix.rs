@@ -1,4 +1,4 @@
-//! What a machine can mend.
+//! What clippy and rustfmt can fix.
 
 use crate::shell::{Result, cargo};
 

@@ -5,13 +5,13 @@ use std::fs;
 use crate::shell::{Result, program};
 use crate::workspace::root;
 
-/// How long each target runs, in seconds, where nobody says.
+/// How long each target runs, in seconds, without `--seconds`.
 const SECONDS: u32 = 60;
 
 const USAGE: &str = "cargo xtask fuzz [--seconds N] [TARGET..]";
 
 pub(crate) fn fuzz(args: &[&str]) -> Result {
-    let (seconds, targets) = wish(args, &all()?)?;
+    let (seconds, targets) = parse(args, &all()?)?;
     if !cargo_fuzz(&["--version"]).works() {
         return Err("fuzzing needs a nightly compiler and cargo-fuzz:\n  \
                     rustup toolchain install nightly\n  cargo install --locked cargo-fuzz\n\
@@ -61,7 +61,7 @@ fn all() -> Result<Vec<String>> {
     Ok(all)
 }
 
-fn wish(args: &[&str], all: &[String]) -> Result<(u32, Vec<String>)> {
+fn parse(args: &[&str], all: &[String]) -> Result<(u32, Vec<String>)> {
     let (mut seconds, mut targets) = (SECONDS, Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -82,12 +82,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_understood() {
+    fn arguments_are_parsed() {
         let all = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(wish(&[], &all).unwrap(), (SECONDS, all.to_vec()));
-        assert_eq!(wish(&["b", "--seconds", "5"], &all).unwrap(), (5, vec!["b".to_owned()]));
+        assert_eq!(parse(&[], &all).unwrap(), (SECONDS, all.to_vec()));
+        assert_eq!(parse(&["b", "--seconds", "5"], &all).unwrap(), (5, vec!["b".to_owned()]));
         for bad in [&["c"][..], &["--seconds"], &["--seconds", "x"]] {
-            assert!(wish(bad, &all).is_err(), "{bad:?}");
+            assert!(parse(bad, &all).is_err(), "{bad:?}");
         }
     }
 

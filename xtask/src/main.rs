@@ -10,6 +10,7 @@ mod fix;
 mod fuzz;
 mod guards;
 mod mutants;
+mod root;
 mod setup;
 mod shell;
 mod soak;
@@ -28,7 +29,7 @@ cargo xtask COMMAND
 
   test [ARGS]     set up what is missing, then run every test, doctest and example; ARGS go to `cargo test`
   verify          formatting, tidiness, architecture, lints, documentation, every feature alone; writes nothing
-  fix             let clippy and rustfmt mend what they can
+  fix             let clippy and rustfmt fix what they can
   setup           only set up what `test` needs
   tidy            only the checks of `verify` that read files
   model [ARGS]    explore the model, in release; ARGS go to it
@@ -36,7 +37,7 @@ cargo xtask COMMAND
   fuzz [ARGS]     libFuzzer over all that is read, with a nightly compiler: `--seconds N`, names of targets
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
-  deep            all that is explored, simulated, generated and broken, as much as docs/verification.md tells of: an hour
+  deep            all that is explored, simulated, generated and broken, as much as docs/verification.md describes: an hour
   mutants PART [ARGS] break the sources of PART (kernel, client, memory, sqlite, postgres, redis) one by one, in place,
                   and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
 ";

@@ -1,8 +1,8 @@
-//! `cargo-mutants` on one part of the workspace, with the tests that are there to notice.
+//! `cargo-mutants` on one part of the workspace, with the tests that have to detect it.
 
 use crate::shell::{Result, cargo};
 
-/// What can be asked for: its name, the files that are mutated, the packages whose tests have to notice, and which tests.
+/// What can be asked for: its name, the files that are mutated, the packages whose tests have to detect it, and which tests.
 struct Part {
     name: &'static str,
     files: &'static str,
@@ -101,8 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_not_there_is_told_with_those_that_are() {
-        let told = mutants("kernal", &[]).unwrap_err().to_string();
-        assert!(told.contains("kernal") && told.contains("kernel, client, memory"), "{told}");
+    fn an_unknown_part_is_refused_with_the_known_ones() {
+        let error = mutants("kernal", &[]).unwrap_err().to_string();
+        assert!(error.contains("kernal") && error.contains("kernel, client, memory"), "{error}");
     }
 }

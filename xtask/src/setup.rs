@@ -1,11 +1,14 @@
 //! What the tests need and cargo does not bring: checked, and installed where that can be done without asking.
 
+mod packages;
 mod servers;
 
 use std::env;
 use std::path::Path;
 
 use crate::shell::{Result, program};
+
+use packages::{apt, debian};
 
 /// Sets up what is missing. Does nothing, quickly, where all is there.
 pub(crate) fn setup() -> Result {
@@ -35,30 +38,6 @@ fn c_compiler() -> Result {
     } else {
         Err(format!("gcc was installed, and {compiler} still does not answer").into())
     }
-}
-
-/// On Debian and its kin, what to put before a command that needs root: nothing for root, else a sudo that asks no
-/// questions. None: elsewhere, or without either.
-fn debian() -> Option<Vec<&'static str>> {
-    if !Path::new("/etc/debian_version").exists() {
-        return None;
-    }
-    let root = program("id", &["-u"]).read().is_ok_and(|id| id.trim() == "0");
-    if root {
-        return Some(vec![]);
-    }
-    program("sudo", &["-n", "true"]).works().then(|| vec!["sudo", "-n"])
-}
-
-fn apt(prefix: &[&str], args: &[&str]) -> Result {
-    // By env, since sudo keeps none of ours.
-    as_root(prefix, &[&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat())
-}
-
-fn as_root(prefix: &[&str], command: &[&str]) -> Result {
-    let words = [prefix, command].concat();
-    let Some((name, rest)) = words.split_first() else { return Ok(()) };
-    program(name, rest).run()
 }
 
 fn how_to_get_a_compiler() -> &'static str {

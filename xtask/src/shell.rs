@@ -1,4 +1,4 @@
-//! Running other programs, and telling how long that took.
+//! Running other programs, and measuring how long that took.
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader};
@@ -38,14 +38,14 @@ pub(crate) struct Run {
 pub(crate) fn cargo(args: &[&str]) -> Run {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(args).current_dir(crate::workspace::root());
+    command.args(args).current_dir(crate::root::root());
     Run { command }
 }
 
 /// Any other program.
 pub(crate) fn program(name: &str, args: &[&str]) -> Run {
     let mut command = Command::new(name);
-    command.args(args).current_dir(crate::workspace::root());
+    command.args(args).current_dir(crate::root::root());
     Run { command }
 }
 
@@ -67,7 +67,7 @@ impl Run {
         if status.success() { Ok(()) } else { Err(format!("{self} ended with {status}").into()) }
     }
 
-    /// Runs it and gives what it says on stdout.
+    /// Runs it and gives what it prints to stdout.
     pub(crate) fn read(mut self) -> Result<String> {
         self.command.stderr(Stdio::inherit());
         let output = self.command.output().map_err(|e| self.cannot_start(&e))?;
@@ -93,7 +93,7 @@ impl Run {
         if status.success() { Ok(()) } else { Err(format!("{text} ended with {status}").into()) }
     }
 
-    /// Whether it can be run at all and succeeds; its output is nobody's business.
+    /// Whether it can be run at all and succeeds; its output is discarded.
     pub(crate) fn works(mut self) -> bool {
         let quiet = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         quiet.status().is_ok_and(|status| status.success())
@@ -116,7 +116,7 @@ impl fmt::Display for Run {
     }
 }
 
-/// Named stages, each with its time. All of them run, so that one round tells everything that is wrong.
+/// Named stages, each with its time. All of them run, so that one round reports everything that is wrong.
 #[derive(Default)]
 pub(crate) struct Stages {
     done: Vec<(String, Duration, Option<Failure>)>,

@@ -65,7 +65,7 @@ pub(crate) fn soak(args: &[&str]) -> Result {
     stages.finish()
 }
 
-/// Everything that is too long for a test run, as much of it as `docs/verification.md` tells of.
+/// Everything that is too long for a test run, as much of it as `docs/verification.md` describes.
 pub(crate) fn deep() -> Result {
     let mut stages = Stages::default();
     stages.stage("setup", setup::setup);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_arguments_are_refused() {
         for args in [&["--minutes"][..], &["--minutes", "x"], &["--store", "oracle"], &["20", "1"]] {
             assert_eq!(Soak::parse(args), None, "{args:?}");
         }

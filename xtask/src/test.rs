@@ -27,12 +27,12 @@ pub(crate) fn test(workspace: &Workspace, args: &[&str]) -> Result {
     stages.finish()
 }
 
-/// Where servers keep their data if nobody says otherwise: in memory, where writing through to the disk is free.
+/// Where servers keep their data by default: in memory, where writing through to the disk is free.
 const IN_MEMORY: &str = "/dev/shm";
 /// What the servers of a test run never fill.
 const ROOM_KB: u64 = 4 << 20;
 
-/// What makes the tests faster on this machine: variables of the environment that nobody has set, and their values.
+/// What makes the tests faster on this machine: environment variables that are not set, and their values.
 fn surroundings() -> Vec<(&'static str, String)> {
     let free = program("df", &["--output=avail", "-k", IN_MEMORY]).read().unwrap_or_default();
     let room: u64 = free.lines().nth(1).and_then(|line| line.trim().parse().ok()).unwrap_or_default();
@@ -45,7 +45,7 @@ fn surroundings() -> Vec<(&'static str, String)> {
     surroundings.push(("RUST_TEST_THREADS", (2 * cores).to_string()));
     surroundings.retain(|(name, _)| std::env::var_os(name).is_none());
     for (name, value) in &surroundings {
-        println!("{name}={value}, as nobody says otherwise");
+        println!("{name}={value}, by default");
     }
     surroundings
 }

@@ -1,4 +1,4 @@
-//! Everything that can be said of the tree without running it. Writes nothing but build output.
+//! Everything that can be checked of the tree without running it. Writes nothing but build output.
 
 use crate::shell::{Result, Stages, cargo};
 use crate::workspace::{Member, Workspace};
@@ -25,7 +25,7 @@ fn format() -> Result {
 }
 
 fn lints() -> Result {
-    // One round tells all that is wrong, of every crate.
+    // One round reports all that is wrong, of every crate.
     let all = ["clippy", "--workspace", "--all-targets", "--all-features", "--keep-going"];
     cargo(&all).args(&["--", "-D", "warnings"]).run()
 }

@@ -1,15 +1,12 @@
 //! What the manifests say. They are read as text, line by line: this program has no dependencies, and the manifests are
-//! written in one plain way, which `tidy` holds them to.
+//! written in one plain way, which `tidy` checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::shell::Result;
 
-/// The folder of the workspace's manifest.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
-}
+pub(crate) use crate::root::root;
 
 /// A manifest: sections in order, each with its lines; comments and empty lines are left out.
 #[derive(Debug)]

@@ -1,24 +1,23 @@
 //! `force-complete` and `reset-to-claimed`, and what all decisions share.
 
-use std::future::Future;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use sentinel_core::operation::{Current, ForceCompleteReply, ResetReply, Stamped};
-use sentinel_core::operation::{ForceComplete as ForceRequest, ResetToClaimed as ResetRequest};
-use sentinel_core::{Address, Kind, Label, OpId, Payload, Recorded, StoreError, Token, Verdict};
+use sentinel_client::{Decided, Error, Reconciler, Refused, Sentinel};
+use sentinel_core::operation::Current;
+use sentinel_core::{Address, Kind, OpId, Payload, Recorded, Token, Verdict};
 use serde::Serialize;
 
-use super::Context;
-use crate::args::{ForceComplete, ResetToClaimed};
-use crate::exit::{Exit, Failure};
+use super::context::Context;
+use crate::args::{DecisionArg, ForceComplete, ResetToClaimed};
+use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, line, note, object};
 
-/// What a decision came to.
+/// A decision that was applied, as JSON.
 #[derive(Debug, Serialize)]
-pub(super) struct Decided {
+pub(super) struct DecisionView {
     pub(super) op: String,
     pub(super) namespace: String,
     pub(super) kind: &'static str,
@@ -27,7 +26,7 @@ pub(super) struct Decided {
     pub(super) token: u64,
 }
 
-impl Decided {
+impl DecisionView {
     /// Prints it: as an object, or as the sentence `text`.
     pub(super) fn print(
         style: Style,
@@ -36,7 +35,7 @@ impl Decided {
         state: &'static str,
         token: Token,
         text: &str,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Exit, CliError> {
         match style {
             Style::Text => line(text)?,
             Style::Json => object(&Self {
@@ -53,45 +52,39 @@ impl Decided {
 }
 
 /// "It did happen."
-pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, Failure> {
+pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let payload = response(&args)?;
-    let store = context.store().await?;
-    let op_id = args.decision.op.unwrap_or_else(OpId::random);
-    announce(op_id);
-    let request = ForceRequest {
-        op_id,
-        token: args.token,
-        operator: operator(context),
-        reason: args.decision.reason,
-        result: Recorded {
-            verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
-            code: Some(args.failed.map_or(0, i32::from)),
-            payload,
-            omitted: false,
-        },
-        as_is: args.as_is,
+    let sentinel = client(context).await?;
+    let op_id = announced(&args.decision);
+    let held = by(context, &args.decision, op_id, sentinel.reconciler(&address.key).resume(args.token));
+    let held = if args.as_is { held.as_is() } else { held };
+    let result = Recorded {
+        verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
+        code: Some(args.failed.map_or(0, i32::from)),
+        payload,
+        omitted: false,
     };
-    match persist(|| store.force_complete(&address, &request)).await?.reply {
-        ForceCompleteReply::Completed => {
+    match send_until_answered(|| held.force_complete_recorded(result.clone())).await? {
+        Decided::Done { .. } => {
             let text = "completed: the response is replayed from now on";
-            Decided::print(context.style, &address, op_id, "completed", args.token, text)
+            DecisionView::print(context.style, &address, op_id, "completed", args.token, text)
         }
-        ForceCompleteReply::StaleDecision(now) => Err(stale(&address, args.token, now)),
-        ForceCompleteReply::NotDecodable { accepts } => Err(Failure::does_not_apply(format!(
+        Decided::Refused(Refused::NotDecodable { accepts }) => Err(CliError::does_not_apply(format!(
             "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
              Give it with --content-type, or insist with --as-is: every caller then gets an error with the bytes",
-            request.result.payload.content_type
+            result.payload.content_type
         ))),
+        Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
     }
 }
 
 /// What is to be replayed. Bytes that are not what their content type says could be read by no caller.
-fn response(args: &ForceComplete) -> Result<Payload, Failure> {
+fn response(args: &ForceComplete) -> Result<Payload, CliError> {
     let bytes = match (&args.response, &args.response_file) {
         (Some(text), _) => text.clone().into_bytes(),
         (None, Some(file)) => read_all(file).map_err(|error| {
-            Failure::usage(format!("cannot read the response from {}: {error}", file.display()))
+            CliError::usage(format!("cannot read the response from {}: {error}", file.display()))
         })?,
         (None, None) => Vec::new(),
     };
@@ -102,7 +95,7 @@ fn response(args: &ForceComplete) -> Result<Payload, Failure> {
     let content_type = args.content_type.as_ref().map_or(guessed, |content_type| content_type.as_str());
     let payload = Payload::new(content_type, bytes);
     match payload.check() {
-        Err(invalid) if !args.as_is => Err(Failure::does_not_apply(format!(
+        Err(invalid) if !args.as_is => Err(CliError::does_not_apply(format!(
             "{invalid}; nothing was recorded. Correct it, or insist with --as-is"
         ))),
         _ => Ok(payload),
@@ -119,67 +112,85 @@ fn read_all(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// "It did not happen."
-pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -> Result<Exit, Failure> {
+pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
-    let store = context.store().await?;
-    let op_id = args.decision.op.unwrap_or_else(OpId::random);
-    announce(op_id);
-    let request = ResetRequest {
-        op_id,
-        token: args.token,
-        operator: operator(context),
-        reason: args.decision.reason.clone(),
-        accept_overlap: args.accept_overlap,
-    };
-    match persist(|| store.reset_to_claimed(&address, &request)).await?.reply {
-        ResetReply::Reset { token } => {
+    let sentinel = client(context).await?;
+    let op_id = announced(&args.decision);
+    let held = by(context, &args.decision, op_id, sentinel.reconciler(&address.key).resume(args.token));
+    let held = if args.accept_overlap { held.accept_overlap() } else { held };
+    match send_until_answered(|| held.reset_to_claimed()).await? {
+        Decided::Done { token, .. } => {
             let text = "reset: anyone may run it again";
-            Decided::print(context.style, &address, op_id, "free", token, text)
+            DecisionView::print(context.style, &address, op_id, "free", token, text)
         }
-        ResetReply::StaleDecision(now) => Err(stale(&address, args.token, now)),
-        ResetReply::EffectsMayLand { until } => Err(Failure::does_not_apply(format!(
-            "an effect of the old run of {address} may still land until {}; reset it after that. \
-             --accept-overlap does not wait, and two runs may overlap",
-            rfc3339(until)
-        ))),
+        Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
     }
 }
 
-/// Tells the decision's id before it is sent: whoever loses the answer repeats it with `--op`.
-pub(super) fn announce(op_id: OpId) {
+/// The client that sends decisions. It sends each request once; [`send_until_answered`] sends it again.
+pub(super) async fn client(context: &Context) -> Result<Sentinel, CliError> {
+    Ok(context.client(context.store().await?)?.retry_timeout(Duration::ZERO))
+}
+
+/// The id of the decision, printed before the decision is sent: if the reply is lost, `--op` repeats the decision.
+pub(super) fn announced(decision: &DecisionArg) -> OpId {
+    let op_id = decision.op.unwrap_or_else(OpId::random);
     note(&format!("op {op_id}"));
+    op_id
 }
 
-/// Who decides: the worker's label if one was given, else user and host.
-pub(super) fn operator(context: &Context) -> Label {
-    context.operator.clone()
+/// The decision with its id, its operator and its reason.
+pub(super) fn by<S>(
+    context: &Context,
+    decision: &DecisionArg,
+    op_id: OpId,
+    reconciler: Reconciler<S>,
+) -> Reconciler<S> {
+    let reconciler = reconciler.op_id(op_id).operator(&context.operator);
+    match &decision.reason {
+        Some(reason) => reconciler.reason(reason),
+        None => reconciler,
+    }
 }
 
-/// Where a record stands, in a sentence.
-pub(super) fn stands(now: Current) -> String {
+/// The state of a record, in a sentence.
+pub(super) fn state_of(now: Current) -> String {
     format!("{} at token {}", now.state, now.token)
 }
 
-fn stale(address: &Address, presented: Token, now: Current) -> Failure {
-    Failure::does_not_apply(format!(
+/// Why a decision about a key that is held does not apply.
+fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
+    match refused {
+        Refused::StaleDecision(now) => stale(address, presented, *now),
+        Refused::EffectsMayLand { until } => CliError::does_not_apply(format!(
+            "an effect of the old run of {address} may still land until {}; reset it after that. \
+             --accept-overlap does not wait, and two runs may overlap",
+            rfc3339(*until)
+        )),
+        Refused::NotDecodable { .. } => CliError::does_not_apply(refused.to_string()),
+    }
+}
+
+fn stale(address: &Address, presented: Token, now: Current) -> CliError {
+    CliError::does_not_apply(format!(
         "{address} is {}: token {presented} is not the current reconcile token, or it was used for another decision",
-        stands(now)
+        state_of(now)
     ))
 }
 
-/// Sends a request until it is answered, a few times: under its id, several times have the effect of one.
-pub(super) async fn persist<R, F>(mut send: impl FnMut() -> F) -> Result<Stamped<R>, StoreError>
+/// Sends a request until it is answered, at most five times. Its op id makes all of them one decision.
+pub(super) async fn send_until_answered<R, F>(mut send: impl FnMut() -> F) -> Result<R, Error>
 where
-    F: Future<Output = Result<Stamped<R>, StoreError>>,
+    F: Future<Output = Result<R, Error>>,
 {
     let mut pause = Duration::from_millis(50);
     for _ in 0..4 {
         match send().await {
-            Err(error) if error.is_worth_repeating() => {
+            Err(Error::Store(error)) if error.is_worth_repeating() => {
                 tokio::time::sleep(pause).await;
                 pause *= 4;
             }
-            settled => return settled,
+            answered => return answered,
         }
     }
     send().await

@@ -8,16 +8,16 @@ use sentinel_redis::Registration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Context;
+use super::context::Context;
 use super::read::all_namespaces;
 use crate::args::{Init, Purge};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
 use crate::store::{AnyStore, is_finding};
 
-/// Sets the store up, or arms it again and says what was in doubt until then; or prints how.
-pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure> {
+/// Sets the store up, or arms it again and prints what was in doubt until then; or prints how.
+pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliError> {
     if args.print_sql {
         return print_sql(context);
     }
@@ -42,7 +42,7 @@ pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, Failure
     Ok(Exit::OK)
 }
 
-fn print_sql(context: &Context) -> Result<Exit, Failure> {
+fn print_sql(context: &Context) -> Result<Exit, CliError> {
     let sql = context.url.schema_sql()?;
     match context.style {
         Style::Text => answer(sql.as_bytes())?,
@@ -51,8 +51,8 @@ fn print_sql(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// Removes what has served, a batch at a time, and says how many.
-pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, Failure> {
+/// Removes what has served, a batch at a time, and prints how many.
+pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, CliError> {
     const BATCH: u32 = 500;
     let store = if args.dry_run { context.reader().await? } else { context.store().await?.into() };
     let namespaces = match args.all_namespaces {
@@ -108,12 +108,12 @@ impl<'a> From<&'a Check> for CheckView<'a> {
     }
 }
 
-/// Looks at the deployment, and tells what it guarantees.
-pub(crate) async fn doctor(context: &Context) -> Result<Exit, Failure> {
+/// Checks the deployment, and prints what it guarantees.
+pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     // A store that is there and must not be used is a finding; one that is not there is a failure.
-    let refused = |failure: Failure| match failure.refused {
-        true => Failure { exit: Exit::NO, ..failure },
-        false => failure,
+    let refused = |error: CliError| match error.refused {
+        true => CliError { exit: Exit::NO, ..error },
+        false => error,
     };
     let (mut health, store) = context.url.health().await.map_err(refused)?;
     let used = match store {

@@ -1,36 +1,40 @@
 //! `evict`: frees a claim or lease whose holder will not come back.
 
-use sentinel_core::OpId;
-use sentinel_core::operation::{Evict as Request, EvictReply};
+use sentinel_core::operation::EvictReply;
 
-use super::Context;
-use super::decide::{Decided, announce, operator, persist, stands};
+use super::context::Context;
+use super::decide::{DecisionView, announced, client, send_until_answered, state_of};
 use crate::args::Evict;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 
 /// Frees it, if the token that was seen is still the current one.
-pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, CliError> {
     let address = context.address(args.kind.into(), args.key.get()?);
-    let store = context.store().await?;
-    let op_id = args.decision.op.unwrap_or_else(OpId::random);
-    announce(op_id);
-    let request = Request {
-        op_id,
-        operator: operator(context),
-        reason: args.decision.reason.clone(),
-        expect: args.expect,
+    let sentinel = client(context).await?;
+    let op_id = announced(&args.decision);
+    let evict = || {
+        let eviction = sentinel.evict(address.kind, &address.key, args.expect);
+        let eviction = eviction.op_id(op_id).operator(&context.operator);
+        match &args.decision.reason {
+            Some(reason) => eviction.reason(reason).evict(),
+            None => eviction.evict(),
+        }
     };
-    let refusal = match persist(|| store.evict(&address, &request)).await?.reply {
+    let (_, reply) = send_until_answered(evict).await?;
+    let refusal = match reply {
         EvictReply::Evicted { token } => {
             let text = "evicted: anyone may claim it";
-            return Decided::print(context.style, &address, op_id, "free", token, text);
+            return DecisionView::print(context.style, &address, op_id, "free", token, text);
         }
         EvictReply::StaleDecision(now) => {
             let expect = args.expect;
-            format!("{address} has moved on: it is {}, not at token {expect}; inspect it again", stands(now))
+            format!(
+                "{address} has moved on: it is {}, not at token {expect}; inspect it again",
+                state_of(now)
+            )
         }
         EvictReply::Executing => format!("{address} began: that is for `sentinel reconcile`"),
-        EvictReply::NotClaimed(now) => format!("nobody holds {address}: it is {}", stands(now)),
+        EvictReply::NotClaimed(now) => format!("nobody holds {address}: it is {}", state_of(now)),
     };
-    Err(Failure::does_not_apply(refusal))
+    Err(CliError::does_not_apply(refusal))
 }

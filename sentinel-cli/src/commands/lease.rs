@@ -1,21 +1,21 @@
 //! `lease`: runs a command while holding a lease.
 
-use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome, Sentinel};
+use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome};
 use sentinel_core::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Left, Progress, attend, open_store};
-use super::{Context, environment};
+use super::context::{Context, environment};
+use super::wait::{CallResult, Interruption, Progress, await_call, open_store};
 use crate::args::Lease;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::note;
-use crate::runner::{self, Authority, Ended, Job, NotStarted, Ran, Rest, Signals};
+use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest, Signals};
 
 /// Takes the lease, runs the command, gives the lease back.
-pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError> {
     let terms = args.terms.get()?;
     let address = context.address(Kind::Lease, args.key.get()?);
-    let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+    let signals = Signals::listen().map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
     let store = match open_store(context, deadline, &signals).await? {
         Ok(store) => store,
@@ -24,32 +24,34 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, Failure>
     if let Some(number) = signals.pending() {
         return Ok(Exit::signal(number));
     }
-    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
+    let sentinel = context.client(store)?;
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));
     }
-    let lease = match attend(&sentinel, &Progress::default(), &signals, request.acquire()).await {
-        Attended::Answered(answer) => answer?,
-        Attended::Left(Left::NotStarted(number)) => return Ok(Exit::signal(number)),
-        Attended::Left(Left::Unconfirmed(_)) => return Ok(Exit::DOUBT),
+    let lease = match await_call(&sentinel, &Progress::default(), &signals, request.acquire()).await {
+        CallResult::Answered(answer) => answer?,
+        CallResult::Interrupted(Interruption::NotStarted(number)) => return Ok(Exit::signal(number)),
+        CallResult::Interrupted(Interruption::Unconfirmed(_)) => return Ok(Exit::DOUBT),
     };
     let lease = match lease {
         LeaseOutcome::Held(lease) => lease,
         LeaseOutcome::InProgress(_) => {
-            return Err(Failure::new(Exit::HELD, format!("{address} is held by somebody else; nothing ran")));
+            return Err(CliError::new(
+                Exit::HELD,
+                format!("{address} is held by somebody else; nothing ran"),
+            ));
         }
-        LeaseOutcome::NotHeld(reason) => return Err(Failure::new(Exit::UNAVAILABLE, reason.to_string())),
+        LeaseOutcome::NotHeld(reason) => return Err(CliError::new(Exit::UNAVAILABLE, reason.to_string())),
     };
     let name = args.command[0].to_string_lossy().into_owned();
-    let job = Job {
+    let spec = CommandSpec {
         environment: environment(&address, lease.token(), idempotency_key(&address, lease.token().get())),
         command: args.command,
         record: false,
     };
     let authority = Authority::new(lease.cancelled(), lease.hard_remaining(), terms.hard_ttl());
-    let end = runner::run(job, authority, &signals, rest).await;
+    let end = runner::run(spec, authority, &signals, rest).await;
     let lost = lease.lost().is_some();
     if end.as_ref().is_ok_and(|ran| ran.left) {
         // It lapses by itself: given back, it would be granted to another holder at once.

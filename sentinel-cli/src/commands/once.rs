@@ -7,35 +7,37 @@ use sentinel_client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
 use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
 use tokio::time::Instant;
 
-use super::wait::{Attended, Left, Progress, Stage, attend, errors, open_store, report_until};
-use super::{Context, environment};
+use super::context::{Context, environment};
+use super::wait::{CallResult, Interruption, Progress, Stage, await_call, errors, open_store, report_until};
 use crate::args::Once;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::{answer, note};
 use crate::parse::Codes;
-use crate::runner::{self, Authority, Ended, Flush, Job, NotStarted, Ran, Recording, Rest, Signals, Why};
+use crate::runner::{
+    self, Authority, CommandSpec, Ended, Flush, NotStarted, Ran, Recording, Rest, Signals, Why,
+};
 
-/// What the command's end says, where that is not success.
+/// A command that did not succeed: the exit code of the program, and why.
 #[derive(Debug)]
-struct Said {
+struct CommandError {
     exit: Exit,
     text: String,
 }
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-type Answer = Outcome<Recorded, Said>;
+type OnceOutcome = Outcome<Recorded, CommandError>;
 
-/// Runs the command, or tells why it did not run here.
-pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> {
+/// Runs the command, or reports why it did not run here.
+pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError> {
     args.check()?;
     let terms = args.terms()?;
     let address = context.address(Kind::Execution, args.key.get()?);
-    let signals = Signals::listen().map_err(|error| Failure::new(Exit::UNAVAILABLE, error.to_string()))?;
+    let signals = Signals::listen().map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
     let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
     let store = match open_store(context, deadline, &signals).await? {
         Ok(store) => store,
@@ -44,9 +46,8 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
     if let Some(number) = signals.pending() {
         return Ok(Exit::signal(number));
     }
-    let sentinel = Sentinel::from_arc(store).namespace(&context.namespace)?.worker(&context.worker)?;
-    let sentinel = sentinel.retry_timeout(context.url.retry_timeout());
-    let conductor = Conductor {
+    let sentinel = context.client(store)?;
+    let command = GrantedCommand {
         command: args.command,
         address: address.clone(),
         hard_ttl: terms.hard_ttl(),
@@ -58,9 +59,9 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
         flush: Arc::default(),
         progress: Arc::default(),
     };
-    let (flush, progress) = (conductor.flush.clone(), conductor.progress.clone());
+    let (flush, progress) = (command.flush.clone(), command.progress.clone());
     let mut once = sentinel
-        .once::<Said>(&address.key)
+        .once::<CommandError>(&address.key)
         .ttl(terms.ttl())
         .hard_ttl(terms.hard_ttl())
         .late_effects(terms.late_effects())
@@ -75,20 +76,20 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, Failure> 
     if let Some(at) = deadline {
         once = once.wait(at.saturating_duration_since(Instant::now()));
     }
-    let call = once.run_recorded(move |run| conductor.conduct(run));
-    let exit = match attend(&sentinel, &progress, &signals, call).await {
-        Attended::Answered(outcome) => {
+    let call = once.run_recorded(move |run| command.run_under(run));
+    let exit = match await_call(&sentinel, &progress, &signals, call).await {
+        CallResult::Answered(outcome) => {
             let outcome = outcome?;
             report_the_rest(&sentinel, &outcome, terms.hard_ttl(), &signals).await;
-            tell(&address, outcome, &errors(&sentinel))?
+            report(&address, outcome, &errors(&sentinel))?
         }
-        Attended::Left(Left::NotStarted(number)) => Exit::signal(number),
-        Attended::Left(Left::Unconfirmed(how)) => {
+        CallResult::Interrupted(Interruption::NotStarted(number)) => Exit::signal(number),
+        CallResult::Interrupted(Interruption::Unconfirmed(how)) => {
             note(&unconfirmed(&address, &how, &errors(&sentinel)));
             Exit::DOUBT
         }
     };
-    finish(exit, &flush, &signals).await
+    wait_for_output(exit, &flush, &signals).await
 }
 
 /// After the hard deadline a result is still sent for as long again as the hard ttl, within these limits.
@@ -99,7 +100,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 60);
 const WITHDRAW: Duration = Duration::from_secs(60);
 
 /// A key that is to be free again is freed before the program ends, if that can be.
-async fn report_the_rest(sentinel: &Sentinel, outcome: &Answer, hard_ttl: Duration, signals: &Signals) {
+async fn report_the_rest(sentinel: &Sentinel, outcome: &OnceOutcome, hard_ttl: Duration, signals: &Signals) {
     match outcome {
         Outcome::Failed(Vouched::NothingHappened(_)) => report_until(sentinel, hard_ttl, signals).await,
         Outcome::NotRun(_) => report_until(sentinel, WITHDRAW, signals).await,
@@ -130,7 +131,7 @@ impl Meanings {
         }
     }
 
-    fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, Said> {
+    fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, CommandError> {
         let why = match ran.why {
             Some(Why::Lost) => "; its authority had been lost",
             Some(Why::Deadline) => "; its hard deadline had passed",
@@ -138,7 +139,7 @@ impl Meanings {
             Some(Why::LeftBehind) | None => "",
         };
         let left = if ran.left { "; processes of it may still be at work" } else { "" };
-        let said = |exit, text: String| Said { exit, text: format!("{name} {text}{why}{left}") };
+        let error = |exit, text: String| CommandError { exit, text: format!("{name} {text}{why}{left}") };
         match ran.ended {
             Ended::Code(0) => {
                 let recorded = recorded(Verdict::Success, 0, ran.recording);
@@ -146,20 +147,20 @@ impl Meanings {
             }
             Ended::Code(code) => {
                 let text = format!("ended with exit code {code}");
-                let said = said(Exit(u8::try_from(code).unwrap_or(1)), text);
+                let error = error(Exit(u8::try_from(code).unwrap_or(1)), text);
                 if is_in(&self.failed, code) {
-                    Ending::FailedForGood(said, recorded(Verdict::Failure, code, ran.recording))
+                    Ending::FailedForGood(error, recorded(Verdict::Failure, code, ran.recording))
                 } else if is_in(&self.nothing_happened, code) && !ran.left {
-                    Ending::NothingHappened(said)
+                    Ending::NothingHappened(error)
                 } else {
-                    unknown(said)
+                    unknown(error)
                 }
             }
             Ended::Signal(number) => {
-                unknown(said(Exit::signal(number), format!("was killed by signal {number}")))
+                unknown(error(Exit::signal(number), format!("was killed by signal {number}")))
             }
             Ended::Unknown => {
-                unknown(said(Exit::DOUBT, "ended in a way that the system did not tell".into()))
+                unknown(error(Exit::DOUBT, "ended in a way that the system did not tell".into()))
             }
         }
     }
@@ -169,8 +170,8 @@ fn is_in(codes: &Codes, code: i32) -> bool {
     u8::try_from(code).is_ok_and(|code| codes.contains(code))
 }
 
-fn unknown(said: Said) -> Ending<Recorded, Said> {
-    Ending::Unknown(Label::lossy(&said.text), Some(said))
+fn unknown(error: CommandError) -> Ending<Recorded, CommandError> {
+    Ending::Unknown(Label::lossy(&error.text), Some(error))
 }
 
 fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> Recorded {
@@ -184,7 +185,7 @@ fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> Record
 }
 
 /// Runs the command under a grant.
-struct Conductor {
+struct GrantedCommand {
     command: Vec<std::ffi::OsString>,
     address: Address,
     hard_ttl: Duration,
@@ -194,10 +195,10 @@ struct Conductor {
     progress: Arc<Progress>,
 }
 
-impl Conductor {
-    async fn conduct(self, run: Run) -> Ending<Recorded, Said> {
+impl GrantedCommand {
+    async fn run_under(self, run: Run) -> Ending<Recorded, CommandError> {
         let name = self.command[0].to_string_lossy().into_owned();
-        let job = Job {
+        let spec = CommandSpec {
             command: self.command,
             environment: environment(&self.address, run.token(), run.idempotency_key()),
             record: true,
@@ -205,7 +206,7 @@ impl Conductor {
         let authority = Authority::new(run.cancelled(), run.hard_remaining(), self.hard_ttl);
         let rest = |ended| self.meanings.rest(ended);
         self.progress.reach(Stage::Running);
-        let ran = runner::run(job, authority, &self.signals, rest).await;
+        let ran = runner::run(spec, authority, &self.signals, rest).await;
         match ran {
             Ok(mut ran) => {
                 let until = Instant::now() + run.hard_remaining() + self.hard_ttl.clamp(SHORTEST, LONGEST);
@@ -218,24 +219,26 @@ impl Conductor {
     }
 }
 
-fn not_started(name: &str, why: NotStarted) -> Said {
+fn not_started(name: &str, why: NotStarted) -> CommandError {
     match why {
-        NotStarted::CannotExecute(exit, why) => Said { exit, text: format!("cannot run {name}: {why}") },
-        NotStarted::Signalled(number) => Said {
+        NotStarted::CannotExecute(exit, why) => {
+            CommandError { exit, text: format!("cannot run {name}: {why}") }
+        }
+        NotStarted::Signalled(number) => CommandError {
             exit: Exit::signal(number),
             text: format!("signal {number} came before {name} had started"),
         },
-        NotStarted::TooLate => Said {
+        NotStarted::TooLate => CommandError {
             exit: Exit::UNAVAILABLE,
             text: format!("the claim was over before {name} could start; ask for a longer ttl"),
         },
     }
 }
 
-/// Prints a replay, or says on standard error what came of it.
-fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failure> {
+/// Prints a replay, or reports the outcome on standard error.
+fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit, CliError> {
     let doubt = |text: String| Ok((Exit::DOUBT, text));
-    let told: Result<(Exit, String), Failure> = match outcome {
+    let printed: Result<(Exit, String), CliError> = match outcome {
         Outcome::Completed(recorded) => {
             if recorded.omitted {
                 note(
@@ -251,11 +254,11 @@ fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failur
         }
         Outcome::Replayed(recorded) => return replay(&recorded),
         Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
-        Outcome::Failed(Vouched::Recorded(said)) => {
-            Ok((said.exit, format!("{said}: recorded as failed for good")))
+        Outcome::Failed(Vouched::Recorded(error)) => {
+            Ok((error.exit, format!("{error}: recorded as failed for good")))
         }
-        Outcome::Failed(Vouched::NothingHappened(said) | Vouched::Preparation(said)) => {
-            Ok((said.exit, format!("{said}: nothing happened, anyone may try again")))
+        Outcome::Failed(Vouched::NothingHappened(error) | Vouched::Preparation(error)) => {
+            Ok((error.exit, format!("{error}: nothing happened, anyone may try again")))
         }
         Outcome::InProgress(other) => {
             Ok((Exit::HELD, format!("{address} is in progress ({}); nothing ran", other.state)))
@@ -281,17 +284,17 @@ fn tell(address: &Address, outcome: Answer, reason: &str) -> Result<Exit, Failur
             now.token
         )),
     };
-    let (exit, text) = told?;
+    let (exit, text) = printed?;
     note(&text);
     Ok(exit)
 }
 
-fn end_of(result: &Result<Recorded, Said>) -> String {
+fn end_of(result: &Result<Recorded, CommandError>) -> String {
     result.as_ref().map_or_else(ToString::to_string, |_| "exit code 0".to_owned())
 }
 
 /// Prints what was recorded, byte for byte.
-fn replay(recorded: &Recorded) -> Result<Exit, Failure> {
+fn replay(recorded: &Recorded) -> Result<Exit, CliError> {
     if recorded.omitted {
         note("it completed before; its output was too large to be stored, so nothing is printed");
     } else {
@@ -303,8 +306,12 @@ fn replay(recorded: &Recorded) -> Result<Exit, Failure> {
     })
 }
 
-/// Waits until the command's output is written, unless somebody asks to end: the record stands already.
-async fn finish(exit: Exit, flush: &Mutex<Option<Flush>>, signals: &Signals) -> Result<Exit, Failure> {
+/// Waits until the command's output is written, unless a signal asks to end: the result is recorded already.
+async fn wait_for_output(
+    exit: Exit,
+    flush: &Mutex<Option<Flush>>,
+    signals: &Signals,
+) -> Result<Exit, CliError> {
     let flush = flush.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(flush) = flush else { return Ok(exit) };
     tokio::select! {

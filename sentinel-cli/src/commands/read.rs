@@ -5,15 +5,15 @@ use sentinel_core::survey::Undecided;
 use sentinel_core::{Address, Namespace, StoreError};
 use serde_json::json;
 
-use super::Context;
+use super::context::Context;
 use crate::args::{History, Inspect, KindArg, List, StateArg};
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::json::{EventView, RecordView};
 use crate::output::{Style, answer, note, object, table};
 use crate::store::{AnyStore, Reader};
 
 /// One record, or that there is none.
-pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, Failure> {
+pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, CliError> {
     let address = context.address(args.kind.into(), args.key.get()?);
     let store = context.reader().await?;
     let found = store.inspect(&address).await.map_err(StoreError::of_a_read)?;
@@ -27,7 +27,7 @@ pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, F
 }
 
 /// The newest events, oldest first.
-pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, Failure> {
+pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, CliError> {
     let address = context.address(args.kind.into(), args.key.get()?);
     let store = context.reader().await?;
     let events = store.history(&address, args.limit).await.map_err(StoreError::of_a_read)?;
@@ -41,7 +41,7 @@ pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, F
 }
 
 /// The namespaces that there are, one a line.
-pub(crate) async fn namespaces(context: &Context) -> Result<Exit, Failure> {
+pub(crate) async fn namespaces(context: &Context) -> Result<Exit, CliError> {
     let store = context.reader().await?;
     let namespaces = all_namespaces(&*store).await?;
     store.warn();
@@ -71,7 +71,7 @@ pub(super) async fn all_namespaces(store: &dyn AnyStore) -> Result<Vec<Namespace
 }
 
 /// Records: by key, or what is undecided, the longest in doubt first.
-pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure> {
+pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, CliError> {
     let of_all =
         args.all_namespaces || args.older_than.is_some() || matches!(args.state, Some(StateArg::Open));
     let any = match (of_all, args.state) {
@@ -82,7 +82,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure
             list_undecided(context, args, state).await?
         }
         (true, _) => {
-            return Err(Failure::usage(
+            return Err(CliError::usage(
                 "--all-namespaces, --older-than and --state open list executions in doubt: \
                  give --state uncertain, reconciling or open, and neither --kind lease nor --after",
             ));
@@ -92,7 +92,7 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, Failure
 }
 
 /// What is undecided. Whether there is any.
-async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Result<bool, Failure> {
+async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Result<bool, CliError> {
     let namespace = (!args.all_namespaces).then(|| context.namespace.clone());
     let after_age = args.older_than.unwrap_or_default();
     // Those of the other state are left out afterwards.
@@ -124,7 +124,7 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
 }
 
 /// A page of records by key. Whether there is any.
-async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
+async fn list_by_key(context: &Context, args: &List) -> Result<bool, CliError> {
     let page = store::List {
         namespace: context.namespace.clone(),
         kind: args.kind.into(),
@@ -153,7 +153,7 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, Failure> {
 }
 
 /// Whether there is any. An empty page of a store that is in doubt is no answer to a monitor.
-fn found(any: bool, store: &Reader, args: &List) -> Result<bool, Failure> {
+fn found(any: bool, store: &Reader, args: &List) -> Result<bool, CliError> {
     match store.doubt() {
         Some(doubt) if args.fail_if_any && !any => Err(doubt.into()),
         _ => Ok(any),
@@ -165,7 +165,7 @@ fn none_in(namespace: &Namespace) -> String {
 }
 
 /// One object a line, in one write: a reader that went away is noticed once.
-fn lines<T: serde::Serialize>(views: impl Iterator<Item = T>) -> Result<(), Failure> {
+fn lines<T: serde::Serialize>(views: impl Iterator<Item = T>) -> Result<(), CliError> {
     let mut text = String::new();
     for view in views {
         text += &serde_json::to_string(&view).map_err(std::io::Error::from)?;

@@ -1,13 +1,14 @@
 //! `reconcile`: takes an uncertain key for an operator.
 
-use sentinel_core::operation::{Reconcile as Request, ReconcileReply};
-use sentinel_core::{Address, CoordinationStore, Kind, OpId, StoreError, StoreTime, Token};
+use sentinel_client::{Reconciled, Sentinel};
+use sentinel_core::operation::ReconcileReply;
+use sentinel_core::{Address, Kind, StoreError, StoreTime, Token};
 use serde::Serialize;
 
-use super::Context;
-use super::decide::{announce, operator, persist, stands};
+use super::context::Context;
+use super::decide::{announced, by, client, send_until_answered, state_of};
 use crate::args::Reconcile;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, line, note, object};
 
@@ -20,51 +21,57 @@ struct View {
 }
 
 /// Takes the key and prints the reconcile token.
-pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Failure> {
+pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
-    let store = context.store().await?;
+    let sentinel = client(context).await?;
     let expect = match args.expect {
         Some(token) => token,
-        None => current_token(&*store, &address).await?,
+        None => current_token(&sentinel, &address).await?,
     };
-    let op_id = args.decision.op.unwrap_or_else(OpId::random);
-    announce(op_id);
-    let request = Request {
-        op_id,
-        operator: operator(context),
-        reason: args.decision.reason.clone(),
-        expect,
-        even_if_alive: args.even_if_alive,
-        steal: args.steal,
+    let op_id = announced(&args.decision);
+    let reconcile = || {
+        let seeking = by(context, &args.decision, op_id, sentinel.reconciler(&address.key)).expect(expect);
+        let seeking = if args.even_if_alive { seeking.even_if_alive() } else { seeking };
+        let seeking = if args.steal { seeking.steal() } else { seeking };
+        seeking.reconcile()
     };
-    let reply = persist(|| store.reconcile(&address, &request)).await?;
-    let (token, since, effects_until, begun_at, worker) = match reply.reply {
-        ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
-            (token, since, effects_until, begun_at, worker)
-        }
-        refusal => return Err(refused(&address, expect, &refusal)),
+    let held = match send_until_answered(reconcile).await? {
+        Reconciled::Taken(held) => held,
+        Reconciled::Refused(reply) => return Err(refused(&address, expect, &reply)),
+    };
+    let since = held.since().unwrap_or(StoreTime::ZERO);
+    // A decision that is repeated with `--op` may have taken the key long ago.
+    let now = match args.decision.op {
+        Some(_) => store_now(&sentinel, &address).await.unwrap_or(since).max(since),
+        None => since,
     };
     match context.style {
-        Style::Text => line(&token.to_string())?,
+        Style::Text => line(&held.token().to_string())?,
         Style::Json => object(&View {
-            token: token.get(),
+            token: held.token().get(),
             since: rfc3339(since),
-            worker: worker.as_ref().map(ToString::to_string),
-            begun_at: begun_at.map(rfc3339),
+            worker: held.worker().map(ToString::to_string),
+            begun_at: held.begun_at().map(rfc3339),
         })?,
     }
-    tell_reset(effects_until, reply.stamp.now);
+    note_reset(held.effects_until().unwrap_or(StoreTime::ZERO), now);
     Ok(Exit::OK)
 }
 
-async fn current_token(store: &dyn CoordinationStore, address: &Address) -> Result<Token, Failure> {
-    match store.inspect(address).await.map_err(StoreError::of_a_read)?.record {
+async fn current_token(sentinel: &Sentinel, address: &Address) -> Result<Token, CliError> {
+    match sentinel.store().inspect(address).await.map_err(StoreError::of_a_read)?.record {
         Some(record) => Ok(record.token),
-        None => Err(Failure::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
+        None => Err(CliError::does_not_apply(format!("there is nothing to reconcile: {address} is absent"))),
     }
 }
 
-fn tell_reset(effects_until: StoreTime, now: StoreTime) {
+/// The store's clock; None: the store does not answer.
+async fn store_now(sentinel: &Sentinel, address: &Address) -> Option<StoreTime> {
+    sentinel.store().inspect(address).await.ok().map(|found| found.now)
+}
+
+/// Prints when a reset is possible.
+fn note_reset(effects_until: StoreTime, now: StoreTime) {
     if now < effects_until {
         let at = rfc3339(effects_until);
         note(&format!("reset-to-claimed becomes possible at {at}, or at once with --accept-overlap"));
@@ -73,11 +80,14 @@ fn tell_reset(effects_until: StoreTime, now: StoreTime) {
     }
 }
 
-fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> Failure {
-    Failure::does_not_apply(match refusal {
+fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> CliError {
+    CliError::does_not_apply(match refusal {
         ReconcileReply::Taken { .. } => format!("{address} is taken"),
         ReconcileReply::StaleDecision(now) => {
-            format!("{address} has moved on: it is {}, not at token {expect}; inspect it again", stands(*now))
+            format!(
+                "{address} has moved on: it is {}, not at token {expect}; inspect it again",
+                state_of(*now)
+            )
         }
         ReconcileReply::HeldBy { op_id, operator, since } => format!(
             "{address} is being reconciled by {operator} since {} (op {op_id}); \
@@ -92,7 +102,7 @@ fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> Failur
             format!("{address} is completed: there is no doubt, and its result is final")
         }
         ReconcileReply::NotExecuting(now) => {
-            format!("there is nothing to reconcile: {address} is {}, and nothing began", stands(*now))
+            format!("there is nothing to reconcile: {address} is {}, and nothing began", state_of(*now))
         }
     })
 }

@@ -5,11 +5,11 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::args::Cli;
-use crate::exit::{Exit, Failure};
+use crate::exit::{CliError, Exit};
 use crate::output::answer;
 
 /// A completion script.
-pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
+pub(crate) fn completions(shell: Shell) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "sentinel", &mut script);
     answer(&script)?;
@@ -17,7 +17,7 @@ pub(crate) fn completions(shell: Shell) -> Result<Exit, Failure> {
 }
 
 /// One page for the program and all its commands.
-pub(crate) fn man() -> Result<Exit, Failure> {
+pub(crate) fn man() -> Result<Exit, CliError> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();

@@ -7,8 +7,8 @@ use sentinel_client::Sentinel;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::Context;
-use crate::exit::{Exit, Failure};
+use super::context::Context;
+use crate::exit::{CliError, Exit};
 use crate::output::note;
 use crate::runner::Signals;
 use crate::store::Store;
@@ -16,10 +16,10 @@ use crate::store::Store;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is left to report is waited for this long before a note says so.
-const QUIETLY: Duration = Duration::from_secs(5);
+/// What is left to report is waited for this long before a note reports it.
+const SILENT: Duration = Duration::from_secs(5);
 
-/// A signal ends a wait for the store's word only after this time: the word may be about to come.
+/// A signal ends a wait for the store's reply only after this time: the reply may be about to come.
 const AFTER_SIGNAL: Duration = Duration::from_secs(2);
 
 /// Opens the store. With a deadline it tries again until then, while the store may be back by itself. `Err` in the answer:
@@ -28,20 +28,20 @@ pub(super) async fn open_store(
     context: &Context,
     deadline: Option<Instant>,
     signals: &Signals,
-) -> Result<Result<Store, i32>, Failure> {
+) -> Result<Result<Store, i32>, CliError> {
     can_start_threads()?;
     let mut pause = FIRST_PAUSE;
     loop {
-        let failure = match context.store_or_new().await {
+        let error = match context.store_or_new().await {
             Ok(store) => return Ok(Ok(store)),
-            Err(failure) => failure,
+            Err(error) => error,
         };
         let left = deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-        if !failure.may_pass || left.is_zero() {
-            return Err(failure);
+        if !error.may_pass || left.is_zero() {
+            return Err(error);
         }
         if pause == FIRST_PAUSE {
-            note(&format!("waiting for the store: {}", failure.message));
+            note(&format!("waiting for the store: {}", error.message));
         }
         tokio::select! {
             () = sleep(pause.min(left)) => {}
@@ -52,17 +52,17 @@ pub(super) async fn open_store(
 }
 
 /// Connecting, heartbeats and the command need a thread each. Where none can be had, nothing is sent.
-fn can_start_threads() -> Result<(), Failure> {
+fn can_start_threads() -> Result<(), CliError> {
     let started = std::thread::Builder::new().spawn(|| ());
     started.map(|thread| drop(thread.join())).map_err(|error| {
         let text = format!(
             "nothing ran: no thread could be started: {error}; raise the limit of processes or threads"
         );
-        Failure::new(Exit::UNAVAILABLE, text)
+        CliError::new(Exit::UNAVAILABLE, text)
     })
 }
 
-/// How far a call has come: set by the command's task, read by the one who waits for it.
+/// How far a call has come: set by the command's task, read by the task that waits for the call.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     stage: Mutex<Stage>,
@@ -91,19 +91,19 @@ impl Progress {
     }
 
     /// Waits until it is time to leave a call that does not run a command, since a signal asks for it or the time for a
-    /// report is over: how it was left.
-    async fn left(&self, sentinel: &Sentinel, signals: &Signals) -> Left {
+    /// report is over.
+    async fn interruption(&self, sentinel: &Sentinel, signals: &Signals) -> Interruption {
         loop {
             let changed = self.changed.notified();
             match self.stage() {
                 Stage::Running => changed.await,
                 Stage::Waiting => tokio::select! {
-                    number = signals.came() => return Left::NotStarted(number),
+                    number = signals.came() => return Interruption::NotStarted(number),
                     () = changed => {}
                 },
                 Stage::Ended(how, until) => {
                     let asked = async {
-                        if timeout(QUIETLY, signals.came()).await.is_err() {
+                        if timeout(SILENT, signals.came()).await.is_err() {
                             let why = errors(sentinel);
                             note(&format!(
                                 "the result is not recorded yet{why}; sending goes on, and a signal ends it"
@@ -114,23 +114,23 @@ impl Progress {
                     };
                     // Either is a reason to leave.
                     let _ = timeout_at(until, asked).await;
-                    return Left::Unconfirmed(how);
+                    return Interruption::Unconfirmed(how);
                 }
             }
         }
     }
 }
 
-/// How a call was waited for.
-pub(super) enum Attended<T> {
+/// The result of waiting for a call.
+pub(super) enum CallResult<T> {
     /// It was answered.
     Answered(T),
     /// It was left without an answer.
-    Left(Left),
+    Interrupted(Interruption),
 }
 
-/// How a call was left.
-pub(super) enum Left {
+/// Why a call was left without an answer.
+pub(super) enum Interruption {
     /// A signal came before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
     NotStarted(i32),
     /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too long.
@@ -138,32 +138,32 @@ pub(super) enum Left {
 }
 
 /// Waits for the answer to a call, or until a signal ends the wait.
-pub(super) async fn attend<T>(
+pub(super) async fn await_call<T>(
     sentinel: &Sentinel,
     progress: &Progress,
     signals: &Signals,
     call: impl Future<Output = T>,
-) -> Attended<T> {
-    let left = {
+) -> CallResult<T> {
+    let interruption = {
         let mut call = std::pin::pin!(call);
         tokio::select! {
             biased;
-            answer = &mut call => return Attended::Answered(answer),
-            left = progress.left(sentinel, signals) => left,
+            answer = &mut call => return CallResult::Answered(answer),
+            interruption = progress.interruption(sentinel, signals) => interruption,
         }
     };
-    if let Left::NotStarted(_) = left {
+    if let Interruption::NotStarted(_) = interruption {
         // The call was dropped just now: a claim that is on its way is withdrawn.
         report_rest(sentinel, AFTER_SIGNAL).await;
     }
-    Attended::Left(left)
+    CallResult::Interrupted(interruption)
 }
 
 /// Waits until what the client has to report is reported: a claim that will not run, a vouched release.
 pub(super) async fn report_until(sentinel: &Sentinel, at_most: Duration, signals: &Signals) {
     tokio::select! {
         biased;
-        drained = sentinel.drain(QUIETLY.min(at_most)) => if drained.is_complete() || at_most <= QUIETLY {
+        drained = sentinel.drain(SILENT.min(at_most)) => if drained.is_complete() || at_most <= SILENT {
             return;
         },
         _ = signals.came() => {}
@@ -182,7 +182,7 @@ async fn report_rest(sentinel: &Sentinel, at_most: Duration) {
     }
 }
 
-/// What the store answered last to what is not finished, to be put behind a sentence.
+/// The last errors of what is not finished, to be put behind a sentence.
 pub(super) fn errors(sentinel: &Sentinel) -> String {
     let errors = sentinel.unfinished().into_iter().filter_map(|left| left.error);
     errors.map(|error| format!(": {error}")).collect()

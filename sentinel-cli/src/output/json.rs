@@ -108,7 +108,7 @@ impl RecordView {
     }
 }
 
-/// Who brought the record to where it stands, if that was an operator: a later grant has a later token.
+/// Who brought the record into its state, if that was an operator: a later grant has a later token.
 fn decided_by(record: &Record) -> Option<String> {
     let decision = record.decision.as_ref().filter(|decision| decision.token == record.token);
     decision.map(|decision| decision.operator.to_string())

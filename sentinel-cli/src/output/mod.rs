@@ -7,13 +7,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::exit::CliError;
 
 pub(crate) mod json;
 pub(crate) mod table;
 pub(crate) mod time;
 
-/// How answers look.
+/// The format of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     /// For people.
@@ -48,17 +48,17 @@ pub(crate) fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes one line to standard output.
-pub(crate) fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn line(text: &str) -> Result<(), CliError> {
     Ok(answer(format!("{text}\n").as_bytes())?)
 }
 
 /// Writes one JSON object to standard output.
-pub(crate) fn object(object: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string(object).map_err(io::Error::from)?;
     line(&text)
 }
 
-/// Writes one line to standard error, without what must never be shown. Nobody is told if that fails.
+/// Writes one line to standard error, without what must never be shown. A failure of that is ignored.
 pub(crate) fn note(text: &str) {
     let _ = write_all(io::stderr().lock(), format!("sentinel: {}\n", crate::secrets::mask(text)).as_bytes());
 }

@@ -116,7 +116,7 @@ fn render(table: &Table) -> String {
     table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-/// When the record came to where it stands.
+/// When the record came into its state.
 fn since(record: &Record) -> Option<StoreTime> {
     match record.state {
         State::Claimed => record.claimed_at,
@@ -144,7 +144,7 @@ fn remark(record: &Record, now: StoreTime) -> String {
     }
 }
 
-/// What somebody has to look at stands out on a terminal.
+/// What an operator has to decide is coloured on a terminal.
 fn coloured_states(text: &str) -> String {
     let shown = coloured("uncertain", "33");
     if shown == "uncertain" {

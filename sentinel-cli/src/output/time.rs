@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use sentinel_core::StoreTime;
 
-/// RFC 3339, UTC, microseconds: `2025-11-21T01:23:45.678901Z`. A time beyond the year 9999 is told as the last one.
+/// RFC 3339, UTC, microseconds: `2025-11-21T01:23:45.678901Z`. A time beyond the year 9999 is printed as the last one.
 pub(crate) fn rfc3339(time: StoreTime) -> String {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
     let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);

@@ -10,8 +10,10 @@ use rustix::process::{
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::guard::Watchman;
-use super::{Authority, Rest, Signals, Why, process};
+use super::command::{Authority, Rest, Why};
+use super::guard::GuardKeeper;
+use super::process;
+use super::signals::Signals;
 use crate::output::note;
 
 /// Between the request to end and the end.
@@ -20,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_millis(200);
 /// A process that was killed can still take this long to disappear.
 const DISAPPEARS: Duration = Duration::from_secs(5);
-/// Between two looks at what is left: the first pause, the longest while it is being ended, and the longest otherwise.
+/// Between two checks of what is left: the first pause, the longest while it is being ended, and the longest otherwise.
 const PAUSES: [Duration; 3] = [Duration::from_millis(5), Duration::from_millis(100), Duration::from_secs(1)];
 
 /// A group under an authority.
@@ -29,7 +31,7 @@ pub(super) struct Group<'a> {
     leader: Pid,
     authority: Authority,
     signals: &'a Signals,
-    watchman: Watchman,
+    guard: GuardKeeper,
     /// Why the group was asked to end, by us.
     asked: Option<Why>,
     /// The loss of the authority was seen.
@@ -43,13 +45,13 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(leader: Pid, authority: Authority, signals: &'a Signals, watchman: Watchman) -> Self {
+    pub(super) fn new(leader: Pid, authority: Authority, signals: &'a Signals, guard: GuardKeeper) -> Self {
         let kill_at = authority.hard;
         Self {
             leader,
             authority,
             signals,
-            watchman,
+            guard,
             asked: None,
             lost: false,
             signalled: false,
@@ -94,7 +96,7 @@ impl<'a> Group<'a> {
                     self.send_end(Why::Notice);
                 }
                 number = self.signals.next() => self.forward(number),
-                () = self.watchman.is_missing() => self.watchman.replace().await,
+                () = self.guard.is_missing() => self.guard.replace().await,
             }
         }
     }
@@ -128,12 +130,12 @@ impl<'a> Group<'a> {
     /// Nothing is to be ended any more, unless something is `left` that was to end.
     pub(super) fn end(self, left: bool, mut leader: Child) {
         if !left {
-            self.watchman.done();
+            self.guard.done();
         }
         let _ = leader.wait();
     }
 
-    /// What is left is still there: it is ended, or the note says what is waited for.
+    /// What is left is still there: it is ended, or a note reports what is waited for.
     fn decide_about(&mut self, rest: Rest) {
         if self.asked.is_some() {
             return;

@@ -78,7 +78,7 @@ impl Guard {
     /// Starts a guard, and waits until it has accepted its orders.
     pub(super) fn start(orders: Orders) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        let process = Command::new(super::spawn::this_program()?)
+        let process = Command::new(process::this_program()?)
             .arg0("sentinel")
             .arg(NAME)
             .current_dir("/")
@@ -112,7 +112,7 @@ impl Guard {
 
 /// Keeps a guard beside a group: a guard that ended is replaced.
 #[derive(Debug)]
-pub(super) struct Watchman {
+pub(super) struct GuardKeeper {
     orders: Orders,
     guard: Option<(tokio::net::UnixStream, Child)>,
     /// After a failed attempt to replace it: when to try again.
@@ -120,7 +120,7 @@ pub(super) struct Watchman {
     reported: bool,
 }
 
-impl Watchman {
+impl GuardKeeper {
     /// Called within the runtime.
     pub(super) fn new(guard: Guard, orders: Orders) -> io::Result<Self> {
         Ok(Self { orders, guard: Some(watched(guard)?), retry_at: Instant::now(), reported: false })
@@ -194,14 +194,14 @@ pub(super) fn main(mut socket: UnixStream, arguments: &[OsString]) -> Option<Exi
     Some(Exit::OK)
 }
 
-/// Whether the parent said that it is done, before it vanished and before the deadline.
+/// Whether the parent reported that it is done, before it vanished and before the deadline.
 fn is_released(socket: &mut UnixStream, deadline: Duration) -> bool {
     loop {
         let now = since_boot();
         if now >= deadline {
             return false;
         }
-        // The timer stands still while the machine sleeps, the clock does not: look now and then.
+        // The timer stops while the machine sleeps, the clock does not: check it now and then.
         let pause = (deadline - now).min(Duration::from_secs(1));
         let timeout =
             Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: pause.subsec_nanos().into() };

@@ -21,7 +21,7 @@ struct Inherited {
 static INHERITED: OnceLock<Inherited> = OnceLock::new();
 
 /// Sets this process to known values. Called once, within the runtime, before there is another thread.
-pub(crate) fn settle() -> io::Result<()> {
+pub(crate) fn reset_signals() -> io::Result<()> {
     let ignored = ignored();
     // Over the limit of `ulimit -f` a write is then an error like that of a full disk, and not the end of this process.
     if !is_in(ignored, Signal::XFSZ) {
@@ -32,7 +32,7 @@ pub(crate) fn settle() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the caller ignores a signal, as far as the system says.
+/// Whether the caller ignores a signal, as far as the system reports it.
 pub(super) fn ignores(signal: Signal) -> bool {
     INHERITED.get().is_some_and(|inherited| is_in(inherited.ignored, signal))
 }

@@ -1,4 +1,8 @@
-//! What the system says about processes that are not ours to wait for: `/proc`, where there is one.
+//! What the system knows of processes: this program's file, and in `/proc`, where there is one, the processes that are
+//! not ours to wait for.
+
+use std::io;
+use std::path::PathBuf;
 
 use rustix::process::{Pid, getpid};
 
@@ -51,6 +55,12 @@ fn parse(stat: &str) -> Option<Entry> {
     let number = |at: usize| fields.get(at)?.parse::<i32>().ok();
     let ended = matches!(*fields.first()?, "Z" | "X" | "x") && number(17).is_none_or(|threads| threads <= 1);
     Some(Entry { pid, parent: number(1)?, group: number(2)?, alive: !ended })
+}
+
+/// This very program, even if its file was replaced meanwhile.
+pub(super) fn this_program() -> io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Ok(own) } else { std::env::current_exe() }
 }
 
 #[cfg(test)]

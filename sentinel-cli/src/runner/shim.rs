@@ -2,7 +2,7 @@
 //!
 //! What must happen between fork and exec (the parent-death signal) would need unsafe code in the parent. Here it is safe,
 //! and it adds what a plain spawn cannot do: the process group is known before the command starts, nothing starts until
-//! the parent says so, and *could not be started* is told apart from a command that exits with 126 or 127.
+//! the parent says so, and *could not be started* is distinguished from a command that exits with 126 or 127.
 //!
 //! Standard input is a socket to the parent. The parent sends one byte, *go*, with the real standard input. The shim
 //! answers one byte, *ready*, and executes; the socket closes itself then. What comes after *ready* is a failure.
@@ -27,7 +27,7 @@ pub(super) const NAME: &str = "__exec";
 const GO: u8 = b'g';
 const READY: u8 = b'r';
 
-/// Becomes the command, or says why not. `None`: it was not started as its parent starts it.
+/// Becomes the command, or reports why not. `None`: it was not started as its parent starts it.
 pub(super) fn main(mut socket: UnixStream, arguments: &[OsString]) -> Option<Exit> {
     let [parent, command, rest @ ..] = arguments else { return None };
     if die_with_parent().is_err() || !is_my_parent(parent) {
@@ -41,7 +41,7 @@ pub(super) fn main(mut socket: UnixStream, arguments: &[OsString]) -> Option<Exi
     drop(stdin);
     let error = Command::new(command).args(rest).exec();
     let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NOT_FOUND } else { Exit::CANNOT_EXECUTE };
-    // The parent waits for the end of this stream; if it is gone, nobody has to be told.
+    // The parent waits for the end of this stream; if it is gone, there is none to report to.
     let _ = socket.write_all(&[exit.0]).and_then(|()| socket.write_all(error.to_string().as_bytes()));
     Some(exit)
 }
@@ -80,7 +80,7 @@ fn wait_for_go(socket: &UnixStream) -> io::Result<Option<OwnedFd>> {
     Ok(descriptors.next().filter(|_| received.bytes == 1 && byte == [GO]))
 }
 
-/// The parent's half: hands over standard input, and with it the word to start.
+/// The parent's half: hands over standard input, and with it the signal to start.
 pub(super) fn go(socket: &UnixStream) -> io::Result<()> {
     let stdin = io::stdin();
     let descriptors = [stdin.as_fd()];
@@ -93,10 +93,10 @@ pub(super) fn go(socket: &UnixStream) -> io::Result<()> {
 
 /// The parent's half: waits until the command runs, or is known not to. `Err`: exit code and reason.
 pub(super) fn started(mut socket: UnixStream) -> Result<(), (Exit, String)> {
-    let mut told = Vec::new();
+    let mut report = Vec::new();
     // What was read before an error counts.
-    let _ = socket.read_to_end(&mut told);
-    match told.as_slice() {
+    let _ = socket.read_to_end(&mut report);
+    match report.as_slice() {
         [READY] => Ok(()),
         [READY, exit, why @ ..] => Err((Exit(*exit), String::from_utf8_lossy(why).into_owned())),
         _ => Err((Exit::CANNOT_EXECUTE, "its process ended before it could start".to_owned())),

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::inherited;
 
 /// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5; exec ..'`).
-const HEARD: [Signal; 7] =
+const ENDING_SIGNALS: [Signal; 7] =
     [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
 /// The signals that came and were not taken yet. Clones share them.
@@ -81,7 +81,7 @@ impl Signals {
         let signals = Self::default();
         block_stops();
         signals.listen_for_stops()?;
-        let kinds = HEARD.into_iter().filter(|signal| !inherited::ignores(*signal));
+        let kinds = ENDING_SIGNALS.into_iter().filter(|signal| !inherited::ignores(*signal));
         for kind in kinds.map(|signal| SignalKind::from_raw(signal.as_raw())) {
             let mut stream = signal(kind)?;
             let inner = signals.inner.clone();

@@ -4,17 +4,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use tokio::sync::{mpsc, oneshot};
 
+use super::command::{CommandSpec, Ended};
 use super::guard::{Guard, Orders};
-use super::{Ended, Job, inherited, shim};
+use super::process::this_program;
+use super::{inherited, shim};
 
-/// A process that will become the command when it is told to.
+/// A process that becomes the command when its parent says go.
 #[derive(Debug)]
 pub(super) struct Spawned {
     /// The command's process, which leads its group.
@@ -37,19 +38,19 @@ pub(super) enum Event {
 
 /// Starts the process, its guard, and the thread that waits for it. The thread lives as long as the command: the
 /// parent-death signal comes when the thread that started it ends, not only with the whole process.
-pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> {
-    let (told, spawned) = oneshot::channel();
+pub(super) async fn spawn(spec: CommandSpec, remaining: Duration) -> io::Result<Spawned> {
+    let (reply, spawned) = oneshot::channel();
     std::thread::Builder::new().name("command".to_owned()).spawn(move || {
-        let (child, leader, rest) = match start(job, remaining) {
+        let (child, leader, rest) = match start(spec, remaining) {
             Ok(started) => started,
             Err(error) => {
-                let _ = told.send(Err(error));
+                let _ = reply.send(Err(error));
                 return;
             }
         };
         let (report, events) = mpsc::unbounded_channel();
         let (socket, stdout, guard, orders) = rest;
-        let _ = told.send(Ok(Spawned { leader, socket, stdout, guard, orders, events }));
+        let _ = reply.send(Ok(Spawned { leader, socket, stdout, guard, orders, events }));
         wait(child, leader, &report);
     })?;
     spawned.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
@@ -57,17 +58,17 @@ pub(super) async fn spawn(job: Job, remaining: Duration) -> io::Result<Spawned> 
 
 type Rest = (UnixStream, Option<ChildStdout>, Guard, Orders);
 
-fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
+fn start(spec: CommandSpec, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
     let (socket, theirs) = UnixStream::pair()?;
     inherited::mask_as_the_caller();
     let mut child = Command::new(this_program()?)
         .arg0("sentinel")
         .arg(shim::NAME)
         .arg(std::process::id().to_string())
-        .args(job.command)
-        .envs(job.environment)
+        .args(spec.command)
+        .envs(spec.environment)
         .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(if job.record { Stdio::piped() } else { Stdio::inherit() })
+        .stdout(if spec.record { Stdio::piped() } else { Stdio::inherit() })
         .process_group(0)
         .spawn()?;
     let stdout = child.stdout.take();
@@ -87,20 +88,20 @@ fn start(job: Job, remaining: Duration) -> io::Result<(Child, Pid, Rest)> {
 }
 
 fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    let changes = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     loop {
-        match waitid(WaitId::Pid(leader), look) {
+        match waitid(WaitId::Pid(leader), changes) {
             Ok(Some(status)) => {
                 if let Some(ended) = ended(&status) {
                     let _ = report.send(Event::Ended(ended, child));
                     return;
                 }
-                // A stop is reported until somebody takes the report.
+                // A stop is reported until the report is taken.
                 let _ = waitid(WaitId::Pid(leader), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
                 let _ = report.send(Event::Stopped(status.stopping_signal().unwrap_or_default()));
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            // Nobody else waits for our child, so this cannot be; what became of it is not known then.
+            // Nothing else waits for this child, so this cannot be; how it ended is not known then.
             Err(_) => {
                 let _ = report.send(Event::Ended(Ended::Unknown, child));
                 return;
@@ -112,10 +113,4 @@ fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
 fn ended(status: &WaitIdStatus) -> Option<Ended> {
     let code = status.exit_status().map(Ended::Code);
     code.or_else(|| status.terminating_signal().map(Ended::Signal))
-}
-
-/// This very program, even if its file was replaced meanwhile.
-pub(super) fn this_program() -> io::Result<PathBuf> {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() { Ok(own) } else { std::env::current_exe() }
 }

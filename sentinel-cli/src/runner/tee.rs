@@ -71,7 +71,7 @@ impl Tee {
     /// The command has ended: the recording is ready at the end of the output, or a second later.
     pub(super) fn end(self) -> (impl Future<Output = Recording>, Flush) {
         drop(self.ended);
-        // A reader that panicked has recorded something nobody knows.
+        // A reader that panicked has recorded something unknown.
         let recording = async { self.recording.await.unwrap_or(Recording::TooLarge) };
         (recording, self.flush)
     }
@@ -143,13 +143,13 @@ impl Reader {
             }
         }
         if count > 0 {
-            // If nobody writes any more, the output is recorded all the same.
+            // If the writer has ended, the output is recorded all the same.
             let _ = self.chunks.send(chunk);
         }
         Ok(count)
     }
 
-    /// The time is over: what already stands in the pipe still counts, what comes now does not.
+    /// The time is over: what is already in the pipe still counts, what comes now does not.
     fn read_what_is_there(&mut self) {
         let there = rustix::io::ioctl_fionread(self.output.as_fd()).unwrap_or(0);
         let mut left = usize::try_from(there).unwrap_or(0);
@@ -163,7 +163,7 @@ impl Reader {
 }
 
 /// Writes until there is no more. Once that fails, the rest is thrown away: the command must not be held up, nor ended
-/// by a signal, because nobody reads any more.
+/// by a signal, because its reader is gone.
 fn write_all(chunks: &Receiver<Vec<u8>>) -> io::Result<()> {
     let mut result = Ok(());
     for chunk in chunks {

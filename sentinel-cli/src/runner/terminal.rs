@@ -1,7 +1,7 @@
 //! The terminal. A process group of its own is in the background, where reading from the terminal stops it. So the
 //! command's group is brought to the foreground, as a shell does with a job.
 //!
-//! Where this process is the only one of its job, the command gets the terminal before it starts: some programs look
+//! Where this process is the only one of its job, the command gets the terminal before it starts: some programs check
 //! whether they have it. In a pipeline the neighbours may need it (`sentinel .. | less`): there the command gets it when it
 //! asks for it, which stops it.
 
@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::{process, signals};
 
 /// How often a command that waits for the terminal gets a chance.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The terminal of this process. Dropping it takes the terminal back.
 #[derive(Debug)]
@@ -49,11 +49,11 @@ impl Terminal {
             self.stop_together();
         } else if let Some(signal) = asks {
             self.waits = true;
-            self.look();
+            self.poll();
             if self.waits {
-                // So that the shell says so. It goes on here after `fg` or `bg`, or at once where no shell would notice.
+                // So that the shell reports it. It goes on here after `fg` or `bg`, or at once where no shell would notice.
                 let _ = kill_current_process_group(signal);
-                self.look();
+                self.poll();
             }
         }
     }
@@ -61,14 +61,14 @@ impl Terminal {
     /// Returns when a command that waits for the terminal should get another chance.
     pub(super) async fn is_waited_for(&self) {
         if self.waits {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         } else {
             std::future::pending().await
         }
     }
 
     /// Hands the terminal to a command that waits for it, if this process is in its foreground.
-    pub(super) fn look(&mut self) {
+    pub(super) fn poll(&mut self) {
         if self.waits && self.is_ours() {
             self.waits = false;
             self.hand_over();
@@ -94,7 +94,7 @@ impl Terminal {
     }
 
     // SIGTTOU is blocked: from the background it would stop this process when it takes the terminal back. A terminal that
-    // has hung up is nobody's.
+    // has hung up belongs to no process.
     fn hand_over(&mut self) {
         self.handed = tcsetpgrp(&self.tty, self.command).is_ok();
     }

@@ -12,12 +12,12 @@ use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_redis::{RedisStore, RedisStoreBuilder, Registration};
 use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
-use crate::exit::{Exit, Failure, is_refusal};
+use crate::exit::{CliError, Exit, is_refusal};
 use crate::output::note;
 
 mod url;
 
-use url::{Place, server};
+use url::{ServerLocation, server};
 
 /// What the program needs of a store.
 pub(crate) trait AnyStore: CoordinationStore + Survey {}
@@ -27,11 +27,11 @@ impl<S: CoordinationStore + Survey> AnyStore for S {}
 /// An open store.
 pub(crate) type Store = Arc<dyn AnyStore>;
 
-/// What a store's URL looks like.
+/// The forms of a store's URL.
 const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, redis-sentinel, \
                      rediss-sentinel, redis+unix)";
 
-/// A store that is only read, also while it is in doubt: an operator looks before deciding.
+/// A store that is only read, also while it is in doubt: an operator reads before deciding.
 #[derive(Debug)]
 pub(crate) struct Reader {
     store: Store,
@@ -106,34 +106,34 @@ impl Access {
 }
 
 impl StoreUrl {
-    /// Takes what [`FORMS`] says. Refusals never repeat what may be a password.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+    /// Takes the [`FORMS`]. Refusals never repeat what may be a password.
+    pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         check_store_address(text)?;
         if text.starts_with("sqlite:") {
             return sqlite(text);
         }
-        let malformed = |why| Failure::usage(format!("the store's URL is malformed: {why}"));
+        let malformed = |why| CliError::usage(format!("the store's URL is malformed: {why}"));
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| malformed(format!("it must be {FORMS}")))?;
-        let place = match scheme {
-            "postgres" | "postgresql" => Place::HostOrParameter,
+        let location = match scheme {
+            "postgres" | "postgresql" => ServerLocation::HostOrParameter,
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
-            | "rediss-sentinel" => Place::Host,
-            "redis+unix" => Place::Path,
+            | "rediss-sentinel" => ServerLocation::Host,
+            "redis+unix" => ServerLocation::Path,
             _ if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)) => {
-                return Err(Failure::usage(format!("{scheme:?} is no store's scheme: use {FORMS}")));
+                return Err(CliError::usage(format!("{scheme:?} is no store's scheme: use {FORMS}")));
             }
             _ => return Err(malformed("its scheme is not a word".into())),
         };
-        let server = server(rest, place).map_err(|why| malformed(format!("{why} ({scheme}://***)")))?;
+        let server = server(rest, location).map_err(|why| malformed(format!("{why} ({scheme}://***)")))?;
         let shown = format!("{scheme}://{server}");
-        if place == Place::HostOrParameter { postgres(text, shown) } else { redis(text, shown) }
+        if location == ServerLocation::HostOrParameter { postgres(text, shown) } else { redis(text, shown) }
     }
 
-    /// The file that is used when nobody names a store.
-    pub(crate) fn default_file() -> Result<Self, Failure> {
+    /// The file that is used when no store is named.
+    pub(crate) fn default_file() -> Result<Self, CliError> {
         let folder = state_folder().ok_or_else(|| {
-            Failure::usage(
+            CliError::usage(
                 "no --store, no SENTINEL_STORE, and neither XDG_STATE_HOME nor HOME to put a file in",
             )
         })?;
@@ -141,7 +141,7 @@ impl StoreUrl {
         Ok(Self::Sqlite { builder, make_directories: true })
     }
 
-    /// How long a claim is sent before the program gives up on the store. A process that stands in line at a SQLite file
+    /// How long a claim is sent before the program gives up on the store. A process that waits in line for a SQLite file
     /// is served when those before it were.
     pub(crate) fn retry_timeout(&self) -> Duration {
         match self {
@@ -159,7 +159,7 @@ impl StoreUrl {
     }
 
     /// Opens the store. Every failure here means that nothing ran.
-    pub(crate) async fn open(&self, access: Access) -> Result<Store, Failure> {
+    pub(crate) async fn open(&self, access: Access) -> Result<Store, CliError> {
         if let (Self::Sqlite { builder, make_directories: true }, Access::Create) = (self, access) {
             make_parents(builder.path())?;
         }
@@ -167,7 +167,7 @@ impl StoreUrl {
     }
 
     /// Opens the store for reading alone.
-    pub(crate) async fn open_to_read(&self) -> Result<Reader, Failure> {
+    pub(crate) async fn open_to_read(&self) -> Result<Reader, CliError> {
         let Self::Redis { builder, .. } = self else {
             return self.open(Access::Read).await.map(Reader::from);
         };
@@ -183,9 +183,9 @@ impl StoreUrl {
         })
     }
 
-    /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is told
-    /// of a Redis store: one that was set up before is armed again.
-    pub(crate) async fn init(&self) -> Result<(Store, Option<Registration>), Failure> {
+    /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is returned
+    /// for a Redis store: one that was set up before is armed again.
+    pub(crate) async fn init(&self) -> Result<(Store, Option<Registration>), CliError> {
         match self {
             Self::Sqlite { .. } => Ok((self.open(Access::Create).await?, None)),
             Self::Postgres { builder, .. } => {
@@ -199,21 +199,21 @@ impl StoreUrl {
     }
 
     /// The SQL that `init` would run. Nothing is connected.
-    pub(crate) fn schema_sql(&self) -> Result<String, Failure> {
+    pub(crate) fn schema_sql(&self) -> Result<String, CliError> {
         match self {
             Self::Postgres { builder, .. } => builder.schema_sql().map_err(not_opened),
-            Self::Sqlite { .. } => Err(Failure::usage(
+            Self::Sqlite { .. } => Err(CliError::usage(
                 "a SQLite store sets itself up when it is opened: there is no SQL to run by hand",
             )),
             Self::Redis { .. } => {
-                Err(Failure::usage("a Redis store has no SQL to run by hand: `sentinel init` sets it up"))
+                Err(CliError::usage("a Redis store has no SQL to run by hand: `sentinel init` sets it up"))
             }
         }
     }
 
-    /// Looks at the deployment, and opens the store if it can be used as it is. Whoever asks for this wants to know what
-    /// is wrong: a store that is there and cannot be used is a finding.
-    pub(crate) async fn health(&self) -> Result<(Health, Result<Store, StoreError>), Failure> {
+    /// Looks at the deployment, and opens the store if it can be used as it is. A store that is there and
+    /// cannot be used is a finding, and no error.
+    pub(crate) async fn health(&self) -> Result<(Health, Result<Store, StoreError>), CliError> {
         let health = match self {
             Self::Sqlite { builder, .. } => builder.clone().health().await,
             Self::Postgres { builder, .. } => builder.clone().health().await,
@@ -227,7 +227,7 @@ impl StoreUrl {
     }
 }
 
-/// A store that is there, and whose state keeps everybody from using it.
+/// A store that is there, and whose state keeps every process from using it.
 pub(crate) fn is_finding(error: &StoreError) -> bool {
     let state =
         [ErrorKind::NotInitialised, ErrorKind::DataLoss, ErrorKind::PossibleDataLoss, ErrorKind::Corrupt];
@@ -235,21 +235,21 @@ pub(crate) fn is_finding(error: &StoreError) -> bool {
 }
 
 /// A URL that cannot be meant is a bad argument: nothing was sent.
-fn not_opened(error: StoreError) -> Failure {
+fn not_opened(error: StoreError) -> CliError {
     match error.kind() {
-        ErrorKind::InvalidRequest => Failure::usage(error.to_string()),
+        ErrorKind::InvalidRequest => CliError::usage(error.to_string()),
         _ => error.into(),
     }
 }
 
-fn postgres(url: &str, shown: String) -> Result<StoreUrl, Failure> {
+fn postgres(url: &str, shown: String) -> Result<StoreUrl, CliError> {
     let builder = PostgresStore::builder(url);
     builder.check().map_err(not_opened)?;
     Ok(StoreUrl::Postgres { builder: Box::new(builder), shown: with_ours(url, shown) })
 }
 
-/// Each program is a new process, which knows nothing of what an earlier one was told, but for the notes in this folder.
-fn redis(url: &str, shown: String) -> Result<StoreUrl, Failure> {
+/// Each program is a new process, which knows what was acknowledged to an earlier one only by the witness files in this folder.
+fn redis(url: &str, shown: String) -> Result<StoreUrl, CliError> {
     let builder = RedisStore::builder(url);
     let builder = match state_folder() {
         Some(folder) => builder.witness_folder(folder),
@@ -276,16 +276,16 @@ fn state_folder() -> Option<PathBuf> {
     Some(state.join("sentinel"))
 }
 
-/// Only the user may look into the directories that are made: results can be private.
-fn make_parents(path: &Path) -> Result<(), Failure> {
+/// Only the user may read the directories that are made: results can be private.
+fn make_parents(path: &Path) -> Result<(), CliError> {
     use std::os::unix::fs::DirBuilderExt as _;
     let Some(parent) = path.parent() else { return Ok(()) };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|error| {
-        Failure::new(Exit::UNAVAILABLE, format!("cannot make the directory {}: {error}", parent.display()))
+        CliError::new(Exit::UNAVAILABLE, format!("cannot make the directory {}: {error}", parent.display()))
     })
 }
 
-fn sqlite(address: &str) -> Result<StoreUrl, Failure> {
+fn sqlite(address: &str) -> Result<StoreUrl, CliError> {
     let builder = Box::new(SqliteStore::at(address).map_err(not_opened)?);
     Ok(StoreUrl::Sqlite { builder, make_directories: false })
 }
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_schemes_are_told_from_unknown_ones() {
+    fn known_schemes_are_accepted_and_unknown_ones_refused() {
         assert!(
             matches!(StoreUrl::parse("sqlite:/a/b.db"), Ok(StoreUrl::Sqlite { builder, .. }) if builder.path() == Path::new("/a/b.db"))
         );
@@ -360,7 +360,7 @@ mod tests {
             "redis+unix://h/run/redis.sock",
             "redis+tls://h",
         ] {
-            assert!(matches!(StoreUrl::parse(bad), Err(Failure { exit: Exit::USAGE, .. })), "{bad}");
+            assert!(matches!(StoreUrl::parse(bad), Err(CliError { exit: Exit::USAGE, .. })), "{bad}");
         }
     }
 
@@ -387,11 +387,11 @@ mod tests {
             "postgres://host/db?sentinel_schema=hunter2%20",
         ];
         for url in urls {
-            let said = match StoreUrl::parse(url) {
+            let shown = match StoreUrl::parse(url) {
                 Ok(store) => store.shown(),
                 Err(failure) => failure.message,
             };
-            assert!(!said.contains("hunter2") && !said.contains("ter2"), "{url}: {said}");
+            assert!(!shown.contains("hunter2") && !shown.contains("ter2"), "{url}: {shown}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What stands behind `scheme://`: enough of it to tell a URL that cannot be meant, without quoting what may be a password.
+//! What follows `scheme://`: enough of it to refuse a URL that cannot be meant, without quoting what may be a password.
 
-/// Which part of a URL says where the server is.
+/// Which part of a URL locates the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ServerLocation {
     /// A host, and perhaps a port.
     Host,
     /// The same, or a few of them, or a parameter, as in `postgres:///database?host=/run/postgresql`.
@@ -11,8 +11,8 @@ pub(super) enum Place {
     Path,
 }
 
-/// Checks what stands behind `scheme://`, and gives it back without user, password and parameters.
-pub(super) fn server(rest: &str, place: Place) -> Result<String, &'static str> {
+/// Checks what follows `scheme://`, and gives it back without user, password and parameters.
+pub(super) fn server(rest: &str, location: ServerLocation) -> Result<String, &'static str> {
     if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it holds a space or a control character");
     }
@@ -26,15 +26,19 @@ pub(super) fn server(rest: &str, place: Place) -> Result<String, &'static str> {
         return Err("a % must be followed by two hexadecimal digits");
     }
     let named = |parameter: &str| parameter.strip_prefix("host=").is_some_and(|host| !host.is_empty());
-    match place {
-        Place::Path if !host_port.is_empty() => return Err("a socket has no host: its path begins with /"),
-        Place::Path if path.is_empty() => return Err("it names no socket"),
-        Place::Path => return Ok(format!("/{path}")),
-        Place::HostOrParameter if authority.is_empty() && query.split('&').any(named) => {
+    match location {
+        ServerLocation::Path if !host_port.is_empty() => {
+            return Err("a socket has no host: its path begins with /");
+        }
+        ServerLocation::Path if path.is_empty() => return Err("it names no socket"),
+        ServerLocation::Path => return Ok(format!("/{path}")),
+        ServerLocation::HostOrParameter if authority.is_empty() && query.split('&').any(named) => {
             return Ok(format!("/{path}"));
         }
-        Place::Host if host_port.contains(',') => return Err("other servers are named by ?node=host:port"),
-        Place::Host | Place::HostOrParameter => hosts(host_port)?,
+        ServerLocation::Host if host_port.contains(',') => {
+            return Err("other servers are named by ?node=host:port");
+        }
+        ServerLocation::Host | ServerLocation::HostOrParameter => hosts(host_port)?,
     }
     Ok(if path.is_empty() { host_port.to_owned() } else { format!("{host_port}/{path}") })
 }

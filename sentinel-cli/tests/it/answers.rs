@@ -27,22 +27,22 @@ fn is_time(value: &Value) -> bool {
     text.len() == "2025-01-01T00:00:00.000000Z".len() && text.ends_with('Z') && &text[19..20] == "."
 }
 
-each_store!(an_absent_record_is_an_answer);
-fn an_absent_record_is_an_answer(world: World) {
+each_store!(inspect_of_an_absent_record_prints_that_it_is_absent);
+fn inspect_of_an_absent_record_prints_that_it_is_absent(world: World) {
     world.run(&["init"]);
     let ran = world.run(&["inspect", "k", "--json", "--kind", "lease"]);
     let absent = fields(&ran.out(), RECORD);
     assert_eq!((ran.code(), &absent["state"], &absent["kind"]), (1, &"absent".into(), &"lease".into()));
     assert!(absent["live"] == false && is_time(&absent["store_now"]));
-    let said = ["namespace", "kind", "key", "state", "live", "store_now"];
-    let others = absent.as_object().unwrap().iter().filter(|(name, _)| !said.contains(&name.as_str()));
+    let present = ["namespace", "kind", "key", "state", "live", "store_now"];
+    let others = absent.as_object().unwrap().iter().filter(|(name, _)| !present.contains(&name.as_str()));
     assert!(others.clone().count() > 10 && others.clone().all(|(_, value)| value.is_null()));
     let text = world.run(&["inspect", "k"]);
     assert!(text.code() == 1 && text.out().contains("absent"));
 }
 
-each_store!(a_record_tells_all_of_itself);
-fn a_record_tells_all_of_itself(world: World) {
+each_store!(inspect_prints_every_field_of_a_record);
+fn inspect_prints_every_field_of_a_record(world: World) {
     let options = ["--fingerprint", "f", "--worker", "me"];
     assert_eq!(world.once("k", &options, "echo done").code(), 0);
     let ran = world.run(&["inspect", "k", "--json"]);
@@ -60,8 +60,8 @@ fn a_record_tells_all_of_itself(world: World) {
     assert!(doubted["doubt"].as_str().unwrap().contains("exit code 9") && is_time(&doubted["hard_until"]));
 }
 
-each_store!(a_list_is_a_page_in_byte_order_without_payloads);
-fn a_list_is_a_page_in_byte_order_without_payloads(world: World) {
+each_store!(list_prints_a_page_in_byte_order_without_payloads);
+fn list_prints_a_page_in_byte_order_without_payloads(world: World) {
     for key in ["b", "a", "ü", "B"] {
         assert_eq!(world.once(key, &[], "echo x").code(), 0);
     }
@@ -88,8 +88,8 @@ fn a_list_is_a_page_in_byte_order_without_payloads(world: World) {
     assert!(!table.out().contains('\u{1b}'), "colours without a terminal");
 }
 
-each_store!(a_history_is_the_newest_events_oldest_first);
-fn a_history_is_the_newest_events_oldest_first(world: World) {
+each_store!(history_prints_the_newest_events_oldest_first);
+fn history_prints_the_newest_events_oldest_first(world: World) {
     for _ in 0..3 {
         world.once("k", &["--nothing-happened-on", "1"], "exit 1");
     }
@@ -109,8 +109,8 @@ fn a_history_is_the_newest_events_oldest_first(world: World) {
     assert!(world.run(&["history", "k"]).out().contains("released"));
 }
 
-each_store!(purge_init_and_doctor_answer);
-fn purge_init_and_doctor_answer(world: World) {
+each_store!(purge_init_and_doctor_print_json);
+fn purge_init_and_doctor_print_json(world: World) {
     assert_eq!(world.run(&["init"]).code(), 0);
     assert_eq!(world.run(&["init", "--json"]).json()["initialised"], true);
     assert_eq!(world.run(&["purge"]).out(), "0 records purged\n");
@@ -122,8 +122,8 @@ fn purge_init_and_doctor_answer(world: World) {
     assert!(is_time(&doctor["store_now"]) && doctor["latency_us"].is_u64());
 }
 
-each_store!(a_reader_of_a_list_may_go_away);
-fn a_reader_of_a_list_may_go_away(world: World) {
+each_store!(list_succeeds_although_its_reader_closes_the_pipe);
+fn list_succeeds_although_its_reader_closes_the_pipe(world: World) {
     world.once("k", &[], "true");
     let mut child = world.command(&["list", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

@@ -87,7 +87,7 @@ fn bad_arguments_are_64_and_touch_no_store() {
 }
 
 #[test]
-fn help_and_version_are_answers_and_every_command_has_an_example() {
+fn help_and_version_exit_0_and_every_command_has_an_example() {
     let world = World::sqlite();
     for arguments in [&["--help"][..], &["--version"], &["help"], &["-h"], &["once", "--help"]] {
         let ran = world.run(arguments);

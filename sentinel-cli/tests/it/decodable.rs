@@ -51,7 +51,7 @@ async fn a_response_that_callers_cannot_decode_is_refused_and_one_that_they_can_
 }
 
 #[tokio::test]
-async fn an_operator_can_insist() {
+async fn as_is_records_a_response_that_callers_cannot_decode() {
     let world = World::sqlite();
     assert!(matches!(charge(&world, true).await, Outcome::RanUncertain(_)));
     let token = taken(&world);

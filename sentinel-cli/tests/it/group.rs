@@ -88,7 +88,7 @@ fn the_background_of_a_command_that_a_signal_has_ended_is_not_waited_for() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_that_was_asked_to_end_is_ended_although_it_succeeded() {
+fn background_processes_are_ended_if_a_successful_command_was_asked_to_end() {
     let world = World::sqlite();
     let script = "(trap '' TERM; exec sleep 600 > out 2>&1) & echo $! > child; \
                   trap 'exit 0' TERM; while :; do sleep 0.05; done";
@@ -110,7 +110,7 @@ fn a_stopped_command_is_asked_to_end_before_its_hard_deadline() {
 }
 
 #[test]
-fn a_doubt_does_not_name_a_loss_of_authority_that_was_none() {
+fn the_cause_of_a_doubt_names_a_loss_of_authority_only_if_there_was_one() {
     let world = World::sqlite();
     assert_eq!(world.once("k", &[], &format!("{STUBBORN}; exit 1")).code(), 76);
     assert_eq!(world.inspect("k")["doubt"], "sh ended with exit code 1");
@@ -139,7 +139,7 @@ fn a_stopped_command_ends_when_a_signal_asks_it_to() {
 }
 
 #[test]
-fn a_process_that_nobody_waits_for_counts_as_gone() {
+fn a_zombie_process_counts_as_ended() {
     for (command, code) in [("once", 76), ("lease", 1)] {
         let world = World::sqlite();
         // The program is the first process of the namespace, so that the orphan is its child, which it never waits for.
@@ -208,7 +208,7 @@ fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
 }
 
 #[test]
-fn nothing_has_happened_is_not_believed_of_a_command_of_which_a_process_is_left() {
+fn a_nothing_happened_code_is_ignored_while_a_process_is_left() {
     let world = World::sqlite();
     let once = ["once", "k", "--nothing-happened-on", "79"];
     let Some((running, foreign)) = with_a_foreign_member(&world, &once) else { return };

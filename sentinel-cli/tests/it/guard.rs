@@ -19,7 +19,7 @@ fn guard_of(pid: u32) -> Option<String> {
 }
 
 #[test]
-fn a_guard_outlasts_the_signals_of_a_supervisor_and_is_replaced_when_it_is_killed() {
+fn a_guard_ignores_the_signals_of_a_supervisor_and_is_replaced_when_it_is_killed() {
     for command in ["once", "lease"] {
         let world = World::sqlite();
         let running = world.start(&[command, "k", "--", "sh", "-c", SLEEPS]);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::death::catches;
+use crate::termination::catches;
 use crate::world::{Ran, SENTINEL, Started, World, bit, mask_in, runs, send, until, with_default_signals};
 
 /// The program under `env` with these options.
@@ -56,7 +56,7 @@ fn a_blocked_signal_asks_the_program_to_end_and_stays_blocked_for_the_command() 
     let waiting =
         world.start_command(under(&world, blocks, &["lease", "k", "--wait", "1h", "--", "touch", "ran"]));
     let pid = waiting.id();
-    until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
+    until("it has the store open, and its handlers", || world.has_store_open(&waiting) && catches(pid));
     waiting.send(Signal::TERM);
     assert_eq!(waiting.ended().code(), 143);
     std::fs::write(world.path("go"), "").unwrap();
@@ -86,12 +86,11 @@ fn an_ignored_signal_stays_ignored() {
 fn usr1_and_usr2_reach_the_first_process_of_the_command_only() {
     for command in ["once", "lease"] {
         let world = World::sqlite();
-        let traps =
-            "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' USR2; sleep 600 & echo $! > child";
+        let traps = "trap 'echo USR1 >> got' USR1; trap 'echo USR2 >> got' USR2; sleep 600 & echo $! > child";
         let running = start_under(&world, "--default-signal", command, traps);
         for (signal, name) in [(Signal::USR1, "USR1"), (Signal::USR2, "USR2")] {
             running.send(signal);
-            until("the command has heard it", || world.read("heard").contains(name));
+            until("the command has got it", || world.read("got").contains(name));
         }
         assert!(runs(&world.read("child")), "its child does not know the signal, and would end");
         send(&world.read("child"), Signal::KILL);
@@ -126,7 +125,7 @@ fn before_the_command_has_started_each_of_these_signals_ends_the_wait() {
     {
         let waiting = world.start(&["lease", "k", "--wait", "1h", "--", "touch", "ran"]);
         let pid = waiting.id();
-        until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
+        until("it has the store open, and its handlers", || world.has_store_open(&waiting) && catches(pid));
         waiting.send(signal);
         assert_eq!(waiting.ended().code(), code);
     }

@@ -1,4 +1,4 @@
-//! `once`: at most one run, its output replayed byte for byte, its doubts told.
+//! `once`: at most one run, its output replayed byte for byte, its doubts reported.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -19,8 +19,8 @@ fn the_second_call_replays_and_runs_nothing(world: World) {
     assert!(seen["payload"].is_null() && seen["exit_code"] == 0 && seen["outcome"] == "success");
 }
 
-each_store!(what_an_exit_code_means_is_said_by_the_caller);
-fn what_an_exit_code_means_is_said_by_the_caller(world: World) {
+each_store!(the_caller_defines_what_exit_codes_mean);
+fn the_caller_defines_what_exit_codes_mean(world: World) {
     let failed = world.once("f", &["--failed-on", "2,3"], "echo no; exit 3");
     assert_eq!((failed.code(), failed.out().as_str()), (3, "no\n"));
     let again = world.once("f", &[], "touch ran");
@@ -51,8 +51,8 @@ fn a_command_that_cannot_be_started_leaves_the_key_free(world: World) {
     assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
 }
 
-each_store!(the_command_has_our_input_and_knows_its_grant);
-fn the_command_has_our_input_and_knows_its_grant(world: World) {
+each_store!(the_command_gets_standard_input_and_its_grant);
+fn the_command_gets_standard_input_and_its_grant(world: World) {
     let script =
         "cat; echo \"$SENTINEL_KEY_NAMESPACE $SENTINEL_KEY $SENTINEL_TOKEN\"; echo $SENTINEL_IDEMPOTENCY_KEY";
     let mut command = world.command(&["once", "a key", "--", "sh", "-c", script]);
@@ -79,8 +79,8 @@ fn output_over_a_mebibyte_completes_without_being_stored(world: World) {
     assert_eq!(world.inspect("large")["state"], "completed");
 }
 
-each_store!(a_child_in_the_background_holds_nothing_up);
-fn a_child_in_the_background_holds_nothing_up(world: World) {
+each_store!(a_child_in_the_background_does_not_delay_the_result);
+fn a_child_in_the_background_does_not_delay_the_result(world: World) {
     let script =
         "(trap '' HUP; until [ -e stop ]; do sleep 0.1; done; touch stopped) 2>/dev/null & echo started";
     let ran = world.once("k", &[], script);
@@ -132,8 +132,8 @@ fn of_24_processes_that_do_not_wait_one_runs(world: World) {
     assert_eq!(world.read("effects"), "run\n");
 }
 
-each_store!(waiting_ends_where_the_other_run_ends);
-fn waiting_ends_where_the_other_run_ends(world: World) {
+each_store!(waiting_ends_when_the_other_run_ends);
+fn waiting_ends_when_the_other_run_ends(world: World) {
     let hold = |key: &str, script: &str| {
         let running = world.start(&["once", key, "--nothing-happened-on", "3", "--", "sh", "-c", script]);
         // Until it executes, the store may not be set up either.
@@ -166,8 +166,8 @@ fn another_fingerprint_is_refused(world: World) {
     assert!(!world.path("ran").exists());
 }
 
-each_store!(odd_keys_are_keys);
-fn odd_keys_are_keys(world: World) {
+each_store!(unusual_keys_are_accepted);
+fn unusual_keys_are_accepted(world: World) {
     let long = "k".repeat(512);
     let keys = [
         " ",

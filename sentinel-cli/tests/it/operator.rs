@@ -6,8 +6,8 @@ use crate::world::{World, until};
 
 const OP: &str = "0123456789abcdef0123456789abcdef";
 
-each_store!(a_doubt_is_settled_as_it_did_happen);
-fn a_doubt_is_settled_as_it_did_happen(world: World) {
+each_store!(force_complete_records_a_response_that_is_replayed);
+fn force_complete_records_a_response_that_is_replayed(world: World) {
     world.doubt("k");
     let expect = world.token("k");
     let taken = world.run(&["reconcile", "k", "--reason", "the provider shows a charge", "--worker", "ann"]);
@@ -41,8 +41,8 @@ fn a_doubt_is_settled_as_it_did_happen(world: World) {
     );
 }
 
-each_store!(a_doubt_is_settled_as_a_failure);
-fn a_doubt_is_settled_as_a_failure(world: World) {
+each_store!(force_complete_records_a_failure_that_is_replayed);
+fn force_complete_records_a_failure_that_is_replayed(world: World) {
     world.doubt("k");
     let token = world.run(&["reconcile", "k"]).out();
     let decide =
@@ -56,8 +56,8 @@ fn a_doubt_is_settled_as_a_failure(world: World) {
     assert_eq!((replay.code(), replay.out().as_str()), (3, "declined"));
 }
 
-each_store!(a_doubt_is_settled_as_it_did_not_happen);
-fn a_doubt_is_settled_as_it_did_not_happen(world: World) {
+each_store!(after_a_reset_the_command_runs_again);
+fn after_a_reset_the_command_runs_again(world: World) {
     world.doubt("k");
     let taken = world.run(&["reconcile", "k", "--json"]);
     let view = taken.json();
@@ -106,9 +106,9 @@ fn what_is_not_in_doubt_is_not_reconciled(world: World) {
     assert_eq!(world.run(&["reconcile", "free"]).code(), 65);
 }
 
-each_store!(a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline);
-fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline(world: World) {
-    let script = "trap 'echo told > told; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
+each_store!(a_live_run_is_reconciled_only_with_even_if_alive_and_reset_only_past_its_hard_deadline);
+fn a_live_run_is_reconciled_only_with_even_if_alive_and_reset_only_past_its_hard_deadline(world: World) {
+    let script = "trap 'echo asked > asked; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let running = world.start(&["once", "k", "--ttl", "5s", "--", "sh", "-c", script]);
     until("it runs", || !world.read("pid").is_empty());
     assert_eq!(world.run(&["reconcile", "k"]).code(), 65);
@@ -121,7 +121,7 @@ fn a_living_run_is_taken_only_on_purpose_and_reset_only_past_its_hard_deadline(w
     // The command is asked to end; that it ended with 0 does not count any more.
     let ran = running.ended();
     assert_eq!(ran.code(), 76, "{ran:?}");
-    assert_eq!(world.read("told"), "told\n");
+    assert_eq!(world.read("asked"), "asked\n");
     assert_eq!(world.inspect("k")["state"], "reconciling");
     let reset = world.run(&["reset-to-claimed", "k", "--accept-overlap", "--token", taken.out().trim()]);
     assert_eq!(reset.code(), 0, "{reset:?}");

@@ -34,8 +34,8 @@ fn pass(time: Duration) {
     }
 }
 
-/// Something refuses the result of a command several times, as the server's log says, and then does not any more.
-fn a_refusal_passes(refuse: impl Fn(&Postgres, &World), says: &str, admit: impl Fn(&Postgres, &World)) {
+/// Something refuses the result of a command several times, as the log of the server shows, and then no more.
+fn a_refusal_passes(refuse: impl Fn(&Postgres, &World), message: &str, admit: impl Fn(&Postgres, &World)) {
     let (server, world) = of_its_own();
     let user = format!(
         "CREATE ROLE worker LOGIN PASSWORD 'w'; GRANT ALL ON SCHEMA {0} TO worker; \
@@ -47,9 +47,9 @@ fn a_refusal_passes(refuse: impl Fn(&Postgres, &World), says: &str, admit: impl 
     let running = world.start(&["once", "k", "--store", &url, "--", "sh", "-c", WAITS]);
     until("it runs", || !world.read("effects").is_empty());
     refuse(&server, &world);
-    let before = server.log().matches(says).count();
+    let before = server.log().matches(message).count();
     std::fs::write(world.path("go"), "").unwrap();
-    until("the result was refused again and again", || server.log().matches(says).count() >= before + 3);
+    until("the result was refused again and again", || server.log().matches(message).count() >= before + 3);
     admit(&server, &world);
     let ran = running.ended();
     assert_eq!((ran.code(), ran.out().as_str()), (0, "charged\n"), "{ran:?}");

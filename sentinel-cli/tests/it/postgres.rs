@@ -3,14 +3,14 @@
 use rustix::process::Signal;
 use sentinel_testbed::{Mode, Postgres, postgres::Options};
 
-use crate::lost::{all_refuse, refuse};
+use crate::unusable_store::{all_refuse, refuse};
 use crate::world::{World, server, until};
 
 /// Runs until the file `go` is there.
 const WAITS: &str = "echo $$ > pid; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
 
 #[test]
-fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
+fn before_init_every_command_but_doctor_exits_69_and_names_init() {
     let world = World::at(server());
     for ran in refuse(&world, world.store()) {
         assert!(ran.err().contains("sentinel init"), "{ran:?}");
@@ -62,13 +62,13 @@ fn dump(schema: &str) -> Vec<String> {
     let dump = dump.args(["--schema-only", "--no-owner", "--schema", schema]).output().unwrap();
     assert!(dump.status.success(), "{dump:?}");
     let text = String::from_utf8(dump.stdout).unwrap();
-    // A newer pg_dump puts a word of chance around what it says.
+    // A newer pg_dump puts a random word around what it prints.
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with(['-', '\\']));
     lines.map(|line| line.replace(schema, "the_schema")).collect()
 }
 
 #[test]
-fn stores_of_one_database_are_told_apart_by_schema_and_prefix() {
+fn schema_and_prefix_separate_the_stores_of_one_database() {
     let first = World::postgres();
     let second = World::on(&format!("{}&sentinel_table_prefix=second_", first.store()));
     assert_eq!(second.run(&["inspect", "k"]).code(), 69);
@@ -95,7 +95,7 @@ fn a_newer_schema_is_refused() {
 }
 
 #[test]
-fn a_role_that_may_not_is_told_so() {
+fn a_role_without_rights_gets_an_error() {
     let world = World::at(server());
     let role = format!("role_of_{}", world.schema());
     server().psql(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2'"));
@@ -143,7 +143,7 @@ fn tls_is_built_in() {
 }
 
 #[test]
-fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
+fn a_server_that_stops_during_a_run_leaves_the_key_uncertain() {
     let server = Postgres::start(Options::default());
     let world = World::at(&server);
     assert_eq!(world.run(&["init"]).code(), 0);

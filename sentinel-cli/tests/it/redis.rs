@@ -4,14 +4,14 @@ use rustix::process::Signal;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, RedisSentinel};
 
-use crate::lost::{all_refuse, refuse};
+use crate::unusable_store::{all_refuse, refuse};
 use crate::world::{World, redis, until};
 
 /// Runs until the file `go` is there.
 const WAITS: &str = "echo $$ > pid; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
 
 #[test]
-fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
+fn before_init_every_command_but_doctor_exits_69_and_names_init() {
     let world = World::at_redis(&redis().url());
     for ran in refuse(&world, world.store()) {
         assert!(ran.err().contains("sentinel init"), "{ran:?}");
@@ -27,7 +27,7 @@ fn before_init_all_but_doctor_is_69_and_says_what_to_do() {
 }
 
 #[test]
-fn init_says_what_it_did() {
+fn init_reports_what_it_did() {
     let world = World::at_redis(&redis().url());
     let first = world.run(&["init", "--json"]).json();
     assert!(first["initialised"] == true && first["armed_again"] == false && first["doubt"].is_null());
@@ -57,16 +57,16 @@ fn there_is_no_sql_to_print() {
 }
 
 #[test]
-fn stores_of_one_server_are_told_apart_by_prefix_and_database() {
+fn prefix_and_database_separate_the_stores_of_one_server() {
     let server = Redis::start(Options::default());
     let first = World::at_redis(&server.url());
     let second = World::at_redis(&server.url());
     let third = World::on(&first.store().replace('?', "/3?"));
     assert_eq!(first.run(&["init"]).code(), 0);
-    for (world, said) in [(&second, "second\n"), (&third, "third\n")] {
+    for (world, output) in [(&second, "second\n"), (&third, "third\n")] {
         assert_eq!(world.run(&["inspect", "k"]).code(), 69);
         assert_eq!(world.run(&["init", "--json"]).json()["store"], world.store());
-        assert_eq!(world.once("k", &[], &format!("echo {}", said.trim())).out(), said);
+        assert_eq!(world.once("k", &[], &format!("echo {}", output.trim())).out(), output);
     }
     assert_eq!(first.once("k", &[], "echo first").out(), "first\n");
 }
@@ -110,7 +110,7 @@ fn tls_is_built_in() {
 }
 
 #[test]
-fn a_user_who_may_not_is_told_so() {
+fn a_user_without_rights_gets_an_error() {
     let rules = "~elsewhere:* +@all";
     let server = Redis::start(Options::default().password("secret").acl("app", "hunter2", rules));
     let world = World::on(&server.url());
@@ -174,7 +174,7 @@ fn an_emptied_server_is_not_taken_for_a_new_one() {
 }
 
 #[test]
-fn a_server_that_stops_in_the_middle_of_a_run_leaves_a_doubt() {
+fn a_server_that_stops_during_a_run_leaves_the_key_uncertain() {
     let server = Redis::start(Options::default());
     let world = World::on(&server.url());
     assert_eq!(world.run(&["init"]).code(), 0);
@@ -212,7 +212,7 @@ fn a_server_that_comes_back_gets_the_result() {
 /// The server refuses the result for a while. The program sends it until it is recorded.
 #[test]
 fn a_refusal_that_passes_loses_no_result() {
-    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only looks again.
+    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only has_store_open again.
     for [refuse, take_again, counted] in [
         ["CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "errorstat_NOREPLICAS"],
         ["REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "cmdstat_config|get"],

@@ -148,7 +148,7 @@ fn the_keyboard_stops_what_a_lease_waits_for() {
 }
 
 /// Writes into a file whether the process that runs it is in the foreground of its terminal.
-const LOOKS: &str = "read -r pid name state parent group session tty foreground rest < /proc/$$/stat; \
+const RECORD_FOREGROUND: &str = "read -r pid name state parent group session tty foreground rest < /proc/$$/stat; \
                      [ $group = $foreground ] && echo yes > seen || echo no > seen";
 
 #[test]
@@ -156,9 +156,10 @@ fn a_command_has_the_terminal_when_it_starts_unless_a_neighbour_may_want_it() {
     for (redirected, has_it) in [("", "yes\n"), (" > fifo", "no\n"), (" 2> fifo", "no\n"), (" | cat", "no\n")]
     {
         let world = World::sqlite();
-        std::fs::write(world.path("looks"), LOOKS).unwrap();
-        // Nobody else is in this job, but for the last one.
-        let script = format!("set -m; mkfifo fifo; exec 7<>fifo; SENTINEL once k -- sh ./looks{redirected}");
+        std::fs::write(world.path("records"), RECORD_FOREGROUND).unwrap();
+        // No other process is in this job, but for the last one.
+        let script =
+            format!("set -m; mkfifo fifo; exec 7<>fifo; SENTINEL once k -- sh ./records{redirected}");
         let ran = Session::start(&world, &script).ended();
         assert_eq!((ran.code(), world.read("seen").as_str()), (0, has_it), "{redirected}: {ran:?}");
     }
@@ -167,7 +168,7 @@ fn a_command_has_the_terminal_when_it_starts_unless_a_neighbour_may_want_it() {
 #[test]
 fn a_command_that_goes_on_after_fg_has_the_terminal_again() {
     let world = World::sqlite();
-    let waits = format!("echo $$ > pid; until [ -e go ]; do sleep 0.05; done; {LOOKS}");
+    let waits = format!("echo $$ > pid; until [ -e go ]; do sleep 0.05; done; {RECORD_FOREGROUND}");
     std::fs::write(world.path("waits"), waits).unwrap();
     let script = "set -m; SENTINEL lease k --ttl 10m -- bash ./waits; \
                   touch stopped; until [ -e continue ]; do sleep 0.05; done; fg; echo code $?";

@@ -90,7 +90,7 @@ impl World {
         Self::on(&format!("{url}?sentinel_key_prefix=world-{number}"))
     }
 
-    /// On a store of somebody else.
+    /// On a store that was set up elsewhere.
     pub(crate) fn on(store: &str) -> Self {
         Self { dir: TempDir::new().unwrap(), store: store.to_owned() }
     }
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// Whether a program that was started, the only one here that waits for a key, has the store open.
-    pub(crate) fn looks(&self, started: &Started) -> bool {
+    pub(crate) fn has_store_open(&self, started: &Started) -> bool {
         if self.store.starts_with("sqlite:") {
             return has_open(started.id(), "store.db");
         }
@@ -205,7 +205,7 @@ impl World {
     }
 }
 
-/// A name by which the server tells which program a connection is of.
+/// A name by which the server shows which program a connection is of.
 fn name() -> String {
     static NAMES: AtomicU32 = AtomicU32::new(0);
     format!("started_{}", NAMES.fetch_add(1, Ordering::Relaxed))

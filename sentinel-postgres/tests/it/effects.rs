@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sentinel_conformance::Bench as _;
-use sentinel_core::kernel::{Reply, replay};
+use sentinel_core::kernel::{Reply, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Accepts, Address, Change, ClaimId, CoordinationStore as _, OpId, Payload, Recorded, Terms, Token,
@@ -90,7 +90,7 @@ pub(crate) async fn an_abandon_records_how_long_effects_may_land(fixture: &Fixtu
         assert_eq!(fixture.record(&address).await.effects_until, until, "a repeated abandon moves nothing");
         let events = fixture.store.history(&address, u32::MAX).await.unwrap();
         assert_eq!(events.last().unwrap().change, Change::Abandoned { effects_until: until });
-        assert_eq!(replay(&events).effects_until, until);
+        assert_eq!(rebuild(&events).effects_until, until);
         assert_eq!(
             fixture.ask(&address, Release { grant, vouched: true }).await.reply,
             Reply::Release(ReleaseReply::MayHaveRun)
@@ -141,7 +141,7 @@ pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(fixture: &Fixtur
             _ => assert_eq!(force("Application/JSON; charset=utf-8", false).await, completed),
         }
         let events = fixture.store.history(&address, u32::MAX).await.unwrap();
-        assert_eq!(replay(&events).accepts, accepts, "{how}");
+        assert_eq!(rebuild(&events).accepts, accepts, "{how}");
     }
 }
 

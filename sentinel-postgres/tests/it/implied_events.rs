@@ -54,7 +54,7 @@ fn course(how: &str, grant: Grant) -> Vec<(Duration, Op)> {
 async fn is_told(fixture: &Fixture, address: &Address, changes: usize) -> Event {
     let record = fixture.record(address).await;
     let events = fixture.store.history(address, u32::MAX).await.unwrap();
-    assert_eq!(kernel::replay(&events), Rebuilt::from(&record), "{events:?}");
+    assert_eq!(kernel::rebuild(&events), Rebuilt::from(&record), "{events:?}");
     assert_eq!(events.len(), changes, "{events:?}");
     assert!(
         events.windows(2).all(|pair| pair[0].rev < pair[1].rev && pair[0].at <= pair[1].at),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_conformance::Bench as _;
-use sentinel_core::kernel::{Rebuilt, replay, trim};
+use sentinel_core::kernel::{Rebuilt, rebuild, trim};
 use sentinel_core::operation::*;
 use sentinel_core::store::Purge;
 use sentinel_core::{Address, CoordinationStore as _, Event, EventLimit, Namespace, PURGE_REST};
@@ -49,7 +49,7 @@ async fn step(fixture: &Fixture, address: &Address, how: &str, n: usize) {
 }
 
 async fn is_rebuilt(fixture: &Fixture, address: &Address, events: &[Event]) {
-    assert_eq!(replay(events), Rebuilt::from(&fixture.record(address).await), "{events:?}");
+    assert_eq!(rebuild(events), Rebuilt::from(&fixture.record(address).await), "{events:?}");
     let bases: Vec<_> = events.iter().map(|event| event.base.is_some()).collect();
     assert!(bases.iter().skip(1).all(|has| !has), "only the oldest has a base: {bases:?}");
 }

@@ -1,7 +1,7 @@
-//! What each process writes down, so that it can be judged although the process was killed.
+//! What each process records, so that it can be checked although the process was killed.
 //!
 //! A note is one line of JSON, written at once. A line begins with its line feed: what a killed process left unfinished
-//! does not spoil the next note of somebody else.
+//! does not spoil the next note of another process.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -18,23 +18,23 @@ use serde::{Deserialize, Serialize};
 /// A note in a worker's own journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Note {
-    /// A request goes out to the store: its number, when, and what.
+    /// A request is sent to the store: its number, when, and what.
     Sent(u64, u64, Address, Op),
     /// It was answered: its number, when, and what.
-    Answered(u64, u64, Result<Stamped<Reply>, NoAnswer>),
+    Answered(u64, u64, Result<Stamped<Reply>, NoReply>),
     /// A function starts.
     Started(Start),
     /// A function fails, and asks for that to be recorded.
     Failed(Key, String),
-    /// A call of `once` was answered.
-    Told(Answer),
+    /// A call of `once` returned.
+    Returned(Answer),
     /// An operator is about to decide that this is the result.
     Decided(Key, String),
 }
 
 /// Why a request was not answered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct NoAnswer {
+pub(crate) struct NoReply {
     /// Whether it may have been carried out.
     pub(crate) ambiguous: bool,
     pub(crate) text: String,
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_left_unfinished_spoils_nothing() {
+    fn an_unfinished_note_does_not_spoil_the_next_ones() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes");
         assert_eq!(read::<Vec<u32>>(&path).unwrap(), Vec::<Vec<u32>>::new());

@@ -1,21 +1,21 @@
 //! Many worker processes run `once` and `lease` on shared keys of a real server while workers and servers are killed, stopped,
-//! cut off and replaced. Then all calms down, every key comes to its end, and journals, effects, logs and records must agree.
+//! cut off and replaced. Then faults stop, every key is settled, and journals, effects, logs and records must agree.
 //!
-//! A seed draws what happens. Real processes do not repeat themselves, so a seed repeats the plan and not the run: a finding is
-//! told with its journals, which have all of it.
+//! A seed draws what happens. Real processes do not repeat themselves, so a seed repeats the plan and not the run: a finding
+//! is reported with its journals, which have all of it.
 
-mod crew;
+mod checker;
 mod deployment;
 mod journal;
-mod lost_beats;
+mod lost_heartbeats;
+mod mutation;
+mod open;
 mod operator;
 mod plan;
-mod reach;
+mod recorder;
 mod run;
-mod sabotage;
-mod scribe;
-mod verdict;
 mod worker;
+mod workers;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use deployment::Kind;
-use run::{Seen, Stage};
+use run::{Runner, Summary};
 
 #[derive(Debug, Parser)]
 #[command(name = "sentinel-chaos", args_conflicts_with_subcommands = true)]
@@ -45,7 +45,7 @@ enum Command {
 
 #[derive(Debug, Clone, Args)]
 struct Soak {
-    /// Which stores, one after the other; all unless told.
+    /// Which stores, one after the other; all if none is named.
     #[arg(long, value_enum)]
     store: Vec<Kind>,
     /// So many schedules for each store.
@@ -60,9 +60,9 @@ struct Soak {
     /// So many schedules at once, each lane with servers of its own.
     #[arg(long, default_value_t = 2)]
     lanes: u64,
-    /// What is wrong with the workers: the verdict has to notice.
+    /// What is wrong with the workers: the checker has to detect it.
     #[arg(long, hide = true, value_enum)]
-    sabotage: Option<sabotage::Sabotage>,
+    mutation: Option<mutation::Mutation>,
 }
 
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
@@ -89,14 +89,14 @@ fn soak(soak: &Soak) -> Result<String, String> {
     let stores = if soak.store.is_empty() { &all } else { &*soak.store };
     let mut report = Vec::new();
     for kind in stores {
-        let seen = schedules(*kind, soak, &program)?;
-        report.push(format!("{kind}: none broken, {seen}"));
+        let summary = schedules(*kind, soak, &program)?;
+        report.push(format!("{kind}: none broken, {summary}"));
     }
     Ok(report.join("\n"))
 }
 
-/// Runs schedules in lanes until there were enough, or one was broken: that one is told.
-fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Seen, String> {
+/// Runs schedules in lanes until there were enough, or one was broken: that one is reported.
+fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Summary, String> {
     let (next, broken) = (AtomicU64::new(0), AtomicBool::new(false));
     let until = soak.minutes.map(|minutes| tokio::time::Instant::now() + Duration::from_secs(60 * minutes));
     let goes_on = |n: u64| match until {
@@ -104,16 +104,16 @@ fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Seen, String> {
         None => n < soak.schedules,
     };
     let lane = || {
-        let mut seen = Seen::default();
-        let mut stage = Stage::new(kind, program)?;
-        stage.sabotage = soak.sabotage;
+        let mut summary = Summary::default();
+        let mut runner = Runner::new(kind, program)?;
+        runner.mutation = soak.mutation;
         loop {
             let n = next.fetch_add(1, Ordering::SeqCst);
             if broken.load(Ordering::SeqCst) || !goes_on(n) {
-                return Ok(seen);
+                return Ok(summary);
             }
-            match stage.run(soak.seed + n) {
-                Ok(one) => seen += one,
+            match runner.run(soak.seed + n) {
+                Ok(one) => summary += one,
                 Err(finding) => {
                     broken.store(true, Ordering::SeqCst);
                     return Err(finding);
@@ -123,7 +123,7 @@ fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Seen, String> {
     };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..soak.lanes).map(|_| scope.spawn(lane)).collect();
-        let mut total = Seen::default();
+        let mut total = Summary::default();
         for lane in lanes {
             total += lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }

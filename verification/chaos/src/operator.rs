@@ -1,4 +1,4 @@
-//! Operators: they look for doubt, ask the provider, and decide. They may be late, and killed midway.
+//! Operators: they list keys in doubt, ask the provider, and decide. They may be late, and killed midway.
 
 use std::time::Duration;
 
@@ -13,34 +13,34 @@ use crate::journal::{self, Note};
 use crate::worker::Worker;
 
 impl Worker {
-    /// Settles doubts until it is calm.
+    /// Settles doubts until faults stop.
     pub(crate) async fn operate(self, mut rng: StdRng) {
-        while !self.is_calm() {
+        while !self.faults_are_over() {
             sleep(Duration::from_millis(rng.random_range(20..=200))).await;
             let shown = if rng.random_ratio(4, 5) { Shown::Uncertain } else { Shown::Reconciling };
             let Ok(listing) = self.sentinel.list(Kind::Execution, Some(shown), None, 10).await else {
                 continue;
             };
-            for (key, seen) in listing.records {
-                if !self.is_calm() && rng.random_ratio(7, 10) {
-                    self.settle(&key, &seen).await;
+            for (key, record) in listing.records {
+                if !self.faults_are_over() && rng.random_ratio(7, 10) {
+                    self.settle(&key, &record).await;
                 }
             }
         }
     }
 
-    /// Takes a key in doubt, from another operator if need be, and decides by what the provider says.
-    pub(crate) async fn settle(&self, key: &Key, seen: &Record) {
+    /// Takes a key in doubt, from another operator if need be, and decides by what the provider has recorded.
+    pub(crate) async fn settle(&self, key: &Key, record: &Record) {
         let name = format!("operator {}", self.plan.number);
-        let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(seen.token);
-        let seeking = if seen.state == State::Reconciling { seeking.steal() } else { seeking };
+        let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(record.token);
+        let seeking = if record.state == State::Reconciling { seeking.steal() } else { seeking };
         let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
-        self.decide(key, seen, &held).await;
+        self.decide(key, record, &held).await;
     }
 
-    async fn decide(&self, key: &Key, seen: &Record, held: &Reconciler<Holding>) {
+    async fn decide(&self, key: &Key, record: &Record, held: &Reconciler<Holding>) {
         let address = Address::execution(self.sentinel.current_namespace().clone(), key.clone());
-        let under = seen.idempotency_key(&address);
+        let under = record.idempotency_key(&address);
         for _ in 0..50 {
             if let Some(effect) = self.effect_under(&under) {
                 self.journal.note(&Note::Decided(key.clone(), effect.value.clone()));
@@ -56,10 +56,10 @@ impl Worker {
         }
     }
 
-    /// What the provider's book says of an idempotency key.
+    /// What the provider has recorded under an idempotency key.
     fn effect_under(&self, idempotency_key: &str) -> Option<Effect> {
-        let book = journal::read::<Effect>(&self.plan.effects());
-        let book = book.unwrap_or_else(|strange| panic!("{strange}"));
-        book.into_iter().find(|effect| effect.under == idempotency_key)
+        let effects = journal::read::<Effect>(&self.plan.effects());
+        let effects = effects.unwrap_or_else(|strange| panic!("{strange}"));
+        effects.into_iter().find(|effect| effect.under == idempotency_key)
     }
 }

@@ -8,9 +8,9 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 
-use crate::sabotage::Sabotage;
+use crate::mutation::Mutation;
 
-/// What a worker process is told, as one argument of JSON.
+/// What a worker process is given, as one argument of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) number: u32,
@@ -24,23 +24,23 @@ pub(crate) struct Plan {
     pub(crate) leases: u64,
     pub(crate) ttl: Duration,
     pub(crate) hard_ttl: Duration,
-    /// How long a call goes on asking for a lost reply.
-    pub(crate) patience: Duration,
+    /// How long a request whose reply was lost is sent again.
+    pub(crate) retry_timeout: Duration,
     /// What is wrong with this worker on purpose.
-    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) mutation: Option<Mutation>,
 }
 
-/// What becomes of a schedule.
+/// How large a schedule is.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
     pub(crate) workers: u32,
     /// How many things go wrong, one after the other.
-    pub(crate) strikes: u32,
+    pub(crate) faults: u32,
 }
 
 impl Schedule {
     pub(crate) fn draw(rng: &mut StdRng) -> Self {
-        Self { workers: rng.random_range(2..=4), strikes: rng.random_range(2..=4) }
+        Self { workers: rng.random_range(2..=4), faults: rng.random_range(2..=4) }
     }
 }
 
@@ -59,8 +59,8 @@ impl Plan {
             leases: 2,
             ttl,
             hard_ttl: ttl * rng.random_range(1..=4),
-            patience: Duration::from_millis(rng.random_range(100..=2_000)),
-            sabotage: None,
+            retry_timeout: Duration::from_millis(rng.random_range(100..=2_000)),
+            mutation: None,
         }
     }
 
@@ -68,12 +68,12 @@ impl Plan {
         self.folder.join(format!("worker-{}.jsonl", self.number))
     }
 
-    /// Where processes leave notes for each other of what they were told.
-    pub(crate) fn notes(&self) -> PathBuf {
+    /// Where processes keep the last acknowledged change, for each other.
+    pub(crate) fn witness_folder(&self) -> PathBuf {
         self.folder.join("notes")
     }
 
-    /// The provider's book: all side effects, of all workers, in the order in which they happened.
+    /// The provider's records: all side effects, of all workers, in the order in which they happened.
     pub(crate) fn effects(&self) -> PathBuf {
         self.folder.join("effects.jsonl")
     }
@@ -81,10 +81,10 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { callers, keys, leases, ttl, hard_ttl, patience, .. } = self;
+        let Self { callers, keys, leases, ttl, hard_ttl, retry_timeout, .. } = self;
         write!(
             f,
-            "{callers} callers in each worker, {keys} keys, {leases} leases, ttl {ttl:?}, hard ttl {hard_ttl:?}, patience {patience:?}"
+            "{callers} callers in each worker, {keys} keys, {leases} leases, ttl {ttl:?}, hard ttl {hard_ttl:?}, retry timeout {retry_timeout:?}"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! One schedule: workers come, things go wrong, all calms down, every key comes to its end, and everything is judged.
+//! One schedule: workers start, faults are injected, faults stop, every key is settled, and everything is checked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,34 +14,34 @@ use sentinel::{CoordinationStore, State};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
-use crate::crew::Crew;
+use crate::checker::{Evidence, Kept};
 use crate::deployment::{Deployment, Flavour, Kind};
+use crate::mutation::Mutation;
+use crate::open::open;
 use crate::plan::{Plan, Schedule};
-use crate::reach::open;
-use crate::sabotage::Sabotage;
-use crate::verdict::{Evidence, Kept};
 use crate::worker::{Worker, execution};
+use crate::workers::Workers;
 
-/// How often a key may be asked for once all is calm.
-const ASKED: u32 = 200;
+/// How often a key may be called once faults have stopped.
+const MAX_CALLS: u32 = 200;
 
-/// How often the store is knocked at, ten times a second: for two minutes. PgBouncer lets nobody in for 15 seconds after a
-/// server that was not there.
-const KNOCKS: u32 = 1_200;
+/// How often opening the store is tried, ten times a second: for two minutes. PgBouncer refuses connections for 15 seconds
+/// after its server was not there.
+const MAX_CONNECT_ATTEMPTS: u32 = 1_200;
 
-/// A place where schedules run one after the other, each in a namespace of its own.
-pub(crate) struct Stage {
+/// Runs schedules one after the other, each in a namespace of its own.
+pub(crate) struct Runner {
     kind: Kind,
     program: PathBuf,
     runtime: Runtime,
     /// Those that were started and are good for more.
     deployments: Vec<(Flavour, Box<dyn Deployment>)>,
-    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) mutation: Option<Mutation>,
 }
 
-/// What was seen.
+/// What happened in all schedules, in numbers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct Summary {
     pub(crate) schedules: u64,
     pub(crate) workers: u64,
     pub(crate) killed: u64,
@@ -52,13 +52,13 @@ pub(crate) struct Seen {
     pub(crate) doubts: u64,
     pub(crate) decisions: u64,
     pub(crate) searched: u64,
-    /// Schedules in which acknowledged changes may have been lost, and that was told.
+    /// Schedules in which acknowledged changes may have been lost, and that was reported.
     pub(crate) lost: u64,
-    /// What went wrong, without its figures.
-    pub(crate) strikes: BTreeMap<String, u64>,
+    /// The faults that were injected, without their figures.
+    pub(crate) faults: BTreeMap<String, u64>,
 }
 
-impl AddAssign for Seen {
+impl AddAssign for Summary {
     fn add_assign(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.workers += other.workers;
@@ -71,13 +71,13 @@ impl AddAssign for Seen {
         self.decisions += other.decisions;
         self.searched += other.searched;
         self.lost += other.lost;
-        for (strike, times) in other.strikes {
-            *self.strikes.entry(strike).or_default() += times;
+        for (fault, times) in other.faults {
+            *self.faults.entry(fault).or_default() += times;
         }
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             schedules,
@@ -96,23 +96,23 @@ impl fmt::Display for Seen {
         writeln!(
             f,
             "{schedules} schedules, {keys} keys, {workers} workers ({killed} killed), {requests} requests, {runs} runs, {effects} effects, \
-             {decisions} decisions; {doubts} doubts when all was calm, each explained; {searched} histories searched besides; \
-             {lost} schedules with a loss that was told"
+             {decisions} decisions; {doubts} doubts when faults were over, each explained; {searched} histories searched besides; \
+             {lost} schedules with a loss that was reported"
         )?;
-        self.strikes.iter().try_for_each(|(strike, times)| writeln!(f, "{times:>7} x {strike}"))
+        self.faults.iter().try_for_each(|(fault, times)| writeln!(f, "{times:>7} x {fault}"))
     }
 }
 
-impl Stage {
+impl Runner {
     /// Where `program` is this program.
     pub(crate) fn new(kind: Kind, program: &Path) -> Result<Self, String> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        Ok(Self { kind, program: program.to_owned(), runtime, deployments: Vec::new(), sabotage: None })
+        Ok(Self { kind, program: program.to_owned(), runtime, deployments: Vec::new(), mutation: None })
     }
 
-    /// Runs the schedule of a seed. What was broken is told with all that it takes to look for it again.
-    pub(crate) fn run(&mut self, seed: u64) -> Result<Seen, String> {
+    /// Runs the schedule of a seed. A broken promise is reported with all that it takes to repeat the schedule.
+    pub(crate) fn run(&mut self, seed: u64) -> Result<Summary, String> {
         let mut rng = StdRng::seed_from_u64(seed);
         let flavour = Flavour::draw(self.kind, &mut rng);
         let started = self.deployments.iter().position(|(one, _)| *one == flavour);
@@ -123,14 +123,14 @@ impl Stage {
         deployment.prepare(&mut rng);
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let plan = Plan::draw(seed, deployment.url(), folder.path().to_owned(), &mut rng);
-        let plan = Plan { sabotage: self.sabotage, ..plan };
-        let mut story = Vec::new();
-        let seen = self.live(&mut *deployment, &plan, &mut story, &mut rng).map_err(|broken| {
+        let plan = Plan { mutation: self.mutation, ..plan };
+        let mut injected = Vec::new();
+        let summary = self.run_schedule(&mut *deployment, &plan, &mut injected, &mut rng).map_err(|broken| {
             let kept = folder.keep();
-            let story = story.join("\n  ");
+            let injected = injected.join("\n  ");
             let (kind, name) = (self.kind, deployment.name());
             format!(
-                "{broken}\n\non {name}, with {plan}:\n  {story}\njournals and effects are kept in {}\n\
+                "{broken}\n\non {name}, with {plan}:\n  {injected}\njournals and effects are kept in {}\n\
                  the same again, as far as real processes repeat themselves: cargo xtask soak --store {kind} --schedules 1 --seed {seed}",
                 kept.display()
             )
@@ -138,44 +138,44 @@ impl Stage {
         if !deployment.is_spent() {
             self.deployments.push((flavour, deployment));
         }
-        Ok(seen)
+        Ok(summary)
     }
 
-    fn live(
+    fn run_schedule(
         &self,
         deployment: &mut dyn Deployment,
         plan: &Plan,
-        story: &mut Vec<String>,
+        injected: &mut Vec<String>,
         rng: &mut StdRng,
-    ) -> Result<Seen, String> {
+    ) -> Result<Summary, String> {
         let schedule = Schedule::draw(rng);
-        let mut crew = Crew::new(&self.program, plan.clone());
-        (0..schedule.workers).for_each(|_| crew.hire());
-        for _ in 0..schedule.strikes {
-            crew.go_on(rng.random_range(5_000..60_000));
-            story.push(match rng.random_ratio(1, 3) {
-                true => crew.strike(rng),
-                false => deployment.strike(&mut crew, rng),
+        let mut workers = Workers::new(&self.program, plan.clone());
+        (0..schedule.workers).for_each(|_| workers.start_one());
+        for _ in 0..schedule.faults {
+            workers.wait_for_progress(rng.random_range(5_000..60_000));
+            injected.push(match rng.random_ratio(1, 3) {
+                true => workers.inject(rng),
+                false => deployment.inject(&mut workers, rng),
             });
         }
-        crew.go_on(10_000);
-        let killed = u64::from(crew.killed);
-        let workers = crew.dismiss()?;
-        deployment.look(plan);
-        let mut seen = self.runtime.block_on(end(plan, workers, deployment.kept()))?;
-        (seen.killed, seen.lost) = (killed, u64::from(deployment.kept() == Kept::Tokens));
-        seen.strikes = BTreeMap::new();
-        for strike in story {
-            *seen.strikes.entry(without_figures(strike)).or_default() += 1;
+        workers.wait_for_progress(10_000);
+        let killed = u64::from(workers.killed);
+        let workers = workers.finish_all()?;
+        deployment.recover(plan);
+        let mut summary = self.runtime.block_on(end(plan, workers, deployment.kept()))?;
+        (summary.killed, summary.lost) = (killed, u64::from(deployment.kept() == Kept::Tokens));
+        summary.faults = BTreeMap::new();
+        for fault in injected {
+            *summary.faults.entry(without_figures(fault)).or_default() += 1;
         }
-        Ok(seen)
+        Ok(summary)
     }
 }
 
-/// All is calm: doubts are explained, each key is brought to its end, everything is judged.
-async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Seen, String> {
-    let store = reach(plan).await?;
-    let plan = Arc::new(Plan { number: 0, sabotage: None, ..plan.clone() });
+/// Faults have stopped: doubts are explained, each key is settled, everything is checked.
+async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Summary, String> {
+    let store = open_store(plan).await?;
+    let plan = Arc::new(Plan { number: 0, mutation: None, ..plan.clone() });
     let last = Worker::new(plan.clone(), store, Arc::new(AtomicBool::new(true)))?;
     let doubts = Evidence::read(&plan, workers)?.explain_doubts(&last.sentinel, kept).await?;
     for n in 0..plan.keys {
@@ -183,53 +183,53 @@ async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Seen, String> {
     }
     let mut evidence = Evidence::read(&plan, workers)?;
     let searched = evidence.judge(&plan, &last.sentinel, kept).await?;
-    let Evidence { history, deeds } = evidence;
-    Ok(Seen {
+    let Evidence { history, run_log } = evidence;
+    Ok(Summary {
         schedules: 1,
         workers: u64::from(workers),
         keys: plan.keys,
         requests: history.entries.len() as u64,
-        runs: deeds.starts.len() as u64,
-        effects: deeds.effects.len() as u64,
-        decisions: deeds.decided.len() as u64,
+        runs: run_log.starts.len() as u64,
+        effects: run_log.effects.len() as u64,
+        decisions: run_log.decided.len() as u64,
         doubts,
         searched,
-        ..Seen::default()
+        ..Summary::default()
     })
 }
 
-async fn reach(plan: &Plan) -> Result<Arc<dyn CoordinationStore>, String> {
-    let mut told = String::new();
-    for _ in 0..KNOCKS {
-        match open(&plan.url, &plan.notes()).await {
+async fn open_store(plan: &Plan) -> Result<Arc<dyn CoordinationStore>, String> {
+    let mut last_error = String::new();
+    for _ in 0..MAX_CONNECT_ATTEMPTS {
+        match open(&plan.url, &plan.witness_folder()).await {
             Ok(store) => return Ok(store),
-            Err(error) => told = error.to_string(),
+            Err(error) => last_error = error.to_string(),
         }
         sleep(Duration::from_millis(100)).await;
     }
-    Err(format!("all is calm, and the store cannot be reached: {told}"))
+    Err(format!("faults are over, and the store cannot be opened: {last_error}"))
 }
 
 /// Without faults a key comes to a result.
 async fn settles(last: &Worker, n: u64) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(n);
-    let mut told = None;
-    for _ in 0..ASKED {
-        told = last.call(n, &mut rng).await;
-        match told.as_ref().map(|answer| &*answer.name) {
+    let mut answer = None;
+    for _ in 0..MAX_CALLS {
+        answer = last.call(n, &mut rng).await;
+        match answer.as_ref().map(|answer| &*answer.name) {
             Some("completed" | "replayed" | "failed") => return Ok(()),
             Some("uncertain" | "reconciling") => settle(last, n).await?,
             _ => sleep(Duration::from_millis(20)).await,
         }
     }
-    Err(format!("{} was asked for {ASKED} times, and has no result: {told:?}", execution(n)))
+    Err(format!("{} was asked for {MAX_CALLS} times, and has no result: {answer:?}", execution(n)))
 }
 
 async fn settle(last: &Worker, n: u64) -> Result<(), String> {
-    let seen = last.sentinel.inspect(sentinel::Kind::Execution, execution(n)).await;
-    let seen = seen.map_err(|error| error.to_string())?;
-    if let Some(record) = seen.record
-        && (record.is_uncertain(seen.now) || record.state == State::Reconciling)
+    let found = last.sentinel.inspect(sentinel::Kind::Execution, execution(n)).await;
+    let found = found.map_err(|error| error.to_string())?;
+    if let Some(record) = found.record
+        && (record.is_uncertain(found.now) || record.state == State::Reconciling)
     {
         last.settle(&crate::worker::key(&execution(n)), &record).await;
     }
@@ -237,8 +237,8 @@ async fn settle(last: &Worker, n: u64) -> Result<(), String> {
 }
 
 /// What happened, so that it can be counted.
-fn without_figures(strike: &str) -> String {
+fn without_figures(fault: &str) -> String {
     let words =
-        strike.split(' ').map(|word| if word.starts_with(|c: char| c.is_ascii_digit()) { "N" } else { word });
+        fault.split(' ').map(|word| if word.starts_with(|c: char| c.is_ascii_digit()) { "N" } else { word });
     words.collect::<Vec<_>>().join(" ").replace(" N ms", " N").replace(" for N", "")
 }

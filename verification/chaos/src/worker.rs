@@ -1,4 +1,4 @@
-//! A worker process: callers of `once` and `lease`, and an operator, until it is told that all is calm, or killed.
+//! A worker process: callers of `once` and `lease`, and an operator, until faults stop or the process is killed.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::journal::{Journal, Note};
+use crate::mutation;
+use crate::open::open;
 use crate::plan::Plan;
-use crate::reach::open;
-use crate::sabotage;
-use crate::scribe::Scribe;
+use crate::recorder::Recorder;
 
-/// Somebody who acts in a process.
+/// A caller or an operator in a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Worker {
     pub(crate) plan: Arc<Plan>,
@@ -28,7 +28,7 @@ pub(crate) struct Worker {
     pub(crate) journal: Arc<Journal>,
     effects: Arc<Journal>,
     calls: Arc<AtomicU64>,
-    pub(crate) calm: Arc<AtomicBool>,
+    pub(crate) faults_over: Arc<AtomicBool>,
 }
 
 /// How a function ended that did not succeed.
@@ -64,20 +64,20 @@ struct Act {
     end: End,
 }
 
-/// The process: works until the other end of its standard input says or does anything, and ends when all that it began has.
+/// The process: works until its standard input has a byte or ends, and exits when all that it began has ended.
 pub(crate) fn main(plan: Plan) -> Result<(), String> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| error.to_string())?.block_on(async {
         let plan = Arc::new(plan);
-        let calm = Arc::<AtomicBool>::default();
-        let seen = calm.clone();
+        let faults_over = Arc::<AtomicBool>::default();
+        let stop = faults_over.clone();
         std::thread::spawn(move || {
-            // Whoever started this is gone, or says that it is enough: both end it.
+            // The parent is gone, or has sent a byte: both end it.
             let _ = std::io::stdin().read(&mut [0]);
-            seen.store(true, Ordering::SeqCst);
+            stop.store(true, Ordering::SeqCst);
         });
-        let Some(store) = reach(&plan, &calm).await else { return Ok(()) };
-        let worker = Worker::new(plan.clone(), store, calm)?;
+        let Some(store) = open_store(&plan, &faults_over).await else { return Ok(()) };
+        let worker = Worker::new(plan.clone(), store, faults_over)?;
         let mut rng = StdRng::seed_from_u64(plan.seed ^ u64::from(plan.number).rotate_left(40));
         let mut tasks = JoinSet::new();
         tasks.spawn(worker.clone().operate(StdRng::from_rng(&mut rng)));
@@ -91,12 +91,12 @@ pub(crate) fn main(plan: Plan) -> Result<(), String> {
     })
 }
 
-/// The store, as soon as it can be opened; None: it became calm before.
-async fn reach(plan: &Plan, calm: &AtomicBool) -> Option<Arc<dyn CoordinationStore>> {
+/// The store, as soon as it can be opened; None: faults stopped before.
+async fn open_store(plan: &Plan, faults_over: &AtomicBool) -> Option<Arc<dyn CoordinationStore>> {
     loop {
-        match open(&plan.url, &plan.notes()).await {
+        match open(&plan.url, &plan.witness_folder()).await {
             Ok(store) => return Some(store),
-            Err(_) if calm.load(Ordering::SeqCst) => return None,
+            Err(_) if faults_over.load(Ordering::SeqCst) => return None,
             Err(_) => sleep(Duration::from_millis(20)).await,
         }
     }
@@ -111,26 +111,27 @@ impl Worker {
     pub(crate) fn new(
         plan: Arc<Plan>,
         store: Arc<dyn CoordinationStore>,
-        calm: Arc<AtomicBool>,
+        faults_over: Arc<AtomicBool>,
     ) -> Result<Self, String> {
         let journal = Arc::new(Journal::open(&plan.journal()).map_err(|error| error.to_string())?);
         let effects = Arc::new(Journal::open(&plan.effects()).map_err(|error| error.to_string())?);
-        let store = Arc::new(Layered(Scribe::new(store, journal.clone())));
-        let sentinel = Sentinel::from_arc(sabotage::over(store, plan.sabotage)).retry_timeout(plan.patience);
+        let store = Arc::new(Layered(Recorder::new(store, journal.clone())));
+        let sentinel =
+            Sentinel::from_arc(mutation::over(store, plan.mutation)).retry_timeout(plan.retry_timeout);
         let named = sentinel.namespace(&plan.namespace);
         let named = named.and_then(|sentinel| sentinel.worker(format!("worker {}", plan.number)));
         let sentinel = named.map_err(|error| error.to_string())?;
         let calls = Arc::new(AtomicU64::new(u64::from(plan.number) << 32));
-        Ok(Self { plan, sentinel, journal, effects, calls, calm })
+        Ok(Self { plan, sentinel, journal, effects, calls, faults_over })
     }
 
-    pub(crate) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::SeqCst)
+    pub(crate) fn faults_are_over(&self) -> bool {
+        self.faults_over.load(Ordering::SeqCst)
     }
 
-    /// Asks for work, again and again, until it is calm.
+    /// Calls `once` and `lease` until faults stop.
     async fn work(self, mut rng: StdRng) {
-        while !self.is_calm() {
+        while !self.faults_are_over() {
             sleep(up_to(Duration::from_millis(30), &mut rng)).await;
             match rng.random_ratio(1, 8) {
                 true => self.hold(rng.random_range(0..self.plan.leases), &mut rng).await,
@@ -162,13 +163,13 @@ impl Worker {
                 None => once.run(function).await,
             }
         };
-        let patience = (!self.is_calm() && rng.random_ratio(1, 10)).then(|| up_to(2 * ttl, rng));
-        let outcome = match patience {
-            Some(patience) => timeout(patience, Box::pin(calling)).await.ok()?,
+        let gives_up = (!self.faults_are_over() && rng.random_ratio(1, 10)).then(|| up_to(2 * ttl, rng));
+        let outcome = match gives_up {
+            Some(after) => timeout(after, Box::pin(calling)).await.ok()?,
             None => Box::pin(calling).await,
         };
         let answer = Answer::of(call, key(&name), &outcome);
-        self.journal.note(&Note::Told(answer.clone()));
+        self.journal.note(&Note::Returned(answer.clone()));
         Some(answer)
     }
 
@@ -196,10 +197,10 @@ impl Worker {
         }
     }
 
-    /// A function tells the truth: who says that nothing happened made no effect, and who succeeds made one.
+    /// A function reports truly: one that vouches that nothing happened made no effect, and one that succeeds made one.
     fn act(&self, rng: &mut StdRng) -> Act {
         let end = match rng.random_range(0..100) {
-            _ if self.is_calm() => End::Success,
+            _ if self.faults_are_over() => End::Success,
             0..70 => End::Success,
             70..78 => End::Fails(FunctionError::Nothing),
             78..84 => End::Fails(FunctionError::Final),
@@ -211,7 +212,7 @@ impl Worker {
             End::Fails(FunctionError::Nothing | FunctionError::Final) => false,
             End::Fails(FunctionError::Unknown) | End::Panics => rng.random_ratio(1, 2),
         };
-        let long = if self.is_calm() { Duration::ZERO } else { self.plan.hard_ttl / 4 };
+        let long = if self.faults_are_over() { Duration::ZERO } else { self.plan.hard_ttl / 4 };
         Act { first: up_to(long, rng), effect, then: up_to(long, rng), end }
     }
 

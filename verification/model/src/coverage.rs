@@ -1,12 +1,12 @@
-//! What an exploration met: each operation taking effect, confirmed again, and refused. A rule that no run reaches is
+//! What an exploration reached: each operation taking effect, confirmed again, and refused. A rule that no run reaches is
 //! not checked, however clean the run is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sentinel_core::kernel::{Op, Reply};
+use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 
-use crate::store::Applied;
+use crate::store::{Applied, confirms};
 
 /// The operations, in the order of the bits.
 const OPERATIONS: [&str; 11] = [
@@ -37,7 +37,7 @@ const ENDS: [&str; 3] = ["takes effect", "is confirmed again", "is refused"];
 pub(crate) struct Coverage(AtomicU64);
 
 impl Coverage {
-    pub(crate) fn note(&self, op: &Op, applied: &Applied) {
+    pub(crate) fn record(&self, op: &Op, applied: &Applied) {
         let operation = OPERATIONS.iter().position(|name| *name == op.name()).unwrap_or(OPERATIONS.len());
         let end = match (applied.changed, confirms(&applied.reply)) {
             (true, _) => 0,
@@ -55,25 +55,8 @@ impl Coverage {
     }
 }
 
-/// What was never met, in words.
+/// What was never reached, in words.
 pub(crate) fn missing(bits: u64) -> Vec<String> {
     let all = OPERATIONS.iter().flat_map(|name| ENDS.iter().map(move |end| format!("{name} {end}")));
     all.enumerate().filter(|(bit, _)| bits & (1 << bit) == 0).map(|(_, words)| words).collect()
-}
-
-/// Whether a reply says that the operation took effect, now or before.
-pub(crate) fn confirms(reply: &Reply) -> bool {
-    match reply {
-        Reply::Claim(reply) => matches!(reply, ClaimReply::Granted(_)),
-        Reply::Begin(reply) => matches!(reply, BeginReply::Begun(_)),
-        Reply::Heartbeat(reply) => matches!(reply, HeartbeatReply::Kept { .. }),
-        Reply::Complete(reply) => matches!(reply, CompleteReply::Recorded { .. }),
-        Reply::Cancel(reply) => *reply == CancelReply::Cancelled,
-        Reply::Release(reply) => *reply == ReleaseReply::Released,
-        Reply::Abandon(reply) => *reply == AbandonReply::Abandoned,
-        Reply::Reconcile(reply) => matches!(reply, ReconcileReply::Taken { .. }),
-        Reply::ForceComplete(reply) => *reply == ForceCompleteReply::Completed,
-        Reply::ResetToClaimed(reply) => matches!(reply, ResetReply::Reset { .. }),
-        Reply::Evict(reply) => matches!(reply, EvictReply::Evicted { .. }),
-    }
 }

@@ -1,4 +1,4 @@
-//! What an all-knowing observer keeps beside the system, and the judgement of each step by spec §5.
+//! What an observer of everything keeps beside the system, and the check of each step by spec §5.
 //!
 //! The observer never asks the kernel's guards: it follows only changes that were made and answers that were given.
 
@@ -6,14 +6,13 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Grant, Kind, Record, State, StoreTime};
 
-use crate::coverage::confirms;
 use crate::request::{Parts, value_of};
 use crate::setup::invariant::*;
-use crate::store::number;
+use crate::store::{confirms, number};
 
-/// One step of the store, as the observer sees it: the true record, request and clock, whatever the kernel was told.
+/// One step of the store, as the observer sees it: the true record, request and clock, whatever a mutation made of them.
 #[derive(Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct StoreStep<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) before: &'a Record,
     pub(crate) after: &'a Record,
@@ -48,7 +47,7 @@ pub(crate) struct Ghost {
     pub(crate) landing: u64,
     /// An operator accepted that runs overlap.
     pub(crate) overlap: bool,
-    /// How far a barrier was answered: token, and the state's place within a token's life.
+    /// How far a barrier was answered: token, and the state's rank within a token's life.
     pub(crate) confirmed: (u64, u8),
     /// The idempotency key that the present attempt went out with, and the highest that ever did.
     pub(crate) attempt: Option<u64>,
@@ -91,16 +90,16 @@ impl Ghost {
         }
     }
 
-    /// Judges one step of the store.
-    pub(crate) fn judge(&mut self, s: &Seen<'_>) {
-        self.told(s);
+    /// Checks one step of the store.
+    pub(crate) fn check(&mut self, s: &StoreStep<'_>) {
+        self.check_reply(s);
         if !s.changed {
             self.unless(s.before == s.after, I8);
             return;
         }
         let held = self.holder.is_some_and(|holder| worker_grant(s.op).is_none_or(|grant| grant == holder));
         self.unless(worker_grant(s.op).is_none() || held, I8);
-        // Whoever holds an execution, only these words end it.
+        // Only these operations end an execution.
         if s.before.state == State::Executing && s.after.state != State::Executing {
             let ends = matches!(s.op, Op::Complete(_) | Op::Cancel(_) | Op::Reconcile(_))
                 || matches!(s.op, Op::Release(release) if release.vouched);
@@ -134,7 +133,7 @@ impl Ghost {
         }
     }
 
-    fn claimed(&mut self, s: &Seen<'_>, claim: &Claim) {
+    fn claimed(&mut self, s: &StoreStep<'_>, claim: &Claim) {
         let bit = 1 << number(claim.claim_id);
         self.unless(s.before.state != State::Reconciling, I8);
         self.unless(self.granted & bit == 0, I3);
@@ -150,7 +149,7 @@ impl Ghost {
         self.hard = s.now.plus(s.parts.hard());
     }
 
-    fn beat(&mut self, s: &Seen<'_>) {
+    fn beat(&mut self, s: &StoreStep<'_>) {
         let same = Record {
             lease_until: s.after.lease_until,
             rev: s.after.rev,
@@ -163,9 +162,9 @@ impl Ghost {
         self.unless(s.parts.kind() == Kind::Execution || s.before.is_live(s.now), I7);
     }
 
-    fn operated(&mut self, s: &Seen<'_>) {
+    fn operated(&mut self, s: &StoreStep<'_>) {
         let (id, kind, presented) = decision(s.op).unwrap_or_default();
-        // Whatever an operator decides, he decides it of what he saw.
+        // Every decision of an operator is about what it read.
         self.unless(s.before.token.get() == presented, I8);
         self.unless(self.decided != Some((id, kind, presented)), L1);
         match s.op {
@@ -204,21 +203,21 @@ impl Ghost {
         self.recorded |= 1 << value;
     }
 
-    /// Judges the answer: the rightful owner is not refused, and every observer sees one result.
-    fn told(&mut self, s: &Seen<'_>) {
+    /// Checks the reply: the rightful owner is not refused, and every reader gets one result.
+    fn check_reply(&mut self, s: &StoreStep<'_>) {
         let mine = |grant: &Grant| self.holder == Some(*grant);
         let active = matches!(s.before.state, State::Claimed | State::Executing);
         match (s.op, s.reply) {
             (Op::Claim(c), reply) => {
                 let mine = self.holder.is_some_and(|holder| holder.claim_id == c.claim_id);
                 let granted = matches!(reply, Reply::Claim(ClaimReply::Granted(_)));
-                let told = match reply {
+                let shown = match reply {
                     Reply::Claim(ClaimReply::Completed { result, .. }) => Some(value_of(result)),
                     _ => None,
                 };
                 let differs = matches!((&s.before.fingerprint, &c.fingerprint), (Some(a), Some(b)) if a != b);
                 self.unless(!(mine && active) || granted, L1);
-                self.unless(told.is_none() || (told == self.result && !differs), I4);
+                self.unless(shown.is_none() || (shown == self.result && !differs), I4);
             }
             (Op::Begin(b), Reply::Begin(reply)) => {
                 let right = mine(&b.grant) && active && s.before.is_live(s.now) && s.now < self.hard;
@@ -231,7 +230,7 @@ impl Ghost {
                 self.unless(!right || matches!(reply, CompleteReply::Recorded { .. }), L1);
             }
             (Op::Heartbeat(h), reply) => {
-                // Nobody could have taken a lapsed execution; a lapsed lease is lost.
+                // No worker could have taken a lapsed execution; a lapsed lease is lost.
                 let alive = s.parts.kind() == Kind::Execution || s.before.is_live(s.now);
                 let right = mine(&h.grant) && active && alive && s.before.is_within_hard(s.now);
                 self.unless(!right || confirms(reply), L1);
@@ -296,12 +295,12 @@ impl Ghost {
 
     /// A barrier was answered on this record.
     pub(crate) fn confirm(&mut self, record: &Record) {
-        self.confirmed = self.confirmed.max((record.token.get(), place(record.state)));
+        self.confirmed = self.confirmed.max((record.token.get(), rank(record.state)));
     }
 
     /// Another server took over with this record: what is left of the observer's view of the store.
     pub(crate) fn failed_over(&mut self, record: &Record) {
-        self.unless(self.confirmed <= (record.token.get(), place(record.state)), I10);
+        self.unless(self.confirmed <= (record.token.get(), rank(record.state)), I10);
         let active = !matches!(record.state, State::Free | State::Reconciling);
         self.holder =
             record.claim_id.filter(|_| active).map(|claim_id| Grant { token: record.token, claim_id });
@@ -341,8 +340,8 @@ fn decision(op: &Op) -> Option<(u8, u8, u64)> {
     Some((u8::try_from(id.bits()).unwrap_or(u8::MAX), kind, presented.get()))
 }
 
-/// A state's place within the life of one token.
-fn place(state: State) -> u8 {
+/// A state's rank within the life of one token.
+fn rank(state: State) -> u8 {
     match state {
         State::Claimed => 0,
         State::Executing | State::Reconciling => 1,

@@ -1,9 +1,9 @@
 //! An exhaustive model of the specification, run over the kernel itself.
 //!
 //! Each configuration is explored to its end and must be clean. Then each rule, of the kernel or of the client, is taken
-//! away in turn, and the model must find what breaks. `docs/verification.md` tells what is modelled and what is not.
+//! away in turn, and the model must find what breaks. `docs/verification.md` lists what is modelled and what is not.
 
-mod catalogue;
+mod configurations;
 mod coverage;
 mod ghost;
 mod liveness;
@@ -12,7 +12,7 @@ mod request;
 mod rules;
 mod setup;
 mod store;
-mod story;
+mod trace;
 mod worker;
 mod world;
 
@@ -30,19 +30,19 @@ use world::System;
 struct Counterexample {
     invariant: &'static str,
     steps: usize,
-    /// Who takes part, and then a sentence for each step.
-    story: Vec<String>,
+    /// The participants, and then a sentence for each step.
+    trace: Vec<String>,
 }
 
 impl Counterexample {
     #[expect(clippy::print_stdout, reason = "this is the program's answer")]
     fn print(&self) {
-        self.story.iter().for_each(|sentence| println!("           {sentence}"));
+        self.trace.iter().for_each(|sentence| println!("           {sentence}"));
         println!("           Broken: {}\n", self.invariant);
     }
 }
 
-/// What came of an exploration.
+/// The result of an exploration.
 #[derive(Debug)]
 struct Explored {
     states: usize,
@@ -66,8 +66,8 @@ fn explore(setup: &Setup, limit: Option<usize>) -> Explored {
     let checker = builder.spawn_bfs().join();
     let found = checker.discoveries().into_iter().map(|(name, path)| (path.into_vec(), name));
     let found = found.min_by_key(|(path, name)| (path.len(), *name)).map(|(path, invariant)| {
-        let (steps, story) = (path.len() - 1, story::tell(checker.model(), path));
-        Counterexample { invariant, steps, story }
+        let (steps, trace) = (path.len() - 1, trace::sentences(checker.model(), path));
+        Counterexample { invariant, steps, trace }
     });
     Explored {
         states: checker.unique_state_count(),
@@ -78,16 +78,16 @@ fn explore(setup: &Setup, limit: Option<usize>) -> Explored {
     }
 }
 
-/// What is asked for.
+/// The arguments of the program.
 #[derive(Debug, Default)]
-struct Wish {
+struct Args {
     quick: bool,
     brief: bool,
     name: Option<String>,
 }
 
-impl Wish {
-    /// About how many states a quick run looks at in each configuration.
+impl Args {
+    /// About how many states a quick run explores in each configuration.
     const QUICK: usize = 20_000;
 
     fn wants(&self, setup: &Setup) -> bool {
@@ -101,15 +101,17 @@ impl Wish {
 
 /// Explores what must be clean. The number of faults, and what was met.
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
-fn clean(wish: &Wish) -> (usize, u64) {
+fn clean(args: &Args) -> (usize, u64) {
     let (mut faults, mut met) = (0, 0);
-    for setup in catalogue::clean().iter().chain(&catalogue::defended()).filter(|setup| wish.wants(setup)) {
-        let explored = explore(setup, wish.limit());
+    for setup in
+        configurations::clean().iter().chain(&configurations::defended()).filter(|setup| args.wants(setup))
+    {
+        let explored = explore(setup, args.limit());
         met |= explored.coverage;
         let Explored { states, depth, took, .. } = explored;
         let (name, about, seconds) = (setup.name, setup.about, took.as_secs_f32());
-        let verdict = if explored.found.is_some() { "BROKEN" } else { "clean" };
-        println!("{verdict:8} {name:15} {states:8} states, depth {depth:2}, {seconds:5.1} s: {about}");
+        let result = if explored.found.is_some() { "BROKEN" } else { "clean" };
+        println!("{result:8} {name:15} {states:8} states, depth {depth:2}, {seconds:5.1} s: {about}");
         if let Some(found) = explored.found {
             faults += 1;
             found.print();
@@ -118,24 +120,24 @@ fn clean(wish: &Wish) -> (usize, u64) {
     (faults, met)
 }
 
-/// Explores what must fail. The number of faults: rules that nothing missed.
+/// Explores what must fail. The number of faults: rules whose absence was not detected.
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
-fn broken(wish: &Wish, title: &str, all: &[Missing]) -> usize {
+fn broken(args: &Args, title: &str, all: &[Missing]) -> usize {
     println!("\n{title}");
     let mut faults = 0;
-    for Missing { setup, rule } in all.iter().filter(|missing| wish.wants(&missing.setup)) {
-        let explored = explore(setup, wish.limit());
+    for Missing { setup, rule } in all.iter().filter(|missing| args.wants(&missing.setup)) {
+        let explored = explore(setup, args.limit());
         let seconds = explored.took.as_secs_f32();
         match explored.found {
             Some(found) => {
                 let Counterexample { invariant, steps, .. } = &found;
                 println!("caught   {rule} [{}]: {invariant}, in {steps} steps, {seconds:.1} s", setup.name);
-                if !wish.brief {
+                if !args.brief {
                     found.print();
                 }
             }
-            // A quick run does not look far enough for each.
-            None if wish.quick => println!("deeper   {rule} [{}]", setup.name),
+            // A quick run does not explore far enough for each.
+            None if args.quick => println!("deeper   {rule} [{}]", setup.name),
             None => {
                 faults += 1;
                 println!("MISSED   {rule} [{}]: {} states are clean without it", setup.name, explored.states);
@@ -145,45 +147,47 @@ fn broken(wish: &Wish, title: &str, all: &[Missing]) -> usize {
     faults
 }
 
-/// Runs everything that is wished for. The number of faults.
+/// Runs everything that the arguments ask for. The number of faults.
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
 #[expect(clippy::disallowed_methods, reason = "a program measures itself; nothing is decided by it")]
-fn run(wish: &Wish) -> usize {
+fn run(args: &Args) -> usize {
     let started = Instant::now();
     println!("With all rules:");
-    let (mut faults, met) = clean(wish);
+    let (mut faults, met) = clean(args);
     let missing = coverage::missing(met);
-    if wish.name.is_none() && !wish.quick {
+    if args.name.is_none() && !args.quick {
         missing.iter().for_each(|words| println!("NEVER    {words}"));
         faults += missing.len();
     }
-    faults += broken(wish, "Without a rule of the kernel:", &rules::sabotages());
-    faults += broken(wish, "Without a rule of the client:", &rules::broken());
-    faults += broken(wish, "What a deployment does not promise is lost there:", &rules::unpromised());
+    faults += broken(args, "Without a rule of the kernel:", &rules::mutations());
+    faults += broken(args, "Without a rule of the client:", &rules::broken());
+    faults += broken(args, "What a deployment does not promise is lost there:", &rules::unpromised());
     println!("\n{faults} faults, after {} s", started.elapsed().as_secs());
     faults
 }
 
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
 fn main() -> ExitCode {
-    let mut wish = Wish::default();
+    let mut args = Args::default();
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
-            "--quick" => wish.quick = true,
-            "--brief" => wish.brief = true,
-            name if catalogue::clean().iter().any(|setup| setup.name == name) => {
-                wish.name = Some(argument.clone());
+            "--quick" => args.quick = true,
+            "--brief" => args.brief = true,
+            name if configurations::clean().iter().any(|setup| setup.name == name) => {
+                args.name = Some(argument.clone());
             }
             _ => {
                 println!(
                     "usage: sentinel-model [--quick] [--brief] [NAME]\n\n--brief leaves out how each missing rule was noticed.\nThe names:"
                 );
-                catalogue::clean().iter().for_each(|setup| println!("  {:15} {}", setup.name, setup.about));
+                configurations::clean()
+                    .iter()
+                    .for_each(|setup| println!("  {:15} {}", setup.name, setup.about));
                 return ExitCode::from(2);
             }
         }
     }
-    match run(&wish) {
+    match run(&args) {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
@@ -194,8 +198,8 @@ mod tests {
     use super::*;
 
     fn is_clean_to_its_end(name: &str) {
-        let setup = catalogue::clean().into_iter().find(|setup| setup.name == name);
-        let explored = explore(&setup.expect("the configuration is in the catalogue"), None);
+        let setup = configurations::clean().into_iter().find(|setup| setup.name == name);
+        let explored = explore(&setup.expect("the configuration is in the list"), None);
         assert!(explored.found.is_none(), "{name}: {:#?}", explored.found);
         assert!(explored.states > 30_000, "{name} ends after {} states", explored.states);
     }
@@ -228,7 +232,7 @@ mod tests {
     /// Enough of each that a rule broken by a change is likely seen at once; all of it is `cargo xtask model`.
     #[test]
     fn the_beginning_of_each_configuration_is_clean() {
-        for setup in catalogue::clean().iter().chain(&catalogue::defended()) {
+        for setup in configurations::clean().iter().chain(&configurations::defended()) {
             let explored = explore(setup, Some(4_000));
             assert!(explored.states > 1_000, "{} is hardly explored: {}", setup.name, explored.states);
             assert!(explored.found.is_none(), "{}: {:#?}", setup.name, explored.found);
@@ -236,21 +240,21 @@ mod tests {
     }
 
     fn without(rule: &str) -> Counterexample {
-        let all = [rules::sabotages(), rules::broken(), rules::unpromised()].concat();
-        let missing = all.iter().find(|missing| missing.rule == rule).expect("the rule is in the catalogue");
+        let all = [rules::mutations(), rules::broken(), rules::unpromised()].concat();
+        let missing = all.iter().find(|missing| missing.rule == rule).expect("the rule is in the list");
         let explored = explore(&missing.setup, Some(60_000));
         explored.found.unwrap_or_else(|| panic!("nothing is broken without: {rule}"))
     }
 
     /// The rules whose absence shows within a few steps.
     #[test]
-    fn a_rule_that_is_taken_away_is_missed() {
+    fn a_missing_rule_is_detected() {
         let shallow = [
             "past claim ids are remembered",
             "a cancel of an absent claim is remembered",
-            "a live execution is reconciled only by explicit wish",
+            "a live execution is reconciled only by explicit args",
             "nothing begins after its lease",
-            "the rightful worker's truth beats doubt",
+            "the rightful worker completes an uncertain execution",
             "each change has its event",
             "a fingerprint never blocks a claimable key",
             "a claim that is sent again is granted again",
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_named_once() {
-        let all = [rules::sabotages(), rules::broken(), rules::unpromised()].concat();
+        let all = [rules::mutations(), rules::broken(), rules::unpromised()].concat();
         let mut names: Vec<_> = all.iter().map(|missing| missing.rule).collect();
         names.sort_unstable();
         let count = names.len();
@@ -275,15 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn a_counterexample_is_told_as_a_story() {
-        let Counterexample { invariant, steps, story } = without("an ambiguous complete never runs again");
-        let told = story.join("\n");
-        assert!(invariant.starts_with("I1") && story.len() == steps + 1, "{told}");
+    fn a_counterexample_is_printed_as_sentences() {
+        let Counterexample { invariant, steps, trace } = without("an ambiguous complete never runs again");
+        let text = trace.join("\n");
+        assert!(invariant.starts_with("I1") && trace.len() == steps + 1, "{text}");
         for part in
             [" sends its claim.", "'s claim takes effect: granted, token ", "'s function returns; worker "]
         {
-            assert!(told.contains(part), "{part:?} is missing:\n{told}");
+            assert!(text.contains(part), "{part:?} is missing:\n{text}");
         }
-        assert!(story.last().is_some_and(|last| last.ends_with("run 2 of this key.")), "{told}");
+        assert!(trace.last().is_some_and(|last| last.ends_with("run 2 of this key.")), "{text}");
     }
 }

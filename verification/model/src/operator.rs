@@ -1,4 +1,4 @@
-//! Operators: one looks, decides of what was seen, and may be late, repeat himself or meet another.
+//! Operators: one reads, decides on what was read, and may be late, repeat a request or meet another.
 
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
@@ -7,7 +7,7 @@ use sentinel_core::{Record, State};
 use crate::request::{OPERATORS, Request};
 use crate::setup::Setup;
 
-/// Where an operator stands.
+/// How far an operator is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     Idle,
@@ -31,14 +31,14 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Operator {
     pub(crate) phase: Phase,
-    /// How often he may still look again, with a new op id.
+    /// How often it may still read again, with a new op id.
     pub(crate) rounds: u8,
 }
 
-/// What an operator does by himself.
+/// What an operator does without a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Move {
-    Look,
+    Read,
     Send(Request),
     Resend,
 }
@@ -48,12 +48,12 @@ impl Operator {
         Self { phase: Phase::Idle, rounds: setup.rounds }
     }
 
-    /// The op id of this round: one for the reconcile and for the decision, as the kernel tells kinds apart.
+    /// The op id of this round: one for the reconcile and for the decision, as the kernel distinguishes their kinds.
     pub(crate) fn op_id(&self, index: u8) -> u8 {
         (OPERATORS + index) * 4 + self.rounds
     }
 
-    /// What he may do now.
+    /// What it may do now.
     pub(crate) fn moves(&self, setup: &Setup, index: u8, extra: u8, record: &Record) -> Vec<Move> {
         match self.phase {
             Phase::Idle => {
@@ -62,7 +62,7 @@ impl Operator {
                     State::Executing | State::Reconciling => true,
                     State::Free | State::Completed => false,
                 };
-                worth.then_some(Move::Look).into_iter().collect()
+                worth.then_some(Move::Read).into_iter().collect()
             }
             Phase::Saw { token, state: State::Claimed } => {
                 vec![Move::Send(Request::Evict { expect: token })]
@@ -94,7 +94,7 @@ impl Operator {
     /// Acts. The request to send, and whether it is a resend.
     pub(crate) fn act(&mut self, action: Move, record: &Record) -> (Option<Request>, bool) {
         match (action, self.phase) {
-            (Move::Look, _) => {
+            (Move::Read, _) => {
                 self.phase = Phase::Saw { token: record.token.get(), state: record.state };
                 (None, false)
             }
@@ -107,18 +107,18 @@ impl Operator {
         }
     }
 
-    /// Whether he waits for the reply to this request.
+    /// Whether it waits for the reply to this request.
     pub(crate) fn awaits(&self, request: Request) -> bool {
         self.phase == Phase::Asking { request }
     }
 
-    /// Makes something of a reply.
-    pub(crate) fn hear(&mut self, request: Request, reply: &Reply) {
+    /// Takes a reply.
+    pub(crate) fn receive(&mut self, request: Request, reply: &Reply) {
         self.phase = match (reply, request) {
             (Reply::Reconcile(ReconcileReply::Taken { token, .. }), _) => {
                 Phase::Holding { token: token.get() }
             }
-            // Not yet: he still holds it.
+            // Not yet: it still holds the record.
             (Reply::ResetToClaimed(ResetReply::EffectsMayLand { .. }), Request::Reset { token, .. }) => {
                 Phase::Holding { token }
             }

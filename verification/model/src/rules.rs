@@ -1,8 +1,8 @@
-//! What must fail: each rule, taken away where it is missed.
+//! What must fail: each rule, taken away where that is detected.
 
-use crate::catalogue::*;
+use crate::configurations::*;
 use crate::setup::invariant::*;
-use crate::setup::{Broken, Rests, Sabotage, Setup};
+use crate::setup::{Broken, Mutation, Rests, Setup};
 
 /// A configuration from which one rule is taken away.
 #[derive(Debug, Clone)]
@@ -13,8 +13,8 @@ pub(crate) struct Missing {
 }
 
 /// Without a rule of the kernel, `broken` is found broken.
-fn lies(setup: Setup, sabotage: Sabotage, broken: u32, rule: &'static str) -> Missing {
-    Missing { setup: Setup { asserted: broken, ..setup.without(sabotage) }, rule }
+fn without(setup: Setup, mutation: Mutation, broken: u32, rule: &'static str) -> Missing {
+    Missing { setup: Setup { asserted: broken, ..setup.without(mutation) }, rule }
 }
 
 /// Without a rule of the client, `found` is found broken.
@@ -22,95 +22,136 @@ fn breaks(setup: Setup, broken: Broken, found: u32, rule: &'static str) -> Missi
     Missing { setup: Setup { asserted: found, ..setup.breaking(broken) }, rule }
 }
 
-/// As before, where only a client that errs would ask.
-fn tempted(setup: Setup, sabotage: Sabotage, client: Broken, broken: u32, rule: &'static str) -> Missing {
-    lies(setup.breaking(client), sabotage, broken, rule)
+/// As before, where only a client that breaks a rule sends such a request.
+fn without_and_broken(
+    setup: Setup,
+    mutation: Mutation,
+    client: Broken,
+    broken: u32,
+    rule: &'static str,
+) -> Missing {
+    without(setup.breaking(client), mutation, broken, rule)
 }
 
 /// All that must fail: the kernel's rules.
-pub(crate) fn sabotages() -> Vec<Missing> {
-    use Sabotage::*;
+pub(crate) fn mutations() -> Vec<Missing> {
+    use Mutation::*;
     vec![
-        lies(executions(), ClaimTakesLapsedExecution, I1, "an execution is never taken over"),
-        lies(exclusion(), ClaimTakesLiveClaim, L2, "a live claim is never taken over"),
-        lies(retention(), ClaimForgetsRetention, I1, "a result is kept for its retention"),
-        lies(executions(), MatchNothing, I5, "a worker presents its grant"),
-        lies(skew(), MatchByTokenOnly, I8, "a match is of the claim id too"),
-        lies(alone(amnesia()), MatchByClaimIdOnly, I8, "a match is of the token too"),
-        lies(operators(), ClaimTakesReconciling, I8, "who reconciles is not taken over by a claim"),
-        lies(executions(), ClaimNotRepeated, L1, "a claim that is sent again is granted again"),
-        lies(executions(), BeginNotRepeated, L1, "a begin that is sent again is confirmed again"),
-        lies(executions(), CompleteNotRepeated, L1, "a result that is sent again is confirmed again"),
-        lies(abandons(), LapsedExecutionIsLost, L1, "a lapsed execution of the same grant revives"),
-        lies(operators(), ReconcileCompleted, I4, "what is completed is not reconciled"),
-        lies(operators(), StealWithoutWish, I8, "a record is taken from its operator only by explicit wish"),
-        lies(operators(), ReconcileWithoutExpectation, I8, "an operator presents the token that was seen"),
-        lies(executions(), ReconcileTheLiving, I11, "a live execution is reconciled only by explicit wish"),
-        lies(leases(), EvictWithoutExpectation, I8, "an eviction presents the token that was seen"),
-        lies(operators(), DecideWithoutToken, I5, "a decision presents the reconcile token"),
-        lies(cancels(), ForgetClaimIds, C1, "past claim ids are remembered"),
-        lies(
+        without(executions(), ClaimTakesLapsedExecution, I1, "an execution is never taken over"),
+        without(exclusion(), ClaimTakesLiveClaim, L2, "a live claim is never taken over"),
+        without(retention(), ClaimForgetsRetention, I1, "a result is kept for its retention"),
+        without(executions(), MatchNothing, I5, "a worker presents its grant"),
+        without(skew(), MatchByTokenOnly, I8, "a match is of the claim id too"),
+        without(alone(amnesia()), MatchByClaimIdOnly, I8, "a match is of the token too"),
+        without(operators(), ClaimTakesReconciling, I8, "who reconciles is not taken over by a claim"),
+        without(executions(), ClaimNotRepeated, L1, "a claim that is sent again is granted again"),
+        without(executions(), BeginNotRepeated, L1, "a begin that is sent again is confirmed again"),
+        without(executions(), CompleteNotRepeated, L1, "a result that is sent again is confirmed again"),
+        without(abandons(), LapsedExecutionIsLost, L1, "a lapsed execution of the same grant revives"),
+        without(operators(), ReconcileCompleted, I4, "what is completed is not reconciled"),
+        without(
+            operators(),
+            StealWithoutAsking,
+            I8,
+            "a record is taken from its operator only by explicit args",
+        ),
+        without(operators(), ReconcileWithoutExpectation, I8, "an operator presents the token that was seen"),
+        without(
+            executions(),
+            ReconcileTheLiving,
+            I11,
+            "a live execution is reconciled only by explicit args",
+        ),
+        without(leases(), EvictWithoutExpectation, I8, "an eviction presents the token that was seen"),
+        without(operators(), DecideWithoutToken, I5, "a decision presents the reconcile token"),
+        without(cancels(), ForgetClaimIds, C1, "past claim ids are remembered"),
+        without(
             alone(retention()),
             CompletedForgetsItsClaim,
             I3,
             "a result past retention knows who completed it",
         ),
-        lies(retention(), CounterForTokens, I2, "tokens are drawn above clock and floor"),
-        lies(cancels(), RowIgnored, I2, "tokens are drawn above the record's own"),
-        lies(amnesia(), ClockIgnored, I2, "tokens are drawn above the clock, which a failover does not lose"),
-        lies(brink(), BoundIgnored, I2, "no token is drawn beyond 2^53-1"),
-        lies(fenced_purges(), CounterForTokens, I9, "a fence needs tokens that outlive a purge"),
-        lies(retention(), FloorIgnored, I2, "a purge leaves a floor"),
-        lies(waits(), PurgeTooSoon, I2, "a purge waits for statements that read before it"),
-        lies(waits(), RemainsByFirstReading, L2, "what remains is told by a second reading"),
-        lies(retention(), PurgeUndecided, I1, "what is undecided is never purged"),
-        lies(executions(), ReleaseKeepsIncarnation, K1, "a vouched release ends the attempt"),
-        lies(executions(), ResetDrawsIncarnation, K1, "a reset keeps the attempt's idempotency key"),
-        lies(retention(), RetentionKeepsIncarnation, K1, "a claim past retention is a new attempt"),
-        lies(resets(), PurgeAfterReset, K1, "a purge spares an incarnation that a reset offered again"),
-        lies(leases(), HeartbeatPastHard, I7, "no heartbeat passes the hard deadline"),
-        lies(leases(), HeartbeatShortens, I7, "no heartbeat shortens a lease"),
-        lies(leases(), LapsedLeaseRevives, I7, "a lapsed lease never revives"),
-        lies(executions(), ResetBeforeHard, L2, "a reset waits until the old run is over"),
-        lies(late_effects(), ResetBeforeEffects, I14, "a reset waits until late effects have landed"),
-        lies(late_effects(), AbandonEndsEffects, I14, "an abandon leaves time for late effects"),
-        lies(late_effects(), HardDeadlineEndsEffects, I14, "so does a run whose abandon never arrives"),
-        lies(executions(), LateBegin, B1, "nothing begins after its lease"),
-        lies(operators(), ForgetDecisions, L1, "a repeated decision is recognised by its op id"),
-        lies(fingerprints(), FingerprintFirst, L3, "a fingerprint never blocks a claimable key"),
-        lies(fingerprints(), FingerprintIgnored, I4, "a differing request is told nothing of the result"),
-        lies(refingered(), FingerprintKept, L1, "a successful claim replaces the fingerprint"),
-        lies(cancels(), CancelWithoutTombstone, C1, "a cancel of an absent claim is remembered"),
-        lies(executions(), CompleteOnlyWhileLive, L1, "the rightful worker's truth beats doubt"),
-        lies(failover(), AnswerBeforeDurable, I1, "a barrier comes before the answer"),
-        lies(failover(), RepeatWithoutBarrier, I1, "a repeated request passes the barrier too"),
-        lies(failover(), Undurable(Rests::FusedClaim), I1, "a claim that begins at once passes the barrier"),
-        lies(failover(), UndurableRepeat(Rests::FusedClaim), I1, "so does such a claim that is sent again"),
-        lies(failover(), Undurable(Rests::Begin), I1, "a begin passes the barrier"),
-        lies(failover(), UndurableRepeat(Rests::Begin), I1, "so does a begin that is sent again"),
-        lies(failover(), Undurable(Rests::Result), I10, "a result passes the barrier"),
-        lies(failover(), UndurableRepeat(Rests::Result), I10, "so does a result that is sent again"),
-        lies(failover(), Undurable(Rests::Replay), I10, "a result is replayed only once it is durable"),
-        lies(failover(), Undurable(Rests::Decision), I10, "a decision passes the barrier"),
-        lies(failover(), UndurableRepeat(Rests::Decision), I10, "so does a decision that is sent again"),
-        lies(lease_failover(), Undurable(Rests::Lease), L2, "grants of leases pass the barrier"),
-        lies(lease_failover(), Undurable(Rests::LeaseHeartbeat), L2, "heartbeats of leases pass the barrier"),
-        lies(executions(), SilentChange, I12, "each change has its event"),
-        tempted(
+        without(retention(), CounterForTokens, I2, "tokens are drawn above clock and floor"),
+        without(cancels(), RowIgnored, I2, "tokens are drawn above the record's own"),
+        without(
+            amnesia(),
+            ClockIgnored,
+            I2,
+            "tokens are drawn above the clock, which a failover does not lose",
+        ),
+        without(last_tokens(), BoundIgnored, I2, "no token is drawn beyond 2^53-1"),
+        without(fenced_purges(), CounterForTokens, I9, "a fence needs tokens that outlive a purge"),
+        without(retention(), FloorIgnored, I2, "a purge leaves a floor"),
+        without(waits(), PurgeTooSoon, I2, "a purge waits for statements that read before it"),
+        without(waits(), RemainsByFirstReading, L2, "what remains is computed by a second reading"),
+        without(retention(), PurgeUndecided, I1, "what is undecided is never purged"),
+        without(executions(), ReleaseKeepsIncarnation, K1, "a vouched release ends the attempt"),
+        without(executions(), ResetDrawsIncarnation, K1, "a reset keeps the attempt's idempotency key"),
+        without(retention(), RetentionKeepsIncarnation, K1, "a claim past retention is a new attempt"),
+        without(resets(), PurgeAfterReset, K1, "a purge spares an incarnation that a reset offered again"),
+        without(leases(), HeartbeatPastHard, I7, "no heartbeat passes the hard deadline"),
+        without(leases(), HeartbeatShortens, I7, "no heartbeat shortens a lease"),
+        without(leases(), LapsedLeaseRevives, I7, "a lapsed lease never revives"),
+        without(executions(), ResetBeforeHard, L2, "a reset waits until the old run is over"),
+        without(late_effects(), ResetBeforeEffects, I14, "a reset waits until late effects have landed"),
+        without(late_effects(), AbandonEndsEffects, I14, "an abandon leaves time for late effects"),
+        without(late_effects(), HardDeadlineEndsEffects, I14, "so does a run whose abandon never arrives"),
+        without(executions(), LateBegin, B1, "nothing begins after its lease"),
+        without(operators(), ForgetDecisions, L1, "a repeated decision is recognised by its op id"),
+        without(fingerprints(), FingerprintFirst, L3, "a fingerprint never blocks a claimable key"),
+        without(fingerprints(), FingerprintIgnored, I4, "a differing request gets nothing of the result"),
+        without(refingered(), FingerprintKept, L1, "a successful claim replaces the fingerprint"),
+        without(cancels(), CancelWithoutTombstone, C1, "a cancel of an absent claim is remembered"),
+        without(
+            executions(),
+            CompleteOnlyWhileLive,
+            L1,
+            "the rightful worker completes an uncertain execution",
+        ),
+        without(failover(), AnswerBeforeDurable, I1, "a barrier comes before the answer"),
+        without(failover(), RepeatWithoutBarrier, I1, "a repeated request passes the barrier too"),
+        without(
+            failover(),
+            Undurable(Rests::FusedClaim),
+            I1,
+            "a claim that begins at once passes the barrier",
+        ),
+        without(
+            failover(),
+            UndurableRepeat(Rests::FusedClaim),
+            I1,
+            "so does such a claim that is sent again",
+        ),
+        without(failover(), Undurable(Rests::Begin), I1, "a begin passes the barrier"),
+        without(failover(), UndurableRepeat(Rests::Begin), I1, "so does a begin that is sent again"),
+        without(failover(), Undurable(Rests::Result), I10, "a result passes the barrier"),
+        without(failover(), UndurableRepeat(Rests::Result), I10, "so does a result that is sent again"),
+        without(failover(), Undurable(Rests::Replay), I10, "a result is replayed only once it is durable"),
+        without(failover(), Undurable(Rests::Decision), I10, "a decision passes the barrier"),
+        without(failover(), UndurableRepeat(Rests::Decision), I10, "so does a decision that is sent again"),
+        without(lease_failover(), Undurable(Rests::Lease), L2, "grants of leases pass the barrier"),
+        without(
+            lease_failover(),
+            Undurable(Rests::LeaseHeartbeat),
+            L2,
+            "heartbeats of leases pass the barrier",
+        ),
+        without(executions(), SilentChange, I12, "each change has its event"),
+        without_and_broken(
             executions(),
             ReleaseWithoutVouch,
             Broken::DropReleases,
             I1,
             "an execution is released only with a vouch",
         ),
-        tempted(
+        without_and_broken(
             executions(),
             CompleteWithoutBegin,
             Broken::RunsWithoutBegin,
             I5,
             "what never began has no result",
         ),
-        tempted(
+        without_and_broken(
             executions(),
             CompleteOverwrites,
             Broken::RunsAgainAfterAmbiguousComplete,
@@ -144,7 +185,7 @@ pub(crate) fn broken() -> Vec<Missing> {
             "a lost reply is settled by the same request, not by reading",
         ),
         breaks(cancels(), SendsAfterCancel, I1, "after a cancel nothing is sent"),
-        breaks(executions(), SendsAfterCancel, I6, "a call that was told not to have run does not run"),
+        breaks(executions(), SendsAfterCancel, I6, "a call that was answered as not run does not run"),
         breaks(abandons(), AbandonsWhileRunning, L2, "a run is abandoned only after its function has ended"),
         breaks(resets(), WithdrawVouches, K1, "a call that never started vouches for nothing"),
     ]

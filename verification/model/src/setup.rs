@@ -25,7 +25,7 @@ pub(crate) mod invariant {
         I11 = 10, "I11 executing never ends by time";
         I12 = 11, "I12 the event log rebuilds the record";
         L1 = 12, "L1 no lost reply turns into a refusal";
-        L2 = 13, "L2 two runs overlap only where somebody accepted it";
+        L2 = 13, "L2 two runs overlap only where an operator accepted it";
         L3 = 14, "L3 every state leads to claimable or completed";
         B1 = 15, "B1 nothing begins after its lease";
         K1 = 17, "K1 one attempt keeps one idempotency key, the next has another";
@@ -36,9 +36,9 @@ pub(crate) mod invariant {
     pub(crate) const EACH: u32 = (1 << 19) - 1;
 }
 
-/// A rule of the kernel that is taken away, by lying to it.
+/// A rule of the kernel that is taken away, by changing what it gets or returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
+pub(crate) enum Mutation {
     ClaimTakesLapsedExecution,
     ClaimTakesLiveClaim,
     ClaimTakesReconciling,
@@ -54,7 +54,7 @@ pub(crate) enum Sabotage {
     ReconcileWithoutExpectation,
     ReconcileTheLiving,
     ReconcileCompleted,
-    StealWithoutWish,
+    StealWithoutAsking,
     EvictWithoutExpectation,
     DecideWithoutToken,
     ForgetClaimIds,
@@ -102,7 +102,7 @@ pub(crate) enum Rests {
     FusedClaim,
     Begin,
     Result,
-    /// A result that another call is told.
+    /// A result that is replayed to another call.
     Replay,
     Decision,
     Lease,
@@ -142,7 +142,7 @@ pub(crate) struct Setup {
     /// One entry for each worker: whether it claims and begins in one request, and its fingerprint.
     pub(crate) workers: Vec<(bool, Option<u8>)>,
     pub(crate) operators: u8,
-    /// How often an operator may look again.
+    /// How often an operator may read again.
     pub(crate) rounds: u8,
     /// The instants that time passes through, in milliseconds: the store's clock and the workers' monotonic one.
     pub(crate) clock: Vec<(u64, u64)>,
@@ -179,7 +179,7 @@ pub(crate) struct Setup {
     /// Functions write to a resource that keeps the highest token.
     pub(crate) resource: bool,
     pub(crate) asserted: u32,
-    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) mutation: Option<Mutation>,
     pub(crate) broken: Option<Broken>,
 }
 
@@ -216,14 +216,14 @@ impl Setup {
             withdraws: false,
             resource: false,
             asserted: invariant::EACH,
-            sabotage: None,
+            mutation: None,
             broken: None,
         }
     }
 
     /// This configuration without one rule of the kernel.
-    pub(crate) fn without(&self, sabotage: Sabotage) -> Self {
-        Self { sabotage: Some(sabotage), ..self.clone() }
+    pub(crate) fn without(&self, mutation: Mutation) -> Self {
+        Self { mutation: Some(mutation), ..self.clone() }
     }
 
     /// This configuration with a client that breaks one rule.
@@ -231,8 +231,8 @@ impl Setup {
         Self { broken: Some(broken), ..self.clone() }
     }
 
-    pub(crate) fn lies(&self, sabotage: Sabotage) -> bool {
-        self.sabotage == Some(sabotage)
+    pub(crate) fn mutates(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
     }
 
     pub(crate) fn breaks(&self, broken: Broken) -> bool {

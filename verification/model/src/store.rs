@@ -1,13 +1,12 @@
-//! The store: the real kernel, told the truth or one lie.
+//! The store: the real kernel, as it is or with one mutation.
 
 use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{ClaimId, Event, Kind, OpId, PastClaims, Record, State, StoreTime, Token};
 
-use crate::coverage::confirms;
-use crate::setup::{Rests, Sabotage};
+use crate::setup::{Mutation, Rests};
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Debug)]
 pub(crate) struct Applied {
     pub(crate) reply: Reply,
@@ -15,27 +14,32 @@ pub(crate) struct Applied {
     pub(crate) event: Option<Event>,
 }
 
-/// Applies an operation as a store under test would: through the kernel, with at most one lie before or after. None: the
-/// store has no answer, and changed nothing.
-pub(crate) fn apply(lie: Option<Sabotage>, record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
-    let Some(lie) = lie else { return honest(record, op, at) };
-    if let Some(reply) = alone(lie, record, op, at) {
+/// Applies an operation as a store under test would: through the kernel, with at most one mutation before or after. None: the
+/// store has no reply, and changed nothing.
+pub(crate) fn apply(
+    mutation: Option<Mutation>,
+    record: &mut Record,
+    op: &Op,
+    at: Reading,
+) -> Option<Applied> {
+    let Some(mutation) = mutation else { return unchanged(record, op, at) };
+    if let Some(reply) = without_kernel(mutation, record, op, at) {
         return Some(Applied { reply, changed: false, event: None });
     }
-    let truth = record.clone();
-    let (mut told, mut reading) = (op.clone(), at);
-    before(lie, record, &mut told, &mut reading);
-    let mut applied = honest(record, &told, reading)?;
+    let original = record.clone();
+    let (mut sent, mut reading) = (op.clone(), at);
+    before(mutation, record, &mut sent, &mut reading);
+    let mut applied = unchanged(record, &sent, reading)?;
     if applied.changed {
-        after(lie, &truth, record, &mut applied, &at);
+        after(mutation, &original, record, &mut applied, &at);
     } else {
-        *record = truth;
+        *record = original;
     }
     Some(applied)
 }
 
 /// The kernel refuses as such what no record could answer: here, a clock beyond the last token.
-fn honest(record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
+fn unchanged(record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
     let outcome = op.apply(record, at).ok()?;
     Some(Applied {
         reply: outcome.stamped.reply,
@@ -44,27 +48,27 @@ fn honest(record: &mut Record, op: &Op, at: Reading) -> Option<Applied> {
     })
 }
 
-/// Lies that never reach the kernel.
-fn alone(lie: Sabotage, record: &Record, op: &Op, at: Reading) -> Option<Reply> {
+/// Mutations that never reach the kernel.
+fn without_kernel(mutation: Mutation, record: &Record, op: &Op, at: Reading) -> Option<Reply> {
     let current = Current { state: record.state, token: record.token };
-    match (lie, op) {
-        (Sabotage::ClaimNotRepeated, Op::Claim(claim)) if record.claim_id == Some(claim.claim_id) => {
+    match (mutation, op) {
+        (Mutation::ClaimNotRepeated, Op::Claim(claim)) if record.claim_id == Some(claim.claim_id) => {
             let (state, remaining) = (record.state, record.lease_until.since(at.now));
             Some(Reply::Claim(ClaimReply::InProgress { state, remaining }))
         }
-        (Sabotage::BeginNotRepeated, Op::Begin(_)) if record.state == State::Executing => {
+        (Mutation::BeginNotRepeated, Op::Begin(_)) if record.state == State::Executing => {
             Some(Reply::Begin(BeginReply::Superseded(current)))
         }
-        (Sabotage::CompleteNotRepeated, Op::Complete(_)) if record.state == State::Completed => {
+        (Mutation::CompleteNotRepeated, Op::Complete(_)) if record.state == State::Completed => {
             Some(Reply::Complete(CompleteReply::Superseded(current)))
         }
-        (Sabotage::LapsedExecutionIsLost, Op::Heartbeat(_)) if record.is_uncertain(at.now) => {
+        (Mutation::LapsedExecutionIsLost, Op::Heartbeat(_)) if record.is_uncertain(at.now) => {
             Some(Reply::Heartbeat(HeartbeatReply::Lost(LostReason::Lapsed)))
         }
-        (Sabotage::CancelWithoutTombstone, Op::Cancel(_)) if record.state == State::Free => {
+        (Mutation::CancelWithoutTombstone, Op::Cancel(_)) if record.state == State::Free => {
             Some(Reply::Cancel(CancelReply::Cancelled))
         }
-        (Sabotage::FingerprintFirst, Op::Claim(claim)) if matches!((&record.fingerprint, &claim.fingerprint), (Some(a), Some(b)) if a != b) => {
+        (Mutation::FingerprintFirst, Op::Claim(claim)) if matches!((&record.fingerprint, &claim.fingerprint), (Some(a), Some(b)) if a != b) => {
             Some(Reply::Claim(ClaimReply::FingerprintMismatch))
         }
         _ => None,
@@ -72,86 +76,86 @@ fn alone(lie: Sabotage, record: &Record, op: &Op, at: Reading) -> Option<Reply> 
 }
 
 /// A clock that leaves room for the last tokens.
-const BRINK: StoreTime = StoreTime::from_micros((1 << 53) - 4);
+const LAST_CLOCK: StoreTime = StoreTime::from_micros((1 << 53) - 4);
 
-/// Lies about the record, the request or the reading.
-fn before(lie: Sabotage, r: &mut Record, op: &mut Op, at: &mut Reading) {
+/// Mutations of the record, the request or the reading.
+fn before(mutation: Mutation, r: &mut Record, op: &mut Op, at: &mut Reading) {
     let now = at.now.max(r.last_now);
-    match (lie, op) {
-        (Sabotage::ClaimTakesLapsedExecution, Op::Claim(c))
+    match (mutation, op) {
+        (Mutation::ClaimTakesLapsedExecution, Op::Claim(c))
             if r.is_uncertain(now) && r.claim_id != Some(c.claim_id) =>
         {
             r.state = State::Claimed;
         }
-        (Sabotage::ClaimTakesLiveClaim, Op::Claim(c))
+        (Mutation::ClaimTakesLiveClaim, Op::Claim(c))
             if r.claim_id != Some(c.claim_id) && r.state == State::Claimed =>
         {
             r.lease_until = StoreTime::ZERO;
         }
-        (Sabotage::ClaimTakesReconciling, Op::Claim(_)) if r.state == State::Reconciling => {
+        (Mutation::ClaimTakesReconciling, Op::Claim(_)) if r.state == State::Reconciling => {
             r.state = State::Free;
         }
-        (Sabotage::BoundIgnored, Op::Claim(_)) => {
+        (Mutation::BoundIgnored, Op::Claim(_)) => {
             // As a store that cuts a token to the largest that it can keep.
             (r.token, r.last_now) = (Token::NONE, StoreTime::ZERO);
-            at.now = at.now.min(BRINK);
+            at.now = at.now.min(LAST_CLOCK);
         }
-        (Sabotage::BoundIgnored, _) => at.now = at.now.min(BRINK),
-        (Sabotage::CompleteOverwrites, Op::Complete(c))
+        (Mutation::BoundIgnored, _) => at.now = at.now.min(LAST_CLOCK),
+        (Mutation::CompleteOverwrites, Op::Complete(c))
             if r.state == State::Completed && r.matches(&c.grant) =>
         {
             r.state = State::Executing;
         }
-        (Sabotage::CompleteWithoutBegin, Op::Complete(_)) if r.state == State::Claimed => {
+        (Mutation::CompleteWithoutBegin, Op::Complete(_)) if r.state == State::Claimed => {
             r.state = State::Executing;
         }
-        (Sabotage::ReconcileCompleted, Op::Reconcile(_)) if r.state == State::Completed => {
+        (Mutation::ReconcileCompleted, Op::Reconcile(_)) if r.state == State::Completed => {
             (r.state, r.lease_until) = (State::Executing, StoreTime::ZERO);
         }
-        (Sabotage::StealWithoutWish, Op::Reconcile(c)) => c.steal = true,
-        (Sabotage::ClaimForgetsRetention, Op::Claim(_)) if r.state == State::Completed => {
+        (Mutation::StealWithoutAsking, Op::Reconcile(c)) => c.steal = true,
+        (Mutation::ClaimForgetsRetention, Op::Claim(_)) if r.state == State::Completed => {
             r.retention = Some(std::time::Duration::ZERO);
         }
-        (Sabotage::CompletedForgetsItsClaim, Op::Claim(_)) if r.state == State::Completed => {
+        (Mutation::CompletedForgetsItsClaim, Op::Claim(_)) if r.state == State::Completed => {
             r.claim_id = None
         }
-        (Sabotage::ForgetClaimIds, _) => r.past_claims = PastClaims::default(),
-        (Sabotage::FingerprintIgnored, Op::Claim(c)) if r.fingerprint.is_some() => {
+        (Mutation::ForgetClaimIds, _) => r.past_claims = PastClaims::default(),
+        (Mutation::FingerprintIgnored, Op::Claim(c)) if r.fingerprint.is_some() => {
             c.fingerprint.clone_from(&r.fingerprint);
         }
-        (Sabotage::FloorIgnored, _) => at.floor = Token::NONE,
-        (Sabotage::HeartbeatPastHard, Op::Heartbeat(_)) => r.hard_until = StoreTime::from_micros(1 << 50),
-        (Sabotage::LapsedLeaseRevives, Op::Heartbeat(_)) => at.kind = Kind::Execution,
-        (Sabotage::ReleaseWithoutVouch, Op::Release(l)) => l.vouched = true,
-        (Sabotage::ResetBeforeHard, Op::ResetToClaimed(c)) => c.accept_overlap = true,
-        (Sabotage::ResetBeforeEffects, Op::ResetToClaimed(_)) => r.effects_until = r.hard_until,
-        (Sabotage::AbandonEndsEffects, Op::Abandon(a)) => a.late_effects = std::time::Duration::ZERO,
-        (Sabotage::HardDeadlineEndsEffects, Op::Claim(c)) => {
+        (Mutation::FloorIgnored, _) => at.floor = Token::NONE,
+        (Mutation::HeartbeatPastHard, Op::Heartbeat(_)) => r.hard_until = StoreTime::from_micros(1 << 50),
+        (Mutation::LapsedLeaseRevives, Op::Heartbeat(_)) => at.kind = Kind::Execution,
+        (Mutation::ReleaseWithoutVouch, Op::Release(l)) => l.vouched = true,
+        (Mutation::ResetBeforeHard, Op::ResetToClaimed(c)) => c.accept_overlap = true,
+        (Mutation::ResetBeforeEffects, Op::ResetToClaimed(_)) => r.effects_until = r.hard_until,
+        (Mutation::AbandonEndsEffects, Op::Abandon(a)) => a.late_effects = std::time::Duration::ZERO,
+        (Mutation::HardDeadlineEndsEffects, Op::Claim(c)) => {
             let terms = sentinel_core::Terms::new(c.terms.ttl(), c.terms.hard_ttl());
             let at_once = terms.and_then(|terms| terms.with_late_effects(std::time::Duration::ZERO));
             c.terms = at_once.unwrap_or(c.terms);
         }
-        (Sabotage::LateBegin, Op::Begin(b)) if r.matches(&b.grant) => at.now = r.last_now,
-        (Sabotage::CompleteOnlyWhileLive, Op::Complete(c)) if r.is_uncertain(now) => {
+        (Mutation::LateBegin, Op::Begin(b)) if r.matches(&b.grant) => at.now = r.last_now,
+        (Mutation::CompleteOnlyWhileLive, Op::Complete(c)) if r.is_uncertain(now) => {
             c.grant.token = Token::NONE;
         }
-        (Sabotage::ReconcileWithoutExpectation, Op::Reconcile(c)) => c.expect = r.token,
-        (Sabotage::ReconcileTheLiving, Op::Reconcile(c)) => c.even_if_alive = true,
-        (Sabotage::EvictWithoutExpectation, Op::Evict(e)) => e.expect = r.token,
-        (Sabotage::DecideWithoutToken, Op::ForceComplete(f)) => f.token = r.token,
-        (Sabotage::DecideWithoutToken, Op::ResetToClaimed(c)) => c.token = r.token,
-        (Sabotage::ForgetDecisions, _) => {
+        (Mutation::ReconcileWithoutExpectation, Op::Reconcile(c)) => c.expect = r.token,
+        (Mutation::ReconcileTheLiving, Op::Reconcile(c)) => c.even_if_alive = true,
+        (Mutation::EvictWithoutExpectation, Op::Evict(e)) => e.expect = r.token,
+        (Mutation::DecideWithoutToken, Op::ForceComplete(f)) => f.token = r.token,
+        (Mutation::DecideWithoutToken, Op::ResetToClaimed(c)) => c.token = r.token,
+        (Mutation::ForgetDecisions, _) => {
             r.decision.iter_mut().for_each(|d| d.op_id = OpId::from_bits(u128::MAX));
         }
-        (Sabotage::MatchByTokenOnly | Sabotage::MatchByClaimIdOnly | Sabotage::MatchNothing, op) => {
-            mismatch(lie, r, op);
+        (Mutation::MatchByTokenOnly | Mutation::MatchByClaimIdOnly | Mutation::MatchNothing, op) => {
+            mismatch(mutation, r, op);
         }
         _ => {}
     }
 }
 
 /// Presents another's grant as the record's own, where the weaker comparison would take it for that.
-fn mismatch(lie: Sabotage, r: &Record, op: &mut Op) {
+fn mismatch(mutation: Mutation, r: &Record, op: &mut Op) {
     let Some(holder) = r.claim_id else { return };
     let grant = match op {
         Op::Begin(Begin { grant })
@@ -161,62 +165,62 @@ fn mismatch(lie: Sabotage, r: &Record, op: &mut Op) {
         | Op::Abandon(Abandon { grant, .. }) => grant,
         _ => return,
     };
-    match lie {
-        Sabotage::MatchByTokenOnly => grant.claim_id = holder,
-        Sabotage::MatchByClaimIdOnly => grant.token = r.token,
+    match mutation {
+        Mutation::MatchByTokenOnly => grant.claim_id = holder,
+        Mutation::MatchByClaimIdOnly => grant.token = r.token,
         _ => (grant.token, grant.claim_id) = (r.token, holder),
     }
 }
 
-/// Lies about what was written.
-fn after(lie: Sabotage, truth: &Record, r: &mut Record, applied: &mut Applied, at: &Reading) {
-    match lie {
-        Sabotage::CounterForTokens | Sabotage::RowIgnored | Sabotage::ClockIgnored
-            if r.token != truth.token =>
+/// Mutations of what was written.
+fn after(mutation: Mutation, original: &Record, r: &mut Record, applied: &mut Applied, at: &Reading) {
+    match mutation {
+        Mutation::CounterForTokens | Mutation::RowIgnored | Mutation::ClockIgnored
+            if r.token != original.token =>
         {
-            let (row, floor) = (truth.token.get(), at.floor.get());
-            let clock = at.now.max(truth.last_now).as_micros();
-            let below = match lie {
-                Sabotage::RowIgnored => floor.max(clock),
-                Sabotage::ClockIgnored => row.max(floor),
+            let (row, floor) = (original.token.get(), at.floor.get());
+            let clock = at.now.max(original.last_now).as_micros();
+            let below = match mutation {
+                Mutation::RowIgnored => floor.max(clock),
+                Mutation::ClockIgnored => row.max(floor),
                 _ => row,
             };
             r.token = Token::from_stored(below + 1);
-            retell(r.token, &mut applied.reply);
+            replace_token(r.token, &mut applied.reply);
             applied.event.iter_mut().for_each(|event| event.token = r.token);
         }
-        Sabotage::FingerprintKept if truth.fingerprint.is_some() => {
-            r.fingerprint.clone_from(&truth.fingerprint);
+        Mutation::FingerprintKept if original.fingerprint.is_some() => {
+            r.fingerprint.clone_from(&original.fingerprint);
         }
-        Sabotage::ReleaseKeepsIncarnation if matches!(applied.reply, Reply::Release(_)) => {
-            r.incarnation = truth.incarnation;
+        Mutation::ReleaseKeepsIncarnation if matches!(applied.reply, Reply::Release(_)) => {
+            r.incarnation = original.incarnation;
         }
-        Sabotage::ResetDrawsIncarnation if matches!(applied.reply, Reply::ResetToClaimed(_)) => {
+        Mutation::ResetDrawsIncarnation if matches!(applied.reply, Reply::ResetToClaimed(_)) => {
             r.incarnation = 0;
         }
-        Sabotage::RetentionKeepsIncarnation if truth.state == State::Completed => {
-            r.incarnation = truth.incarnation;
+        Mutation::RetentionKeepsIncarnation if original.state == State::Completed => {
+            r.incarnation = original.incarnation;
             if let Reply::Claim(ClaimReply::Granted(granted)) = &mut applied.reply {
-                granted.incarnation = truth.incarnation;
+                granted.incarnation = original.incarnation;
             }
         }
-        Sabotage::ForgetClaimIds => r.past_claims = PastClaims::default(),
-        Sabotage::HeartbeatPastHard => r.hard_until = truth.hard_until,
-        Sabotage::HeartbeatShortens if matches!(applied.reply, Reply::Heartbeat(_)) => {
-            r.lease_until = at.now.max(truth.last_now);
+        Mutation::ForgetClaimIds => r.past_claims = PastClaims::default(),
+        Mutation::HeartbeatPastHard => r.hard_until = original.hard_until,
+        Mutation::HeartbeatShortens if matches!(applied.reply, Reply::Heartbeat(_)) => {
+            r.lease_until = at.now.max(original.last_now);
         }
-        Sabotage::PurgeAfterReset => r.after_reset = false,
-        Sabotage::SilentChange if matches!(applied.reply, Reply::Abandon(_)) => applied.event = None,
+        Mutation::PurgeAfterReset => r.after_reset = false,
+        Mutation::SilentChange if matches!(applied.reply, Reply::Abandon(_)) => applied.event = None,
         _ => {}
     }
 }
 
-fn retell(token: Token, reply: &mut Reply) {
+fn replace_token(token: Token, reply: &mut Reply) {
     match reply {
         Reply::Claim(ClaimReply::Granted(granted)) => granted.token = token,
-        Reply::Reconcile(ReconcileReply::Taken { token: told, .. })
-        | Reply::ResetToClaimed(ResetReply::Reset { token: told })
-        | Reply::Evict(EvictReply::Evicted { token: told }) => *told = token,
+        Reply::Reconcile(ReconcileReply::Taken { token: drawn, .. })
+        | Reply::ResetToClaimed(ResetReply::Reset { token: drawn })
+        | Reply::Evict(EvictReply::Evicted { token: drawn }) => *drawn = token,
         _ => {}
     }
 }
@@ -245,12 +249,12 @@ pub(crate) fn rests_on(kind: Kind, op: &Op, reply: &Reply) -> Option<Rests> {
 }
 
 /// Whether a store answers before what the answer rests on is durable.
-pub(crate) fn hurries(lie: Option<Sabotage>, on: Rests, changed: bool) -> bool {
-    match lie {
-        Some(Sabotage::AnswerBeforeDurable) => true,
-        Some(Sabotage::RepeatWithoutBarrier) => !changed,
-        Some(Sabotage::Undurable(some)) => some == on,
-        Some(Sabotage::UndurableRepeat(some)) => some == on && !changed,
+pub(crate) fn replies_early(mutation: Option<Mutation>, on: Rests, changed: bool) -> bool {
+    match mutation {
+        Some(Mutation::AnswerBeforeDurable) => true,
+        Some(Mutation::RepeatWithoutBarrier) => !changed,
+        Some(Mutation::Undurable(some)) => some == on,
+        Some(Mutation::UndurableRepeat(some)) => some == on && !changed,
         _ => false,
     }
 }
@@ -258,4 +262,21 @@ pub(crate) fn hurries(lie: Option<Sabotage>, on: Rests, changed: bool) -> bool {
 /// The claim id as the model numbers it.
 pub(crate) fn number(id: ClaimId) -> u8 {
     u8::try_from(id.bits()).unwrap_or(u8::MAX)
+}
+
+/// Whether a reply confirms that the operation took effect, now or before.
+pub(crate) fn confirms(reply: &Reply) -> bool {
+    match reply {
+        Reply::Claim(reply) => matches!(reply, ClaimReply::Granted(_)),
+        Reply::Begin(reply) => matches!(reply, BeginReply::Begun(_)),
+        Reply::Heartbeat(reply) => matches!(reply, HeartbeatReply::Kept { .. }),
+        Reply::Complete(reply) => matches!(reply, CompleteReply::Recorded { .. }),
+        Reply::Cancel(reply) => *reply == CancelReply::Cancelled,
+        Reply::Release(reply) => *reply == ReleaseReply::Released,
+        Reply::Abandon(reply) => *reply == AbandonReply::Abandoned,
+        Reply::Reconcile(reply) => matches!(reply, ReconcileReply::Taken { .. }),
+        Reply::ForceComplete(reply) => *reply == ForceCompleteReply::Completed,
+        Reply::ResetToClaimed(reply) => matches!(reply, ResetReply::Reset { .. }),
+        Reply::Evict(reply) => matches!(reply, EvictReply::Evicted { .. }),
+    }
 }

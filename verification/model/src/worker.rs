@@ -1,4 +1,4 @@
-//! The worker's half (spec §4) as a small state machine: what it may do next, and what it makes of a reply.
+//! The worker's half (spec §4) as a small state machine: what it may do next, and what it does with a reply.
 //!
 //! A crash needs no step of its own: a worker that never takes another step has crashed.
 
@@ -9,7 +9,7 @@ use sentinel_core::{Kind, State};
 use crate::request::{Packet, Request, value_of};
 use crate::setup::{Broken, Setup};
 
-/// Where a call stands.
+/// How far a call is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Phase {
     Idle,
@@ -38,7 +38,7 @@ pub(crate) enum Phase {
         hard: u64,
         wrote: bool,
     },
-    /// The function is over; nothing was said of it yet.
+    /// The function is over; nothing was reported of it yet.
     Ended {
         token: u64,
     },
@@ -54,9 +54,9 @@ pub(crate) struct Worker {
     pub(crate) phase: Phase,
     /// The function of this call started.
     pub(crate) ran: bool,
-    /// The caller was told that it did not, and will not.
+    /// The caller got the answer that it did not run, and will not.
     pub(crate) denied: bool,
-    /// The caller has gone: nobody hears the answer. What started goes on.
+    /// The caller has gone: the answer is not delivered. What started goes on.
     pub(crate) gone: bool,
     pub(crate) beats: u8,
     /// The grant's place among all grants, for the resource.
@@ -88,9 +88,9 @@ pub(crate) enum Step {
     Read,
 }
 
-/// What the caller is told.
+/// The answer to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum CallResult {
     NotRun,
     Replayed(u8),
     Completed(u8),
@@ -101,7 +101,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) send: Option<Request>,
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<CallResult>,
     pub(crate) started: bool,
     pub(crate) wrote: bool,
     /// The function vouched, truly, that nothing happened: another may run.
@@ -183,7 +183,7 @@ impl Worker {
 
     fn running(&self, setup: &Setup, wrote: bool) -> Vec<Step> {
         let mut steps = endings(setup);
-        // Said once, if it is said too early.
+        // Sent once, if it is sent too early.
         steps.retain(|step| {
             *step != Step::Unknown || !setup.breaks(Broken::AbandonsWhileRunning) || self.beats > 0
         });
@@ -246,10 +246,10 @@ impl Worker {
         Effects { started: true, ..Effects::default() }
     }
 
-    /// Decides not to run, says so, and is silent ever after.
+    /// Decides not to run, reports that, and sends nothing after it.
     fn stop(&mut self, last: Request) -> Effects {
         self.phase = Phase::Done;
-        Effects { send: Some(last), answer: Some(Answer::NotRun), ..Effects::default() }
+        Effects { send: Some(last), answer: Some(CallResult::NotRun), ..Effects::default() }
     }
 
     /// The same request again.
@@ -275,11 +275,11 @@ impl Worker {
             return Effects::default();
         }
         if setup.breaks(Broken::SendsAfterCancel) {
-            // Told the caller, cancelled, and goes on asking.
+            // Answered the caller, cancelled, and still sends requests.
             self.denied = true;
             return Effects {
                 send: Some(Request::Cancel),
-                answer: Some(Answer::NotRun),
+                answer: Some(CallResult::NotRun),
                 ..Effects::default()
             };
         }
@@ -320,12 +320,14 @@ impl Worker {
                 self.phase = Phase::Completing { token };
                 (Request::Complete { token, value: self.value(index) }, None)
             }
-            (Step::Complete, Kind::Lease) => (Request::Release { token, vouched: false }, Some(Answer::Ran)),
-            (Step::Panic, _) if setup.breaks(Broken::PanicVouches) => {
-                (Request::Release { token, vouched: true }, Some(Answer::Ran))
+            (Step::Complete, Kind::Lease) => {
+                (Request::Release { token, vouched: false }, Some(CallResult::Ran))
             }
-            (Step::NothingHappened, _) => (Request::Release { token, vouched: true }, Some(Answer::Ran)),
-            _ => (Request::Abandon { token }, Some(Answer::Ran)),
+            (Step::Panic, _) if setup.breaks(Broken::PanicVouches) => {
+                (Request::Release { token, vouched: true }, Some(CallResult::Ran))
+            }
+            (Step::NothingHappened, _) => (Request::Release { token, vouched: true }, Some(CallResult::Ran)),
+            _ => (Request::Abandon { token }, Some(CallResult::Ran)),
         };
         let vouched = step == Step::NothingHappened;
         Effects { send: Some(send), answer, vouched, ..Effects::default() }
@@ -335,15 +337,15 @@ impl Worker {
     pub(crate) fn awaits(&self, request: Request) -> bool {
         match (self.phase, request) {
             (Phase::Claiming { .. }, Request::Claim) => true,
-            (Phase::Beginning { token, .. }, Request::Begin { token: asked }) => token == asked,
-            (Phase::Completing { token }, Request::Complete { token: asked, .. }) => token == asked,
-            (Phase::Running { token, .. }, Request::Heartbeat { token: asked, .. }) => token == asked,
+            (Phase::Beginning { token, .. }, Request::Begin { token: requested }) => token == requested,
+            (Phase::Completing { token }, Request::Complete { token: requested, .. }) => token == requested,
+            (Phase::Running { token, .. }, Request::Heartbeat { token: requested, .. }) => token == requested,
             _ => false,
         }
     }
 
-    /// Makes something of a reply. `left` turns a store's instant into what remains of it, in milliseconds.
-    pub(crate) fn hear(
+    /// Takes a reply. `left` turns a store's instant into what remains of it, in milliseconds.
+    pub(crate) fn receive(
         &mut self,
         packet: &Packet,
         reply: &Reply,
@@ -368,7 +370,7 @@ impl Worker {
             (Phase::Completing { .. }, Reply::Complete(reply)) => {
                 let Request::Complete { value, .. } = packet.request else { return Effects::default() };
                 let recorded = matches!(reply, CompleteReply::Recorded { .. });
-                let answer = if recorded { Answer::Completed(value) } else { Answer::Ran };
+                let answer = if recorded { CallResult::Completed(value) } else { CallResult::Ran };
                 self.phase = Phase::Done;
                 Effects { answer: Some(answer), ..Effects::default() }
             }
@@ -381,13 +383,13 @@ impl Worker {
                 Effects::default()
             }
             (_, Reply::Claim(ClaimReply::Completed { result, .. })) => {
-                self.settle(Answer::Replayed(value_of(result)))
+                self.settle(CallResult::Replayed(value_of(result)))
             }
-            _ => self.settle(Answer::NotRun),
+            _ => self.settle(CallResult::NotRun),
         }
     }
 
-    fn settle(&mut self, answer: Answer) -> Effects {
+    fn settle(&mut self, answer: CallResult) -> Effects {
         self.phase = Phase::Done;
         Effects { answer: Some(answer), ..Effects::default() }
     }

@@ -10,13 +10,13 @@ use sentinel_core::{Event, PURGE_REST, Record, State, StoreTime, Token};
 use stateright::{Model, Property};
 
 use crate::coverage::Coverage;
-use crate::ghost::{Ghost, Seen};
+use crate::ghost::{Ghost, StoreStep};
 use crate::liveness;
 use crate::operator::{Move, Operator};
 use crate::request::{OPERATORS, Packet, Parts, Request};
-use crate::setup::{Broken, Sabotage, Setup, invariant};
+use crate::setup::{Broken, Mutation, Setup, invariant};
 use crate::store::{self, Applied};
-use crate::worker::{Answer, Effects, Phase, Step, Worker};
+use crate::worker::{CallResult, Effects, Phase, Step, Worker};
 
 /// The state of everything.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub(crate) struct World {
     extra: u8,
     failovers: u8,
     pub(crate) ghost: Ghost,
-    /// All events. Not part of the state: it is judged at each step, and how a record came about decides nothing.
+    /// All events. Not part of the state: it is checked at each step, and how a record came about decides nothing.
     log: Arc<Vec<Event>>,
 }
 
@@ -66,7 +66,7 @@ impl PartialEq for World {
 pub(crate) enum Action {
     Tick,
     /// The store applies a request.
-    Deliver(Packet, Fate),
+    Deliver(Packet, Delivery),
     Worker(u8, Step),
     Operator(u8, Move),
     Purge,
@@ -76,12 +76,12 @@ pub(crate) enum Action {
     Failover,
 }
 
-/// What becomes of a delivered request and its reply.
+/// How a request and its reply are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum Delivery {
     Answered,
     ReplyLost,
-    /// Another copy is still under way. Answered, if anybody waits: a lost reply and a copy is a resend.
+    /// Another copy is still under way. Answered, if the sender waits: a lost reply and a copy is a resend.
     Repeated,
     /// Answered, by a statement that read clock and floor one instant ago and waited since.
     Stale,
@@ -91,7 +91,7 @@ pub(crate) enum Fate {
 #[derive(Debug)]
 pub(crate) struct System {
     pub(crate) setup: Setup,
-    /// What the exploration met, in all.
+    /// What the exploration reached, in all.
     pub(crate) coverage: Coverage,
     parts: Parts,
 }
@@ -102,9 +102,9 @@ impl System {
         Self { setup, parts, coverage: Coverage::default() }
     }
 
-    fn reading(&self, w: &World, fate: Fate) -> Reading {
-        let (instant, floor) = match fate {
-            Fate::Stale => (w.now - 1, w.floor_before),
+    fn reading(&self, w: &World, delivery: Delivery) -> Reading {
+        let (instant, floor) = match delivery {
+            Delivery::Stale => (w.now - 1, w.floor_before),
             _ => (w.now, w.floor),
         };
         let now = StoreTime::from_micros(self.setup.clock[usize::from(instant)].0 * 1000);
@@ -128,27 +128,27 @@ impl System {
     fn send(&self, w: &mut World, from: u8, id: u8, request: Request, extra: bool) {
         let packet = Packet { from, id, request };
         let at = w.net.partition_point(|other| *other < packet);
-        // A resend while the first copy is under way is that copy delivered twice: `Fate::Repeated`.
+        // A resend while the first copy is under way is that copy delivered twice: `Delivery::Repeated`.
         if w.net.get(at) != Some(&packet) {
             w.net.insert(at, packet);
         }
         w.extra -= u8::from(extra);
     }
 
-    /// What the store makes of a request, for who only looks on.
-    pub(crate) fn applied(&self, w: &World, packet: &Packet, fate: Fate) -> Option<Applied> {
-        let (mut record, at) = (Record::clone(&w.record), self.reading(w, fate));
-        store::apply(self.setup.sabotage, &mut record, &self.parts.op(packet), at)
+    /// What the store would do with a request, without doing it.
+    pub(crate) fn applied(&self, w: &World, packet: &Packet, delivery: Delivery) -> Option<Applied> {
+        let (mut record, at) = (Record::clone(&w.record), self.reading(w, delivery));
+        store::apply(self.setup.mutation, &mut record, &self.parts.op(packet), at)
     }
 
-    fn deliver(&self, last: &World, w: &mut World, packet: Packet, fate: Fate) -> Option<()> {
+    fn deliver(&self, last: &World, w: &mut World, packet: Packet, delivery: Delivery) -> Option<()> {
         let op = self.parts.op(&packet);
-        let at = self.reading(w, fate);
+        let at = self.reading(w, delivery);
         let mut record = Record::clone(&w.record);
-        // No answer and no change is the same as a request that is lost.
-        let applied = store::apply(self.setup.sabotage, &mut record, &op, at)?;
+        // No reply and no change is the same as a request that is lost.
+        let applied = store::apply(self.setup.mutation, &mut record, &op, at)?;
         let now = at.now.max(w.record.last_now);
-        w.ghost.judge(&Seen {
+        w.ghost.check(&StoreStep {
             parts: &self.parts,
             before: &w.record,
             after: &record,
@@ -157,19 +157,19 @@ impl System {
             changed: applied.changed,
             now,
         });
-        self.coverage.note(&op, &applied);
+        self.coverage.record(&op, &applied);
         if applied.changed {
             w.record = Arc::new(record);
             self.changed(w, applied.event);
         }
         // A request without effect whose reply is lost might as well be lost itself.
         let waits = self.awaited(last, &packet);
-        let answered = fate != Fate::ReplyLost && waits;
+        let answered = delivery != Delivery::ReplyLost && waits;
         let lane = self.lane(&op, &applied.reply, answered);
         if !answered && !applied.changed && w.ghost == last.ghost && lane.is_none() {
             return None;
         }
-        if fate == Fate::Repeated {
+        if delivery == Delivery::Repeated {
             w.extra -= 1;
         } else {
             w.net.retain(|other| *other != packet);
@@ -178,10 +178,10 @@ impl System {
             self.send(w, packet.from, packet.id, request, false);
         }
         if answered {
-            // Who waited tells what remains by a second reading: by the first, the caller would hold too long.
+            // A statement that waited computes what remains by a second reading: by the first, the caller would hold too long.
             let second = self.store_now(w).max(w.record.last_now);
-            let told = if self.setup.lies(Sabotage::RemainsByFirstReading) { now } else { second };
-            self.answer(w, packet, &op, &applied.reply, applied.changed, told);
+            let at = if self.setup.mutates(Mutation::RemainsByFirstReading) { now } else { second };
+            self.answer(w, packet, &op, &applied.reply, applied.changed, at);
         }
         Some(())
     }
@@ -193,31 +193,31 @@ impl System {
     }
 
     fn changed(&self, w: &mut World, event: Option<Event>) {
-        let heartbeat = event.is_none() && self.setup.sabotage != Some(Sabotage::SilentChange);
+        let heartbeat = event.is_none() && self.setup.mutation != Some(Mutation::SilentChange);
         if let Some(event) = event {
             Arc::make_mut(&mut w.log).push(event);
         }
         if !heartbeat && kernel::rebuild(w.log.iter()) != Rebuilt::from(&*w.record) {
             w.ghost.bad |= invariant::I12;
         }
-        let at = self.reading(w, Fate::Answered);
-        if !liveness::leads_on(self.setup.sabotage, &self.parts, &w.record, at) {
+        let at = self.reading(w, Delivery::Answered);
+        if !liveness::leads_on(self.setup.mutation, &self.parts, &w.record, at) {
             w.ghost.bad |= invariant::L3;
         }
     }
 
-    /// The reply reaches whoever asked, durable first where a barrier says so.
+    /// The reply reaches its sender; what it rests on is durable before, where a barrier requires that.
     fn answer(&self, w: &mut World, packet: Packet, op: &Op, reply: &Reply, changed: bool, now: StoreTime) {
         if let Some(standby) = &mut w.standby
             && let Some(on) = store::rests_on(self.setup.kind, op, reply)
         {
-            if !self.setup.asynchronous && !store::hurries(self.setup.sabotage, on, changed) {
+            if !self.setup.asynchronous && !store::replies_early(self.setup.mutation, on, changed) {
                 *standby = (Arc::clone(&w.record), w.floor);
             }
             w.ghost.confirm(&w.record);
         }
         if packet.from >= OPERATORS {
-            w.operators[usize::from(packet.from - OPERATORS)].hear(packet.request, reply);
+            w.operators[usize::from(packet.from - OPERATORS)].receive(packet.request, reply);
             return;
         }
         if matches!(reply, Reply::Cancel(CancelReply::Untouched(_))) {
@@ -229,7 +229,7 @@ impl System {
         if matches!(reply, Reply::Claim(ClaimReply::Granted(_))) {
             worker.generation = generation;
         }
-        let effects = worker.hear(&packet, reply, &self.setup, left);
+        let effects = worker.receive(&packet, reply, &self.setup, left);
         self.settle(w, packet.from, effects);
     }
 
@@ -239,7 +239,7 @@ impl System {
         if let Some(answer) = effects.answer
             && !w.workers[usize::from(index)].gone
         {
-            self.told(w, index, answer);
+            self.check_answer(w, index, answer);
         }
         if effects.started {
             let worker = w.workers[usize::from(index)];
@@ -266,16 +266,16 @@ impl System {
     }
 
     /// Spec §5, I6.
-    fn told(&self, w: &mut World, index: u8, answer: Answer) {
+    fn check_answer(&self, w: &mut World, index: u8, answer: CallResult) {
         let ran = w.workers[usize::from(index)].ran;
         let recorded = |value: u8| w.ghost.recorded & (1 << value) != 0;
-        let truth = match answer {
-            Answer::NotRun => !ran,
-            Answer::Replayed(value) => !ran && recorded(value),
-            Answer::Completed(value) => ran && recorded(value),
-            Answer::Ran => ran,
+        let is_true = match answer {
+            CallResult::NotRun => !ran,
+            CallResult::Replayed(value) => !ran && recorded(value),
+            CallResult::Completed(value) => ran && recorded(value),
+            CallResult::Ran => ran,
         };
-        if !truth {
+        if !is_true {
             w.ghost.bad |= invariant::I6;
         }
     }
@@ -293,7 +293,7 @@ impl System {
         self.settle(w, index, effects);
     }
 
-    /// A client that settles a lost reply by looking: it finds its own begin, and takes that for an answer.
+    /// A client that settles a lost reply by reading: it finds its own begin, and takes that for a reply.
     fn read(&self, w: &mut World, index: u8) {
         let id = Worker::claim_id(&self.setup, index);
         let mine = w.record.claim_id.is_some_and(|holder| store::number(holder) == id);
@@ -324,11 +324,11 @@ impl System {
 
     fn purgeable(&self, w: &World) -> Option<(Token, Event)> {
         let mut record = Record::clone(&w.record);
-        if self.setup.lies(Sabotage::PurgeUndecided) && !record.is_absent() {
+        if self.setup.mutates(Mutation::PurgeUndecided) && !record.is_absent() {
             record.state = State::Free;
         }
-        record.after_reset &= !self.setup.lies(Sabotage::PurgeAfterReset);
-        let rest = if self.setup.lies(Sabotage::PurgeTooSoon) { PURGE_REST * 2 } else { Duration::ZERO };
+        record.after_reset &= !self.setup.mutates(Mutation::PurgeAfterReset);
+        let rest = if self.setup.mutates(Mutation::PurgeTooSoon) { PURGE_REST * 2 } else { Duration::ZERO };
         kernel::purge(&record, self.store_now(w).plus(rest)).filter(|_| self.setup.purge)
     }
 
@@ -374,7 +374,7 @@ impl System {
         }
     }
 
-    /// Whether somebody waits for the reply to this request.
+    /// Whether its sender waits for the reply to this request.
     pub(crate) fn awaited(&self, w: &World, packet: &Packet) -> bool {
         match packet.from.checked_sub(OPERATORS) {
             Some(operator) => w.operators[usize::from(operator)].awaits(packet.request),
@@ -411,14 +411,14 @@ impl Model for System {
         }
         for packet in &w.net {
             if self.awaited(w, packet) {
-                actions.push(Action::Deliver(*packet, Fate::Answered));
+                actions.push(Action::Deliver(*packet, Delivery::Answered));
                 if self.waited(w) {
-                    actions.push(Action::Deliver(*packet, Fate::Stale));
+                    actions.push(Action::Deliver(*packet, Delivery::Stale));
                 }
             }
-            actions.push(Action::Deliver(*packet, Fate::ReplyLost));
+            actions.push(Action::Deliver(*packet, Delivery::ReplyLost));
             if w.extra > 0 {
-                actions.push(Action::Deliver(*packet, Fate::Repeated));
+                actions.push(Action::Deliver(*packet, Delivery::Repeated));
             }
         }
         self.actors(w, actions);
@@ -440,7 +440,7 @@ impl Model for System {
         let w = &mut world;
         match action {
             Action::Tick => self.tick(w)?,
-            Action::Deliver(packet, fate) => self.deliver(last, w, packet, fate)?,
+            Action::Deliver(packet, delivery) => self.deliver(last, w, packet, delivery)?,
             Action::Worker(index, step) => self.work(w, index, step),
             Action::Operator(index, action) => {
                 let operator = &mut w.operators[usize::from(index)];

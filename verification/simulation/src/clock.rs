@@ -1,4 +1,4 @@
-//! The store's clock: simulated time, which somebody may set.
+//! The store's clock: simulated time, which can be set.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

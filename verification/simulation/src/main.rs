@@ -1,18 +1,18 @@
 //! Client, keeper and operators over the in-memory store, in one thread, in simulated time, with faults at every await.
 //!
 //! One number draws all of it: how many processes there are and what they do, which requests are lost, late or repeated,
-//! who crashes or stands still, how the store's clock is set. The same number gives the same run. After each operation an
-//! observer judges the record; then faults stop, each key must come to its end, and all that was told must be true.
+//! which process is killed or paused, how the store's clock is set. The same number gives the same run. After each operation an
+//! observer checks the record; then faults stop, each key must be settled, and every answer must be true.
 
+mod checker;
 mod clock;
-mod dice;
-mod fate;
-mod judge;
+mod nemesis;
 mod network;
 mod observer;
 mod operator;
 mod options;
 mod process;
+mod rng;
 mod run;
 mod worker;
 mod world;
@@ -20,12 +20,12 @@ mod world;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use run::{Seen, run};
+use run::{Summary, run};
 use tokio::time::Instant;
 
 const USAGE: &str = "sentinel-simulation --seed N | --seeds COUNT [--from N] | --minutes COUNT [--from N]";
 
-/// So many seeds between two looks at the clock.
+/// So many seeds between two readings of the clock.
 const BATCH: u64 = 10_000;
 
 #[expect(clippy::print_stdout, reason = "this is the program's answer")]
@@ -38,9 +38,9 @@ fn main() -> ExitCode {
         _ => (&args[..], Some(1)),
     };
     let swept = match (args, first) {
-        (["--seed", seed], Some(1)) => number(seed).map(|seed| sweep(seed, 1).map(|seen| (1, seen))),
+        (["--seed", seed], Some(1)) => number(seed).map(|seed| sweep(seed, 1).map(|total| (1, total))),
         (["--seeds", count], Some(first)) => {
-            number(count).map(|count| sweep(first, count).map(|seen| (count, seen)))
+            number(count).map(|count| sweep(first, count).map(|total| (count, total)))
         }
         (["--minutes", count], Some(first)) => number(count).map(|minutes| sweep_for(first, minutes)),
         _ => None,
@@ -62,9 +62,9 @@ fn main() -> ExitCode {
 }
 
 /// As many batches of seeds as begin within so many minutes; how many seeds that were.
-fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Seen), String> {
+fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Summary), String> {
     let until = Instant::now() + Duration::from_secs(60 * minutes);
-    let (mut count, mut total) = (0, Seen::default());
+    let (mut count, mut total) = (0, Summary::default());
     while Instant::now() < until {
         total = [total, sweep(first + count, BATCH)?].into_iter().sum();
         count += BATCH;
@@ -72,12 +72,12 @@ fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Seen), String> {
     Ok((count, total))
 }
 
-/// Runs so many seeds on all cores; what they were together, or the first of a core that was found broken.
-fn sweep(first: u64, count: u64) -> Result<Seen, String> {
+/// Runs so many seeds on all cores; their sum, or the first of a core that was found broken.
+fn sweep(first: u64, count: u64) -> Result<Summary, String> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let lane = |lane: u64| {
         let seeds = (first + lane..first.saturating_add(count)).step_by(cores as usize);
-        seeds.map(|seed| run(seed, None)).sum::<Result<Seen, String>>()
+        seeds.map(|seed| run(seed, None)).sum::<Result<Summary, String>>()
     };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..cores).map(|n| scope.spawn(move || lane(n))).collect();

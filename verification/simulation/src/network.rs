@@ -14,23 +14,23 @@ use sentinel_core::store::{Inspection, List, Listing};
 use sentinel_core::{Address, CoordinationStore, ErrorKind, StoreError};
 use tokio::time::sleep;
 
-use crate::dice::Dice;
 use crate::options::Faults;
 use crate::process::Process;
+use crate::rng::Rng;
 
-/// One way of a request or a reply, where nothing is wrong.
-const WAY: Duration = Duration::from_millis(4);
+/// How long a request or a reply takes at most, without faults.
+const LATENCY: Duration = Duration::from_millis(4);
 
 /// How long a store waits for a reply.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a request meets.
+/// What goes wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     /// The connection breaks before it arrives, or before the reply comes: known at once.
     RequestLost,
     ReplyLost,
-    /// The same, and nobody says so.
+    /// The same, without an error.
     RequestSwallowed,
     ReplySwallowed,
     /// The connection breaks; what was sent arrives later.
@@ -45,12 +45,12 @@ enum Fault {
 pub(crate) struct Network {
     below: Arc<dyn CoordinationStore>,
     process: Process,
-    dice: Dice,
+    rng: Rng,
     faults: Faults,
     /// The longest that something is late.
     latest: Duration,
     /// Whether faults are over.
-    calm: Arc<AtomicBool>,
+    faults_over: Arc<AtomicBool>,
 }
 
 /// A request that can be sent more than once.
@@ -70,15 +70,15 @@ impl Network {
     pub(crate) fn new(
         below: Arc<dyn CoordinationStore>,
         process: Process,
-        dice: Dice,
+        rng: Rng,
         (faults, latest): (Faults, Duration),
-        calm: Arc<AtomicBool>,
+        faults_over: Arc<AtomicBool>,
     ) -> Self {
-        Self { below, process, dice, faults, latest, calm }
+        Self { below, process, rng, faults, latest, faults_over }
     }
 
     fn fault(&self) -> Option<Fault> {
-        if self.calm.load(Ordering::Relaxed) {
+        if self.faults_over.load(Ordering::Relaxed) {
             return None;
         }
         let Faults {
@@ -100,29 +100,29 @@ impl Network {
             (Fault::Repeated, repeated),
             (Fault::Refused, refused),
         ];
-        kinds.into_iter().find(|(_, percent)| self.dice.percent(*percent)).map(|(fault, _)| fault)
+        kinds.into_iter().find(|(_, percent)| self.rng.percent(*percent)).map(|(fault, _)| fault)
     }
 
-    /// How long one way takes.
-    fn way(&self) -> Duration {
-        let starved = !self.calm.load(Ordering::Relaxed) && self.dice.percent(self.faults.starved);
-        self.dice.up_to(if starved { self.latest } else { WAY })
+    /// How long one direction takes.
+    fn latency(&self) -> Duration {
+        let starved = !self.faults_over.load(Ordering::Relaxed) && self.rng.percent(self.faults.starved);
+        self.rng.up_to(if starved { self.latest } else { LATENCY })
     }
 
-    /// Sends a request: what is on its way arrives, whatever becomes of its sender.
+    /// Sends a request: what is on its way arrives, also if its sender ends.
     async fn exchange<T: Send + 'static>(
         &self,
         changes: bool,
         request: impl Request<T>,
     ) -> Result<T, StoreError> {
-        self.process.pass().await;
-        let (there, back) = (self.way(), self.way());
+        self.process.wait_until_running().await;
+        let (there, back) = (self.latency(), self.latency());
         let fault = self.fault();
         if fault == Some(Fault::Refused) {
             return Err(StoreError::not_applied(ErrorKind::Busy, "the network took nothing"));
         }
         let late = match fault {
-            Some(Fault::Late | Fault::Repeated) => Some(self.dice.up_to(self.latest)),
+            Some(Fault::Late | Fault::Repeated) => Some(self.rng.up_to(self.latest)),
             _ => None,
         };
         let arrives = !matches!(fault, Some(Fault::RequestLost | Fault::RequestSwallowed | Fault::Late));
@@ -140,12 +140,12 @@ impl Network {
             answer
         });
         let answer = wire.await.unwrap_or(None);
-        // Whoever stands still, or died meanwhile, does not hear of it.
-        self.process.pass().await;
+        // A process that was paused or killed meanwhile does not get it now.
+        self.process.wait_until_running().await;
         match (fault, answer) {
             (Some(Fault::RequestSwallowed | Fault::ReplySwallowed), _) => {
                 // A store that hangs: for changes the client has a deadline of its own.
-                if changes && self.dice.percent(50) {
+                if changes && self.rng.percent(50) {
                     return pending().await;
                 }
                 sleep(DEADLINE).await;

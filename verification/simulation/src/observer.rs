@@ -1,4 +1,4 @@
-//! An observer who sees each record before and after each operation, and knows the promises, not the kernel's guards.
+//! An observer that reads each record before and after each operation, and checks the promises, not the kernel's guards.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore, Kind, Record, State, StoreError, StoreTime};
 
-/// Stands right before the store.
+/// The layer right above the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
     store: Arc<dyn CoordinationStore>,
@@ -39,7 +39,7 @@ impl Observer {
         Ok(self.store.inspect(address).await?.record.unwrap_or(Record::absent()))
     }
 
-    fn judge(&self, address: &Address, step: &Step<'_>) {
+    fn check(&self, address: &Address, step: &Step<'_>) {
         let Err(promise) = step.keeps_its_promises() else { return };
         let Step { before, after, op, now, .. } = step;
         let text =
@@ -59,7 +59,7 @@ impl Layer for Observer {
         let stamped = op.clone().send(&*self.store, address).await?;
         let after = self.record(address).await?;
         let (now, changed) = (stamped.stamp.now, stamped.stamp.changed);
-        self.judge(
+        self.check(
             address,
             &Step { kind: address.kind, before: &before, after: &after, op: &op, now, changed },
         );
@@ -116,11 +116,13 @@ impl Step<'_> {
         match self.op {
             Op::Claim(_) if live => Err("a claim that is live is not taken over"),
             Op::Begin(op) if !live || !self.before.matches(&op.grant) => {
-                Err("nothing begins after its lease, or for somebody else")
+                Err("nothing begins after its lease, or for another grant")
             }
-            Op::Release(op) if !self.before.matches(&op.grant) => Err("a stranger releases nothing"),
-            Op::Cancel(op) if self.before.claim_id != Some(op.claim_id) => Err("a stranger cancels nothing"),
-            Op::Evict(op) if op.expect != self.before.token => Err("a late decision evicts nobody"),
+            Op::Release(op) if !self.before.matches(&op.grant) => Err("another grant releases nothing"),
+            Op::Cancel(op) if self.before.claim_id != Some(op.claim_id) => {
+                Err("another claim id cancels nothing")
+            }
+            Op::Evict(op) if op.expect != self.before.token => Err("a late decision evicts no holder"),
             Op::Complete(_)
             | Op::Abandon(_)
             | Op::Reconcile(_)

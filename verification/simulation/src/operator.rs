@@ -1,4 +1,4 @@
-//! Operators: they look for doubt, ask the provider, and decide. They may be slow, late, and killed midway.
+//! Operators: they list keys in doubt, ask the provider, and decide. They may be slow, late, and killed midway.
 
 use sentinel_client::{Decided, Holding, Reconciled, Reconciler, Refused};
 use sentinel_core::store::Shown;
@@ -10,45 +10,45 @@ use crate::world::{Actor, address};
 impl Actor {
     /// Settles doubts until faults are over.
     pub(crate) async fn operate(self) {
-        while !self.world.is_calm() {
-            sleep(self.dice.up_to(4 * self.world.options.ttl)).await;
-            self.process.pass().await;
-            let state = if self.dice.percent(80) { Shown::Uncertain } else { Shown::Reconciling };
+        while !self.world.faults_are_over() {
+            sleep(self.rng.up_to(4 * self.world.options.ttl)).await;
+            self.process.wait_until_running().await;
+            let state = if self.rng.percent(80) { Shown::Uncertain } else { Shown::Reconciling };
             let Ok(listing) = self.sentinel.list(Kind::Execution, Some(state), None, 10).await else {
                 continue;
             };
-            for (key, seen) in listing.records {
-                self.process.pass().await;
-                if self.dice.percent(70) {
-                    self.settle(&key, &seen).await;
+            for (key, record) in listing.records {
+                self.process.wait_until_running().await;
+                if self.rng.percent(70) {
+                    self.settle(&key, &record).await;
                 }
             }
         }
-        self.process.pass().await;
+        self.process.wait_until_running().await;
     }
 
-    /// Takes a key in doubt, from another operator if need be, and decides by what the provider says.
-    pub(crate) async fn settle(&self, key: &Key, seen: &Record) {
+    /// Takes a key in doubt, from another operator if need be, and decides by what the provider has recorded.
+    pub(crate) async fn settle(&self, key: &Key, record: &Record) {
         let options = &self.world.options;
-        // What was seen may be old by now.
-        sleep(self.dice.up_to(options.ttl)).await;
-        self.process.pass().await;
+        // What was read may be old by now.
+        sleep(self.rng.up_to(options.ttl)).await;
+        self.process.wait_until_running().await;
         let name = format!("operator {}", self.process.number);
-        let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(seen.token);
-        let seeking = if seen.state == State::Reconciling { seeking.steal() } else { seeking };
+        let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(record.token);
+        let seeking = if record.state == State::Reconciling { seeking.steal() } else { seeking };
         let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
-        sleep(self.dice.up_to(options.ttl)).await;
-        self.process.pass().await;
-        self.decide(key, seen, &held).await;
+        sleep(self.rng.up_to(options.ttl)).await;
+        self.process.wait_until_running().await;
+        self.decide(key, record, &held).await;
     }
 
-    async fn decide(&self, key: &Key, seen: &Record, held: &Reconciler<Holding>) {
-        let under = seen.idempotency_key(&address(Kind::Execution, key.as_str()));
+    async fn decide(&self, key: &Key, record: &Record, held: &Reconciler<Holding>) {
+        let under = record.idempotency_key(&address(Kind::Execution, key.as_str()));
         for _ in 0..100 {
-            self.process.pass().await;
+            self.process.wait_until_running().await;
             if let Some(effect) = self.world.truth.effect_under(&under) {
-                // Told before it is asked for: the answer may be lost, and others replay it by then.
-                self.world.truth.told().decided.push((key.clone(), effect.value.clone()));
+                // Logged before it is sent: the reply may be lost, and others replay the result by then.
+                self.world.truth.log().decided.push((key.clone(), effect.value.clone()));
                 drop(held.force_complete(&effect.value).await);
                 return;
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// All that a run depends on, drawn from its seed.
 #[derive(Debug, Clone)]
@@ -20,14 +20,14 @@ pub(crate) struct Options {
     pub(crate) ttl: Duration,
     pub(crate) hard_ttl: Duration,
     pub(crate) retention: Option<Duration>,
-    /// How long a call goes on asking for a lost reply.
-    pub(crate) patience: Duration,
+    /// How long a request whose reply was lost is sent again.
+    pub(crate) retry_timeout: Duration,
     /// How long faults go on.
     pub(crate) span: Duration,
     pub(crate) faults: Faults,
 }
 
-/// How often something goes wrong, of a hundred requests, or, in the second half, of a hundred turns of fate.
+/// How often something goes wrong, of a hundred requests, or, in the second half, of a hundred steps of the nemesis.
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
     pub(crate) request_lost: u64,
@@ -48,30 +48,30 @@ pub(crate) struct Faults {
 impl Options {
     /// What a seed draws.
     pub(crate) fn of(seed: u64) -> Self {
-        let dice = Dice::new(seed);
-        let ms = |least, most| Duration::from_millis(dice.within(least, most));
+        let rng = Rng::new(seed);
+        let ms = |least, most| Duration::from_millis(rng.within(least, most));
         let ttl = ms(20, 400);
         Self {
             seed,
-            processes: dice.within(1, 4) as u32,
-            callers: dice.within(1, 3) as u32,
-            keys: dice.within(1, 3),
-            leases: dice.within(0, 1),
-            operators: dice.within(1, 2) as u32,
+            processes: rng.within(1, 4) as u32,
+            callers: rng.within(1, 3) as u32,
+            keys: rng.within(1, 3),
+            leases: rng.within(0, 1),
+            operators: rng.within(1, 2) as u32,
             ttl,
-            hard_ttl: ttl * dice.within(1, 6) as u32,
-            retention: dice.percent(30).then(|| ms(1, 2_000)),
-            patience: ms(50, 3_000),
+            hard_ttl: ttl * rng.within(1, 6) as u32,
+            retention: rng.percent(30).then(|| ms(1, 2_000)),
+            retry_timeout: ms(50, 3_000),
             span: ms(200, 3_000),
-            faults: Faults::of(&dice),
+            faults: Faults::of(&rng),
         }
     }
 }
 
 impl Faults {
-    /// Each kind is missing in half of the worlds: what only shows alone is seen, too.
-    fn of(dice: &Dice) -> Self {
-        let often = |most| if dice.percent(50) { dice.within(1, most) } else { 0 };
+    /// Each kind is missing in half of the worlds: what shows only alone is found, too.
+    fn of(rng: &Rng) -> Self {
+        let often = |most| if rng.percent(50) { rng.within(1, most) } else { 0 };
         Self {
             request_lost: often(20),
             reply_lost: often(25),

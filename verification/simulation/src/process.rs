@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 pub(crate) enum Life {
     Runs,
     /// Stopped: nothing of it moves until it goes on. Its clock does.
-    Stands,
+    Paused,
     /// Killed: nothing of it ever moves again.
     Dead,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Process {
 #[derive(Debug)]
 struct Inner {
     life: Mutex<Life>,
-    /// Not a `watch`, which wakes in an order of its own chance.
+    /// Not a `watch`, which wakes in a random order of its own.
     changed: Notify,
 }
 
@@ -42,8 +42,8 @@ impl Process {
         *self.state()
     }
 
-    /// The dead stay dead.
-    pub(crate) fn becomes(&self, life: Life) {
+    /// A killed process stays dead.
+    pub(crate) fn set_life(&self, life: Life) {
         let mut now = self.state();
         if *now != Life::Dead {
             *now = life;
@@ -51,13 +51,13 @@ impl Process {
         }
     }
 
-    /// What the process does next, if it ever does: at each point where it could stop or die, it passes here.
-    pub(crate) async fn pass(&self) {
+    /// What the process does next, if it ever does: each point where it could stop or die waits here.
+    pub(crate) async fn wait_until_running(&self) {
         loop {
             let changed = self.inner.changed.notified();
             match self.life() {
                 Life::Runs => return,
-                Life::Stands => changed.await,
+                Life::Paused => changed.await,
                 Life::Dead => return pending().await,
             }
         }

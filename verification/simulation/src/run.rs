@@ -1,4 +1,4 @@
-//! One run: a world, its faults, its settling, its verdict.
+//! One run: a world, its faults, its settling, its checks.
 
 use std::iter::Sum;
 use std::sync::Arc;
@@ -10,90 +10,91 @@ use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use crate::dice::Dice;
-use crate::fate::Fate;
-use crate::judge;
+use crate::checker;
+use crate::nemesis::Nemesis;
 use crate::options::Options;
+use crate::rng::Rng;
 use crate::world::World;
 
 /// Simulated time within which everything has to come to its end once faults are over.
-const AT_LAST: Duration = Duration::from_secs(24 * 60 * 60);
+const SETTLE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a key may be asked for once faults are over.
-const ASKED: u32 = 50;
+/// How often a key may be called once faults are over.
+const MAX_CALLS: u32 = 50;
 
-/// What a run was.
+/// What happened in a run, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Summary {
     /// Operations that the store carried out, functions that ran, effects, decisions.
     pub(crate) operations: u64,
     pub(crate) runs: u64,
     pub(crate) effects: u64,
     pub(crate) decisions: u64,
-    /// All that was asked of the store and answered, in one number.
+    /// All requests to the store and their replies, in one number.
     pub(crate) trace: u64,
 }
 
-impl Sum for Seen {
+impl Sum for Summary {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |total, seen| Self {
-            operations: total.operations + seen.operations,
-            runs: total.runs + seen.runs,
-            effects: total.effects + seen.effects,
-            decisions: total.decisions + seen.decisions,
-            trace: total.trace ^ seen.trace,
+        all.fold(Self::default(), |total, one| Self {
+            operations: total.operations + one.operations,
+            runs: total.runs + one.runs,
+            effects: total.effects + one.effects,
+            decisions: total.decisions + one.decisions,
+            trace: total.trace ^ one.trace,
         })
     }
 }
 
-/// Runs the world of a seed, over a store that may have one rule taken away. What was broken is told with all that it takes to see it again.
-pub(crate) fn run(seed: u64, broken: Option<&Mutation>) -> Result<Seen, String> {
+/// Runs the world of a seed, over a store that may have one rule taken away. A broken
+/// promise is reported with all that it takes to repeat the run.
+pub(crate) fn run(seed: u64, broken: Option<&Mutation>) -> Result<Summary, String> {
     sentinel_core::seed_this_thread(seed);
     let options = Options::of(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(live(options.clone(), broken)).map_err(|broken| {
+    runtime.block_on(run_world(options.clone(), broken)).map_err(|broken| {
         format!("{broken}\n\nsee it again: cargo run -p sentinel-simulation -- --seed {seed}\nits world: {options}")
     })
 }
 
-async fn live(options: Options, broken: Option<&Mutation>) -> Result<Seen, String> {
-    let dice = Dice::new(options.seed).fork();
+async fn run_world(options: Options, broken: Option<&Mutation>) -> Result<Summary, String> {
+    let rng = Rng::new(options.seed).fork();
     let world = World::new(options, broken);
-    let mut fate = Fate::new(world.clone(), dice.fork());
-    fate.strike().await;
-    if timeout(AT_LAST, fate.end()).await.is_err() {
-        return Err("somebody waits for ever, although nothing is wrong any more".into());
+    let mut nemesis = Nemesis::new(world.clone(), rng.fork());
+    nemesis.inject_faults().await;
+    if timeout(SETTLE_LIMIT, nemesis.end()).await.is_err() {
+        return Err("a task waits without end, although faults are over".into());
     }
     for address in world.addresses() {
-        match timeout(AT_LAST, settles(&world, &address, &dice)).await {
+        match timeout(SETTLE_LIMIT, settles(&world, &address, &rng)).await {
             Ok(settled) => settled?,
             Err(_) => return Err(format!("{address} never comes to an end")),
         }
     }
-    judge::judge(&world).await?;
-    Ok(seen(&world))
+    checker::check(&world).await?;
+    Ok(summary(&world))
 }
 
 /// Without faults each key comes to its end: a result, or a lease that the next one gets.
-async fn settles(world: &Arc<World>, address: &Address, dice: &Dice) -> Result<(), String> {
-    let last = world.start_process(dice);
+async fn settles(world: &Arc<World>, address: &Address, rng: &Rng) -> Result<(), String> {
+    let last = world.start_process(rng);
     if address.kind == Kind::Lease {
-        let asked = last.sentinel.lease(address.key.as_str()).wait(AT_LAST);
+        let asked = last.sentinel.lease(address.key.as_str()).wait(SETTLE_LIMIT);
         return match asked.acquire().await {
             Ok(LeaseOutcome::Held(held)) => held.release().await.map(drop).map_err(|error| error.to_string()),
             other => Err(format!("{address} is never free again: {other:?}")),
         };
     }
     let number = address.key.as_str().rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or_default();
-    for _ in 0..ASKED {
+    for _ in 0..MAX_CALLS {
         let answer = last.call(number).await;
         match answer.as_ref().map(|answer| &*answer.name) {
             Some("completed" | "replayed" | "failed") => return Ok(()),
             Some("uncertain" | "reconciling") => {
-                let seen = world.recorder.inspect(address).await.map_err(|error| error.to_string())?;
+                let found = world.recorder.inspect(address).await.map_err(|error| error.to_string())?;
                 let record =
-                    seen.record.filter(|r| r.is_uncertain(seen.now) || r.state == State::Reconciling);
+                    found.record.filter(|r| r.is_uncertain(found.now) || r.state == State::Reconciling);
                 if let Some(record) = record {
                     last.settle(&address.key, &record).await;
                 }
@@ -101,11 +102,11 @@ async fn settles(world: &Arc<World>, address: &Address, dice: &Dice) -> Result<(
             _ => {}
         }
     }
-    Err(format!("{address} was asked for {ASKED} times and has no result"))
+    Err(format!("{address} was asked for {MAX_CALLS} times and has no result"))
 }
 
-fn seen(world: &World) -> Seen {
-    let told = world.truth.told();
+fn summary(world: &World) -> Summary {
+    let log = world.truth.log();
     let entries = world.recorder.entries();
     let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     let stamps =
@@ -115,11 +116,11 @@ fn seen(world: &World) -> Seen {
             .into_iter()
             .fold(trace, mix)
     });
-    Seen {
+    Summary {
         operations: entries.len() as u64,
-        runs: told.starts.len() as u64,
-        effects: told.effects.len() as u64,
-        decisions: told.decided.len() as u64,
+        runs: log.starts.len() as u64,
+        effects: log.effects.len() as u64,
+        decisions: log.decided.len() as u64,
         trace,
     }
 }

@@ -12,10 +12,10 @@ fn factor() -> u64 {
 #[test]
 fn no_seed_breaks_a_promise() {
     let seeds = SEEDS * factor();
-    let seen = sweep(1, seeds).unwrap_or_else(|broken| panic!("{broken}"));
+    let total = sweep(1, seeds).unwrap_or_else(|broken| panic!("{broken}"));
     // A world in which nothing happens keeps every promise.
-    assert!(seen.operations > 50 * seeds && seen.runs > seeds && seen.effects > seeds, "{seen:?}");
-    assert!(seen.decisions > seeds / 10, "{seen:?}");
+    assert!(total.operations > 50 * seeds && total.runs > seeds && total.effects > seeds, "{total:?}");
+    assert!(total.decisions > seeds / 10, "{total:?}");
 }
 
 #[test]
@@ -26,10 +26,10 @@ fn the_same_seed_is_the_same_run() {
 }
 
 /// How many seeds a broken store may pass.
-const UNNOTICED: u64 = 400;
+const MAX_UNDETECTED: u64 = 400;
 
 /// Rules without which a function runs twice, a doubt is hidden or a stale worker is let through.
-const MISSED: &[&str] = &[
+const DETECTED: &[&str] = &[
     "takes over a live claim",
     "takes over a lapsed execution",
     "takes over a live execution",
@@ -58,19 +58,19 @@ const MISSED: &[&str] = &[
 ];
 
 #[test]
-fn a_rule_that_is_taken_away_is_missed() {
+fn a_store_without_a_rule_is_detected() {
     let all = mutations();
-    for name in MISSED {
-        let sabotage = all.iter().find(|sabotage| sabotage.name == *name);
-        let sabotage = sabotage.unwrap_or_else(|| panic!("no sabotage is called {name:?}"));
-        let noticed = (1..=UNNOTICED).any(|seed| run(seed, Some(sabotage)).is_err());
-        assert!(noticed, "a store that {name} kept every promise in {UNNOTICED} worlds");
+    for name in DETECTED {
+        let mutation = all.iter().find(|mutation| mutation.name == *name);
+        let mutation = mutation.unwrap_or_else(|| panic!("no mutation is called {name:?}"));
+        let detected = (1..=MAX_UNDETECTED).any(|seed| run(seed, Some(mutation)).is_err());
+        assert!(detected, "a store that {name} kept every promise in {MAX_UNDETECTED} worlds");
     }
 }
 
 #[test]
-fn what_is_broken_is_told_with_how_to_see_it_again() {
-    let sabotage = mutations().into_iter().find(|sabotage| sabotage.name == "takes over a live execution");
-    let told = (1..=UNNOTICED).find_map(|seed| run(seed, sabotage.as_ref()).err()).unwrap();
-    assert!(told.contains("--seed") && told.contains("its world: Options"), "{told}");
+fn a_broken_promise_is_reported_with_its_seed() {
+    let mutation = mutations().into_iter().find(|mutation| mutation.name == "takes over a live execution");
+    let report = (1..=MAX_UNDETECTED).find_map(|seed| run(seed, mutation.as_ref()).err()).unwrap();
+    assert!(report.contains("--seed") && report.contains("its world: Options"), "{report}");
 }

@@ -46,18 +46,18 @@ enum End {
 }
 
 impl Actor {
-    /// Asks for work, again and again, until faults are over.
+    /// Calls `once` and `lease` until faults are over.
     pub(crate) async fn work(self) {
-        while !self.world.is_calm() {
-            sleep(self.dice.up_to(self.world.options.ttl)).await;
-            self.process.pass().await;
+        while !self.world.faults_are_over() {
+            sleep(self.rng.up_to(self.world.options.ttl)).await;
+            self.process.wait_until_running().await;
             let leases = self.world.options.leases;
-            match leases > 0 && self.dice.percent(25) {
-                true => self.hold(self.dice.within(0, leases - 1)).await,
-                false => drop(self.call(self.dice.within(0, self.world.options.keys - 1)).await),
+            match leases > 0 && self.rng.percent(25) {
+                true => self.hold(self.rng.within(0, leases - 1)).await,
+                false => drop(self.call(self.rng.within(0, self.world.options.keys - 1)).await),
             }
         }
-        self.process.pass().await;
+        self.process.wait_until_running().await;
     }
 
     /// One call of `once`; what it was answered, if the caller waited for it.
@@ -72,31 +72,31 @@ impl Actor {
             Some(retention) => once.retention(retention),
             None => once,
         };
-        let once = match self.dice.percent(50) {
-            true => once.wait(self.dice.up_to(3 * options.hard_ttl)),
+        let once = match self.rng.percent(50) {
+            true => once.wait(self.rng.up_to(3 * options.hard_ttl)),
             false => once,
         };
         let function = self.function(call, &name);
-        let calling: BoxFuture<'static, _> = match self.dice.percent(30) {
+        let calling: BoxFuture<'static, _> = match self.rng.percent(30) {
             true => {
-                let (process, long) = (self.process.clone(), self.dice.up_to(2 * options.ttl));
+                let (process, long) = (self.process.clone(), self.rng.up_to(2 * options.ttl));
                 let end = self.end();
                 let prepare = move |_: Run| async move {
                     sleep(long).await;
-                    process.pass().await;
+                    process.wait_until_running().await;
                     ended(end, ())
                 };
                 once.prepare(prepare).run(move |run, ()| function(run)).boxed()
             }
             false => once.run(function).boxed(),
         };
-        let outcome = match !self.world.is_calm() && self.dice.percent(options.faults.caller_gone) {
-            true => timeout(self.dice.up_to(2 * options.ttl), calling).await.ok()?,
+        let outcome = match !self.world.faults_are_over() && self.rng.percent(options.faults.caller_gone) {
+            true => timeout(self.rng.up_to(2 * options.ttl), calling).await.ok()?,
             false => calling.await,
         };
-        self.process.pass().await;
+        self.process.wait_until_running().await;
         let answer = Answer::of(call, key(&name), &outcome);
-        self.world.truth.told().answers.push(answer.clone());
+        self.world.truth.log().answers.push(answer.clone());
         Some(answer)
     }
 
@@ -110,24 +110,24 @@ impl Actor {
         let (key, value) = (key(name), format!("{name} by call {call}"));
         move |run| {
             async move {
-                process.pass().await;
-                world.truth.told().starts.push(Start {
+                process.wait_until_running().await;
+                world.truth.log().starts.push(Start {
                     call,
                     key: key.clone(),
                     grant: run.grant(),
                     late: run.remaining().is_zero(),
                 });
                 sleep(act.first).await;
-                process.pass().await;
+                process.wait_until_running().await;
                 if act.effect {
                     let (under, grant) = (run.idempotency_key(), run.grant());
                     let effect = Effect { key: key.clone(), under, grant, value: value.clone() };
-                    world.truth.told().effects.push(effect);
+                    world.truth.log().effects.push(effect);
                 }
                 sleep(act.then).await;
-                process.pass().await;
+                process.wait_until_running().await;
                 if act.end == End::Fails(FunctionError::Final) {
-                    world.truth.told().failures.push((key, FunctionError::Final.to_string()));
+                    world.truth.log().failures.push((key, FunctionError::Final.to_string()));
                 }
                 ended(act.end, value)
             }
@@ -135,23 +135,23 @@ impl Actor {
         }
     }
 
-    /// A function tells the truth: who says that nothing happened made no effect, and who succeeds made one.
+    /// A function reports truly: one that vouches that nothing happened made no effect, and one that succeeds made one.
     fn act(&self) -> Act {
         let end = self.end();
         let effect = match end {
             End::Success => true,
             End::Fails(FunctionError::Nothing | FunctionError::Final) => false,
-            End::Fails(FunctionError::Unknown) | End::Panics => self.dice.percent(50),
+            End::Fails(FunctionError::Unknown) | End::Panics => self.rng.percent(50),
         };
         let long = self.world.options.hard_ttl;
-        Act { first: self.dice.up_to(long), effect, then: self.dice.up_to(long), end }
+        Act { first: self.rng.up_to(long), effect, then: self.rng.up_to(long), end }
     }
 
     fn end(&self) -> End {
-        if self.world.is_calm() {
+        if self.world.faults_are_over() {
             return End::Success;
         }
-        match self.dice.within(0, 99) {
+        match self.rng.within(0, 99) {
             0..60 => End::Success,
             60..70 => End::Fails(FunctionError::Nothing),
             70..80 => End::Fails(FunctionError::Final),
@@ -164,14 +164,14 @@ impl Actor {
     pub(crate) async fn hold(&self, n: u64) {
         let options = &self.world.options;
         let asked = self.sentinel.lease(lease(n)).ttl(options.ttl).hard_ttl(options.hard_ttl);
-        let Ok(LeaseOutcome::Held(held)) = asked.wait(self.dice.up_to(options.hard_ttl)).acquire().await
+        let Ok(LeaseOutcome::Held(held)) = asked.wait(self.rng.up_to(options.hard_ttl)).acquire().await
         else {
             return;
         };
-        let long = self.dice.up_to(options.hard_ttl);
+        let long = self.rng.up_to(options.hard_ttl);
         drop(timeout(long, held.cancelled().cancelled()).await);
-        self.process.pass().await;
-        match self.dice.percent(70) {
+        self.process.wait_until_running().await;
+        match self.rng.percent(70) {
             true => drop(held.release().await),
             false => drop(held),
         }

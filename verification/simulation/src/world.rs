@@ -10,11 +10,11 @@ use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace};
 use sentinel_memory::MemoryStore;
 
 use crate::clock::StoreClock;
-use crate::dice::Dice;
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::options::Options;
 use crate::process::Process;
+use crate::rng::Rng;
 
 pub(crate) const NAMESPACE: &str = "simulated";
 
@@ -27,38 +27,38 @@ pub(crate) struct World {
     pub(crate) recorder: Recorder,
     pub(crate) truth: Truth,
     /// Whether faults are over.
-    calm: Arc<AtomicBool>,
+    faults_over: Arc<AtomicBool>,
     processes: AtomicU32,
 }
 
-/// Somebody who acts in a process: a caller of `once` and `lease` (`worker.rs`), or an operator (`operator.rs`).
+/// An actor in a process: a caller of `once` and `lease` (`worker.rs`), or an operator (`operator.rs`).
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(crate) world: Arc<World>,
     pub(crate) process: Process,
     pub(crate) sentinel: Sentinel,
-    pub(crate) dice: Dice,
+    pub(crate) rng: Rng,
 }
 
 impl Actor {
     /// Another one in the same process.
     pub(crate) fn beside(&self) -> Self {
-        let Self { world, process, sentinel, dice } = self;
+        let Self { world, process, sentinel, rng } = self;
         let (world, process, sentinel) = (world.clone(), process.clone(), sentinel.clone());
-        Self { world, process, sentinel, dice: dice.fork() }
+        Self { world, process, sentinel, rng: rng.fork() }
     }
 }
 
 /// What happened outside of the store.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    told: Mutex<RunLog>,
+    log: Mutex<RunLog>,
     calls: AtomicU64,
 }
 
 impl Truth {
-    pub(crate) fn told(&self) -> MutexGuard<'_, RunLog> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn log(&self) -> MutexGuard<'_, RunLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn next_call(&self) -> u64 {
@@ -67,7 +67,7 @@ impl Truth {
 
     /// What the provider did under an idempotency key.
     pub(crate) fn effect_under(&self, idempotency_key: &str) -> Option<Effect> {
-        self.told().effect_under(idempotency_key).cloned()
+        self.log().effect_under(idempotency_key).cloned()
     }
 }
 
@@ -76,7 +76,7 @@ impl World {
         let clock = Arc::new(StoreClock::new());
         let store: Arc<dyn CoordinationStore> = match broken {
             None => Arc::new(MemoryStore::with_clock(clock.clone())),
-            Some(sabotage) => Arc::new(BrokenStore::on_clock(sabotage.clone(), clock.clone())),
+            Some(mutation) => Arc::new(BrokenStore::on_clock(mutation.clone(), clock.clone())),
         };
         let observer = Observer::new(store);
         let recorder = Recorder::new(Arc::new(Layered(observer.clone())));
@@ -86,32 +86,32 @@ impl World {
             observer,
             recorder,
             truth: Truth::default(),
-            calm: Arc::default(),
+            faults_over: Arc::default(),
             processes: AtomicU32::new(0),
         })
     }
 
-    /// Somebody in a process that starts now, with a client of its own.
-    pub(crate) fn start_process(self: &Arc<Self>, dice: &Dice) -> Actor {
+    /// An actor in a process that starts now, with a client of its own.
+    pub(crate) fn start_process(self: &Arc<Self>, rng: &Rng) -> Actor {
         let process = Process::new(self.processes.fetch_add(1, Ordering::Relaxed));
         let below = Arc::new(self.recorder.as_caller(process.number));
         let latest = 2 * self.options.hard_ttl;
         let faults = (self.options.faults.clone(), latest);
-        let network = Network::new(below, process.clone(), dice.fork(), faults, self.calm.clone());
-        let sentinel = Sentinel::new(Layered(network)).retry_timeout(self.options.patience);
+        let network = Network::new(below, process.clone(), rng.fork(), faults, self.faults_over.clone());
+        let sentinel = Sentinel::new(Layered(network)).retry_timeout(self.options.retry_timeout);
         let named =
             sentinel.namespace(NAMESPACE).and_then(|s| s.worker(format!("process {}", process.number)));
         let sentinel = named.unwrap_or_else(|invalid| unreachable!("{invalid}"));
-        Actor { world: self.clone(), process, sentinel, dice: dice.fork() }
+        Actor { world: self.clone(), process, sentinel, rng: rng.fork() }
     }
 
     /// No more faults.
-    pub(crate) fn calm_down(&self) {
-        self.calm.store(true, Ordering::Relaxed);
+    pub(crate) fn end_faults(&self) {
+        self.faults_over.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_calm(&self) -> bool {
-        self.calm.load(Ordering::Relaxed)
+    pub(crate) fn faults_are_over(&self) -> bool {
+        self.faults_over.load(Ordering::Relaxed)
     }
 
     /// All addresses of the run.

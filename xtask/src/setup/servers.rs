@@ -1,17 +1,17 @@
-//! The servers that tests talk to: found, else installed, else a sentence that says how. A store on another server adds
+//! The servers that tests talk to: found, else installed, else an error that describes how. A store on another server adds
 //! its own here. Tests start them; nothing here leaves one running.
 
 use std::path::Path;
 
 use crate::shell::{Result, program};
 
-use super::{apt, as_root, debian};
+use super::packages::{apt, as_root, debian};
 
 /// One search for both: what is found here is what the tests will use.
 #[path = "../../../verification/testbed/src/locate.rs"]
 mod locate;
 
-/// Debian's tools make a cluster of their own with each server that they install, unless a file says no.
+/// Debian's tools make a cluster of their own with each server that they install, unless a file forbids it.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/sentinel.conf";
 
 pub(super) fn servers() -> Result {
@@ -28,18 +28,18 @@ pub(super) fn servers() -> Result {
     Err(format!("servers were installed, and still are not all there: {}", how_to_get_them()).into())
 }
 
-/// Tells what there is.
+/// Prints what there is.
 fn all_found() -> bool {
     let oldest = locate::OLDEST_POSTGRES;
     let (postgres, pgbouncer) = (locate::postgres(), locate::pgbouncer());
-    let told = |found: Option<&Path>| found.map_or("not found".into(), |path| path.display().to_string());
-    println!("PostgreSQL {oldest} or newer: {}", told(postgres.as_deref()));
-    println!("PgBouncer: {}", told(pgbouncer.as_deref()));
+    let shown = |found: Option<&Path>| found.map_or("not found".into(), |path| path.display().to_string());
+    println!("PostgreSQL {oldest} or newer: {}", shown(postgres.as_deref()));
+    println!("PgBouncer: {}", shown(pgbouncer.as_deref()));
     let ((major, minor), redis) = (locate::OLDEST_REDIS, locate::redis());
-    println!("Redis {major}.{minor} or newer: {}", told(redis.as_deref()));
+    println!("Redis {major}.{minor} or newer: {}", shown(redis.as_deref()));
     // Tests that move a server's clock do without where there is none.
     let faketime = locate::faketime();
-    println!("libfaketime: {}", told(faketime.as_deref()));
+    println!("libfaketime: {}", shown(faketime.as_deref()));
     let clock = faketime.is_some() || debian().is_none();
     postgres.is_some() && pgbouncer.is_some() && redis.is_some() && clock
 }
@@ -51,7 +51,7 @@ fn install(prefix: &[&str]) -> Result {
         let file = format!("mkdir -p {folder} && echo 'create_main_cluster = false' >{NO_CLUSTER}");
         as_root(prefix, &["sh", "-c", &file])?;
         let installed = install_package(prefix, "postgresql");
-        // Whoever installs another version later decides anew.
+        // An administrator who installs another version later decides anew.
         as_root(prefix, &["rm", "-f", NO_CLUSTER])?;
         installed?;
     }
@@ -67,8 +67,8 @@ fn install(prefix: &[&str]) -> Result {
     Ok(())
 }
 
-/// Installs a package that starts a server of its own, of which nobody here has any use. The service of one that was
-/// installed before, only too old, is somebody else's business.
+/// Installs a package that starts a server of its own, which is not needed here. The service of one that was
+/// installed before, only too old, is left alone.
 fn install_without_service(prefix: &[&str], package: &str) -> Result {
     let was_there = is_installed(package);
     install_package(prefix, package)?;
@@ -84,7 +84,7 @@ fn install_without_service(prefix: &[&str], package: &str) -> Result {
 }
 
 fn is_installed(package: &str) -> bool {
-    // One that was never heard of is an error here, and a word on stderr that nobody needs to see.
+    // An unknown package is an error here, and a message on stderr that is of no use.
     let query = format!("dpkg-query --show --showformat='${{Status}}' {package} 2>/dev/null");
     program("sh", &["-c", &query]).read().is_ok_and(|status| status.ends_with(" installed"))
 }

@@ -1,6 +1,7 @@
 //! What holds for every file: checked by reading, in milliseconds.
 
 pub(crate) mod files;
+mod findings;
 mod laws;
 mod links;
 mod manifests;
@@ -13,8 +14,7 @@ use crate::workspace::{Workspace, root};
 
 use files::File;
 
-/// What is wrong, each with its place.
-pub(crate) type Findings = Vec<String>;
+pub(crate) use findings::Findings;
 
 pub(crate) fn tidy(workspace: &Workspace) -> Result {
     let files = files::load()?;

@@ -9,16 +9,16 @@ use sentinel_testbed::postgres::{PASSWORD, SUPERUSER};
 use sentinel_testbed::{self as testbed, Proxy};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::crew::{Crew, pass};
-use crate::verdict::Kept;
+use crate::checker::Kept;
+use crate::workers::{Workers, pass};
 
 use super::{Deployment, postgres, redis};
 
-/// PostgreSQL and its standby. The way leads to whichever is in charge.
+/// PostgreSQL and its standby. The proxy leads to the current primary.
 pub(super) struct Standby {
     primary: testbed::Postgres,
     standby: testbed::Postgres,
-    way: Proxy,
+    proxy: Proxy,
     runtime: Handle,
     synchronous: bool,
     over: bool,
@@ -29,8 +29,8 @@ impl Standby {
         let primary = testbed::Postgres::start(testbed::postgres::Options::default());
         postgres::set_up(&primary, runtime);
         let standby = primary.standby("second", synchronous);
-        let way = Proxy::start(primary.port());
-        Self { primary, standby, way, runtime: runtime.handle().clone(), synchronous, over: false }
+        let proxy = Proxy::start(primary.port());
+        Self { primary, standby, proxy, runtime: runtime.handle().clone(), synchronous, over: false }
     }
 
     fn fail_over(&mut self, rng: &mut StdRng) -> String {
@@ -44,27 +44,27 @@ impl Standby {
             self.standby.resume();
         }
         self.standby.promote();
-        self.way.lead_to(self.standby.port());
+        self.proxy.lead_to(self.standby.port());
         self.over = true;
-        self.is_told();
+        self.assert_failover_is_reported();
         "the primary is killed, and the standby takes over".into()
     }
 
-    /// Whoever looks is told that a standby took over.
-    fn is_told(&self) {
+    /// `doctor` reports that a standby took over.
+    fn assert_failover_is_reported(&self) {
         let health = self.runtime.block_on(PostgresStore::builder(&self.url()).health());
         let health = health.unwrap_or_else(|error| panic!("the standby does not answer: {error}"));
         let line = health.checks.iter().find(|check| check.name == "time line");
         assert!(
             line.is_some_and(|line| line.found.contains("it was 1")),
-            "a failover is not told: {health:?}"
+            "a failover is not reported: {health:?}"
         );
     }
 }
 
 impl Deployment for Standby {
     fn url(&self) -> String {
-        self.primary.url_at(self.way.port(), SUPERUSER, PASSWORD, "postgres")
+        self.primary.url_at(self.proxy.port(), SUPERUSER, PASSWORD, "postgres")
     }
 
     fn name(&self) -> String {
@@ -72,8 +72,8 @@ impl Deployment for Standby {
         format!("PostgreSQL with {kind} standby")
     }
 
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
-        if self.over { crew.strike(rng) } else { self.fail_over(rng) }
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String {
+        if self.over { workers.inject(rng) } else { self.fail_over(rng) }
     }
 
     fn kept(&self) -> Kept {
@@ -89,7 +89,7 @@ impl Deployment for Standby {
 pub(super) struct Replica {
     primary: testbed::Redis,
     replica: testbed::Redis,
-    way: Proxy,
+    proxy: Proxy,
     runtime: Handle,
     over: bool,
     lost: bool,
@@ -99,39 +99,39 @@ impl Replica {
     pub(super) fn start(runtime: &Runtime) -> Self {
         let primary = testbed::Redis::start(testbed::redis::Options::default());
         let replica = primary.replica(testbed::redis::Options::default());
-        let way = Proxy::start(primary.port());
+        let proxy = Proxy::start(primary.port());
         let runtime = runtime.handle().clone();
-        let started = Self { primary, replica, way, runtime, over: false, lost: false };
-        redis::arm(&started.runtime, &started.url());
+        let started = Self { primary, replica, proxy, runtime, over: false, lost: false };
+        redis::init(&started.runtime, &started.url());
         started.primary.wait_caught_up();
         started
     }
 
-    fn fail_over(&mut self, crew: &Crew, rng: &mut StdRng) -> String {
-        // The replica hears nothing any more: what is acknowledged meanwhile is lost.
+    fn fail_over(&mut self, workers: &Workers, rng: &mut StdRng) -> String {
+        // The replica gets nothing any more: what is acknowledged meanwhile is lost.
         self.replica.cli(&["REPLICAOF", "127.0.0.1", "1"]);
         pass(Duration::from_millis(rng.random_range(0..=500)));
         self.primary.kill();
         self.replica.promote();
-        self.way.lead_to(self.replica.port());
+        self.proxy.lead_to(self.replica.port());
         self.over = true;
-        self.lost = redis::re_arm(&self.runtime, &crew.plan);
-        assert!(self.lost, "a replica took over, and nobody is told");
+        self.lost = redis::init_if_in_doubt(&self.runtime, &workers.plan);
+        assert!(self.lost, "a replica took over, and the doubt is not reported");
         "the primary is killed, and its replica takes over".into()
     }
 }
 
 impl Deployment for Replica {
     fn url(&self) -> String {
-        self.primary.url_at(self.way.port())
+        self.primary.url_at(self.proxy.port())
     }
 
     fn name(&self) -> String {
         "Redis with a replica".into()
     }
 
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
-        if self.over { crew.strike(rng) } else { self.fail_over(crew, rng) }
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String {
+        if self.over { workers.inject(rng) } else { self.fail_over(workers, rng) }
     }
 
     fn kept(&self) -> Kept {

@@ -1,45 +1,19 @@
 //! Real servers, or a file, and what can happen to them.
 
 mod failover;
+mod kind;
 mod network;
 mod postgres;
 mod redis;
 mod sqlite;
 
-use std::fmt;
-
-use clap::ValueEnum;
-use rand::RngExt as _;
 use rand::rngs::StdRng;
-use tokio::runtime::Runtime;
 
-use crate::crew::Crew;
+use crate::checker::Kept;
 use crate::plan::Plan;
-use crate::verdict::Kept;
+use crate::workers::Workers;
 
-/// Which kind of store a schedule breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// One file, and many processes.
-    Sqlite,
-    /// A server; direct, behind PgBouncer, for roles whose transactions are repeatable read or serializable.
-    Postgres,
-    /// A server, or a cluster whose slots move.
-    Redis,
-    /// A server and its second, which takes over: PostgreSQL with a synchronous or an asynchronous standby, Redis with a replica.
-    Failover,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-            Self::Redis => "redis",
-            Self::Failover => "failover",
-        })
-    }
-}
+pub(crate) use kind::{Flavour, Kind};
 
 /// Where a schedule takes place.
 pub(crate) trait Deployment: Send {
@@ -49,14 +23,14 @@ pub(crate) trait Deployment: Send {
     /// What it is, in a few words.
     fn name(&self) -> String;
 
-    /// A schedule begins: which way it comes, the dice say.
+    /// A schedule begins. The generator decides what varies between schedules.
     fn prepare(&mut self, _: &mut StdRng) {}
 
-    /// Breaks something, and mends it before it returns; says what it was.
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String;
+    /// Injects a fault, and ends it before it returns; returns what it was.
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String;
 
-    /// All is calm: somebody on call looks, and puts right what only they may.
-    fn look(&mut self, _: &Plan) {}
+    /// Faults have stopped: does what only an operator may do.
+    fn recover(&mut self, _: &Plan) {}
 
     /// What is left of all that was acknowledged since the schedule began.
     fn kept(&self) -> Kept {
@@ -66,43 +40,5 @@ pub(crate) trait Deployment: Send {
     /// What remains of it is of no use for another schedule.
     fn is_spent(&self) -> bool {
         false
-    }
-}
-
-/// Which deployment of its kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flavour {
-    Sqlite,
-    Postgres,
-    Redis,
-    RedisCluster,
-    SynchronousStandby,
-    AsynchronousStandby,
-    RedisReplica,
-}
-
-impl Flavour {
-    pub(crate) fn draw(kind: Kind, rng: &mut StdRng) -> Self {
-        match (kind, rng.random_range(0..12)) {
-            (Kind::Sqlite, _) => Self::Sqlite,
-            (Kind::Postgres, _) => Self::Postgres,
-            (Kind::Redis, 0..3) => Self::RedisCluster,
-            (Kind::Redis, _) => Self::Redis,
-            (Kind::Failover, 0..4) => Self::SynchronousStandby,
-            (Kind::Failover, 4..8) => Self::AsynchronousStandby,
-            (Kind::Failover, _) => Self::RedisReplica,
-        }
-    }
-
-    pub(crate) fn start(self, runtime: &Runtime) -> Box<dyn Deployment> {
-        match self {
-            Self::Sqlite => Box::new(sqlite::Sqlite::start(runtime)),
-            Self::Postgres => Box::new(postgres::Postgres::start(runtime)),
-            Self::Redis => Box::new(redis::Single::start(runtime)),
-            Self::RedisCluster => Box::new(redis::Cluster::start(runtime)),
-            Self::SynchronousStandby => Box::new(failover::Standby::start(runtime, true)),
-            Self::AsynchronousStandby => Box::new(failover::Standby::start(runtime, false)),
-            Self::RedisReplica => Box::new(failover::Replica::start(runtime)),
-        }
     }
 }

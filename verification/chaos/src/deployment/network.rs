@@ -1,4 +1,4 @@
-//! What can happen on the way to a server.
+//! What can happen between a process and a server.
 
 use std::time::Duration;
 
@@ -6,49 +6,49 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use sentinel_testbed::Proxy;
 
-use crate::crew::pass;
+use crate::workers::pass;
 
-/// Breaks the way for a while, and mends it; says how.
-pub(super) fn strike(way: &Proxy, rng: &mut StdRng) -> String {
+/// Injects a fault of the network for a while; returns what it was.
+pub(super) fn inject(proxy: &Proxy, rng: &mut StdRng) -> String {
     let long = Duration::from_millis(rng.random_range(20..=600));
-    let lost = way.requests().swallowed() + way.replies().swallowed();
+    let lost = proxy.requests().swallowed() + proxy.replies().swallowed();
     let what = match rng.random_range(0..7) {
         0 => {
-            way.cut();
+            proxy.cut();
             return "all connections are cut".into();
         }
         1 => {
-            way.replies().swallow();
+            proxy.replies().swallow();
             "replies are lost"
         }
         2 => {
-            way.black_hole();
+            proxy.black_hole();
             "the network is a black hole"
         }
         3 => {
-            way.requests().hold();
+            proxy.requests().hold();
             "requests are held back"
         }
         4 => {
-            way.replies().hold();
+            proxy.replies().hold();
             "replies are held back"
         }
         5 => {
-            way.refuse();
-            way.cut();
+            proxy.refuse();
+            proxy.cut();
             "connections are refused"
         }
         _ => {
             let bytes = rng.random_range(1..20_000);
-            way.replies().cut_after(bytes);
+            proxy.replies().cut_after(bytes);
             "a connection is cut within a reply"
         }
     };
     pass(long);
     // No stream goes on after bytes that are gone: what was open ends before anything else passes.
-    if way.requests().swallowed() + way.replies().swallowed() > lost || rng.random_ratio(1, 2) {
-        way.cut();
+    if proxy.requests().swallowed() + proxy.replies().swallowed() > lost || rng.random_ratio(1, 2) {
+        proxy.cut();
     }
-    way.heal();
+    proxy.heal();
     format!("{what} for {long:?}")
 }

@@ -1,4 +1,4 @@
-//! One PostgreSQL server, by several ways.
+//! One PostgreSQL server, by several routes.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -12,19 +12,19 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{self as testbed, Mode, PgBouncer, Proxy, until};
 use tokio::runtime::Runtime;
 
-use crate::crew::{Crew, pass};
-use crate::verdict::Kept;
+use crate::checker::Kept;
+use crate::workers::{Workers, pass};
 
 use super::{Deployment, network};
 
 /// How many connections the server takes: fewer than the workers would have.
 const CONNECTIONS: u32 = 40;
 
-/// By which way a schedule comes.
+/// How the workers of a schedule connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Route {
     Direct,
-    Bounced,
+    PgBouncer,
     RepeatableRead,
     Serializable,
 }
@@ -33,7 +33,7 @@ pub(super) struct Postgres {
     server: testbed::Postgres,
     proxy: Proxy,
     bouncer: PgBouncer,
-    way: Way,
+    route: Route,
 }
 
 impl Postgres {
@@ -54,20 +54,20 @@ impl Postgres {
         }
         let proxy = Proxy::start(server.port());
         let bouncer = PgBouncer::start(&server, testbed::pgbouncer::Options::default().pool_size(4));
-        Self { server, proxy, bouncer, way: Way::Direct }
+        Self { server, proxy, bouncer, route: Route::Direct }
     }
 
-    /// What the server says to a script, as soon as it says anything: it may be recovering, or have no connection left.
-    fn say(&self, sql: &str) -> String {
-        let mut said = None;
+    /// What a script prints, as soon as the server runs it: it may be recovering, or have no connection left.
+    fn query(&self, sql: &str) -> String {
+        let mut printed = None;
         until("PostgreSQL answers", || {
-            said = self.try_say(sql);
-            said.is_some()
+            printed = self.try_query(sql);
+            printed.is_some()
         });
-        said.unwrap_or_default()
+        printed.unwrap_or_default()
     }
 
-    fn try_say(&self, sql: &str) -> Option<String> {
+    fn try_query(&self, sql: &str) -> Option<String> {
         let mut psql = self.server.command("psql");
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-f", "-"]);
         let spawned = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
@@ -80,7 +80,7 @@ impl Postgres {
 
     /// Some connection of a worker.
     fn backend(&self, rng: &mut StdRng) -> Option<u32> {
-        let all = self.say(
+        let all = self.query(
             "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
         );
         let all: Vec<u32> = all.lines().filter_map(|pid| pid.parse().ok()).collect();
@@ -109,93 +109,91 @@ impl Postgres {
                 "a backend is killed, and the server recovers"
             }
         };
-        self.say("select 1");
+        self.query("select 1");
         what.into()
     }
 
-    fn hold(&self, rng: &mut StdRng) -> String {
+    fn hold_locks(&self, rng: &mut StdRng) -> String {
         let long = rng.random_range(20..=600);
         let (what, sql) = match rng.random_range(0..3) {
             0 => ("the table", "lock table sentinel.records in access exclusive mode"),
-            1 => ("all records", "select from sentinel.records for update"),
+            1 => ("every record", "select from sentinel.records for update"),
             _ => ("the log", "lock table sentinel.events in exclusive mode"),
         };
-        self.say(&format!("begin; {sql}; select pg_sleep({long} / 1000.0); rollback"));
-        format!("somebody holds {what} for {long} ms")
+        self.query(&format!("begin; {sql}; select pg_sleep({long} / 1000.0); rollback"));
+        format!("{what} is locked for {long} ms")
     }
 
-    /// Statements and locks time out while somebody holds the records.
-    fn hurry(&self, rng: &mut StdRng) -> String {
+    /// Statements and locks time out while the records are locked.
+    fn shorten_timeouts(&self, rng: &mut StdRng) -> String {
         let (statement, lock) = (rng.random_range(1..=50), rng.random_range(1..=50));
         self.set(&[("statement_timeout", &format!("{statement}ms")), ("lock_timeout", &format!("{lock}ms"))]);
         let free = "set statement_timeout = 0; set lock_timeout = 0";
-        self.say(&format!(
+        self.query(&format!(
             "{free}; begin; select from sentinel.records for update; select pg_sleep(0.2); rollback"
         ));
         self.set(&[("statement_timeout", "0"), ("lock_timeout", "0")]);
-        format!(
-            "statements time out after {statement} ms, locks after {lock} ms, and somebody holds the records"
-        )
+        format!("statements time out after {statement} ms, locks after {lock} ms, and the records are locked")
     }
 
     fn set(&self, settings: &[(&str, &str)]) {
         let set = settings.iter().map(|(name, value)| format!("alter system set {name} = '{value}';"));
         let set: String = set.collect();
-        // Each of them alone: `alter system` stands in no transaction.
+        // Each of them alone: `alter system` cannot run in a transaction.
         for line in set.split_inclusive(';') {
-            self.say(&format!("set statement_timeout = 0; {line}"));
+            self.query(&format!("set statement_timeout = 0; {line}"));
         }
-        self.say("set statement_timeout = 0; select pg_reload_conf()");
+        self.query("set statement_timeout = 0; select pg_reload_conf()");
     }
 
-    /// Strangers take all connections there are, while those of the workers are ended.
-    fn crowd(&self, rng: &mut StdRng) -> String {
+    /// Other clients take all connections there are, while those of the workers are ended.
+    fn exhaust_connections(&self, rng: &mut StdRng) -> String {
         let long = Duration::from_millis(rng.random_range(50..=400));
-        let strangers: Vec<_> = (0..2 * CONNECTIONS)
+        let others: Vec<_> = (0..2 * CONNECTIONS)
             .filter_map(|_| TcpStream::connect(("127.0.0.1", self.server.port())).ok())
             .collect();
         self.all_backends("pg_terminate_backend");
         pass(long);
-        drop(strangers);
-        self.say("select 1");
-        format!("strangers take all connections for {long:?}")
+        drop(others);
+        self.query("select 1");
+        format!("other clients take all connections for {long:?}")
     }
 
     /// The server's clock steps, forward or back, and stays there.
     fn set_clock(&self, rng: &mut StdRng) -> String {
         let milliseconds = rng.random_range(-3_000..=3_000);
         self.server.set_clock(milliseconds);
-        let way = if milliseconds < 0 { "behind" } else { "before" };
-        format!("the server's clock is set {} ms {way} the real one", milliseconds.abs())
+        let direction = if milliseconds < 0 { "behind" } else { "before" };
+        format!("the server's clock is set {} ms {direction} the real one", milliseconds.abs())
     }
 
     fn all_backends(&self, end: &str) {
-        // Where no connection is left for us, that is the strike.
-        let _ = self.try_say(&format!(
+        // Where no connection is left for this one, that is the fault.
+        let _ = self.try_query(&format!(
             "select {end}(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
         ));
     }
 
-    fn stand_still(&self, rng: &mut StdRng) -> String {
+    fn pause(&self, rng: &mut StdRng) -> String {
         let long = Duration::from_millis(rng.random_range(20..=600));
         match self.backend(rng) {
             Some(backend) if rng.random_ratio(1, 2) && self.server.try_pause_backend(backend) => {
                 pass(long);
                 self.server.resume_backend(backend);
-                format!("a backend stands still for {long:?}")
+                format!("a backend is stopped for {long:?}")
             }
             _ => {
                 self.server.pause();
                 pass(long);
                 self.server.resume();
-                format!("the server stands still for {long:?}")
+                format!("the server is stopped for {long:?}")
             }
         }
     }
 
-    fn on_the_way(&self, rng: &mut StdRng) -> String {
-        if self.way != Way::Bounced {
-            return network::strike(&self.proxy, rng);
+    fn break_the_network(&self, rng: &mut StdRng) -> String {
+        if self.route != Route::PgBouncer {
+            return network::inject(&self.proxy, rng);
         }
         self.bouncer.stop();
         pass(Duration::from_millis(rng.random_range(0..=200)));
@@ -206,49 +204,49 @@ impl Postgres {
 
 impl Deployment for Postgres {
     fn url(&self) -> String {
-        let role = match self.way {
-            Way::Direct | Way::Bounced => "worker",
-            Way::RepeatableRead => "repeatable_read",
-            Way::Serializable => "serializable",
+        let role = match self.route {
+            Route::Direct | Route::PgBouncer => "worker",
+            Route::RepeatableRead => "repeatable_read",
+            Route::Serializable => "serializable",
         };
-        match self.way {
-            Way::Bounced => self.bouncer.url_for(role, role, "postgres"),
+        match self.route {
+            Route::PgBouncer => self.bouncer.url_for(role, role, "postgres"),
             _ => self.server.url_at(self.proxy.port(), role, role, "postgres"),
         }
     }
 
     fn name(&self) -> String {
-        format!("PostgreSQL, {:?}", self.way)
+        format!("PostgreSQL, {:?}", self.route)
     }
 
     fn prepare(&mut self, rng: &mut StdRng) {
-        self.way = match rng.random_range(0..5) {
-            0 | 1 => Way::Direct,
-            2 => Way::Bounced,
-            3 => Way::RepeatableRead,
-            _ => Way::Serializable,
+        self.route = match rng.random_range(0..5) {
+            0 | 1 => Route::Direct,
+            2 => Route::PgBouncer,
+            3 => Route::RepeatableRead,
+            _ => Route::Serializable,
         };
     }
 
-    /// Nobody takes an execution over, so its heartbeats need not be durable.
+    /// No worker takes an execution over, so its heartbeats need not be durable.
     fn kept(&self) -> Kept {
         Kept::AllButHeartbeats
     }
 
-    fn strike(&mut self, _: &mut Crew, rng: &mut StdRng) -> String {
+    fn inject(&mut self, _: &mut Workers, rng: &mut StdRng) -> String {
         match rng.random_range(0..9) {
             8 if testbed::clocks_can_be_set() => self.set_clock(rng),
             0 | 1 => self.crash(rng),
-            2 => self.hold(rng),
-            3 => self.hurry(rng),
-            4 => self.crowd(rng),
-            5 => self.stand_still(rng),
+            2 => self.hold_locks(rng),
+            3 => self.shorten_timeouts(rng),
+            4 => self.exhaust_connections(rng),
+            5 => self.pause(rng),
             6 => {
                 let end = if rng.random_ratio(1, 2) { "pg_terminate_backend" } else { "pg_cancel_backend" };
                 self.all_backends(end);
-                format!("{end} of everybody")
+                format!("{end} of every backend")
             }
-            _ => self.on_the_way(rng),
+            _ => self.break_the_network(rng),
         }
     }
 }

@@ -11,20 +11,20 @@ use sentinel_testbed::redis::Options;
 use sentinel_testbed::{self as testbed, Proxy, RedisCluster, until};
 use tokio::runtime::{Handle, Runtime};
 
-use crate::crew::{Crew, pass};
+use crate::checker::Kept;
+use crate::open::open;
 use crate::plan::Plan;
-use crate::reach::open;
-use crate::verdict::Kept;
+use crate::workers::{Workers, pass};
 
 use super::{Deployment, network};
 
-/// Few, so that what a schedule uses is often on its way.
+/// Few, so that a slot that moves is often one in use.
 const BUCKETS: u32 = 4;
 
 /// A server that syncs everything before it answers.
 pub(super) struct Single {
     server: testbed::Redis,
-    way: Proxy,
+    proxy: Proxy,
     runtime: Handle,
     /// Its file was cut.
     cut: bool,
@@ -34,9 +34,9 @@ pub(super) struct Single {
 impl Single {
     pub(super) fn start(runtime: &Runtime) -> Self {
         let server = testbed::Redis::start(Options::default());
-        let way = Proxy::start(server.port());
-        let started = Self { server, way, runtime: runtime.handle().clone(), cut: false, lost: false };
-        arm(&started.runtime, &started.url());
+        let proxy = Proxy::start(server.port());
+        let started = Self { server, proxy, runtime: runtime.handle().clone(), cut: false, lost: false };
+        init(&started.runtime, &started.url());
         started
     }
 
@@ -52,25 +52,25 @@ impl Single {
     }
 
     /// What a power failure does to a disk that lied: the server was killed, and the end of its file is gone.
-    fn lose(&mut self, crew: &Crew, rng: &mut StdRng) -> String {
+    fn truncate_file(&mut self, workers: &Workers, rng: &mut StdRng) -> String {
         self.server.kill();
         let bytes = rng.random_range(1..=self.server.append_only_len().clamp(1, 6_000));
         self.server.cut_append_only_file(bytes);
         self.server.start_again();
         self.cut = true;
-        self.look(&crew.plan);
+        self.recover(&workers.plan);
         format!("the server is killed, and {bytes} bytes of its file are lost")
     }
 
-    fn stand_still(&self, rng: &mut StdRng) -> String {
+    fn pause(&self, rng: &mut StdRng) -> String {
         let long = Duration::from_millis(rng.random_range(20..=600));
         self.server.pause();
         pass(long);
         self.server.resume();
-        format!("the server stands still for {long:?}")
+        format!("the server is stopped for {long:?}")
     }
 
-    fn starve(&self, rng: &mut StdRng) -> String {
+    fn limit_memory(&self, rng: &mut StdRng) -> String {
         let long = Duration::from_millis(rng.random_range(20..=300));
         self.server.cli(&["CONFIG", "SET", "maxmemory", "1mb"]);
         pass(long);
@@ -81,7 +81,7 @@ impl Single {
 
 impl Deployment for Single {
     fn url(&self) -> String {
-        self.server.url_at(self.way.port())
+        self.server.url_at(self.proxy.port())
     }
 
     fn name(&self) -> String {
@@ -92,10 +92,10 @@ impl Deployment for Single {
         (self.cut, self.lost) = (false, false);
     }
 
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String {
         match rng.random_range(0..9) {
             0 | 1 => self.crash(rng),
-            2 => self.lose(crew, rng),
+            2 => self.truncate_file(workers, rng),
             3 => {
                 self.server.cli(&["SCRIPT", "FLUSH"]);
                 "scripts are flushed".into()
@@ -104,19 +104,19 @@ impl Deployment for Single {
                 self.server.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
                 "all clients are killed".into()
             }
-            5 => self.stand_still(rng),
-            6 => self.starve(rng),
-            _ => network::strike(&self.way, rng),
+            5 => self.pause(rng),
+            6 => self.limit_memory(rng),
+            _ => network::inject(&self.proxy, rng),
         }
     }
 
-    /// An answer that was on its way when the server was killed is known to a worker that has not left its note yet: it tells
-    /// later.
-    fn look(&mut self, plan: &Plan) {
-        self.lost |= self.cut && re_arm(&self.runtime, plan);
+    /// A worker may have got a reply just before the server was killed, and not have written its witness file yet: the
+    /// loss is then detected only now.
+    fn recover(&mut self, plan: &Plan) {
+        self.lost |= self.cut && init_if_in_doubt(&self.runtime, plan);
     }
 
-    /// A heartbeat that is gone with the end of the file is told to nobody.
+    /// A heartbeat lost at the end of the file is not detected.
     fn kept(&self) -> Kept {
         match (self.lost, self.cut) {
             (true, _) => Kept::Tokens,
@@ -130,15 +130,15 @@ impl Deployment for Single {
 pub(super) struct Cluster {
     servers: RedisCluster,
     runtime: Handle,
-    /// A master was restarted. Nothing is lost by that, and nobody can tell it from a replica that took over.
+    /// A master was restarted. Nothing is lost by that, but it cannot be distinguished from a replica that took over.
     restarted: bool,
 }
 
 impl Cluster {
     pub(super) fn start(runtime: &Runtime) -> Self {
         let servers = RedisCluster::start(3, Options::default());
-        let armed = runtime.block_on(RedisStore::builder(&servers.url()).buckets(BUCKETS).init());
-        drop(armed.unwrap_or_else(|error| panic!("the cluster cannot be armed: {error}")));
+        let made = runtime.block_on(RedisStore::builder(&servers.url()).buckets(BUCKETS).init());
+        drop(made.unwrap_or_else(|error| panic!("the cluster cannot be initialised: {error}")));
         Self { servers, runtime: runtime.handle().clone(), restarted: false }
     }
 
@@ -174,7 +174,7 @@ impl Deployment for Cluster {
         self.restarted = false;
     }
 
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String {
         let node = &self.servers.nodes()[rng.random_range(0..self.servers.nodes().len())];
         match rng.random_range(0..6) {
             0..3 => self.move_slot(rng),
@@ -183,8 +183,8 @@ impl Deployment for Cluster {
                 node.start_again();
                 self.servers.wait_ok();
                 self.restarted = true;
-                self.look(&crew.plan);
-                "a master is killed, and somebody looks".into()
+                self.recover(&workers.plan);
+                "a master is killed, and initialised again".into()
             }
             4 => {
                 node.cli(&["SCRIPT", "FLUSH"]);
@@ -197,41 +197,41 @@ impl Deployment for Cluster {
         }
     }
 
-    fn look(&mut self, plan: &Plan) {
+    fn recover(&mut self, plan: &Plan) {
         if self.restarted {
-            re_arm(&self.runtime, plan);
+            init_if_in_doubt(&self.runtime, plan);
         }
     }
 }
 
-/// Somebody has looked: from now on the server is trusted.
-pub(super) fn arm(runtime: &Handle, url: &str) {
-    until("the server can be armed", || runtime.block_on(RedisStore::init(url)).is_ok());
+/// As an operator does after having checked the server.
+pub(super) fn init(runtime: &Handle, url: &str) {
+    until("the server can be initialised", || runtime.block_on(RedisStore::init(url)).is_ok());
 }
 
-/// Asks a server that may have lost something what it says, as somebody who comes anew, and arms it if it is in doubt.
+/// Opens a server that may have lost something, as a new process would, and initialises it again if it is in doubt.
 /// Whether it was.
-pub(super) fn re_arm(runtime: &Handle, plan: &Plan) -> bool {
+pub(super) fn init_if_in_doubt(runtime: &Handle, plan: &Plan) -> bool {
     let mut doubt = false;
-    until("the server says what it is", || {
-        let told = runtime.block_on(ask(plan));
-        doubt = told.as_ref().is_err_and(|error| {
+    until("the server reports its state", || {
+        let opened = runtime.block_on(claim_once(plan));
+        doubt = opened.as_ref().is_err_and(|error| {
             matches!(
                 error.kind(),
                 ErrorKind::PossibleDataLoss | ErrorKind::DataLoss | ErrorKind::NotInitialised
             )
         });
-        doubt || told.is_ok()
+        doubt || opened.is_ok()
     });
     if doubt {
-        arm(runtime, &plan.url);
+        init(runtime, &plan.url);
     }
     doubt
 }
 
-/// Opens the store and claims a lease that nobody else uses: what a namespace has lost is told to whoever claims there.
-async fn ask(plan: &Plan) -> Result<(), StoreError> {
-    let store = open(&plan.url, &plan.notes()).await?;
+/// Opens the store and claims a lease that no worker uses: a loss within a namespace is detected by a claim in it.
+async fn claim_once(plan: &Plan) -> Result<(), StoreError> {
+    let store = open(&plan.url, &plan.witness_folder()).await?;
     let lease = Address::lease(Namespace::new(&plan.namespace)?, Key::new("asked")?);
     let claim = Claim {
         claim_id: ClaimId::random(),

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::crew::{Crew, pass};
+use crate::workers::{Workers, pass};
 
 use super::Deployment;
 
@@ -19,7 +19,7 @@ pub(super) struct Sqlite(TempDir);
 impl Sqlite {
     pub(super) fn start(runtime: &Runtime) -> Self {
         let started = Self(tempfile::tempdir().unwrap_or_else(|error| panic!("no folder: {error}")));
-        // Made once, and not by whichever worker is first.
+        // Made once, here, and not by the first worker.
         let made = runtime.block_on(sentinel::connect(&started.url()));
         drop(made.unwrap_or_else(|error| panic!("the file cannot be made: {error}")));
         started
@@ -29,8 +29,8 @@ impl Sqlite {
         self.0.path().join("sentinel.db")
     }
 
-    /// Somebody else has the file for a while.
-    fn hold(&self, long: Duration) {
+    /// Locks the file for a while.
+    fn hold_lock(&self, long: Duration) {
         let connection = Connection::open(self.file()).unwrap_or_else(|error| panic!("no file: {error}"));
         let locked = connection
             .busy_timeout(Duration::from_secs(60))
@@ -49,13 +49,13 @@ impl Deployment for Sqlite {
         "SQLite, one file".into()
     }
 
-    fn strike(&mut self, crew: &mut Crew, rng: &mut StdRng) -> String {
+    fn inject(&mut self, workers: &mut Workers, rng: &mut StdRng) -> String {
         if rng.random_ratio(2, 3) {
-            crew.kill_all();
+            workers.kill_all();
             return "every process with the file open is killed".into();
         }
         let long = Duration::from_millis(rng.random_range(20..=600));
-        self.hold(long);
-        format!("somebody holds the file for {long:?}")
+        self.hold_lock(long);
+        format!("the file is locked for {long:?}")
     }
 }

@@ -14,57 +14,57 @@ use sentinel_testbed::until;
 
 use crate::plan::Plan;
 
-/// How long a schedule waits for work to go on before it goes on itself: a strike may have left nobody who could.
-const LOOKS: u32 = 100;
+/// How often a schedule polls for progress before it goes on: a fault may have left none that could.
+const MAX_POLLS: u32 = 100;
 
 /// All workers of a schedule. Dropping it kills those that are left.
 #[derive(Debug)]
-pub(crate) struct Crew {
+pub(crate) struct Workers {
     program: PathBuf,
     pub(crate) plan: Plan,
     workers: Vec<(u32, Child)>,
-    hired: u32,
+    started: u32,
     pub(crate) killed: u32,
 }
 
-impl Crew {
-    /// The program is this one; it is told to be a worker.
+impl Workers {
+    /// The program is this one; it is started as a worker.
     pub(crate) fn new(program: &Path, plan: Plan) -> Self {
-        Self { program: program.to_owned(), plan, workers: Vec::new(), hired: 0, killed: 0 }
+        Self { program: program.to_owned(), plan, workers: Vec::new(), started: 0, killed: 0 }
     }
 
     /// One more process.
-    pub(crate) fn hire(&mut self) {
-        self.hired += 1;
-        let plan = Plan { number: self.hired, ..self.plan.clone() };
-        let told = serde_json::to_string(&plan).unwrap_or_else(|error| panic!("no plan: {error}"));
-        let log = File::create(self.log(self.hired)).unwrap_or_else(|error| panic!("no log: {error}"));
+    pub(crate) fn start_one(&mut self) {
+        self.started += 1;
+        let plan = Plan { number: self.started, ..self.plan.clone() };
+        let argument = serde_json::to_string(&plan).unwrap_or_else(|error| panic!("no plan: {error}"));
+        let log = File::create(self.log(self.started)).unwrap_or_else(|error| panic!("no log: {error}"));
         let mut command = Command::new(&self.program);
-        command.args(["worker", &told]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+        command.args(["worker", &argument]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         // What is sent to this program's group, by a terminal or a runner, ends the workers through their standard input.
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start a worker: {error}"));
-        self.workers.push((self.hired, child));
+        self.workers.push((self.started, child));
     }
 
     fn log(&self, number: u32) -> PathBuf {
         self.plan.folder.join(format!("worker-{number}.log"))
     }
 
-    /// What happens to a worker, and to whom.
-    pub(crate) fn strike(&mut self, rng: &mut StdRng) -> String {
+    /// Kills or stops one worker; returns what was done.
+    pub(crate) fn inject(&mut self, rng: &mut StdRng) -> String {
         let at = rng.random_range(0..self.workers.len());
         let number = self.workers[at].0;
         if rng.random_ratio(1, 2) {
             self.kill(at);
-            self.hire();
-            return format!("worker {number} is killed, and worker {} comes", self.hired);
+            self.start_one();
+            return format!("worker {number} is killed, and worker {} comes", self.started);
         }
         let long = self.plan.hard_ttl.mul_f64(rng.random_range(0.1..1.5));
         self.signal(at, Signal::STOP);
         pass(long);
         self.signal(at, Signal::CONT);
-        format!("worker {number} stands still for {long:?}")
+        format!("worker {number} is stopped for {long:?}")
     }
 
     /// `kill -9` of all at once; as many others come.
@@ -76,7 +76,7 @@ impl Crew {
         while !self.workers.is_empty() {
             self.kill(0);
         }
-        (0..count).for_each(|_| self.hire());
+        (0..count).for_each(|_| self.start_one());
     }
 
     fn kill(&mut self, at: usize) {
@@ -93,9 +93,9 @@ impl Crew {
     }
 
     /// Waits until the workers have written so many bytes more, or for a while in vain.
-    pub(crate) fn go_on(&self, bytes: u64) {
+    pub(crate) fn wait_for_progress(&self, bytes: u64) {
         let enough = self.written() + bytes;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_POLLS {
             if self.written() >= enough {
                 return;
             }
@@ -105,13 +105,16 @@ impl Crew {
 
     fn written(&self) -> u64 {
         let journal = |number| Plan { number, ..self.plan.clone() }.journal();
-        (1..=self.hired).filter_map(|number| fs::metadata(journal(number)).ok()).map(|data| data.len()).sum()
+        (1..=self.started)
+            .filter_map(|number| fs::metadata(journal(number)).ok())
+            .map(|data| data.len())
+            .sum()
     }
 
-    /// All is calm: every worker ends what it began. Tells how many there were in all.
-    pub(crate) fn dismiss(mut self) -> Result<u32, String> {
+    /// Faults have stopped: every worker ends what it began. Returns how many there were in all.
+    pub(crate) fn finish_all(mut self) -> Result<u32, String> {
         for (_, child) in &mut self.workers {
-            drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"calm\n")));
+            drop(child.stdin.take().map(|mut stdin| stdin.write_all(b"stop\n")));
         }
         for (number, child) in &mut self.workers {
             let mut status = None;
@@ -126,11 +129,11 @@ impl Crew {
             }
         }
         self.workers.clear();
-        Ok(self.hired)
+        Ok(self.started)
     }
 }
 
-impl Drop for Crew {
+impl Drop for Workers {
     fn drop(&mut self) {
         for (_, child) in &mut self.workers {
             let _ = child.kill();
@@ -139,7 +142,7 @@ impl Drop for Crew {
     }
 }
 
-/// Lets time go by: how long a fault lasts. Nothing is judged by it.
+/// Waits: this is how long a fault lasts. Nothing is decided by it.
 pub(crate) fn pass(long: Duration) {
     let (_sender, never) = std::sync::mpsc::channel::<()>();
     let _ = never.recv_timeout(long);

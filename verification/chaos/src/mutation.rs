@@ -1,4 +1,4 @@
-//! Workers that break a rule on purpose: what the verdict has to notice.
+//! Workers that break a rule on purpose: what the checker has to detect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-pub(crate) enum Sabotage {
-    /// Runs although somebody else does, or did: what has no grant is told that it has one.
+pub(crate) enum Mutation {
+    /// Runs although another worker does, or did: it takes a refused claim for a grant.
     RunsWithoutGrant,
-    /// Runs although its begin was refused: its lease is over, or somebody else holds it.
+    /// Runs although its begin was refused: its lease is over, or another worker holds it.
     BeginsLate,
     /// Takes its result for recorded, and has sent nothing.
     RecordsNothing,
@@ -24,29 +24,29 @@ pub(crate) enum Sabotage {
 /// The store as this worker sees it.
 pub(crate) fn over(
     store: Arc<dyn CoordinationStore>,
-    sabotage: Option<Sabotage>,
+    mutation: Option<Mutation>,
 ) -> Arc<dyn CoordinationStore> {
-    match sabotage {
-        Some(sabotage) => Arc::new(Layered(Saboteur { store, sabotage })),
+    match mutation {
+        Some(mutation) => Arc::new(Layered(MutatedStore { store, mutation })),
         None => store,
     }
 }
 
 #[derive(Debug)]
-struct Saboteur {
+struct MutatedStore {
     store: Arc<dyn CoordinationStore>,
-    sabotage: Sabotage,
+    mutation: Mutation,
 }
 
 #[async_trait]
-impl Layer for Saboteur {
+impl Layer for MutatedStore {
     fn inner(&self) -> &Arc<dyn CoordinationStore> {
         &self.store
     }
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
-        if self.sabotage == Sabotage::RecordsNothing && matches!(op, Op::Complete(_)) {
-            let stamp = self.store.inspect(address).await.map(|seen| Stamp::unseen(seen.now))?;
+        if self.mutation == Mutation::RecordsNothing && matches!(op, Op::Complete(_)) {
+            let stamp = self.store.inspect(address).await.map(|found| Stamp::unseen(found.now))?;
             return Ok(Stamped { reply: Reply::Complete(CompleteReply::Recorded { late: false }), stamp });
         }
         let Stamped { mut reply, stamp } = op.send(&*self.store, address).await?;
@@ -57,11 +57,11 @@ impl Layer for Saboteur {
             lease_until: stamp.now.plus(Duration::from_secs(1)),
             hard_until: stamp.now.plus(Duration::from_secs(1)),
         };
-        match (self.sabotage, &reply) {
-            (Sabotage::RunsWithoutGrant, Reply::Claim(ClaimReply::InProgress { .. })) => {
+        match (self.mutation, &reply) {
+            (Mutation::RunsWithoutGrant, Reply::Claim(ClaimReply::InProgress { .. })) => {
                 reply = Reply::Claim(ClaimReply::Granted(granted(State::Executing)));
             }
-            (Sabotage::BeginsLate, Reply::Begin(BeginReply::Expired | BeginReply::Superseded(_))) => {
+            (Mutation::BeginsLate, Reply::Begin(BeginReply::Expired | BeginReply::Superseded(_))) => {
                 reply = Reply::Begin(BeginReply::Begun(granted(State::Executing)));
             }
             _ => {}

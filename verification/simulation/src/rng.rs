@@ -1,4 +1,4 @@
-//! Chance: the same seed, the same throws.
+//! Random numbers: the same seed gives the same numbers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,37 +6,37 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// Dice. Clones throw the same dice in turn.
+/// A generator. Clones draw from the same one in turn.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(Arc<Mutex<StdRng>>);
+pub(crate) struct Rng(Arc<Mutex<StdRng>>);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// Dice of their own, which depend on these and on how often they were thrown.
+    /// Another generator, which depends on this one and on how often it was used.
     pub(crate) fn fork(&self) -> Self {
-        Self::new(self.throw(|rng| rng.random()))
+        Self::new(self.draw(|rng| rng.random()))
     }
 
-    fn throw<T>(&self, throw: impl FnOnce(&mut StdRng) -> T) -> T {
-        throw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn draw<T>(&self, draw: impl FnOnce(&mut StdRng) -> T) -> T {
+        draw(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From the first to the last, both included.
     pub(crate) fn within(&self, least: u64, most: u64) -> u64 {
-        self.throw(|rng| rng.random_range(least..=most))
+        self.draw(|rng| rng.random_range(least..=most))
     }
 
-    /// True in so many of a hundred throws.
+    /// True in so many of a hundred draws.
     pub(crate) fn percent(&self, percent: u64) -> bool {
         self.within(0, 99) < percent
     }
 
     /// A duration up to this one: mostly short ones.
     pub(crate) fn up_to(&self, most: Duration) -> Duration {
-        let share = self.throw(|rng| rng.random_range(0.0..1.0_f64));
+        let share = self.draw(|rng| rng.random_range(0.0..1.0_f64));
         most.mul_f64(share * share)
     }
 }

@@ -1,4 +1,4 @@
-//! A counterexample as sentences: what happened, in the order in which it happened, for a reader who is on call.
+//! A counterexample as sentences: what happened, in the order in which it happened, for a reader on call.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use crate::request::{OPERATORS, Packet, Request, value_of};
 use crate::setup::{Broken, Setup};
 use crate::store::number;
 use crate::worker::{Phase, Step};
-use crate::world::{Action, Fate, System, World};
+use crate::world::{Action, Delivery, System, World};
 
-/// Who takes part, and each step. A step is told from the world before it and the world after it.
-pub(crate) fn tell(system: &System, path: Vec<(World, Option<Action>)>) -> Vec<String> {
-    let mut told = vec![sentence(cast(&system.setup))];
-    let mut teller = Teller { system, runs: 0 };
+/// The participants, and each step. A step is described from the world before it and the world after it.
+pub(crate) fn sentences(system: &System, path: Vec<(World, Option<Action>)>) -> Vec<String> {
+    let mut lines = vec![sentence(participants(&system.setup))];
+    let mut writer = TraceWriter { system, runs: 0 };
     for pair in path.windows(2) {
         if let [(before, Some(action)), (after, _)] = pair {
-            let sentence = teller.sentence(before, action, after);
-            told.push(format!("{:>8}  {sentence}", teller.clock(after)));
+            let sentence = writer.sentence(before, action, after);
+            lines.push(format!("{:>8}  {sentence}", writer.clock(after)));
         }
     }
-    told
+    lines
 }
 
-fn cast(setup: &Setup) -> String {
+fn participants(setup: &Setup) -> String {
     let who = |(index, (fused, print)): (u8, &(bool, Option<u8>))| {
-        let way = match (setup.kind, fused) {
+        let form = match (setup.kind, fused) {
             (Kind::Lease, _) => "leases",
             (Kind::Execution, true) => "begins with its claim",
             (Kind::Execution, false) => "claims, then begins",
         };
         let print = print.map(|print| format!(", sends request {print}")).unwrap_or_default();
-        format!("{} ({way}{print})", worker(index))
+        format!("{} ({form}{print})", worker(index))
     };
     let workers: Vec<String> = (0..).zip(&setup.workers).map(who).collect();
     let operators: Vec<String> = (0..setup.operators).map(operator).collect();
@@ -60,13 +60,13 @@ fn sentence(words: String) -> String {
     letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
-struct Teller<'a> {
+struct TraceWriter<'a> {
     system: &'a System,
     /// Functions that started so far.
     runs: u32,
 }
 
-impl Teller<'_> {
+impl TraceWriter<'_> {
     /// Since the start, by the clock of the workers.
     fn clock(&self, w: &World) -> String {
         let instants = &self.system.setup.clock;
@@ -80,7 +80,7 @@ impl Teller<'_> {
     fn sentence(&mut self, before: &World, action: &Action, after: &World) -> String {
         match action {
             Action::Tick => sentence(self.passes(before, after)),
-            Action::Deliver(packet, fate) => sentence(self.delivered(before, packet, *fate, after)),
+            Action::Deliver(packet, delivery) => sentence(self.delivered(before, packet, *delivery, after)),
             Action::Worker(index, step) => sentence(self.works(before, *index, *step, after)),
             Action::Operator(index, action) => sentence(decides(before, *index, *action)),
             Action::Purge => {
@@ -101,7 +101,7 @@ impl Teller<'_> {
         if is.0 < was.0 {
             words += &format!("; the store's clock steps back by {:?}", Duration::from_millis(was.0 - is.0));
         } else if is.0 == was.0 {
-            words += "; the store's clock stands";
+            words += "; the store's clock does not advance";
         }
         let now = |w: &World| sentinel_core::StoreTime::from_micros(instants[usize::from(w.now)].0 * 1000);
         let active = matches!(after.record.state, State::Claimed | State::Executing);
@@ -125,16 +125,18 @@ impl Teller<'_> {
             Step::Resend => format!("{who} has no answer, and sends the same request again."),
             Step::GiveUp if setup.breaks(Broken::SendsAfterCancel) => {
                 format!(
-                    "{who} has no answer, tells its caller that nothing ran, cancels, and goes on asking."
+                    "{who} has no answer, reports to its caller that nothing ran, cancels, and still sends requests."
                 )
             }
             Step::GiveUp if !silent => format!("{who} has no answer, and goes ahead."),
             Step::GiveUp => {
-                format!("{who} has no answer, decides never to run, tells its caller so, and cancels.")
+                format!("{who} has no answer, decides never to run, reports that to its caller, and cancels.")
             }
             Step::Begin => format!("{who} sends its begin."),
             Step::Start => self.starts(&who),
-            Step::Withdraw => format!("{who} decides not to run, tells its caller so, and gives back."),
+            Step::Withdraw => {
+                format!("{who} decides not to run, reports that to its caller, and gives back.")
+            }
             Step::Write => format!("{who} writes to the resource, with its token."),
             Step::Beat => format!("{who} sends a heartbeat."),
             Step::Complete if setup.kind == Kind::Lease => format!("{who} is done, and sends its release."),
@@ -153,7 +155,7 @@ impl Teller<'_> {
             Step::Leave if silent => format!("{who}'s caller goes away; {who} gives back what it asked for."),
             Step::Leave => format!("{who}'s caller goes away; the call goes on without it."),
             Step::Read => {
-                format!("{who} has no answer, looks at the record, finds its own begin, goes ahead.")
+                format!("{who} has no answer, reads the record, finds its own begin, goes ahead.")
             }
         }
     }
@@ -167,36 +169,36 @@ impl Teller<'_> {
         }
     }
 
-    /// What the store made of a request, and who heard of it.
-    fn delivered(&self, before: &World, packet: &Packet, fate: Fate, after: &World) -> String {
-        let (who, asked) = (whose(packet), asked(packet.request));
-        let Some(applied) = self.system.applied(before, packet, fate) else {
-            return format!("{who}'s {asked} is refused by the store as such.");
+    /// What the store did with a request, and who got the reply.
+    fn delivered(&self, before: &World, packet: &Packet, delivery: Delivery, after: &World) -> String {
+        let (who, request) = (whose(packet), request_text(packet.request));
+        let Some(applied) = self.system.applied(before, packet, delivery) else {
+            return format!("{who}'s {request} is refused by the store as such.");
         };
-        let answer = said(&applied.reply);
+        let reply = reply_text(&applied.reply);
         let mut words = match held(&before.record) {
             Some(held) if applied.changed && holder(&before.record) != Some(packet.from) => {
-                format!("{who}'s {asked} takes effect on {held}: {answer}.")
+                format!("{who}'s {request} takes effect on {held}: {reply}.")
             }
-            _ if applied.changed => format!("{who}'s {asked} takes effect: {answer}."),
-            _ => format!("{who}'s {asked} changes nothing: {answer}."),
+            _ if applied.changed => format!("{who}'s {request} takes effect: {reply}."),
+            _ => format!("{who}'s {request} changes nothing: {reply}."),
         };
-        if fate == Fate::Stale {
+        if delivery == Delivery::Stale {
             words += " (Its statement had read clock and floor, and then waited for a lock.)";
         }
         let awaited = self.system.awaited(before, packet);
-        words += match (awaited, fate) {
-            (true, Fate::ReplyLost) => " The reply is lost.",
+        words += match (awaited, delivery) {
+            (true, Delivery::ReplyLost) => " The reply is lost.",
             (true, _) => " The reply arrives.",
-            (false, _) => " Nobody waits for the reply.",
+            (false, _) => " No sender waits for the reply.",
         };
-        if fate == Fate::Repeated {
+        if delivery == Delivery::Repeated {
             words += " A copy of the request is still under way.";
         }
         words + &self.concludes(before, packet, after)
     }
 
-    /// What the reply leads a worker to say to its caller.
+    /// What the reply leads a worker to report to its caller.
     fn concludes(&self, before: &World, packet: &Packet, after: &World) -> String {
         let index = usize::from(packet.from);
         match (before.workers.get(index), after.workers.get(index)) {
@@ -211,26 +213,26 @@ impl Teller<'_> {
 fn decides(before: &World, index: u8, action: Move) -> String {
     let who = operator(index);
     match action {
-        Move::Look => {
-            let seen = held(&before.record).unwrap_or_else(|| format!("{}", before.record.state));
-            format!("{who} looks, and sees {seen}.")
+        Move::Read => {
+            let found = held(&before.record).unwrap_or_else(|| format!("{}", before.record.state));
+            format!("{who} reads the record, and finds {found}.")
         }
         Move::Send(request) => {
             let again = matches!(before.operators[usize::from(index)].phase, operator::Phase::Holding { .. });
             let verb = if again { "decides, and sends" } else { "sends" };
-            format!("{who} {verb} a {}.", asked(request))
+            format!("{who} {verb} a {}.", request_text(request))
         }
         Move::Resend => format!("{who} has no answer, and sends the same decision again."),
     }
 }
 
-/// Whose claim stands in the record.
+/// Whose claim the record has.
 fn holder(record: &Record) -> Option<u8> {
     let id = |id: ClaimId| number(id).checked_sub(1);
     record.claim_id.and_then(id)
 }
 
-/// What the record holds, if anybody has it or anything came of it.
+/// What the record holds, if a worker has it or it has a result.
 fn held(record: &Record) -> Option<String> {
     let token = record.token;
     let whose = holder(record).map(|index| format!("{}'s ", worker(index))).unwrap_or_default();
@@ -243,7 +245,7 @@ fn held(record: &Record) -> Option<String> {
     }
 }
 
-fn asked(request: Request) -> String {
+fn request_text(request: Request) -> String {
     match request {
         Request::Claim => "claim".to_owned(),
         Request::Begin { token } => format!("begin of token {token}"),
@@ -269,9 +271,9 @@ fn asked(request: Request) -> String {
     }
 }
 
-fn said(reply: &Reply) -> String {
+fn reply_text(reply: &Reply) -> String {
     let plain = match reply {
-        Reply::Claim(reply) => return said_of_claim(reply),
+        Reply::Claim(reply) => return claim_reply_text(reply),
         Reply::Begin(BeginReply::Begun(granted)) => return format!("begun, token {}", granted.token),
         Reply::Reconcile(ReconcileReply::Taken { token, .. }) => {
             return format!("taken, reconcile token {token}");
@@ -288,7 +290,7 @@ fn said(reply: &Reply) -> String {
         Reply::Heartbeat(HeartbeatReply::Unknown) => "not known now",
         Reply::Complete(CompleteReply::Recorded { late: true }) => "recorded, late",
         Reply::Complete(CompleteReply::Recorded { .. }) => "recorded",
-        Reply::Complete(CompleteReply::Conflict) => "another result stands",
+        Reply::Complete(CompleteReply::Conflict) => "another result is recorded",
         Reply::Complete(CompleteReply::NotBegun) => "it never began",
         Reply::Complete(CompleteReply::Superseded(_)) => "superseded",
         Reply::Cancel(CancelReply::Cancelled) => "withdrawn",
@@ -315,11 +317,11 @@ fn said(reply: &Reply) -> String {
     plain.to_owned()
 }
 
-fn said_of_claim(reply: &ClaimReply) -> String {
+fn claim_reply_text(reply: &ClaimReply) -> String {
     match reply {
         ClaimReply::Granted(granted) => format!("granted, token {}, {}", granted.token, granted.state),
         ClaimReply::AlreadyReleased => "this call was given back before".to_owned(),
-        ClaimReply::InProgress { .. } => "somebody has it".to_owned(),
+        ClaimReply::InProgress { .. } => "another call has it".to_owned(),
         ClaimReply::Uncertain { token, .. } => format!("uncertain since token {token}"),
         ClaimReply::Completed { result, .. } => format!("completed before, with result {}", value_of(result)),
         ClaimReply::Reconciling { .. } => "an operator has it".to_owned(),

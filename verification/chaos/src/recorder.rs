@@ -1,4 +1,4 @@
-//! The layer between a worker's client and its store, which writes down what is asked and answered.
+//! The layer between a worker's client and its store, which records requests and replies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use sentinel::operation::*;
 use sentinel::{Address, Applied, CoordinationStore, StoreError};
 use sentinel_conformance::Layer;
 
-use crate::journal::{Journal, NoAnswer, Note, now};
+use crate::journal::{Journal, NoReply, Note, now};
 
-/// Writes each request down before it goes out, and its answer before anybody hears of it.
+/// Records each request before it is sent, and its reply before the client gets it.
 #[derive(Debug)]
-pub(crate) struct Scribe {
+pub(crate) struct Recorder {
     store: Arc<dyn CoordinationStore>,
     journal: Arc<Journal>,
     requests: AtomicU64,
 }
 
-impl Scribe {
+impl Recorder {
     pub(crate) fn new(store: Arc<dyn CoordinationStore>, journal: Arc<Journal>) -> Self {
         Self { store, journal, requests: AtomicU64::new(0) }
     }
@@ -31,7 +31,7 @@ impl Scribe {
     }
 
     fn answered(&self, number: u64, at: u64, answer: Result<Stamped<Reply>, &StoreError>) {
-        let answer = answer.map_err(|error| NoAnswer {
+        let answer = answer.map_err(|error| NoReply {
             ambiguous: error.applied() == Applied::Ambiguous,
             text: error.to_string(),
         });
@@ -40,7 +40,7 @@ impl Scribe {
 }
 
 #[async_trait]
-impl Layer for Scribe {
+impl Layer for Recorder {
     fn inner(&self) -> &Arc<dyn CoordinationStore> {
         &self.store
     }

@@ -1,12 +1,12 @@
-//! Fate: it kills processes and starts new ones, stops them and lets them go on, and sets the store's clock.
+//! The nemesis: it kills processes and starts new ones, pauses and resumes them, and sets the store's clock.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::dice::Dice;
 use crate::process::{Life, Process};
+use crate::rng::Rng;
 use crate::world::World;
 
 /// What a process was started for.
@@ -18,24 +18,24 @@ enum Role {
 
 /// All processes that were ever started.
 #[derive(Debug)]
-pub(crate) struct Fate {
+pub(crate) struct Nemesis {
     world: Arc<World>,
-    dice: Dice,
+    rng: Rng,
     processes: Vec<(Process, Role)>,
     tasks: JoinSet<()>,
 }
 
-impl Fate {
-    pub(crate) fn new(world: Arc<World>, dice: Dice) -> Self {
+impl Nemesis {
+    pub(crate) fn new(world: Arc<World>, rng: Rng) -> Self {
         let (workers, operators) = (world.options.processes, world.options.operators);
-        let mut fate = Self { world, dice, processes: Vec::new(), tasks: JoinSet::new() };
-        (0..workers).for_each(|_| fate.start(Role::Works));
-        (0..operators).for_each(|_| fate.start(Role::Operates));
-        fate
+        let mut nemesis = Self { world, rng, processes: Vec::new(), tasks: JoinSet::new() };
+        (0..workers).for_each(|_| nemesis.start(Role::Works));
+        (0..operators).for_each(|_| nemesis.start(Role::Operates));
+        nemesis
     }
 
     fn start(&mut self, role: Role) {
-        let first = self.world.start_process(&self.dice);
+        let first = self.world.start_process(&self.rng);
         self.processes.push((first.process.clone(), role));
         match role {
             Role::Works => {
@@ -46,39 +46,39 @@ impl Fate {
         }
     }
 
-    /// Lets faults happen for as long as the world's options say; then the dead are dead, and everybody else goes on.
-    pub(crate) async fn strike(&mut self) {
-        let turn = self.world.options.ttl / 2;
-        let turns = self.world.options.span.as_nanos() / turn.as_nanos().max(1);
-        for _ in 0..=turns {
-            sleep(self.dice.up_to(2 * turn)).await;
-            self.turn();
+    /// Lets faults happen for as long as the world's options say; then what was killed stays dead, and every other process goes on.
+    pub(crate) async fn inject_faults(&mut self) {
+        let interval = self.world.options.ttl / 2;
+        let steps = self.world.options.span.as_nanos() / interval.as_nanos().max(1);
+        for _ in 0..=steps {
+            sleep(self.rng.up_to(2 * interval)).await;
+            self.step();
         }
-        self.world.calm_down();
-        self.processes.iter().for_each(|(process, _)| process.becomes(Life::Runs));
+        self.world.end_faults();
+        self.processes.iter().for_each(|(process, _)| process.set_life(Life::Runs));
     }
 
-    fn turn(&mut self) {
+    fn step(&mut self) {
         let faults = self.world.options.faults.clone();
-        let n = self.dice.within(0, self.processes.len() as u64 - 1) as usize;
+        let n = self.rng.within(0, self.processes.len() as u64 - 1) as usize;
         let (process, role) = self.processes[n].clone();
-        if self.dice.percent(faults.crash) && process.life() != Life::Dead {
-            process.becomes(Life::Dead);
+        if self.rng.percent(faults.crash) && process.life() != Life::Dead {
+            process.set_life(Life::Dead);
             self.start(role);
         }
-        if self.dice.percent(faults.pause) {
-            process.becomes(if process.life() == Life::Stands { Life::Runs } else { Life::Stands });
+        if self.rng.percent(faults.pause) {
+            process.set_life(if process.life() == Life::Paused { Life::Runs } else { Life::Paused });
         }
-        if self.dice.percent(faults.clock_jump) {
-            let by = self.dice.up_to(2 * self.world.options.hard_ttl);
-            match self.dice.percent(50) {
+        if self.rng.percent(faults.clock_jump) {
+            let by = self.rng.up_to(2 * self.world.options.hard_ttl);
+            match self.rng.percent(50) {
                 true => self.world.clock.forward(by),
                 false => self.world.clock.back(by),
             }
         }
     }
 
-    /// Waits until all that lives has come to its end. What is dead never does.
+    /// Waits until every process that was not killed has ended.
     pub(crate) async fn end(&mut self) {
         let living = |(process, role): &(Process, Role)| match (process.life(), role) {
             (Life::Dead, _) => 0,

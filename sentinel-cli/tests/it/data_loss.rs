@@ -1,9 +1,9 @@
-//! A Redis server that forgot something, or may have: nothing runs before somebody has looked.
+//! A Redis server that lost data, or may have: nothing runs before an operator has run `init`.
 
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
-use crate::lost::{READS, all_refuse, refuse, refuse_changes};
+use crate::unusable_store::{READS, all_refuse, refuse, refuse_changes};
 use crate::world::{World, until};
 
 /// A store that is set up, where the key `k` has run.
@@ -65,7 +65,7 @@ fn doctor_finds(world: &World, words: &[&str]) {
 }
 
 #[test]
-fn everything() {
+fn a_flushed_server_is_refused() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     server.cli(&["FLUSHALL"]);
@@ -74,7 +74,7 @@ fn everything() {
 }
 
 #[test]
-fn all_but_the_root() {
+fn a_namespace_that_was_deleted_is_refused() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     let keys = server.cli(&["KEYS", "sentinel:{default:*"]);
@@ -93,7 +93,7 @@ fn all_but_the_root() {
 }
 
 #[test]
-fn its_append_only_file() {
+fn a_server_without_its_append_only_file_is_refused() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     server.kill();
@@ -103,13 +103,13 @@ fn its_append_only_file() {
 }
 
 #[test]
-fn to_append_at_all() {
+fn a_server_without_append_only_file_is_refused() {
     let server = Redis::start(Options::default().append_only(false));
     let world = World::on(&server.url());
     for ran in all_refuse(&world, world.store()) {
         assert!(ran.err().contains("appendonly"), "{ran:?}");
     }
-    // And where it was set up in time.
+    // The same where it was set up before.
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     server.cli(&["CONFIG", "SET", "appendonly", "no"]);
@@ -121,7 +121,7 @@ fn to_append_at_all() {
 }
 
 #[test]
-fn nothing_as_it_synced_each_write() {
+fn a_server_that_syncs_each_write_is_used_after_a_crash() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     for _ in 0..2 {
@@ -133,7 +133,7 @@ fn nothing_as_it_synced_each_write() {
 }
 
 #[test]
-fn perhaps_the_last_second() {
+fn a_server_that_syncs_every_second_is_only_read_after_a_crash() {
     let server = Redis::start(Options::default().append_fsync(Fsync::EverySecond));
     let world = after_a_run(&server);
     kill_with_all_written(&server);
@@ -147,7 +147,7 @@ fn perhaps_the_last_second() {
 }
 
 #[test]
-fn perhaps_the_last_second_of_a_run_that_goes_on() {
+fn a_run_across_a_crash_is_recorded_after_init() {
     let server = Redis::start(Options::default().append_fsync(Fsync::EverySecond));
     let world = World::on(&server.url());
     assert_eq!(world.run(&["init"]).code(), 0);
@@ -159,7 +159,7 @@ fn perhaps_the_last_second_of_a_run_that_goes_on() {
     std::fs::write(world.path("go"), "").unwrap();
     until("the command has ended", || world.path("ended").exists());
     assert!(world.run(&["inspect", "k"]).err().contains("sentinel init"));
-    // An operator has looked: the result, which was sent again and again, is recorded.
+    // An operator has run `init`: the result, which was sent again and again, is recorded.
     assert_eq!(world.run(&["init"]).code(), 0);
     let ran = running.ended();
     assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
@@ -167,7 +167,7 @@ fn perhaps_the_last_second_of_a_run_that_goes_on() {
 }
 
 #[test]
-fn its_newest_write_which_this_host_knows_of() {
+fn a_lost_write_that_the_witness_file_names_is_reported() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     assert_eq!(world.once("last", &[], "echo last >> effects").code(), 0);
@@ -176,7 +176,7 @@ fn its_newest_write_which_this_host_knows_of() {
     server.start_again();
     is_only_read(&world, &["lost the change", "execution \"last\"", "sentinel init"]);
     assert_eq!(world.read("effects"), "run\nlast\n");
-    // Another host, which knows of nothing, is told too by now.
+    // Another host, which has no witness file, is refused too by now.
     let elsewhere = World::on(world.store());
     assert_eq!(elsewhere.once("k", &[], "touch ran").code(), 69);
 
@@ -187,7 +187,7 @@ fn its_newest_write_which_this_host_knows_of() {
 }
 
 #[test]
-fn its_newest_write_and_nobody_could_note_it() {
+fn a_store_is_used_without_a_witness_file() {
     let server = Redis::start(Options::default());
     let world = World::on(&server.url());
     std::fs::write(world.path("state"), "a file where a folder should be").unwrap();
@@ -198,7 +198,7 @@ fn its_newest_write_and_nobody_could_note_it() {
 }
 
 #[test]
-fn nothing_and_the_note_is_nobody_elses_business() {
+fn only_the_user_can_read_the_witness_file() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);

@@ -71,7 +71,7 @@ pub(crate) fn operators() -> Setup {
 
 /// An operator who does not wait for a live worker.
 pub(crate) fn haste() -> Setup {
-    let about = "an operator who does not wait: live executions taken, overlaps accepted, a second look";
+    let about = "an operator who does not wait: live executions taken, overlaps accepted, a second reconcile";
     Setup {
         workers: vec![(true, None), (false, None)],
         operators: 1,
@@ -114,7 +114,7 @@ pub(crate) fn leases() -> Setup {
     }
 }
 
-/// Leases, nobody evicts: two holders never overlap.
+/// Leases without evictions: two holders never overlap.
 pub(crate) fn exclusion() -> Setup {
     let about = "leases whose holders heed their deadlines: no two hold at once";
     Setup {
@@ -199,9 +199,9 @@ pub(crate) fn amnesia() -> Setup {
     }
 }
 
-/// As before, onto a clock that is behind: tokens repeat, and the claim id must tell the generations apart.
+/// As before, onto a clock that is behind: tokens repeat, and the claim id must distinguish the generations.
 pub(crate) fn skew() -> Setup {
-    let about = "the same onto a clock that is behind: tokens repeat, claim ids tell the holders apart";
+    let about = "the same onto a clock that is behind: tokens repeat, claim ids distinguish the holders";
     Setup {
         clock: vec![(1000, 1000), (1000, 1010), (1010, 1020), (1020, 1030)],
         asserted: I5 | I7 | I8 | I11 | I12 | L3 | B1,
@@ -230,7 +230,7 @@ pub(crate) fn departures() -> Setup {
 }
 
 /// A clock on the last microseconds that can be tokens.
-pub(crate) fn brink() -> Setup {
+pub(crate) fn last_tokens() -> Setup {
     let about =
         "a clock that passes the last exact token, 2^53-1: the store falls silent, tokens never repeat";
     let clock = [25, 15, 5].map(|left| LAST_MS - left).into_iter().chain([LAST_MS + 5]);
@@ -280,7 +280,7 @@ pub(crate) fn clean() -> Vec<Setup> {
         departures(),
         retention(),
         waits(),
-        brink(),
+        last_tokens(),
         failover(),
         lease_failover(),
         amnesia(),

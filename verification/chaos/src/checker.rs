@@ -1,4 +1,4 @@
-//! The verdict, when all is over: journals, effects, logs and records must agree.
+//! Checks, when all is over: journals, effects, logs and records must agree.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use sentinel::{
 use sentinel_conformance::{Entry, History, RunLog};
 
 use crate::journal::{self, Note};
-use crate::lost_beats;
+use crate::lost_heartbeats;
 use crate::plan::Plan;
 use crate::worker::{execution, key, lease};
 
 /// Up to so many requests on one key are searched for an order, without trusting the stamps.
-const SEARCHED: usize = 14;
+const MAX_SEARCHED: usize = 14;
 
 /// What is left of all that was acknowledged, after whatever went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,58 +22,58 @@ pub(crate) enum Kept {
     All,
     /// Crashes may have taken back heartbeats of executions.
     AllButHeartbeats,
-    /// The same, and those of leases: the end of a file is gone, and nobody misses a heartbeat.
+    /// The same, and those of leases: the end of a file is gone, and a lost heartbeat is not detected.
     AllButAnyHeartbeats,
-    /// Anything may be lost, and that was told; tokens still tell who came later.
+    /// Anything may be lost, and that was reported; tokens still order the grants.
     Tokens,
 }
 
-/// All that was written down.
+/// Everything that was recorded.
 pub(crate) struct Evidence {
     pub(crate) history: History,
-    pub(crate) deeds: RunLog,
+    pub(crate) run_log: RunLog,
 }
 
 impl Evidence {
     /// Reads what so many workers, and the one after them, have written.
     pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
-        let mut evidence = Self { history: History::default(), deeds: RunLog::default() };
+        let mut evidence = Self { history: History::default(), run_log: RunLog::default() };
         for number in 0..=workers {
             let notes = journal::read(&Plan { number, ..plan.clone() }.journal())?;
             evidence.add(number, notes);
         }
-        evidence.deeds.effects = journal::read(&plan.effects())?;
+        evidence.run_log.effects = journal::read(&plan.effects())?;
         Ok(evidence)
     }
 
     fn add(&mut self, worker: u32, notes: Vec<Note>) {
-        let Self { history, deeds } = self;
-        let mut places = HashMap::new();
+        let Self { history, run_log } = self;
+        let mut positions = HashMap::new();
         for note in notes {
             match note {
                 Note::Sent(number, invoked, address, op) => {
-                    places.insert(number, history.entries.len());
+                    positions.insert(number, history.entries.len());
                     let entry = Entry { caller: worker, address, op, invoked, returned: None, answer: None };
                     history.entries.push(entry);
                 }
                 Note::Answered(number, at, answer) => {
-                    let entry = &mut history.entries[places[&number]];
-                    let error = |none: journal::NoAnswer| match none.ambiguous {
+                    let entry = &mut history.entries[positions[&number]];
+                    let error = |none: journal::NoReply| match none.ambiguous {
                         true => StoreError::ambiguous(ErrorKind::LostReply, none.text),
                         false => StoreError::not_applied(ErrorKind::Busy, none.text),
                     };
                     (entry.returned, entry.answer) = (Some(at), Some(answer.map_err(error)));
                 }
-                Note::Started(start) => deeds.starts.push(start),
-                Note::Failed(key, failure) => deeds.failures.push((key, failure)),
-                Note::Told(answer) => deeds.answers.push(answer),
-                Note::Decided(key, value) => deeds.decided.push((key, value)),
+                Note::Started(start) => run_log.starts.push(start),
+                Note::Failed(key, failure) => run_log.failures.push((key, failure)),
+                Note::Returned(answer) => run_log.answers.push(answer),
+                Note::Decided(key, value) => run_log.decided.push((key, value)),
             }
         }
     }
 
-    /// Judges everything. Where what was acknowledged may have been lost, and that was told, only the tokens are left to be
-    /// judged. How many histories a search explained besides.
+    /// Checks everything. Where what was acknowledged may have been lost, and that was reported, only the tokens are left to be
+    /// checked. How many histories a search explained besides.
     pub(crate) async fn judge(
         &mut self,
         plan: &Plan,
@@ -93,14 +93,14 @@ impl Evidence {
                 Kept::All | Kept::Tokens => false,
             };
             if loses_beats {
-                let seen = store.inspect(&address).await.map_err(|error| error.to_string())?;
-                let rev = seen.record.map_or(0, |record| record.rev);
-                lost_beats::forget(&mut self.history.entries, &address, rev);
+                let found = store.inspect(&address).await.map_err(|error| error.to_string())?;
+                let rev = found.record.map_or(0, |record| record.rev);
+                lost_heartbeats::remove_lost(&mut self.history.entries, &address, rev);
             }
             self.history.judge(store, &address).await?;
             if address.kind == Kind::Execution {
                 let events = store.history(&address, 100_000).await.map_err(|error| error.to_string())?;
-                self.deeds.judge(&address, &events)?;
+                self.run_log.judge(&address, &events)?;
             }
             searched += u64::from(self.search(store, &address).await?);
         }
@@ -111,15 +111,15 @@ impl Evidence {
     async fn search(&self, store: &dyn CoordinationStore, address: &Address) -> Result<bool, String> {
         let of_it = self.history.entries.iter().filter(|entry| entry.address == *address);
         let mut entries: Vec<_> = of_it.cloned().collect();
-        if entries.is_empty() || entries.len() > SEARCHED {
+        if entries.is_empty() || entries.len() > MAX_SEARCHED {
             return Ok(false);
         }
         one_at_a_time(&mut entries);
         History { entries, looks: Vec::new() }.search(store, address).await
     }
 
-    /// Each doubt has its reason: its log ends with a begin or with a word of doubt, under the token in doubt, and nobody was
-    /// told that this run is recorded. How many there are.
+    /// Each doubt has its reason: its log ends with a begin or with an abandon, under the token in doubt, and no
+    /// caller got the answer that this run is recorded. How many there are.
     pub(crate) async fn explain_doubts(&self, sentinel: &Sentinel, kept: Kept) -> Result<u64, String> {
         let listing = sentinel.list(Kind::Execution, Some(Shown::Uncertain), None, 1_000).await;
         let listing = listing.map_err(|error| error.to_string())?;
@@ -147,18 +147,18 @@ impl Evidence {
             return unexplained("its log does not say why");
         }
         let mut starts =
-            self.deeds.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
+            self.run_log.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
         let Some(start) = starts.next() else { return Ok(()) };
-        let told = self.deeds.answers.iter().find(|answer| answer.call == start.call);
-        match told.map(|answer| (&*answer.name, &answer.value)) {
-            // Nothing happened, and the process ended before it could tell the store.
+        let answer = self.run_log.answers.iter().find(|answer| answer.call == start.call);
+        match answer.map(|answer| (&*answer.name, &answer.value)) {
+            // Nothing happened, and the process ended before it could report to the store.
             None | Some(("ran_uncertain" | "unconfirmed", _) | ("failed", None)) => Ok(()),
             Some((name, _)) => unexplained(&format!("the call that ran was told {name}")),
         }
     }
 }
 
-/// Numbers callers so that each waits for its answer before it asks again.
+/// Numbers callers so that each waits for a reply before its next request.
 fn one_at_a_time(entries: &mut [Entry]) {
     entries.sort_by_key(|entry| entry.invoked);
     let mut callers: Vec<Option<u64>> = Vec::new();

@@ -10,14 +10,14 @@ use crate::world::{Ran, World, until};
 pub(crate) const READS: [&[&str]; 4] =
     [&["inspect", "k"], &["history", "k", "--json"], &["list"], &["purge", "--dry-run"]];
 
-/// Every command but `doctor` and `init` answers 69, says why, and nothing runs.
+/// Every command but `doctor` and `init` exits 69 with a reason, and nothing runs.
 pub(crate) fn refuse(world: &World, store: &str) -> Vec<Ran> {
     let mut ran = refuse_changes(world, store);
     ran.extend(READS.map(|command| is_refused(world, store, command)));
     ran
 }
 
-/// Every command that changes something, but `init`, answers 69, says why, and nothing runs.
+/// Every command that changes something, but `init`, exits 69 with a reason, and nothing runs.
 pub(crate) fn refuse_changes(world: &World, store: &str) -> Vec<Ran> {
     let commands: [&[&str]; 7] = [
         &["once", "k", "--wait", "1s", "--", "touch", "ran"],
@@ -89,12 +89,12 @@ fn a_file_without_permission() {
 }
 
 #[test]
-fn a_result_that_cannot_be_recorded_is_doubt() {
+fn a_result_that_cannot_be_recorded_exits_76() {
     let world = World::sqlite();
     let script = "echo $$ > pid; echo x > runs; until [ -e go ]; do sleep 0.05; done; echo done";
     let running = world.start(&["once", "k", "--", "sh", "-c", script]);
     until("it runs", || !world.read("runs").is_empty());
-    // Somebody keeps the file locked from now on.
+    // The file is locked from now on.
     let other = rusqlite::Connection::open(world.path("store.db")).unwrap();
     other.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

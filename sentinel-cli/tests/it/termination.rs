@@ -12,8 +12,8 @@ fn processes(world: &World) -> [String; 2] {
     [world.read("leader"), world.read("child")]
 }
 
-each_store!(the_command_dies_with_the_program_and_the_doubt_is_told);
-fn the_command_dies_with_the_program_and_the_doubt_is_told(world: World) {
+each_store!(the_command_is_killed_with_the_program_and_the_key_is_uncertain);
+fn the_command_is_killed_with_the_program_and_the_key_is_uncertain(world: World) {
     let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", SLEEPS]);
     let [leader, child] = processes(&world);
     running.send(Signal::KILL);
@@ -36,7 +36,7 @@ fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running(world
     let running = world.start(&arguments);
     let [leader, child] = processes(&world);
     running.send(Signal::STOP);
-    until("the group is gone although nobody is awake", || !runs(&leader) && !runs(&child));
+    until("the group is gone although the program is stopped", || !runs(&leader) && !runs(&child));
     assert_eq!(world.once("k", &[], "touch ran").code(), 76);
     running.send(Signal::CONT);
     let ran = running.ended();
@@ -44,9 +44,9 @@ fn a_program_that_is_stopped_past_the_hard_deadline_leaves_nothing_running(world
     assert!(!world.path("ran").exists() && world.read("effects") == "run\n");
 }
 
-each_store!(a_program_that_was_stopped_past_the_ttl_still_tells_the_truth);
-fn a_program_that_was_stopped_past_the_ttl_still_tells_the_truth(world: World) {
-    // When it wakes, the program has lost its authority and says so; the command ends with 0 all the same.
+each_store!(a_program_that_was_stopped_past_the_ttl_still_records_the_result);
+fn a_program_that_was_stopped_past_the_ttl_still_records_the_result(world: World) {
+    // When it goes on, the program has lost its authority and reports that; the command ends with 0 all the same.
     let script = "trap '' TERM; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
     let running = world.start(&["once", "k", "--ttl", "1s", "--", "sh", "-c", script]);
     until("it runs", || !world.read("effects").is_empty());
@@ -75,8 +75,8 @@ fn at_the_hard_deadline_the_group_is_gone(world: World) {
     assert_eq!(world.inspect("o")["state"], "uncertain");
 }
 
-each_store!(notice_comes_before_the_hard_deadline);
-fn notice_comes_before_the_hard_deadline(world: World) {
+each_store!(sigterm_comes_before_the_hard_deadline);
+fn sigterm_comes_before_the_hard_deadline(world: World) {
     let script = "trap 'echo saved; exit 0' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let ran = world.once("k", &["--ttl", "1s", "--hard-ttl", "8s"], script);
     assert_eq!((ran.code(), ran.out().as_str()), (0, "saved\n"), "{ran:?}");
@@ -88,7 +88,7 @@ fn signals_go_to_the_whole_group(world: World) {
     for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM")] {
         // The inner shell is a child in the foreground; the outer one waits for it, and has its own trap.
         let inner = format!(
-            "trap \"echo {name} >> heard; exit 0\" {name}; touch ready-{name}; while :; do sleep 0.05; done"
+            "trap \"echo {name} >> got; exit 0\" {name}; touch ready-{name}; while :; do sleep 0.05; done"
         );
         let script = format!("trap : {name}; sh -c '{inner}'; echo stopped");
         let running = world.start(&["once", name, "--", "sh", "-c", &script]);
@@ -96,7 +96,7 @@ fn signals_go_to_the_whole_group(world: World) {
         running.send(signal);
         let ran = running.ended();
         assert_eq!((ran.code(), ran.out().as_str()), (0, "stopped\n"), "{ran:?}");
-        assert!(world.read("heard").contains(name));
+        assert!(world.read("got").contains(name));
     }
     let running = world.start(&["once", "k", "--", "sh", "-c", "echo x > runs; exec sleep 600"]);
     until("it runs", || !world.read("runs").is_empty());
@@ -111,7 +111,7 @@ fn a_signal_ends_the_wait_and_nothing_has_run(world: World) {
         until("it is held", || !world.read("held").is_empty());
         let waiting = world.start(&[command, "k", "--wait", "1h", "--", "touch", "ran"]);
         let pid = waiting.id();
-        until("it looks at the store, and has its handlers", || world.looks(&waiting) && catches(pid));
+        until("it has the store open, and its handlers", || world.has_store_open(&waiting) && catches(pid));
         waiting.send(signal);
         let ran = waiting.ended();
         assert_eq!((ran.code(), ran.out().as_str()), (code, ""), "{ran:?}");
@@ -130,8 +130,8 @@ pub(crate) fn catches(pid: u32) -> bool {
     mask & both == both
 }
 
-each_store!(processes_left_behind_by_a_doubt_are_ended);
-fn processes_left_behind_by_a_doubt_are_ended(world: World) {
+each_store!(background_processes_of_an_uncertain_run_are_ended);
+fn background_processes_of_an_uncertain_run_are_ended(world: World) {
     let script = "sleep 600 & echo $! > child; exit 9";
     assert_eq!(world.once("k", &[], script).code(), 76);
     assert!(!runs(&world.read("child")), "a reset may follow at once, so nothing may be left");

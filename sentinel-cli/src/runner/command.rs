@@ -1,0 +1,117 @@
+//! A command to run: what it is, how long it may run, and how it ended.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::tee::{Flush, Recording};
+use crate::exit::Exit;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandSpec {
+    /// The command and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Added to our own environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Record the output; otherwise the command writes to ours directly.
+    pub(crate) record: bool,
+}
+
+/// How long the command may run.
+#[derive(Debug, Clone)]
+pub(crate) struct Authority {
+    /// Fires when the authority is lost.
+    pub(crate) lost: CancellationToken,
+    /// Nothing of the group is left at this instant.
+    pub(crate) hard: Instant,
+    /// So long before it the command is asked to end.
+    pub(crate) notice: Duration,
+}
+
+impl Authority {
+    /// Notice is given 10 s before the hard deadline, or half of the hard ttl if that is less.
+    pub(crate) fn new(lost: CancellationToken, remaining: Duration, hard_ttl: Duration) -> Self {
+        let notice = Duration::from_secs(10).min(hard_ttl / 2);
+        Self { lost, hard: Instant::now() + remaining, notice }
+    }
+
+    /// Whether it is lost, or over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lost.is_cancelled() || Instant::now() >= self.hard
+    }
+}
+
+/// How the command's first process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// The system did not report it.
+    Unknown,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => write!(f, "killed by signal {number}"),
+            Self::Unknown => f.write_str("its end is unknown"),
+        }
+    }
+}
+
+/// Why a command was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its authority was lost.
+    Lost,
+    /// Its hard deadline had passed.
+    Deadline,
+    /// Its hard deadline was near.
+    Notice,
+    /// Its first process had ended.
+    LeftBehind,
+}
+
+/// What happens to processes of the command that are left when its first process has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// They may stay.
+    MayStay,
+    /// They are waited for, unless a signal asked the command to end: then they are ended.
+    IsAwaited,
+    /// They are ended.
+    IsEnded,
+}
+
+/// A command that has run.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) ended: Ended,
+    /// The output, if it was to be recorded and the end asks for it.
+    pub(crate) recording: Option<Recording>,
+    /// What is still being written to our output.
+    pub(crate) flush: Option<Flush>,
+    /// Why the command was asked to end, if it was, when its first process ended.
+    pub(crate) why: Option<Why>,
+    /// The authority ended before all of the command did.
+    pub(crate) lost: bool,
+    /// Processes of the command are still there, against what was asked for.
+    pub(crate) left: bool,
+}
+
+/// A command that has not run at all.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// It could not be executed: 126 or 127, and why.
+    CannotExecute(Exit, String),
+    /// A signal asked to end before it had started.
+    Signalled(i32),
+    /// The authority was over before it had started.
+    TooLate,
+}

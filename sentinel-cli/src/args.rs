@@ -35,16 +35,18 @@ An environment variable that is set and empty counts as not set.";
 pub(crate) struct Global {
     /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
     ///
-    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..). Only once, lease and
-    /// init create a file. An address is taken literally, or refused. A PostgreSQL store is set up by `sentinel init`; its tables are in the schema `sentinel`, or where
-    /// the URL says: postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a
-    /// password's file are asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
+    /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..). Only once,
+    /// lease and init create a file. An address is taken literally, or refused. A PostgreSQL store is set up by
+    /// `sentinel init`; its tables are in the schema `sentinel`, or where the URL says:
+    /// postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a password's file are
+    /// asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
     ///
-    /// A Redis store is set up by `sentinel init`, too, and armed again by it when the server has lost something, or may
-    /// have. redis://user:password@host:port/database?sentinel_key_prefix=P, or with TLS rediss://..?sentinel_ca=FILE;
-    /// redis-cluster://host:port?node=host:port, redis-sentinel://host:port?sentinelServiceName=NAME (both with TLS as
-    /// rediss-..), redis+unix:///path/of/the.sock. What was acknowledged last is noted in $XDG_STATE_HOME/sentinel, to
-    /// be missed where a restarted server does not have it any more.
+    /// A Redis store is set up by `sentinel init`, too, and armed again by it when the server has lost something, or
+    /// may have. redis://user:password@host:port/database?sentinel_key_prefix=P, or with TLS
+    /// rediss://..?sentinel_ca=FILE; redis-cluster://host:port?node=host:port,
+    /// redis-sentinel://host:port?sentinelServiceName=NAME (both with TLS as rediss-..),
+    /// redis+unix:///path/of/the.sock. What was acknowledged last is noted in $XDG_STATE_HOME/sentinel, to be missed
+    /// where a restarted server does not have it any more.
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) store: Option<OsString>,
     /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
@@ -128,8 +130,8 @@ pub(crate) struct TermsArg {
     /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
-    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that is
-    /// longer]
+    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that
+    /// is longer]
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     hard_ttl: Option<Duration>,
     /// Wait at most this long for the holder of the key, or for a store that is away, instead of answering at once
@@ -169,7 +171,8 @@ pub(crate) struct Once {
     /// What the request is about: the same key with another fingerprint is refused (65)
     #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// How long after the end of the command an effect of it may still land elsewhere. After doubt, a reset waits for it
+    /// How long after the end of the command an effect of it may still land elsewhere. After doubt, a reset waits for
+    /// it
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     late_effects: Duration,
     /// How long the result is kept after completion [default: without end]

@@ -1,5 +1,5 @@
-//! `sentinel`: runs a command at most once per key, replays its result, and reports doubts, from any language, cron line
-//! or deploy script.
+//! `sentinel`: runs a command at most once per key, replays its result, and reports doubts, from any language, cron
+//! line or deploy script.
 
 mod args;
 mod commands;

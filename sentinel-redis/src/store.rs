@@ -148,8 +148,8 @@ impl RedisStore {
 impl RedisStoreBuilder {
     /// Connects, and checks that the server is the one that was registered and can keep what it acknowledges.
     ///
-    /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing was
-    /// changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
+    /// **Effect:** none, but where a server that loses nothing was restarted: it is trusted again. **Errors:** nothing
+    /// was changed: `Unreachable`, `NotInitialised` (run [`init`](Self::init), or `sentinel init`), `NewerSchema`,
     /// `PossibleDataLoss`, or `DeploymentRefused`.
     pub async fn open(self) -> Result<RedisStore, StoreError> {
         let parts = self.parts()?;

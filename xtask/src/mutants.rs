@@ -2,7 +2,8 @@
 
 use crate::shell::{Result, cargo};
 
-/// What can be asked for: its name, the files that are mutated, the packages whose tests have to detect it, and which tests.
+/// What can be asked for: its name, the files that are mutated, the packages whose tests have to detect it, and which
+/// tests.
 struct Part {
     name: &'static str,
     files: &'static str,
@@ -12,7 +13,8 @@ struct Part {
     timeout: &'static str,
 }
 
-/// A store's mutants are for its own tests; those of the kernel for the suite, which takes seconds on the in-memory store.
+/// A store's mutants are for its own tests; those of the kernel for the suite, which takes seconds on the in-memory
+/// store.
 const PARTS: [Part; 6] = [
     Part {
         name: "kernel",

@@ -39,7 +39,8 @@ impl<'a> Soak<'a> {
         Some(soak)
     }
 
-    /// How long each store has, or how many schedules. The memory store is no server: its schedules are simulated worlds.
+    /// How long each store has, or how many schedules. The memory store is no server: its schedules are simulated
+    /// worlds.
     fn share(&self, store: &str) -> (&'static str, String) {
         match self.minutes {
             Some(minutes) => ("--minutes", (minutes / self.stores.len() as u64).max(1).to_string()),

@@ -70,8 +70,8 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
     })
 }
 
-/// A command that exits leaves its lease to the processes that it left in the background: they may do a part of its work,
-/// and end by themselves. A command that was killed had no such plan.
+/// A command that exits leaves its lease to the processes that it left in the background: they may do a part of its
+/// work, and end by themselves. A command that was killed had no such plan.
 fn rest(ended: Ended) -> Rest {
     match ended {
         Ended::Code(_) => Rest::IsAwaited,

@@ -22,8 +22,8 @@ const SILENT: Duration = Duration::from_secs(5);
 /// A signal ends a wait for the store's reply only after this time: the reply may be about to come.
 const AFTER_SIGNAL: Duration = Duration::from_secs(2);
 
-/// Opens the store. With a deadline it tries again until then, while the store may be back by itself. `Err` in the answer:
-/// this signal ended the wait.
+/// Opens the store. With a deadline it tries again until then, while the store may be back by itself. `Err` in the
+/// answer: this signal ended the wait.
 pub(super) async fn open_store(
     context: &Context,
     deadline: Option<Instant>,
@@ -133,7 +133,8 @@ pub(super) enum CallResult<T> {
 pub(super) enum Interruption {
     /// A signal came before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
     NotStarted(i32),
-    /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too long.
+    /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too
+    /// long.
     Unconfirmed(String),
 }
 

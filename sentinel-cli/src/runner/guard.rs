@@ -1,7 +1,8 @@
 //! The guard: a small process beside a running command, which ends the command's process group when `sentinel` cannot.
 //!
-//! The parent-death signal reaches the command's first process only, and a `sentinel` that is stopped (SIGSTOP, a debugger,
-//! a frozen machine) ends nothing at the hard deadline, although others may run from then on. The guard does both.
+//! The parent-death signal reaches the command's first process only, and a `sentinel` that is stopped (SIGSTOP, a
+//! debugger, a frozen machine) ends nothing at the hard deadline, although others may run from then on. The guard does
+//! both.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -97,8 +98,8 @@ impl Guard {
         }
     }
 
-    /// The same, by a thread on which every signal is blocked. So they are for the guard: a supervisor may send SIGTERM to
-    /// all processes of a service, and the guard is to outlast that.
+    /// The same, by a thread on which every signal is blocked. So they are for the guard: a supervisor may send SIGTERM
+    /// to all processes of a service, and the guard is to outlast that.
     async fn start_apart(orders: Orders) -> io::Result<Self> {
         let (send, started) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("guard".to_owned()).spawn(move || {

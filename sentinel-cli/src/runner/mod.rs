@@ -30,8 +30,8 @@ pub(crate) use command::{Authority, CommandSpec, Ended, NotStarted, Ran, Rest, W
 pub(crate) use signals::Signals;
 pub(crate) use tee::{Flush, Recording};
 
-/// Runs the command. `rest` decides by its end what happens to processes of the group that are left in the background. They
-/// are waited for or ended before this returns, as another caller may run next.
+/// Runs the command. `rest` decides by its end what happens to processes of the group that are left in the background.
+/// They are waited for or ended before this returns, as another caller may run next.
 pub(crate) async fn run(
     spec: CommandSpec,
     authority: Authority,

@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 
 use super::inherited;
 
-/// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5; exec ..'`).
+/// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5;
+/// exec ..'`).
 const ENDING_SIGNALS: [Signal; 7] =
     [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
@@ -65,8 +66,8 @@ fn block_stops() {
     let _ = mask.thread_block();
 }
 
-/// Stops here if this process was sent SIGTSTP, until it goes on. Where no shell could continue it, the system ignores the
-/// signal.
+/// Stops here if this process was sent SIGTSTP, until it goes on. Where no shell could continue it, the system ignores
+/// the signal.
 pub(super) fn stop_here() {
     let stop = SigSet::from(Blocked::SIGTSTP);
     let _ = stop.thread_unblock();
@@ -96,8 +97,8 @@ impl Signals {
         Ok(signals)
     }
 
-    /// SIGTSTP, from the keyboard or from a supervisor, stops the command as well: it must not work on while this process
-    /// cannot keep its authority. Both go on together.
+    /// SIGTSTP, from the keyboard or from a supervisor, stops the command as well: it must not work on while this
+    /// process cannot keep its authority. Both go on together.
     #[cfg(target_os = "linux")]
     fn listen_for_stops(&self) -> io::Result<()> {
         if inherited::ignores(Signal::TSTP) {

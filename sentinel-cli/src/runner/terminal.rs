@@ -2,8 +2,8 @@
 //! command's group is brought to the foreground, as a shell does with a job.
 //!
 //! Where this process is the only one of its job, the command gets the terminal before it starts: some programs check
-//! whether they have it. In a pipeline the neighbours may need it (`sentinel .. | less`): there the command gets it when it
-//! asks for it, which stops it.
+//! whether they have it. In a pipeline the neighbours may need it (`sentinel .. | less`): there the command gets it
+//! when it asks for it, which stops it.
 
 use std::fs::File;
 use std::io;
@@ -51,7 +51,8 @@ impl Terminal {
             self.waits = true;
             self.poll();
             if self.waits {
-                // So that the shell reports it. It goes on here after `fg` or `bg`, or at once where no shell would notice.
+                // So that the shell reports it. It goes on here after `fg` or `bg`, or at once where no shell would
+                // notice.
                 let _ = kill_current_process_group(signal);
                 self.poll();
             }
@@ -93,8 +94,8 @@ impl Terminal {
         tcgetpgrp(&self.tty).is_ok_and(|foreground| foreground == getpgrp())
     }
 
-    // SIGTTOU is blocked: from the background it would stop this process when it takes the terminal back. A terminal that
-    // has hung up belongs to no process.
+    // SIGTTOU is blocked: from the background it would stop this process when it takes the terminal back. A terminal
+    // that has hung up belongs to no process.
     fn hand_over(&mut self) {
         self.handed = tcsetpgrp(&self.tty, self.command).is_ok();
     }

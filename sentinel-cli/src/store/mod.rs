@@ -141,8 +141,8 @@ impl StoreUrl {
         Ok(Self::Sqlite { builder, make_directories: true })
     }
 
-    /// How long a claim is sent before the program gives up on the store. A process that waits in line for a SQLite file
-    /// is served when those before it were.
+    /// How long a claim is sent before the program gives up on the store. A process that waits in line for a SQLite
+    /// file is served when those before it were.
     pub(crate) fn retry_timeout(&self) -> Duration {
         match self {
             Self::Sqlite { .. } => IN_LINE,
@@ -183,8 +183,8 @@ impl StoreUrl {
         })
     }
 
-    /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is returned
-    /// for a Redis store: one that was set up before is armed again.
+    /// Sets the store up, or brings it up to date; SQLite does so by itself whenever it is opened. What was done is
+    /// returned for a Redis store: one that was set up before is armed again.
     pub(crate) async fn init(&self) -> Result<(Store, Option<Registration>), CliError> {
         match self {
             Self::Sqlite { .. } => Ok((self.open(Access::Create).await?, None)),
@@ -248,7 +248,8 @@ fn postgres(url: &str, shown: String) -> Result<StoreUrl, CliError> {
     Ok(StoreUrl::Postgres { builder: Box::new(builder), shown: with_ours(url, shown) })
 }
 
-/// Each program is a new process, which knows what was acknowledged to an earlier one only by the witness files in this folder.
+/// Each program is a new process, which knows what was acknowledged to an earlier one only by the witness files in this
+/// folder.
 fn redis(url: &str, shown: String) -> Result<StoreUrl, CliError> {
     let builder = RedisStore::builder(url);
     let builder = match state_folder() {

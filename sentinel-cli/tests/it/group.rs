@@ -156,8 +156,8 @@ fn a_zombie_process_counts_as_ended() {
     }
 }
 
-/// A command that waits for the file `go` as another user, and a process of root in its group. Another user's process takes
-/// root to make; None without it. What set-uid leads to is the same: a member that belongs to root.
+/// A command that waits for the file `go` as another user, and a process of root in its group. Another user's process
+/// takes root to make; None without it. What set-uid leads to is the same: a member that belongs to root.
 fn with_a_foreign_member(world: &World, command: &[&str]) -> Option<(Started, Child)> {
     if !rustix::process::geteuid().is_root() {
         return None;

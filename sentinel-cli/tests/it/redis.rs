@@ -212,7 +212,8 @@ fn a_server_that_comes_back_gets_the_result() {
 /// The server refuses the result for a while. The program sends it until it is recorded.
 #[test]
 fn a_refusal_that_passes_loses_no_result() {
-    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only has_store_open again.
+    // What refuses, what ends that, and what the server counts of it. A program that has found a replica only
+    // has_store_open again.
     for [refuse, take_again, counted] in [
         ["CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0", "errorstat_NOREPLICAS"],
         ["REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "cmdstat_config|get"],

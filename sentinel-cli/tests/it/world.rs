@@ -119,8 +119,8 @@ impl World {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// Whether the program has collected its command's exit, so that a signal is no longer passed on to the command, which
-    /// must write its number to the file `pid`.
+    /// Whether the program has collected its command's exit, so that a signal is no longer passed on to the command,
+    /// which must write its number to the file `pid`.
     pub(crate) fn has_reaped(&self) -> bool {
         !Path::new("/proc").join(self.read("pid").trim()).exists()
     }

@@ -79,8 +79,8 @@ impl Waiters {
         self.notify(hash)
     }
 
-    /// Notifies waiters of this process. Returns whether another process waited, too: it is notified by the message that
-    /// is being handled, or by the caller.
+    /// Notifies waiters of this process. Returns whether another process waited, too: it is notified by the message
+    /// that is being handled, or by the caller.
     pub(super) fn notify(&self, hash: AddressHash) -> bool {
         self.change(|lists| {
             if let Some(waits) = lists.here.get(&hash) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use sentinel_conformance::Bench as _;
-use sentinel_core::kernel::{Rebuilt, replay};
+use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore as _, EventLimit, OpId};
 use sentinel_redis::RedisStore;
@@ -54,7 +54,7 @@ async fn are_the_newest(harness: &StoreHarness, address: &Address, revs: u64, li
     let reply: Vec<u64> = all.iter().map(|event| event.rev).collect();
     assert_eq!(reply, (revs + 1 - all.len() as u64..=revs).collect::<Vec<_>>());
     assert!(all.iter().enumerate().all(|(n, event)| event.base.is_some() == (is_trimmed && n == 0)));
-    assert_eq!(replay(&all), Rebuilt::from(&harness.record(address).await));
+    assert_eq!(rebuild(&all), Rebuilt::from(&harness.record(address).await));
     // No more are stored, either: a store with a higher limit sees the same.
     let builder = RedisStore::builder(&redis().url()).key_prefix(&harness.prefix);
     let beside = builder.max_events(EventLimit::new(EventLimit::MAX).unwrap()).open().await.unwrap();

@@ -22,6 +22,7 @@ mod modes;
 mod mutants;
 mod network;
 mod notify;
+mod pages;
 mod promotion;
 mod quick;
 mod read_in_doubt;

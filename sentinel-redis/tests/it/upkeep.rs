@@ -165,15 +165,10 @@ pub(crate) async fn the_undecided_index_is_a_tree(harness: &StoreHarness, _: &st
     }
 }
 
-async fn listed(harness: &StoreHarness, state: Option<Shown>) -> usize {
+pub(crate) async fn listed(harness: &StoreHarness, state: Option<Shown>) -> usize {
     let (namespace, kind) = (harness.namespace.clone(), Kind::Execution);
-    harness
-        .store
-        .list(&List { namespace, kind, state, after: None, limit: List::MAX })
-        .await
-        .unwrap()
-        .records
-        .len()
+    let list = List { namespace, kind, state, after: None, limit: List::MAX };
+    harness.store.list(&list).await.unwrap().records.len()
 }
 
 /// A record that expired is on no page, and a purge strikes its key off; it is none that was purged, and a dry run
@@ -474,21 +469,6 @@ pub(crate) async fn reads_return_the_time(harness: &StoreHarness, _: &str) {
     assert_eq!(harness.store.inspect(&harness.execution("nobody's")).await.unwrap().now, now);
 }
 
-/// More than one call of a script takes are claimed, freed and purged as if there were no such limit.
-pub(crate) async fn many_keys_are_purged_in_pages(harness: &StoreHarness, _: &str) {
-    let keys: Vec<Address> = (0..150).map(|n| harness.execution(&format!("k{n}"))).collect();
-    futures_util::future::join_all(keys.iter().map(|address| harness.tombstone(address))).await;
-    assert_eq!(listed(harness, Some(Shown::Free)).await, 150);
-    let seen = futures_util::future::join_all(keys.iter().map(|address| harness.record(address))).await;
-    assert!(seen.iter().all(|record| record.rev == 2));
-    harness.advance(REST).await;
-    assert_eq!((harness.purged(true).await.records, harness.purge().await), (150, 150));
-    // The events that are left go an hour later.
-    harness.advance(REST).await;
-    assert_eq!((harness.purged(true).await.records, harness.purge().await), (0, 0));
-    assert_eq!(indexes(harness, Kind::Execution), <[String; 3]>::default());
-}
-
 mod checks {
     crate::mutants::own_tests! {
         only_a_kept_result_expires for "short" "wordy";
@@ -512,6 +492,5 @@ mod checks {
         a_repeated_reconcile_changes_nothing;
         a_needless_vouch_is_not_recorded;
         reads_return_the_time for "with a fixed clock";
-        many_keys_are_purged_in_pages;
     }
 }

@@ -72,8 +72,8 @@ impl Evidence {
         }
     }
 
-    /// Checks everything. Where what was acknowledged may have been lost, and that was reported, only the tokens are left to be
-    /// checked. How many histories a search explained besides.
+    /// Checks everything. Where what was acknowledged may have been lost, and that was reported, only the tokens are
+    /// left to be checked. How many histories a search explained besides.
     pub(crate) async fn judge(
         &mut self,
         plan: &Plan,

@@ -1,15 +1,15 @@
 //! Heartbeats that a crash took back.
 //!
-//! Those of executions are the one thing that may be answered before it is durable (spec §3): no worker takes an execution over,
-//! so no run is harmed. In a history they show as revs that are given a second time.
+//! Those of executions are the one thing that may be answered before it is durable (spec §3): no worker takes an
+//! execution over, so no run is harmed. In a history they show as revs that are given a second time.
 
 use sentinel::Address;
 use sentinel::kernel::Op;
 use sentinel::operation::Stamp;
 use sentinel_conformance::Entry;
 
-/// Takes the heartbeats of one record that were lost out of its history, and reads that saw them. `rev` is the record's at
-/// the end. Nothing else is taken out: a lost grant, result or decision is left to be found.
+/// Takes the heartbeats of one record that were lost out of its history, and reads that saw them. `rev` is the record's
+/// at the end. Nothing else is taken out: a lost grant, result or decision is left to be found.
 pub(crate) fn remove_lost(entries: &mut Vec<Entry>, address: &Address, rev: u64) {
     let of_it: Vec<Entry> = entries.iter().filter(|entry| entry.address == *address).cloned().collect();
     // What a heartbeat without an answer did may have been seen, too.
@@ -22,7 +22,8 @@ pub(crate) fn remove_lost(entries: &mut Vec<Entry>, address: &Address, rev: u64)
     entries.retain(|entry| entry.address != *address || !none_of_it(entry));
 }
 
-/// Whether the rev that it was answered with was given again, or is not there at the end, or is higher than a later reply shows.
+/// Whether the rev that it was answered with was given again, or is not there at the end, or is higher than a later
+/// reply shows.
 fn is_gone(entry: &Entry, all: &[Entry], rev: u64) -> bool {
     let Some((stamp, returned)) = stamp(entry).zip(entry.returned) else { return false };
     let proves = |other: &Entry| {

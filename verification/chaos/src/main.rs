@@ -1,8 +1,9 @@
-//! Many worker processes run `once` and `lease` on shared keys of a real server while workers and servers are killed, stopped,
-//! cut off and replaced. Then faults stop, every key is settled, and journals, effects, logs and records must agree.
+//! Many worker processes run `once` and `lease` on shared keys of a real server while workers and servers are killed,
+//! stopped, cut off and replaced. Then faults stop, every key is settled, and journals, effects, logs and records must
+//! agree.
 //!
-//! A seed draws what happens. Real processes do not repeat themselves, so a seed repeats the plan and not the run: a finding
-//! is reported with its journals, which have all of it.
+//! A seed draws what happens. Real processes do not repeat themselves, so a seed repeats the plan and not the run: a
+//! finding is reported with its journals, which have all of it.
 
 mod checker;
 mod deployment;

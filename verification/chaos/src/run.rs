@@ -25,8 +25,8 @@ use crate::workers::Workers;
 /// How often a key may be called once faults have stopped.
 const MAX_CALLS: u32 = 200;
 
-/// How often opening the store is tried, ten times a second: for two minutes. PgBouncer refuses connections for 15 seconds
-/// after its server was not there.
+/// How often opening the store is tried, ten times a second: for two minutes. PgBouncer refuses connections for 15
+/// seconds after its server was not there.
 const MAX_CONNECT_ATTEMPTS: u32 = 1_200;
 
 /// Runs schedules one after the other, each in a namespace of its own.

@@ -41,7 +41,8 @@ impl Workers {
         let log = File::create(self.log(self.started)).unwrap_or_else(|error| panic!("no log: {error}"));
         let mut command = Command::new(&self.program);
         command.args(["worker", &argument]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
-        // What is sent to this program's group, by a terminal or a runner, ends the workers through their standard input.
+        // What is sent to this program's group, by a terminal or a runner, ends the workers through their standard
+        // input.
         let child = command.process_group(0).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start a worker: {error}"));
         self.workers.push((self.started, child));

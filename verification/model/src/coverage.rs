@@ -1,5 +1,5 @@
-//! What an exploration reached: each operation taking effect, confirmed again, and refused. A rule that no run reaches is
-//! not checked, however clean the run is.
+//! What an exploration reached: each operation taking effect, confirmed again, and refused. A rule that no run reaches
+//! is not checked, however clean the run is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

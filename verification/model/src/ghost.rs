@@ -10,7 +10,8 @@ use crate::request::{Parts, value_of};
 use crate::setup::invariant::*;
 use crate::store::{confirms, number};
 
-/// One step of the store, as the observer sees it: the true record, request and clock, whatever a mutation made of them.
+/// One step of the store, as the observer sees it: the true record, request and clock, whatever a mutation made of
+/// them.
 #[derive(Debug)]
 pub(crate) struct StoreStep<'a> {
     pub(crate) parts: &'a Parts,

@@ -1,7 +1,8 @@
 //! An exhaustive model of the specification, run over the kernel itself.
 //!
-//! Each configuration is explored to its end and must be clean. Then each rule, of the kernel or of the client, is taken
-//! away in turn, and the model must find what breaks. `docs/verification.md` lists what is modelled and what is not.
+//! Each configuration is explored to its end and must be clean. Then each rule, of the kernel or of the client, is
+//! taken away in turn, and the model must find what breaks. `docs/verification.md` lists what is modelled and what is
+//! not.
 
 mod configurations;
 mod coverage;
@@ -53,8 +54,8 @@ struct Explored {
     found: Option<Counterexample>,
 }
 
-/// Explores a configuration, breadth first: a counterexample is as short as it can be. Stops at the first, or after about
-/// `limit` states.
+/// Explores a configuration, breadth first: a counterexample is as short as it can be. Stops at the first, or after
+/// about `limit` states.
 #[expect(clippy::disallowed_methods, reason = "a program measures itself; nothing is decided by it")]
 fn explore(setup: &Setup, limit: Option<usize>) -> Explored {
     let started = Instant::now();

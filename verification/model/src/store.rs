@@ -14,8 +14,8 @@ pub(crate) struct Applied {
     pub(crate) event: Option<Event>,
 }
 
-/// Applies an operation as a store under test would: through the kernel, with at most one mutation before or after. None: the
-/// store has no reply, and changed nothing.
+/// Applies an operation as a store under test would: through the kernel, with at most one mutation before or after.
+/// None: the store has no reply, and changed nothing.
 pub(crate) fn apply(
     mutation: Option<Mutation>,
     record: &mut Record,

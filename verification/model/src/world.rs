@@ -178,7 +178,8 @@ impl System {
             self.send(w, packet.from, packet.id, request, false);
         }
         if answered {
-            // A statement that waited computes what remains by a second reading: by the first, the caller would hold too long.
+            // A statement that waited computes what remains by a second reading: by the first, the caller would hold
+            // too long.
             let second = self.store_now(w).max(w.record.last_now);
             let at = if self.setup.mutates(Mutation::RemainsByFirstReading) { now } else { second };
             self.answer(w, packet, &op, &applied.reply, applied.changed, at);

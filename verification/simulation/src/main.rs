@@ -1,8 +1,9 @@
 //! Client, keeper and operators over the in-memory store, in one thread, in simulated time, with faults at every await.
 //!
-//! One number draws all of it: how many processes there are and what they do, which requests are lost, late or repeated,
-//! which process is killed or paused, how the store's clock is set. The same number gives the same run. After each operation an
-//! observer checks the record; then faults stop, each key must be settled, and every answer must be true.
+//! One number draws all of it: how many processes there are and what they do, which requests are lost, late or
+//! repeated, which process is killed or paused, how the store's clock is set. The same number gives the same run. After
+//! each operation an observer checks the record; then faults stop, each key must be settled, and every answer must be
+//! true.
 
 mod checker;
 mod clock;

@@ -46,7 +46,8 @@ impl Nemesis {
         }
     }
 
-    /// Lets faults happen for as long as the world's options say; then what was killed stays dead, and every other process goes on.
+    /// Lets faults happen for as long as the world's options say; then what was killed stays dead, and every other
+    /// process goes on.
     pub(crate) async fn inject_faults(&mut self) {
         let interval = self.world.options.ttl / 2;
         let steps = self.world.options.span.as_nanos() / interval.as_nanos().max(1);

@@ -1,4 +1,5 @@
-//! An observer that reads each record before and after each operation, and checks the promises, not the kernel's guards.
+//! An observer that reads each record before and after each operation, and checks the promises, not the kernel's
+//! guards.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -169,7 +169,8 @@ fn expand(base: &[String], rest: &str, found: &mut Vec<Module>) {
     }
 }
 
-/// The module that a path leads to: the longest part of it that is one. A name that a parent only exports leads nowhere.
+/// The module that a path leads to: the longest part of it that is one. A name that a parent only exports leads
+/// nowhere.
 fn target(path: &Module, sources: &BTreeMap<Module, String>) -> Option<Module> {
     let module =
         (0..=path.len()).rev().map(|length| &path[..length]).find(|part| sources.contains_key(*part))?;

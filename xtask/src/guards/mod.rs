@@ -8,7 +8,8 @@ use std::fs;
 use crate::shell::{Failure, Result};
 use crate::workspace::{Member, Workspace, root};
 
-/// What the kernel must not name: waiting, clocks, chance, threads and the world outside. Words of code, not of comments.
+/// What the kernel must not name: waiting, clocks, chance, threads and the world outside. Words of code, not of
+/// comments.
 const NOT_IN_KERNEL: [&str; 19] = [
     "tokio",
     "futures_util",

@@ -1,5 +1,5 @@
-//! The servers that tests talk to: found, else installed, else an error that describes how. A store on another server adds
-//! its own here. Tests start them; nothing here leaves one running.
+//! The servers that tests talk to: found, else installed, else an error that describes how. A store on another server
+//! adds its own here. Tests start them; nothing here leaves one running.
 
 use std::path::Path;
 

@@ -27,7 +27,7 @@ use sentinel_core::EventLimit;
 use sentinel_redis::{Durability, RedisStoreBuilder};
 
 use crate::harness::{StoreHarness, runtime, server_time};
-use crate::{clock, dropped_records, events, late_effects, quick, upkeep};
+use crate::{clock, dropped_records, events, late_effects, pages, quick, upkeep};
 use list::Mutant;
 
 /// What can notice a mutant.
@@ -91,6 +91,9 @@ own! {
         a_reset_waits_for_late_effects,
         a_decision_is_decodable,
     }
+    pages {
+        many_keys_are_purged_in_pages,
+    }
     upkeep {
         only_a_kept_result_expires,
         a_result_expires_an_hour_after_its_retention,
@@ -113,7 +116,6 @@ own! {
         a_repeated_reconcile_changes_nothing,
         a_needless_vouch_is_not_recorded,
         reads_return_the_time,
-        many_keys_are_purged_in_pages,
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) enum Kind {
     Postgres,
     /// A server, or a cluster whose slots move.
     Redis,
-    /// A server and its second, which takes over: PostgreSQL with a synchronous or an asynchronous standby, Redis with a replica.
+    /// A server and its second, which takes over: PostgreSQL with a synchronous or an asynchronous standby, Redis with
+    /// a replica.
     Failover,
 }
 

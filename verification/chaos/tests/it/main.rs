@@ -1,4 +1,5 @@
-//! Schedules of faults on real servers, as many as fit into a test run; and workers that break a rule, which must be detected.
+//! Schedules of faults on real servers, as many as fit into a test run; and workers that break a rule, which must be
+//! detected.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test panics with what is wrong")]
 
 use std::process::{Command, Output};

@@ -73,7 +73,7 @@ impl fmt::Display for Unfinished {
     }
 }
 
-/// The report of [`Sentinel::drain`].
+/// The report of [`Sentinel::drain`](crate::Sentinel::drain).
 #[must_use = "what is not finished is reported here"]
 #[derive(Debug, Clone)]
 pub struct Drained {

@@ -67,7 +67,8 @@ impl Sentinel {
     }
 
     /// How long a request whose reply was lost is repeated, and how long a call waits for the confirmation that its
-    /// result is recorded. Default 10 s. After that a result is sent in the background; see [`Once::confirm_within`].
+    /// result is recorded. Default 10 s. After that a result is sent in the background; see
+    /// [`Once::confirm_within`](crate::Once::confirm_within).
     #[must_use]
     pub fn retry_timeout(mut self, retry_timeout: Duration) -> Self {
         self.retry_timeout = retry_timeout;

@@ -95,10 +95,10 @@ fn role(name: &str, sql: &str) -> String {
     static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let mut made = MADE.lock().unwrap();
     if !made.iter().any(|known| known == name) {
-        postgres().psql(&format!("CREATE ROLE {name} LOGIN PASSWORD 'secret'; {sql}"));
+        postgres().psql(&format!("CREATE ROLE {name} LOGIN PASSWORD '{}'; {sql}", postgres::VERIFIER));
         made.push(name.to_owned());
     }
-    postgres().url_for(name, "secret", "postgres")
+    postgres().url_for(name, postgres::PASSWORD, "postgres")
 }
 
 fn isolated(level: &str) -> String {

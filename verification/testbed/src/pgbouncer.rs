@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::postgres::{PASSWORD, Postgres, SUPERUSER, rows_only};
+use crate::postgres::{PASSWORD, Postgres, SUPERUSER, VERIFIER, rows_only};
 use crate::process::{Server, feed, run, until};
 use crate::url::url;
 use crate::{ports, programs};
@@ -97,7 +97,7 @@ impl PgBouncer {
     }
 
     fn configure(&self, postgres: &Postgres, options: &Options) {
-        let users = self.server.write("userlist.txt", &format!("\"{SUPERUSER}\" \"{PASSWORD}\"\n"));
+        let users = self.server.write("userlist.txt", &format!("\"{SUPERUSER}\" \"{VERIFIER}\"\n"));
         let (folder, server) = (self.server.folder().display(), postgres.folder().display());
         let mode = match options.mode {
             PoolMode::Transaction => "transaction",

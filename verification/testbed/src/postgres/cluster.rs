@@ -4,7 +4,7 @@ use crate::process::{Server, run};
 use crate::programs;
 
 use super::options::Options;
-use super::superuser::SUPERUSER;
+use super::superuser::{SUPERUSER, VERIFIER};
 use super::tls;
 
 /// By the socket every role gets in without a password; by TCP with one. The socket lies in a folder that no other
@@ -23,12 +23,6 @@ max_connections = 200
 dynamic_shared_memory_type = mmap
 log_line_prefix = '%m [%p] %q%u@%d '
 ";
-
-/// What the server keeps of [`PASSWORD`](super::superuser::PASSWORD), hashed once where PostgreSQL would do it 4,096
-/// times. Each connecting client repeats it, and in an unoptimised build that was half of the time of a store's tests.
-/// Other roles' passwords are hashed as usual.
-const VERIFIER: &str = "SCRAM-SHA-256$1:c2VudGluZWwtdGVzdGJlZA==$O5KikDsJ59lEPs3x65wy6MLEkIS36I0gf5gKFok49Oo=:\
-                        9dzEBB7VaJxyL507TGaMM8jICieI4q2hkRnuLSb+xGQ=";
 
 /// Makes the data folder.
 pub(super) fn create(server: &Server, options: &Options) {

@@ -19,7 +19,7 @@ use crate::url::url;
 use crate::{ports, programs};
 
 pub use options::Options;
-pub use superuser::{PASSWORD, SUPERUSER};
+pub use superuser::{PASSWORD, SUPERUSER, VERIFIER};
 
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -131,7 +131,7 @@ fn transitions_outcomes_and_the_age_of_doubt_are_measured() {
     assert_eq!(count(&seen, "sentinel_transitions_total{operation=abandon,reply=abandoned}"), 1);
     assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=completed}"), 1);
     assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=replayed}"), 1);
-    assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=doubtful}"), 1);
+    assert_eq!(count(&seen, "sentinel_outcomes_total{outcome=ran_uncertain}"), 1);
     assert_eq!(count(&seen, "sentinel_lapses_total{why=hard_deadline}"), 1);
     let age = seen.get("sentinel_oldest_uncertain_seconds{namespace=billing}");
     assert!(matches!(age, Some(DebugValue::Gauge(age)) if age.0 >= 7.0), "{age:?}");

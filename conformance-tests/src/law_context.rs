@@ -195,7 +195,11 @@ impl LawContext {
     pub(crate) async fn beats(&self, beats: &[Beat]) -> Vec<Stamped<HeartbeatReply>> {
         let replies = self.store.heartbeat(beats).await.expect("the store answers");
         assert_eq!(replies.len(), beats.len(), "one reply for each beat");
-        beats.iter().zip(&replies).for_each(|(beat, reply)| self.note(&beat.address, reply.stamp));
+        let mut stamps: Vec<_> =
+            beats.iter().zip(&replies).map(|(beat, reply)| (beat, reply.stamp)).collect();
+        // A store may send a batch in parts, and a part again: repeats of one beat take effect in any order.
+        stamps.sort_by_key(|(_, stamp)| (stamp.rev, !stamp.changed));
+        stamps.into_iter().for_each(|(beat, stamp)| self.note(&beat.address, stamp));
         replies
     }
 

@@ -188,7 +188,8 @@ pub(crate) async fn a_large_batch_is_carried_out_to_its_end(context: &LawContext
         match stamped.reply {
             HeartbeatReply::Lost(LostReason::Superseded(_)) if wrong(n) => {}
             HeartbeatReply::Kept { lease_until } if !wrong(n) && lease_until == until => {
-                extended.insert(&beats[n].address, until);
+                let latest = extended.entry(&beats[n].address).or_insert(until);
+                *latest = until.max(*latest);
             }
             other => panic!("beat {n} of {}, under a wrong grant: {}: {other:?}", beats.len(), wrong(n)),
         }

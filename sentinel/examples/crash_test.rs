@@ -1,6 +1,6 @@
 //! Tests a function of yours with every crash and every lost message.
 //!
-//! `cargo test -p sentinel --features testing --example crash_test`
+//! `cargo test -p sentinel-coordination --features testing --example crash_test`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,6 +1,6 @@
 //! A service that shuts down: running functions finish, results are recorded, and unfinished work is reported.
 //!
-//! `cargo run -p sentinel --example drain`
+//! `cargo run -p sentinel-coordination --example drain`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,6 +1,6 @@
 //! A payment that is charged at most once, however often the request arrives.
 //!
-//! `cargo run -p sentinel --example payment`
+//! `cargo run -p sentinel-coordination --example payment`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

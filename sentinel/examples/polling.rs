@@ -1,6 +1,6 @@
 //! A polling loop that one of many processes runs at a time, with a fencing token for the resource that it writes to.
 //!
-//! `cargo run -p sentinel --example polling`
+//! `cargo run -p sentinel-coordination --example polling`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,6 +1,6 @@
 //! Reconciling by code: a function asks the provider and reports whether the payment happened.
 //!
-//! `cargo run -p sentinel --example reconcile_by_code`
+//! `cargo run -p sentinel-coordination --example reconcile_by_code`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,6 +1,6 @@
 //! How to test code that uses Sentinel: in memory, with a clock that the test moves.
 //!
-//! `cargo test -p sentinel --example unit_test`
+//! `cargo test -p sentinel-coordination --example unit_test`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -1,6 +1,6 @@
 //! A webhook handler: deliveries are repeated and overlap, and each event takes effect once.
 //!
-//! `cargo run -p sentinel --example webhook`
+//! `cargo run -p sentinel-coordination --example webhook`
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

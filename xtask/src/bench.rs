@@ -12,7 +12,7 @@ pub(crate) fn bench(args: &[&str]) -> Result {
     let program = program();
     let program = program.to_string_lossy();
     if wants_program(args) {
-        cargo(&["build", "--profile", "dist", "--package", "sentinel-cli"]).run()?;
+        cargo(&["build", "--profile", "dist", "--package", "sentinel-coordination-cli"]).run()?;
     }
     let bench = cargo(&["run", "--profile", "dist", "--package", "sentinel-benches", "--"]).args(args);
     if wants_program(args) { bench.args(&["--program", &program]) } else { bench }.run()

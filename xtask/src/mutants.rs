@@ -19,42 +19,42 @@ const PARTS: [Part; 6] = [
     Part {
         name: "kernel",
         files: "sentinel-core/src/kernel/**",
-        packages: &["sentinel-core", "sentinel-conformance"],
+        packages: &["sentinel-coordination-core", "sentinel-coordination-conformance"],
         targets: &["--lib", "--test=it"],
         timeout: "60",
     },
     Part {
         name: "client",
         files: "sentinel-client/src/**",
-        packages: &["sentinel-client", "sentinel"],
+        packages: &["sentinel-coordination-client", "sentinel-coordination"],
         targets: &["--lib", "--test=it"],
         timeout: "60",
     },
     Part {
         name: "memory",
         files: "sentinel-memory/src/**",
-        packages: &["sentinel-memory", "sentinel-conformance"],
+        packages: &["sentinel-coordination-memory", "sentinel-coordination-conformance"],
         targets: &["--lib", "--test=it"],
         timeout: "60",
     },
     Part {
         name: "sqlite",
         files: "sentinel-sqlite/src/**",
-        packages: &["sentinel-sqlite"],
+        packages: &["sentinel-coordination-sqlite"],
         targets: &["--lib", "--test=it"],
         timeout: "300",
     },
     Part {
         name: "postgres",
         files: "sentinel-postgres/src/**",
-        packages: &["sentinel-postgres"],
+        packages: &["sentinel-coordination-postgres"],
         targets: &["--lib", "--test=it"],
         timeout: "1200",
     },
     Part {
         name: "redis",
         files: "sentinel-redis/src/**",
-        packages: &["sentinel-redis"],
+        packages: &["sentinel-coordination-redis"],
         targets: &["--lib", "--test=it"],
         timeout: "1200",
     },
@@ -90,10 +90,13 @@ mod tests {
         for part in &PARTS {
             assert!(root().join(part.files.trim_end_matches("**")).is_dir(), "{}", part.files);
             for package in part.packages {
-                let member = workspace.member(package).expect(package);
+                let member = workspace.members.iter().find(|member| member.name == **package).expect(package);
                 assert!(member.path().join("src/lib.rs").is_file(), "{package} has no library to test");
             }
-            let its = part.packages.iter().filter_map(|package| workspace.member(package));
+            let its = part
+                .packages
+                .iter()
+                .filter_map(|package| workspace.members.iter().find(|member| member.name == **package));
             assert!(
                 its.filter(|m| m.path().join("tests/it/main.rs").is_file()).count() == 1,
                 "{}",

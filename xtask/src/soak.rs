@@ -73,11 +73,11 @@ pub(crate) fn deep() -> Result {
     stages.stage("model", || cargo(&["run", "--release", "--package", "sentinel-model"]).run());
     stages.stage("simulation", || simulate(&["--seeds", "1000000"]));
     for (package, test, layers, factor) in [
-        ("sentinel-conformance", "layers", &["sequences"][..], "50"),
-        ("sentinel-conformance", "it", &["histories"], "50"),
-        ("sentinel-sqlite", "it", &GENERATED, "20"),
-        ("sentinel-redis", "it", &GENERATED, "20"),
-        ("sentinel-postgres", "it", &GENERATED, "20"),
+        ("sentinel-coordination-conformance", "layers", &["sequences"][..], "50"),
+        ("sentinel-coordination-conformance", "it", &["histories"], "50"),
+        ("sentinel-coordination-sqlite", "it", &GENERATED, "20"),
+        ("sentinel-coordination-redis", "it", &GENERATED, "20"),
+        ("sentinel-coordination-postgres", "it", &GENERATED, "20"),
     ] {
         stages.stage(package, || generated(package, test, layers, factor));
     }

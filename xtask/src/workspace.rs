@@ -102,10 +102,6 @@ impl Workspace {
         Ok(Self { manifest, members })
     }
 
-    pub(crate) fn member(&self, name: &str) -> Option<&Member> {
-        self.members.iter().find(|member| member.name == name)
-    }
-
     pub(crate) fn version(&self) -> &str {
         self.manifest.value("workspace.package", "version").unwrap_or_default()
     }

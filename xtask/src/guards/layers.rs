@@ -72,9 +72,9 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
             continue;
         }
         let tree = dependencies(&member.name)?;
-        let ours = workspace.members.iter().filter(|other| other.name != member.name);
+        let others = workspace.members.iter().filter(|other| other.name != member.name);
         let used: Vec<&str> =
-            ours.map(|other| other.name.as_str()).filter(|name| tree.contains(*name)).collect();
+            others.filter(|other| tree.contains(&other.name)).map(|other| other.folder.as_str()).collect();
         broken.extend(not_allowed(&member.folder, &used, allowed.unwrap_or_default()));
         let bans = BANS.iter().filter(|(folder, _)| *folder == member.folder).flat_map(|(_, bans)| *bans);
         let known = bans.filter(|name| tree.contains(**name));

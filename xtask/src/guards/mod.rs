@@ -65,11 +65,8 @@ fn words(code: &str) -> impl Iterator<Item = &str> {
 
 /// `cargo run` at the root starts the program: it alone of all binaries is the default.
 fn default_program(workspace: &Workspace, broken: &mut Vec<String>) {
-    if workspace.member("sentinel-cli").is_none() {
-        return;
-    }
     let of = |member: &Member| member.manifest.value("package", "default-run").is_some();
-    let defaults: Vec<&str> = workspace.members.iter().filter(|m| of(m)).map(|m| m.name.as_str()).collect();
+    let defaults: Vec<&str> = workspace.members.iter().filter(|m| of(m)).map(|m| m.folder.as_str()).collect();
     if defaults != ["sentinel-cli"] {
         broken
             .push(format!("default-run stands in {defaults:?}; `cargo run` needs it in sentinel-cli alone"));

@@ -88,6 +88,11 @@ fn fragment(name: &str) -> Option<&'static str> {
             "CASE WHEN h.retention IS NOT NULL \
              THEN h.completed_at + least(h.retention, 9223372036854775807 - h.completed_at) END"
         }
+        // kernel::table::claim: free, a claim that has lapsed, or a result past its retention.
+        "claimable" => {
+            "(h.state = 'free' OR h.state = 'claimed' AND at.now >= h.lease_until \
+              OR h.state = 'completed' AND at.now >= {retained_until})"
+        }
         "completed_purge_at" => {
             "CASE WHEN h.retention IS NOT NULL \
              THEN at.now + greatest(least(h.retention, 9223372036854775807 - at.now), {rest}) END"

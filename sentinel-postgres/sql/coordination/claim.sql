@@ -1,4 +1,5 @@
--- Takes over a row that is free, lapsed, or completed past its retention.
+-- Takes over a row that is free, lapsed, or completed past its retention. Its twin is `claimed` in update.sql, which
+-- skips rows that are locked; this statement waits for the lock of its row.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = CASE WHEN $11::bool THEN 'executing' ELSE 'claimed' END::{state},
@@ -14,8 +15,7 @@ WITH {locked_record}, updated_record AS (
         {touched}, purge_at = NULL
     FROM locked_record h CROSS JOIN at
     WHERE {row}
-      AND (h.state = 'free' OR h.state = 'claimed' AND at.now >= h.lease_until
-           OR h.state = 'completed' AND at.now >= {retained_until})
+      AND {claimable}
       AND h.claim_id IS DISTINCT FROM $5 AND NOT $5 = ANY (coalesce(h.past_claims, '{}'))
     RETURNING {updated_columns}, r.incarnation
 ), {inserted_implied_events}, inserted_event AS (

@@ -1,5 +1,5 @@
 -- kernel::table::complete: expiry does not matter. The worker of this grant knows the outcome, so an uncertain run
--- completes.
+-- completes. Its twin is `completed` in insert_complete.sql, which skips rows that are locked; this statement waits.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = 'completed', completed_at = at.now, verdict = $7::text::{verdict}, code = $8::int4,

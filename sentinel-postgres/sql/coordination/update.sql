@@ -60,8 +60,7 @@ WITH request AS MATERIALIZED (
         {touched}, purge_at = NULL
     FROM ready h CROSS JOIN LATERAL (SELECT h.now, h.floor) at
     WHERE r.ctid = h.place AND h.operation = 'claim'
-      AND (h.state = 'free' OR h.state = 'claimed' AND at.now >= h.lease_until
-           OR h.state = 'completed' AND at.now >= {retained_until})
+      AND {claimable}
       AND h.claim_id IS DISTINCT FROM h.presented_by
       AND NOT h.presented_by = ANY (coalesce(h.past_claims, '{}'))
     RETURNING {updated}

@@ -1,6 +1,7 @@
 //! The schema: versioned, and additive. `connection/migrate.rs` brings it up to date.
 
 use sentinel_core::{ErrorKind, StoreError};
+use sentinel_store_kit::stable_hash;
 
 use crate::parts::Names;
 
@@ -44,13 +45,9 @@ pub(crate) fn versions(names: &Names) -> String {
     )
 }
 
-/// The number that migrations of one schema lock each other out with: FNV-1a of its name.
+/// The number that migrations of one schema lock each other out with: the hash of its name.
 pub(crate) fn lock(names: &Names) -> i64 {
-    let text = names.qualified("migrations");
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    i64::from_ne_bytes(hash.to_ne_bytes())
+    stable_hash(names.qualified("migrations").bytes()).cast_signed()
 }
 
 /// Tables without a recorded version: they were restored without what was in them.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use fred::util::redis_keyslot;
 use sentinel_core::{Address, Invalid, Kind, Namespace};
+use sentinel_store_kit::stable_hash;
 
 /// What all names begin with.
 #[derive(Debug, Clone)]
@@ -65,14 +66,10 @@ impl Names {
         Bucket { stem: stem.into(), slot, letter }
     }
 
-    /// Which bucket of so many an address is in. The hash is FNV-1a and must never change, or records would not be
-    /// found.
+    /// Which bucket of so many an address is in. This must never change, or records would not be found.
     pub(crate) fn number(address: &Address, buckets: u32) -> u32 {
-        let bytes = address.key.as_str().bytes();
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        // The low bits of FNV are weak; the high ones are folded in.
+        let hash = stable_hash(address.key.as_str().bytes());
+        // The low bits of the hash are weak; the high ones are folded in.
         u32::try_from(((hash >> 32) ^ hash) % u64::from(buckets)).unwrap_or_default()
     }
 }

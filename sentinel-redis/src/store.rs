@@ -8,10 +8,11 @@ use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
-use sentinel_core::{Address, CompletedHints, CoordinationStore, Event, Namespace, StoreError, Survey};
+use sentinel_core::{Address, CoordinationStore, Event, Namespace, StoreError, Survey};
+use sentinel_store_kit::CompletedHints;
 
 use crate::batch::call::Caller;
-use crate::batch::{Batcher, ScriptReply, ScriptRequest};
+use crate::batch::{ScriptBatcher, ScriptReply, ScriptRequest};
 use crate::builder::{Parts, RedisStoreBuilder};
 use crate::coordination::{ScriptedOperation, explain, record, replay_of};
 use crate::data_loss::Registration;
@@ -32,7 +33,7 @@ pub struct RedisStore {
 struct Inner {
     main: Arc<Caller>,
     heartbeats: Arc<Caller>,
-    batcher: Batcher,
+    batcher: ScriptBatcher,
     completed: CompletedHints,
     notifier: ChangeNotifier,
 }
@@ -71,7 +72,7 @@ impl RedisStore {
     fn from_parts(parts: Parts) -> Self {
         let Parts { main, heartbeats, connector } = parts;
         let inner = Inner {
-            batcher: Batcher::new(main.clone()),
+            batcher: ScriptBatcher::new(main.clone()),
             completed: CompletedHints::default(),
             notifier: ChangeNotifier::new(connector, main.data_loss.names.prefix()),
             main,

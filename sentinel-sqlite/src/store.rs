@@ -8,9 +8,8 @@ use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
-use sentinel_core::{
-    Address, Clock, CompletedHints, CoordinationStore, Event, Namespace, StoreError, Survey,
-};
+use sentinel_core::{Address, Clock, CoordinationStore, Event, Namespace, StoreError, Survey};
+use sentinel_store_kit::CompletedHints;
 
 use crate::batch::ConnectionThread;
 use crate::builder::SqliteStoreBuilder;

@@ -2,27 +2,27 @@
 //! each with a connection, opened when it is first needed.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sentinel_core::StoreError;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use sentinel_store_kit::{OnDemandTask, PendingReply, reply};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::connected::connected;
-use super::reply::reply;
 use crate::connection::connector::Connector;
 use crate::connection::session::{Connection, LockTimeout};
 
 type Task = Box<dyn for<'l> FnOnce(Result<&'l mut Connection, StoreError>) -> BoxFuture<'l, ()> + Send>;
-type Queue = Arc<AsyncMutex<mpsc::UnboundedReceiver<Task>>>;
+type Queue = Arc<Mutex<mpsc::UnboundedReceiver<Task>>>;
 
 /// Workers that share a queue.
 pub(crate) struct SingleStatements {
     connector: Arc<Connector>,
     lock_timeout: LockTimeout,
     workers: usize,
-    sender: Mutex<Option<mpsc::UnboundedSender<Task>>>,
+    tasks: OnDemandTask<mpsc::UnboundedSender<Task>>,
 }
 
 impl fmt::Debug for SingleStatements {
@@ -33,7 +33,7 @@ impl fmt::Debug for SingleStatements {
 
 impl SingleStatements {
     pub(crate) fn new(connector: Arc<Connector>, lock_timeout: LockTimeout, workers: usize) -> Self {
-        Self { connector, lock_timeout, workers, sender: Mutex::default() }
+        Self { connector, lock_timeout, workers, tasks: OnDemandTask::new(mpsc::unbounded_channel) }
     }
 
     /// Does work on a connection, also if the caller goes away meanwhile.
@@ -55,7 +55,7 @@ impl SingleStatements {
         reply(self.begin(work), Duration::MAX).await
     }
 
-    fn begin<T, W>(&self, work: W) -> oneshot::Receiver<Result<T, StoreError>>
+    fn begin<T, W>(&self, work: W) -> PendingReply<T>
     where
         T: Send + 'static,
         W: for<'l> FnOnce(&'l mut Connection) -> BoxFuture<'l, Result<T, StoreError>> + Send + 'static,
@@ -75,23 +75,15 @@ impl SingleStatements {
         receiver
     }
 
-    fn send(&self, mut task: Task) {
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = sender.as_ref() {
-            match open.send(task) {
-                Ok(()) => return,
-                // The workers ended with their runtime.
-                Err(mpsc::error::SendError(back)) => task = back,
-            }
-        }
-        let (opened, receiver) = mpsc::unbounded_channel();
-        if opened.send(task).is_ok() {
-            let queue = Arc::new(AsyncMutex::new(receiver));
+    fn send(&self, task: Task) {
+        let start = |receiver| {
+            let queue = Arc::new(Mutex::new(receiver));
             for _ in 0..self.workers {
                 tokio::spawn(work(queue.clone(), self.connector.clone(), self.lock_timeout));
             }
-            *sender = Some(opened);
-        }
+        };
+        // An unbounded queue is never full.
+        let _ = self.tasks.send(task, start);
     }
 }
 

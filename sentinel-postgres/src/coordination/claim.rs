@@ -7,12 +7,12 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Kind, State, StoreError, StoreTime, Token};
+use sentinel_store_kit::reply;
 
 use super::insert_complete::{ItemResult, PendingCall};
 use super::operations::{Coordination, MAX_ATTEMPTS, contended};
 use super::read::Snapshot;
 use super::{transition, update};
-use crate::batch::reply::reply;
 
 impl Coordination {
     /// Claims, step by step: each step gives a reply, or the next step.

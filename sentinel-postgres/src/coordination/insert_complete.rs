@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ClaimId, Kind, State, StoreError, Token, Verdict};
+use sentinel_store_kit::{PendingReply, ReplyTo, SeenKeys, take_fitting};
 use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
 use super::row::{Cells, Unreadable, integer, micros, uuid};
 use super::statement::{Sql, Statement};
 use super::{transition, trim};
-use crate::batch::batcher::BatchExecutor;
-use crate::batch::reply::ReplyTo;
-use crate::batch::seen_keys::SeenKeys;
+use crate::batch::executor::StatementExecutor;
 use crate::connection::session::{Connection, Query};
 use crate::error::StatementError;
 
@@ -35,7 +34,7 @@ pub(crate) enum PendingCall {
     Complete { address: Address, complete: Complete, reply_to: ReplyTo<ItemResult<CompleteReply>> },
 }
 
-type Waiting<T> = oneshot::Receiver<Result<ItemResult<T>, StoreError>>;
+type Waiting<T> = PendingReply<ItemResult<T>>;
 
 impl PendingCall {
     pub(crate) fn claim(address: Address, claim: Claim) -> (Self, Waiting<ClaimReply>) {
@@ -89,30 +88,28 @@ pub(crate) struct InsertCompleteExecutor {
     pub(crate) offset: Arc<AtomicI64>,
 }
 
-impl BatchExecutor for InsertCompleteExecutor {
+impl StatementExecutor for InsertCompleteExecutor {
     type Item = PendingCall;
 
     /// An address, and a claim id, are in a statement once; the second goes into the next statement.
-    fn take_batch(&self, waiting: &mut VecDeque<PendingCall>, cap: usize) -> Vec<PendingCall> {
+    fn take_batch(&self, waiting: &mut VecDeque<PendingCall>, max: usize) -> Vec<PendingCall> {
         if waiting.len() == 1 {
             return waiting.drain(..).collect();
         }
         let (mut addresses, mut ids) = (SeenKeys::default(), SeenKeys::default());
-        let (mut batch, mut later, mut weight) = (Vec::new(), VecDeque::new(), 0);
-        while let Some(item) = waiting.pop_front() {
+        let (mut taken, mut weight) = (0, 0);
+        let mut batch = take_fitting(waiting, |item| {
             let heavier = weight + item.weight();
-            let fits = batch.len() < cap && (batch.is_empty() || heavier <= MAX_RESULT_BYTES);
+            let has_room = taken < max && (taken == 0 || heavier <= MAX_RESULT_BYTES);
             let (address, id) = (addresses.hash(item.address()), ids.hash(&item.claim_id()));
-            if fits && !addresses.contains(address) && !ids.contains(id) {
+            let fits = has_room && !addresses.contains(address) && !ids.contains(id);
+            if fits {
                 addresses.insert(address);
                 ids.insert(id);
-                weight = heavier;
-                batch.push(item);
-            } else {
-                later.push_back(item);
+                (taken, weight) = (taken + 1, heavier);
             }
-        }
-        *waiting = later;
+            fits
+        });
         batch.sort_unstable_by(|a, b| a.address().cmp(b.address()));
         batch
     }

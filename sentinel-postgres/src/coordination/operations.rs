@@ -8,9 +8,8 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{
-    Address, CompletedHints, ErrorKind, Event, GatheredBeats, Namespace, StoreError, StoreTime,
-};
+use sentinel_core::{Address, ErrorKind, Event, GatheredBeats, Namespace, StoreError, StoreTime};
+use sentinel_store_kit::{CompletedHints, reply};
 
 use super::context::Context;
 use super::heartbeat::{self, HeartbeatStatements};
@@ -22,10 +21,9 @@ use super::statement::Statement;
 use super::transition::{self, Sent};
 use super::update::{self, BatchedUpdate, UpdateExecutor};
 use super::{list, purge, survey};
-use crate::batch::batcher::Batcher;
-use crate::batch::pair::BatcherPair;
-use crate::batch::reply::reply;
+use crate::batch::executor::{ConnectedExecutor, StatementBatcher, StatementBatcherPair, StatementExecutor};
 use crate::batch::single::SingleStatements;
+use crate::connection::connector::Connector;
 use crate::connection::session::LockTimeout;
 use crate::notify::Notifications;
 
@@ -44,10 +42,10 @@ pub(crate) const MAX_ATTEMPTS: usize = 100;
 /// The operations of one store, with the connections that carry them out.
 pub(crate) struct Coordination {
     pub(crate) context: Arc<Context>,
-    pub(super) insert_complete: BatcherPair<InsertCompleteExecutor>,
-    reads: Batcher<ReadExecutor>,
-    results: BatcherPair<ReplayExecutor>,
-    pub(super) updates: Batcher<UpdateExecutor>,
+    pub(super) insert_complete: StatementBatcherPair<InsertCompleteExecutor>,
+    reads: StatementBatcher<ReadExecutor>,
+    results: StatementBatcherPair<ReplayExecutor>,
+    pub(super) updates: StatementBatcher<UpdateExecutor>,
     pub(super) single_statements: SingleStatements,
     heartbeats: SingleStatements,
     heartbeat_statements: Arc<HeartbeatStatements>,
@@ -65,21 +63,17 @@ impl Coordination {
     pub(crate) fn new(context: Context) -> Self {
         let (sql, offset, connector) = (&context.sql, &context.offset, &context.connector);
         let lock_timeout = LockTimeout(context.lock_timeout);
-        let insert_complete = || {
-            let executor = InsertCompleteExecutor { sql: sql.clone(), offset: offset.clone() };
-            Batcher::new(executor, connector.clone(), BATCH_LOCK_TIMEOUT)
-        };
-        let results = || {
-            let executor = ReplayExecutor { sql: sql.get(Statement::Replay), offset: offset.clone() };
-            Batcher::new(executor, connector.clone(), BATCH_LOCK_TIMEOUT)
-        };
+        let insert_complete =
+            || batched(InsertCompleteExecutor { sql: sql.clone(), offset: offset.clone() }, connector);
+        let results =
+            || batched(ReplayExecutor { sql: sql.get(Statement::Replay), offset: offset.clone() }, connector);
         let reads = ReadExecutor { sql: sql.get(Statement::Read), offset: offset.clone() };
         let updates = UpdateExecutor { sql: sql.clone(), offset: offset.clone() };
         Self {
-            insert_complete: BatcherPair::new(insert_complete),
-            reads: Batcher::new(reads, connector.clone(), BATCH_LOCK_TIMEOUT),
-            results: BatcherPair::new(results),
-            updates: Batcher::new(updates, connector.clone(), BATCH_LOCK_TIMEOUT),
+            insert_complete: StatementBatcherPair::new(insert_complete),
+            reads: StatementBatcher::new(batched(reads, connector)),
+            results: StatementBatcherPair::new(results),
+            updates: StatementBatcher::new(batched(updates, connector)),
             single_statements: SingleStatements::new(connector.clone(), lock_timeout, SINGLE_CONNECTIONS),
             heartbeats: SingleStatements::new(connector.clone(), lock_timeout, HEARTBEAT_CONNECTIONS),
             heartbeat_statements: Arc::new(HeartbeatStatements::new(sql)),
@@ -326,6 +320,11 @@ impl Coordination {
     pub(crate) async fn changed(&self, address: &Address, within: Duration) -> Notice {
         self.notifications.wait(address, within).await
     }
+}
+
+/// An executor of batches, with a connection of its own.
+fn batched<S: StatementExecutor>(statements: S, connector: &Arc<Connector>) -> ConnectedExecutor<S> {
+    ConnectedExecutor { statements, connector: connector.clone(), lock_timeout: BATCH_LOCK_TIMEOUT }
 }
 
 pub(crate) fn contended(name: &str) -> StoreError {

@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 
 use sentinel_core::{Address, Record, StoreError, StoreTime};
+use sentinel_store_kit::{PendingReply, ReplyTo};
 use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
 use super::row::{Cells, Unreadable};
-use crate::batch::batcher::BatchExecutor;
-use crate::batch::reply::ReplyTo;
+use crate::batch::executor::StatementExecutor;
 use crate::connection::session::Connection;
 
 /// The rows of a result can be large: this many bytes at most are asked for by one statement, as far as is known.
@@ -37,10 +37,7 @@ pub(crate) struct ReadRequest {
 }
 
 impl ReadRequest {
-    pub(crate) fn new(
-        address: Address,
-        replay: bool,
-    ) -> (Self, oneshot::Receiver<Result<Snapshot, StoreError>>) {
+    pub(crate) fn new(address: Address, replay: bool) -> (Self, PendingReply<Snapshot>) {
         let (reply_to, receiver) = oneshot::channel();
         (Self { address, replay, reply_to }, receiver)
     }
@@ -51,11 +48,11 @@ pub(crate) struct ReadExecutor {
     pub(crate) offset: Arc<AtomicI64>,
 }
 
-impl BatchExecutor for ReadExecutor {
+impl StatementExecutor for ReadExecutor {
     type Item = ReadRequest;
 
-    fn take_batch(&self, waiting: &mut VecDeque<ReadRequest>, cap: usize) -> Vec<ReadRequest> {
-        let many = waiting.len().min(cap).min(MAX_BATCH);
+    fn take_batch(&self, waiting: &mut VecDeque<ReadRequest>, max: usize) -> Vec<ReadRequest> {
+        let many = waiting.len().min(max).min(MAX_BATCH);
         waiting.drain(..many).collect()
     }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sentinel_core::{Key, Namespace, Payload, Record, Recorded, State, StoreError, StoreTime, Verdict};
+use sentinel_store_kit::{PendingReply, ReplyTo, take_fitting};
 use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
-use crate::batch::batcher::BatchExecutor;
-use crate::batch::reply::ReplyTo;
+use crate::batch::executor::StatementExecutor;
 use crate::connection::session::Connection;
 use crate::coordination::row::{Cells, Unreadable};
 
@@ -27,10 +27,7 @@ pub(crate) struct ReplayRequest {
 }
 
 impl ReplayRequest {
-    pub(crate) fn new(
-        namespace: Namespace,
-        key: Key,
-    ) -> (Self, oneshot::Receiver<Result<Completed, StoreError>>) {
+    pub(crate) fn new(namespace: Namespace, key: Key) -> (Self, PendingReply<Completed>) {
         let (reply_to, receiver) = oneshot::channel();
         (Self { namespace, key, reply_to }, receiver)
     }
@@ -46,25 +43,21 @@ pub(crate) struct ReplayExecutor {
     pub(crate) offset: Arc<AtomicI64>,
 }
 
-impl BatchExecutor for ReplayExecutor {
+impl StatementExecutor for ReplayExecutor {
     type Item = ReplayRequest;
 
     /// One statement reads one namespace: that of the request that waits longest.
-    fn take_batch(&self, waiting: &mut VecDeque<ReplayRequest>, cap: usize) -> Vec<ReplayRequest> {
+    fn take_batch(&self, waiting: &mut VecDeque<ReplayRequest>, max: usize) -> Vec<ReplayRequest> {
         let Some(first) = waiting.front().map(|request| request.namespace.clone()) else { return Vec::new() };
-        if waiting.len() <= cap && waiting.iter().all(|request| request.namespace == first) {
+        if waiting.len() <= max && waiting.iter().all(|request| request.namespace == first) {
             return waiting.drain(..).collect();
         }
-        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
-        while let Some(request) = waiting.pop_front() {
-            if batch.len() < cap && request.namespace == first {
-                batch.push(request);
-            } else {
-                later.push_back(request);
-            }
-        }
-        *waiting = later;
-        batch
+        let mut taken = 0;
+        take_fitting(waiting, |request| {
+            let fits = taken < max && request.namespace == first;
+            taken += usize::from(fits);
+            fits
+        })
     }
 
     async fn execute(&self, connection: &mut Connection, batch: Vec<ReplayRequest>) {

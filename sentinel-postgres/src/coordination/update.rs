@@ -7,22 +7,21 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Grant, StoreError};
+use sentinel_store_kit::{PendingReply, ReplyTo, SeenKeys, take_fitting};
 use sqlx::postgres::PgRow;
 use tokio::sync::oneshot;
 
 use super::row::{Cells, Unreadable, integer, micros, uuid};
 use super::statement::{Sql, Statement};
 use super::{transition, trim};
-use crate::batch::batcher::BatchExecutor;
-use crate::batch::reply::ReplyTo;
-use crate::batch::seen_keys::SeenKeys;
+use crate::batch::executor::StatementExecutor;
 use crate::connection::session::{Connection, Query};
 use crate::error::StatementError;
 
 /// The result of a call. None: it is sent alone.
 pub(crate) type UpdateResult<R> = Option<Stamped<R>>;
 
-type Waiting<R> = oneshot::Receiver<Result<UpdateResult<R>, StoreError>>;
+type Waiting<R> = PendingReply<UpdateResult<R>>;
 
 /// What a call asks of a row.
 pub(crate) enum UpdateRequest {
@@ -131,24 +130,17 @@ pub(crate) struct UpdateExecutor {
     pub(crate) offset: Arc<AtomicI64>,
 }
 
-impl BatchExecutor for UpdateExecutor {
+impl StatementExecutor for UpdateExecutor {
     type Item = PendingCall;
 
     /// An address is in a statement once; the second goes into the next statement.
-    fn take_batch(&self, waiting: &mut VecDeque<PendingCall>, cap: usize) -> Vec<PendingCall> {
-        let mut addresses = SeenKeys::default();
-        let (mut batch, mut later) = (Vec::new(), VecDeque::new());
-        while let Some(item) = waiting.pop_front() {
-            let address = addresses.hash(&item.address);
-            if batch.len() < cap && !addresses.contains(address) {
-                addresses.insert(address);
-                batch.push(item);
-            } else {
-                later.push_back(item);
-            }
-        }
-        *waiting = later;
-        batch
+    fn take_batch(&self, waiting: &mut VecDeque<PendingCall>, max: usize) -> Vec<PendingCall> {
+        let (mut addresses, mut taken) = (SeenKeys::default(), 0);
+        take_fitting(waiting, |item| {
+            let fits = taken < max && addresses.insert(addresses.hash(&item.address));
+            taken += usize::from(fits);
+            fits
+        })
     }
 
     async fn execute(&self, connection: &mut Connection, mut batch: Vec<PendingCall>) {

@@ -2,9 +2,9 @@
 
 use sentinel_core::store::Check;
 use sentinel_core::{ErrorKind, StoreError};
+use sentinel_store_kit::health::check;
 use sqlx::Row as _;
 
-use super::settings::check;
 use crate::connection::session::Connection;
 use crate::error::unreachable;
 use crate::parts::Names;

@@ -1,11 +1,11 @@
 //! What `sentinel doctor` prints: what is there, how it is set, what it guarantees. Nothing here changes anything.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sentinel_core::StoreError;
 use sentinel_core::store::{Check, Health};
+use sentinel_store_kit::health::{TimeRequest, check};
 use sqlx::Row as _;
-use tokio::time::Instant;
 
 use crate::connection::connector::Connector;
 use crate::connection::notices;
@@ -23,10 +23,7 @@ mod tests;
 
 use database::Database;
 use deployment::Deployment;
-use settings::{Settings, check};
-
-/// A clock that is further off than this is reported, although nothing depends on it.
-const SKEW: Duration = Duration::from_secs(60);
+use settings::Settings;
 
 pub(crate) async fn health(
     connector: &Connector,
@@ -176,24 +173,8 @@ fn sessions(settings: &Settings, is_pooled: bool) -> Vec<Check> {
 
 async fn clock(connection: &mut Connection) -> Result<[Check; 2], StoreError> {
     const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
-    let (before, sent) = (host_clock(), Instant::now());
-    let server: i64 = connection.query_one(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
-    let took = sent.elapsed();
-    let here = before.saturating_add(i64::try_from(took.as_micros() / 2).unwrap_or(i64::MAX));
-    Ok([drift(server, here, took / 2), check("round trip", true, format!("{took:?}"))])
-}
-
-fn drift(server: i64, here: i64, error: Duration) -> Check {
-    let skew = Duration::from_micros(server.abs_diff(here));
-    let side = if server < here { "behind" } else { "ahead of" };
-    check("clock", skew <= SKEW, format!("{skew:?} {side} this host's, give or take {error:?}"))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how far two clocks are apart is printed for people, and decides nothing"
-)]
-fn host_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    let request = TimeRequest::start();
+    let server = connection.query_one(CLOCK.into()).await?.try_get(0).map_err(unreachable)?;
+    let round_trip = request.replied();
+    Ok([round_trip.clock(server), round_trip.check()])
 }

@@ -3,15 +3,10 @@
 use std::time::Duration;
 
 use sentinel_core::StoreError;
-use sentinel_core::store::Check;
 use sqlx::Row as _;
 
 use crate::connection::session::Connection;
 use crate::error::unreachable;
-
-pub(super) fn check(name: &'static str, ok: bool, found: impl Into<String>) -> Check {
-    Check { name, ok, found: found.into() }
-}
 
 /// What the server is set to, as this role and session see it.
 pub(super) struct Settings {

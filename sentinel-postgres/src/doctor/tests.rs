@@ -176,16 +176,6 @@ fn each_deployment_is_reported_with_its_guarantees() {
 }
 
 #[test]
-fn a_clock_that_is_a_minute_off_is_reported_with_its_direction() {
-    let minute = 60_000_000;
-    let at = |server| drift(server, 100 * minute, Duration::ZERO);
-    assert_check(&at(101 * minute), true, &["60s ahead of"]);
-    assert_check(&at(99 * minute), true, &["60s behind"]);
-    assert_check(&at(101 * minute + 1), false, &["ahead of"]);
-    assert_check(&at(99 * minute - 1), false, &["behind"]);
-}
-
-#[test]
 fn a_schema_is_reported_with_its_version_and_a_role_with_what_it_lacks() {
     let names = Names::new("orders", "").unwrap();
     let newest = schema::newest();

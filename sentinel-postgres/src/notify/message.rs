@@ -2,6 +2,7 @@
 //! carry no keys, only hashes of addresses, and the store never relies on them.
 
 use sentinel_core::Address;
+use sentinel_store_kit::stable_hash;
 
 use crate::parts::Names;
 
@@ -20,18 +21,13 @@ impl AddressHash {
         let Address { namespace, kind, key } = address;
         // No part holds a zero byte.
         let parts = [namespace.as_str(), "\0", kind.as_str(), "\0", key.as_str()];
-        Self(fnv(parts.into_iter().flat_map(str::bytes)))
+        Self(stable_hash(parts.into_iter().flat_map(str::bytes)))
     }
-}
-
-/// FNV-1a.
-fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The channel of one schema. PostgreSQL keeps the channels of each database apart.
 pub(super) fn channel(names: &Names) -> String {
-    format!("sentinel_{:016x}", fnv(names.qualified("").bytes()))
+    format!("sentinel_{:016x}", stable_hash(names.qualified("").bytes()))
 }
 
 /// What a message reports about hashes.

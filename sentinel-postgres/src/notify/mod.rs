@@ -6,15 +6,17 @@
 //! forged or sent without a change, so a waiter also reads the record from time to time. Behind a pooler there is no
 //! listening connection, and waiters only poll.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::Abandon;
 use sentinel_core::store::Notice;
 use sentinel_core::{Address, State};
+use sentinel_store_kit::{OnDemandTask, Waiters};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,11 +26,11 @@ use crate::parts::Names;
 mod message;
 mod shared;
 mod task;
-mod waiters;
+mod wanted;
 
 use message::AddressHash;
 use shared::{Outgoing, Shared};
-use waiters::Waiters;
+use wanted::Wanted;
 
 /// How often a process that waits repeats its message.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ const MAX_QUEUED: usize = 1 << 12;
 /// The listening connection of a store, opened when it is first needed.
 pub(crate) struct Notifications {
     shared: Arc<Shared>,
-    sender: Mutex<Option<mpsc::Sender<Outgoing>>>,
+    task: OnDemandTask<mpsc::Sender<Outgoing>>,
 }
 
 impl fmt::Debug for Notifications {
@@ -56,11 +58,12 @@ impl Notifications {
         let shared = Shared {
             connector,
             channel: message::channel(names),
-            waiters: Waiters::default(),
+            waiters: Waiters::new(usize::MAX, Duration::ZERO),
+            wanted: Wanted::default(),
             started: AtomicBool::new(false),
-            connected: watch::channel(None).0,
+            listening: watch::channel(false).0,
         };
-        Self { shared: Arc::new(shared), sender: Mutex::default() }
+        Self { shared: Arc::new(shared), task: OnDemandTask::new(|| mpsc::channel(MAX_QUEUED)) }
     }
 
     /// The channel on which processes notify each other.
@@ -69,18 +72,18 @@ impl Notifications {
     }
 
     pub(crate) fn is_listening(&self) -> bool {
-        self.shared.connected.borrow().is_some()
+        *self.shared.listening.borrow()
     }
 
     /// How many records other processes wait for, as far as this one knows.
     pub(crate) fn wanted(&self) -> usize {
-        self.shared.waiters.wanted()
+        self.shared.wanted.len()
     }
 
     /// A claim was granted, so others may wait for it. This process starts to listen soon, without delaying the grant.
     pub(crate) fn work_began(&self) {
         if !self.shared.started.load(Ordering::Relaxed) && !self.shared.connector.is_pooled() {
-            self.sender();
+            self.task.ensure_started(|queue| self.start(queue));
         }
     }
 
@@ -100,9 +103,9 @@ impl Notifications {
         }
         let hash = AddressHash::of(address);
         // Without a runtime there is no time to wait by.
-        if self.shared.waiters.changed(hash) && Handle::try_current().is_ok() {
+        if self.shared.changed(hash) && Handle::try_current().is_ok() {
             let (done, sent) = oneshot::channel();
-            if self.sender().try_send(Outgoing::Changed(hash, done)).is_ok() {
+            if self.send(Outgoing::Changed(hash, done)).is_ok() {
                 // If it fails, waiters read the record anyway.
                 let _ = tokio::time::timeout(NOTIFY_TIMEOUT, sent).await;
             }
@@ -111,44 +114,32 @@ impl Notifications {
 
     /// Waits until a record may have changed.
     pub(crate) async fn wait(&self, address: &Address, within: Duration) -> Notice {
-        if self.shared.connector.is_pooled() {
+        let (shared, hash) = (&self.shared, AddressHash::of(address));
+        let waiter = if shared.connector.is_pooled() { None } else { shared.waiters.wait(hash) };
+        let Some(waiter) = waiter else {
             tokio::time::sleep(within).await;
             return Notice::Polling;
-        }
-        let hash = AddressHash::of(address);
-        let waiter = self.shared.waiters.wait(hash);
-        let mut notified = std::pin::pin!(waiter.notify.notified());
-        notified.as_mut().enable();
-        let mut connected = self.shared.connected.subscribe();
-        let mut listening = connected.borrow_and_update().is_some();
-        let mut over = std::pin::pin!(tokio::time::sleep(within));
+        };
+        waiter.changed(shared.listening.subscribe(), within, self.announce(hash)).await
+    }
+
+    /// Sends that this process waits, at once and again from time to time.
+    async fn announce(&self, hash: AddressHash) -> Infallible {
         let mut again = tokio::time::interval(REPEAT_INTERVAL);
         loop {
-            tokio::select! {
-                biased;
-                () = &mut notified => return Notice::Changed,
-                Ok(()) = connected.changed() => match *connected.borrow_and_update() {
-                    // What changed before was not notified: it is time to read the record.
-                    Some(_) => return Notice::Listening,
-                    None => listening = false,
-                },
-                _ = again.tick() => drop(self.sender().try_send(Outgoing::Wanted(hash))),
-                () = &mut over => return if listening { Notice::Listening } else { Notice::Polling },
-            }
+            again.tick().await;
+            // Without room in the queue, it is sent the next time.
+            drop(self.send(Outgoing::Wanted(hash)));
         }
     }
 
-    /// The sender to the task, which is started if there is none, or if it ended with its runtime.
-    fn sender(&self) -> mpsc::Sender<Outgoing> {
-        let mut sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        match sender.as_ref().filter(|open| !open.is_closed()) {
-            Some(open) => open.clone(),
-            None => {
-                let (opened, receiver) = mpsc::channel(MAX_QUEUED);
-                tokio::spawn(task::run(self.shared.clone(), receiver));
-                self.shared.started.store(true, Ordering::Relaxed);
-                sender.insert(opened).clone()
-            }
-        }
+    /// Passes a message on to the task. The error returns it: too many wait to be sent.
+    fn send(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
+        self.task.send(outgoing, |queue| self.start(queue))
+    }
+
+    fn start(&self, queue: mpsc::Receiver<Outgoing>) {
+        tokio::spawn(task::run(self.shared.clone(), queue));
+        self.shared.started.store(true, Ordering::Relaxed);
     }
 }

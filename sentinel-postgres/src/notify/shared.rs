@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use sentinel_store_kit::Waiters;
 use tokio::sync::{oneshot, watch};
 
 use super::message::AddressHash;
-use super::waiters::Waiters;
+use super::wanted::Wanted;
 use crate::connection::connector::Connector;
 
 /// What the listening connection is to send.
@@ -21,9 +22,26 @@ pub(super) enum Outgoing {
 pub(super) struct Shared {
     pub(super) connector: Arc<Connector>,
     pub(super) channel: String,
-    pub(super) waiters: Waiters,
+    /// Waiters of this process.
+    pub(super) waiters: Waiters<AddressHash>,
+    /// What other processes wait for.
+    pub(super) wanted: Wanted,
     /// Whether a task was started.
     pub(super) started: AtomicBool,
-    /// Which of the task's connections is listening.
-    pub(super) connected: watch::Sender<Option<u64>>,
+    /// Whether a connection of the task is listening.
+    pub(super) listening: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// A record has changed: waiters of this process are notified. Returns whether another process waits for it.
+    pub(super) fn changed(&self, hash: AddressHash) -> bool {
+        self.waiters.notify(&hash);
+        self.wanted.changed(hash)
+    }
+
+    /// Another process reports a change, to all processes: waiters of this one are notified.
+    pub(super) fn change_received(&self, hash: AddressHash) {
+        self.waiters.notify(&hash);
+        self.wanted.remove(hash);
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sentinel_store_kit::discard_for;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgListener, PgNotification, PgPoolOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -71,18 +72,18 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
             None => return,
         }
     }
-    let (mut pause, mut generation) = (FIRST_PAUSE, 0);
+    let mut pause = FIRST_PAUSE;
     loop {
         let lost = match connect(&shared).await {
             Ok((listener, own_backend)) => {
-                (pause, generation) = (FIRST_PAUSE, generation + 1);
+                pause = FIRST_PAUSE;
                 let mut connection = NotifyConnection {
                     shared: &shared,
                     listener,
                     own_backend,
                     outbox: std::mem::take(&mut outbox),
                 };
-                match connection.serve(&mut queue, generation).await {
+                match connection.serve(&mut queue).await {
                     End::Store => return,
                     End::Lost(error) => error,
                 }
@@ -90,18 +91,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
             Err(error) => error,
         };
         tracing::debug!(error = %lost, "not listening for changes: those who wait for a run look more often");
-        if !pause_between(&mut queue, pause).await {
+        // Messages that arrive meanwhile are dropped: what is still wanted is sent on the next connection.
+        if !discard_for(&mut queue, pause).await {
             return;
         }
         pause = LONGEST_PAUSE.min(pause * 2);
     }
-}
-
-/// Waits before the next connection. Messages that arrive meanwhile are dropped: what is still wanted is sent on the
-/// next connection. Returns whether the store still exists.
-async fn pause_between(queue: &mut mpsc::Receiver<Outgoing>, pause: Duration) -> bool {
-    let silent = async { while queue.recv().await.is_some() {} };
-    timeout(pause, silent).await.is_err()
 }
 
 async fn connect(shared: &Shared) -> Result<(PgListener, u32), sqlx::Error> {
@@ -136,11 +131,11 @@ struct NotifyConnection<'s> {
 }
 
 impl NotifyConnection<'_> {
-    async fn serve(&mut self, queue: &mut mpsc::Receiver<Outgoing>, generation: u64) -> End {
+    async fn serve(&mut self, queue: &mut mpsc::Receiver<Outgoing>) -> End {
         let shared = self.shared;
-        self.outbox.wanted.extend(shared.waiters.waited_for());
-        shared.connected.send_replace(Some(generation));
-        let _listening = Connected(shared);
+        self.outbox.wanted.extend(shared.waiters.keys(|()| true));
+        shared.listening.send_replace(true);
+        let _listening = Listening(shared);
         loop {
             if let Err(end) = self.step(queue).await {
                 return end;
@@ -168,7 +163,7 @@ impl NotifyConnection<'_> {
                 }
             }
             () = sleep(SILENCE) => {
-                self.shared.waiters.expire(Instant::now());
+                self.shared.wanted.expire(Instant::now());
                 self.send(Vec::new()).await?;
             }
         }
@@ -205,24 +200,24 @@ impl NotifyConnection<'_> {
         match message::decode(notification.payload()) {
             Some((MessageKind::Wanted, hashes)) => {
                 let now = Instant::now();
-                let just_now = hashes.into_iter().filter(|hash| self.shared.waiters.want(*hash, now));
+                let just_now = hashes.into_iter().filter(|hash| self.shared.wanted.insert(*hash, now));
                 self.outbox.changed.extend(just_now);
             }
-            Some((MessageKind::Changed, hashes)) => hashes.into_iter().for_each(|hash| {
-                self.shared.waiters.notify(hash);
-            }),
+            Some((MessageKind::Changed, hashes)) => {
+                hashes.into_iter().for_each(|hash| self.shared.change_received(hash));
+            }
             None => tracing::debug!(channel = self.shared.channel, "a message of somebody else is ignored"),
         }
     }
 }
 
 /// However the connection ends: other processes are no longer notified.
-struct Connected<'s>(&'s Shared);
+struct Listening<'s>(&'s Shared);
 
-impl Drop for Connected<'_> {
+impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.0.connected.send_replace(None);
-        self.0.waiters.mark_disconnected();
+        self.0.listening.send_replace(false);
+        self.0.wanted.clear();
     }
 }
 
@@ -232,23 +227,5 @@ struct Started<'s>(&'s Shared);
 impl Drop for Started<'_> {
     fn drop(&mut self) {
         self.0.started.store(false, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_sent_in_the_pause_between_two_connections() {
-        let (speaker, mut queue) = mpsc::channel(4);
-        let (done, sent) = oneshot::channel();
-        speaker.try_send(Outgoing::Changed(AddressHash(1), done)).unwrap();
-        let before = Instant::now();
-        assert!(pause_between(&mut queue, FIRST_PAUSE).await);
-        assert_eq!(before.elapsed(), FIRST_PAUSE);
-        assert!(sent.await.is_err(), "a caller that waits for it is released");
-        drop(speaker);
-        assert!(!pause_between(&mut queue, FIRST_PAUSE).await, "the store is gone");
     }
 }

@@ -1,11 +1,11 @@
 //! Calls of scripts: one call for one bucket, and requests gathered into batches.
 
-mod batcher;
 pub(crate) mod call;
 mod execute;
+mod executor;
 mod reply;
 mod request;
 
-pub(crate) use batcher::Batcher;
+pub(crate) use executor::ScriptBatcher;
 pub(crate) use reply::ScriptReply;
 pub(crate) use request::ScriptRequest;

@@ -1,8 +1,8 @@
 //! A request that waits for its batch.
 
 use bytes::Bytes;
-use sentinel_core::{Address, StoreError};
-use tokio::sync::oneshot;
+use sentinel_core::Address;
+use sentinel_store_kit::ReplyTo;
 
 use super::reply::ScriptReply;
 use crate::script::Script;
@@ -10,7 +10,7 @@ use crate::script::Script;
 /// A request on one record.
 pub(super) struct Pending {
     pub(super) request: ScriptRequest,
-    pub(super) reply_to: oneshot::Sender<Result<ScriptReply, StoreError>>,
+    pub(super) reply_to: ReplyTo<ScriptReply>,
 }
 
 /// A script to call on one record.

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use sentinel_core::StoreError;
 use sentinel_core::store::Check;
+use sentinel_store_kit::health::check;
 
-use super::check::check;
 use crate::connection::{Command, Connection};
 use crate::durability::Durability;
 use crate::error::CommandError;

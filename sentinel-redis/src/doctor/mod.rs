@@ -1,10 +1,8 @@
 //! What `sentinel doctor` prints: the servers, their settings and their guarantees. Nothing that this writes stays.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{ErrorKind, StoreError};
-use tokio::time::Instant;
+use sentinel_store_kit::health::{TimeRequest, check};
 
 use crate::batch::call::Caller;
 use crate::connection::{Command, Connection};
@@ -12,7 +10,6 @@ use crate::data_loss::server::{OLDEST, Server};
 use crate::durability::Durability;
 
 mod access;
-mod check;
 mod deployment;
 mod replicas;
 mod store_state;
@@ -20,12 +17,8 @@ mod store_state;
 mod tests;
 
 use access::Access;
-use check::check;
 use deployment::Deployment;
 use store_state::StoreState;
-
-/// A clock that is further off than this is reported, although nothing depends on it.
-const SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
     let connection = caller.connection.get().await?;
@@ -127,28 +120,13 @@ fn encryption(is_encrypted: bool) -> Check {
 }
 
 async fn clock(connection: &dyn Connection, caller: &Caller) -> Result<[Check; 2], StoreError> {
-    let (before, sent) = (host_clock(), Instant::now());
+    let request = TimeRequest::start();
     let time = connection.call(Command::new("TIME", caller.data_loss.names.metadata().to)).await;
-    let took = sent.elapsed();
-    let round_trip = check("round trip", true, format!("{took:?}"));
-    // Where TIME is not allowed, the check of the user reports the missing right.
-    let Ok(time) = time else { return Ok([check("clock", false, "cannot be asked"), round_trip]) };
-    let server = time.micros()?;
-    let here = before.saturating_add(u64::try_from(took.as_micros() / 2).unwrap_or(u64::MAX));
-    Ok([drift(server, here, took / 2), round_trip])
-}
-
-fn drift(server: u64, here: u64, error: Duration) -> Check {
-    let skew = Duration::from_micros(server.abs_diff(here));
-    let side = if server < here { "behind" } else { "ahead of" };
-    check("clock", skew <= SKEW, format!("{skew:?} {side} this host's, give or take {error:?}"))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how far two clocks are apart is told to people, and decides nothing"
-)]
-fn host_clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    let round_trip = request.replied();
+    let clock = match time {
+        Ok(time) => round_trip.clock(i64::try_from(time.micros()?).unwrap_or(i64::MAX)),
+        // Where TIME is not allowed, the check of the user reports the missing right.
+        Err(_) => check("clock", false, "cannot be asked"),
+    };
+    Ok([clock, round_trip.check()])
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sentinel_core::StoreError;
 use sentinel_core::store::Check;
+use sentinel_store_kit::health::check;
 
-use super::check::check;
 use crate::connection::Connector;
 use crate::data_loss::server::{Class, Replica, Server, class};
 use crate::durability::Durability;

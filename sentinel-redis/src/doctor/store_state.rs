@@ -2,9 +2,9 @@
 
 use sentinel_core::store::Check;
 use sentinel_core::{ErrorKind, Kind, StoreError};
+use sentinel_store_kit::health::check;
 
 use super::access::Access;
-use super::check::check;
 use crate::connection::{Command, Connection};
 use crate::data_loss::DataLossGuard;
 use crate::data_loss::metadata::StoreMetadata;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::waiters::Waiters;
+use super::subscriptions::Subscriptions;
 use crate::connection::Connector;
 
 /// What the store and the task of its listening connection share.
@@ -10,5 +10,5 @@ pub(super) struct Shared {
     pub(super) connector: Arc<Connector>,
     /// What the names of the connection's own channels begin with.
     pub(super) own: String,
-    pub(super) waiters: Waiters,
+    pub(super) subscriptions: Subscriptions,
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_core::StoreError;
+use sentinel_store_kit::discard_for;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
-use super::waiters::{LINGER, Waiters};
+use super::subscriptions::{LINGER, Subscriptions};
 use crate::connection::subscriber::{Received, Subscriber};
 use crate::error::CommandError;
 
@@ -47,7 +48,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut wakeups: mpsc::Receiver<()>) {
             Err(error) => error.to_string(),
         };
         tracing::debug!(error = lost, "not listening for changes: those who wait for a run look more often");
-        if !rest(&shared.waiters, &mut wakeups, pause).await {
+        if !rest(&shared.subscriptions, &mut wakeups, pause).await {
             return;
         }
         pause = LONGEST_PAUSE.min(pause * 2);
@@ -55,13 +56,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut wakeups: mpsc::Receiver<()>) {
 }
 
 /// Waits for the pause, and further while there are no waiters. Returns whether the store still exists.
-async fn rest(waiters: &Waiters, wakeups: &mut mpsc::Receiver<()>, pause: Duration) -> bool {
-    let silent = async { while wakeups.recv().await.is_some() {} };
-    if timeout(pause, silent).await.is_ok() {
+async fn rest(subscriptions: &Subscriptions, wakeups: &mut mpsc::Receiver<()>, pause: Duration) -> bool {
+    if !discard_for(wakeups, pause).await {
         return false;
     }
-    waiters.expire(Instant::now());
-    !waiters.is_empty() || wakeups.recv().await.is_some()
+    subscriptions.expire(Instant::now());
+    !subscriptions.is_empty() || wakeups.recv().await.is_some()
 }
 
 /// A connection that listens.
@@ -87,23 +87,23 @@ impl ListeningTask<'_> {
     /// Subscribes to new channels and unsubscribes from idle ones, or waits until something happens. Returns whether
     /// the server has accepted a subscription.
     async fn step(&mut self, wakeups: &mut mpsc::Receiver<()>) -> Result<bool, End> {
-        let waiters = &self.shared.waiters;
-        let idle = waiters.expire(Instant::now());
+        let subscriptions = &self.shared.subscriptions;
+        let idle = subscriptions.expire(Instant::now());
         if !idle.is_empty() {
             self.subscriber.unsubscribe(&idle).await?;
         }
-        let new = waiters.unconfirmed();
+        let new = subscriptions.unconfirmed();
         if !new.is_empty() || self.last_reply.elapsed() >= SILENCE {
             self.subscriber.subscribe(&new).await?;
             self.last_reply = Instant::now();
-            waiters.confirm(&new);
+            subscriptions.confirm(&new);
             return Ok(true);
         }
         tokio::select! {
             wakeup = wakeups.recv() => wakeup.ok_or(End::Store)?,
             received = self.subscriber.receive() => match received {
-                Received::On(channel) => waiters.notify(&channel),
-                Received::Missed => waiters.notify_all(),
+                Received::On(channel) => subscriptions.notify(&channel),
+                Received::Missed => subscriptions.notify_all(),
                 Received::Ended(why) => return Err(End::Lost(why)),
             },
             () = sleep(LINGER) => {}
@@ -117,7 +117,7 @@ struct DisconnectOnDrop<'s>(&'s Shared);
 
 impl Drop for DisconnectOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.waiters.mark_disconnected();
+        self.0.subscriptions.mark_disconnected();
     }
 }
 
@@ -128,21 +128,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reconnecting_waits_for_a_pause() {
         let (sender, mut wakeups) = mpsc::channel(1);
-        let waiters = Waiters::default();
-        let waiter = waiters.wait("waited for".into());
+        let subscriptions = Subscriptions::default();
+        let waiter = subscriptions.wait("waited for".into());
         sender.try_send(()).unwrap();
         let before = Instant::now();
-        assert!(rest(&waiters, &mut wakeups, FIRST_PAUSE).await, "somebody waits");
+        assert!(rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await, "somebody waits");
         assert_eq!(before.elapsed(), FIRST_PAUSE);
         drop((waiter, sender));
-        assert!(!rest(&waiters, &mut wakeups, FIRST_PAUSE).await, "the store is gone");
+        assert!(!rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await, "the store is gone");
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_waiters_the_task_does_not_reconnect() {
         let (sender, mut wakeups) = mpsc::channel(1);
-        let waiters = Waiters::default();
-        let resting = async { rest(&waiters, &mut wakeups, FIRST_PAUSE).await };
+        let subscriptions = Subscriptions::default();
+        let resting = async { rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await };
         let coming = async {
             sleep(FIRST_PAUSE * 50).await;
             sender.send(()).await.unwrap();
@@ -151,6 +151,6 @@ mod tests {
         assert!(tokio::join!(resting, coming).0);
         assert_eq!(before.elapsed(), FIRST_PAUSE * 50);
         drop(sender);
-        assert!(!rest(&waiters, &mut wakeups, FIRST_PAUSE).await);
+        assert!(!rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await);
     }
 }

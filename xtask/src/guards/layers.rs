@@ -6,19 +6,21 @@ use crate::shell::{Result, cargo};
 use crate::workspace::{Member, Workspace};
 
 /// A crate by its folder, and the crates of the workspace that it may use: tests may use more.
-const TABLE: [(&str, &[&str]); 9] = [
+const TABLE: [(&str, &[&str]); 10] = [
     ("sentinel-core", &[]),
     ("sentinel-client", &["sentinel-core"]),
-    ("sentinel-memory", &["sentinel-core"]),
-    ("sentinel-sqlite", &["sentinel-core"]),
+    ("sentinel-store-kit", &["sentinel-core"]),
+    ("sentinel-memory", &["sentinel-core", "sentinel-store-kit"]),
+    ("sentinel-sqlite", &["sentinel-core", "sentinel-store-kit"]),
     // Its methods that share a user's transaction take a run of the client. They are to move into the facade.
-    ("sentinel-postgres", &["sentinel-core", "sentinel-client"]),
-    ("sentinel-redis", &["sentinel-core"]),
+    ("sentinel-postgres", &["sentinel-core", "sentinel-store-kit", "sentinel-client"]),
+    ("sentinel-redis", &["sentinel-core", "sentinel-store-kit"]),
     ("conformance-tests", &["sentinel-core", "sentinel-client"]),
     (
         "sentinel",
         &[
             "sentinel-core",
+            "sentinel-store-kit",
             "sentinel-client",
             "sentinel-memory",
             "sentinel-sqlite",
@@ -28,7 +30,14 @@ const TABLE: [(&str, &[&str]); 9] = [
     ),
     (
         "sentinel-cli",
-        &["sentinel-core", "sentinel-client", "sentinel-sqlite", "sentinel-postgres", "sentinel-redis"],
+        &[
+            "sentinel-core",
+            "sentinel-store-kit",
+            "sentinel-client",
+            "sentinel-sqlite",
+            "sentinel-postgres",
+            "sentinel-redis",
+        ],
     ),
 ];
 
@@ -55,12 +64,15 @@ const NOT_IN_CONTRACTS: [&str; 16] = [
     "http",
 ];
 
-/// What a runtime must not know: databases and their clients.
+/// What a runtime, and the plumbing of stores, must not know: databases and their clients.
 const NOT_IN_RUNTIMES: [&str; 5] = ["sqlx", "rusqlite", "libsqlite3-sys", "fred", "redis"];
 
 /// Crates by folder, and what they must not be built from.
-const BANS: [(&str, &[&str]); 2] =
-    [("sentinel-core", &NOT_IN_CONTRACTS), ("sentinel-client", &NOT_IN_RUNTIMES)];
+const BANS: [(&str, &[&str]); 3] = [
+    ("sentinel-core", &NOT_IN_CONTRACTS),
+    ("sentinel-client", &NOT_IN_RUNTIMES),
+    ("sentinel-store-kit", &NOT_IN_RUNTIMES),
+];
 
 /// Refuses a crate that uses another one which the table does not name, and what a floor must not know.
 pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {

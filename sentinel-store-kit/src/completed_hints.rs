@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::address::Address;
+use sentinel_core::Address;
 
 /// 256 KiB.
 const SLOTS: usize = 1 << 16;
@@ -50,8 +50,9 @@ impl CompletedHints {
 
 #[cfg(test)]
 mod tests {
+    use sentinel_core::{Key, Namespace};
+
     use super::*;
-    use crate::{Key, Namespace};
 
     fn addresses(of: &str) -> Vec<Address> {
         let namespace = Namespace::new(of).unwrap();
@@ -61,16 +62,16 @@ mod tests {
 
     #[test]
     fn what_was_completed_is_expected_and_little_else() {
-        let (replays, completed) = (CompletedHints::default(), addresses("completed"));
+        let (hints, completed) = (CompletedHints::default(), addresses("completed"));
         for address in &completed {
-            assert!(!replays.expects(address), "nothing was completed yet: {address}");
-            replays.expect(address);
-            assert!(replays.expects(address), "{address}");
+            assert!(!hints.expects(address), "nothing was completed yet: {address}");
+            hints.expect(address);
+            assert!(hints.expects(address), "{address}");
         }
         // Some of these share a slot with them, and are distinguished by the other half of the hash.
-        let others = addresses("others").iter().filter(|address| replays.expects(address)).count();
+        let others = addresses("others").iter().filter(|address| hints.expects(address)).count();
         assert!(others <= 1, "{others} others are expected");
-        let displaced = completed.iter().filter(|address| !replays.expects(address)).count();
+        let displaced = completed.iter().filter(|address| !hints.expects(address)).count();
         assert!(displaced < 200, "{displaced} of 2,000 were displaced from {SLOTS} slots");
     }
 }

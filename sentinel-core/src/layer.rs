@@ -15,6 +15,9 @@ use async_trait::async_trait;
 
 /// A wrapper around another store. [`Layered`] makes it a store. All operations on one record go through one method,
 /// [`on_op`](Self::on_op). The other methods pass the request on unless they are overridden.
+///
+/// A layer hides its store: methods that only one store has, such as those that take a user's transaction, do not look
+/// through it.
 #[async_trait]
 pub trait Layer: Debug + Send + Sync + 'static {
     /// The wrapped store.

@@ -1,5 +1,6 @@
 //! The contract of a store.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +42,11 @@ use crate::time::StoreTime;
 ///   ([`Operation::admit`](crate::kernel::Operation::admit)) is an error before anything is sent.
 /// - **Stamps.** Every reply carries the clock reading, the record's rev, token and state after the operation, and
 ///   whether this request changed the record.
+///
+/// `Any` lets methods that only one store has find that store behind `dyn CoordinationStore`. A store that wraps another
+/// one is a store of its own and hides it: such a method must not pass by the wrapper.
 #[async_trait]
-pub trait CoordinationStore: Debug + Send + Sync + 'static {
+pub trait CoordinationStore: Any + Debug + Send + Sync {
     /// Describes what kind of store this is, without sending a request.
     ///
     /// **Effect:** none. **Atomicity:** nothing is read. **Repeating it:** always the same. **Refusals:** none.

@@ -42,5 +42,7 @@ pub use outcome::{
 };
 pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
 pub use replay_cache::{ReplayCache, ReplayLimits};
+#[doc(hidden)]
+pub use requested::RequestedExecution;
 pub use run::{Lost, Run};
 pub use sentinel::Sentinel;

@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use sentinel_core::operation::{Claim, Phase};
-use sentinel_core::{
-    Accepts, Address, ClaimId, Fingerprint, Invalid, Key, Label, Payload, Recorded, Verdict,
-};
-use serde::Serialize;
+use sentinel_core::operation::Phase;
+use sentinel_core::{Accepts, Address, Invalid, Key, Label, Payload, Recorded, Verdict};
 use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_checked};
 use super::engine::ended::Ended;
 use super::engine::{self, Call, Caller, Ending, Held, Refusal, Returned, execute};
 use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
-use super::requested::RequestedTerms;
+use super::requested::{RequestedExecution, RequestedTerms};
 use super::run::Run;
 use super::sentinel::Sentinel;
 
@@ -40,12 +37,9 @@ pub struct Once<E, C = Json> {
     sentinel: Sentinel,
     key: Result<Key, Invalid>,
     asked: RequestedTerms,
-    retention: Option<Duration>,
-    fingerprint: Option<Result<Fingerprint, Invalid>>,
-    worker: Option<Result<Label, Invalid>>,
+    execution: RequestedExecution,
     wait: Option<Duration>,
     confirm_within: Option<Duration>,
-    limit: usize,
     codec: C,
     classes: Classes<E>,
 }
@@ -68,12 +62,9 @@ impl<E> Once<E> {
             sentinel,
             key,
             asked: RequestedTerms::DEFAULT,
-            retention: None,
-            fingerprint: None,
-            worker: None,
+            execution: RequestedExecution::DEFAULT,
             wait: None,
             confirm_within: None,
-            limit: Payload::DEFAULT_LIMIT,
             codec: Json,
             classes: Classes { nothing_happened: Vec::new(), failed_for_good: Vec::new() },
         }
@@ -104,31 +95,7 @@ impl<E, C> Once<E, C> {
         self
     }
 
-    /// How long the result is kept after completion; by default without limit. A claim after that is a new attempt.
-    pub fn retention(mut self, retention: Duration) -> Self {
-        self.retention = Some(retention);
-        self
-    }
-
-    /// Identifies the content of the request by the SHA-256 of its JSON. The same key with another fingerprint is an
-    /// error, not a replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must be
-    /// sorted by the caller.
-    pub fn fingerprint(mut self, request: &impl Serialize) -> Self {
-        self.fingerprint = Some(Fingerprint::of_json(request));
-        self
-    }
-
-    /// Identifies the content of the request by a text of your own.
-    pub fn fingerprint_text(mut self, text: impl AsRef<str>) -> Self {
-        self.fingerprint = Some(Fingerprint::new(text));
-        self
-    }
-
-    /// The label that the record shows for this worker, instead of the client's.
-    pub fn worker(mut self, label: impl AsRef<str>) -> Self {
-        self.worker = Some(Label::new(label));
-        self
-    }
+    crate::__execution_settings!();
 
     /// Waits for an execution in flight for at most this long, instead of returning `InProgress` at once. Any number of
     /// callers of this process that wait for one key share one watcher. A run that becomes uncertain ends the wait. A
@@ -143,13 +110,6 @@ impl<E, C> Once<E, C> {
     /// hard deadline, so a longer time than that has no effect.
     pub fn confirm_within(mut self, at_most: Duration) -> Self {
         self.confirm_within = Some(at_most);
-        self
-    }
-
-    /// The maximum size of a stored result in bytes. Default 1 MiB. An execution with a larger result still completes,
-    /// without its bytes.
-    pub fn payload_limit(mut self, bytes: usize) -> Self {
-        self.limit = bytes;
         self
     }
 
@@ -172,12 +132,9 @@ impl<E, C> Once<E, C> {
             sentinel: self.sentinel,
             key: self.key,
             asked: self.asked,
-            retention: self.retention,
-            fingerprint: self.fingerprint,
-            worker: self.worker,
+            execution: self.execution,
             wait: self.wait,
             confirm_within: self.confirm_within,
-            limit: self.limit,
             codec,
             classes: self.classes,
         }
@@ -197,19 +154,12 @@ impl<E, C> Once<E, C> {
     /// The claim to send, and how to handle the function's result.
     fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
         let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
-        let claim = Claim {
-            accepts,
-            claim_id: ClaimId::random(),
-            terms: self.asked.terms()?,
-            retention: self.retention,
-            fingerprint: self.fingerprint.transpose()?,
-            worker: self.worker.transpose()?.unwrap_or(worker),
-            phase,
-        };
+        let limit = self.execution.payload_limit;
+        let claim = self.execution.claim(self.asked.terms()?, phase, accepts, worker)?;
         let address = Address::execution(namespace, self.key?);
         let confirm_within = self.confirm_within.unwrap_or(retry_timeout);
         let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait };
-        Ok((call, Ends { codec: self.codec, classes: self.classes, limit: self.limit }))
+        Ok((call, Ends { codec: self.codec, classes: self.classes, limit }))
     }
 }
 

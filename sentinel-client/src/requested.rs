@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sentinel_core::{Invalid, Terms};
+use sentinel_core::operation::{Claim, Phase};
+use sentinel_core::{Accepts, ClaimId, Fingerprint, Invalid, Label, Payload, Terms};
 
 /// ttl and hard ttl as a builder collects them. The hard ttl defaults to the ttl.
 #[derive(Debug, Clone, Copy)]
@@ -19,4 +20,79 @@ impl RequestedTerms {
     pub(crate) fn terms(self) -> Result<Terms, Invalid> {
         Terms::new(self.ttl, self.hard_ttl.unwrap_or(self.ttl))?.with_late_effects(self.late_effects)
     }
+}
+
+/// What a builder of an execution collects beside its terms. `once` and the facade's `once_in_transaction` have one.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct RequestedExecution {
+    pub retention: Option<Duration>,
+    pub fingerprint: Option<Result<Fingerprint, Invalid>>,
+    pub worker: Option<Result<Label, Invalid>>,
+    pub payload_limit: usize,
+}
+
+impl RequestedExecution {
+    pub const DEFAULT: Self =
+        Self { retention: None, fingerprint: None, worker: None, payload_limit: Payload::DEFAULT_LIMIT };
+
+    /// The claim of a new call. `worker` is the label unless another one was requested.
+    pub fn claim(
+        self,
+        terms: Terms,
+        phase: Phase,
+        accepts: Accepts,
+        worker: Label,
+    ) -> Result<Claim, Invalid> {
+        Ok(Claim {
+            accepts,
+            claim_id: ClaimId::random(),
+            terms,
+            retention: self.retention,
+            fingerprint: self.fingerprint.transpose()?,
+            worker: self.worker.transpose()?.unwrap_or(worker),
+            phase,
+        })
+    }
+}
+
+/// The methods by which a builder sets its [`RequestedExecution`], a field `execution`. The crate that uses this depends
+/// on `sentinel-core` and `serde`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __execution_settings {
+    () => {
+        /// How long the result is kept after completion; by default without limit. A claim after that is a new attempt.
+        pub fn retention(mut self, retention: ::std::time::Duration) -> Self {
+            self.execution.retention = Some(retention);
+            self
+        }
+
+        /// Identifies the content of the request by the SHA-256 of its JSON. The same key with another fingerprint is
+        /// an error, not a replay. The keys of maps are sorted first, so equal maps have equal fingerprints; a set must
+        /// be sorted by the caller.
+        pub fn fingerprint(mut self, request: &impl ::serde::Serialize) -> Self {
+            self.execution.fingerprint = Some(::sentinel_core::Fingerprint::of_json(request));
+            self
+        }
+
+        /// Identifies the content of the request by a text of your own.
+        pub fn fingerprint_text(mut self, text: impl AsRef<str>) -> Self {
+            self.execution.fingerprint = Some(::sentinel_core::Fingerprint::new(text));
+            self
+        }
+
+        /// The label that the record shows for this worker, instead of the client's.
+        pub fn worker(mut self, label: impl AsRef<str>) -> Self {
+            self.execution.worker = Some(::sentinel_core::Label::new(label));
+            self
+        }
+
+        /// The maximum size of a stored result in bytes. Default 1 MiB. An execution with a larger result still
+        /// completes, without its bytes.
+        pub fn payload_limit(mut self, bytes: usize) -> Self {
+            self.execution.payload_limit = bytes;
+            self
+        }
+    };
 }

@@ -93,6 +93,11 @@ impl Sentinel {
         &self.namespace
     }
 
+    /// The label of this worker.
+    pub fn current_worker(&self) -> &Label {
+        &self.worker
+    }
+
     /// Reads one record. Changes nothing. **Errors:** invalid input, or the store could not answer.
     pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
         let address = self.address(kind, Key::new(key)?);

@@ -80,8 +80,8 @@ impl Run {
         FenceValues::new(&self.inner.address, self.inner.grant.token)
     }
 
-    /// Declares that the function records its result itself, in a transaction of its own. A store's `complete_in` calls
-    /// this.
+    /// Declares that the function records its result itself, in a transaction of its own. `complete_in` of the
+    /// facade calls this.
     ///
     /// From then on the client records no success of this run. When the function has returned `Ok`, the client checks
     /// whether the result is recorded, and returns `Completed` if it is and `RanUncertain` if it is not.

@@ -11,6 +11,7 @@ use crate::coordination::context::Context;
 use crate::coordination::purge::Resumed;
 use crate::coordination::statement::{Edit, Sql};
 use crate::parts::Names;
+use crate::transaction::claim_in::check_lock_timeout;
 use crate::{schema, url};
 
 /// How to open a [`PostgresStore`](crate::PostgresStore).
@@ -157,9 +158,7 @@ impl PostgresStoreBuilder {
         let bad =
             |why| StoreError::not_applied(ErrorKind::InvalidRequest, format!("the PostgreSQL URL {why}"));
         let source = self.source.map_err(bad)?;
-        if self.lock_timeout.is_zero() || self.lock_timeout > Duration::from_secs(60) {
-            return Err(Invalid::new("lock timeout", "must be above zero and at most a minute").into());
-        }
+        check_lock_timeout(self.lock_timeout)?;
         if self.deadline < Duration::from_millis(1) {
             return Err(Invalid::new("deadline", "must be at least a millisecond").into());
         }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_client::Run;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
@@ -17,9 +16,9 @@ use crate::connection::session::LockTimeout;
 use crate::connection::source::Source;
 use crate::coordination::context::Context;
 use crate::coordination::operations::Coordination;
+use crate::transaction::claim_in::{self, ClaimInTransaction};
 use crate::transaction::complete_in;
 use crate::transaction::fence::{self, Fence, Rejected};
-use crate::transaction::once_in_transaction::OnceInTransaction;
 use crate::{doctor, schema};
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
@@ -120,44 +119,36 @@ impl PostgresStoreBuilder {
 
 /// In a transaction of yours.
 impl PostgresStore {
-    /// Runs a function at most once for the address of an execution, inside a transaction of yours in the database of
-    /// this store: claim, what the function writes, and completion commit together or not at all. There is no
-    /// uncertain window.
+    /// Claims an execution in a transaction of yours, and begins it. For authors of runtimes: a program calls
+    /// `once_in_transaction` of the facade, which is made of this.
     ///
-    /// **Your transaction** is never committed, rolled back or left open here. The lock timeout that the claim runs
-    /// under is put back; `synchronous_commit = off` is raised to `on` for this transaction if it holds a completion.
-    /// **While it is open**, other claims of the key are *in progress* after a lock timeout. Two transactions
-    /// that each take several keys take them in one order, or PostgreSQL ends one of them.
-    /// **Grants:** those of the store, for the role of your transaction.
-    pub fn once_in_transaction<'a, 'c>(
-        &'a self,
-        transaction: &'a mut Transaction<'c, Postgres>,
-        address: &'a Address,
-    ) -> OnceInTransaction<'a, 'c> {
-        OnceInTransaction::new(&self.coordination, transaction, address)
+    /// **Effect:** none before you commit. Claim, what is written through [`GrantInTransaction::connection`](crate::GrantInTransaction::connection), and
+    /// completion commit together or not at all. While the transaction is open, other claims of the key are *in
+    /// progress* after a lock timeout. `synchronous_commit = off` is raised to `on` for a transaction that holds a
+    /// claim. **The claim** waits for another transaction that holds the key, for `lock_timeout` or else the store's;
+    /// the transaction's own timeout is put back. Its terms matter only if it is neither completed nor undone.
+    /// **Refusals** leave nothing of this call in the transaction.
+    /// **Errors:** nothing of this call is left in the transaction, or its connection is gone and the server rolls it
+    /// back. `InvalidRequest`, before anything is sent: a claim that does not begin, a lease's address, a lock timeout of
+    /// zero or above a minute.
+    pub async fn claim_in<'t>(
+        &'t self,
+        transaction: &'t mut Transaction<'_, Postgres>,
+        address: &'t Address,
+        claim: &Claim,
+        lock_timeout: Option<Duration>,
+    ) -> Result<ClaimInTransaction<'t>, StoreError> {
+        claim_in::claim_in(&self.coordination, transaction, address, claim, lock_timeout).await
     }
 
-    /// Completes, in a transaction of yours, a run of `once`: what you wrote and the result commit together. Commit
-    /// with [`commit`](crate::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as
-    /// the client does.
+    /// Completes, in a transaction of yours, an execution that was claimed outside of it: what you wrote and the result
+    /// commit together. Commit with [`commit`](crate::commit). For a run of the client's `once`, call `complete_in` of
+    /// the facade: the client then leaves the result to your transaction.
     ///
-    /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks
-    /// the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`.
-    /// **Effect:** none before you commit; the record's row is locked until then, and heartbeats pass it over.
+    /// **Effect:** none before you commit; the record's row is locked until then, and heartbeats pass it over. What was
+    /// completed is true only when the record is completed after the commit.
     /// **Refusals** change nothing and leave no trace in the transaction: roll it back unless the reply is `Recorded`.
     /// **Errors:** nothing was changed, and the transaction goes on if its connection does.
-    pub async fn complete_in(
-        &self,
-        transaction: &mut Transaction<'_, Postgres>,
-        run: &Run,
-        result: &Recorded,
-    ) -> Result<CompleteReply, StoreError> {
-        run.records_its_result();
-        self.complete_grant_in(transaction, run.address(), run.grant(), result).await
-    }
-
-    /// As [`complete_in`](Self::complete_in), for an execution that was claimed without the client. What was completed
-    /// is true only when the record is completed after the commit.
     pub async fn complete_grant_in(
         &self,
         transaction: &mut Transaction<'_, Postgres>,

@@ -35,6 +35,8 @@
 //! and reports when its outcome is unknown.
 
 mod connect;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -44,9 +46,6 @@ pub use sentinel_core::*;
 
 #[cfg(feature = "memory")]
 pub use sentinel_memory::MemoryStore;
-/// The items that only PostgreSQL has, besides the store.
-#[cfg(feature = "postgres")]
-pub use sentinel_postgres as postgres;
 #[cfg(feature = "postgres")]
 pub use sentinel_postgres::PostgresStore;
 /// The items that only Redis has, besides the store.
@@ -62,6 +61,8 @@ pub mod prelude {
     pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
     pub use sentinel_core::{CoordinationStore, Token};
 
+    #[cfg(feature = "postgres")]
+    pub use crate::postgres::PostgresExt;
     #[cfg(feature = "memory")]
     pub use sentinel_memory::MemoryStore;
     #[cfg(feature = "postgres")]

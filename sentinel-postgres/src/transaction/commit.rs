@@ -107,6 +107,11 @@ impl<T> Pending<T> {
         &self.value
     }
 
+    /// Another value for the same completion: what [`commit`](Self::commit) then hands out.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Pending<U> {
+        Pending { value: change(self.value), completed: self.completed }
+    }
+
     /// Two in one: both are committed by one commit.
     pub fn and<U>(self, other: Pending<U>) -> Pending<(T, U)> {
         let completed = self.completed.into_iter().chain(other.completed).collect();

@@ -1,7 +1,7 @@
-//! Work in a transaction of the user's: exactly once, completion, fences, and a commit that is checked.
+//! Work in a transaction of the user's: claims, completion, fences, and a commit that is checked.
 
+pub(crate) mod claim_in;
 pub(crate) mod commit;
 pub(crate) mod complete_in;
 pub(crate) mod fence;
-pub(crate) mod once_in_transaction;
 mod savepoint;

@@ -20,7 +20,7 @@ use crate::error::StatementError;
 /// The part of a user's transaction that is ours: under a savepoint, which the caller keeps or undoes.
 pub(crate) struct Savepoint<'t> {
     pub(crate) connection: &'t mut PgConnection,
-    context: &'t Context,
+    pub(super) context: &'t Context,
     /// The transaction's own settings.
     own: Own,
 }

@@ -1,10 +1,11 @@
 //! A commit that the server answers by a rollback, and all other ways in which a transaction is not committed.
 
+use sentinel::postgres::{PostgresExt as _, TransactionOutcome};
 use sentinel_client::{Error, Failure, Json, Outcome, Run, encode_result};
 use sentinel_core::operation::CompleteReply;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Applied, Payload, State};
-use sentinel_postgres::{CommitError, Pending, PostgresStore, TransactionOutcome, commit};
+use sentinel_postgres::{CommitError, Pending, PostgresStore, commit};
 use sentinel_testbed::{Proxy, postgres};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 

@@ -1,5 +1,6 @@
 //! An execution that began outside is completed inside a transaction of the user's.
 
+use sentinel::postgres::PostgresExt as _;
 use sentinel_client::{Json, Outcome, encode_result};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;

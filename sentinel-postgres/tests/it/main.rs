@@ -6,6 +6,8 @@ mod backlog;
 mod batch_isolation;
 mod batched_vs_kernel;
 mod batching;
+mod claim_in;
+mod client_store;
 mod commit;
 mod completion;
 mod contention;

@@ -1,9 +1,9 @@
-//! The README's Rust about PostgreSQL is compiled and run: its lines are in this file. Its imports from `sentinel` are
-//! checked by that crate's tests.
+//! The README's Rust about PostgreSQL is compiled and run: its lines, imports too, are in this file.
 
-use sentinel_client::{Lease, LeaseOutcome, RecordedFailure, Sentinel};
-use sentinel_core::{Address, Key, Namespace};
-use sentinel_postgres::{Fence, PostgresStore, Rejection, TransactionOutcome};
+use sentinel::postgres::TransactionOutcome;
+use sentinel::postgres::{Fence, Rejection};
+use sentinel::prelude::*;
+use sentinel_client::{Lease, RecordedFailure};
 use sentinel_testbed::postgres;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection as _, PgConnection};
@@ -38,12 +38,12 @@ async fn book(db: &mut PgConnection, invoice: &i32) -> Result<i32, sqlx::Error> 
 type Broken = Box<dyn std::error::Error>;
 
 #[rustfmt::skip]
-async fn opened() -> Result<(PgPool, PostgresStore, Address), Broken> {
+async fn opened() -> Result<(PgPool, PostgresStore, Sentinel), Broken> {
     let url = "postgres://app:secret@db/app";
     let pool = PgPool::connect(url).await?;            // yours
     let store = PostgresStore::connect(url).await?;    // opens connections of its own
-    let address = Address::execution(Namespace::new("billing")?, Key::new("invoice-42")?);
-    Ok((pool, store, address))
+    let sentinel = Sentinel::new(store.clone()).namespace("billing")?;
+    Ok((pool, store, sentinel))
 }
 
 /// How the README takes the lease under which it writes. The test below takes it with a store of its own.
@@ -59,10 +59,10 @@ async fn taken(url: &str, store: &PostgresStore) -> Result<String, Broken> {
 }
 
 #[rustfmt::skip]
-async fn booked(pool: &PgPool, store: &PostgresStore, address: Address, invoice: i32) -> Result<String, Broken> {
+async fn booked(pool: &PgPool, sentinel: &Sentinel, invoice: i32) -> Result<String, Broken> {
     let mut tx = pool.begin().await?;
     Ok(
-    match store.once_in_transaction(&mut tx, &address).run(async |db| book(db, &invoice).await).await? {
+    match sentinel.once_in_transaction(&mut tx, "invoice-42").run(async |db| book(db, &invoice).await).await? {
         TransactionOutcome::Pending(entry) => announce(entry.commit(tx).await?),  // booking and record: both, or neither
         TransactionOutcome::Replayed(entry) => announce(entry),
         TransactionOutcome::Undone(error) => report(error),                       // it failed; all its writes are undone
@@ -110,7 +110,7 @@ fn the_readmes_blocks_are_those_that_are_compiled() {
         section.split("```rust\n").skip(1).map(|text| text.split_once("```").unwrap().0).collect();
     assert_eq!(blocks.len(), 2);
     drop(opened());
-    for line in blocks.into_iter().flat_map(lines).filter(|line| !line.starts_with("use sentinel")) {
+    for line in blocks.into_iter().flat_map(lines) {
         assert!(here.contains(&line), "not compiled here: {line}");
     }
 }
@@ -120,7 +120,7 @@ async fn the_readmes_booking_is_made_once() {
     let bed = Bed::new("readme_invoices").await;
     let pool = PgPool::connect(&postgres().url()).await.unwrap();
     for _ in 0..2 {
-        let reply = booked(&pool, &bed.store, bed.address("invoice-42"), 42).await.unwrap();
+        let reply = booked(&pool, &bed.sentinel(), 42).await.unwrap();
         assert_eq!(reply, "booked 42");
     }
     assert_eq!(bed.written(), "42");

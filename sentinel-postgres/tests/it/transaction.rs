@@ -3,11 +3,12 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sentinel::postgres::{PostgresExt as _, TransactionOutcome};
 use sentinel_client::{Error, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
 use sentinel_core::{Address, Applied, ClaimId, ErrorKind, Grant, Key, Label, Namespace, OpId, State, Terms};
-use sentinel_postgres::{CommitError, PostgresStore, TransactionOutcome, commit};
+use sentinel_postgres::{CommitError, PostgresStore, commit};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres as Server, Proxy, postgres, until};
 use sqlx::postgres::PgConnectOptions;

@@ -12,8 +12,7 @@ const TABLE: [(&str, &[&str]); 10] = [
     ("sentinel-store-kit", &["sentinel-core"]),
     ("sentinel-memory", &["sentinel-core", "sentinel-store-kit"]),
     ("sentinel-sqlite", &["sentinel-core", "sentinel-store-kit"]),
-    // Its methods that share a user's transaction take a run of the client. They are to move into the facade.
-    ("sentinel-postgres", &["sentinel-core", "sentinel-store-kit", "sentinel-client"]),
+    ("sentinel-postgres", &["sentinel-core", "sentinel-store-kit"]),
     ("sentinel-redis", &["sentinel-core", "sentinel-store-kit"]),
     ("conformance-tests", &["sentinel-core", "sentinel-client"]),
     (

@@ -31,7 +31,7 @@ pub(crate) async fn an_abandoned_execution_is_reset_without_waiting(context: &La
 }
 
 /// Abandoning late moves no deadline into the future.
-pub(crate) async fn a_late_abandon_lengthens_nothing(context: &LawContext) {
+pub(crate) async fn a_late_abandon_extends_no_deadline(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
@@ -98,7 +98,7 @@ pub(crate) async fn only_an_execution_is_abandoned(context: &LawContext) {
 }
 
 /// A lease is never in doubt: the requests that only executions know are errors, and nothing is applied.
-pub(crate) async fn a_lease_is_never_in_doubt(context: &LawContext) {
+pub(crate) async fn a_lease_is_never_uncertain(context: &LawContext) {
     let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
     let before = lease.record().await;

@@ -45,7 +45,7 @@ pub(crate) async fn namespace_and_key_are_never_joined(context: &LawContext) {
 }
 
 /// A key may hold the separators that stores are tempted by.
-pub(crate) async fn a_key_may_hold_any_separator(context: &LawContext) {
+pub(crate) async fn a_key_may_contain_any_separator(context: &LawContext) {
     let names = [
         "a:b", "a", "b", "a::b", "a/b", "a|b", "a,b", "a b", "a;b", "a#b", "a{b}", "{a}b", "a*b", "a?b",
         "a[b]",
@@ -54,7 +54,7 @@ pub(crate) async fn a_key_may_hold_any_separator(context: &LawContext) {
 }
 
 /// A lease on a key and an execution under it are two records: neither hides the other.
-pub(crate) async fn kinds_are_apart(context: &LawContext) {
+pub(crate) async fn an_execution_and_a_lease_of_one_key_are_two_records(context: &LawContext) {
     let (execution, lease) = (context.execution("k"), context.lease("k"));
     all_are_apart(&[execution.clone(), lease.clone()]).await;
     execution.completed(&call("ann"), &result("receipt")).await;
@@ -65,7 +65,7 @@ pub(crate) async fn kinds_are_apart(context: &LawContext) {
 }
 
 /// Two namespaces share nothing but the store.
-pub(crate) async fn namespaces_are_apart(context: &LawContext) {
+pub(crate) async fn one_key_in_two_namespaces_is_two_records(context: &LawContext) {
     let (one, two) = (context.apart(), context.apart());
     all_are_apart(&[one.execution("k"), two.execution("k")]).await;
     assert_eq!(one.keys(&List { kind: Kind::Execution, ..one.everything() }).await, Vec::<String>::new());
@@ -151,7 +151,7 @@ pub(crate) async fn keys_are_never_interpreted(context: &LawContext) {
 }
 
 /// The longest key and the longest namespace are kept whole: the last byte tells.
-pub(crate) async fn the_longest_names_are_kept_whole(context: &LawContext) {
+pub(crate) async fn the_longest_names_are_not_truncated(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let wide = "😀".repeat(Key::MAX_BYTES / 4 - 1);
     let names =
@@ -183,7 +183,7 @@ pub(crate) async fn an_operation_changes_one_record(context: &LawContext) {
 }
 
 /// A grant is for one address: on another it is nothing.
-pub(crate) async fn a_grant_is_for_one_address(context: &LawContext) {
+pub(crate) async fn a_grant_is_valid_for_one_address(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.execution("other"));
     let grant = key.begun(&call("ann")).await;
     other.begun(&call("bob")).await;

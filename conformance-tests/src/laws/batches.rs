@@ -54,7 +54,7 @@ fn kept(replies: &[HeartbeatReply]) -> usize {
 }
 
 /// A batch holds beats of several namespaces and of both kinds, in any order. Equal keys are not mixed up.
-pub(crate) async fn a_batch_reaches_every_namespace_and_kind(context: &LawContext) {
+pub(crate) async fn a_batch_may_contain_every_namespace_and_kind(context: &LawContext) {
     let rooms = [context.apart(), context.apart(), context.apart()];
     let (mut held, mut beats) = (Vec::new(), Vec::new());
     for (n, name) in ["b", "a", "c"].into_iter().enumerate() {
@@ -121,7 +121,7 @@ async fn every_loss(context: &LawContext) -> Vec<Beat> {
 
 /// Each loss of a batch is reported in its place, with its own reason, and stops no other beat: not in another
 /// namespace and not of another kind, wherever in the batch the losses stand.
-pub(crate) async fn a_batch_reports_each_loss_in_its_place(context: &LawContext) {
+pub(crate) async fn a_batch_reports_each_lost_beat_at_its_position(context: &LawContext) {
     let (one, two) = (context.apart(), context.apart());
     let mut beats = every_loss(&one).await;
     beats.extend(every_loss(&two).await.into_iter().rev());
@@ -139,7 +139,7 @@ pub(crate) async fn a_batch_reports_each_loss_in_its_place(context: &LawContext)
 }
 
 /// A batch may name a record many times, under its own grant and under others. Each beat has a reply of its own.
-pub(crate) async fn a_batch_answers_each_repeat(context: &LawContext) {
+pub(crate) async fn a_batch_replies_to_each_repeated_beat(context: &LawContext) {
     let mut beats = Vec::new();
     for subject in [context.lease("k"), context.execution("k"), context.lease("l")] {
         let grant = subject.granted(&call("ann")).await;
@@ -154,7 +154,7 @@ pub(crate) async fn a_batch_answers_each_repeat(context: &LawContext) {
 }
 
 /// A batch has no size at which the store stops: all beats have a reply, and all kept leases are extended.
-pub(crate) async fn a_large_batch_is_carried_out_to_its_end(context: &LawContext) {
+pub(crate) async fn a_large_batch_is_applied_completely(context: &LawContext) {
     /// More than any round number of them.
     const MANY: usize = 1_051;
     let address = |n: usize| {

@@ -92,7 +92,7 @@ pub(crate) async fn another_claim_id_does_not_begin(context: &LawContext) {
 }
 
 /// An execution does not begin for a second caller.
-pub(crate) async fn an_execution_does_not_begin_for_another(context: &LawContext) {
+pub(crate) async fn an_execution_does_not_begin_for_another_call(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     answers!(key.begin(other_id(grant)).await, BeginReply::Superseded(_));
@@ -110,7 +110,7 @@ pub(crate) async fn a_completed_execution_does_not_begin(context: &LawContext) {
 }
 
 /// Absent, free, reconciling: nobody's to begin.
-pub(crate) async fn nothing_begins_without_a_claim(context: &LawContext) {
+pub(crate) async fn a_key_without_a_claim_does_not_begin(context: &LawContext) {
     let (absent, free, held) =
         (context.execution("absent"), context.execution("free"), context.execution("held"));
     let grant = free.granted(&call("ann")).await;
@@ -124,7 +124,7 @@ pub(crate) async fn nothing_begins_without_a_claim(context: &LawContext) {
 }
 
 /// A lease is never begun: that is an error before anything is sent.
-pub(crate) async fn a_lease_is_not_begun(context: &LawContext) {
+pub(crate) async fn a_begin_of_a_lease_is_an_error(context: &LawContext) {
     let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
     let before = lease.record().await;

@@ -20,7 +20,7 @@ fn around(wait: Duration) -> [Duration; 3] {
 }
 
 /// A claim is taken over from the instant of its expiry, and not before.
-pub(crate) async fn a_claim_lapses_at_its_instant(context: &LawContext) {
+pub(crate) async fn a_claim_lapses_exactly_at_its_expiry(context: &LawContext) {
     for wait in around(TTL) {
         for key in [context.execution(&format!("{wait:?}")), context.lease(&format!("{wait:?}"))] {
             key.granted(&call("ann")).await;
@@ -34,7 +34,7 @@ pub(crate) async fn a_claim_lapses_at_its_instant(context: &LawContext) {
 }
 
 /// A claim begins up to the instant of its expiry, and not at it.
-pub(crate) async fn a_begin_comes_before_the_instant(context: &LawContext) {
+pub(crate) async fn a_begin_is_refused_exactly_from_the_expiry(context: &LawContext) {
     for wait in around(TTL) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.granted(&call("ann")).await;
@@ -47,7 +47,7 @@ pub(crate) async fn a_begin_comes_before_the_instant(context: &LawContext) {
 }
 
 /// A begin is repeated up to the same instant.
-pub(crate) async fn a_begin_is_repeated_before_the_instant(context: &LawContext) {
+pub(crate) async fn a_repeated_begin_is_refused_exactly_from_the_expiry(context: &LawContext) {
     for wait in around(TTL) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
@@ -60,7 +60,7 @@ pub(crate) async fn a_begin_is_repeated_before_the_instant(context: &LawContext)
 }
 
 /// An execution is uncertain from that instant: to a claim, to an operator and on a page.
-pub(crate) async fn an_execution_is_uncertain_from_its_instant(context: &LawContext) {
+pub(crate) async fn an_execution_is_uncertain_exactly_from_its_expiry(context: &LawContext) {
     for wait in around(TTL) {
         let context = context.apart();
         let key = context.execution("k");
@@ -79,7 +79,7 @@ pub(crate) async fn an_execution_is_uncertain_from_its_instant(context: &LawCont
 }
 
 /// A lease is extended up to its instant, and is lost at it.
-pub(crate) async fn a_lease_is_lost_at_its_instant(context: &LawContext) {
+pub(crate) async fn a_lease_is_lost_exactly_at_its_expiry(context: &LawContext) {
     for wait in around(TTL) {
         let lease = context.lease(&format!("{wait:?}"));
         let grant = lease.granted(&call("ann")).await;
@@ -92,7 +92,7 @@ pub(crate) async fn a_lease_is_lost_at_its_instant(context: &LawContext) {
 }
 
 /// A heartbeat is lost from the instant of the hard deadline, and a reset is possible from it.
-pub(crate) async fn the_hard_deadline_is_over_at_its_instant(context: &LawContext) {
+pub(crate) async fn the_hard_deadline_applies_exactly_at_its_instant(context: &LawContext) {
     for wait in around(HARD) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
@@ -109,7 +109,7 @@ pub(crate) async fn the_hard_deadline_is_over_at_its_instant(context: &LawContex
 }
 
 /// A result is replayed up to the end of its retention, and is gone at it.
-pub(crate) async fn a_retention_is_over_at_its_instant(context: &LawContext) {
+pub(crate) async fn a_result_is_replayed_exactly_until_its_retention_ends(context: &LawContext) {
     for wait in around(KEPT) {
         let key = context.execution(&format!("{wait:?}"));
         key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
@@ -122,7 +122,7 @@ pub(crate) async fn a_retention_is_over_at_its_instant(context: &LawContext) {
 }
 
 /// A result that is kept for no time at all is claimable at once: by another call, not by the one that completed.
-pub(crate) async fn a_retention_of_nothing_is_over_at_once(context: &LawContext) {
+pub(crate) async fn a_retention_of_zero_ends_at_once(context: &LawContext) {
     let (key, ann) = (context.execution("k"), Claim { retention: Some(Duration::ZERO), ..call("ann") });
     key.completed(&ann, &result("x")).await;
     answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
@@ -130,7 +130,7 @@ pub(crate) async fn a_retention_of_nothing_is_over_at_once(context: &LawContext)
 }
 
 /// A completion at the instant of expiry is late.
-pub(crate) async fn a_completion_is_late_from_the_instant(context: &LawContext) {
+pub(crate) async fn a_completion_is_late_exactly_from_the_expiry(context: &LawContext) {
     for wait in around(TTL) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
@@ -143,7 +143,7 @@ pub(crate) async fn a_completion_is_late_from_the_instant(context: &LawContext) 
 }
 
 /// A record is purged when it has rested for more than an hour, not at the hour.
-pub(crate) async fn a_record_rests_for_more_than_an_hour(context: &LawContext) {
+pub(crate) async fn a_record_is_purged_only_after_more_than_an_hour_without_change(context: &LawContext) {
     for wait in around(sentinel_core::PURGE_REST) {
         let context = context.apart();
         let key = context.execution("k");
@@ -160,7 +160,7 @@ pub(crate) async fn a_record_rests_for_more_than_an_hour(context: &LawContext) {
 }
 
 /// The shortest and the longest terms are kept to the microsecond.
-pub(crate) async fn terms_are_kept_to_the_microsecond(context: &LawContext) {
+pub(crate) async fn terms_are_exact_to_the_microsecond(context: &LawContext) {
     let odd = Duration::from_micros(10_001);
     let pairs =
         [(Terms::MIN, Terms::MIN), (odd, odd * 3), (Terms::MIN, Terms::MAX), (Terms::MAX, Terms::MAX)];

@@ -66,7 +66,7 @@ impl<'a> Followed<'a> {
 
 /// At most 1,000 events of a record are kept, and at least three quarters of them once there were more. Every state
 /// that a base may carry is rebuilt.
-pub(crate) async fn the_newest_events_are_kept_with_what_came_before(context: &LawContext) {
+pub(crate) async fn the_newest_events_are_kept_with_their_base(context: &LawContext) {
     let limit = EventLimit::default();
     let mut followed = Followed::new(context.execution("k"));
     // So the oldest event that is kept at first comes from the middle of a run that has every field.
@@ -93,7 +93,7 @@ pub(crate) async fn the_newest_events_are_kept_with_what_came_before(context: &L
 
 /// Events belong to one life of one record: after a purge the next life has its own, from rev 1 on, and a base of the
 /// old life is nothing to it. Other records keep theirs.
-pub(crate) async fn events_belong_to_one_life(context: &LawContext) {
+pub(crate) async fn a_purged_key_has_only_the_events_of_its_new_life(context: &LawContext) {
     let (key, beside) = (context.execution("k"), context.lease("k"));
     beside.granted(&call("eve")).await;
     for life in 1..4 {

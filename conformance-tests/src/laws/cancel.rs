@@ -42,7 +42,7 @@ pub(crate) async fn a_lapsed_run_is_cancelled(context: &LawContext) {
 }
 
 /// On an absent address a tombstone remembers the id, so that the claim is refused if it comes later.
-pub(crate) async fn a_cancel_before_its_claim_refuses_the_claim(context: &LawContext) {
+pub(crate) async fn a_claim_that_arrives_after_its_cancel_is_refused(context: &LawContext) {
     for (key, ann) in [(context.execution("k"), fused("ann")), (context.lease("k"), call("ann"))] {
         let answer = key.cancel(ann.claim_id).await;
         assert_eq!((answer.stamp.changed, answer.stamp.rev, answer.stamp.state), (true, 1, State::Free));
@@ -77,7 +77,7 @@ pub(crate) async fn a_repeated_cancel_gets_the_same_reply(context: &LawContext) 
 }
 
 /// A late cancel does not touch the claim, execution or doubt of another call.
-pub(crate) async fn a_cancel_leaves_others_alone(context: &LawContext) {
+pub(crate) async fn a_cancel_does_not_change_another_call(context: &LawContext) {
     let (claimed, running, held) = (context.execution("a"), context.execution("b"), context.execution("c"));
     claimed.granted(&call("ann")).await;
     running.begun(&call("ann")).await;
@@ -104,7 +104,7 @@ pub(crate) async fn a_cancel_never_erases_a_result(context: &LawContext) {
 }
 
 /// A call that an operator fenced out is told that it holds nothing; the operator keeps the key.
-pub(crate) async fn a_cancel_does_not_settle_for_the_operator(context: &LawContext) {
+pub(crate) async fn a_cancel_does_not_end_a_reconciliation(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let doubt = key.doubtful(&ann).await;
     key.taken(&reconcile("olga", doubt.token)).await;

@@ -144,7 +144,7 @@ pub(crate) async fn a_repeated_claim_gets_the_same_grant(context: &LawContext) {
 }
 
 /// The same claim id gets its grant back even when nothing remains of it: the client sees that and releases.
-pub(crate) async fn a_repeated_claim_is_told_that_nothing_remains(context: &LawContext) {
+pub(crate) async fn a_repeated_claim_gets_its_grant_after_the_lease_has_lapsed(context: &LawContext) {
     for (key, ann) in [
         (context.execution("k"), call("a")),
         (context.lease("k"), call("b")),
@@ -161,7 +161,7 @@ pub(crate) async fn a_repeated_claim_is_told_that_nothing_remains(context: &LawC
 }
 
 /// A repeated claim does not take the begin back.
-pub(crate) async fn a_repeated_claim_of_a_begun_call_tells_executing(context: &LawContext) {
+pub(crate) async fn a_repeated_claim_after_the_begin_reports_executing(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     key.begun(&ann).await;
     answers!(key.claim(&ann).await, ClaimReply::Granted(granted) if granted.state == State::Executing);
@@ -180,7 +180,7 @@ pub(crate) async fn a_completed_result_is_replayed(context: &LawContext) {
 }
 
 /// A replay tells what remains of the retention, to the microsecond; nothing where the result is kept for ever.
-pub(crate) async fn a_replay_tells_what_remains_of_its_retention(context: &LawContext) {
+pub(crate) async fn a_replay_reports_the_rest_of_its_retention(context: &LawContext) {
     let (month, ever) = (context.execution("month"), context.execution("ever"));
     month.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
     ever.completed(&call("ann"), &result("x")).await;
@@ -197,7 +197,7 @@ pub(crate) async fn a_replay_tells_what_remains_of_its_retention(context: &LawCo
 }
 
 /// Completed, and past its retention: claimable, by a new attempt with a new incarnation.
-pub(crate) async fn a_result_past_retention_is_claimed_anew(context: &LawContext) {
+pub(crate) async fn a_result_past_retention_can_be_claimed(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     let old = key.record().await;
@@ -211,7 +211,7 @@ pub(crate) async fn a_result_past_retention_is_claimed_anew(context: &LawContext
 }
 
 /// Reconciling: told since when and by whom; the reconcile token is not told.
-pub(crate) async fn a_reconciled_key_is_told_without_its_token(context: &LawContext) {
+pub(crate) async fn a_claim_of_a_reconciling_key_does_not_get_the_token(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let decision = reconcile("olga", doubt.token);
@@ -249,7 +249,7 @@ pub(crate) async fn a_superseded_claim_id_is_refused(context: &LawContext) {
 }
 
 /// The last eight claim ids are remembered, in order, through every kind of ending.
-pub(crate) async fn eight_claim_ids_are_remembered(context: &LawContext) {
+pub(crate) async fn the_last_eight_claim_ids_are_remembered(context: &LawContext) {
     let key = context.lease("k");
     let calls: Vec<Claim> = (0..PastClaims::KEPT + 1).map(|n| call(&format!("w{n}"))).collect();
     for ours in &calls {
@@ -278,7 +278,7 @@ pub(crate) async fn the_call_that_completed_is_refused_past_retention(context: &
 }
 
 /// A claim id that a reset fenced out is remembered.
-pub(crate) async fn a_claim_id_is_remembered_through_a_reset(context: &LawContext) {
+pub(crate) async fn a_claim_id_is_remembered_after_a_reset(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let doubt = key.doubtful(&ann).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
@@ -287,7 +287,7 @@ pub(crate) async fn a_claim_id_is_remembered_through_a_reset(context: &LawContex
 }
 
 /// A lease is claimed, never begun: the fused form is an error before anything is sent.
-pub(crate) async fn a_lease_knows_no_fused_claim(context: &LawContext) {
+pub(crate) async fn a_fused_claim_of_a_lease_is_an_error(context: &LawContext) {
     let lease = context.lease("k");
     let error = context.store().claim(&lease.address, &fused("ann")).await.expect_err("an invalid request");
     assert_eq!(error.applied(), sentinel_core::Applied::No);

@@ -66,7 +66,7 @@ pub(crate) async fn a_lapsed_execution_completes_late(context: &LawContext) {
 }
 
 /// The event says so too.
-pub(crate) async fn a_late_completion_is_told_in_the_event(context: &LawContext) {
+pub(crate) async fn the_event_of_a_late_completion_is_marked_late(context: &LawContext) {
     for (name, wait, expected) in [("in time", HALF, false), ("late", TTL, true)] {
         let key = context.execution(name);
         let grant = key.begun(&call("ann")).await;
@@ -129,7 +129,7 @@ pub(crate) async fn another_grant_does_not_repeat_a_completion(context: &LawCont
 }
 
 /// An operator who took the key has fenced the worker out.
-pub(crate) async fn a_seized_execution_does_not_complete(context: &LawContext) {
+pub(crate) async fn an_execution_taken_by_an_operator_does_not_complete(context: &LawContext) {
     let key = context.execution("k");
     let lost = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", lost.token)).await;
@@ -162,7 +162,7 @@ pub(crate) async fn an_absent_key_does_not_complete(context: &LawContext) {
 }
 
 /// A failure that is recorded for good is replayed as that failure, with its code.
-pub(crate) async fn a_recorded_failure_is_replayed_as_one(context: &LawContext) {
+pub(crate) async fn a_recorded_failure_is_replayed_as_a_failure(context: &LawContext) {
     let key = context.execution("k");
     let declined = Recorded::failure(Some(-402), Payload::new(Payload::JSON, "\"declined\""));
     key.completed(&call("ann"), &declined).await;

@@ -31,7 +31,7 @@ async fn held(key: &Subject<'_>, accepts: &Accepts) -> Token {
 
 /// A claim records what its callers can decode, in record and event, through a whole doubt; a tombstone has none of it,
 /// and the next claim its own.
-pub(crate) async fn a_claim_records_what_its_callers_decode(context: &LawContext) {
+pub(crate) async fn a_claim_records_the_content_types_its_callers_decode(context: &LawContext) {
     for (n, accepts) in lists().into_iter().enumerate() {
         for key in [context.execution(&format!("k{n}")), context.lease(&format!("k{n}"))] {
             let grant = key.granted(&Claim { accepts: accepts.clone(), ..call("ann") }).await;
@@ -101,7 +101,7 @@ pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
 
 /// An operator who insists records any bytes, and callers get them as they are. A refused decision is no decision: its
 /// op id may be used again.
-pub(crate) async fn an_operator_may_insist_on_other_bytes(context: &LawContext) {
+pub(crate) async fn an_operator_can_force_an_undecodable_result(context: &LawContext) {
     let (key, accepts) = (context.execution("k"), Accepts::json());
     let token = held(&key, &accepts).await;
     let before = key.record().await;
@@ -131,7 +131,7 @@ fn other_token(token: Token) -> Token {
 }
 
 /// What a worker records is not held to the list: it is what its function returned.
-pub(crate) async fn a_worker_records_what_it_has(context: &LawContext) {
+pub(crate) async fn a_completion_is_not_checked_against_the_content_types(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { accepts: Accepts::json(), ..call("ann") }, &picture()).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());

@@ -20,7 +20,7 @@ async fn appended<R>(key: &Subject<'_>, before: usize, answer: Stamped<R>) -> Ev
 }
 
 /// Each step of a worker's run appends one event: state before and after, grant, worker, what the claim said.
-pub(crate) async fn a_run_is_told_step_by_step(context: &LawContext) {
+pub(crate) async fn each_step_of_a_run_appends_one_event(context: &LawContext) {
     let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let claimed = appended(&key, 0, key.claim(&ann).await).await;
@@ -46,7 +46,7 @@ pub(crate) async fn a_run_is_told_step_by_step(context: &LawContext) {
 }
 
 /// A fused claim is one event that says so.
-pub(crate) async fn a_fused_claim_is_one_event(context: &LawContext) {
+pub(crate) async fn a_fused_claim_appends_one_event(context: &LawContext) {
     let key = context.execution("k");
     let event = appended(&key, 0, key.claim(&fused("ann")).await).await;
     assert!(matches!(event.change, Change::Claimed { begun: true, .. }));
@@ -54,7 +54,7 @@ pub(crate) async fn a_fused_claim_is_one_event(context: &LawContext) {
 }
 
 /// What gives a claim back is told with the worker whose claim it was.
-pub(crate) async fn the_ways_back_are_told(context: &LawContext) {
+pub(crate) async fn a_release_or_cancel_appends_an_event_with_the_worker(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let released = appended(&key, 1, key.release(grant).await).await;
@@ -74,7 +74,7 @@ pub(crate) async fn the_ways_back_are_told(context: &LawContext) {
 }
 
 /// A take-over is one event, from claimed to claimed.
-pub(crate) async fn a_take_over_is_one_event(context: &LawContext) {
+pub(crate) async fn a_take_over_appends_one_event(context: &LawContext) {
     let key = context.lease("k");
     key.granted(&call("ann")).await;
     context.advance(TTL).await;
@@ -83,7 +83,7 @@ pub(crate) async fn a_take_over_is_one_event(context: &LawContext) {
 }
 
 /// A cancel on an absent address is an event too: the tombstone has a history.
-pub(crate) async fn a_tombstone_for_a_late_claim_is_told(context: &LawContext) {
+pub(crate) async fn a_cancel_of_an_absent_key_appends_an_event(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let event = appended(&key, 0, key.cancel(ann.claim_id).await).await;
     assert_eq!((event.change, event.from), (Change::Cancelled, None));
@@ -91,7 +91,7 @@ pub(crate) async fn a_tombstone_for_a_late_claim_is_told(context: &LawContext) {
 }
 
 /// A cause of doubt is told.
-pub(crate) async fn a_doubt_is_told_with_its_cause(context: &LawContext) {
+pub(crate) async fn the_event_of_an_abandon_has_its_cause(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let event = appended(&key, 2, key.abandon(grant, "panicked").await).await;
@@ -101,7 +101,7 @@ pub(crate) async fn a_doubt_is_told_with_its_cause(context: &LawContext) {
 }
 
 /// Each decision of an operator is told: op id, who, why.
-pub(crate) async fn a_decision_is_told(context: &LawContext) {
+pub(crate) async fn each_decision_appends_an_event_with_operator_and_reason(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let first = reconcile("olga", doubt.token);
@@ -124,7 +124,7 @@ pub(crate) async fn a_decision_is_told(context: &LawContext) {
 }
 
 /// A forced result is told with its digest; its bytes stand in the record only.
-pub(crate) async fn a_forced_result_is_told_with_its_digest(context: &LawContext) {
+pub(crate) async fn the_event_of_a_forced_result_has_its_digest(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
@@ -135,7 +135,7 @@ pub(crate) async fn a_forced_result_is_told_with_its_digest(context: &LawContext
 }
 
 /// Refusals and repeats append nothing.
-pub(crate) async fn refusals_and_repeats_append_nothing(context: &LawContext) {
+pub(crate) async fn refusals_and_repeats_append_no_event(context: &LawContext) {
     let (key, ann, receipt) = (context.execution("k"), call("ann"), result("x"));
     let grant = key.completed(&ann, &receipt).await;
     let (before, now) = (key.events().await, Current { state: State::Completed, token: grant.token });
@@ -154,7 +154,7 @@ pub(crate) async fn refusals_and_repeats_append_nothing(context: &LawContext) {
 }
 
 /// The events of a long life rebuild the record at its every step.
-pub(crate) async fn a_long_life_is_rebuilt_from_its_events(context: &LawContext) {
+pub(crate) async fn a_record_is_rebuilt_from_its_events_at_each_step(context: &LawContext) {
     let key = context.execution("k");
     for n in 0..10 {
         let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call(&format!("w{n}")) };

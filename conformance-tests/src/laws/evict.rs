@@ -84,7 +84,7 @@ pub(crate) async fn a_repeated_eviction_gets_the_same_reply(context: &LawContext
 }
 
 /// The same op id with another token is another decision.
-pub(crate) async fn an_eviction_is_repeated_under_its_own_token_only(context: &LawContext) {
+pub(crate) async fn a_repeated_eviction_needs_the_same_token(context: &LawContext) {
     let key = context.lease("k");
     let grant = key.granted(&call("ann")).await;
     let out = evict("olga", grant.token);

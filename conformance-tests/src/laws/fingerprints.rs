@@ -24,7 +24,7 @@ async fn unclaimable<'a>(context: &'a LawContext) -> [Subject<'a>; 5] {
 }
 
 /// Both sides have a fingerprint, they diff, and the record is not claimable: a mismatch, checked before the state.
-pub(crate) async fn another_request_is_a_mismatch(context: &LawContext) {
+pub(crate) async fn another_fingerprint_is_a_mismatch(context: &LawContext) {
     for key in unclaimable(context).await {
         let before = key.record().await;
         answers!(key.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
@@ -33,7 +33,7 @@ pub(crate) async fn another_request_is_a_mismatch(context: &LawContext) {
 }
 
 /// The same fingerprint gets the answer of the state.
-pub(crate) async fn the_same_request_is_answered(context: &LawContext) {
+pub(crate) async fn the_same_fingerprint_is_not_a_mismatch(context: &LawContext) {
     let [claimed, running, doubtful, held, done] = unclaimable(context).await;
     answers!(claimed.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
     answers!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
@@ -54,14 +54,14 @@ pub(crate) async fn a_missing_fingerprint_matches_any(context: &LawContext) {
 }
 
 /// The very call that holds the record is held to its fingerprint as well.
-pub(crate) async fn a_repeated_claim_about_something_else_is_a_mismatch(context: &LawContext) {
+pub(crate) async fn a_repeated_claim_with_another_fingerprint_is_a_mismatch(context: &LawContext) {
     let (key, ann) = (context.execution("k"), asks("ann", "a"));
     key.granted(&ann).await;
     answers!(key.claim(&Claim { fingerprint: about("b"), ..ann }).await, ClaimReply::FingerprintMismatch);
 }
 
 /// It never wedges a claimable record: lapsed, free or past retention, another request claims it and replaces it.
-pub(crate) async fn a_claimable_key_takes_any_request(context: &LawContext) {
+pub(crate) async fn a_claimable_key_accepts_any_fingerprint(context: &LawContext) {
     let (lapsed, free, past) =
         (context.execution("lapsed"), context.execution("free"), context.execution("past"));
     lapsed.granted(&asks("ann", "a")).await;
@@ -89,7 +89,7 @@ pub(crate) async fn fingerprints_are_compared_byte_by_byte(context: &LawContext)
 }
 
 /// A lease may have one too.
-pub(crate) async fn a_lease_is_held_to_its_fingerprint(context: &LawContext) {
+pub(crate) async fn a_lease_has_its_fingerprint_compared(context: &LawContext) {
     let lease = context.lease("k");
     lease.granted(&asks("ann", "a")).await;
     answers!(lease.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);

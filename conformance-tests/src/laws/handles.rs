@@ -38,7 +38,7 @@ async fn look(keys: &[Subject<'_>; 2]) -> [Record; 2] {
 }
 
 /// Each step of a run goes through another handle than the one before, and both see it at once.
-pub(crate) async fn a_run_goes_on_through_another_handle(context: &LawContext) {
+pub(crate) async fn a_run_continues_through_another_handle(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
@@ -59,7 +59,7 @@ pub(crate) async fn a_run_goes_on_through_another_handle(context: &LawContext) {
 }
 
 /// What one handle reads of the clock is never before what the other read of it.
-pub(crate) async fn both_handles_read_one_clock(context: &LawContext) {
+pub(crate) async fn the_time_never_goes_back_between_two_handles(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.lease("k"));
         let mut last = keys[0].now().await;
@@ -81,7 +81,7 @@ pub(crate) async fn both_handles_read_one_clock(context: &LawContext) {
 }
 
 /// A holder that was superseded through one handle is refused through both, also by the handle that granted it.
-pub(crate) async fn a_grant_is_refused_through_both_handles(context: &LawContext) {
+pub(crate) async fn a_superseded_grant_is_refused_through_both_handles(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
@@ -105,7 +105,7 @@ pub(crate) async fn a_grant_is_refused_through_both_handles(context: &LawContext
 }
 
 /// A lease that one handle extended has not lapsed for the other; one that lapsed is taken over through either.
-pub(crate) async fn both_handles_see_a_take_over(context: &LawContext) {
+pub(crate) async fn a_lease_is_extended_and_taken_over_through_both_handles(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.lease("k"));
         let [a, b] = &keys;
@@ -125,7 +125,7 @@ pub(crate) async fn both_handles_see_a_take_over(context: &LawContext) {
 }
 
 /// A handle that replayed a result does not replay it past its retention, nor instead of the next one.
-pub(crate) async fn both_handles_forget_a_result_at_its_end(context: &LawContext) {
+pub(crate) async fn no_handle_replays_a_result_past_its_retention(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
@@ -149,7 +149,7 @@ pub(crate) async fn both_handles_forget_a_result_at_its_end(context: &LawContext
 }
 
 /// A history that was read through one handle has what was done since through the other.
-pub(crate) async fn both_handles_read_each_history_anew(context: &LawContext) {
+pub(crate) async fn both_handles_return_the_current_history(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let mut expected = Vec::new();
@@ -166,7 +166,7 @@ pub(crate) async fn both_handles_read_each_history_anew(context: &LawContext) {
 }
 
 /// A page that was read through one handle shows what was done since through the other.
-pub(crate) async fn both_handles_read_each_page_anew(context: &LawContext) {
+pub(crate) async fn both_handles_return_the_current_page(context: &LawContext) {
     for labs in both(context).await {
         let mut expected: Vec<String> = Vec::new();
         for n in 0..4 {
@@ -193,7 +193,7 @@ pub(crate) async fn both_handles_read_each_page_anew(context: &LawContext) {
 }
 
 /// A decision through one handle is known to the other: repeated it gets the same reply, and another one is late.
-pub(crate) async fn both_handles_know_what_was_decided(context: &LawContext) {
+pub(crate) async fn both_handles_know_the_last_decision(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
@@ -213,7 +213,7 @@ pub(crate) async fn both_handles_know_what_was_decided(context: &LawContext) {
 }
 
 /// Tokens that two handles draw in turn for one record grow by what the clock and the row say.
-pub(crate) async fn both_handles_draw_from_one_row(context: &LawContext) {
+pub(crate) async fn both_handles_draw_increasing_tokens_for_one_record(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.lease("k"));
         let mut last = 0;
@@ -228,7 +228,7 @@ pub(crate) async fn both_handles_draw_from_one_row(context: &LawContext) {
 }
 
 /// What was purged through one handle is absent for the other, and its token is the floor for both.
-pub(crate) async fn both_handles_know_a_purge(context: &LawContext) {
+pub(crate) async fn a_purge_applies_to_both_handles(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
@@ -254,7 +254,7 @@ pub(crate) async fn both_handles_know_a_purge(context: &LawContext) {
 }
 
 /// Of two claims at once through two handles one is granted.
-pub(crate) async fn of_two_handles_one_is_granted(context: &LawContext) {
+pub(crate) async fn of_two_claims_through_two_handles_one_is_granted(context: &LawContext) {
     const ROUNDS: u32 = 32;
     for labs in both(context).await {
         for n in 0..ROUNDS {

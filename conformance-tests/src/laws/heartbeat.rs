@@ -44,7 +44,7 @@ pub(crate) async fn a_heartbeat_changes_nothing_else(context: &LawContext) {
 }
 
 /// Never past the hard deadline, and the hard deadline never moves.
-pub(crate) async fn a_heartbeat_never_passes_the_hard_deadline(context: &LawContext) {
+pub(crate) async fn a_heartbeat_never_extends_past_the_hard_deadline(context: &LawContext) {
     for name in HELD {
         let (key, grant) = held(context, name).await;
         let hard = key.record().await.hard_until;
@@ -120,7 +120,7 @@ pub(crate) async fn a_lapsed_lease_never_revives(context: &LawContext) {
 }
 
 /// A heartbeat of one who was superseded is lost, and does not keep the successor alive.
-pub(crate) async fn a_heartbeat_keeps_only_its_own_grant(context: &LawContext) {
+pub(crate) async fn a_heartbeat_extends_only_its_own_grant(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let lost = key.granted(&call("ann")).await;
         context.advance(TTL).await;
@@ -147,7 +147,7 @@ pub(crate) async fn a_heartbeat_needs_token_and_claim_id(context: &LawContext) {
 }
 
 /// Completed is told as such; a released or seized grant is superseded.
-pub(crate) async fn a_heartbeat_is_told_why_it_is_lost(context: &LawContext) {
+pub(crate) async fn a_lost_heartbeat_reports_the_reason(context: &LawContext) {
     let (done, free, held) = (context.execution("done"), context.lease("free"), context.execution("held"));
     let grant = done.completed(&call("ann"), &result("done")).await;
     answers!(done.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Completed));
@@ -177,7 +177,7 @@ pub(crate) async fn a_heartbeat_appends_no_event(context: &LawContext) {
 }
 
 /// Many grants in one call: the replies stand in the order of the beats, whatever the order of the keys.
-pub(crate) async fn a_batch_is_answered_in_its_order(context: &LawContext) {
+pub(crate) async fn a_batch_has_its_replies_in_the_order_of_its_beats(context: &LawContext) {
     let mut beats = Vec::new();
     for (n, name) in ["m", "a", "z", "b", "y"].into_iter().enumerate() {
         let key = context.lease(name);
@@ -221,12 +221,12 @@ pub(crate) async fn a_batch_may_name_a_record_twice(context: &LawContext) {
 }
 
 /// An empty batch is answered with nothing.
-pub(crate) async fn an_empty_batch_is_answered(context: &LawContext) {
+pub(crate) async fn an_empty_batch_has_no_replies(context: &LawContext) {
     assert_eq!(context.beats(&[]).await, []);
 }
 
 /// A heartbeat extends the lease however little time has passed since the last one.
-pub(crate) async fn a_heartbeat_extends_however_soon_it_comes(context: &LawContext) {
+pub(crate) async fn a_heartbeat_extends_the_lease_right_after_another(context: &LawContext) {
     for name in HELD {
         let (key, grant) = held(context, name).await;
         for micros in [1, 1, 999, 1_000, 500_000, 1_000_000] {

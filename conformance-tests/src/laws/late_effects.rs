@@ -30,7 +30,7 @@ async fn abandoned(key: &Subject<'_>) -> Grant {
 
 /// A claim sets `effects_until = hard_until + late_effects`, for executions and leases, fused or not. A begin and
 /// heartbeats do not move it.
-pub(crate) async fn a_claim_sets_until_when_effects_may_land(context: &LawContext) {
+pub(crate) async fn a_claim_sets_the_end_of_late_effects(context: &LawContext) {
     for effects in [Duration::ZERO, Duration::from_micros(1), LATE, Terms::MAX] {
         let own = late(effects);
         let name = format!("{effects:?}");
@@ -56,7 +56,7 @@ pub(crate) async fn a_claim_sets_until_when_effects_may_land(context: &LawContex
 
 /// An abandon ends lease and hard deadline now, where they are later, and sets `effects_until` to now and its own late
 /// effects: earlier or later than the claim's. Its event carries it.
-pub(crate) async fn an_abandon_sets_until_when_effects_may_land(context: &LawContext) {
+pub(crate) async fn an_abandon_sets_the_end_of_late_effects(context: &LawContext) {
     for claimed in [Duration::ZERO, LATE] {
         for wait in [HALF, TTL + HALF, HARD + HALF] {
             for effects in [Duration::ZERO, Duration::from_micros(1), LATE, LATE * 30] {
@@ -89,7 +89,7 @@ pub(crate) async fn an_abandon_sets_until_when_effects_may_land(context: &LawCon
 }
 
 /// A repeated abandon moves nothing, whatever its late effects and its cause are.
-pub(crate) async fn a_repeated_abandon_moves_nothing(context: &LawContext) {
+pub(crate) async fn a_repeated_abandon_changes_no_deadline(context: &LawContext) {
     let key = context.execution("k");
     let grant = abandoned(&key).await;
     let before = key.record().await;
@@ -104,7 +104,7 @@ pub(crate) async fn a_repeated_abandon_moves_nothing(context: &LawContext) {
 }
 
 /// After an abandon a heartbeat is lost as abandoned, alone and in a batch, while effects may land and after it.
-pub(crate) async fn an_abandoned_run_takes_no_heartbeat(context: &LawContext) {
+pub(crate) async fn a_heartbeat_of_an_abandoned_run_is_lost(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.lease("k"));
     let grant = abandoned(&key).await;
     let before = key.record().await;
@@ -126,7 +126,7 @@ pub(crate) async fn an_abandoned_run_takes_no_heartbeat(context: &LawContext) {
 }
 
 /// After an abandon a vouched release is refused: the outcome is unknown. A cancel leaves the record as it is.
-pub(crate) async fn an_abandoned_run_is_not_given_back(context: &LawContext) {
+pub(crate) async fn an_abandoned_run_is_not_released_or_cancelled(context: &LawContext) {
     for effects in [Duration::ZERO, LATE] {
         let (key, own) = (context.execution(&format!("{effects:?}")), late(LATE));
         let grant = key.begun(&own).await;
@@ -156,7 +156,7 @@ pub(crate) async fn an_abandoned_run_may_still_complete(context: &LawContext) {
 
 /// A reset waits for the instant from which no effect can land, and not longer: of a run that was abandoned, of one
 /// whose abandon never arrived, and of one that was taken while its worker lived. A steal does not move the instant.
-pub(crate) async fn a_reset_is_possible_from_the_instant_on(context: &LawContext) {
+pub(crate) async fn a_reset_is_possible_exactly_from_the_end_of_late_effects(context: &LawContext) {
     let micro = Duration::from_micros(1);
     for from in ["abandoned", "lapsed", "alive", "stolen"] {
         for early in [micro, Duration::ZERO] {
@@ -198,7 +198,7 @@ pub(crate) async fn a_reset_is_possible_from_the_instant_on(context: &LawContext
 }
 
 /// The operator's choices do not wait: an overlap that is accepted, and a result that is forced.
-pub(crate) async fn an_operator_may_choose_not_to_wait(context: &LawContext) {
+pub(crate) async fn an_operator_can_decide_without_waiting_for_late_effects(context: &LawContext) {
     let (reset_key, forced) = (context.execution("reset"), context.execution("forced"));
     for key in [&reset_key, &forced] {
         let grant = abandoned(key).await;
@@ -224,7 +224,7 @@ pub(crate) async fn an_operator_may_choose_not_to_wait(context: &LawContext) {
 }
 
 /// Effects that are later than can be kept are an error that says *not applied*, and the run goes on.
-pub(crate) async fn effects_beyond_the_limit_are_refused(context: &LawContext) {
+pub(crate) async fn late_effects_beyond_the_limit_are_an_error(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&late(LATE)).await;
     let before = key.record().await;

@@ -73,7 +73,7 @@ fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
 }
 
 /// An execution that lapsed or was abandoned stays uncertain, whatever time passes, and can still be decided.
-pub(crate) async fn a_doubt_never_lapses(context: &LawContext) {
+pub(crate) async fn an_uncertain_execution_stays_uncertain(context: &LawContext) {
     let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     lapsed.begun(&call("ann")).await;
     let gone = abandoned.doubtful(&call("ann")).await;
@@ -106,7 +106,7 @@ pub(crate) async fn a_doubt_never_lapses(context: &LawContext) {
 }
 
 /// What an operator holds, it holds until it decides.
-pub(crate) async fn a_reconciliation_never_lapses(context: &LawContext) {
+pub(crate) async fn a_reconciliation_lasts_until_it_is_decided(context: &LawContext) {
     let (settled, freed) = (context.execution("settled"), context.execution("freed"));
     let mut taken = Vec::new();
     for key in [&settled, &freed] {
@@ -139,7 +139,7 @@ pub(crate) async fn a_reconciliation_never_lapses(context: &LawContext) {
 }
 
 /// A result without a retention is replayed, whatever time passes.
-pub(crate) async fn a_result_without_a_retention_never_ends(context: &LawContext) {
+pub(crate) async fn a_result_without_a_retention_is_always_replayed(context: &LawContext) {
     let (key, ann) = (context.execution("k"), Claim { fingerprint: about("an order"), ..call("ann") });
     let grant = key.completed(&ann, &result("kept")).await;
     let forced = context.execution("forced");
@@ -160,7 +160,7 @@ pub(crate) async fn a_result_without_a_retention_never_ends(context: &LawContext
 }
 
 /// A retention of months or centuries ends at its end: it remains exactly what the clock has left of it.
-pub(crate) async fn a_long_retention_ends_at_its_end(context: &LawContext) {
+pub(crate) async fn a_long_retention_ends_exactly_on_time(context: &LawContext) {
     let mut keys = Vec::new();
     let lengths = BORDERS.into_iter().chain([YEAR * 10, Duration::from_secs(1 << 32), YEAR * 200]);
     for kept in lengths.map(|kept| kept + MICROSECOND).chain([LONGEST - YEAR, LONGEST]) {
@@ -189,7 +189,7 @@ pub(crate) async fn a_long_retention_ends_at_its_end(context: &LawContext) {
 }
 
 /// A lease of hours or months lapses at its end, and not before.
-pub(crate) async fn long_terms_end_at_their_end(context: &LawContext) {
+pub(crate) async fn long_terms_end_exactly_on_time(context: &LawContext) {
     let mut keys = Vec::new();
     for border in BORDERS {
         for ttl in [border - MICROSECOND, border, border + MICROSECOND] {
@@ -229,7 +229,7 @@ pub(crate) async fn long_terms_end_at_their_end(context: &LawContext) {
 }
 
 /// Heartbeats extend a lease by its whole ttl, month after month, up to its hard deadline.
-pub(crate) async fn heartbeats_extend_for_a_year(context: &LawContext) {
+pub(crate) async fn heartbeats_extend_a_lease_for_a_year(context: &LawContext) {
     let (ttl, hard) = (DAY * 30, YEAR);
     for key in [context.lease("k"), context.execution("k")] {
         let grant = key.granted(&lasting("ann", ttl, hard)).await;
@@ -374,7 +374,7 @@ pub(crate) async fn a_decision_is_never_forgotten(context: &LawContext) {
 }
 
 /// Purge leaves alone what is undecided and what is kept without a limit, however long it has rested.
-pub(crate) async fn only_what_has_ended_is_purged_after_years(context: &LawContext) {
+pub(crate) async fn only_ended_records_are_purged_after_years(context: &LawContext) {
     let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     let (held, kept) = (context.execution("held"), context.execution("kept"));
     let (ended, released) = (context.execution("ended"), context.lease("released"));
@@ -424,7 +424,7 @@ pub(crate) async fn tokens_are_exact_in_every_year(context: &LawContext) {
 
 /// Before the last token everything works; beyond it each request is refused as not applied, and the record can be
 /// read.
-pub(crate) async fn no_token_is_drawn_beyond_the_last(context: &LawContext) {
+pub(crate) async fn no_token_is_drawn_beyond_the_largest(context: &LawContext) {
     let (key, fresh) = (context.lease("k"), context.lease("fresh"));
     let now = key.now().await.as_micros();
     context.advance(Duration::from_micros(Token::MAX.get() - now) - HOUR).await;

@@ -93,7 +93,7 @@ async fn pages_hold(
 }
 
 /// No case is folded, of any script: two letters that differ in case alone are two keys.
-pub(crate) async fn letters_are_never_folded(context: &LawContext) {
+pub(crate) async fn the_case_of_letters_is_never_ignored(context: &LawContext) {
     let pairs = [
         ["abc", "ABC"],
         ["aBc", "AbC"],
@@ -123,7 +123,7 @@ pub(crate) async fn letters_are_never_folded(context: &LawContext) {
 }
 
 /// Nothing is normalised or left out: other spellings, widths, blanks and marks that are not seen are other keys.
-pub(crate) async fn spellings_are_never_unified(context: &LawContext) {
+pub(crate) async fn other_spellings_are_other_keys(context: &LawContext) {
     let pairs = [
         ["\u{e9}", "e\u{301}"],
         ["\u{1e69}", "s\u{323}\u{307}"],
@@ -171,7 +171,7 @@ const PLACES: [usize; 24] = [
 
 /// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each
 /// other.
-pub(crate) async fn long_keys_are_never_cut(context: &LawContext) {
+pub(crate) async fn long_keys_are_never_truncated(context: &LawContext) {
     let plain = "k".repeat(Key::MAX_BYTES);
     let odd = |place: usize| format!("{}x{}", &plain[..place], &plain[place + 1..]);
     let mut names: Vec<String> = PLACES.into_iter().map(odd).collect();
@@ -187,7 +187,7 @@ pub(crate) async fn long_keys_are_never_cut(context: &LawContext) {
 }
 
 /// Long namespaces are kept whole too.
-pub(crate) async fn long_namespaces_are_never_cut(context: &LawContext) {
+pub(crate) async fn long_namespaces_are_never_truncated(context: &LawContext) {
     let stem = context.namespace().as_str();
     let plain = format!("{stem}{}", "n".repeat(Namespace::MAX_BYTES - stem.len()));
     let named = |name: &str| Namespace::new(name).expect("a namespace");
@@ -253,7 +253,7 @@ pub(crate) const FNV1A: u32 = 0x811c_9dc5;
 
 /// Two keys are two records although a hash of 32 bits is the same for both: of the key, of namespace and key, or of
 /// the whole address.
-pub(crate) async fn keys_that_share_a_hash_are_apart(context: &LawContext) {
+pub(crate) async fn keys_with_the_same_hash_are_different_records(context: &LawContext) {
     let mut names: Vec<String> = Vec::new();
     for (_, pair) in COLLISIONS {
         names.extend(pair.map(str::to_owned));
@@ -269,7 +269,7 @@ pub(crate) async fn keys_that_share_a_hash_are_apart(context: &LawContext) {
 }
 
 /// Two namespaces are apart although a hash of 32 bits is the same for both.
-pub(crate) async fn namespaces_that_share_a_hash_are_apart(context: &LawContext) {
+pub(crate) async fn namespaces_with_the_same_hash_are_different(context: &LawContext) {
     let stem = context.namespace().as_str();
     let mut all: Vec<Namespace> = Vec::new();
     // These collide after whatever stands before.
@@ -286,7 +286,7 @@ pub(crate) async fn namespaces_that_share_a_hash_are_apart(context: &LawContext)
 }
 
 /// Keys that begin or end with each other are apart, whatever stands between.
-pub(crate) async fn names_that_continue_each_other_are_apart(context: &LawContext) {
+pub(crate) async fn keys_that_start_or_end_with_each_other_are_different_records(context: &LawContext) {
     let mut names: Vec<String> = vec!["a".into(), "aa".into()];
     for separator in ["", " ", ".", "/", ":", "-", "_", "|", "#", "%", "*", "?", "\\", "~", "\u{1f512}"] {
         let ends = [format!("pay{separator}"), format!("{separator}pay")];
@@ -298,7 +298,7 @@ pub(crate) async fn names_that_continue_each_other_are_apart(context: &LawContex
 }
 
 /// A key or namespace is never a pattern: what is special to LIKE, GLOB, SCAN or a regular expression matches itself.
-pub(crate) async fn a_name_is_never_a_pattern(context: &LawContext) {
+pub(crate) async fn a_name_is_never_used_as_a_pattern(context: &LawContext) {
     let names = [
         "abc", "a%c", "axc", "a_c", "a.c", "a*c", "a?c", "a[bx]c", "[a-z]*", "%", "_", "*", "?", ".*",
         "^abc$", "(abc)", "a|b", "a", "b", "a\\%c", "a\\_c", "a%%c", "___", "%_%", "abc%", "%abc", "abc*",
@@ -309,7 +309,7 @@ pub(crate) async fn a_name_is_never_a_pattern(context: &LawContext) {
 }
 
 /// Namespaces that begin or end with each other, or match each other as patterns, are apart: `pay`, `pay.eu`, `pay_eu`.
-pub(crate) async fn namespaces_that_continue_each_other_are_apart(context: &LawContext) {
+pub(crate) async fn namespaces_that_start_or_end_with_each_other_are_different(context: &LawContext) {
     let stem = context.namespace().as_str();
     let mut addresses = Vec::new();
     for end in [
@@ -354,7 +354,7 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(context: &LawContex
 }
 
 /// No key of an execution stands for a lease, nor one of a lease for an execution, whatever word for the kind it holds.
-pub(crate) async fn no_key_stands_for_another_kind(context: &LawContext) {
+pub(crate) async fn no_key_addresses_a_record_of_the_other_kind(context: &LawContext) {
     let mut names = vec!["k".to_owned()];
     for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions"] {
         for separator in ["", ":", "/", ".", "-", "_", "|"] {
@@ -376,7 +376,7 @@ pub(crate) async fn no_key_stands_for_another_kind(context: &LawContext) {
 
 /// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another
 /// decision.
-pub(crate) async fn ids_have_128_bits(context: &LawContext) {
+pub(crate) async fn ids_are_compared_to_the_last_of_128_bits(context: &LawContext) {
     for bit in [0, 7, 31, 32, 52, 53, 62, 63, 64, 95, 96, 126, 127] {
         let flip = |bits: u128| bits ^ (1 << bit);
         let (key, own) = (context.execution(&format!("bit {bit}")), call("ann"));

@@ -47,7 +47,7 @@ pub(crate) async fn a_long_list_is_read_page_by_page(context: &LawContext) {
 }
 
 /// A filter skips as far as it must: one record behind many that the page leaves out is found, under every filter.
-pub(crate) async fn a_filter_skips_as_far_as_it_must(context: &LawContext) {
+pub(crate) async fn a_filter_skips_any_number_of_records(context: &LawContext) {
     let mut held = many(context).await;
     let (last, grant) = held.pop().expect("many");
     let (before, early) = held.pop().expect("many");
@@ -81,7 +81,7 @@ const ODD: [&str; 44] = [
 ];
 
 /// A page begins after any key, in byte order, whether the key exists or not.
-pub(crate) async fn a_page_begins_after_any_place(context: &LawContext) {
+pub(crate) async fn a_page_can_start_after_any_key(context: &LawContext) {
     let mut names: Vec<String> = ODD.iter().map(|&name| name.to_owned()).collect();
     let long = "m".repeat(Key::MAX_BYTES - 1);
     names.extend([format!("{long}a"), format!("{long}b"), long]);
@@ -100,7 +100,7 @@ pub(crate) async fn a_page_begins_after_any_place(context: &LawContext) {
 }
 
 /// A page begins after a key that is a tombstone, was purged, or stands in another namespace or under another kind.
-pub(crate) async fn a_page_begins_after_what_it_does_not_show(context: &LawContext) {
+pub(crate) async fn a_page_can_start_after_a_key_that_it_does_not_list(context: &LawContext) {
     let other = context.apart();
     let at = |name: &str| context.execution(name);
     for name in ["purged", "tombstone"] {
@@ -133,7 +133,7 @@ pub(crate) async fn a_page_begins_after_what_it_does_not_show(context: &LawConte
 }
 
 /// A filter, a place and a limit go together, for both kinds: a page begins after its place and shows what it filters.
-pub(crate) async fn a_filter_and_a_place_go_together(context: &LawContext) {
+pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &LawContext) {
     let state_of =
         |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
     for n in 0..20_usize {
@@ -185,7 +185,7 @@ pub(crate) async fn a_filter_and_a_place_go_together(context: &LawContext) {
 }
 
 /// A limit counts the records of its namespace and kind only: others do not use it up.
-pub(crate) async fn a_limit_counts_what_is_shown(context: &LawContext) {
+pub(crate) async fn a_limit_counts_only_the_namespace_and_kind_of_its_page(context: &LawContext) {
     let rooms = [context.apart(), context.apart()];
     let others = rooms.iter().flat_map(|room| [room.execution("k"), room.lease("k")]);
     let others: Vec<_> = others.map(|subject| subject.address).collect();
@@ -246,7 +246,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
 }
 
 /// After each transition, and when time alone has moved on, a record is on the page of its state and on no other.
-pub(crate) async fn a_record_is_on_the_page_of_its_state(context: &LawContext) {
+pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawContext) {
     let key = context.execution("k");
     let is_on = async |shown: Option<Shown>, after: &str| {
         let all = [
@@ -323,7 +323,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state(context: &LawContext) {
 }
 
 /// A history counts and returns the events of its own address only.
-pub(crate) async fn a_history_keeps_to_its_address(context: &LawContext) {
+pub(crate) async fn a_history_has_only_events_of_its_address(context: &LawContext) {
     let other = context.apart();
     let keys = [
         context.execution("k"),
@@ -353,7 +353,7 @@ pub(crate) async fn a_history_keeps_to_its_address(context: &LawContext) {
 
 /// A read is lifted to the record's last reading: a clock that was set back makes no doubt look alive. A harness that
 /// cannot set a clock back leaves this law to others.
-pub(crate) async fn a_page_is_lifted_to_the_last_reading(context: &LawContext) {
+pub(crate) async fn a_page_is_never_read_before_the_last_reading_of_a_record(context: &LawContext) {
     let key = context.execution("k");
     context.advance(TTL).await;
     key.doubtful(&call("ann")).await;

@@ -80,7 +80,7 @@ pub(crate) async fn a_forced_result_is_replayed_byte_for_byte(context: &LawConte
 }
 
 /// Labels and fingerprints are kept as they are, the longest too.
-pub(crate) async fn texts_are_kept_as_they_are(context: &LawContext) {
+pub(crate) async fn labels_and_fingerprints_are_kept_unchanged(context: &LawContext) {
     let texts = ["x".repeat(1024), "é😀'\"\\%_{}".into(), " a ".into(), "null".into(), "0".into()];
     for (n, text) in texts.iter().enumerate() {
         let key = context.execution(&format!("k{n}"));

@@ -20,7 +20,7 @@ async fn kept(key: &Subject<'_>) -> Token {
 }
 
 /// Tombstones that have rested are deleted: executions and leases.
-pub(crate) async fn a_rested_tombstone_is_purged(context: &LawContext) {
+pub(crate) async fn a_tombstone_is_purged_after_an_hour_without_change(context: &LawContext) {
     let keys = [context.execution("k"), context.lease("k")];
     for key in &keys {
         tombstone(key).await;
@@ -44,7 +44,7 @@ pub(crate) async fn a_result_past_retention_is_purged(context: &LawContext) {
 }
 
 /// A result within its retention stays, however long it has rested; one without an end stays for ever.
-pub(crate) async fn a_result_within_retention_stays(context: &LawContext) {
+pub(crate) async fn a_result_within_retention_is_not_purged(context: &LawContext) {
     let (month, ever) = (context.execution("month"), context.execution("ever"));
     month.completed(&Claim { retention: Some(KEPT * 30), ..call("ann") }, &result("a")).await;
     ever.completed(&call("ann"), &result("b")).await;
@@ -57,7 +57,7 @@ pub(crate) async fn a_result_within_retention_stays(context: &LawContext) {
 }
 
 /// Unchanged for over an hour: a record that changed a while ago stays, retention or not.
-pub(crate) async fn a_record_that_has_not_rested_stays(context: &LawContext) {
+pub(crate) async fn a_record_that_changed_within_the_hour_is_not_purged(context: &LawContext) {
     let (free, done) = (context.execution("free"), context.execution("done"));
     tombstone(&free).await;
     let brief = Claim { retention: Some(HALF), ..call("ann") };
@@ -77,7 +77,7 @@ pub(crate) async fn a_record_that_has_not_rested_stays(context: &LawContext) {
 }
 
 /// Exactly an hour is not over an hour.
-pub(crate) async fn the_resting_hour_must_be_over(context: &LawContext) {
+pub(crate) async fn exactly_an_hour_without_change_is_too_short_for_a_purge(context: &LawContext) {
     let key = context.execution("k");
     tombstone(&key).await;
     context.advance(PURGE_REST).await;
@@ -88,7 +88,7 @@ pub(crate) async fn the_resting_hour_must_be_over(context: &LawContext) {
 }
 
 /// Claimed, executing and reconciling are never deleted, however old.
-pub(crate) async fn what_is_held_is_never_purged(context: &LawContext) {
+pub(crate) async fn a_held_record_is_never_purged(context: &LawContext) {
     let (claimed, lease) = (context.execution("claimed"), context.lease("lease"));
     let (running, held) = (context.execution("running"), context.execution("held"));
     claimed.granted(&call("ann")).await;
@@ -104,7 +104,7 @@ pub(crate) async fn what_is_held_is_never_purged(context: &LawContext) {
 }
 
 /// The tombstone of a reset stays: its incarnation was offered again, and its key may be known to the provider.
-pub(crate) async fn the_tombstone_of_a_reset_stays(context: &LawContext) {
+pub(crate) async fn the_tombstone_of_a_reset_is_not_purged(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let incarnation = key.record().await.incarnation;
@@ -137,7 +137,7 @@ pub(crate) async fn tokens_increase_across_a_purge(context: &LawContext) {
 }
 
 /// Only this namespace, and only what may go.
-pub(crate) async fn a_purge_keeps_to_its_namespace(context: &LawContext) {
+pub(crate) async fn a_purge_deletes_only_in_its_namespace(context: &LawContext) {
     let (here, other) = (context.execution("k"), context.apart());
     let there = other.execution("k");
     tombstone(&here).await;
@@ -168,7 +168,7 @@ pub(crate) async fn a_dry_run_only_counts(context: &LawContext) {
 }
 
 /// At most the limit; whether there is more is told; repeating it deletes what is left, and then nothing.
-pub(crate) async fn a_purge_keeps_to_its_limit(context: &LawContext) {
+pub(crate) async fn a_purge_deletes_at_most_its_limit(context: &LawContext) {
     let keys: Vec<_> = (0..5).map(|n| context.execution(&format!("k{n}"))).collect();
     for key in &keys {
         tombstone(key).await;
@@ -187,7 +187,7 @@ pub(crate) async fn a_purge_keeps_to_its_limit(context: &LawContext) {
 }
 
 /// Record and events go; one event remains, which tells what was deleted.
-pub(crate) async fn one_event_tells_of_the_purge(context: &LawContext) {
+pub(crate) async fn a_purge_leaves_one_event(context: &LawContext) {
     let key = context.execution("k");
     let token = tombstone(&key).await;
     let last = key.record().await;
@@ -201,7 +201,7 @@ pub(crate) async fn one_event_tells_of_the_purge(context: &LawContext) {
 }
 
 /// That event remains while it has not rested, through further purges; the next life appends to it.
-pub(crate) async fn the_purge_event_rests_too(context: &LawContext) {
+pub(crate) async fn the_event_of_a_purge_is_kept_for_an_hour(context: &LawContext) {
     let key = context.execution("k");
     tombstone(&key).await;
     context.advance(REST).await;
@@ -215,7 +215,7 @@ pub(crate) async fn the_purge_event_rests_too(context: &LawContext) {
 }
 
 /// A purge begins a new life: rev 1, a new incarnation, nothing remembered of the old one.
-pub(crate) async fn a_purged_key_begins_anew(context: &LawContext) {
+pub(crate) async fn a_purged_key_starts_with_rev_one_and_a_new_incarnation(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     key.release(grant).await;
@@ -230,7 +230,7 @@ pub(crate) async fn a_purged_key_begins_anew(context: &LawContext) {
 }
 
 /// The grants of the old life are worth nothing in the new one.
-pub(crate) async fn a_grant_does_not_outlive_a_purge(context: &LawContext) {
+pub(crate) async fn a_grant_is_refused_after_a_purge(context: &LawContext) {
     let key = context.execution("k");
     let old = key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     context.advance(KEPT).await;

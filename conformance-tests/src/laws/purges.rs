@@ -30,7 +30,7 @@ async fn records(keys: &[&Subject<'_>]) -> Vec<Record> {
 }
 
 /// The execution and the lease of a key are two records: one that may go takes the other with it in no state.
-pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(context: &LawContext) {
+pub(crate) async fn a_purge_decides_about_execution_and_lease_of_a_key_separately(context: &LawContext) {
     let execution = |name: &str| context.execution(name);
     let lease = |name: &str| context.lease(name);
     for name in ["held lease", "claimed", "executing", "doubtful", "reconciling", "completed"] {
@@ -73,7 +73,7 @@ pub(crate) async fn a_purge_judges_each_kind_of_a_key_for_itself(context: &LawCo
 }
 
 /// What may have gone and returned meanwhile stays, whatever an earlier look or an earlier life of the key said.
-pub(crate) async fn a_purge_leaves_what_returned_meanwhile(context: &LawContext) {
+pub(crate) async fn a_purge_does_not_delete_a_record_that_changed_meanwhile(context: &LawContext) {
     let at = |name: &str| context.execution(name);
     let (freed, lease, purged, kept) = (at("freed"), context.lease("freed"), at("purged"), at("kept"));
     let (again, longer, given_back) = (at("again"), at("longer"), at("given back"));
@@ -111,7 +111,7 @@ pub(crate) async fn a_purge_leaves_what_returned_meanwhile(context: &LawContext)
 }
 
 /// A key that returns after a purge has a life of its own: later purges leave its events alone, however old they are.
-pub(crate) async fn a_purged_key_that_returns_keeps_its_history(context: &LawContext) {
+pub(crate) async fn a_key_claimed_again_after_a_purge_keeps_its_new_history(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         tombstone(&key).await;
         context.advance(REST).await;
@@ -138,7 +138,7 @@ pub(crate) async fn a_purged_key_that_returns_keeps_its_history(context: &LawCon
 
 /// A floor is the highest token that was purged, whichever record went first: in one purge or in several. A harness
 /// that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_floor_is_the_highest_token_in_any_order(context: &LawContext) {
+pub(crate) async fn a_floor_does_not_depend_on_the_order_of_purges(context: &LawContext) {
     // Names in the order of their tokens, and when each is given back: the highest goes first, last and between.
     for (names, rests) in
         [(["a", "b", "c"], [2, 1, 0]), (["c", "b", "a"], [2, 1, 0]), (["b", "c", "a"], [0, 2, 1])]
@@ -184,7 +184,7 @@ pub(crate) async fn a_floor_is_the_highest_token_in_any_order(context: &LawConte
 
 /// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. A harness
 /// that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(context: &LawContext) {
+pub(crate) async fn a_dropped_purge_leaves_no_deleted_token_above_the_floor(context: &LawContext) {
     for polls in 1..20 {
         let context = context.apart();
         let keys = [context.execution("a"), context.lease("b"), context.execution("c")];
@@ -219,7 +219,7 @@ pub(crate) async fn a_purge_that_is_dropped_leaves_no_token_behind(context: &Law
 
 /// A purge in small steps deletes each key once, whatever its letters and length, says that there is more while there
 /// is, and comes to an end.
-pub(crate) async fn a_purge_in_steps_takes_each_key_once(context: &LawContext) {
+pub(crate) async fn a_purge_in_steps_deletes_each_key_once(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let mut names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
     names.extend((0..8).map(|n| format!("{}{n}", &long[..long.len() - 60 * n])));
@@ -264,7 +264,7 @@ pub(crate) async fn a_purge_in_steps_takes_each_key_once(context: &LawContext) {
 }
 
 /// A backlog that is larger than a page is purged to its end: a purge that stops before it says that there is more.
-pub(crate) async fn a_large_backlog_is_purged_to_its_end(context: &LawContext) {
+pub(crate) async fn a_large_backlog_is_purged_completely(context: &LawContext) {
     /// More than any page or batch holds.
     const MANY: usize = 1_057;
     let cancel = |n: usize| {
@@ -289,7 +289,7 @@ pub(crate) async fn a_large_backlog_is_purged_to_its_end(context: &LawContext) {
 }
 
 /// The limit counts what is deleted: records that stay do not use it up, wherever they stand.
-pub(crate) async fn what_stays_does_not_use_up_the_limit(context: &LawContext) {
+pub(crate) async fn records_that_stay_do_not_count_towards_the_limit(context: &LawContext) {
     for name in ["m", "n"] {
         tombstone(&context.execution(name)).await;
     }
@@ -313,7 +313,7 @@ pub(crate) async fn what_stays_does_not_use_up_the_limit(context: &LawContext) {
 }
 
 /// A result goes from the instant at which its retention is over, and not before, if it has rested by then.
-pub(crate) async fn a_purge_waits_for_the_end_of_a_retention(context: &LawContext) {
+pub(crate) async fn a_result_is_purged_exactly_from_the_end_of_its_retention(context: &LawContext) {
     let micro = std::time::Duration::from_micros(1);
     for wait in [KEPT - micro, KEPT, KEPT + micro] {
         let context = context.apart();
@@ -330,7 +330,7 @@ pub(crate) async fn a_purge_waits_for_the_end_of_a_retention(context: &LawContex
 }
 
 /// A result that is kept for no time rests for its hour like any other, and goes.
-pub(crate) async fn a_result_that_is_kept_for_no_time_rests_and_goes(context: &LawContext) {
+pub(crate) async fn a_result_with_no_retention_is_purged_after_an_hour(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { retention: Some(std::time::Duration::ZERO), ..call("ann") }, &result("x")).await;
     assert_eq!(context.purge().await.records, 0);
@@ -341,7 +341,7 @@ pub(crate) async fn a_result_that_is_kept_for_no_time_rests_and_goes(context: &L
 
 /// The event that a purge leaves may go once it has rested: by a later purge of its namespace or by the server's own
 /// clock. No dry run and no purge of another namespace takes it.
-pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(context: &LawContext) {
+pub(crate) async fn the_event_of_a_purge_is_not_deleted_by_another_namespace(context: &LawContext) {
     let (keys, other) = ([context.execution("k"), context.lease("k")], context.apart());
     for key in &keys {
         tombstone(key).await;
@@ -368,7 +368,7 @@ pub(crate) async fn the_event_of_a_purge_is_taken_by_no_other(context: &LawConte
 
 /// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A
 /// harness that cannot set a clock back leaves this law to others.
-pub(crate) async fn each_namespace_has_a_floor_of_its_own(context: &LawContext) {
+pub(crate) async fn each_namespace_has_its_own_floor(context: &LawContext) {
     let rooms = [context.apart(), context.apart(), context.apart()];
     let mut tokens = Vec::new();
     for (n, room) in rooms.iter().enumerate() {
@@ -404,7 +404,7 @@ pub(crate) async fn each_namespace_has_a_floor_of_its_own(context: &LawContext) 
 
 /// A purged record takes its decisions with it: in the next life a repeated one is a late duplicate, and applies to
 /// nothing.
-pub(crate) async fn a_decision_does_not_outlive_a_purge(context: &LawContext) {
+pub(crate) async fn a_decision_is_stale_after_a_purge(context: &LawContext) {
     let (key, done) = (context.lease("k"), context.execution("done"));
     let grant = key.granted(&call("ann")).await;
     let eviction = evict("olga", grant.token);

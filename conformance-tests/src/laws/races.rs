@@ -135,7 +135,7 @@ pub(crate) async fn many_keys_are_granted_at_once(context: &LawContext) {
 }
 
 /// Of many results for one execution the first stands; it is the one that is replayed.
-pub(crate) async fn of_many_results_one_stands(context: &LawContext) {
+pub(crate) async fn of_many_results_the_first_is_kept(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let sent = |n: usize| Complete { grant, result: result(&format!("result {n}")) };
@@ -150,7 +150,7 @@ pub(crate) async fn of_many_results_one_stands(context: &LawContext) {
 }
 
 /// A claim and its cancel, in any order: the claim is undone or refused, and the key is free.
-pub(crate) async fn a_cancelled_claim_never_stays(context: &LawContext) {
+pub(crate) async fn a_claim_and_its_cancel_leave_the_key_free(context: &LawContext) {
     for n in 0..MANY {
         let (key, ann) = (context.execution(&format!("k{n}")), fused("ann"));
         let ops = vec![ann.clone().into(), Cancel { claim_id: ann.claim_id }.into(), ann.clone().into()];
@@ -213,7 +213,7 @@ pub(crate) async fn of_many_operators_one_decides(context: &LawContext) {
 }
 
 /// Batches of heartbeats that name the same records in opposite orders all end; no beat is lost.
-pub(crate) async fn crossing_batches_do_not_block_each_other(context: &LawContext) {
+pub(crate) async fn batches_in_opposite_orders_do_not_block_each_other(context: &LawContext) {
     let mut beats = Vec::new();
     for n in 0..16 {
         let lease = context.lease(&format!("k{n}"));
@@ -236,7 +236,7 @@ pub(crate) async fn crossing_batches_do_not_block_each_other(context: &LawContex
 }
 
 /// Purges and claims at once: one claim is granted, above what was purged, whatever came first.
-pub(crate) async fn a_purge_does_not_lose_a_claim(context: &LawContext) {
+pub(crate) async fn a_purge_does_not_delete_a_concurrent_claim(context: &LawContext) {
     for n in 0..8 {
         let (context, name) = (context.apart(), format!("k{n}"));
         let key = context.execution(&name);

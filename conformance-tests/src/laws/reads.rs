@@ -16,7 +16,7 @@ async fn shown(context: &LawContext, state: Option<Shown>) -> Vec<String> {
 }
 
 /// Absent is an answer, not an error.
-pub(crate) async fn absent_is_an_answer(context: &LawContext) {
+pub(crate) async fn reading_an_absent_key_is_not_an_error(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let inspection = context.store().inspect(&key.address).await.expect("an answer");
         assert_eq!(inspection.record, None);
@@ -52,7 +52,7 @@ pub(crate) async fn a_read_follows_the_write_before_it(context: &LawContext) {
 }
 
 /// Keys stand in byte order, whatever letters they are made of.
-pub(crate) async fn a_page_stands_in_byte_order(context: &LawContext) {
+pub(crate) async fn a_page_is_in_byte_order(context: &LawContext) {
     let mut names =
         ["b", "B", "a", "Z", "é", "z", "e\u{301}", "ß", "😀", "\u{ffff}", "a b", "a-b", "10", "9", "_", "ä"];
     for name in names {
@@ -63,7 +63,7 @@ pub(crate) async fn a_page_stands_in_byte_order(context: &LawContext) {
 }
 
 /// Pages of any size tell each key once, in order.
-pub(crate) async fn pages_meet_without_gap_or_overlap(context: &LawContext) {
+pub(crate) async fn pages_have_no_gap_and_no_overlap(context: &LawContext) {
     let names: Vec<String> = (0..23).map(|n| format!("k{n:02}")).collect();
     for name in names.iter().rev() {
         context.execution(name).granted(&call("ann")).await;
@@ -83,7 +83,7 @@ pub(crate) async fn pages_meet_without_gap_or_overlap(context: &LawContext) {
 }
 
 /// `after` is a place in the order, not a record: it need not exist.
-pub(crate) async fn a_page_may_begin_between_keys(context: &LawContext) {
+pub(crate) async fn a_page_can_start_between_keys(context: &LawContext) {
     for name in ["a", "c", "😀"] {
         context.execution(name).granted(&call("ann")).await;
     }
@@ -125,7 +125,7 @@ pub(crate) async fn a_page_computes_expiry_when_it_is_read(context: &LawContext)
 }
 
 /// The limit counts what is shown, not what is passed over.
-pub(crate) async fn a_filtered_page_is_full_if_it_can_be(context: &LawContext) {
+pub(crate) async fn a_filtered_page_is_filled_up_to_its_limit(context: &LawContext) {
     for n in 0..20 {
         let key = context.execution(&format!("k{n:02}"));
         let grant = key.granted(&call("ann")).await;
@@ -138,7 +138,7 @@ pub(crate) async fn a_filtered_page_is_full_if_it_can_be(context: &LawContext) {
 }
 
 /// The bytes of results are left out of a page; all else is the record.
-pub(crate) async fn a_page_leaves_the_bytes_out(context: &LawContext) {
+pub(crate) async fn a_page_leaves_out_the_bytes_of_results(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&call("ann"), &result("a large receipt")).await;
     let mut record = key.record().await;
@@ -148,7 +148,7 @@ pub(crate) async fn a_page_leaves_the_bytes_out(context: &LawContext) {
 }
 
 /// Executions and leases, and namespaces, are listed apart.
-pub(crate) async fn a_page_keeps_to_its_kind_and_namespace(context: &LawContext) {
+pub(crate) async fn a_page_lists_only_its_kind_and_namespace(context: &LawContext) {
     let other = context.apart();
     context.execution("execution").granted(&call("ann")).await;
     context.lease("lease").granted(&call("ann")).await;
@@ -170,7 +170,7 @@ pub(crate) async fn a_purged_key_is_not_listed(context: &LawContext) {
 }
 
 /// History is the newest events, oldest first, without a gap.
-pub(crate) async fn history_is_the_newest_oldest_first(context: &LawContext) {
+pub(crate) async fn a_history_has_the_newest_events_oldest_first(context: &LawContext) {
     let key = context.execution("k");
     for n in 0..4 {
         let grant = key.granted(&call(&format!("w{n}"))).await;
@@ -192,7 +192,7 @@ async fn wait(context: &LawContext, key: &Subject<'_>, within: Duration) {
 }
 
 /// A wait for a change ends though nothing changes, whatever it waits for. It may end before its time.
-pub(crate) async fn a_wait_for_a_change_ends_with_its_time(context: &LawContext) {
+pub(crate) async fn a_wait_for_a_change_ends_at_its_timeout(context: &LawContext) {
     context.execution("running").begun(&call("ann")).await;
     context.lease("held").granted(&call("ann")).await;
     for key in [context.execution("absent"), context.execution("running"), context.lease("held")] {
@@ -217,7 +217,7 @@ pub(crate) async fn a_wait_for_a_change_changes_nothing(context: &LawContext) {
 }
 
 /// What is waited for may change meanwhile, and a wait that is dropped leaves nothing behind.
-pub(crate) async fn nobody_is_held_up_by_those_who_wait(context: &LawContext) {
+pub(crate) async fn a_wait_for_a_change_delays_no_other_request(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let mut waiting = Box::pin(context.store().changed(&key.address, HARD * 1_000));
@@ -229,7 +229,7 @@ pub(crate) async fn nobody_is_held_up_by_those_who_wait(context: &LawContext) {
 }
 
 /// The store says what it is, the same each time, and accepts the deployment that it is tested on.
-pub(crate) async fn the_store_describes_itself(context: &LawContext) {
+pub(crate) async fn the_store_returns_its_description_and_its_health(context: &LawContext) {
     assert!(!context.store().describe().backend.is_empty());
     assert_eq!(context.store().describe(), context.store().describe());
     let health = context.store().health().await.expect("the store is there");

@@ -8,7 +8,7 @@ use crate::fixtures::*;
 use crate::law_context::LawContext;
 
 /// Uncertain, and the token seen is current: reconciling, under a new token; the old holder is fenced out.
-pub(crate) async fn an_uncertain_key_is_taken(context: &LawContext) {
+pub(crate) async fn an_operator_takes_an_uncertain_key(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let lost = key.begun(&ann).await;
     let run = key.record().await;
@@ -44,7 +44,7 @@ pub(crate) async fn a_decision_is_recorded_in_full(context: &LawContext) {
 }
 
 /// Executing and live: told until when, unless the operator means it.
-pub(crate) async fn a_live_execution_is_taken_only_on_purpose(context: &LawContext) {
+pub(crate) async fn a_live_execution_is_taken_only_if_the_operator_asks_for_it(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
@@ -95,7 +95,7 @@ pub(crate) async fn a_repeated_reconcile_gets_the_same_token(context: &LawContex
 }
 
 /// Another operator holds it: told who and since when, unless they steal it.
-pub(crate) async fn a_held_doubt_is_taken_only_by_stealing(context: &LawContext) {
+pub(crate) async fn a_reconciling_key_is_taken_only_by_stealing(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let olga = reconcile("olga", doubt.token);
@@ -124,7 +124,7 @@ pub(crate) async fn stealing_fences_the_first_operator_out(context: &LawContext)
 }
 
 /// Stealing needs the reconcile token that was seen.
-pub(crate) async fn stealing_needs_the_token_that_was_seen(context: &LawContext) {
+pub(crate) async fn stealing_needs_the_current_token(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     key.taken(&reconcile("olga", doubt.token)).await;
@@ -159,7 +159,7 @@ pub(crate) async fn only_an_execution_is_reconciled(context: &LawContext) {
 }
 
 /// An op id is one decision: under another kind it decides nothing.
-pub(crate) async fn an_op_id_names_one_decision(context: &LawContext) {
+pub(crate) async fn an_op_id_identifies_one_decision(context: &LawContext) {
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let op_id = OpId::random();
@@ -172,7 +172,7 @@ pub(crate) async fn an_op_id_names_one_decision(context: &LawContext) {
 }
 
 /// The fingerprint and retention of the run survive: a force-completed result is kept as the claim said.
-pub(crate) async fn a_doubt_keeps_what_the_claim_said(context: &LawContext) {
+pub(crate) async fn a_reconciling_key_keeps_fingerprint_and_retention(context: &LawContext) {
     let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let doubt = key.doubtful(&ann).await;

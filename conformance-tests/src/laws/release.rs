@@ -20,7 +20,7 @@ pub(crate) async fn a_claim_is_released(context: &LawContext) {
 }
 
 /// A tombstone keeps the token, the past claim ids and the incarnation, and nothing of the run.
-pub(crate) async fn a_tombstone_keeps_what_outlives_a_run(context: &LawContext) {
+pub(crate) async fn a_tombstone_keeps_token_claim_ids_and_incarnation(context: &LawContext) {
     let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
     let grant = key.granted(&ann).await;
@@ -75,7 +75,7 @@ pub(crate) async fn a_release_before_the_begin_keeps_the_incarnation(context: &L
 }
 
 /// Executing without the vouch: it may have run; live or lapsed.
-pub(crate) async fn an_execution_is_not_released_without_the_vouch(context: &LawContext) {
+pub(crate) async fn an_execution_is_not_released_without_vouching(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     for _ in 0..2 {
@@ -103,7 +103,7 @@ pub(crate) async fn a_repeated_release_gets_the_same_reply(context: &LawContext)
 }
 
 /// A late release does not touch the run after it.
-pub(crate) async fn a_late_release_leaves_the_next_run_alone(context: &LawContext) {
+pub(crate) async fn a_late_release_does_not_change_the_next_run(context: &LawContext) {
     let key = context.execution("k");
     let first = key.granted(&call("ann")).await;
     key.release(first).await;
@@ -148,7 +148,7 @@ pub(crate) async fn a_tombstone_confirms_only_its_own_release(context: &LawConte
 }
 
 /// Completed and reconciling are nobody's to release, vouched or not.
-pub(crate) async fn a_release_never_erases_a_result_or_a_doubt(context: &LawContext) {
+pub(crate) async fn a_release_never_erases_a_result_or_a_reconciliation(context: &LawContext) {
     let (done, held) = (context.execution("done"), context.execution("held"));
     let completed = done.completed(&call("ann"), &result("receipt")).await;
     let doubt = held.doubtful(&call("ann")).await;

@@ -9,7 +9,7 @@ use crate::fixtures::*;
 use crate::law_context::LawContext;
 
 /// What is executing, claimed or in doubt is not granted again.
-pub(crate) async fn what_runs_is_not_granted_again_after_reopening(context: &LawContext) {
+pub(crate) async fn a_held_key_is_not_granted_again_after_reopening(context: &LawContext) {
     let (executing, lease) = (context.execution("executing"), context.lease("lease"));
     let (doubt, held) = (context.execution("doubt"), context.execution("held"));
     executing.begun(&call("ann")).await;
@@ -56,7 +56,7 @@ pub(crate) async fn results_are_replayed_after_reopening(context: &LawContext) {
 }
 
 /// Who was granted before goes on after: begins, extends, completes, releases.
-pub(crate) async fn a_grant_outlives_a_reopening(context: &LawContext) {
+pub(crate) async fn a_grant_is_valid_after_reopening(context: &LawContext) {
     let (run, lease, extended) =
         (context.execution("run"), context.lease("lease"), context.execution("extended"));
     let (claimed, held) = (run.granted(&call("ann")).await, lease.granted(&call("ann")).await);
@@ -81,7 +81,7 @@ pub(crate) async fn a_grant_outlives_a_reopening(context: &LawContext) {
 }
 
 /// A request that is sent again after the reopening is answered as before it.
-pub(crate) async fn requests_are_repeated_after_reopening(context: &LawContext) {
+pub(crate) async fn a_repeated_request_gets_the_same_reply_after_reopening(context: &LawContext) {
     let (withdrawn, released, done) =
         (context.execution("withdrawn"), context.lease("released"), context.execution("done"));
     let (taken, forced, freed) =
@@ -119,7 +119,7 @@ pub(crate) async fn requests_are_repeated_after_reopening(context: &LawContext) 
 }
 
 /// Tokens exceed those that were drawn before, also if the clock was set back meanwhile.
-pub(crate) async fn tokens_grow_after_reopening(context: &LawContext) {
+pub(crate) async fn tokens_increase_after_reopening(context: &LawContext) {
     let key = context.lease("k");
     let mut last = key.claim(&call("ann")).await.stamp.token;
     for _ in 0..3 {
@@ -136,7 +136,7 @@ pub(crate) async fn tokens_grow_after_reopening(context: &LawContext) {
 }
 
 /// What was purged before stays below every token that is drawn after.
-pub(crate) async fn a_floor_outlives_a_reopening(context: &LawContext) {
+pub(crate) async fn a_floor_is_kept_after_reopening(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.lease("other"));
     let grant = key.granted(&call("ann")).await;
     key.release(grant).await;
@@ -154,7 +154,7 @@ pub(crate) async fn a_floor_outlives_a_reopening(context: &LawContext) {
 }
 
 /// The clock does not fall below a record's last reading.
-pub(crate) async fn the_clock_is_lifted_after_reopening(context: &LawContext) {
+pub(crate) async fn the_time_never_goes_back_after_reopening(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     context.advance(HALF).await;
@@ -170,7 +170,7 @@ pub(crate) async fn the_clock_is_lifted_after_reopening(context: &LawContext) {
 }
 
 /// All records, pages and histories are what they were.
-pub(crate) async fn pages_and_histories_are_whole_after_reopening(context: &LawContext) {
+pub(crate) async fn pages_and_histories_are_the_same_after_reopening(context: &LawContext) {
     const RECORDS: usize = 40;
     for n in 0..RECORDS {
         let (key, lease) = (context.execution(&format!("{n:03}")), context.lease(&format!("{n:03}")));

@@ -115,7 +115,7 @@ pub(crate) async fn a_result_of_any_size_is_replayed(context: &LawContext) {
 }
 
 /// The largest result that a client records by default is replayed, as a failure and when it is forced too.
-pub(crate) async fn the_largest_result_is_replayed_in_every_way(context: &LawContext) {
+pub(crate) async fn the_largest_result_is_replayed_for_success_failure_and_force(context: &LawContext) {
     let payload = |size| Payload::new(Payload::OCTETS, noise(size));
     let failure = Recorded::failure(Some(1), payload(Payload::DEFAULT_LIMIT));
     by_worker(context.execution("failure"), &failure).await;
@@ -124,7 +124,7 @@ pub(crate) async fn the_largest_result_is_replayed_in_every_way(context: &LawCon
 }
 
 /// Bytes are not text: no encoding, line end, blank, escape or format is read into them, whatever their content type.
-pub(crate) async fn bytes_are_replayed_whatever_they_look_like(context: &LawContext) {
+pub(crate) async fn bytes_are_never_interpreted_as_text(context: &LawContext) {
     let cases: [&[u8]; 24] = [
         b"a\r\nb\r\n",
         b"a\rb",
@@ -162,7 +162,7 @@ pub(crate) async fn bytes_are_replayed_whatever_they_look_like(context: &LawCont
 }
 
 /// A content type is a text as it stands: its case, blanks, parameters and length stay.
-pub(crate) async fn a_content_type_is_replayed_as_it_is(context: &LawContext) {
+pub(crate) async fn a_content_type_is_replayed_unchanged(context: &LawContext) {
     let long = |length: usize| format!("application/{}", "x".repeat(length - 12));
     let mut kinds: Vec<String> = [64, 65, 127, 128, 129, 255, 256, 257, 1_023, 1_024].map(long).to_vec();
     let odd = [
@@ -201,7 +201,7 @@ pub(crate) async fn a_content_type_is_replayed_as_it_is(context: &LawContext) {
 }
 
 /// A code is a number of 32 bits with a sign, or none: for successes, failures and forced results, and in events.
-pub(crate) async fn a_code_is_replayed_at_its_borders(context: &LawContext) {
+pub(crate) async fn the_smallest_and_the_largest_code_are_replayed(context: &LawContext) {
     let borders = [
         0,
         1,
@@ -231,7 +231,7 @@ pub(crate) async fn a_code_is_replayed_at_its_borders(context: &LawContext) {
 }
 
 /// A result that was left out keeps its verdict, its code and the bytes that stand for it.
-pub(crate) async fn an_omitted_result_is_replayed_in_every_way(context: &LawContext) {
+pub(crate) async fn an_omitted_result_keeps_its_verdict_and_code(context: &LawContext) {
     for (n, bytes) in ["", "too large"].into_iter().enumerate() {
         for verdict in [Verdict::Success, Verdict::Failure] {
             let payload = Payload::new("text/plain", bytes);
@@ -244,7 +244,7 @@ pub(crate) async fn an_omitted_result_is_replayed_in_every_way(context: &LawCont
 
 /// Every part of a result counts when it is repeated: its bytes, whatever hash of 32 bits they share with others, their
 /// type, the verdict, the code and the omission.
-pub(crate) async fn every_part_of_a_result_counts(context: &LawContext) {
+pub(crate) async fn every_part_of_a_result_is_compared(context: &LawContext) {
     for (n, (_, [ours, theirs])) in crate::laws::names::COLLISIONS.into_iter().enumerate() {
         let first = result(ours);
         let payload = Payload { content_type: label("text/html"), ..first.payload.clone() };
@@ -356,7 +356,7 @@ pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawC
 
 /// A request that a lease does not know is an error that says *not applied*, and it is true in every state of the
 /// lease.
-pub(crate) async fn what_a_lease_does_not_know_changes_nothing(context: &LawContext) {
+pub(crate) async fn a_request_for_executions_does_not_change_a_lease(context: &LawContext) {
     let names = ["absent", "held", "lapsed", "free"];
     for name in names {
         let key = context.lease(name);

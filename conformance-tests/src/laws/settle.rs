@@ -33,7 +33,7 @@ pub(crate) async fn a_forced_result_is_replayed(context: &LawContext) {
 }
 
 /// A force-complete need not wait for the hard deadline of the old run.
-pub(crate) async fn a_forced_result_waits_for_nothing(context: &LawContext) {
+pub(crate) async fn a_forced_result_does_not_wait_for_the_hard_deadline(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let token = key.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) }).await;
@@ -54,7 +54,7 @@ pub(crate) async fn a_repeated_force_complete_gets_the_same_reply(context: &LawC
 }
 
 /// The same decision with another result, token or op id is another decision, and comes too late.
-pub(crate) async fn another_force_complete_is_stale(context: &LawContext) {
+pub(crate) async fn a_different_force_complete_is_stale(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     let yes = force("olga", token, &result("receipt"));
     key.force_complete(&yes).await;
@@ -86,7 +86,7 @@ pub(crate) async fn a_decision_needs_the_reconcile_token(context: &LawContext) {
 }
 
 /// Only reconciling is settled: in every other state a decision is stale, even under the current token.
-pub(crate) async fn only_a_held_doubt_is_settled(context: &LawContext) {
+pub(crate) async fn only_a_reconciling_key_is_decided(context: &LawContext) {
     let keys = ["claimed", "running", "doubtful", "done", "free"].map(|name| context.execution(name));
     let tokens = [
         keys[0].granted(&call("ann")).await.token,
@@ -182,7 +182,7 @@ pub(crate) async fn a_repeated_reset_gets_the_same_reply(context: &LawContext) {
 }
 
 /// A reset under another op id or token is another decision.
-pub(crate) async fn another_reset_is_stale(context: &LawContext) {
+pub(crate) async fn a_different_reset_is_stale(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     let no = reset("olga", token);
     key.reset_to_claimed(&no).await;
@@ -198,7 +198,7 @@ pub(crate) async fn another_reset_is_stale(context: &LawContext) {
 }
 
 /// Once settled one way, the other way comes too late.
-pub(crate) async fn a_settled_doubt_stays_settled(context: &LawContext) {
+pub(crate) async fn a_decided_key_refuses_the_other_decision(context: &LawContext) {
     let (yes, token) = held(context, "yes").await;
     yes.force_complete(&force("olga", token, &result("x"))).await;
     let bold = ResetToClaimed { accept_overlap: true, ..reset("olga", token) };

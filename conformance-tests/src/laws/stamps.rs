@@ -31,7 +31,7 @@ pub(crate) async fn rev_counts_the_changes(context: &LawContext) {
 }
 
 /// A stamp tells the record as it is after the request: token, state, rev; absent is rev 0 and no token.
-pub(crate) async fn a_stamp_is_the_record(context: &LawContext) {
+pub(crate) async fn a_stamp_matches_the_record(context: &LawContext) {
     let key = context.execution("k");
     let (grant, other) = (key.granted(&call("ann")).await, context.execution("absent"));
     for op in [Op::from(Begin { grant }), call("bob").into(), evict("olga", grant.token).into()] {
@@ -44,7 +44,7 @@ pub(crate) async fn a_stamp_is_the_record(context: &LawContext) {
 }
 
 /// Changed: whether this very request changed the record, so of any number of copies one did.
-pub(crate) async fn one_copy_of_a_request_changed_the_record(context: &LawContext) {
+pub(crate) async fn one_copy_of_a_request_reports_the_change(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     let sent: [Op; 4] = [
@@ -62,7 +62,7 @@ pub(crate) async fn one_copy_of_a_request_changed_the_record(context: &LawContex
 }
 
 /// The clock that replies tell never runs backwards, and follows the clock of the store.
-pub(crate) async fn the_clock_of_replies_moves_forward(context: &LawContext) {
+pub(crate) async fn the_time_in_replies_never_goes_back(context: &LawContext) {
     let (key, other) = (context.execution("k"), call("bob"));
     key.granted(&call("ann")).await;
     let mut last = key.claim(&other).await.stamp.now;
@@ -76,7 +76,7 @@ pub(crate) async fn the_clock_of_replies_moves_forward(context: &LawContext) {
 
 /// A store's clock that is set back is lifted to the record's last reading: nothing lives longer for it, and no token
 /// falls. A harness that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_clock_that_was_set_back_is_lifted(context: &LawContext) {
+pub(crate) async fn a_reading_is_never_before_the_last_reading_of_the_record(context: &LawContext) {
     let keys = [context.execution("k"), context.lease("l")];
     let grants = [keys[0].granted(&call("ann")).await, keys[1].granted(&call("ann")).await];
     context.advance(HALF).await;

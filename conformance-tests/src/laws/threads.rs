@@ -72,7 +72,7 @@ async fn together(
 }
 
 /// A claim beside another, beside its own cancel, and beside what ends the claim before.
-pub(crate) async fn claims_and_other_requests_at_once(context: &LawContext) {
+pub(crate) async fn a_claim_and_a_concurrent_request_are_applied_one_after_the_other(context: &LawContext) {
     let now = Duration::ZERO;
     together(context, "two claims", now, async |_| [fused("ann").into(), fused("bob").into()]).await;
     let cancelled = async |_: &Subject<'_>| {
@@ -93,7 +93,7 @@ pub(crate) async fn claims_and_other_requests_at_once(context: &LawContext) {
 }
 
 /// A begin beside an eviction, a cancel and a release.
-pub(crate) async fn begins_and_other_requests_at_once(context: &LawContext) {
+pub(crate) async fn a_begin_and_a_concurrent_request_are_applied_one_after_the_other(context: &LawContext) {
     let now = Duration::ZERO;
     let evicted = async |key: &Subject<'_>| {
         let grant = key.granted(&call("ann")).await;
@@ -113,7 +113,9 @@ pub(crate) async fn begins_and_other_requests_at_once(context: &LawContext) {
 }
 
 /// A heartbeat beside all that ends the grant.
-pub(crate) async fn heartbeats_and_other_requests_at_once(context: &LawContext) {
+pub(crate) async fn a_heartbeat_and_a_concurrent_request_are_applied_one_after_the_other(
+    context: &LawContext,
+) {
     type Other = fn(sentinel_core::Grant) -> Op;
     let others: [(&str, Other); 5] = [
         ("a completion", |grant| Complete { grant, result: result("x") }.into()),
@@ -136,7 +138,9 @@ pub(crate) async fn heartbeats_and_other_requests_at_once(context: &LawContext) 
 }
 
 /// A completion beside another result, and beside all that takes the execution away.
-pub(crate) async fn completions_and_other_requests_at_once(context: &LawContext) {
+pub(crate) async fn a_completion_and_a_concurrent_request_are_applied_one_after_the_other(
+    context: &LawContext,
+) {
     type Other = fn(sentinel_core::Grant) -> Op;
     let others: [(&str, Other); 5] = [
         ("another result", |grant| Complete { grant, result: result("y") }.into()),
@@ -157,7 +161,9 @@ pub(crate) async fn completions_and_other_requests_at_once(context: &LawContext)
 }
 
 /// A decision beside another one, and beside one that steals the doubt.
-pub(crate) async fn decisions_and_other_requests_at_once(context: &LawContext) {
+pub(crate) async fn a_decision_and_a_concurrent_request_are_applied_one_after_the_other(
+    context: &LawContext,
+) {
     type Other = fn(sentinel_core::Token) -> Op;
     let force_x: Other = |token| force("olga", token, &result("x")).into();
     let reset_it: Other = |token| reset("olga", token).into();

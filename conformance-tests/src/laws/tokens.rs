@@ -19,7 +19,7 @@ pub(crate) async fn a_token_exceeds_the_clock(context: &LawContext) {
 }
 
 /// `max(row.token, floor, clock) + 1`: no larger than it must be, so that tokens do not run away from the clock.
-pub(crate) async fn a_token_is_drawn_from_row_and_clock(context: &LawContext) {
+pub(crate) async fn a_token_is_one_above_record_floor_and_clock(context: &LawContext) {
     let key = context.lease("k");
     let mut last = Token::NONE;
     for _ in 0..5 {
@@ -65,7 +65,7 @@ pub(crate) async fn only_grants_and_decisions_draw_tokens(context: &LawContext) 
 
 /// A namespace keeps the highest token that it purged: not even a clock that is set back draws a lower one. A harness
 /// that cannot set a clock back leaves this law to others.
-pub(crate) async fn a_purged_token_stays_the_floor(context: &LawContext) {
+pub(crate) async fn the_highest_purged_token_is_the_floor(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.lease("another"));
     let grant = key.granted(&call("ann")).await;
     key.release(grant).await;

@@ -27,56 +27,56 @@ async fn cells(context: &LawContext, operation: &str) {
 }
 
 /// Anyone: new or known, about the same or another request, in both forms.
-pub(crate) async fn every_standing_answers_claim_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_claim_as_the_kernel_does(context: &LawContext) {
     cells(context, "claim").await;
 }
 
 /// Workers, with the right, with halves of it, with what was right before.
-pub(crate) async fn every_standing_answers_begin_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_begin_as_the_kernel_does(context: &LawContext) {
     cells(context, "begin").await;
 }
 
 /// The same workers.
-pub(crate) async fn every_standing_answers_heartbeat_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_heartbeat_as_the_kernel_does(context: &LawContext) {
     cells(context, "heartbeat").await;
 }
 
 /// The same workers, with the same result and with others.
-pub(crate) async fn every_standing_answers_complete_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_complete_as_the_kernel_does(context: &LawContext) {
     cells(context, "complete").await;
 }
 
 /// Any call, new or known.
-pub(crate) async fn every_standing_answers_cancel_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_cancel_as_the_kernel_does(context: &LawContext) {
     cells(context, "cancel").await;
 }
 
 /// The same workers, vouching or not.
-pub(crate) async fn every_standing_answers_release_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_release_as_the_kernel_does(context: &LawContext) {
     cells(context, "release").await;
 }
 
 /// The same workers, for the same cause and another.
-pub(crate) async fn every_standing_answers_abandon_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_abandon_as_the_kernel_does(context: &LawContext) {
     cells(context, "abandon").await;
 }
 
 /// Operators, of any token, with any flags, newly or as they decided before.
-pub(crate) async fn every_standing_answers_reconcile_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_reconcile_as_the_kernel_does(context: &LawContext) {
     cells(context, "reconcile").await;
 }
 
 /// Operators, under any token, with any result, newly or as they decided before.
-pub(crate) async fn every_standing_answers_force_complete_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_force_complete_as_the_kernel_does(context: &LawContext) {
     cells(context, "force_complete").await;
 }
 
 /// Operators, under any token, waiting or not, newly or as they decided before.
-pub(crate) async fn every_standing_answers_reset_to_claimed_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_reset_to_claimed_as_the_kernel_does(context: &LawContext) {
     cells(context, "reset_to_claimed").await;
 }
 
 /// Operators, of any token, newly or as they decided before.
-pub(crate) async fn every_standing_answers_evict_as_the_kernel_does(context: &LawContext) {
+pub(crate) async fn every_start_state_replies_to_evict_as_the_kernel_does(context: &LawContext) {
     cells(context, "evict").await;
 }

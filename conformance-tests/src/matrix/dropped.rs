@@ -38,13 +38,13 @@ const NEXT: Duration = Duration::from_secs(20);
 /// If the store breaks one of them.
 pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
     let context = LawContext::new(bench, Sizes::DEFAULT);
-    an_operation_that_is_dropped_takes_effect_once_or_not_at_all(&context.apart()).await;
-    a_refusal_that_is_dropped_changes_nothing(&context.apart()).await;
-    a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(&context.apart()).await;
-    a_batch_that_is_dropped_holds_up_no_heartbeat(&context.apart()).await;
-    a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(&context.apart()).await;
-    a_preparation_that_is_dropped_gives_its_claim_back(&context.apart()).await;
-    a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(&context.apart()).await;
+    a_dropped_operation_takes_effect_once_or_not_at_all(&context.apart()).await;
+    a_dropped_request_that_is_refused_changes_nothing(&context.apart()).await;
+    a_dropped_purge_deletes_each_record_once_or_not_at_all(&context.apart()).await;
+    a_dropped_batch_delays_no_heartbeat(&context.apart()).await;
+    a_dropped_call_of_once_runs_to_its_end_or_not_at_all(&context.apart()).await;
+    a_dropped_preparation_gives_its_claim_back(&context.apart()).await;
+    a_dropped_request_for_a_lease_leaves_the_lease_free(&context.apart()).await;
 }
 
 /// Polls a future so often, and drops it: what it gave, if it was ready by then.
@@ -64,7 +64,7 @@ pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output
 
 /// Sent again, it is answered as the first time, whether the store had begun with it or not; the record changes once.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-pub(crate) async fn an_operation_that_is_dropped_takes_effect_once_or_not_at_all(context: &LawContext) {
+pub(crate) async fn a_dropped_operation_takes_effect_once_or_not_at_all(context: &LawContext) {
     let (mut keys, mut sent) = (0.., 0);
     for (operation, asks) in OPERATIONS {
         for (start_state, _, ways) in granted(context, asks, 1) {
@@ -117,7 +117,7 @@ async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
 
 /// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other
 /// request.
-pub(crate) async fn a_refusal_that_is_dropped_changes_nothing(context: &LawContext) {
+pub(crate) async fn a_dropped_request_that_is_refused_changes_nothing(context: &LawContext) {
     let mut keys = 0..;
     for (operation, asks) in OPERATIONS {
         for (start_state, way) in refused(context, asks) {
@@ -155,7 +155,7 @@ fn refused(context: &LawContext, asks: Asks) -> Vec<(&'static StartState, usize)
 }
 
 /// Each record is purged whole or not at all, the next purge takes the rest, and no token falls.
-pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_all(context: &LawContext) {
+pub(crate) async fn a_dropped_purge_deletes_each_record_once_or_not_at_all(context: &LawContext) {
     for polls in 1..POLLS {
         let context = context.apart();
         let (run, lease) = (context.execution("run"), context.lease("lease"));
@@ -191,7 +191,7 @@ pub(crate) async fn a_purge_that_is_dropped_purges_each_record_once_or_not_at_al
 }
 
 /// A batch of heartbeats that is dropped keeps no record from its next heartbeat.
-pub(crate) async fn a_batch_that_is_dropped_holds_up_no_heartbeat(context: &LawContext) {
+pub(crate) async fn a_dropped_batch_delays_no_heartbeat(context: &LawContext) {
     for polls in 1..POLLS {
         let context = context.apart();
         let mut beats = Vec::new();
@@ -252,7 +252,7 @@ async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> 
 
 /// A function that was started is not given up, nor its result; one that was not started never starts. Either way
 /// whoever asks next is served, and it ran once.
-pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all(context: &LawContext) {
+pub(crate) async fn a_dropped_call_of_once_runs_to_its_end_or_not_at_all(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {
         let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
@@ -283,7 +283,7 @@ pub(crate) async fn a_call_of_once_that_is_dropped_runs_to_its_end_or_not_at_all
 }
 
 /// What is dropped before the function started is given back, and nothing ran.
-pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(context: &LawContext) {
+pub(crate) async fn a_dropped_preparation_gives_its_claim_back(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {
         let (key, runs) = (format!("dropped at poll {polls}"), Arc::new(AtomicU32::new(0)));
@@ -314,7 +314,7 @@ pub(crate) async fn a_preparation_that_is_dropped_gives_its_claim_back(context: 
 }
 
 /// Nobody holds what nobody has got.
-pub(crate) async fn a_lease_that_is_dropped_while_it_is_asked_for_is_free_again(context: &LawContext) {
+pub(crate) async fn a_dropped_request_for_a_lease_leaves_the_lease_free(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {
         let key = format!("dropped at poll {polls}");

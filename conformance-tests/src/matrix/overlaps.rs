@@ -207,7 +207,7 @@ pub(crate) fn explained(
 }
 
 /// A purge that is interrupted, and one that interrupts.
-pub(crate) async fn a_purge_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_purge_loses_no_other_request(context: &LawContext) {
     type Ask = fn() -> Op;
     let asks: [Ask; 3] =
         [|| call("bob").into(), || fused("bob").into(), || Cancel { claim_id: call("bob").claim_id }.into()];
@@ -288,56 +288,56 @@ fn beside_a_purge(
 }
 
 /// Claims that are interrupted.
-pub(crate) async fn a_claim_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_claim_loses_no_other_request(context: &LawContext) {
     interrupted(context, "claim").await;
 }
 
 /// Begins that are interrupted.
-pub(crate) async fn a_begin_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_begin_loses_no_other_request(context: &LawContext) {
     interrupted(context, "begin").await;
 }
 
 /// Heartbeats that are interrupted.
-pub(crate) async fn a_heartbeat_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_heartbeat_loses_no_other_request(context: &LawContext) {
     interrupted(context, "heartbeat").await;
 }
 
 /// Completions that are interrupted.
-pub(crate) async fn a_completion_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_completion_loses_no_other_request(context: &LawContext) {
     interrupted(context, "complete").await;
 }
 
 /// Cancels that are interrupted.
-pub(crate) async fn a_cancel_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_cancel_loses_no_other_request(context: &LawContext) {
     interrupted(context, "cancel").await;
 }
 
 /// Releases that are interrupted.
-pub(crate) async fn a_release_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_release_loses_no_other_request(context: &LawContext) {
     interrupted(context, "release").await;
 }
 
 /// Abandonments that are interrupted.
-pub(crate) async fn an_abandonment_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_abandonment_loses_no_other_request(context: &LawContext) {
     interrupted(context, "abandon").await;
 }
 
 /// Reconciliations that are interrupted.
-pub(crate) async fn a_reconciliation_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_reconciliation_loses_no_other_request(context: &LawContext) {
     interrupted(context, "reconcile").await;
 }
 
 /// Forced results that are interrupted.
-pub(crate) async fn a_forced_result_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_forced_result_loses_no_other_request(context: &LawContext) {
     interrupted(context, "force_complete").await;
 }
 
 /// Resets that are interrupted.
-pub(crate) async fn a_reset_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_reset_loses_no_other_request(context: &LawContext) {
     interrupted(context, "reset_to_claimed").await;
 }
 
 /// Evictions that are interrupted.
-pub(crate) async fn an_eviction_loses_no_other_request(context: &LawContext) {
+pub(crate) async fn an_interrupted_eviction_loses_no_other_request(context: &LawContext) {
     interrupted(context, "evict").await;
 }

@@ -8,7 +8,7 @@ use crate::law_context::LawContext;
 
 /// Each record is driven to a start state before the store is closed. Afterwards record and history are the same, and
 /// each operation that changes something is answered as the kernel answers it.
-pub(crate) async fn every_standing_is_the_same_after_reopening(context: &LawContext) {
+pub(crate) async fn every_start_state_is_the_same_after_reopening(context: &LawContext) {
     let mut stages = Vec::new();
     for (number, start_state) in (0..).zip(start_state::ALL) {
         stages.push((start_state.words, RecordUnderTest::at_work(context, number, start_state).await));

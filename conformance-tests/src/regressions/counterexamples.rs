@@ -14,7 +14,7 @@ use crate::law_context::LawContext;
 /// Two calls of one worker shared the claim id `host:pid:thread`. Each took the answer to the other for its own, and
 /// both ran (I1, I3). An id is one call: whoever repeats it gets the one grant, hands in the one result, and once it is
 /// given back nobody gets in under it again. Two calls with ids of their own are told apart.
-pub(crate) async fn a_shared_claim_id_is_one_call(context: &LawContext) {
+pub(crate) async fn calls_that_share_a_claim_id_share_one_grant(context: &LawContext) {
     let (shared, apart) = (context.execution("shared"), context.execution("apart"));
     let ann = fused("host:1:7");
     let twin = Claim { worker: label("host:1:7, again"), ..ann.clone() };
@@ -34,7 +34,7 @@ pub(crate) async fn a_shared_claim_id_is_one_call(context: &LawContext) {
 /// The first attempt of a call got no answer and its receiver was dropped; the call sent the claim again, was granted,
 /// and ran. A pool then released "the grant that nobody waits for": it is the very grant that runs, and the freed key
 /// ran twice (I1). What began is not freed without the vouch; what has not begun is freed, and then begins no more.
-pub(crate) async fn a_release_for_a_gone_caller_does_not_free_the_next_attempt(context: &LawContext) {
+pub(crate) async fn a_release_for_a_dropped_caller_does_not_free_a_running_key(context: &LawContext) {
     let (running, waiting) = (context.execution("running"), context.execution("waiting"));
     let ann = fused("ann");
     let unheard = running.granted(&ann).await;
@@ -57,7 +57,7 @@ pub(crate) async fn a_release_for_a_gone_caller_does_not_free_the_next_attempt(c
 /// An operator's reconcile of the first run was held up on its way. Meanwhile the doubt was settled by a reset and the
 /// next run began; the late request took that one from under its worker, and its result was lost (I8). A decision names
 /// the token that was seen, and applies to no other run, however eager it is.
-pub(crate) async fn a_late_reconcile_does_not_seize_a_newer_run(context: &LawContext) {
+pub(crate) async fn a_late_reconcile_does_not_take_a_newer_run(context: &LawContext) {
     let key = context.execution("k");
     let first = key.doubtful(&call("ann")).await;
     let late = Reconcile { even_if_alive: true, steal: true, ..reconcile("olga", first.token) };
@@ -78,7 +78,7 @@ pub(crate) async fn a_late_reconcile_does_not_seize_a_newer_run(context: &LawCon
 /// A worker claimed with a fingerprint and died before it began. Every other request was told of a mismatch for ever:
 /// an orphan that blocks for more than its ttl (L3). A fingerprint guards what is held or done; it never guards a
 /// lapsed claim, a tombstone or a result past its retention.
-pub(crate) async fn a_fingerprint_does_not_wedge_a_lapsed_claim(context: &LawContext) {
+pub(crate) async fn a_fingerprint_does_not_block_a_lapsed_claim(context: &LawContext) {
     let other = || Claim { fingerprint: about("another request"), ..call("bob") };
     for key in [context.execution("k"), context.lease("k")] {
         let ann = Claim { fingerprint: about("a request"), ..call("ann") };
@@ -100,7 +100,7 @@ pub(crate) async fn a_fingerprint_does_not_wedge_a_lapsed_claim(context: &LawCon
 /// The reply to a begin was lost; the worker guessed that it had begun and ran, but the begin had not arrived, and
 /// another took the claim over (I1). A worker asks again and gets the one answer; or it withdraws, and then a begin
 /// that was still under way starts nothing.
-pub(crate) async fn an_ambiguous_begin_is_settled_or_withdrawn(context: &LawContext) {
+pub(crate) async fn an_ambiguous_begin_is_repeated_or_cancelled(context: &LawContext) {
     let (settled, withdrawn) = (context.execution("settled"), context.execution("withdrawn"));
     let grant = settled.granted(&call("ann")).await;
     let unheard = settled.begin(grant).await;
@@ -122,7 +122,7 @@ pub(crate) async fn an_ambiguous_begin_is_settled_or_withdrawn(context: &LawCont
 /// A call gave up on a claim without an answer, looked, saw nothing, and told its user that nothing would run. Then the
 /// claim arrived and held the key, begun, for nobody (I6, and a doubt out of nothing). A look settles nothing; a cancel
 /// does, also where it overtakes its claim.
-pub(crate) async fn a_look_does_not_settle_a_lost_claim(context: &LawContext) {
+pub(crate) async fn a_read_does_not_replace_the_cancel_of_a_lost_claim(context: &LawContext) {
     for (key, ann) in [(context.execution("k"), fused("ann")), (context.lease("k"), call("ann"))] {
         assert!(key.record().await.is_absent(), "the claim is still under way");
         answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
@@ -134,7 +134,7 @@ pub(crate) async fn a_look_does_not_settle_a_lost_claim(context: &LawContext) {
 
 /// A claim was granted, given back, and then delivered once more by the network: a ghost held the key, and as a fused
 /// claim it left a doubt about a run that never was (I6). What was given back is remembered, whichever way it went.
-pub(crate) async fn a_late_duplicate_of_a_claim_creates_no_ghost(context: &LawContext) {
+pub(crate) async fn a_late_duplicate_of_a_claim_is_refused(context: &LawContext) {
     for way in ["cancelled", "vouched", "reset"] {
         let (key, ann) = (context.execution(way), fused("ann"));
         let grant = key.granted(&ann).await;
@@ -177,7 +177,7 @@ pub(crate) async fn a_late_cancel_does_not_free_the_next_run(context: &LawContex
 
 /// A guard released its key when the worker's task was dropped, in the middle of the side effect; the next worker did
 /// it again (I1, I11). What began ends by its result, by a vouch or by doubt: never because somebody let go of it.
-pub(crate) async fn a_drop_guard_does_not_release_what_began(context: &LawContext) {
+pub(crate) async fn a_drop_guard_does_not_release_an_execution(context: &LawContext) {
     for (key, ann) in
         [(context.execution("two steps"), call("ann")), (context.execution("fused"), fused("ann"))]
     {
@@ -195,7 +195,7 @@ pub(crate) async fn a_drop_guard_does_not_release_what_began(context: &LawContex
 
 /// A side effect took longer than its lease, and time alone handed the key to the next worker (I1, I11). However long
 /// nobody was heard of, an execution is not taken over, purged or evicted; its own worker may still tell the truth.
-pub(crate) async fn time_does_not_hand_an_execution_on(context: &LawContext) {
+pub(crate) async fn an_execution_is_not_taken_over_because_time_passed(context: &LawContext) {
     let key = context.execution("k");
     let ann = key.begun(&Claim { retention: Some(KEPT), ..call("ann") }).await;
     context.advance(KEPT * 300).await;
@@ -207,7 +207,7 @@ pub(crate) async fn time_does_not_hand_an_execution_on(context: &LawContext) {
 
 /// Heartbeats named the key and not the grant. A worker that had been taken over went on beating, and kept its dead
 /// successor alive for ever (I7, L3). A beat needs the token and the claim id of the record.
-pub(crate) async fn a_heartbeat_by_key_alone_keeps_nobody_alive(context: &LawContext) {
+pub(crate) async fn a_heartbeat_by_key_alone_extends_no_lease(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let ann = key.granted(&call("ann")).await;
         context.advance(TTL).await;
@@ -226,7 +226,7 @@ pub(crate) async fn a_heartbeat_by_key_alone_keeps_nobody_alive(context: &LawCon
 /// Decisions named the key and not the reconcile token. An operator who had been relieved settled the doubt of the
 /// other's, and later of the next run, of which they knew nothing (I5). A decision counts under the token that it was
 /// given.
-pub(crate) async fn a_decision_without_its_token_decides_nothing(context: &LawContext) {
+pub(crate) async fn a_decision_without_its_token_is_refused(context: &LawContext) {
     let key = context.execution("k");
     let first = key.doubtful(&call("ann")).await;
     let olga = key.taken(&reconcile("olga", first.token)).await;
@@ -287,7 +287,7 @@ pub(crate) async fn a_token_is_not_drawn_before_the_lock(context: &LawContext) {
 /// The counter of a key was purged with its record and began anew; a worker of the old life had the larger token, and
 /// the resource took its stale write (I2, I9). A purge leaves the floor: the next life draws above the last one, on a
 /// clock that was set back as well, where the harness can do that.
-pub(crate) async fn a_counter_is_not_lost_at_a_purge(context: &LawContext) {
+pub(crate) async fn a_purge_does_not_reset_the_token_counter(context: &LawContext) {
     for rounds in [1, 3] {
         let context = context.apart();
         let keys = [context.execution("k"), context.lease("k")];
@@ -312,7 +312,7 @@ pub(crate) async fn a_counter_is_not_lost_at_a_purge(context: &LawContext) {
 
 /// After a failover two workers held grants with the same token, and each was taken for the other: the run of one was
 /// completed by the other (I3, I5). A token proves nothing without the claim id it was granted to.
-pub(crate) async fn a_token_without_its_claim_id_proves_nothing(context: &LawContext) {
+pub(crate) async fn a_token_without_its_claim_id_is_not_a_grant(context: &LawContext) {
     let (claimed, running, lease) =
         (context.execution("claimed"), context.execution("running"), context.lease("k"));
     let held = [
@@ -336,7 +336,7 @@ pub(crate) async fn a_token_without_its_claim_id_proves_nothing(context: &LawCon
 
 /// A begin was held up until the claim had lapsed; the store took it all the same, while another had taken the claim
 /// over or was about to, and both ran (I1). A begin counts only while its claim is live and its own.
-pub(crate) async fn a_late_begin_starts_nothing(context: &LawContext) {
+pub(crate) async fn a_late_begin_is_refused(context: &LawContext) {
     let (lapsed, taken, done, evicted) = (
         context.execution("lapsed"),
         context.execution("taken"),

@@ -82,7 +82,7 @@ pub(crate) async fn a_release_does_not_erase_a_result(context: &LawContext) {
 
 /// Addresses were joined to one string: `a:b` with `c` was `a` with `b:c`, and a tenant was replayed another's receipt
 /// (I13). Whatever a store may join them with, and wherever a name is cut, each is a key of its own; the kinds too.
-pub(crate) async fn a_namespace_and_its_key_do_not_run_together(context: &LawContext) {
+pub(crate) async fn a_namespace_and_its_key_are_not_joined(context: &LawContext) {
     // Every cut of the same letters, for each separator that a namespace may hold.
     let mut cuts = Vec::new();
     for separator in [".", "_", "-"] {
@@ -122,7 +122,7 @@ pub(crate) async fn a_namespace_and_its_key_do_not_run_together(context: &LawCon
 /// A worker lost its lease while it was paused, a successor took it and died, and the first worker's next heartbeat
 /// brought the dead successor's lease back to life: nobody held it and nobody could get it (I7). Neither the
 /// predecessor's beat nor the dead one's own revives a lapsed lease, alone or within a batch.
-pub(crate) async fn a_heartbeat_does_not_revive_a_dead_successor(context: &LawContext) {
+pub(crate) async fn a_heartbeat_does_not_revive_the_lease_of_a_dead_successor(context: &LawContext) {
     let (key, other) = (context.lease("k"), context.lease("another"));
     let paused = key.granted(&call("ann")).await;
     context.advance(TTL).await;
@@ -143,7 +143,7 @@ pub(crate) async fn a_heartbeat_does_not_revive_a_dead_successor(context: &LawCo
 
 /// "There is a record" was read as "it is done": callers were told of success while the payment was still under way,
 /// and when it then failed nobody tried again (I6). No state but completed tells a result, and an empty result is one.
-pub(crate) async fn in_progress_is_not_read_as_done(context: &LawContext) {
+pub(crate) async fn in_progress_is_not_reported_as_completed(context: &LawContext) {
     let (key, bob) = (context.execution("k"), || call("bob"));
     let grant = key.granted(&call("ann")).await;
     answers!(key.claim(&bob()).await, ClaimReply::InProgress { state: State::Claimed, .. });
@@ -162,7 +162,7 @@ pub(crate) async fn in_progress_is_not_read_as_done(context: &LawContext) {
 
 /// A history with a limit gave the first events of the key's life and not the last: the operator who settled a doubt
 /// read of a run of last year (I12). A limit keeps the newest, and they come oldest first.
-pub(crate) async fn history_does_not_return_the_oldest(context: &LawContext) {
+pub(crate) async fn a_limited_history_does_not_return_the_oldest_events(context: &LawContext) {
     let key = context.execution("k");
     for _ in 0..12 {
         let grant = key.granted(&call("ann")).await;

@@ -172,15 +172,15 @@ mod checks {
 /// The suite's laws about a clock that was set back and of instants that are met exactly, where both can be had.
 mod laws {
     crate::mutants::own_tests! {
-        a_clock_that_was_set_back_is_lifted;
-        a_purged_token_stays_the_floor;
-        a_counter_is_not_lost_at_a_purge;
-        a_claim_lapses_at_its_instant for "with a fixed clock";
-        a_begin_comes_before_the_instant for "with a fixed clock";
-        a_begin_is_repeated_before_the_instant for "with a fixed clock";
-        a_lease_is_lost_at_its_instant for "with a fixed clock";
-        the_hard_deadline_is_over_at_its_instant for "with a fixed clock";
-        a_retention_is_over_at_its_instant for "with a fixed clock";
-        a_completion_is_late_from_the_instant for "with a fixed clock";
+        a_reading_is_never_before_the_last_reading_of_the_record;
+        the_highest_purged_token_is_the_floor;
+        a_purge_does_not_reset_the_token_counter;
+        a_claim_lapses_exactly_at_its_expiry for "with a fixed clock";
+        a_begin_is_refused_exactly_from_the_expiry for "with a fixed clock";
+        a_repeated_begin_is_refused_exactly_from_the_expiry for "with a fixed clock";
+        a_lease_is_lost_exactly_at_its_expiry for "with a fixed clock";
+        the_hard_deadline_applies_exactly_at_its_instant for "with a fixed clock";
+        a_result_is_replayed_exactly_until_its_retention_ends for "with a fixed clock";
+        a_completion_is_late_exactly_from_the_expiry for "with a fixed clock";
     }
 }

@@ -191,10 +191,7 @@ pub(crate) async fn what_changed_meanwhile_is_not_taken_over(fixture: &Fixture, 
 }
 
 /// A server's clock that was set back is lifted to the record's last reading.
-pub(crate) async fn a_reading_is_never_before_the_last_reading_of_the_record(
-    fixture: &Fixture,
-    operation: &str,
-) {
+pub(crate) async fn a_reading_is_never_before_the_last_one(fixture: &Fixture, operation: &str) {
     let (operation, how) = match operation.split_once(" in ") {
         Some((operation, how)) => (operation, Some(how)),
         None => (operation, None),
@@ -430,7 +427,7 @@ of_each_operation! {
     the_reading_follows_the_wait,
     the_record_is_checked_as_it_was_left,
     a_row_that_began_a_new_life_meanwhile_is_found,
-    a_reading_is_never_before_the_last_reading_of_the_record,
+    a_reading_is_never_before_the_last_one,
 }
 
 #[test]
@@ -438,7 +435,7 @@ fn a_clock_that_was_set_back_is_lifted_in_a_batch() {
     runtime().block_on(async {
         let fixture = fixture().await;
         for operation in ["begin in a batch", "release in a batch", "complete in a batch"] {
-            a_reading_is_never_before_the_last_reading_of_the_record(&fixture, operation).await;
+            a_reading_is_never_before_the_last_one(&fixture, operation).await;
         }
     });
 }

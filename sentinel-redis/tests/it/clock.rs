@@ -172,7 +172,7 @@ mod checks {
 /// The suite's laws about a clock that was set back and of instants that are met exactly, where both can be had.
 mod laws {
     crate::mutants::own_tests! {
-        a_reading_is_never_before_the_last_reading_of_the_record;
+        a_reading_is_never_before_the_last_one;
         the_highest_purged_token_is_the_floor;
         a_purge_does_not_reset_the_token_counter;
         a_claim_lapses_exactly_at_its_expiry for "with a fixed clock";

@@ -3,22 +3,24 @@
 use super::Findings;
 use super::files::File;
 
-/// The file that holds the list of laws.
-const LIST: &str = "conformance-tests/src/list.rs";
+/// The folder that holds a contract's list of laws, in each contract of the suite.
+const LIST: &str = "/list/";
+
+/// The sources of the suite.
+const SUITE: &str = "conformance-tests/src/";
 
 pub(crate) fn check(files: &[File], found: &mut Findings) {
-    let Some(list) = files.iter().find(|file| file.path == LIST) else { return };
-    let laws: Vec<&str> = names(&list.text).collect();
-    if laws.is_empty() {
-        found.push(format!("{LIST}: no law was found in it: has the list moved?"));
+    let sources = files.iter().filter(|file| file.path.starts_with(SUITE)).collect::<Vec<_>>();
+    let lists = sources.iter().filter(|file| file.path.contains(LIST));
+    let laws: Vec<_> = lists.flat_map(|list| names(&list.text).map(|law| (&list.path, law))).collect();
+    if laws.is_empty() && !sources.is_empty() {
+        found.push(format!("{SUITE}: no law was found in a folder `list`: has the list moved?"));
     }
-    let sources =
-        files.iter().filter(|file| file.path.starts_with("conformance-tests/src/")).collect::<Vec<_>>();
-    for law in laws {
+    for (list, law) in laws {
         let documented = sources.iter().filter_map(|file| is_documented(&file.text, law)).collect::<Vec<_>>();
         match documented.as_slice() {
-            [] => found.push(format!("{LIST}: the law {law} is not written")),
-            all if all.contains(&false) => found.push(format!("{LIST}: the law {law} is not documented")),
+            [] => found.push(format!("{list}: the law {law} is not written")),
+            all if all.contains(&false) => found.push(format!("{list}: the law {law} is not documented")),
             _ => {}
         }
     }
@@ -47,9 +49,12 @@ mod tests {
     #[test]
     fn an_undocumented_law_is_found() {
         let file = |path: &str, text: &str| File { path: path.into(), text: text.into() };
-        let list = file(LIST, "laws {\n  claims {\n    a_b,\n    c_d,\n    e_f,\n  }\n}\nnot_this\n");
+        let list = file(
+            "conformance-tests/src/coordination/list/laws.rs",
+            "laws {\n  claims {\n    a_b,\n    c_d,\n    e_f,\n  }\n}\nnot_this\n",
+        );
         let laws = file(
-            "conformance-tests/src/laws/claims.rs",
+            "conformance-tests/src/coordination/laws/claims.rs",
             "/// Why.\nasync fn a_b() {}\n\nasync fn c_d() {}\n",
         );
         let mut found = vec![];

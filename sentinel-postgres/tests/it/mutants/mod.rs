@@ -63,7 +63,7 @@ own! {
         a_token_is_drawn_under_the_lock,
         a_token_is_drawn_above_the_rows,
         what_changed_meanwhile_is_not_taken_over,
-        a_reading_is_never_before_the_last_reading_of_the_record,
+        a_reading_is_never_before_the_last_one,
         an_insert_is_read_when_it_begins,
         a_grant_counts_at_its_address,
         a_decision_is_taken_once,

@@ -1,0 +1,486 @@
+//! The model that a sequence is compared with: the kernel, run on records of its own at the store's readings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sentinel_core::kernel::{self, Op, Reading, Reply};
+use sentinel_core::operation::*;
+use sentinel_core::store::{Inspection, List, Purge};
+use sentinel_core::{
+    Address, Applied, CoordinationStore, Event, Grant, Key, Namespace, OpId, PURGE_REST, Record, StoreTime,
+    Token,
+};
+
+use super::coverage::{Coverage, StartState, rule};
+use super::told::Told;
+use crate::coordination::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
+use crate::diff::diff;
+
+/// How far a store's clock may step back between two readings, as clocks of hosts do.
+const STEP_BACK: Duration = Duration::from_secs(1);
+/// How far it may run ahead of what was asked for: the pause of a stalled machine, not a unit mistaken for another.
+const RUN_AHEAD: Duration = Duration::from_secs(3600);
+
+/// What went wrong.
+pub(super) type Mismatch = String;
+
+pub(super) struct Model {
+    store: Arc<dyn CoordinationStore>,
+    namespace: Namespace,
+    rooms: Vec<Room>,
+    floor: Token,
+    /// Where the store's clock should stand: the last reading and what was advanced since.
+    now: StoreTime,
+    /// How far the clock was set back: a reading of a record is lifted to its last one, a reading of another is not.
+    set_back: Duration,
+}
+
+/// All that the model knows of one address.
+struct Room {
+    address: Address,
+    record: Record,
+    events: Vec<Event>,
+    /// A purge has found the first event rested: the store may have deleted it.
+    first_event_rested: bool,
+    grants: [Vec<Grant>; WORKERS as usize],
+    tokens: Vec<Token>,
+    asked: Vec<Op>,
+}
+
+impl Model {
+    /// A model of a namespace that nobody else uses. Takes the store's first reading.
+    pub(super) async fn new(store: Arc<dyn CoordinationStore>) -> Result<Self, Mismatch> {
+        let namespace = fresh_namespace("sequence");
+        let rooms = Place::ALL.map(|place| Room::new(&namespace, place)).into();
+        let mut model = Self {
+            store,
+            namespace,
+            rooms,
+            floor: Token::NONE,
+            now: StoreTime::ZERO,
+            set_back: Duration::ZERO,
+        };
+        model.now = model.inspect(0).await?.now;
+        Ok(model)
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// How long to advance the clock by, so that it stands at the deadline; none if that is past.
+    pub(super) fn passing(&mut self, passing: Passing) -> Duration {
+        let by = match passing {
+            Passing::By(by) => by,
+            Passing::To { place, border, micros } => {
+                let record = &self.rooms[place as usize].record;
+                let target = match border {
+                    Border::Lease => record.lease_until,
+                    Border::Hard => record.hard_until,
+                    Border::Retention => {
+                        record.completed_at.unwrap_or_default().plus(record.retention.unwrap_or_default())
+                    }
+                    Border::Rest => record.last_now.plus(PURGE_REST),
+                };
+                let target = StoreTime::from_micros(target.as_micros().saturating_add_signed(micros));
+                target.since(self.now)
+            }
+        };
+        self.now = self.now.plus(by);
+        by
+    }
+
+    /// The clock was set back.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        self.set_back += by;
+    }
+
+    /// Sends a request and compares the reply, the stamp, the record, the newest events.
+    pub(super) async fn ask(
+        &mut self,
+        place: Place,
+        ask: &Ask,
+        coverage: &mut Coverage,
+    ) -> Result<Told, Mismatch> {
+        let at = place as usize;
+        let room = &mut self.rooms[at];
+        let op = room.resolve(ask);
+        room.asked.push(op.clone());
+        let sent = op.send(&*self.store, &room.address).await;
+        let stamped = match (sent, op.admit(place.kind())) {
+            (Ok(stamped), Ok(())) => stamped,
+            (Err(error), Err(_)) if error.applied() == Applied::No => {
+                self.unchanged(at).await?;
+                return Ok(Told::Invalid);
+            }
+            (Ok(stamped), Err(invalid)) => {
+                return Err(format!("the request is invalid ({invalid}), and was answered: {stamped:?}"));
+            }
+            (Err(error), _) => return Err(format!("the store could not answer: {error}")),
+        };
+        self.judge(at, &op, &stamped, coverage)?;
+        self.unchanged(at).await?;
+        Ok(Told::Reply(stamped))
+    }
+
+    /// Follows an answered request with the kernel, and compares.
+    fn judge(
+        &mut self,
+        at: usize,
+        op: &Op,
+        stamped: &Stamped<Reply>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Mismatch> {
+        let now = stamped.stamp.now;
+        self.plausible(now)?;
+        let room = &mut self.rooms[at];
+        let start_state = StartState::of(&room.record, now.max(room.record.last_now));
+        let reading = Reading { kind: room.address.kind, now, floor: self.floor };
+        let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
+        if outcome.stamped != *stamped {
+            return Err(format!("the reply differs{}", diff(&outcome.stamped, stamped)));
+        }
+        coverage.count(start_state, op.name(), rule(&stamped.reply, stamped.stamp.changed));
+        if stamped.stamp.changed
+            && self.floor > Token::NONE
+            && room.record.token.get() == self.floor.get() + 1
+        {
+            coverage.count(start_state, "token", "floor");
+        }
+        room.events.extend(outcome.event);
+        room.learn(&stamped.reply);
+        Ok(())
+    }
+
+    /// Sends heartbeats in one batch. The replies stand in the order of the beats; beats on one record may have been
+    /// carried out in any order, which the stamps tell.
+    pub(super) async fn beats(
+        &mut self,
+        beats: &[(Place, Presented)],
+        coverage: &mut Coverage,
+    ) -> Result<Told, Mismatch> {
+        let beat = |(place, presented): &(Place, Presented)| {
+            let room = &self.rooms[*place as usize];
+            Beat { address: room.address.clone(), grant: room.grant(*presented) }
+        };
+        let sent: Vec<Beat> = beats.iter().map(beat).collect();
+        let answered = self.store.heartbeat(&sent).await;
+        let replies = answered.map_err(|error| format!("the store could not answer: {error}"))?;
+        if replies.len() != sent.len() {
+            return Err(format!("{} beats got {} replies: {replies:?}", sent.len(), replies.len()));
+        }
+        let mut order: Vec<usize> = (0..sent.len()).collect();
+        order.sort_by_key(|n| (replies[*n].stamp.rev, !replies[*n].stamp.changed));
+        for n in order {
+            let op = Op::Heartbeat(Heartbeat { grant: sent[n].grant });
+            self.judge(beats[n].0 as usize, &op, &replies[n].clone().map(Reply::Heartbeat), coverage)?;
+        }
+        for (place, _) in beats {
+            self.unchanged(*place as usize).await?;
+        }
+        Ok(Told::Beats(replies))
+    }
+
+    /// Record and newest events of one address are what the model says.
+    async fn unchanged(&mut self, at: usize) -> Result<(), Mismatch> {
+        let inspection = self.inspect(at).await?;
+        self.plausible(inspection.now)?;
+        let room = &self.rooms[at];
+        let expected = (!room.record.is_absent()).then_some(&room.record);
+        if inspection.record.as_ref() != expected {
+            let difference = diff(&expected, &inspection.record.as_ref());
+            return Err(format!("the record of {} differs{difference}", room.address));
+        }
+        if inspection.now < room.record.last_now {
+            return Err(format!("a reading of {} is before the record's last change", inspection.now));
+        }
+        self.events(at, 2).await
+    }
+
+    async fn events(&self, at: usize, limit: u32) -> Result<(), Mismatch> {
+        let room = &self.rooms[at];
+        let got = self.store.history(&room.address, limit).await;
+        let got = got.map_err(|error| format!("history could not be read: {error}"))?;
+        let newest = |events: &[Event]| events[events.len().saturating_sub(limit as usize)..].to_vec();
+        let expected = newest(&room.events);
+        let rested = room.first_event_rested && got == newest(&room.events[1..]);
+        if got == expected || rested {
+            return Ok(());
+        }
+        Err(format!("the newest {limit} events differ{}", diff(&expected, &got)))
+    }
+
+    /// Purges, and finds by reading again what was deleted: only what may be, all of it where the limit allows, and
+    /// whatever is left is untouched.
+    pub(super) async fn purge(
+        &mut self,
+        limit: u32,
+        dry_run: bool,
+        coverage: &mut Coverage,
+    ) -> Result<Told, Mismatch> {
+        let before = self.readings().await?;
+        let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
+        let purged = self.store.purge(&purge).await.map_err(|error| format!("purge failed: {error}"))?;
+        let (mut gone, mut left, mut doubtful) = (0, 0, 0);
+        for (at, before) in before.into_iter().enumerate() {
+            let after = self.inspect(at).await?;
+            self.plausible(after.now)?;
+            let room = &mut self.rooms[at];
+            let (must, may) = (room.record.is_purgeable(before), room.record.is_purgeable(after.now));
+            match after.record {
+                None if !room.record.is_absent() && may && !dry_run => {
+                    coverage.count(StartState::of(&room.record, after.now), "purge", "change");
+                    let newest =
+                        self.store.history(&room.address, 1).await.map_err(|error| error.to_string())?;
+                    self.floor = self.floor.max(room.purged(&newest, (before, after.now))?);
+                    gone += 1;
+                }
+                None if !room.record.is_absent() => {
+                    return Err(format!("the purge deleted {:?}", room.record));
+                }
+                _ if must => left += 1,
+                _ if may => doubtful += 1,
+                _ => {}
+            }
+            if dry_run {
+                continue;
+            }
+            let first = room.events.first().filter(|event| event.to.is_none());
+            room.first_event_rested |= first.is_some_and(|event| after.now.since(event.at) > PURGE_REST);
+        }
+        let counted = if dry_run { left } else { gone };
+        let fits = (counted..=counted + doubtful).contains(&purged.records);
+        let told = purged.more || left == 0 || (dry_run && left <= u64::from(limit));
+        if !dry_run && (!fits || !told || (left > 0 && gone < u64::from(limit))) {
+            return Err(format!("the purge deleted {gone}, left {left}, and said {purged:?}"));
+        }
+        let most = (left + doubtful).min(u64::from(limit));
+        if dry_run && (purged.records > most || purged.records < left.min(u64::from(limit)) || !told) {
+            return Err(format!("{left} could be purged, and the dry run said {purged:?}"));
+        }
+        for at in 0..self.rooms.len() {
+            self.unchanged(at).await?;
+        }
+        Ok(Told::Purged(purged))
+    }
+
+    async fn readings(&mut self) -> Result<Vec<StoreTime>, Mismatch> {
+        let mut readings = Vec::new();
+        for at in 0..self.rooms.len() {
+            readings.push(self.inspect(at).await?.now);
+        }
+        Ok(readings)
+    }
+
+    /// Reads a page and compares it.
+    pub(super) async fn list(&mut self, list: &List) -> Result<Told, Mismatch> {
+        let listing = self.store.list(list).await.map_err(|error| format!("list failed: {error}"))?;
+        self.plausible(listing.now)?;
+        let mut expected: Vec<(Key, Record)> = Vec::new();
+        for room in self.rooms.iter().filter(|room| room.address.kind == list.kind) {
+            let wanted = list.wants(&room.record, listing.now.max(room.record.last_now));
+            let after = list.after.as_ref().is_none_or(|after| room.address.key > *after);
+            if wanted && after && !room.record.is_absent() {
+                expected.push((room.address.key.clone(), without_bytes(&room.record)));
+            }
+        }
+        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        expected.truncate(list.limit as usize);
+        if listing.records != expected {
+            return Err(format!("the page differs{}", diff(&expected, &listing.records)));
+        }
+        Ok(Told::Listed(expected.len()))
+    }
+
+    /// At the end every address is what the model says, with all of its events.
+    pub(super) async fn end(&mut self) -> Result<(), Mismatch> {
+        for at in 0..self.rooms.len() {
+            self.unchanged(at).await?;
+            self.events(at, 1000).await?;
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self, at: usize) -> Result<Inspection, Mismatch> {
+        let inspected = self.store.inspect(&self.rooms[at].address).await;
+        inspected.map_err(|error| format!("the record could not be read: {error}"))
+    }
+
+    /// A reading follows the last one and what was advanced since.
+    fn plausible(&mut self, reading: StoreTime) -> Result<(), Mismatch> {
+        let expected = self.now;
+        if reading.plus(STEP_BACK + self.set_back) < expected
+            || reading > expected.plus(RUN_AHEAD + self.set_back)
+        {
+            return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
+        }
+        self.now = reading;
+        Ok(())
+    }
+}
+
+impl Room {
+    fn new(namespace: &Namespace, place: Place) -> Self {
+        let key = Key::new(place.key()).unwrap_or_else(|invalid| unreachable!("{invalid}"));
+        let address = Address { namespace: namespace.clone(), kind: place.kind(), key };
+        Self {
+            address,
+            record: Record::absent(),
+            events: Vec::new(),
+            first_event_rested: false,
+            grants: Default::default(),
+            tokens: vec![Token::from_stored(1)],
+            asked: Vec::new(),
+        }
+    }
+
+    /// Remembers what workers and operators were told.
+    fn learn(&mut self, reply: &Reply) {
+        if let (Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) = (reply, self.record.claim_id) {
+            let grants = &mut self.grants[Call::worker_of(claim_id)];
+            let grant = Grant { token: granted.token, claim_id };
+            if grants.last() != Some(&grant) {
+                grants.push(grant);
+            }
+        }
+        if self.tokens.last() != Some(&self.record.token) && self.record.token > Token::NONE {
+            self.tokens.push(self.record.token);
+        }
+    }
+
+    /// Follows a purge between two readings; the token that the floor rises to.
+    fn purged(&mut self, newest: &[Event], (from, to): (StoreTime, StoreTime)) -> Result<Token, Mismatch> {
+        let at = newest.last().map(|event| event.at).unwrap_or_default();
+        match kernel::purge(&self.record, at) {
+            Some((token, event)) if newest == [event.clone()] && from <= at && at <= to.max(from) => {
+                self.record = Record::absent();
+                self.events = vec![event];
+                self.first_event_rested = false;
+                Ok(token)
+            }
+            expected => Err(format!(
+                "the event of the purge differs\n    expected {expected:?}\n         got {newest:?}"
+            )),
+        }
+    }
+
+    fn resolve(&self, ask: &Ask) -> Op {
+        match *ask {
+            Ask::Claim { call, terms, retention, fingerprint, phase } => Op::Claim(Claim {
+                claim_id: call.id(),
+                terms: generate::terms(terms),
+                retention: generate::retention(retention),
+                fingerprint: generate::fingerprint(fingerprint),
+                accepts: generate::accepts(fingerprint),
+                worker: call.label(),
+                phase,
+            }),
+            Ask::Begin(grant) => Op::Begin(Begin { grant: self.grant(grant) }),
+            Ask::Heartbeat(grant) => Op::Heartbeat(Heartbeat { grant: self.grant(grant) }),
+            Ask::Complete { grant, result } => {
+                Op::Complete(Complete { grant: self.grant(grant), result: generate::result(result) })
+            }
+            Ask::Cancel(call) => Op::Cancel(Cancel { claim_id: call.id() }),
+            Ask::Release { grant, vouched } => Op::Release(Release { grant: self.grant(grant), vouched }),
+            Ask::Abandon { grant, cause } => {
+                let late_effects = generate::late_effects(cause);
+                Op::Abandon(Abandon {
+                    grant: self.grant(grant),
+                    cause: generate::reason(cause),
+                    late_effects,
+                })
+            }
+            Ask::Again(back) => {
+                let sent = self.asked.len().checked_sub(usize::from(back)).and_then(|n| self.asked.get(n));
+                sent.cloned().unwrap_or_else(nothing)
+            }
+            Ask::DecideAgain => {
+                let mut sent = self.asked.iter().rev();
+                sent.find(|op| is_decision(op)).cloned().unwrap_or_else(nothing)
+            }
+            _ => self.resolve_decision(ask),
+        }
+    }
+
+    fn resolve_decision(&self, ask: &Ask) -> Op {
+        let reason = |by: generate::Decider| (by.decision > 0).then(|| generate::reason(by.decision));
+        match *ask {
+            Ask::Reconcile { by, seen, even_if_alive, steal } => Op::Reconcile(Reconcile {
+                op_id: by.id(),
+                operator: by.label(),
+                reason: reason(by),
+                expect: self.token(seen),
+                even_if_alive,
+                steal,
+            }),
+            Ask::ForceComplete { by, seen, result } => Op::ForceComplete(ForceComplete {
+                op_id: by.id(),
+                token: self.token(seen),
+                operator: by.label(),
+                reason: reason(by),
+                result: generate::result(result),
+                as_is: by.decision > 1,
+            }),
+            Ask::Reset { by, seen, accept_overlap } => Op::ResetToClaimed(ResetToClaimed {
+                op_id: by.id(),
+                token: self.token(seen),
+                operator: by.label(),
+                reason: reason(by),
+                accept_overlap,
+            }),
+            Ask::Evict { by, seen } => Op::Evict(Evict {
+                op_id: by.id(),
+                operator: by.label(),
+                reason: reason(by),
+                expect: self.token(seen),
+            }),
+            _ => unreachable!("{ask} is no decision"),
+        }
+    }
+
+    fn grant(&self, presented: Presented) -> Grant {
+        let first = Grant { token: self.token(Seen::Current), claim_id: Call { worker: 0, call: 0 }.id() };
+        let current = Grant { claim_id: self.record.claim_id.unwrap_or(first.claim_id), ..first };
+        let back = |worker: u8, n| self.grants[usize::from(worker)].iter().rev().nth(n).copied();
+        match presented {
+            Presented::Current => current,
+            Presented::Latest(worker) => back(worker, 0).unwrap_or(current),
+            Presented::Older(worker) => back(worker, 1).unwrap_or(current),
+            Presented::OtherClaim(call) => Grant { claim_id: call.id(), ..current },
+            Presented::OtherToken => Grant { token: self.token(Seen::Previous), ..current },
+        }
+    }
+
+    fn token(&self, seen: Seen) -> Token {
+        let nth = |n| self.tokens.iter().rev().nth(n).copied();
+        let current = nth(0).unwrap_or_default();
+        match seen {
+            Seen::Current => current,
+            Seen::Previous => nth(1).unwrap_or(current),
+            Seen::Next => Token::from_stored(current.get() + 1),
+        }
+    }
+}
+
+/// A namespace that no other run has used.
+pub(crate) fn fresh_namespace(what: &str) -> Namespace {
+    let name = format!("{what}-{}", &OpId::random().to_string()[..16]);
+    Namespace::new(name).unwrap_or_else(|invalid| unreachable!("{invalid}"))
+}
+
+/// What is sent where nothing was sent before that could be sent again.
+fn nothing() -> Op {
+    Op::Cancel(Cancel { claim_id: Call { worker: 0, call: 0 }.id() })
+}
+
+fn is_decision(op: &Op) -> bool {
+    matches!(op, Op::Reconcile(_) | Op::ForceComplete(_) | Op::ResetToClaimed(_) | Op::Evict(_))
+}
+
+fn without_bytes(record: &Record) -> Record {
+    let mut record = record.clone();
+    if let Some(result) = &mut record.result {
+        result.payload.bytes = Default::default();
+    }
+    record
+}

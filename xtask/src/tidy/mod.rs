@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 mod findings;
+pub(crate) mod glossary;
 mod laws;
 mod links;
 mod manifests;
@@ -24,6 +25,7 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result {
     links::check(&files, &mut found);
     specification::check(&files, &mut found);
     prose::check(&files, &mut found);
+    glossary::check(&files, &mut found);
     laws::check(&files, &mut found);
     promises(workspace, &files, &mut found);
     if found.is_empty() {

@@ -162,7 +162,8 @@ When the store is away:
   when the command has ended  its result is sent until the store has recorded it: until the hard deadline, and then
                         for as long again as --hard-ttl (at least 10 s, at most 10 min). A signal ends that, with 76.
 
-The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its \
+environment.")]
 pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -220,9 +221,10 @@ The lease is lost, and the command gets TERM, and KILL 10 s later:
   when the store answers that the lease is lost.
 At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
 
-The lease is kept until the last process of the command's process group has ended. If the command exits, what it left in the
-background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL 10 s later.
-The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its environment.")]
+The lease is kept until the last process of the command's process group has ended. If the command exits, what it left
+in the background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL
+10 s later. The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its
+environment.")]
 pub(crate) struct Lease {
     #[command(flatten)]
     pub(crate) key: KeyArg,
@@ -311,8 +313,8 @@ Example:
   sentinel list --state uncertain
   sentinel list --all-namespaces --state open --older-than 5m --fail-if-any
 
-With --all-namespaces, --older-than or --state open, what has been in doubt longest comes first. Otherwise records come by
-key, in byte order.")]
+With --all-namespaces, --older-than or --state open, what has been in doubt longest comes first. Otherwise records
+come by key, in byte order.")]
 pub(crate) struct List {
     /// Of every namespace; needs --state uncertain, reconciling or open
     #[arg(long, conflicts_with = "after")]
@@ -374,7 +376,8 @@ pub(crate) struct Reconcile {
 #[command(after_help = "\
 Example:
   sentinel force-complete invoice-42 --token \"$token\" --response charged
-  sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type application/json")]
+  sentinel force-complete invoice-42 --token \"$token\" --response '{\"receipt\":\"7781\"}' --content-type \
+  application/json")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct ForceComplete {
     #[command(flatten)]
@@ -453,7 +456,8 @@ Example:
   sentinel init --store postgres:///orders --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 
 Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.
-On Redis, running it again says that the server holds all it acknowledged, or that somebody has looked at what it lost.")]
+On Redis, running it again says that the server holds all it acknowledged, or that somebody has looked at what it \
+lost.")]
 pub(crate) struct Init {
     /// Only print the SQL, for who runs migrations themselves; connects to nothing
     #[arg(long)]

@@ -173,7 +173,10 @@ pub enum NotRun {
     #[error("nothing ran: the lease was over before the function could start; ask for a longer ttl")]
     Expired,
     /// Another call or an operator took the claim before the function could start.
-    #[error("nothing ran: the claim was lost before the function could start (now {} with token {})", .0.state, .0.token)]
+    #[error(
+        "nothing ran: the claim was lost before the function could start (now {} with token {})",
+        .0.state, .0.token
+    )]
     Superseded(Current),
     /// The preparation panicked; the claim was cancelled.
     #[error("nothing ran: the preparation panicked: {0}")]

@@ -116,8 +116,8 @@ CREATE TABLE {floors} (
 );
 
 -- For the user's own transaction: locks a grant's record until the transaction ends, and fails if the grant is not the
--- current one. FOR SHARE: it keeps out everything that changes the record (each locks FOR NO KEY UPDATE), which a weaker
--- lock would not, and lets several transactions of one worker check at once, which a stronger one would not.
+-- current one. FOR SHARE: it keeps out everything that changes the record (each locks FOR NO KEY UPDATE), which a
+-- weaker lock would not, and lets several transactions of one worker check at once, which a stronger one would not.
 -- It runs with its owner's rights: who may call it needs none on the tables.
 CREATE FUNCTION {check_grant}(namespace text, kind text, key text, token int8, claim_id uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $check$
@@ -159,8 +159,8 @@ CREATE TABLE {fences} (
     PRIMARY KEY (fence, resource)
 ) WITH (fillfactor = 70);
 
--- Judges a write by the row as it ends up, and reads no column but those of the fence. Concurrent writers of one resource
--- wait for each other at its row in the table of fences: DO UPDATE locks it even where its WHERE says no.
+-- Judges a write by the row as it ends up, and reads no column but those of the fence. Concurrent writers of one
+-- resource wait for each other at its row in the table of fences: DO UPDATE locks it even where its WHERE is false.
 -- Arguments: the fence, the columns of token and address, the columns of the resource.
 CREATE FUNCTION {enforce_fence}() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $enforce$
@@ -186,7 +186,8 @@ BEGIN
         END IF;
     EXCEPTION WHEN undefined_column THEN
         RAISE EXCEPTION USING ERRCODE = 'SN005',
-            MESSAGE = format('the fence of %s guards a column that is not there any more: %s', TG_RELID::regclass, SQLERRM),
+            MESSAGE = format('the fence of %s guards a column that is not there any more: %s',
+                TG_RELID::regclass, SQLERRM),
             HINT = 'Make the fence again, with create_fence and the columns of today.';
     END;
     -- Another trigger may move a row to another partition only before this one: its new place is judged as an insert.
@@ -252,8 +253,8 @@ BEGIN
             WHEN c.relpersistence = 't' THEN 'it is a temporary table'
             WHEN c.relispartition THEN 'it is a partition: fence the partitioned table'
             WHEN c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
-                THEN 'another table inherits from it, and a fence does not guard that one: ALTER TABLE .. NO INHERIT, or '
-                    'partition the table'
+                THEN 'another table inherits from it, and a fence does not guard that one: '
+                    'ALTER TABLE .. NO INHERIT, or partition the table'
         END
     INTO STRICT named, is_partitioned, wrong
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1;
@@ -267,19 +268,22 @@ BEGIN
         FROM unnest($4) r
     ) w
     WHERE NOT EXISTS (
-        SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_collation c ON c.oid = a.attcollation
+        SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            LEFT JOIN pg_collation c ON c.oid = a.attcollation
         WHERE a.attrelid = $1 AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped
           AND t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY (w.types)
           AND coalesce(c.collisdeterministic, true)
-          AND CASE WHEN w.name IN ($2, $3) THEN a.attgenerated = '' ELSE a.attnotnull AND a.attgenerated IN ('', 's') END
+          AND CASE WHEN w.name IN ($2, $3) THEN a.attgenerated = ''
+              ELSE a.attnotnull AND a.attgenerated IN ('', 's') END
     );
     IF wrong IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'SN005', MESSAGE = format('no fence for %s: %s', named, wrong);
     END IF;
-    SELECT string_agg(quote_literal(a.value), ', ' ORDER BY a.n), string_agg(format('NEW.%I', a.value), ', ') FILTER (WHERE a.n > 1)
+    SELECT string_agg(quote_literal(a.value), ', ' ORDER BY a.n),
+        string_agg(format('NEW.%I', a.value), ', ') FILTER (WHERE a.n > 1)
     INTO arguments, guarded
     FROM unnest(ARRAY[named, $2::text, $3::text] || $4::text[]) WITH ORDINALITY AS a (value, n);
-    -- The condition is always true. It names the columns, so that none of them is dropped or changes its type unnoticed.
+    -- The condition is always true. It names the columns, so that none is dropped or changes its type unnoticed.
     EXECUTE format('CREATE OR REPLACE TRIGGER sentinel_fence AFTER INSERT OR UPDATE ON %s '
         'FOR EACH ROW WHEN (num_nonnulls(%s) >= 0) EXECUTE FUNCTION %s(%s)',
         named, guarded, $function${enforce_fence}$function$, arguments);

@@ -116,7 +116,8 @@ fn error_kind(code: &str) -> (ErrorKind, &'static str) {
         // undefined_table, invalid_schema_name, undefined_object, undefined_column
         "42P01" | "3F000" | "42704" | "42703" => (
             ErrorKind::NotInitialised,
-            "; if this store was used before, its tables were dropped or renamed: put them back, since in new ones keys run again",
+            "; if this store was used before, its tables were dropped or renamed: put them back, since in new ones \
+             keys run again",
         ),
         // insufficient_privilege
         "42501" => (

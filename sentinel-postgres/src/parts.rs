@@ -4,20 +4,24 @@
 use sentinel_core::{Invalid, PURGE_REST};
 
 /// What the columns of a record are called, in the order in which `coordination/row.rs` reads them.
-pub(crate) const COLUMNS: &str = "life, last_event, implied, CASE state WHEN 'purged' THEN 'free' ELSE state::text END AS state, rev, token, claim_id, past_claims, \
+pub(crate) const COLUMNS: &str = "life, last_event, implied, \
+    CASE state WHEN 'purged' THEN 'free' ELSE state::text END AS state, rev, token, claim_id, past_claims, \
     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, \
+    decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
 
 /// The same without a result's bytes: for lists.
 pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, \
+    decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
     CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
 
 /// What the columns of an event `e` are called, in the order in which `coordination/row.rs` reads them.
-const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, e.claim_id, e.op_id, e.worker, e.operator, \
+const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, \
+    e.claim_id, e.op_id, e.worker, e.operator, \
     e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.incarnation, \
     e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
 
@@ -32,8 +36,10 @@ macro_rules! without_holder {
             "state = '",
             $state,
             "', claim_id = NULL, worker = NULL, ttl = NULL, hard_ttl = NULL, late_effects = NULL, retention = NULL, \
-             claimed_at = NULL, lease_until = 0, hard_until = 0, effects_until = 0, begun_at = NULL, completed_at = NULL, \
-             fingerprint = NULL, accepts = NULL, doubt = NULL, verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL"
+             claimed_at = NULL, lease_until = 0, hard_until = 0, effects_until = 0, \
+             begun_at = NULL, completed_at = NULL, \
+             fingerprint = NULL, accepts = NULL, doubt = NULL, verdict = NULL, code = NULL, omitted = NULL, \
+             content_type = NULL, payload = NULL"
         )
     };
 }
@@ -62,7 +68,8 @@ fn fragment(name: &str) -> Option<&'static str> {
         "implied" => IMPLIED,
         "inserted_implied_events" => {
             "inserted_implied_events AS (INSERT INTO {events} (record, {implied_columns}) \
-             SELECT {this_record}, e.* FROM locked_record h CROSS JOIN updated_record c CROSS JOIN LATERAL ({implied}) e)"
+             SELECT {this_record}, e.* FROM locked_record h CROSS JOIN updated_record c \
+             CROSS JOIN LATERAL ({implied}) e)"
         }
         "implied_columns" => {
             "seq, rev, at, token, before, after, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, \
@@ -116,13 +123,16 @@ fn fragment(name: &str) -> Option<&'static str> {
         }
         "updated_columns" => "r.life, r.last_event, r.rev, r.token, r.last_now, r.state",
         "updated" => {
-            "h.n, h.place, h.operation, h.flag, h.presented_by, r.namespace, r.kind, r.key, r.life, h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
-             h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, h.new_late_effects, h.new_accepts, r.last_event, r.rev, r.token, \
+            "h.n, h.place, h.operation, h.flag, h.presented_by, r.namespace, r.kind, r.key, r.life, \
+             h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
+             h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, h.new_late_effects, h.new_accepts, \
+             r.last_event, r.rev, r.token, \
              r.last_now, r.state AS after, r.incarnation, r.lease_until, r.hard_until"
         }
         "logged" => "record, seq, rev, at, token, before, after",
         "log" => {
-            "{this_record}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
+            "{this_record}, c.last_event, c.rev, c.last_now, c.token, \
+             CASE WHEN h.rev > 0 THEN h.state::{state} END, c.state"
         }
         _ => return None,
     })

@@ -29,7 +29,8 @@ pub(crate) fn script(names: &Names) -> String {
         // A script has no conditions of its own: a block does, and runs each migration once.
         text += &format!(
             "DO $migrate$ BEGIN\nIF NOT EXISTS (SELECT FROM {migrations} WHERE version = {version}) THEN\n\
-             EXECUTE $ddl$\n{}$ddl$;\nINSERT INTO {migrations} (version) VALUES ({version});\nEND IF;\nEND $migrate$;\n",
+             EXECUTE $ddl$\n{}$ddl$;\nINSERT INTO {migrations} (version) VALUES ({version});\n\
+             END IF;\nEND $migrate$;\n",
             names.fill(migration),
             migrations = names.qualified("migrations"),
         );
@@ -54,9 +55,9 @@ pub(crate) fn lock(names: &Names) -> i64 {
 pub(crate) fn bare(names: &Names) -> String {
     let schema = &names.schema;
     format!(
-        "\"{schema}\" has Sentinel's tables, and no version is recorded in them: the schema was restored without its data, \
-         and has forgotten every record. Stop the workers. Restore the data too (`pg_restore --data-only`); or, to start \
-         without it, DROP SCHEMA \"{schema}\" CASCADE, then run `sentinel init`"
+        "\"{schema}\" has Sentinel's tables, and no version is recorded in them: the schema was restored without its \
+         data, and has forgotten every record. Stop the workers. Restore the data too (`pg_restore --data-only`); or, \
+         to start without it, DROP SCHEMA \"{schema}\" CASCADE, then run `sentinel init`"
     )
 }
 

@@ -24,8 +24,11 @@ macro_rules! scripts {
         }
 
         impl Script {
-            const ALL: &'static [(Self, &'static str, &'static [&'static str])] =
-                &[$((Self::$name, $file, &[$($first,)* include_str!(concat!("../lua/coordination/", $file, ".lua")), $last]),)*];
+            const ALL: &'static [(Self, &'static str, &'static [&'static str])] = &[$((
+                Self::$name,
+                $file,
+                &[$($first,)* include_str!(concat!("../lua/coordination/", $file, ".lua")), $last],
+            ),)*];
         }
     };
 }

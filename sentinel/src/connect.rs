@@ -27,7 +27,8 @@ pub async fn connect(address: &str) -> Result<Arc<dyn CoordinationStore>, StoreE
         "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel" => redis(address).await,
         _ => {
             let detail = format!(
-                "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH, postgres://user@host/database and redis://host"
+                "no store has the scheme {scheme:?}; known are memory:, sqlite:PATH, postgres://user@host/database and \
+                 redis://host"
             );
             Err(StoreError::not_applied(ErrorKind::InvalidRequest, detail))
         }

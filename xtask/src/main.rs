@@ -38,7 +38,7 @@ cargo xtask COMMAND
   fuzz [ARGS]     libFuzzer over all that is read, with a nightly compiler: `--seconds N`, names of targets
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
-  deep            all that is explored, simulated, generated and broken, as much as docs/verification.md describes: an hour
+  deep            all that is explored, simulated, generated and broken, as much as docs/verification.md states: an hour
   mutants PART [ARGS] break the sources of PART (kernel, client, memory, sqlite, postgres, redis) one by one, in place,
                   and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
 ";

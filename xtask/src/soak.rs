@@ -3,7 +3,8 @@
 use crate::setup;
 use crate::shell::{Result, Stages, cargo};
 
-const USAGE: &str = "cargo xtask soak [--store memory|sqlite|postgres|redis|failover|all]... [--minutes N | --schedules N] [--seed N]";
+const USAGE: &str = "cargo xtask soak [--store memory|sqlite|postgres|redis|failover|all]... \
+                     [--minutes N | --schedules N] [--seed N]";
 /// The generated layers of the conformance suite, by what their tests are called.
 const GENERATED: [&str; 2] = ["sequences", "histories"];
 const STORES: [&str; 5] = ["memory", "sqlite", "postgres", "redis", "failover"];

@@ -30,7 +30,8 @@ pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliErro
     match (context.style, &registration) {
         (Style::Json, _) => object(&serde_json::json!({
             "store": shown, "backend": backend, "initialised": true,
-            "armed_again": registration.as_ref().map(|registration| *registration != Registration::SetUp), "doubt": doubt,
+            "armed_again": registration.as_ref().map(|registration| *registration != Registration::SetUp),
+            "doubt": doubt,
         }))?,
         (Style::Text, Some(Registration::Again { .. })) => {
             let was =

@@ -267,7 +267,8 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
             doubt(format!("{address} is being reconciled by {}; nothing ran", by.operator))
         }
         Outcome::Uncertain(doubtful) => doubt(format!(
-            "{address} is uncertain: {} began it, and whether it happened is not known (token {}); nothing ran now; reconcile it",
+            "{address} is uncertain: {} began it, and whether it happened is not known (token {}); nothing ran now; \
+             reconcile it",
             doubtful.worker.as_ref().map_or("somebody", |worker| worker.as_str()),
             doubtful.token,
         )),

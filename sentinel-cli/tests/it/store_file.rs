@@ -164,7 +164,8 @@ fn a_file_that_is_mounted_without_its_directory_is_refused() {
     let script = "touch inside.db; mount --bind store.db inside.db; set +e; \
                   $SENTINEL --store sqlite:inside.db once k -- echo ran; echo once $?; \
                   $SENTINEL --store sqlite:inside.db doctor; echo doctor $?; \
-                  $SENTINEL --store 'sqlite:inside.db?sentinel_allow_other_names=true' once k -- true; echo accepted $?";
+                  $SENTINEL --store 'sqlite:inside.db?sentinel_allow_other_names=true' once k -- true; \
+                  echo accepted $?";
     let Some(ran) = with_own_mounts(&world, script) else { return };
     let out = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(out.contains("once 69") && out.contains("doctor 1") && out.contains("BAD  names"), "{ran:?}");
@@ -177,8 +178,9 @@ fn reads_work_on_a_read_only_file_system() {
     let world = World::sqlite();
     assert_eq!(world.once("k", &[], "echo done").code(), 0);
     let script = "mount --bind . .; mount -o remount,ro,bind .; cd \"$PWD\"; set +e; \
-                  $SENTINEL list; echo list $?; $SENTINEL inspect k; echo inspect $?; $SENTINEL history k; echo history $?; \
-                  $SENTINEL purge --dry-run; echo purge $?; $SENTINEL once new -- echo ran; echo once $?; \
+                  $SENTINEL list; echo list $?; $SENTINEL inspect k; echo inspect $?; $SENTINEL history k; \
+                  echo history $?; $SENTINEL purge --dry-run; echo purge $?; \
+                  $SENTINEL once new -- echo ran; echo once $?; \
                   $SENTINEL doctor; echo doctor $?";
     let Some(ran) = with_own_mounts(&world, script) else { return };
     let out = String::from_utf8_lossy(&ran.stdout).into_owned();

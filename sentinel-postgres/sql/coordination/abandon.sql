@@ -8,6 +8,7 @@ WITH {locked_record}, updated_record AS (
     RETURNING {updated_columns}
 ), {inserted_implied_events}, inserted_event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, reason, effects_until)
-    SELECT {log}, 'abandoned', $6, h.worker, $7, at.now + $8 FROM updated_record c CROSS JOIN locked_record h CROSS JOIN at
+    SELECT {log}, 'abandoned', $6, h.worker, $7, at.now + $8
+    FROM updated_record c CROSS JOIN locked_record h CROSS JOIN at
 )
 {reply}

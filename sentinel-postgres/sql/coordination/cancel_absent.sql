@@ -2,8 +2,8 @@
 WITH at AS MATERIALIZED (
     SELECT {clock} AS now
 ), updated_record AS (
-    INSERT INTO {records} (life, last_event, token, rev, last_now, lease_until, hard_until, effects_until, incarnation, kind, state,
-        after_reset, namespace, key, past_claims, purge_at)
+    INSERT INTO {records} (life, last_event, token, rev, last_now, lease_until, hard_until, effects_until,
+        incarnation, kind, state, after_reset, namespace, key, past_claims, purge_at)
     SELECT now, 1, 0, 1, now, 0, 0, 0, 0, $3::text::{kind}, 'free', false, $2::text, $4::text, ARRAY[$5::uuid],
         now + {rest}
     FROM at

@@ -1,8 +1,8 @@
 -- Claims an address that has no row. Without a reply there is one, or another transaction is inserting it: read again.
 -- Its twin is `granted` in insert_complete.sql, which inserts many; this statement has no arrays to unpack.
 INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, effects_until,
-    incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset, namespace,
-    key, worker, fingerprint, accepts)
+    incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset,
+    namespace, key, worker, fingerprint, accepts)
 SELECT greatest(now, floor) + 1, 1, 1, greatest(now, floor) + 1, 1, now, now + $6::int8, now + $7::int8,
     now + $7::int8 + $12::int8, greatest(now, floor) + 1, now,
     CASE WHEN $11::bool THEN now END, $6, $7, $12, $8::int8, $5::uuid, $3::text::{kind},

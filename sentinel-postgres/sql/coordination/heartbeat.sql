@@ -7,8 +7,8 @@ WITH beat AS MATERIALIZED (
     SELECT b.n, b.token AS presented, b.claim_id AS presented_by, r.*
     FROM beat b CROSS JOIN LATERAL (
         SELECT r.ctid AS place, life, namespace, kind, key,
-            CASE state WHEN 'purged' THEN 'free' ELSE state END AS state, token, claim_id, rev, last_now, lease_until, hard_until, ttl,
-            hard_ttl, late_effects, doubt
+            CASE state WHEN 'purged' THEN 'free' ELSE state END AS state, token, claim_id, rev, last_now,
+            lease_until, hard_until, ttl, hard_ttl, late_effects, doubt
         FROM {records} r
         WHERE r.namespace = b.namespace AND r.kind = b.kind::{kind} AND r.key = b.key
         FOR NO KEY UPDATE {skip}

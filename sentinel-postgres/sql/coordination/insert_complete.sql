@@ -30,7 +30,8 @@ WITH completion AS MATERIALIZED (
     -- alone.
     WHERE r.ctid = h.place
       AND h.state = 'executing' AND h.token = h.presented AND h.claim_id = h.presented_by
-    RETURNING h.n, r.namespace, r.kind, r.key, r.life, r.last_event, r.implied, r.rev, r.last_now, r.token, r.claim_id, r.worker, r.verdict, r.code,
+    RETURNING h.n, r.namespace, r.kind, r.key, r.life, r.last_event, r.implied, r.rev, r.last_now,
+        r.token, r.claim_id, r.worker, r.verdict, r.code,
         r.last_now >= r.lease_until AS late
 ), claim AS MATERIALIZED (
     SELECT * FROM unnest($11::text[], $12::bool[], $13::text[], $14::uuid[], $15::int8[], $16::int8[], $17::int8[],
@@ -41,7 +42,8 @@ WITH completion AS MATERIALIZED (
     SELECT f.namespace, f.token FROM {floors} f WHERE f.namespace = ANY ($11)
 ), granted AS (
     INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until,
-        effects_until, incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset, namespace, key, worker, fingerprint, accepts)
+        effects_until, incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id,
+        kind, state, after_reset, namespace, key, worker, fingerprint, accepts)
     SELECT d.token, 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl,
         at.now + c.hard_ttl + c.late_effects, d.token, at.now,
         CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.late_effects, c.retention, c.claim_id,
@@ -61,8 +63,8 @@ WITH completion AS MATERIALIZED (
 ), inserted_event AS (
     -- Of a run that was not the address' first.
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, verdict, code, flag, claim_id, worker)
-    SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, 'executing', 'completed', 'completed', c.verdict, c.code, c.late,
-        c.claim_id, c.worker
+    SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, 'executing', 'completed', 'completed',
+        c.verdict, c.code, c.late, c.claim_id, c.worker
     FROM completed c
     WHERE c.implied = 0
 )

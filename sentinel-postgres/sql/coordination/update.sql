@@ -4,13 +4,14 @@
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],
                          $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[])
-        WITH ORDINALITY AS a (operation, namespace, kind, key, presented, presented_by, new_ttl, new_hard_ttl, new_retention,
-                              new_fingerprint, new_worker, flag, new_late_effects, new_accepts, n)
+        WITH ORDINALITY AS a (operation, namespace, kind, key, presented, presented_by, new_ttl, new_hard_ttl,
+                              new_retention, new_fingerprint, new_worker, flag, new_late_effects, new_accepts, n)
 ), locked_record AS MATERIALIZED (
     SELECT a.*, r.*
     FROM request a CROSS JOIN LATERAL (
-        SELECT r.ctid AS place, r.life, CASE r.state WHEN 'purged' THEN 'free' ELSE r.state END AS state, r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset,
-            r.worker, r.ttl, r.hard_ttl, r.late_effects, r.retention, r.fingerprint, r.accepts, r.doubt, r.claimed_at, r.begun_at, r.completed_at,
+        SELECT r.ctid AS place, r.life, CASE r.state WHEN 'purged' THEN 'free' ELSE r.state END AS state,
+            r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset, r.worker, r.ttl, r.hard_ttl,
+            r.late_effects, r.retention, r.fingerprint, r.accepts, r.doubt, r.claimed_at, r.begun_at, r.completed_at,
             r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
         FROM {records} r
         WHERE r.namespace = a.namespace AND r.kind = a.kind::{kind} AND r.key = a.key
@@ -74,9 +75,11 @@ WITH request AS MATERIALIZED (
         retention, fingerprint, incarnation, late_effects, accepts)
     SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
         CASE c.operation WHEN 'begin' THEN 'begun' WHEN 'release' THEN 'released' ELSE 'claimed' END::{change},
-        c.presented_by, c.holder, CASE c.operation WHEN 'release' THEN c.before = 'executing' WHEN 'claim' THEN c.flag END,
+        c.presented_by, c.holder,
+        CASE c.operation WHEN 'release' THEN c.before = 'executing' WHEN 'claim' THEN c.flag END,
         c.new_ttl, c.new_hard_ttl, c.new_retention, c.new_fingerprint,
         CASE c.operation WHEN 'claim' THEN c.incarnation END, c.new_late_effects, c.new_accepts
     FROM updated c
 )
-SELECT c.n, c.rev, c.token, c.last_now, c.after::text, c.incarnation, c.lease_until, c.hard_until, c.last_event FROM updated c
+SELECT c.n, c.rev, c.token, c.last_now, c.after::text, c.incarnation, c.lease_until, c.hard_until, c.last_event
+FROM updated c

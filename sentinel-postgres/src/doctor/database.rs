@@ -104,8 +104,8 @@ impl Database {
         match self.encoding.as_str() {
             "UTF8" => check("encoding", true, "UTF8"),
             "SQL_ASCII" => {
-                let found = "SQL_ASCII: the server checks no text, so another program's key or label in another encoding \
-                             would be unreadable here";
+                let found = "SQL_ASCII: the server checks no text, so another program's key or label in another \
+                             encoding would be unreadable here";
                 check("encoding", false, format!("{found}; {advice}"))
             }
             other => {

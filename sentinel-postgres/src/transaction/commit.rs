@@ -36,14 +36,15 @@ pub enum CommitError {
     /// A statement had ended the transaction (`COMMIT` or `ROLLBACK` as SQL) before this commit. `COMMIT` was not sent.
     #[error(
         "the transaction had been ended before this commit by a statement of its own (COMMIT or ROLLBACK as SQL); what \
-         was written before and after that statement may be applied; ask again under the same key, and remove the statement"
+         was written before and after that statement may be applied; ask again under the same key, and remove the \
+         statement"
     )]
     Ended,
     /// What was completed in the transaction is not in it any more. `COMMIT` was not sent, and what was open is rolled
     /// back.
     #[error(
-        "what was completed in the transaction is not in it any more: it was rolled back to an earlier savepoint, or ended \
-         by a statement of its own; the rest was not committed; run all of it again"
+        "what was completed in the transaction is not in it any more: it was rolled back to an earlier savepoint, or \
+         ended by a statement of its own; the rest was not committed; run all of it again"
     )]
     NotRecorded,
     /// The transaction is a savepoint within another one, and cannot be committed alone. It is rolled back.

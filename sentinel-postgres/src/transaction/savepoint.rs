@@ -172,8 +172,9 @@ fn to_store_error(error: CallError) -> StoreError {
 
 /// The transaction, or our savepoint in it, was ended by the function that ran inside.
 pub(crate) fn ended() -> StoreError {
-    let detail = "the function ended the transaction itself, by COMMIT or ROLLBACK as SQL. What it wrote may be committed, \
-                  with or without the record of this key: compare both, and remove that statement from the function";
+    let detail = "the function ended the transaction itself, by COMMIT or ROLLBACK as SQL. What it wrote may be \
+                  committed, with or without the record of this key: compare both, and remove that statement from the \
+                  function";
     StoreError::ambiguous(ErrorKind::InvalidRequest, detail)
 }
 
@@ -187,8 +188,8 @@ pub(crate) fn in_transaction(failure: StatementError) -> StoreError {
     let hint = match &failure {
         failure if failure.is_conflict() => "roll your transaction back, and run all of it again",
         failure if failure.is_outside() => {
-            let detail = "your transaction had been ended before this call, by COMMIT or ROLLBACK as SQL; nothing of this \
-                          call was applied";
+            let detail = "your transaction had been ended before this call, by COMMIT or ROLLBACK as SQL; nothing of \
+                          this call was applied";
             return StoreError::not_applied(ErrorKind::InvalidRequest, detail);
         }
         StatementError::RolledBack(error) if error.code() == "25P02" => {

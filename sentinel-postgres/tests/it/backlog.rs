@@ -37,9 +37,12 @@ async fn fill(fixture: &Fixture, stranger: &mut Stranger, due: u32, kept: u32) {
         stranger
             .run(&format!(
                 "INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, \
-                     effects_until, incarnation, claimed_at, begun_at, completed_at, ttl, hard_ttl, late_effects, retention, purge_at, claim_id, kind, \
-                     state, verdict, omitted, after_reset, namespace, key, worker, content_type, payload) \
-                 SELECT n, 2, 2, n, 2, n, n, n, n, n, n, n, n, 10000, 10000, 0, 0, {purge_at}, gen_random_uuid(), 'execution', \
+                     effects_until, incarnation, claimed_at, begun_at, completed_at, ttl, hard_ttl, late_effects, \
+                     retention, purge_at, claim_id, kind, state, verdict, omitted, after_reset, namespace, key, \
+                     worker, \
+                     content_type, payload) \
+                 SELECT n, 2, 2, n, 2, n, n, n, n, n, n, n, n, 10000, 10000, 0, 0, {purge_at}, \
+                     gen_random_uuid(), 'execution', \
                      'completed', 'success', false, false, '{namespace}', '{name}-' || n, 'w', 'text/plain', '' \
                  FROM generate_series(1, {count}) n"
             ))
@@ -187,7 +190,8 @@ pub(crate) async fn old_events_are_deleted_in_every_block(fixture: &Fixture, _: 
     freed(&first).await;
     let others = format!(
         "INSERT INTO \"{}\".\"events\" (record, seq, rev, at, token, change, worker) \
-         SELECT gen_random_uuid(), 1, 1, 9000000000000000, n, 'begun', repeat('w', 200) FROM generate_series(1, 3000) n",
+         SELECT gen_random_uuid(), 1, 1, 9000000000000000, n, 'begun', repeat('w', 200) \
+         FROM generate_series(1, 3000) n",
         fixture.schema
     );
     fixture.stranger().await.run(&others).await;

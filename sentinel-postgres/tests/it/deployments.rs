@@ -106,7 +106,8 @@ fn isolated(level: &str) -> String {
     role(
         &name,
         &format!(
-            "GRANT CREATE ON DATABASE postgres TO {name}; ALTER ROLE {name} SET default_transaction_isolation = '{level}'"
+            "GRANT CREATE ON DATABASE postgres TO {name}; \
+             ALTER ROLE {name} SET default_transaction_isolation = '{level}'"
         ),
     )
 }

@@ -99,7 +99,8 @@ async fn use_key(server: &Postgres, database: &str, key: &str) -> Result<(), sen
     let seen = store.inspect(&address).await?.record.unwrap();
     assert_eq!((seen.token, seen.state), (granted.token, sentinel_core::State::Executing));
     let mut mine = PgConnection::connect(&url(server, database)).await.unwrap();
-    let table = "CREATE TABLE IF NOT EXISTS named (name text PRIMARY KEY, sentinel_token bigint, sentinel_address text)";
+    let table = "CREATE TABLE IF NOT EXISTS named (name text PRIMARY KEY, sentinel_token bigint, \
+                 sentinel_address text)";
     sqlx::raw_sql(table).execute(&mut mine).await.unwrap();
     store.create_fence(&mut mine, &Fence::new("named", ["name"])).await.unwrap();
     let write = AssertSqlSafe(format!("INSERT INTO named VALUES ('{key}', 5, 'n/execution/{key}')"));

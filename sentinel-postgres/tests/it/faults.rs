@@ -445,7 +445,8 @@ async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
 fn at_each_change(schema: &str, of: &str, does: &str) {
     postgres().psql(&format!(
         "create or replace function {schema}.struck() returns trigger language plpgsql as $$ begin {does} end $$;
-         create or replace trigger struck before update on {schema}.records for each row {of} execute function {schema}.struck()"
+         create or replace trigger struck before update on {schema}.records \
+         for each row {of} execute function {schema}.struck()"
     ));
 }
 

@@ -41,7 +41,8 @@ async fn other_columns_may_hold_what_jsonb_cannot() {
         let token = 5 + n;
         let put = format!(
             "INSERT INTO wide (id, doc, pair, named, many, \"odd \"\" name\", sentinel_token, sentinel_address) \
-             VALUES (1, '{json}', ROW('{json}', '(1,2)'), '{json}', ARRAY['{json}'::json], '{json}', {token}, 'n/lease/a') \
+             VALUES (1, '{json}', ROW('{json}', '(1,2)'), '{json}', ARRAY['{json}'::json], '{json}', \
+             {token}, 'n/lease/a') \
              ON CONFLICT (id) DO UPDATE SET doc = excluded.doc, sentinel_token = excluded.sentinel_token"
         );
         assert_eq!(sql(&mut mine, &put).await, None, "{json}");
@@ -49,7 +50,8 @@ async fn other_columns_may_hold_what_jsonb_cannot() {
     let stale = "UPDATE wide SET doc = '1', sentinel_token = 4";
     assert_eq!(sql(&mut mine, stale).await, Some(Rejection::StaleToken));
     // A column without a guard may be dropped, changed and added.
-    let alter = "ALTER TABLE wide DROP COLUMN doc, ALTER COLUMN many TYPE text USING '', ADD COLUMN later json DEFAULT '1'";
+    let alter = "ALTER TABLE wide DROP COLUMN doc, ALTER COLUMN many TYPE text USING '', \
+                 ADD COLUMN later json DEFAULT '1'";
     assert_eq!(sql(&mut mine, alter).await, None);
     assert_eq!(sql(&mut mine, "UPDATE wide SET later = '2', sentinel_token = 9").await, None);
     assert_eq!(sql(&mut mine, stale.replace("doc", "later").as_str()).await, Some(Rejection::StaleToken));
@@ -142,7 +144,8 @@ async fn partitions_are_fenced_as_one_table() {
     let bed = Bed::new("parted").await;
     let create = format!(
         "CREATE TABLE parted (id int NOT NULL, note json, {FENCED}) PARTITION BY RANGE (id); \
-         CREATE TABLE parted_low (gone int, {FENCED}, note json, id int NOT NULL); ALTER TABLE parted_low DROP COLUMN gone; \
+         CREATE TABLE parted_low (gone int, {FENCED}, note json, id int NOT NULL); \
+         ALTER TABLE parted_low DROP COLUMN gone; \
          ALTER TABLE parted ATTACH PARTITION parted_low FOR VALUES FROM (0) TO (10)"
     );
     let mut mine = tables(&bed, &create).await;
@@ -160,7 +163,8 @@ async fn partitions_are_fenced_as_one_table() {
     for (table, id) in [("parted", 1), ("parted_low", 2), ("parted", 11), ("parted_high", 12)] {
         let put = |token: i32| {
             format!(
-                "INSERT INTO {table} (id, note, sentinel_token, sentinel_address) VALUES ({id}, '1', {token}, 'n/lease/a')"
+                "INSERT INTO {table} (id, note, sentinel_token, sentinel_address) \
+                 VALUES ({id}, '1', {token}, 'n/lease/a')"
             )
         };
         assert_eq!(sql(&mut mine, &put(5)).await, None);

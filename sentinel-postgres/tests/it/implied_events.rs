@@ -279,7 +279,8 @@ macro_rules! tests {
             #[test]
             fn $check() {
                 super::runtime().block_on(async {
-                    let fixture = super::Fixture::open(concat!("implied_", stringify!($check)), |builder| builder).await;
+                    let schema = concat!("implied_", stringify!($check));
+                    let fixture = super::Fixture::open(schema, |builder| builder).await;
                     for how in [$($how,)*] {
                         super::$check(&fixture.elsewhere(), how).await;
                     }

@@ -63,12 +63,12 @@ async fn booked(pool: &PgPool, sentinel: &Sentinel, invoice: i32) -> Result<Stri
     let mut tx = pool.begin().await?;
     Ok(
     match sentinel.once_in_transaction(&mut tx, "invoice-42").run(async |db| book(db, &invoice).await).await? {
-        TransactionOutcome::Pending(entry) => announce(entry.commit(tx).await?),  // booking and record: both, or neither
+        TransactionOutcome::Pending(entry) => announce(entry.commit(tx).await?), // booking and record: both, or neither
         TransactionOutcome::Replayed(entry) => announce(entry),
-        TransactionOutcome::Undone(error) => report(error),                       // it failed; all its writes are undone
+        TransactionOutcome::Undone(error) => report(error),                       // it failed; its writes are undone
         TransactionOutcome::Failed(failure) => refuse(failure),                   // it failed for good before
         TransactionOutcome::InProgress(_) | TransactionOutcome::Reconciling(_) => come_back_later(),
-        TransactionOutcome::Uncertain(doubt) => reconcile(doubt.token),           // a run outside of a transaction vanished
+        TransactionOutcome::Uncertain(doubt) => reconcile(doubt.token),           // a run outside a transaction is lost
     }
     )
 }
@@ -85,7 +85,8 @@ async fn migrate(store: &PostgresStore, mut db: PgConnection) -> Result<PgConnec
 async fn write(lease: &Lease, mut db: PgConnection) -> (bool, PgConnection) {
     // Each write names its token, and the address of its lease.
     let fence = lease.fence();
-    let written = sqlx::query("UPDATE accounts SET balance = $2, sentinel_token = $3, sentinel_address = $4 WHERE id = $1")
+    let update = "UPDATE accounts SET balance = $2, sentinel_token = $3, sentinel_address = $4 WHERE id = $1";
+    let written = sqlx::query(update)
         .bind(42).bind(100).bind(fence.token).bind(&fence.address)
         .execute(&mut db).await;
     if let Err(error) = &written && Rejection::of(error) == Some(Rejection::StaleToken) {

@@ -458,7 +458,10 @@ macro_rules! tests {
                 super::runtime().block_on(async {
                     // Old events are forgotten in all namespaces, and each test has a clock of its own.
                     let schema = concat!("upkeep_", stringify!($check));
-                    let fixture = super::Fixture::open(schema, |builder| builder.event_retention(super::EVENTS_KEPT)).await;
+                    let fixture = super::Fixture::open(schema, |builder| {
+                        builder.event_retention(super::EVENTS_KEPT)
+                    })
+                    .await;
                     for how in tests!(@ways $($($how)*)?) {
                         let fixture = fixture.elsewhere();
                         super::$check(&fixture, how).await;

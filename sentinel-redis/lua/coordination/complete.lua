@@ -9,8 +9,8 @@ local function complete(r, now, arg)
   return { change = 'D', id = r.claim, rest = string.sub(result, 1, 5) .. late }
 end
 
--- What `complete` makes of a run that ends well within its lease, as most do: the record's pieces around what changes. What the
--- completions of a call have alike is made once.
+-- What `complete` makes of a run that ends well within its lease, as most do: the record's pieces around what
+-- changes. What the completions of a call have alike is made once.
 local like, age, instant, stamp, event, ending
 local function quick_complete(before, arg)
   if not before then return end
@@ -29,6 +29,6 @@ local function quick_complete(before, arg)
     ending = struct.pack('>I2', #worker) .. worker .. NOTHING .. NOTHING
   end
   return COMPLETED .. string.sub(before, 2, 54) .. stamp .. string.sub(before, 71, 102) .. instant
-    .. string.sub(before, 111, texts - 1) .. string.sub(arg, 33) .. string.sub(before, texts + 4) .. event .. stamp .. grant
-    .. ending .. verdict .. NO, COMPLETED, 'D'
+    .. string.sub(before, 111, texts - 1) .. string.sub(arg, 33) .. string.sub(before, texts + 4)
+    .. event .. stamp .. grant .. ending .. verdict .. NO, COMPLETED, 'D'
 end

@@ -7,8 +7,8 @@ local function handle(record, arg)
   local changed = NO
   if #head == 134 then
     local r = {}
-    r.state, r.held, r.after_reset, r.kept, r.spilled, r.doubted, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease, r.hard,
-      r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, head)
+    r.state, r.held, r.after_reset, r.kept, r.spilled, r.doubted, r.token, r.claim, r.incarnation, r.rev, r.last,
+      r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl = struct.unpack(HEAD, head)
     local now = math.max(clock, r.last)
     local until_then = math.min(now + r.ttl, r.hard)
     local held = matches(r, grant) and (r.state == EXECUTING or r.state == CLAIMED)

@@ -18,8 +18,8 @@ local function purge(key, record, events, gone)
     return NO
   end
   local r = {}
-  r.state, r.held, r.after_reset, r.kept, r.spilled, r.doubted, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease, r.hard,
-    r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention = struct.unpack(HEAD, stored)
+  r.state, r.held, r.after_reset, r.kept, r.spilled, r.doubted, r.token, r.claim, r.incarnation, r.rev, r.last, r.lease,
+    r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention = struct.unpack(HEAD, stored)
   -- What is due was changed an hour ago: the clock has not been set back behind that.
   local at = due(r)
   -- What was due is the event that an earlier record left.

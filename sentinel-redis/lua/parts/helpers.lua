@@ -2,14 +2,14 @@
 
 local function decode(stored)
   local state, held, after_reset, kept, spilled, _, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
-    completed, ttl, hard_ttl, retention, effects, late, past, worker, fingerprint, accepts, doubt, decision, result, rest =
-    struct.unpack(RECORD, stored)
+    completed, ttl, hard_ttl, retention, effects, late, past, worker, fingerprint, accepts, doubt, decision, result,
+    rest = struct.unpack(RECORD, stored)
   return {
     state = state, held = held, after_reset = after_reset, kept = kept, spilled = spilled, token = token,
     incarnation = incarnation, claim = claim, rev = rev, last = last, lease = lease, hard = hard, claimed = claimed,
-    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, effects = effects, late = late,
-    past = past, worker = worker, fingerprint = fingerprint, accepts = accepts, doubt = doubt, decision = decision, result = result,
-    log = string.sub(stored, rest),
+    begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, effects = effects,
+    late = late, past = past, worker = worker, fingerprint = fingerprint, accepts = accepts, doubt = doubt,
+    decision = decision, result = result, log = string.sub(stored, rest),
   }
 end
 
@@ -25,8 +25,8 @@ end
 local function encode(r)
   -- The fixed fields also hold whether there is a cause of doubt: for heartbeats, which do not read the texts.
   local doubted = r.doubt ~= '' and YES or NO
-  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, doubted, r.token, r.claim, r.incarnation,
-    r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
+  return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, doubted, r.token, r.claim,
+    r.incarnation, r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
     r.effects, r.late, #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.accepts, r.accepts,
     #r.doubt, r.doubt, #r.decision, r.decision, #r.result, r.result) .. r.log
 end
@@ -95,8 +95,8 @@ local function decided(r, sent)
   return string.sub(r.decision, 25, 41) == string.sub(sent, 1, 17)
 end
 
--- The first instant at which a purge may delete the record; nil: never, as it stands. Unchanged for over an hour; a result
--- past its retention; never a tombstone whose incarnation a reset has offered again.
+-- The first instant at which a purge may delete the record; nil: never, as it is now. Unchanged for over an hour; a
+-- result past its retention; never a tombstone whose incarnation a reset has offered again.
 local function due(r)
   if r.state == FREE and r.after_reset == NO then return r.last + HOUR + 1 end
   if r.state == COMPLETED and r.kept == YES then

@@ -196,7 +196,10 @@ impl DataLossGuard {
                 "it was restarted or promoted, and is of the class {weakest:?}"
             )));
         }
-        tracing::warn!(servers = ?who, class = %class, "the server was restarted; it is trusted to hold all it acknowledged");
+        tracing::warn!(
+            servers = ?who, class = %class,
+            "the server was restarted; it is trusted to hold all it acknowledged"
+        );
         StoreMetadata::accept_servers(connection, &self.names, metadata.class.max(class), &who).await?;
         StoreMetadata::read(connection, &self.names).await?.ok_or_else(|| self.missing(true, &who))
     }
@@ -236,8 +239,8 @@ impl DataLossGuard {
             return data_loss(&gone);
         }
         let why = format!(
-            "there is no marker under the prefix {:?}: it was never set up, or the server was emptied; if it was ever set up, \
-             stop the workers and find out what ran first",
+            "there is no marker under the prefix {:?}: it was never set up, or the server was emptied; if it was ever \
+             set up, stop the workers and find out what ran first",
             self.names.prefix()
         );
         StoreError::not_applied(ErrorKind::NotInitialised, why)

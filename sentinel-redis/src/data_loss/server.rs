@@ -187,10 +187,14 @@ impl Server {
         match self {
             _ if self.evicts() => {
                 let policy = self.field("maxmemory_policy");
-                Some(format!("maxmemory-policy is {policy}: it drops records when memory is short; set noeviction"))
+                Some(format!(
+                    "maxmemory-policy is {policy}: it drops records when memory is short; set noeviction"
+                ))
             }
             _ if !self.appends() => {
-                Some("appendonly is no: a restart forgets everything, and keys would run again; set appendonly yes".into())
+                let advice = "appendonly is no: a restart forgets everything, and keys would run again; \
+                              set appendonly yes";
+                Some(advice.into())
             }
             _ if self.appendfsync.as_deref() == Some("no") => {
                 Some("appendfsync is no: a crash loses what it acknowledged; set everysec or always".into())

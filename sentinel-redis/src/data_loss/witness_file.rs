@@ -124,7 +124,8 @@ impl WitnessFile {
         let (servers, kind) = (servers.join(" "), kind.as_str());
         let Self { location: Location { hosts, name }, rev, at, .. } = self;
         format!(
-            "{FIRST_LINE}\n{store}\n{hosts}\n{name}\n{registered_at}\n{servers}\n{namespace}\n{kind}\n{key}\n{rev}\n{at}\n"
+            "{FIRST_LINE}\n{store}\n{hosts}\n{name}\n{registered_at}\n{servers}\n\
+             {namespace}\n{kind}\n{key}\n{rev}\n{at}\n"
         )
     }
 

@@ -45,8 +45,8 @@ impl Deployment {
             Self::Replica => &[],
             Self::Lossy => &[
                 ": as long as this server runs, and has memory to spare.",
-                "A restart, or eviction, may take back all that was acknowledged. An emptied server is detected; single \
-                 records that are dropped are not: their keys run again, and nothing tells.",
+                "A restart, or eviction, may take back all that was acknowledged. An emptied server is detected; \
+                 single records that are dropped are not: their keys run again, and nothing tells.",
             ],
             Self::Always => &[
                 ": through kill -9, and through power loss as far as the disk keeps what it has synced.",
@@ -79,7 +79,8 @@ impl Deployment {
                 "Fencing tokens increase strictly for each key, through release, purge, restart and power loss."
             }
             Self::WithReplicas | Self::Cluster => {
-                "Fencing tokens increase strictly for each key, through failover too as long as the hosts' clocks agree."
+                "Fencing tokens increase strictly for each key, through failover too as long as the hosts' clocks \
+                 agree."
             }
             Self::Lossy => {
                 "Fencing tokens increase strictly for each key as long as the server's clock does."

@@ -82,7 +82,8 @@ fn kept(harness: &StoreHarness, key: &str) -> String {
           all[#all + 1] = '|'
           for _, one in ipairs(redis.call('ZRANGE', KEYS[n], 0, -1, 'WITHSCORES')) do all[#all + 1] = one end
         end
-        return (string.gsub(table.concat(all, '/'), '.', function(c) return string.format('%02x', string.byte(c)) end))";
+        return (string.gsub(table.concat(all, '/'), '.', \
+        function(c) return string.format('%02x', string.byte(c)) end))";
     let indexes = ["index:e", "undecided:e", "due:e"].map(|what| harness.named(what));
     let [record, events] = ['r', 'v'].map(|what| harness.key(what, &address));
     let floor = harness.named("floor");

@@ -66,7 +66,8 @@ impl Terms<'_> {
             Some(_) => None,
             None if *end == End::Said(Said::Done) => None,
             None if !state.effects.is_empty() => Some(format!(
-                "an effect happened, nothing is in doubt, and process {process} was not told that it is done: doubt was lost"
+                "an effect happened, nothing is in doubt, and process {process} was not told that it is done: doubt \
+                 was lost"
             )),
             None if self.settled => None,
             None => Some(format!(

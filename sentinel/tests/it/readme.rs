@@ -67,7 +67,7 @@ async fn pay(request: &'static str) -> Result<String, Box<dyn std::error::Error>
     let outcome = sentinel
         .once("invoice-42")
         .ttl(Duration::from_secs(3)).hard_ttl(Duration::from_secs(30))
-        .fingerprint(&request)                                       // same key, another request: an error, not a replay
+        .fingerprint(&request)                                       // same key, other request: an error, not a replay
         .nothing_happened_if(|e: &PspError| e.is_declined())         // after any other error the key is uncertain
         .run(move |run: Run| async move { psp.charge(request, run.idempotency_key()).await })
         .await?;
@@ -81,8 +81,8 @@ fn answer(outcome: Outcome<String, PspError>) -> String {
         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => ship(receipt),
         Outcome::CompletedNotStored(receipt, _) => ship(receipt),   // charged; later callers cannot read the receipt
         Outcome::Failed(failure) => ask_for_another_card(failure), // vouched: nothing happened, or failed for good
-        Outcome::InProgress(_) | Outcome::Reconciling(_) => come_back_later(), // another call or an operator holds the key
-        Outcome::NotRun(reason) => call_again(reason),             // this call charged nothing: the same key again is safe
+        Outcome::InProgress(_) | Outcome::Reconciling(_) => come_back_later(), // another call or operator holds the key
+        Outcome::NotRun(reason) => call_again(reason),             // nothing was charged: the same key again is safe
         Outcome::Unconfirmed(Ok(receipt)) => ship(receipt),        // charged; a task goes on recording it
         Outcome::Unconfirmed(Err(error)) => report(error),         // failed for good; a task goes on recording it
         Outcome::Superseded(charged, decided) => call_support(charged, decided), // an operator had decided meanwhile

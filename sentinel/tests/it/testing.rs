@@ -163,7 +163,8 @@ fn a_doubt_that_is_read_as_done_is_found() {
             Ok(Outcome::RanUncertain(_)) => Said::Done,
             told => told.said(),
         },
-        "process 1 said that it is done, while execution \"invoice-42\" in namespace \"default\" is in doubt: doubt was hidden",
+        "process 1 said that it is done, while execution \"invoice-42\" in namespace \"default\" is in doubt: doubt \
+         was hidden",
     );
 }
 

@@ -84,7 +84,8 @@ impl fmt::Display for Plan {
         let Self { callers, keys, leases, ttl, hard_ttl, retry_timeout, .. } = self;
         write!(
             f,
-            "{callers} callers in each worker, {keys} keys, {leases} leases, ttl {ttl:?}, hard ttl {hard_ttl:?}, retry timeout {retry_timeout:?}"
+            "{callers} callers in each worker, {keys} keys, {leases} leases, ttl {ttl:?}, hard ttl {hard_ttl:?}, retry \
+             timeout {retry_timeout:?}"
         )
     }
 }

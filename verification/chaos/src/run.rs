@@ -95,9 +95,9 @@ impl fmt::Display for Summary {
         } = self;
         writeln!(
             f,
-            "{schedules} schedules, {keys} keys, {workers} workers ({killed} killed), {requests} requests, {runs} runs, {effects} effects, \
-             {decisions} decisions; {doubts} doubts when faults were over, each explained; {searched} histories searched besides; \
-             {lost} schedules with a loss that was reported"
+            "{schedules} schedules, {keys} keys, {workers} workers ({killed} killed), {requests} requests, {runs} \
+             runs, {effects} effects, {decisions} decisions; {doubts} doubts when faults were over, each explained; \
+             {searched} histories searched besides; {lost} schedules with a loss that was reported"
         )?;
         self.faults.iter().try_for_each(|(fault, times)| writeln!(f, "{times:>7} x {fault}"))
     }
@@ -125,16 +125,18 @@ impl Runner {
         let plan = Plan::draw(seed, deployment.url(), folder.path().to_owned(), &mut rng);
         let plan = Plan { mutation: self.mutation, ..plan };
         let mut injected = Vec::new();
-        let summary = self.run_schedule(&mut *deployment, &plan, &mut injected, &mut rng).map_err(|broken| {
-            let kept = folder.keep();
-            let injected = injected.join("\n  ");
-            let (kind, name) = (self.kind, deployment.name());
-            format!(
-                "{broken}\n\non {name}, with {plan}:\n  {injected}\njournals and effects are kept in {}\n\
-                 the same again, as far as real processes repeat themselves: cargo xtask soak --store {kind} --schedules 1 --seed {seed}",
-                kept.display()
-            )
-        })?;
+        let summary =
+            self.run_schedule(&mut *deployment, &plan, &mut injected, &mut rng).map_err(|broken| {
+                let kept = folder.keep();
+                let injected = injected.join("\n  ");
+                let (kind, name) = (self.kind, deployment.name());
+                format!(
+                    "{broken}\n\non {name}, with {plan}:\n  {injected}\njournals and effects are kept in {}\n\
+                 the same again, as far as real processes repeat themselves: cargo xtask soak --store {kind} \
+                 --schedules 1 --seed {seed}",
+                    kept.display()
+                )
+            })?;
         if !deployment.is_spent() {
             self.deployments.push((flavour, deployment));
         }

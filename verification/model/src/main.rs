@@ -179,7 +179,8 @@ fn main() -> ExitCode {
             }
             _ => {
                 println!(
-                    "usage: sentinel-model [--quick] [--brief] [NAME]\n\n--brief leaves out how each missing rule was noticed.\nThe names:"
+                    "usage: sentinel-model [--quick] [--brief] [NAME]\n\n\
+                     --brief leaves out how each missing rule was noticed.\nThe names:"
                 );
                 configurations::clean()
                     .iter()

@@ -68,9 +68,10 @@ fn without_kernel(mutation: Mutation, record: &Record, op: &Op, at: Reading) -> 
         (Mutation::CancelWithoutTombstone, Op::Cancel(_)) if record.state == State::Free => {
             Some(Reply::Cancel(CancelReply::Cancelled))
         }
-        (Mutation::FingerprintFirst, Op::Claim(claim)) if matches!((&record.fingerprint, &claim.fingerprint), (Some(a), Some(b)) if a != b) => {
-            Some(Reply::Claim(ClaimReply::FingerprintMismatch))
-        }
+        (Mutation::FingerprintFirst, Op::Claim(claim)) => match (&record.fingerprint, &claim.fingerprint) {
+            (Some(a), Some(b)) if a != b => Some(Reply::Claim(ClaimReply::FingerprintMismatch)),
+            _ => None,
+        },
         _ => None,
     }
 }

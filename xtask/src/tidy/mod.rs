@@ -6,9 +6,9 @@ pub(crate) mod glossary;
 mod laws;
 mod links;
 mod manifests;
-mod prose;
 mod specification;
 mod text;
+mod width;
 
 use crate::shell::{Failure, Result};
 use crate::workspace::{Workspace, root};
@@ -24,7 +24,7 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result {
     text::check(&files, &mut found);
     links::check(&files, &mut found);
     specification::check(&files, &mut found);
-    prose::check(&files, &mut found);
+    width::check(&files, &mut found);
     glossary::check(&files, &mut found);
     laws::check(&files, &mut found);
     promises(workspace, &files, &mut found);

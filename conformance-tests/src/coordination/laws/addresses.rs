@@ -59,7 +59,10 @@ pub(crate) async fn an_execution_and_a_lease_of_one_key_are_two_records(context:
     all_are_apart(&[execution.clone(), lease.clone()]).await;
     execution.completed(&call("ann"), &result("receipt")).await;
     let held = lease.granted(&call("bob")).await;
-    answers!(execution.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("receipt"));
+    answers!(
+        execution.claim(&call("eve")).await,
+        ClaimReply::Completed { result: replayed, .. } if replayed == result("receipt")
+    );
     lease.release(held).await;
     answers!(lease.claim(&call("eve")).await, ClaimReply::Granted(_));
 }

@@ -39,7 +39,10 @@ pub(crate) async fn the_same_fingerprint_is_not_a_mismatch(context: &LawContext)
     answers!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
     answers!(doubtful.claim(&asks("bob", "a")).await, ClaimReply::Uncertain { .. });
     answers!(held.claim(&asks("bob", "a")).await, ClaimReply::Reconciling { .. });
-    answers!(done.claim(&asks("bob", "a")).await, ClaimReply::Completed { result: told, .. } if told == result("secret"));
+    answers!(
+        done.claim(&asks("bob", "a")).await,
+        ClaimReply::Completed { result: replayed, .. } if replayed == result("secret")
+    );
 }
 
 /// It is compared only where both sides have one.

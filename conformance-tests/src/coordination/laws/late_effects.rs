@@ -204,7 +204,9 @@ pub(crate) async fn an_operator_can_decide_without_waiting_for_late_effects(cont
         let grant = abandoned(key).await;
         let answer = key.reconcile(&reconcile("olga", grant.token)).await;
         let until = key.record().await.effects_until;
-        let token = answers!(answer, ReconcileReply::Taken { token, effects_until, .. } if effects_until == until => token);
+        let token = answers!(
+            answer, ReconcileReply::Taken { token, effects_until, .. } if effects_until == until => token
+        );
         if key.address == forced.address {
             answers!(
                 key.force_complete(&force("olga", token, &result("x"))).await,

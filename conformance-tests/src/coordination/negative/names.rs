@@ -133,7 +133,9 @@ pub(super) fn all() -> Vec<Mutation> {
         "folds the case of letters outside of ASCII": |at| keyed(at, at.key.as_str().chars().map(|c| {
             if c.is_ascii() { c } else { c.to_lowercase().next().unwrap_or(c) }
         }).collect::<String>());
-        "drops marks that are not seen": |at| keyed(at, at.key.as_str().replace(['\u{ad}', '\u{200b}', '\u{feff}'], ""));
+        "drops marks that are not seen": |at| {
+            keyed(at, at.key.as_str().replace(['\u{ad}', '\u{200b}', '\u{feff}'], ""))
+        };
         "takes a blank that does not break for a blank": |at| keyed(at, at.key.as_str().replace('\u{a0}', " "));
         "cuts keys at 255 bytes": |at| keyed(at, cut(at.key.as_str(), 255));
         "cuts keys at 256 bytes": |at| keyed(at, cut(at.key.as_str(), 256));

@@ -280,7 +280,8 @@ macro_rules! transitions {
                     list.wants(r, at(r)) || (self.is(StorageFault::PagesShowTombstones) && list.state.is_none())
                 };
                 let mut records: Vec<_> = rows.entries.iter()
-                    .filter(|(a, (r, _))| a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r))
+                    .filter(|(a, _)| a.namespace == list.namespace && a.kind == list.kind)
+                    .filter(|(_, (r, _))| !r.is_absent() && wants(r))
                     .filter(|(a, _)| list.after.as_ref().is_none_or(|after| a.key > *after))
                     .map(|(a, (r, _))| (a.key.clone(), r.clone()))
                     .collect();

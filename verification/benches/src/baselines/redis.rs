@@ -62,7 +62,7 @@ fn counted(server: &Redis, clients: usize, command: &[String], requests: u64) ->
     benchmark.args(["-c", &clients.to_string(), "-n", &requests.to_string()]).args(command);
     let output = benchmark.output().unwrap();
     let output_text = String::from_utf8_lossy(&output.stdout);
-    // "name","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
+    // "name","rps", and "avg_latency_ms", then the same of min, p50, p95, p99 and max.
     let rate = output_text.lines().last().and_then(|line| line.rsplit("\",\"").nth(6)?.parse().ok());
     rate.unwrap_or_else(|| panic!("redis-benchmark printed {output_text}"))
 }

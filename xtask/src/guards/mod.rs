@@ -1,7 +1,9 @@
 //! The architecture, stated as absences (ARCHITECTURE.md) and looked for in what cargo would build.
 
 mod circles;
+mod imports;
 mod layers;
+mod order;
 
 use std::fs;
 
@@ -37,6 +39,7 @@ pub(crate) fn guards(workspace: &Workspace) -> Result {
     layers::check(workspace, &mut broken)?;
     kernel(&mut broken)?;
     circles::check(workspace, &mut broken)?;
+    order::check(workspace, &mut broken)?;
     default_program(workspace, &mut broken);
     if broken.is_empty() {
         println!("no absence is violated");

@@ -56,8 +56,8 @@ impl RequestedExecution {
     }
 }
 
-/// The methods by which a builder sets its [`RequestedExecution`], a field `execution`. The crate that uses this depends
-/// on `sentinel-core` and `serde`.
+/// The methods by which a builder sets its [`RequestedExecution`], a field `execution`. The crate that uses this
+/// depends on `sentinel-core` and `serde`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __execution_settings {

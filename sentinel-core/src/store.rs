@@ -43,8 +43,8 @@ use crate::time::StoreTime;
 /// - **Stamps.** Every reply carries the clock reading, the record's rev, token and state after the operation, and
 ///   whether this request changed the record.
 ///
-/// `Any` lets methods that only one store has find that store behind `dyn CoordinationStore`. A store that wraps another
-/// one is a store of its own and hides it: such a method must not pass by the wrapper.
+/// `Any` lets methods that only one store has find that store behind `dyn CoordinationStore`. A store that wraps
+/// another one is a store of its own and hides it: such a method must not pass by the wrapper.
 #[async_trait]
 pub trait CoordinationStore: Any + Debug + Send + Sync {
     /// Describes what kind of store this is, without sending a request.

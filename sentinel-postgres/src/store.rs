@@ -122,15 +122,15 @@ impl PostgresStore {
     /// Claims an execution in a transaction of yours, and begins it. For authors of runtimes: a program calls
     /// `once_in_transaction` of the facade, which is made of this.
     ///
-    /// **Effect:** none before you commit. Claim, what is written through [`GrantInTransaction::connection`](crate::GrantInTransaction::connection), and
-    /// completion commit together or not at all. While the transaction is open, other claims of the key are *in
-    /// progress* after a lock timeout. `synchronous_commit = off` is raised to `on` for a transaction that holds a
-    /// claim. **The claim** waits for another transaction that holds the key, for `lock_timeout` or else the store's;
-    /// the transaction's own timeout is put back. Its terms matter only if it is neither completed nor undone.
-    /// **Refusals** leave nothing of this call in the transaction.
-    /// **Errors:** nothing of this call is left in the transaction, or its connection is gone and the server rolls it
-    /// back. `InvalidRequest`, before anything is sent: a claim that does not begin, a lease's address, a lock timeout of
-    /// zero or above a minute.
+    /// **Effect:** none before you commit. Claim, what is written through
+    /// [`GrantInTransaction::connection`](crate::GrantInTransaction::connection), and completion commit together or not
+    /// at all. While the transaction is open, other claims of the key are *in progress* after a lock timeout.
+    /// `synchronous_commit = off` is raised to `on` for a transaction that holds a claim. **The claim** waits for
+    /// another transaction that holds the key, for `lock_timeout` or else the store's; the transaction's own timeout is
+    /// put back. Its terms matter only if it is neither completed nor undone. **Refusals** leave nothing of this call
+    /// in the transaction. **Errors:** nothing of this call is left in the transaction, or its connection is gone and
+    /// the server rolls it back. `InvalidRequest`, before anything is sent: a claim that does not begin, a lease's
+    /// address, a lock timeout of zero or above a minute.
     pub async fn claim_in<'t>(
         &'t self,
         transaction: &'t mut Transaction<'_, Postgres>,

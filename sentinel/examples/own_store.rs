@@ -1,6 +1,7 @@
 //! A store of your own: the kernel under one lock, checked by the conformance suite.
 //!
-//! `cargo run -p sentinel-coordination --example own_store` runs it; `cargo test -p sentinel-coordination --example own_store` runs the suite.
+//! `cargo run -p sentinel-coordination --example own_store` runs it.
+//! `cargo test -p sentinel-coordination --example own_store` runs the suite.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 

@@ -13,8 +13,8 @@ use super::store_of::store_of;
 ///
 /// For a client, whose store is a [`PostgresStore`], and for a [`PostgresStore`] itself. Where the client has another
 /// store, each method is an error (`InvalidRequest`) before anything is sent. So it is where the client's store wraps a
-/// [`PostgresStore`], for the transaction would bypass the wrapper; only a [`ReplayCache`](sentinel_client::ReplayCache) may be in
-/// front of it.
+/// [`PostgresStore`], for the transaction would bypass the wrapper; only a
+/// [`ReplayCache`](sentinel_client::ReplayCache) may be in front of it.
 pub trait PostgresExt: Sealed + Sync {
     /// What names an execution: the key for a client, which has a namespace, and the [`Address`] for a store.
     type Execution: ?Sized;
@@ -22,8 +22,8 @@ pub trait PostgresExt: Sealed + Sync {
     /// The PostgreSQL store, for what only it has: fences, `check_grant_in`, `complete_grant_in`.
     fn postgres_store(&self) -> Result<&PostgresStore, StoreError>;
 
-    /// Runs a function at most once for an execution, inside a transaction of yours in the database of the store: claim,
-    /// what the function writes, and completion commit together or not at all. There is no uncertain window.
+    /// Runs a function at most once for an execution, inside a transaction of yours in the database of the store:
+    /// claim, what the function writes, and completion commit together or not at all. There is no uncertain window.
     ///
     /// **Your transaction** is never committed, rolled back or left open here. The lock timeout that the claim runs
     /// under is put back; `synchronous_commit = off` is raised to `on` for this transaction if it holds a completion.

@@ -35,9 +35,11 @@ pub enum TransactionOutcome<T, E> {
     Undone(E),
     /// It failed for good before; this is the recorded failure.
     Failed(RecordedFailure),
-    /// Another call has a live claim or run, or holds the key in a transaction that is still open. This call did not run.
+    /// Another call has a live claim or run, or holds the key in a transaction that is still open. This call did not
+    /// run.
     InProgress(InProgress),
-    /// Another call began outside of a transaction, and its outcome is unknown. This call did not run; reconcile the key.
+    /// Another call began outside of a transaction, and its outcome is unknown. This call did not run; reconcile the
+    /// key.
     Uncertain(Uncertain),
     /// An operator is deciding about the key. This call did not run.
     Reconciling(ReconcilingBy),

@@ -31,8 +31,8 @@ fn cached<S: CoordinationStore>(any: &dyn Any) -> Option<&dyn CoordinationStore>
 fn another(store: &dyn CoordinationStore) -> StoreError {
     let detail = match store.describe().backend {
         "postgres" => {
-            "this client's store wraps a PostgreSQL store in a layer, which a transaction of yours would bypass; if that \
-             is right, call the method of the PostgresStore itself"
+            "this client's store wraps a PostgreSQL store in a layer, which a transaction of yours would bypass; if \
+             that is right, call the method of the PostgresStore itself"
                 .to_owned()
         }
         backend => format!(

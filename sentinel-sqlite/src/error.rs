@@ -56,6 +56,11 @@ pub(crate) fn explain(path: &Path, applied: Applied, error: rusqlite::Error) -> 
     make(applied, error_kind(&error), detail).caused_by(error)
 }
 
+/// The operating system starts no further thread.
+pub(crate) fn no_thread(error: std::io::Error) -> StoreError {
+    StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
+}
+
 pub(crate) fn not_applied(path: &Path, error: rusqlite::Error) -> StoreError {
     explain(path, Applied::No, error)
 }

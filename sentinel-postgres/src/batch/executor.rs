@@ -22,8 +22,13 @@ pub(crate) trait StatementExecutor: Send + Sync + 'static {
     fn execute(&self, connection: &mut Connection, batch: Vec<Self::Item>)
     -> impl Future<Output = ()> + Send;
 
-    /// Replies to an item that was never sent.
+    /// Replies to an item that has no other reply than this error.
     fn refuse(&self, item: Self::Item, error: StoreError);
+
+    /// The same for a whole batch.
+    fn refuse_all(&self, batch: Vec<Self::Item>, error: &StoreError) {
+        batch.into_iter().for_each(|item| self.refuse(item, error.clone()));
+    }
 }
 
 /// The same, with the connection: opened when it is first needed, and again when it is lost.
@@ -50,7 +55,7 @@ impl<S: StatementExecutor> BatchExecutor for ConnectedExecutor<S> {
     async fn execute(&self, session: &mut Option<Connection>, batch: Vec<S::Item>) {
         match connected(session, &self.connector, self.lock_timeout).await {
             Ok(connection) => self.statements.execute(connection, batch).await,
-            Err(error) => batch.into_iter().for_each(|item| self.refuse(item, error.clone())),
+            Err(error) => self.statements.refuse_all(batch, &error),
         }
     }
 

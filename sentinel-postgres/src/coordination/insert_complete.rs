@@ -179,10 +179,7 @@ impl InsertCompleteExecutor {
         match failure {
             // One of them, or a lock, is at fault, and nothing came of any: each goes out alone.
             StatementError::RolledBack(_) => batch.into_iter().for_each(|item| item.leave(true)),
-            failure => {
-                let error = StoreError::from(failure);
-                batch.into_iter().for_each(|item| self.refuse(item, error.clone()));
-            }
+            failure => self.refuse_all(batch, &failure.into()),
         }
     }
 

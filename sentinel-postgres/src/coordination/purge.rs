@@ -5,13 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Namespace, StoreError};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::row::{Cells, integer};
 use super::statement::{Sql, Statement};
 use super::trim;
 use crate::connection::retry::retry_on_conflict;
-use crate::connection::session::{Connection, Query};
+use crate::connection::session::Connection;
 
 /// The most records of one statement.
 const PAGE: u64 = 500;
@@ -26,15 +27,16 @@ pub(crate) async fn purge(
     resumed: &Resumed,
 ) -> Result<Purged, StoreError> {
     let limit = u64::from(purge.limit);
+    let mut due = DueRecords { connection, sql, offset, purge };
     if purge.dry_run {
-        let found = due(connection, sql, offset, purge, limit + 1, START).await?;
+        let found = due.count(limit + 1, START).await?;
         return Ok(Purged { records: found.min(limit), more: found > limit });
     }
     let mut from = resumed.take(&purge.namespace);
     let mut records = 0;
     while records < limit {
         let most = PAGE.min(limit - records);
-        let page = page(connection, sql, offset, purge, most, from).await?;
+        let page = due.purge_page(most, from).await?;
         records += page.purged;
         match page.until {
             Some(until) if page.read == most => from = until,
@@ -44,7 +46,7 @@ pub(crate) async fn purge(
             _ => return Ok(Purged { records, more: false }),
         }
     }
-    let more = due(connection, sql, offset, purge, 1, from).await? > 0;
+    let more = due.count(1, from).await? > 0;
     if more {
         resumed.keep(&purge.namespace, from);
     }
@@ -82,51 +84,44 @@ struct Page {
     until: Option<i64>,
 }
 
-async fn page(
-    connection: &mut Connection,
-    sql: &Sql,
+/// The records that a purge concerns, from a time on.
+struct DueRecords<'p> {
+    connection: &'p mut Connection,
+    sql: &'p Sql,
     offset: i64,
-    purge: &Purge,
-    most: u64,
-    from: i64,
-) -> Result<Page, StoreError> {
-    let rows =
-        retry_on_conflict(connection, || bound(sql, Statement::Purge, offset, purge, most, from)).await;
-    match rows.map_err(StoreError::from)?.first() {
-        Some(row) => {
-            let mut cells = Cells::from(row, 0);
-            Ok(Page { purged: cells.number()?, read: cells.number()?, until: cells.take()? })
+    purge: &'p Purge,
+}
+
+impl DueRecords<'_> {
+    async fn purge_page(&mut self, most: u64, from: i64) -> Result<Page, StoreError> {
+        match self.run(Statement::Purge, most, from).await? {
+            Some(row) => {
+                let mut cells = Cells::from(&row, 0);
+                Ok(Page { purged: cells.number()?, read: cells.number()?, until: cells.take()? })
+            }
+            None => Ok(Page { purged: 0, read: 0, until: None }),
         }
-        None => Ok(Page { purged: 0, read: 0, until: None }),
     }
-}
 
-/// How many records are due, as far as the limit.
-async fn due(
-    connection: &mut Connection,
-    sql: &Sql,
-    offset: i64,
-    purge: &Purge,
-    most: u64,
-    from: i64,
-) -> Result<u64, StoreError> {
-    let rows =
-        retry_on_conflict(connection, || bound(sql, Statement::PurgeCount, offset, purge, most, from)).await;
-    match rows.map_err(StoreError::from)?.first() {
-        Some(row) => Ok(Cells::from(row, 0).number()?),
-        None => Ok(0),
+    /// How many there are, as far as the limit.
+    async fn count(&mut self, most: u64, from: i64) -> Result<u64, StoreError> {
+        match self.run(Statement::PurgeCount, most, from).await? {
+            Some(row) => Ok(Cells::from(&row, 0).number()?),
+            None => Ok(0),
+        }
     }
-}
 
-fn bound<'q>(
-    sql: &Sql,
-    statement: Statement,
-    offset: i64,
-    purge: &'q Purge,
-    most: u64,
-    from: i64,
-) -> Query<'q> {
-    sqlx::query(sql.get(statement)).bind(offset).bind(purge.namespace.as_str()).bind(integer(most)).bind(from)
+    async fn run(&mut self, statement: Statement, most: u64, from: i64) -> Result<Option<PgRow>, StoreError> {
+        let query = || {
+            sqlx::query(self.sql.get(statement))
+                .bind(self.offset)
+                .bind(self.purge.namespace.as_str())
+                .bind(integer(most))
+                .bind(from)
+        };
+        let rows = retry_on_conflict(self.connection, query).await.map_err(StoreError::from)?;
+        Ok(rows.into_iter().next())
+    }
 }
 
 /// How many blocks of the table of events one statement reads.

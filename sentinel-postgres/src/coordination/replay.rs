@@ -68,10 +68,7 @@ impl StatementExecutor for ReplayExecutor {
             .bind(batch.iter().map(|request| request.key.as_str()).collect::<Vec<_>>());
         match connection.run(query).await {
             Ok(rows) => reply_to_all(batch, &rows),
-            Err(failure) => {
-                let error = StoreError::from(failure);
-                batch.into_iter().for_each(|request| self.refuse(request, error.clone()));
-            }
+            Err(failure) => self.refuse_all(batch, &failure.into()),
         }
     }
 

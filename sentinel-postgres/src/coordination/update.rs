@@ -198,10 +198,7 @@ impl UpdateExecutor {
             Ok(rows) => rows,
             // One of them, or a lock, is at fault, and nothing came of any: each goes out alone.
             Err(StatementError::RolledBack(_)) => Vec::new(),
-            Err(failure) => {
-                let error = StoreError::from(failure);
-                return batch.into_iter().for_each(|item| item.reply(Err(error.clone())));
-            }
+            Err(failure) => return self.refuse_all(batch, &failure.into()),
         };
         let mut rows_by_call: Vec<Option<BatchRow>> = batch.iter().map(|_| None).collect();
         for row in &rows {

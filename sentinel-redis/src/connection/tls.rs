@@ -36,7 +36,7 @@ mod verifier {
 
     use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
     use rustls::client::{Resumption, WebPkiServerVerifier};
-    use rustls::crypto::CryptoProvider;
+    use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
     use rustls::{ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
@@ -81,6 +81,12 @@ mod verifier {
         provider: Arc<CryptoProvider>,
     }
 
+    impl ReloadingVerifier {
+        fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
+            &self.provider.signature_verification_algorithms
+        }
+    }
+
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
     struct NoRoots(String);
@@ -107,8 +113,7 @@ mod verifier {
             certificate: &CertificateDer<'_>,
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            let known = &self.provider.signature_verification_algorithms;
-            rustls::crypto::verify_tls12_signature(message, certificate, signature, known)
+            rustls::crypto::verify_tls12_signature(message, certificate, signature, self.algorithms())
         }
 
         fn verify_tls13_signature(
@@ -117,12 +122,11 @@ mod verifier {
             certificate: &CertificateDer<'_>,
             signature: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, Error> {
-            let known = &self.provider.signature_verification_algorithms;
-            rustls::crypto::verify_tls13_signature(message, certificate, signature, known)
+            rustls::crypto::verify_tls13_signature(message, certificate, signature, self.algorithms())
         }
 
         fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.provider.signature_verification_algorithms.supported_schemes()
+            self.algorithms().supported_schemes()
         }
     }
 }

@@ -1,4 +1,7 @@
 //! What the two threads of a store do with the operations that are sent to them.
+//!
+//! The writer gathers its batches itself, and not with the `Batcher` of sentinel-store-kit: it is a thread that blocks,
+//! polls before it sleeps, and learns from a bounded queue that the process ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! An operation on its way to a thread: what it does, and where its reply goes.
 
 use sentinel_core::{Applied, ErrorKind, StoreError};
-use tokio::sync::oneshot;
+use sentinel_store_kit::ReplyTo;
 
 use crate::connection::context::TransactionContext;
 use crate::connection::options::OpenOptions;
@@ -28,12 +28,12 @@ pub(crate) trait Task: Send {
 pub(crate) struct Pending<T, F> {
     run: F,
     found: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
+    reply_to: ReplyTo<T>,
 }
 
 impl<T, F> Pending<T, F> {
-    pub(crate) fn new(run: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { run, found: None, reply }
+    pub(crate) fn new(run: F, reply_to: ReplyTo<T>) -> Self {
+        Self { run, found: None, reply_to }
     }
 }
 
@@ -56,7 +56,7 @@ impl<T: Send, F: FnMut(TransactionContext<'_>) -> Result<T, Fault> + Send> Task 
             }
         };
         // The caller may have stopped waiting.
-        let _ = self.reply.send(reply);
+        let _ = self.reply_to.send(reply);
     }
 }
 

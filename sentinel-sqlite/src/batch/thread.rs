@@ -13,7 +13,7 @@ use crate::batch::task::{Message, Pending};
 use crate::connection::context::TransactionContext;
 use crate::connection::options::OpenOptions;
 use crate::connection::writer::Writer;
-use crate::error::Fault;
+use crate::error::{Fault, no_thread};
 
 /// The most operations that wait; a later caller waits for room, with nothing sent.
 const MAX_WAITING: usize = 4096;
@@ -71,9 +71,7 @@ impl ConnectionThread {
             shutdown::close(open);
             drop(registration);
         });
-        thread.map_err(|error| {
-            StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
-        })?;
+        thread.map_err(no_thread)?;
         Ok(Self { queue })
     }
 
@@ -82,8 +80,8 @@ impl ConnectionThread {
         &self,
         run: impl FnMut(TransactionContext<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, received) = oneshot::channel();
-        let task = Box::new(Pending::new(run, reply));
+        let (reply_to, received) = oneshot::channel();
+        let task = Box::new(Pending::new(run, reply_to));
         self.queue.send(Message::Task(task)).await.map_err(|_| closed(Applied::No))?;
         received.await.unwrap_or_else(|_| Err(closed(Applied::Ambiguous)))
     }

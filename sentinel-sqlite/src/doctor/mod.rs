@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::connection::filesystem;
 use crate::connection::options::OpenOptions;
 use crate::connection::writer::Writer;
-use crate::error::not_applied;
+use crate::error::{no_thread, not_applied};
 
 /// Files up to this size are checked page by page; a larger one would keep the caller waiting.
 const CHECKED_BYTES: u64 = 64 << 20;
@@ -21,9 +21,7 @@ const CHECKED_BYTES: u64 = 64 << 20;
 pub(crate) async fn health(options: Arc<OpenOptions>, clock: Arc<dyn Clock>) -> Result<Health, StoreError> {
     let (reply, received) = oneshot::channel();
     let run = move || drop(reply.send(check(&options, &*clock)));
-    thread::Builder::new().name("sentinel-sqlite-health".into()).spawn(run).map_err(|error| {
-        StoreError::not_applied(ErrorKind::Unreachable, "a thread could not be started").caused_by(error)
-    })?;
+    thread::Builder::new().name("sentinel-sqlite-health".into()).spawn(run).map_err(no_thread)?;
     let panicked = || StoreError::not_applied(ErrorKind::BrokenStore, "the probe panicked");
     received.await.unwrap_or_else(|_| Err(panicked()))
 }

@@ -39,8 +39,8 @@ cargo xtask COMMAND
   bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
   deep            all that is explored, simulated, generated and broken, as much as docs/verification.md states: an hour
-  mutants PART [ARGS] break the sources of PART (kernel, client, memory, sqlite, postgres, redis) one by one, in place,
-                  and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
+  mutants PART [ARGS] break the sources of PART (kernel, client, store-kit, memory, sqlite, postgres, redis) one by one,
+                  in place, and see a test fail; ARGS go to `cargo mutants`: `--shard 0/20`, `--list`
 ";
 
 fn main() -> ExitCode {

@@ -15,7 +15,7 @@ struct Part {
 
 /// A store's mutants are for its own tests; those of the kernel for the suite, which takes seconds on the in-memory
 /// store.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "kernel",
         files: &["sentinel-core/src/kernel/**"],
@@ -29,6 +29,13 @@ const PARTS: [Part; 6] = [
         packages: &["sentinel-coordination-client", "sentinel-coordination"],
         targets: &["--lib", "--test=it"],
         timeout: "60",
+    },
+    Part {
+        name: "store-kit",
+        files: "sentinel-store-kit/src/**",
+        packages: &["sentinel-coordination-store-kit", "sentinel-coordination-redis"],
+        targets: &["--lib", "--test=it"],
+        timeout: "1200",
     },
     Part {
         name: "memory",
@@ -112,6 +119,6 @@ mod tests {
     #[test]
     fn an_unknown_part_is_refused_with_the_known_ones() {
         let error = mutants("kernal", &[]).unwrap_err().to_string();
-        assert!(error.contains("kernal") && error.contains("kernel, client, memory"), "{error}");
+        assert!(error.contains("kernal") && error.contains("kernel, client, store-kit"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use sentinel_core::{Fingerprint, Key, Kind, Label, OpId, Terms, Token};
 use crate::exit::CliError;
 use crate::parse::{self, Codes};
 
-/// Runs work that is not safe to repeat: at most once per key, with its result replayed and its doubts told.
+/// Runs work that is not safe to repeat: at most once per key. It replays results, and reports an unknown outcome.
 #[derive(Debug, Parser)]
 #[command(name = "sentinel", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -22,48 +22,49 @@ pub(crate) struct Cli {
 
 const AFTER_HELP: &str = "\
 Example:
-  sentinel once invoice-42 -- ./charge.sh    runs it
+  sentinel once invoice-42 -- ./charge.sh    runs the script
   sentinel once invoice-42 -- ./charge.sh    prints what the first run printed, and runs nothing
 
-Exit codes: 0 done or replayed; 64 bad arguments; 65 another fingerprint, or a decision that does not apply;
+Exit codes: 0 completed or replayed; 64 bad arguments; 65 another fingerprint, or a decision that does not apply;
 69 the store cannot be used, and the command did not run; 74 the answer could not be written to standard output;
-75 someone else holds it; 76 in doubt: reconcile. 126, 127: the command could not be started, and the key is free.
+75 another caller holds the key; 76 the outcome is unknown: reconcile the key. 126, 127: the command could not be
+started, and the key is free.
 An environment variable that is set and empty counts as not set.";
 
-/// Options of every command; they may stand anywhere before `--`.
+/// Options of every command. They are accepted anywhere before `--`.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The store: sqlite:PATH, postgres://.., redis://.. or rediss://..
     ///
     /// Default: $SENTINEL_STORE, else the file $XDG_STATE_HOME/sentinel/sentinel.db (~/.local/state/..). Only once,
-    /// lease and init create a file. An address is taken literally, or refused. A PostgreSQL store is set up by
-    /// `sentinel init`; its tables are in the schema `sentinel`, or where the URL says:
-    /// postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and a password's file are
-    /// asked for as with psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
+    /// lease and init create a file. An address is used exactly as written, or refused. `sentinel init` sets up a
+    /// PostgreSQL store. Its tables are in the schema `sentinel`, unless the URL names another schema or a prefix:
+    /// postgres://user:password@host/database?sentinel_schema=S&sentinel_table_prefix=P. TLS and password files are
+    /// configured as for psql: sslmode=verify-full, ~/.pgpass or PGPASSFILE.
     ///
-    /// A Redis store is set up by `sentinel init`, too, and armed again by it when the server has lost something, or
-    /// may have. redis://user:password@host:port/database?sentinel_key_prefix=P, or with TLS
+    /// `sentinel init` also sets up a Redis store, and registers it again after the server has lost records, or may
+    /// have lost them. redis://user:password@host:port/database?sentinel_key_prefix=P, or with TLS
     /// rediss://..?sentinel_ca=FILE; redis-cluster://host:port?node=host:port,
     /// redis-sentinel://host:port?sentinelServiceName=NAME (both with TLS as rediss-..),
-    /// redis+unix:///path/of/the.sock. What was acknowledged last is noted in $XDG_STATE_HOME/sentinel, to be missed
-    /// where a restarted server does not have it any more.
+    /// redis+unix:///path/of/the.sock. The program writes the latest acknowledged change to a file in
+    /// $XDG_STATE_HOME/sentinel, so that it detects a restarted server that has lost this change.
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub(crate) store: Option<OsString>,
-    /// The room that keys live in [default: $SENTINEL_NAMESPACE, else `default`]
+    /// The namespace of the key [default: $SENTINEL_NAMESPACE, else `default`]
     #[arg(long, global = true, value_name = "NS", help_heading = "Global options")]
     pub(crate) namespace: Option<OsString>,
-    /// Who works or decides here, a label for people [default: $SENTINEL_WORKER, else host:pid for a worker, and for an
-    /// operator $SUDO_USER or $USER, @host]
+    /// The name of the worker or operator, a label for people [default: $SENTINEL_WORKER, else host:pid for a worker,
+    /// and for an operator $SUDO_USER or $USER, @host]
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     pub(crate) worker: Option<OsString>,
-    /// Answer with one JSON object (list, history: one per line); changes nothing about once and lease
+    /// Print one JSON object (list, history: one per line); has no effect on once and lease
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a command at most once per key; called again, print what it printed
+    /// Run a command at most once per key; a later call prints the recorded output
     Once(Once),
     /// Run a command while holding a lease
     Lease(Lease),
@@ -71,30 +72,29 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Show the events of a record, oldest first
     History(History),
-    /// List records; --all-namespaces --state open is the page for people on call
+    /// List records; for people on call: --all-namespaces --state open
     List(List),
-    /// Name the namespaces that the store has
+    /// List the namespaces of the store
     #[command(after_help = "Example:\n  sentinel namespaces")]
     Namespaces,
-    /// Take an uncertain key, and print the token to decide it with
+    /// Take an uncertain key, and print the token that a decision about it needs
     Reconcile(Reconcile),
-    /// Decide "it did happen": the response is replayed from now on
+    /// Decide that the work happened: the response is replayed from now on
     ForceComplete(ForceComplete),
-    /// Decide "it did not happen": anyone may run it again
+    /// Decide that the work did not happen: the key can run again
     ResetToClaimed(ResetToClaimed),
     /// Free a claim or lease whose holder will not come back
     Evict(Evict),
     /// Remove completed records past their retention, and old tombstones
     Purge(Purge),
-    /// Set the store up, bring it up to date, or arm it again after a doubt
+    /// Set the store up, upgrade it, or register a Redis again after it lost records or may have lost them
     Init(Init),
-    /// Look at the store and its deployment, and tell what it guarantees
+    /// Check the store and its deployment, and print what it guarantees
     #[command(after_help = "Example:\n  sentinel doctor --json")]
     Doctor,
     /// Print a completion script for a shell
-    #[command(
-        after_help = "Example:\n  sentinel completions bash > ~/.local/share/bash-completion/completions/sentinel"
-    )]
+    #[command(after_help = "Example:\n  sentinel completions bash > \
+            ~/.local/share/bash-completion/completions/sentinel")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -107,7 +107,7 @@ pub(crate) enum Command {
 /// The key of a record.
 #[derive(Debug, Args)]
 pub(crate) struct KeyArg {
-    /// What the work is about: 1 to 512 bytes of UTF-8 without control characters
+    /// The name of the work: 1 to 512 bytes of UTF-8 without control characters
     #[arg(value_name = "KEY", value_parser = key, required_unless_present = "dashed_key")]
     key: Option<Key>,
     /// The same, for a key that begins with a dash: --key=-5
@@ -121,20 +121,21 @@ impl KeyArg {
     }
 }
 
-/// Unless the ttl is longer.
+/// The default hard ttl, unless the ttl is longer.
 const HARD_TTL: Duration = Duration::from_secs(3600);
 
-/// How long a claim holds.
+/// How long a claim is valid.
 #[derive(Debug, Args)]
 pub(crate) struct TermsArg {
-    /// How long the claim holds without a sign of life, like 500ms, 3s, 10m. See below for what happens then
+    /// How long the claim is valid after the last heartbeat, like 500ms, 3s, 10m. See below for what happens then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     ttl: Duration,
-    /// How long the command may run at all; at this deadline its process group is gone [default: 1h, or --ttl if that
-    /// is longer]
+    /// The longest time that the command may run; at this deadline its process group is killed [default: 1h, or --ttl
+    /// if that is longer]
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     hard_ttl: Option<Duration>,
-    /// Wait at most this long for the holder of the key, or for a store that is away, instead of answering at once
+    /// Wait at most this long for the holder of the key, or for a store that cannot be reached, instead of exiting at
+    /// once
     #[arg(long, value_name = "D", value_parser = parse::duration)]
     pub(crate) wait: Option<Duration>,
 }
@@ -152,15 +153,16 @@ Example:
   sentinel once invoice-42 --failed-on 3 -- ./charge.sh 42
 
 An exit code of 0 completes the key; --failed-on codes complete it as a failure; --nothing-happened-on codes free it.
-Every other end leaves it in doubt (exit 76) until an operator reconciles it.
+After any other end the key is uncertain (exit 76) until an operator reconciles it.
 Standard output is recorded up to 1 MiB. More still completes the key, and a later call then prints nothing.
 
-When the store is away:
-  at the ttl            the command goes on. Others see the key as in doubt, and none of them runs it.
+When the store cannot be reached:
+  at the ttl            the command goes on. Other callers see the key as uncertain, and none of them runs it.
   at the hard deadline  the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
-  when the store answers that the key is lost (an operator took it)  TERM, and KILL 10 s later.
-  when the command has ended  its result is sent until the store has recorded it: until the hard deadline, and then
-                        for as long again as --hard-ttl (at least 10 s, at most 10 min). A signal ends that, with 76.
+  when the store replies that an operator took the key  TERM, and KILL 10 s later.
+  when the command has ended  the program sends its result until the store has recorded it, at most until the hard
+                        deadline and then for as long as --hard-ttl (at least 10 s, at most 10 min). A signal ends
+                        that, with exit 76.
 
 The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its \
 environment.")]
@@ -169,20 +171,20 @@ pub(crate) struct Once {
     pub(crate) key: KeyArg,
     #[command(flatten)]
     pub(crate) terms: TermsArg,
-    /// What the request is about: the same key with another fingerprint is refused (65)
+    /// Identifies the content of the request: the same key with another fingerprint is refused (65)
     #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// How long after the end of the command an effect of it may still land elsewhere. After doubt, a reset waits for
-    /// it
+    /// How long after the end of the command one of its effects may still land elsewhere. A reset of an uncertain key
+    /// waits until then
     #[arg(long, value_name = "D", default_value = "10s", value_parser = parse::duration)]
     late_effects: Duration,
-    /// How long the result is kept after completion [default: without end]
+    /// How long the result is kept after completion [default: without limit]
     #[arg(long, value_name = "D", value_parser = parse::retention)]
     pub(crate) retention: Option<Duration>,
-    /// Exit codes that mean: nothing happened, anyone may try again (like 3,79); of 1 to 63 and 79 to 255
+    /// Exit codes that mean: nothing happened, the key can run again (like 3,79); of 1 to 63 and 79 to 255
     #[arg(long, value_name = "CODES", value_parser = parse::codes)]
     pub(crate) nothing_happened_on: Option<Codes>,
-    /// Exit codes that mean: failed for good; recorded and replayed with that code; of 1 to 63 and 79 to 255
+    /// Exit codes that mean: a final failure, recorded and replayed with that code; of 1 to 63 and 79 to 255
     #[arg(long, value_name = "CODES", value_parser = parse::codes)]
     pub(crate) failed_on: Option<Codes>,
     /// The command and its arguments
@@ -191,7 +193,7 @@ pub(crate) struct Once {
 }
 
 impl Once {
-    /// How long the claim holds, and how late effects may land.
+    /// How long the claim is valid, and how late effects may land.
     pub(crate) fn terms(&self) -> Result<Terms, CliError> {
         Ok(self.terms.get()?.with_late_effects(self.late_effects)?)
     }
@@ -201,7 +203,8 @@ impl Once {
         let shared = self.failed_on.as_ref().zip(self.nothing_happened_on.as_ref());
         match shared.and_then(|(failed, nothing)| failed.shared_with(nothing)) {
             Some(code) => Err(CliError::usage(format!(
-                "exit code {code} stands in both --failed-on and --nothing-happened-on"
+                "exit code {code} is in both --failed-on and --nothing-happened-on; it can mean only \
+                    one thing"
             ))),
             None => Ok(()),
         }
@@ -217,13 +220,14 @@ Example:
 Exits with the command's code, 75 if another process holds the lease, 76 if the lease was lost while it ran.
 
 The lease is lost, and the command gets TERM, and KILL 10 s later:
-  at the ttl            if no sign of life reached the store until then: another process may hold the lease now.
-  when the store answers that the lease is lost.
+  at the ttl            if no heartbeat reached the store until then: another process may hold the lease now.
+  when the store replies that the lease is lost.
 At the hard deadline the command's process group is gone: TERM 10 s before (or half the hard ttl), then KILL.
 
-The lease is kept until the last process of the command's process group has ended. If the command exits, what it left
-in the background is waited for; if it was killed, or a signal asked it to end, that is sent SIGTERM, and SIGKILL
-10 s later. The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its
+The lease is kept until the last process of the command's process group has ended. If the command exits, the program
+waits for the processes that it left in the background. If the command was killed, or a signal asked it to end, the
+program sends them SIGTERM, and SIGKILL 10 s later.
+The command finds SENTINEL_KEY_NAMESPACE, SENTINEL_KEY, SENTINEL_TOKEN and SENTINEL_IDEMPOTENCY_KEY in its \
 environment.")]
 pub(crate) struct Lease {
     #[command(flatten)]
@@ -270,7 +274,7 @@ pub(crate) struct History {
     /// Execution or lease
     #[arg(long, value_enum, default_value = "execution")]
     pub(crate) kind: KindArg,
-    /// The newest so many events, 1 to 1000
+    /// The number of events, the newest ones, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
 }
@@ -288,7 +292,7 @@ pub(crate) enum StateArg {
 }
 
 impl StateArg {
-    /// The states that it stands for.
+    /// The visible states that this argument selects.
     pub(crate) fn shown(self) -> &'static [Shown] {
         match self {
             Self::Free => &[Shown::Free],
@@ -313,13 +317,13 @@ Example:
   sentinel list --state uncertain
   sentinel list --all-namespaces --state open --older-than 5m --fail-if-any
 
-With --all-namespaces, --older-than or --state open, what has been in doubt longest comes first. Otherwise records
-come by key, in byte order.")]
+With --all-namespaces, --older-than or --state open, the key that has been in doubt longest comes first. Otherwise
+records are sorted by key, in byte order.")]
 pub(crate) struct List {
-    /// Of every namespace; needs --state uncertain, reconciling or open
+    /// List every namespace; needs --state uncertain, reconciling or open
     #[arg(long, conflicts_with = "after")]
     pub(crate) all_namespaces: bool,
-    /// Only what has been in doubt for at least so long; needs --state uncertain, reconciling or open
+    /// Only keys that have been in doubt for at least this long; needs --state uncertain, reconciling or open
     #[arg(long, value_name = "D", value_parser = parse::duration, conflicts_with = "after")]
     pub(crate) older_than: Option<Duration>,
     /// Exit with 1 if there is any such record
@@ -331,7 +335,7 @@ pub(crate) struct List {
     /// Executions or leases
     #[arg(long, value_enum, default_value = "execution")]
     pub(crate) kind: KindArg,
-    /// At most so many records, 1 to 1000
+    /// The largest number of records, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
     /// Only keys after this one, in byte order: the last key of the page before
@@ -339,14 +343,14 @@ pub(crate) struct List {
     pub(crate) after: Option<Key>,
 }
 
-/// What every decision carries.
+/// The options of every decision.
 #[derive(Debug, Args)]
 pub(crate) struct DecisionArg {
-    /// Names this decision: 32 hexadecimal digits. Repeated with the same id after a lost answer, it answers the same
-    /// [default: a fresh one, told on standard error]
+    /// The id of this decision: 32 hexadecimal digits. Repeat a decision with its id if the reply was lost: it gets the
+    /// same reply [default: a new id, printed on standard error]
     #[arg(long, value_name = "ID", value_parser = op_id)]
     pub(crate) op: Option<OpId>,
-    /// Why; kept in the history
+    /// The reason, kept in the history
     #[arg(long, value_name = "TEXT", value_parser = label)]
     pub(crate) reason: Option<Label>,
 }
@@ -362,10 +366,10 @@ pub(crate) struct Reconcile {
     /// The token that `inspect` showed: another one is refused (65) [default: the current one is read first]
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) expect: Option<Token>,
-    /// Take it although its worker is alive; needs --expect
+    /// Take the key although its worker is alive; needs --expect
     #[arg(long, requires = "expect")]
     pub(crate) even_if_alive: bool,
-    /// Take it from another operator; needs --expect
+    /// Take the key from another operator; needs --expect
     #[arg(long, requires = "expect")]
     pub(crate) steal: bool,
     #[command(flatten)]
@@ -385,20 +389,20 @@ pub(crate) struct ForceComplete {
     /// The token that `reconcile` printed
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     pub(crate) token: Token,
-    /// What to replay from now on, byte for byte
+    /// The response that is replayed from now on, byte for byte
     #[arg(long, value_name = "TEXT", group = "what")]
     pub(crate) response: Option<String>,
-    /// The same from a file, `-` for standard input; any bytes
+    /// Read the response from a file, `-` for standard input; any bytes
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) response_file: Option<std::path::PathBuf>,
-    /// What the response is. One that callers of the key cannot decode is refused (65)
-    /// [default: text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
+    /// The media type of the response. A type that callers of the key cannot decode is refused (65) [default:
+    /// text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
     #[arg(long, value_name = "TYPE", value_parser = label)]
     pub(crate) content_type: Option<Label>,
-    /// Record it although callers of the key cannot decode it
+    /// Record the response although callers of the key cannot decode it
     #[arg(long)]
     pub(crate) as_is: bool,
-    /// Record it as a failure for good, replayed with this exit code
+    /// Record a final failure, replayed with this exit code
     #[arg(long, value_name = "CODE", value_parser = parse::code)]
     pub(crate) failed: Option<u8>,
     #[command(flatten)]
@@ -440,11 +444,11 @@ pub(crate) struct Evict {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  sentinel purge --dry-run\n  sentinel purge --all-namespaces")]
 pub(crate) struct Purge {
-    /// In every namespace of the store
+    /// Purge every namespace of the store
     #[arg(long)]
     pub(crate) all_namespaces: bool,
 
-    /// Only say how many there are
+    /// Only print how many records would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -455,11 +459,12 @@ Example:
   sentinel init --store postgres://app@db.example/orders
   sentinel init --store postgres:///orders --print-sql | psql -v ON_ERROR_STOP=1 -d orders
 
-Several at once are fine, and so is running it again. Until it has run, every other command but doctor exits with 69.
-On Redis, running it again says that the server holds all it acknowledged, or that somebody has looked at what it \
-lost.")]
+It is safe to run it again, and to run it in several processes at once. Before the first run, every other command but
+doctor exits with 69.
+On Redis, run it again only if the server has everything that it acknowledged, or after you have checked what it lost:
+from then on its records are trusted again.")]
 pub(crate) struct Init {
-    /// Only print the SQL, for who runs migrations themselves; connects to nothing
+    /// Only print the SQL, for deployments with their own migrations; connects to nothing
     #[arg(long)]
     pub(crate) print_sql: bool,
 }
@@ -483,7 +488,7 @@ fn token(text: &str) -> Result<Token, String> {
     text.parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
 }
 
-/// With or without the dashes of a UUID.
+/// Accepts the id with or without the dashes of a UUID.
 fn op_id(text: &str) -> Result<OpId, String> {
     text.replace('-', "").parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
 }

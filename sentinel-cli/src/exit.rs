@@ -12,7 +12,7 @@ use crate::parse::is_for_commands;
 pub(crate) struct Exit(pub(crate) u8);
 
 impl Exit {
-    /// Completed now, or replayed; or the answer asked for was given.
+    /// The command completed now, its result was replayed, or the requested output was printed.
     pub(crate) const OK: Self = Self(0);
     /// `inspect`: absent. `doctor`: this deployment is refused.
     pub(crate) const NO: Self = Self(1);
@@ -24,7 +24,7 @@ impl Exit {
     pub(crate) const UNAVAILABLE: Self = Self(69);
     /// The answer could not be written to standard output.
     pub(crate) const IO: Self = Self(74);
-    /// Someone else holds it; nothing ran.
+    /// Another caller holds it; nothing ran.
     pub(crate) const HELD: Self = Self(75);
     /// Whether it happened is not known, or could not be recorded.
     pub(crate) const DOUBT: Self = Self(76);
@@ -54,14 +54,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why there is no answer: a code and a sentence for standard error.
+/// Why there is no result: an exit code, and a sentence for standard error.
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
-    /// The store is there, and this program must not use it as it is.
+    /// The store exists, and this program must not use it as it is.
     pub(crate) refused: bool,
-    /// The store may be back by itself.
+    /// The store may become available without help.
     pub(crate) may_pass: bool,
 }
 
@@ -79,7 +79,7 @@ impl CliError {
     }
 }
 
-/// Whether the store is there, and this program must not use it as it is.
+/// Whether the store exists, and this program must not use it as it is.
 pub(crate) fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::DeploymentRefused | ErrorKind::NewerSchema)
 }
@@ -103,7 +103,7 @@ impl From<std::io::Error> for CliError {
     }
 }
 
-/// What the client could not answer at all; nothing of the call ran.
+/// The client returned no outcome; nothing of the call ran.
 impl From<client::Error> for CliError {
     fn from(error: client::Error) -> Self {
         match error {

@@ -1,5 +1,5 @@
-//! `sentinel`: runs a command at most once per key, replays its result, and reports doubts, from any language, cron
-//! line or deploy script.
+//! `sentinel`: runs a command at most once per key, replays its result, and reports an unknown outcome. For any
+//! language, cron line or deploy script.
 
 mod args;
 mod commands;
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         commands::run(cli).await
     });
     let exit = exit.unwrap_or_else(|error| print_error(&error));
-    // A thread that waits for a pipe that may never be closed must not hold the program up.
+    // A thread that waits for a pipe that may never be closed must not delay the program's exit.
     runtime.shutdown_background();
     exit.into()
 }
@@ -49,7 +49,7 @@ fn print_error(error: &CliError) -> Exit {
     error.exit
 }
 
-/// Help and version are what was asked for; everything else is a bad argument, and never clap's own 2.
+/// Help and version exit with 0. Everything else is a bad argument, with this program's code instead of clap's 2.
 fn usage(error: &clap::Error) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return match error.print() {

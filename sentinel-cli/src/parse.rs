@@ -1,4 +1,4 @@
-//! What arguments mean: durations, lists of exit codes, and the types of the core.
+//! Parses arguments: durations and lists of exit codes.
 
 use std::time::Duration;
 
@@ -19,16 +19,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "is too long".into())
 }
 
-/// A duration that a store keeps: more than nothing, and at most a thousand years.
+/// A retention: more than zero, and at most a thousand years.
 pub(crate) fn retention(text: &str) -> Result<Duration, String> {
     let kept = duration(text)?;
     if kept.is_zero() {
-        return Err(
-            "must be more than nothing: a result that is not kept would let the command run again".into()
-        );
+        return Err("must be more than zero: if the result were not kept, the command could run again".into());
     }
     if kept > Duration::from_secs(366_000 * 24 * 60 * 60) {
-        return Err("is too long; leave it away to keep the result for ever".into());
+        return Err("is too long; omit it to keep the result without limit".into());
     }
     Ok(kept)
 }
@@ -53,7 +51,7 @@ pub(crate) fn codes(text: &str) -> Result<Codes, String> {
     text.split(',').map(code).collect::<Result<_, _>>().map(Codes)
 }
 
-/// The codes that a command may give a meaning to: 64 to 78 are the program's own.
+/// The codes that may be given a meaning. The program uses 64 to 78 itself.
 pub(crate) fn is_for_commands(code: u8) -> bool {
     matches!(code, 1..=63 | 79..=255)
 }

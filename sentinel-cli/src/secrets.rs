@@ -1,12 +1,12 @@
-//! The last guard of passwords: whatever goes to standard error passes through here.
+//! Masks passwords in everything that goes to standard error.
 
 use std::ffi::{OsStr, OsString};
 use std::sync::OnceLock;
 
 static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
 
-/// Remembers what must never be shown: what follows `://` in an argument or in `SENTINEL_STORE`, where it could
-/// hold a password. An option that was misspelt, or a URL in the wrong place, is quoted by the argument parser.
+/// Remembers the texts to mask: what follows `://` in an argument or in `SENTINEL_STORE`, if it could include a
+/// password. The argument parser quotes a misspelt option, or a URL in the wrong place, in its messages.
 pub(crate) fn remember(arguments: &[OsString], store: Option<&OsStr>) {
     let mut secrets = store.map_or(Vec::new(), |url| secrets_of(&url.to_string_lossy(), true));
     let mut named = false;
@@ -40,12 +40,12 @@ fn secrets_of(text: &str, named: bool) -> Vec<String> {
         // No port: perhaps a URL that broke off after the password.
         secrets.push(tail.to_owned());
     }
-    // A very short password would blot out ordinary words; the whole tail is still masked.
+    // Masking a very short password would also mask ordinary words; the whole tail is still masked.
     secrets.retain(|secret| secret.len() > 3);
     secrets
 }
 
-/// The text without what was remembered.
+/// The text with the remembered texts masked.
 pub(crate) fn mask(text: &str) -> String {
     let secrets = SECRETS.get().map(Vec::as_slice).unwrap_or_default();
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))

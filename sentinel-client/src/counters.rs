@@ -1,4 +1,4 @@
-//! Counters and gauges that no request stands for.
+//! Counters and gauges that are not about a single request.
 
 use std::time::Duration;
 

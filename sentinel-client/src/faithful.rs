@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_writes_alike_is_told_apart() {
+    fn values_that_json_writes_alike_are_distinguished() {
         assert!(!alike(Some(f64::NAN), None));
         assert!(!alike(Some(None::<u8>), None));
         assert!(!alike(Some(()), None));

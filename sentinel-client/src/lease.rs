@@ -6,9 +6,9 @@ use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Token};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Call, Held, Refusal};
+use super::engine::{Call, HeldGrant, Refusal};
 use super::fence::FenceValues;
-use super::keeper::Keeping;
+use super::keeper::KeepAliveGuard;
 use super::open_work::Work;
 use super::outcome::{Error, InProgress, NotRun};
 use super::requested::RequestedTerms;
@@ -38,7 +38,7 @@ pub struct LeaseRequest {
 }
 
 /// The result of a request for a lease.
-#[must_use = "a lease that was not granted is told here"]
+#[must_use = "this outcome is the only report that the lease was not granted"]
 #[derive(Debug)]
 pub enum LeaseOutcome {
     /// The caller holds the lease until it releases or loses it.
@@ -82,8 +82,9 @@ impl LeaseRequest {
         self
     }
 
-    /// Waits for the lease for at most this long, also while the store is away, instead of returning `InProgress` at
-    /// once. Callers of this process are served in the order in which they came; among processes there is no order.
+    /// Waits for the lease for at most this long, also while the store cannot be reached, instead of returning
+    /// `InProgress` at once. Callers of this process are served in the order in which they came; among processes there
+    /// is no order.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
         self
@@ -109,7 +110,7 @@ impl LeaseRequest {
         let address = Address::lease(namespace, self.key?);
         let mut call =
             Call { core, address, claim, retry_timeout, confirm_within: retry_timeout, wait: self.wait };
-        Ok(match call.enter().await.map(|entered| Held::new(call, entered)) {
+        Ok(match call.enter().await.map(|entered| HeldGrant::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;
                 LeaseOutcome::NotHeld(NotRun::Expired)
@@ -121,9 +122,9 @@ impl LeaseRequest {
             Ok(held) => LeaseOutcome::Held(Lease::new(held)),
             Err(Refusal::InProgress(other)) => LeaseOutcome::InProgress(other),
             Err(Refusal::NotRun(reason)) => LeaseOutcome::NotHeld(reason),
-            Err(_) => {
-                LeaseOutcome::NotHeld(NotRun::Store(store_broke("it answers of an execution for a lease")))
-            }
+            Err(_) => LeaseOutcome::NotHeld(NotRun::Store(store_broke(
+                "its reply to a lease is about an execution",
+            ))),
         })
     }
 }
@@ -134,15 +135,15 @@ impl LeaseRequest {
 #[derive(Debug)]
 pub struct Lease {
     run: Run,
-    held: Option<Held>,
-    keeping: Option<Keeping>,
+    held: Option<HeldGrant>,
+    keep_alive: Option<KeepAliveGuard>,
 }
 
 impl Lease {
-    fn new(mut held: Held) -> Self {
+    fn new(mut held: HeldGrant) -> Self {
         held.start();
-        let (run, keeping) = (held.run.clone(), held.keep());
-        Self { run, held: Some(held), keeping: Some(keeping) }
+        let (run, keep_alive) = (held.run.clone(), held.keep());
+        Self { run, held: Some(held), keep_alive: Some(keep_alive) }
     }
 
     /// The fencing token: pass it to every resource that can check one.
@@ -193,28 +194,28 @@ impl Lease {
     /// Releases the lease, and returns whether it was still held. **Errors:** the store could not answer. The release
     /// is then repeated in the background until the lease has lapsed by itself.
     pub async fn release(mut self) -> Result<ReleaseOutcome, Error> {
-        self.keeping = None;
+        self.keep_alive = None;
         // The grant stays in `self` while the reply is awaited: if this future is dropped, `Drop` releases the lease.
         let Some(held) = &self.held else { return Ok(ReleaseOutcome::Released) };
         held.work.becomes(Work::Release);
-        let told =
+        let released =
             held.core.release(held.address(), &given_back(held), held.retry_timeout, &held.work).await?;
         self.held = None;
-        match told {
+        match released {
             ReleaseReply::Released => Ok(ReleaseOutcome::Released),
             ReleaseReply::Superseded(current) => Ok(ReleaseOutcome::LostBefore(current)),
-            ReleaseReply::MayHaveRun => Err(store_broke("it says that a lease may have run").into()),
+            ReleaseReply::MayHaveRun => Err(store_broke("its reply is that a lease may have run").into()),
         }
     }
 }
 
-fn given_back(held: &Held) -> Release {
+fn given_back(held: &HeldGrant) -> Release {
     Release { grant: held.grant(), vouched: false }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.keeping = None;
+        self.keep_alive = None;
         let Some(held) = self.held.take() else { return };
         held.work.becomes(Work::Release);
         let core = held.core.clone();

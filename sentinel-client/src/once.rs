@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_checked};
 use super::engine::ended::Ended;
-use super::engine::{self, Call, Caller, Ending, Held, Refusal, Returned, execute};
+use super::engine::{self, Call, Caller, Ending, HeldGrant, Refusal, Returned, execute};
 use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
 use super::requested::{RequestedExecution, RequestedTerms};
 use super::run::Run;
@@ -25,7 +25,7 @@ impl Sentinel {
     }
 }
 
-type Says<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
+type Predicate<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 /// A request to run a function at most once for a key, across any number of competing workers. All later callers get
 /// the recorded result.
@@ -46,8 +46,8 @@ pub struct Once<E, C = Json> {
 
 /// What an error implies about the effect.
 struct Classes<E> {
-    nothing_happened: Vec<Says<E>>,
-    failed_for_good: Vec<Says<E>>,
+    nothing_happened: Vec<Predicate<E>>,
+    failed_for_good: Vec<Predicate<E>>,
 }
 
 impl<E, C> fmt::Debug for Once<E, C> {
@@ -99,7 +99,7 @@ impl<E, C> Once<E, C> {
 
     /// Waits for an execution in flight for at most this long, instead of returning `InProgress` at once. Any number of
     /// callers of this process that wait for one key share one watcher. A run that becomes uncertain ends the wait. A
-    /// store that is away does not: the claim is sent again, under the same claim id, until the time is over.
+    /// store that cannot be reached does not: the claim is sent again, under the same claim id, until the time is over.
     pub fn wait(mut self, at_most: Duration) -> Self {
         self.wait = Some(at_most);
         self
@@ -115,14 +115,14 @@ impl<E, C> Once<E, C> {
 
     /// Selects the errors that prove that nothing happened: the claim is released, and any call can run again. If an
     /// error is also selected by [`failed_for_good_if`](Self::failed_for_good_if), its outcome is unknown.
-    pub fn nothing_happened_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        self.classes.nothing_happened.push(Box::new(says));
+    pub fn nothing_happened_if(mut self, predicate: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.classes.nothing_happened.push(Box::new(predicate));
         self
     }
 
     /// Selects the errors that are final: they are recorded, and later callers get that failure.
-    pub fn failed_for_good_if(mut self, says: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        self.classes.failed_for_good.push(Box::new(says));
+    pub fn failed_for_good_if(mut self, predicate: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.classes.failed_for_good.push(Box::new(predicate));
         self
     }
 
@@ -152,14 +152,14 @@ impl<E, C> Once<E, C> {
     }
 
     /// The claim to send, and how to handle the function's result.
-    fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Ends<E, C>), Invalid> {
+    fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Classifier<E, C>), Invalid> {
         let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
         let limit = self.execution.payload_limit;
         let claim = self.execution.claim(self.asked.terms()?, phase, accepts, worker)?;
         let address = Address::execution(namespace, self.key?);
         let confirm_within = self.confirm_within.unwrap_or(retry_timeout);
         let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait };
-        Ok((call, Ends { codec: self.codec, classes: self.classes, limit }))
+        Ok((call, Classifier { codec: self.codec, classes: self.classes, limit }))
     }
 }
 
@@ -183,9 +183,10 @@ where
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let accepts = self.codec.accepts();
-        let (call, ends) = self.call(Phase::Executing, accepts)?;
-        let work = move |ends: Ends<E, C>, held| engine::run(held, |run| ends.of(function(run)));
-        answer(call, ends, Ends::decode, work).await
+        let (call, classifier) = self.call(Phase::Executing, accepts)?;
+        let work =
+            move |classifier: Classifier<E, C>, held| engine::run(held, |run| classifier.of(function(run)));
+        answer(call, classifier, Classifier::decode, work).await
     }
 
     /// Runs a function that reports itself how it ended and what to record. A replay returns the recorded result as it
@@ -232,26 +233,26 @@ where
     {
         let prepare = self.prepare;
         let accepts = self.once.codec.accepts();
-        let (call, ends) = self.once.call(Phase::Claimed, accepts)?;
+        let (call, classifier) = self.once.call(Phase::Claimed, accepts)?;
         let (caller, _here) = Caller::new();
-        let work = move |ends: Ends<E, C>, held| {
+        let work = move |classifier: Classifier<E, C>, held| {
             engine::prepare_and_run(held, caller, async move |run| {
                 let prepared = prepare(run).await?;
-                Ok(|run| ends.of(function(run, prepared)))
+                Ok(|run| classifier.of(function(run, prepared)))
             })
         };
-        answer(call, ends, Ends::decode, work).await
+        answer(call, classifier, Classifier::decode, work).await
     }
 }
 
 /// Converts a function's result into an ending.
-struct Ends<E, C> {
+struct Classifier<E, C> {
     codec: C,
     classes: Classes<E>,
     limit: usize,
 }
 
-impl<E, C> Ends<E, C>
+impl<E, C> Classifier<E, C>
 where
     E: fmt::Display + Send + 'static,
     C: Send + Sync + 'static,
@@ -279,8 +280,8 @@ where
     }
 
     fn classify<T>(&self, error: E) -> Returned<T, E> {
-        let nothing_happened = self.classes.nothing_happened.iter().any(|says| says(&error));
-        let failed_for_good = self.classes.failed_for_good.iter().any(|says| says(&error));
+        let nothing_happened = self.classes.nothing_happened.iter().any(|predicate| predicate(&error));
+        let failed_for_good = self.classes.failed_for_good.iter().any(|predicate| predicate(&error));
         match (nothing_happened, failed_for_good) {
             (true, false) => Returned::NothingHappened(error),
             (false, true) => {
@@ -301,7 +302,7 @@ async fn answer<S, T, E, W>(
     mut call: Call,
     state: S,
     replay: impl FnOnce(S, Recorded) -> Result<T, Error>,
-    work: impl FnOnce(S, Held) -> W,
+    work: impl FnOnce(S, HeldGrant) -> W,
 ) -> Result<Outcome<T, E>, Error>
 where
     T: Send + 'static,
@@ -320,7 +321,7 @@ where
     };
     let outcome = match entered {
         Ok(entered) => {
-            let held = Held::new(call, entered);
+            let held = HeldGrant::new(call, entered);
             if core.open_work.draining().is_cancelled() {
                 held.not_run().await;
                 core.ended("not_run");

@@ -41,7 +41,7 @@ impl fmt::Display for Work {
             Self::Result => "its function has returned, and the result is not recorded",
             Self::Release => "its release is not confirmed",
             Self::Abandon => {
-                "its function has ended with an unknown outcome, and the store does not know that it ended"
+                "its function has ended with an unknown outcome, and the store has not confirmed the report"
             }
             Self::Lease => "the lease is still held",
         })
@@ -74,7 +74,7 @@ impl fmt::Display for Unfinished {
 }
 
 /// The report of [`Sentinel::drain`](crate::Sentinel::drain).
-#[must_use = "what is not finished is reported here"]
+#[must_use = "this report is the only one of unfinished work"]
 #[derive(Debug, Clone)]
 pub struct Drained {
     /// All unfinished work, including leases that are still held.
@@ -173,7 +173,7 @@ impl WorkGuard {
 
     /// Marks the work as given up: later reports still list it.
     pub(crate) fn give_up(&self, error: StoreError) {
-        tracing::error!(%error, "the client gives up on what it had to report to the store");
+        tracing::error!(%error, "the client stopped sending a report that the store did not confirm");
         let mut entries = self.open_work.entries();
         let Some(entry) = entries.open.get_mut(self.id).cloned() else { return };
         if entries.given_up.len() == GIVEN_UP {

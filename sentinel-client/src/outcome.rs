@@ -13,7 +13,7 @@ use sentinel_core::{ClaimId, Invalid, Label, Recorded, State, StoreError, StoreT
 /// With `InProgress`, `Reconciling`, `Uncertain`, `NotRun` and `Replayed` the function of this call did not run. With
 /// `Completed`, `CompletedNotStored`, `RanUncertain`, `Unconfirmed` and `Superseded` it did. For `Failed` see
 /// [`Failure`].
-#[must_use = "a call that did not run, or whose effect is in doubt, is told here and nowhere else"]
+#[must_use = "this outcome is the only report that the call did not run, or that its effect is unknown"]
 #[derive(Debug)]
 pub enum Outcome<T, E> {
     /// The function ran now, and its result is recorded.
@@ -170,7 +170,7 @@ pub enum NotRun {
     #[error("nothing ran: this call was cancelled or released before its claim arrived")]
     AlreadyReleased,
     /// The lease was over before the function could start; the claim was cancelled.
-    #[error("nothing ran: the lease was over before the function could start; ask for a longer ttl")]
+    #[error("nothing ran: the lease ended before the function could start; use a longer ttl")]
     Expired,
     /// Another call or an operator took the claim before the function could start.
     #[error(
@@ -187,10 +187,10 @@ pub enum NotRun {
     )]
     NoHeartbeats(Arc<std::io::Error>),
     /// The client is draining and grants nothing.
-    #[error("nothing ran: this client is being drained, since its process is about to exit")]
+    #[error("nothing ran: this client is draining, because its process is about to exit")]
     Draining,
     /// The caller went away, or the runtime shut down, before the function could start.
-    #[error("nothing ran: the caller was gone before the function could start")]
+    #[error("nothing ran: the caller went away before the function could start")]
     CallerGone,
 }
 
@@ -215,13 +215,15 @@ pub enum Error {
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// The key was used for another request: its record has another fingerprint.
-    #[error("the key was used for another request: the fingerprints differ; nothing ran; use another key")]
+    #[error(
+        "the key was used for another request, because the fingerprints differ; nothing ran; use another key"
+    )]
     FingerprintMismatch,
     /// The execution completed before, and its result was not stored; see [`NotStored`].
-    #[error("it completed before, but its result was not stored; nothing ran now")]
+    #[error("the execution completed before, but its result was not stored; nothing ran now")]
     ResultNotStored(Box<Recorded>),
     /// The execution completed before, and its result cannot be decoded as the type that this call expects.
-    #[error("it completed before, but its result cannot be decoded; nothing ran now: {source}")]
+    #[error("the execution completed before, but its result cannot be decoded; nothing ran now: {source}")]
     Undecodable {
         /// The result as the record has it.
         recorded: Box<Recorded>,

@@ -21,7 +21,7 @@ pub(crate) struct Watchers {
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) count: AtomicU64,
-    pub(crate) told: Notify,
+    pub(crate) changed: Notify,
     /// The permit of the first caller. Closed when one answer is valid for all of them: then each claims for itself.
     pub(crate) first: Arc<Semaphore>,
     /// The count when a caller was last granted the key. Changes before that need no new claim.
@@ -34,7 +34,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 impl Queue {
     pub(crate) fn new() -> Self {
         let first = Arc::new(Semaphore::new(1));
-        Self { count: AtomicU64::new(0), told: Notify::new(), first, granted_at: AtomicU64::new(NEVER) }
+        Self { count: AtomicU64::new(0), changed: Notify::new(), first, granted_at: AtomicU64::new(NEVER) }
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -60,7 +60,7 @@ impl Watchers {
             && let Some(queue) = watched.get(address)
         {
             queue.count.fetch_add(1, Ordering::SeqCst);
-            queue.told.notify_waiters();
+            queue.changed.notify_waiters();
         }
     }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::observe::Named;
 use super::outcome::Error;
-use super::retry::Persist;
+use super::retry::RetryPolicy;
 use super::sentinel::Sentinel;
 
 impl Sentinel {
@@ -31,7 +31,7 @@ impl Sentinel {
 /// and get the same reply.
 ///
 /// ```
-/// # async fn settle(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
+/// # async fn decide(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
 /// use sentinel_client::{Decided, Reconciled};
 ///
 /// match sentinel.reconciler("invoice-42").operator("ada").reason("called the bank").reconcile().await? {
@@ -48,13 +48,13 @@ impl Sentinel {
 /// Before `reconcile`, no decision compiles:
 ///
 /// ```compile_fail,E0599
-/// # async fn settle(sentinel: sentinel_client::Sentinel) {
+/// # async fn decide(sentinel: sentinel_client::Sentinel) {
 /// sentinel.reconciler("invoice-42").force_complete(&"receipt 7").await;
 /// # }
 /// ```
 ///
 /// ```compile_fail,E0599
-/// # async fn settle(sentinel: sentinel_client::Sentinel) {
+/// # async fn decide(sentinel: sentinel_client::Sentinel) {
 /// sentinel.reconciler("invoice-42").reset_to_claimed().await;
 /// # }
 /// ```
@@ -96,7 +96,7 @@ struct Taken {
 }
 
 /// The result of `reconcile`.
-#[must_use = "a key that was not taken is told here"]
+#[must_use = "this result is the only report that the key was not taken"]
 #[derive(Debug)]
 pub enum Reconciled {
     /// The operator holds the key and can decide.
@@ -106,7 +106,7 @@ pub enum Reconciled {
 }
 
 /// The result of a decision.
-#[must_use = "a decision that did not apply is told here"]
+#[must_use = "this result is the only report that the decision did not apply"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decided {
     /// The decision is recorded, by this request or by an earlier one with the same op id.
@@ -184,9 +184,13 @@ impl<S> Reconciler<S> {
         Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let retry_timeout = self.sentinel.retry_timeout;
-        let settled = self.sentinel.core.settle(address, Persist::Ambiguous, retry_timeout, send).await?;
+        let answered = self
+            .sentinel
+            .core
+            .send_until_answered(address, RetryPolicy::Ambiguous, retry_timeout, send)
+            .await?;
         self.sentinel.core.watchers.wake(address);
-        Ok(settled.stamped)
+        Ok(answered.stamped)
     }
 }
 

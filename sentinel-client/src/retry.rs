@@ -18,7 +18,7 @@ use super::shared::Core;
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Persist<'a> {
+pub(crate) enum RetryPolicy<'a> {
     /// Only after ambiguous errors. If it is proven that nothing was changed, the caller decides.
     Ambiguous,
     /// Like `Ambiguous`, and for this long also after errors that prove that nothing was changed, if the store may be
@@ -29,13 +29,13 @@ pub(crate) enum Persist<'a> {
     Report(&'a WorkGuard),
 }
 
-impl Persist<'_> {
+impl RetryPolicy<'_> {
     /// Whether a request that has been repeated for `passed` is sent once more.
     fn again(self, error: &StoreError, ambiguous: bool, passed: Duration, retry_timeout: Duration) -> bool {
-        let settling = ambiguous && error.is_worth_repeating() && passed < retry_timeout;
+        let lost_reply = ambiguous && error.is_worth_repeating() && passed < retry_timeout;
         match self {
-            Self::Ambiguous => settling,
-            Self::Waiting(wait) => settling || (error.is_worth_waiting_for() && passed < wait),
+            Self::Ambiguous => lost_reply,
+            Self::Waiting(wait) => lost_reply || (error.is_worth_waiting_for() && passed < wait),
             Self::Report(work) => {
                 work.failed(error);
                 error.can_pass() && passed < retry_timeout
@@ -45,7 +45,7 @@ impl Persist<'_> {
 }
 
 /// A reply, and when its request was sent.
-pub(crate) struct Settled<R> {
+pub(crate) struct Answered<R> {
     pub(crate) stamped: Stamped<R>,
     pub(crate) sent: LocalTime,
 }
@@ -60,13 +60,13 @@ impl Core {
     /// ambiguous: proof that another attempt changed nothing proves nothing about that one.
     ///
     /// If the store answers at the first poll, no timer and no state for retries is allocated.
-    pub(crate) async fn settle<R, F, Fut>(
+    pub(crate) async fn send_until_answered<R, F, Fut>(
         &self,
         address: &Address,
-        persist: Persist<'_>,
+        policy: RetryPolicy<'_>,
         retry_timeout: Duration,
         mut send: F,
-    ) -> Result<Settled<R>, StoreError>
+    ) -> Result<Answered<R>, StoreError>
     where
         R: Named,
         F: FnMut() -> Fut,
@@ -78,29 +78,36 @@ impl Core {
         match poll_fn(|cx| Poll::Ready(attempt.poll_unpin(cx))).await {
             Poll::Ready(Ok(stamped)) => {
                 self.answered(address, &stamped, Took { clock, sent });
-                Ok(Settled { stamped, sent })
+                Ok(Answered { stamped, sent })
             }
             Poll::Ready(Err(error)) => {
                 let first = ready(Err(error)).left_future();
-                Box::pin(self.insist(address, persist, retry_timeout, sent, first, send)).await
+                Box::pin(self.repeat_until_answered(address, policy, retry_timeout, sent, first, send)).await
             }
             Poll::Pending => {
-                Box::pin(self.insist(address, persist, retry_timeout, sent, attempt.right_future(), send))
-                    .await
+                Box::pin(self.repeat_until_answered(
+                    address,
+                    policy,
+                    retry_timeout,
+                    sent,
+                    attempt.right_future(),
+                    send,
+                ))
+                .await
             }
         }
     }
 
     /// Waits for the first attempt, which was already sent, and then retries.
-    async fn insist<R, F, Fut>(
+    async fn repeat_until_answered<R, F, Fut>(
         &self,
         address: &Address,
-        persist: Persist<'_>,
+        policy: RetryPolicy<'_>,
         retry_timeout: Duration,
         first: LocalTime,
         mut attempt: Either<Ready<Fut::Output>, Fut>,
         mut send: F,
-    ) -> Result<Settled<R>, StoreError>
+    ) -> Result<Answered<R>, StoreError>
     where
         R: Named,
         F: FnMut() -> Fut,
@@ -114,14 +121,14 @@ impl Core {
             let error = match in_time(attempt).await {
                 Ok(stamped) => {
                     self.answered(address, &stamped, Took { clock, sent });
-                    return Ok(Settled { stamped, sent });
+                    return Ok(Answered { stamped, sent });
                 }
                 Err(error) => error,
             };
             self.unanswered::<R>(address, &error);
             ambiguous |= error.applied() == Applied::Ambiguous;
             let passed = clock.now().since(first);
-            if !has_time() || !persist.again(&error, ambiguous, passed, retry_timeout) {
+            if !has_time() || !policy.again(&error, ambiguous, passed, retry_timeout) {
                 return Err(if ambiguous { error.made_ambiguous() } else { error });
             }
             tokio::time::sleep(jittered(pause)).await;

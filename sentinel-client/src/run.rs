@@ -23,7 +23,7 @@ pub enum Lost {
     HardDeadline,
     /// No heartbeat was answered until the end of the lease, and another call may have taken over since. Only for a
     /// lease, or an execution that had not begun: an execution that has begun is not lost by that.
-    Unheard,
+    HeartbeatTimeout,
     /// The run was abandoned: its end was reported with an unknown outcome.
     Abandoned,
 }
@@ -35,7 +35,7 @@ impl Lost {
             Self::Superseded(_) => "superseded",
             Self::Decided => "decided",
             Self::HardDeadline => "hard_deadline",
-            Self::Unheard => "unheard",
+            Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::Abandoned => "abandoned",
         }
     }

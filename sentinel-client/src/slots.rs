@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_used_again_and_its_old_id_finds_nobody() {
+    fn a_slot_is_reused_and_its_old_id_finds_nothing() {
         let mut slots = Slots::default();
         let (a, b) = (slots.insert("a"), slots.insert("b"));
         slots.remove(a);
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!((c.place, slots.places.len()), (a.place, 2));
         assert_eq!([a, b, c].map(|id| slots.get_mut(id).copied()), [None, Some("b"), Some("c")]);
         slots.remove(a);
-        assert_eq!(slots.get_mut(c).copied(), Some("c"), "an old id removes nobody either");
+        assert_eq!(slots.get_mut(c).copied(), Some("c"), "an old id removes no other entry either");
         slots.remove(b);
         slots.remove(c);
         assert!(slots.is_empty() && slots.values().next().is_none());

@@ -43,7 +43,7 @@ impl Core {
         let queue = watched.get(address).cloned().unwrap_or_else(|| {
             let queue = Arc::new(Queue::new());
             watched.insert(address.clone(), queue.clone());
-            tokio::spawn(look_after(Arc::downgrade(self), address.clone(), Arc::downgrade(&queue)));
+            tokio::spawn(watch_record(Arc::downgrade(self), address.clone(), Arc::downgrade(&queue)));
             queue
         });
         drop(watched);
@@ -93,20 +93,20 @@ impl Watch {
     /// Waits until it is worth claiming again.
     async fn changed(&mut self) {
         loop {
-            let mut told = pin!(self.queue.told.notified());
+            let mut changed = pin!(self.queue.changed.notified());
             // Registered before the count is read, so that no notification in between is missed.
-            told.as_mut().enable();
+            changed.as_mut().enable();
             let count = self.queue.count();
             if count != self.seen {
                 self.seen = count;
                 return;
             }
-            told.await;
+            changed.await;
         }
     }
 }
 
-async fn look_after(core: Weak<Core>, address: Address, queue: Weak<Queue>) {
+async fn watch_record(core: Weak<Core>, address: Address, queue: Weak<Queue>) {
     let mut pause = FIRST_PAUSE;
     loop {
         let store = match core.upgrade() {
@@ -134,11 +134,11 @@ async fn turn(
     wake: impl Fn(),
 ) -> Option<Notice> {
     let mut waiting = pin!(store.changed(address, pause));
-    let mut looking = pin!(look(store, address));
+    let mut reading = pin!(read(store, address));
     let first = tokio::select! {
         biased;
         notice = &mut waiting => Err(notice),
-        seen = &mut looking => Ok(seen),
+        seen = &mut reading => Ok(seen),
     };
     let notice = match first {
         Ok(Some(remaining)) => timeout(remaining, waiting).await.ok(),
@@ -148,7 +148,7 @@ async fn turn(
         }
         Err(Notice::Changed) => Some(Notice::Changed),
         Err(notice) => {
-            if looking.await.is_none() {
+            if reading.await.is_none() {
                 wake();
             }
             Some(notice)
@@ -162,7 +162,7 @@ async fn turn(
 
 /// How long the record stays in progress if nothing happens. None: it is not in progress, or the store could not
 /// answer. In both cases the waiting callers must claim for themselves.
-async fn look(store: &dyn CoordinationStore, address: &Address) -> Option<Duration> {
+async fn read(store: &dyn CoordinationStore, address: &Address) -> Option<Duration> {
     let seen = store.inspect(address).await.ok()?;
     let record = seen.record.filter(|record| is_in_progress(record, seen.now))?;
     Some(record.lease_until.since(seen.now))

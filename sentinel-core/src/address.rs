@@ -24,7 +24,10 @@ impl Namespace {
         }
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
         if !name.bytes().all(fits) {
-            return Err(Invalid::new("namespace", format!("may hold only a-z 0-9 . _ -, is {name:?}")));
+            return Err(Invalid::new(
+                "namespace",
+                format!("may have only the characters a-z 0-9 . _ -, is {name:?}"),
+            ));
         }
         Ok(Self(name.into()))
     }
@@ -52,7 +55,7 @@ impl Key {
             return Err(Invalid::new("key", format!("must be 1 to 512 bytes, is {}", key.len())));
         }
         if has_controls(key) {
-            return Err(Invalid::new("key", format!("may not hold control characters, is {key:?}")));
+            return Err(Invalid::new("key", format!("may not have control characters, is {key:?}")));
         }
         Ok(Self(key.into()))
     }
@@ -166,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_told_in_words_that_do_not_change() {
+    fn the_text_of_an_address_does_not_change() {
         let (namespace, key) = (Namespace::new("billing").unwrap(), Key::new("a b").unwrap());
         let execution = Address::execution(namespace.clone(), key.clone());
         assert_eq!(execution.to_string(), "execution \"a b\" in namespace \"billing\"");
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_checked_at_their_borders() {
+    fn names_are_checked_at_the_limits_of_their_length() {
         assert!(Namespace::new("a".repeat(64)).is_ok() && Namespace::new("a".repeat(65)).is_err());
         assert!(
             Namespace::new("").is_err() && Namespace::new("A").is_err() && Namespace::new("a:b").is_err()

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_maps_have_equal_fingerprints_and_others_have_others() {
+    fn equal_maps_have_equal_fingerprints_and_different_maps_have_different_ones() {
         let of = |request: &HashMap<String, u128>| Fingerprint::of_json(request).unwrap();
         let pairs = || (0..50u128).map(|n| (format!("key {n}"), u128::MAX - n));
         let expected = of(&pairs().collect());

@@ -5,7 +5,7 @@ use rand::RngExt as _;
 /// 128 random bits.
 pub(crate) fn bits() -> u128 {
     #[cfg(feature = "simulation")]
-    if let Some(bits) = seeded::draw(|dice| dice.random()) {
+    if let Some(bits) = seeded::draw(|rng| rng.random()) {
         return bits;
     }
     rand::rng().random()
@@ -14,7 +14,7 @@ pub(crate) fn bits() -> u128 {
 /// A random number between 0.5 and 1, both included.
 pub fn half_to_whole() -> f64 {
     #[cfg(feature = "simulation")]
-    if let Some(share) = seeded::draw(|dice| dice.random_range(0.5..=1.0)) {
+    if let Some(share) = seeded::draw(|rng| rng.random_range(0.5..=1.0)) {
         return share;
     }
     rand::rng().random_range(0.5..=1.0)
@@ -28,16 +28,16 @@ pub(crate) mod seeded {
     use rand::rngs::StdRng;
 
     thread_local! {
-        static DICE: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+        static RNG: RefCell<Option<StdRng>> = const { RefCell::new(None) };
     }
 
     /// Makes all ids and jitter that this thread draws from now on depend on `seed`. For simulations, which run in one
     /// thread. The same seed gives the same ids again, so such a thread must not create records that are kept.
     pub fn seed_this_thread(seed: u64) {
-        DICE.with_borrow_mut(|dice| *dice = Some(StdRng::seed_from_u64(seed)));
+        RNG.with_borrow_mut(|rng| *rng = Some(StdRng::seed_from_u64(seed)));
     }
 
-    pub(super) fn draw<T>(throw: impl FnOnce(&mut StdRng) -> T) -> Option<T> {
-        DICE.with_borrow_mut(|dice| dice.as_mut().map(throw))
+    pub(super) fn draw<T>(draw_from: impl FnOnce(&mut StdRng) -> T) -> Option<T> {
+        RNG.with_borrow_mut(|rng| rng.as_mut().map(draw_from))
     }
 }

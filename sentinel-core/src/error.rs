@@ -72,18 +72,24 @@ impl ErrorKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
-            Self::NotInitialised => "if it was never used, set it up once with `sentinel init`",
+            Self::NotInitialised => "if the store was never used, set it up with `sentinel init`",
             Self::NewerSchema => "upgrade this program to the release that set the store up",
             Self::DataLoss => {
-                "find out what ran since, restore a backup if there is one, then arm it again with `sentinel init`"
+                "find out what ran since, restore a backup if there is one, then register the store \
+                    again with `sentinel init`"
             }
             Self::PossibleDataLoss => {
-                "compare what is uncertain or missing with the outside world, then arm it again with `sentinel init`"
+                "compare what is uncertain or missing with the outside world, then register the store \
+                    again with `sentinel init`"
             }
-            Self::DeploymentRefused => "mend the settings it names; `sentinel doctor` tells them all",
-            Self::Busy => "try again later; if it lasts, look for a transaction that does not end",
-            Self::InvalidRequest => "mend the call: sending it again cannot succeed",
-            Self::Corrupt => "stop the writers and restore or inspect the store before going on",
+            Self::DeploymentRefused => {
+                "fix the settings that this message names; `sentinel doctor` lists all of them"
+            }
+            Self::Busy => {
+                "try again later; if the error persists, search for a transaction that does not end"
+            }
+            Self::InvalidRequest => "fix the call: sending it again cannot succeed",
+            Self::Corrupt => "stop all workers, then inspect the store or restore a backup",
             Self::LostReply => "send the same request again under the same ids until it is answered",
             Self::Closed => "open the store again",
             Self::BrokenStore => "check the store with the conformance suite",
@@ -97,15 +103,15 @@ impl fmt::Display for ErrorKind {
             Self::Unreachable => "the store cannot be reached",
             Self::NotInitialised => "the store is not initialised",
             Self::NewerSchema => "the store has a newer schema",
-            Self::DataLoss => "the store has forgotten what it held",
+            Self::DataLoss => "the store has lost its records",
             Self::PossibleDataLoss => "the store may have lost its newest writes",
             Self::DeploymentRefused => "the store's deployment is refused",
             Self::Busy => "the store is busy",
             Self::InvalidRequest => "the request is invalid",
-            Self::Corrupt => "the store holds something unreadable",
+            Self::Corrupt => "the store has data that cannot be read",
             Self::LostReply => "no reply from the store",
             Self::Closed => "the store is closed",
-            Self::BrokenStore => "the store broke its contract",
+            Self::BrokenStore => "the store violated its contract",
         })
     }
 }
@@ -212,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_by_itself_is_worth_repeating_and_nothing_else() {
+    fn only_errors_that_pass_without_help_are_worth_repeating() {
         let worth = |kind| StoreError::not_applied(kind, "").is_worth_repeating();
         assert!([ErrorKind::Unreachable, ErrorKind::Busy, ErrorKind::LostReply].into_iter().all(worth));
         let others = [ErrorKind::InvalidRequest, ErrorKind::BrokenStore];
@@ -220,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn every_trouble_can_pass_except_where_no_later_attempt_can_differ() {
+    fn every_error_can_pass_unless_no_later_attempt_can_succeed() {
         use ErrorKind::*;
         let passing = [
             Unreachable,
@@ -239,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_has_changed_nothing_whatever_became_of_its_reply() {
+    fn a_read_has_changed_nothing_even_if_its_reply_was_lost() {
         let error = StoreError::ambiguous(ErrorKind::LostReply, "no reply within 5s").of_a_read();
         assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::LostReply));
         assert_eq!(
@@ -249,13 +255,16 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_whether_something_was_changed_and_what_to_do() {
-        let told = StoreError::ambiguous(ErrorKind::LostReply, "the line went dead").to_string();
-        assert!(told.contains("the line went dead (it may have been carried out)"), "{told}");
-        assert!(told.ends_with(ErrorKind::LostReply.advice()), "{told}");
+    fn an_error_states_whether_something_was_changed_and_what_to_do() {
+        let message = StoreError::ambiguous(ErrorKind::LostReply, "the connection broke").to_string();
+        assert!(message.contains("the connection broke (it may have been carried out)"), "{message}");
+        assert!(message.ends_with(ErrorKind::LostReply.advice()), "{message}");
         assert!(!ErrorKind::LostReply.advice().is_empty());
-        let told = StoreError::not_applied(ErrorKind::Busy, "too many").to_string();
-        assert!(told.starts_with(&format!("{}: too many (nothing was changed)", ErrorKind::Busy)), "{told}");
+        let message = StoreError::not_applied(ErrorKind::Busy, "too many").to_string();
+        assert!(
+            message.starts_with(&format!("{}: too many (nothing was changed)", ErrorKind::Busy)),
+            "{message}"
+        );
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_was_not_sent_keeps_no_other_from_its_answer() {
+    fn a_part_that_was_not_sent_does_not_change_the_replies_to_the_others() {
         let mut gathered = GatheredBeats::new(3);
         gathered.answered(1, kept());
         gathered.failed([0, 2], not_sent());
@@ -90,21 +90,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_called_not_applied_was_not() {
+    fn a_batch_is_not_applied_only_if_no_part_was() {
         let mut none = GatheredBeats::new(2);
         none.failed([0], not_sent());
         none.failed([1], not_sent());
         assert_eq!(replies(none), Err(Applied::No));
         for order in [[not_sent(), lost()], [lost(), not_sent()]] {
-            let mut unheard = GatheredBeats::new(3);
-            unheard.answered(0, kept());
-            order.into_iter().enumerate().for_each(|(n, error)| unheard.failed([n + 1], error));
-            assert_eq!(replies(unheard), Err(Applied::Ambiguous));
+            let mut unanswered = GatheredBeats::new(3);
+            unanswered.answered(0, kept());
+            order.into_iter().enumerate().for_each(|(n, error)| unanswered.failed([n + 1], error));
+            assert_eq!(replies(unanswered), Err(Applied::Ambiguous));
         }
     }
 
     #[test]
-    fn a_beat_that_nobody_speaks_of_is_an_error() {
+    fn a_beat_without_a_reply_or_a_failure_is_an_error() {
         let mut gathered = GatheredBeats::new(2);
         gathered.answered(0, kept());
         assert_eq!(replies(gathered), Err(Applied::Ambiguous));

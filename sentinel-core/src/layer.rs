@@ -110,7 +110,10 @@ impl<L: Layer> Layer for Layered<L> {
 /// The error if a store returned the reply of another operation.
 #[doc(hidden)]
 pub fn astray(reply: &Reply) -> StoreError {
-    StoreError::ambiguous(ErrorKind::BrokenStore, format!("the reply answers another question: {reply:?}"))
+    StoreError::ambiguous(
+        ErrorKind::BrokenStore,
+        format!("the reply belongs to another operation: {reply:?}"),
+    )
 }
 
 /// Implements [`CoordinationStore`] for types that are a [`Layer`]. `Layered` is made with it.

@@ -9,10 +9,10 @@ use crate::error::Invalid;
 pub fn check_store_address(address: &str) -> Result<(), Invalid> {
     const WHAT: &str = "the store's address";
     if let Some(control) = address.chars().find(|c| c.is_control()) {
-        return Err(Invalid::new(WHAT, format!("holds the control character {}", control.escape_debug())));
+        return Err(Invalid::new(WHAT, format!("has the control character {}", control.escape_debug())));
     }
     if address.trim() != address {
-        return Err(Invalid::new(WHAT, "begins or ends with a blank"));
+        return Err(Invalid::new(WHAT, "begins or ends with white space"));
     }
     Ok(())
 }
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blanks_around_an_address_and_control_characters_in_it_are_refused() {
+    fn white_space_around_an_address_and_control_characters_in_it_are_refused() {
         for bad in [
             "sqlite:x.db\n",
             "sqlite:x\u{0}",

@@ -44,8 +44,9 @@ impl Payload {
             return Ok(());
         }
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(&self.bytes);
-        json.map(drop)
-            .map_err(|error| Invalid::new("result", format!("is not the JSON that it says it is: {error}")))
+        json.map(drop).map_err(|error| {
+            Invalid::new("result", format!("is not valid JSON, although its content type is JSON: {error}"))
+        })
     }
 
     /// No bytes, with the content type [`OCTETS`](Self::OCTETS).
@@ -260,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_is_of_all_that_is_recorded() {
+    fn a_digest_covers_all_fields() {
         let success = Recorded::success(Payload::empty());
         let others = [
             Recorded::failure(None, Payload::empty()),
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_verdicts_do_not_change() {
+    fn the_stored_names_of_verdicts_do_not_change() {
         assert_eq!([Verdict::Success, Verdict::Failure].map(Verdict::as_str), ["success", "failure"]);
     }
 }

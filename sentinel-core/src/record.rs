@@ -74,7 +74,7 @@ pub struct Grant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<ClaimId>", into = "Vec<ClaimId>")]
 pub struct PastClaims {
-    /// Newest first; unused slots at the end are [`NOBODY`](Self::NOBODY).
+    /// Newest first; unused slots at the end are [`NO_CLAIM`](Self::NO_CLAIM).
     ids: [ClaimId; Self::KEPT],
     len: u8,
 }
@@ -83,10 +83,10 @@ impl PastClaims {
     /// How many ids are kept.
     pub const KEPT: usize = 8;
 
-    const NOBODY: ClaimId = ClaimId::from_bits(0);
+    const NO_CLAIM: ClaimId = ClaimId::from_bits(0);
 
     const fn none() -> Self {
-        Self { ids: [Self::NOBODY; Self::KEPT], len: 0 }
+        Self { ids: [Self::NO_CLAIM; Self::KEPT], len: 0 }
     }
 
     /// Adds an id as the newest, and drops the oldest if nine would be kept. An id that is kept already moves to the
@@ -338,13 +338,13 @@ impl Record {
         let held = matches!(self.state, State::Claimed | State::Executing);
         match self.state {
             _ if held && (self.claim_id.is_none() || self.terms.is_none()) => {
-                Some("held, by nobody or without terms")
+                Some("held, without a claim id or terms")
             }
             State::Executing if self.begun_at.is_none() => Some("executing, and never begun"),
             State::Completed if self.result.is_none() || self.completed_at.is_none() => {
                 Some("completed, without a result")
             }
-            State::Reconciling if self.decision.is_none() => Some("reconciling, by nobody"),
+            State::Reconciling if self.decision.is_none() => Some("reconciling, without a decision"),
             _ => None,
         }
     }
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_idempotency_key_follows_address_and_incarnation() {
+    fn the_idempotency_key_depends_on_address_and_incarnation() {
         let at = |ns: &str, key: &str| {
             let (ns, key) = (crate::Namespace::new(ns).unwrap(), crate::Key::new(key).unwrap());
             Address::execution(ns, key)
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_storage_do_not_change() {
+    fn stored_names_do_not_change() {
         use DecisionKind::{Evict, ForceComplete, Reconcile, ResetToClaimed};
         let states = ["free", "claimed", "executing", "completed", "reconciling"];
         assert_eq!(State::ALL.map(State::as_str), states);
@@ -453,16 +453,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_flawed_by_what_its_state_needs() {
+    fn a_record_without_a_field_that_its_state_needs_is_flawed() {
         use State::{Claimed, Completed, Executing, Reconciling};
         type Damage = fn(Record) -> Record;
         let damages: [(Damage, &[State], &str); 6] = [
-            (|r| Record { claim_id: None, ..r }, &[Claimed, Executing], "held, by nobody or without terms"),
-            (|r| Record { terms: None, ..r }, &[Claimed, Executing], "held, by nobody or without terms"),
+            (|r| Record { claim_id: None, ..r }, &[Claimed, Executing], "held, without a claim id or terms"),
+            (|r| Record { terms: None, ..r }, &[Claimed, Executing], "held, without a claim id or terms"),
             (|r| Record { begun_at: None, ..r }, &[Executing], "executing, and never begun"),
             (|r| Record { result: None, ..r }, &[Completed], "completed, without a result"),
             (|r| Record { completed_at: None, ..r }, &[Completed], "completed, without a result"),
-            (|r| Record { decision: None, ..r }, &[Reconciling], "reconciling, by nobody"),
+            (|r| Record { decision: None, ..r }, &[Reconciling], "reconciling, without a decision"),
         ];
         for state in State::ALL {
             assert_eq!(whole(state).flaw(), None, "{state}");

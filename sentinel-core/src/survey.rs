@@ -52,7 +52,7 @@ impl UndecidedPage {
     pub const MAX_READ: usize = 10_000;
 }
 
-/// When an execution became doubtful: at the end of its lease, or when an operator took it, if that was earlier. A
+/// When an execution became uncertain: at the end of its lease, or when an operator took it, if that was earlier. A
 /// later takeover by an operator does not change this time.
 pub fn in_doubt_since(record: &Record) -> StoreTime {
     match (record.state, &record.decision) {

@@ -173,7 +173,7 @@ impl Label {
             return Err(Invalid::new("label", format!("must be 1 to 1024 bytes, is {}", text.len())));
         }
         if has_controls(text) {
-            return Err(Invalid::new("label", "may not hold control characters"));
+            return Err(Invalid::new("label", "may not have control characters"));
         }
         Ok(Self(text.into()))
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_read_within_their_borders_only() {
+    fn stored_terms_outside_their_limits_are_refused() {
         let read = |ttl: u32, hard: u32| {
             let part = |ms: u32| format!("{{\"secs\":0,\"nanos\":{ms}000000}}");
             let late = "{\"secs\":0,\"nanos\":0}";
@@ -247,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_its_text_wherever_that_lies() {
-        let text = "a text that is too long to stand in the label itself";
+    fn a_label_equals_its_text_whether_stored_inline_or_not() {
+        let text = "a text that is too long to be stored in the label itself";
         assert_eq!(Label::known(text), Label::new(text).unwrap());
         assert_eq!(Label::known("short"), Label::new("short").unwrap());
     }
 
     #[test]
-    fn a_lossy_label_is_always_a_label() {
+    fn a_lossy_label_is_always_valid() {
         for text in ["", "a\nb", &"€".repeat(500), "plain"] {
             let label = Label::lossy(text);
             assert_eq!(Label::new(label.as_str()).unwrap(), label);

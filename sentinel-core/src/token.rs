@@ -138,14 +138,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_keeps_to_its_range() {
+    fn a_token_outside_its_range_is_refused() {
         assert!(Token::new(0).is_err() && Token::new(1 << 53).is_err());
         assert_eq!(Token::new((1 << 53) - 1).unwrap(), Token::MAX);
         assert!("12x".parse::<Token>().is_err() && "+1".parse::<Token>().is_ok());
     }
 
     #[test]
-    fn a_kept_token_is_read_within_its_range_only() {
+    fn a_stored_token_outside_its_range_is_refused() {
         let read = |text| serde_json::from_str::<Token>(text).ok();
         assert_eq!((read("0"), read("9007199254740991")), (Some(Token::NONE), Some(Token::MAX)));
         assert_eq!((read("9007199254740992"), read("-1"), read("1.5")), (None, None, None));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_reads_back_what_it_prints() {
+    fn a_printed_id_is_parsed_again() {
         let id = ClaimId::random();
         assert_eq!(id.to_string().parse::<ClaimId>().unwrap(), id);
         assert!("+0000000000000000000000000000001".parse::<OpId>().is_err());

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_completed_is_expected_and_little_else() {
+    fn completed_addresses_are_remembered_and_few_others_are() {
         let (hints, completed) = (CompletedHints::default(), addresses("completed"));
         for address in &completed {
             assert!(!hints.expects(address), "nothing was completed yet: {address}");

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sentinel::prelude::*;
-use sentinel::testing::{Attempt, Effects, NoAnswer, Said, Worlds};
+use sentinel::testing::{Attempt, Effects, NoAnswer, Reported, Worlds};
 
 /// The interface of a payment provider, as the code under test uses it.
 pub trait Provider: Clone + Send + Sync + 'static {
@@ -71,11 +71,11 @@ impl Provider for FakeProvider {
 }
 
 /// One call, in one process of one world. Reports whether the function claims that the work is done.
-async fn pays(attempt: Attempt) -> Said {
+async fn pays(attempt: Attempt) -> Reported {
     let provider = FakeProvider(attempt.effects());
     match pay(&attempt.sentinel(), provider, "invoice-42").await {
-        Ok(Page::Thanks) => Said::Done,
-        told => Said::NotDone(format!("{told:?}")),
+        Ok(Page::Thanks) => Reported::Done,
+        page => Reported::NotDone(format!("{page:?}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What every command knows besides its own options, and what a command that it runs is given.
+//! What every command knows besides its own options, and the environment of the command that it runs.
 
 use sentinel_client::Sentinel;
 use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
@@ -14,17 +14,17 @@ pub(crate) struct Context {
     pub(crate) url: StoreUrl,
     pub(crate) namespace: Namespace,
     pub(crate) worker: Label,
-    /// Who decides here.
+    /// The name under which decisions are recorded.
     pub(crate) operator: Label,
     pub(crate) style: Style,
 }
 
 impl Context {
-    /// Takes the global options, else the environment, else the defaults. An empty variable counts as not set.
+    /// Reads the global options, else the environment, else the defaults. An empty variable counts as not set.
     pub(super) fn new(global: &Global) -> Result<Self, CliError> {
         let pick = |given: &Option<std::ffi::OsString>, name: &str| {
             let value = given.clone().or_else(|| std::env::var_os(name).filter(|value| !value.is_empty()));
-            let utf8 = |_| CliError::usage(format!("{name} or its option is not UTF-8"));
+            let utf8 = |_| CliError::usage(format!("{name} or its option is not valid UTF-8"));
             value.map(|value| value.into_string().map_err(utf8)).transpose()
         };
         let url = pick(&global.store, "SENTINEL_STORE")?;
@@ -43,12 +43,12 @@ impl Context {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 
-    /// The store, which must be there.
+    /// The store, which must exist.
     pub(crate) async fn store(&self) -> Result<Store, CliError> {
         self.url.open(Access::Write).await
     }
 
-    /// The store, whose file is created if need be.
+    /// The store, whose file is created if it does not exist.
     pub(crate) async fn store_or_new(&self) -> Result<Store, CliError> {
         self.url.open(Access::Create).await
     }
@@ -59,14 +59,14 @@ impl Context {
         Ok(sentinel.retry_timeout(self.url.retry_timeout()))
     }
 
-    /// The store, to be read alone: also while it is in doubt.
+    /// The store for reading only, also after a possible data loss.
     pub(crate) async fn reader(&self) -> Result<Reader, CliError> {
         self.url.open_to_read().await
     }
 }
 
-/// What the command finds in its environment. `SENTINEL_NAMESPACE` is a default of this program, for the command as for
-/// its caller: it is passed on as it is.
+/// The variables that the command gets. `SENTINEL_NAMESPACE` is a default of this program, for the command as for its
+/// caller, so it is passed on unchanged.
 pub(super) fn environment(
     address: &Address,
     token: Token,

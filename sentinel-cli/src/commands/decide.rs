@@ -1,4 +1,4 @@
-//! `force-complete` and `reset-to-claimed`, and what all decisions share.
+//! `force-complete` and `reset-to-claimed`, and the code that all decisions share.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -51,7 +51,7 @@ impl DecisionView {
     }
 }
 
-/// "It did happen."
+/// Records the decision that the work happened.
 pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let payload = response(&args)?;
@@ -72,14 +72,15 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
         }
         Decided::Refused(Refused::NotDecodable { accepts }) => Err(CliError::does_not_apply(format!(
             "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
-             Give it with --content-type, or insist with --as-is: every caller then gets an error with the bytes",
+             Use --content-type, or record it with --as-is: every caller then gets an error that \
+             includes the bytes",
             result.payload.content_type
         ))),
         Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
     }
 }
 
-/// What is to be replayed. Bytes that are not what their content type says could be read by no caller.
+/// The response to replay. It must match its content type, or no caller could decode it.
 fn response(args: &ForceComplete) -> Result<Payload, CliError> {
     let bytes = match (&args.response, &args.response_file) {
         (Some(text), _) => text.clone().into_bytes(),
@@ -96,7 +97,7 @@ fn response(args: &ForceComplete) -> Result<Payload, CliError> {
     let payload = Payload::new(content_type, bytes);
     match payload.check() {
         Err(invalid) if !args.as_is => Err(CliError::does_not_apply(format!(
-            "{invalid}; nothing was recorded. Correct it, or insist with --as-is"
+            "{invalid}; nothing was recorded. Correct the response, or record it with --as-is"
         ))),
         _ => Ok(payload),
     }
@@ -111,7 +112,7 @@ fn read_all(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// "It did not happen."
+/// Records the decision that the work did not happen.
 pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -> Result<Exit, CliError> {
     let address = context.address(Kind::Execution, args.key.get()?);
     let sentinel = client(context).await?;
@@ -120,7 +121,7 @@ pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -
     let held = if args.accept_overlap { held.accept_overlap() } else { held };
     match send_until_answered(|| held.reset_to_claimed()).await? {
         Decided::Done { token, .. } => {
-            let text = "reset: anyone may run it again";
+            let text = "reset: the key can run again";
             DecisionView::print(context.style, &address, op_id, "free", token, text)
         }
         Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
@@ -153,7 +154,7 @@ pub(super) fn by<S>(
     }
 }
 
-/// The state of a record, in a sentence.
+/// The state of a record, for a message.
 pub(super) fn state_of(now: Current) -> String {
     format!("{} at token {}", now.state, now.token)
 }
@@ -163,8 +164,8 @@ fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
     match refused {
         Refused::StaleDecision(now) => stale(address, presented, *now),
         Refused::EffectsMayLand { until } => CliError::does_not_apply(format!(
-            "an effect of the old run of {address} may still land until {}; reset it after that. \
-             --accept-overlap does not wait, and two runs may overlap",
+            "an effect of the old run of {address} may still land until {}; nothing was changed. Reset it \
+            after that time, or use --accept-overlap: two runs may then overlap",
             rfc3339(*until)
         )),
         Refused::NotDecodable { .. } => CliError::does_not_apply(refused.to_string()),
@@ -173,7 +174,8 @@ fn refusal(address: &Address, presented: Token, refused: &Refused) -> CliError {
 
 fn stale(address: &Address, presented: Token, now: Current) -> CliError {
     CliError::does_not_apply(format!(
-        "{address} is {}: token {presented} is not the current reconcile token, or it was used for another decision",
+        "{address} is {}: token {presented} is not the current reconcile token, or it was used for \
+            another decision; nothing was changed",
         state_of(now)
     ))
 }

@@ -1,4 +1,4 @@
-//! `init`, `doctor`, `purge`: the store as a whole.
+//! `init`, `doctor` and `purge`, which concern the whole store.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
 use crate::store::{AnyStore, is_finding};
 
-/// Sets the store up, or arms it again and prints what was in doubt until then; or prints how.
+/// Sets the store up, or registers it again and prints what was in doubt until then; or prints the SQL.
 pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliError> {
     if args.print_sql {
         return print_sql(context);
@@ -30,13 +30,13 @@ pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliErro
     match (context.style, &registration) {
         (Style::Json, _) => object(&serde_json::json!({
             "store": shown, "backend": backend, "initialised": true,
-            "armed_again": registration.as_ref().map(|registration| *registration != Registration::SetUp),
+            "registered_again": registration.as_ref().map(|registration| *registration != Registration::SetUp),
             "doubt": doubt,
         }))?,
         (Style::Text, Some(Registration::Again { .. })) => {
             let was =
                 doubt.map_or("nothing was in doubt".into(), |doubt| format!("it was in doubt: {doubt}"));
-            line(&plain(&format!("armed again: {shown}; {was}")))?;
+            line(&plain(&format!("registered again: {shown}; {was}")))?;
         }
         (Style::Text, _) => line(&format!("initialised: {shown}"))?,
     }
@@ -52,7 +52,7 @@ fn print_sql(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::OK)
 }
 
-/// Removes what has served, a batch at a time, and prints how many.
+/// Deletes records that are no longer needed, a batch at a time, and prints how many.
 pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, CliError> {
     const BATCH: u32 = 500;
     let store = if args.dry_run { context.reader().await? } else { context.store().await?.into() };
@@ -111,7 +111,7 @@ impl<'a> From<&'a Check> for CheckView<'a> {
 
 /// Checks the deployment, and prints what it guarantees.
 pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
-    // A store that is there and must not be used is a finding; one that is not there is a failure.
+    // A store that exists and must not be used is a finding; one that cannot be reached is a failure.
     let refused = |error: CliError| match error.refused {
         true => CliError { exit: Exit::NO, ..error },
         false => error,
@@ -126,7 +126,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     };
     let measured = match used {
         Ok((latency, now)) => {
-            let found = format!("{latency:?} for a read, median of 5");
+            let found = format!("a read takes {latency:?}, the median of 5");
             health.checks.extend([Check { name: "latency", ok: true, found }, clock(now)]);
             Some((latency, now))
         }
@@ -157,7 +157,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     Ok(if health.accepted { Exit::OK } else { Exit::NO })
 }
 
-/// Which namespaces there are: a typing error in a name makes a namespace of its own.
+/// Lists the namespaces: a misspelt name creates a namespace of its own.
 async fn namespaces(store: &dyn AnyStore) -> Check {
     const SHOWN: usize = 20;
     let (ok, found) = match all_namespaces(store).await {
@@ -165,11 +165,14 @@ async fn namespaces(store: &dyn AnyStore) -> Check {
         Ok(all) => {
             let names: Vec<_> = all.iter().take(SHOWN).map(ToString::to_string).collect();
             let more = all.len().saturating_sub(SHOWN);
-            let more =
-                if more > 0 { format!(" and {more} more: `sentinel namespaces`") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more; `sentinel namespaces` lists all")
+            } else {
+                String::new()
+            };
             (true, format!("{}{more}", names.join(", ")))
         }
-        Err(error) => (false, format!("they could not be read: {error}")),
+        Err(error) => (false, format!("the namespaces could not be read: {error}")),
     };
     Check { name: "namespaces", ok, found }
 }
@@ -189,14 +192,15 @@ async fn measure(store: &dyn AnyStore, context: &Context) -> Result<(Duration, S
     Ok((taken[2], now))
 }
 
-/// The store's clock against this host's. It decides nothing, so it is never wrong; it confuses people if they differ.
+/// Compares the store's clock with this host's. No decision depends on the difference, so the check always passes. But
+/// a difference can confuse a reader of times.
 fn clock(store: StoreTime) -> Check {
     let here = SystemClock.now();
     let apart = store.since(here).max(here.since(store));
     let found = match apart < Duration::from_secs(1) {
         true => "the store's clock and this host's agree within a second".to_owned(),
         false => format!(
-            "the store's clock and this host's are {}s apart; only the store's counts",
+            "the store's clock and this host's differ by {} s; Sentinel uses only the store's clock",
             apart.as_secs()
         ),
     };

@@ -7,7 +7,7 @@ use super::decide::{DecisionView, announced, client, send_until_answered, state_
 use crate::args::Evict;
 use crate::exit::{CliError, Exit};
 
-/// Frees it, if the token that was seen is still the current one.
+/// Frees it if the expected token is still the current one.
 pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, CliError> {
     let address = context.address(args.kind.into(), args.key.get()?);
     let sentinel = client(context).await?;
@@ -23,18 +23,26 @@ pub(crate) async fn run(context: &Context, args: &Evict) -> Result<Exit, CliErro
     let (_, reply) = send_until_answered(evict).await?;
     let refusal = match reply {
         EvictReply::Evicted { token } => {
-            let text = "evicted: anyone may claim it";
+            let text = "evicted: any caller can claim it";
             return DecisionView::print(context.style, &address, op_id, "free", token, text);
         }
         EvictReply::StaleDecision(now) => {
             let expect = args.expect;
             format!(
-                "{address} has moved on: it is {}, not at token {expect}; inspect it again",
+                "{address} has changed: it is {}, not at token {expect}; nothing was changed. Inspect \
+                    it again",
                 state_of(now)
             )
         }
-        EvictReply::Executing => format!("{address} began: that is for `sentinel reconcile`"),
-        EvictReply::NotClaimed(now) => format!("nobody holds {address}: it is {}", state_of(now)),
+        EvictReply::Executing => format!(
+            "{address} began to execute; nothing was changed. Use \
+            `sentinel reconcile`"
+        ),
+        EvictReply::NotClaimed(now) => format!(
+            "{address} is not claimed: it is {}; nothing was \
+            changed",
+            state_of(now)
+        ),
     };
     Err(CliError::does_not_apply(refusal))
 }

@@ -11,7 +11,7 @@ use crate::exit::{CliError, Exit};
 use crate::output::note;
 use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest, Signals};
 
-/// Takes the lease, runs the command, gives the lease back.
+/// Acquires the lease, runs the command, releases the lease.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError> {
     let terms = args.terms.get()?;
     let address = context.address(Kind::Lease, args.key.get()?);
@@ -39,7 +39,10 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
         LeaseOutcome::InProgress(_) => {
             return Err(CliError::new(
                 Exit::HELD,
-                format!("{address} is held by somebody else; nothing ran"),
+                format!(
+                    "another process holds {address}; the command did not run. Try again later, or \
+                    wait with --wait"
+                ),
             ));
         }
         LeaseOutcome::NotHeld(reason) => return Err(CliError::new(Exit::UNAVAILABLE, reason.to_string())),
@@ -54,15 +57,21 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
     let end = runner::run(spec, authority, &signals, rest).await;
     let lost = lease.lost().is_some();
     if end.as_ref().is_ok_and(|ran| ran.left) {
-        // It lapses by itself: given back, it would be granted to another holder at once.
+        // The lease lapses by itself. If it were released, the store would grant it to another holder at once.
         std::mem::forget(lease);
-        note(&format!("{address} is not given back, as processes of the command may still be at work"));
+        note(&format!(
+            "{address} was not released, because processes of the command may still be \
+            running; it lapses by itself"
+        ));
         return Ok(Exit::DOUBT);
     }
     let was_held = give_back(&address, lease).await;
     Ok(match end {
         Ok(ran) if lost || ran.lost || !was_held => {
-            note(&format!("{address} was lost while the command ran"));
+            note(&format!(
+                "{address} was lost while the command ran: another process may have held it \
+                at the same time"
+            ));
             Exit::DOUBT
         }
         Ok(ran) => exit_of(&ran),
@@ -70,8 +79,8 @@ pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError
     })
 }
 
-/// A command that exits leaves its lease to the processes that it left in the background: they may do a part of its
-/// work, and end by themselves. A command that was killed had no such plan.
+/// After a command exits, the lease is kept for its background processes: they may do part of the work, and end by
+/// themselves. After a command was killed, they are ended.
 fn rest(ended: Ended) -> Rest {
     match ended {
         Ended::Code(_) => Rest::IsAwaited,
@@ -79,13 +88,13 @@ fn rest(ended: Ended) -> Rest {
     }
 }
 
-/// Gives the lease back; whether it was still held, as far as anybody knows.
+/// Releases the lease. Returns whether it was still held, as far as is known.
 async fn give_back(address: &Address, lease: Held) -> bool {
     match lease.release().await {
         Ok(ReleaseOutcome::Released) => true,
         Ok(ReleaseOutcome::LostBefore(_)) => false,
         Err(error) => {
-            note(&format!("{address} could not be released, it lapses by itself: {error}"));
+            note(&format!("{address} could not be released; it lapses by itself: {error}"));
             true
         }
     }
@@ -102,12 +111,15 @@ fn exit_of(ran: &Ran) -> Exit {
 fn not_started(name: &str, why: &NotStarted) -> Exit {
     match why {
         NotStarted::CannotExecute(exit, why) => {
-            note(&format!("cannot run {name}: {why}"));
+            note(&format!("cannot run {name}: {why}; the lease was released"));
             *exit
         }
         NotStarted::Signalled(number) => Exit::signal(*number),
         NotStarted::TooLate => {
-            note("the lease was over before the command could start; ask for a longer ttl");
+            note(
+                "the lease ended before the command could start; the command did not run. Use a longer \
+                --ttl",
+            );
             Exit::UNAVAILABLE
         }
     }

@@ -1,4 +1,4 @@
-//! One file for each command, or for a few that belong together.
+//! One file for each command, or for a few related ones.
 
 use crate::args::{Cli, Command};
 use crate::exit::{CliError, Exit};

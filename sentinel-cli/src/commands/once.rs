@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError>
         .ttl(terms.ttl())
         .hard_ttl(terms.hard_ttl())
         .late_effects(terms.late_effects())
-        // A result is sent until it is recorded, or until no attempt makes sense any more.
+        // Sends the result until it is recorded, or until no attempt can succeed any more.
         .confirm_within(Duration::MAX);
     if let Some(fingerprint) = &args.fingerprint {
         once = once.fingerprint_text(fingerprint);
@@ -96,10 +96,10 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError>
 const SHORTEST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
-/// How long a claim that will not run is withdrawn from a store that is away.
+/// How long the program tries to withdraw a claim that will not run while the store cannot be reached.
 const WITHDRAW: Duration = Duration::from_secs(60);
 
-/// A key that is to be free again is freed before the program ends, if that can be.
+/// If the key is to be free again, frees it before the program ends, as far as possible.
 async fn report_the_rest(sentinel: &Sentinel, outcome: &OnceOutcome, hard_ttl: Duration, signals: &Signals) {
     match outcome {
         Outcome::Failed(Vouched::NothingHappened(_)) => report_until(sentinel, hard_ttl, signals).await,
@@ -110,11 +110,12 @@ async fn report_the_rest(sentinel: &Sentinel, outcome: &OnceOutcome, hard_ttl: D
 
 fn unconfirmed(address: &Address, how: &str, reason: &str) -> String {
     format!(
-        "the command ran ({how}), and the store did not confirm that this is recorded{reason}; inspect {address}"
+        "the command ran ({how}), and the store did not confirm that this is recorded{reason}; inspect \
+            {address}, and reconcile it if it is uncertain"
     )
 }
 
-/// What exit codes mean.
+/// The meanings of the command's exit codes.
 #[derive(Debug)]
 struct Meanings {
     nothing_happened: Codes,
@@ -122,8 +123,8 @@ struct Meanings {
 }
 
 impl Meanings {
-    /// What is left in the background may stay where the end is recorded as it is: success, or a failure for good.
-    /// Otherwise a reset, or the next run, may follow at once.
+    /// Background processes may stay if the end is recorded as success or as a final failure. Otherwise they are ended,
+    /// because a reset or the next run may follow at once.
     fn rest(&self, ended: Ended) -> Rest {
         match ended {
             Ended::Code(code) if code == 0 || is_in(&self.failed, code) => Rest::MayStay,
@@ -135,10 +136,10 @@ impl Meanings {
         let why = match ran.why {
             Some(Why::Lost) => "; its authority had been lost",
             Some(Why::Deadline) => "; its hard deadline had passed",
-            Some(Why::Notice) => "; it was asked to end, as its hard deadline was near",
+            Some(Why::Notice) => "; it was asked to end because its hard deadline was near",
             Some(Why::LeftBehind) | None => "",
         };
-        let left = if ran.left { "; processes of it may still be at work" } else { "" };
+        let left = if ran.left { "; some of its processes may still be running" } else { "" };
         let error = |exit, text: String| CommandError { exit, text: format!("{name} {text}{why}{left}") };
         match ran.ended {
             Ended::Code(0) => {
@@ -159,9 +160,7 @@ impl Meanings {
             Ended::Signal(number) => {
                 unknown(error(Exit::signal(number), format!("was killed by signal {number}")))
             }
-            Ended::Unknown => {
-                unknown(error(Exit::DOUBT, "ended in a way that the system did not tell".into()))
-            }
+            Ended::Unknown => unknown(error(Exit::DOUBT, "ended, and the system did not report how".into())),
         }
     }
 }
@@ -226,11 +225,11 @@ fn not_started(name: &str, why: NotStarted) -> CommandError {
         }
         NotStarted::Signalled(number) => CommandError {
             exit: Exit::signal(number),
-            text: format!("signal {number} came before {name} had started"),
+            text: format!("signal {number} arrived before {name} had started"),
         },
         NotStarted::TooLate => CommandError {
             exit: Exit::UNAVAILABLE,
-            text: format!("the claim was over before {name} could start; ask for a longer ttl"),
+            text: format!("the claim ended before {name} could start; use a longer --ttl"),
         },
     }
 }
@@ -242,44 +241,55 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
         Outcome::Completed(recorded) => {
             if recorded.omitted {
                 note(
-                    "it completed; its output is larger than 1 MiB and was not stored, so a later call prints nothing",
+                    "the command completed; its output is larger than 1 MiB and was not stored, so a \
+                        later call prints nothing",
                 );
             }
             return Ok(Exit::OK);
         }
-        // What the program records is bytes: only a store that refuses them leaves them out.
+        // The program records bytes, so only a store that refuses them leaves them out.
         Outcome::CompletedNotStored(_, why) => {
-            note(&format!("it completed, and a later call will print nothing: {why}"));
+            note(&format!(
+                "the command completed, but its output was not stored, so a later call prints \
+                nothing: {why}"
+            ));
             return Ok(Exit::OK);
         }
         Outcome::Replayed(recorded) => return replay(&recorded),
         Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
         Outcome::Failed(Vouched::Recorded(error)) => {
-            Ok((error.exit, format!("{error}: recorded as failed for good")))
+            Ok((error.exit, format!("{error}: recorded as a final failure")))
         }
         Outcome::Failed(Vouched::NothingHappened(error) | Vouched::Preparation(error)) => {
-            Ok((error.exit, format!("{error}: nothing happened, anyone may try again")))
+            Ok((error.exit, format!("{error}: nothing happened, and the key is free; you can run it again")))
         }
-        Outcome::InProgress(other) => {
-            Ok((Exit::HELD, format!("{address} is in progress ({}); nothing ran", other.state)))
-        }
-        Outcome::Reconciling(by) => {
-            doubt(format!("{address} is being reconciled by {}; nothing ran", by.operator))
-        }
-        Outcome::Uncertain(doubtful) => doubt(format!(
-            "{address} is uncertain: {} began it, and whether it happened is not known (token {}); nothing ran now; \
-             reconcile it",
-            doubtful.worker.as_ref().map_or("somebody", |worker| worker.as_str()),
-            doubtful.token,
+        Outcome::InProgress(other) => Ok((
+            Exit::HELD,
+            format!(
+                "{address} is in progress ({}); the command did not run. Try again later, or wait with --wait",
+                other.state
+            ),
+        )),
+        Outcome::Reconciling(by) => doubt(format!(
+            "{} is reconciling {address}; the command did not run. Try again after the \
+                decision",
+            by.operator
+        )),
+        Outcome::Uncertain(uncertain) => doubt(format!(
+            "{address} is uncertain: {} began it, and whether it happened is not known (token {}). The \
+                command did not run now. Reconcile the key",
+            uncertain.worker.as_ref().map_or("an unnamed worker", |worker| worker.as_str()),
+            uncertain.token,
         )),
         Outcome::NotRun(reason) => Ok((Exit::UNAVAILABLE, reason.to_string())),
-        Outcome::RanUncertain(doubtful) => doubt(format!(
-            "{}: whether it happened is not known; {address} is uncertain; reconcile it",
-            doubtful.cause
+        Outcome::RanUncertain(uncertain) => doubt(format!(
+            "{}: whether it happened is not known, so {address} is uncertain. Reconcile it",
+            uncertain.cause
         )),
         Outcome::Unconfirmed(result) => doubt(unconfirmed(address, &end_of(&result), reason)),
         Outcome::Superseded(result, now) => doubt(format!(
-            "the command ran ({}), and somebody had decided about {address} meanwhile: it is {} at token {}",
+            "the command ran ({}), but an operator had decided about {address} in the meantime: it is \
+                {} at token {}. Compare the decision with what the command did",
             end_of(&result),
             now.state,
             now.token
@@ -297,7 +307,7 @@ fn end_of(result: &Result<Recorded, CommandError>) -> String {
 /// Prints what was recorded, byte for byte.
 fn replay(recorded: &Recorded) -> Result<Exit, CliError> {
     if recorded.omitted {
-        note("it completed before; its output was too large to be stored, so nothing is printed");
+        note("the key was completed earlier; its output was too large to be stored, so nothing is printed");
     } else {
         answer(&recorded.payload.bytes)?;
     }
@@ -307,7 +317,8 @@ fn replay(recorded: &Recorded) -> Result<Exit, CliError> {
     })
 }
 
-/// Waits until the command's output is written, unless a signal asks to end: the result is recorded already.
+/// Waits until the command's output is written, unless a signal asks the program to end: the result is recorded
+/// already.
 async fn wait_for_output(
     exit: Exit,
     flush: &Mutex<Option<Flush>>,

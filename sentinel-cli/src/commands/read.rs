@@ -40,7 +40,7 @@ pub(crate) async fn history(context: &Context, args: &History) -> Result<Exit, C
     Ok(Exit::OK)
 }
 
-/// The namespaces that there are, one a line.
+/// Prints the namespaces of the store, one a line.
 pub(crate) async fn namespaces(context: &Context) -> Result<Exit, CliError> {
     let store = context.reader().await?;
     let namespaces = all_namespaces(&*store).await?;
@@ -91,11 +91,11 @@ pub(crate) async fn list(context: &Context, args: &List) -> Result<Exit, CliErro
     Ok(if any && args.fail_if_any { Exit::NO } else { Exit::OK })
 }
 
-/// What is undecided. Whether there is any.
+/// Prints the undecided executions. Returns whether there are any.
 async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Result<bool, CliError> {
     let namespace = (!args.all_namespaces).then(|| context.namespace.clone());
     let after_age = args.older_than.unwrap_or_default();
-    // Those of the other state are left out afterwards.
+    // The store returns both states; the other one is left out here.
     let limit = if matches!(state, StateArg::Open) { args.limit } else { u32::MAX };
     let filter = Undecided { namespace, after_age, limit };
     let store = context.reader().await?;
@@ -115,7 +115,7 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
         Style::Text => answer(table::undecided(&page).as_bytes())?,
     }
     if page.records.len() == args.limit as usize {
-        note("there may be more: raise --limit, or settle these first");
+        note("there may be more: raise --limit, or decide these first");
     }
     if page.incomplete {
         note("more than 10,000 executions are in doubt: older ones may be missing here");
@@ -123,7 +123,7 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
     found(!page.records.is_empty(), &store, args)
 }
 
-/// A page of records by key. Whether there is any.
+/// Prints a page of records by key. Returns whether there are any.
 async fn list_by_key(context: &Context, args: &List) -> Result<bool, CliError> {
     let page = store::List {
         namespace: context.namespace.clone(),
@@ -152,7 +152,7 @@ async fn list_by_key(context: &Context, args: &List) -> Result<bool, CliError> {
     found(!listing.records.is_empty(), &store, args)
 }
 
-/// Whether there is any. An empty page of a store that is in doubt is no answer to a monitor.
+/// Whether there are any records. A monitor must not rely on an empty page after a possible data loss.
 fn found(any: bool, store: &Reader, args: &List) -> Result<bool, CliError> {
     match store.doubt() {
         Some(doubt) if args.fail_if_any && !any => Err(doubt.into()),
@@ -164,7 +164,7 @@ fn none_in(namespace: &Namespace) -> String {
     format!("no such records in namespace {:?}", namespace.as_str())
 }
 
-/// One object a line, in one write: a reader that went away is noticed once.
+/// Prints one object a line, in one write, so that a reader that closed the pipe is detected once.
 fn lines<T: serde::Serialize>(views: impl Iterator<Item = T>) -> Result<(), CliError> {
     let mut text = String::new();
     for view in views {

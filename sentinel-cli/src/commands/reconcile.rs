@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Cli
         Reconciled::Refused(reply) => return Err(refused(&address, expect, &reply)),
     };
     let since = held.since().unwrap_or(StoreTime::ZERO);
-    // A decision that is repeated with `--op` may have taken the key long ago.
+    // A request that is repeated with `--op` may have taken the key much earlier.
     let now = match args.decision.op {
         Some(_) => store_now(&sentinel, &address).await.unwrap_or(since).max(since),
         None => since,
@@ -85,21 +85,23 @@ fn refused(address: &Address, expect: Token, refusal: &ReconcileReply) -> CliErr
         ReconcileReply::Taken { .. } => format!("{address} is taken"),
         ReconcileReply::StaleDecision(now) => {
             format!(
-                "{address} has moved on: it is {}, not at token {expect}; inspect it again",
+                "{address} has changed: it is {}, not at token {expect}; nothing was changed. Inspect \
+                    it again",
                 state_of(*now)
             )
         }
         ReconcileReply::HeldBy { op_id, operator, since } => format!(
-            "{address} is being reconciled by {operator} since {} (op {op_id}); \
-             --steal with --expect takes it from them",
+            "{operator} has been reconciling {address} since {} (op {op_id}); nothing was changed. \
+            --steal with --expect takes the key from that operator",
             rfc3339(*since)
         ),
         ReconcileReply::StillAlive { until } => format!(
-            "{address} is still running: its worker gave a sign of life, and its lease holds until {}",
+            "{address} is still running: its worker sent a heartbeat, and its lease lasts until {}; \
+                nothing was changed. --even-if-alive with --expect takes the key all the same",
             rfc3339(*until)
         ),
         ReconcileReply::AlreadyCompleted => {
-            format!("{address} is completed: there is no doubt, and its result is final")
+            format!("{address} is completed, and its result is final: there is nothing to decide")
         }
         ReconcileReply::NotExecuting(now) => {
             format!("there is nothing to reconcile: {address} is {}, and nothing began", state_of(*now))

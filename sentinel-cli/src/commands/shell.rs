@@ -32,7 +32,7 @@ pub(crate) fn man() -> Result<Exit, CliError> {
 /// A command's part of the page: its sections under a heading with its name.
 fn section(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let name = command.get_name().to_uppercase();
-    // The global options stand at the top of the page.
+    // The global options are at the top of the page.
     let own = command.clone().mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
     let man = Man::new(own);
     let mut body = Vec::new();

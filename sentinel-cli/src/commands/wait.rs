@@ -1,4 +1,4 @@
-//! Waiting: for a store that is away, for the holder of a key, and for the store to confirm that a result is recorded.
+//! Waits for a store that cannot be reached, for the holder of a key, and for the store to confirm a result.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::store::Store;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is left to report is waited for this long before a note reports it.
+/// The program waits this long for unfinished requests before it prints a note about them.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// A signal ends a wait for the store's reply only after this time: the reply may be about to come.
+/// A signal ends a wait for the store's reply only after this time, because the reply may arrive soon.
 const AFTER_SIGNAL: Duration = Duration::from_secs(2);
 
-/// Opens the store. With a deadline it tries again until then, while the store may be back by itself. `Err` in the
-/// answer: this signal ended the wait.
+/// Opens the store. With a deadline it tries again until then, as long as the store may recover without help. `Err` in
+/// the result: this signal ended the wait.
 pub(super) async fn open_store(
     context: &Context,
     deadline: Option<Instant>,
@@ -51,12 +51,13 @@ pub(super) async fn open_store(
     }
 }
 
-/// Connecting, heartbeats and the command need a thread each. Where none can be had, nothing is sent.
+/// Connecting, heartbeats and the command need a thread each. If no thread can be started, nothing is sent.
 fn can_start_threads() -> Result<(), CliError> {
     let started = std::thread::Builder::new().spawn(|| ());
     started.map(|thread| drop(thread.join())).map_err(|error| {
         let text = format!(
-            "nothing ran: no thread could be started: {error}; raise the limit of processes or threads"
+            "no thread could be started: {error}; the command did not run. Raise the limit of processes \
+                or threads"
         );
         CliError::new(Exit::UNAVAILABLE, text)
     })
@@ -76,7 +77,7 @@ pub(super) enum Stage {
     Waiting,
     /// The command runs, and signals are forwarded to it.
     Running,
-    /// The command has ended like this, and its end is being reported to the store, until this instant at most.
+    /// The command has ended this way. The client reports it to the store, at most until this instant.
     Ended(String, Instant),
 }
 
@@ -90,8 +91,8 @@ impl Progress {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until it is time to leave a call that does not run a command, since a signal asks for it or the time for a
-    /// report is over.
+    /// Waits until a call that does not run a command must end: a signal asks for it, or the time for the report is
+    /// over.
     async fn interruption(&self, sentinel: &Sentinel, signals: &Signals) -> Interruption {
         loop {
             let changed = self.changed.notified();
@@ -106,13 +107,14 @@ impl Progress {
                         if timeout(SILENT, signals.came()).await.is_err() {
                             let why = errors(sentinel);
                             note(&format!(
-                                "the result is not recorded yet{why}; sending goes on, and a signal ends it"
+                                "the result is not recorded yet{why}; the program keeps sending it \
+                                    until a signal arrives"
                             ));
                         }
                         signals.next().await;
                         sleep(AFTER_SIGNAL).await;
                     };
-                    // Either is a reason to leave.
+                    // Both ends are a reason to stop waiting.
                     let _ = timeout_at(until, asked).await;
                     return Interruption::Unconfirmed(how);
                 }
@@ -123,22 +125,22 @@ impl Progress {
 
 /// The result of waiting for a call.
 pub(super) enum CallResult<T> {
-    /// It was answered.
+    /// The call returned this.
     Answered(T),
-    /// It was left without an answer.
+    /// The program stopped waiting.
     Interrupted(Interruption),
 }
 
-/// Why a call was left without an answer.
+/// Why the program stopped waiting for a call.
 pub(super) enum Interruption {
-    /// A signal came before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
+    /// A signal arrived before the command was started. Nothing has run, and the claim is withdrawn as far as possible.
     NotStarted(i32),
-    /// The command had ended like this, and the store has not confirmed the result until a signal came, or for too
-    /// long.
+    /// The command had ended this way. The store had not confirmed the result when a signal arrived or the time was
+    /// over.
     Unconfirmed(String),
 }
 
-/// Waits for the answer to a call, or until a signal ends the wait.
+/// Waits for a call to return, or until a signal ends the wait.
 pub(super) async fn await_call<T>(
     sentinel: &Sentinel,
     progress: &Progress,
@@ -154,13 +156,13 @@ pub(super) async fn await_call<T>(
         }
     };
     if let Interruption::NotStarted(_) = interruption {
-        // The call was dropped just now: a claim that is on its way is withdrawn.
+        // The call was dropped just now, so a claim in flight is withdrawn.
         report_rest(sentinel, AFTER_SIGNAL).await;
     }
     CallResult::Interrupted(interruption)
 }
 
-/// Waits until what the client has to report is reported: a claim that will not run, a vouched release.
+/// Waits until the client has sent its unfinished requests: the cancel of a claim that will not run, a vouched release.
 pub(super) async fn report_until(sentinel: &Sentinel, at_most: Duration, signals: &Signals) {
     tokio::select! {
         biased;
@@ -170,10 +172,14 @@ pub(super) async fn report_until(sentinel: &Sentinel, at_most: Duration, signals
         _ = signals.came() => {}
     }
     let why = errors(sentinel);
-    note(&format!("the key is not free again yet{why}; sending goes on, and a signal ends it"));
+    note(&format!(
+        "the key is not free again yet{why}; the program keeps sending the request until a \
+        signal arrives"
+    ));
     tokio::select! {
         () = report_rest(sentinel, at_most) => {}
-        _ = signals.came() => note("the key may stay claimed, or in doubt, although nothing happened"),
+        _ = signals.came() => note("nothing happened, but the key may stay claimed or become uncertain; \
+            inspect it"),
     }
 }
 
@@ -183,7 +189,7 @@ async fn report_rest(sentinel: &Sentinel, at_most: Duration) {
     }
 }
 
-/// The last errors of what is not finished, to be put behind a sentence.
+/// The last errors of the unfinished requests, to append to a sentence.
 pub(super) fn errors(sentinel: &Sentinel) -> String {
     let errors = sentinel.unfinished().into_iter().filter_map(|left| left.error);
     errors.map(|error| format!(": {error}")).collect()

@@ -1,4 +1,4 @@
-//! Records and events as programs read them. The field names are the program's contract.
+//! Records and events as JSON. The field names are part of the program's contract.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::time::rfc3339;
 
-/// A record, or its absence. What does not apply is null.
+/// A record, or its absence. Fields that do not apply are null.
 #[derive(Debug, Serialize)]
 pub(crate) struct RecordView {
     pub(crate) namespace: String,
@@ -23,7 +23,7 @@ pub(crate) struct RecordView {
     pub(crate) begun_at: Option<String>,
     pub(crate) lease_until: Option<String>,
     pub(crate) hard_until: Option<String>,
-    /// For people; the fields of the object are a contract.
+    /// The `Debug` output is for people; only the JSON fields are a contract.
     #[serde(skip)]
     pub(crate) effects_until: Option<String>,
     pub(crate) completed_at: Option<String>,
@@ -108,7 +108,7 @@ impl RecordView {
     }
 }
 
-/// Who brought the record into its state, if that was an operator: a later grant has a later token.
+/// The operator whose decision brought the record into its state, if there is one. A later grant has a greater token.
 fn decided_by(record: &Record) -> Option<String> {
     let decision = record.decision.as_ref().filter(|decision| decision.token == record.token);
     decision.map(|decision| decision.operator.to_string())

@@ -1,4 +1,4 @@
-//! Answers go to standard output, everything else to standard error.
+//! Results go to standard output, everything else to standard error.
 
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ pub(crate) enum Style {
     Json,
 }
 
-/// Writes an answer to standard output. A reader that went away is no failure: it has seen what it wanted.
+/// Writes a result to standard output. It is no failure if the reader has closed the pipe.
 pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
     match write_all(io::stdout().lock(), bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -30,7 +30,7 @@ pub(crate) fn answer(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes all bytes, also where another process has set the file to non-blocking: then it waits until there is room.
+/// Writes all bytes. If another process has set the file to non-blocking, waits until there is room.
 pub(crate) fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(&output, bytes) {
@@ -58,19 +58,19 @@ pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
     line(&text)
 }
 
-/// Writes one line to standard error, without what must never be shown. A failure of that is ignored.
+/// Writes one line to standard error, with secrets masked. A failure to write is ignored.
 pub(crate) fn note(text: &str) {
     let _ = write_all(io::stderr().lock(), format!("sentinel: {}\n", crate::secrets::mask(text)).as_bytes());
 }
 
-/// The text in colour, where standard output is a terminal that wants it.
+/// The text in colour, if standard output is a terminal that supports it.
 pub(crate) fn coloured(text: &str, code: &str) -> String {
     let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     if wanted { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// Text of others as it may be shown on a terminal: control characters, and those that turn the direction of writing,
-/// become visible.
+/// Makes a text from outside safe for a terminal: control characters, and those that change the direction of writing,
+/// are escaped.
 pub(crate) fn plain(text: &str) -> String {
     let hidden = |c: char| {
         (c.is_control() && c != '\n' && c != '\t')
@@ -86,7 +86,7 @@ pub(crate) fn plain(text: &str) -> String {
     })
 }
 
-/// Writes a message of several lines to standard error, without what must never be shown.
+/// Writes a message of several lines to standard error, with secrets masked.
 pub(crate) fn message(text: &str) {
     let _ = write_all(io::stderr().lock(), crate::secrets::mask(text).as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Records and events as people read them.
+//! Records and events as tables for people.
 
 use std::fmt::Write as _;
 
@@ -30,7 +30,7 @@ pub(crate) fn records(listing: &Listing) -> String {
     coloured_states(&render(&table))
 }
 
-/// What is undecided, of any namespace.
+/// Undecided executions of any namespace.
 pub(crate) fn undecided(page: &UndecidedPage) -> String {
     let mut table = empty(&["NAMESPACE", "KEY", "STATE", "TOKEN", "IN DOUBT SINCE", "WORKER", "NOTE"]);
     for (address, record) in &page.records {
@@ -116,7 +116,7 @@ fn render(table: &Table) -> String {
     table.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
 }
 
-/// When the record came into its state.
+/// When the record entered its state.
 fn since(record: &Record) -> Option<StoreTime> {
     match record.state {
         State::Claimed => record.claimed_at,
@@ -144,7 +144,7 @@ fn remark(record: &Record, now: StoreTime) -> String {
     }
 }
 
-/// What an operator has to decide is coloured on a terminal.
+/// On a terminal, the states that need an operator's decision are coloured.
 fn coloured_states(text: &str) -> String {
     let shown = coloured("uncertain", "33");
     if shown == "uncertain" {

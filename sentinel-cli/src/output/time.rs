@@ -1,4 +1,4 @@
-//! Times as people and programs read them.
+//! Times in output.
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -11,7 +11,7 @@ pub(crate) fn rfc3339(time: StoreTime) -> String {
     PRINTER.timestamp_to_string(&Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX))
 }
 
-/// The time for a table: whole seconds are enough for people.
+/// The time for a table, in whole seconds.
 pub(crate) fn short(time: StoreTime) -> String {
     let text = rfc3339(time);
     format!("{} {}", &text[..10], &text[11..19])

@@ -16,7 +16,7 @@ pub(crate) struct CommandSpec {
     pub(crate) command: Vec<OsString>,
     /// Added to our own environment.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// Record the output; otherwise the command writes to ours directly.
+    /// Record the output; otherwise the command writes to this program's output directly.
     pub(crate) record: bool,
 }
 
@@ -25,9 +25,9 @@ pub(crate) struct CommandSpec {
 pub(crate) struct Authority {
     /// Fires when the authority is lost.
     pub(crate) lost: CancellationToken,
-    /// Nothing of the group is left at this instant.
+    /// At this instant the group is killed.
     pub(crate) hard: Instant,
-    /// So long before it the command is asked to end.
+    /// How long before the hard deadline the command is asked to end.
     pub(crate) notice: Duration,
 }
 
@@ -78,14 +78,14 @@ pub(crate) enum Why {
     LeftBehind,
 }
 
-/// What happens to processes of the command that are left when its first process has ended.
+/// What to do with processes of the command that remain after its first process has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// They may stay.
     MayStay,
-    /// They are waited for, unless a signal asked the command to end: then they are ended.
+    /// The program waits for them, unless a signal asked the command to end: then it ends them.
     IsAwaited,
-    /// They are ended.
+    /// The program ends them.
     IsEnded,
 }
 
@@ -93,22 +93,22 @@ pub(crate) enum Rest {
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) ended: Ended,
-    /// The output, if it was to be recorded and the end asks for it.
+    /// The output, if it is to be recorded after this end.
     pub(crate) recording: Option<Recording>,
-    /// What is still being written to our output.
+    /// The part of the output that is still being written.
     pub(crate) flush: Option<Flush>,
     /// Why the command was asked to end, if it was, when its first process ended.
     pub(crate) why: Option<Why>,
     /// The authority ended before all of the command did.
     pub(crate) lost: bool,
-    /// Processes of the command are still there, against what was asked for.
+    /// Processes of the command remain that should have ended.
     pub(crate) left: bool,
 }
 
 /// A command that has not run at all.
 #[derive(Debug)]
 pub(crate) enum NotStarted {
-    /// It could not be executed: 126 or 127, and why.
+    /// It could not be executed: 126 or 127, and the reason.
     CannotExecute(Exit, String),
     /// A signal asked to end before it had started.
     Signalled(i32),

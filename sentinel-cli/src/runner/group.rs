@@ -1,4 +1,4 @@
-//! A command's process group, and what it is sent.
+//! A command's process group, and the signals that it gets.
 
 use std::process::Child;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use super::process;
 use super::signals::Signals;
 use crate::output::note;
 
-/// Between the request to end and the end.
+/// The time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long what is left of a group may take to go by itself.
+/// How long the remaining processes may take to end by themselves.
 const SHORTLY: Duration = Duration::from_millis(200);
 /// A process that was killed can still take this long to disappear.
 const DISAPPEARS: Duration = Duration::from_secs(5);
@@ -32,9 +32,9 @@ pub(super) struct Group<'a> {
     authority: Authority,
     signals: &'a Signals,
     guard: GuardKeeper,
-    /// Why the group was asked to end, by us.
+    /// Why this program asked the group to end.
     asked: Option<Why>,
-    /// The loss of the authority was seen.
+    /// The loss of the authority was noticed.
     lost: bool,
     /// A signal that asks to end was forwarded.
     signalled: bool,
@@ -62,7 +62,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Whether the group was asked to end, by us.
+    /// Whether this program asked the group to end.
     pub(super) fn is_ending(&self) -> bool {
         self.asked.is_some()
     }
@@ -78,7 +78,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Waits for something of the group, forwards signals meanwhile, and ends the group when it must.
+    /// Waits for an event of the group. Meanwhile it forwards signals, and ends the group when necessary.
     pub(super) async fn watch_while<T>(&mut self, something: impl Future<Output = T>) -> T {
         let mut something = std::pin::pin!(something);
         let notice_at = self.authority.hard.checked_sub(self.authority.notice).unwrap_or(self.authority.hard);
@@ -92,7 +92,7 @@ impl<'a> Group<'a> {
                     self.ask(Why::Lost);
                 }
                 () = sleep_until(notice_at), if self.asked.is_none() => {
-                    note("the hard deadline is near: the command is asked to end");
+                    note("the hard deadline is near: sending SIGTERM to the command");
                     self.send_end(Why::Notice);
                 }
                 number = self.signals.next() => self.forward(number),
@@ -101,14 +101,15 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// After the leader has ended: waits until nothing of the group is left, or ends it first. Whether nothing is left.
+    /// After the leader has ended: waits until no process of the group is left, or ends them first. Returns whether
+    /// none is left.
     pub(super) async fn end_what_is_left(&mut self, rest: Rest, leader: &mut Child) -> bool {
         self.leader_ended = true;
         if !process::are_known() {
-            // Otherwise the leader stays unreaped, so that the number of its group names nothing else.
+            // Otherwise the leader is not reaped yet, so that the system does not reuse the number of its group.
             let _ = leader.wait();
         }
-        // A process that was sent a signal just now may be about to go.
+        // A process that got a signal just now may be about to end.
         let shortly = Instant::now() + SHORTLY;
         let [mut pause, while_ending, otherwise] = PAUSES;
         let mut waits = true;
@@ -127,7 +128,7 @@ impl<'a> Group<'a> {
         true
     }
 
-    /// Nothing is to be ended any more, unless something is `left` that was to end.
+    /// Releases the guard, unless processes are `left` that should have ended.
     pub(super) fn end(self, left: bool, mut leader: Child) {
         if !left {
             self.guard.done();
@@ -135,7 +136,7 @@ impl<'a> Group<'a> {
         let _ = leader.wait();
     }
 
-    /// What is left is still there: it is ended, or a note reports what is waited for.
+    /// Processes still remain: ends them, or prints which ones the program waits for.
     fn decide_about(&mut self, rest: Rest) {
         if self.asked.is_some() {
             return;
@@ -149,25 +150,25 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// What holds a key while the group is there holds it until the authority ends.
+    /// A lease that is kept for the group is kept until the authority ends.
     fn may_give_up(&self, rest: Rest) -> bool {
         let over = self.lost || Instant::now() >= self.authority.hard + DISAPPEARS;
         let gives_up = over || rest != Rest::IsAwaited;
         if gives_up {
-            note(&format!("{} still there, although SIGKILL was sent", listed(self.leader)));
+            note(&format!("{} still running, although SIGKILL was sent", listed(self.leader)));
         }
         gives_up
     }
 
-    /// Asks the group to end, and kills it a grace later.
+    /// Asks the group to end, and kills it after the grace time.
     fn ask(&mut self, why: Why) {
         let now = Instant::now();
         self.kill_at = self.kill_at.min(now + GRACE);
         let rest = self.kill_at.saturating_duration_since(now).as_millis().div_ceil(1_000);
         // At the hard deadline it is killed without delay.
         if rest > 0 && self.killed_at.is_none() {
-            let reason = if why == Why::Lost { "authority is lost: " } else { "" };
-            note(&format!("{reason}the command is asked to end, and killed in {rest} s"));
+            let reason = if why == Why::Lost { "the authority of this run is lost: " } else { "" };
+            note(&format!("{reason}sending SIGTERM to the command, and SIGKILL in {rest} s"));
         }
         self.send_end(why);
     }
@@ -175,7 +176,7 @@ impl<'a> Group<'a> {
     fn send_end(&mut self, why: Why) {
         self.asked = Some(why);
         self.send(Signal::TERM);
-        // A stopped process acts on it only when it goes on.
+        // A stopped process handles the signal only after it is continued.
         self.send(Signal::CONT);
     }
 
@@ -185,7 +186,7 @@ impl<'a> Group<'a> {
     }
 
     fn forward(&mut self, number: i32) {
-        // These two have a meaning of the command's own, and end a process that does not know it.
+        // The command may give these two a meaning of its own; they end a process that does not handle them.
         let own = [Signal::USR1, Signal::USR2].into_iter().find(|signal| signal.as_raw() == number);
         if let Some(signal) = own {
             // A process that has ended needs no signal.
@@ -213,8 +214,8 @@ impl<'a> Group<'a> {
         if sent == Err(Errno::PERM) || !others.is_empty() {
             self.reported = true;
             note(&format!(
-                "the system does not permit to signal {} of the command, which may go on working: \
-                 they belong to another user, as after set-uid",
+                "the system does not allow this user to signal {} of the command: they belong to another \
+                user, as after set-uid, and may keep running",
                 named(&others)
             ));
         }
@@ -226,7 +227,7 @@ fn is_gone(leader: Pid) -> bool {
     if process::are_known() {
         process::members(leader).is_empty()
     } else {
-        // The first process of a container is the parent of what lost its own.
+        // The first process of a container is the parent of processes whose own parent has ended.
         while matches!(waitpgid(leader, WaitOptions::NOHANG), Ok(Some(_))) {}
         test_kill_process_group(leader) == Err(Errno::SRCH)
     }
@@ -238,7 +239,7 @@ fn listed(leader: Pid) -> String {
     format!("{} of the command {}", named(&members), if members.len() == 1 { "is" } else { "are" })
 }
 
-/// `process 7`, `processes 7, 8, ..`; a few are enough to find the rest.
+/// `process 7`, or `processes 7, 8, ..` with the first few numbers.
 fn named(pids: &[Pid]) -> String {
     let numbers: Vec<String> = pids.iter().take(5).map(|pid| pid.as_raw_nonzero().to_string()).collect();
     let more = if pids.len() > numbers.len() { ", .." } else { "" };

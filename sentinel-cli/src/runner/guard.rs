@@ -1,8 +1,8 @@
 //! The guard: a small process beside a running command, which ends the command's process group when `sentinel` cannot.
 //!
 //! The parent-death signal reaches the command's first process only, and a `sentinel` that is stopped (SIGSTOP, a
-//! debugger, a frozen machine) ends nothing at the hard deadline, although others may run from then on. The guard does
-//! both.
+//! debugger, a frozen machine) ends nothing at the hard deadline, although another caller may run from then on. The
+//! guard covers both.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
@@ -87,24 +87,24 @@ impl Guard {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What is sent to our group is not for the guard.
+            // Signals to this program's group do not reach the guard.
             .process_group(0)
             .spawn()?;
         ours.write_all(&orders.to_bytes())?;
         let mut answer = [0];
         match ours.read(&mut answer)? {
             1 if answer == [READY] => Ok(Self { socket: ours, process }),
-            _ => Err(io::Error::other("the guard of the command could not start")),
+            _ => Err(io::Error::other("the guard process of the command could not start")),
         }
     }
 
-    /// The same, by a thread on which every signal is blocked. So they are for the guard: a supervisor may send SIGTERM
-    /// to all processes of a service, and the guard is to outlast that.
+    /// Starts the guard from a thread on which every signal is blocked, so they are blocked in the guard too: a
+    /// supervisor may send SIGTERM to all processes of a service, and the guard must survive that.
     async fn start_apart(orders: Orders) -> io::Result<Self> {
         let (send, started) = tokio::sync::oneshot::channel();
         std::thread::Builder::new().name("guard".to_owned()).spawn(move || {
             super::inherited::mask_all();
-            // If the receiver is gone, the run has ended, and the guard may go as well.
+            // If the receiver is gone, the run has ended, and the guard may end as well.
             let _ = send.send(Self::start(orders));
         })?;
         started.await.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it panicked")))
@@ -151,8 +151,9 @@ impl GuardKeeper {
             Err(error) if !self.reported => {
                 self.reported = true;
                 note(&format!(
-                    "the guard of the command ended, and another one cannot be started yet: {error}; \
-                     if this process is killed meanwhile, processes of the command may go on working"
+                    "the guard process of the command ended, and another one cannot be started yet: \
+                    {error}; if this process is killed in the meantime, processes of the command may keep \
+                    running"
                 ));
             }
             Err(_) => {}
@@ -195,7 +196,7 @@ pub(super) fn main(mut socket: UnixStream, arguments: &[OsString]) -> Option<Exi
     Some(Exit::OK)
 }
 
-/// Whether the parent reported that it is done, before it vanished and before the deadline.
+/// Whether the parent reported that it is done, before it ended and before the deadline.
 fn is_released(socket: &mut UnixStream, deadline: Duration) -> bool {
     loop {
         let now = since_boot();
@@ -217,7 +218,7 @@ fn is_released(socket: &mut UnixStream, deadline: Duration) -> bool {
     }
 }
 
-/// Time since boot, the time that the machine slept included: what other machines see passing.
+/// Time since boot, including the time that the machine slept, because it passes on other machines too.
 fn since_boot() -> Duration {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const CLOCK: ClockId = ClockId::Boottime;

@@ -1,4 +1,4 @@
-//! What the hidden commands have in common: they serve the process that started them, and no other caller.
+//! The hidden commands, which serve only the process that started them.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,7 +11,7 @@ use super::{guard, shim};
 use crate::exit::Exit;
 use crate::output::note;
 
-/// If this process was started as the shim or the guard of a command: does its work.
+/// If this process was started as the shim or the guard of a command, does that work.
 pub(crate) fn run(arguments: &[OsString]) -> Option<Exit> {
     let name = arguments.get(1)?.to_str()?;
     let rest = &arguments[2..];
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Option<Exit> {
         _ => return None,
     };
     Some(exit.unwrap_or_else(|| {
-        note(&format!("`{name}` is started by `sentinel once` and `sentinel lease` only; nothing was done"));
+        note(&format!("only `sentinel once` and `sentinel lease` may start `{name}`; nothing was done"));
         Exit::USAGE
     }))
 }

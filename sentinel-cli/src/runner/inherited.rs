@@ -1,7 +1,7 @@
 //! What this process inherits from its caller: ignored signals, and the mask of blocked ones.
 //!
-//! They are set to known values for this program, and the command gets what the caller set. A signal that the caller
-//! ignores stays ignored, with one exception: while SIGCHLD is ignored, the system discards how a child ended.
+//! This program sets them to known values for itself, and the command gets what the caller set. A signal that the
+//! caller ignores stays ignored, with one exception: while SIGCHLD is ignored, the system discards how a child ended.
 
 use std::io;
 use std::sync::OnceLock;

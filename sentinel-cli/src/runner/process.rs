@@ -1,5 +1,5 @@
-//! What the system knows of processes: this program's file, and in `/proc`, where there is one, the processes that are
-//! not ours to wait for.
+//! Information about processes: this program's file, and from `/proc`, if it exists, processes that are not children of
+//! this one.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,8 @@ pub(super) struct Entry {
     pub(super) alive: bool,
 }
 
-/// Whether `/proc` numbers the processes as this process does. In a PID namespace it may belong to another one.
+/// Whether `/proc` uses the same process numbers as this process. In a PID namespace it may belong to another
+/// namespace.
 pub(super) fn numbers_agree() -> bool {
     let own = getpid().as_raw_nonzero().to_string();
     std::fs::read_link("/proc/self").is_ok_and(|name| name.as_os_str() == own.as_str())
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_look_like_the_rest_of_the_line() {
+    fn a_process_name_may_imitate_the_rest_of_the_line() {
         let line = |state: &str, threads: u32| {
             format!("42 (a) Z 1 1) {state} 7 41 41 0 -1 4194304 90 0 0 0 0 0 0 0 20 0 {threads} 0 100")
         };

@@ -2,10 +2,10 @@
 //!
 //! What must happen between fork and exec (the parent-death signal) would need unsafe code in the parent. Here it is
 //! safe, and it adds what a plain spawn cannot do: the process group is known before the command starts, nothing starts
-//! until the parent says so, and *could not be started* is distinguished from a command that exits with 126 or 127.
+//! until the parent allows it, and *could not be started* is distinguished from a command that exits with 126 or 127.
 //!
 //! Standard input is a socket to the parent. The parent sends one byte, *go*, with the real standard input. The shim
-//! answers one byte, *ready*, and executes; the socket closes itself then. What comes after *ready* is a failure.
+//! answers one byte, *ready*, and executes the command, which closes the socket. Bytes after *ready* report a failure.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};

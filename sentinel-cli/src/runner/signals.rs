@@ -17,12 +17,12 @@ use tokio::sync::Notify;
 
 use super::inherited;
 
-/// What ends a process that does not know it. SIGALRM comes from a timer that the caller has set (`perl -e 'alarm 5;
-/// exec ..'`).
+/// Signals that end a process that does not handle them. SIGALRM comes from a timer that the caller has set
+/// (`perl -e 'alarm 5; exec ..'`).
 const ENDING_SIGNALS: [Signal; 7] =
     [Signal::INT, Signal::TERM, Signal::QUIT, Signal::HUP, Signal::ALARM, Signal::USR1, Signal::USR2];
 
-/// The signals that came and were not taken yet. Clones share them.
+/// The signals that arrived and were not taken yet. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signals {
     inner: Arc<Inner>,
@@ -77,7 +77,7 @@ pub(super) fn stop_here() {
 }
 
 impl Signals {
-    /// Listens from now on: to all signals below, but for those that the caller has ignored (`nohup`).
+    /// Listens from now on to all of `ENDING_SIGNALS` except those that the caller ignores (`nohup`).
     pub(crate) fn listen() -> io::Result<Self> {
         let signals = Self::default();
         block_stops();
@@ -97,8 +97,8 @@ impl Signals {
         Ok(signals)
     }
 
-    /// SIGTSTP, from the keyboard or from a supervisor, stops the command as well: it must not work on while this
-    /// process cannot keep its authority. Both go on together.
+    /// SIGTSTP, from the keyboard or from a supervisor, stops the command as well: it must not keep running while this
+    /// process cannot renew its authority. Both continue together.
     #[cfg(target_os = "linux")]
     fn listen_for_stops(&self) -> io::Result<()> {
         if inherited::ignores(Signal::TSTP) {
@@ -126,18 +126,18 @@ impl Signals {
         Ok(())
     }
 
-    /// Until the answer is dropped, this group is sent this signal whenever this process is asked to stop.
+    /// Until the returned value is dropped, this group gets this signal whenever this process is asked to stop.
     pub(super) fn stop_with(&self, group: Pid, by: Signal) -> impl Drop + use<> {
         *self.inner.stops.lock().unwrap_or_else(PoisonError::into_inner) = Some((group, by));
         StopsWith(self.inner.clone())
     }
 
-    /// A signal that came and was not taken; it is not taken by this.
+    /// The next signal, without taking it.
     pub(crate) fn pending(&self) -> Option<i32> {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner).front().copied()
     }
 
-    /// Waits until a signal has come, without taking it.
+    /// Waits until a signal has arrived, without taking it.
     pub(crate) async fn came(&self) -> i32 {
         loop {
             let next = self.inner.came.notified();

@@ -15,7 +15,7 @@ use super::guard::{Guard, Orders};
 use super::process::this_program;
 use super::{inherited, shim};
 
-/// A process that becomes the command when its parent says go.
+/// A process that becomes the command when its parent sends *go*.
 #[derive(Debug)]
 pub(super) struct Spawned {
     /// The command's process, which leads its group.
@@ -27,7 +27,7 @@ pub(super) struct Spawned {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// What the waiting thread saw.
+/// What the waiting thread reports.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The command was stopped by this signal, and may go on.
@@ -101,7 +101,7 @@ fn wait(child: Child, leader: Pid, report: &mpsc::UnboundedSender<Event>) {
                 let _ = report.send(Event::Stopped(status.stopping_signal().unwrap_or_default()));
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            // Nothing else waits for this child, so this cannot be; how it ended is not known then.
+            // Nothing else waits for this child, so this cannot happen. If it does, how the child ended is unknown.
             Err(_) => {
                 let _ = report.send(Event::Ended(Ended::Unknown, child));
                 return;

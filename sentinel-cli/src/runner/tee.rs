@@ -1,4 +1,4 @@
-//! A command's standard output: streamed to ours, and recorded.
+//! A command's standard output: copied to this program's standard output, and recorded.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
@@ -16,11 +16,11 @@ use crate::output;
 
 /// The most that is recorded.
 const LIMIT: usize = Payload::DEFAULT_LIMIT;
-/// How long a child in the background may keep the output open after the command has ended.
+/// How long a background child may keep the output open after the command has ended.
 const LINGER: Duration = Duration::from_secs(1);
 const CHUNK: usize = 1 << 16;
-/// So many chunks wait for a slow reader of our output before the command is held up: four times what is recorded, so
-/// that a slow reader never delays the record.
+/// How many chunks may wait for a slow reader of the output before the command has to wait: four times the recording's
+/// limit, so that a slow reader never delays the recording.
 const WAITING: usize = 64;
 
 /// What was recorded.
@@ -28,7 +28,7 @@ const WAITING: usize = 64;
 pub(crate) enum Recording {
     /// All of it.
     Whole(Vec<u8>),
-    /// It is over the limit.
+    /// The output was larger than the limit.
     TooLarge,
 }
 
@@ -41,12 +41,12 @@ pub(super) struct Tee {
     flush: Flush,
 }
 
-/// What still has to be written to our output.
+/// The output that still has to be written.
 #[derive(Debug)]
 pub(crate) struct Flush(oneshot::Receiver<io::Result<()>>);
 
 impl Flush {
-    /// Waits until everything is written. A reader that went away is no failure.
+    /// Waits until everything is written. It is no failure if the reader has closed the pipe.
     pub(crate) async fn written(self) -> io::Result<()> {
         self.0.await.unwrap_or(Ok(()))
     }
@@ -71,7 +71,7 @@ impl Tee {
     /// The command has ended: the recording is ready at the end of the output, or a second later.
     pub(super) fn end(self) -> (impl Future<Output = Recording>, Flush) {
         drop(self.ended);
-        // A reader that panicked has recorded something unknown.
+        // If the reading thread panicked, the recording is not known.
         let recording = async { self.recording.await.unwrap_or(Recording::TooLarge) };
         (recording, self.flush)
     }
@@ -138,7 +138,7 @@ impl Reader {
                 bytes.extend_from_slice(&chunk);
                 self.tape = Some((bytes, recorded));
             } else {
-                // Known now, however long the rest takes.
+                // The verdict is known now, however long the rest takes.
                 let _ = recorded.send(Recording::TooLarge);
             }
         }
@@ -149,7 +149,7 @@ impl Reader {
         Ok(count)
     }
 
-    /// The time is over: what is already in the pipe still counts, what comes now does not.
+    /// The time is over: bytes that are already in the pipe still count, later ones do not.
     fn read_what_is_there(&mut self) {
         let there = rustix::io::ioctl_fionread(self.output.as_fd()).unwrap_or(0);
         let mut left = usize::try_from(there).unwrap_or(0);
@@ -162,8 +162,8 @@ impl Reader {
     }
 }
 
-/// Writes until there is no more. Once that fails, the rest is thrown away: the command must not be held up, nor ended
-/// by a signal, because its reader is gone.
+/// Writes until the output ends. After a failed write the rest is discarded: the command must not wait, and must not be
+/// ended by a signal, because its reader is gone.
 fn write_all(chunks: &Receiver<Vec<u8>>) -> io::Result<()> {
     let mut result = Ok(());
     for chunk in chunks {

@@ -2,8 +2,8 @@
 //! command's group is brought to the foreground, as a shell does with a job.
 //!
 //! Where this process is the only one of its job, the command gets the terminal before it starts: some programs check
-//! whether they have it. In a pipeline the neighbours may need it (`sentinel .. | less`): there the command gets it
-//! when it asks for it, which stops it.
+//! whether they have it. In a pipeline the other processes may need it (`sentinel .. | less`): there the command gets
+//! it when it asks for it, which stops it.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) struct Terminal {
     tty: File,
     command: Pid,
-    /// The command has the terminal, from us.
+    /// This program gave the terminal to the command.
     handed: bool,
     /// The command is stopped until it can have the terminal.
     waits: bool,
@@ -51,8 +51,8 @@ impl Terminal {
             self.waits = true;
             self.poll();
             if self.waits {
-                // So that the shell reports it. It goes on here after `fg` or `bg`, or at once where no shell would
-                // notice.
+                // Stop, so that the shell reports it. Execution continues here after `fg` or `bg`, or at once without a
+                // shell.
                 let _ = kill_current_process_group(signal);
                 self.poll();
             }
@@ -83,7 +83,7 @@ impl Terminal {
         self.take_back();
         let _ = kill_current_process_group(Signal::TSTP);
         signals::stop_here();
-        // Here again after `fg` or `bg`.
+        // Execution continues here after `fg` or `bg`.
         if self.is_ours() {
             self.hand_over();
         }

@@ -84,10 +84,13 @@ fn a_namespace_that_was_deleted_is_refused() {
     }
     for command in [&["once", "k", "--", "touch", "ran"][..], &["lease", "k", "--", "touch", "ran"]] {
         let ran = world.run(command);
-        assert!(ran.code() == 69 && ran.err().contains("has forgotten"), "{ran:?}");
+        assert!(ran.code() == 69 && ran.err().contains("has lost its records"), "{ran:?}");
     }
     let listed = world.run(&["list"]);
-    assert!(listed.code() == 0 && listed.err().contains("warning: the store has forgotten"), "{listed:?}");
+    assert!(
+        listed.code() == 0 && listed.err().contains("warning: the store has lost its records"),
+        "{listed:?}"
+    );
     assert!(!world.path("ran").exists());
     assert_eq!(world.run(&["doctor"]).code(), 1);
 }

@@ -147,7 +147,7 @@ fn a_zombie_process_counts_as_ended() {
         let ran = world.output(namespace(&world, &[SENTINEL, command, "p", "--", "sh", "-c", script]));
         assert_eq!(ran.code(), code, "{ran:?}");
         let err = ran.err();
-        assert!(!err.contains("although SIGKILL was sent") && !err.contains("not given back"), "{err}");
+        assert!(!err.contains("although SIGKILL was sent") && !err.contains("was not released"), "{err}");
         let script = "sleep 600 & exit 1";
         let ran = world.output(namespace(&world, &[SENTINEL, "once", "q", "--", "sh", "-c", script]));
         assert_eq!(ran.code(), 76, "{ran:?}");
@@ -193,9 +193,9 @@ fn a_process_that_must_not_be_signalled_is_reported_and_keeps_the_lease() {
     holder.send(Signal::INT);
     let ran = holder.ended();
     assert_eq!(ran.code(), 76, "{ran:?}");
-    let reported = format!("does not permit to signal process {} of the command", foreign.id());
+    let reported = format!("does not allow this user to signal process {} of the command", foreign.id());
     assert!(ran.err().contains(&reported), "{ran:?}");
-    assert!(ran.err().contains("is not given back"), "{ran:?}");
+    assert!(ran.err().contains("was not released"), "{ran:?}");
     let events = world.run(&["history", "k", "--kind", "lease"]).out();
     assert!(!events.contains("released"), "{events}");
     let seen = world.run(&["inspect", "k", "--kind", "lease", "--json"]).json();
@@ -215,6 +215,6 @@ fn a_nothing_happened_code_is_ignored_while_a_process_is_left() {
     let ran = running.ended();
     assert_eq!(ran.code(), 76, "{ran:?}");
     let doubt = world.inspect("k")["doubt"].to_string();
-    assert!(doubt.contains("processes of it may still be at work"), "{doubt}");
+    assert!(doubt.contains("some of its processes may still be running"), "{doubt}");
     end(foreign);
 }

@@ -30,12 +30,15 @@ fn before_init_every_command_but_doctor_exits_69_and_names_init() {
 fn init_reports_what_it_did() {
     let world = World::at_redis(&redis().url());
     let first = world.run(&["init", "--json"]).json();
-    assert!(first["initialised"] == true && first["armed_again"] == false && first["doubt"].is_null());
+    assert!(first["initialised"] == true && first["registered_again"] == false && first["doubt"].is_null());
     assert_eq!(first["store"], world.store());
     let again = world.run(&["init"]).out();
-    assert!(again.starts_with("armed again: redis://") && again.contains("nothing was in doubt"), "{again}");
+    assert!(
+        again.starts_with("registered again: redis://") && again.contains("nothing was in doubt"),
+        "{again}"
+    );
     let again = world.run(&["init", "--json"]).json();
-    assert!(again["initialised"] == true && again["armed_again"] == true && again["doubt"].is_null());
+    assert!(again["initialised"] == true && again["registered_again"] == true && again["doubt"].is_null());
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn init_at_once_from_eight_programs_sets_up_one_store() {
     let world = World::at_redis(&redis().url());
     let racing: Vec<_> = (0..8).map(|_| world.start(&["init", "--json"])).collect();
     let ran: Vec<_> = racing.into_iter().map(|one| one.ended()).collect();
-    let first = ran.iter().filter(|ran| ran.json()["armed_again"] == false).count();
+    let first = ran.iter().filter(|ran| ran.json()["registered_again"] == false).count();
     assert_eq!(first, 1, "{ran:?}");
     assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
 }
@@ -154,8 +157,8 @@ fn an_empty_page_of_a_store_in_doubt_is_no_answer_to_a_monitor() {
     let doubted = monitor();
     assert_eq!(doubted.code(), 69, "{doubted:?}");
     assert_eq!(world.inspect("k")["state"], "completed");
-    let armed = world.run(&["init"]);
-    assert!(armed.out().contains("it was in doubt"), "{armed:?}");
+    let registered = world.run(&["init"]);
+    assert!(registered.out().contains("it was in doubt"), "{registered:?}");
     assert_eq!(monitor().code(), 0);
 }
 
@@ -169,8 +172,8 @@ fn an_emptied_server_is_not_taken_for_a_new_one() {
     let again = world.once("k", &[], "touch ran");
     assert!(again.code() == 69 && again.err().contains("a store was here"), "{again:?}");
     assert!(!world.path("ran").exists());
-    let armed = world.run(&["init"]);
-    assert!(armed.out().contains("it was in doubt: a store was here"), "{armed:?}");
+    let registered = world.run(&["init"]);
+    assert!(registered.out().contains("it was in doubt: a store was here"), "{registered:?}");
 }
 
 #[test]

@@ -62,13 +62,13 @@ struct Suspect {
     key: Key,
     record: Record,
     held: Reconciler<Holding>,
-    look: Option<Finding>,
+    earlier: Option<Finding>,
 }
 
 /// The result of probing a key.
 enum Step {
     /// The key is decided.
-    Settled,
+    Decided,
     /// The outcome is still unknown, or it is too early for this finding: probe again later.
     Later,
     /// The key is not probed in this pass: its pause is not over, or another operator holds it.
@@ -78,13 +78,13 @@ enum Step {
 }
 
 /// The signals that end a pass early.
-struct Ends<'a> {
+struct StopSignals<'a> {
     lost: &'a CancellationToken,
     stop: &'a CancellationToken,
 }
 
-impl Ends<'_> {
-    fn has_come(&self) -> bool {
+impl StopSignals<'_> {
+    fn has_fired(&self) -> bool {
         self.lost.is_cancelled() || self.stop.is_cancelled()
     }
 
@@ -176,13 +176,13 @@ impl AutoReconciler {
         let lease = self.sentinel.lease(LEASE_KEY).ttl(LEASE_TTL).hard_ttl(LEASE_HARD_TTL);
         let LeaseOutcome::Held(lease) = lease.worker(&self.operator).acquire().await? else { return Ok(0) };
         let lost = lease.cancelled();
-        let settled = self.settle_all(&Ends { lost: &lost, stop }).await;
+        let decided = self.decide_all(&StopSignals { lost: &lost, stop }).await;
         lease.release().await?;
-        settled
+        decided
     }
 
-    async fn settle_all(&mut self, ends: &Ends<'_>) -> Result<u64, Error> {
-        let mut settled = 0;
+    async fn decide_all(&mut self, signals: &StopSignals<'_>) -> Result<u64, Error> {
+        let mut count = 0;
         let mut oldest = Duration::ZERO;
         let mut seen = HashSet::new();
         let mut suspects = Vec::new();
@@ -191,17 +191,17 @@ impl AutoReconciler {
             loop {
                 let page = self.sentinel.list(Kind::Execution, Some(shown), after, PAGE).await?;
                 for (key, record) in &page.records {
-                    if ends.has_come() {
-                        return Ok(settled);
+                    if signals.has_fired() {
+                        return Ok(count);
                     }
                     oldest = oldest.max(page.now.since(record.lease_until));
                     if !seen.insert(key.clone()) {
                         // This pass took the key, and it is no longer uncertain.
                         continue;
                     }
-                    match self.settle_key(key, record, page.now).await? {
+                    match self.decide_key(key, record, page.now).await? {
                         Step::Again(suspect) => suspects.push(*suspect),
-                        step => settled += u64::from(self.note(key, &step)),
+                        step => count += u64::from(self.note(key, &step)),
                     }
                 }
                 match page.records.last() {
@@ -213,29 +213,29 @@ impl AutoReconciler {
         // A key that is no longer in doubt needs no pause.
         self.pauses.retain(|key, _| seen.contains(key));
         counters::oldest_uncertain(self.sentinel.namespace.as_str(), oldest);
-        Ok(settled + self.look_again(suspects, ends).await?)
+        Ok(count + self.probe_again(suspects, signals).await?)
     }
 
     /// Probes a key once. A success is recorded at once.
-    async fn settle_key(&mut self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
+    async fn decide_key(&mut self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
         let local = self.sentinel.core.keeper.clock().now();
         if self.pauses.get(key).is_some_and(|pause| local < pause.until) {
             return Ok(Step::Passed);
         }
         match record.state {
-            State::Executing => self.settle_uncertain(key, record, now).await,
+            State::Executing => self.decide_uncertain(key, record, now).await,
             State::Reconciling if self.is_ours(key, record) => {
                 let held = self.reconciler(key).resume(record.token);
-                let suspect = Suspect { key: key.clone(), record: record.clone(), held, look: None };
-                self.look(suspect, now).await
+                let suspect = Suspect { key: key.clone(), record: record.clone(), held, earlier: None };
+                self.probe_taken(suspect, now).await
             }
             // Another operator holds it.
             _ => Ok(Step::Passed),
         }
     }
 
-    async fn settle_uncertain(&self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
-        let found = self.ask(key, record, now).await;
+    async fn decide_uncertain(&self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
+        let found = self.ask_probe(key, record, now).await;
         if found == Finding::StillUnknown || !found.is_success() && record.effects_may_land(now) {
             return Ok(Step::Later);
         }
@@ -249,28 +249,28 @@ impl AutoReconciler {
         let effects_until = held.effects_until().unwrap_or(record.effects_until);
         let state = State::Reconciling;
         let record = Record { state, token: held.token(), effects_until, ..record.clone() };
-        let suspect = Suspect { key: key.clone(), record, held: *held, look: None };
+        let suspect = Suspect { key: key.clone(), record, held: *held, earlier: None };
         self.judge(suspect, found, now).await
     }
 
     /// Probes a key that this reconciler has taken; `now` is the store's clock before the probe.
-    async fn look(&self, suspect: Suspect, now: StoreTime) -> Result<Step, Error> {
-        let found = self.ask(&suspect.key, &suspect.record, now).await;
+    async fn probe_taken(&self, suspect: Suspect, now: StoreTime) -> Result<Step, Error> {
+        let found = self.ask_probe(&suspect.key, &suspect.record, now).await;
         self.judge(suspect, found, now).await
     }
 
     /// Decides from a finding about a key that this reconciler has taken. A probe made before the last effect may have
     /// landed proves no absence.
     async fn judge(&self, suspect: Suspect, found: Finding, now: StoreTime) -> Result<Step, Error> {
-        let Suspect { key, record, held, look } = suspect;
-        let settled = match found {
+        let Suspect { key, record, held, earlier } = suspect;
+        let done = match found {
             Finding::StillUnknown => return Ok(Step::Later),
             Finding::Happened { result, evidence } if result.verdict == Verdict::Success => {
                 self.complete(&key, held, result, &evidence).await?
             }
             _ if record.effects_may_land(now) => return Ok(Step::Later),
-            found if !look.is_some_and(|before| before.agrees_with(&found)) => {
-                return Ok(Step::Again(Box::new(Suspect { key, record, held, look: Some(found) })));
+            found if !earlier.is_some_and(|before| before.agrees_with(&found)) => {
+                return Ok(Step::Again(Box::new(Suspect { key, record, held, earlier: Some(found) })));
             }
             Finding::Happened { result, evidence } => self.complete(&key, held, result, &evidence).await?,
             Finding::DidNotHappen { evidence } => {
@@ -279,20 +279,24 @@ impl AutoReconciler {
                 matches!(decided, Decided::Done { .. })
             }
         };
-        Ok(if settled { Step::Settled } else { Step::Later })
+        Ok(if done { Step::Decided } else { Step::Later })
     }
 
     /// Probes again, the grace later, the keys for which the first probe found no success. A third probe follows if the
     /// second was the first that counts. Returns how many keys were decided.
-    async fn look_again(&mut self, mut suspects: Vec<Suspect>, ends: &Ends<'_>) -> Result<u64, Error> {
-        let mut settled = 0;
+    async fn probe_again(
+        &mut self,
+        mut suspects: Vec<Suspect>,
+        signals: &StopSignals<'_>,
+    ) -> Result<u64, Error> {
+        let mut count = 0;
         for _ in 0..2 {
-            if suspects.is_empty() || !ends.wait(self.grace).await {
+            if suspects.is_empty() || !signals.wait(self.grace).await {
                 break;
             }
             for suspect in std::mem::take(&mut suspects) {
-                if ends.has_come() {
-                    return Ok(settled);
+                if signals.has_fired() {
+                    return Ok(count);
                 }
                 let key = suspect.key.clone();
                 let seen = self.sentinel.inspect(Kind::Execution, key.as_str()).await?;
@@ -300,26 +304,26 @@ impl AutoReconciler {
                     record.state == State::Reconciling && record.token == suspect.held.token()
                 };
                 let step = match seen.record.as_ref().is_some_and(held) {
-                    true => self.look(suspect, seen.now).await?,
+                    true => self.probe_taken(suspect, seen.now).await?,
                     // Another operator took it.
                     false => Step::Later,
                 };
                 match step {
                     Step::Again(suspect) => suspects.push(*suspect),
-                    step => settled += u64::from(self.note(&key, &step)),
+                    step => count += u64::from(self.note(&key, &step)),
                 }
             }
         }
         for suspect in &suspects {
             self.note(&suspect.key, &Step::Later);
         }
-        Ok(settled)
+        Ok(count)
     }
 
     /// Remembers when to probe a key again. Returns whether it was decided.
     fn note(&mut self, key: &Key, step: &Step) -> bool {
         match step {
-            Step::Settled => drop(self.pauses.remove(key)),
+            Step::Decided => drop(self.pauses.remove(key)),
             Step::Later => {
                 let local = self.sentinel.core.keeper.clock().now();
                 let before = self.pauses.get(key).map_or(self.every / 2, |pause| pause.length);
@@ -328,7 +332,7 @@ impl AutoReconciler {
             }
             Step::Passed | Step::Again(_) => {}
         }
-        matches!(step, Step::Settled)
+        matches!(step, Step::Decided)
     }
 
     async fn complete(
@@ -343,7 +347,7 @@ impl AutoReconciler {
         Ok(matches!(decided, Decided::Done { .. }))
     }
 
-    async fn ask(&self, key: &Key, record: &Record, now: StoreTime) -> Finding {
+    async fn ask_probe(&self, key: &Key, record: &Record, now: StoreTime) -> Finding {
         let address = self.sentinel.address(Kind::Execution, key.clone());
         let shown = UncertainKey {
             key: key.clone(),

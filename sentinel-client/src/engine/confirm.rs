@@ -15,7 +15,7 @@ impl Started {
     /// Checks in the record whether the function's transaction was committed. The check is an abandon: it is refused if
     /// the execution is completed, waits for a transaction that is still open, and otherwise records the doubt.
     pub(super) async fn confirm<T, E>(mut self, value: T, result: Recorded) -> Outcome<T, E> {
-        self.ends(Work::Result);
+        self.mark_ended(Work::Result);
         let grant = self.held.grant();
         let cause = Label::lossy("the transaction that was to record the result was not committed");
         let op = Abandon { grant, cause, late_effects: self.held.late_effects };

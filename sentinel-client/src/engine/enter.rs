@@ -8,10 +8,10 @@ use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
 use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, Recorded, StoreError, StoreTime};
 
 use super::super::clock::LocalTime;
-use super::super::keeper::{Authority, Entry, Keeping};
+use super::super::keeper::{Authority, Entry, KeepAliveGuard};
 use super::super::open_work::{Work, WorkGuard};
 use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
-use super::super::retry::{Persist, Settled};
+use super::super::retry::{Answered, RetryPolicy};
 use super::super::run::{Inner, Run};
 use super::super::shared::Core;
 use super::super::watch::Watch;
@@ -39,7 +39,7 @@ pub(crate) enum Refusal {
     NotRun(NotRun),
 }
 
-/// The reply to a granted claim, and when the claim was sent. Make a [`Held`] of it at once: dropping it cancels
+/// The reply to a granted claim, and when the claim was sent. Make a [`HeldGrant`] of it at once: dropping it cancels
 /// nothing.
 pub(crate) struct Entered {
     sent: LocalTime,
@@ -48,15 +48,15 @@ pub(crate) struct Entered {
     work: WorkGuard,
 }
 
-/// While armed, cancels the call's claim on drop: the claim may have been granted and will not be used.
-struct Unsettled<'a> {
+/// While active, cancels the call's claim on drop: the claim may have been granted and will not be used.
+struct CancelOnDrop<'a> {
     call: &'a Call,
-    armed: bool,
+    active: bool,
 }
 
-impl Drop for Unsettled<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
-        if self.armed {
+        if self.active {
             let Call { core, address, claim, .. } = self.call;
             core.cancel_in_background(address, claim.claim_id, self.call.cancel_for());
         }
@@ -66,7 +66,7 @@ impl Drop for Unsettled<'_> {
 /// A grant whose function has not started. Dropped before that, it cancels its claim: nothing ran, and no request under
 /// its claim id follows.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldGrant {
     pub(crate) core: Arc<Core>,
     /// Shared by the function, its preparation and the keeper.
     pub(crate) run: Run,
@@ -77,13 +77,13 @@ pub(crate) struct Held {
     pub(super) late_effects: Duration,
     deadline: LocalTime,
     hard: LocalTime,
-    armed: bool,
+    active: bool,
     started: bool,
 }
 
-impl Drop for Held {
+impl Drop for HeldGrant {
     fn drop(&mut self) {
-        if self.armed {
+        if self.active {
             self.core.cancel_in_background(self.address(), self.grant().claim_id, self.report_for());
         }
     }
@@ -93,7 +93,7 @@ impl Drop for Held {
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long after the hard deadline of an execution the client still reports its end. The store accepts a result
-/// however late it arrives. If the store is away for longer than this, it finds an uncertain key when it is back.
+/// however late it arrives. If the store cannot be reached for longer than this, the key is uncertain afterwards.
 const AFTER_HARD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 impl Call {
@@ -111,7 +111,7 @@ impl Call {
         if let Some(until) = until.filter(|_| has_queue) {
             return Box::pin(self.join(None, until)).await;
         }
-        match (self.ask(until).await, until) {
+        match (self.claim(until).await, until) {
             (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(Some(other), until)).await,
             (Ok(entered), Some(until)) if entered.is_over(clock.now()) => {
                 match Box::pin(self.ask_anew(entered, until)).await {
@@ -144,7 +144,7 @@ impl Call {
             if !in_time && other.is_some() {
                 continue;
             }
-            let answer = match self.ask(Some(until)).await {
+            let answer = match self.claim(Some(until)).await {
                 Ok(entered) if entered.is_over(clock.now()) => self.ask_anew(entered, until).await,
                 answer => answer,
             };
@@ -158,8 +158,8 @@ impl Call {
         }
     }
 
-    /// For a lease that was over before its grant was known, because the store was away for longer than the ttl. A
-    /// caller that waits cancels the claim and claims again under a new claim id.
+    /// For a lease that was over before its grant was known, because the store could not be reached for longer than the
+    /// ttl. A caller that waits cancels the claim and claims again under a new claim id.
     async fn ask_anew(&mut self, mut entered: Entered, until: LocalTime) -> Result<Entered, Refusal> {
         let clock = self.core.keeper.clock();
         while entered.is_over(clock.now()) && !until.since(clock.now()).is_zero() {
@@ -171,28 +171,28 @@ impl Call {
                 break;
             }
             self.claim.claim_id = ClaimId::random();
-            entered = self.ask(Some(until)).await?;
+            entered = self.claim(Some(until)).await?;
         }
         Ok(entered)
     }
 
     /// Sends the claim until it is answered, and cancels it if it stays ambiguous.
-    async fn ask(&self, until: Option<LocalTime>) -> Result<Entered, Refusal> {
+    async fn claim(&self, until: Option<LocalTime>) -> Result<Entered, Refusal> {
         let core = &self.core;
-        let persist = match until {
-            Some(until) => Persist::Waiting(until.since(core.keeper.clock().now())),
-            None => Persist::Ambiguous,
+        let policy = match until {
+            Some(until) => RetryPolicy::Waiting(until.since(core.keeper.clock().now())),
+            None => RetryPolicy::Ambiguous,
         };
         let work = core.open_work.open(&self.address, Work::Claim);
-        let mut unsettled = Unsettled { call: self, armed: true };
+        let mut guard = CancelOnDrop { call: self, active: true };
         let send = || core.store.claim(&self.address, &self.claim);
-        let settling = core.settle(&self.address, persist, self.retry_timeout, send);
+        let claiming = core.send_until_answered(&self.address, policy, self.retry_timeout, send);
         let answer = match until {
-            None => settling.await,
+            None => claiming.await,
             Some(_) => tokio::select! {
                 biased;
-                answer = settling => answer,
-                // Dropping `unsettled` cancels the claim.
+                answer = claiming => answer,
+                // Dropping `guard` cancels the claim.
                 () = core.open_work.draining().cancelled() => return Err(Refusal::NotRun(NotRun::Draining)),
             },
         };
@@ -207,12 +207,12 @@ impl Call {
                 SOON.min(self.retry_timeout),
                 &work,
             ));
-            unsettled.armed = cancelling.await.is_err();
+            guard.active = cancelling.await.is_err();
         } else {
-            unsettled.armed = false;
+            guard.active = false;
         }
         match answer {
-            Ok(Settled { stamped, sent }) => match stamped.reply {
+            Ok(Answered { stamped, sent }) => match stamped.reply {
                 ClaimReply::Granted(granted) => Ok(Entered { sent, now: stamped.stamp.now, granted, work }),
                 refused => Err(refusal(refused)),
             },
@@ -232,7 +232,7 @@ impl Entered {
     }
 }
 
-impl Held {
+impl HeldGrant {
     /// Makes a held grant of a granted claim.
     pub(crate) fn new(call: Call, Entered { sent, now, granted, work }: Entered) -> Self {
         work.becomes(if call.address.kind == Kind::Lease { Work::Lease } else { Work::Run });
@@ -254,7 +254,7 @@ impl Held {
             late_effects: call.claim.terms.late_effects(),
             deadline: sent,
             hard: sent,
-            armed: true,
+            active: true,
             started: false,
         };
         held.measure(sent, now, &granted);
@@ -283,7 +283,7 @@ impl Held {
     }
 
     /// Sends heartbeats for the grant until the guard is dropped.
-    pub(crate) fn keep(&self) -> Keeping {
+    pub(crate) fn keep(&self) -> KeepAliveGuard {
         let run = self.run.inner.clone();
         let fenced_by_lease = !self.started || run.address.kind == Kind::Lease;
         let Self { ttl, deadline, hard, .. } = *self;
@@ -311,18 +311,18 @@ impl Held {
     pub(crate) async fn not_run(mut self) {
         let retry_timeout = SOON.min(self.retry_timeout);
         self.work.becomes(Work::Cancel);
-        self.armed =
+        self.active =
             self.core.cancel(self.address(), self.grant().claim_id, retry_timeout, &self.work).await.is_err();
     }
 
     /// There is nothing to cancel: another call or an operator has the record.
     pub(crate) fn nothing_to_cancel(mut self) {
-        self.armed = false;
+        self.active = false;
     }
 
     /// The function starts: from now on dropping this cancels nothing.
     pub(crate) fn start(&mut self) {
-        self.armed = false;
+        self.active = false;
         self.started = true;
     }
 }
@@ -338,9 +338,9 @@ impl Core {
     ) -> Result<(), StoreError> {
         let op = Cancel { claim_id };
         let send = || self.store.cancel(address, &op);
-        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
+        let reply = self.send_until_answered(address, RetryPolicy::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
-        told.map(drop)
+        reply.map(drop)
     }
 
     fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, retry_timeout: Duration) {

@@ -5,32 +5,32 @@ use std::time::Duration;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ErrorKind, Label, Payload, Recorded, State, StoreError};
 
-use super::super::keeper::Keeping;
+use super::super::keeper::KeepAliveGuard;
 use super::super::open_work::{Work, WorkGuard};
 use super::super::outcome::{Failure, NotStored, Outcome, RanUncertain};
-use super::super::retry::Persist;
+use super::super::retry::RetryPolicy;
 use super::super::shared::Core;
 use super::ended::Ended;
-use super::enter::Held;
+use super::enter::HeldGrant;
 
 /// A function that started. If it is dropped before the function has ended (the runtime shuts down), it abandons: the
 /// key becomes uncertain at once, and is never released.
 #[derive(Debug)]
 pub(super) struct Started {
-    pub(super) held: Held,
-    pub(super) keeping: Option<Keeping>,
+    pub(super) held: HeldGrant,
+    pub(super) keep_alive: Option<KeepAliveGuard>,
     /// Whether the function has ended and its end is being reported: then the drop abandons nothing.
     pub(super) ended: bool,
 }
 
 impl Started {
-    pub(super) fn new(mut held: Held) -> Self {
+    pub(super) fn new(mut held: HeldGrant) -> Self {
         held.start();
-        let keeping = Some(held.keep());
-        Self { held, keeping, ended: false }
+        let keep_alive = Some(held.keep());
+        Self { held, keep_alive, ended: false }
     }
 
-    pub(super) fn ends(&mut self, work: Work) {
+    pub(super) fn mark_ended(&mut self, work: Work) {
         self.ended = true;
         self.held.work.becomes(work);
     }
@@ -41,22 +41,22 @@ impl Started {
         value: Result<T, E>,
         Ended { recorded, not_stored }: Ended,
     ) -> Outcome<T, E> {
-        self.ends(Work::Result);
+        self.mark_ended(Work::Result);
         let (core, address, grant) = (&self.held.core, self.held.address(), self.held.grant());
         let retry_timeout = self.held.confirm_within.min(self.held.report_for());
         let mut op = Complete { grant, result: recorded };
         let mut not_stored = not_stored;
-        let mut told = core.complete(address, &op, retry_timeout, &self.held.work).await;
-        if let Err(error) = &told
+        let mut reply = core.complete(address, &op, retry_timeout, &self.held.work).await;
+        if let Err(error) = &reply
             && error.kind() == ErrorKind::InvalidRequest
             && !op.result.omitted
         {
             // The store refuses these bytes. The result is recorded without them.
             not_stored = Some(NotStored::Refused(error.clone()));
             op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
-            told = core.complete(address, &op, retry_timeout, &self.held.work).await;
+            reply = core.complete(address, &op, retry_timeout, &self.held.work).await;
         }
-        match told {
+        match reply {
             Ok(CompleteReply::Recorded { .. }) => match (value, not_stored) {
                 (Ok(value), None) => Outcome::Completed(value),
                 (Ok(value), Some(why)) => Outcome::CompletedNotStored(value, why),
@@ -78,8 +78,8 @@ impl Started {
 
     /// Releases the key: the worker vouches that nothing happened.
     pub(super) async fn release<T, E>(mut self, error: E) -> Outcome<T, E> {
-        self.ends(Work::Release);
-        let Held { core, retry_timeout, .. } = &self.held;
+        self.mark_ended(Work::Release);
+        let HeldGrant { core, retry_timeout, .. } = &self.held;
         let op = Release { grant: self.held.grant(), vouched: true };
         let retry_timeout = (*retry_timeout).min(self.held.report_for());
         if let Err(unanswered) = core.release(self.held.address(), &op, retry_timeout, &self.held.work).await
@@ -91,8 +91,8 @@ impl Started {
 
     /// Marks the execution as uncertain now, instead of when its lease lapses: its outcome is unknown.
     pub(super) async fn abandon<T, E>(mut self, cause: Label, error: Option<E>) -> Outcome<T, E> {
-        self.ends(Work::Abandon);
-        self.keeping = None;
+        self.mark_ended(Work::Abandon);
+        self.keep_alive = None;
         let grant = self.held.grant();
         let op = Abandon { grant, cause: cause.clone(), late_effects: self.held.late_effects };
         let held = &self.held;
@@ -170,9 +170,9 @@ impl Core {
         work: &WorkGuard,
     ) -> Result<CompleteReply, StoreError> {
         let send = || self.store.complete(address, op);
-        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
+        let reply = self.send_until_answered(address, RetryPolicy::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
-        told.map(|settled| settled.stamped.reply)
+        reply.map(|answered| answered.stamped.reply)
     }
 
     pub(crate) async fn release(
@@ -183,9 +183,9 @@ impl Core {
         work: &WorkGuard,
     ) -> Result<ReleaseReply, StoreError> {
         let send = || self.store.release(address, op);
-        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
+        let reply = self.send_until_answered(address, RetryPolicy::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
-        told.map(|settled| settled.stamped.reply)
+        reply.map(|answered| answered.stamped.reply)
     }
 
     /// Sends an abandon. A run that is not abandoned becomes uncertain when its lease lapses.
@@ -197,8 +197,8 @@ impl Core {
         work: &WorkGuard,
     ) -> Result<AbandonReply, StoreError> {
         let send = || self.store.abandon(address, op);
-        let told = self.settle(address, Persist::Report(work), retry_timeout, send).await;
+        let reply = self.send_until_answered(address, RetryPolicy::Report(work), retry_timeout, send).await;
         self.watchers.wake(address);
-        told.map(|settled| settled.stamped.reply)
+        reply.map(|answered| answered.stamped.reply)
     }
 }

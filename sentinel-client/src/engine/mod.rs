@@ -9,7 +9,7 @@ use sentinel_core::operation::{Begin, BeginReply};
 use sentinel_core::{Grant, Label, Recorded};
 
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
-use super::retry::Persist;
+use super::retry::RetryPolicy;
 use super::run::Run;
 
 mod confirm;
@@ -18,7 +18,7 @@ mod enter;
 mod finish;
 
 use ended::Ended;
-pub(crate) use enter::{Call, Entered, Held, Refusal};
+pub(crate) use enter::{Call, Entered, HeldGrant, Refusal};
 use finish::Started;
 
 /// How a function ended, as it reports itself.
@@ -93,7 +93,7 @@ impl Caller {
 /// Runs the preparation in `claimed`, where another call can safely take over after a crash. Then begins, and runs the
 /// function that the preparation returned.
 pub(crate) async fn prepare_and_run<T, E, P, F, Fut>(
-    held: Held,
+    held: HeldGrant,
     caller: Caller,
     prepare: impl FnOnce(Run) -> P,
 ) -> Outcome<T, E>
@@ -102,10 +102,10 @@ where
     F: FnOnce(Run) -> Fut,
     Fut: Future<Output = Returned<T, E>>,
 {
-    let keeping = held.keep();
+    let keep_alive = held.keep();
     let run_handle = held.run.clone();
     let prepared = AssertUnwindSafe(async move { prepare(run_handle).await }).catch_unwind().await;
-    drop(keeping);
+    drop(keep_alive);
     match prepared {
         Ok(Ok(_)) if caller.is_gone() => {
             held.not_run().await;
@@ -127,17 +127,21 @@ where
 }
 
 /// Begins a claim. If the reply stays ambiguous, the function never runs.
-async fn begin(mut held: Held) -> Result<Held, NotRun> {
+async fn begin(mut held: HeldGrant) -> Result<HeldGrant, NotRun> {
     let op = Begin { grant: held.grant() };
     let send = || held.core.store.begin(held.address(), &op);
-    match held.core.settle(held.address(), Persist::Ambiguous, held.retry_timeout, send).await {
+    match held
+        .core
+        .send_until_answered(held.address(), RetryPolicy::Ambiguous, held.retry_timeout, send)
+        .await
+    {
         Err(error) => {
             held.not_run().await;
             Err(NotRun::Store(error))
         }
-        Ok(settled) => match settled.stamped.reply {
+        Ok(answered) => match answered.stamped.reply {
             BeginReply::Begun(granted) => {
-                held.measure(settled.sent, settled.stamped.stamp.now, &granted);
+                held.measure(answered.sent, answered.stamped.stamp.now, &granted);
                 Ok(held)
             }
             BeginReply::Expired => {
@@ -151,7 +155,7 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
             BeginReply::Completed => {
                 held.nothing_to_cancel();
                 Err(NotRun::Store(crate::shared::store_broke(
-                    "it says completed to a grant that never began",
+                    "its reply is *completed* for a grant that never began",
                 )))
             }
         },
@@ -159,7 +163,7 @@ async fn begin(mut held: Held) -> Result<Held, NotRun> {
 }
 
 /// Runs the function under a grant that has begun. Once the function was polled, only its end is reported to the store.
-pub(crate) async fn run<T, E, F, Fut>(held: Held, function: F) -> Outcome<T, E>
+pub(crate) async fn run<T, E, F, Fut>(held: HeldGrant, function: F) -> Outcome<T, E>
 where
     F: FnOnce(Run) -> Fut,
     Fut: Future<Output = Returned<T, E>>,

@@ -55,12 +55,12 @@ enum Driver {
 
 /// Sends heartbeats for one grant until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Keeping {
+pub(crate) struct KeepAliveGuard {
     shared: Arc<Shared>,
     id: Id,
 }
 
-impl Drop for Keeping {
+impl Drop for KeepAliveGuard {
     fn drop(&mut self) {
         self.shared.table().remove(self.id);
     }
@@ -88,13 +88,13 @@ impl Keeper {
     }
 
     /// Sends heartbeats for a grant until the guard is dropped.
-    pub(crate) fn keep(&self, entry: Entry) -> Keeping {
+    pub(crate) fn keep(&self, entry: Entry) -> KeepAliveGuard {
         let (id, sooner) = self.shared.table().insert(entry, || self.shared.clock.now(), jittered);
         if sooner {
             self.shared.changed.notify_one();
         }
         self.ensure_task();
-        Keeping { shared: self.shared.clone(), id }
+        KeepAliveGuard { shared: self.shared.clone(), id }
     }
 
     /// Starts the thread for heartbeats if the store needs one and it does not run yet. No claim may be sent before.
@@ -171,7 +171,7 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<Handle> {
 /// Restarts the loop if it panics: without the loop no signal would fire.
 async fn supervise(shared: Arc<Shared>) {
     while AssertUnwindSafe(drive(&shared)).catch_unwind().await.is_err() {
-        tracing::error!("the keeper panicked and starts again");
+        tracing::error!("the thread that sends heartbeats panicked and starts again");
         tokio::task::yield_now().await;
     }
 }
@@ -208,7 +208,11 @@ async fn beat(shared: Arc<Shared>, tick: Tick) {
         }
         Ok(Ok(replies)) => {
             let (beats, replies) = (tick.ids.len(), replies.len());
-            tracing::error!(beats, replies, "the store broke its contract: a heartbeat got too few replies");
+            tracing::error!(
+                beats,
+                replies,
+                "the store violated its contract: a batch of heartbeats got too few replies"
+            );
             shared.table().failed(now, &tick.ids);
         }
         Ok(Err(error)) => {

@@ -125,7 +125,7 @@ impl Entry {
         if now >= self.hard {
             authority.lose(Lost::HardDeadline);
         } else if self.fenced_by_lease {
-            authority.lose(Lost::Unheard);
+            authority.lose(Lost::HeartbeatTimeout);
         } else if authority.contact_is_lost() {
             crate::counters::contact_lost();
         }
@@ -272,7 +272,7 @@ impl From<LostReason> for Lost {
             LostReason::Superseded(current) => Self::Superseded(current),
             LostReason::Completed => Self::Decided,
             LostReason::HardDeadline => Self::HardDeadline,
-            LostReason::Lapsed => Self::Unheard,
+            LostReason::Lapsed => Self::HeartbeatTimeout,
             LostReason::Abandoned => Self::Abandoned,
         }
     }

@@ -30,9 +30,9 @@ use timer::{Moment, Timer};
 /// everything that is not a claim on an execution: leases, completions, decisions and reads.
 ///
 /// An entry is made from a replay that the store returned, or from a completion that it acknowledged. The cache
-/// therefore returns results that the store cannot return now: because it is away, was closed, was restored from an
-/// older backup, or lost the record in a failover. If you edit records in the store directly, or set its clock far
-/// forward to end a retention, [`clear`](Self::clear) the cache of each process, or restart it.
+/// therefore returns results that the store cannot return now: because it cannot be reached, was closed, was restored
+/// from an older backup, or lost the record in a failover. If you edit records in the store directly, or set its clock
+/// far forward to end a retention, [`clear`](Self::clear) the cache of each process, or restart it.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -101,16 +101,16 @@ impl<S: CoordinationStore> ReplayCache<S> {
         if address.kind == Kind::Lease {
             return None;
         }
-        match &*self.shelf.look(address)? {
+        match &*self.shelf.get(address)? {
             Known::Done(done) => done.answer(claim, &self.timer),
             Known::Running(_) => None,
         }
     }
 
     /// Remembers what the reply to a claim shows about the record.
-    fn learn(&self, address: &Address, claim: &Claim, sent: Moment, told: &Stamped<ClaimReply>) {
-        let stamp = told.stamp;
-        match &told.reply {
+    fn remember(&self, address: &Address, claim: &Claim, sent: Moment, stamped: &Stamped<ClaimReply>) {
+        let stamp = stamped.stamp;
+        match &stamped.reply {
             ClaimReply::Completed { result, remaining } => {
                 let admits = Admits::NoneOr(claim.fingerprint.clone());
                 self.shelf.done(address, Done::new(admits, sent, stamp, result, *remaining));
@@ -137,13 +137,13 @@ macro_rules! passes_on {
         #[async_trait]
         impl<S: CoordinationStore> CoordinationStore for ReplayCache<S> {
             async fn claim(&self, address: &Address, claim: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
-                if let Some(told) = self.replay(address, claim) {
-                    return Ok(told);
+                if let Some(stamped) = self.replay(address, claim) {
+                    return Ok(stamped);
                 }
                 let sent = self.timer.now();
-                let told = self.inner.claim(address, claim).await?;
-                self.learn(address, claim, sent, &told);
-                Ok(told)
+                let stamped = self.inner.claim(address, claim).await?;
+                self.remember(address, claim, sent, &stamped);
+                Ok(stamped)
             }
 
             async fn complete(
@@ -152,16 +152,16 @@ macro_rules! passes_on {
                 complete: &Complete,
             ) -> Result<Stamped<CompleteReply>, StoreError> {
                 let sent = self.timer.now();
-                let told = self.inner.complete(address, complete).await?;
+                let stamped = self.inner.complete(address, complete).await?;
                 // Retention counts from the completion. The reply to a repeated completion does not show when that was.
-                if matches!(told.reply, CompleteReply::Recorded { .. }) && told.stamp.changed
-                    && let Some(known) = self.shelf.look(address)
+                if matches!(stamped.reply, CompleteReply::Recorded { .. }) && stamped.stamp.changed
+                    && let Some(known) = self.shelf.get(address)
                     && let Known::Running(running) = &*known
-                    && let Some(done) = running.done(&complete.grant, sent, told.stamp, &complete.result)
+                    && let Some(done) = running.done(&complete.grant, sent, stamped.stamp, &complete.result)
                 {
                     self.shelf.done(address, done);
                 }
-                Ok(told)
+                Ok(stamped)
             }
 
             $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {

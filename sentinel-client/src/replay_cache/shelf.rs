@@ -43,11 +43,11 @@ impl Running {
 
     /// The entry of the completed record, if this grant has just completed it.
     pub(super) fn done(&self, grant: &Grant, sent: Moment, stamp: Stamp, result: &Recorded) -> Option<Done> {
-        let told_to = match &self.fingerprint {
+        let admits = match &self.fingerprint {
             Some(theirs) => Admits::NoneOr(Some(theirs.clone())),
             None => Admits::Any,
         };
-        (self.grant == *grant).then(|| Done::new(told_to, sent, stamp, result, self.retention))
+        (self.grant == *grant).then(|| Done::new(admits, sent, stamp, result, self.retention))
     }
 }
 
@@ -184,7 +184,7 @@ impl Shelf {
     }
 
     /// What is known about a record.
-    pub(super) fn look(&self, address: &Address) -> Option<Arc<Known>> {
+    pub(super) fn get(&self, address: &Address) -> Option<Arc<Known>> {
         self.known.get(address)
     }
 
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_known_of_a_fingerprint_adds_up() {
+    fn knowledge_about_a_fingerprint_is_combined() {
         let text = |text| Some(Fingerprint::new(text).unwrap());
         let (nothing, a, b) = (Admits::NoneOr(None), Admits::NoneOr(text("a")), Admits::NoneOr(text("b")));
         for (one, two, both) in [

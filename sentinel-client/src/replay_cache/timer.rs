@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_that_says_more_counts() {
+    fn the_clock_that_shows_more_time_counts() {
         let then = moment(5_000, 900_000);
         assert_eq!(moment(8_000, 901_000).age_of(&then), Duration::from_micros(3));
         // The host slept, and its monotonic clock stopped.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_clock_that_is_set_back_stands_still() {
+    fn a_given_clock_that_is_set_back_does_not_move() {
         let clock = Arc::new(ManualClock::new(StoreTime::from_micros(100)));
         let timer = Timer::given(clock.clone());
         let then = timer.now();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_elsewhere_is_measured_by_both() {
+    fn age_in_a_store_elsewhere_is_measured_by_both_clocks() {
         let now = Timer::new(false).now();
         assert!(now.wall > Duration::ZERO);
     }

@@ -34,7 +34,7 @@ pub trait Operation: std::fmt::Debug + Clone + Send + Sync + 'static {
         self.check()?;
         match kind {
             Kind::Lease if !Self::FOR_LEASES => {
-                Err(Invalid::new("operation", format!("{} is not known to a lease", Self::NAME)))
+                Err(Invalid::new("operation", format!("{} does not apply to a lease", Self::NAME)))
             }
             _ => Ok(()),
         }
@@ -54,7 +54,7 @@ pub fn apply<O: Operation>(
     op.admit(at.kind)?;
     let at = Reading { now: at.now.max(record.last_now), ..at };
     if next_token(record, &at) >= Token::MAX.get() {
-        return Err(Invalid::new("clock", "stands beyond the last fencing token"));
+        return Err(Invalid::new("clock", "is beyond the largest fencing token"));
     }
     let (reply, changed, event) = match op.rule(record, &at) {
         Rule::Refuse(reply) => (reply, false, None),

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::effects::Effects;
-use super::fault::Place;
+use super::fault::FaultPoint;
 use super::world::World;
 use crate::{CoordinationStore, Sentinel};
 
@@ -42,7 +42,7 @@ impl Attempt {
     pub async fn place(&self, name: impl Into<String>) {
         let name = name.into();
         let crash = format!("at {name:?}");
-        if self.world.meet(Place::Here(name)).await.is_some() {
+        if self.world.reach(FaultPoint::Marked(name)).await.is_some() {
             self.world.crash(&crash).await
         }
     }

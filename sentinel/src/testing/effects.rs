@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::fault::{Fault, Place};
+use super::fault::{Fault, FaultPoint};
 use super::world::World;
 
 /// The effects of a world. Your fake calls them where the real function would charge, send or deploy.
@@ -21,7 +21,7 @@ pub struct NoAnswer;
 
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there was no answer: it happened, or it did not")
+        f.write_str("no answer arrived: the effect may or may not have happened")
     }
 }
 
@@ -52,25 +52,25 @@ impl Effects {
 
     async fn request(&self, key: String, under: Option<String>) -> Result<(), NoAnswer> {
         self.world.acts(&key);
-        let fault = self.world.meet(Place::Effect(key.clone())).await;
+        let fault = self.world.reach(FaultPoint::Effect(key.clone())).await;
         match fault {
             Some(Fault::CrashBefore) => {
-                return self.world.crash(&format!("before it asks for the effect on {key:?}")).await;
+                return self.world.crash(&format!("before it requests the effect on {key:?}")).await;
             }
             Some(Fault::LoseRequest) => {
-                self.world.tell(format!("asks for the effect on {key:?}; the request is lost"));
+                self.world.record(format!("requests the effect on {key:?}; the request is lost"));
                 return Err(NoAnswer);
             }
             Some(Fault::LandLate) => {
-                self.world.is_on_its_way(key, under);
+                self.world.lands_late(key, under);
                 return Err(NoAnswer);
             }
             _ => self.world.happens(key, under),
         }
         match fault {
-            Some(Fault::CrashAfter) => self.world.crash("before it hears of it").await,
+            Some(Fault::CrashAfter) => self.world.crash("before the reply arrives").await,
             Some(Fault::LoseReply) => {
-                self.world.tell("its reply is lost");
+                self.world.record("its reply is lost");
                 Err(NoAnswer)
             }
             _ => Ok(()),

@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// A place at which a fault can occur.
+/// A point at which a fault can occur.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(super) enum FaultPoint {
     /// A request to the store, by the name of its operation.
     Store(&'static str),
     /// An effect, by its key.
     Effect(String),
     /// A point that the function marked.
-    Here(String),
+    Marked(String),
 }
 
-impl Place {
-    /// The faults that can occur at this place.
+impl FaultPoint {
+    /// The faults that can occur at this point.
     fn faults(&self) -> &'static [Fault] {
         use Fault::{CrashAfter, CrashBefore, LandLate, LateCopy, LoseReply, LoseRequest};
         match self {
@@ -22,17 +22,17 @@ impl Place {
             Self::Store("heartbeat") => &[CrashAfter, CrashBefore, LoseReply, LoseRequest],
             Self::Effect(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LandLate],
             Self::Store(_) => &[CrashAfter, CrashBefore, LoseReply, LoseRequest, LateCopy],
-            Self::Here(_) => &[CrashBefore],
+            Self::Marked(_) => &[CrashBefore],
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FaultPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(operation) => f.write_str(operation),
             Self::Effect(key) => write!(f, "effect({key})"),
-            Self::Here(name) => write!(f, "place({name})"),
+            Self::Marked(name) => write!(f, "place({name})"),
         }
     }
 }
@@ -64,49 +64,49 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The nth visit of a process to a place.
+/// The nth visit of a process to a fault point.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Point {
+pub(super) struct Visit {
     pub(super) process: u32,
-    pub(super) place: Place,
+    pub(super) point: FaultPoint,
     pub(super) nth: u32,
 }
 
-/// A fault, and the point at which it occurs.
+/// A fault, and the visit at which it occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Strike {
-    pub(super) point: Point,
+pub(super) struct Injection {
+    pub(super) visit: Visit,
     pub(super) fault: Fault,
 }
 
-impl fmt::Display for Strike {
+impl fmt::Display for Injection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Point { process, place, nth } = &self.point;
-        write!(f, "{process}:{place}#{nth}={}", self.fault)
+        let Visit { process, point, nth } = &self.visit;
+        write!(f, "{process}:{point}#{nth}={}", self.fault)
     }
 }
 
 /// All faults of a world, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Plan(pub(super) Vec<Strike>);
+pub(super) struct Plan(pub(super) Vec<Injection>);
 
 impl Plan {
-    /// The fault at a point, if there is one.
-    pub(super) fn at(&self, point: &Point) -> Option<Fault> {
-        self.0.iter().find(|strike| strike.point == *point).map(|strike| strike.fault)
+    /// The fault at a visit, if there is one.
+    pub(super) fn at(&self, visit: &Visit) -> Option<Fault> {
+        self.0.iter().find(|injection| injection.visit == *visit).map(|injection| injection.fault)
     }
 
-    /// The plans with one more fault, at one of the points after the last fault of this plan.
-    pub(super) fn followed_by(&self, points: &[Point]) -> Vec<Self> {
-        let struck = self.0.last().and_then(|last| points.iter().position(|point| *point == last.point));
+    /// The plans with one more fault, at one of the visits after the last fault of this plan.
+    pub(super) fn followed_by(&self, visits: &[Visit]) -> Vec<Self> {
+        let last = self.0.last().and_then(|last| visits.iter().position(|visit| *visit == last.visit));
         let mut next = Vec::new();
-        for (at, point) in points.iter().enumerate().skip(struck.map_or(0, |at| at + 1)) {
-            if is_one_of_many(points, at) {
+        for (at, visit) in visits.iter().enumerate().skip(last.map_or(0, |at| at + 1)) {
+            if is_one_of_many(visits, at) {
                 continue;
             }
-            for fault in point.place.faults() {
-                let strike = Strike { point: point.clone(), fault: *fault };
-                next.push(Self(self.0.iter().cloned().chain([strike]).collect()));
+            for fault in visit.point.faults() {
+                let injection = Injection { visit: visit.clone(), fault: *fault };
+                next.push(Self(self.0.iter().cloned().chain([injection]).collect()));
             }
         }
         next
@@ -118,13 +118,13 @@ impl Plan {
     }
 }
 
-/// Whether a point is a heartbeat between two heartbeats. A fault there has the same consequences as at the first or
+/// Whether a visit is a heartbeat between two heartbeats. A fault there has the same consequences as at the first or
 /// the last of them.
-fn is_one_of_many(points: &[Point], at: usize) -> bool {
-    let process = points[at].process;
+fn is_one_of_many(visits: &[Visit], at: usize) -> bool {
+    let process = visits[at].process;
     let beats = |at: Option<usize>| {
-        let point = at.and_then(|at| points.get(at));
-        point.is_some_and(|point| point.place == Place::Store("heartbeat") && point.process == process)
+        let visit = at.and_then(|at| visits.get(at));
+        visit.is_some_and(|visit| visit.point == FaultPoint::Store("heartbeat") && visit.process == process)
     };
     beats(at.checked_sub(1)) && beats(Some(at)) && beats(Some(at + 1))
 }
@@ -133,8 +133,8 @@ const JOINT: &str = " + ";
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, strike) in self.0.iter().enumerate() {
-            write!(f, "{}{strike}", if n == 0 { "" } else { JOINT })?;
+        for (n, injection) in self.0.iter().enumerate() {
+            write!(f, "{}{injection}", if n == 0 { "" } else { JOINT })?;
         }
         Ok(())
     }

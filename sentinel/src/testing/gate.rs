@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::fault::{Fault, Place};
+use super::fault::{Fault, FaultPoint};
 use super::world::{Late, World};
 use crate::kernel::{Op, Reply};
 use crate::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, Stamped};
@@ -24,25 +24,25 @@ impl Gate {
         &self,
         what: &'static str,
         request: impl Future<Output = Result<T, StoreError>>,
-        told: impl Fn(&Result<T, StoreError>) -> String,
+        describe: impl Fn(&Result<T, StoreError>) -> String,
     ) -> Result<(T, bool), StoreError> {
         self.alive().await;
-        let fault = self.world.meet(Place::Store(what)).await;
+        let fault = self.world.reach(FaultPoint::Store(what)).await;
         let what = what.replace('_', " ");
         match fault {
             Some(Fault::CrashBefore) => return self.world.crash(&format!("before the {what} is sent")).await,
             Some(Fault::LoseRequest) => {
-                self.world.tell(format!("sends a {what}, which is lost"));
+                self.world.record(format!("sends a {what}, which is lost"));
                 return Err(StoreError::ambiguous(ErrorKind::LostReply, "the request was lost"));
             }
             _ => {}
         }
         let answer = request.await;
-        self.world.tell(told(&answer));
+        self.world.record(describe(&answer));
         match fault {
-            Some(Fault::CrashAfter) => self.world.crash("before it hears of it").await,
+            Some(Fault::CrashAfter) => self.world.crash("before the reply arrives").await,
             Some(Fault::LoseReply) => {
-                self.world.tell("its reply is lost");
+                self.world.record("its reply is lost");
                 Err(StoreError::ambiguous(ErrorKind::LostReply, "the reply was lost"))
             }
             _ => answer.map(|answer| (answer, fault == Some(Fault::LateCopy))),
@@ -72,7 +72,7 @@ fn begun(reply: &Reply) -> Option<&Granted> {
 }
 
 /// A line for the trace: what a request was about, and its reply in one word.
-fn told(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>) -> String {
+fn describe(op: &Op, address: &Address, answer: &Result<Stamped<Reply>, StoreError>) -> String {
     let what = op.name().replace('_', " ");
     let of = match address.kind {
         Kind::Execution => format!("{:?}", address.key.as_str()),
@@ -101,12 +101,13 @@ impl Layer for Gate {
         if ends_a_run(&op) {
             self.world.run_ended(address);
         }
-        let (stamped, late) = self.through(op.name(), request, |answer| told(&op, address, answer)).await?;
+        let (stamped, late) =
+            self.through(op.name(), request, |answer| describe(&op, address, answer)).await?;
         if let Some(granted) = begun(&stamped.reply) {
             self.world.runs_until(address, granted.hard_until);
         }
         if late {
-            self.world.tell("a copy of it stays on its way");
+            self.world.record("a copy of it arrives later");
             self.world.state().late.push(Late { address: address.clone(), op });
         }
         Ok(stamped)
@@ -114,8 +115,8 @@ impl Layer for Gate {
 
     async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let request = self.store.heartbeat(beats);
-        let told = |_: &_| format!("heartbeat of {}", beats.len());
-        Ok(self.through("heartbeat", request, told).await?.0)
+        let describe = |_: &_| format!("heartbeat of {}", beats.len());
+        Ok(self.through("heartbeat", request, describe).await?.0)
     }
 
     async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {

@@ -1,7 +1,7 @@
 //! Tests of *your* function with every crash and every lost message.
 //!
 //! [`check`] runs a function many times, each time in a new world: an in-memory store with a clock of its own, and
-//! [`Effects`], which stand for what must not happen twice. Each world has other faults. At each request to the store
+//! [`Effects`], which represent what must not happen twice. Each world has other faults. At each request to the store
 //! and at each effect, the process crashes (before it is sent, or after it was carried out and before the reply), or
 //! the request or the reply is lost, or a copy of the request arrives late. Then other processes run the same function,
 //! at once and after all deadlines. At the end of each world, three promises are checked:
@@ -40,27 +40,27 @@
 //!
 //! A process is a tokio runtime with one thread. Its clock does not move by itself: when no task can run, it jumps to
 //! the next timer, so that sleeps and timeouts cost no time. A crash drops the tasks of the process, and nothing that
-//! they left behind reaches the store any more. What a function does on threads of its own, or over real connections,
-//! is not part of the world and does not crash with it. Keep state that outlives processes in [`Attempt::world`]. One
-//! process runs at a time: processes that race are tested by the store's conformance suite.
+//! they sent reaches the store any more. What a function does on threads of its own, or over real connections, is not
+//! part of the world and does not crash with it. Keep state that outlives processes in [`Attempt::world`]. One process
+//! runs at a time: processes that race are tested by the store's conformance suite.
 //!
 //! Enable the feature `testing` for tests only (`[dev-dependencies]`): it enables tokio's `test-util`.
 
-mod answer;
 mod attempt;
 mod clock;
 mod effects;
 mod fault;
 mod gate;
-mod judge;
 mod process;
+mod promises;
 mod report;
+mod reported;
 mod world;
 mod worlds;
 
-pub use answer::{Answer, Said};
 pub use attempt::Attempt;
 pub use effects::{Effects, NoAnswer};
+pub use reported::{Report, Reported};
 pub use worlds::{Checked, Worlds};
 
 /// Runs a function in one world for each possible fault, and in one for each pair of faults: [`Worlds::check`] with its
@@ -72,7 +72,7 @@ pub use worlds::{Checked, Worlds};
 pub fn check<F, A>(function: F) -> Checked
 where
     F: AsyncFn(Attempt) -> A + Sync,
-    A: Answer,
+    A: Report,
 {
     Worlds::default().check(function)
 }

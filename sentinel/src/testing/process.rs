@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::answer::{Answer, Said};
 use super::attempt::Attempt;
 use super::gate::Gate;
+use super::reported::{Report, Reported};
 use super::world::{End, Ended, World};
 use crate::{Layered, Sentinel};
 
 /// A process that has not ended after this time, by its own clock, is counted as hung.
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const HUNG_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A runtime with a paused clock.
 pub(super) fn runtime() -> Runtime {
@@ -23,25 +23,25 @@ pub(super) fn runtime() -> Runtime {
 }
 
 /// Runs a function as a process until it ends, crashes or hangs. The world records how it ended.
-pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
+pub(super) fn run<A: Report>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
     let runtime = runtime();
     let lived = catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(world, number, function))));
     let end = lived.unwrap_or_else(|panic| End::Panicked(text(panic.as_ref())));
-    let told = match &end {
-        End::Said(Said::Done) => Some("says that it is done".to_owned()),
-        End::Said(Said::NotDone(why)) => Some(format!("says that it is not done: {why}")),
+    let line = match &end {
+        End::Reported(Reported::Done) => Some("reports that it is done".to_owned()),
+        End::Reported(Reported::NotDone(why)) => Some(format!("reports that it is not done: {why}")),
         End::Panicked(text) => Some(format!("panics: {text}")),
-        End::Hung => Some(format!("has said nothing for {PATIENCE:?}")),
+        End::Hung => Some(format!("has not ended after {HUNG_AFTER:?}")),
         End::Crashed => None,
     };
-    if let Some(told) = told {
-        world.tell(told);
+    if let Some(line) = line {
+        world.record(line);
     }
     {
         let _guard = runtime.enter();
         world.ends();
     }
-    // The tasks that the function left running end here, and reach nothing any more.
+    // The tasks that the function left running end here. Nothing that they do reaches the store any more.
     drop(runtime);
     let doubts = self::runtime().block_on(world.doubts());
     world.lands();
@@ -50,7 +50,7 @@ pub(super) fn run<A: Answer>(world: &Arc<World>, number: u32, function: &impl As
     end
 }
 
-async fn live<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
+async fn live<A: Report>(world: &Arc<World>, number: u32, function: &impl AsyncFn(Attempt) -> A) -> End {
     world.begins(number);
     let gate = Gate { store: Arc::new(world.store.clone()), world: world.clone(), process: number };
     let sentinel = Sentinel::new(Layered(gate));
@@ -60,8 +60,8 @@ async fn live<A: Answer>(world: &Arc<World>, number: u32, function: &impl AsyncF
     tokio::select! {
         biased;
         () = world.crashed.notified() => End::Crashed,
-        answer = tokio::time::timeout(PATIENCE, function(attempt)) => match answer {
-            Ok(answer) => End::Said(answer.said()),
+        answer = tokio::time::timeout(HUNG_AFTER, function(attempt)) => match answer {
+            Ok(answer) => End::Reported(answer.reported()),
             Err(_) => End::Hung,
         },
     }

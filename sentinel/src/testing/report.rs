@@ -10,7 +10,7 @@ use crate::{CoordinationStore as _, Event};
 /// Which promise was broken, what led to it, what the records contain, and how to run that world again.
 pub(super) async fn report(world: &World, broken: &str, plan: &Plan, worlds: usize) -> String {
     let mut text = format!("{broken}\n\nWhat happened:\n");
-    for line in &world.state().story {
+    for line in &world.state().trace {
         let _ = writeln!(text, "    {line}");
     }
     let _ = writeln!(text, "\nThe events of the records:");
@@ -23,7 +23,7 @@ pub(super) async fn report(world: &World, broken: &str, plan: &Plan, worlds: usi
     }
     let named = plan.to_string();
     let _ = match plan.0.is_empty() {
-        true => writeln!(text, "\nNothing went wrong in this world."),
+        true => writeln!(text, "\nThis world had no faults."),
         false => writeln!(
             text,
             "\nThis was world {worlds}. To run it alone: Worlds::default().only({named:?}).check(..)"

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::answer::Said;
 use super::clock::WorldClock;
-use super::fault::{Fault, Place, Plan, Point};
+use super::fault::{Fault, FaultPoint, Plan, Visit};
+use super::reported::Reported;
 use crate::kernel::Op;
 use crate::store::{Inspection, Shown};
 use crate::{
@@ -35,14 +35,14 @@ pub(super) struct World {
 pub(super) struct State {
     /// The process that runs; None: none.
     pub(super) process: Option<u32>,
-    /// How often it visited each place.
-    visits: HashMap<Place, u32>,
-    /// The points at which a fault could have occurred, in order.
-    pub(super) points: Vec<Point>,
+    /// How often it visited each point.
+    counts: HashMap<FaultPoint, u32>,
+    /// The visits at which a fault could have occurred, in order.
+    pub(super) visits: Vec<Visit>,
     /// How often each effect happened.
     pub(super) effects: BTreeMap<String, u32>,
     /// Effects that were requested and land later.
-    on_their_way: Vec<Landing>,
+    pending_effects: Vec<Landing>,
     /// The runs of the process, with their hard deadlines.
     runs: HashMap<Address, StoreTime>,
     /// A process requested an effect after the hard deadline of its run: a description of it.
@@ -56,7 +56,7 @@ pub(super) struct State {
     /// How each process ended.
     pub(super) ends: Vec<Ended>,
     /// The trace: what happened, one line for each step.
-    pub(super) story: Vec<String>,
+    pub(super) trace: Vec<String>,
     kept: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Ended {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    Said(Said),
+    Reported(Reported),
     Panicked(String),
     Crashed,
     /// It did not end by itself.
@@ -109,7 +109,7 @@ impl World {
         self.clock.follow();
         let mut state = self.state();
         state.process = Some(process);
-        state.visits.clear();
+        state.counts.clear();
         state.runs.clear();
     }
 
@@ -123,20 +123,20 @@ impl World {
         self.state().process == Some(process)
     }
 
-    /// The process visits a place: returns the fault that occurs there. A process that has ended never gets an answer.
-    pub(super) async fn meet(&self, place: Place) -> Option<Fault> {
-        let met = {
+    /// The process reaches a point: returns the fault that occurs there. A process that has ended never gets an answer.
+    pub(super) async fn reach(&self, point: FaultPoint) -> Option<Fault> {
+        let reached = {
             let mut state = self.state();
             state.process.map(|process| {
-                let nth = state.visits.entry(place.clone()).or_default();
+                let nth = state.counts.entry(point.clone()).or_default();
                 *nth += 1;
-                let point = Point { process, place, nth: *nth };
-                let fault = self.plan.at(&point);
-                state.points.push(point);
+                let visit = Visit { process, point, nth: *nth };
+                let fault = self.plan.at(&visit);
+                state.visits.push(visit);
                 fault
             })
         };
-        match met {
+        match reached {
             Some(fault) => fault,
             None => pending().await,
         }
@@ -144,7 +144,7 @@ impl World {
 
     /// Crashes the process now.
     pub(super) async fn crash<T>(&self, when: &str) -> T {
-        self.tell(format!("crashes {when}"));
+        self.record(format!("crashes {when}"));
         self.state().process = None;
         self.crashed.notify_one();
         pending().await
@@ -167,31 +167,31 @@ impl World {
         let over = !state.runs.is_empty() && state.runs.values().all(|hard_until| *hard_until <= now);
         if let (true, Some(process), None) = (over, state.process, &state.overdue) {
             state.overdue = Some(format!(
-                "process {process} asked for the effect on {key:?} after the hard deadline of its run: \
-                 the function ignored its cancellation, and others may have run meanwhile"
+                "process {process} requested the effect on {key:?} after the hard deadline of its run: \
+                the function ignored its cancellation, and another process may have run in the meantime"
             ));
         }
     }
 
     /// An effect will land after its caller's timeout.
-    pub(super) fn is_on_its_way(&self, key: String, under: Option<String>) {
-        self.tell(format!(
+    pub(super) fn lands_late(&self, key: String, under: Option<String>) {
+        self.record(format!(
             "gets no answer in time about the effect on {key:?}, which lands {:?} later",
             self.late
         ));
         let at = self.clock.now().plus(self.late);
-        self.state().on_their_way.push(Landing { at, key, under });
+        self.state().pending_effects.push(Landing { at, key, under });
     }
 
     /// Lets the effects land that are due.
     pub(super) fn lands(&self) {
         let now = self.clock.now();
         let (due, left) =
-            std::mem::take(&mut self.state().on_their_way).into_iter().partition(|one| one.at <= now);
-        self.state().on_their_way = left;
+            std::mem::take(&mut self.state().pending_effects).into_iter().partition(|one| one.at <= now);
+        self.state().pending_effects = left;
         let due: Vec<Landing> = due;
         for Landing { key, under, .. } in due {
-            self.remark(format!("(the effect on {key:?} lands late)"));
+            self.note(format!("(the effect on {key:?} lands late)"));
             self.happen(key, under);
         }
     }
@@ -211,22 +211,22 @@ impl World {
     fn happen(&self, key: String, under: Option<String>) {
         let first = under.is_none_or(|under| self.state().used.insert((key.clone(), under)));
         let how = if first { "happens" } else { "has happened under the same idempotency key" };
-        self.tell(format!("the effect on {key:?} {how}"));
+        self.record(format!("the effect on {key:?} {how}"));
         if first {
             *self.state().effects.entry(key).or_default() += 1;
         }
     }
 
     /// Adds a line about a process to the trace.
-    pub(super) fn tell(&self, what: impl AsRef<str>) {
+    pub(super) fn record(&self, what: impl AsRef<str>) {
         let mut state = self.state();
-        let who = state.process.map_or("a process that is gone".to_owned(), |n| format!("process {n}"));
-        state.story.push(format!("{who}: {}", what.as_ref()));
+        let who = state.process.map_or("a process that has ended".to_owned(), |n| format!("process {n}"));
+        state.trace.push(format!("{who}: {}", what.as_ref()));
     }
 
     /// Adds a line to the trace that is about no process.
-    pub(super) fn remark(&self, what: impl Into<String>) {
-        self.state().story.push(what.into());
+    pub(super) fn note(&self, what: impl Into<String>) {
+        self.state().trace.push(what.into());
     }
 
     pub(super) fn sees(&self, address: &Address) {
@@ -289,18 +289,18 @@ impl World {
         let pause = longest + Duration::from_millis(1);
         self.clock.advance(pause);
         self.lands();
-        self.remark(format!("(time passes: {pause:?})"));
+        self.note(format!("(time passes: {pause:?})"));
     }
 
     /// Delivers the late copies, and moves the clock until their consequences are over too: a copy of a claim that was
     /// refused before may now be granted to a caller that is gone.
-    pub(super) async fn the_late_arrives(&self) {
+    pub(super) async fn deliver_late_copies(&self) {
         let late = self.state().late.clone();
         for Late { address, op } in &late {
             let answer = op.send(&self.store, address).await;
             let changed =
                 if answer.is_ok_and(|stamped| stamped.stamp.changed) { "something" } else { "nothing" };
-            self.remark(format!(
+            self.note(format!(
                 "(a copy of the {} arrives, and changes {changed})",
                 op.name().replace('_', " ")
             ));
@@ -311,7 +311,7 @@ impl World {
     }
 
     /// An operator inspects the uncertain keys. If no effect has happened at all, the operator resets them.
-    pub(super) async fn operator_looks(&self) -> Result<(), Error> {
+    pub(super) async fn operator_decides(&self) -> Result<(), Error> {
         if self.doubts().await.is_empty() {
             return Ok(());
         }
@@ -326,14 +326,14 @@ impl World {
                 sentinel.clone().namespace(namespace)?.reconciler(key.as_str()).operator("operator");
             if let Reconciled::Taken(held) = operator.reason("nothing has happened").reconcile().await? {
                 let decided = held.reset_to_claimed().await?;
-                self.remark(format!("(an operator sees that nothing has happened: {decided:?})"));
+                self.note(format!("(an operator finds that nothing has happened: {decided:?})"));
             }
         }
         Ok(())
     }
 
     /// Whether any result was recorded.
-    pub(super) async fn is_settled(&self) -> bool {
+    pub(super) async fn has_result(&self) -> bool {
         let completed = |(address, Inspection { record, now }): &(Address, Inspection)| {
             address.kind == Kind::Execution
                 && record.as_ref().is_some_and(|record| Shown::of(record, *now) == Shown::Completed)

@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{Answer, Said};
 use super::attempt::Attempt;
-use super::fault::{Plan, Point};
-use super::judge::Terms;
+use super::fault::{Plan, Visit};
 use super::process::{run, runtime};
+use super::promises::Expected;
 use super::report::report;
+use super::reported::{Report, Reported};
 use super::world::{End, World};
 use crate::{Clock as _, StoreTime, SystemClock};
 
@@ -61,11 +61,11 @@ impl fmt::Debug for Worlds {
 }
 
 /// The return value of a reconciler, whose end is not checked.
-struct Looked;
+struct NotChecked;
 
-impl Answer for Looked {
-    fn said(&self) -> Said {
-        Said::NotDone("it only reconciles".to_owned())
+impl Report for NotChecked {
+    fn reported(&self) -> Reported {
+        Reported::NotDone("it only reconciles".to_owned())
     }
 }
 
@@ -92,7 +92,7 @@ impl Worlds {
     }
 
     /// The maximum number of worlds. Default 50,000. The check fails for a function with more: it has too many
-    /// requests, effects and places for two faults in each world. Then try fewer [`faults`](Self::faults).
+    /// requests, effects and marked points for two faults in each world. Then try fewer [`faults`](Self::faults).
     pub fn limit(mut self, worlds: usize) -> Self {
         self.limit = worlds;
         self
@@ -112,11 +112,11 @@ impl Worlds {
         F: AsyncFn(Attempt) -> T + Send + Sync + 'static,
     {
         self.reconcile = Some(Box::new(move |world, process| {
-            let looks = async |attempt| {
+            let reconciler = async |attempt| {
                 drop(reconcile(attempt).await);
-                Looked
+                NotChecked
             };
-            run(world, process, &looks);
+            run(world, process, &reconciler);
         }));
         self
     }
@@ -131,24 +131,24 @@ impl Worlds {
     pub fn check<F, A>(&self, function: F) -> Checked
     where
         F: AsyncFn(Attempt) -> A + Sync,
-        A: Answer,
+        A: Report,
     {
         let explore = || catch_unwind(AssertUnwindSafe(|| self.explore(&function)));
         // A runtime cannot be started within another.
         let explored = std::thread::scope(|scope| scope.spawn(explore).join());
-        match explored.and_then(|told| told) {
+        match explored.and_then(|result| result) {
             Ok(Ok(checked)) => checked,
             Ok(Err(report)) => panic!("{report}"),
             Err(panic) => resume_unwind(panic),
         }
     }
 
-    fn explore<A: Answer>(&self, function: &impl AsyncFn(Attempt) -> A) -> Result<Checked, String> {
-        let calm = self.live(Plan::default(), function);
-        let due = due(&calm)?;
-        self.judge(&calm, &due, 1)?;
-        let mut next = VecDeque::from(self.after(&calm));
-        let points = calm.state().points.iter().filter(|point| self.strikes(point)).count();
+    fn explore<A: Report>(&self, function: &impl AsyncFn(Attempt) -> A) -> Result<Checked, String> {
+        let clean = self.live(Plan::default(), function);
+        let due = due(&clean)?;
+        self.check_promises(&clean, &due, 1)?;
+        let mut next = VecDeque::from(self.after(&clean));
+        let points = clean.state().visits.iter().filter(|visit| self.may_fail(visit)).count();
         let mut checked = Checked { worlds: 1, points };
         let mut found = false;
         let mut progress = Progress::new();
@@ -162,29 +162,30 @@ impl Worlds {
             let named = self.only.as_ref().is_none_or(|only| *only == world.plan.to_string());
             found |= named;
             if named {
-                self.judge(&world, &due, checked.worlds)?;
+                self.check_promises(&world, &due, checked.worlds)?;
             }
             if world.plan.0.len() < self.faults {
                 next.extend(self.after(&world));
             }
         }
         match &self.only {
-            Some(only) if !found => Err(format!("there is no world of the name {only:?}")),
+            Some(only) if !found => Err(format!("no world has the name {only:?}")),
             _ => Ok(checked),
         }
     }
 
     fn too_many(&self, Checked { worlds, points }: Checked, more: usize) -> String {
         format!(
-            "{worlds} worlds are checked, nothing is broken in them, and at least {more} are left: something can go \
-             wrong at {points} points. Allow more with Worlds::limit, or let less go wrong at once with Worlds::faults"
+            "{worlds} worlds are checked without a broken promise, and at least {more} are left: a fault \
+            can occur at {points} points. Allow more worlds with Worlds::limit, or use fewer faults in \
+            each with Worlds::faults"
         )
     }
 
     /// The worlds that have one more fault than this one.
     fn after(&self, world: &World) -> Vec<Plan> {
-        let mut plans = world.plan.followed_by(&world.state().points);
-        plans.retain(|plan| plan.0.iter().all(|strike| self.strikes(&strike.point)));
+        let mut plans = world.plan.followed_by(&world.state().visits);
+        plans.retain(|plan| plan.0.iter().all(|injection| self.may_fail(&injection.visit)));
         if let Some(only) = &self.only {
             plans.retain(|plan| plan.leads_to(only));
         }
@@ -192,25 +193,25 @@ impl Worlds {
     }
 
     /// The first process without faults: the last, or the reconciler before it.
-    fn calm(&self) -> u32 {
+    fn clean(&self) -> u32 {
         if self.reconcile.is_some() { RECONCILER + 1 } else { LATER + 1 }
     }
 
     fn last(&self) -> u32 {
-        if self.reconcile.is_some() { self.calm() + 1 } else { self.calm() }
+        if self.reconcile.is_some() { self.clean() + 1 } else { self.clean() }
     }
 
-    fn strikes(&self, point: &Point) -> bool {
-        point.process < self.calm()
+    fn may_fail(&self, visit: &Visit) -> bool {
+        visit.process < self.clean()
     }
 
     /// Runs a world from its start to its end.
-    fn live<A: Answer>(&self, plan: Plan, function: &impl AsyncFn(Attempt) -> A) -> Arc<World> {
+    fn live<A: Report>(&self, plan: Plan, function: &impl AsyncFn(Attempt) -> A) -> Arc<World> {
         let world = World::new(plan, self.late);
         let outside = runtime();
         let much_later = async || {
             world.time_passes().await;
-            world.the_late_arrives().await;
+            world.deliver_late_copies().await;
         };
         run(&world, 1, function);
         run(&world, AT_ONCE, function);
@@ -221,11 +222,11 @@ impl Worlds {
             Some(reconcile) => {
                 reconcile(&world, RECONCILER);
                 outside.block_on(world.effects_land());
-                reconcile(&world, self.calm());
+                reconcile(&world, self.clean());
             }
             None => {
-                let looked = outside.block_on(world.operator_looks());
-                looked.unwrap_or_else(|error| panic!("an operator could not look: {error}"));
+                let decided = outside.block_on(world.operator_decides());
+                decided.unwrap_or_else(|error| panic!("the operator could not decide: {error}"));
             }
         }
         run(&world, self.last(), function);
@@ -233,15 +234,20 @@ impl Worlds {
         world
     }
 
-    fn judge(&self, world: &World, due: &BTreeMap<String, u32>, number: usize) -> Result<(), String> {
+    fn check_promises(
+        &self,
+        world: &World,
+        due: &BTreeMap<String, u32>,
+        number: usize,
+    ) -> Result<(), String> {
         let outside = runtime();
-        let terms = Terms {
+        let expected = Expected {
             due,
             at_most: self.at_most,
             reconciled: self.reconcile.is_some(),
-            settled: outside.block_on(world.is_settled()),
+            has_result: outside.block_on(world.has_result()),
         };
-        let broken = terms.broken(&world.state());
+        let broken = expected.broken(&world.state());
         broken.map_or(Ok(()), |broken| Err(outside.block_on(report(world, &broken, &world.plan, number))))
     }
 }
@@ -268,19 +274,18 @@ impl Progress {
 }
 
 /// The effects of the world without faults, which every world must reach.
-fn due(calm: &World) -> Result<BTreeMap<String, u32>, String> {
-    let state = calm.state();
+fn due(clean: &World) -> Result<BTreeMap<String, u32>, String> {
+    let state = clean.state();
     let first = state.ends.first().map(|ended| &ended.end);
-    if first != Some(&End::Said(Said::Done)) {
+    if first != Some(&End::Reported(Reported::Done)) {
         return Err(format!(
-            "nothing went wrong, and the first process did not say that it is done: {first:?}"
+            "in the world without faults, the first process did not report that it is done: {first:?}"
         ));
     }
     if state.effects.is_empty() {
-        return Err(
-            "nothing went wrong, and no effect happened: nothing would be found; use `Attempt::effects`"
-                .to_owned(),
-        );
+        return Err("in the world without faults, no effect happened, so the check would find nothing; use \
+                `Attempt::effects`"
+            .to_owned());
     }
     Ok(state.effects.clone())
 }

@@ -91,7 +91,7 @@ async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
     let request = rig.ours.lease("l").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
     lease.cancelled().cancelled().await;
-    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    assert_eq!(lease.lost(), Some(Lost::HeartbeatTimeout));
     assert!(started.elapsed() >= SECOND * 3, "lost after {:?}", started.elapsed());
     assert!(rig.network.count("heartbeat") >= 3, "asked again and again");
 

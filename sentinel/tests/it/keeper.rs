@@ -101,7 +101,7 @@ async fn too_few_replies_are_no_answer_to_any_heartbeat() {
     let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
     lease.cancelled().cancelled().await;
-    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    assert_eq!(lease.lost(), Some(Lost::HeartbeatTimeout));
     // After a failure each tenth of the ttl; a third of it, jittered, would make five at most.
     assert!(counting.0.heartbeats.load(Ordering::SeqCst) >= 7);
 }
@@ -114,7 +114,7 @@ async fn a_store_that_does_not_answer_a_heartbeat_holds_up_no_deadline() {
     let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
     lease.cancelled().cancelled().await;
-    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    assert_eq!(lease.lost(), Some(Lost::HeartbeatTimeout));
     assert!(began.elapsed() < SECOND * 4, "{:?}", began.elapsed());
 }
 

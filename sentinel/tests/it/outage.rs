@@ -309,7 +309,7 @@ async fn an_outage_ends_a_lease_and_a_preparation_at_their_local_deadline() {
     let (began, refusing) = (Instant::now(), store.clone());
     store.0.refuse(lost_reply());
     lease.cancelled().cancelled().await;
-    assert_eq!(lease.lost(), Some(Lost::Unheard));
+    assert_eq!(lease.lost(), Some(Lost::HeartbeatTimeout));
     assert!(began.elapsed() <= SECOND * 10);
     store.0.admit();
 

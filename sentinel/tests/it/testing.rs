@@ -1,21 +1,21 @@
-//! `sentinel::testing`: functions that are right pass, and each way to be wrong is told.
+//! `sentinel::testing`: functions that are right pass, and each kind of mistake is reported.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use sentinel::prelude::*;
-use sentinel::testing::{self, Answer, Attempt, Checked, NoAnswer, Said, Worlds};
+use sentinel::testing::{self, Attempt, Checked, NoAnswer, Report, Reported, Worlds};
 use sentinel::{Error, Finding, Kind, Reconciled, State};
 
 use crate::SECOND;
 
 const KEY: &str = "invoice-42";
 
-type Told = Result<Outcome<(), NoAnswer>, Error>;
+type PayResult = Result<Outcome<(), NoAnswer>, Error>;
 
 /// A function that is right.
-async fn pay(attempt: Attempt) -> Told {
+async fn pay(attempt: Attempt) -> PayResult {
     let effects = attempt.effects();
     let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30);
     once.run(|_| async move { effects.happen(KEY).await }).await
@@ -23,14 +23,14 @@ async fn pay(attempt: Attempt) -> Told {
 
 /// What the check says of a function that is wrong.
 #[track_caller]
-fn found<A: Answer>(worlds: Worlds, function: impl AsyncFn(Attempt) -> A + Sync) -> String {
+fn found<A: Report>(worlds: Worlds, function: impl AsyncFn(Attempt) -> A + Sync) -> String {
     let checked = catch_unwind(AssertUnwindSafe(|| worlds.check(function)));
     let report = checked.expect_err("the check let a wrong function pass");
     *report.downcast::<String>().expect("the check explains itself")
 }
 
 #[track_caller]
-fn is_found<A: Answer>(function: impl AsyncFn(Attempt) -> A + Sync, broken: &str) -> String {
+fn is_found<A: Report>(function: impl AsyncFn(Attempt) -> A + Sync, broken: &str) -> String {
     let report = found(Worlds::default(), function);
     assert!(report.starts_with(broken), "{report}");
     report
@@ -83,8 +83,8 @@ fn a_provider_that_understands_idempotency_keys_may_be_asked_again() {
         let once = attempt.sentinel().once(KEY);
         let charge = async move |run: Run| {
             // Asked twice at the same incarnation, it charges once.
-            let told = effects.happen_under(KEY, run.idempotency_key()).await;
-            match told {
+            let happened = effects.happen_under(KEY, run.idempotency_key()).await;
+            match happened {
                 Ok(()) => Ok(()),
                 Err(NoAnswer) => effects.happen_under(KEY, run.idempotency_key()).await,
             }
@@ -103,7 +103,7 @@ fn an_effect_outside_of_once_is_found() {
         },
         "the effect on \"invoice-42\" happened",
     );
-    assert!(report.contains("Nothing went wrong in this world."), "{report}");
+    assert!(report.contains("This world had no faults."), "{report}");
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn a_vouch_that_no_answer_proves_is_found() {
     };
     let report = is_found(wrong, "the effect on \"invoice-42\" happened 2 times");
     let name = "1:effect(invoice-42)#1=lose-reply";
-    for told in ["process 1: its reply is lost", "released: free", "claimed: executing, by process 2", name] {
-        assert!(report.contains(told), "{told} is not told: {report}");
+    for line in ["process 1: its reply is lost", "released: free", "claimed: executing, by process 2", name] {
+        assert!(report.contains(line), "{line} is not in {report}");
     }
     println!("{report}");
     // The world alone, and no other.
@@ -124,7 +124,7 @@ fn a_vouch_that_no_answer_proves_is_found() {
     assert!(alone.contains("This was world 2."), "{alone}");
     Worlds::default().only("1:effect(invoice-42)#1=lose-request").check(wrong);
     let unknown = found(Worlds::default().only("1:effect(another)#1=lose-reply"), wrong);
-    assert!(unknown.starts_with("there is no world of the name"), "{unknown}");
+    assert!(unknown.starts_with("no world has the name"), "{unknown}");
 }
 
 #[test]
@@ -133,14 +133,14 @@ fn a_retry_under_another_key_is_found() {
         for n in 0.. {
             let effects = attempt.effects();
             let once = attempt.sentinel().once(format!("{KEY}-{n}"));
-            let told = once.run(|_| async move { effects.happen(KEY).await }).await?;
-            if !matches!(told, Outcome::RanUncertain(_) | Outcome::Uncertain(_)) {
-                return Ok::<_, Error>(told);
+            let outcome = once.run(|_| async move { effects.happen(KEY).await }).await?;
+            if !matches!(outcome, Outcome::RanUncertain(_) | Outcome::Uncertain(_)) {
+                return Ok::<_, Error>(outcome);
             }
         }
         unreachable!("there is a next key")
     };
-    is_found(wrong, "process 3 said that it is done, while execution \"invoice-42-0\"");
+    is_found(wrong, "process 3 reported that it is done, while execution \"invoice-42-0\"");
     let report = found(Worlds::default().only("1:effect(invoice-42)#1=lose-reply"), wrong);
     assert!(report.starts_with("the effect on \"invoice-42\" happened 2 times"), "{report}");
 }
@@ -149,10 +149,10 @@ fn a_retry_under_another_key_is_found() {
 fn in_progress_that_is_read_as_done_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
-            Ok(Outcome::InProgress(_)) => Said::Done,
-            told => told.said(),
+            Ok(Outcome::InProgress(_)) => Reported::Done,
+            outcome => outcome.reported(),
         },
-        "process 2 said that it is done, and the effect on \"invoice-42\" had not happened",
+        "process 2 reported that it is done, but the effect on \"invoice-42\" had not happened",
     );
 }
 
@@ -160,11 +160,11 @@ fn in_progress_that_is_read_as_done_is_found() {
 fn a_doubt_that_is_read_as_done_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
-            Ok(Outcome::RanUncertain(_)) => Said::Done,
-            told => told.said(),
+            Ok(Outcome::RanUncertain(_)) => Reported::Done,
+            outcome => outcome.reported(),
         },
-        "process 1 said that it is done, while execution \"invoice-42\" in namespace \"default\" is in doubt: doubt \
-         was hidden",
+        "process 1 reported that it is done, while execution \"invoice-42\" in namespace \"default\" is \
+            uncertain: doubt was hidden",
     );
 }
 
@@ -176,7 +176,8 @@ fn a_failure_for_good_that_nobody_knows_of_is_found() {
             let once = attempt.sentinel().once(KEY).failed_for_good_if(|NoAnswer| true);
             once.run(|_| async move { effects.happen(KEY).await }).await
         },
-        "an effect happened, nothing is in doubt, and process 4 was not told that it is done: doubt was lost",
+        "an effect happened, no key is uncertain, and process 4 did not report that it is done: doubt \
+            was lost",
     );
 }
 
@@ -197,12 +198,12 @@ fn work_that_is_never_done_again_is_found() {
                 *times
             };
             match times {
-                1 => pay(attempt).await.said(),
-                _ if attempt.effects().count(KEY) > 0 => pay(attempt).await.said(),
-                _ => Said::NotDone("tried before".to_owned()),
+                1 => pay(attempt).await.reported(),
+                _ if attempt.effects().count(KEY) > 0 => pay(attempt).await.reported(),
+                _ => Reported::NotDone("tried before".to_owned()),
             }
         },
-        "nothing went wrong for process 4, and it is not done: the work was lost",
+        "process 4 had no faults, and did not report that it is done: the work was lost",
     );
 }
 
@@ -211,17 +212,17 @@ fn a_function_that_hangs_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
             Ok(Outcome::RanUncertain(_)) => std::future::pending().await,
-            told => told.said(),
+            outcome => outcome.reported(),
         },
-        "process 1 never said anything",
+        "process 1 never ended",
     );
 }
 
 #[test]
 fn a_process_that_panics_says_nothing_wrong() {
     testing::check(async |attempt: Attempt| match pay(attempt).await.unwrap() {
-        done @ (Outcome::Completed(()) | Outcome::Replayed(())) => done.said(),
-        told => panic!("{}", told.name()),
+        done @ (Outcome::Completed(()) | Outcome::Replayed(())) => done.reported(),
+        outcome => panic!("{}", outcome.name()),
     });
 }
 
@@ -229,11 +230,11 @@ fn a_process_that_panics_says_nothing_wrong() {
 fn a_test_that_would_find_nothing_is_refused() {
     is_found(
         async |attempt: Attempt| attempt.sentinel().once::<NoAnswer>(KEY).run(|_| async { Ok(()) }).await,
-        "nothing went wrong, and no effect happened",
+        "in the world without faults, no effect happened",
     );
     is_found(
-        async |_: Attempt| Said::NotDone("busy".to_owned()),
-        "nothing went wrong, and the first process did not say that it is done",
+        async |_: Attempt| Reported::NotDone("busy".to_owned()),
+        "in the world without faults, the first process did not report that it is done",
     );
 }
 
@@ -305,7 +306,7 @@ fn a_function_that_acts_after_its_hard_deadline_is_found() {
         };
         once.run(ignores).await
     };
-    is_found(slow, "process 1 asked for the effect on \"invoice-42\" after the hard deadline of its run");
+    is_found(slow, "process 1 requested the effect on \"invoice-42\" after the hard deadline of its run");
 }
 
 #[test]
@@ -347,7 +348,7 @@ fn a_reconciler_that_does_not_look_is_found() {
 #[test]
 fn a_reconciler_that_leaves_a_doubt_is_found() {
     let report = found(Worlds::default().reconciled_by(async |_| {}), pay);
-    assert!(report.contains("is in doubt still, after it was reconciled"), "{report}");
+    assert!(report.contains("is still uncertain after it was reconciled"), "{report}");
 }
 
 #[test]
@@ -366,9 +367,9 @@ fn a_crash_leaves_nothing_behind_that_acts() {
             on_its_way.await.unwrap_or(Err(NoAnswer))
         };
         let before = attempt.effects().count(KEY);
-        let told = once.run(slow).await.unwrap();
-        seen.lock().unwrap().push((attempt.number(), before, told.name()));
-        told
+        let outcome = once.run(slow).await.unwrap();
+        seen.lock().unwrap().push((attempt.number(), before, outcome.name()));
+        outcome
     });
     let seen = seen.into_inner().unwrap();
     // It crashed after a second process, and a third, had not seen its effect, nor an abandonment, nor a heartbeat.
@@ -383,8 +384,8 @@ fn nothing_of_a_process_that_has_gone_reaches_the_store() {
     testing::check(async |attempt: Attempt| {
         let first = attempt.world(|| First(attempt.sentinel()));
         if attempt.number() > 1 {
-            let told = tokio::time::timeout(SECOND, first.0.inspect(Kind::Execution, KEY)).await;
-            assert!(told.is_err(), "it was answered");
+            let read = tokio::time::timeout(SECOND, first.0.inspect(Kind::Execution, KEY)).await;
+            assert!(read.is_err(), "it was answered");
         }
         pay(attempt).await
     });

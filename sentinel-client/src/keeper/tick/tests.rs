@@ -40,7 +40,7 @@ fn all(pause: Duration) -> Duration {
 }
 
 #[test]
-fn what_is_due_together_goes_out_as_one_batch() {
+fn heartbeats_that_are_due_together_are_one_batch() {
     let mut table = Table::default();
     table.insert(entry("a", 300, 9000), || ms(0), all);
     table.insert(entry("b", 310, 9000), || ms(10), all);
@@ -52,7 +52,7 @@ fn what_is_due_together_goes_out_as_one_batch() {
 }
 
 #[test]
-fn an_answer_moves_the_deadline_from_when_the_beat_was_sent() {
+fn a_reply_moves_the_deadline_counted_from_when_the_beat_was_sent() {
     let mut table = Table::default();
     let entry = entry("a", 300, 9000);
     let run = entry.run.clone();
@@ -65,7 +65,7 @@ fn an_answer_moves_the_deadline_from_when_the_beat_was_sent() {
     table.tick(ms(399), all);
     assert_eq!(authority.lost(), None);
     table.tick(ms(400), all);
-    assert_eq!(authority.lost(), Some(Lost::Unheard));
+    assert_eq!(authority.lost(), Some(Lost::HeartbeatTimeout));
     assert!(authority.signal().is_cancelled());
 }
 
@@ -82,7 +82,7 @@ fn a_failed_beat_is_unknown_until_the_local_deadline() {
     assert_eq!(table.tick(ms(139), all).beats.len(), 0, "not at once: a store in error_kind is not flooded");
     assert_eq!(table.tick(ms(140), all).beats.len(), 1, "asked again sooner than a third of the ttl");
     table.tick(ms(300), all);
-    assert_eq!(authority.lost(), Some(Lost::Unheard));
+    assert_eq!(authority.lost(), Some(Lost::HeartbeatTimeout));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_execution_that_lost_contact_keeps_its_authority_until_the_hard_deadline() 
 }
 
 #[test]
-fn contact_that_is_back_can_be_lost_again() {
+fn restored_contact_can_be_lost_again() {
     let mut table = Table::default();
     let entry = begun(300, 9000);
     let run = entry.run.clone();
@@ -129,7 +129,7 @@ fn contact_that_is_back_can_be_lost_again() {
 }
 
 #[test]
-fn an_execution_that_the_store_has_given_away_is_lost_at_once() {
+fn an_execution_that_the_store_reports_as_lost_is_lost_at_once() {
     let mut table = Table::default();
     let entry = begun(300, 9000);
     let run = entry.run.clone();
@@ -141,7 +141,7 @@ fn an_execution_that_the_store_has_given_away_is_lost_at_once() {
 }
 
 #[test]
-fn the_tick_is_asked_for_only_by_what_is_due_before_it() {
+fn an_earlier_tick_is_requested_only_for_an_earlier_deadline() {
     let mut table = Table::default();
     assert!(table.insert(entry("a", 300, 9000), || ms(0), all).1, "no tick is planned yet");
     table.tick(ms(0), all);
@@ -151,7 +151,7 @@ fn the_tick_is_asked_for_only_by_what_is_due_before_it() {
 }
 
 #[test]
-fn short_calls_in_a_row_ask_for_no_tick() {
+fn short_calls_in_a_row_request_no_tick() {
     let mut table = Table::default();
     let (id, sooner) = table.insert(entry("a", 5000, 5000), || ms(0), all);
     assert!(sooner, "the first one wakes the keeper");
@@ -164,7 +164,7 @@ fn short_calls_in_a_row_ask_for_no_tick() {
 }
 
 #[test]
-fn a_keeper_with_nothing_to_keep_comes_to_rest() {
+fn a_keeper_without_grants_stops_ticking() {
     let mut table = Table::default();
     let (id, _) = table.insert(entry("a", 300, 300), || ms(0), all);
     table.remove(id);
@@ -174,7 +174,7 @@ fn a_keeper_with_nothing_to_keep_comes_to_rest() {
 }
 
 #[test]
-fn nothing_is_sent_that_could_not_extend_the_lease() {
+fn a_heartbeat_that_cannot_extend_the_lease_is_not_sent() {
     let mut table = Table::default();
     let entry = entry("a", 300, 300);
     let run = entry.run.clone();
@@ -190,7 +190,7 @@ fn nothing_is_sent_that_could_not_extend_the_lease() {
 }
 
 #[test]
-fn no_answer_moves_the_end_past_the_hard_deadline() {
+fn no_reply_moves_the_end_past_the_hard_deadline() {
     let mut table = Table::default();
     let entry = entry("a", 300, 500);
     let run = entry.run.clone();
@@ -204,7 +204,7 @@ fn no_answer_moves_the_end_past_the_hard_deadline() {
 }
 
 #[test]
-fn a_lost_grant_is_signalled_once_and_never_beaten_again() {
+fn a_lost_grant_is_signalled_once_and_gets_no_more_heartbeats() {
     let mut table = Table::default();
     let entry = entry("a", 300, 9000);
     let run = entry.run.clone();
@@ -213,6 +213,6 @@ fn a_lost_grant_is_signalled_once_and_never_beaten_again() {
     let tick = table.tick(ms(100), all);
     let reply = kept(0, 0).map(|_| HeartbeatReply::Lost(LostReason::Lapsed));
     table.answered(ms(100), &tick.ids, &[reply]);
-    assert_eq!(authority.lost(), Some(Lost::Unheard));
+    assert_eq!(authority.lost(), Some(Lost::HeartbeatTimeout));
     assert_eq!(table.tick(ms(250), all), Tick { ids: vec![], beats: vec![], wake: None });
 }

@@ -2,52 +2,54 @@
 
 use std::collections::BTreeMap;
 
-use super::answer::Said;
+use super::reported::Reported;
 use super::world::{End, Ended, State};
 
-/// What the judge knows besides the state of the world.
+/// What a world must reach, besides the promises themselves.
 #[derive(Debug)]
-pub(super) struct Terms<'a> {
+pub(super) struct Expected<'a> {
     /// The effects of the world without faults.
     pub(super) due: &'a BTreeMap<String, u32>,
     pub(super) at_most: u32,
     /// Whether code of the user's reconciles every uncertain key.
     pub(super) reconciled: bool,
     /// Whether any result was recorded.
-    pub(super) settled: bool,
+    pub(super) has_result: bool,
 }
 
-impl Terms<'_> {
+impl Expected<'_> {
     /// The first promise that was broken; None: all were kept.
     pub(super) fn broken(&self, state: &State) -> Option<String> {
         let twice = || self.happened_too_often(state);
         twice()
             .or_else(|| state.overdue.clone())
-            .or_else(|| state.ends.iter().find_map(|end| self.lied(end)))
-            .or_else(|| self.unsettled(state))
+            .or_else(|| state.ends.iter().find_map(|end| self.reported_wrongly(end)))
+            .or_else(|| self.lost_work(state))
     }
 
     fn happened_too_often(&self, state: &State) -> Option<String> {
         let (key, times) = state.effects.iter().find(|(_, times)| **times > self.at_most)?;
         let most = self.at_most;
-        Some(format!("the effect on {key:?} happened {times} times; allowed are {most}"))
+        Some(format!("the effect on {key:?} happened {times} times; at most {most} is allowed"))
     }
 
     /// Whether a process reported *done* wrongly.
-    fn lied(&self, Ended { process, end, effects, doubts }: &Ended) -> Option<String> {
+    fn reported_wrongly(&self, Ended { process, end, effects, doubts }: &Ended) -> Option<String> {
         match end {
-            End::Hung => Some(format!("process {process} never said anything")),
-            End::Said(Said::Done) => {
+            End::Hung => Some(format!("process {process} never ended")),
+            End::Reported(Reported::Done) => {
                 let missing = self.due.keys().find(|key| !effects.contains_key(*key));
                 let missing = missing.map(|key| {
                     format!(
-                        "process {process} said that it is done, and the effect on {key:?} had not happened"
+                        "process {process} reported that it is done, but the effect on {key:?} had not \
+                            happened"
                     )
                 });
                 missing.or_else(|| {
                     let doubt = doubts.first()?;
                     Some(format!(
-                        "process {process} said that it is done, while {doubt} is in doubt: doubt was hidden"
+                        "process {process} reported that it is done, while {doubt} is uncertain: doubt \
+                            was hidden"
                     ))
                 })
             }
@@ -56,22 +58,22 @@ impl Terms<'_> {
     }
 
     /// Whether work was lost: not done, although nothing reports it.
-    fn unsettled(&self, state: &State) -> Option<String> {
+    fn lost_work(&self, state: &State) -> Option<String> {
         let Ended { process, end, doubts, .. } = state.ends.last()?;
         let in_doubt = doubts.first();
         match in_doubt {
             Some(doubt) if self.reconciled => {
-                Some(format!("{doubt} is in doubt still, after it was reconciled"))
+                Some(format!("{doubt} is still uncertain after it was reconciled"))
             }
             Some(_) => None,
-            None if *end == End::Said(Said::Done) => None,
+            None if *end == End::Reported(Reported::Done) => None,
             None if !state.effects.is_empty() => Some(format!(
-                "an effect happened, nothing is in doubt, and process {process} was not told that it is done: doubt \
-                 was lost"
+                "an effect happened, no key is uncertain, and process {process} did not report that it \
+                    is done: doubt was lost"
             )),
-            None if self.settled => None,
+            None if self.has_result => None,
             None => Some(format!(
-                "nothing went wrong for process {process}, and it is not done: the work was lost"
+                "process {process} had no faults, and did not report that it is done: the work was lost"
             )),
         }
     }

@@ -81,7 +81,7 @@ async fn pays(attempt: Attempt) -> Reported {
 
 fn main() {
     let checked = Worlds::default().check(pays);
-    println!("charged once at most, and no doubt was hidden, in {} worlds", checked.worlds);
+    println!("charged at most once, and no unknown outcome was hidden, in {} worlds", checked.worlds);
 }
 
 #[cfg(test)]

@@ -56,12 +56,14 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         Outcome::Replayed(receipt) => format!("charged before: {}", receipt.charge),
         Outcome::Failed(Failure::NothingHappened(error)) => format!("not charged, try again: {error}"),
         Outcome::Failed(failure) => format!("not charged: {failure:?}"),
-        Outcome::InProgress(other) => format!("somebody else is at it, for {:?} at least", other.remaining),
+        Outcome::InProgress(other) => {
+            format!("another worker is charging, for at least {:?}", other.remaining)
+        }
         Outcome::RanUncertain(doubt) => format!("NOT KNOWN whether it was charged: {}", doubt.cause),
         Outcome::Uncertain(doubt) => {
             format!("NOT KNOWN whether it was charged: reconcile token {}", doubt.token)
         }
-        Outcome::Reconciling(by) => format!("{} is finding out", by.operator),
+        Outcome::Reconciling(by) => format!("{} is reconciling", by.operator),
         Outcome::NotRun(reason) => format!("not charged: {reason}"),
         Outcome::Unconfirmed(result) => format!("ended as {result:?}, not yet recorded"),
         Outcome::Superseded(result, current) => {

@@ -48,7 +48,7 @@ async fn main() -> Result<(), sentinel::Error> {
             }
         }
     });
-    println!("the probe settled {}", probe.pass().await?);
+    println!("the probe decided {}", probe.pass().await?);
 
     let again = sentinel.once::<std::io::Error>("invoice-42").run(|_| async { Ok(String::new()) }).await?;
     println!("asked again: {again:?}");

@@ -1,4 +1,4 @@
-//! Figures: the crate `benches`, and the program whose start it measures, both built as the program is shipped.
+//! Benchmarks: the crate `benches`, and the program whose start it measures, both built as the program is shipped.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! libFuzzer over what is read from people and servers: the programs in `verification/fuzz/`, by cargo-fuzz and a
-//! nightly compiler.
+//! libFuzzer on everything that is parsed from people and servers: the programs in `verification/fuzz/`, by cargo-fuzz
+//! and a nightly compiler.
 
 use std::fs;
 

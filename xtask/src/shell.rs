@@ -148,7 +148,7 @@ impl Stages {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "wall time of a stage is what people want to know of it")]
+#[expect(clippy::disallowed_methods, reason = "a stage's wall time is printed")]
 fn timed<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = what();

@@ -96,7 +96,7 @@ fn chaos(args: &[&str]) -> Result {
     cargo(&["run", "--release", "--package", "sentinel-chaos", "--"]).args(args).run()
 }
 
-/// So many times as many sequences and histories as a test run makes.
+/// Generates this many times as many sequences and histories as a test run.
 fn generated(package: &str, test: &str, layers: &[&str], factor: &str) -> Result {
     cargo(&["test", "--release", "--all-features", "--package", package, "--test", test, "--"])
         .args(layers)

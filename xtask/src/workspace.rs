@@ -1,5 +1,5 @@
-//! What the manifests say. They are read as text, line by line: this program has no dependencies, and the manifests are
-//! written in one plain way, which `tidy` checks.
+//! The contents of the manifests. They are read as text, line by line: this program has no dependencies, and the
+//! manifests are written in one plain way, which `tidy` checks.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,7 @@ struct Wire {
 }
 
 impl Wire {
-    /// Passes a message, and says whether all of it arrived.
+    /// Passes a message, and returns whether all of it arrived.
     fn pass(&self, leg: Leg, bytes: u64) -> bool {
         let mut cut = self.cut.lock().expect("no test panics with it");
         match *cut {

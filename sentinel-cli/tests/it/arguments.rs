@@ -140,7 +140,7 @@ fn global_options_stand_anywhere_before_the_command_that_is_run() {
 }
 
 #[test]
-fn the_environment_stands_in_for_options_and_an_empty_variable_for_none() {
+fn the_environment_replaces_missing_options_and_an_empty_variable_counts_as_unset() {
     let world = World::sqlite();
     let mut command = world.command(&["once", "k", "--", "true"]);
     let ran = command.env("SENTINEL_NAMESPACE", "ns").env("SENTINEL_WORKER", "w").output().unwrap();

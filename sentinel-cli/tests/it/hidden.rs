@@ -94,7 +94,7 @@ fn a_guard_refuses_orders_through_a_socket_that_its_caller_did_not_make() {
 }
 
 #[test]
-fn a_shim_starts_the_command_of_its_own_parent_when_that_says_so() {
+fn a_shim_starts_the_command_only_on_the_byte_of_its_own_parent() {
     let own = std::process::id().to_string();
     for (parent, word, code) in [("1", b'g', 126), (&*own, b'x', 126), (&*own, b'g', 0)] {
         let world = World::sqlite();

@@ -348,7 +348,7 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
         std::thread::park_timeout(Duration::from_millis(20));
     }
-    panic!("waited a minute in vain until {what}");
+    panic!("after a minute this is still not true: {what}");
 }
 
 /// Whether a process with this number runs; one that is dead and not reaped does not.

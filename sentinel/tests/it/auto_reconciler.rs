@@ -11,11 +11,11 @@ use sentinel_conformance::{Fault, Plan};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::rig::Rig;
+use crate::harness::Harness;
 use crate::{Lied, SECOND, charge, doubt, seen, sentinel, state};
 
 #[tokio::test(start_paused = true)]
-async fn what_happened_is_completed_with_its_evidence() {
+async fn a_success_is_completed_with_its_evidence() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let mut probe = sentinel.reconcile_with("psp-probe", |key: UncertainKey| async move {
@@ -33,19 +33,19 @@ async fn what_happened_is_completed_with_its_evidence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_did_not_happen_is_reset_only_after_late_effects_and_a_second_look() {
+async fn an_absence_is_reset_only_after_late_effects_and_a_second_probe() {
     let sentinel = sentinel();
     let run = sentinel.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let frozen = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
     tokio::time::sleep(SECOND / 10).await;
-    // The worker freezes: its client goes, and nobody sends heartbeats for it any more.
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
+    // The worker freezes: its client is dropped, and no heartbeats are sent for it any more.
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = probes.clone();
     let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
-        let looks = counted.clone();
+        let probes = counted.clone();
         async move {
             if key.fenced {
-                looks.fetch_add(1, Ordering::SeqCst);
+                probes.fetch_add(1, Ordering::SeqCst);
             }
             Finding::did_not_happen("no such charge")
         }
@@ -57,17 +57,17 @@ async fn what_did_not_happen_is_reset_only_after_late_effects_and_a_second_look(
     assert_eq!(state(&sentinel, "k").await, State::Executing, "not even taken");
     past_late_effects().await;
     assert_eq!(probe.pass().await.unwrap(), 1);
-    assert_eq!(looks.load(Ordering::SeqCst), 1, "asked again once the old worker was fenced out");
+    assert_eq!(probes.load(Ordering::SeqCst), 1, "probed again after the old worker was fenced out");
     assert_eq!(state(&sentinel, "k").await, State::Free);
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
 }
 
-/// Longer than an effect of a run is late by default.
+/// Longer than the default of late effects.
 async fn past_late_effects() {
     tokio::time::sleep(SECOND * 61).await;
 }
 
-/// A probe that finds nothing before `lands`, and what lands then.
+/// A probe that finds nothing before `lands`, and the effect from then on.
 fn late_booking(sentinel: &Sentinel, lands: Instant) -> AutoReconciler {
     sentinel.reconcile_with("probe", move |_| async move {
         match Instant::now() < lands {
@@ -78,7 +78,7 @@ fn late_booking(sentinel: &Sentinel, lands: Instant) -> AutoReconciler {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_booking_that_lands_after_the_timeout_is_found_and_not_made_again() {
+async fn an_effect_that_lands_after_the_timeout_is_found_and_not_repeated() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let handle = late_booking(&sentinel, Instant::now() + SECOND * 3).every(SECOND).start();
@@ -88,57 +88,59 @@ async fn a_booking_that_lands_after_the_timeout_is_found_and_not_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_looks_that_find_nothing_are_the_grace_apart() {
+async fn two_probes_that_find_nothing_are_the_grace_apart() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     past_late_effects().await;
-    // The first look finds nothing. What lands less than the grace later is seen by the second.
+    // The first probe finds nothing. The second one finds an effect that lands within the grace.
     let mut probe = late_booking(&sentinel, Instant::now() + SECOND * 29).grace(SECOND * 30);
     assert_eq!(probe.pass().await.unwrap(), 1);
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "charge 17"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_recorded_only_after_late_effects_and_a_second_look() {
+async fn a_failure_is_recorded_only_after_late_effects_and_a_second_probe() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = probes.clone();
     let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
-        let look = counted.fetch_add(1, Ordering::SeqCst);
+        let probe = counted.fetch_add(1, Ordering::SeqCst);
         let result = Recorded::failure(Some(402), Payload::new("text/plain", "declined"));
-        assert_eq!(key.effects_may_land, look == 0);
+        assert_eq!(key.effects_may_land, probe == 0);
         async move { Finding::Happened { result, evidence: Label::lossy("the provider declined") } }
     });
     assert_eq!(probe.pass().await.unwrap(), 0, "an effect may still land");
     past_late_effects().await;
     assert_eq!(probe.pass().await.unwrap(), 1);
-    assert_eq!(looks.load(Ordering::SeqCst), 3, "one that does not count, and two that agree");
+    assert_eq!(probes.load(Ordering::SeqCst), 3, "one that does not count, and two that agree");
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Failed(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn looks_that_disagree_prove_nothing() {
+async fn probes_that_disagree_decide_nothing() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     past_late_effects().await;
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = probes.clone();
     let mut probe = sentinel.reconcile_with("probe", move |_| {
-        let look = counted.fetch_add(1, Ordering::SeqCst);
-        let code = Some(i32::try_from(look).unwrap());
+        let probe = counted.fetch_add(1, Ordering::SeqCst);
+        let code = Some(i32::try_from(probe).unwrap());
         let result = Recorded::failure(code, Payload::new("text/plain", "declined"));
-        async move { Finding::Happened { result, evidence: Label::lossy("declined, each time otherwise") } }
+        async move {
+            Finding::Happened { result, evidence: Label::lossy("declined, each time with another reason") }
+        }
     });
     assert_eq!(probe.pass().await.unwrap(), 0);
     assert_eq!(state(&sentinel, "k").await, State::Reconciling);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abandon_that_arrives_after_the_first_look_starts_its_time_again() {
-    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
-    let slow = rig.ours.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 2).late_effects(SECOND);
-    // The function outlives its hard deadline, and ends in doubt while the probe looks.
+async fn an_abandon_after_the_first_probe_restarts_its_time() {
+    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let slow = harness.ours.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 2).late_effects(SECOND);
+    // The function outlives its hard deadline, and ends with an unknown outcome while the probe runs.
     let ends = Arc::new(tokio::sync::Notify::new());
     let waits = ends.clone();
     let slow = tokio::spawn(slow.run(move |_| async move {
@@ -146,46 +148,50 @@ async fn an_abandon_that_arrives_after_the_first_look_starts_its_time_again() {
         Err::<String, _>(Lied("it ended late"))
     }));
     tokio::time::sleep(SECOND * 10).await;
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
-    let mut probe = rig.beside.reconcile_with("probe", move |key: UncertainKey| {
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = probes.clone();
+    let mut probe = harness.other.reconcile_with("probe", move |key: UncertainKey| {
         let ends = ends.clone();
-        let look = counted.fetch_add(1, Ordering::SeqCst);
+        let probe = counted.fetch_add(1, Ordering::SeqCst);
         async move {
             if !key.fenced {
                 ends.notify_one();
                 tokio::time::sleep(SECOND / 10).await;
             }
-            assert!(look < 3);
+            assert!(probe < 3);
             Finding::did_not_happen("the provider lists nothing")
         }
     });
-    assert_eq!(probe.pass().await.unwrap(), 0, "the look was made before the run ended");
+    assert_eq!(probe.pass().await.unwrap(), 0, "the probe was made before the run ended");
     assert!(matches!(slow.await.unwrap().unwrap(), Outcome::RanUncertain(_)));
     tokio::time::sleep(SECOND * 20).await;
     assert_eq!(probe.pass().await.unwrap(), 1);
-    assert_eq!(looks.load(Ordering::SeqCst), 3, "two more looks, both after the last effect");
+    assert_eq!(probes.load(Ordering::SeqCst), 3, "two more probes, both after the last effect");
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_hard_deadline_a_worker_that_is_only_unheard_of_is_not_fenced_out() {
-    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
-    let slow = rig.ours.once("k").ttl(SECOND).hard_ttl(SECOND * 60).run(|_| async {
+async fn before_the_hard_deadline_a_worker_that_only_lost_contact_is_not_fenced_out() {
+    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let slow = harness.ours.once("k").ttl(SECOND).hard_ttl(SECOND * 60).run(|_| async {
         tokio::time::sleep(SECOND * 20).await;
         Ok::<_, Lied>("the truth".to_owned())
     });
     let slow = tokio::spawn(slow);
     tokio::time::sleep(SECOND * 5).await;
-    assert!(matches!(charge(&rig.beside, "k").await, Outcome::Uncertain(_)));
+    assert!(matches!(charge(&harness.other, "k").await, Outcome::Uncertain(_)));
     let mut probe =
-        rig.beside.reconcile_with("probe", |_| async { Finding::did_not_happen("not there yet") });
+        harness.other.reconcile_with("probe", |_| async { Finding::did_not_happen("not there yet") });
     assert_eq!(probe.pass().await.unwrap(), 0);
-    assert_eq!(state(&rig.beside, "k").await, State::Executing, "not even taken: its truth may still come");
+    assert_eq!(
+        state(&harness.other, "k").await,
+        State::Executing,
+        "not even taken: its result may still arrive"
+    );
     assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Completed(text) if text == "the truth"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_look_that_sees_it_happen_wins() {
+async fn a_success_found_by_the_second_probe_is_recorded() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     past_late_effects().await;
@@ -199,37 +205,37 @@ async fn a_second_look_that_sees_it_happen_wins() {
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "late charge"));
 }
 
-/// A loop whose probe never knows, and how often it was asked.
+/// A reconciler whose probe finds nothing, and how often it was called.
 fn unknowing(sentinel: &Sentinel) -> (AutoReconciler, Arc<AtomicU32>) {
-    let looks = Arc::new(AtomicU32::new(0));
-    let counted = looks.clone();
+    let probes = Arc::new(AtomicU32::new(0));
+    let counted = probes.clone();
     let probe = sentinel.reconcile_with("probe", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Finding::StillUnknown }
     });
-    (probe, looks)
+    (probe, probes)
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_still_unknown_is_left_alone_and_asked_about_with_growing_pauses() {
+async fn a_key_that_is_still_unknown_is_probed_again_with_growing_pauses() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
-    let (probe, looks) = unknowing(&sentinel);
+    let (probe, probes) = unknowing(&sentinel);
     let handle = probe.every(SECOND).longest_pause(SECOND * 100).start();
     tokio::time::sleep(SECOND * 300).await;
     handle.stop().await;
-    let looks = looks.load(Ordering::SeqCst);
-    assert!((4..=25).contains(&looks), "{looks} looks in 300 s");
+    let probes = probes.load(Ordering::SeqCst);
+    assert!((4..=25).contains(&probes), "{probes} probes in 300 s");
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_crashed_after_taking_a_key_goes_on_with_it() {
+async fn a_reconciler_that_crashed_after_taking_a_key_continues_with_it() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     past_late_effects().await;
     let mut crashes = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
-        assert!(!key.fenced, "the probe crashes when it is asked again");
+        assert!(!key.fenced, "the probe crashes when it is called again");
         Finding::did_not_happen("no such charge")
     });
     assert_eq!(crashes.pass().await.unwrap(), 0);
@@ -240,7 +246,7 @@ async fn a_loop_that_crashed_after_taking_a_key_goes_on_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_operators_key_is_left_to_them() {
+async fn the_key_of_another_operator_is_not_touched() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let _ = sentinel.reconciler("k").operator("ada").reconcile().await.unwrap();
@@ -250,7 +256,7 @@ async fn another_operators_key_is_left_to_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_keys_than_one_page_are_settled_in_one_pass() {
+async fn more_keys_than_one_page_are_decided_in_one_pass() {
     let sentinel = sentinel();
     for n in 0..101 {
         let _ = doubt(&sentinel, &format!("k{n}")).await;
@@ -280,26 +286,26 @@ async fn each_decision_has_an_id_and_a_token_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_pause_of_a_key_that_is_still_unknown_is_as_long_as_the_loops() {
+async fn the_first_pause_of_an_unknown_key_equals_the_interval_of_the_reconciler() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
-    let (probe, looks) = unknowing(&sentinel);
+    let (probe, probes) = unknowing(&sentinel);
     let mut probe = probe.every(SECOND);
     // Between half and all of it: one second, then two.
     for (pause, expected) in [(0, 1), (400, 1), (600, 2), (900, 2), (1_100, 3)] {
         tokio::time::advance(SECOND * pause / 1_000).await;
         probe.pass().await.unwrap();
-        assert_eq!(looks.load(Ordering::SeqCst), expected, "after another {pause} ms");
+        assert_eq!(probes.load(Ordering::SeqCst), expected, "after another {pause} ms");
     }
 }
 
-/// A loop that is at the first of two keys, how to let go on with it, and how often it has looked.
+/// A reconciler that works on the first of two keys, how to let it continue, and how often it has probed.
 async fn busy(sentinel: &Sentinel) -> (AutoReconcilerHandle, Arc<Semaphore>, Arc<AtomicU32>) {
     for key in ["a", "b"] {
         let _ = doubt(sentinel, key).await;
     }
-    let (gate, looks) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
-    let (opens, counted) = (gate.clone(), looks.clone());
+    let (gate, probes) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
+    let (opens, counted) = (gate.clone(), probes.clone());
     let probe = sentinel.reconcile_with("probe", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
         let opens = opens.clone();
@@ -310,30 +316,30 @@ async fn busy(sentinel: &Sentinel) -> (AutoReconcilerHandle, Arc<Semaphore>, Arc
     });
     let handle = probe.every(SECOND).start();
     tokio::time::sleep(SECOND * 2).await;
-    assert_eq!(looks.load(Ordering::SeqCst), 1);
-    (handle, gate, looks)
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
+    (handle, gate, probes)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_that_is_stopped_settles_the_key_that_it_is_at_and_no_other() {
+async fn a_reconciler_that_is_stopped_finishes_its_current_key_and_no_other() {
     let sentinel = sentinel();
-    let (handle, gate, looks) = busy(&sentinel).await;
+    let (handle, gate, probes) = busy(&sentinel).await;
     let stopping = tokio::spawn(handle.stop());
     tokio::time::sleep(SECOND * 5).await;
-    assert!(!stopping.is_finished(), "it waits for the key at hand");
+    assert!(!stopping.is_finished(), "it waits for the current key");
     gate.add_permits(2);
     stopping.await.unwrap();
     let states = [state(&sentinel, "a").await, state(&sentinel, "b").await];
     assert_eq!(states, [State::Completed, State::Executing]);
-    assert_eq!(looks.load(Ordering::SeqCst), 1);
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loop_whose_handle_is_dropped_ends() {
+async fn a_reconciler_ends_when_its_handle_is_dropped() {
     let sentinel = sentinel();
-    let (handle, gate, looks) = busy(&sentinel).await;
+    let (handle, gate, probes) = busy(&sentinel).await;
     drop(handle);
     gate.add_permits(2);
     tokio::time::sleep(SECOND * 60).await;
-    assert_eq!(looks.load(Ordering::SeqCst), 1);
+    assert_eq!(probes.load(Ordering::SeqCst), 1);
 }

@@ -1,5 +1,4 @@
-//! A function that records its result itself: the client takes the record's word for it, and records nothing on its
-//! own.
+//! A function that records its result itself: the client reads the record to check this, and records nothing itself.
 
 use sentinel::operation::Complete;
 use sentinel::prelude::*;
@@ -12,7 +11,7 @@ fn result(text: &str) -> Recorded {
     encode_result(&Json, &text.to_owned(), Payload::DEFAULT_LIMIT)
 }
 
-/// Runs a function that says that it records its result, and records these.
+/// Runs a function that declares that it records its result, and records these.
 async fn runs(store: &MemoryStore, recorded: Option<Recorded>) -> Outcome<String, Lied> {
     let own = store.clone();
     let function = move |run: Run| async move {
@@ -27,7 +26,7 @@ async fn runs(store: &MemoryStore, recorded: Option<Recorded>) -> Outcome<String
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_recorded_is_in_doubt_at_once() {
+async fn a_result_that_was_not_recorded_leaves_the_key_uncertain_at_once() {
     let store = MemoryStore::new();
     let Outcome::RanUncertain(doubt) = runs(&store, None).await else { panic!("not in doubt") };
     assert!(doubt.error.is_none() && doubt.cause.as_str().contains("was not committed"), "{doubt:?}");
@@ -37,16 +36,16 @@ async fn what_was_not_recorded_is_in_doubt_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_recorded_is_completed_and_with_other_bytes_it_is_superseded() {
+async fn a_recorded_result_is_completed_and_with_other_bytes_superseded() {
     let store = MemoryStore::new();
     assert!(matches!(runs(&store, Some(result("mine"))).await, Outcome::Completed(text) if text == "mine"));
-    let told = runs(&MemoryStore::new(), Some(result("other"))).await;
-    let Outcome::Superseded(Ok(mine), current) = told else { panic!("{told:?}") };
+    let outcome = runs(&MemoryStore::new(), Some(result("other"))).await;
+    let Outcome::Superseded(Ok(mine), current) = outcome else { panic!("{outcome:?}") };
     assert_eq!((mine.as_str(), current.state), ("mine", State::Completed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_operator_decided_meanwhile_counts() {
+async fn a_decision_of_an_operator_in_the_meantime_counts() {
     let sentinel = sentinel();
     let (open, gate) = oneshot::channel::<()>();
     let slow = tokio::spawn(sentinel.once("k").ttl(SECOND).run(|run: Run| async move {
@@ -60,7 +59,7 @@ async fn what_an_operator_decided_meanwhile_counts() {
     };
     let _ = held.force_complete(&"mine").await.unwrap();
     open.send(()).unwrap();
-    let told = slow.await.unwrap().unwrap();
-    let Outcome::Superseded(Ok(_), current) = told else { panic!("{told:?}") };
+    let outcome = slow.await.unwrap().unwrap();
+    let Outcome::Superseded(Ok(_), current) = outcome else { panic!("{outcome:?}") };
     assert_eq!((current.state, state(&sentinel, "k").await), (State::Completed, State::Completed));
 }

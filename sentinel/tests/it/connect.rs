@@ -3,7 +3,7 @@
 use sentinel::{CoordinationStore as _, ErrorKind, connect};
 
 #[tokio::test]
-async fn an_address_that_nobody_knows_is_refused_without_being_repeated() {
+async fn an_unknown_address_is_refused_and_not_quoted() {
     for address in ["mysql://me:hunter2@h/db", "hunter2:x", "memory:hunter2"] {
         let error = connect(address).await.unwrap_err();
         let known = matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::DeploymentRefused);

@@ -1,4 +1,4 @@
-//! Before the process exits: what runs ends, what has ended is recorded, and what is left is named.
+//! Before the process exits, `drain` waits for running functions and unconfirmed results, and names unfinished work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ fn away() -> StoreError {
     StoreError::not_applied(ErrorKind::Unreachable, "connection refused")
 }
 
-/// A run that ends as the sender says, and whose caller has gone.
+/// A run that ends when and how the sender chooses, and whose caller has gone.
 async fn detached(sentinel: &Sentinel, key: &str) -> oneshot::Sender<Result<(), Lied>> {
     let (end, ended) = oneshot::channel();
     let (begin, begun) = oneshot::channel();
@@ -46,7 +46,7 @@ async fn a_client_without_work_is_drained_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_caller_has_gone_is_waited_for_and_recorded() {
+async fn drain_waits_for_a_run_whose_caller_has_gone_and_it_is_recorded() {
     let sentinel = sentinel();
     let end = detached(&sentinel, "k").await;
     let draining = tokio::spawn({
@@ -63,7 +63,7 @@ async fn a_run_whose_caller_has_gone_is_waited_for_and_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_at_the_end_of_the_time_is_named() {
+async fn drain_names_the_work_that_is_left_when_its_time_is_over() {
     let sentinel = sentinel();
     let _end = detached(&sentinel, "k").await;
     let LeaseOutcome::Held(lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
@@ -78,7 +78,7 @@ async fn what_is_left_at_the_end_of_the_time_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_held_is_named_and_not_waited_for() {
+async fn drain_names_a_held_lease_and_does_not_wait_for_it() {
     let sentinel = sentinel();
     let LeaseOutcome::Held(_lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
     let began = Instant::now();
@@ -104,7 +104,7 @@ async fn a_lease_that_was_dropped_is_released_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unconfirmed_result_and_a_release_or_abandon_in_the_background_are_waited_for() {
+async fn drain_waits_for_unconfirmed_results_releases_and_abandons() {
     for (ends, work, end) in [
         (Ok(()), Work::Result, State::Completed),
         (Err(Lied("declined")), Work::Release, State::Free),
@@ -127,7 +127,7 @@ async fn an_unconfirmed_result_and_a_release_or_abandon_in_the_background_are_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_its_caller_has_left_is_cancelled_first() {
+async fn drain_waits_until_the_claim_of_a_departed_caller_is_cancelled() {
     let store = Refusing::new(&["cancel"]);
     let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Arc::new(Faulty::new(store.clone(), slow)));
@@ -142,7 +142,7 @@ async fn a_claim_that_its_caller_has_left_is_cancelled_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_granted_any_more_and_who_waits_is_told() {
+async fn a_draining_client_grants_nothing_and_ends_the_calls_that_wait() {
     let sentinel = sentinel();
     let end = detached(&sentinel, "k").await;
     let runs = Arc::new(AtomicU32::new(0));
@@ -171,7 +171,7 @@ async fn nothing_is_granted_any_more_and_who_waits_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_is_being_released_is_waited_for() {
+async fn drain_waits_for_a_lease_that_is_being_released() {
     let store = Refusing::new(&["release"]);
     let sentinel = Sentinel::new(store.clone());
     let LeaseOutcome::Held(lease) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
@@ -187,7 +187,7 @@ async fn a_lease_that_is_being_released_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_granted_after_it_began_does_not_run_and_is_given_back_first() {
+async fn a_claim_granted_while_draining_does_not_run_and_is_released() {
     let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
     let runs = Arc::new(AtomicU32::new(0));
@@ -212,7 +212,7 @@ async fn what_is_granted_after_it_began_does_not_run_and_is_given_back_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_store_that_is_away_is_told_at_once() {
+async fn drain_ends_a_call_that_waits_for_an_unreachable_store_at_once() {
     let store = Refusing::new(&["claim"]);
     store.0.refuse(away());
     let sentinel = Sentinel::new(store);
@@ -227,8 +227,8 @@ async fn who_waits_for_a_store_that_is_away_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_will_not_run_is_named_as_one_that_is_cancelled() {
-    let lost = StoreError::ambiguous(ErrorKind::LostReply, "the line went dead");
+async fn drain_names_a_claim_that_will_not_run_as_a_cancel() {
+    let lost = StoreError::ambiguous(ErrorKind::LostReply, "the connection broke");
     for (operations, error) in [(&["begin", "cancel"], away()), (&["claim", "cancel"], lost)] {
         let store = Refusing::new(operations);
         store.0.refuse(error);
@@ -245,7 +245,7 @@ async fn a_claim_that_will_not_run_is_named_as_one_that_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_and_a_release_that_were_given_up_are_named() {
+async fn drain_names_a_cancel_and_a_release_that_were_given_up() {
     let gone = || StoreError::not_applied(ErrorKind::NotInitialised, "the tables were dropped");
     let store = Refusing::new(&["begin", "cancel", "release"]);
     let sentinel = Sentinel::new(store.clone());
@@ -260,7 +260,7 @@ async fn a_cancel_and_a_release_that_were_given_up_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_what_was_given_up_the_newest_reports_are_kept() {
+async fn the_newest_reports_of_work_that_was_given_up_are_kept() {
     let store = Refusing::new(&["complete"]);
     store.0.refuse(StoreError::not_applied(ErrorKind::NotInitialised, "the tables were dropped"));
     let sentinel = Sentinel::new(store);
@@ -274,7 +274,7 @@ async fn of_what_was_given_up_the_newest_reports_are_kept() {
 }
 
 #[test]
-fn what_a_runtime_that_ended_has_left_behind_is_waited_for() {
+fn drain_waits_for_work_that_an_ended_runtime_left_behind() {
     let store = Refusing::new(&["abandon"]);
     store.0.elsewhere.store(true, Ordering::SeqCst);
     let sentinel = Sentinel::new(store.clone());

@@ -1,4 +1,5 @@
-//! A network that loses, delays and repeats: what stays ambiguous never runs, and what ran never runs again.
+//! A network that loses, delays and repeats messages: an ambiguous call never runs, and a call that ran never runs
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,17 +11,17 @@ use sentinel::prelude::*;
 use sentinel::{Address, Applied, ErrorKind, Kind, Lost, NotRun, State, StoreError};
 use sentinel_conformance::{Fault, Layer, Layered, Plan, Wait};
 
-use crate::rig::Rig;
+use crate::harness::Harness;
 use crate::{Lied, SECOND};
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_settled_by_the_same_request_again() {
+async fn after_a_lost_reply_the_same_request_is_sent_again() {
     for op in ["claim", "complete"] {
         for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Wait::Turns(9))]
         {
-            let rig = Rig::new(Plan::quiet().nth(op, 1, fault));
-            assert!(matches!(rig.pay().await, Outcome::Completed(_)), "{op} {fault:?}");
-            assert_eq!((rig.runs(), rig.state().await), (1, State::Completed));
+            let harness = Harness::new(Plan::quiet().nth(op, 1, fault));
+            assert!(matches!(harness.pay().await, Outcome::Completed(_)), "{op} {fault:?}");
+            assert_eq!((harness.runs(), harness.state().await), (1, State::Completed));
         }
     }
 }
@@ -28,151 +29,166 @@ async fn a_lost_reply_is_settled_by_the_same_request_again() {
 #[tokio::test(start_paused = true)]
 async fn a_begin_that_stays_ambiguous_never_runs() {
     for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
-        let rig = Rig::new(Plan::quiet().every("begin", fault));
-        let outcome = rig.prepare_and_pay().await;
+        let harness = Harness::new(Plan::quiet().every("begin", fault));
+        let outcome = harness.prepare_and_pay().await;
         let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{fault:?}: {outcome:?}") };
         assert_eq!(error.applied(), Applied::Ambiguous);
-        assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "{fault:?}: cancelled by its claim id");
+        assert_eq!(
+            (harness.runs(), harness.state().await),
+            (0, State::Free),
+            "{fault:?}: cancelled by its claim id"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_stays_ambiguous_never_runs_and_leaves_no_ghost() {
+async fn a_claim_that_stays_ambiguous_never_runs_and_is_cancelled() {
     for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
-        let rig = Rig::new(Plan::quiet().every("claim", fault));
-        assert!(matches!(rig.pay().await, Outcome::NotRun(NotRun::Store(_))), "{fault:?}");
-        assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "{fault:?}");
+        let harness = Harness::new(Plan::quiet().every("claim", fault));
+        assert!(matches!(harness.pay().await, Outcome::NotRun(NotRun::Store(_))), "{fault:?}");
+        assert_eq!((harness.runs(), harness.state().await), (0, State::Free), "{fault:?}");
         tokio::time::sleep(SECOND * 10).await;
-        assert_eq!(rig.state().await, State::Free, "{fault:?}: a late duplicate is refused");
-        assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
+        assert_eq!(harness.state().await, State::Free, "{fault:?}: a late duplicate is refused");
+        assert!(matches!(crate::charge(&harness.other, "k").await, Outcome::Completed(_)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_was_proven_not_applied_is_told_at_once() {
-    let rig = Rig::new(Plan::quiet().every("claim", Fault::NotApplied));
-    let Outcome::NotRun(NotRun::Store(error)) = rig.pay().await else { panic!("ran") };
+async fn a_claim_that_was_proven_not_applied_is_reported_at_once() {
+    let harness = Harness::new(Plan::quiet().every("claim", Fault::NotApplied));
+    let Outcome::NotRun(NotRun::Store(error)) = harness.pay().await else { panic!("ran") };
     assert_eq!(error.applied(), Applied::No);
-    assert_eq!((rig.network.count("claim"), rig.network.count("cancel")), (1, 0));
+    assert_eq!((harness.network.count("claim"), harness.network.count("cancel")), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_ambiguous_stays_ambiguous_whatever_a_later_attempt_proves() {
+async fn an_ambiguous_attempt_stays_ambiguous_after_later_attempts_fail() {
     let plan = Plan::quiet().every("claim", Fault::NotApplied).nth("claim", 1, Fault::LoseReply);
-    let rig = Rig::new(plan);
-    let Outcome::NotRun(NotRun::Store(error)) = rig.pay().await else { panic!("ran") };
+    let harness = Harness::new(plan);
+    let Outcome::NotRun(NotRun::Store(error)) = harness.pay().await else { panic!("ran") };
     assert_eq!(error.applied(), Applied::Ambiguous);
-    assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "the granted claim was cancelled");
+    assert_eq!((harness.runs(), harness.state().await), (0, State::Free), "the granted claim was cancelled");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_completion_that_nobody_confirms_is_said_so_and_tried_on() {
-    let rig = Rig::new(Plan::quiet().every("complete", Fault::LoseRequest));
-    assert!(matches!(rig.pay().await, Outcome::Unconfirmed(Ok(receipt)) if receipt == "receipt"));
-    assert_eq!(rig.state().await, State::Executing);
-    rig.network.then(|_| Plan::quiet());
+async fn an_unconfirmed_completion_is_reported_and_sent_again() {
+    let harness = Harness::new(Plan::quiet().every("complete", Fault::LoseRequest));
+    assert!(matches!(harness.pay().await, Outcome::Unconfirmed(Ok(receipt)) if receipt == "receipt"));
+    assert_eq!(harness.state().await, State::Executing);
+    harness.network.then(|_| Plan::quiet());
     tokio::time::sleep(SECOND * 5).await;
-    assert_eq!((rig.runs(), rig.state().await), (1, State::Completed), "recorded late, never run again");
-    assert!(matches!(rig.pay().await, Outcome::Replayed(_)));
+    assert_eq!(
+        (harness.runs(), harness.state().await),
+        (1, State::Completed),
+        "recorded late, never run again"
+    );
+    assert!(matches!(harness.pay().await, Outcome::Replayed(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_completion_reaches_a_store_that_was_away() {
-    let rig =
-        Rig::new(Plan::quiet().nth("complete", 1, Fault::NotApplied).nth("complete", 2, Fault::NotApplied));
-    assert!(matches!(rig.pay().await, Outcome::Completed(_)));
-    assert_eq!(rig.runs(), 1);
+async fn a_completion_reaches_a_store_that_was_unreachable() {
+    let harness = Harness::new(Plan::quiet().nth("complete", 1, Fault::NotApplied).nth(
+        "complete",
+        2,
+        Fault::NotApplied,
+    ));
+    assert!(matches!(harness.pay().await, Outcome::Completed(_)));
+    assert_eq!(harness.runs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
-    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
     let started = tokio::time::Instant::now();
-    let request = rig.ours.lease("l").ttl(SECOND * 3).hard_ttl(SECOND * 60);
+    let request = harness.ours.lease("l").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
     lease.cancelled().cancelled().await;
     assert_eq!(lease.lost(), Some(Lost::HeartbeatTimeout));
     assert!(started.elapsed() >= SECOND * 3, "lost after {:?}", started.elapsed());
-    assert!(rig.network.count("heartbeat") >= 3, "asked again and again");
+    assert!(harness.network.count("heartbeat") >= 3, "the lease was claimed again and again");
 
-    let once = rig.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
+    let once = harness.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let outcome = once.run(move |run: Run| async move {
         run.contact_lost().cancelled().await;
         Ok::<_, Lied>(run.lost().is_none() && run.remaining().is_zero())
     });
-    assert!(matches!(outcome.await.unwrap(), Outcome::Completed(true)), "nobody can take an execution over");
+    assert!(
+        matches!(outcome.await.unwrap(), Outcome::Completed(true)),
+        "no other call can take an execution over"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_lost_its_authority_while_it_prepared_does_not_start() {
-    // The store extends the lease and would let it begin; the worker never heard so, and its signal has fired.
-    let rig = Rig::new(Plan::quiet().every("heartbeat", Fault::LoseReply));
-    let once = rig.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60).prepare(|_| async {
+async fn a_worker_that_lost_its_authority_during_its_preparation_does_not_start() {
+    // The store extended the lease and would accept a begin. The worker received no reply, and its signal has fired.
+    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseReply));
+    let once = harness.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60).prepare(|_| async {
         tokio::time::sleep(SECOND * 5).await;
         Ok(())
     });
-    let runs = rig.runs.clone();
+    let runs = harness.runs.clone();
     let outcome = once.run(|_, ()| async move {
         runs.fetch_add(1, Ordering::SeqCst);
         Ok::<_, Lied>(())
     });
     assert!(matches!(outcome.await.unwrap(), Outcome::NotRun(NotRun::Expired)));
-    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
+    assert_eq!((harness.runs(), harness.state().await), (0, State::Free));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_in_the_middle_of_its_claim_leaves_no_ghost() {
-    let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
-    assert!(tokio::time::timeout(SECOND, rig.pay()).await.is_err());
+async fn the_claim_of_a_caller_that_goes_away_is_cancelled() {
+    let harness = Harness::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
+    assert!(tokio::time::timeout(SECOND, harness.pay()).await.is_err());
     tokio::time::sleep(SECOND * 5).await;
-    assert_eq!(rig.wire.sent("cancel"), 1, "nobody knows whether the claim arrived");
-    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
-    assert!(matches!(crate::charge(&rig.beside, "k").await, Outcome::Completed(_)));
+    assert_eq!(harness.wire.sent("cancel"), 1, "it is not known whether the claim arrived");
+    assert_eq!((harness.runs(), harness.state().await), (0, State::Free));
+    assert!(matches!(crate::charge(&harness.other, "k").await, Outcome::Completed(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancellation_that_gets_no_answer_goes_on_in_the_background() {
-    let rig = Rig::new(Plan::quiet().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest));
-    assert!(matches!(rig.pay().await, Outcome::NotRun(NotRun::Store(_))));
-    assert_eq!(crate::state(&rig.beside, "k").await, State::Executing);
-    rig.network.then(|_| Plan::quiet());
+async fn a_cancel_without_a_reply_continues_in_the_background() {
+    let harness =
+        Harness::new(Plan::quiet().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest));
+    assert!(matches!(harness.pay().await, Outcome::NotRun(NotRun::Store(_))));
+    assert_eq!(crate::state(&harness.other, "k").await, State::Executing);
+    harness.network.then(|_| Plan::quiet());
     tokio::time::sleep(SECOND * 3).await;
-    assert_eq!((rig.runs(), rig.state().await), (0, State::Free));
+    assert_eq!((harness.runs(), harness.state().await), (0, State::Free));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_will_not_run_has_given_back_its_claim_once_and_before_it_says_so() {
+async fn a_call_that_will_not_run_cancels_its_claim_once_before_it_returns() {
     let plan = || Plan::quiet().every("cancel", Fault::Delay(Wait::Time(SECOND / 2)));
     let late = plan().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3)));
-    let rig = Rig::new(late.clone());
-    let lease = rig.ours.lease("l").ttl(SECOND).acquire().await.unwrap();
+    let harness = Harness::new(late.clone());
+    let lease = harness.ours.lease("l").ttl(SECOND).acquire().await.unwrap();
     assert!(matches!(lease, LeaseOutcome::NotHeld(NotRun::Expired)), "granted, and over since it was sent");
-    let record = rig.beside.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
-    assert_eq!((record.state, rig.wire.sent("cancel")), (State::Free, 1));
+    let record = harness.other.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
+    assert_eq!((record.state, harness.wire.sent("cancel")), (State::Free, 1));
 
     for (plan, claims) in [(late, 1), (plan().every("claim", Fault::LoseReply), 2)] {
-        let rig = Rig::new(plan);
-        let once = rig.ours.once("k").ttl(SECOND).run(|_| async { Ok::<_, Lied>(()) });
+        let harness = Harness::new(plan);
+        let once = harness.ours.once("k").ttl(SECOND).run(|_| async { Ok::<_, Lied>(()) });
         assert!(matches!(once.await.unwrap(), Outcome::NotRun(_)));
-        assert!(rig.wire.sent("claim") >= claims);
-        assert_eq!((crate::state(&rig.beside, "k").await, rig.wire.sent("cancel")), (State::Free, 1));
+        assert!(harness.wire.sent("claim") >= claims);
+        assert_eq!((crate::state(&harness.other, "k").await, harness.wire.sent("cancel")), (State::Free, 1));
         tokio::time::sleep(SECOND * 5).await;
-        assert_eq!(rig.wire.sent("cancel"), 1, "the store was told already");
+        assert_eq!(harness.wire.sent("cancel"), 1, "the store has the cancel already");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_is_somebody_elses_by_now_is_not_cancelled() {
-    let rig = Rig::new(Plan::quiet());
-    let operator = rig.beside.clone();
-    let once = rig.ours.once("k").prepare(|run: Run| async move {
+async fn a_record_that_another_call_claimed_since_is_not_cancelled() {
+    let harness = Harness::new(Plan::quiet());
+    let operator = harness.other.clone();
+    let once = harness.ours.once("k").prepare(|run: Run| async move {
         let (_, reply) = operator.evict(Kind::Execution, "k", run.token()).evict().await.unwrap();
         assert!(matches!(reply, EvictReply::Evicted { .. }));
         Ok(())
     });
     let outcome = once.run(|_, ()| async { Ok::<_, Lied>(()) }).await.unwrap();
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Superseded(_))), "{outcome:?}");
-    assert_eq!(rig.wire.sent("cancel"), 0);
+    assert_eq!(harness.wire.sent("cancel"), 0);
 }
 
 /// A store that never answers a claim.
@@ -186,16 +202,16 @@ impl Layer for Mute {
     }
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
-        let told = op.clone().send(&*self.0, address).await;
+        let reply = op.clone().send(&*self.0, address).await;
         match op {
             Op::Claim(_) => std::future::pending().await,
-            _ => told,
+            _ => reply,
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reply_that_never_comes_is_a_lost_reply() {
+async fn a_reply_that_never_arrives_is_a_lost_reply() {
     let sentinel = Sentinel::new(Layered(Mute(Arc::new(MemoryStore::new()))));
     let outcome = sentinel.once("k").run(|_| async { Ok::<_, Lied>(()) }).await.unwrap();
     let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{outcome:?}") };
@@ -205,41 +221,43 @@ async fn a_reply_that_never_comes_is_a_lost_reply() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_whose_release_got_no_reply_is_released() {
-    let rig = Rig::new(Plan::quiet().nth("release", 1, Fault::LoseReply));
-    let LeaseOutcome::Held(lease) = rig.ours.lease("l").acquire().await.unwrap() else { panic!("not held") };
+    let harness = Harness::new(Plan::quiet().nth("release", 1, Fault::LoseReply));
+    let LeaseOutcome::Held(lease) = harness.ours.lease("l").acquire().await.unwrap() else {
+        panic!("not held")
+    };
     lease.release().await.unwrap();
-    let record = rig.beside.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
+    let record = harness.other.inspect(Kind::Lease, "l").await.unwrap().record.unwrap();
     assert_eq!(record.state, State::Free);
 }
 
-/// Many workers, one key, every kind of fault: the function runs at most once for each vouched release, and no answer
-/// lies about it.
+/// Many workers, one key, every kind of fault: the function runs at most once for each vouched release, and no outcome
+/// is wrong about it.
 #[tokio::test(start_paused = true)]
-async fn whatever_the_network_does_nothing_runs_twice_and_no_answer_lies() {
-    many_workers(Rig::new).await;
+async fn under_any_network_fault_nothing_runs_twice_and_no_outcome_is_wrong() {
+    many_workers(Harness::new).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_does_a_cache_of_replays_make_anything_run_twice_or_an_answer_lie() {
-    many_workers(Rig::with_cache).await;
+async fn behind_a_replay_cache_nothing_runs_twice_and_no_outcome_is_wrong() {
+    many_workers(Harness::with_cache).await;
 }
 
-async fn many_workers(rig: fn(Plan) -> Rig) {
+async fn many_workers(harness: fn(Plan) -> Harness) {
     for seed in 0..300 {
-        let rig = Arc::new(rig(Plan::seeded(seed)));
-        let workers: Vec<_> = (0..5).map(|n| tokio::spawn(worker(rig.clone(), n, seed))).collect();
+        let harness = Arc::new(harness(Plan::seeded(seed)));
+        let workers: Vec<_> = (0..5).map(|n| tokio::spawn(worker(harness.clone(), n, seed))).collect();
         let mut vouched = 0;
         for worker in workers {
             let (outcome, ran) = worker.await.unwrap();
             assert_eq!(outcome.ran(), ran, "seed {seed}: {outcome:?}");
             vouched += u32::from(matches!(outcome, Outcome::Failed(Failure::NothingHappened(_))));
         }
-        assert!(rig.runs() <= 1 + vouched, "seed {seed}: {} runs", rig.runs());
+        assert!(harness.runs() <= 1 + vouched, "seed {seed}: {} runs", harness.runs());
     }
 }
 
-async fn worker(rig: Arc<Rig>, n: u64, seed: u64) -> (Outcome<String, Lied>, bool) {
-    let (ran, runs) = (Arc::new(AtomicU32::new(0)), rig.runs.clone());
+async fn worker(harness: Arc<Harness>, n: u64, seed: u64) -> (Outcome<String, Lied>, bool) {
+    let (ran, runs) = (Arc::new(AtomicU32::new(0)), harness.runs.clone());
     let mine = ran.clone();
     let function = move || async move {
         mine.fetch_add(1, Ordering::SeqCst);
@@ -251,7 +269,7 @@ async fn worker(rig: Arc<Rig>, n: u64, seed: u64) -> (Outcome<String, Lied>, boo
             _ => Ok(format!("receipt {n}")),
         }
     };
-    let once = rig.ours.once("k").ttl(SECOND * 10).nothing_happened_if(|e: &Lied| e.0 == "nothing");
+    let once = harness.ours.once("k").ttl(SECOND * 10).nothing_happened_if(|e: &Lied| e.0 == "nothing");
     let outcome = match n % 2 {
         0 => once.wait(SECOND * 3).run(move |_| function()).await,
         _ => once.prepare(|_| async { Ok(()) }).run(move |_, ()| function()).await,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{Lied, SECOND};
 
-/// Counts what a store is asked, and may claim that the store lives outside the process.
+/// Counts the requests to a store, and may describe the store as one outside the process.
 #[derive(Debug)]
 pub(crate) struct Counting {
     store: Arc<dyn CoordinationStore>,
@@ -60,7 +60,7 @@ impl Layer for Counting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_leases_of_a_store_beat_as_one_batch() {
+async fn the_heartbeats_of_all_leases_are_one_batch() {
     let store = Counting::new(true);
     let sentinel = Sentinel::new(store.clone());
     let mut leases = Vec::new();
@@ -95,7 +95,7 @@ impl Layer for Terse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_few_replies_are_no_answer_to_any_heartbeat() {
+async fn too_few_replies_count_as_no_reply_to_any_heartbeat() {
     let counting = Counting::new(true);
     let sentinel = Sentinel::new(Layered(Terse(counting.clone())));
     let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);
@@ -107,7 +107,7 @@ async fn too_few_replies_are_no_answer_to_any_heartbeat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_does_not_answer_a_heartbeat_holds_up_no_deadline() {
+async fn an_unanswered_heartbeat_delays_no_deadline() {
     let slow = Plan::quiet().every("heartbeat", Fault::Delay(Wait::Time(SECOND * 600)));
     let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
     let began = Instant::now();
@@ -123,7 +123,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn heartbeats_go_on_from_the_next_runtime_when_one_has_ended() {
+fn heartbeats_continue_on_the_next_runtime_after_one_has_ended() {
     let sentinel = Sentinel::new(MemoryStore::new());
     for name in ["first", "second"] {
         runtime().block_on(async {
@@ -136,7 +136,7 @@ fn heartbeats_go_on_from_the_next_runtime_when_one_has_ended() {
     }
 }
 
-/// Answers each request at its second poll: a client has to be there to poll it.
+/// Answers each request at its second poll, so that the client must poll it.
 #[derive(Debug)]
 struct Thinking(Arc<Layered<Counting>>);
 
@@ -157,7 +157,7 @@ impl Layer for Thinking {
 }
 
 #[test]
-fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
+fn work_left_by_an_ended_runtime_is_reported_to_a_store_on_a_server() {
     let counting = Counting::new(false);
     let sentinel = Sentinel::new(Layered(Thinking(counting.clone())));
     let never = || std::future::pending::<Result<(), Lied>>();
@@ -168,8 +168,8 @@ fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
             false => drop(ending.spawn(once.run(move |_| never()))),
             true => drop(ending.spawn(once.prepare(move |_| never()).run(|_, ()| async { Ok(()) }))),
         }
-        let beside = Sentinel::new(counting.clone());
-        let seen = || async { beside.inspect(Kind::Execution, key).await.unwrap().record };
+        let other = Sentinel::new(counting.clone());
+        let seen = || async { other.inspect(Kind::Execution, key).await.unwrap().record };
         let expected = if prepared { State::Claimed } else { State::Executing };
         ending.block_on(async {
             while seen().await.is_none_or(|record| record.state != expected) {
@@ -177,7 +177,7 @@ fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
             }
         });
         drop(ending);
-        until("the store was told of the end", || {
+        until("the end was reported to the store", || {
             let record = runtime().block_on(seen()).unwrap();
             if prepared { record.state == State::Free } else { record.doubt.is_some() }
         });
@@ -185,7 +185,7 @@ fn what_a_runtime_that_ends_leaves_behind_is_told_to_a_store_on_a_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_is_kept_alive_although_the_client_was_dropped() {
+async fn a_held_lease_is_kept_alive_after_the_client_was_dropped() {
     let sentinel = Sentinel::new(MemoryStore::new());
     let request = sentinel.lease("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
@@ -195,18 +195,18 @@ async fn what_is_held_is_kept_alive_although_the_client_was_dropped() {
 }
 
 #[test]
-fn a_client_that_is_gone_leaves_no_keeper_behind() {
+fn a_dropped_client_stops_its_keeper() {
     let counting = Counting::new(false);
     let store = Arc::downgrade(&counting);
     let sentinel = Sentinel::new(counting);
     let lease = runtime().block_on(sentinel.lease("k").ttl(SECOND * 600).hard_ttl(SECOND * 600).acquire());
     drop((sentinel, lease));
-    until("nobody holds the store any more", || store.strong_count() == 0);
+    until("all references to the store are dropped", || store.strong_count() == 0);
 }
 
 /// A function that blocks the only thread of the caller's runtime keeps its lease: the keeper has a thread of its own.
 #[test]
-fn blocking_code_does_not_starve_heartbeats() {
+fn blocking_code_does_not_delay_heartbeats() {
     let store = Counting::new(false);
     let sentinel = Sentinel::new(store.clone());
     let (extended, wait_until_extended) = mpsc::channel();

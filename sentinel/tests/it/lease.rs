@@ -3,7 +3,7 @@ use sentinel::{Kind, Lease, Lost, ReleaseOutcome};
 
 use sentinel_conformance::{Fault, Plan};
 
-use crate::rig::Rig;
+use crate::harness::Harness;
 use crate::{SECOND, sentinel};
 
 async fn take(sentinel: &Sentinel) -> Option<Lease> {
@@ -15,7 +15,7 @@ async fn take(sentinel: &Sentinel) -> Option<Lease> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_holds_it_and_heartbeats_keep_it() {
+async fn one_worker_holds_the_lease_and_heartbeats_extend_it() {
     let sentinel = sentinel();
     let lease = take(&sentinel).await.unwrap();
     for _ in 0..10 {
@@ -43,7 +43,7 @@ async fn no_heartbeat_keeps_it_past_its_hard_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evicted_holder_is_told() {
+async fn an_evicted_holder_loses_its_lease() {
     let sentinel = sentinel();
     let lease = take(&sentinel).await.unwrap();
     let (_, reply) = sentinel.evict(Kind::Lease, "poller", lease.token()).evict().await.unwrap();
@@ -61,7 +61,7 @@ async fn dropping_it_releases_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_forms_and_moves_on() {
+async fn waiting_callers_get_the_lease_one_after_the_other() {
     let sentinel = sentinel();
     let lease = take(&sentinel).await.unwrap();
     let queued = tokio::spawn(sentinel.lease("poller").ttl(SECOND).wait(SECOND * 20).acquire());
@@ -88,17 +88,17 @@ fn dropping_it_outside_of_any_runtime_releases_it_too() {
 }
 
 #[test]
-fn dropping_it_outside_of_any_runtime_harms_nobody_if_the_store_does_not_answer() {
-    let rig = Rig::new(Plan::quiet().every("release", Fault::NotApplied));
+fn dropping_it_outside_of_any_runtime_is_safe_if_the_store_does_not_answer() {
+    let harness = Harness::new(Plan::quiet().every("release", Fault::NotApplied));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let lease = runtime.block_on(take(&rig.ours));
+    let lease = runtime.block_on(take(&harness.ours));
     drop(runtime);
     drop(lease.unwrap());
-    assert_eq!(rig.wire.sent("release"), 1);
+    assert_eq!(harness.wire.sent("release"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_and_a_run_give_both_columns_of_a_fence() {
+async fn a_lease_and_a_run_return_both_columns_of_a_fence() {
     let sentinel = sentinel();
     let lease = take(&sentinel).await.unwrap();
     let columns = lease.fence();

@@ -1,4 +1,5 @@
-//! How long the client goes on while the store stays away, and what becomes of a grant that it hears of too late.
+//! How long the client repeats requests to an unreachable store, and how it handles a grant whose reply arrives too
+//! late.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,20 +10,20 @@ use sentinel::{ErrorKind, NotRun, State, StoreError, Unfinished, Work};
 use sentinel_conformance::{Fault, Faulty, Layered, Plan, Wait};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::harness::Harness;
 use crate::outage::{ALL, Refusing};
-use crate::rig::Rig;
 use crate::{Lied, SECOND, state};
 
 fn away() -> StoreError {
     StoreError::not_applied(ErrorKind::Unreachable, "connection refused")
 }
 
-/// What is not finished, and whether the client has given it up.
+/// The unfinished work, and whether the client has given it up.
 fn left(sentinel: &Sentinel) -> Vec<(Work, bool)> {
     sentinel.unfinished().iter().map(|Unfinished { work, given_up, .. }| (*work, *given_up)).collect()
 }
 
-/// A call with a hard ttl of 30 s, whose function ends like this at once; from then on the store is away.
+/// A call with a hard ttl of 30 s, whose function ends like this at once; from then on the store is unreachable.
 async fn ends_while_away(
     sentinel: &Sentinel,
     store: &Arc<Layered<Refusing>>,
@@ -63,7 +64,7 @@ async fn a_report_is_given_up_ten_minutes_after_the_hard_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_waits_no_longer_for_the_stores_word_than_it_is_asked_for() {
+async fn a_call_waits_for_confirmation_at_most_as_long_as_requested() {
     for (ends, work) in ENDS {
         let store = Refusing::new(ALL);
         let sentinel = Sentinel::new(store.clone()).retry_timeout(Duration::MAX);
@@ -82,7 +83,7 @@ async fn a_call_waits_no_longer_for_the_stores_word_than_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_that_comes_after_that_is_sent_once() {
+async fn a_result_after_that_time_is_sent_once() {
     let store = Refusing::new(&["complete"]);
     store.0.refuse(away());
     let sentinel = Sentinel::new(store.clone());
@@ -95,7 +96,7 @@ async fn a_result_that_comes_after_that_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_whose_caller_has_left_is_sent_for_as_long() {
+async fn the_cancel_of_a_departed_caller_is_sent_for_the_same_time() {
     let store = Refusing::new(&["cancel"]);
     store.0.refuse(away());
     let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
@@ -131,23 +132,23 @@ async fn a_release_of_a_lease_is_sent_until_the_lease_has_lapsed_by_itself() {
     drop(lease);
     sleep(lapses + SECOND * 4).await;
     assert_eq!(left(&sentinel), [(Work::Release, false)]);
-    // The patience, and the last pause.
+    // The retry timeout, and the last pause.
     sleep(SECOND * 4).await;
     assert_eq!(left(&sentinel), [(Work::Release, true)]);
 }
 
 /// A call that waits, with a lease of 5 s, and counts its run.
-async fn waits(rig: &Rig, at_most: Duration) -> Outcome<String, Lied> {
-    let runs = rig.runs.clone();
-    let once = rig.ours.once("k").ttl(SECOND * 5).wait(at_most).run(|_| async move {
+async fn waits(harness: &Harness, at_most: Duration) -> Outcome<String, Lied> {
+    let runs = harness.runs.clone();
+    let once = harness.ours.once("k").ttl(SECOND * 5).wait(at_most).run(|_| async move {
         runs.fetch_add(1, Ordering::SeqCst);
         Ok("ours".to_owned())
     });
     timeout(SECOND * 600, once).await.unwrap().unwrap()
 }
 
-fn later(rig: &Rig, when: Duration, plan: Plan) {
-    let network = rig.network.clone();
+fn later(harness: &Harness, when: Duration, plan: Plan) {
+    let network = harness.network.clone();
     tokio::spawn(async move {
         sleep(when).await;
         network.then(|_| plan);
@@ -155,40 +156,44 @@ fn later(rig: &Rig, when: Duration, plan: Plan) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_behind_a_holder_that_outlasts_its_own_unknown_grant_asks_anew() {
-    let rig = Rig::new(Plan::quiet());
+async fn a_waiting_call_whose_unknown_grant_is_over_claims_again() {
+    let harness = Harness::new(Plan::quiet());
     let (begin, begun) = tokio::sync::oneshot::channel();
-    let holder = rig.beside.once("k").ttl(SECOND * 600).nothing_happened_if(|_: &Lied| true);
+    let holder = harness.other.once("k").ttl(SECOND * 600).nothing_happened_if(|_: &Lied| true);
     tokio::spawn(holder.run(|_| async {
         begin.send(()).unwrap();
         sleep(SECOND * 5).await;
         Err::<String, _>(Lied("declined"))
     }));
     begun.await.unwrap();
-    // It has seen the holder, and waits for its turn, when replies begin to be lost.
-    later(&rig, SECOND * 2, Plan::quiet().every("claim", Fault::LoseReply));
-    later(&rig, SECOND * 20, Plan::quiet());
-    let outcome = waits(&rig, SECOND * 60).await;
+    // It has seen the holder and waits for its turn. From now on replies are lost.
+    later(&harness, SECOND * 2, Plan::quiet().every("claim", Fault::LoseReply));
+    later(&harness, SECOND * 20, Plan::quiet());
+    let outcome = waits(&harness, SECOND * 60).await;
     assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
-    assert_eq!(rig.runs(), 1);
+    assert_eq!(harness.runs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_asks_for_nothing_anew_before_what_it_was_granted_is_given_back() {
+async fn a_waiting_call_cancels_its_unknown_grant_before_it_claims_again() {
     let lost = || Plan::quiet().every("cancel", Fault::LoseRequest);
-    let rig = Rig::new(lost().every("claim", Fault::LoseReply));
-    later(&rig, SECOND * 15, lost());
-    later(&rig, SECOND * 30, Plan::quiet());
-    let outcome = waits(&rig, SECOND * 60).await;
+    let harness = Harness::new(lost().every("claim", Fault::LoseReply));
+    later(&harness, SECOND * 15, lost());
+    later(&harness, SECOND * 30, Plan::quiet());
+    let outcome = waits(&harness, SECOND * 60).await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
     sleep(SECOND * 20).await;
-    assert_eq!((rig.runs(), rig.state().await), (0, State::Free), "it is given back in the background");
+    assert_eq!(
+        (harness.runs(), harness.state().await),
+        (0, State::Free),
+        "it is cancelled in the background"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_over_asks_for_nothing_anew() {
-    let rig = Rig::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 8))));
-    let outcome = waits(&rig, SECOND * 6).await;
+async fn a_wait_that_is_over_does_not_claim_again() {
+    let harness = Harness::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 8))));
+    let outcome = waits(&harness, SECOND * 6).await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
-    assert_eq!((rig.runs(), rig.wire.sent("claim"), rig.state().await), (0, 1, State::Free));
+    assert_eq!((harness.runs(), harness.wire.sent("claim"), harness.state().await), (0, 1, State::Free));
 }

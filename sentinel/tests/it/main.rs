@@ -1,4 +1,4 @@
-//! The client over the in-memory store, on a clock that stands still until a test moves it.
+//! The client over the in-memory store, on a clock that only the tests move.
 
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
@@ -7,6 +7,7 @@ mod confirm;
 mod connect;
 mod drain;
 mod faults;
+mod harness;
 mod keeper;
 mod lease;
 mod limits;
@@ -20,7 +21,6 @@ mod readme;
 mod reconcile;
 mod regressions;
 mod replay_cache;
-mod rig;
 #[cfg(feature = "testing")]
 mod testing;
 mod threads;
@@ -49,12 +49,12 @@ pub(crate) async fn state(sentinel: &Sentinel, key: &str) -> State {
     seen(sentinel, key).await.record.map_or(State::Free, |record| record.state)
 }
 
-/// Runs a function that succeeds, and hopes that nothing else ran before.
+/// Runs a function that succeeds.
 pub(crate) async fn charge(sentinel: &Sentinel, key: &str) -> Outcome<String, Infallible> {
     sentinel.once(key).run(|run: Run| async move { Ok(format!("charged {}", run.key())) }).await.unwrap()
 }
 
-/// Runs a function whose outcome nobody knows.
+/// Runs a function whose outcome is unknown.
 pub(crate) async fn doubt(sentinel: &Sentinel, key: &str) -> Outcome<String, Lied> {
     sentinel.once(key).run(|_| async { Err(Lied("connection reset")) }).await.unwrap()
 }

@@ -9,13 +9,13 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata};
 
-use crate::rig::Rig;
+use crate::harness::Harness;
 use crate::{Lied, SECOND, charge, doubt, sentinel};
 
-type Seen = HashMap<String, DebugValue>;
+type Metrics = HashMap<String, DebugValue>;
 
-/// What was measured while something was done.
-fn measured(work: impl Future<Output = ()>) -> Seen {
+/// The metrics that were recorded during some work.
+fn measured(work: impl Future<Output = ()>) -> Metrics {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || in_runtime(work));
@@ -36,7 +36,7 @@ fn in_runtime(work: impl Future<Output = ()>) {
     });
 }
 
-fn count(seen: &Seen, name: &str) -> u64 {
+fn count(seen: &Metrics, name: &str) -> u64 {
     match seen.get(name) {
         Some(DebugValue::Counter(n)) => *n,
         other => panic!("{name} is {other:?}; there are {:?}", seen.keys()),
@@ -47,8 +47,9 @@ fn count(seen: &Seen, name: &str) -> u64 {
 fn requests_are_timed_and_those_that_got_no_answer_are_counted() {
     let seen = measured(async {
         let plan = Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 2)));
-        let rig = Rig::new(plan.nth("complete", 1, Fault::LoseReply).every("heartbeat", Fault::LoseRequest));
-        let once = rig.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 60);
+        let harness =
+            Harness::new(plan.nth("complete", 1, Fault::LoseReply).every("heartbeat", Fault::LoseRequest));
+        let once = harness.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 60);
         let run = once.run(|run: Run| async move {
             run.cancelled().cancelled().await;
             Ok::<_, Lied>(())
@@ -63,7 +64,7 @@ fn requests_are_timed_and_those_that_got_no_answer_are_counted() {
     assert!(count(&seen, "sentinel_heartbeat_failures_total{}") >= 3);
 }
 
-/// Writes down the field `key` of each event.
+/// Records the field `key` of each event.
 #[derive(Debug, Default, Clone)]
 struct Keys(Arc<Mutex<Vec<String>>>);
 
@@ -98,12 +99,12 @@ impl tracing::Subscriber for Keys {
 }
 
 #[test]
-fn keys_are_told_to_whoever_asked_for_them_and_to_nobody_else() {
-    for (told, shown) in [(false, "-"), (true, "private")] {
+fn keys_are_traced_only_if_the_client_enables_it() {
+    for (traced, shown) in [(false, "-"), (true, "private")] {
         let keys = Keys::default();
         tracing::subscriber::with_default(keys.clone(), || {
             in_runtime(async {
-                let sentinel = if told { sentinel().trace_keys() } else { sentinel() };
+                let sentinel = if traced { sentinel().trace_keys() } else { sentinel() };
                 let _ = charge(&sentinel, "private").await;
             });
         });

@@ -30,13 +30,13 @@ async fn a_result_is_replayed_and_the_function_runs_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_nobody_vouched_for_is_doubt_for_this_call_and_the_next() {
+async fn an_error_without_a_vouch_leaves_the_outcome_unknown() {
     let sentinel = sentinel();
-    let Outcome::RanUncertain(doubtful) = doubt(&sentinel, "k").await else { panic!("not in doubt") };
-    assert_eq!(doubtful.error, Some(Lied("connection reset")));
-    assert_eq!(doubtful.cause.as_str(), "the function failed: connection reset");
+    let Outcome::RanUncertain(uncertain) = doubt(&sentinel, "k").await else { panic!("not in doubt") };
+    assert_eq!(uncertain.error, Some(Lied("connection reset")));
+    assert_eq!(uncertain.cause.as_str(), "the function failed: connection reset");
     let Outcome::Uncertain(uncertain) = charge(&sentinel, "k").await else { panic!("not uncertain") };
-    assert_eq!(uncertain.token, doubtful.token);
+    assert_eq!(uncertain.token, uncertain.token);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,13 +46,13 @@ async fn a_panic_is_doubt() {
         let nothing: Option<String> = None;
         Ok::<_, Lied>(nothing.expect("a receipt"))
     });
-    let Outcome::RanUncertain(doubtful) = outcome.await.unwrap() else { panic!("not in doubt") };
-    assert_eq!((doubtful.cause.as_str(), doubtful.error), ("the function panicked: a receipt", None));
+    let Outcome::RanUncertain(uncertain) = outcome.await.unwrap() else { panic!("not in doubt") };
+    assert_eq!((uncertain.cause.as_str(), uncertain.error), ("the function panicked: a receipt", None));
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_happened_frees_the_key_and_ends_the_providers_attempt() {
+async fn a_vouched_release_frees_the_key_and_changes_the_idempotency_key() {
     let sentinel = sentinel();
     let first = idempotency_key(&sentinel, Err(Lied("declined"))).await;
     assert_eq!(state(&sentinel, "k").await, State::Free);
@@ -62,21 +62,21 @@ async fn nothing_happened_frees_the_key_and_ends_the_providers_attempt() {
 }
 
 async fn idempotency_key(sentinel: &Sentinel, answer: Result<(), Lied>) -> String {
-    let (tell, told) = oneshot::channel();
+    let (sender, key) = oneshot::channel();
     let once = sentinel.once("k").nothing_happened_if(|e: &Lied| e.0 == "declined");
     let outcome = once
         .run(move |run| async move {
-            tell.send(run.idempotency_key()).unwrap();
+            sender.send(run.idempotency_key()).unwrap();
             answer
         })
         .await
         .unwrap();
     assert!(matches!(outcome, Outcome::Completed(()) | Outcome::Failed(Failure::NothingHappened(_))));
-    told.await.unwrap()
+    key.await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_for_good_is_recorded_and_replayed() {
+async fn a_final_failure_is_recorded_and_replayed() {
     let sentinel = sentinel();
     let once = sentinel.once("k").failed_for_good_if(|e: &Lied| e.0 == "no such account");
     let now = once.run(|_| async { Err::<(), _>(Lied("no such account")) }).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_failure_for_good_is_recorded_and_replayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_is_said_to_be_both_is_doubt() {
+async fn an_error_that_both_rules_select_leaves_the_outcome_unknown() {
     let sentinel = sentinel();
     let once = sentinel.once("k").failed_for_good_if(|_: &Lied| true).nothing_happened_if(|_| true);
     let outcome = once.run(|_| async { Err::<(), _>(Lied("?")) }).await.unwrap();
@@ -98,7 +98,7 @@ struct Unencodable;
 
 impl Serialize for Unencodable {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("no words for it"))
+        Err(serde::ser::Error::custom("cannot be encoded"))
     }
 }
 
@@ -129,14 +129,14 @@ async fn a_result_over_the_limit_completes_without_its_bytes() {
     assert_eq!(bytes.len(), 101);
     assert!(
         matches!(run(1000).await, Err(Error::ResultNotStored(_))),
-        "what was not stored cannot be replayed"
+        "a result that was not stored cannot be replayed"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_of_a_failure_for_good_is_cut_at_the_limit() {
+async fn the_text_of_a_final_failure_is_cut_at_the_limit() {
     let sentinel = sentinel();
-    // 13 bytes; a letter of two of them is not cut in half.
+    // 13 bytes; the letter of two bytes is not cut in half.
     for (limit, text) in [(13, "no acc\u{f3}unt 7"), (12, "no acc\u{f3}unt "), (7, "no acc"), (0, "")] {
         let key = format!("limit-{limit}");
         let once = sentinel.once(&key).payload_limit(limit).failed_for_good_if(|_: &Lied| true);
@@ -167,7 +167,7 @@ impl Layer for NoBytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_the_store_refuses_are_left_out_and_the_truth_is_recorded() {
+async fn bytes_that_the_store_refuses_are_left_out_and_the_completion_is_recorded() {
     let sentinel = Sentinel::new(Layered(NoBytes(Arc::new(MemoryStore::new()))));
     let outcome = charge(&sentinel, "k").await;
     let Outcome::CompletedNotStored(text, NotStored::Refused(error)) = outcome else { panic!("{outcome:?}") };
@@ -175,11 +175,14 @@ async fn bytes_that_the_store_refuses_are_left_out_and_the_truth_is_recorded() {
     let result = seen(&sentinel, "k").await.record.unwrap().result.unwrap();
     assert!(result.omitted && result.payload.bytes.is_empty(), "{result:?}");
     let again = sentinel.once("k").run(|_| async { Ok::<_, Lied>(String::new()) }).await;
-    assert!(matches!(again, Err(Error::ResultNotStored(_))), "what was not stored cannot be replayed");
+    assert!(
+        matches!(again, Err(Error::ResultNotStored(_))),
+        "a result that was not stored cannot be replayed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_is_told_how_long_it_may_go_on() {
+async fn a_function_can_read_how_long_it_may_run() {
     let once = sentinel().once("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let outcome = once.run(|run: Run| async move {
         tokio::time::sleep(SECOND * 10).await;
@@ -192,7 +195,7 @@ async fn a_function_is_told_how_long_it_may_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn raw_bytes_come_back_as_they_were() {
+async fn raw_bytes_are_replayed_unchanged() {
     let sentinel = sentinel();
     let bytes: Vec<u8> = (0..=255).collect();
     let given = bytes.clone();
@@ -207,7 +210,7 @@ async fn raw_bytes_come_back_as_they_were() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_request_under_the_same_key_is_an_error_and_learns_nothing() {
+async fn another_request_under_the_same_key_is_an_error_without_the_result() {
     let sentinel = sentinel();
     let pay = |amount: u32| {
         let once = sentinel.once("k").fingerprint(&("invoice", amount));
@@ -219,7 +222,7 @@ async fn another_request_under_the_same_key_is_an_error_and_learns_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_input_is_refused_before_anything_is_sent() {
+async fn invalid_input_is_refused_before_anything_is_sent() {
     let sentinel = sentinel();
     let ok = |_| async { Ok::<_, Lied>(()) };
     let long = "k".repeat(513);
@@ -253,7 +256,7 @@ async fn a_function_outlives_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_says_itself_what_is_recorded() {
+async fn a_function_can_choose_what_is_recorded() {
     let sentinel = sentinel();
     let recorded = Recorded { code: Some(7), ..Recorded::success(Payload::new("text/plain", "hi")) };
     let given = recorded.clone();
@@ -280,7 +283,7 @@ async fn past_its_retention_a_key_is_a_new_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_late_truth_of_the_rightful_worker_beats_doubt() {
+async fn a_late_result_of_the_worker_that_holds_the_grant_ends_the_doubt() {
     let sentinel = sentinel();
     let (open, gate) = oneshot::channel::<()>();
     let slow = sentinel.once("k").ttl(SECOND).run(|run: Run| async move {
@@ -296,7 +299,7 @@ async fn the_late_truth_of_the_rightful_worker_beats_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_function_that_was_decided_over_is_superseded() {
+async fn a_function_is_superseded_by_a_decision_of_an_operator() {
     let sentinel = sentinel();
     let (open, gate) = oneshot::channel::<()>();
     let slow = tokio::spawn(sentinel.once("k").ttl(SECOND).run(|_| async move {

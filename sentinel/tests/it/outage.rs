@@ -1,4 +1,4 @@
-//! A store that refuses, or is away, while a function runs or after it has ended.
+//! A store that refuses requests or is unreachable while a function runs or after it has ended.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub(crate) struct Refusing {
     operations: &'static [&'static str],
     pub(crate) refused: AtomicUsize,
     reads_too: AtomicBool,
-    /// It says that it lives outside of the process.
+    /// The store is described as outside of the process.
     pub(crate) elsewhere: AtomicBool,
 }
 
@@ -109,7 +109,7 @@ fn lost_reply() -> StoreError {
     StoreError::ambiguous(ErrorKind::LostReply, "the server ended the connection")
 }
 
-/// The errors of a server that may be back: each proves that nothing was applied, or leaves it open.
+/// The errors of a server that may recover: each proves that nothing was applied, or leaves it open.
 fn passing() -> Vec<StoreError> {
     [
         ErrorKind::Unreachable,
@@ -146,7 +146,7 @@ async fn run_into(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_is_recorded_when_a_refusal_has_passed_that_is_shorter_than_the_callers_patience() {
+async fn a_result_is_recorded_after_a_refusal_shorter_than_the_retry_timeout() {
     for error in passing() {
         let store = Refusing::new(ALL);
         let later = store.clone();
@@ -161,7 +161,7 @@ async fn a_result_is_recorded_when_a_refusal_has_passed_that_is_shorter_than_the
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_result_is_sent_in_the_background_until_the_hard_deadline_is_well_over() {
+async fn a_result_is_sent_in_the_background_until_ten_minutes_after_the_hard_deadline() {
     for error in passing() {
         let store = Refusing::new(ALL);
         let sentinel = Sentinel::new(store.clone());
@@ -217,7 +217,7 @@ async fn a_cancel_is_sent_until_the_store_has_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_cannot_pass_ends_it_at_once_and_the_reason_is_reported() {
+async fn an_error_that_cannot_pass_ends_the_retries_and_is_reported() {
     for error_kind in [ErrorKind::NotInitialised, ErrorKind::NewerSchema, ErrorKind::Closed] {
         let store = Refusing::new(&["complete"]);
         let began = Instant::now();
@@ -291,7 +291,7 @@ async fn an_operator_who_took_the_key_during_an_outage_ends_the_authority_when_i
         let taken = operator.reconciler("k").reconcile().await.unwrap();
         assert!(matches!(taken, sentinel::Reconciled::Taken(_)));
         sleep(SECOND * 5).await;
-        assert!(run.lost().is_none(), "it cannot know yet");
+        assert!(run.lost().is_none(), "the worker cannot know it yet");
         refusing.0.admit();
         run.cancelled().cancelled().await;
         assert!(matches!(run.lost(), Some(Lost::Superseded(_))), "{:?}", run.lost());
@@ -323,7 +323,7 @@ async fn an_outage_ends_a_lease_and_a_preparation_at_their_local_deadline() {
     let outcome = once.run(|_, ()| async { Ok::<_, Lied>(()) }).await.unwrap();
     assert!(
         matches!(outcome, Outcome::NotRun(NotRun::Expired)),
-        "others may have taken it over: {outcome:?}"
+        "another call may have taken it over: {outcome:?}"
     );
 }
 
@@ -348,7 +348,7 @@ async fn wait_through(error: StoreError, away: Duration) -> Outcome<String, Lied
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_goes_on_while_the_store_is_away() {
+async fn a_wait_continues_while_the_store_is_unreachable() {
     let errors = [
         StoreError::not_applied(ErrorKind::Unreachable, "connection refused"),
         StoreError::not_applied(ErrorKind::DeploymentRefused, "read only"),
@@ -362,7 +362,7 @@ async fn a_wait_goes_on_while_the_store_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_begins_while_the_store_is_away_goes_on_until_its_deadline() {
+async fn a_wait_that_begins_while_the_store_is_unreachable_continues_until_its_deadline() {
     for error_kind in [ErrorKind::Unreachable, ErrorKind::DeploymentRefused] {
         let store = Refusing::new(ALL);
         store.0.refuse(StoreError::not_applied(error_kind, "starting up"));
@@ -381,10 +381,10 @@ async fn a_wait_that_begins_while_the_store_is_away_goes_on_until_its_deadline()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_an_operator_is_not_a_wait_for_a_turn() {
+async fn an_error_that_needs_an_operator_ends_a_wait() {
     for error_kind in [ErrorKind::PossibleDataLoss, ErrorKind::DataLoss, ErrorKind::NotInitialised] {
         let store = Refusing::new(ALL);
-        store.0.refuse(StoreError::not_applied(error_kind, "an operator must look"));
+        store.0.refuse(StoreError::not_applied(error_kind, "an operator must decide"));
         let began = Instant::now();
         let once = Sentinel::new(store).once("k").wait(SECOND * 60).run(|_| async { Ok::<_, Lied>(()) });
         assert!(matches!(once.await.unwrap(), Outcome::NotRun(NotRun::Store(_))));
@@ -392,9 +392,9 @@ async fn a_wait_for_an_operator_is_not_a_wait_for_a_turn() {
     }
 }
 
-/// Grants a claim and loses its reply, and then knows nothing for longer than the ttl.
+/// Grants a claim and loses its reply, and then answers nothing for longer than the ttl.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_outlasts_the_lease_of_its_own_unknown_grant_asks_anew() {
+async fn a_waiting_call_claims_again_after_the_lease_of_its_unknown_grant() {
     let store = Refusing::new(&["begin"]);
     let lossy = Arc::new(sentinel_conformance::Faulty::new(
         store.clone(),
@@ -412,7 +412,7 @@ async fn a_wait_that_outlasts_the_lease_of_its_own_unknown_grant_asks_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_never_says_that_it_may_have_been_carried_out() {
+async fn a_read_is_never_reported_as_possibly_carried_out() {
     let store = Refusing::new(&["claim"]);
     store.0.reads_too.store(true, Ordering::SeqCst);
     store.0.refuse(lost_reply());

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use crate::{Lied, SECOND, charge, sentinel, state};
 
 #[tokio::test(start_paused = true)]
-async fn what_was_prepared_is_handed_to_the_function() {
+async fn the_value_of_the_preparation_is_passed_to_the_function() {
     let sentinel = sentinel();
     let store = sentinel.clone();
     let once = sentinel.once("k").prepare(|_| async move { Ok(state(&store, "k").await) });
@@ -21,7 +21,7 @@ async fn what_was_prepared_is_handed_to_the_function() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_preparation_that_fails_or_panics_gives_the_claim_back() {
+async fn a_preparation_that_fails_or_panics_cancels_the_claim() {
     let sentinel = sentinel();
     let failing = sentinel.once("k").prepare(|_| async { Err::<(), _>(Lied("no template")) });
     let outcome = failing.run(|_, ()| async { Ok(()) }).await.unwrap();
@@ -56,15 +56,15 @@ async fn nothing_starts_for_a_caller_that_went_away_during_the_preparation() {
         gate.await.unwrap();
         Ok(())
     });
-    let (tell, told) = oneshot::channel::<()>();
+    let (sender, started) = oneshot::channel::<()>();
     let call = once.run(|_, ()| async move {
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         Ok::<_, Lied>(())
     });
     assert!(tokio::time::timeout(SECOND, call).await.is_err());
     open.send(()).unwrap();
-    assert!(told.await.is_err(), "the function was dropped without having run");
-    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)), "and the claim was given back");
+    assert!(started.await.is_err(), "the function was dropped without having run");
+    assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)), "and the claim was cancelled");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use sentinel::prelude::*;
 use tokio::time::{Instant, sleep};
 
-use crate::rig::Rig;
+use crate::harness::Harness;
 use crate::{Lied, SECOND, sentinel};
 use sentinel_conformance::Plan;
 
@@ -37,15 +37,15 @@ async fn callers_that_wait_for_a_lease_are_served_in_the_order_in_which_they_cam
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_first_of_those_who_wait_asks_the_store() {
-    let rig = Rig::new(Plan::quiet());
-    let request = rig.ours.lease("l").ttl(SECOND * 3000);
+async fn only_the_first_waiting_caller_sends_claims() {
+    let harness = Harness::new(Plan::quiet());
+    let request = harness.ours.lease("l").ttl(SECOND * 3000);
     let LeaseOutcome::Held(first) = request.acquire().await.unwrap() else { panic!("not held") };
     let callers = 2_000;
     let held = Arc::new(AtomicUsize::new(0));
     let waiting: Vec<_> = (0..callers)
         .map(|_| {
-            let (ours, held) = (rig.ours.clone(), held.clone());
+            let (ours, held) = (harness.ours.clone(), held.clone());
             tokio::spawn(async move {
                 let request = ours.lease("l").ttl(SECOND * 3000).wait(SECOND * 600);
                 let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
@@ -55,7 +55,7 @@ async fn only_the_first_of_those_who_wait_asks_the_store() {
         })
         .collect();
     sleep(SECOND * 10).await;
-    let before = rig.wire.sent("claim");
+    let before = harness.wire.sent("claim");
     assert!(before <= callers + 50, "{before} claims for {callers} callers that only wait");
     let began = Instant::now();
     first.release().await.unwrap();
@@ -63,13 +63,13 @@ async fn only_the_first_of_those_who_wait_asks_the_store() {
         waiting.await.unwrap();
     }
     assert_eq!(held.load(Ordering::SeqCst), callers);
-    let claims = rig.wire.sent("claim") - before;
+    let claims = harness.wire.sent("claim") - before;
     assert!(claims <= callers + callers / 10, "{claims} claims for {callers} turns");
     assert!(began.elapsed() < SECOND * 60, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_in_the_queue_passes_on_when_its_caller_goes_away_or_gives_up() {
+async fn the_next_caller_is_served_when_the_first_goes_away_or_gives_up() {
     let sentinel = sentinel();
     let LeaseOutcome::Held(first) = sentinel.lease("l").acquire().await.unwrap() else { panic!("not held") };
     let wait = |seconds| tokio::spawn(sentinel.lease("l").wait(SECOND * seconds).acquire());
@@ -106,16 +106,16 @@ async fn a_lease_of_a_queue_that_lapses_or_is_freed_elsewhere_goes_to_the_next()
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_for_an_execution_get_its_result_together() {
-    let rig = Rig::new(Plan::quiet());
-    let once = rig.ours.once("k").ttl(SECOND * 600);
+async fn all_callers_that_wait_for_an_execution_get_its_result() {
+    let harness = Harness::new(Plan::quiet());
+    let once = harness.ours.once("k").ttl(SECOND * 600);
     let running = tokio::spawn(once.run(|_| async {
         sleep(SECOND * 10).await;
         Ok::<_, Lied>(7)
     }));
     tokio::task::yield_now().await;
     let joined: Vec<_> = (0..500)
-        .map(|_| tokio::spawn(rig.ours.once("k").wait(SECOND * 60).run(|_| async { Ok::<_, Lied>(0) })))
+        .map(|_| tokio::spawn(harness.ours.once("k").wait(SECOND * 60).run(|_| async { Ok::<_, Lied>(0) })))
         .collect();
     assert!(matches!(running.await.unwrap().unwrap(), Outcome::Completed(7)));
     let began = Instant::now();

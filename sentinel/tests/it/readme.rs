@@ -164,7 +164,7 @@ fn is_here(part: &[&str]) -> bool {
 }
 
 #[test]
-fn the_readmes_blocks_are_those_that_are_compiled() {
+fn all_blocks_of_the_readme_are_compiled() {
     let blocks = blocks("\n## In Rust\n");
     let [program, outcomes, crash_test] = blocks.as_slice() else { panic!("{blocks:#?}") };
     for whole in [program, crash_test].map(|block| lines(block)) {
@@ -178,7 +178,7 @@ fn the_readmes_blocks_are_those_that_are_compiled() {
 }
 
 #[test]
-fn the_readmes_address_of_redis_is_the_one_that_is_compiled() {
+fn the_address_of_redis_in_the_readme_is_compiled() {
     let redis = blocks("\n## On Redis\n");
     assert_eq!(redis.len(), 1);
     for line in redis.into_iter().flat_map(lines) {

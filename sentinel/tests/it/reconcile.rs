@@ -12,7 +12,7 @@ async fn taken(sentinel: &Sentinel) -> Reconciler<Holding> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_did_happen_and_is_replayed_from_now_on() {
+async fn a_forced_result_is_replayed_from_now_on() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let held = taken(&sentinel).await;
@@ -28,7 +28,7 @@ async fn it_did_happen_and_is_replayed_from_now_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_did_not_happen_and_runs_again_under_the_same_idempotency_key() {
+async fn after_a_reset_the_work_runs_again_under_the_same_idempotency_key() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let before = seen(&sentinel, "k").await.record.unwrap();
@@ -64,7 +64,7 @@ async fn a_reset_waits_until_effects_of_the_old_run_have_landed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_took_a_key_is_told_what_it_is_about_and_whoever_resumes_is_not() {
+async fn details_of_the_run_are_returned_by_reconcile_and_not_by_resume() {
     let sentinel = sentinel().worker("worker-7").unwrap();
     let run = sentinel.once::<crate::Lied>("k").ttl(SECOND).hard_ttl(SECOND * 60);
     let run = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
@@ -125,7 +125,7 @@ async fn an_eviction_frees_a_claim_and_never_an_execution() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_on_call_sees_what_is_uncertain() {
+async fn uncertain_keys_are_listed() {
     let sentinel = sentinel();
     let _ = charge(&sentinel, "done").await;
     let _ = doubt(&sentinel, "b").await;
@@ -136,7 +136,7 @@ async fn whoever_is_on_call_sees_what_is_uncertain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn purge_deletes_what_has_served_and_nothing_else() {
+async fn purge_deletes_only_records_that_are_no_longer_needed() {
     let sentinel = sentinel();
     let once = sentinel.once("short").retention(SECOND);
     let _ = once.run(|_| async { Ok::<_, crate::Lied>(()) }).await.unwrap();

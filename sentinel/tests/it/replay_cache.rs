@@ -4,10 +4,10 @@ use sentinel::prelude::*;
 use sentinel::{ReplayCache, Sentinel};
 use sentinel_conformance::Layered;
 
-use crate::rig::Wire;
+use crate::harness::Wire;
 use crate::{Lied, SECOND};
 
-/// A client behind a cache, and what reaches the store.
+/// A client behind a cache, and a count of the requests that reach the store.
 fn cached() -> (Sentinel, Wire) {
     let wire = Wire { store: Arc::new(MemoryStore::new()), sent: Arc::default() };
     let cache = ReplayCache::new(Layered(wire.clone()));
@@ -47,7 +47,7 @@ async fn another_request_is_an_error_and_no_replay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_for_good_is_remembered_as_one_and_a_doubt_is_not() {
+async fn a_final_failure_is_remembered_and_an_unknown_outcome_is_not() {
     let (sentinel, wire) = cached();
     let run = |key: &'static str| {
         let once = sentinel.once(key).failed_for_good_if(|lied: &Lied| lied.0 == "declined");

@@ -1,4 +1,4 @@
-//! `sentinel::testing`: functions that are right pass, and each kind of mistake is reported.
+//! `sentinel::testing`: correct functions pass, and each kind of mistake is reported.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,19 +14,19 @@ const KEY: &str = "invoice-42";
 
 type PayResult = Result<Outcome<(), NoAnswer>, Error>;
 
-/// A function that is right.
+/// A correct function.
 async fn pay(attempt: Attempt) -> PayResult {
     let effects = attempt.effects();
     let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30);
     once.run(|_| async move { effects.happen(KEY).await }).await
 }
 
-/// What the check says of a function that is wrong.
+/// The report of the check about a function with a mistake.
 #[track_caller]
 fn found<A: Report>(worlds: Worlds, function: impl AsyncFn(Attempt) -> A + Sync) -> String {
     let checked = catch_unwind(AssertUnwindSafe(|| worlds.check(function)));
-    let report = checked.expect_err("the check let a wrong function pass");
-    *report.downcast::<String>().expect("the check explains itself")
+    let report = checked.expect_err("the check passed a function with a mistake");
+    *report.downcast::<String>().expect("the report is a text")
 }
 
 #[track_caller]
@@ -37,9 +37,9 @@ fn is_found<A: Report>(function: impl AsyncFn(Attempt) -> A + Sync, broken: &str
 }
 
 #[test]
-fn a_function_that_leaves_it_to_once_survives_every_crash() {
+fn a_function_that_uses_once_passes() {
     let Checked { worlds, points } = testing::check(pay);
-    // One request in, one effect, one out; then two that are answered at once.
+    // One claim, one effect, one complete; then two calls that are answered at once.
     assert_eq!(points, 5);
     assert!(worlds > 100, "{worlds} worlds");
     println!("{worlds} worlds");
@@ -77,12 +77,12 @@ fn a_function_that_takes_longer_than_its_ttl_survives() {
 }
 
 #[test]
-fn a_provider_that_understands_idempotency_keys_may_be_asked_again() {
+fn an_effect_with_an_idempotency_key_may_be_requested_again() {
     testing::check(async |attempt: Attempt| {
         let effects = attempt.effects();
         let once = attempt.sentinel().once(KEY);
         let charge = async move |run: Run| {
-            // Asked twice at the same incarnation, it charges once.
+            // If it is requested twice under one incarnation, it charges once.
             let happened = effects.happen_under(KEY, run.idempotency_key()).await;
             match happened {
                 Ok(()) => Ok(()),
@@ -107,7 +107,7 @@ fn an_effect_outside_of_once_is_found() {
 }
 
 #[test]
-fn a_vouch_that_no_answer_proves_is_found() {
+fn a_vouch_without_proof_is_found() {
     let wrong = async |attempt: Attempt| {
         let effects = attempt.effects();
         let once = attempt.sentinel().once(KEY).nothing_happened_if(|NoAnswer| true);
@@ -119,7 +119,7 @@ fn a_vouch_that_no_answer_proves_is_found() {
         assert!(report.contains(line), "{line} is not in {report}");
     }
     println!("{report}");
-    // The world alone, and no other.
+    // Only this world.
     let alone = found(Worlds::default().only(name), wrong);
     assert!(alone.contains("This was world 2."), "{alone}");
     Worlds::default().only("1:effect(invoice-42)#1=lose-request").check(wrong);
@@ -146,7 +146,7 @@ fn a_retry_under_another_key_is_found() {
 }
 
 #[test]
-fn in_progress_that_is_read_as_done_is_found() {
+fn in_progress_reported_as_done_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
             Ok(Outcome::InProgress(_)) => Reported::Done,
@@ -157,7 +157,7 @@ fn in_progress_that_is_read_as_done_is_found() {
 }
 
 #[test]
-fn a_doubt_that_is_read_as_done_is_found() {
+fn an_unknown_outcome_reported_as_done_is_found() {
     is_found(
         async |attempt: Attempt| match pay(attempt).await {
             Ok(Outcome::RanUncertain(_)) => Reported::Done,
@@ -169,7 +169,7 @@ fn a_doubt_that_is_read_as_done_is_found() {
 }
 
 #[test]
-fn a_failure_for_good_that_nobody_knows_of_is_found() {
+fn an_effect_recorded_as_a_final_failure_is_found() {
     is_found(
         async |attempt: Attempt| {
             let effects = attempt.effects();
@@ -183,13 +183,13 @@ fn a_failure_for_good_that_nobody_knows_of_is_found() {
 
 #[test]
 fn work_that_is_never_done_again_is_found() {
-    /// What each process of a world leaves to the next.
+    /// The state that each process of a world leaves for the next.
     #[derive(Default)]
     struct Tried(Mutex<HashMap<String, u32>>);
 
     is_found(
         async |attempt: Attempt| {
-            // It remembers outside of the store that it has tried.
+            // The function remembers outside of the store that it has tried.
             let tried = attempt.world(Tried::default);
             let times = {
                 let mut tried = tried.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +219,7 @@ fn a_function_that_hangs_is_found() {
 }
 
 #[test]
-fn a_process_that_panics_says_nothing_wrong() {
+fn a_process_that_panics_breaks_no_promise() {
     testing::check(async |attempt: Attempt| match pay(attempt).await.unwrap() {
         done @ (Outcome::Completed(()) | Outcome::Replayed(())) => done.reported(),
         outcome => panic!("{}", outcome.name()),
@@ -227,7 +227,7 @@ fn a_process_that_panics_says_nothing_wrong() {
 }
 
 #[test]
-fn a_test_that_would_find_nothing_is_refused() {
+fn a_check_that_would_find_nothing_is_refused() {
     is_found(
         async |attempt: Attempt| attempt.sentinel().once::<NoAnswer>(KEY).run(|_| async { Ok(()) }).await,
         "in the world without faults, no effect happened",
@@ -238,7 +238,7 @@ fn a_test_that_would_find_nothing_is_refused() {
     );
 }
 
-/// A probe that asks the provider.
+/// A probe that queries the provider.
 async fn reconcile(attempt: Attempt) -> Result<u64, Error> {
     let sentinel = attempt.sentinel();
     let effects = attempt.effects();
@@ -255,7 +255,7 @@ async fn reconcile(attempt: Attempt) -> Result<u64, Error> {
 }
 
 #[test]
-fn a_function_with_a_reconciler_is_done_in_the_end_whatever_crashes() {
+fn a_function_with_a_reconciler_is_done_in_the_end_after_any_crash() {
     let Checked { worlds, .. } = Worlds::default().reconciled_by(reconcile).check(pay);
     println!("{worlds} worlds");
 }
@@ -286,7 +286,7 @@ fn a_reconciler_that_does_not_wait_for_late_effects_is_found() {
 }
 
 #[test]
-fn a_function_whose_effects_are_later_than_it_says_is_found() {
+fn a_function_whose_effects_land_after_its_late_effects_is_found() {
     let report = found(Worlds::default().reconciled_by(reconcile), async |attempt: Attempt| {
         let effects = attempt.effects();
         let once = attempt.sentinel().once(KEY).ttl(SECOND * 3).hard_ttl(SECOND * 30).late_effects(SECOND);
@@ -310,7 +310,7 @@ fn a_function_that_acts_after_its_hard_deadline_is_found() {
 }
 
 #[test]
-fn heartbeats_that_are_alike_make_no_worlds_of_their_own() {
+fn equivalent_heartbeats_add_no_worlds() {
     let works = |seconds| {
         async move |attempt: Attempt| {
             let effects = attempt.effects();
@@ -328,20 +328,20 @@ fn heartbeats_that_are_alike_make_no_worlds_of_their_own() {
 }
 
 #[test]
-fn a_check_of_too_many_worlds_says_so() {
+fn a_check_of_too_many_worlds_is_reported() {
     let report = found(Worlds::default().limit(20), pay);
     assert!(report.starts_with("20 worlds are checked"), "{report}");
 }
 
 #[test]
-fn a_reconciler_that_does_not_look_is_found() {
+fn a_reconciler_that_does_not_probe_is_found() {
     let guess = async |attempt: Attempt| {
         let probe = |_| async { Finding::did_not_happen("it never does") };
         attempt.sentinel().reconcile_with("probe", probe).pass().await
     };
     let report = found(Worlds::default().reconciled_by(guess), pay);
     assert!(report.starts_with("the effect on \"invoice-42\" happened 2 times"), "{report}");
-    // Who accepts that says so.
+    // A user can accept that explicitly.
     Worlds::default().at_most(2).faults(1).reconciled_by(guess).check(pay);
 }
 
@@ -352,7 +352,7 @@ fn a_reconciler_that_leaves_a_doubt_is_found() {
 }
 
 #[test]
-fn a_crash_leaves_nothing_behind_that_acts() {
+fn after_a_crash_nothing_of_the_process_continues() {
     let seen = Mutex::new(Vec::new());
     let name = "1:place(the effect is on its way)#1=crash-before";
     Worlds::default().only(name).check(async |attempt: Attempt| {
@@ -372,13 +372,13 @@ fn a_crash_leaves_nothing_behind_that_acts() {
         outcome
     });
     let seen = seen.into_inner().unwrap();
-    // It crashed after a second process, and a third, had not seen its effect, nor an abandonment, nor a heartbeat.
+    // It crashed. Neither the second nor the third process saw its effect, an abandon or a heartbeat.
     let after = &seen[seen.len() - 3..];
     assert_eq!(after, [(2, 0, "in_progress"), (3, 0, "uncertain"), (4, 0, "completed")], "{seen:?}");
 }
 
 #[test]
-fn nothing_of_a_process_that_has_gone_reaches_the_store() {
+fn nothing_of_an_ended_process_reaches_the_store() {
     struct First(Sentinel);
 
     testing::check(async |attempt: Attempt| {

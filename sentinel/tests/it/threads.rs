@@ -9,16 +9,16 @@ use sentinel::{Kind, NotRun};
 use crate::Lied;
 use crate::keeper::Counting;
 
-/// Says to a copy of this test program that it may limit itself.
+/// Set in a copy of this test program that may limit itself.
 const COPY: &str = "SENTINEL_TEST_WITHOUT_THREADS";
 
-/// In a process of its own, since the limit is one of the whole process.
+/// In a separate process, because the limit applies to the whole process.
 #[test]
 fn without_a_thread_for_heartbeats_nothing_runs_and_the_key_is_free() {
     let mut copy = Command::new(std::env::current_exe().unwrap());
     let copy = copy.args(["--exact", "threads::copy", "--nocapture"]).env(COPY, "1").output().unwrap();
     let text = String::from_utf8_lossy(&copy.stdout).into_owned() + &String::from_utf8_lossy(&copy.stderr);
-    assert!(copy.status.success() && text.contains("it went as it should"), "{text}");
+    assert!(copy.status.success() && text.contains("the test passed"), "{text}");
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn copy() {
     runtime.block_on(async {
         let unlimited = getrlimit(Resource::As);
         let call = || sentinel.once("k").run(|_| async { Ok::<_, Lied>(7) });
-        // The stack of a thread has no room.
+        // There is no room for the stack of a thread.
         setrlimit(Resource::As, Rlimit { current: Some(address_space() + (1 << 20)), ..unlimited }).unwrap();
         let outcome = call().await;
         let lease = sentinel.lease("l").acquire().await;
@@ -43,10 +43,10 @@ fn copy() {
         for (kind, key) in [(Kind::Execution, "k"), (Kind::Lease, "l")] {
             assert_eq!(sentinel.inspect(kind, key).await.unwrap().record, None, "nothing was sent");
         }
-        // The limit is gone, and so is the trouble.
+        // Without the limit the call succeeds.
         assert!(matches!(call().await.unwrap(), Outcome::Completed(7)));
     });
-    let text = "it went as it should\n";
+    let text = "the test passed\n";
     std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! A replay equals what the first caller got, or the first caller learns that there is none.
+//! A replay equals the value of the first call, or the first call reports that there will be none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
@@ -17,7 +17,7 @@ where
     sentinel.once(key).run(|_| async { Ok(value) }).await
 }
 
-/// The value comes back, and so does the report that later callers do not get it.
+/// The call returns the value, and the reason why later callers do not get it.
 async fn is_not_stored<T>(value: T, other: T)
 where
     T: Serialize + DeserializeOwned + Debug + Send + 'static,
@@ -64,7 +64,7 @@ struct Receipt {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_json_cannot_give_back_is_not_stored_and_its_caller_is_told() {
+async fn a_value_that_json_cannot_replay_is_not_stored_and_this_is_reported() {
     is_not_stored(Some(f64::NAN), None).await;
     is_not_stored(f64::NAN, 0.0).await;
     is_not_stored(f32::INFINITY, 0.0).await;
@@ -76,7 +76,7 @@ async fn a_value_that_json_cannot_give_back_is_not_stored_and_its_caller_is_told
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_json_gives_back_is_stored_and_replayed() {
+async fn a_value_that_json_can_replay_is_stored_and_replayed() {
     is_replayed(|| Some(0.1f64 + 0.2)).await;
     is_replayed(|| None::<f64>).await;
     is_replayed(|| (-0.0f64, f32::MIN_POSITIVE, u128::MAX, i128::MIN)).await;
@@ -103,7 +103,7 @@ async fn a_value_that_json_gives_back_is_stored_and_replayed() {
     }
 }
 
-/// Two decimals, as a codec of a user's may keep them.
+/// Two decimals, as a custom codec may keep them.
 struct Cents;
 
 impl Codec<f64> for Cents {
@@ -116,7 +116,7 @@ impl Codec<f64> for Cents {
     }
 }
 
-/// A codec that cannot read what it wrote.
+/// A codec that cannot decode what it encoded.
 struct OneWay;
 
 impl Codec<u8> for OneWay {
@@ -130,7 +130,7 @@ impl Codec<u8> for OneWay {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_codec_of_a_users_is_asked_to_read_what_it_wrote() {
+async fn a_custom_codec_must_decode_what_it_encoded() {
     let sentinel = sentinel();
     let cents =
         |key, value| sentinel.once(key).codec(Cents).run(move |_| async move { Ok::<_, Lied>(value) });

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::keeper::Counting;
 use crate::{Lied, SECOND, doubt, sentinel};
 
-/// Starts a run that ends as the sender says.
+/// Starts a run that ends when and how the sender chooses.
 fn start(sentinel: &Sentinel, key: &str) -> oneshot::Sender<Result<String, Lied>> {
     let (end, ended) = oneshot::channel();
     let once = sentinel.once(key).ttl(SECOND * 5).nothing_happened_if(|e: &Lied| e.0 == "nothing");
@@ -29,7 +29,7 @@ async fn join(sentinel: Sentinel) -> Outcome<String, Lied> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_wait_the_answer_comes_at_once() {
+async fn without_a_wait_the_call_returns_at_once() {
     let sentinel = sentinel();
     let _end = start(&sentinel, "k");
     tokio::task::yield_now().await;
@@ -45,8 +45,8 @@ async fn many_callers_wait_behind_one_watcher_and_get_the_result() {
     tokio::task::yield_now().await;
     let joins: Vec<_> = (0..100).map(|_| tokio::spawn(join(sentinel.clone()))).collect();
     tokio::time::sleep(SECOND * 2).await;
-    let looks = store.0.inspected.load(Ordering::SeqCst);
-    assert!((1..=30).contains(&looks), "one watcher looked {looks} times, however many wait");
+    let polls = store.0.inspected.load(Ordering::SeqCst);
+    assert!((1..=30).contains(&polls), "one watcher polled {polls} times, however many wait");
     end.send(Ok("receipt".to_owned())).unwrap();
     for join in joins {
         assert!(matches!(join.await.unwrap(), Outcome::Replayed(text) if text == "receipt"));
@@ -54,8 +54,8 @@ async fn many_callers_wait_behind_one_watcher_and_get_the_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_process_result_is_joined_too() {
-    // Two clients share the store only: no wake-up within the process helps.
+async fn the_result_of_another_process_ends_a_wait_too() {
+    // Two clients share only the store, so no notification within the process helps.
     let store = MemoryStore::new();
     let (theirs, ours) = (Sentinel::new(store.clone()), Sentinel::new(store));
     let end = start(&theirs, "k");
@@ -76,7 +76,7 @@ async fn a_run_that_turns_uncertain_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_of_those_who_wait_runs_when_nothing_happened() {
+async fn one_waiting_caller_runs_after_a_vouched_release() {
     let sentinel = sentinel();
     let end = start(&sentinel, "k");
     tokio::task::yield_now().await;
@@ -94,7 +94,7 @@ async fn one_of_those_who_wait_runs_when_nothing_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_looks_at_a_key_that_nobody_waits_for_any_more() {
+async fn a_key_without_waiting_callers_is_not_polled() {
     let store = Counting::new(true);
     let sentinel = Sentinel::new(store.clone());
     let _end = start(&sentinel, "k");
@@ -103,10 +103,10 @@ async fn nobody_looks_at_a_key_that_nobody_waits_for_any_more() {
     tokio::time::sleep(SECOND).await;
     waiting.abort();
     tokio::time::sleep(SECOND).await;
-    let looks = store.0.inspected.load(Ordering::SeqCst);
-    assert!(looks > 0);
+    let polls = store.0.inspected.load(Ordering::SeqCst);
+    assert!(polls > 0);
     tokio::time::sleep(SECOND * 60).await;
-    assert_eq!(store.0.inspected.load(Ordering::SeqCst), looks);
+    assert_eq!(store.0.inspected.load(Ordering::SeqCst), polls);
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,23 +122,23 @@ async fn a_wait_ends_at_its_deadline() {
     drop(end);
 }
 
-/// A store that hears of changes, or says so.
+/// A store that is notified of changes, or reports that it is.
 #[derive(Debug)]
 struct Hearing {
     store: Arc<dyn CoordinationStore>,
-    heard: Arc<Notify>,
+    notice: Arc<Notify>,
     /// Each wait ends at once with this.
     hasty: Option<Notice>,
-    /// Each look is answered with what the first saw.
+    /// Each read returns what the first one found.
     stale: Option<OnceCell<Inspection>>,
-    looks: AtomicU32,
+    polls: AtomicU32,
     requests: AtomicU32,
 }
 
 impl Hearing {
     fn new(store: &MemoryStore) -> Self {
-        let (heard, looks, requests) = Default::default();
-        Self { store: Arc::new(store.clone()), heard, hasty: None, stale: None, looks, requests }
+        let (notice, polls, requests) = Default::default();
+        Self { store: Arc::new(store.clone()), notice, hasty: None, stale: None, polls, requests }
     }
 }
 
@@ -154,7 +154,7 @@ impl Layer for Hearing {
     }
 
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.polls.fetch_add(1, Ordering::SeqCst);
         match &self.stale {
             Some(first) => first.get_or_try_init(|| self.store.inspect(address)).await.cloned(),
             None => self.store.inspect(address).await,
@@ -165,7 +165,7 @@ impl Layer for Hearing {
         if let Some(notice) = self.hasty {
             return notice;
         }
-        match tokio::time::timeout(within, self.heard.notified()).await {
+        match tokio::time::timeout(within, self.notice.notified()).await {
             Ok(()) => Notice::Changed,
             Err(_) => Notice::Listening,
         }
@@ -173,7 +173,7 @@ impl Layer for Hearing {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_that_was_heard_needs_no_look() {
+async fn a_notified_change_needs_no_poll() {
     let store = MemoryStore::new();
     let hearing = Arc::new(Layered(Hearing { stale: Some(OnceCell::new()), ..Hearing::new(&store) }));
     let end = start(&Sentinel::new(store), "k");
@@ -182,15 +182,15 @@ async fn a_change_that_was_heard_needs_no_look() {
     tokio::time::sleep(SECOND).await;
     end.send(Ok("receipt".to_owned())).unwrap();
     tokio::time::sleep(SECOND).await;
-    assert!(!joined.is_finished(), "no look can tell that it has ended");
-    let told = Instant::now();
-    hearing.0.heard.notify_one();
+    assert!(!joined.is_finished(), "no poll can find that it has ended");
+    let notified = Instant::now();
+    hearing.0.notice.notify_one();
     assert!(matches!(joined.await.unwrap(), Outcome::Replayed(text) if text == "receipt"));
-    assert!(told.elapsed() < SECOND / 10);
+    assert!(notified.elapsed() < SECOND / 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hears_is_looked_at_now_and_then() {
+async fn a_store_with_notifications_is_polled_seldom() {
     let store = MemoryStore::new();
     let hearing = Arc::new(Layered(Hearing::new(&store)));
     let (theirs, ours) = (Sentinel::new(store), Sentinel::new(hearing.clone()));
@@ -200,17 +200,17 @@ async fn a_store_that_hears_is_looked_at_now_and_then() {
     tokio::task::yield_now().await;
     let joined = tokio::spawn(ours.once("k").wait(SECOND * 600).run(|_| async { Ok::<_, Lied>(false) }));
     tokio::time::sleep(SECOND * 60).await;
-    let looks = hearing.0.looks.load(Ordering::SeqCst);
-    assert!((10..=60).contains(&looks), "{looks} looks in a minute");
-    // The message is lost: the next look finds it out.
+    let polls = hearing.0.polls.load(Ordering::SeqCst);
+    assert!((10..=60).contains(&polls), "{polls} polls in a minute");
+    // The notification is lost: the next poll finds the change.
     end.send(()).unwrap();
     assert!(matches!(run.await.unwrap().unwrap(), Outcome::Completed(true)));
     assert!(matches!(joined.await.unwrap().unwrap(), Outcome::Replayed(true)));
 }
 
-/// Nobody tells of a lapse: a store that hears of every change is looked at then.
+/// There is no notification of a lapse, so also a store with notifications is polled at that time.
 #[tokio::test(start_paused = true)]
-async fn a_lapse_is_seen_when_it_comes() {
+async fn a_lapse_is_noticed_when_it_happens() {
     let store = MemoryStore::new();
     let _never_ends = start(&Sentinel::new(store.clone()), "k");
     tokio::task::yield_now().await;
@@ -224,7 +224,7 @@ async fn a_lapse_is_seen_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_always_says_changed_is_not_asked_without_pause() {
+async fn a_store_that_always_reports_a_change_is_not_polled_without_pause() {
     for notice in [Notice::Changed, Notice::Listening, Notice::Polling] {
         let store = MemoryStore::new();
         let hearing = Arc::new(Layered(Hearing { hasty: Some(notice), ..Hearing::new(&store) }));
@@ -232,9 +232,9 @@ async fn a_store_that_always_says_changed_is_not_asked_without_pause() {
         tokio::task::yield_now().await;
         let waiting = tokio::spawn(join(Sentinel::new(hearing.clone())));
         tokio::time::sleep(SECOND).await;
-        let (looks, requests) =
-            (hearing.0.looks.load(Ordering::SeqCst), hearing.0.requests.load(Ordering::SeqCst));
-        assert!(looks + requests <= 1_000, "{looks} looks and {requests} requests in a second");
+        let (polls, requests) =
+            (hearing.0.polls.load(Ordering::SeqCst), hearing.0.requests.load(Ordering::SeqCst));
+        assert!(polls + requests <= 1_000, "{polls} polls and {requests} requests in a second");
         waiting.abort();
     }
 }

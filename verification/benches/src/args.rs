@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-/// Measures each workload interleaved with the least that could be done in its place, and prints medians, ratios and
-/// latencies.
+/// Measures each workload interleaved with a baseline, the least work that could replace it, and prints medians, ratios
+/// and latencies.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", disable_version_flag = true)]
 pub(crate) struct Args {
-    /// A short look at all four stores, in under two minutes of measuring
+    /// Measure all four stores briefly, in under two minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -25,11 +25,11 @@ pub(crate) struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=600))]
     pub(crate) seconds: Option<u32>,
 
-    /// Among how many records `large` claims and lists
+    /// The number of records among which `large` claims and lists
     #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) records: u64,
 
-    /// Write everything measured to this file
+    /// Write all measurements to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
@@ -37,11 +37,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) picture: Option<PathBuf>,
 
-    /// Measure nothing: print and draw what an earlier run wrote with `--json`
+    /// Measure nothing: print and draw the measurements that an earlier run wrote with `--json`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "only", "rounds", "seconds", "json"])]
     pub(crate) from: Option<PathBuf>,
 
-    /// The `sentinel` program to measure the start of
+    /// The `sentinel` program whose start is measured
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) program: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! What coordination costs, each figure beside the least that could be done in its place, measured in the same minutes.
+//! Measures what coordination costs. Each figure is compared with a baseline that is measured in the same minutes.
 //! `cargo xtask bench --help` lists the options.
 
 #![allow(clippy::print_stdout, reason = "a program that prints figures")]

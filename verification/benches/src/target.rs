@@ -13,7 +13,7 @@ pub(crate) enum Target {
     /// By the socket.
     Postgres,
     PostgresTcp,
-    /// By TCP, with so much added to each round trip.
+    /// By TCP, with this delay added to each round trip.
     PostgresPlus1ms,
     PostgresPlus10ms,
     /// Everything is synced before it is answered.

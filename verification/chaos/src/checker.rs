@@ -1,4 +1,4 @@
-//! Checks, when all is over: journals, effects, logs and records must agree.
+//! The checks at the end: journals, effects, logs and records must agree.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use crate::lost_heartbeats;
 use crate::plan::Plan;
 use crate::worker::{execution, key, lease};
 
-/// Up to so many requests on one key are searched for an order, without trusting the stamps.
+/// Up to this many requests on one key are searched for an order, without trusting the stamps.
 const MAX_SEARCHED: usize = 14;
 
-/// What is left of all that was acknowledged, after whatever went wrong.
+/// What remains of everything that was acknowledged, after the faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
     All,
@@ -35,7 +35,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Reads what so many workers, and the one after them, have written.
+    /// Reads what this many workers, and one more, have written.
     pub(crate) fn read(plan: &Plan, workers: u32) -> Result<Self, String> {
         let mut evidence = Self { history: History::default(), run_log: RunLog::default() };
         for number in 0..=workers {
@@ -139,12 +139,12 @@ impl Evidence {
             Err(format!("{key} is uncertain, and {why}: {record:?}\n{log}"))
         };
         let Some(last) = events.last() else { return unexplained("has no log") };
-        let doubtful = matches!(
+        let explains_doubt = matches!(
             last.change,
             Change::Begun | Change::Abandoned { .. } | Change::Claimed { begun: true, .. }
         );
-        if !doubtful || last.token != record.token {
-            return unexplained("its log does not say why");
+        if !explains_doubt || last.token != record.token {
+            return unexplained("its log does not show why");
         }
         let mut starts =
             self.run_log.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
@@ -153,7 +153,7 @@ impl Evidence {
         match answer.map(|answer| (&*answer.name, &answer.value)) {
             // Nothing happened, and the process ended before it could report to the store.
             None | Some(("ran_uncertain" | "unconfirmed", _) | ("failed", None)) => Ok(()),
-            Some((name, _)) => unexplained(&format!("the call that ran was told {name}")),
+            Some((name, _)) => unexplained(&format!("the call that ran returned {name}")),
         }
     }
 }

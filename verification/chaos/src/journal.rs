@@ -1,7 +1,7 @@
 //! What each process records, so that it can be checked although the process was killed.
 //!
-//! A note is one line of JSON, written at once. A line begins with its line feed: what a killed process left unfinished
-//! does not spoil the next note of another process.
+//! A note is one line of JSON, written at once. A line begins with its line feed: an unfinished line of a killed
+//! process does not corrupt the next note of another process.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

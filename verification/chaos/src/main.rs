@@ -1,6 +1,6 @@
 //! Many worker processes run `once` and `lease` on shared keys of a real server while workers and servers are killed,
-//! stopped, cut off and replaced. Then faults stop, every key is settled, and journals, effects, logs and records must
-//! agree.
+//! stopped, cut off and replaced. Then faults stop, every key reaches a result, and journals, effects, logs and records
+//! must agree.
 //!
 //! A seed draws what happens. Real processes do not repeat themselves, so a seed repeats the plan and not the run: a
 //! finding is reported with its journals, which have all of it.
@@ -49,24 +49,24 @@ struct Soak {
     /// Which stores, one after the other; all if none is named.
     #[arg(long, value_enum)]
     store: Vec<Kind>,
-    /// So many schedules for each store.
+    /// The number of schedules for each store.
     #[arg(long, default_value_t = 20, conflicts_with = "minutes")]
     schedules: u64,
-    /// As many schedules as begin within so many minutes, for each store.
+    /// Run schedules for this many minutes, for each store.
     #[arg(long)]
     minutes: Option<u64>,
     /// Of the first schedule; the next ones count on.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// So many schedules at once, each lane with servers of its own.
+    /// The number of schedules at the same time, each with servers of its own.
     #[arg(long, default_value_t = 2)]
-    lanes: u64,
-    /// What is wrong with the workers: the checker has to detect it.
+    parallel: u64,
+    /// A mistake of the workers that the checker has to detect.
     #[arg(long, hide = true, value_enum)]
     mutation: Option<mutation::Mutation>,
 }
 
-#[expect(clippy::print_stdout, reason = "this is the program's answer")]
+#[expect(clippy::print_stdout, reason = "this is the program's output")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
@@ -96,7 +96,7 @@ fn soak(soak: &Soak) -> Result<String, String> {
     Ok(report.join("\n"))
 }
 
-/// Runs schedules in lanes until there were enough, or one was broken: that one is reported.
+/// Runs schedules in parallel until there were enough, or one was broken: that one is reported.
 fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Summary, String> {
     let (next, broken) = (AtomicU64::new(0), AtomicBool::new(false));
     let until = soak.minutes.map(|minutes| tokio::time::Instant::now() + Duration::from_secs(60 * minutes));
@@ -104,7 +104,7 @@ fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Summary, String>
         Some(until) => tokio::time::Instant::now() < until,
         None => n < soak.schedules,
     };
-    let lane = || {
+    let thread = || {
         let mut summary = Summary::default();
         let mut runner = Runner::new(kind, program)?;
         runner.mutation = soak.mutation;
@@ -123,10 +123,10 @@ fn schedules(kind: Kind, soak: &Soak, program: &Path) -> Result<Summary, String>
         }
     };
     std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..soak.lanes).map(|_| scope.spawn(lane)).collect();
+        let parallel: Vec<_> = (0..soak.parallel).map(|_| scope.spawn(thread)).collect();
         let mut total = Summary::default();
-        for lane in lanes {
-            total += lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        for thread in parallel {
+            total += thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(total)
     })

@@ -23,14 +23,14 @@ impl Worker {
             };
             for (key, record) in listing.records {
                 if !self.faults_are_over() && rng.random_ratio(7, 10) {
-                    self.settle(&key, &record).await;
+                    self.reconcile_key(&key, &record).await;
                 }
             }
         }
     }
 
     /// Takes a key in doubt, from another operator if need be, and decides by what the provider has recorded.
-    pub(crate) async fn settle(&self, key: &Key, record: &Record) {
+    pub(crate) async fn reconcile_key(&self, key: &Key, record: &Record) {
         let name = format!("operator {}", self.plan.number);
         let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(record.token);
         let seeking = if record.state == State::Reconciling { seeking.steal() } else { seeking };

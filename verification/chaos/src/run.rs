@@ -1,4 +1,5 @@
-//! One schedule: workers start, faults are injected, faults stop, every key is settled, and everything is checked.
+//! One schedule: workers start, faults are injected, faults stop, every key reaches a result, and everything is
+//! checked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -174,14 +175,14 @@ impl Runner {
     }
 }
 
-/// Faults have stopped: doubts are explained, each key is settled, everything is checked.
+/// Faults have stopped: doubts are explained, each key reaches a result, everything is checked.
 async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Summary, String> {
     let store = open_store(plan).await?;
     let plan = Arc::new(Plan { number: 0, mutation: None, ..plan.clone() });
     let last = Worker::new(plan.clone(), store, Arc::new(AtomicBool::new(true)))?;
     let doubts = Evidence::read(&plan, workers)?.explain_doubts(&last.sentinel, kept).await?;
     for n in 0..plan.keys {
-        settles(&last, n).await?;
+        reaches_result(&last, n).await?;
     }
     let mut evidence = Evidence::read(&plan, workers)?;
     let searched = evidence.judge(&plan, &last.sentinel, kept).await?;
@@ -213,27 +214,27 @@ async fn open_store(plan: &Plan) -> Result<Arc<dyn CoordinationStore>, String> {
 }
 
 /// Without faults a key comes to a result.
-async fn settles(last: &Worker, n: u64) -> Result<(), String> {
+async fn reaches_result(last: &Worker, n: u64) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(n);
     let mut answer = None;
     for _ in 0..MAX_CALLS {
         answer = last.call(n, &mut rng).await;
         match answer.as_ref().map(|answer| &*answer.name) {
             Some("completed" | "replayed" | "failed") => return Ok(()),
-            Some("uncertain" | "reconciling") => settle(last, n).await?,
+            Some("uncertain" | "reconciling") => decide_doubt(last, n).await?,
             _ => sleep(Duration::from_millis(20)).await,
         }
     }
     Err(format!("{} was asked for {MAX_CALLS} times, and has no result: {answer:?}", execution(n)))
 }
 
-async fn settle(last: &Worker, n: u64) -> Result<(), String> {
+async fn decide_doubt(last: &Worker, n: u64) -> Result<(), String> {
     let found = last.sentinel.inspect(sentinel::Kind::Execution, execution(n)).await;
     let found = found.map_err(|error| error.to_string())?;
     if let Some(record) = found.record
         && (record.is_uncertain(found.now) || record.state == State::Reconciling)
     {
-        last.settle(&crate::worker::key(&execution(n)), &record).await;
+        last.reconcile_key(&crate::worker::key(&execution(n)), &record).await;
     }
     Ok(())
 }

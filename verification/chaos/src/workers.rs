@@ -93,7 +93,7 @@ impl Workers {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("a worker takes no signal: {error}"));
     }
 
-    /// Waits until the workers have written so many bytes more, or for a while in vain.
+    /// Waits until the workers have written this many more bytes, or for a limited time.
     pub(crate) fn wait_for_progress(&self, bytes: u64) {
         let enough = self.written() + bytes;
         for _ in 0..MAX_POLLS {

@@ -1,6 +1,6 @@
 //! What the program takes as durations and exit codes.
 
-// The program is no library: its parser is compiled in here, as it stands.
+// The program is no library: its parser is compiled in here, unchanged.
 #[path = "../../../sentinel-cli/src/parse.rs"]
 mod parse;
 

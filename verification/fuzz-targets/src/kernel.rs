@@ -1,4 +1,4 @@
-//! The kernel, asked anything of any record; and records, rebuilt from their events.
+//! The kernel, with any operation on any record; and records, rebuilt from their events.
 
 use arbitrary::{Result, Unstructured};
 use sentinel_core::kernel::{self, Rebuilt};
@@ -8,7 +8,7 @@ use crate::{made, sound};
 
 /// A step from any record, a life from its beginning, and events that no life has.
 pub(crate) fn kernel(data: &[u8]) {
-    // Bytes that run out end the story; they are no finding.
+    // The sequence ends when the bytes run out; that is no finding.
     let _ = step(&mut Unstructured::new(data));
     let _ = life(&mut Unstructured::new(data));
     let _ = strangers(&mut Unstructured::new(data));
@@ -31,7 +31,7 @@ fn step(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What the events tell is the record.
+/// The record is what its events describe.
 fn life(u: &mut Unstructured<'_>) -> Result<()> {
     let mut record = Record::absent();
     let mut log: Vec<Event> = Vec::new();

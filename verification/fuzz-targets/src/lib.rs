@@ -1,5 +1,5 @@
-//! What must hold of any bytes that are read, from people, from URLs and from servers: an error or a sound value, never
-//! a panic; and what was written reads back the same.
+//! Any bytes that are read, from people, from URLs and from servers, must give an error or a sound value, never a
+//! panic. What was written must be read back the same.
 //!
 //! Each target is a function of bytes that panics where its promise is broken. `fuzz/` hands them what libFuzzer makes
 //! up (`cargo xtask fuzz`), and `tests/it.rs` the seeds of `fuzz/seeds/`, changed in a few thousand ways.

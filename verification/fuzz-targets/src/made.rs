@@ -156,7 +156,7 @@ fn change(u: &mut Unstructured<'_>) -> Result<Change> {
     })
 }
 
-/// An event by itself: nothing says that it can follow another.
+/// An event by itself, which need not be able to follow another.
 pub(crate) fn event(u: &mut Unstructured<'_>) -> Result<Event> {
     Ok(Event {
         base: None,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sentinel_core::{Address, ClaimId, Fingerprint, Key, Label, Namespace, OpId, Token, idempotency_key};
 
-/// Each is taken as it stands or refused, within its borders.
+/// Each is used unchanged or refused, within its limits.
 pub(crate) fn names(data: &[u8]) {
     let text = &*String::from_utf8_lossy(data);
     let clean = !text.chars().any(char::is_control);

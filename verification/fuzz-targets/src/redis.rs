@@ -23,7 +23,7 @@ fn any(bytes: &Bytes) {
 
 fn changed(u: &mut Unstructured<'_>) -> Result<()> {
     let mut made = made::record(u)?;
-    // Zero stands for an instant that has not come.
+    // Zero means that there is no such instant.
     for at in [&mut made.claimed_at, &mut made.begun_at, &mut made.completed_at] {
         *at = at.filter(|at| *at > StoreTime::ZERO);
     }

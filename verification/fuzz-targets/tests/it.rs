@@ -13,8 +13,8 @@ use sentinel_fuzz_targets::{TARGETS, run};
 const CASES: u32 = 4_000;
 
 fn setting(name: &str, default: u32) -> u32 {
-    let told = std::env::var(name).ok();
-    told.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")))
+    let value = std::env::var(name).ok();
+    value.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, not a number")))
 }
 
 fn folder() -> PathBuf {
@@ -30,21 +30,19 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// A seed in which something was changed, cut, repeated or mixed in; or bytes that mean nothing.
-fn input(dice: &mut StdRng, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = seeds[dice.random_range(0..seeds.len())].clone();
-    if bytes.is_empty() || dice.random_range(0..4) == 0 {
-        bytes = (0..dice.random_range(0..600)).map(|_| dice.random()).collect();
+fn input(rng: &mut StdRng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = seeds[rng.random_range(0..seeds.len())].clone();
+    if bytes.is_empty() || rng.random_range(0..4) == 0 {
+        bytes = (0..rng.random_range(0..600)).map(|_| rng.random()).collect();
     }
-    for _ in 0..dice.random_range(0..4) {
-        let at = dice.random_range(0..=bytes.len());
-        match dice.random_range(0..5) {
+    for _ in 0..rng.random_range(0..4) {
+        let at = rng.random_range(0..=bytes.len());
+        match rng.random_range(0..5) {
             0 => bytes.truncate(at),
-            1 => bytes.insert(at, dice.random()),
-            2 => {
-                bytes.splice(at..at, seeds[dice.random_range(0..seeds.len())].iter().copied()).for_each(drop)
-            }
+            1 => bytes.insert(at, rng.random()),
+            2 => bytes.splice(at..at, seeds[rng.random_range(0..seeds.len())].iter().copied()).for_each(drop),
             3 => bytes.splice(at..at, b"9007199254740992".iter().copied()).for_each(drop),
-            _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = dice.random()),
+            _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.random()),
         }
     }
     bytes
@@ -54,11 +52,11 @@ fn holds(target: &str) {
     let seeds = seeds(target);
     assert!(!seeds.is_empty(), "{target} has no seeds");
     seeds.iter().for_each(|seed| run(target, seed));
-    let mut dice = StdRng::seed_from_u64(u64::from(setting("SENTINEL_SEED", 0)));
+    let mut rng = StdRng::seed_from_u64(u64::from(setting("SENTINEL_SEED", 0)));
     for _ in 0..CASES * setting("SENTINEL_CASES_FACTOR", 1) {
-        let input = input(&mut dice, &seeds);
-        let told = std::panic::catch_unwind(|| run(target, &input));
-        assert!(told.is_ok(), "{target}, of {:?}", String::from_utf8_lossy(&input));
+        let input = input(&mut rng, &seeds);
+        let result = std::panic::catch_unwind(|| run(target, &input));
+        assert!(result.is_ok(), "{target}, of {:?}", String::from_utf8_lossy(&input));
     }
 }
 

@@ -45,9 +45,9 @@ pub(crate) fn crowd() -> Setup {
     }
 }
 
-/// Workers that stand still anywhere: `once` rests on no clock.
+/// Workers that stop anywhere: `once` relies on no clock.
 pub(crate) fn pauses() -> Setup {
-    let about = "workers and functions that stand still for any time; nothing asserted of overlaps";
+    let about = "workers and functions that stop for any time; overlaps are not checked";
     Setup {
         workers: vec![(true, None), (false, None)],
         operators: 1,
@@ -138,7 +138,7 @@ pub(crate) fn fences() -> Setup {
 
 /// Requests that differ under one key.
 pub(crate) fn fingerprints() -> Setup {
-    let about = "two requests under one key, and one that does not say";
+    let about = "two requests under one key, and one without a fingerprint";
     Setup {
         workers: vec![(true, Some(1)), (false, Some(2)), (false, None)],
         retention: Some(10),
@@ -187,13 +187,13 @@ pub(crate) fn failover() -> Setup {
 }
 
 /// An asynchronous standby takes over: any suffix may be lost, answered or not.
-pub(crate) fn amnesia() -> Setup {
+pub(crate) fn data_loss() -> Setup {
     let about = "an asynchronous standby takes over: what was answered may be lost, tokens still grow";
     Setup {
         asynchronous: true,
         operators: 0,
         asserted: EACH & !(I1 | I4 | I6 | I10 | L1 | L2 | C1 | K1),
-        name: "amnesia",
+        name: "data-loss",
         about,
         ..failover()
     }
@@ -207,7 +207,7 @@ pub(crate) fn skew() -> Setup {
         asserted: I5 | I7 | I8 | I11 | I12 | L3 | B1,
         name: "skew",
         about,
-        ..amnesia()
+        ..data_loss()
     }
 }
 
@@ -283,7 +283,7 @@ pub(crate) fn clean() -> Vec<Setup> {
         last_tokens(),
         failover(),
         lease_failover(),
-        amnesia(),
+        data_loss(),
         skew(),
     ]
 }

@@ -11,7 +11,7 @@ use crate::store::apply;
 /// A claim id and op id that no worker or operator has.
 const STRANGER: u8 = 200;
 
-/// Waits for the deadlines, then lets an operator settle it, and then a stranger claims: does that work out?
+/// Waits for the deadlines, then lets an operator decide it, and then a stranger claims: does that work out?
 pub(crate) fn leads_on(mutation: Option<Mutation>, parts: &Parts, record: &Record, at: Reading) -> bool {
     let mut record = record.clone();
     let end = at.now.max(record.lease_until).max(record.effects_until).max(record.last_now);
@@ -19,10 +19,10 @@ pub(crate) fn leads_on(mutation: Option<Mutation>, parts: &Parts, record: &Recor
     if record.state == State::Completed && !record.is_past_retention(at.now) {
         return true;
     }
-    if record.state == State::Executing && !settle(mutation, parts, &mut record, at, false) {
+    if record.state == State::Executing && !decide(mutation, parts, &mut record, at, false) {
         return false;
     }
-    if record.state == State::Reconciling && !settle(mutation, parts, &mut record, at, true) {
+    if record.state == State::Reconciling && !decide(mutation, parts, &mut record, at, true) {
         return false;
     }
     // Whatever request comes next.
@@ -33,7 +33,7 @@ pub(crate) fn leads_on(mutation: Option<Mutation>, parts: &Parts, record: &Recor
     })
 }
 
-fn settle(mutation: Option<Mutation>, parts: &Parts, record: &mut Record, at: Reading, steal: bool) -> bool {
+fn decide(mutation: Option<Mutation>, parts: &Parts, record: &mut Record, at: Reading, steal: bool) -> bool {
     let (op_id, operator, reason) = (OpId::from_bits(STRANGER.into()), parts.label(), None);
     let expect = record.token;
     let take = Reconcile { op_id, operator, reason, expect, even_if_alive: false, steal };

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn an_asynchronous_failover_is_clean_to_its_end() {
-        is_clean_to_its_end("amnesia");
+        is_clean_to_its_end("data-loss");
     }
 
     #[test]

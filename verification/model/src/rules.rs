@@ -42,7 +42,7 @@ pub(crate) fn mutations() -> Vec<Missing> {
         without(retention(), ClaimForgetsRetention, I1, "a result is kept for its retention"),
         without(executions(), MatchNothing, I5, "a worker presents its grant"),
         without(skew(), MatchByTokenOnly, I8, "a match is of the claim id too"),
-        without(alone(amnesia()), MatchByClaimIdOnly, I8, "a match is of the token too"),
+        without(alone(data_loss()), MatchByClaimIdOnly, I8, "a match is of the token too"),
         without(operators(), ClaimTakesReconciling, I8, "who reconciles is not taken over by a claim"),
         without(executions(), ClaimNotRepeated, L1, "a claim that is sent again is granted again"),
         without(executions(), BeginNotRepeated, L1, "a begin that is sent again is confirmed again"),
@@ -74,7 +74,7 @@ pub(crate) fn mutations() -> Vec<Missing> {
         without(retention(), CounterForTokens, I2, "tokens are drawn above clock and floor"),
         without(cancels(), RowIgnored, I2, "tokens are drawn above the record's own"),
         without(
-            amnesia(),
+            data_loss(),
             ClockIgnored,
             I2,
             "tokens are drawn above the clock, which a failover does not lose",
@@ -173,7 +173,7 @@ pub(crate) fn broken() -> Vec<Missing> {
         breaks(departures(), DropVouches, I1, "a caller that goes away never releases what started"),
         breaks(departures(), DropCancels, I1, "a caller that goes away never withdraws what started"),
         breaks(departures(), PanicVouches, I1, "a panic vouches for nothing"),
-        breaks(cancels(), LaneCancels, I1, "only the task that owns the call withdraws it"),
+        breaks(cancels(), PoolCancels, I1, "only the task that owns the call withdraws it"),
         breaks(executions(), SkipsLocalDeadline, L2, "the local deadline is checked before the function"),
         breaks(exclusion(), SkipsLocalDeadline, L2, "the local deadline is checked before a lease is used"),
         breaks(exclusion(), MeasuresFromTheReply, L2, "the local deadline counts from the sending"),
@@ -182,7 +182,7 @@ pub(crate) fn broken() -> Vec<Missing> {
             failover(),
             SettlesByReading,
             I1,
-            "a lost reply is settled by the same request, not by reading",
+            "a lost reply is resolved by sending the same request again, not by reading",
         ),
         breaks(cancels(), SendsAfterCancel, I1, "after a cancel nothing is sent"),
         breaks(executions(), SendsAfterCancel, I6, "a call that was answered as not run does not run"),
@@ -195,8 +195,8 @@ pub(crate) fn broken() -> Vec<Missing> {
 pub(crate) fn unpromised() -> Vec<Missing> {
     let lost = |setup: Setup, found, rule| Missing { setup: Setup { asserted: found, ..setup }, rule };
     vec![
-        lost(amnesia(), I1, "an asynchronous failover may run a function twice"),
-        lost(amnesia(), I10, "an asynchronous failover may lose what was answered"),
+        lost(data_loss(), I1, "an asynchronous failover may run a function twice"),
+        lost(data_loss(), I10, "an asynchronous failover may lose what was answered"),
         lost(skew(), I2, "a clock that is behind after a failover repeats tokens"),
         lost(fences(), L2, "a paused holder overlaps with the next one"),
     ]

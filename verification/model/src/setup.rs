@@ -123,7 +123,7 @@ pub(crate) enum Broken {
     DropVouches,
     DropCancels,
     PanicVouches,
-    LaneCancels,
+    PoolCancels,
     SkipsLocalDeadline,
     MeasuresFromTheReply,
     SettlesByReading,

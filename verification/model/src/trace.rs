@@ -279,7 +279,7 @@ fn reply_text(reply: &Reply) -> String {
             return format!("taken, reconcile token {token}");
         }
         Reply::ResetToClaimed(ResetReply::Reset { token }) => {
-            return format!("free for anybody, token {token}");
+            return format!("free for any call, token {token}");
         }
         Reply::Evict(EvictReply::Evicted { token }) => return format!("evicted, token {token}"),
         Reply::Begin(BeginReply::Superseded(_)) => "superseded",

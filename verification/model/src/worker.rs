@@ -383,13 +383,13 @@ impl Worker {
                 Effects::default()
             }
             (_, Reply::Claim(ClaimReply::Completed { result, .. })) => {
-                self.settle(CallResult::Replayed(value_of(result)))
+                self.finish_call(CallResult::Replayed(value_of(result)))
             }
-            _ => self.settle(CallResult::NotRun),
+            _ => self.finish_call(CallResult::NotRun),
         }
     }
 
-    fn settle(&mut self, answer: CallResult) -> Effects {
+    fn finish_call(&mut self, answer: CallResult) -> Effects {
         self.phase = Phase::Done;
         Effects { answer: Some(answer), ..Effects::default() }
     }

@@ -165,8 +165,8 @@ impl System {
         // A request without effect whose reply is lost might as well be lost itself.
         let waits = self.awaited(last, &packet);
         let answered = delivery != Delivery::ReplyLost && waits;
-        let lane = self.lane(&op, &applied.reply, answered);
-        if !answered && !applied.changed && w.ghost == last.ghost && lane.is_none() {
+        let withdrawal = self.pool_withdrawal(&op, &applied.reply, answered);
+        if !answered && !applied.changed && w.ghost == last.ghost && withdrawal.is_none() {
             return None;
         }
         if delivery == Delivery::Repeated {
@@ -174,7 +174,7 @@ impl System {
         } else {
             w.net.retain(|other| *other != packet);
         }
-        if let Some(request) = lane {
+        if let Some(request) = withdrawal {
             self.send(w, packet.from, packet.id, request, false);
         }
         if answered {
@@ -187,10 +187,10 @@ impl System {
         Some(())
     }
 
-    /// A lane that withdraws a claim on its own, because the attempt that asked for it has gone.
-    fn lane(&self, op: &Op, reply: &Reply, answered: bool) -> Option<Request> {
+    /// A connection pool that withdraws a claim by itself, because the attempt that requested it has gone.
+    fn pool_withdrawal(&self, op: &Op, reply: &Reply, answered: bool) -> Option<Request> {
         let granted = matches!((op, reply), (Op::Claim(_), Reply::Claim(ClaimReply::Granted(_))));
-        (self.setup.breaks(Broken::LaneCancels) && granted && !answered).then_some(Request::Cancel)
+        (self.setup.breaks(Broken::PoolCancels) && granted && !answered).then_some(Request::Cancel)
     }
 
     fn changed(&self, w: &mut World, event: Option<Event>) {
@@ -231,11 +231,11 @@ impl System {
             worker.generation = generation;
         }
         let effects = worker.receive(&packet, reply, &self.setup, left);
-        self.settle(w, packet.from, effects);
+        self.apply_effects(w, packet.from, effects);
     }
 
     /// What a worker's step leads to.
-    fn settle(&self, w: &mut World, index: u8, effects: Effects) {
+    fn apply_effects(&self, w: &mut World, index: u8, effects: Effects) {
         let kind = self.setup.kind;
         if let Some(answer) = effects.answer
             && !w.workers[usize::from(index)].gone
@@ -291,7 +291,7 @@ impl System {
         if running && matches!(step, Step::Unknown | Step::Panic) {
             w.ghost.lands_until(mono + self.setup.late);
         }
-        self.settle(w, index, effects);
+        self.apply_effects(w, index, effects);
     }
 
     /// A client that settles a lost reply by reading: it finds its own begin, and takes that for a reply.

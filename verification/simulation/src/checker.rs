@@ -1,4 +1,4 @@
-//! Checks, when all is over: the answers to callers, what functions did, and what the store holds must agree.
+//! The checks at the end: the outcomes of callers, the actions of functions, and the records of the store must agree.
 
 use sentinel_conformance::RunLog;
 use sentinel_core::{Address, CoordinationStore as _, Kind};

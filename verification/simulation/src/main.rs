@@ -2,8 +2,8 @@
 //!
 //! One number draws all of it: how many processes there are and what they do, which requests are lost, late or
 //! repeated, which process is killed or paused, how the store's clock is set. The same number gives the same run. After
-//! each operation an observer checks the record; then faults stop, each key must be settled, and every answer must be
-//! true.
+//! each operation an observer checks the record; then faults stop, each key must reach a result, and every outcome must
+//! be true.
 
 mod checker;
 mod clock;
@@ -26,10 +26,10 @@ use tokio::time::Instant;
 
 const USAGE: &str = "sentinel-simulation --seed N | --seeds COUNT [--from N] | --minutes COUNT [--from N]";
 
-/// So many seeds between two readings of the clock.
+/// The number of seeds between two readings of the clock.
 const BATCH: u64 = 10_000;
 
-#[expect(clippy::print_stdout, reason = "this is the program's answer")]
+#[expect(clippy::print_stdout, reason = "this is the program's output")]
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// As many batches of seeds as begin within so many minutes; how many seeds that were.
+/// Runs batches of seeds for this many minutes. Returns how many seeds that were.
 fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Summary), String> {
     let until = Instant::now() + Duration::from_secs(60 * minutes);
     let (mut count, mut total) = (0, Summary::default());
@@ -73,18 +73,18 @@ fn sweep_for(first: u64, minutes: u64) -> Result<(u64, Summary), String> {
     Ok((count, total))
 }
 
-/// Runs so many seeds on all cores; their sum, or the first of a core that was found broken.
+/// Runs this many seeds on all cores. Returns their sum, or the first broken run of a core.
 fn sweep(first: u64, count: u64) -> Result<Summary, String> {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let lane = |lane: u64| {
-        let seeds = (first + lane..first.saturating_add(count)).step_by(cores as usize);
+    let core = |core: u64| {
+        let seeds = (first + core..first.saturating_add(count)).step_by(cores as usize);
         seeds.map(|seed| run(seed, None)).sum::<Result<Summary, String>>()
     };
     std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..cores).map(|n| scope.spawn(move || lane(n))).collect();
-        lanes
+        let threads: Vec<_> = (0..cores).map(|n| scope.spawn(move || core(n))).collect();
+        threads
             .into_iter()
-            .map(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|core| core.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .sum()
     })
 }

@@ -46,8 +46,8 @@ impl Nemesis {
         }
     }
 
-    /// Lets faults happen for as long as the world's options say; then what was killed stays dead, and every other
-    /// process goes on.
+    /// Injects faults for the duration in the world's options. After that a killed process stays dead, and every other
+    /// process continues.
     pub(crate) async fn inject_faults(&mut self) {
         let interval = self.world.options.ttl / 2;
         let steps = self.world.options.span.as_nanos() / interval.as_nanos().max(1);

@@ -20,7 +20,7 @@ impl Actor {
             for (key, record) in listing.records {
                 self.process.wait_until_running().await;
                 if self.rng.percent(70) {
-                    self.settle(&key, &record).await;
+                    self.reconcile_key(&key, &record).await;
                 }
             }
         }
@@ -28,7 +28,7 @@ impl Actor {
     }
 
     /// Takes a key in doubt, from another operator if need be, and decides by what the provider has recorded.
-    pub(crate) async fn settle(&self, key: &Key, record: &Record) {
+    pub(crate) async fn reconcile_key(&self, key: &Key, record: &Record) {
         let options = &self.world.options;
         // What was read may be old by now.
         sleep(self.rng.up_to(options.ttl)).await;

@@ -29,7 +29,7 @@ impl Rng {
         self.draw(|rng| rng.random_range(least..=most))
     }
 
-    /// True in so many of a hundred draws.
+    /// True in this many of a hundred draws.
     pub(crate) fn percent(&self, percent: u64) -> bool {
         self.within(0, 99) < percent
     }

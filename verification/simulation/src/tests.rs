@@ -42,7 +42,7 @@ const DETECTED: &[&str] = &[
     "revives a lapsed lease",
     "keeps alive past the hard deadline",
     "completes twice",
-    "cancels anybody's claim",
+    "cancels the claim of any caller",
     "cancels a completed result",
     "releases under any token",
     "frees what was abandoned",
@@ -53,7 +53,7 @@ const DETECTED: &[&str] = &[
     "uses a token again",
     "draws tokens from the clock alone",
     "checks and writes in two steps",
-    "forgets events",
+    "loses events",
     "lets its clock run backwards",
 ];
 

@@ -51,7 +51,7 @@ fn environment(server: &Server) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Sets the clock so many milliseconds before or behind the real one.
+/// Sets the clock this many milliseconds ahead of or behind the real one.
 #[track_caller]
 fn set(server: &Server, milliseconds: i64) {
     let sign = if milliseconds < 0 { '-' } else { '+' };

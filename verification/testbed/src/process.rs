@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: u32 = 12_000;
 /// When it is not true within two minutes.
 #[track_caller]
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(becomes_true(condition), "waited two minutes in vain until {what}");
+    assert!(becomes_true(condition), "after two minutes this is still not true: {what}");
 }
 
 fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
@@ -148,7 +148,7 @@ impl Server {
     /// Waits for the end of a server that was asked to stop.
     #[track_caller]
     pub(crate) fn wait(&self) {
-        assert!(self.ends(), "waited two minutes in vain until {} ended: {}", self.name, self.log());
+        assert!(self.ends(), "after two minutes {} has not ended: {}", self.name, self.log());
     }
 
     /// Whether the server ends. If so, the guard knows.

@@ -100,7 +100,7 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
 fn unlisted(member: &Member, is_free: bool, broken: &mut Vec<String>) {
     let is_published = member.manifest.value("package", "publish") != Some("false");
     match (is_free, is_published) {
-        (true, true) => broken.push(format!("{} has to say `publish = false`", member.folder)),
+        (true, true) => broken.push(format!("{} must have `publish = false`", member.folder)),
         (false, _) => broken.push(format!("{} is in no row of the table in {}", member.folder, file!())),
         (true, false) => {}
     }

@@ -71,8 +71,7 @@ fn default_program(workspace: &Workspace, broken: &mut Vec<String>) {
     let of = |member: &Member| member.manifest.value("package", "default-run").is_some();
     let defaults: Vec<&str> = workspace.members.iter().filter(|m| of(m)).map(|m| m.folder.as_str()).collect();
     if defaults != ["sentinel-cli"] {
-        broken
-            .push(format!("default-run stands in {defaults:?}; `cargo run` needs it in sentinel-cli alone"));
+        broken.push(format!("default-run is set in {defaults:?}; `cargo run` needs it in sentinel-cli only"));
     }
 }
 

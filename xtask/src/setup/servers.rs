@@ -25,7 +25,7 @@ pub(super) fn servers() -> Result {
     if all_found() {
         return Ok(());
     }
-    Err(format!("servers were installed, and still are not all there: {}", how_to_get_them()).into())
+    Err(format!("servers were installed, and some are still missing: {}", how_to_get_them()).into())
 }
 
 /// Prints what there is.

@@ -35,7 +35,7 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result {
     Err(Failure::from(found.join("\n")))
 }
 
-/// What one file says that another has to keep.
+/// Checks that files agree where one depends on another.
 fn promises(workspace: &Workspace, files: &[File], found: &mut Findings) {
     let text = |path: &str| files.iter().find(|file| file.path == path).map_or("", |file| file.text.as_str());
     let version = workspace.version();

@@ -1,17 +1,17 @@
-//! What may stand in a file, and how much of it.
+//! What a file may contain, and how much of it.
 
 use super::Findings;
 use super::files::File;
 
-/// The most lines of a source file: what somebody can hold in mind.
+/// The most lines of a source file that a reader can remember.
 const MOST_LINES: usize = 500;
 
 /// What must not be committed, and why. Written in halves, so that this file does not hold it either.
 const FORBIDDEN: [(&str, &str); 9] = [
-    (concat!("/wo", "rk/"), "a path of somebody's machine"),
-    (concat!("/ro", "ot/"), "a path of somebody's machine"),
-    (concat!("/ho", "me/"), "a path of somebody's machine"),
-    (concat!("/Us", "ers/"), "a path of somebody's machine"),
+    (concat!("/wo", "rk/"), "a path of one machine"),
+    (concat!("/ro", "ot/"), "a path of one machine"),
+    (concat!("/ho", "me/"), "a path of one machine"),
+    (concat!("/Us", "ers/"), "a path of one machine"),
     (concat!("TO", "DO"), "unfinished work is an issue, not a comment"),
     (concat!("FIX", "ME"), "unfinished work is an issue, not a comment"),
     (concat!("to", "do!("), "unfinished code"),

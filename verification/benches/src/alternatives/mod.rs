@@ -1,4 +1,4 @@
-//! What people would pick or write instead, and what it does not do.
+//! The alternatives that people would use or write instead, and what these do not do.
 //!
 //! In memory there would be the crate `idempotent`, which keeps one entry for each key, with a fencing token and a
 //! fingerprint. It is not measured: its licence (MPL-2.0) is not among those that `deny.toml` allows, for a benchmark

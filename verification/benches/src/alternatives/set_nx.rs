@@ -10,11 +10,11 @@ use crate::measure::{Op, op};
 use crate::target::Target;
 
 pub(crate) const NAME: &str = "SET NX PX and a result key (fred)";
-pub(crate) const LACKS: &str = "a run that takes longer than its lock is run again by whoever comes next, while it \
-    still runs and though its effect may have happened; no heartbeat, no fencing token, no doubt that is told, no log \
-    of what happened, and a server that forgot its keys runs everything again.";
+pub(crate) const LACKS: &str = "if a run takes longer than its lock, the next caller runs it again while \
+ it still runs, although its effect may have happened; no heartbeat, no fencing token, no report of an \
+ unknown outcome, no log of what happened, and after a server has lost its keys everything runs again.";
 
-/// Deletes the lock only if it is still one's own.
+/// Deletes the lock only if the caller still holds it.
 const UNLOCK: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
 

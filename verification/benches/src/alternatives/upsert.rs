@@ -8,9 +8,9 @@ use crate::measure::{Op, op};
 use crate::target::Target;
 
 pub(crate) const NAME: &str = "upsert in two transactions (sqlx)";
-pub(crate) const LACKS: &str = "a run that takes longer than its lease is run again by whoever comes next, while it \
-    still runs and though its effect may have happened; no heartbeat, no fencing token, no doubt that is told, no log \
-    of what happened, and a reply that is lost is an error.";
+pub(crate) const LACKS: &str = "if a run takes longer than its lease, the next caller runs it again while \
+ it still runs, although its effect may have happened; no heartbeat, no fencing token, no report of an \
+ unknown outcome, no log of what happened, and a lost reply is an error.";
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS by_hand \
     (key text PRIMARY KEY, done bool NOT NULL, until timestamptz NOT NULL, payload bytea)";

@@ -11,7 +11,7 @@ use sentinel_core::{Address, Change, Event, Record, Recorded, State, StoreTime, 
 pub(crate) struct Map(Mutex<HashMap<Address, (Record, Vec<Event>), foldhash::fast::RandomState>>);
 
 impl Map {
-    /// Claims, lets go of the map, and completes.
+    /// Claims, unlocks the map, and completes.
     pub(crate) fn fresh(&self, address: &Address, claim: &Claim, result: Recorded) {
         let now = now();
         let token = Token::new(now.as_micros()).unwrap();

@@ -1,4 +1,4 @@
-//! The least that could be done in place of each workload.
+//! The baselines: for each workload, the least work that could replace it.
 
 pub(crate) mod map;
 pub(crate) mod pgbench;

@@ -27,13 +27,13 @@ pub(crate) fn hgetall(server: &Redis, callers: usize) -> Run<'_> {
     commands(server, callers, vec!["HGETALL".into(), "bare-record".into()])
 }
 
-/// What a lock by hand begins with.
+/// The first command of a lock written by hand.
 pub(crate) fn set_nx_px(server: &Redis, callers: usize) -> Run<'_> {
     let command = ["SET", "lock:__rand_int__", "web1:8742", "NX", "PX", "30000"];
     commands(server, callers, command.map(str::to_owned).to_vec())
 }
 
-/// The rate of a mix: so much of the time would go into each.
+/// The rate of a mix, from the share of the time that each part would take.
 pub(crate) fn mixed<'a>(mut parts: Vec<(f64, Run<'a>)>) -> Run<'a> {
     Box::new(move |span| {
         let part = span / parts.len() as u32;

@@ -14,7 +14,7 @@ const SELECT: &str = "SELECT body FROM bare WHERE key = ?1";
 const UPDATE: &str = "UPDATE bare SET until = until + 1 WHERE key = ?1";
 const KEYS: u64 = 10_000;
 
-/// One row of so many bytes for each commit: the baseline of anything durable in this file format.
+/// One row of this many bytes for each commit: the baseline of anything durable in this file format.
 pub(crate) fn insert<'a>(context: &BenchContext, bytes: usize) -> Run<'a> {
     let (connection, body, mut key) = (bare(&context.file("bare")), vec![7_u8; bytes], 0_u64);
     Box::new(move |span| {
@@ -78,7 +78,7 @@ pub(crate) fn update<'a>(context: &BenchContext) -> Run<'a> {
     })
 }
 
-/// Reads, and after so many of them one write.
+/// Reads, and one write after this many of them.
 pub(crate) fn mixed<'a>(context: &BenchContext, reads: u64) -> Run<'a> {
     let (connection, mut fresh) = (filled(context), KEYS);
     Box::new(move |span| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Op, Sample, histogram};
 
-/// So many callers, for so long. Numbers continue from `next`.
+/// Runs this many callers for this duration. Numbers continue from `next`.
 pub(crate) async fn closed(callers: usize, span: Duration, next: &Arc<AtomicU64>, op: &Op) -> Sample {
     let start = Instant::now();
     let callers = (0..callers).map(|_| tokio::spawn(caller(start, span, Arc::clone(next), Arc::clone(op))));

@@ -1,4 +1,4 @@
-//! Processor time: what is left of a figure on a machine that has other things to do.
+//! Processor time, which depends less than wall time on other work of the machine.
 
 use std::fs;
 

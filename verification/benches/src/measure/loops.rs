@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{Sample, histogram};
 
-/// Of so many operations one is measured on its own.
+/// One of this many operations is measured on its own.
 const MEASURED_EACH: usize = 61;
 
-/// Batches of `each` operations on what `fresh` makes anew for each batch, until so much time was spent in them.
+/// Batches of `each` operations on what `fresh` makes anew for each batch, until this much time was spent in them.
 pub(crate) async fn batches<T>(
     span: Duration,
     each: usize,

@@ -18,10 +18,10 @@ pub(crate) use trial::Trial;
 /// One operation, given its number: each number is used once.
 pub(crate) type Op = Arc<dyn Fn(u64) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// One measurement of one side, for about so long.
+/// One measurement of one side, for about this duration.
 pub(crate) type Run<'a> = Box<dyn FnMut(Duration) -> Sample + 'a>;
 
-/// What one side did in one round.
+/// The result of one side in one round.
 #[derive(Debug)]
 pub(crate) struct Sample {
     /// Operations a second.
@@ -33,7 +33,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    /// So many, in so many seconds.
+    /// A rate from a number of operations and the seconds that they took.
     pub(crate) fn of(done: f64, seconds: f64) -> Self {
         Self { rate: done / seconds, done, latencies: None }
     }

@@ -30,7 +30,6 @@ pub(crate) struct Cell {
     pub(crate) target: Target,
     pub(crate) callers: usize,
     pub(crate) ours: Side,
-    #[serde(rename = "floor")]
     pub(crate) baseline: Option<Side>,
     /// Alternatives, and other ways of ours.
     pub(crate) others: Vec<Side>,

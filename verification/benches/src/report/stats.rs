@@ -1,4 +1,4 @@
-//! What becomes of the rounds.
+//! Statistics over the rounds.
 
 /// The middle one; of an even number the mean of the middle two. None: there is none.
 pub(crate) fn median(of: &[f64]) -> Option<f64> {

@@ -23,10 +23,10 @@ const MOST: f64 = 20.0;
 const STYLE: &str = "\
 svg{background:#fff;font:13px system-ui,sans-serif}\
 text{fill:#1f2328}.dim{fill:#59636e}.bar{fill:#0969da}.under{fill:#bc4c00}\
-.grid{stroke:#d1d9e0}.floor{stroke:#1f2328;stroke-width:2}.goal{stroke:#1a7f37;stroke-width:3}\
+.grid{stroke:#d1d9e0}.baseline{stroke:#1f2328;stroke-width:2}.target{stroke:#1a7f37;stroke-width:3}\
 .spread{stroke:#59636e;stroke-width:2}\
 @media(prefers-color-scheme:dark){svg{background:#0d1117}text{fill:#e6edf3}.dim{fill:#9198a1}\
-.bar{fill:#4493f8}.under{fill:#db6d28}.grid{stroke:#3d444d}.floor{stroke:#e6edf3}.goal{stroke:#3fb950}\
+.bar{fill:#4493f8}.under{fill:#db6d28}.grid{stroke:#3d444d}.baseline{stroke:#e6edf3}.target{stroke:#3fb950}\
 .spread{stroke:#9198a1}}";
 
 pub(crate) fn write(file: &Path, report: &Report) -> Result<(), String> {
@@ -40,7 +40,7 @@ fn draw(report: &Report) -> String {
     let height = TOP + groups.len() as f64 * TITLE + rows as f64 * ROW + 20.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-         height=\"{height}\" role=\"img\" aria-label=\"Rates of Sentinel, as ratios to the floor\">\n\
+         height=\"{height}\" role=\"img\" aria-label=\"Rates of Sentinel, as ratios to the baseline\">\n\
          <style>{STYLE}</style>\n"
     );
     head(&mut svg, report, height);
@@ -66,13 +66,13 @@ fn groups(report: &Report) -> Vec<(Target, Vec<&Cell>)> {
 /// Title, legend and scale.
 fn head(svg: &mut String, report: &Report, height: f64) {
     let machine = &report.machine;
-    text(svg, (16.0, 24.0), "", "start", "Operations a second, as ratios to the floor of the same run");
+    text(svg, (16.0, 24.0), "", "start", "Operations a second, as ratios to the baseline of the same run");
     let about = format!("{} cores, {}, {}", machine.cores, machine.servers.join(", "), report.date);
     text(svg, (16.0, 43.0), "dim", "start", &about);
-    let legend = "heavy line: the floor; green: the goal; thin line: least and most of the rounds";
+    let legend = "heavy line: the baseline; green: the target; thin line: the lowest and the highest round";
     text(svg, (16.0, 60.0), "dim", "start", legend);
     for ratio in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0] {
-        let class = if ratio == 1.0 { "floor" } else { "grid" };
+        let class = if ratio == 1.0 { "baseline" } else { "grid" };
         line(svg, class, (x(ratio), TOP + 4.0), (x(ratio), height - 14.0));
         text(svg, (x(ratio), TOP), "dim", "middle", &format!("{ratio}"));
     }
@@ -95,7 +95,7 @@ fn row(svg: &mut String, cell: &Cell, y: f64) {
         line(svg, "spread", (x(least), middle), (x(most), middle));
     }
     if let Some(goal) = cell.goal.and_then(super::Goal::ratio) {
-        line(svg, "goal", (x(goal), middle - 9.0), (x(goal), middle + 9.0));
+        line(svg, "target", (x(goal), middle - 9.0), (x(goal), middle + 9.0));
     }
     text(svg, (RIGHT + 10.0, middle + 4.0), "", "start", &short(ratio));
 }
@@ -187,7 +187,7 @@ mod tests {
     fn a_cell_without_a_baseline_has_no_bar() {
         let svg = draw(&sample());
         assert_eq!(svg.matches("<rect").count(), 1);
-        assert_eq!(svg.matches("class=\"goal\"").count(), 1);
+        assert_eq!(svg.matches("class=\"target\"").count(), 1);
         assert!(!svg.contains("memory"));
     }
 

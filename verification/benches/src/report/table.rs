@@ -52,18 +52,18 @@ fn head(report: &Report) -> String {
 
 fn titles() -> String {
     format!(
-        "{:<22} {:<14} {:>7} {:>10} {:>10} {:>6} {:<14} {:>8} {:>8} {:>18}  {:<12} floor",
+        "{:<22} {:<14} {:>7} {:>10} {:>10} {:>6} {:<14} {:>8} {:>8} {:>18}  {:<12} baseline",
         "workload",
         "store",
         "callers",
         "ours/s",
-        "floor/s",
+        "baseline/s",
         "ratio",
         " (spread)",
         "p50 us",
         "p99 us",
         "at half the rate",
-        "goal"
+        "target"
     )
 }
 
@@ -216,7 +216,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn everything_is_told() {
+    fn all_parts_are_printed() {
         let text = text(&sample());
         for part in ["PostgreSQL 15.18", "fresh", "30,000", "upsert & two", "It runs again."] {
             assert!(text.contains(part), "{part}: {text}");

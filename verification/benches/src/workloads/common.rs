@@ -96,7 +96,7 @@ pub(crate) fn filled(context: &BenchContext, target: Target) -> Sentinel {
     client(context.filled(target, fill))
 }
 
-/// Does something so many times, a thousand at once.
+/// Does something this many times, a thousand at once.
 pub(crate) fn in_pages<T, F: Future<Output = T>>(
     context: &BenchContext,
     count: u64,

@@ -14,7 +14,7 @@ use crate::measure::{Run, Sample, Trial, cpu};
 use crate::report::{Fact, Goal, Report};
 use crate::target::Target;
 
-/// With how many live leases; 100,000 take long to be taken.
+/// The numbers of live leases. Acquiring 100,000 takes long.
 const CELLS: &[(Target, &[u64])] = &[
     (Target::Memory, &[10_000]),
     (Target::Sqlite, &[10_000]),
@@ -38,7 +38,7 @@ pub(crate) fn run(context: &BenchContext, report: &mut Report) {
     }
 }
 
-/// Takes so many leases.
+/// Acquires this many leases.
 fn live(context: &BenchContext, store: &Arc<dyn CoordinationStore>, leases: u64) -> Vec<Beat> {
     let salt = salt();
     in_pages(context, leases, |n| async move {
@@ -73,7 +73,7 @@ fn rate(
     report.cell(trial.measure());
 }
 
-/// Leases renewed a second, so many in a call.
+/// Leases renewed a second, this many in a call.
 fn renewing<'a>(
     context: &'a BenchContext,
     store: &'a Arc<dyn CoordinationStore>,

@@ -1,4 +1,4 @@
-//! Waiting for another's run: how long after its end the result is there, and what the notification costs those that
+//! Waiting for another's run: how long after its end the result arrives, and what the notification costs those that
 //! complete. The joiner has a store of its own, as another process would.
 
 use std::sync::Arc;
@@ -103,10 +103,10 @@ fn notification_cost(context: &BenchContext, report: &mut Report, target: Target
         ran.abort();
         sample
     };
-    let trial = Trial::new(context, "join, its price", target, callers).ours_by(Box::new(ours));
+    let trial = Trial::new(context, "join, its cost", target, callers).ours_by(Box::new(ours));
     // The waiter connects and asks first, within what is measured.
     let trial = trial.span(context.plan.span.max(Duration::from_secs(1)));
-    let trial = trial.baseline("the same, nobody waits", Box::new(baseline));
+    let trial = trial.baseline("the same, no waiter", Box::new(baseline));
     report.cell(trial.goal(Some(Goal::RatioAtLeast(0.95))).measure());
 }
 

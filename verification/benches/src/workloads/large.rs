@@ -48,7 +48,7 @@ pub(crate) fn run(context: &BenchContext, report: &mut Report) {
     report.cell(trial.baseline_op("the same of 10,000", lists(&few)).measure());
 }
 
-/// A store in a schema of its own, with so many completed records and a few uncertain ones, keys in no order.
+/// A store in a schema of its own, with this many completed records and a few uncertain ones, keys in no order.
 fn filled(context: &BenchContext, schema: &str, rows: u64) -> Arc<dyn CoordinationStore> {
     let builder = PostgresStore::builder(&context.postgres_url(Target::Postgres)).schema(schema);
     let store = context.runtime.block_on(builder.init()).unwrap();

@@ -27,7 +27,7 @@ pub(crate) fn run(context: &BenchContext, report: &mut Report) {
     }
 }
 
-/// One write. A lease needs two: it is taken, and it is given back.
+/// One write. A lease needs two: it is acquired, and it is released.
 fn baseline<'a>(context: &'a BenchContext, target: Target, callers: usize) -> (&'static str, Run<'a>) {
     match target {
         Target::Memory => (memory::MAP, memory::map_writes(context)),
@@ -46,7 +46,7 @@ fn cycle(sentinel: Sentinel, callers: usize) -> Op {
 }
 
 async fn taken_and_given_back(sentinel: Sentinel, key: String) {
-    // Somebody who is sixteen rounds late may still hold it.
+    // A caller that is sixteen rounds late may still hold it.
     if let LeaseOutcome::Held(lease) = sentinel.lease(key).acquire().await.unwrap() {
         assert_eq!(lease.release().await.unwrap(), ReleaseOutcome::Released);
     }

@@ -16,7 +16,7 @@ use crate::measure::{Run, Trial, loops::batches};
 use crate::report::{Goal, Report};
 use crate::target::Target;
 
-/// After so many keys a new map is begun.
+/// After this many keys a new map is used.
 const KEYS: usize = 10_000;
 /// There is no waiting: half a second of it is enough.
 const SPAN: Duration = Duration::from_millis(500);

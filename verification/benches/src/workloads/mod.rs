@@ -31,10 +31,10 @@ pub(crate) struct Workload {
 
 /// Everything that can be measured, in the order in which it is.
 pub(crate) const ALL: &[Workload] = &[
-    by_default("fresh", "executions of keys that nobody has asked for", fresh::run),
-    by_default("replay", "asking again for what is completed", replay::run),
-    by_default("contended", "many callers ask for one key at once; one runs", contended::run),
-    by_default("join", "waiting for another's run, and being woken", join::run),
+    by_default("fresh", "executions of new keys", fresh::run),
+    by_default("replay", "calls for completed keys", replay::run),
+    by_default("contended", "many calls for one key at once; one runs", contended::run),
+    by_default("join", "waiting for a run of another process, and the notification", join::run),
     by_default("lease", "acquiring and releasing a lease", lease::run),
     by_default("heartbeat", "renewing 100 to 100,000 live leases in one call", heartbeat::run),
     by_default("sizes", "executions with results of 100 B, 10 KiB and 1 MiB", sizes::run),

@@ -88,7 +88,7 @@ fn timed(mut command: Command) -> f64 {
 }
 
 /// MiB, of the process or of the largest that it started. By `time`, which is small itself: a child begins as a copy of
-/// whoever starts it. None: there is no `time`.
+/// the process that starts it. None: there is no `time`.
 fn resident(command: Command) -> Option<f64> {
     let mut time = Command::new("/usr/bin/time");
     time.args(["-f", "%M"]).arg(command.get_program()).args(command.get_args());

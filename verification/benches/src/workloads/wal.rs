@@ -1,4 +1,4 @@
-//! Bytes of PostgreSQL's log and transactions for each execution, without and with company.
+//! Bytes of PostgreSQL's log and transactions for each execution, alone and in a batch.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -18,7 +18,7 @@ fn all_schedules_pass(store: &str, schedules: u32) {
     assert!(printed.contains(&format!("{store}: none broken, {schedules} schedules")), "{printed}");
 }
 
-/// Workers that break a rule are detected, and the report says how to repeat the schedule.
+/// Workers that break a rule are detected, and the report shows how to repeat the schedule.
 fn is_detected(mutation: &str, words: &[&str]) {
     let output = soak(&["--store", "sqlite", "--schedules", "40", "--mutation", mutation]);
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -61,6 +61,6 @@ fn a_late_begin_is_detected() {
 
 #[test]
 fn a_result_that_was_never_recorded_is_detected() {
-    let reports = ["was told completed", "was told failed", "told that it is recorded, and it is not"];
+    let reports = ["returned completed", "returned failed", "recorded, and it is not"];
     is_detected("records-nothing", &reports);
 }

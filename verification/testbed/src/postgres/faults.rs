@@ -11,7 +11,7 @@ use crate::process::{run, until};
 use super::Postgres;
 
 impl Postgres {
-    /// Sets the server's clock so many milliseconds before the real one, or, negative, behind it, while it runs.
+    /// Sets the server's clock this many milliseconds ahead of the real one, or, if negative, behind it, while it runs.
     ///
     /// # Panics
     /// If the server was started without [`clock`](super::Options::clock).

@@ -86,7 +86,7 @@ impl Direction {
         *self.doomed() = nth.checked_sub(1);
     }
 
-    /// Bytes pass in pieces of so many at most, each for itself, as over a way with small packets.
+    /// Bytes pass in separate pieces of at most this many, as over a network with small packets.
     pub fn slice(&self, bytes: usize) {
         self.slice.store(bytes, Ordering::SeqCst);
     }

@@ -19,7 +19,7 @@ impl Redis {
         data.unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display())).len()
     }
 
-    /// Takes so many bytes from the end of what was appended. The server does not run meanwhile.
+    /// Removes this many bytes from the end of what was appended. The server does not run meanwhile.
     #[track_caller]
     pub fn cut_append_only_file(&self, bytes: u64) {
         let length = self.append_only_len();
@@ -28,7 +28,7 @@ impl Redis {
         self.cut_append_only_file_to(kept);
     }
 
-    /// Leaves so many bytes of what was appended. The server does not run meanwhile.
+    /// Keeps this many bytes of what was appended. The server does not run meanwhile.
     #[track_caller]
     pub fn cut_append_only_file_to(&self, bytes: u64) {
         self.assert_stopped();

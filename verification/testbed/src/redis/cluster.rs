@@ -16,7 +16,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// Starts a cluster of so many masters, and waits until each node reports it as healthy.
+    /// Starts a cluster of this many masters, and waits until each node reports it as healthy.
     #[track_caller]
     pub fn start(masters: usize, options: Options) -> Self {
         let mut nodes: Vec<Redis> = vec![];

@@ -17,7 +17,7 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// Starts two servers and so many sentinels, of which more than half have to agree that the primary is gone, and
+    /// Starts two servers and this many sentinels, of which more than half have to agree that the primary is gone, and
     /// waits until each knows all others. One is enough for most tests.
     ///
     /// A password has to be of letters and digits. A primary is taken for dead when it was silent for three seconds:

@@ -60,7 +60,7 @@ impl RedisCluster {
 }
 
 impl SlotMove<'_> {
-    /// Moves so many keys of the slot, or as many as there are; how many.
+    /// Moves this many keys of the slot, or as many as there are. Returns how many.
     #[track_caller]
     pub fn move_keys(&self, most: usize) -> usize {
         let keys = self.keys(most);

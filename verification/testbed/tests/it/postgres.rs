@@ -125,7 +125,7 @@ fn only_processes_of_the_server_are_killed() {
 }
 
 /// Whether a process is stopped, from /proc, or `ps` where there is no /proc.
-pub(crate) fn stands_still(pid: u32) -> bool {
+pub(crate) fn is_stopped(pid: u32) -> bool {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         return stat.rsplit_once(") ").unwrap().1.starts_with('T');
     }
@@ -141,12 +141,12 @@ fn a_paused_server_is_silent_until_it_is_resumed() {
     let mut asking = server.command("psql");
     asking.args(["-X", "-A", "-t", "-c", "select 1"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut asking = asking.spawn().unwrap();
-    // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
+    // If the server answered, the client would end. The first check alone proves nothing; the last one proves the rest.
     assert!(asking.try_wait().unwrap().is_none());
-    assert!(stands_still(server.pid()) && stands_still(backend));
+    assert!(is_stopped(server.pid()) && is_stopped(backend));
     server.resume();
     assert_eq!(asking.wait_with_output().unwrap().stdout, b"1\n");
-    until("the backend goes on too", || !stands_still(backend));
+    until("the backend goes on too", || !is_stopped(backend));
     server.stop(Mode::Fast);
     assert!(!sleeping.wait().unwrap().success());
 }

@@ -12,9 +12,9 @@ use sentinel_testbed::{PgBouncer, Proxy, pgbouncer, postgres, until};
 /// Sends back what it gets, and remembers it and how its connections ended.
 #[derive(Clone, Default)]
 struct Echo {
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
     ends: Arc<Mutex<Vec<Result<(), ErrorKind>>>>,
-    /// In how many pieces it was heard.
+    /// The number of pieces in which it was received.
     reads: Arc<AtomicUsize>,
 }
 
@@ -39,7 +39,7 @@ impl Echo {
                 Ok(0) => break Ok(()),
                 Ok(length) => {
                     self.reads.fetch_add(1, Ordering::SeqCst);
-                    self.heard.lock().unwrap().extend(&buffer[..length]);
+                    self.received.lock().unwrap().extend(&buffer[..length]);
                     // A client that has gone shows at the next read.
                     let _ = stream.write_all(&buffer[..length]);
                 }
@@ -49,8 +49,8 @@ impl Echo {
         self.ends.lock().unwrap().push(end);
     }
 
-    fn heard(&self) -> Vec<u8> {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
     }
 
     fn ends(&self) -> Vec<Result<(), ErrorKind>> {
@@ -92,9 +92,9 @@ fn a_turn_is_counted_when_a_client_sends_after_a_reply() {
     // What is sent before the reply comes belongs to the same turn.
     proxy.replies().hold();
     for _ in 0..3 {
-        let heard = echo.heard().len();
+        let received = echo.received().len();
         one.write_all(b"more").unwrap();
-        until("it is heard", || echo.heard().len() == heard + 4);
+        until("it is received", || echo.received().len() == received + 4);
     }
     assert_eq!(proxy.turns(), 7);
 }
@@ -110,7 +110,7 @@ fn it_can_lead_to_another_server() {
     let mut after = client(&proxy);
     after.write_all(b"other").unwrap();
     after.read_exact(&mut [0; 5]).unwrap();
-    assert_eq!((one.heard(), other.heard()), (b"one".to_vec(), b"other".to_vec()));
+    assert_eq!((one.received(), other.received()), (b"one".to_vec(), b"other".to_vec()));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_swallowed_reply_is_lost_but_its_request_arrives() {
     proxy.replies().pass();
     stream.write_all(b"next").unwrap();
     assert_eq!(read(&mut stream, 4), b"next");
-    assert_eq!(echo.heard(), b"lostnext");
+    assert_eq!(echo.received(), b"lostnext");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn the_nth_reply_and_all_that_follows_on_its_connection_are_lost() {
     one.write_all(b"also").unwrap();
     until("it is lost", || proxy.replies().swallowed() == 8);
     one.shutdown(Shutdown::Write).unwrap();
-    until("its end is heard", || echo.ends().len() == 2);
+    until("its end is received", || echo.ends().len() == 2);
     proxy.cut();
     assert_eq!(rest(one), (vec![], Err(ErrorKind::ConnectionReset)));
 }
@@ -186,7 +186,7 @@ fn the_nth_request_is_lost() {
     assert_eq!(read(&mut stream, 6), b"passes");
     stream.write_all(b"lost").unwrap();
     until("it is lost", || proxy.requests().swallowed() == 4);
-    assert_eq!(echo.heard(), b"passes");
+    assert_eq!(echo.received(), b"passes");
     // What was asked for and did not come about yet can be taken back.
     proxy.requests().swallow_nth(1);
     proxy.heal();
@@ -203,14 +203,14 @@ fn sliced_bytes_arrive_in_pieces_and_complete() {
     let mut stream = client(&proxy);
     let mut sent = vec![];
     // A receiver may be so late that all pieces wait for it at once: then they are sent again.
-    until("it is heard in pieces", || {
+    until("it is received in pieces", || {
         let bytes: Vec<u8> = (0..100).collect();
         stream.write_all(&bytes).unwrap();
         assert_eq!(read(&mut stream, 100), bytes);
         sent.extend(bytes);
         echo.reads.load(Ordering::SeqCst) > sent.len() / 100
     });
-    assert_eq!(echo.heard(), sent);
+    assert_eq!(echo.received(), sent);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn held_bytes_arrive_in_order_when_released() {
         stream.write_all(word).unwrap();
         until("it is held", || proxy.requests().waiting() == before + 3);
     }
-    assert_eq!((echo.heard(), proxy.requests().passed()), (vec![], 0));
+    assert_eq!((echo.received(), proxy.requests().passed()), (vec![], 0));
     proxy.requests().pass();
     assert_eq!(read(&mut stream, 6), b"onetwo");
 }
@@ -239,7 +239,7 @@ fn held_bytes_can_still_be_lost() {
     until("it is lost", || proxy.requests().swallowed() == 4);
     proxy.requests().pass();
     stream.write_all(b"next").unwrap();
-    assert_eq!((read(&mut stream, 4), echo.heard()), (b"next".to_vec(), b"next".to_vec()));
+    assert_eq!((read(&mut stream, 4), echo.received()), (b"next".to_vec(), b"next".to_vec()));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_black_hole_passes_nothing_not_even_an_end() {
     let mut second = client(&proxy);
     second.write_all(b"lost too").unwrap();
     until("it is lost", || proxy.requests().swallowed() == 12);
-    assert_eq!((echo.heard(), echo.ends(), proxy.open()), (vec![], vec![], 2));
+    assert_eq!((echo.received(), echo.ends(), proxy.open()), (vec![], vec![], 2));
     proxy.heal();
     until("the first one's end arrives", || echo.ends() == [Ok(())]);
     second.write_all(b"next").unwrap();
@@ -291,7 +291,7 @@ fn a_connection_is_cut_after_the_given_byte() {
     let _ = stream.write_all(b"more of it");
     until("it is cut", || echo.ends().len() == 1);
     assert_eq!((proxy.requests().passed(), rest(stream).1), (7, Err(ErrorKind::ConnectionReset)));
-    assert!(b"fourmor".starts_with(&echo.heard()), "a reset may overtake what was sent before it");
+    assert!(b"fourmor".starts_with(&echo.received()), "a reset may overtake what was sent before it");
     let mut later = client(&proxy);
     later.write_all(&[b'x'; 100]).unwrap();
     assert_eq!(read(&mut later, 100), [b'x'; 100]);

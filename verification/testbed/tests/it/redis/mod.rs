@@ -7,7 +7,7 @@ mod sentinel;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::postgres::stands_still;
+use crate::postgres::is_stopped;
 use sentinel_testbed::redis::{Fsync, Options};
 use sentinel_testbed::{Proxy, Redis, redis, until};
 
@@ -218,9 +218,9 @@ fn a_paused_server_is_silent_until_it_is_resumed() {
     let mut asking = server.command("redis-cli");
     let asking = asking.arg("PING").stdin(Stdio::null()).stdout(Stdio::piped());
     let mut asking = asking.spawn().unwrap();
-    // Were it answered it would end; that it is not yet proves nothing, that it is at last proves the rest.
+    // If the server answered, the client would end. The first check alone proves nothing; the last one proves the rest.
     assert!(asking.try_wait().unwrap().is_none());
-    assert!(stands_still(server.pid()));
+    assert!(is_stopped(server.pid()));
     server.resume();
     assert_eq!(asking.wait_with_output().unwrap().stdout, b"PONG\n");
     // A paused server can be stopped.

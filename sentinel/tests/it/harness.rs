@@ -1,4 +1,4 @@
-//! A client whose requests are written down, behind a network that loses, delays and repeats them.
+//! A client whose requests are recorded, behind a network that loses, delays and repeats them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use sentinel_conformance::{Faulty, Layer, Layered, Plan};
 
 use crate::{Lied, SECOND};
 
-/// What a client sends, before any network loses it.
+/// Records what a client sends, before the network loses it.
 #[derive(Debug, Clone)]
 pub(crate) struct Wire {
     pub(crate) store: Arc<dyn CoordinationStore>,
@@ -44,32 +44,32 @@ impl Wire {
     }
 }
 
-/// A client behind a wire and a network, another beside it on the same store, and a count of runs.
-pub(crate) struct Rig {
+/// A client behind a recorder and a network, another client on the same store, and a count of runs.
+pub(crate) struct Harness {
     pub(crate) wire: Wire,
     pub(crate) network: Arc<Faulty>,
     pub(crate) ours: Sentinel,
-    pub(crate) beside: Sentinel,
+    pub(crate) other: Sentinel,
     pub(crate) runs: Arc<AtomicU32>,
 }
 
-impl Rig {
+impl Harness {
     pub(crate) fn new(plan: Plan) -> Self {
         let store = MemoryStore::new();
         let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
         let wire = Wire { store: network.clone(), sent: Arc::default() };
         let ours = Sentinel::new(Layered(wire.clone())).retry_timeout(SECOND * 2);
-        Self { wire, network, ours, beside: Sentinel::new(store), runs: Arc::default() }
+        Self { wire, network, ours, other: Sentinel::new(store), runs: Arc::default() }
     }
 
-    /// The same, and our client remembers replays.
+    /// The same, with a replay cache in the client under test.
     pub(crate) fn with_cache(plan: Plan) -> Self {
-        let rig = Self::new(plan);
-        let ours = Sentinel::new(ReplayCache::new(Layered(rig.wire.clone()))).retry_timeout(SECOND * 2);
-        Self { ours, ..rig }
+        let harness = Self::new(plan);
+        let ours = Sentinel::new(ReplayCache::new(Layered(harness.wire.clone()))).retry_timeout(SECOND * 2);
+        Self { ours, ..harness }
     }
 
-    /// A call of ours that counts its run.
+    /// A call of the client under test that counts its run.
     pub(crate) async fn pay(&self) -> Outcome<String, Lied> {
         let runs = self.runs.clone();
         let once = self.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 600);
@@ -97,9 +97,9 @@ impl Rig {
         self.runs.load(Ordering::SeqCst)
     }
 
-    /// The key's state, once everything that was to arrive late has arrived.
+    /// The key's state after all late messages have arrived.
     pub(crate) async fn state(&self) -> State {
         self.network.settle().await;
-        crate::state(&self.beside, "k").await
+        crate::state(&self.other, "k").await
     }
 }

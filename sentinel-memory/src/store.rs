@@ -52,7 +52,7 @@ impl MemoryStore {
         Self::with_clock_and_max_events(clock, EventLimit::default())
     }
 
-    /// An empty store on a clock of your own that keeps at most so many events of one record. Otherwise it is 1,000.
+    /// An empty store on a clock of your own that keeps at most this many events of one record. The default is 1,000.
     pub fn with_clock_and_max_events(clock: Arc<dyn Clock>, max_events: EventLimit) -> Self {
         let inner = Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -271,8 +271,13 @@ impl CoordinationStore for MemoryStore {
     }
 
     async fn health(&self) -> Result<Health, StoreError> {
-        let durable =
-            Check { name: "durability", ok: true, found: "none: nothing outlives the process".into() };
+        let durable = Check {
+            name: "durability",
+            ok: true,
+            found: "none: all records are lost when the process \
+                ends"
+                .into(),
+        };
         Ok(Health {
             deployment: "memory".into(),
             checks: vec![durable],

@@ -47,14 +47,14 @@ impl StatementError {
                 format!("the request cannot be encoded: {error}"),
             )),
             error => {
-                let detail = format!("the connection broke while a reply was awaited: {error}");
+                let detail = format!("the connection broke before the reply arrived: {error}");
                 Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail).caused_by(error))
             }
         }
     }
 
     pub(crate) fn timed_out(deadline: Duration) -> Self {
-        let detail = format!("no reply came within {deadline:?}");
+        let detail = format!("no reply arrived within {deadline:?}");
         Self::Lost(StoreError::ambiguous(ErrorKind::LostReply, detail))
     }
 
@@ -116,8 +116,8 @@ fn error_kind(code: &str) -> (ErrorKind, &'static str) {
         // undefined_table, invalid_schema_name, undefined_object, undefined_column
         "42P01" | "3F000" | "42704" | "42703" => (
             ErrorKind::NotInitialised,
-            "; if this store was used before, its tables were dropped or renamed: put them back, since in new ones \
-             keys run again",
+            "; if this store was used before, its tables were dropped or renamed: restore them, because \
+            with new tables keys run again",
         ),
         // insufficient_privilege
         "42501" => (
@@ -129,7 +129,7 @@ fn error_kind(code: &str) -> (ErrorKind, &'static str) {
         // untranslatable_character, character_not_in_repertoire, numeric_value_out_of_range
         "22P05" | "22021" | "22003" => (ErrorKind::InvalidRequest, ""),
         // check_violation: of the token's column, the only one with a check
-        "23514" => (ErrorKind::InvalidRequest, "; the server's clock stands beyond the last fencing token"),
+        "23514" => (ErrorKind::InvalidRequest, "; the server's clock is beyond the largest fencing token"),
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => (ErrorKind::Corrupt, ""),
         code if code.starts_with("53") => (ErrorKind::Unreachable, "; the server lacks a resource"),

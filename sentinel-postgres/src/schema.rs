@@ -55,8 +55,9 @@ pub(crate) fn lock(names: &Names) -> i64 {
 pub(crate) fn bare(names: &Names) -> String {
     let schema = &names.schema;
     format!(
-        "\"{schema}\" has Sentinel's tables, and no version is recorded in them: the schema was restored without its \
-         data, and has forgotten every record. Stop the workers. Restore the data too (`pg_restore --data-only`); or, \
+        "\"{schema}\" has Sentinel's tables, and no version is recorded in them: the schema was restored \
+        without its data, so all records are lost. Stop all workers. Restore the data too (`pg_restore \
+        --data-only`); or, \
          to start without it, DROP SCHEMA \"{schema}\" CASCADE, then run `sentinel init`"
     )
 }

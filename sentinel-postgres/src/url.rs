@@ -95,7 +95,7 @@ fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
 
 fn unknown_parameter() -> String {
     format!(
-        "has a parameter that nobody would keep to; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
+        "has an unknown parameter, which would be ignored; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
         KNOWN.join(", ")
     )
 }

@@ -6,9 +6,9 @@ pub enum Durability {
     /// As the server's own settings have it.
     #[default]
     Server,
-    /// On so many replicas too: `WAIT`. It narrows what a failover can lose, and does not close it.
+    /// On this many replicas too: `WAIT`. It reduces what a failover can lose, and does not exclude a loss.
     Replicas(u32),
-    /// On the disk of the server, and of so many replicas: `WAITAOF`, of Redis 7.2 or newer.
+    /// On the disk of the server, and of this many replicas: `WAITAOF`, of Redis 7.2 or newer.
     Disk {
         /// How many replicas.
         replicas: u32,

@@ -66,7 +66,7 @@ impl Names {
         Bucket { stem: stem.into(), slot, letter }
     }
 
-    /// Which bucket of so many an address is in. This must never change, or records would not be found.
+    /// The bucket of an address among this many buckets. This must never change, or records would not be found.
     pub(crate) fn number(address: &Address, buckets: u32) -> u32 {
         let hash = stable_hash(address.key.as_str().bytes());
         // The low bits of the hash are weak; the high ones are folded in.

@@ -74,7 +74,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
 /// The certificates are ours to load, so fred reads the URL as one without TLS.
 fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
     if tls && cfg!(not(feature = "tls")) {
-        return Err("asks for TLS, which is not built in: the feature `redis-tls` has it".into());
+        return Err("requires TLS, which is not built in: enable the feature `redis-tls`".into());
     }
     let plain = if tls { base.replacen("rediss", "redis", 1) } else { base.to_owned() };
     let (nodes, theirs): (Vec<&str>, Vec<&str>) =
@@ -177,7 +177,11 @@ fn with_form(what: &str) -> String {
 }
 
 fn unknown_parameter() -> String {
-    format!("has a parameter that nobody would keep to; known are {}, {}", OURS.join(", "), KNOWN.join(", "))
+    format!(
+        "has an unknown parameter, which would be ignored; known are {}, {}",
+        OURS.join(", "),
+        KNOWN.join(", ")
+    )
 }
 
 #[cfg(test)]

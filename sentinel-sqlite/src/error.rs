@@ -96,8 +96,8 @@ fn hint(path: &Path, error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen) => match path.parent() {
             Some(dir) if !dir.is_dir() => format!("; there is no directory {}", dir.display()),
-            _ if !path.exists() => "; there is no such file, or its directory may not be written to".into(),
-            _ => "; is it a file that may be read and written, in a directory that may be written to?".into(),
+            _ if !path.exists() => "; there is no such file, or its directory is not writable".into(),
+            _ => "; check that it is a readable and writable file, in a writable directory".into(),
         },
         Some(ErrorCode::ReadOnly) => {
             "; the file and its directory must be writable, for readers too: WAL needs both".into()
@@ -146,7 +146,7 @@ mod tests {
         let cannot_open = rusqlite::ffi::SQLITE_CANTOPEN;
         assert!(message(&dir.path().join("no/such.db"), cannot_open).contains("there is no directory"));
         assert!(message(&dir.path().join("no.db"), cannot_open).contains("there is no such file"));
-        assert!(message(&file, cannot_open).contains("is it a file that may be read and written"));
+        assert!(message(&file, cannot_open).contains("check that it is a readable and writable file"));
         assert!(message(&file, rusqlite::ffi::SQLITE_READONLY).contains("WAL needs both"));
         assert!(message(&file, rusqlite::ffi::SQLITE_BUSY).contains("the busy timeout"));
         assert_eq!(hint(&file, &sqlite(rusqlite::ffi::SQLITE_FULL)), "", "nothing to add");

@@ -22,7 +22,7 @@ const TABLES: i64 = 4;
 /// Checks that the file is empty or ours, before anything in it is changed.
 pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     if connection.is_readonly("main").unwrap_or(false) {
-        let detail = format!("{}: may only be read", path.display());
+        let detail = format!("{}: is read-only", path.display());
         return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
     }
     version(connection, path).map(drop)
@@ -85,8 +85,8 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, StoreError> {
         ),
         (APPLICATION_ID, _) if ours == 0 => refuse(
             ErrorKind::Corrupt,
-            "was set up by Sentinel and has no tables; what it held stands elsewhere or is lost. It is not set up \
-             anew: restore it, or name another file"
+            "was set up by Sentinel and has no tables; its records are in another file or lost. Sentinel \
+            does not set it up again: restore it, or name another file"
                 .into(),
         ),
         (APPLICATION_ID, 1..=SCHEMA_VERSION) if ours == TABLES => Ok(version),

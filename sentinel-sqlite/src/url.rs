@@ -40,13 +40,13 @@ pub(crate) fn parse(address: &str) -> Result<Url, Invalid> {
         None => (rest, None),
     };
     if path.trim() != path {
-        return refuse("holds a path that begins or ends with a blank");
+        return refuse("has a path that begins or ends with white space");
     }
     if path.is_empty() || path.ends_with('/') || path == "." || path == ".." {
         return refuse("must be sqlite: and the path of a file");
     }
     if path.starts_with(":memory:") || path.starts_with("file:") {
-        return refuse("must name a file: a store in memory would forget that a command ran");
+        return refuse("must name a file: a store in memory would lose the record that a command ran");
     }
     let mut url = Url { path: path.into(), ..Url::default() };
     if let Some(options) = options {

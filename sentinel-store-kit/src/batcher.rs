@@ -82,7 +82,7 @@ impl<E: BatchExecutor> Batcher<E> {
     pub fn send(&self, item: E::Item) {
         if self.outstanding.fetch_add(1, Ordering::Relaxed) >= E::MAX_OUTSTANDING {
             self.outstanding.fetch_sub(1, Ordering::Relaxed);
-            let detail = format!("{} requests wait already", E::MAX_OUTSTANDING);
+            let detail = format!("{} requests are waiting already", E::MAX_OUTSTANDING);
             return self.executor.refuse(item, StoreError::not_applied(ErrorKind::Busy, detail));
         }
         // An unbounded queue is never full.

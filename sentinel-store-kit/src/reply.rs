@@ -18,11 +18,11 @@ pub async fn reply<T>(pending: PendingReply<T>, limit: Duration) -> Result<T, St
     match timeout(limit, pending).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(_)) => {
-            let detail = "the runtime of the store's connection ended before the reply came";
+            let detail = "the runtime of the store's connection ended before the reply arrived";
             Err(StoreError::ambiguous(ErrorKind::LostReply, detail))
         }
         Err(_) => {
-            let detail = format!("no reply came within {limit:?}");
+            let detail = format!("no reply arrived within {limit:?}");
             Err(StoreError::ambiguous(ErrorKind::LostReply, detail))
         }
     }

@@ -69,7 +69,7 @@ fn a_flushed_server_is_refused() {
     let server = Redis::start(Options::default());
     let world = after_a_run(&server);
     server.cli(&["FLUSHALL"]);
-    is_refused(&world, &["sentinel init", "forgotten"]);
+    is_refused(&world, &["sentinel init", "has lost its records"]);
     assert_eq!(world.read("effects"), "run\n");
 }
 

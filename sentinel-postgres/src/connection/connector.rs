@@ -87,7 +87,7 @@ impl Connector {
         lock_timeout: LockTimeout,
     ) -> Result<(Connection, ServerInfo), StoreError> {
         let late = |_| {
-            let detail = format!("the server was not connected within {:?}", self.deadline);
+            let detail = format!("no connection to the server within {:?}", self.deadline);
             Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
         };
         let meeting = async {

@@ -19,7 +19,8 @@ const SERVER_INFO: &str = "SELECT current_setting('server_version_num')::int4, p
     current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on', \
     current_setting('synchronous_standby_names') <> '', \
     current_setting('lc_messages') ~ '^(en|C|POSIX|$)', \
-    CASE WHEN current_setting('sentinel.session', true) = 'ours' AND current_setting('synchronous_commit') = 'off' \
+    CASE WHEN current_setting('sentinel.session', true) = 'ours' AND \
+    current_setting('synchronous_commit') = 'off' \
         THEN set_config('synchronous_commit', 'on', false) END";
 
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +104,7 @@ impl Connection {
                 StatementError::Lost(error)
                 | StatementError::NotSent(error)
                 | StatementError::Broken(error) => {
-                    let detail = "the connection broke while the server was asked about itself";
+                    let detail = "the connection broke while the server's settings were read";
                     return Err(StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error));
                 }
             },

@@ -22,8 +22,8 @@ impl Timeline {
             tracing::error!(
                 before,
                 now,
-                "PostgreSQL failed over: unless the standby was synchronous, a begin, result or decision that was \
-                 acknowledged shortly before may be gone, and its key may run again"
+                "PostgreSQL failed over. Unless the standby was synchronous, a begin, result or decision \
+                that was acknowledged shortly before may be lost, and its key may run again"
             );
         }
     }

@@ -157,7 +157,11 @@ fn read(row: &PgRow, beats: &[Beat], alone: bool) -> Result<Read, Unreadable> {
         if !alone {
             return Ok((n, now, None));
         }
-        return Err(Unreadable("a heartbeat changed nothing where the rules say it does".into()));
+        return Err(Unreadable(
+            "a heartbeat changed nothing, although the kernel's rules require a \
+            change"
+                .into(),
+        ));
     }
     Ok((n, now, Some(outcome.stamped)))
 }

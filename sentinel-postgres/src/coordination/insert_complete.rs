@@ -267,7 +267,11 @@ fn reply_to_all(batch: Vec<PendingCall>, rows: &[PgRow]) {
             Ok((None, Some(id), read)) => drop(granted.insert(id, read)),
             Ok((None, None, _)) => {}
             Err(Unreadable(what)) => {
-                tracing::error!(what, "a flush answered what it cannot: its items are looked at")
+                tracing::error!(
+                    what,
+                    "a batch returned an impossible result: its records are read one \
+                    by one"
+                )
             }
         }
     }

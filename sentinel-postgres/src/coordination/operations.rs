@@ -328,6 +328,6 @@ fn batched<S: StatementExecutor>(statements: S, connector: &Arc<Connector>) -> C
 }
 
 pub(crate) fn contended(name: &str) -> StoreError {
-    let detail = format!("{name}: the record came and went each time it was looked at");
+    let detail = format!("{name}: the record was created or deleted between all reads");
     StoreError::not_applied(ErrorKind::Busy, detail)
 }

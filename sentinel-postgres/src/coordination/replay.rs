@@ -87,7 +87,11 @@ fn reply_to_all(batch: Vec<ReplayRequest>, rows: &[PgRow]) {
                 }
             }
             Err(Unreadable(what)) => {
-                tracing::error!(what, "a statement answered what it cannot: its items are looked at");
+                tracing::error!(
+                    what,
+                    "a statement returned an impossible result: its records are read \
+                    one by one"
+                );
             }
         }
     }

@@ -94,7 +94,7 @@ pub(crate) fn explain<O: Operation>(
     op: &O,
     rows: &[PgRow],
 ) -> Result<Option<Stamped<O::Reply>>, CallError> {
-    let row = rows.first().ok_or_else(|| broken("a statement answered nothing".into()))?;
+    let row = rows.first().ok_or_else(|| broken("a statement returned no row".into()))?;
     let locked = LockedRow::read(row).map_err(|Unreadable(what)| broken(what))?;
     let has_row = locked.record.is_some();
     let mut record = locked.record.unwrap_or(Record::absent());
@@ -106,7 +106,7 @@ pub(crate) fn explain<O: Operation>(
     let meant = outcome.stamped.stamp.changed.then_some((record.rev, record.token));
     if meant != locked.wrote {
         let detail = format!(
-            "{} wrote {:?} where the rules say {meant:?}: statement and kernel disagree",
+            "{} wrote {:?}, but the kernel's rules require {meant:?}: statement and kernel disagree",
             O::NAME,
             locked.wrote
         );

@@ -210,7 +210,11 @@ impl UpdateExecutor {
                     }
                 }
                 Err(Unreadable(what)) => {
-                    tracing::error!(what, "a statement answered what it cannot: its items go out alone")
+                    tracing::error!(
+                        what,
+                        "a statement returned an impossible result: its requests are \
+                        sent one by one"
+                    )
                 }
             }
         }

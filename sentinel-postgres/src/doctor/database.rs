@@ -74,7 +74,7 @@ impl Database {
             [] => check("tables", true, "all are there"),
             absent => {
                 let found = format!(
-                    "{} missing: what was in there is lost. Stop the workers and restore a backup",
+                    "{} missing: their contents are lost. Stop all workers and restore a backup",
                     absent.join(", ")
                 );
                 check("tables", false, found)
@@ -89,9 +89,9 @@ impl Database {
         }
         let on = on.join(", ");
         let whom = if self.suffices() {
-            "not for this role, and perhaps for the others"
+            "off for this role, but perhaps on for others"
         } else {
-            "for this role: it is refused, since a record that it does not see would run again"
+            "on for this role: it is refused, because the key of a record that it cannot see would run again"
         };
         let found =
             format!("on for {on}, {whom}; ALTER TABLE .. DISABLE ROW LEVEL SECURITY, for each of them");
@@ -110,7 +110,8 @@ impl Database {
             }
             other => {
                 let mut found = format!(
-                    "{other}: a key, label or reason with a character that it lacks is refused, before anything runs"
+                    "{other}: a key, label or reason with a character that it lacks is refused, before \
+                        anything runs"
                 );
                 if other == "EUC_JP" {
                     // The only encoding of PostgreSQL's that does so.

@@ -43,15 +43,15 @@ impl Deployment {
             Self::Standby => &[],
             Self::Lossy => &[
                 ": as long as the host does not crash. A kill -9 of the server does no harm.",
-                "A crash of the host or a power loss may take back begins, results and decisions that were \
-                 acknowledged, or damage all that is stored: keys may run again, and nothing tells.",
+                "A crash of the host or a power loss may lose begins, results and decisions that were \
+                acknowledged, or damage all that is stored: keys may run again without any report.",
             ],
             Self::OnePrimary => &[
                 ": through kill -9, and through power loss as far as the disk keeps what it has synced.",
                 "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
                  acknowledged.",
-                "This holds for this one server. A failover to an asynchronous standby, or a restored backup, \
-                 forgets what it had not received.",
+                "This holds for this one server. A failover to an asynchronous standby, or a restored \
+                backup, loses what it had not received.",
             ],
             Self::Synchronous => &[
                 ": through the loss of the primary, as long as only a synchronous standby takes over.",
@@ -60,8 +60,8 @@ impl Deployment {
             ],
             Self::Asynchronous => &[
                 ": as long as this primary stays the primary.",
-                "After a failover to an asynchronous standby, what was acknowledged shortly before may be gone: its \
-                 keys may run again. The changed time line is detected and reported.",
+                "After a failover to an asynchronous standby, what was acknowledged shortly before may be \
+                lost: its keys may run again. The changed time line is detected and reported.",
             ],
         };
         let mut guarantees: Vec<String> = sentences.iter().map(|text| (*text).to_owned()).collect();

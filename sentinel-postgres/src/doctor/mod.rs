@@ -100,8 +100,8 @@ fn standbys(info: &ServerInfo, settings: &Settings) -> Check {
     let names = &settings.synchronous_standby_names;
     if !notices::are_captured() {
         let found = format!(
-            "{names}; this program was built without tracing's warnings, so a wait for the standby that somebody \
-             cancels would go unnoticed"
+            "{names}; this program was built without tracing's warnings, so it would not notice when \
+            another client cancels a wait for the standby"
         );
         return check("standbys", false, found);
     }
@@ -128,15 +128,16 @@ fn standbys(info: &ServerInfo, settings: &Settings) -> Check {
 /// `at_init`: the one on which the schema was made. `changed`: what the connections of this process have met.
 fn timeline(info: &ServerInfo, at_init: Option<i32>, changed: Option<(i32, i32)>) -> Check {
     let Some(now) = info.timeline else {
-        return check("time line", true, "not told by a server in recovery");
+        return check("time line", true, "a server in recovery does not report it");
     };
     let found = match (changed, at_init) {
         (Some((first, last)), _) => format!(
-            "{now}; it changed from {first} to {last} while this process ran: a failover. Unless the standby was \
-             synchronous, acknowledged begins, results and decisions may be gone"
+            "{now}; it changed from {first} to {last} while this process ran: a failover. Unless the \
+            standby was synchronous, acknowledged begins, results and decisions may be lost"
         ),
         (None, Some(init)) if init != now => format!(
-            "{now}; it was {init} when the schema was made: since then a standby took over, or a backup was restored"
+            "{now}; it was {init} when the schema was made: since then a standby took over, or a backup \
+            was restored"
         ),
         _ => now.to_string(),
     };

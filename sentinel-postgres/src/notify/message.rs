@@ -84,7 +84,7 @@ mod tests {
             for kind in [MessageKind::Wanted, MessageKind::Changed] {
                 let mut received = Vec::new();
                 for text in encode(kind, &hashes) {
-                    assert!(text.len() < 8_000, "PostgreSQL takes no message of {} bytes", text.len());
+                    assert!(text.len() < 8_000, "PostgreSQL accepts no message of {} bytes", text.len());
                     let (decoded, page) = decode(&text).unwrap();
                     assert_eq!(decoded, kind);
                     received.extend(page);

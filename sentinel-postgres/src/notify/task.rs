@@ -90,7 +90,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<Outgoing>
             }
             Err(error) => error,
         };
-        tracing::debug!(error = %lost, "not listening for changes: those who wait for a run look more often");
+        tracing::debug!(error = %lost, "not notified of changes: callers that wait for a run poll more often");
         // Messages that arrive meanwhile are dropped: what is still wanted is sent on the next connection.
         if !discard_for(&mut queue, pause).await {
             return;
@@ -206,7 +206,7 @@ impl NotifyConnection<'_> {
             Some((MessageKind::Changed, hashes)) => {
                 hashes.into_iter().for_each(|hash| self.shared.change_received(hash));
             }
-            None => tracing::debug!(channel = self.shared.channel, "a message of somebody else is ignored"),
+            None => tracing::debug!(channel = self.shared.channel, "a message of another client is ignored"),
         }
     }
 }

@@ -28,7 +28,9 @@ pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Commit
 #[non_exhaustive]
 pub enum CommitError {
     /// The server rolled the transaction back. Nothing of it was applied.
-    #[error("the transaction was rolled back, and nothing of it was applied: {why}; run all of it again")]
+    #[error(
+        "the transaction was rolled back, and nothing of it was applied: {why}; run the whole transaction again"
+    )]
     RolledBack {
         /// The reason, in the server's words where there are any.
         why: String,
@@ -36,15 +38,15 @@ pub enum CommitError {
     /// A statement had ended the transaction (`COMMIT` or `ROLLBACK` as SQL) before this commit. `COMMIT` was not sent.
     #[error(
         "the transaction had been ended before this commit by a statement of its own (COMMIT or ROLLBACK as SQL); what \
-         was written before and after that statement may be applied; ask again under the same key, and remove the \
-         statement"
+         was written before and after that statement may be applied; call again with the same key to find \
+         out, and remove the statement"
     )]
     Ended,
     /// What was completed in the transaction is not in it any more. `COMMIT` was not sent, and what was open is rolled
     /// back.
     #[error(
         "what was completed in the transaction is not in it any more: it was rolled back to an earlier savepoint, or \
-         ended by a statement of its own; the rest was not committed; run all of it again"
+         ended by a statement of its own; the rest was not committed; run the whole transaction again"
     )]
     NotRecorded,
     /// The transaction is a savepoint within another one, and cannot be committed alone. It is rolled back.
@@ -54,7 +56,9 @@ pub enum CommitError {
     )]
     Nested,
     /// `COMMIT` was sent, and its outcome is not known.
-    #[error("whether the transaction is committed is not known: {why}; ask again under the same key")]
+    #[error(
+        "whether the transaction is committed is not known: {why}; call again with the same key to find out"
+    )]
     Unknown {
         /// What happened to the commit.
         why: String,
@@ -73,7 +77,7 @@ impl CommitError {
 /// then.
 ///
 /// To commit several of them at once, put them together with [`and`](Self::and) or [`all`](Self::all).
-#[must_use = "nothing is true before `commit`, and the value is handed out there only"]
+#[must_use = "nothing is durable before `commit`, which alone returns the value"]
 #[derive(Debug)]
 pub struct Pending<T> {
     value: T,

@@ -84,7 +84,7 @@ async fn a_server_that_loses_what_it_acknowledged_is_refused_unless_allowed() {
         refused(builder.clone().open().await, words);
         let health = store.health().await.unwrap();
         assert!(health.accepted && health.deployment.contains("lose commits"), "{health:?}");
-        assert!(health.guarantees.iter().any(|text| text.contains("may take back")), "{health:?}");
+        assert!(health.guarantees.iter().any(|text| text.contains("may lose")), "{health:?}");
         is_bad(&health, setting, "allowed");
         let health = builder.health().await.unwrap();
         assert!(!health.accepted);

@@ -47,7 +47,7 @@ async fn row_level_security_is_reported_for_each_table() {
         assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
         // It does not apply to the owner, and doctor reports it all the same.
         let health = owner.clone().health().await.unwrap();
-        is_bad(&health, "row-level security", &[&named, "not for this role"]);
+        is_bad(&health, "row-level security", &[&named, "off for this role"]);
         server.psql(&format!("ALTER TABLE sentinel.{table} DISABLE ROW LEVEL SECURITY"));
     }
     assert!(app().health().await.unwrap().accepted);

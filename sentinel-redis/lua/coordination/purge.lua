@@ -32,7 +32,7 @@ local function purge(key, record, events, gone)
   end
   redis.call('ZREM', KEYS[3], key)
   redis.call('ZADD', KEYS[5], string.format('%.0f', clock + HOUR + 1), key)
-  redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, clock, r.token, NOBODY,
+  redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, clock, r.token, NO_CLAIM,
     0, 0, 0), 'PX', 2 * HOUR / 1000)
   redis.call('DEL', record, events)
   return YES

@@ -87,7 +87,7 @@ local function enlist()
   end
   if new == #adds / 2 then return end
   redis.call('SET', KEYS[1], 'gone: records were dropped')
-  error({ err = 'SENTINELAMNESIA records are gone that nobody has deleted' })
+  error({ err = 'SENTINELAMNESIA records are gone that Sentinel did not delete' })
 end
 
 -- Indexes first, records last: should one of these fail, no record has changed.

@@ -16,7 +16,7 @@ end
 local function absent()
   return {
     state = FREE, held = NO, after_reset = NO, kept = NO, spilled = NO, token = NONE, incarnation = NONE,
-    claim = NOBODY, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
+    claim = NO_CLAIM, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
     hard_ttl = 0, retention = NEVER, effects = 0, late = 0, past = '', worker = '', fingerprint = '', accepts = '',
     doubt = '', decision = '', result = '', log = '',
   }
@@ -65,7 +65,7 @@ end
 
 local function fence_out(r)
   if r.held == YES then remember(r, r.claim) end
-  r.held, r.claim = NO, NOBODY
+  r.held, r.claim = NO, NO_CLAIM
 end
 
 -- Frees the record. What outlives a run stays: token, incarnation, past claim ids, the last decision.

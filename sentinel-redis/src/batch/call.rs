@@ -156,7 +156,8 @@ impl Caller {
     fn has_buckets(&self, registered: &Registered) -> Result<(), StoreError> {
         let before = self.buckets.swap(registered.metadata.buckets, Ordering::Relaxed);
         if before != 0 && before != registered.metadata.buckets {
-            let detail = "it was set up anew, with another number of buckets, since this process opened it";
+            let detail = "the store was set up again with another number of buckets after this process \
+                opened it";
             return Err(StoreError::not_applied(ErrorKind::Closed, detail));
         }
         Ok(())
@@ -286,7 +287,7 @@ fn continue_if_read(mode: CallMode, why: StoreError) -> Result<StoreError, Store
 fn unsent(error: StoreError) -> StoreError {
     match error.kind() {
         ErrorKind::LostReply => {
-            let detail = "the server was asked something that changes nothing, and did not answer";
+            let detail = "the server did not answer a request that only reads";
             StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error)
         }
         _ => error,

@@ -80,5 +80,5 @@ async fn call(caller: &Caller, items: &[Pending]) -> Result<Vec<ScriptReply>, St
 }
 
 fn missing_reply() -> StoreError {
-    StoreError::ambiguous(ErrorKind::BrokenStore, "a script answered too little")
+    StoreError::ambiguous(ErrorKind::BrokenStore, "a script returned too few values")
 }

@@ -32,7 +32,7 @@ impl ScriptReply {
                 '0' => (false, false),
                 '1' => (true, false),
                 '2' => (true, true),
-                other => return Err(broken_store(format!("{other:?} tells of no change"))),
+                other => return Err(broken_store(format!("{other:?} is not the code of a change"))),
             };
             let stored = match stored {
                 Reply::Bytes(stored) => stored,

@@ -68,17 +68,18 @@ impl Barrier {
         let connection = self.pool.get().await.map_err(|error| CommandError::NotSent(error.to_string()))?;
         let wait = self.wait(&command);
         let mut replies = connection.pipeline(vec![command, wait]).await.into_iter();
-        let none = || Err(CommandError::Lost("a pipeline answered too little".into()));
+        let none = || Err(CommandError::Lost("a pipeline returned too few replies".into()));
         let (reply, waited) = (replies.next().unwrap_or_else(none)?, replies.next().unwrap_or_else(none));
         match waited {
             Ok(waited) if self.suffices(&waited) => Ok(reply),
             Ok(waited) => Err(CommandError::Lost(format!(
-                "it was carried out, and is not everywhere within {:?}: {:?} asked, {waited:?} told",
+                "the write was applied but not confirmed within {:?}: {:?} required, {waited:?} confirmed",
                 self.timeout, self.durability
             ))),
-            Err(failure) => {
-                Err(CommandError::Lost(format!("it was carried out, and waiting for it failed: {failure:?}")))
-            }
+            Err(failure) => Err(CommandError::Lost(format!(
+                "the write was applied, but the wait for its \
+                    confirmation failed: {failure:?}"
+            ))),
         }
     }
 

@@ -131,7 +131,7 @@ impl Fred {
         match self.within(reply).await {
             Some(Ok(frame)) => read(frame),
             Some(Err(error)) => Err(Self::lost(&error)),
-            None => Err(CommandError::Lost(format!("no reply came within {:?}", self.deadline))),
+            None => Err(CommandError::Lost(format!("no reply arrived within {:?}", self.deadline))),
         }
     }
 
@@ -161,7 +161,7 @@ impl Fred {
             FredErrorKind::Backpressure | FredErrorKind::InvalidArgument | FredErrorKind::Config => {
                 CommandError::NotSent(error.to_string())
             }
-            _ => CommandError::Lost(format!("no reply came: {error}")),
+            _ => CommandError::Lost(format!("no reply arrived: {error}")),
         }
     }
 }

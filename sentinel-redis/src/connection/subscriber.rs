@@ -92,7 +92,7 @@ impl Subscriber {
         match reply.await {
             Ok(Ok(reached)) => check_subscribed(reached),
             Ok(Err(error)) => Err(CommandError::Lost(error.to_string())),
-            Err(_) => Err(CommandError::Lost(format!("no reply came within {:?}", self.deadline))),
+            Err(_) => Err(CommandError::Lost(format!("no reply arrived within {:?}", self.deadline))),
         }
     }
 

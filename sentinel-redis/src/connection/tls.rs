@@ -25,7 +25,7 @@ pub(crate) fn set(config: &mut Config, ca: Option<PathBuf>) -> Result<(), StoreE
 
 #[cfg(not(feature = "tls"))]
 pub(crate) fn set(_: &mut Config, _: Option<PathBuf>) -> Result<(), StoreError> {
-    let detail = "TLS is not built in: the feature `redis-tls` has it";
+    let detail = "TLS is not built in: enable the feature `redis-tls`";
     Err(StoreError::not_applied(sentinel_core::ErrorKind::InvalidRequest, detail))
 }
 

@@ -38,7 +38,7 @@ impl Caller {
         gathered.finish()
     }
 
-    /// The beats of each bucket and kind, so many at a time.
+    /// The beats of each bucket and kind, this many at a time.
     fn pages(&self, beats: &[Beat]) -> Vec<Vec<usize>> {
         let mut buckets: HashMap<_, Vec<usize>> = HashMap::new();
         for (n, Beat { address, .. }) in beats.iter().enumerate() {
@@ -82,6 +82,10 @@ fn explain(beat: &Beat, replies: ScriptReply) -> Result<Stamped<HeartbeatReply>,
     let stamped = kernel::apply(&mut record, &Heartbeat { grant: beat.grant }, at)?.stamped;
     match stamped.stamp.changed == replies.changed {
         true => Ok(stamped),
-        false => Err(broken_store("a heartbeat did not do what the rules say".into())),
+        false => Err(broken_store(
+            "a heartbeat did not make the change that the kernel's rules \
+            require"
+                .into(),
+        )),
     }
 }

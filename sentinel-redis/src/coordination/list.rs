@@ -66,7 +66,7 @@ impl Caller {
         for page in futures_util::future::try_join_all(pages).await? {
             let mut page = page.list()?.into_iter();
             let clock = page.next().and_then(|clock| clock.text()?.parse().ok());
-            let clock = clock.ok_or_else(|| broken_store("a page tells no time".into()))?;
+            let clock = clock.ok_or_else(|| broken_store("a page has no clock reading".into()))?;
             *now = (*now).max(StoreTime::from_micros(clock));
             for member in page {
                 keys.push(Key::new(member.text().ok_or_else(|| unexpected_reply(&member))?)?);

@@ -41,8 +41,12 @@ pub(crate) fn explain<O: Operation>(
     if outcome.stamped.stamp.changed != reply.changed {
         let did = |changed: bool| if changed { "a change" } else { "none" };
         let meant = outcome.stamped.stamp.changed;
-        let detail =
-            format!("{}: the script made {} where the rules say {}", O::NAME, did(reply.changed), did(meant));
+        let detail = format!(
+            "{}: the script made {}, but the kernel's rules require {}",
+            O::NAME,
+            did(reply.changed),
+            did(meant)
+        );
         return Err(broken_store(detail));
     }
     Ok(outcome.stamped)

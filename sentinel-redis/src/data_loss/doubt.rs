@@ -17,7 +17,7 @@ impl CurrentDoubt {
         if found.as_ref().is_none_or(|(known, _)| known.to_string() != text) {
             tracing::warn!(
                 doubt = text,
-                "the store is in doubt: only reads are answered, and may lack acknowledged changes"
+                "possible data loss: only reads are answered, and they may lack acknowledged changes"
             );
         }
         *found = Some((why.clone(), registered_at));

@@ -193,12 +193,12 @@ impl DataLossGuard {
         if !keeps_all && !self.allow_lossy {
             let weakest = metadata.class.max(class);
             return Err(possible_data_loss(&format!(
-                "it was restarted or promoted, and is of the class {weakest:?}"
+                "it was restarted or promoted, and its durability is {weakest:?}"
             )));
         }
         tracing::warn!(
             servers = ?who, class = %class,
-            "the server was restarted; it is trusted to hold all it acknowledged"
+            "the server was restarted; its settings guarantee that it has all that it acknowledged"
         );
         StoreMetadata::accept_servers(connection, &self.names, metadata.class.max(class), &who).await?;
         StoreMetadata::read(connection, &self.names).await?.ok_or_else(|| self.missing(true, &who))
@@ -221,7 +221,7 @@ impl DataLossGuard {
             return Ok(None);
         }
         if metadata.registered_at < known.registered_at {
-            return Ok(Some("it has lost that somebody armed it again".into()));
+            return Ok(Some("it has lost the record that an operator registered it again".into()));
         }
         match known.servers == who {
             true => Ok(None),
@@ -233,7 +233,7 @@ impl DataLossGuard {
     /// set up.
     fn missing(&self, known: bool, servers: &[String]) -> StoreError {
         if known {
-            return data_loss("what this process knew of it is gone");
+            return data_loss("what this process knew about it is lost");
         }
         if let Some(gone) = self.last_acknowledged.lost_store(servers) {
             return data_loss(&gone);

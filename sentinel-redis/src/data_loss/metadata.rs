@@ -66,7 +66,11 @@ impl StoreMetadata {
         }
         let buckets = take("buckets").parse().unwrap_or_default();
         if buckets == 0 {
-            return Err(StoreError::not_applied(ErrorKind::Corrupt, "the root tells no number of buckets"));
+            return Err(StoreError::not_applied(
+                ErrorKind::Corrupt,
+                "the store's metadata has no number \
+                of buckets",
+            ));
         }
         let servers = take("servers").split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
         Ok(Some(Self {

@@ -96,7 +96,7 @@ impl Server {
         let asked = connection.masters().into_iter().map(|node| Self::ask(connection, node));
         let servers = futures_util::future::try_join_all(asked).await?;
         match servers.is_empty() {
-            true => Err(StoreError::not_applied(ErrorKind::Unreachable, "the cluster told of no master")),
+            true => Err(StoreError::not_applied(ErrorKind::Unreachable, "the cluster reports no master")),
             false => Ok(servers),
         }
     }
@@ -192,8 +192,8 @@ impl Server {
                 ))
             }
             _ if !self.appends() => {
-                let advice = "appendonly is no: a restart forgets everything, and keys would run again; \
-                              set appendonly yes";
+                let advice = "appendonly is no: a restart loses everything, and keys would run again; set \
+                appendonly yes";
                 Some(advice.into())
             }
             _ if self.appendfsync.as_deref() == Some("no") => {

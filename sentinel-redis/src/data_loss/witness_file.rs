@@ -66,7 +66,8 @@ impl WitnessFile {
     /// only helps to detect a loss.
     pub(super) fn save(&self, folder: &Path) {
         if let Err(error) = self.write(folder) {
-            tracing::debug!(%error, folder = %folder.display(), "no note of the newest change was left");
+            tracing::debug!(%error, folder = %folder.display(), "the newest acknowledged change could \
+                not be written to the witness file");
         }
     }
 

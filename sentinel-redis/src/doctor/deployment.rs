@@ -28,7 +28,7 @@ impl Deployment {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Replica => "Redis, a replica: use its master",
-            Self::Lossy => "Redis, with settings that drop or forget what was acknowledged",
+            Self::Lossy => "Redis, with settings that lose what was acknowledged",
             Self::Always => "Redis standalone, AOF always, noeviction",
             Self::EverySecond => "Redis standalone, AOF everysec, noeviction",
             Self::WithReplicas => "Redis with replicas",
@@ -39,21 +39,23 @@ impl Deployment {
     pub(super) fn guarantees(self, durability: Durability) -> Vec<String> {
         let once = "At most one execution per key, across all processes that use this server, until an operator \
                     decides otherwise";
-        let failover = "A failover may take back begins, results and decisions that were acknowledged last: their keys \
-                        may run again. A server that was not armed is detected, and refused until `sentinel init`.";
+        let failover = "A failover may lose begins, results and decisions that were acknowledged last: \
+        their keys may run again. A server that is not registered is detected, and refused until \
+        `sentinel init`.";
         let texts: &[&str] = match self {
             Self::Replica => &[],
             Self::Lossy => &[
                 ": as long as this server runs, and has memory to spare.",
-                "A restart, or eviction, may take back all that was acknowledged. An emptied server is detected; \
-                 single records that are dropped are not: their keys run again, and nothing tells.",
+                "A restart, or eviction, may lose all that was acknowledged. An emptied server is \
+                detected; single records that are dropped are not: their keys run again without any \
+                report.",
             ],
             Self::Always => &[
                 ": through kill -9, and through power loss as far as the disk keeps what it has synced.",
                 "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
                  acknowledged.",
-                "This holds for this one server. A restored backup, or another server in its place, forgets what it \
-                 had not received.",
+                "This holds for this one server. A restored backup, or another server in its place, lacks \
+                what it had not received.",
             ],
             Self::EverySecond => &[
                 // Redis answers before it has written while a sync of what it wrote before takes long.

@@ -49,7 +49,7 @@ pub(crate) async fn health(caller: &Caller) -> Result<Health, StoreError> {
 /// A server that does not allow its state to be read.
 fn unknown(access: &Access, error: &StoreError) -> Health {
     let checks = vec![check("server", false, error.to_string()), access.check()];
-    let deployment = "Redis, of which nothing may be known".into();
+    let deployment = "Redis, whose settings may not be read".into();
     Health { deployment, checks, guarantees: Vec::new(), accepted: false }
 }
 
@@ -62,7 +62,7 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
         (false, false) => format!("{found}: {loss}; set {remedy}"),
     };
     let dropped = "it drops records when memory is short, and keys would run again";
-    let forgotten = "a restart forgets everything, and keys would run again";
+    let forgotten = "a restart loses everything, and keys would run again";
     let fsync = match server.appendfsync.as_deref() {
         Some("always") => "always".into(),
         Some("no") => {
@@ -72,7 +72,7 @@ fn of_server(server: &Server, allow_lossy: bool) -> [Check; 5] {
             "everysec: the newest two seconds may be lost if the server or its host dies".into()
         }
         Some(other) => other.to_owned(),
-        None => "CONFIG is not allowed: taken as everysec".into(),
+        None => "CONFIG is not allowed: treated as everysec".into(),
     };
     let (keeps, appends) = (!server.evicts(), server.appends());
     let on = if appends { "yes" } else { "no" };

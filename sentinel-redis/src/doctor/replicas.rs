@@ -29,13 +29,13 @@ pub(super) fn counted(masters: &[Server], durability: Durability) -> Check {
     let any = masters.iter().any(|master| master.replicas() > 0);
     let found = match class(masters) {
         _ if fewest < asked => {
-            format!("{connected}, and {asked} have to confirm: nothing that lasts can be answered")
+            format!("{connected}, and {asked} have to confirm: requests that must be durable get no reply")
         }
         _ if !any => "none is connected".to_owned(),
         Class::Replicated if fewest == 0 => {
             format!(
-                "{connected}; a master without one takes its slots along when it goes, and any other \
-                     that takes over may lack what was acknowledged last"
+                "{connected}; the slots of a master without a replica are lost with it, and any replica \
+                that takes over may lack what was acknowledged last"
             )
         }
         Class::Replicated => {

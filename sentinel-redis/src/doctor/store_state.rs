@@ -33,7 +33,10 @@ impl StoreState {
                 return bare(gone.map_or_else(
                     || format!("{prefix:?} is not initialised: run `sentinel init`"),
                     |gone| {
-                        format!("{prefix:?}: {gone}; it is gone: find out what ran, then run `sentinel init`")
+                        format!(
+                            "{prefix:?}: {gone}; its records are lost: find out what ran, then run \
+                            `sentinel init`"
+                        )
                     },
                 ));
             }
@@ -44,7 +47,7 @@ impl StoreState {
             Err(error) => return Err(error),
         };
         let found = format!(
-            "{prefix:?}, buckets: {}, armed as {}, epoch {}",
+            "{prefix:?}, buckets: {}, registered as {}, epoch {}",
             metadata.buckets, metadata.class, metadata.epoch
         );
         Ok(Self {
@@ -76,14 +79,22 @@ fn identity(metadata: &StoreMetadata, servers: &[Server], allow_lossy: bool) -> 
     match &metadata.doubt {
         Some(why) if allow_lossy => (true, format!("in doubt, and allowed: {why}")),
         Some(why) => (false, format!("in doubt: {why}; find out what is missing, then run `sentinel init`")),
-        None if is_registered => (true, format!("as it was armed: {}", who.join(" "))),
-        None if keeps_all => (true, "restarted since it was armed; it keeps all that it acknowledges".into()),
-        None if allow_lossy => (true, "restarted or promoted since it was armed, and allowed".into()),
+        None if is_registered => (true, format!("as registered: {}", who.join(" "))),
+        None if keeps_all => (
+            true,
+            "restarted since it was registered; it keeps all that it \
+            acknowledges"
+                .into(),
+        ),
+        None if allow_lossy => (true, "restarted or promoted since it was registered, and allowed".into()),
         None => {
             let lost = "what was acknowledged last may be lost; compare, then run `sentinel init`";
             (
                 false,
-                format!("restarted, promoted, or first followed by a replica, since it was armed: {lost}"),
+                format!(
+                    "restarted, promoted, or first followed by a replica, since it was registered: \
+                    {lost}"
+                ),
             )
         }
     }
@@ -103,7 +114,7 @@ async fn markers(
         });
         let found = futures_util::future::try_join_all(reads).await?;
         if found.iter().any(|marker| marker.text() != Some(&metadata.store)) {
-            let lost = "what was there is forgotten; find out what ran, then run `sentinel init`";
+            let lost = "its records are lost; find out what ran, then run `sentinel init`";
             return Ok((false, format!("a part of namespace {:?} has none: {lost}", namespace.as_str())));
         }
     }

@@ -20,7 +20,7 @@ fn server(fields: &[(&str, &str)], fsync: Option<&str>) -> Server {
 #[track_caller]
 fn assert_finding(check: &Check, ok: bool, words: &[&str]) {
     assert_eq!(check.ok, ok, "{check:?}");
-    assert!(words.iter().all(|word| check.found.contains(word)), "{check:?} does not say {words:?}");
+    assert!(words.iter().all(|word| check.found.contains(word)), "{check:?} does not contain {words:?}");
 }
 
 #[test]
@@ -33,12 +33,12 @@ fn settings_that_lose_records_are_reported_also_where_allowed() {
         let [_, _, policy, appends, fsync] = of_server(&server(&careless, Some("no")), allowed);
         let remedy = |what: &'static str| if allowed { "and allowed" } else { what };
         assert_finding(&policy, false, &["allkeys-lru", "drops records", remedy("set noeviction")]);
-        assert_finding(&appends, false, &["forgets everything", remedy("set appendonly yes")]);
+        assert_finding(&appends, false, &["loses everything", remedy("set appendonly yes")]);
         assert_finding(&fsync, false, &["loses what it acknowledged", remedy("set everysec or always")]);
     }
     let fsync = |set| of_server(&server(&[], set), false)[4].clone();
     assert_finding(&fsync(Some("everysec")), true, &["newest two seconds"]);
-    assert_finding(&fsync(None), true, &["taken as everysec"]);
+    assert_finding(&fsync(None), true, &["treated as everysec"]);
 }
 
 #[test]

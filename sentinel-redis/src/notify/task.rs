@@ -47,7 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut wakeups: mpsc::Receiver<()>) {
             }
             Err(error) => error.to_string(),
         };
-        tracing::debug!(error = lost, "not listening for changes: those who wait for a run look more often");
+        tracing::debug!(error = lost, "not notified of changes: callers that wait for a run poll more often");
         if !rest(&shared.subscriptions, &mut wakeups, pause).await {
             return;
         }
@@ -132,7 +132,7 @@ mod tests {
         let waiter = subscriptions.wait("waited for".into());
         sender.try_send(()).unwrap();
         let before = Instant::now();
-        assert!(rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await, "somebody waits");
+        assert!(rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await, "a caller waits");
         assert_eq!(before.elapsed(), FIRST_PAUSE);
         drop((waiter, sender));
         assert!(!rest(&subscriptions, &mut wakeups, FIRST_PAUSE).await, "the store is gone");

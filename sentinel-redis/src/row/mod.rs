@@ -150,7 +150,7 @@ fn decision(mut c: Cursor) -> Result<Decision, Unreadable> {
     };
     let presented = c.token()?;
     let (digested, digest) = (c.flag()?, digest(&mut c)?);
-    let operator = c.label()?.ok_or_else(|| Unreadable("a decision by nobody".into()))?;
+    let operator = c.label()?.ok_or_else(|| Unreadable("a decision without an operator".into()))?;
     Ok(Decision {
         op_id,
         kind,

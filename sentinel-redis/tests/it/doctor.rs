@@ -68,8 +68,8 @@ async fn doctor_lists_the_guarantees_of_a_durable_server() {
         ("appendonly", "yes"),
         ("appendfsync", "always"),
         ("replicas", "none"),
-        ("store", "\"sentinel\", buckets: 1, armed as always"),
-        ("identity", "as it was armed"),
+        ("store", "\"sentinel\", buckets: 1, registered as always"),
+        ("identity", "as registered"),
         ("markers", "0 namespaces"),
         ("user", "default"),
         ("encryption", "none"),
@@ -94,14 +94,14 @@ async fn a_lossy_deployment_is_refused_unless_allowed() {
         server.cli(&["CONFIG", "SET", setting, bad]);
         let health = store.health().await.unwrap();
         is_bad(&health, setting, remedy);
-        assert_eq!(health.deployment, "Redis, with settings that drop or forget what was acknowledged");
+        assert_eq!(health.deployment, "Redis, with settings that lose what was acknowledged");
         // A store that is in use finds it out by itself.
         refused(store.inspect(&address()).await, remedy);
         refused(builder.clone().open().await, remedy);
         refused(builder.clone().init().await, remedy);
         let health = builder.clone().allow_lossy(true).health().await.unwrap();
         assert!(health.accepted && !found(&health, setting).ok, "{health:?}");
-        assert!(health.guarantees.iter().any(|text| text.contains("nothing tells")), "{health:?}");
+        assert!(health.guarantees.iter().any(|text| text.contains("without any report")), "{health:?}");
         assert!(found(&health, setting).found.contains("allowed"), "{health:?}");
         server.cli(&["CONFIG", "SET", setting, good]);
     }
@@ -154,7 +154,7 @@ async fn doctor_reports_a_restart_and_a_doubt() {
     server.start_again();
     assert_finding(&builder.clone().health().await.unwrap(), "identity", "it keeps all that it acknowledges");
     builder.clone().open().await.unwrap();
-    assert_finding(&builder.clone().health().await.unwrap(), "identity", "as it was armed");
+    assert_finding(&builder.clone().health().await.unwrap(), "identity", "as registered");
     server.stop();
     server.start_again_with(&[("appendfsync", "everysec")]);
     is_bad(&builder.clone().health().await.unwrap(), "identity", "restarted, promoted");
@@ -162,7 +162,7 @@ async fn doctor_reports_a_restart_and_a_doubt() {
     server.cli(&["HSET", "sentinel:{sentinel}:root", "doubt", "the change 7 is missing"]);
     is_bad(&builder.clone().health().await.unwrap(), "identity", "in doubt: the change 7 is missing");
     builder.clone().init().await.unwrap();
-    assert_finding(&builder.health().await.unwrap(), "identity", "as it was armed");
+    assert_finding(&builder.health().await.unwrap(), "identity", "as registered");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn the_documented_rules_suffice_and_each_is_needed() {
     assert_finding(&store.health().await.unwrap(), "user", "app");
     let health = builder.clone().durability(Durability::Replicas(1)).health().await.unwrap();
     is_bad(&health, "user", "lacks +wait;");
-    assert_finding(&store.health().await.unwrap(), "appendfsync", "taken as everysec");
+    assert_finding(&store.health().await.unwrap(), "appendfsync", "treated as everysec");
     server.cli(&["ACL", "SETUSER", "app", "+config|get"]);
     assert_finding(&store.health().await.unwrap(), "appendfsync", "always");
 }

@@ -95,7 +95,7 @@ impl BatchExecutor {
             let result = self.run_in_turn(std::slice::from_mut(&mut task));
             if let Err(BatchError::Batch(error)) = &result {
                 // The rest is not tried: it would wait out the busy timeout once for each operation.
-                let why = format!("not tried, because just before: {error}");
+                let why = format!("not tried, because the operation before it failed: {error}");
                 stopped = Some(StoreError::not_applied(error.kind(), why));
             }
             task.reply(result.map_err(|(BatchError::Task(error) | BatchError::Batch(error))| error));

@@ -89,9 +89,9 @@ impl ConnectionThread {
 
 fn closed(applied: Applied) -> StoreError {
     match applied {
-        Applied::No => StoreError::not_applied(ErrorKind::Closed, "its thread has ended"),
+        Applied::No => StoreError::not_applied(ErrorKind::Closed, "the store's thread has ended"),
         Applied::Ambiguous => {
-            StoreError::ambiguous(ErrorKind::Closed, "its thread has ended without an answer")
+            StoreError::ambiguous(ErrorKind::Closed, "the store's thread ended without a reply")
         }
     }
 }

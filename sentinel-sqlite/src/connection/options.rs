@@ -33,7 +33,7 @@ impl OpenOptions {
         };
         if let Some(kind) = filesystem::network(&self.path).filter(|_| !self.allow_network) {
             let why = "WAL works within one host only, and two hosts would both run the same key";
-            return refuse(ErrorKind::DeploymentRefused, format!("lies on {kind}; {why}"));
+            return refuse(ErrorKind::DeploymentRefused, format!("is on {kind}; {why}"));
         }
         if let Some(what) = filesystem::other_names(&self.path).filter(|_| !self.allow_other_names) {
             let why = "programs that use another name of the file use another log, and would run the same key. Use one \
@@ -43,8 +43,8 @@ impl OpenOptions {
         }
         if filesystem::has_only_a_log(&self.path) {
             let why = format!(
-                "there is no file, but its log {} is there. Was the file moved without it? Put the file beside the \
-                 log, or the log beside the file; a new file would delete the log",
+                "the file does not exist, but its log {} does. Was the file moved without its log? Put \
+                both into the same directory again; a new file would delete the log",
                 filesystem::log_of(&self.path).display()
             );
             return refuse(ErrorKind::Corrupt, why);

@@ -80,8 +80,9 @@ pub(crate) fn check(connection: &Connection, options: &OpenOptions) -> Result<Fi
     let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     kept.map_err(|error| not_applied(&options.path, error))?;
     let detail = format!(
-        "{}: the log beside it ({}) belongs to another file or to another state of this one; put the log beside it \
-         that belongs to it. Keep the other one until you know whose it is: it may hold what was recorded last there",
+        "{}: the log beside it ({}) belongs to another file or to another state of this one; put the log \
+        that belongs to this file beside it. Keep the other log until you know its file: it may have the \
+        newest records of that file",
         options.path.display(),
         filesystem::log_of(&options.path).display()
     );
@@ -92,8 +93,9 @@ fn incomplete(options: &OpenOptions) -> Result<FileState, StoreError> {
     if !filesystem::has_log(&options.path) && !options.accept_lost_log {
         let log = filesystem::log_of(&options.path);
         let detail = format!(
-            "{}: its log {} is missing, and with it what was recorded last. Was the file moved or copied without it? \
-             Put the log beside the file. If the log is lost, keys may run again; the address option \
+            "{}: its log {} is missing, and with it the newest records. Was the file moved or copied \
+            without its log? Put the log beside the file. If the log is lost, keys may run again; the \
+            address option \
              sentinel_accept_lost_log=true accepts that",
             options.path.display(),
             log.display()

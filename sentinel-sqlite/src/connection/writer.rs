@@ -58,7 +58,7 @@ impl Writer {
     /// Opens the file, creates or migrates what is in it, and turns durability on.
     pub(crate) fn open(options: &OpenOptions) -> Result<Self, StoreError> {
         if options.reads_only {
-            let detail = format!("{}: was opened to be read only", options.path.display());
+            let detail = format!("{}: was opened for reading only", options.path.display());
             return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
         }
         options.check_place()?;
@@ -70,7 +70,7 @@ impl Writer {
         });
         let found = prepared?;
         filesystem::sync_log(&options.path).map_err(|error| {
-            let detail = format!("{}: its log could not be brought to the disk", options.path.display());
+            let detail = format!("{}: its log could not be synced to the disk", options.path.display());
             StoreError::not_applied(ErrorKind::Unreachable, detail).caused_by(error)
         })?;
         // The connection has read: the log is there, and stays.
@@ -93,7 +93,7 @@ impl Writer {
             Some(Waited::Unavailable) | None => None,
             Some(Waited::TimedOut) => {
                 let (path, timeout) = (options.path.display(), options.turn_timeout);
-                let detail = format!("{path}: other processes were before this one for {timeout:?}");
+                let detail = format!("{path}: other processes used the file for {timeout:?}");
                 return Err(StoreError::not_applied(ErrorKind::Busy, detail));
             }
         };
@@ -121,7 +121,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.seal(options, false) {
-            tracing::warn!(%error, "the file could not be made to say that it needs its log");
+            tracing::warn!(%error, "the file could not be marked as needing its log");
         }
     }
 
@@ -144,7 +144,8 @@ impl Writer {
             self.sealed.log = Log::open(&options.path);
         } else {
             tracing::warn!(
-                "a reader holds an old state of the file for long; the log cannot be emptied meanwhile"
+                "a reader has kept an old state of the file open for long; the log cannot be emptied \
+                    until it ends"
             );
             self.sealed.log = None;
         }

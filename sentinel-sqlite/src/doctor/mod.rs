@@ -22,7 +22,7 @@ pub(crate) async fn health(options: Arc<OpenOptions>, clock: Arc<dyn Clock>) -> 
     let (reply, received) = oneshot::channel();
     let run = move || drop(reply.send(check(&options, &*clock)));
     thread::Builder::new().name("sentinel-sqlite-health".into()).spawn(run).map_err(no_thread)?;
-    let panicked = || StoreError::not_applied(ErrorKind::BrokenStore, "the probe panicked");
+    let panicked = || StoreError::not_applied(ErrorKind::BrokenStore, "the check panicked");
     received.await.unwrap_or_else(|_| Err(panicked()))
 }
 
@@ -104,7 +104,7 @@ fn file_system(options: &OpenOptions) -> Check {
 /// Whether another name of the file would have another log.
 fn names(options: &OpenOptions) -> Check {
     let other = filesystem::other_names(&options.path);
-    let found = other.clone().unwrap_or_else(|| "one, as far as can be seen".into());
+    let found = other.clone().unwrap_or_else(|| "no other name was found".into());
     Check { name: "names", ok: other.is_none() || options.allow_other_names, found }
 }
 
@@ -138,12 +138,13 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
 fn guarantees() -> Vec<String> {
     [
         "At most one execution per key, across all processes of this host that use this file, until an operator \
-         decides otherwise: through kill -9, and through power loss as far as the disk keeps what it has synced.",
+         decides otherwise: through kill -9, and through power loss as far as the disk keeps what it \
+         has synced.",
         "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
          acknowledged.",
         "Fencing tokens increase strictly for each key, through release, purge and restart.",
-        "One host and a local disk only: copies of the file, and files on network file systems, know nothing of each \
-         other.",
+        "One host and a local disk only: copies of the file, and files on network file systems, are not \
+        coordinated.",
     ]
     .map(String::from)
     .to_vec()

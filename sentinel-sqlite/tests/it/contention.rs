@@ -105,7 +105,7 @@ async fn a_caller_that_waits_too_long_for_a_turn_gets_busy() {
     log.lock().unwrap();
     let error = store.claim(&execution("b"), &fused()).await.unwrap_err();
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Busy, Applied::No));
-    assert!(error.is_worth_repeating() && error.to_string().contains("were before this one"), "{error}");
+    assert!(error.is_worth_repeating() && error.to_string().contains("used the file for"), "{error}");
     drop(log);
     until_granted(&store).await;
 }

@@ -54,7 +54,10 @@ pub(crate) fn run(seed: u64, broken: Option<&Mutation>) -> Result<Summary, Strin
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(run_world(options.clone(), broken)).map_err(|broken| {
-        format!("{broken}\n\nsee it again: cargo run -p sentinel-simulation -- --seed {seed}\nits world: {options}")
+        format!(
+            "{broken}\n\nsee it again: cargo run -p sentinel-simulation -- --seed {seed}\nits \
+            world: {options}"
+        )
     })
 }
 
@@ -96,7 +99,7 @@ async fn settles(world: &Arc<World>, address: &Address, rng: &Rng) -> Result<(),
                 let record =
                     found.record.filter(|r| r.is_uncertain(found.now) || r.state == State::Reconciling);
                 if let Some(record) = record {
-                    last.settle(&address.key, &record).await;
+                    last.reconcile_key(&address.key, &record).await;
                 }
             }
             _ => {}

@@ -14,7 +14,9 @@ pub(crate) fn check(files: &[File], found: &mut Findings) {
     let lists = sources.iter().filter(|file| file.path.contains(LIST));
     let laws: Vec<_> = lists.flat_map(|list| names(&list.text).map(|law| (&list.path, law))).collect();
     if laws.is_empty() && !sources.is_empty() {
-        found.push(format!("{SUITE}: no law was found in a folder `list`: if the list has moved, change this path"));
+        found.push(format!(
+            "{SUITE}: no law was found in a folder `list`: if the list has moved, change this path"
+        ));
     }
     for (list, law) in laws {
         let documented = sources.iter().filter_map(|file| is_documented(&file.text, law)).collect::<Vec<_>>();

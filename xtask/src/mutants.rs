@@ -32,7 +32,7 @@ const PARTS: [Part; 7] = [
     },
     Part {
         name: "store-kit",
-        files: "sentinel-store-kit/src/**",
+        files: &["sentinel-store-kit/src/**"],
         packages: &["sentinel-coordination-store-kit", "sentinel-coordination-redis"],
         targets: &["--lib", "--test=it"],
         timeout: "1200",

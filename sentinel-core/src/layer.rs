@@ -77,6 +77,7 @@ pub trait Layer: Debug + Send + Sync + 'static {
 pub struct Layered<L>(pub L);
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "what the layer overrides counts")]
 impl<L: Layer> Layer for Layered<L> {
     fn inner(&self) -> &Arc<dyn CoordinationStore> {
         self.0.inner()
@@ -121,20 +122,14 @@ pub fn astray(reply: &Reply) -> StoreError {
 #[macro_export]
 macro_rules! __layers_are_stores {
     ($([$($generic:tt)*] $layer:ty;)*) => {
-        $($crate::__layers_are_stores! { @one [$($generic)*] $layer;
-            claim, Claim, ClaimReply;
-            begin, Begin, BeginReply;
-            complete, Complete, CompleteReply;
-            cancel, Cancel, CancelReply;
-            release, Release, ReleaseReply;
-            abandon, Abandon, AbandonReply;
-            reconcile, Reconcile, ReconcileReply;
-            force_complete, ForceComplete, ForceCompleteReply;
-            reset_to_claimed, ResetToClaimed, ResetReply;
-            evict, Evict, EvictReply;
-        })*
+        $($crate::for_each_operation! { $crate::__layer_is_a_store [[$($generic)*] $layer] })*
     };
-    (@one [$($generic:tt)*] $layer:ty; $($method:ident, $op:ident, $reply:ident;)*) => {
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __layer_is_a_store {
+    ([[$($generic:tt)*] $layer:ty] $($method:ident, $op:ident, $reply:ident;)*) => {
         const _: () = {
             use std::time::Duration;
 
@@ -144,6 +139,7 @@ macro_rules! __layers_are_stores {
             use $crate::{Address, CoordinationStore, Event, Layer as _, StoreError};
 
             #[::async_trait::async_trait]
+            #[deny(clippy::missing_trait_methods, reason = "every request goes through the layer")]
             impl<$($generic)*> CoordinationStore for $layer {
                 fn describe(&self) -> Description {
                     self.on_describe()

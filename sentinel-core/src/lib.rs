@@ -12,6 +12,7 @@ mod address;
 mod canonical;
 mod chance;
 mod digest;
+mod each;
 mod error;
 mod event;
 mod gather;

@@ -7,7 +7,7 @@ use crate::operation::{Beat, Stamped};
 use crate::store::CoordinationStore;
 
 macro_rules! send {
-    ($($op:ident, $method:ident;)*) => {
+    ([] $($method:ident, $op:ident, $_reply:ident;)*) => {
         impl Op {
             /// Sends the operation to a store. A heartbeat is sent as a batch of one.
             pub async fn send(
@@ -33,15 +33,4 @@ macro_rules! send {
     };
 }
 
-send! {
-    Claim, claim;
-    Begin, begin;
-    Complete, complete;
-    Cancel, cancel;
-    Release, release;
-    Abandon, abandon;
-    Reconcile, reconcile;
-    ForceComplete, force_complete;
-    ResetToClaimed, reset_to_claimed;
-    Evict, evict;
-}
+crate::for_each_operation!(send []);

@@ -30,9 +30,9 @@ use crate::time::StoreTime;
 ///   record is read; no background task rewrites records.
 /// - **Tokens.** Drawn under the lock as `max(row.token, namespace floor, clock in microseconds) + 1`.
 /// - **Barrier.** Some replies are given only once what they report is as durable as the deployment promises: those to
-///   a fused claim, a lease's claim and heartbeat, a begin, a complete, a cancel, a vouched release and every decision,
-///   also if they repeat an earlier one, and a replayed result. A claim that has not begun and an execution's heartbeat
-///   may be answered before.
+///   a fused claim, a lease's claim and heartbeat, a begin, a complete, a cancel, a vouched release, an abandon and
+///   every decision, also if they repeat an earlier one, and a replayed result. A claim that has not begun and an
+///   execution's heartbeat may be answered before.
 /// - **Repeating.** Every request may be sent again with the same ids, at once or late, any number of times. Together
 ///   they have the effect of one.
 /// - **Refusals** are replies. `Err` means that the store could not answer, and states whether the request may have
@@ -362,51 +362,5 @@ pub struct Check {
     pub found: String,
 }
 
-macro_rules! forward {
-    ($($method:ident, $op:ident, $reply:ident;)*) => {
-        /// Makes a shared store a store.
-        #[async_trait]
-        impl<S: CoordinationStore + ?Sized> CoordinationStore for Arc<S> {
-            fn describe(&self) -> Description {
-                (**self).describe()
-            }
-            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
-                (**self).$method(address, op).await
-            })*
-            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-                (**self).heartbeat(beats).await
-            }
-            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                (**self).purge(purge).await
-            }
-            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-                (**self).inspect(address).await
-            }
-            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-                (**self).list(list).await
-            }
-            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-                (**self).history(address, limit).await
-            }
-            async fn changed(&self, address: &Address, within: Duration) -> Notice {
-                (**self).changed(address, within).await
-            }
-            async fn health(&self) -> Result<Health, StoreError> {
-                (**self).health().await
-            }
-        }
-    };
-}
-
-forward! {
-    claim, Claim, ClaimReply;
-    begin, Begin, BeginReply;
-    complete, Complete, CompleteReply;
-    cancel, Cancel, CancelReply;
-    release, Release, ReleaseReply;
-    abandon, Abandon, AbandonReply;
-    reconcile, Reconcile, ReconcileReply;
-    force_complete, ForceComplete, ForceCompleteReply;
-    reset_to_claimed, ResetToClaimed, ResetReply;
-    evict, Evict, EvictReply;
-}
+// A shared store is a store.
+crate::__passes_on! { [S: CoordinationStore + ?Sized] Arc<S>; store, changes: (**store), reads: (**store) }

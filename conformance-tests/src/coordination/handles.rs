@@ -3,12 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use sentinel_core::operation::*;
-use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, CoordinationStore, Event, StoreError};
+use sentinel_core::CoordinationStore;
 
 /// Which of two handles a request goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,58 +60,4 @@ impl Handles {
     }
 }
 
-macro_rules! handles {
-    ($($method:ident, $op:ident, $reply:ident;)*) => {
-        #[async_trait]
-        impl CoordinationStore for Handles {
-            $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
-                self.change().$method(address, op).await
-            })*
-
-            fn describe(&self) -> Description {
-                self.read().describe()
-            }
-
-            async fn heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
-                self.change().heartbeat(beats).await
-            }
-
-            async fn purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-                self.change().purge(purge).await
-            }
-
-            async fn inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
-                self.read().inspect(address).await
-            }
-
-            async fn list(&self, list: &List) -> Result<Listing, StoreError> {
-                self.read().list(list).await
-            }
-
-            async fn history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
-                self.read().history(address, limit).await
-            }
-
-            async fn changed(&self, address: &Address, within: Duration) -> Notice {
-                self.read().changed(address, within).await
-            }
-
-            async fn health(&self) -> Result<Health, StoreError> {
-                self.read().health().await
-            }
-        }
-    };
-}
-
-handles! {
-    claim, Claim, ClaimReply;
-    begin, Begin, BeginReply;
-    complete, Complete, CompleteReply;
-    cancel, Cancel, CancelReply;
-    release, Release, ReleaseReply;
-    abandon, Abandon, AbandonReply;
-    reconcile, Reconcile, ReconcileReply;
-    force_complete, ForceComplete, ForceCompleteReply;
-    reset_to_claimed, ResetToClaimed, ResetReply;
-    evict, Evict, EvictReply;
-}
+sentinel_core::__passes_on! { [] Handles; handles, changes: handles.change(), reads: handles.read() }

@@ -10,7 +10,7 @@ use crate::operation::*;
 use crate::record::Record;
 
 macro_rules! any {
-    ($($op:ident, $reply:ident;)*) => {
+    ([] $($_method:ident, $op:ident, $reply:ident;)*) => {
         /// Any operation on one record.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "each is documented at its own type")]
@@ -67,18 +67,7 @@ macro_rules! any {
     };
 }
 
-any! {
-    Claim, ClaimReply;
-    Begin, BeginReply;
-    Complete, CompleteReply;
-    Cancel, CancelReply;
-    Release, ReleaseReply;
-    Abandon, AbandonReply;
-    Reconcile, ReconcileReply;
-    ForceComplete, ForceCompleteReply;
-    ResetToClaimed, ResetReply;
-    Evict, EvictReply;
-}
+crate::for_each_operation!(any []);
 
 fn wrap<R, S>(outcome: Transition<R>, into: impl FnOnce(R) -> S) -> Transition<S> {
     Transition { stamped: outcome.stamped.map(into), event: outcome.event }

@@ -173,16 +173,17 @@ impl Mutation {
         let at = Reading { now: at.now.max(record.last_now), ..at };
         seen.at.now = seen.at.now.max(seen.record.last_now);
         macro_rules! step {
-            ($($name:ident)*) => {
+            ([] $($_method:ident, $name:ident, $_reply:ident;)*) => {
                 match (op, &seen.op) {
                     $((Op::$name(op), Op::$name(shown)) => self.step(record, op, shown, &seen, at, Reply::$name),)*
+                    (Op::Heartbeat(op), Op::Heartbeat(shown)) => {
+                        self.step(record, op, shown, &seen, at, Reply::Heartbeat)
+                    }
                     _ => unreachable!("a lie keeps the operation"),
                 }
             };
         }
-        let mut outcome = step! {
-            Claim Begin Heartbeat Complete Cancel Release Abandon Reconcile ForceComplete ResetToClaimed Evict
-        }?;
+        let mut outcome = sentinel_core::for_each_operation!(step [])?;
         if let Some(lie) = self.reply {
             lie(record, &mut outcome.stamped);
         }

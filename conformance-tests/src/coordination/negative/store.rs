@@ -209,7 +209,7 @@ impl Bench for BrokenStore {
 }
 
 macro_rules! transitions {
-    ($($method:ident, $op:ident, $reply:ident;)*) => {
+    ([] $($method:ident, $op:ident, $reply:ident;)*) => {
         #[async_trait]
         impl CoordinationStore for BrokenStore {
             $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
@@ -329,15 +329,4 @@ macro_rules! transitions {
     };
 }
 
-transitions! {
-    claim, Claim, ClaimReply;
-    begin, Begin, BeginReply;
-    complete, Complete, CompleteReply;
-    cancel, Cancel, CancelReply;
-    release, Release, ReleaseReply;
-    abandon, Abandon, AbandonReply;
-    reconcile, Reconcile, ReconcileReply;
-    force_complete, ForceComplete, ForceCompleteReply;
-    reset_to_claimed, ResetToClaimed, ResetReply;
-    evict, Evict, EvictReply;
-}
+sentinel_core::for_each_operation!(transitions []);

@@ -2,13 +2,14 @@
 
 use crate::shell::{Result, Stages, cargo};
 use crate::workspace::{Member, Workspace};
-use crate::{guards, tidy};
+use crate::{guards, packages, tidy};
 
 pub(crate) fn verify(workspace: &Workspace) -> Result {
     let mut stages = Stages::default();
     stages.stage("format", format);
     stages.stage("tidy", || tidy::tidy(workspace));
     stages.stage("architecture", || guards::guards(workspace));
+    stages.stage("packages", || packages::packages(workspace));
     stages.stage("lints", lints);
     stages.stage("documentation", documentation);
     for member in workspace.members.iter().filter(|member| !member.features().is_empty()) {

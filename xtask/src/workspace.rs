@@ -78,6 +78,11 @@ impl Member {
         self.manifest.keys("features").filter(|name| *name != "default").collect()
     }
 
+    /// Whether it is published.
+    pub(crate) fn is_published(&self) -> bool {
+        self.manifest.value("package", "publish") != Some("false")
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         root().join(&self.folder)
     }

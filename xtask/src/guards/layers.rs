@@ -43,34 +43,27 @@ const TABLE: [(&str, &[&str]); 10] = [
 /// Folders whose crates may use all others, and are published never.
 const FREE: [&str; 2] = ["verification/", "xtask"];
 
-/// What a contract must not know: a runtime, databases and their clients, HTTP.
-const NOT_IN_CONTRACTS: [&str; 16] = [
-    "tokio",
-    "tokio-util",
-    "sqlx",
-    "rusqlite",
-    "libsqlite3-sys",
-    "postgres",
-    "tokio-postgres",
-    "fred",
-    "redis",
-    "axum",
-    "hyper",
-    "reqwest",
-    "tonic",
-    "diesel",
-    "tower",
-    "http",
-];
+/// What is outside of a floor: families of crates, each named by its first. `sqlx` is also `sqlx-core`.
+const RUNTIME: [&str; 1] = ["tokio"];
+const POSTGRES: [&str; 4] = ["sqlx", "postgres", "tokio-postgres", "diesel"];
+const SQLITE: [&str; 2] = ["rusqlite", "libsqlite3-sys"];
+const REDIS: [&str; 2] = ["fred", "redis"];
+const HTTP: [&str; 6] = ["axum", "hyper", "tower", "http", "reqwest", "tonic"];
 
-/// What a runtime, and the plumbing of stores, must not know: databases and their clients.
-const NOT_IN_RUNTIMES: [&str; 5] = ["sqlx", "rusqlite", "libsqlite3-sys", "fred", "redis"];
-
-/// Crates by folder, and what they must not be built from.
-const BANS: [(&str, &[&str]); 3] = [
-    ("sentinel-core", &NOT_IN_CONTRACTS),
-    ("sentinel-client", &NOT_IN_RUNTIMES),
-    ("sentinel-store-kit", &NOT_IN_RUNTIMES),
+/// Crates by folder, and what they must not be built from. Contracts are pure: no runtime, no I/O. Runtimes hold no
+/// SQL. A store knows one database, and the plumbing of stores
+/// none. The facade and the program are built from everything.
+const BANS: [(&str, &[&[&str]]); 10] = [
+    ("sentinel-core", &[&RUNTIME, &POSTGRES, &SQLITE, &REDIS, &HTTP]),
+    ("sentinel-client", &[&POSTGRES, &SQLITE, &REDIS]),
+    ("sentinel-store-kit", &[&POSTGRES, &SQLITE, &REDIS]),
+    ("conformance-tests", &[&POSTGRES, &SQLITE, &REDIS]),
+    ("sentinel-memory", &[&POSTGRES, &SQLITE, &REDIS]),
+    ("sentinel-sqlite", &[&POSTGRES, &REDIS]),
+    ("sentinel-postgres", &[&SQLITE, &REDIS]),
+    ("sentinel-redis", &[&POSTGRES, &SQLITE]),
+    ("sentinel", &[]),
+    ("sentinel-cli", &[]),
 ];
 
 /// Refuses a crate that uses another one which the table does not name, and what a floor must not know.
@@ -87,19 +80,14 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
         let used: Vec<&str> =
             others.filter(|other| tree.contains(&other.name)).map(|other| other.folder.as_str()).collect();
         broken.extend(not_allowed(&member.folder, &used, allowed.unwrap_or_default()));
-        let bans = BANS.iter().filter(|(folder, _)| *folder == member.folder).flat_map(|(_, bans)| *bans);
-        let known = bans.filter(|name| tree.contains(**name));
-        broken.extend(
-            known.map(|name| format!("{} is built from {name}, which it must not know", member.folder)),
-        );
+        broken.extend(banned(&member.folder, &tree));
     }
     Ok(())
 }
 
 /// A crate that the table does not name.
 fn unlisted(member: &Member, is_free: bool, broken: &mut Vec<String>) {
-    let is_published = member.manifest.value("package", "publish") != Some("false");
-    match (is_free, is_published) {
+    match (is_free, member.is_published()) {
         (true, true) => broken.push(format!("{} must have `publish = false`", member.folder)),
         (false, _) => broken.push(format!("{} is in no row of the table in {}", member.folder, file!())),
         (true, false) => {}
@@ -109,6 +97,21 @@ fn unlisted(member: &Member, is_free: bool, broken: &mut Vec<String>) {
 fn not_allowed(folder: &str, used: &[&str], allowed: &[&str]) -> Vec<String> {
     let wrong = used.iter().filter(|name| !allowed.contains(name));
     wrong.map(|name| format!("{folder} uses {name}; the table in {} allows {allowed:?}", file!())).collect()
+}
+
+/// What a crate is built from and must not know.
+fn banned(folder: &str, tree: &BTreeSet<String>) -> Vec<String> {
+    let Some((_, families)) = BANS.iter().find(|(banned, _)| *banned == folder) else {
+        return vec![format!("{folder} is in no row of BANS in {}", file!())];
+    };
+    let names = families.iter().flat_map(|family| family.iter());
+    let known = names.flat_map(|first| tree.iter().filter(move |name| is_of(name, first)));
+    known.map(|name| format!("{folder} is built from {name}, which it must not know")).collect()
+}
+
+/// Whether a crate is of a family.
+fn is_of(name: &str, first: &str) -> bool {
+    name.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
 /// The names of all that a package is built from, tests left out.
@@ -127,6 +130,18 @@ mod tests {
         let wrong = not_allowed("sentinel-redis", &["sentinel-core", "sentinel-client"], &["sentinel-core"]);
         assert_eq!(wrong.len(), 1);
         assert!(wrong[0].starts_with("sentinel-redis uses sentinel-client"), "{wrong:?}");
+    }
+
+    #[test]
+    fn what_a_floor_must_not_know_is_named() {
+        let tree =
+            ["serde", "sqlx-core", "tokio", "tokio-util", "httparse", "http-body"].map(str::to_owned).into();
+        let contract = banned("sentinel-core", &tree);
+        let named = |name: &str| contract.iter().any(|line| line.contains(&format!("built from {name},")));
+        assert!(["sqlx-core", "tokio", "tokio-util", "http-body"].into_iter().all(named), "{contract:?}");
+        assert_eq!(contract.len(), 4, "{contract:?}");
+        assert_eq!(banned("sentinel-client", &tree).len(), 1, "a runtime knows tokio");
+        assert_eq!(banned("sentinel-new", &tree).len(), 1, "each crate has a row");
     }
 
     #[test]

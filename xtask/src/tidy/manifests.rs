@@ -21,8 +21,8 @@ pub(crate) fn check(workspace: &Workspace, files: &[File], found: &mut Findings)
             .map(|folder| format!("{folder}/Cargo.toml: is not a member of the workspace")),
     );
     workspace.members.iter().for_each(|member| member_is_tidy(member, found));
-    let private = |member: &&Member| member.manifest.value("package", "publish") == Some("false");
-    let private: Vec<&str> = workspace.members.iter().filter(private).map(|m| m.name.as_str()).collect();
+    let private = workspace.members.iter().filter(|member| !member.is_published());
+    let private: Vec<&str> = private.map(|member| member.name.as_str()).collect();
     own_versions(&workspace.manifest, workspace.version(), &private, found);
 }
 

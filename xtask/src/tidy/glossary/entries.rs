@@ -1,5 +1,7 @@
 //! The glossary: its lines, read.
 
+use std::collections::BTreeMap;
+
 /// The list. It is part of this program: a tree has one.
 const LIST: &str = include_str!("../../../glossary.txt");
 
@@ -27,7 +29,8 @@ pub(super) struct Entry {
 /// All of them, and where each is allowed.
 #[derive(Debug, Default)]
 pub(super) struct Glossary {
-    pub(super) entries: Vec<Entry>,
+    /// By the first word, in small letters.
+    entries: BTreeMap<String, Vec<Entry>>,
     allowed: Vec<(String, String)>,
 }
 
@@ -62,13 +65,17 @@ impl Glossary {
             ["item", _, _] => Kind::Item,
             _ => return Err("is no `word`, `type`, `item` or `allow` with its fields".into()),
         };
-        self.entries.extend(texts(fields[1]).into_iter().map(|text| Entry {
-            kind,
-            parts: text.split(' ').map(str::to_lowercase).collect(),
-            text,
-            instead: fields[2].to_owned(),
-        }));
+        for text in texts(fields[1]) {
+            let parts: Vec<String> = text.split(' ').map(str::to_lowercase).collect();
+            let entry = Entry { kind, parts, text, instead: fields[2].to_owned() };
+            self.entries.entry(entry.parts[0].clone()).or_default().push(entry);
+        }
         Ok(())
+    }
+
+    /// The entries whose first word is this one, in small letters.
+    pub(super) fn beginning_with(&self, word: &str) -> impl Iterator<Item = &Entry> {
+        self.entries.get(word).into_iter().flatten()
     }
 
     /// Whether a file may have a word.
@@ -112,12 +119,10 @@ mod tests {
     #[test]
     fn the_list_of_this_tree_can_be_read() {
         let glossary = Glossary::load().unwrap();
-        assert!(glossary.entries.iter().any(|entry| entry.text == "told" && entry.kind == Kind::Word));
+        assert!(glossary.beginning_with("told").any(|entry| entry.kind == Kind::Word));
         for (text, _) in &glossary.allowed {
-            assert!(
-                glossary.entries.iter().any(|entry| entry.text == *text),
-                "{text} is allowed and not banned"
-            );
+            let mut entries = glossary.entries.values().flatten();
+            assert!(entries.any(|entry| entry.text == *text), "{text} is allowed and not banned");
         }
     }
 }

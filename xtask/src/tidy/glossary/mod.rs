@@ -12,7 +12,7 @@ use super::files::{self, File};
 use entries::{Entry, Glossary, Kind};
 use finding::Finding;
 use remaining::Remaining;
-use words::{Declared, declared, words};
+use words::{Declared, declared, is_term, words};
 
 /// The list and what remains to be replaced: they name the words themselves, and so do the tests of this check.
 const OWN_FILES: [&str; 2] = ["xtask/glossary", "xtask/src/tidy/glossary/"];
@@ -53,27 +53,36 @@ fn in_file(glossary: &Glossary, file: &File) -> Vec<Finding> {
     let mut found = vec![];
     for (line, text) in file.lines() {
         let words = words(text);
+        let terms = (0..words.len()).flat_map(|at| {
+            let entries = glossary.beginning_with(&words[at].text);
+            entries.filter(|entry| is_term(text, &words[at..], &entry.parts)).collect::<Vec<_>>()
+        });
         let declared = if file.is("rs") { declared(text) } else { vec![] };
-        for entry in &glossary.entries {
-            let matches = match entry.kind {
-                Kind::Word => words.iter().filter(|word| word.begins(text, &words, &entry.parts)).count(),
-                Kind::Type | Kind::Item => declared.iter().filter(|name| is_named(entry, name)).count(),
-            };
-            if matches > 0 && !glossary.allows(&entry.text, &file.path) {
-                found.extend((0..matches).map(|_| Finding {
-                    path: file.path.clone(),
-                    line,
-                    word: entry.text.clone(),
-                    instead: entry.instead.clone(),
-                }));
-            }
-        }
+        let names = declared.iter().flat_map(|declared| {
+            glossary
+                .beginning_with(&declared.name.to_lowercase())
+                .filter(|entry| is_named(entry, declared))
+                .collect::<Vec<_>>()
+        });
+        let terms = terms.filter(|entry| entry.kind == Kind::Word);
+        let banned = terms.chain(names).filter(|entry| !glossary.allows(&entry.text, &file.path));
+        found.extend(banned.map(|entry| Finding {
+            path: file.path.clone(),
+            line,
+            word: entry.text.clone(),
+            instead: entry.instead.clone(),
+        }));
     }
     found
 }
 
 fn is_named(entry: &Entry, declared: &Declared<'_>) -> bool {
-    declared.name == entry.text && declared.is_type == (entry.kind == Kind::Type)
+    let is_of_kind = match entry.kind {
+        Kind::Word => false,
+        Kind::Type => declared.is_type,
+        Kind::Item => !declared.is_type,
+    };
+    is_of_kind && declared.name == entry.text
 }
 
 #[cfg(test)]

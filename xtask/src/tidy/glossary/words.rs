@@ -6,20 +6,18 @@ pub(super) struct Word {
     start: usize,
     end: usize,
     /// In small letters.
-    text: String,
+    pub(super) text: String,
 }
 
-impl Word {
-    /// Whether a term begins here: this word and those after it, with nothing but spaces and `_` between them.
-    pub(super) fn begins(&self, line: &str, words: &[Self], term: &[String]) -> bool {
-        let Some(at) = words.iter().position(|word| word.start == self.start) else { return false };
-        let Some(these) = words.get(at..at + term.len()) else { return false };
-        let follow = |pair: &[Self]| {
-            let between = &line[pair[0].end..pair[1].start];
-            between.chars().all(|c| c == ' ' || c == '_')
-        };
-        these.iter().zip(term).all(|(word, part)| word.text == *part) && these.windows(2).all(follow)
-    }
+/// Whether a term begins at the first of these words: its words follow each other with nothing but spaces and `_`
+/// between them.
+pub(super) fn is_term(line: &str, words: &[Word], term: &[String]) -> bool {
+    let Some(these) = words.get(..term.len()) else { return false };
+    let follow = |pair: &[Word]| {
+        let between = &line[pair[0].end..pair[1].start];
+        between.chars().all(|c| c == ' ' || c == '_')
+    };
+    these.iter().zip(term).all(|(word, part)| word.text == *part) && these.windows(2).all(follow)
 }
 
 /// The words of a line, in order.

@@ -50,9 +50,8 @@ const SQLITE: [&str; 2] = ["rusqlite", "libsqlite3-sys"];
 const REDIS: [&str; 2] = ["fred", "redis"];
 const HTTP: [&str; 6] = ["axum", "hyper", "tower", "http", "reqwest", "tonic"];
 
-/// Crates by folder, and what they must not be built from. Contracts are pure: no runtime, no I/O. Runtimes hold no
-/// SQL. A store knows one database, and the plumbing of stores
-/// none. The facade and the program are built from everything.
+/// Crates by folder, and what they must not be built from. Contracts are pure: no runtime, no I/O. Runtimes and the
+/// plumbing of stores hold no SQL. A store knows one database. The facade and the program are built from everything.
 const BANS: [(&str, &[&[&str]]); 10] = [
     ("sentinel-core", &[&RUNTIME, &POSTGRES, &SQLITE, &REDIS, &HTTP]),
     ("sentinel-client", &[&POSTGRES, &SQLITE, &REDIS]),

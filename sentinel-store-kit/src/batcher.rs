@@ -180,7 +180,7 @@ pub(crate) mod tests {
         execute: Option<Semaphore>,
     }
 
-    pub(crate) struct Item(u32, ReplyTo<u32>);
+    pub(crate) struct Pending(u32, ReplyTo<u32>);
 
     async fn pass(gate: &Option<Semaphore>) {
         if let Some(gate) = gate {
@@ -189,7 +189,7 @@ pub(crate) mod tests {
     }
 
     impl BatchExecutor for Recorder {
-        type Item = Item;
+        type Item = Pending;
         type Session = u32;
 
         const MAX_BATCH: usize = 8;
@@ -199,20 +199,20 @@ pub(crate) mod tests {
             pass(&self.ready).await;
         }
 
-        fn take_batch(&self, waiting: &mut VecDeque<Item>, max: usize) -> Vec<Item> {
+        fn take_batch(&self, waiting: &mut VecDeque<Pending>, max: usize) -> Vec<Pending> {
             waiting.drain(..waiting.len().min(max)).collect()
         }
 
-        async fn execute(&self, executed: &mut u32, batch: Vec<Item>) {
+        async fn execute(&self, executed: &mut u32, batch: Vec<Pending>) {
             self.batches.lock().unwrap().push(batch.iter().map(|item| item.0).collect());
             pass(&self.execute).await;
             *executed += 1;
-            for Item(_, reply_to) in batch {
+            for Pending(_, reply_to) in batch {
                 let _ = reply_to.send(Ok(*executed));
             }
         }
 
-        fn refuse(&self, item: Item, error: StoreError) {
+        fn refuse(&self, item: Pending, error: StoreError) {
             let _ = item.1.send(Err(error));
         }
     }
@@ -224,7 +224,7 @@ pub(crate) mod tests {
 
         fn request(&self, n: u32) -> PendingReply<u32> {
             let (reply_to, pending) = oneshot::channel();
-            self.send(Item(n, reply_to));
+            self.send(Pending(n, reply_to));
             pending
         }
 

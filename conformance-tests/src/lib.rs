@@ -25,5 +25,6 @@ pub use coordination::negative;
 pub use coordination::run_log::{Answer, Effect, RunLog, Start};
 pub use coordination::sequences::{Coverage, StartState, sequences, sequences_covering};
 pub use coordination::suite::{LAWS, Law, check};
+pub use messages::quietly;
 pub use sentinel_core::{Layer, Layered};
 pub use sizes::Sizes;

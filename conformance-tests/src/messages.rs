@@ -47,8 +47,8 @@ thread_local! {
     static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Runs a check; a panic of this thread is its answer, and is not printed.
-pub(crate) fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
+/// Runs a check that may panic. A panic of this thread is returned and not printed.
+pub fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
         let loud = std::panic::take_hook();

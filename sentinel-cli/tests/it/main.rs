@@ -1,12 +1,13 @@
 //! Drives the compiled program as a shell would.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
 #[macro_use]
 mod world;
 
 mod answers;
 mod arguments;
+mod broken_server;
 mod data_loss;
 mod decodable;
 mod group;

@@ -1,27 +1,14 @@
-//! What is PostgreSQL's own: setting it up, and a server that is not there, or not any more.
+//! What is PostgreSQL's own: setting it up, and a server that is not there.
 
-use rustix::process::Signal;
-use sentinel_testbed::{Mode, Postgres, postgres::Options};
+use sentinel_testbed::{Postgres, postgres::Options};
 
-use crate::unusable_store::{all_refuse, refuse};
-use crate::world::{World, server, until};
-
-/// Runs until the file `go` is there.
-const WAITS: &str = "echo $$ > pid; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
+use crate::unusable_store::{all_refuse, needs_init};
+use crate::world::{World, server};
 
 #[test]
 fn before_init_every_command_but_doctor_exits_69_and_names_init() {
     let world = World::at(server());
-    for ran in refuse(&world, world.store()) {
-        assert!(ran.err().contains("sentinel init"), "{ran:?}");
-    }
-    let doctor = world.run(&["doctor"]);
-    assert!(doctor.code() == 1 && doctor.out().contains("sentinel init"), "{doctor:?}");
-    let doctor = world.run(&["doctor", "--json"]).json();
-    assert!(doctor["accepted"] == false && doctor["latency_us"].is_null() && doctor["store_now"].is_null());
-    assert_eq!(server().psql(&format!("SELECT to_regnamespace('{}')", world.schema())), "", "it was made");
-    assert_eq!(world.run(&["init"]).code(), 0);
-    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+    needs_init(&world, || server().psql(&format!("SELECT to_regnamespace('{}')", world.schema())));
 }
 
 #[test]
@@ -140,55 +127,6 @@ fn tls_is_built_in() {
     let stranger = world.run(&["once", "k", "--store", &url("verify-full"), "--", "touch", "ran"]);
     assert!(stranger.code() == 69 && stranger.err().contains("certificate"), "{stranger:?}");
     assert!(!world.path("ran").exists());
-}
-
-#[test]
-fn a_server_that_stops_during_a_run_leaves_the_key_uncertain() {
-    let server = Postgres::start(Options::default());
-    let world = World::at(&server);
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
-    until("it runs", || !world.read("effects").is_empty());
-    server.stop(Mode::Fast);
-    std::fs::write(world.path("go"), "").unwrap();
-    until("the program has reaped the command", || world.has_reaped());
-    let ran = running.ended_by(Signal::TERM);
-    assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
-    assert!(ran.err().contains("did not confirm"), "{ran:?}");
-    assert_eq!(world.once("other", &[], "touch ran").code(), 69);
-    server.start_again();
-    until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
-    assert_eq!(world.once("k", &[], "touch ran").code(), 76);
-    assert!(!world.path("ran").exists());
-}
-
-#[test]
-fn a_server_that_comes_back_gets_the_result() {
-    let server = Postgres::start(Options::default());
-    let world = World::at(&server);
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let running = world.start(&["once", "k", "--ttl", "5m", "--", "sh", "-c", WAITS]);
-    until("it runs", || !world.read("effects").is_empty());
-    server.kill9();
-    server.start_again();
-    std::fs::write(world.path("go"), "").unwrap();
-    let ran = running.ended();
-    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
-    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
-    assert_eq!(world.read("effects"), "run\n");
-}
-
-#[test]
-fn a_lease_ends_with_the_server_that_kept_it() {
-    let server = Postgres::start(Options::default());
-    let world = World::at(&server);
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let script = "echo held > held; exec sleep 600";
-    let running = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
-    until("it is held", || !world.read("held").is_empty());
-    server.stop(Mode::Immediate);
-    let ran = running.ended();
-    assert_eq!(ran.code(), 76, "{ran:?}");
 }
 
 /// What is due is set by hand: a record rests for an hour before it is purged.

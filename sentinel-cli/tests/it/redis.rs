@@ -1,29 +1,16 @@
-//! What is Redis's own: setting it up, the ways to a server, and one that is not there, or not any more.
+//! What is Redis's own: setting it up, how a server is reached, and one that is not there.
 
-use rustix::process::Signal;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, RedisSentinel};
 
-use crate::unusable_store::{all_refuse, refuse};
+use crate::broken_server::WAITS;
+use crate::unusable_store::{all_refuse, needs_init};
 use crate::world::{World, redis, until};
-
-/// Runs until the file `go` is there.
-const WAITS: &str = "echo $$ > pid; echo run >> effects; until [ -e go ]; do sleep 0.05; done; echo done";
 
 #[test]
 fn before_init_every_command_but_doctor_exits_69_and_names_init() {
     let world = World::at_redis(&redis().url());
-    for ran in refuse(&world, world.store()) {
-        assert!(ran.err().contains("sentinel init"), "{ran:?}");
-    }
-    let doctor = world.run(&["doctor"]);
-    assert!(doctor.code() == 1 && doctor.out().contains("sentinel init"), "{doctor:?}");
-    let doctor = world.run(&["doctor", "--json"]).json();
-    assert!(doctor["accepted"] == false && doctor["latency_us"].is_null() && doctor["store_now"].is_null());
-    let left = redis().cli(&["--scan", "--pattern", &format!("{}:*", world.prefix())]);
-    assert_eq!(left, "", "something was made");
-    assert_eq!(world.run(&["init"]).code(), 0);
-    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+    needs_init(&world, || redis().cli(&["--scan", "--pattern", &format!("{}:*", world.prefix())]));
 }
 
 #[test]
@@ -176,42 +163,6 @@ fn an_emptied_server_is_not_taken_for_a_new_one() {
     assert!(registered.out().contains("it was in doubt: a store was here"), "{registered:?}");
 }
 
-#[test]
-fn a_server_that_stops_during_a_run_leaves_the_key_uncertain() {
-    let server = Redis::start(Options::default());
-    let world = World::on(&server.url());
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let running = world.start(&["once", "k", "--", "sh", "-c", WAITS]);
-    until("it runs", || !world.read("effects").is_empty());
-    server.stop();
-    std::fs::write(world.path("go"), "").unwrap();
-    until("the program has reaped the command", || world.has_reaped());
-    let ran = running.ended_by(Signal::TERM);
-    assert_eq!((ran.code(), ran.out().as_str()), (76, "done\n"), "{ran:?}");
-    assert!(ran.err().contains("did not confirm"), "{ran:?}");
-    assert_eq!(world.once("other", &[], "touch ran").code(), 69);
-    server.start_again();
-    until("the key is in doubt", || world.inspect("k")["state"] == "uncertain");
-    assert_eq!(world.once("k", &[], "touch ran").code(), 76);
-    assert!(!world.path("ran").exists());
-}
-
-#[test]
-fn a_server_that_comes_back_gets_the_result() {
-    let server = Redis::start(Options::default());
-    let world = World::on(&server.url());
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let running = world.start(&["once", "k", "--ttl", "5m", "--", "sh", "-c", WAITS]);
-    until("it runs", || !world.read("effects").is_empty());
-    server.kill();
-    server.start_again();
-    std::fs::write(world.path("go"), "").unwrap();
-    let ran = running.ended();
-    assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{ran:?}");
-    assert_eq!(world.once("k", &[], "touch ran").out(), "done\n");
-    assert_eq!(world.read("effects"), "run\n");
-}
-
 /// The server refuses the result for a while. The program sends it until it is recorded.
 #[test]
 fn a_refusal_that_passes_loses_no_result() {
@@ -242,17 +193,4 @@ fn a_refusal_that_passes_loses_no_result() {
         assert_eq!((ran.code(), ran.out().as_str()), (0, "done\n"), "{refuse}: {ran:?}");
         assert_eq!(world.once("k", &[], "touch ran").out(), "done\n", "{refuse}");
     }
-}
-
-#[test]
-fn a_lease_ends_with_the_server_that_kept_it() {
-    let server = Redis::start(Options::default());
-    let world = World::on(&server.url());
-    assert_eq!(world.run(&["init"]).code(), 0);
-    let script = "echo held > held; exec sleep 600";
-    let running = world.start(&["lease", "k", "--ttl", "2s", "--", "sh", "-c", script]);
-    until("it is held", || !world.read("held").is_empty());
-    server.kill();
-    let ran = running.ended();
-    assert_eq!(ran.code(), 76, "{ran:?}");
 }

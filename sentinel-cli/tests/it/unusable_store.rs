@@ -40,6 +40,21 @@ pub(crate) fn all_refuse(world: &World, store: &str) -> Vec<Ran> {
     ran
 }
 
+/// On a store that is not set up, every command but `doctor` names `init`, and makes nothing. `made` is what there is in
+/// the store's place.
+pub(crate) fn needs_init(world: &World, made: impl Fn() -> String) {
+    for ran in refuse(world, world.store()) {
+        assert!(ran.err().contains("sentinel init"), "{ran:?}");
+    }
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code() == 1 && doctor.out().contains("sentinel init"), "{doctor:?}");
+    let doctor = world.run(&["doctor", "--json"]).json();
+    assert!(doctor["accepted"] == false && doctor["latency_us"].is_null() && doctor["store_now"].is_null());
+    assert_eq!(made(), "", "something was made");
+    assert_eq!(world.run(&["init"]).code(), 0);
+    assert_eq!(world.once("k", &[], "echo ran").out(), "ran\n");
+}
+
 fn is_refused(world: &World, store: &str, command: &[&str]) -> Ran {
     let ran = world.run(&[&["--store", store], command].concat());
     assert_eq!(ran.code(), 69, "{command:?}: {}", ran.err());

@@ -15,24 +15,22 @@ use sentinel_core::{
     State, Terms, Token,
 };
 use sentinel_postgres::PostgresStore;
+use sentinel_store_tests::deployment::Deployment;
+use sentinel_store_tests::rng::Rng;
 use sentinel_testbed::postgres;
 
-use crate::deployments::{Store, bouncer};
+use crate::deployments::{bouncer, init};
 use crate::mutants::blind;
 
 const ADDRESSES: usize = 60;
 const ROUNDS: usize = 60;
 
-/// SplitMix64: the same seed, the same operations.
-struct Dice(u64);
+/// Draws operations.
+struct Draw(Rng);
 
-impl Dice {
+impl Draw {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
+        self.0.below(n)
     }
 
     /// Something that a worker might ask of a record, often rightly.
@@ -88,15 +86,15 @@ fn addresses(seed: u64) -> Vec<Address> {
     (0..ADDRESSES).map(address).collect()
 }
 
-async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
-    let mut dice = Dice(seed);
+async fn run(Deployment { store, offset, .. }: &Deployment<PostgresStore>, seed: u64) {
+    let mut draw = Draw(Rng(seed));
     let addresses = addresses(seed);
     let mut records: HashMap<&Address, Record> = addresses.iter().map(|a| (a, Record::absent())).collect();
     for round in 0..ROUNDS {
-        offset.fetch_add([0, 60_000, 150_000][dice.below(3) as usize], Ordering::SeqCst);
+        offset.fetch_add([0, 60_000, 150_000][draw.below(3) as usize], Ordering::SeqCst);
         let asked: Vec<(&Address, Op)> = addresses
             .iter()
-            .map(|address| (address, dice.operation(address.kind, &records[address])))
+            .map(|address| (address, draw.operation(address.kind, &records[address])))
             .collect();
         let answers = join_all(asked.iter().map(|(address, op)| op.send(store, address))).await;
         for ((address, op), answer) in asked.iter().zip(answers) {
@@ -117,20 +115,20 @@ async fn roll(Store { store, offset, .. }: &Store, seed: u64) {
     }
 }
 
-async fn compare(store: Store) {
+async fn compare(store: Deployment<PostgresStore>) {
     for seed in 0..4 {
-        roll(&store, seed).await;
+        run(&store, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_has_the_results_of_the_kernel() {
-    compare(Store::init(PostgresStore::builder(&postgres().url()).schema("batches")).await).await;
+    compare(init(PostgresStore::builder(&postgres().url()).schema("batches")).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_has_the_results_of_the_kernel_behind_a_pooler() {
-    compare(Store::init(PostgresStore::builder(&bouncer().url()).schema("bounced_batches")).await).await;
+    compare(init(PostgresStore::builder(&bouncer().url()).schema("bounced_batches")).await).await;
 }
 
 /// Guards that stand in a statement of many, each with what is left when it is gone.
@@ -177,10 +175,10 @@ async fn a_removed_guard_of_a_batch_is_noticed() {
             text.replacen(guard, left, 1)
         };
         let builder = PostgresStore::builder(&postgres().url()).schema(format!("guards_{n}"));
-        let store = Store::init(builder.edit_statements(Arc::new(edit))).await;
+        let store = init(builder.edit_statements(Arc::new(edit))).await;
         let mut noticed = false;
         for seed in 0..4 {
-            noticed = noticed || AssertUnwindSafe(roll(&store, seed)).catch_unwind().await.is_err();
+            noticed = noticed || AssertUnwindSafe(run(&store, seed)).catch_unwind().await.is_err();
         }
         assert!(noticed, "{name} with {left:?} for {guard:?} is not noticed");
     }

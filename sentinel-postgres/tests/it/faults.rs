@@ -1,149 +1,29 @@
 //! Faults of a server, and of the network before it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_client::Outcome;
-use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Grant, State, StoreError, Token};
+use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Grant, StoreError};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
+use sentinel_store_tests::crash;
+use sentinel_store_tests::fixtures::*;
+use sentinel_store_tests::load::{Load, is_kept};
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, Proxy, postgres, until};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::fixtures::{
-    call, complete, execution, force, granted, hold, label, lease, reconcile, result, starts,
-};
-
-/// So soon the store gives up, where a test is about that.
-const SOON: Duration = Duration::from_secs(2);
-
-/// Whether it does: a test never waits as long as that.
-const AT_LAST: Duration = Duration::from_secs(60);
-
-#[track_caller]
-fn is_ambiguous<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
-    let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.kind()), (Applied::Ambiguous, ErrorKind::LostReply), "{error}");
-}
-
-#[track_caller]
-fn is_not_applied<T: std::fmt::Debug>(answer: Result<T, StoreError>, error_kind: ErrorKind) {
-    let error = answer.expect_err("there is no answer");
-    assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
-}
-
-/// What was acknowledged about one key.
-#[derive(Debug)]
-struct Acknowledged {
-    address: Address,
-    begun: Grant,
-    reconciling: Option<Token>,
-    completed: Option<String>,
-}
-
-type Log = Arc<Mutex<Vec<Acknowledged>>>;
-
-/// Begins, completes and decides one key after the other, until the store does not answer, or the server is there
-/// again: who asks nothing while it is away does not notice.
-async fn work(
-    store: PostgresStore,
-    name: String,
-    log: Log,
-    acknowledged: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
-) {
-    let mut n = 0;
-    while !is_over.load(Ordering::SeqCst) {
-        n += 1;
-        if one(&store, &format!("{name}-{n}"), n % 3, &log, &acknowledged).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn one(
-    store: &PostgresStore,
-    key: &str,
-    what: u32,
-    log: &Log,
-    acknowledged: &AtomicUsize,
-) -> Result<(), StoreError> {
-    let (address, claim) = (execution(key), call(Phase::Executing));
-    let begun = granted(&claim, &store.claim(&address, &claim).await?.reply);
-    let mut entry = Acknowledged { address: address.clone(), begun, reconciling: None, completed: None };
-    let outcome = async {
-        acknowledged.fetch_add(1, Ordering::SeqCst);
-        if what == 0 {
-            store.complete(&address, &complete(begun, key)).await?;
-            entry.completed = Some(key.to_owned());
-        } else if what == 1 {
-            store
-                .abandon(
-                    &address,
-                    &Abandon {
-                        grant: begun,
-                        cause: label("it broke"),
-                        late_effects: std::time::Duration::ZERO,
-                    },
-                )
-                .await?;
-            let token = store.reconcile(&address, &reconcile(begun.token)).await?.stamp.token;
-            entry.reconciling = Some(token);
-            acknowledged.fetch_add(1, Ordering::SeqCst);
-            store.force_complete(&address, &force(token, key)).await?;
-            entry.completed = Some(key.to_owned());
-        }
-        acknowledged.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-    .await;
-    log.lock().unwrap().push(entry);
-    outcome
-}
-
-async fn is_kept(store: &PostgresStore, entry: &Acknowledged) {
-    let record = store.inspect(&entry.address).await.unwrap().record;
-    let record = record.unwrap_or_else(|| panic!("forgotten: {entry:?}"));
-    if let Some(text) = &entry.completed {
-        assert_eq!(
-            (record.state, record.result.as_ref()),
-            (State::Completed, Some(&result(text))),
-            "{entry:?}"
-        );
-    } else if let Some(token) = entry.reconciling {
-        assert!(matches!(record.state, State::Reconciling | State::Completed), "{entry:?}: {record:?}");
-        assert_eq!(record.token, token, "{entry:?}");
-    } else {
-        assert!(
-            matches!(record.state, State::Executing | State::Reconciling | State::Completed),
-            "{entry:?}: {record:?}"
-        );
-        assert!(
-            record.state != State::Executing || record.token == entry.begun.token,
-            "{entry:?}: {record:?}"
-        );
-    }
-}
+use crate::fixtures::starts;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let server = Postgres::start(Options::default());
     PostgresStore::builder(&server.url()).init().await.unwrap();
     for round in 0..10_usize {
-        let (log, acknowledged) = (Log::default(), Arc::new(AtomicUsize::new(0)));
-        let is_over = Arc::new(AtomicBool::new(false));
         let store = PostgresStore::connect(&server.url()).await.unwrap();
-        let workers: Vec<_> = (0..8)
-            .map(|n| {
-                let (log, acknowledged, is_over) = (log.clone(), acknowledged.clone(), is_over.clone());
-                tokio::spawn(work(store.clone(), format!("{round}-{n}"), log, acknowledged, is_over))
-            })
-            .collect();
+        let load = Load::start(std::slice::from_ref(&store), &round.to_string());
         let moment = 1 + (round * 97) % 211;
-        until("enough was acknowledged", || acknowledged.load(Ordering::SeqCst) >= moment);
+        until("enough was acknowledged", || load.count() >= moment);
         if round % 2 == 0 {
             server.kill9();
             server.start_again();
@@ -155,15 +35,14 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
             until("a backend is killed", || server.try_kill_backend(server.psql(ours).parse().unwrap()));
             until("it has recovered", || starts(&server) > before);
         }
-        is_over.store(true, Ordering::SeqCst);
-        for worker in workers {
-            worker.await.unwrap();
-        }
-        let store = PostgresStore::connect(&server.url()).await.unwrap();
-        let log = std::mem::take(&mut *log.lock().unwrap());
-        assert!(!log.is_empty());
+        // The same store continues without any intervention.
+        let before = load.count();
+        until("it goes on", || load.count() > before);
+        let log = load.end().await;
+        let new_client = PostgresStore::connect(&server.url()).await.unwrap();
         for entry in &log {
             is_kept(&store, entry).await;
+            is_kept(&new_client, entry).await;
         }
     }
 }
@@ -172,20 +51,12 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
 async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
     let server = Arc::new(Postgres::start(Options::default()));
     let store = PostgresStore::builder(&server.url()).init().await.unwrap();
-    let sentinel = Sentinel::new(store);
-    let once = || sentinel.once::<String>("charge").hard_ttl(Duration::from_secs(600));
     let victim = server.clone();
-    let outcome = once()
-        .run(|_| async move {
-            victim.kill9();
-            victim.start_again();
-            Ok(7)
-        })
-        .await
-        .unwrap();
-    assert!(matches!(outcome, Outcome::Completed(7)), "{outcome:?}");
-    let again = once().run(|_| async { Ok(8) }).await.unwrap();
-    assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
+    crash::a_worker_whose_server_was_killed_meanwhile_records_its_result(store, move || {
+        victim.kill9();
+        victim.start_again();
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -208,9 +79,9 @@ async fn idle_connections_that_a_restart_has_cut_cost_no_answer() {
     };
     server.stop(Mode::Fast);
     idle().await;
-    is_not_applied(store.claim(&execution("down"), &call(Phase::Executing)).await, ErrorKind::Unreachable);
-    is_not_applied(store.claim(&done, &call(Phase::Executing)).await, ErrorKind::Unreachable);
-    is_not_applied(store.claim(&leased, &call(Phase::Claimed)).await, ErrorKind::Unreachable);
+    is_not_applied(store.claim(&execution("down"), &fused()).await, ErrorKind::Unreachable);
+    is_not_applied(store.claim(&done, &fused()).await, ErrorKind::Unreachable);
+    is_not_applied(store.claim(&leased, &call()).await, ErrorKind::Unreachable);
     is_not_applied(store.begin(&held, &begin).await, ErrorKind::Unreachable);
     is_not_applied(store.release(&leased, &release).await, ErrorKind::Unreachable);
     is_not_applied(store.complete(&held, &complete(begin.grant, "down")).await, ErrorKind::Unreachable);
@@ -274,7 +145,7 @@ async fn behind(proxy: &Proxy, deadline: Duration, schema: &str) -> PostgresStor
     for n in 0..8 {
         let grant = hold(&store, &execution(&format!("first {n}")), Phase::Claimed).await;
         store.begin(&execution(&format!("first {n}")), &Begin { grant }).await.unwrap();
-        let claim = call(Phase::Executing);
+        let claim = fused();
         store.claim(&execution(&format!("fused {n}")), &claim).await.unwrap();
     }
     store
@@ -288,7 +159,7 @@ fn rows(schema: &str, key: &str) -> String {
 /// not what another connection of the store had to say; gives that claim.
 async fn cut_off(store: &PostgresStore, cut: impl Fn()) -> (Address, Claim) {
     for n in 0.. {
-        let (address, claim) = (execution(&format!("key {n}")), call(Phase::Executing));
+        let (address, claim) = (execution(&format!("key {n}")), fused());
         cut();
         if let Err(error) = store.claim(&address, &claim).await {
             is_ambiguous::<()>(Err(error));
@@ -323,7 +194,7 @@ async fn a_late_duplicate_creates_no_record() {
     let proxy = Proxy::start(postgres().port());
     let store = behind(&proxy, SOON, "late").await;
     let direct = PostgresStore::builder(&postgres().url()).schema("late").open().await.unwrap();
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     proxy.requests().hold();
     is_ambiguous(store.claim(&address, &claim).await);
     assert_eq!(rows("late", "key"), "", "it has not arrived");
@@ -344,7 +215,7 @@ async fn a_late_duplicate_creates_no_record() {
 async fn an_unresponsive_server_times_out_and_is_used_again_when_it_is_back() {
     let server = Postgres::start(Options::default());
     let store = PostgresStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
-    let (address, claim) = (execution("key"), call(Phase::Claimed));
+    let (address, claim) = (execution("key"), call());
     let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
     for n in 0..8 {
         let grant = hold(&store, &execution(&format!("first {n}")), Phase::Claimed).await;
@@ -368,9 +239,9 @@ async fn an_unresponsive_server_times_out_and_is_used_again_when_it_is_back() {
 }
 
 /// A row that a transaction holds, and a store that waits for it.
-async fn held_row(schema: &str, patience: Duration) -> (PgConnection, PostgresStore, Grant) {
+async fn held_row(schema: &str, lock_timeout: Duration) -> (PgConnection, PostgresStore, Grant) {
     let builder: PostgresStoreBuilder = PostgresStore::builder(&postgres().url()).schema(schema);
-    let store = builder.deadline(AT_LAST).lock_timeout(patience).init().await.unwrap();
+    let store = builder.deadline(AT_LAST).lock_timeout(lock_timeout).init().await.unwrap();
     let grant = hold(&store, &execution("key"), Phase::Claimed).await;
     let mut holder = PgConnection::connect(&postgres().url()).await.unwrap();
     let lock = format!("begin; select 1 from {schema}.records for update");

@@ -10,16 +10,13 @@ use async_trait::async_trait;
 use sentinel_conformance::Bench;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Label, Namespace, Payload, Record, Recorded, Terms,
-};
+use sentinel_core::{Address, ClaimId, CoordinationStore, Grant, Key, Namespace, Record};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 
-pub(crate) const TTL: Duration = Duration::from_secs(600);
-pub(crate) const HARD: Duration = Duration::from_secs(3600);
+pub(crate) use sentinel_store_tests::fixtures::{HARD, TTL, call, fused, label, result, runtime};
 
 /// A store, and access to its tables without it.
 #[derive(Clone)]
@@ -53,13 +50,13 @@ impl Fixture {
 
     /// A store that reaches its server by another URL; the tables are read directly.
     pub(crate) async fn open_through(
-        way: &str,
+        proxied: &str,
         url: &str,
         schema: &str,
         change: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder,
     ) -> Self {
         let name = format!("fixture {}", ClaimId::random());
-        let options = PgConnectOptions::from_str(way).unwrap().application_name(&name);
+        let options = PgConnectOptions::from_str(proxied).unwrap().application_name(&name);
         let offset = Arc::new(AtomicI64::new(0));
         let builder = PostgresStore::builder_with(options).schema(schema).clock_offset(offset.clone());
         Self {
@@ -74,8 +71,8 @@ impl Fixture {
 
     /// Another store in the same schema and on the same clock, by another URL. It sends each statement in full, also
     /// where it has sent it before.
-    pub(crate) async fn by_way_of(&self, way: &str) -> PostgresStore {
-        let options = PgConnectOptions::from_str(way).unwrap().statement_cache_capacity(0);
+    pub(crate) async fn reached_by(&self, url: &str) -> PostgresStore {
+        let options = PgConnectOptions::from_str(url).unwrap().statement_cache_capacity(0);
         let builder = PostgresStore::builder_with(options).schema(&self.schema);
         builder.clock_offset(self.offset.clone()).open().await.unwrap()
     }
@@ -106,9 +103,7 @@ impl Fixture {
 
     /// A claim that must be granted.
     pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
-        let reply = self.store.claim(address, claim).await.unwrap().reply;
-        let ClaimReply::Granted(granted) = reply else { panic!("not granted: {reply:?}") };
-        Grant { token: granted.token, claim_id: claim.claim_id }
+        sentinel_store_tests::fixtures::claimed(&self.store, address, claim).await
     }
 
     pub(crate) async fn record(&self, address: &Address) -> Record {
@@ -228,35 +223,4 @@ impl Stranger {
         let limit = Duration::from_secs(60);
         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| panic!("it never came to be: {sql}"));
     }
-}
-
-/// A fresh call: claim first, begin later.
-pub(crate) fn call() -> Claim {
-    Claim {
-        claim_id: ClaimId::random(),
-        terms: Terms::new(TTL, HARD).unwrap(),
-        retention: None,
-        fingerprint: None,
-        worker: label("ann"),
-        phase: Phase::Claimed,
-        accepts: sentinel_core::Accepts::any(),
-    }
-}
-
-/// A fresh call that claims and begins at once.
-pub(crate) fn fused() -> Claim {
-    Claim { phase: Phase::Executing, ..call() }
-}
-
-pub(crate) fn label(text: &str) -> Label {
-    Label::new(text).unwrap()
-}
-
-pub(crate) fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
-}
-
-/// A runtime of one thread.
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -6,6 +6,7 @@ mod backlog;
 mod batch_isolation;
 mod batched_vs_kernel;
 mod batching;
+mod broken_connections;
 mod claim_in;
 mod client_store;
 mod commit;
@@ -30,14 +31,12 @@ mod notify;
 mod opening;
 mod readme;
 mod rotation;
-
 mod standby;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
 mod trimming;
 mod upkeep;
-mod wire;
 
 mod direct {
     sentinel_conformance::suite!(crate::deployments::Direct, sequences = 400, histories = 80);
@@ -45,45 +44,21 @@ mod direct {
 
 mod pgbouncer {
     // Each statement is planned anew there, which takes as long as all else: a quarter of the matrix.
-    sentinel_conformance::suite!(
-        crate::deployments::Bounced,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::Bounced);
 }
 
 mod repeatable_read {
     // The store sets these sessions to read committed all the same: a quarter of the matrix. `direct` runs all of it.
-    sentinel_conformance::suite!(
-        crate::deployments::RepeatableRead,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::RepeatableRead);
 }
 
 mod serializable {
     // The store sets these sessions to read committed all the same: a quarter of the matrix. `direct` runs all of it.
-    sentinel_conformance::suite!(
-        crate::deployments::Serializable,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::Serializable);
 }
 
 mod unprivileged {
     // The role changes no statement, and its sessions are set to read committed too: a quarter of the matrix. `direct`
     // runs all of it.
-    sentinel_conformance::suite!(
-        crate::deployments::Unprivileged,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::Unprivileged);
 }

@@ -10,7 +10,11 @@ use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Mode, PgBouncer, Postgres, until};
 use tokio::task::JoinHandle;
 
-use crate::fixtures::{complete, crash, execution, force, hold, lease, reconcile, result};
+use sentinel_store_tests::fixtures::{
+    abandon, call, complete, execution, force, fused, hold, label, lease, reconcile, result,
+};
+
+use crate::fixtures::crash;
 
 /// Longer than any wait of these tests.
 const PATIENT: Duration = Duration::from_secs(120);
@@ -100,7 +104,7 @@ async fn a_repeated_begin_waits_for_the_standby() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_fused_claim_waits_for_the_standby() {
     let pair = Pair::start().await;
-    let (address, claim) = (execution("fused"), crate::fixtures::call(Phase::Executing));
+    let (address, claim) = (execution("fused"), fused());
     pair.strand(request!(pair.store, claim, address, claim)).await;
     assert_eq!(pair.state_of(&address), "executing");
     let again = pair.passes_the_barrier(request!(pair.store, claim, address, claim)).await;
@@ -127,7 +131,7 @@ async fn a_replay_waits_for_the_standby() {
     let address = execution("replayed");
     let complete = complete(hold(&pair.store, &address, Phase::Executing).await, "once");
     pair.strand(request!(pair.store, complete, address, complete)).await;
-    let claim = crate::fixtures::call(Phase::Claimed);
+    let claim = call();
     let replay = pair.passes_the_barrier(request!(pair.store, claim, address, claim)).await;
     assert_eq!(replay.reply, ClaimReply::Completed { result: result("once"), remaining: None });
 }
@@ -137,9 +141,7 @@ async fn a_repeated_decision_waits_for_the_standby() {
     let pair = Pair::start().await;
     let address = execution("decided");
     let grant = hold(&pair.store, &address, Phase::Executing).await;
-    let abandon =
-        Abandon { grant, cause: crate::fixtures::label("it broke"), late_effects: std::time::Duration::ZERO };
-    pair.store.abandon(&address, &abandon).await.unwrap();
+    pair.store.abandon(&address, &abandon(grant)).await.unwrap();
     let decision = reconcile(grant.token);
     pair.strand(request!(pair.store, reconcile, address, decision)).await;
     assert_eq!(pair.state_of(&address), "reconciling");
@@ -188,7 +190,7 @@ async fn acknowledged(store: &PostgresStore) -> (Grant, Grant) {
 async fn evicted(store: &PostgresStore, seen: Grant) -> u64 {
     let evict = Evict {
         op_id: sentinel_core::OpId::random(),
-        operator: crate::fixtures::label("ada"),
+        operator: label("ada"),
         reason: None,
         expect: seen.token,
     };
@@ -207,7 +209,7 @@ async fn a_failover_to_the_synchronous_standby_loses_nothing() {
     let store = PostgresStore::connect(&pair.standby.url()).await.unwrap();
     let record = store.inspect(&execution("begun")).await.unwrap().record.unwrap();
     assert_eq!((record.state, record.token), (State::Executing, begun.token));
-    let done = store.claim(&execution("done"), &crate::fixtures::call(Phase::Claimed)).await.unwrap();
+    let done = store.claim(&execution("done"), &call()).await.unwrap();
     assert_eq!(done.reply, ClaimReply::Completed { result: result("done"), remaining: None });
     assert!(evicted(&store, held).await > held.token.get());
     let health = store.health().await.unwrap();

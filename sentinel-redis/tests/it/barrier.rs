@@ -24,7 +24,7 @@ impl Fixture {
         let store = waiting.init().await.unwrap();
         let beside = RedisStore::connect(&primary.url()).await.unwrap();
         // Its connection is made, and the scripts are known.
-        let (address, claim) = (execution("first"), call(Phase::Executing));
+        let (address, claim) = (execution("first"), fused());
         replied(|| store.claim(&address, &claim)).await;
         Self { replica, primary, store, beside }
     }
@@ -91,7 +91,7 @@ async fn a_workers_operation_is_acknowledged_when_the_replica_has_it() {
     let (address, grant) = fixture.held("begun", Phase::Claimed).await;
     let begin = Begin { grant };
     fixture.waits(&address, true, || store.begin(&address, &begin)).await;
-    let (address, claim) = (execution("claimed and begun"), call(Phase::Executing));
+    let (address, claim) = (execution("claimed and begun"), fused());
     fixture.waits(&address, true, || store.claim(&address, &claim)).await;
     let (address, grant) = fixture.held("completed", Phase::Executing).await;
     let done = complete(grant, "done");
@@ -105,7 +105,7 @@ async fn a_workers_operation_is_acknowledged_when_the_replica_has_it() {
     // A result is durable before any caller gets it.
     let (address, grant) = fixture.held("replayed", Phase::Executing).await;
     beside.complete(&address, &complete(grant, "done")).await.unwrap();
-    let claim = call(Phase::Claimed);
+    let claim = call();
     fixture.waits(&address, false, || store.claim(&address, &claim)).await;
 }
 
@@ -130,7 +130,7 @@ async fn a_decision_is_acknowledged_when_the_replica_has_it() {
 async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
     let fixture = Fixture::open().await;
     let store = &fixture.store;
-    let (held, claim) = (lease("held"), call(Phase::Claimed));
+    let (held, claim) = (lease("held"), call());
     fixture.waits(&held, true, || store.claim(&held, &claim)).await;
     let grant = granted(&claim, &replied(|| store.claim(&held, &claim)).await.reply);
     let (run, running) = fixture.held("running", Phase::Executing).await;
@@ -156,7 +156,7 @@ async fn a_lease_waits_for_the_replica_and_a_running_execution_does_not() {
 async fn a_missing_replica_makes_a_write_ambiguous() {
     let fixture = Fixture::open().await;
     let two = RedisStore::builder(&fixture.primary.url()).durability(Durability::Replicas(2)).deadline(SOON);
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     is_ambiguous(two.open().await.unwrap().claim(&address, &claim).await);
     let stamped = replied(|| fixture.store.claim(&address, &claim)).await;
     granted(&claim, &stamped.reply);

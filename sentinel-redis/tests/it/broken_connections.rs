@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_conformance::{Bench, Leg, Way, cut_at_any_byte, dropped_at_any_poll};
+use sentinel_conformance::{Bench, dropped_at_any_poll};
 use sentinel_core::CoordinationStore;
-use sentinel_core::operation::{ClaimReply, Phase};
 use sentinel_redis::RedisStore;
+use sentinel_store_tests::broken_connections;
 use sentinel_testbed::redis::Options;
-use sentinel_testbed::{Direction, Proxy, Redis};
+use sentinel_testbed::{Proxy, Redis};
 
-use crate::faults::{call, complete, execution, granted, result};
+use crate::faults::{complete, execution, fused, granted, result};
 
 /// A store behind a proxy.
 struct ProxiedStore {
@@ -58,47 +58,13 @@ async fn fixture() -> (Redis, Beside, ProxiedStore) {
 #[tokio::test(flavor = "multi_thread")]
 async fn small_packets_are_no_error() {
     let (_server, _, ProxiedStore { proxy, store }) = fixture().await;
-    proxy.requests().slice(7);
-    proxy.replies().slice(5);
-    let (address, claim) = (execution("small packets"), call(Phase::Executing));
-    let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
-    let long = "a receipt ".repeat(1_000);
-    store.complete(&address, &complete(grant, &long)).await.unwrap();
-    let replayed = store.claim(&address, &call(Phase::Executing)).await.unwrap().reply;
-    assert!(matches!(replayed, ClaimReply::Completed { result: received, .. } if received == result(&long)));
-}
-
-/// A proxy, as the suite breaks it.
-struct Cutting<'a>(&'a Proxy);
-
-impl Cutting<'_> {
-    fn of(&self, leg: Leg) -> &Direction {
-        match leg {
-            Leg::Requests => self.0.requests(),
-            Leg::Replies => self.0.replies(),
-        }
-    }
-}
-
-impl Way for Cutting<'_> {
-    fn passed(&self, leg: Leg) -> u64 {
-        self.of(leg).passed()
-    }
-
-    fn cut_after(&self, leg: Leg, bytes: u64) {
-        self.of(leg).cut_after(bytes);
-    }
-
-    fn heal(&self) {
-        self.0.heal();
-    }
+    broken_connections::small_packets_are_no_error(&proxy, &store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
     let (_server, beside, ProxiedStore { proxy, store }) = fixture().await;
-    let cuts = cut_at_any_byte(Arc::new(beside), &store, &Cutting(&proxy)).await;
-    println!("{cuts:?}");
+    broken_connections::every_operation_takes_effect_once(Arc::new(beside), &proxy, &store).await;
 }
 
 #[tokio::test]
@@ -113,7 +79,7 @@ async fn callers_who_go_away_leave_every_connection_as_it_was() {
     assert_eq!(connections[1], connections[0], "connections were given up");
     // Each connection replies to its own request, and not to that of a caller that went away.
     let asked = (0..100).map(|n| {
-        let (store, address, claim) = (store.clone(), execution(&n.to_string()), call(Phase::Executing));
+        let (store, address, claim) = (store.clone(), execution(&n.to_string()), fused());
         async move {
             let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
             store.complete(&address, &complete(grant, &n.to_string())).await.unwrap();

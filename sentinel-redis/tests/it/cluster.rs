@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
-use sentinel_core::{
-    Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Grant, Key, Label, Namespace, StoreError,
-    Terms,
-};
+use sentinel_core::{Address, Applied, CoordinationStore as _, ErrorKind, Grant, Key, Namespace, StoreError};
 use sentinel_redis::RedisStore;
+use sentinel_store_tests::fixtures::call;
+use sentinel_store_tests::rng::Rng;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, RedisCluster, until};
 
 use crate::access::documented_rules;
-use crate::modes::run_and_replay;
+use crate::deployments::run_and_replay;
 
 /// Few, so that a law's slots are often being moved.
 pub(crate) const BUCKETS: u32 = 4;
@@ -50,24 +49,24 @@ impl MigratingCluster {
     /// The one that all tests share.
     pub(crate) fn join() -> ClusterUser {
         static SHARED: OnceLock<&'static MigratingCluster> = OnceLock::new();
-        let moving = SHARED.get_or_init(|| {
+        let shared = SHARED.get_or_init(|| {
             let servers = RedisCluster::start(3, Options::default());
             let (users, come, moved, failed) = Default::default();
-            let moving: &'static MigratingCluster =
+            let cluster: &'static MigratingCluster =
                 Box::leak(Box::new(MigratingCluster { servers, users, come, moved, failed }));
-            thread::spawn(|| moving.drive());
-            moving
+            thread::spawn(|| cluster.drive());
+            cluster
         });
-        if let Some(why) = moving.failed.get() {
+        if let Some(why) = shared.failed.get() {
             panic!("the slots do not move any more: {why}");
         }
-        *moving.users.lock().unwrap() += 1;
-        moving.come.notify_one();
-        ClusterUser(moving, moving.moved.load(Ordering::SeqCst))
+        *shared.users.lock().unwrap() += 1;
+        shared.come.notify_one();
+        ClusterUser(shared, shared.moved.load(Ordering::SeqCst))
     }
 
     fn drive(&self) {
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.accept_loss())) else { return };
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.move_slots())) else { return };
         let message = panic.downcast_ref::<String>().map(String::as_str);
         let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
         let views = self.servers.nodes().iter().map(|node| {
@@ -78,13 +77,13 @@ impl MigratingCluster {
         let _ = self.failed.set(format!("{message}{}", views.collect::<String>()));
     }
 
-    fn accept_loss(&self) {
-        let (mut seen, mut rng) = (Vec::new(), 7_u64);
+    fn move_slots(&self) {
+        let (mut seen, mut rng) = (Vec::new(), Rng(7));
         loop {
             drop(self.come.wait_while(self.users.lock().unwrap(), |users| *users == 0).unwrap());
             for tag in self.tags(&mut seen, &mut rng) {
                 let slot = self.servers.slot(&tag);
-                let step = 1 + random_below(&mut rng, 2);
+                let step = 1 + below(&mut rng, 2);
                 let to = (self.servers.owner(slot) + step) % self.servers.nodes().len();
                 self.servers.move_slot(slot, to);
                 self.moved.fetch_add(1, Ordering::SeqCst);
@@ -93,7 +92,7 @@ impl MigratingCluster {
     }
 
     /// Keys whose slots go next: of the namespaces that were not there before, else of any; and sometimes the root's.
-    fn tags(&self, seen: &mut Vec<String>, rng: &mut u64) -> Vec<String> {
+    fn tags(&self, seen: &mut Vec<String>, rng: &mut Rng) -> Vec<String> {
         let root = "{sentinel}".to_owned();
         let owner = &self.servers.nodes()[self.servers.owner(self.servers.slot(&root))];
         let reply = owner.cli(&["SMEMBERS", "sentinel:{sentinel}:namespaces"]);
@@ -102,11 +101,11 @@ impl MigratingCluster {
         seen.extend(next.iter().cloned());
         next.truncate(4);
         if next.is_empty() && !seen.is_empty() {
-            next.push(seen[random_below(rng, seen.len())].clone());
+            next.push(seen[below(rng, seen.len())].clone());
         }
-        let bucket = |name: &String| format!("{{{name}:{}}}", random_below(rng, BUCKETS as usize));
+        let bucket = |name: &String| format!("{{{name}:{}}}", below(rng, BUCKETS as usize));
         let mut tags: Vec<String> = next.iter().map(bucket).collect();
-        tags.extend((random_below(rng, 8) == 0).then_some(root));
+        tags.extend((below(rng, 8) == 0).then_some(root));
         tags
     }
 }
@@ -130,12 +129,8 @@ impl ClusterUser {
     }
 }
 
-/// xorshift: the same every time.
-fn random_below(rng: &mut u64, sides: usize) -> usize {
-    *rng ^= *rng << 13;
-    *rng ^= *rng >> 7;
-    *rng ^= *rng << 17;
-    (*rng % sides as u64) as usize
+fn below(rng: &mut Rng, limit: usize) -> usize {
+    rng.below(limit as u64) as usize
 }
 
 #[tokio::test]
@@ -149,7 +144,7 @@ async fn each_key_runs_once_while_its_slot_moves() {
         keys += 1;
         run_and_replay(&sentinel, &format!("key-{keys}")).await;
     }
-    assert!(user.redirects() > before, "nobody met a slot on its way");
+    assert!(user.redirects() > before, "no request met a slot that was being moved");
 }
 
 /// A cluster, and a store all of whose records are in one slot.
@@ -169,16 +164,7 @@ async fn take(store: &RedisStore, key: &str) -> Result<Beat, StoreError> {
 
 async fn take_in(store: &RedisStore, namespace: &str, key: &str) -> Result<Beat, StoreError> {
     let address = Address::execution(Namespace::new(namespace).unwrap(), Key::new(key).unwrap());
-    let ttl = Duration::from_secs(600);
-    let claim = Claim {
-        claim_id: ClaimId::random(),
-        terms: Terms::new(ttl, ttl).unwrap(),
-        retention: None,
-        fingerprint: None,
-        worker: Label::new("worker").unwrap(),
-        phase: Phase::Claimed,
-        accepts: sentinel_core::Accepts::any(),
-    };
+    let claim = call();
     let stamped = store.claim(&address, &claim).await?;
     assert!(matches!(stamped.reply, ClaimReply::Granted(_)), "{stamped:?}");
     Ok(Beat { address, grant: Grant { token: stamped.stamp.token, claim_id: claim.claim_id } })
@@ -214,13 +200,13 @@ async fn moved_slots_are_found() {
 #[tokio::test]
 async fn a_slot_stuck_in_migration_blocks_only_its_bucket() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
-    let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
+    let migration = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
     for halfway in [0, 100] {
-        moving.move_keys(halfway);
+        migration.move_keys(halfway);
         let error = take(&store, "second").await.unwrap_err();
         assert_eq!((error.applied(), error.kind()), (Applied::No, ErrorKind::Busy), "{error}");
     }
-    moving.finish();
+    migration.finish();
     take(&store, "second").await.unwrap();
 }
 
@@ -228,12 +214,12 @@ async fn a_slot_stuck_in_migration_blocks_only_its_bucket() {
 async fn a_heartbeat_does_not_wait_for_another_whose_slot_is_stuck_in_migration() {
     let (cluster, store, slot) = one_slot(Duration::from_secs(2)).await;
     let beats = [take_in(&store, "others", "key").await.unwrap(), take(&store, "key").await.unwrap()];
-    let moving = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
-    moving.move_keys(1);
+    let migration = cluster.begin_move(slot, (cluster.owner(slot) + 1) % 3);
+    migration.move_keys(1);
     let replies = store.heartbeat(&beats).await.unwrap();
     assert!(matches!(replies[0].reply, HeartbeatReply::Kept { .. }), "{replies:?}");
     assert_eq!(replies[1].reply, HeartbeatReply::Unknown);
-    moving.finish();
+    migration.finish();
     let replies = store.heartbeat(&beats).await.unwrap();
     assert!(replies.iter().all(|kept| matches!(kept.reply, HeartbeatReply::Kept { .. })), "{replies:?}");
 }

@@ -3,13 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Token};
 use sentinel_redis::RedisStore;
+use sentinel_store_tests::crash;
+use sentinel_store_tests::load::{Acknowledged, Load, is_kept};
+use sentinel_store_tests::rng::Rng;
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{Redis, until};
 
@@ -98,20 +100,12 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
 async fn a_worker_whose_server_was_killed_meanwhile_records_its_result() {
     let server = Arc::new(Redis::start(Options::default()));
     let store = RedisStore::init(&server.url()).await.unwrap();
-    let sentinel = Sentinel::new(store);
-    let once = || sentinel.once::<String>("charge").hard_ttl(Duration::from_secs(600));
     let victim = server.clone();
-    let outcome = once()
-        .run(|_| async move {
-            victim.kill();
-            victim.start_again();
-            Ok(7)
-        })
-        .await
-        .unwrap();
-    assert!(matches!(outcome, Outcome::Completed(7)), "{outcome:?}");
-    let again = once().run(|_| async { Ok(8) }).await.unwrap();
-    assert!(matches!(again, Outcome::Replayed(7)), "{again:?}");
+    crash::a_worker_whose_server_was_killed_meanwhile_records_its_result(store, move || {
+        victim.kill();
+        victim.start_again();
+    })
+    .await;
 }
 
 /// The tokens that were granted before the file was cut.
@@ -142,7 +136,7 @@ impl Tokens {
 
 /// Gets a token for the address, whatever its state is.
 async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
-    let claim = call(Phase::Executing);
+    let claim = fused();
     let stamped = store.claim(address, &claim).await.unwrap();
     match stamped.reply {
         ClaimReply::Granted(granted) => Some(granted.token),
@@ -157,18 +151,6 @@ async fn draw(store: &RedisStore, address: &Address) -> Option<Token> {
             Some(store.reconcile(address, &take).await.unwrap().stamp.token)
         }
         other => panic!("{other:?}"),
-    }
-}
-
-/// SplitMix64: where the file is cut is another place each time, and the same again for a seed that was printed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
     }
 }
 
@@ -189,8 +171,9 @@ async fn refusal_after_truncation(store: &RedisStore, log: &[Acknowledged]) -> O
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_file_is_reported_and_no_token_is_granted_twice() {
     let seed = u64::from_le_bytes(std::array::from_fn(|n| std::process::id().to_le_bytes()[n % 4]));
+    // The file is cut at another place each time, and at the same for a seed that was printed.
     eprintln!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Rng(seed);
     let server = Redis::start(Options::default());
     let store = RedisStore::builder(&server.url()).deadline(SOON).init().await.unwrap();
     let (mut tokens, mut replies) = (Tokens::default(), HashSet::new());

@@ -31,8 +31,8 @@ async fn accepted(server: &Redis) -> Option<String> {
 /// Checks that each operation fails with this error.
 async fn every_operation_fails_with(store: &RedisStore, error_kind: ErrorKind) {
     let (address, namespace) = (execution("known"), execution("known").namespace);
-    let grant = sentinel_core::Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
-    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, error_kind);
+    let grant = sentinel_core::Grant { token: Token::NONE, claim_id: call().claim_id };
+    is_not_applied(store.claim(&address, &fused()).await, error_kind);
     is_not_applied(store.begin(&address, &Begin { grant }).await, error_kind);
     is_not_applied(store.complete(&address, &complete(grant, "late")).await, error_kind);
     is_not_applied(store.cancel(&address, &Cancel { claim_id: grant.claim_id }).await, error_kind);
@@ -144,7 +144,7 @@ async fn a_bucket_without_its_marker_is_reported_and_others_keep_working() {
     hold(&store, &execution("known"), Phase::Executing).await;
     let (_, marker) = names(&server, &execution("known"));
     assert_eq!(server.cli(&["DEL", &marker]), "1");
-    is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
+    is_not_applied(store.claim(&execution("known"), &fused()).await, ErrorKind::DataLoss);
     is_not_applied(store.inspect(&execution("known")).await, ErrorKind::DataLoss);
     nothing_runs(&store).await;
     let new_client = RedisStore::connect(&server.url()).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_bucket_without_its_marker_is_reported_and_others_keep_working() {
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("what was in 1 of 1 parts of namespace tests is gone"), "{doubt}");
     assert_eq!(accepted(&server).await, None, "it was accepted");
-    let received = store.claim(&execution("known"), &call(Phase::Executing)).await.unwrap().reply;
+    let received = store.claim(&execution("known"), &fused()).await.unwrap().reply;
     assert!(matches!(received, ClaimReply::InProgress { .. }), "{received:?}");
 }
 
@@ -164,7 +164,7 @@ async fn a_namespace_is_not_set_up_again_after_the_list_of_namespaces_was_lost()
     assert_eq!(server.cli(&["DEL", &record, &marker, "sentinel:{sentinel}:namespaces"]), "3");
     let new_client = RedisStore::connect(&server.url()).await.unwrap();
     for store in [&new_client, &store] {
-        is_not_applied(store.claim(&execution("known"), &call(Phase::Executing)).await, ErrorKind::DataLoss);
+        is_not_applied(store.claim(&execution("known"), &fused()).await, ErrorKind::DataLoss);
     }
     let doubt = accepted(&server).await.unwrap_or_default();
     assert!(doubt.contains("the list of its namespaces was gone"), "{doubt}");
@@ -185,12 +185,12 @@ async fn clients_of_the_old_store_use_one_that_was_set_up_anew() {
 async fn without_its_record(server: &Redis, store: &RedisStore, address: &Address) {
     let (record, _) = names(server, address);
     assert_eq!(server.cli(&["DEL", &record]), "1");
-    let reply = store.claim(address, &call(Phase::Executing)).await;
+    let reply = store.claim(address, &fused()).await;
     let words = reply.as_ref().map_or_else(ToString::to_string, |reply| format!("{reply:?}"));
     is_not_applied(reply, ErrorKind::DataLoss);
     assert!(words.contains("a part of namespace \"tests\" has no marker"), "{words}");
     // All later claims are refused too, until the servers are registered again.
-    is_not_applied(store.claim(address, &call(Phase::Executing)).await, ErrorKind::DataLoss);
+    is_not_applied(store.claim(address, &fused()).await, ErrorKind::DataLoss);
     let new_client = RedisStore::connect(&server.url()).await.unwrap();
     is_not_applied(new_client.inspect(address).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();
@@ -199,7 +199,7 @@ async fn without_its_record(server: &Redis, store: &RedisStore, address: &Addres
 
 /// Runs a key whose result is kept for a while.
 async fn complete_for_a_while(store: &RedisStore, address: &Address) {
-    let claim = Claim { retention: Some(AT_LAST), ..call(Phase::Executing) };
+    let claim = Claim { retention: Some(AT_LAST), ..fused() };
     let grant = granted(&claim, &store.claim(address, &claim).await.unwrap().reply);
     store.complete(address, &complete(grant, "done")).await.unwrap();
 }
@@ -242,7 +242,7 @@ async fn init_accepts_all_dropped_records() {
     }
     // A loss that was not detected yet is not accepted by init.
     RedisStore::init(&server.url()).await.unwrap();
-    is_not_applied(store.claim(&dropped[7], &call(Phase::Executing)).await, ErrorKind::DataLoss);
+    is_not_applied(store.claim(&dropped[7], &fused()).await, ErrorKind::DataLoss);
     RedisStore::init(&server.url()).await.unwrap();
     assert_eq!(
         listed(&server),
@@ -252,9 +252,9 @@ async fn init_accepts_all_dropped_records() {
     for address in &dropped {
         hold(&store, address, Phase::Executing).await;
     }
-    let received = store.claim(&kept, &call(Phase::Executing)).await.unwrap().reply;
+    let received = store.claim(&kept, &fused()).await.unwrap().reply;
     assert!(matches!(received, ClaimReply::InProgress { .. }), "{received:?}");
-    let received = store.claim(&served, &call(Phase::Executing)).await.unwrap().reply;
+    let received = store.claim(&served, &fused()).await.unwrap().reply;
     assert!(matches!(received, ClaimReply::Completed { .. }), "{received:?}");
 }
 
@@ -262,7 +262,7 @@ async fn init_accepts_all_dropped_records() {
 async fn an_expired_result_frees_its_key() {
     let (server, store) = registered(Options::default()).await;
     let address = execution("served");
-    let claim = Claim { retention: Some(Duration::from_millis(500)), ..call(Phase::Executing) };
+    let claim = Claim { retention: Some(Duration::from_millis(500)), ..fused() };
     let grant = granted(&claim, &store.claim(&address, &claim).await.unwrap().reply);
     store.complete(&address, &complete(grant, "done")).await.unwrap();
     let (record, _) = names(&server, &address);
@@ -286,7 +286,7 @@ async fn under_eviction_no_key_runs_twice() {
     server.cli(&["CONFIG", "SET", "maxmemory", &(used - 40_000).to_string()]);
     let mut replies = Vec::new();
     for address in &keys {
-        match store.claim(address, &call(Phase::Executing)).await {
+        match store.claim(address, &fused()).await {
             Ok(stamped) => {
                 assert!(
                     matches!(stamped.reply, ClaimReply::InProgress { .. }),
@@ -334,7 +334,7 @@ async fn without_memory_nothing_changes_and_with_memory_work_continues() {
     let before = read().await;
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = ErrorKind::DeploymentRefused;
-    is_not_applied(store.claim(&fresh, &call(Phase::Executing)).await, refused);
+    is_not_applied(store.claim(&fresh, &fused()).await, refused);
     is_not_applied(store.begin(&held, &Begin { grant: begin }).await, refused);
     is_not_applied(store.abandon(&address, &abandon(grant)).await, refused);
     assert_eq!(read().await, before);

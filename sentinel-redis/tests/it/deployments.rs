@@ -1,77 +1,77 @@
-//! The ways to reach a server and a record: a socket, a password, another database, sentinels, a bucket.
+//! Stores on real servers, in each deployment mode, with a clock that a test moves.
 
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
+
+use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_core::ErrorKind;
-use sentinel_core::operation::Phase;
-use sentinel_redis::RedisStore;
-use sentinel_testbed::redis::Options;
-use sentinel_testbed::{Redis, RedisSentinel};
+use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
+use sentinel_store_tests::deployment::Deployment;
+use sentinel_testbed::redis::{Fsync, Options};
+use sentinel_testbed::{Redis, redis};
 
-use crate::faults::{execution, hold};
-use crate::modes::run_and_replay;
+use crate::cluster::{BUCKETS, MigratingCluster};
 
-/// Sets a store up, and uses it as another process would find it.
-async fn smoke(url: &str, key: &str) {
-    RedisStore::init(url).await.unwrap();
-    run_and_replay(&Sentinel::new(RedisStore::connect(url).await.unwrap()), key).await;
+/// Opens a store. Its clock is not set back: the suite knows one floor for a namespace, and here each bucket has its
+/// own, which rises as soon as a result may expire. `clock` has what is true of both.
+async fn open(builder: RedisStoreBuilder) -> Deployment<RedisStore> {
+    let offset = Arc::new(AtomicI64::new(0));
+    let builder = builder.clock_offset(offset.clone());
+    // Each registration is a new epoch, and makes all others load their scripts again.
+    let store = match builder.clone().open().await {
+        Err(error) if error.kind() == ErrorKind::NotInitialised => builder.clone().init().await.unwrap(),
+        store => store.unwrap(),
+    };
+    let another = move || {
+        let builder = builder.clone();
+        async move { builder.open().await.unwrap() }
+    };
+    Deployment::new(store, offset, another).only_forward()
 }
 
-#[tokio::test]
-async fn through_a_unix_socket() {
-    let server = Redis::start(Options::default());
-    smoke(&server.socket_url(), "k").await;
-    assert_eq!(server.cli(&["EXISTS", "sentinel:{sentinel}:root"]), "1");
+async fn on_the_cluster() -> Deployment<RedisStore> {
+    let user = MigratingCluster::join();
+    open(RedisStore::builder(&user.url()).buckets(BUCKETS)).await.needs(user)
 }
 
-#[tokio::test]
-async fn with_a_password_of_any_characters() {
-    let server = Redis::start(Options::default().password("s3cr t@:/?#%&=\"'"));
-    smoke(&server.url(), "by tcp").await;
-    smoke(&server.socket_url(), "by socket").await;
+/// A key runs, and is replayed.
+pub(crate) async fn run_and_replay(sentinel: &Sentinel, key: &str) {
+    let once = async |reply: &str| {
+        let reply = reply.to_owned();
+        sentinel.once(key).run(|_| async { Ok::<_, std::io::Error>(reply) }).await.unwrap()
+    };
+    let outcome = once("done").await;
+    assert!(matches!(&outcome, Outcome::Completed(reply) if reply == "done"), "{outcome:?}");
+    let outcome = once("done again").await;
+    assert!(matches!(&outcome, Outcome::Replayed(reply) if reply == "done"), "{outcome:?}");
 }
 
-#[tokio::test]
-async fn a_wrong_password_is_not_shown() {
-    let server = Redis::start(Options::default().password("secret"));
-    for user in ["", "default:hunter2@"] {
-        let url = format!("redis://{user}127.0.0.1:{}", server.port());
-        let error = RedisStore::connect(&url).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::DeploymentRefused, "{error}");
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-    }
+sentinel_store_tests::deployments! { RedisStore;
+    /// One server, each write on disk before it is answered.
+    Always = open(RedisStore::builder(&redis().url()).buckets(4));
+    /// One server, synced once a second.
+    EverySecond = open(RedisStore::builder(&every_second().url()));
+    /// TLS, and a user who may do what the documentation lists, and nothing else.
+    #[cfg(feature = "tls")]
+    TlsAcl = open(crate::tls::limited());
+    /// A primary with a replica, which has what is answered.
+    Replica = open(RedisStore::builder(&primary().url()).durability(Durability::Replicas(1)));
+    /// A cluster whose slots are on the move.
+    Cluster = on_the_cluster();
 }
 
-#[tokio::test]
-async fn in_another_database() {
-    let server = Redis::start(Options::default());
-    smoke(&format!("{}/3", server.url()), "k").await;
-    assert_eq!(server.cli(&["-n", "3", "EXISTS", "sentinel:{sentinel}:root"]), "1");
-    assert_eq!(server.cli(&["DBSIZE"]), "0");
-    let error = RedisStore::connect(&server.url()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
+fn every_second() -> &'static Redis {
+    static SERVER: OnceLock<Redis> = OnceLock::new();
+    SERVER.get_or_init(|| Redis::start(Options::default().append_fsync(Fsync::EverySecond)))
 }
 
-#[tokio::test]
-async fn through_sentinels_after_a_failover() {
-    let watched = RedisSentinel::start(1, Options::default());
-    smoke(&watched.url(), "before").await;
-    let store = RedisStore::connect(&watched.url()).await.unwrap();
-    run_and_replay(&Sentinel::new(store.clone()), "between").await;
-    watched.master().wait_caught_up();
-    let old = watched.master();
-    old.kill();
-    watched.wait_promoted(watched.replica());
-    let error = RedisStore::connect(&watched.url()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::PossibleDataLoss, "{error}");
-    smoke(&watched.url(), "after").await;
-    run_and_replay(&Sentinel::new(store), "by who was there").await;
-}
-
-/// Where a process of another release finds it.
-#[tokio::test]
-async fn a_record_is_in_the_bucket_of_its_key() {
-    let server = Redis::start(Options::default());
-    let store = RedisStore::builder(&server.url()).buckets(16).init().await.unwrap();
-    hold(&store, &execution("invoice-7"), Phase::Executing).await;
-    assert_eq!(server.cli(&["KEYS", "*:r:*"]), "sentinel:{tests:14}:r:e:invoice-7");
+fn primary() -> &'static Redis {
+    static SERVERS: OnceLock<(Redis, Redis)> = OnceLock::new();
+    let (primary, _) = SERVERS.get_or_init(|| {
+        let primary = Redis::start(Options::default());
+        let replica = primary.replica(Options::default());
+        (primary, replica)
+    });
+    primary
 }

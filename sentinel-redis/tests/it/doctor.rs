@@ -10,11 +10,11 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
 use crate::access::documented_rules;
-use crate::modes::run_and_replay;
+use crate::deployments::run_and_replay;
 
 fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
     let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not looked at: {health:?}"))
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 #[track_caller]

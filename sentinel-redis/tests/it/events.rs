@@ -164,7 +164,7 @@ pub(crate) async fn ten_thousand_events_are_kept_within_the_limit(harness: &Stor
     let copy = "for n = 1, 9999 do redis.call('RPUSH', KEYS[1], redis.call('LINDEX', KEYS[2], 0)) end";
     harness.raw(&["EVAL", copy, "2", &list, &other]);
     let reply = harness.store.history(&address, u32::MAX).await.unwrap();
-    assert!(reply.len() == 75 && reply[0].base.is_some(), "{} are told", reply.len());
+    assert!(reply.len() == 75 && reply[0].base.is_some(), "{} are returned", reply.len());
     assert_eq!(harness.store.history(&address, 50).await.unwrap().len(), 50);
 }
 

@@ -10,14 +10,13 @@ use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, OpId, PURGE_REST, Payload,
-    Record, Recorded, Terms, Token,
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Namespace, OpId, PURGE_REST, Record, Token,
 };
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis;
 
-pub(crate) const TTL: Duration = Duration::from_secs(600);
-pub(crate) const HARD: Duration = Duration::from_secs(3600);
+pub(crate) use sentinel_store_tests::fixtures::{HARD, TTL, call, fused, label, result, runtime};
+
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 /// More than a record must rest before it is purged.
 pub(crate) const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 60);
@@ -37,7 +36,7 @@ impl StoreHarness {
     pub(crate) async fn open(
         change: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder + Send + Sync + 'static,
     ) -> Self {
-        let prefix = format!("rig-{}", ClaimId::random());
+        let prefix = format!("harness-{}", ClaimId::random());
         let offset = Arc::new(AtomicI64::new(0));
         let builder = RedisStore::builder(&redis().url()).key_prefix(&prefix).buckets(1);
         let store = change(builder.clock_offset(offset.clone())).init().await.unwrap();
@@ -184,7 +183,7 @@ impl StoreHarness {
 }
 
 fn namespace() -> Namespace {
-    Namespace::new(format!("rig-{}", ClaimId::random())).unwrap()
+    Namespace::new(format!("harness-{}", ClaimId::random())).unwrap()
 }
 
 pub(crate) fn letter(kind: Kind) -> char {
@@ -218,43 +217,12 @@ pub(crate) fn server_time() -> i64 {
     seconds.parse::<i64>().unwrap() * 1_000_000 + micros.parse::<i64>().unwrap()
 }
 
-/// A fresh call: claim first, begin later.
-pub(crate) fn call() -> Claim {
-    Claim {
-        claim_id: ClaimId::random(),
-        terms: Terms::new(TTL, HARD).unwrap(),
-        retention: None,
-        fingerprint: None,
-        worker: label("ann"),
-        phase: Phase::Claimed,
-        accepts: sentinel_core::Accepts::any(),
-    }
-}
-
-/// A fresh call that claims and begins at once.
-pub(crate) fn fused() -> Claim {
-    Claim { phase: Phase::Executing, ..call() }
-}
-
-/// The same, with a result that is kept for a day.
+/// A fused call whose result is kept for a day.
 pub(crate) fn kept() -> Claim {
     Claim { retention: Some(DAY), ..fused() }
-}
-
-pub(crate) fn label(text: &str) -> Label {
-    Label::new(text).unwrap()
-}
-
-pub(crate) fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
 }
 
 /// A claim of a worker with a long name: the events of two changes are too long for the record itself.
 pub(crate) fn wordy(claim: Claim) -> Claim {
     Claim { worker: label(&"w".repeat(700)), ..claim }
-}
-
-/// A runtime of one thread.
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -1,12 +1,13 @@
 //! The Redis store under the conformance suite, in each deployment mode, and what is Redis' own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set its scene has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot prepare its start state has failed")]
 
 mod access;
 mod barrier;
 mod broken_connections;
 mod clock;
 mod cluster;
+mod connecting;
 mod contention;
 mod cost;
 mod crash;
@@ -18,7 +19,6 @@ mod events;
 mod faults;
 mod harness;
 mod late_effects;
-mod modes;
 mod mutants;
 mod network;
 mod notify;
@@ -35,7 +35,7 @@ mod upkeep;
 mod witness_file;
 
 mod always {
-    sentinel_conformance::suite!(crate::modes::Always, sequences = 800, histories = 80);
+    sentinel_conformance::suite!(crate::deployments::Always, sequences = 800, histories = 80);
 }
 
 // Every mode runs the same scripts on the same records, and a cell of the matrix depends on nothing else: `always`
@@ -43,42 +43,18 @@ mod always {
 // That is enough to notice a mode that changes how requests and replies travel.
 
 mod everysec {
-    sentinel_conformance::suite!(
-        crate::modes::EverySecond,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::EverySecond);
 }
 
 #[cfg(feature = "tls")]
 mod tls_acl {
-    sentinel_conformance::suite!(
-        crate::modes::TlsAcl,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::TlsAcl);
 }
 
 mod replica {
-    sentinel_conformance::suite!(
-        crate::modes::Replica,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::Replica);
 }
 
 mod slot_migration {
-    sentinel_conformance::suite!(
-        crate::modes::Cluster,
-        sequences = 50,
-        histories = 20,
-        matrix_share = 4,
-        law_passes = 1
-    );
+    sentinel_store_tests::deployment_suite!(crate::deployments::Cluster);
 }

@@ -64,7 +64,7 @@ impl Fixture {
         self.proxy.cut();
         self.proxy.heal();
         is_ambiguous(lost.await.unwrap());
-        assert_eq!(self.calls(), calls + 1, "it was sent again by somebody");
+        assert_eq!(self.calls(), calls + 1, "it was sent again");
         assert_eq!(self.events(address).await, before + events);
         let stamped = ask().await.unwrap();
         assert_eq!(self.events(address).await, before + events, "{stamped:?}");
@@ -121,7 +121,7 @@ async fn a_read_whose_reply_was_lost_is_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workers_operation_takes_effect_once_although_its_reply_was_lost() {
     let fixture = Fixture::open(AT_LAST).await;
-    let (address, claim) = (execution("worked on"), call(Phase::Claimed));
+    let (address, claim) = (execution("worked on"), call());
     let grant = granted(&claim, &fixture.twice(&address, ask!(claim, claim.clone())).await);
     let reply = fixture.twice(&address, ask!(begin, Begin { grant })).await;
     assert!(matches!(reply, BeginReply::Begun(_)), "{reply:?}");
@@ -183,7 +183,7 @@ async fn heartbeats_and_purges_are_not_repeated_when_their_replies_were_lost() {
     assert!(until_then().await > before);
 
     let address = execution("served");
-    fixture.beside.cancel(&address, &Cancel { claim_id: call(Phase::Claimed).claim_id }).await.unwrap();
+    fixture.beside.cancel(&address, &Cancel { claim_id: call().claim_id }).await.unwrap();
     let offset = Arc::new(std::sync::atomic::AtomicI64::new(2 * 3600 * 1_000_000));
     let later = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).clock_offset(offset);
     let later = later.deadline(AT_LAST).open().await.unwrap();
@@ -208,7 +208,7 @@ async fn heartbeats_and_purges_are_not_repeated_when_their_replies_were_lost() {
 async fn an_operation_cut_at_any_byte_takes_effect_at_most_once() {
     let fixture = Fixture::open(AT_LAST).await;
     for bytes in (0..400).step_by(23) {
-        let (address, claim) = (execution(&format!("after {bytes}")), call(Phase::Executing));
+        let (address, claim) = (execution(&format!("after {bytes}")), fused());
         fixture.proxy.requests().cut_after(bytes);
         let outcome = fixture.store.claim(&address, &claim).await;
         fixture.proxy.heal();
@@ -229,7 +229,7 @@ async fn a_refused_connection_is_not_applied() {
     let fixture = Fixture::open(SOON).await;
     fixture.proxy.refuse();
     fixture.proxy.cut();
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     until_refused(&fixture.store).await;
     is_not_applied(fixture.store.claim(&address, &claim).await, ErrorKind::Unreachable);
     let opened = RedisStore::builder(&fixture.server.url_at(fixture.proxy.port())).deadline(SOON).open();
@@ -242,7 +242,7 @@ async fn a_refused_connection_is_not_applied() {
 
 /// Until the connection knows that it was cut: what is asked before may have left, and is never called refused or done.
 async fn until_refused(store: &RedisStore) {
-    let refused = async || match store.claim(&execution("other"), &call(Phase::Executing)).await {
+    let refused = async || match store.claim(&execution("other"), &fused()).await {
         Err(error) if error.applied() == Applied::No => true,
         lost => {
             is_ambiguous(lost);
@@ -261,7 +261,7 @@ async fn until_answered(store: &RedisStore) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_is_ambiguous_and_an_unsent_command_is_not_applied() {
     let fixture = Fixture::open(SOON).await;
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     fixture.proxy.black_hole();
     let asked = tokio::time::timeout(AT_LAST, fixture.store.claim(&address, &claim)).await;
     is_ambiguous(asked.expect("it is given up"));
@@ -281,16 +281,13 @@ async fn an_operation_whose_preceding_read_was_lost_is_not_applied() {
     let fixture = Fixture::open(SOON).await;
     fixture.proxy.black_hole();
     a_while_later().await;
-    is_not_applied(
-        fixture.store.claim(&execution("key"), &call(Phase::Claimed)).await,
-        ErrorKind::Unreachable,
-    );
+    is_not_applied(fixture.store.claim(&execution("key"), &call()).await, ErrorKind::Unreachable);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_duplicate_creates_no_claim() {
     let fixture = Fixture::open(SOON).await;
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     fixture.proxy.requests().hold();
     is_ambiguous(fixture.store.claim(&address, &claim).await);
     assert_eq!(fixture.events(&address).await, 0, "it has not arrived");
@@ -320,7 +317,7 @@ async fn a_slow_connection_is_no_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_away_takes_nothing_back() {
     let fixture = Fixture::open(AT_LAST).await;
-    let (address, claim) = (execution("key"), call(Phase::Executing));
+    let (address, claim) = (execution("key"), fused());
     let requests = fixture.proxy.requests();
     requests.hold();
     {

@@ -12,7 +12,7 @@ use crate::faults::*;
 pub(crate) struct Fixture {
     primary: Redis,
     replica: Redis,
-    way: Proxy,
+    proxy: Proxy,
     pub(crate) store: RedisStore,
     /// It is known to both.
     pub(crate) known: Grant,
@@ -22,15 +22,15 @@ impl Fixture {
     pub(crate) async fn open() -> Self {
         let primary = Redis::start(Options::default());
         let replica = primary.replica(Options::default());
-        let way = Proxy::start(primary.port());
-        let store = RedisStore::init(&primary.url_at(way.port())).await.unwrap();
+        let proxy = Proxy::start(primary.port());
+        let store = RedisStore::init(&primary.url_at(proxy.port())).await.unwrap();
         let known = hold(&store, &execution("known"), Phase::Executing).await;
         primary.wait_caught_up();
-        Self { primary, replica, way, store, known }
+        Self { primary, replica, proxy, store, known }
     }
 
     pub(crate) fn url(&self) -> String {
-        self.primary.url_at(self.way.port())
+        self.primary.url_at(self.proxy.port())
     }
 
     /// The store is refused with this error through the proxy, and so is a new client.
@@ -49,7 +49,7 @@ impl Fixture {
     pub(crate) fn promote(&self) {
         self.primary.pause();
         self.replica.promote();
-        self.way.lead_to(self.replica.port());
+        self.proxy.lead_to(self.replica.port());
     }
 
     async fn state(&self, key: &str) -> Option<State> {
@@ -77,9 +77,9 @@ where
 /// No key runs twice, and no stale result is returned.
 async fn is_in_doubt(store: &RedisStore) {
     let address = execution("known");
-    let grant = Grant { token: Token::NONE, claim_id: call(Phase::Claimed).claim_id };
+    let grant = Grant { token: Token::NONE, claim_id: call().claim_id };
     is_not_applied(until_reached(|| store.inspect(&address)).await, ErrorKind::PossibleDataLoss);
-    is_not_applied(store.claim(&address, &call(Phase::Executing)).await, ErrorKind::PossibleDataLoss);
+    is_not_applied(store.claim(&address, &fused()).await, ErrorKind::PossibleDataLoss);
     is_not_applied(store.begin(&address, &Begin { grant }).await, ErrorKind::PossibleDataLoss);
     is_not_applied(store.complete(&address, &complete(grant, "late")).await, ErrorKind::PossibleDataLoss);
     let beats = [Beat { address: address.clone(), grant }];
@@ -120,7 +120,7 @@ async fn the_old_primary_is_in_doubt_when_it_comes_back() {
     assert_eq!(fixture.state("since").await, Some(State::Executing));
     // It still runs under its old identity: only clients that saw the promotion know.
     fixture.primary.resume();
-    fixture.way.lead_to(fixture.primary.port());
+    fixture.proxy.lead_to(fixture.primary.port());
     is_in_doubt(&fixture.store).await;
     is_in_doubt(&registered).await;
     // By now all know.
@@ -136,7 +136,7 @@ async fn a_killed_old_primary_is_in_doubt_for_all_clients() {
     drop(RedisStore::init(&fixture.url()).await.unwrap());
     fixture.primary.kill();
     fixture.primary.start_again();
-    fixture.way.lead_to(fixture.primary.port());
+    fixture.proxy.lead_to(fixture.primary.port());
     new_client_is_refused_with(&fixture.url(), ErrorKind::PossibleDataLoss).await;
     fixture.is_in_doubt().await;
 }
@@ -148,8 +148,8 @@ async fn an_old_primary_that_follows_is_refused() {
     drop(RedisStore::init(&fixture.url()).await.unwrap());
     fixture.primary.resume();
     fixture.primary.follow(&fixture.replica);
-    fixture.way.lead_to(fixture.primary.port());
-    let (address, claim) = (execution("fresh"), call(Phase::Executing));
+    fixture.proxy.lead_to(fixture.primary.port());
+    let (address, claim) = (execution("fresh"), fused());
     let reply = until_reached(|| fixture.store.claim(&address, &claim)).await;
     is_not_applied(reply, ErrorKind::DeploymentRefused);
     new_client_is_refused_with(&fixture.url(), ErrorKind::DeploymentRefused).await;

@@ -42,7 +42,7 @@ async fn all_is_read(store: &RedisStore, address: &Address, error_kind: ErrorKin
 /// Every change is refused, so is a purge that deletes.
 async fn nothing_is_changed(store: &RedisStore, address: &Address, grant: Grant, error_kind: ErrorKind) {
     let before = store.inspect(address).await.unwrap().record;
-    is_not_applied(store.claim(address, &call(Phase::Executing)).await, error_kind);
+    is_not_applied(store.claim(address, &fused()).await, error_kind);
     is_not_applied(store.complete(address, &complete(grant, "done")).await, error_kind);
     is_not_applied(store.abandon(address, &abandon(grant)).await, error_kind);
     is_not_applied(store.cancel(address, &Cancel { claim_id: grant.claim_id }).await, error_kind);
@@ -101,7 +101,7 @@ async fn no_result_is_replayed_in_doubt() {
     let store = reader(&server.url()).init().await.unwrap();
     let grant = hold(&store, &execution("known"), Phase::Executing).await;
     store.complete(&execution("known"), &complete(grant, "done")).await.unwrap();
-    let again = async || store.claim(&execution("known"), &call(Phase::Executing)).await;
+    let again = async || store.claim(&execution("known"), &fused()).await;
     assert!(matches!(again().await.unwrap().reply, ClaimReply::Completed { .. }));
     server.stop();
     server.start_again();

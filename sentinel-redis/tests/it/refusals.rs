@@ -39,7 +39,7 @@ impl Fixture {
         let beat = |address: Address, grant| [Beat { address, grant }];
         let cancel = Cancel { claim_id: self.claimed.claim_id };
         vec![
-            ("claim", store.claim(&execution("fresh"), &call(Phase::Executing)).await.map(drop)),
+            ("claim", store.claim(&execution("fresh"), &fused()).await.map(drop)),
             ("begin", store.begin(&claimed, &Begin { grant: self.claimed }).await.map(drop)),
             ("heartbeat", store.heartbeat(&beat(running.clone(), self.running)).await.map(drop)),
             ("beat of a lease", store.heartbeat(&beat(lease("lease"), self.lease)).await.map(drop)),

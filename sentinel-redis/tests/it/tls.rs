@@ -9,7 +9,7 @@ use sentinel_testbed::Redis;
 use sentinel_testbed::redis::Options;
 
 use crate::access::documented_rules;
-use crate::modes::run_and_replay;
+use crate::deployments::run_and_replay;
 
 /// A user who may do what the documentation lists, and nothing else.
 pub(crate) fn limited() -> RedisStoreBuilder {

@@ -29,7 +29,7 @@ async fn two_claims(store: &RedisStore) -> (Address, Grant) {
 
 async fn has_begun(store: &RedisStore, address: &Address) {
     let record = store.inspect(address).await.unwrap().record.unwrap();
-    assert_eq!(record.state, State::Executing, "it was told that it has begun");
+    assert_eq!(record.state, State::Executing, "its worker has a reply that it has begun");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -274,7 +274,7 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(harness: &StoreHarness, _:
     let held = harness.granted(&lease, &call()).await;
     harness.change(&lease, Release { grant: held, vouched: false }).await;
     harness.ask(&lease, Release { grant: held, vouched: false }).await;
-    assert!(!touched(), "nobody waits for what only gives a claim back");
+    assert!(!touched(), "no caller waits for what only gives a claim back");
     harness.ask(&lease, Heartbeat { grant: held }).await;
     assert!(touched(), "a beat that is lost");
     let live = harness.granted(&harness.lease("live"), &call()).await;
@@ -282,7 +282,7 @@ pub(crate) async fn a_barrier_has_a_write_to_wait_for(harness: &StoreHarness, _:
     harness.store.heartbeat(&beats).await.unwrap();
     assert!(!touched(), "one of them is written");
     harness.store.heartbeat(&[Beat { address: address.clone(), grant: held }]).await.unwrap();
-    assert!(!touched(), "nobody waits for this one");
+    assert!(!touched(), "no caller waits for this one");
     listed(harness, None).await;
     assert!(!touched(), "nor for a page");
     harness

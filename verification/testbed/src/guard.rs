@@ -86,7 +86,7 @@ impl Guard {
     }
 
     fn send(&self, line: &str) -> io::Result<()> {
-        // One write of a short line is not torn.
+        // One write of a short line is not split.
         self.process.stdin.as_ref().map_or(Ok(()), |mut pipe| pipe.write_all(line.as_bytes()))
     }
 }

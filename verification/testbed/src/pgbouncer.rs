@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use rustix::process::Signal;
 
 use crate::postgres::{PASSWORD, Postgres, SUPERUSER, VERIFIER, rows_only};
-use crate::process::{Server, feed, run, until};
+use crate::process::{Server, feed, run};
 use crate::url::url;
 use crate::{ports, programs};
 
@@ -81,19 +81,15 @@ impl PgBouncer {
     #[track_caller]
     pub fn start(postgres: &Postgres, options: Options) -> Self {
         let server = Server::new("PgBouncer", (Signal::KILL, "KILL"));
-        let mut bouncer = Self { server, port: 0 };
-        for _ in 0..10 {
-            bouncer.port = ports::free();
-            let before = bouncer.log().len();
-            bouncer.configure(postgres, &options);
-            if bouncer.launch() {
-                return bouncer;
-            }
-            let log = bouncer.log();
-            // Another program took the port first.
-            assert!(log[before..].contains("in use"), "PgBouncer did not start: {log}");
-        }
-        panic!("PgBouncer found no free port ten times: {}", bouncer.log());
+        ports::launch_on_a_free_port(
+            Self { server, port: 0 },
+            |bouncer| &bouncer.server,
+            |bouncer, port| {
+                bouncer.port = port;
+                bouncer.configure(postgres, &options);
+                bouncer.launch()
+            },
+        )
     }
 
     fn configure(&self, postgres: &Postgres, options: &Options) {
@@ -124,15 +120,12 @@ impl PgBouncer {
     fn launch(&self) -> bool {
         let ini = self.server.folder().join("pgbouncer.ini").display().to_string();
         let before = self.log().len();
-        self.server.start(&programs::pgbouncer(), &[ini]);
-        let mut ready = false;
-        until("PgBouncer is ready", || {
-            // By its log, because another program could be on the port.
-            ready = self.log()[before..].contains("process up")
-                && TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            self.server.ended().is_some() || ready
-        });
-        ready && self.server.is_running()
+        // By its log, because another program could be on the port.
+        let is_up = || {
+            self.log()[before..].contains("process up")
+                && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        };
+        self.server.launch(&programs::pgbouncer(), &[ini], is_up) && self.server.is_running()
     }
 
     /// The URL of the server's superuser, through this PgBouncer.

@@ -115,6 +115,18 @@ impl Server {
         *running = Some(child);
     }
 
+    /// Starts the server and waits until it is ready or has ended. Returns whether it is ready.
+    #[track_caller]
+    pub(crate) fn launch(&self, program: &Path, args: &[String], is_ready: impl Fn() -> bool) -> bool {
+        self.start(program, args);
+        let mut ready = false;
+        until(&format!("{} is ready", self.name), || {
+            ready = is_ready();
+            ready || self.ended().is_some()
+        });
+        ready
+    }
+
     /// The number of the server's process.
     #[track_caller]
     pub(crate) fn pid(&self) -> Pid {

@@ -6,7 +6,7 @@ use crate::shell::{Result, cargo};
 use crate::workspace::{Member, Workspace};
 
 /// A crate by its folder, and the crates of the workspace that it may use: tests may use more.
-const TABLE: [(&str, &[&str]); 10] = [
+const TABLE: [(&str, &[&str]); 12] = [
     ("sentinel-core", &[]),
     ("sentinel-client", &["sentinel-core"]),
     ("sentinel-store-kit", &["sentinel-core"]),
@@ -38,10 +38,16 @@ const TABLE: [(&str, &[&str]); 10] = [
             "sentinel-redis",
         ],
     ),
+    ("verification/testbed", &[]),
+    (
+        "verification/store-tests",
+        &["sentinel-core", "sentinel-client", "conformance-tests", "verification/testbed"],
+    ),
 ];
 
-/// Folders whose crates may use all others, and are published never.
-const FREE: [&str; 2] = ["verification/", "xtask"];
+/// Folders whose crates are never published. One without a row in the table may use all others. No row of a published
+/// crate names one, so a published crate uses them in its tests only.
+const UNPUBLISHED: [&str; 2] = ["verification/", "xtask"];
 
 /// What is outside of a floor: families of crates, each named by its first. `sqlx` is also `sqlx-core`.
 const RUNTIME: [&str; 1] = ["tokio"];
@@ -68,28 +74,26 @@ const BANS: [(&str, &[&[&str]]); 10] = [
 /// Refuses a crate that uses another one which the table does not name, and what a floor must not know.
 pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
     for member in &workspace.members {
-        let is_free = FREE.iter().any(|folder| member.folder.starts_with(folder));
-        let allowed = TABLE.iter().find(|(folder, _)| *folder == member.folder).map(|(_, allowed)| *allowed);
-        if is_free || allowed.is_none() {
-            unlisted(member, is_free, broken);
-            continue;
-        }
+        let is_unpublished = UNPUBLISHED.iter().any(|folder| member.folder.starts_with(folder));
+        let row = TABLE.iter().find(|(folder, _)| *folder == member.folder);
+        broken.extend(misplaced(member, is_unpublished, row.is_some()));
+        let Some((_, allowed)) = row else { continue };
         let tree = dependencies(&member.name)?;
         let others = workspace.members.iter().filter(|other| other.name != member.name);
         let used: Vec<&str> =
             others.filter(|other| tree.contains(&other.name)).map(|other| other.folder.as_str()).collect();
-        broken.extend(not_allowed(&member.folder, &used, allowed.unwrap_or_default()));
+        broken.extend(not_allowed(&member.folder, &used, allowed));
         broken.extend(banned(&member.folder, &tree));
     }
     Ok(())
 }
 
-/// A crate that the table does not name.
-fn unlisted(member: &Member, is_free: bool, broken: &mut Vec<String>) {
-    match (is_free, member.is_published()) {
-        (true, true) => broken.push(format!("{} must have `publish = false`", member.folder)),
-        (false, _) => broken.push(format!("{} is in no row of the table in {}", member.folder, file!())),
-        (true, false) => {}
+/// A crate that could be published although its folder is for others, or that has no row.
+fn misplaced(member: &Member, is_unpublished: bool, has_row: bool) -> Option<String> {
+    match (is_unpublished, member.is_published(), has_row) {
+        (true, true, _) => Some(format!("{} must have `publish = false`", member.folder)),
+        (false, _, false) => Some(format!("{} is in no row of the table in {}", member.folder, file!())),
+        _ => None,
     }
 }
 
@@ -141,6 +145,14 @@ mod tests {
         assert_eq!(contract.len(), 4, "{contract:?}");
         assert_eq!(banned("sentinel-client", &tree).len(), 1, "a runtime knows tokio");
         assert_eq!(banned("sentinel-new", &tree).len(), 1, "each crate has a row");
+    }
+
+    #[test]
+    fn no_published_crate_may_use_what_is_never_published() {
+        let is_unpublished = |folder: &str| UNPUBLISHED.iter().any(|prefix| folder.starts_with(prefix));
+        for (folder, allowed) in TABLE.iter().filter(|(folder, _)| !is_unpublished(folder)) {
+            assert!(!allowed.iter().any(|used| is_unpublished(used)), "{folder}: {allowed:?}");
+        }
     }
 
     #[test]

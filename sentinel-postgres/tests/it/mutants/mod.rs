@@ -1,52 +1,30 @@
-//! The statements with one guard less: for each that can be taken away, laws that notice.
+//! The statements with one guard less: for each that can be removed, checks that notice. How lists are written is in
+//! [`sentinel_store_tests::mutants`]; the lists, one for each statement, are beside this file.
 //!
-//! The lists stand beside this file, one for each statement. In them
-//!
-//! ```text
-//! # words about the mutants that follow
-//! - a piece of the statement, once its fragments are filled in; spaces and line ends are alike
-//! + what is put there instead; nothing without this line
-//! = laws, of which one has to fail: of the suite, over `BatchedCalls` with `.. in a batch`, or PostgreSQL's own
-//! ```
-//!
-//! A piece that does not stand in its statement exactly once is an error, and so is a law that the unbroken store
-//! breaks.
+//! A piece is looked for in its statement once the fragments are filled in. A law that ends with `in a batch` is checked
+//! over `BatchedCalls`.
 
 mod in_batch;
-mod list;
 
-use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use sentinel_conformance::{Bench, LAWS, Law, Layered, Sizes};
+use sentinel_conformance::{Bench, Law, Layered};
 use sentinel_core::EventLimit;
+use sentinel_store_tests::mutants::{self, Mutant, Run, SIZES, law};
 
 use crate::harness::{Fixture, runtime};
 use crate::{backlog, batch_isolation, effects, implied_events, locks, trimming, upkeep};
 use in_batch::{Batched, BatchedCalls};
-use list::Mutant;
 
 /// What can notice a mutant.
 enum Check {
     Law(&'static Law),
     InBatch(&'static Law),
-    Own(Run, String),
+    Own(Run<Fixture>, String),
 }
 
-type Run = for<'a> fn(&'a Fixture, &'a str) -> BoxFuture<'a, ()>;
-
-macro_rules! own {
-    ($($module:ident { $($name:ident,)* })*) => {
-        /// The checks that are PostgreSQL's own.
-        const OWN: &[(&str, Run)] =
-            &[$($((stringify!($name), |fixture, argument| Box::pin($module::$name(fixture, argument))),)*)*];
-    };
-}
-
-own! {
+sentinel_store_tests::own_checks! { Fixture;
     backlog {
         old_events_are_deleted_in_every_block,
     }
@@ -122,66 +100,76 @@ own! {
     }
 }
 
-impl Check {
+impl mutants::Check for Check {
+    type Harness = Fixture;
+
     fn named(text: &str) -> Self {
         let (name, argument) = text.split_once(' ').unwrap_or((text, ""));
-        if let Some((_, run)) = OWN.iter().find(|(own, _)| *own == name) {
+        if let Some((_, run)) = OWN_CHECKS.iter().find(|(own, _)| *own == name) {
             return Self::Own(*run, argument.to_owned());
         }
-        let law =
-            LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
         match argument {
-            "" => Self::Law(law),
-            "in a batch" => Self::InBatch(law),
-            other => panic!("a law holds {other}?"),
+            "" => Self::Law(law(name)),
+            "in a batch" => Self::InBatch(law(name)),
+            other => panic!("a law has no argument {other}"),
         }
     }
 
+    /// In a schema of the statement.
+    fn open(&self, statement: &'static str, mutant: Option<&Mutant>) -> Fixture {
+        let mutant = mutant.cloned();
+        let seen = Arc::new(Mutex::new(false));
+        let schema = format!("mutants_{statement}");
+        let few = ["trim", "trim_due", "dropped"].contains(&statement);
+        let limit = if few { EventLimit::new(trimming::FEW).unwrap() } else { EventLimit::default() };
+        let fixture = runtime().block_on(Fixture::open(&schema.clone(), |builder| {
+            let seen = seen.clone();
+            let builder = builder.lock_timeout(Duration::from_secs(1)).max_events(limit);
+            builder.event_retention(upkeep::EVENTS_KEPT).edit_statements(Arc::new(move |name, text| {
+                match &mutant {
+                    // Claims read before they lock: what a lock is there for shows only where the read was of no use.
+                    _ if name == "read" && matches!(statement, "claim" | "update") => blind(&text),
+                    // What a first run's completion gets from `complete_first_run` it gets from `complete` where that
+                    // changes nothing.
+                    _ if name == "complete_first_run" && statement == "complete" => {
+                        text.replace("AND implied = 1", "AND false")
+                    }
+                    _ if name != statement => text,
+                    mutant => {
+                        *seen.lock().unwrap() = true;
+                        let change =
+                            |mutant: &Mutant| mutant.apply(name, &text, |piece| filled(piece, &schema));
+                        mutant.as_ref().map_or_else(|| text.clone(), change)
+                    }
+                }
+            }))
+        }));
+        // A list is put together each time that it is asked for: the edit sees it then.
+        assert!(statement == "list" || *seen.lock().unwrap(), "no statement is called {statement}");
+        fixture
+    }
+
     fn run(&self, fixture: Fixture) {
-        let sizes = Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT };
         match self {
-            Self::Law(law) => law.check(Arc::new(fixture), sizes),
+            Self::Law(law) => law.check(Arc::new(fixture), SIZES),
             Self::InBatch(law) => {
                 let store = Arc::new(Layered(BatchedCalls::of(fixture.store())));
-                law.check(Arc::new(Batched { fixture, store }), sizes);
+                law.check(Arc::new(Batched { fixture, store }), SIZES);
             }
             Self::Own(run, argument) => runtime().block_on(run(&fixture, argument)),
         }
     }
+
+    fn is_nonsense(message: &str) -> bool {
+        ["syntax error at", "does not exist"].iter().any(|error| message.contains(error))
+    }
 }
 
-/// Opens a store in the statement's schema, with a mutant or without.
-fn open(statement: &str, mutant: Option<&Mutant>) -> Fixture {
-    let mutant = mutant.cloned();
-    let seen = Arc::new(Mutex::new(false));
-    let fixture = runtime().block_on(Fixture::open(&format!("mutants_{statement}"), |builder| {
-        let (seen, statement) = (seen.clone(), statement.to_owned());
-        let few = ["trim", "trim_due", "dropped"].contains(&&*statement);
-        let limit = if few { EventLimit::new(trimming::FEW).unwrap() } else { EventLimit::default() };
-        let builder = builder.lock_timeout(Duration::from_secs(1)).max_events(limit);
-        builder.event_retention(upkeep::EVENTS_KEPT).edit_statements(Arc::new(
-            move |name, text| match &mutant {
-                // Claims read before they lock: what a lock is there for shows only where the read was of no use.
-                _ if name == "read" && matches!(statement.as_str(), "claim" | "update") => blind(&text),
-                // What a first run's completion gets from `complete_first_run` it gets from `complete` where that
-                // changes nothing.
-                _ if name == "complete_first_run" && statement == "complete" => {
-                    text.replace("AND implied = 1", "AND false")
-                }
-                _ if name != statement => text,
-                Some(mutant) => {
-                    *seen.lock().unwrap() = true;
-                    mutant.apply(&text, &format!("mutants_{statement}"))
-                }
-                None => {
-                    *seen.lock().unwrap() = true;
-                    text
-                }
-            },
-        ))
-    }));
-    assert!(mutant_was_seen(statement, &seen), "no statement is called {statement}");
-    fixture
+/// A piece as a statement has it: with the names of tables and types in its schema.
+fn filled(piece: &str, schema: &str) -> String {
+    let names = ["kind", "state", "verdict", "change", "records", "events", "floors"];
+    let fill = |text: String, name| text.replace(&format!("{{{name}}}"), &format!("\"{schema}\".\"{name}\""));
+    names.into_iter().fold(piece.to_owned(), fill)
 }
 
 /// A read that reports every row as empty to a claim; other reads see what is there.
@@ -191,67 +179,7 @@ pub(crate) fn blind(read: &str) -> String {
     read.replacen(seen, unseen, 1)
 }
 
-/// A list is put together each time that it is asked for: the edit sees it then.
-fn mutant_was_seen(statement: &str, seen: &Mutex<bool>) -> bool {
-    statement == "list" || *seen.lock().unwrap()
-}
-
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Runs a check; a panic of this thread is its answer, and is not printed.
-fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                loud(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = std::panic::catch_unwind(AssertUnwindSafe(check));
-    QUIET.set(false);
-    result
-}
-
-/// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
-#[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-fn each_is_noticed(statement: &str, text: &str) {
-    let mutants = list::read(text);
-    assert!(!mutants.is_empty());
-    let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
-    for name in named {
-        Check::named(name).run(open(statement, None));
-    }
-    let mut survivors = Vec::new();
-    for mutant in &mutants {
-        let began = tokio::time::Instant::now();
-        let fails = |name: &&String| {
-            let fixture = open(statement, Some(mutant));
-            quietly(|| Check::named(name).run(fixture)).is_err()
-        };
-        let killer = mutant.by.iter().find(fails);
-        println!("{statement}: {:?} {mutant}: noticed by {killer:?}", began.elapsed());
-        if killer.is_none() {
-            survivors.push(format!("{mutant}, which {:?} should notice", mutant.by));
-        }
-    }
-    assert!(survivors.is_empty(), "{} survived:\n{}", survivors.len(), survivors.join("\n"));
-}
-
-macro_rules! lists {
-    ($($statement:ident,)*) => {$(
-        #[test]
-        fn $statement() {
-            each_is_noticed(stringify!($statement), include_str!(concat!(stringify!($statement), ".txt")));
-        }
-    )*};
-}
-
-lists! {
+sentinel_store_tests::mutant_lists! { Check:
     abandon,
     begin,
     cancel,

@@ -4,39 +4,34 @@
 
 use std::sync::OnceLock;
 
-use sentinel_core::operation::{Claim, ClaimReply};
-use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Namespace};
+use sentinel_core::{Address, ClaimId, CoordinationStore, Key, Kind, Namespace};
 use sentinel_redis::RedisStore;
-use sentinel_testbed::{CostBudget as Price, Redis, redis};
+use sentinel_store_tests::cost;
+use sentinel_testbed::{CostBudget, Redis, Unit, redis};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::cost::budgets::UNITS;
 
 /// A store on the metered server, which no other test uses meanwhile.
 pub(crate) struct Meter {
-    pub(crate) subject: Subject,
-    wrong: Vec<String>,
+    subject: Subject,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// Where operations are asked for.
+/// Where operations are sent.
 pub(crate) struct Subject {
-    pub(crate) store: RedisStore,
+    store: RedisStore,
     namespace: Namespace,
 }
 
-impl Subject {
-    /// As long as a user's keys are, and as evenly spread.
-    pub(crate) fn fresh(&self, kind: Kind) -> Address {
-        let key = Key::new(format!("invoice-{}", ClaimId::random())).unwrap();
-        Address { namespace: self.namespace.clone(), kind, key }
+impl cost::Subject for Subject {
+    fn store(&self) -> &dyn CoordinationStore {
+        &self.store
     }
 
-    /// Makes a claim that must be granted.
-    pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
-        let stamped = self.store.claim(address, claim).await.unwrap();
-        let ClaimReply::Granted(granted) = stamped.reply else { panic!("not granted: {stamped:?}") };
-        Grant { token: granted.token, claim_id: claim.claim_id }
+    fn fresh(&self, kind: Kind) -> Address {
+        let key = Key::new(format!("invoice-{}", ClaimId::random())).unwrap();
+        Address { namespace: self.namespace.clone(), kind, key }
     }
 }
 
@@ -46,8 +41,10 @@ fn server() -> &'static Redis {
     SERVER.get_or_init(|| Redis::start(redis::Options::default().setting("auto-aof-rewrite-percentage", "0")))
 }
 
-impl Meter {
-    pub(crate) async fn open() -> Self {
+impl cost::Meter<3> for Meter {
+    type Subject = Subject;
+
+    async fn open(_: &str) -> Self {
         static ALONE: Mutex<()> = Mutex::const_new(());
         let alone = ALONE.lock().await;
         // One bucket: how a batch spreads over several is random.
@@ -55,49 +52,26 @@ impl Meter {
             RedisStore::builder(&server().url()).key_prefix(ClaimId::random().to_string()).buckets(1);
         let subject =
             Subject { store: builder.init().await.unwrap(), namespace: Namespace::new("billing").unwrap() };
-        Self { subject, wrong: Vec::new(), _alone: alone }
+        Self { subject, _alone: alone }
     }
 
-    /// Prepares so many runs of an operation, measures only the runs, and records it if they are not within the
-    /// budget.
-    pub(crate) async fn measure<T>(
-        &mut self,
-        budget: &Price<3>,
-        many: usize,
-        fixture: impl AsyncFn(&Subject) -> T,
-        operation: impl AsyncFn(&Subject, T),
-    ) {
-        // The first round pays for connections, and for scripts that the server does not know yet.
-        self.round(many, &fixture, &operation).await;
-        let mut trial = budget.trial(&UNITS);
-        while trial.goes_on() {
-            trial.note(self.round(many, &fixture, &operation).await);
-        }
-        self.wrong.extend(trial.verdict().err());
+    fn units(_: &CostBudget<3>) -> &'static [Unit; 3] {
+        &UNITS
     }
 
-    async fn round<T>(
-        &self,
-        many: usize,
-        fixture: impl AsyncFn(&Subject) -> T,
-        operation: impl AsyncFn(&Subject, T),
-    ) -> [f64; 3] {
-        let mut fixtures = Vec::new();
-        for _ in 0..many {
-            fixtures.push(fixture(&self.subject).await);
-        }
+    async fn next_round(&mut self) -> bool {
+        false
+    }
+
+    fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    async fn count(&mut self, operations: impl AsyncFnOnce(&Subject)) -> [f64; 3] {
         let before = read();
-        for fixture in fixtures {
-            operation(&self.subject, fixture).await;
-        }
+        operations(&self.subject).await;
         let after = read();
-        std::array::from_fn(|n| (after[n] - before[n]) as f64 / many as f64)
-    }
-
-    /// Panics if a price was not true.
-    #[track_caller]
-    pub(crate) fn assert_within_budget(&self) {
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        std::array::from_fn(|n| (after[n] - before[n]) as f64)
     }
 }
 

@@ -1,57 +1,34 @@
-//! The scripts with one guard less: for each that can be taken away, laws that notice.
+//! The scripts with one guard less: for each that can be removed, checks that notice. How lists are written is in
+//! [`sentinel_store_tests::mutants`]; the lists, one for each script and one for each part that scripts share, are
+//! beside this file.
 //!
-//! The lists stand beside this file, one for each script, and one for each part that scripts have in common. In them
-//!
-//! ```text
-//! # words about the mutants that follow
-//! - a piece of the script; spaces and line ends are alike, and comments do not count
-//! + what is put there instead; nothing without this line
-//! = laws, of which one has to fail: of the suite, or Redis' own
-//! ```
-//!
-//! A law that ends with `with a fixed clock` is checked over a clock that only the law moves. A piece that does not
-//! stand exactly once in each script that it is meant for is an error, and so is a law that the unbroken store breaks,
-//! and a mutant that Redis does not understand. Helpers are meant for the scripts that use them.
+//! A check that ends with `with a fixed clock` runs over a clock that only the check moves. A piece must be exactly once
+//! in each script that it is meant for. Helpers are meant for the scripts that use them.
 
-mod list;
-
-use std::any::Any;
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::BoxFuture;
-use sentinel_conformance::{LAWS, Law, Sizes};
+use sentinel_conformance::Law;
 use sentinel_core::EventLimit;
 use sentinel_redis::{Durability, RedisStoreBuilder};
+use sentinel_store_tests::mutants::{self, Mutant, Run, SIZES, law};
 
 use crate::harness::{StoreHarness, runtime, server_time};
 use crate::{clock, dropped_records, events, late_effects, pages, quick, upkeep};
-use list::Mutant;
 
 /// What can notice a mutant.
-struct Check {
+pub(crate) struct Check {
     what: What,
     fixed_clock: bool,
 }
 
 enum What {
     Law(&'static Law),
-    Own(Run, String),
+    Own(Run<StoreHarness>, String),
 }
 
-type Run = for<'a> fn(&'a StoreHarness, &'a str) -> BoxFuture<'a, ()>;
-
-macro_rules! own {
-    ($($module:ident { $($name:ident,)* })*) => {
-        /// The checks that are Redis' own.
-        const OWN_CHECKS: &[(&str, Run)] =
-            &[$($((stringify!($name), |harness, argument| Box::pin($module::$name(harness, argument))),)*)*];
-    };
-}
-
-own! {
+sentinel_store_tests::own_checks! { StoreHarness;
     clock {
         the_clock_is_read_once,
         tokens_increase_past_a_result_that_expired,
@@ -119,7 +96,9 @@ own! {
     }
 }
 
-impl Check {
+impl mutants::Check for Check {
+    type Harness = StoreHarness;
+
     fn named(text: &str) -> Self {
         let text = text.trim();
         let stripped = text.strip_suffix(" with a fixed clock");
@@ -130,31 +109,18 @@ impl Check {
             return Self { what: What::Own(*run, argument.to_owned()), fixed_clock };
         }
         assert_eq!(argument, "", "a law has no argument: {text}");
-        let law =
-            LAWS.iter().find(|law| law.name == name).unwrap_or_else(|| panic!("there is no law {name}"));
-        Self { what: What::Law(law), fixed_clock }
+        Self { what: What::Law(law(name)), fixed_clock }
     }
 
-    fn run(&self, harness: StoreHarness) {
-        match &self.what {
-            What::Law(law) => law.check(
-                Arc::new(harness),
-                Sizes { sequences: 1, histories: 1, law_passes: 1, ..Sizes::DEFAULT },
-            ),
-            What::Own(run, argument) => runtime().block_on(run(&harness, argument)),
-        }
-    }
-
-    /// Opens a store for this check, with a mutant or without.
     fn open(&self, list: &'static str, mutant: Option<&Mutant>) -> StoreHarness {
         let fixed_at = self.fixed_clock.then(server_time);
         let seen = Arc::new(AtomicBool::new(false));
         let (cloned, edited_in_script) = (mutant.cloned(), seen.clone());
         let edit = Arc::new(move |script: &str, text: String| {
             let text = match &cloned {
-                Some(mutant) if concerns(list, script, || mutant.is_in(&text)) => {
+                Some(mutant) if concerns(list, script, || mutant.is_in(&text, with_values)) => {
                     edited_in_script.store(true, Ordering::SeqCst);
-                    mutant.apply(script, &text)
+                    mutant.apply(script, &text, with_values)
                 }
                 _ => text,
             };
@@ -174,12 +140,32 @@ impl Check {
         }
         harness
     }
+
+    fn run(&self, harness: StoreHarness) {
+        match &self.what {
+            What::Law(law) => law.check(Arc::new(harness), SIZES),
+            What::Own(run, argument) => runtime().block_on(run(&harness, argument)),
+        }
+    }
+
+    fn is_nonsense(message: &str) -> bool {
+        let errors = ["Error compiling script", "nonexistent global", ": attempt to "];
+        errors.iter().any(|error| message.contains(error))
+    }
 }
 
-/// Checks the unbroken store.
-pub(crate) fn check_unbroken(text: &str) {
-    let check = Check::named(text);
-    check.run(check.open("", None));
+/// A piece as a script has it: with the values of constants in place of their names.
+fn with_values(piece: &str) -> String {
+    let value = |word: &str| {
+        let constants = include_str!("../../../lua/parts/constants.lua").lines();
+        let mut named = constants.filter_map(|line| line.strip_prefix("local ")?.split_once(" = "));
+        named.find(|(name, _)| *name == word).map(|(_, value)| value)
+    };
+    let words = piece.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map(|word| {
+        let name = word.trim_end_matches(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        value(name).map_or(word.to_owned(), |value| format!("{value}{}", &word[name.len()..]))
+    });
+    words.collect()
 }
 
 /// A test of each check, with each of its arguments.
@@ -190,9 +176,9 @@ macro_rules! own_tests {
             $crate::mutants::own_tests!(@each $check $($($how)+)?);
         }
     )*};
-    (@each $check:ident) => { $crate::mutants::check_unbroken(stringify!($check)) };
+    (@each $check:ident) => { ::sentinel_store_tests::mutants::check_unbroken::<$crate::mutants::Check>(stringify!($check)) };
     (@each $check:ident $($how:literal)+) => {
-        $($crate::mutants::check_unbroken(concat!(stringify!($check), " ", $how));)+
+        $(::sentinel_store_tests::mutants::check_unbroken::<$crate::mutants::Check>(concat!(stringify!($check), " ", $how));)+
     };
 }
 pub(crate) use own_tests;
@@ -218,75 +204,7 @@ pub(crate) fn with_fixed_clock(text: &str, at: i64) -> String {
     text.replacen(reading, &at.to_string(), 1)
 }
 
-thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Runs a check; a panic of this thread is its answer, and is not printed.
-fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                loud(panic);
-            }
-        }));
-    });
-    QUIET.set(true);
-    let result = std::panic::catch_unwind(AssertUnwindSafe(check));
-    QUIET.set(false);
-    result
-}
-
-/// Whether a check failed because the mutant is no script at all: that would prove nothing.
-fn is_nonsense(panic: &(dyn Any + Send)) -> bool {
-    let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
-    ["Error compiling script", "nonexistent global", ": attempt to "]
-        .iter()
-        .any(|error| message.contains(error))
-}
-
-/// Checks a list: the unbroken store passes all that is named in it, and no mutant passes all that is named for it.
-#[allow(clippy::print_stdout, reason = "the output of a test, shown on demand")]
-fn each_is_noticed(list: &'static str, text: &str) {
-    let mutants = list::read(text);
-    assert!(!mutants.is_empty(), "{list} is empty");
-    let named: BTreeSet<&str> = mutants.iter().flat_map(|mutant| &mutant.by).map(String::as_str).collect();
-    for name in named {
-        let check = Check::named(name);
-        check.run(check.open(list, None));
-    }
-    let mut survivors = Vec::new();
-    for mutant in &mutants {
-        let began = tokio::time::Instant::now();
-        let fails = |name: &&String| {
-            let check = Check::named(name);
-            let harness = check.open(list, Some(mutant));
-            let Err(panic) = quietly(|| check.run(harness)) else { return false };
-            assert!(!is_nonsense(&*panic), "{list}: {mutant} is no script");
-            true
-        };
-        let killer = mutant.by.iter().find(fails);
-        println!("{list}: {:?} {mutant}: noticed by {killer:?}", began.elapsed());
-        if killer.is_none() {
-            survivors.push(format!("{mutant}, which {:?} should notice", mutant.by));
-        }
-    }
-    assert!(survivors.is_empty(), "{} survived:\n{}", survivors.len(), survivors.join("\n"));
-}
-
-macro_rules! lists {
-    ($($list:ident,)*) => {$(
-        #[test]
-        fn $list() {
-            each_is_noticed(stringify!($list), include_str!(concat!(stringify!($list), ".txt")));
-        }
-    )*};
-}
-
-lists! {
+sentinel_store_tests::mutant_lists! { Check:
     abandon,
     after,
     before,
@@ -314,7 +232,7 @@ lists! {
 /// `loop` is a word of the language.
 #[test]
 fn the_loop() {
-    each_is_noticed("loop", include_str!("loop.txt"));
+    mutants::each_is_noticed::<Check>("loop", include_str!("loop.txt"));
 }
 
 /// Each script that is made for a store has a list, and so has each part of it.
@@ -334,7 +252,13 @@ fn every_script_has_a_list() {
 
 /// The lists are useful only if each of these errors is reported.
 mod list_errors {
-    use super::each_is_noticed;
+    use sentinel_store_tests::mutants;
+
+    use super::Check;
+
+    fn each_is_noticed(list: &'static str, text: &str) {
+        mutants::each_is_noticed::<Check>(list, text);
+    }
 
     #[test]
     #[should_panic(
@@ -364,7 +288,7 @@ mod list_errors {
     }
 
     #[test]
-    #[should_panic(expected = "-> \"if hungry(r) or\" is no script")]
+    #[should_panic(expected = "-> \"if hungry(r) or\" is nonsense")]
     fn a_mutant_that_is_no_script() {
         let list = "- if not matches(r, grant) or\n+ if hungry(r) or\n= a_repeated_begin_gets_the_same_reply";
         each_is_noticed("begin", list);

@@ -2,15 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use futures_util::future::join_all;
-use sentinel_core::operation::Claim;
-use sentinel_core::{Address, Clock, CoordinationStore as _, Grant, Kind, StoreTime, SystemClock};
+use sentinel_core::{Address, Clock, CoordinationStore, Kind, StoreTime, SystemClock};
 use sentinel_sqlite::SqliteStore;
-use sentinel_testbed::CostBudget;
+use sentinel_store_tests::cost;
+use sentinel_testbed::{CostBudget, Unit};
 use tempfile::TempDir;
 use tokio::task::unconstrained;
 
@@ -67,36 +67,26 @@ const RECORDS: usize = 256;
 
 /// A store on a file that no other test uses. Its keys, and so the pages that are written, are the same each time.
 pub(crate) struct Fixture {
-    pub(crate) store: SqliteStore,
+    store: SqliteStore,
     gate: Arc<Gate>,
     keys: AtomicU64,
+    /// Commits that are not measured, since the log was emptied.
+    unmeasured: AtomicUsize,
     dir: TempDir,
 }
 
-impl Fixture {
-    pub(crate) async fn open() -> Self {
-        let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::new(Gate::default()));
-        let builder = SqliteStore::builder(dir.path().join("sentinel.db")).clock(gate.clone());
-        let fixture = Self { store: builder.open().await.unwrap(), gate, keys: AtomicU64::new(0), dir };
-        let filled = (0..RECORDS).map(|_| async { fixture.held(Kind::Execution, &fused()).await });
-        fixture.together(filled).await;
-        fixture
+impl cost::Subject for Fixture {
+    fn store(&self) -> &dyn CoordinationStore {
+        &self.store
     }
 
-    /// As long as a user's keys are, and as evenly spread.
-    pub(crate) fn fresh(&self, kind: Kind) -> Address {
+    fn fresh(&self, kind: Kind) -> Address {
         // An odd factor: no two are alike.
         let spread = self.keys.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Address { kind, ..execution(&format!("invoice-{spread:016x}-{spread:016x}")) }
     }
 
-    pub(crate) async fn held(&self, kind: Kind, claim: &Claim) -> (Address, Grant) {
-        let address = self.fresh(kind);
-        let grant = granted(&self.store, &address, claim).await;
-        (address, grant)
-    }
-
-    /// Lets requests wait behind one that is held until all of them do, so that they go together.
+    /// Lets requests wait behind one that is held until all of them wait, so that they go together.
     async fn together(&self, all: impl IntoIterator<Item = impl Future>) {
         let (at, call) = (self.fresh(Kind::Execution), fused());
         let mut first = pin!(self.store.claim(&at, &call));
@@ -107,15 +97,25 @@ impl Fixture {
         assert!(poll_once(all.as_mut()).await.is_none());
         self.gate.shut(false);
         first.await.unwrap();
+        self.unmeasured.fetch_add(1, Ordering::Relaxed);
         all.await;
     }
+}
 
-    async fn setups<T>(&self, many: usize, setup: &impl AsyncFn(&Fixture) -> T) -> Vec<T> {
-        let mut setups = Vec::new();
-        for _ in 0..many {
-            setups.push(setup(self).await);
-        }
-        setups
+impl Fixture {
+    async fn open() -> Self {
+        let (dir, gate) = (tempfile::tempdir().unwrap(), Arc::new(Gate::default()));
+        let builder = SqliteStore::builder(dir.path().join("sentinel.db")).clock(gate.clone());
+        let store = builder.open().await.unwrap();
+        let (keys, unmeasured) = Default::default();
+        let fixture = Self { store, gate, keys, unmeasured, dir };
+        let filled = (0..RECORDS).map(|_| async { fixture.claimed().await });
+        cost::Subject::together(&fixture, filled).await;
+        fixture
+    }
+
+    async fn claimed(&self) {
+        granted(&self.store, &cost::Subject::fresh(self, Kind::Execution), &fused()).await;
     }
 
     /// Empties the log; how many commits are in it then. After a checkpoint of another program the store seals the file
@@ -124,7 +124,7 @@ impl Fixture {
         let other = plain(&self.dir.path().join("sentinel.db"));
         let busy: i64 = other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).unwrap();
         assert_eq!(busy, 0, "no other connection uses the file");
-        self.held(Kind::Execution, &fused()).await;
+        self.claimed().await;
         self.log(0)[0] as usize
     }
 
@@ -151,56 +151,34 @@ impl Fixture {
 }
 
 /// Measures, each round on a file of its own.
-#[derive(Default)]
-pub(crate) struct Meter {
-    exceeded: Vec<String>,
-}
+pub(crate) struct Meter(Fixture);
 
-impl Meter {
-    /// Prepares `many` of an operation, measures them one by one, and records it if the budget is not met.
-    pub(crate) async fn measure_alone<T>(
-        &mut self,
-        budget: &CostBudget<2>,
-        many: usize,
-        setup: &impl AsyncFn(&Fixture) -> T,
-        operation: &impl AsyncFn(&Fixture, &T),
-    ) {
-        let mut trial = budget.trial(&UNITS);
-        while trial.goes_on() {
-            let fixture = Fixture::open().await;
-            let setups = fixture.setups(many, setup).await;
-            let before = fixture.empty_the_log().await;
-            for set in &setups {
-                operation(&fixture, set).await;
-            }
-            trial.note(fixture.log(before).map(|all| all / many as f64));
-        }
-        self.exceeded.extend(trial.verdict().err());
+impl cost::Meter<2> for Meter {
+    type Subject = Fixture;
+
+    async fn open(_: &str) -> Self {
+        Self(Fixture::open().await)
     }
 
-    /// The same for `many` that come together. The log begins with the one that they waited behind.
-    pub(crate) async fn measure_batched<T>(
-        &mut self,
-        budget: &CostBudget<2>,
-        many: usize,
-        setup: &impl AsyncFn(&Fixture) -> T,
-        operation: &impl AsyncFn(&Fixture, &T),
-    ) {
-        let mut trial = budget.trial(&UNITS);
-        while trial.goes_on() {
-            let fixture = Fixture::open().await;
-            let setups = fixture.setups(many, setup).await;
-            let before = fixture.empty_the_log().await;
-            fixture.together(setups.iter().map(|set| operation(&fixture, set))).await;
-            trial.note(fixture.log(before + 1));
-        }
-        self.exceeded.extend(trial.verdict().err());
+    fn units(_: &CostBudget<2>) -> &'static [Unit; 2] {
+        &UNITS
     }
 
-    /// Panics if a budget was not met.
-    #[track_caller]
-    pub(crate) fn assert_met(&self) {
-        assert!(self.exceeded.is_empty(), "{}", self.exceeded.join("\n"));
+    async fn next_round(&mut self) -> bool {
+        self.0 = Fixture::open().await;
+        true
+    }
+
+    fn subject(&self) -> &Fixture {
+        &self.0
+    }
+
+    /// The log begins with the commit that those which go together waited behind.
+    async fn count(&mut self, operations: impl AsyncFnOnce(&Fixture)) -> [f64; 2] {
+        let before = self.0.empty_the_log().await;
+        self.0.unmeasured.store(0, Ordering::Relaxed);
+        operations(&self.0).await;
+        self.0.log(before + self.0.unmeasured.load(Ordering::Relaxed))
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 
 use rustix::process::Signal;
 
-use crate::process::{Server, feed_again, plain, until};
+use crate::process::{Server, feed_again, plain};
 use crate::url::url;
 use crate::{ports, programs};
 
@@ -62,18 +62,15 @@ impl Postgres {
     /// Finds a port and starts the server of a folder that is ready for it.
     #[track_caller]
     fn first_start(server: Server, name: Option<String>) -> Self {
-        let mut started = Self { server, port: 0, name, synchronous: Mutex::default() };
-        for _ in 0..10 {
-            started.port = ports::free();
-            let before = started.log().len();
-            if started.launch() {
-                return started;
-            }
-            let log = started.log();
-            // Another program took the port first.
-            assert!(log[before..].contains("Address already in use"), "PostgreSQL did not start: {log}");
-        }
-        panic!("PostgreSQL found no free port ten times: {}", started.log());
+        let stopped = Self { server, port: 0, name, synchronous: Mutex::default() };
+        ports::launch_on_a_free_port(
+            stopped,
+            |started| &started.server,
+            |started, port| {
+                started.port = port;
+                started.launch()
+            },
+        )
     }
 
     /// Starts the process; whether it takes connections.
@@ -91,13 +88,7 @@ impl Postgres {
         ] {
             args.extend(["-c".to_owned(), format!("{setting}={value}")]);
         }
-        self.server.start(&programs::postgres("postgres"), &args);
-        let mut ready = false;
-        until("PostgreSQL is ready", || {
-            ready = self.is_ready();
-            ready || self.server.ended().is_some()
-        });
-        ready
+        self.server.launch(&programs::postgres("postgres"), &args, || self.is_ready())
     }
 
     /// As `pg_ctl` checks it: the lock file is of this process, and its status is `ready`.

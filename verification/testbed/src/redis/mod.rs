@@ -49,20 +49,17 @@ impl Redis {
     pub fn start(options: Options) -> Self {
         let server = Server::new("Redis", (Signal::KILL, "KILL"));
         let (password, tls, kind) = (options.password.clone(), options.tls, options.kind);
-        let mut started = Self { server, port: 0, password, tls, kind };
-        started.create_certificate(&options);
-        for _ in 0..10 {
-            started.port = ports::free();
-            let before = started.log().len();
-            started.configure(&options);
-            if started.launch() {
-                return started;
-            }
-            let log = started.log();
-            // Another program took the port first.
-            assert!(log[before..].contains("Address already in use"), "Redis did not start: {log}");
-        }
-        panic!("Redis found no free port ten times: {}", started.log());
+        let stopped = Self { server, port: 0, password, tls, kind };
+        stopped.create_certificate(&options);
+        ports::launch_on_a_free_port(
+            stopped,
+            |started| &started.server,
+            |started, port| {
+                started.port = port;
+                started.configure(&options);
+                started.launch()
+            },
+        )
     }
 
     /// Starts the process; whether it answers, with all its data.
@@ -70,13 +67,7 @@ impl Redis {
     fn launch(&self) -> bool {
         let sentinel = if self.kind == Kind::Sentinel { Some("--sentinel") } else { None };
         let args: Vec<String> = [CONF_FILE].into_iter().chain(sentinel).map(str::to_owned).collect();
-        self.server.start(&programs::redis("redis-server"), &args);
-        let mut ready = false;
-        until("Redis is ready", || {
-            ready = self.is_ready();
-            ready || self.server.ended().is_some()
-        });
-        ready
+        self.server.launch(&programs::redis("redis-server"), &args, || self.is_ready())
     }
 
     /// By the socket, because another program could be on the port. It listens there only after it has got its port.

@@ -1,17 +1,13 @@
 //! What `doctor` reports about a server, and what `open` refuses.
 
-use sentinel_core::store::{Check, Health};
+use sentinel_core::store::Health;
 use sentinel_core::{CoordinationStore as _, ErrorKind, StoreError};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
+use sentinel_store_tests::fixtures::found;
 use sentinel_testbed::postgres::Options;
 use sentinel_testbed::{Postgres, postgres};
 
 use crate::deployments::bouncer;
-
-fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
-    let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
-}
 
 #[track_caller]
 fn is_bad(health: &Health, name: &str, words: &str) {

@@ -3,14 +3,12 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use sentinel_conformance::Bench;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ClaimId, CoordinationStore, Grant, Key, Namespace, Record};
+use sentinel_core::{Address, ClaimId, Grant, Namespace};
 use sentinel_postgres::{PostgresStore, PostgresStoreBuilder};
 use sentinel_testbed::postgres;
 use sqlx::postgres::PgConnectOptions;
@@ -82,18 +80,6 @@ impl Fixture {
         Self { namespace: Namespace::new(format!("fixture-{}", ClaimId::random())).unwrap(), ..self.clone() }
     }
 
-    pub(crate) fn execution(&self, key: &str) -> Address {
-        Address::execution(self.namespace.clone(), Key::new(key).unwrap())
-    }
-
-    pub(crate) fn lease(&self, key: &str) -> Address {
-        Address::lease(self.namespace.clone(), Key::new(key).unwrap())
-    }
-
-    pub(crate) fn move_clock(&self, micros: i64) {
-        self.offset.fetch_add(micros, Ordering::SeqCst);
-    }
-
     /// Sends any operation, which must be answered.
     pub(crate) async fn ask(&self, address: &Address, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
@@ -104,10 +90,6 @@ impl Fixture {
     /// A claim that must be granted.
     pub(crate) async fn granted(&self, address: &Address, claim: &Claim) -> Grant {
         sentinel_store_tests::fixtures::claimed(&self.store, address, claim).await
-    }
-
-    pub(crate) async fn record(&self, address: &Address) -> Record {
-        self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
     }
 
     /// A connection of another program.
@@ -168,21 +150,7 @@ impl Fixture {
     }
 }
 
-#[async_trait]
-impl Bench for Fixture {
-    fn store(&self) -> Arc<dyn CoordinationStore> {
-        Arc::new(self.store.clone())
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.move_clock(by.as_micros() as i64);
-    }
-
-    async fn set_back(&self, by: Duration) -> bool {
-        self.move_clock(-(by.as_micros() as i64));
-        true
-    }
-}
+sentinel_store_tests::harness!(Fixture);
 
 /// A connection that is not the store's.
 pub(crate) struct Stranger(PgConnection);

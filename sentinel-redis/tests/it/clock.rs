@@ -5,13 +5,15 @@ use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, Grant, OpId, PURGE_REST, Token};
 
-use crate::harness::{DAY, HARD, REST, StoreHarness, TTL, call, fused, kept, label, result};
+use crate::harness::{DAY, HARD, REST, StoreHarness, TTL, call, fused, kept, label, result, server_time};
 
-/// The record that is written and the reply have the same time.
+/// The record that is written and the reply have the same time: the server's, to the microsecond.
 pub(crate) async fn the_clock_is_read_once(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
     let claim = call();
+    let before = server_time();
     let reply = harness.change(&address, claim.clone()).await;
+    assert!(reply.now.as_micros() as i64 >= before, "{reply:?}, at {before} or later");
     let record = harness.record(&address).await;
     let grant = Grant { token: record.token, claim_id: claim.claim_id };
     assert_eq!((record.claimed_at, record.last_now), (Some(reply.now), reply.now));

@@ -3,19 +3,15 @@
 use std::time::Duration;
 
 use sentinel_client::Sentinel;
-use sentinel_core::store::{Check, Health};
+use sentinel_core::store::Health;
 use sentinel_core::{Address, CoordinationStore as _, ErrorKind, Key, Namespace, StoreError};
 use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder};
+use sentinel_store_tests::fixtures::found;
 use sentinel_testbed::Redis;
 use sentinel_testbed::redis::{Fsync, Options};
 
 use crate::access::documented_rules;
 use crate::deployments::run_and_replay;
-
-fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
-    let named = health.checks.iter().find(|check| check.name == name);
-    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
-}
 
 #[track_caller]
 fn is_bad(health: &Health, name: &str, words: &str) {

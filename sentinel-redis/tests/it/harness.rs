@@ -1,16 +1,14 @@
 //! A store under a prefix of its own, with one bucket for each namespace, and direct access to its keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use sentinel_conformance::Bench;
 use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Namespace, OpId, PURGE_REST, Record, Token,
+    Address, ClaimId, CoordinationStore as _, Grant, Kind, Namespace, OpId, PURGE_REST, Token,
 };
 use sentinel_redis::{RedisStore, RedisStoreBuilder};
 use sentinel_testbed::redis;
@@ -51,18 +49,6 @@ impl StoreHarness {
         let url = redis().url().replacen("://", &format!("://{user}:secret@"), 1);
         let builder = RedisStore::builder(&url).key_prefix(&self.prefix).clock_offset(self.offset.clone());
         (self.change)(builder).open().await.unwrap()
-    }
-
-    pub(crate) fn execution(&self, key: &str) -> Address {
-        Address::execution(self.namespace.clone(), Key::new(key).unwrap())
-    }
-
-    pub(crate) fn lease(&self, key: &str) -> Address {
-        Address::lease(self.namespace.clone(), Key::new(key).unwrap())
-    }
-
-    pub(crate) fn move_clock(&self, micros: i64) {
-        self.offset.fetch_add(micros, Ordering::SeqCst);
     }
 
     /// Sends any operation, which must succeed. The record and the event must be those that the kernel computes.
@@ -131,11 +117,6 @@ impl StoreHarness {
         self.change(address, decision).await.token
     }
 
-    /// A record as the store reads it.
-    pub(crate) async fn record(&self, address: &Address) -> Record {
-        self.store.inspect(address).await.unwrap().record.unwrap_or_else(Record::absent)
-    }
-
     /// The names of its changes, oldest first.
     pub(crate) async fn changes(&self, address: &Address) -> Vec<&'static str> {
         let events = self.store.history(address, u32::MAX).await.unwrap();
@@ -193,22 +174,8 @@ pub(crate) fn letter(kind: Kind) -> char {
     }
 }
 
-#[async_trait]
-impl Bench for StoreHarness {
-    fn store(&self) -> Arc<dyn CoordinationStore> {
-        Arc::new(self.store.clone())
-    }
-
-    async fn advance(&self, by: Duration) {
-        self.move_clock(by.as_micros() as i64);
-    }
-
-    // With one bucket, the floor of a namespace is what the suite thinks it is.
-    async fn set_back(&self, by: Duration) -> bool {
-        self.move_clock(-(by.as_micros() as i64));
-        true
-    }
-}
+// With one bucket, the floor of a namespace is what the suite thinks it is.
+sentinel_store_tests::harness!(StoreHarness);
 
 /// The server's clock in microseconds.
 pub(crate) fn server_time() -> i64 {

@@ -11,9 +11,10 @@ use sentinel_testbed::{CostBudget, Unit};
 
 use crate::fixtures::{call, claimed, complete, fused, label, runtime};
 
-/// How many of an operation are measured one after the other, and how many together.
-const ALONE: usize = 16;
-const TOGETHER: usize = 64;
+/// How many of an operation are measured one after the other.
+pub const ALONE: usize = 16;
+/// How many are measured together.
+pub const TOGETHER: usize = 64;
 
 /// A store on which operations are measured.
 #[expect(async_fn_in_trait, reason = "a test awaits it on its own thread")]
@@ -35,6 +36,9 @@ pub trait Subject {
 pub trait Meter<const N: usize>: Sized {
     /// The store that is measured.
     type Subject: Subject;
+
+    /// How often a request with heartbeats is sent in a round.
+    const HEARTBEATS: usize = ALONE;
 
     /// Opens a store for a test. No other test uses it, or its server, meanwhile.
     async fn open(test: &str) -> Self;
@@ -129,8 +133,10 @@ fn check<const N: usize, M: Meter<N>, T>(
         let wrong_alone = trial(&mut meter, alone, one_by_one).await;
         let many = async |meter: &mut M| {
             meter.next_round().await;
-            let subject = meter.subject();
-            let prepared = join_all((0..TOGETHER).map(|_| prepare(subject))).await;
+            let mut prepared = Vec::new();
+            for _ in 0..TOGETHER {
+                prepared.push(prepare(meter.subject()).await);
+            }
             let all = async |subject: &M::Subject| {
                 subject.together(prepared.iter().map(|one| operation(subject, one))).await;
             };
@@ -239,7 +245,7 @@ pub fn an_abandon<const N: usize, M: Meter<N>>(budgets: [&CostBudget<N>; 2]) {
     });
 }
 
-/// Heartbeats of one live record and of 1,000, all in one request, which is sent again and again.
+/// Heartbeats of one live record and of 1,000, all in one request.
 fn check_heartbeats<const N: usize, M: Meter<N>>(
     test: &str,
     kind: Kind,
@@ -258,13 +264,13 @@ fn check_heartbeats<const N: usize, M: Meter<N>>(
                     beats = live.into_iter().map(|(address, grant)| Beat { address, grant }).collect();
                 }
                 let all = async |subject: &M::Subject| {
-                    for _ in 0..ALONE {
+                    for _ in 0..M::HEARTBEATS {
                         let replies = subject.store().heartbeat(&beats).await.unwrap();
                         let kept = |reply: &HeartbeatReply| matches!(reply, HeartbeatReply::Kept { .. });
                         assert!(replies.iter().all(|reply| kept(&reply.reply)));
                     }
                 };
-                meter.count(all).await.map(|figure| figure / ALONE as f64)
+                meter.count(all).await.map(|figure| figure / M::HEARTBEATS as f64)
             };
             wrong[n] = trial(&mut meter, budget, round).await;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
+use sentinel_core::store::{Check, Health};
 use sentinel_core::{
     Accepts, Address, Applied, ClaimId, CoordinationStore, ErrorKind, Grant, Key, Kind, Label, Namespace,
     OpId, Payload, Recorded, StoreError, Terms, Token,
@@ -117,6 +118,16 @@ pub fn is_ambiguous<T: std::fmt::Debug>(reply: Result<T, StoreError>) {
 pub fn is_not_applied<T: std::fmt::Debug>(reply: Result<T, StoreError>, error_kind: ErrorKind) {
     let error = reply.expect_err("there is no reply");
     assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{error}");
+}
+
+/// What a check of this name found.
+///
+/// # Panics
+/// If there is none.
+#[track_caller]
+pub fn found<'h>(health: &'h Health, name: &str) -> &'h Check {
+    let named = health.checks.iter().find(|check| check.name == name);
+    named.unwrap_or_else(|| panic!("{name} was not checked: {health:?}"))
 }
 
 /// A runtime of one thread.

@@ -5,7 +5,7 @@
 //! - [`notify`]: notifications between processes; [`notify_tests!`] makes the tests.
 //! - [`deployment`]: a store in one deployment mode, for the conformance suite; [`deployments!`] makes the harnesses.
 //! - [`broken_connections`], [`load`], [`crash`]: faults of the network and of a server.
-//! - [`fixtures`]: requests, and what is expected of replies.
+//! - [`fixtures`]: requests, and what is expected of replies. [`harness!`] is what a store's own harness needs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
@@ -14,6 +14,7 @@ pub mod cost;
 pub mod crash;
 pub mod deployment;
 pub mod fixtures;
+mod harness;
 pub mod load;
 pub mod mutants;
 pub mod notify;

@@ -192,7 +192,8 @@ pub async fn a_result_wakes_waiters_in_another_process<N: Notifying>() {
 
 /// The first wait ends when the store listens: a change before that was not reported. Later waits last.
 pub async fn a_wait_reports_whether_it_was_subscribed<N: Notifying>() {
-    let store = N::start("notices").open().await;
+    let deployment = N::start("notices");
+    let store = deployment.open().await;
     let at = address("k");
     assert_eq!(store.changed(&at, MINUTE).await, Notice::Listening);
     assert!(N::is_listening(&store, &store, &at));

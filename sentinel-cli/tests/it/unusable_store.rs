@@ -40,7 +40,7 @@ pub(crate) fn all_refuse(world: &World, store: &str) -> Vec<Ran> {
     ran
 }
 
-/// On a store that is not set up, every command but `doctor` names `init`, and makes nothing. `made` is what there is in
+/// On a store that is not set up, every command but `doctor` names `init`, and makes nothing. `made` returns what is in
 /// the store's place.
 pub(crate) fn needs_init(world: &World, made: impl Fn() -> String) {
     for ran in refuse(world, world.store()) {

@@ -86,7 +86,7 @@ macro_rules! cost_tests {
     )*};
 }
 
-/// Measures rounds until the budget is met, or until there were enough of them. The message says what is wrong.
+/// Measures rounds until the budget is met, or until there were enough of them. Returns what is wrong.
 async fn trial<const N: usize, M: Meter<N>>(
     meter: &mut M,
     budget: &CostBudget<N>,

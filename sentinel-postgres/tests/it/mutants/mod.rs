@@ -1,7 +1,7 @@
 //! The statements with one guard less: for each that can be removed, checks that notice. How lists are written is in
 //! [`sentinel_store_tests::mutants`]; the lists, one for each statement, are beside this file.
 //!
-//! A piece is looked for in its statement once the fragments are filled in. A law that ends with `in a batch` is checked
+//! A piece is searched in its statement after the fragments are filled in. A law that ends with `in a batch` is checked
 //! over `BatchedCalls`.
 
 mod in_batch;

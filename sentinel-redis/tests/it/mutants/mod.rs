@@ -2,8 +2,8 @@
 //! [`sentinel_store_tests::mutants`]; the lists, one for each script and one for each part that scripts share, are
 //! beside this file.
 //!
-//! A check that ends with `with a fixed clock` runs over a clock that only the check moves. A piece must be exactly once
-//! in each script that it is meant for. Helpers are meant for the scripts that use them.
+//! A check that ends with `with a fixed clock` runs over a clock that only the check moves. A piece must be in each
+//! script that it is meant for, exactly once. Helpers are meant for the scripts that use them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::harness::{StoreHarness, runtime, server_time};
 use crate::{clock, dropped_records, events, late_effects, pages, quick, upkeep};
 
 /// What can notice a mutant.
-pub(crate) struct Check {
+struct Check {
     what: What,
     fixed_clock: bool,
 }
@@ -168,6 +168,11 @@ fn with_values(piece: &str) -> String {
     words.collect()
 }
 
+/// Checks the unbroken store.
+pub(crate) fn check_unbroken(name: &str) {
+    mutants::check_unbroken::<Check>(name);
+}
+
 /// A test of each check, with each of its arguments.
 macro_rules! own_tests {
     ($($check:ident $(for $($how:literal)+)?;)*) => {$(
@@ -176,9 +181,9 @@ macro_rules! own_tests {
             $crate::mutants::own_tests!(@each $check $($($how)+)?);
         }
     )*};
-    (@each $check:ident) => { ::sentinel_store_tests::mutants::check_unbroken::<$crate::mutants::Check>(stringify!($check)) };
+    (@each $check:ident) => { $crate::mutants::check_unbroken(stringify!($check)) };
     (@each $check:ident $($how:literal)+) => {
-        $(::sentinel_store_tests::mutants::check_unbroken::<$crate::mutants::Check>(concat!(stringify!($check), " ", $how));)+
+        $($crate::mutants::check_unbroken(concat!(stringify!($check), " ", $how));)+
     };
 }
 pub(crate) use own_tests;
@@ -270,13 +275,13 @@ mod list_errors {
     }
 
     #[test]
-    #[should_panic(expected = "\"if not hungry(r) then\" stands 0 times in begin")]
+    #[should_panic(expected = "\"if not hungry(r) then\" is 0 times in begin")]
     fn a_piece_that_is_not_there() {
         each_is_noticed("begin", "- if not hungry(r) then\n= a_repeated_begin_gets_the_same_reply");
     }
 
     #[test]
-    #[should_panic(expected = "stands 2 times in begin")]
+    #[should_panic(expected = "is 2 times in begin")]
     fn a_piece_that_is_there_more_than_once() {
         each_is_noticed("begin", "- matches(r, grant)\n= a_repeated_begin_gets_the_same_reply");
     }

@@ -44,7 +44,7 @@ impl Mutant {
         for (piece, instead) in &self.edits {
             let piece = in_text(piece);
             let found = text.matches(&piece).count();
-            assert_eq!(found, 1, "{piece:?} stands {found} times in {name}: {text:?}");
+            assert_eq!(found, 1, "{piece:?} is {found} times in {name}: {text:?}");
             text = text.replace(&piece, &in_text(instead));
         }
         text

@@ -108,7 +108,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
-/// Makes a test of each list: `begin` is read from `begin.txt`, beside the file in which this stands.
+/// Makes a test of each list: `begin` is read from `begin.txt`, beside the file that uses the macro.
 #[macro_export]
 macro_rules! mutant_lists {
     ($check:ty: $($list:ident,)*) => {$(

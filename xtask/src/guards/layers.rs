@@ -83,7 +83,9 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
         let used: Vec<&str> =
             others.filter(|other| tree.contains(&other.name)).map(|other| other.folder.as_str()).collect();
         broken.extend(not_allowed(&member.folder, &used, allowed));
-        broken.extend(banned(&member.folder, &tree));
+        if !is_unpublished {
+            broken.extend(banned(&member.folder, &tree));
+        }
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sentinel_core::store::Shown;
-use sentinel_core::{Fingerprint, Key, Kind, Label, OpId, Terms, Token};
+use sentinel::Key;
+use sentinel::record::{Fingerprint, Kind, Label, OpId, Terms, Token};
+use sentinel::store::Shown;
 
 use crate::exit::CliError;
 use crate::parse::{self, Codes};
@@ -485,12 +486,12 @@ fn token(text: &str) -> Result<Token, String> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err("a token is a number".into());
     }
-    text.parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
+    text.parse().map_err(|invalid: sentinel::store::Invalid| invalid.to_string())
 }
 
 /// Accepts the id with or without the dashes of a UUID.
 fn op_id(text: &str) -> Result<OpId, String> {
-    text.replace('-', "").parse().map_err(|invalid: sentinel_core::Invalid| invalid.to_string())
+    text.replace('-', "").parse().map_err(|invalid: sentinel::store::Invalid| invalid.to_string())
 }
 
 #[cfg(test)]

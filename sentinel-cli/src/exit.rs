@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use sentinel_client as client;
-use sentinel_core::{ErrorKind, Invalid, StoreError};
+use sentinel::Error;
+use sentinel::store::{ErrorKind, Invalid, StoreError};
 
 use crate::parse::is_for_commands;
 
@@ -104,12 +104,12 @@ impl From<std::io::Error> for CliError {
 }
 
 /// The client returned no outcome; nothing of the call ran.
-impl From<client::Error> for CliError {
-    fn from(error: client::Error) -> Self {
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
         match error {
-            client::Error::Invalid(invalid) => invalid.into(),
-            client::Error::Store(error) => error.into(),
-            error @ client::Error::FingerprintMismatch => Self::does_not_apply(error.to_string()),
+            Error::Invalid(invalid) => invalid.into(),
+            Error::Store(error) => error.into(),
+            error @ Error::FingerprintMismatch => Self::does_not_apply(error.to_string()),
             error => Self::new(Exit::UNAVAILABLE, error.to_string()),
         }
     }

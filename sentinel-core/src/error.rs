@@ -1,5 +1,6 @@
 //! Errors. Each states what happened, whether the request may have been carried out, and what to do.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +9,14 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {why}")]
 pub struct Invalid {
-    what: &'static str,
+    what: Cow<'static, str>,
     why: String,
 }
 
 impl Invalid {
     /// An error about `what`, with the reason `why`: for example "ttl" and "must be at least 10ms, is 3ms".
-    pub fn new(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, why: why.into() }
+    pub fn new(what: impl Into<Cow<'static, str>>, why: impl Into<String>) -> Self {
+        Self { what: what.into(), why: why.into() }
     }
 }
 

@@ -41,7 +41,7 @@ async fn main() -> Result<(), sentinel::Error> {
 
     // No more claims are granted.
     handle(sentinel.clone(), "invoice-43").await;
-    let seen = sentinel.inspect(sentinel::Kind::Execution, "invoice-42").await?;
+    let seen = sentinel.inspect(sentinel::record::Kind::Execution, "invoice-42").await?;
     println!("invoice-42: {}", seen.record.map_or("absent", |record| record.state.as_str()));
     Ok(())
 }

@@ -10,11 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel::Namespace;
 use sentinel::kernel::{self, Operation, Reading};
-use sentinel::operation::*;
 use sentinel::prelude::*;
-use sentinel::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel::{Address, Clock, Event, EventLimit, Namespace, PURGE_REST, Record, StoreError, SystemClock};
+use sentinel::record::{Address, Event, EventLimit, PURGE_REST, Record};
+use sentinel::store::operation::*;
+use sentinel::store::{
+    Clock, Description, Health, Inspection, List, Listing, Notice, Purge, Purged, StoreError, SystemClock,
+};
 
 #[derive(Debug)]
 struct OwnStore {
@@ -132,7 +135,7 @@ transitions! {
 }
 
 impl Rooms {
-    fn purge(&mut self, purge: &Purge, now: sentinel::StoreTime) -> Purged {
+    fn purge(&mut self, purge: &Purge, now: sentinel::store::StoreTime) -> Purged {
         let here = |address: &Address| address.namespace == purge.namespace;
         let due: Vec<_> = self
             .records
@@ -174,7 +177,7 @@ async fn main() -> Result<(), sentinel::Error> {
 /// The few lines that connect a store to the suite; every law becomes a test.
 #[cfg(test)]
 mod conformance {
-    use sentinel::{ManualClock, StoreTime};
+    use sentinel::store::{ManualClock, StoreTime};
     use sentinel_conformance::Harness;
 
     use super::*;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use sentinel::prelude::*;
-use sentinel::{Finding, UncertainKey};
+use sentinel::reconcile::{Finding, UncertainKey};
 
 /// A fake of a payment provider that can be queried by idempotency key.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ async fn main() -> Result<(), sentinel::Error> {
 
     let again = sentinel.once::<std::io::Error>("invoice-42").run(|_| async { Ok(String::new()) }).await?;
     println!("asked again: {again:?}");
-    for event in sentinel.history(sentinel::Kind::Execution, "invoice-42", 10).await? {
+    for event in sentinel.history(sentinel::record::Kind::Execution, "invoice-42", 10).await? {
         let reason = event.reason.as_ref().map_or("", |reason| reason.as_str());
         println!("  rev {} {:<16} token {} {reason}", event.rev, event.change.name(), event.token);
     }

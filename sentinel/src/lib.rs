@@ -1,32 +1,149 @@
-//! Coordinate work that is **not safe to run twice**: payments, webhooks, deploy steps, invoices.
+//! Coordinate work that is **not safe to run twice**: a payment, a webhook, a deploy step, an invoice.
 //!
 //! [`once`](Sentinel::once) runs a function at most once for a key, across any number of competing workers. All later
 //! callers get the recorded result. If a worker disappears after its side effect may have begun, the outcome is
 //! *uncertain*. Sentinel reports that and waits for reconciliation; it never runs the work again on its own.
+//!
+//! # What to pick
+//!
+//! | You need | Use |
+//! |---|---|
+//! | work that runs at most once, with a result that later callers get | [`once`](Sentinel::once) |
+//! | a right that one worker has at a time, for as long as it works | [`lease`](Sentinel::lease) |
+//! | your own writes to PostgreSQL and the record, in one transaction | `once_in_transaction`, in [`postgres`] |
+//!
+//! | Store | Feature | For | Keeps its records |
+//! |---|---|---|---|
+//! | [`MemoryStore`] | `memory` (default) | one process: unit tests | no |
+//! | [`SqliteStore`] | `sqlite` | the processes of one host, in one file | yes |
+//! | [`PostgresStore`] | `postgres`, `postgres-tls` | processes of all hosts | yes |
+//! | [`RedisStore`] | `redis`, `redis-tls` | processes of all hosts | as far as the server does; a loss is detected |
+//!
+//! [`connect`] opens the store that a URL names. Code that uses a [`Sentinel`] does not depend on the store behind it.
+//!
+//! # Run something once
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use sentinel::prelude::*;
+//!
+//! /// Your payment provider. It gets the idempotency key, so that it can detect a repeated request too.
+//! async fn charge(cents: u64, idempotency_key: &str) -> Result<String, std::io::Error> {
+//!     Ok(format!("{cents} cents under {idempotency_key}"))
+//! }
+//!
+//! async fn pay(sentinel: &Sentinel, invoice: &str) -> Result<String, sentinel::Error> {
+//!     let outcome = sentinel
+//!         .once(invoice)
+//!         .ttl(Duration::from_secs(10))                          // uncertain after 10 s without a heartbeat
+//!         .hard_ttl(Duration::from_secs(60))                     // the whole run
+//!         .fingerprint(&1999)                                    // the same key for another amount is an error
+//!         .nothing_happened_if(|error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+//!         .run(|run: Run| async move { charge(1999, &run.idempotency_key()).await })
+//!         .await?;
+//!     Ok(match outcome {
+//!         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => receipt,
+//!         Outcome::Uncertain(_) | Outcome::RanUncertain(_) => "we are checking your payment".to_owned(),
+//!         other => format!("try again later: {}", other.name()), // the table below lists all of them
+//!     })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), sentinel::Error> {
+//! let store = sentinel::connect("memory:").await?; // in production: "postgres://app:secret@db/app"
+//! let sentinel = Sentinel::from_arc(store).namespace("billing")?;
+//! let receipt = pay(&sentinel, "invoice-42").await?;
+//! assert_eq!(pay(&sentinel, "invoice-42").await?, receipt); // the recorded result; nothing was charged again
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What each outcome asks of you
+//!
+//! | [`Outcome`] | Did this call run? | What to do |
+//! |---|---|---|
+//! | `Completed(value)` | yes | Use the value. |
+//! | `CompletedNotStored(value, _)` | yes | Use the value. Later callers get [`Error::ResultNotStored`]. |
+//! | `Replayed(value)` | no, an earlier one did | Use the value, as the earlier call did. |
+//! | `Failed(failure)` | see [`Failure`] | The failure is certain. The variant shows whether it can run again. |
+//! | `InProgress(_)` | no | Another call runs. Try again later, or set [`wait`](once::Once::wait). |
+//! | `Reconciling(_)` | no | An operator is deciding about the key. Try again later. |
+//! | `NotRun(reason)` | no, and it never will | Call again with the same key: that is safe. |
+//! | `Uncertain(_)` | no, an earlier one may have | Find out what happened, then [`reconcile`] the key. |
+//! | `RanUncertain(_)` | yes, its effect is unknown | The same. |
+//! | `Unconfirmed(result)` | yes | Use the result. [Drain](Sentinel::drain) the client before the process exits. |
+//! | `Superseded(result, _)` | yes | Another worker or an operator had decided before. The record counts. |
+//!
+//! An [`Error`] means that the function did not run.
+//!
+//! # Hold a lease
 //!
 //! ```
 //! use sentinel::prelude::*;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), sentinel::Error> {
-//! let sentinel = Sentinel::new(MemoryStore::new()).namespace("billing")?;
-//!
-//! let charge = |run: Run| async move { Ok::<_, std::io::Error>(format!("charged under {}", run.key())) };
-//! let first = sentinel.once("invoice-42").run(charge).await?;
-//! assert!(matches!(first, Outcome::Completed(_)));
-//!
-//! let again = sentinel.once("invoice-42").run(charge).await?;
-//! assert!(matches!(again, Outcome::Replayed(receipt) if receipt == "charged under invoice-42"));
+//! let sentinel = Sentinel::new(MemoryStore::new());
+//! match sentinel.lease("poll-the-bank").acquire().await? {
+//!     LeaseOutcome::Held(lease) => {
+//!         // Pass the token with each write: a resource that has seen a greater one refuses a stale worker.
+//!         let token = lease.token();
+//!         assert!(lease.lost().is_none(), "work on while this is so: {token}");
+//!         lease.release().await?;
+//!     }
+//!     LeaseOutcome::InProgress(_) => println!("another worker polls"),
+//!     LeaseOutcome::NotHeld(reason) => println!("{reason}"),
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Stores
+//! # Test your code
 //!
-//! One feature for each: `memory` (default; for unit tests and single processes), `sqlite` (one durable file for all
-//! processes of a host), `postgres` (one database for all processes of all hosts; `postgres-tls` adds TLS), `redis`
-//! (one server or cluster for all processes of all hosts; `redis-tls` adds TLS). [`connect`] chooses one by its
-//! address.
+//! [`MemoryStore`] follows the same rules as the other stores and reads tokio's clock, which a test moves:
+//!
+//! ```
+//! # // A doctest has no test harness, so this one runs its test as a function.
+//! # mod tokio { pub use ::tokio::{*, main as test}; }
+//! use std::time::Duration;
+//!
+//! use sentinel::prelude::*;
+//!
+//! #[tokio::test(flavor = "current_thread", start_paused = true)]
+//! async fn a_worker_that_vanished_leaves_the_key_uncertain() {
+//!     let sentinel = Sentinel::new(MemoryStore::new());
+//!     let vanishes = sentinel.once::<std::io::Error>("42").ttl(Duration::from_secs(10));
+//!     tokio::spawn(vanishes.run(|_| std::future::pending::<Result<(), _>>()));
+//!
+//!     tokio::time::sleep(Duration::from_secs(9)).await;
+//!     let send = |_| async { Ok::<_, std::io::Error>(()) };
+//!     assert!(matches!(sentinel.once("42").run(send).await.unwrap(), Outcome::InProgress(_)));
+//!
+//!     tokio::time::advance(Duration::from_secs(1)).await;
+//!     assert!(matches!(sentinel.once("42").run(send).await.unwrap(), Outcome::Uncertain(_)));
+//! }
+//! # fn main() { a_worker_that_vanished_leaves_the_key_uncertain() }
+//! ```
+//!
+//! With the feature `testing`, one call runs your function through every crash and every lost message: see [`testing`].
+//!
+//! # Features
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `memory` (default) | [`MemoryStore`] |
+//! | `sqlite` | [`SqliteStore`], with SQLite bundled |
+//! | `postgres`, `postgres-tls` | [`PostgresStore`]; with TLS by rustls |
+//! | `redis`, `redis-tls` | [`RedisStore`]; with TLS by rustls |
+//! | `testing` | [`testing`], for `[dev-dependencies]`: it turns on what tokio has for tests |
+//!
+//! # Where the rest is
+//!
+//! [`prelude`] has what most programs import. [`once`], [`lease`] and [`outcome`] have the requests and the details of
+//! their outcomes; [`reconcile`] decides about uncertain keys; [`drain`] finishes open work before an exit; [`record`]
+//! has what `inspect`, `list` and `history` return; [`codec`] and [`cache`] change how results are stored and replayed.
+//! [`deployment`] opens, sets up and checks a store. [`store`] and [`kernel`] are for authors of stores.
 //!
 //! # When it is not the right tool
 //!
@@ -34,41 +151,44 @@
 //! exactly-once effects in a system that checks neither tokens nor idempotency keys. Sentinel gives at most one run,
 //! and reports when its outcome is unknown.
 
-mod connect;
+pub mod cache;
+pub mod codec;
+pub mod deployment;
+pub mod drain;
+pub mod lease;
+pub mod once;
+pub mod outcome;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod prelude;
+pub mod reconcile;
+pub mod record;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use connect::connect;
-pub use sentinel_client::*;
-pub use sentinel_core::*;
+/// The Redis store and its settings.
+#[cfg(feature = "redis")]
+pub mod redis {
+    pub use sentinel_redis::{Durability, RedisStore, RedisStoreBuilder, Registration};
+}
 
+/// The SQLite store and its settings.
+#[cfg(feature = "sqlite")]
+pub mod sqlite {
+    pub use sentinel_sqlite::{SCHEMA_VERSION, SqliteStore, SqliteStoreBuilder};
+}
+
+pub use deployment::{Deployment, connect};
+pub use sentinel_client::{Error, Failure, LeaseOutcome, Outcome, Run, Sentinel};
+/// The rules of Sentinel, as a pure function: for authors of stores and of tools that judge histories.
+pub use sentinel_core::kernel;
+pub use sentinel_core::{Key, Namespace};
 #[cfg(feature = "memory")]
 pub use sentinel_memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use sentinel_postgres::PostgresStore;
-/// The items that only Redis has, besides the store.
-#[cfg(feature = "redis")]
-pub use sentinel_redis as redis;
 #[cfg(feature = "redis")]
 pub use sentinel_redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sentinel_sqlite::SqliteStore;
-
-/// The items that most programs need.
-pub mod prelude {
-    pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Run, Sentinel};
-    pub use sentinel_core::{CoordinationStore, Token};
-
-    #[cfg(feature = "postgres")]
-    pub use crate::postgres::PostgresExt;
-    #[cfg(feature = "memory")]
-    pub use sentinel_memory::MemoryStore;
-    #[cfg(feature = "postgres")]
-    pub use sentinel_postgres::PostgresStore;
-    #[cfg(feature = "redis")]
-    pub use sentinel_redis::RedisStore;
-    #[cfg(feature = "sqlite")]
-    pub use sentinel_sqlite::SqliteStore;
-}

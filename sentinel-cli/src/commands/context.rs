@@ -1,12 +1,13 @@
 //! What every command knows besides its own options, and the environment of the command that it runs.
 
-use sentinel_client::Sentinel;
-use sentinel_core::{Address, Key, Kind, Label, Namespace, Token};
+use sentinel::deployment::Access;
+use sentinel::record::{Address, Kind, Label, Token};
+use sentinel::{Key, Namespace, Sentinel};
 
 use crate::args::Global;
 use crate::exit::CliError;
 use crate::output::Style;
-use crate::store::{Access, Reader, Store, StoreUrl};
+use crate::store::{OpenStore, Reader, StoreUrl};
 
 /// What every command knows besides its own options.
 #[derive(Debug)]
@@ -44,17 +45,17 @@ impl Context {
     }
 
     /// The store, which must exist.
-    pub(crate) async fn store(&self) -> Result<Store, CliError> {
+    pub(crate) async fn store(&self) -> Result<OpenStore, CliError> {
         self.url.open(Access::Write).await
     }
 
     /// The store, whose file is created if it does not exist.
-    pub(crate) async fn store_or_new(&self) -> Result<Store, CliError> {
+    pub(crate) async fn store_or_new(&self) -> Result<OpenStore, CliError> {
         self.url.open(Access::Create).await
     }
 
     /// A client of an open store, in this namespace and under this worker's name.
-    pub(crate) fn client(&self, store: Store) -> Result<Sentinel, CliError> {
+    pub(crate) fn client(&self, store: OpenStore) -> Result<Sentinel, CliError> {
         let sentinel = Sentinel::from_arc(store).namespace(&self.namespace)?.worker(&self.worker)?;
         Ok(sentinel.retry_timeout(self.url.retry_timeout()))
     }

@@ -4,9 +4,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use sentinel_client::{Decided, Error, Reconciler, Refused, Sentinel};
-use sentinel_core::operation::Current;
-use sentinel_core::{Address, Kind, OpId, Payload, Recorded, Token, Verdict};
+use sentinel::reconcile::{Decided, Reconciler, Refused};
+use sentinel::record::{Address, Kind, OpId, Payload, Recorded, Token, Verdict};
+use sentinel::store::operation::Current;
+use sentinel::{Error, Sentinel};
 use serde::Serialize;
 
 use super::context::Context;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sentinel_core::store::{Check, Health};
-use sentinel_core::{Address, Clock as _, Key, Kind, StoreError, StoreTime, SystemClock};
-use sentinel_redis::Registration;
+use sentinel::Key;
+use sentinel::deployment::Initialised;
+use sentinel::record::{Address, Kind};
+use sentinel::store::{Check, Clock as _, Health, Store, StoreError, StoreTime, SystemClock};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -14,26 +15,25 @@ use crate::args::{Init, Purge};
 use crate::exit::{CliError, Exit};
 use crate::output::time::rfc3339;
 use crate::output::{Style, answer, coloured, line, object, plain};
-use crate::store::{AnyStore, is_finding};
+use crate::store::is_finding;
 
 /// Sets the store up, or registers it again and prints what was in doubt until then; or prints the SQL.
 pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliError> {
     if args.print_sql {
         return print_sql(context);
     }
-    let (store, registration) = context.url.init().await?;
+    let (store, initialised) = context.url.init().await?;
     let (backend, shown) = (store.describe().backend, context.url.shown());
-    let doubt = match &registration {
-        Some(Registration::Again { doubt }) => doubt.as_deref(),
-        _ => None,
+    let (registered_again, doubt) = match &initialised {
+        Initialised::RegisteredAgain { doubt } => (Some(true), doubt.as_deref()),
+        Initialised::Registered => (Some(false), None),
+        _ => (None, None),
     };
-    match (context.style, &registration) {
+    match (context.style, registered_again) {
         (Style::Json, _) => object(&serde_json::json!({
-            "store": shown, "backend": backend, "initialised": true,
-            "registered_again": registration.as_ref().map(|registration| *registration != Registration::SetUp),
-            "doubt": doubt,
+            "store": shown, "backend": backend, "initialised": true, "registered_again": registered_again, "doubt": doubt,
         }))?,
-        (Style::Text, Some(Registration::Again { .. })) => {
+        (Style::Text, Some(true)) => {
             let was =
                 doubt.map_or("nothing was in doubt".into(), |doubt| format!("it was in doubt: {doubt}"));
             line(&plain(&format!("registered again: {shown}; {was}")))?;
@@ -63,7 +63,7 @@ pub(crate) async fn purge(context: &Context, args: &Purge) -> Result<Exit, CliEr
     let limit = if args.dry_run { u32::MAX } else { BATCH };
     let mut records = 0;
     for namespace in namespaces {
-        let request = sentinel_core::store::Purge { namespace, limit, dry_run: args.dry_run };
+        let request = sentinel::store::Purge { namespace, limit, dry_run: args.dry_run };
         loop {
             let purged = store.purge(&request).await?;
             records += purged.records;
@@ -158,7 +158,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Lists the namespaces: a misspelt name creates a namespace of its own.
-async fn namespaces(store: &dyn AnyStore) -> Check {
+async fn namespaces(store: &dyn Store) -> Check {
     const SHOWN: usize = 20;
     let (ok, found) = match all_namespaces(store).await {
         Ok(all) if all.is_empty() => (true, "none yet".to_owned()),
@@ -178,7 +178,7 @@ async fn namespaces(store: &dyn AnyStore) -> Check {
 }
 
 /// The median time of five reads, and the store's clock.
-async fn measure(store: &dyn AnyStore, context: &Context) -> Result<(Duration, StoreTime), StoreError> {
+async fn measure(store: &dyn Store, context: &Context) -> Result<(Duration, StoreTime), StoreError> {
     let key = Key::new("sentinel-doctor")?;
     let address = Address { namespace: context.namespace.clone(), kind: Kind::Execution, key };
     let mut taken = Vec::with_capacity(5);

@@ -1,6 +1,6 @@
 //! `evict`: frees a claim or lease whose holder will not come back.
 
-use sentinel_core::operation::EvictReply;
+use sentinel::store::operation::EvictReply;
 
 use super::context::Context;
 use super::decide::{DecisionView, announced, client, send_until_answered, state_of};

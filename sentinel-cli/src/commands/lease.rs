@@ -1,7 +1,8 @@
 //! `lease`: runs a command while holding a lease.
 
-use sentinel_client::{Lease as Held, LeaseOutcome, ReleaseOutcome};
-use sentinel_core::{Address, Kind, idempotency_key};
+use sentinel::LeaseOutcome;
+use sentinel::lease::{Lease as Held, ReleaseOutcome};
+use sentinel::record::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
 use super::context::{Context, environment};

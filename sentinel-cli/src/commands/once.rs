@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_client::{Ending, Failure as Vouched, Outcome, Run, Sentinel};
-use sentinel_core::{Address, Kind, Label, Payload, Recorded, Verdict};
+use sentinel::once::Ending;
+use sentinel::record::{Address, Kind, Label, Payload, Recorded, Verdict};
+use sentinel::{Failure as Vouched, Outcome, Run, Sentinel};
 use tokio::time::Instant;
 
 use super::context::{Context, environment};

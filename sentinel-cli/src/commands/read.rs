@@ -1,8 +1,9 @@
 //! `inspect`, `history`, `list`: pure reads. A store that is in doubt is read, too, with a warning.
 
-use sentinel_core::store::{self, Shown};
-use sentinel_core::survey::Undecided;
-use sentinel_core::{Address, Namespace, StoreError};
+use sentinel::Namespace;
+use sentinel::record::Address;
+use sentinel::store::survey::Undecided;
+use sentinel::store::{self, Shown, Store, StoreError};
 use serde_json::json;
 
 use super::context::Context;
@@ -10,7 +11,7 @@ use crate::args::{History, Inspect, KindArg, List, StateArg};
 use crate::exit::{CliError, Exit};
 use crate::output::json::{EventView, RecordView};
 use crate::output::{Style, answer, note, object, table};
-use crate::store::{AnyStore, Reader};
+use crate::store::Reader;
 
 /// One record, or that there is none.
 pub(crate) async fn inspect(context: &Context, args: &Inspect) -> Result<Exit, CliError> {
@@ -58,7 +59,7 @@ pub(crate) async fn namespaces(context: &Context) -> Result<Exit, CliError> {
 }
 
 /// Every namespace of a store.
-pub(super) async fn all_namespaces(store: &dyn AnyStore) -> Result<Vec<Namespace>, StoreError> {
+pub(super) async fn all_namespaces(store: &dyn Store) -> Result<Vec<Namespace>, StoreError> {
     let mut all: Vec<Namespace> = Vec::new();
     loop {
         let page = store.namespaces(all.last(), store::List::MAX).await.map_err(StoreError::of_a_read)?;

@@ -1,8 +1,10 @@
 //! `reconcile`: takes an uncertain key for an operator.
 
-use sentinel_client::{Reconciled, Sentinel};
-use sentinel_core::operation::ReconcileReply;
-use sentinel_core::{Address, Kind, StoreError, StoreTime, Token};
+use sentinel::Sentinel;
+use sentinel::reconcile::Reconciled;
+use sentinel::record::{Address, Kind, Token};
+use sentinel::store::operation::ReconcileReply;
+use sentinel::store::{StoreError, StoreTime};
 use serde::Serialize;
 
 use super::context::Context;

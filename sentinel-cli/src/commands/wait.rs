@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sentinel_client::Sentinel;
+use sentinel::Sentinel;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -11,7 +11,7 @@ use super::context::Context;
 use crate::exit::{CliError, Exit};
 use crate::output::note;
 use crate::runner::Signals;
-use crate::store::Store;
+use crate::store::OpenStore;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(super) async fn open_store(
     context: &Context,
     deadline: Option<Instant>,
     signals: &Signals,
-) -> Result<Result<Store, i32>, CliError> {
+) -> Result<Result<OpenStore, i32>, CliError> {
     can_start_threads()?;
     let mut pause = FIRST_PAUSE;
     loop {

@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sentinel_core::store::Shown;
-use sentinel_core::{Address, Event, Record, State, StoreTime, Verdict};
+use sentinel::record::{Address, Event, Record, State, Verdict};
+use sentinel::store::{Shown, StoreTime};
 use serde::Serialize;
 
 use super::time::rfc3339;

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
-use sentinel_core::store::{Listing, Shown};
-use sentinel_core::survey::{UndecidedPage, in_doubt_since};
-use sentinel_core::{Event, Record, State, StoreTime, Verdict};
+use sentinel::record::{Event, Record, State, Verdict};
+use sentinel::store::survey::{UndecidedPage, in_doubt_since};
+use sentinel::store::{Listing, Shown, StoreTime};
 
 use super::json::{EventView, RecordView};
 use super::time::short;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
-use sentinel_core::StoreTime;
+use sentinel::store::StoreTime;
 
 /// RFC 3339, UTC, microseconds: `2025-11-21T01:23:45.678901Z`. A time beyond the year 9999 is printed as the last one.
 pub(crate) fn rfc3339(time: StoreTime) -> String {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sentinel_core::Payload;
+use sentinel::record::Payload;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 

@@ -3,9 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use sentinel_client::Outcome;
-use sentinel_client::Sentinel;
-use sentinel_sqlite::SqliteStore;
+use sentinel::{Outcome, Sentinel, SqliteStore};
 use serde::{Deserialize, Serialize};
 
 use crate::world::World;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sentinel::MemoryStore;
+use sentinel::cache::ReplayCache;
 use sentinel::postgres::{PostgresExt, TransactionOutcome};
-use sentinel::{MemoryStore, ReplayCache};
+use sentinel::store::Store;
 use sentinel_client::{Error, Json, Outcome, Run, Sentinel, encode_result};
 use sentinel_conformance::{Layer, Layered};
 use sentinel_core::kernel::{Op, Reply};
@@ -54,6 +56,8 @@ async fn a_client_finds_its_postgresql_store_behind_arcs_and_a_cache() {
     let bed = Bed::new("found").await;
     let shared = || Arc::new(bed.store.clone());
     let chosen = || -> Arc<dyn CoordinationStore> { shared() };
+    // What `sentinel::connect` returns.
+    let connected = || -> Arc<dyn Store> { shared() };
     let clients = [
         Sentinel::new(bed.store.clone()),
         Sentinel::new(shared()),
@@ -62,6 +66,9 @@ async fn a_client_finds_its_postgresql_store_behind_arcs_and_a_cache() {
         Sentinel::new(ReplayCache::new(bed.store.clone())),
         Sentinel::new(ReplayCache::new(shared())),
         Sentinel::new(ReplayCache::new(chosen())),
+        Sentinel::new(connected()),
+        Sentinel::from_arc(connected()),
+        Sentinel::new(ReplayCache::new(connected())),
     ];
     let mut mine = bed.connect().await;
     for (n, sentinel) in (1..).zip(clients) {
@@ -79,7 +86,7 @@ async fn a_client_finds_its_postgresql_store_behind_arcs_and_a_cache() {
         let workers: Vec<_> = history.iter().filter_map(|event| event.worker.as_ref()).collect();
         assert_eq!(workers[0].as_str(), "ann", "the record shows the client's label");
     }
-    assert_eq!(bed.written(), "1,2,3,4,5,6,7");
+    assert_eq!(bed.written(), "1,2,3,4,5,6,7,8,9,10");
 }
 
 #[tokio::test]

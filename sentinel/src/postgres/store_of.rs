@@ -7,6 +7,8 @@ use sentinel_client::ReplayCache;
 use sentinel_core::{CoordinationStore, ErrorKind, StoreError};
 use sentinel_postgres::PostgresStore;
 
+use crate::store::Store;
+
 /// The PostgreSQL store that a client was built on; any other store is an error.
 pub(super) fn store_of(store: &dyn CoordinationStore) -> Result<&PostgresStore, StoreError> {
     find(store).ok_or_else(|| another(store))
@@ -19,9 +21,12 @@ fn find(store: &dyn CoordinationStore) -> Option<&PostgresStore> {
     let shared = || any.downcast_ref::<Arc<PostgresStore>>().map(|store| &**store);
     let chosen_at_run_time =
         || any.downcast_ref::<Arc<dyn CoordinationStore>>().and_then(|store| find(&**store));
+    let connected = || any.downcast_ref::<Arc<dyn Store>>().and_then(|store| find(&**store));
     let inner = || cached::<PostgresStore>(any).or_else(|| cached::<Arc<PostgresStore>>(any));
     let inner = || inner().or_else(|| cached::<Arc<dyn CoordinationStore>>(any));
-    any.downcast_ref().or_else(shared).or_else(chosen_at_run_time).or_else(|| inner().and_then(find))
+    let inner = || inner().or_else(|| cached::<Arc<dyn Store>>(any));
+    let direct = any.downcast_ref().or_else(shared).or_else(chosen_at_run_time).or_else(connected);
+    direct.or_else(|| inner().and_then(find))
 }
 
 fn cached<S: CoordinationStore>(any: &dyn Any) -> Option<&dyn CoordinationStore> {

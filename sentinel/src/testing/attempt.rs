@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::effects::Effects;
 use super::fault::FaultPoint;
 use super::world::World;
-use crate::{CoordinationStore, Sentinel};
+use crate::Sentinel;
+use crate::store::CoordinationStore;
 
 /// One process that runs the function: its client, and the state that outlives it.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{Clock, StoreTime};
+use crate::store::{Clock, StoreTime};
 
 /// The time at which every world starts.
 pub(super) const START: StoreTime = StoreTime::from_micros(1_700_000_000_000_000);

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use super::fault::{Fault, FaultPoint};
 use super::world::{Late, World};
 use crate::kernel::{Op, Reply};
-use crate::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, Stamped};
-use crate::store::{Inspection, List, Listing, Purge, Purged};
-use crate::{Address, CoordinationStore, ErrorKind, Event, Kind, Layer, State, StoreError};
+use crate::record::{Address, Event, Kind, State};
+use crate::store::operation::{Beat, BeginReply, ClaimReply, Granted, HeartbeatReply, Stamped};
+use crate::store::{
+    CoordinationStore, ErrorKind, Inspection, Layer, List, Listing, Purge, Purged, StoreError,
+};
 
 /// Passes requests on while their process lives, and injects the planned faults.
 #[derive(Debug)]

@@ -11,7 +11,8 @@ use super::attempt::Attempt;
 use super::gate::Gate;
 use super::reported::{Report, Reported};
 use super::world::{End, Ended, World};
-use crate::{Layered, Sentinel};
+use crate::Sentinel;
+use crate::store::Layered;
 
 /// A process that has not ended after this time, by its own clock, is counted as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

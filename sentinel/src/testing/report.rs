@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::clock::START;
 use super::fault::Plan;
 use super::world::World;
-use crate::{CoordinationStore as _, Event};
+use crate::record::Event;
+use crate::store::CoordinationStore as _;
 
 /// Which promise was broken, what led to it, what the records contain, and how to run that world again.
 pub(super) async fn report(world: &World, broken: &str, plan: &Plan, worlds: usize) -> String {

@@ -12,11 +12,10 @@ use super::clock::WorldClock;
 use super::fault::{Fault, FaultPoint, Plan, Visit};
 use super::reported::Reported;
 use crate::kernel::Op;
-use crate::store::{Inspection, Shown};
-use crate::{
-    Address, Clock as _, CoordinationStore as _, Error, Kind, MemoryStore, Reconciled, Record, Sentinel,
-    StoreTime,
-};
+use crate::reconcile::Reconciled;
+use crate::record::{Address, Kind, Record};
+use crate::store::{Clock as _, CoordinationStore as _, Inspection, Shown, StoreTime};
+use crate::{Error, MemoryStore, Sentinel};
 
 #[derive(Debug)]
 pub(super) struct World {

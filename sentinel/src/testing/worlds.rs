@@ -13,7 +13,7 @@ use super::promises::Expected;
 use super::report::report;
 use super::reported::{Report, Reported};
 use super::world::{End, World};
-use crate::{Clock as _, StoreTime, SystemClock};
+use crate::store::{Clock as _, StoreTime, SystemClock};
 
 /// Which worlds to run, and what is allowed in them. [`check`](super::check) uses the defaults.
 #[must_use = "nothing runs before `check`"]
@@ -47,7 +47,7 @@ const RECONCILER: u32 = 4;
 impl Default for Worlds {
     fn default() -> Self {
         // Just before the default late effects of `once` are over.
-        let late = crate::Terms::DEFAULT_LATE_EFFECTS - Duration::from_secs(1);
+        let late = crate::record::Terms::DEFAULT_LATE_EFFECTS - Duration::from_secs(1);
         Self { faults: 2, at_most: 1, only: None, late, limit: 50_000, reconcile: None }
     }
 }

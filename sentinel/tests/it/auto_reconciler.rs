@@ -3,9 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::{
-    AutoReconciler, AutoReconcilerHandle, Finding, Kind, Label, OpId, Payload, Recorded, State, UncertainKey,
-};
+use sentinel::reconcile::{AutoReconciler, AutoReconcilerHandle, Finding, UncertainKey};
+use sentinel::record::{Kind, Label, OpId, Payload, Recorded, State};
 
 use sentinel_conformance::{Fault, Plan};
 use tokio::sync::Semaphore;

@@ -1,8 +1,9 @@
 //! A function that records its result itself: the client reads the record to check this, and records nothing itself.
 
-use sentinel::operation::Complete;
+use sentinel::codec::{Json, encode_result};
 use sentinel::prelude::*;
-use sentinel::{Json, Payload, Recorded, State, encode_result};
+use sentinel::record::{Payload, Recorded, State};
+use sentinel::store::operation::Complete;
 use tokio::sync::oneshot;
 
 use crate::{Lied, SECOND, charge, sentinel, state};
@@ -54,7 +55,7 @@ async fn a_decision_of_an_operator_in_the_meantime_counts() {
         Ok::<_, Lied>("mine".to_owned())
     }));
     tokio::time::sleep(SECOND * 2).await;
-    let Ok(sentinel::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
         panic!("not taken")
     };
     let _ = held.force_complete(&"mine").await.unwrap();

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sentinel::drain::{Unfinished, Work};
+use sentinel::lease::ReleaseOutcome;
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
-use sentinel::{ErrorKind, Kind, NotRun, ReleaseOutcome, State, StoreError, Unfinished, Work};
+use sentinel::record::{Kind, State};
+use sentinel::store::{ErrorKind, StoreError};
 use sentinel_conformance::{Fault, Faulty, Plan, Wait};
 use sentinel_testbed::until;
 use tokio::sync::oneshot;

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::{EvictReply, Stamped};
+use sentinel::outcome::{Lost, NotRun};
 use sentinel::prelude::*;
-use sentinel::{Address, Applied, ErrorKind, Kind, Lost, NotRun, State, StoreError};
+use sentinel::record::{Address, Kind, State};
+use sentinel::store::operation::{EvictReply, Stamped};
+use sentinel::store::{Applied, ErrorKind, StoreError};
 use sentinel_conformance::{Fault, Layer, Layered, Plan, Wait};
 
 use crate::harness::Harness;

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use sentinel::cache::ReplayCache;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::{Address, ClaimId, ReplayCache, State, StoreError};
+use sentinel::record::{Address, ClaimId, State};
+use sentinel::store::StoreError;
+use sentinel::store::operation::Stamped;
 use sentinel_conformance::{Faulty, Layer, Layered, Plan};
 
 use crate::{Lied, SECOND};

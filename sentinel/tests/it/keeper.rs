@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::{Beat, HeartbeatReply, Stamped};
+use sentinel::outcome::Lost;
 use sentinel::prelude::*;
-use sentinel::store::{Description, Inspection};
-use sentinel::{Address, Kind, Lost, State, StoreError};
+use sentinel::record::{Address, Kind, State};
+use sentinel::store::operation::{Beat, HeartbeatReply, Stamped};
+use sentinel::store::{Description, Inspection, StoreError};
 use sentinel_conformance::{Fault, Faulty, Layer, Layered, Plan, Wait};
 use sentinel_testbed::until;
 use tokio::time::Instant;

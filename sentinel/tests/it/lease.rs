@@ -1,5 +1,7 @@
+use sentinel::lease::{Lease, ReleaseOutcome};
+use sentinel::outcome::Lost;
 use sentinel::prelude::*;
-use sentinel::{Kind, Lease, Lost, ReleaseOutcome};
+use sentinel::record::Kind;
 
 use sentinel_conformance::{Fault, Plan};
 
@@ -47,7 +49,7 @@ async fn an_evicted_holder_loses_its_lease() {
     let sentinel = sentinel();
     let lease = take(&sentinel).await.unwrap();
     let (_, reply) = sentinel.evict(Kind::Lease, "poller", lease.token()).evict().await.unwrap();
-    assert!(matches!(reply, sentinel::operation::EvictReply::Evicted { .. }));
+    assert!(matches!(reply, sentinel::store::operation::EvictReply::Evicted { .. }));
     lease.cancelled().cancelled().await;
     assert!(matches!(lease.lost(), Some(Lost::Superseded(_))));
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sentinel::drain::{Unfinished, Work};
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
-use sentinel::{ErrorKind, NotRun, State, StoreError, Unfinished, Work};
+use sentinel::record::State;
+use sentinel::store::{ErrorKind, StoreError};
 use sentinel_conformance::{Fault, Faulty, Layered, Plan, Wait};
 use tokio::time::{Instant, sleep, timeout};
 

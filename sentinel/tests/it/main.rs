@@ -21,6 +21,7 @@ mod readme;
 mod reconcile;
 mod regressions;
 mod replay_cache;
+mod root;
 #[cfg(feature = "testing")]
 mod testing;
 mod threads;
@@ -32,8 +33,8 @@ use std::fmt;
 use std::time::Duration;
 
 use sentinel::prelude::*;
+use sentinel::record::{Kind, State};
 use sentinel::store::Inspection;
-use sentinel::{Kind, State};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 

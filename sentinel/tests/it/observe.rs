@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sentinel::prelude::*;
-use sentinel::{Finding, UncertainKey};
+use sentinel::reconcile::{Finding, UncertainKey};
 use sentinel_conformance::{Fault, Plan, Wait};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

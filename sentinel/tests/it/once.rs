@@ -3,12 +3,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sentinel::Error;
+use sentinel::codec::Raw;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::Stamped;
+use sentinel::once::Ending;
+use sentinel::outcome::{NotRun, NotStored};
 use sentinel::prelude::*;
-use sentinel::{
-    Address, Ending, Error, ErrorKind, Label, NotRun, NotStored, Payload, Raw, Recorded, State, StoreError,
-};
+use sentinel::record::{Address, Label, Payload, Recorded, State};
+use sentinel::store::operation::Stamped;
+use sentinel::store::{ErrorKind, StoreError};
 use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize, Serializer};
 use tokio::sync::oneshot;
@@ -307,7 +310,7 @@ async fn a_function_is_superseded_by_a_decision_of_an_operator() {
         Ok::<_, Lied>("mine".to_owned())
     }));
     tokio::time::sleep(SECOND * 2).await;
-    let Ok(sentinel::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
         panic!("not taken")
     };
     let _ = held.force_complete(&"theirs").await.unwrap();

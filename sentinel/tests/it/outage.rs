@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sentinel::drain::Work;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::{Beat, HeartbeatReply, Stamped};
+use sentinel::outcome::{Lost, NotRun};
 use sentinel::prelude::*;
-use sentinel::store::{Description, Inspection, List, Listing, Purge, Purged};
-use sentinel::{Address, Applied, ErrorKind, Event, Kind, Lost, NotRun, State, StoreError, Work};
+use sentinel::record::{Address, Event, Kind, State};
+use sentinel::store::operation::{Beat, HeartbeatReply, Stamped};
+use sentinel::store::{
+    Applied, Description, ErrorKind, Inspection, List, Listing, Purge, Purged, StoreError,
+};
 use sentinel_conformance::{Layer, Layered};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -289,7 +293,7 @@ async fn an_operator_who_took_the_key_during_an_outage_ends_the_authority_when_i
         refusing.0.refuse(lost_reply());
         timeout(SECOND * 60, run.contact_lost().cancelled()).await.unwrap();
         let taken = operator.reconciler("k").reconcile().await.unwrap();
-        assert!(matches!(taken, sentinel::Reconciled::Taken(_)));
+        assert!(matches!(taken, sentinel::reconcile::Reconciled::Taken(_)));
         sleep(SECOND * 5).await;
         assert!(run.lost().is_none(), "the worker cannot know it yet");
         refusing.0.admit();

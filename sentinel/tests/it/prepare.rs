@@ -1,5 +1,6 @@
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
-use sentinel::{NotRun, State};
+use sentinel::record::State;
 use tokio::sync::oneshot;
 
 use crate::{Lied, SECOND, charge, sentinel, state};

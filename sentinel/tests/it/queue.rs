@@ -97,8 +97,8 @@ async fn a_lease_of_a_queue_that_lapses_or_is_freed_elsewhere_goes_to_the_next()
     let (second, third) = (wait(&ours), wait(&ours));
     let LeaseOutcome::Held(second) = second.await.unwrap().unwrap() else { panic!("not held") };
     // Another process frees it.
-    let (_, reply) = theirs.evict(sentinel::Kind::Lease, "l", second.token()).evict().await.unwrap();
-    assert!(matches!(reply, sentinel::operation::EvictReply::Evicted { .. }));
+    let (_, reply) = theirs.evict(sentinel::record::Kind::Lease, "l", second.token()).evict().await.unwrap();
+    assert!(matches!(reply, sentinel::store::operation::EvictReply::Evicted { .. }));
     let began = Instant::now();
     assert!(matches!(third.await.unwrap().unwrap(), LeaseOutcome::Held(_)));
     assert!(began.elapsed() < SECOND * 3, "{:?}", began.elapsed());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sentinel::NotRun;
-use sentinel::operation::Current;
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
+use sentinel::store::operation::Current;
 
 #[derive(Debug)]
 enum PspError {
@@ -138,7 +138,7 @@ mod crash_test {
 #[rustfmt::skip]
 mod redis {
     #[expect(dead_code, reason = "it is compiled, and needs a server")]
-    async fn connect() -> Result<(), sentinel::StoreError> {
+    async fn connect() -> Result<(), sentinel::store::StoreError> {
         let store = sentinel::RedisStore::connect("rediss://app:secret@redis/0").await?;   // feature `redis-tls`
         drop(store);
         Ok(())
@@ -186,7 +186,12 @@ fn the_address_of_redis_in_the_readme_is_compiled() {
     }
 }
 
-fn doubt() -> sentinel::RanUncertain<PspError> {
-    let (cause, token) = (sentinel::Label::lossy("lost"), Token::new(7).unwrap());
-    sentinel::RanUncertain { cause, error: None, token, claim_id: sentinel::ClaimId::random() }
+fn doubt() -> sentinel::outcome::RanUncertain<PspError> {
+    let (cause, token) = (sentinel::record::Label::lossy("lost"), Token::new(7).unwrap());
+    sentinel::outcome::RanUncertain {
+        cause,
+        error: None,
+        token,
+        claim_id: sentinel::record::ClaimId::random(),
+    }
 }

@@ -1,6 +1,7 @@
-use sentinel::operation::{EvictReply, ReconcileReply};
 use sentinel::prelude::*;
-use sentinel::{Decided, Holding, Kind, OpId, Reconciled, Reconciler, Refused, State, Token};
+use sentinel::reconcile::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel::record::{Kind, OpId, State, Token};
+use sentinel::store::operation::{EvictReply, ReconcileReply};
 
 use crate::{SECOND, charge, doubt, seen, sentinel, state};
 

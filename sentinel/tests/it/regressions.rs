@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
-use sentinel::{Kind, ManualClock, NotRun, State, StoreTime};
+use sentinel::record::{Kind, State};
+use sentinel::store::{ManualClock, StoreTime};
 use sentinel_conformance::{Fault, Layered, Plan, Wait};
 use tokio::sync::oneshot;
 
@@ -232,7 +234,8 @@ async fn in_progress_is_never_read_as_done() {
     assert_eq!((value(harness.pay().await), value(waits().await.unwrap())), (None, None), "executing");
     tokio::time::sleep(SECOND * 60).await;
     assert_eq!((value(harness.pay().await), value(waits().await.unwrap())), (None, None), "uncertain");
-    let Ok(sentinel::Reconciled::Taken(held)) = harness.other.reconciler("k").reconcile().await else {
+    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = harness.other.reconciler("k").reconcile().await
+    else {
         panic!("not taken")
     };
     assert_eq!((value(harness.pay().await), value(waits().await.unwrap())), (None, None), "reconciling");

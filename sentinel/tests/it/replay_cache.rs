@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
+use sentinel::Sentinel;
+use sentinel::cache::ReplayCache;
 use sentinel::prelude::*;
-use sentinel::{ReplayCache, Sentinel};
 use sentinel_conformance::Layered;
 
 use crate::harness::Wire;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
+use sentinel::Error;
 use sentinel::prelude::*;
+use sentinel::reconcile::{Finding, Reconciled};
+use sentinel::record::{Kind, State};
 use sentinel::testing::{self, Attempt, Checked, NoAnswer, Report, Reported, Worlds};
-use sentinel::{Error, Finding, Kind, Reconciled, State};
 
 use crate::SECOND;
 

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
-use sentinel::{Kind, NotRun};
+use sentinel::record::Kind;
 
 use crate::Lied;
 use crate::keeper::Counting;

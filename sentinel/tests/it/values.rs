@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 
+use sentinel::Error;
+use sentinel::codec::{Codec, CodecError};
+use sentinel::outcome::NotStored;
 use sentinel::prelude::*;
-use sentinel::{Codec, CodecError, Error, NotStored, Payload, State};
+use sentinel::record::{Payload, State};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

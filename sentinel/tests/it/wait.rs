@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::Stamped;
 use sentinel::prelude::*;
-use sentinel::store::{Inspection, Notice};
-use sentinel::{Address, StoreError};
+use sentinel::record::Address;
+use sentinel::store::operation::Stamped;
+use sentinel::store::{Inspection, Notice, StoreError};
 use sentinel_conformance::{Layer, Layered};
 use tokio::sync::{Notify, OnceCell, oneshot};
 use tokio::time::Instant;

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use sentinel::store::Shown;
-use sentinel::{
-    Address, Change, CoordinationStore, ErrorKind, Event, Key, Kind, Record, Sentinel, StoreError,
-};
+use sentinel::record::{Address, Change, Event, Kind, Record};
+use sentinel::store::{CoordinationStore, ErrorKind, Shown, StoreError};
+use sentinel::{Key, Sentinel};
 use sentinel_conformance::{Entry, History, RunLog};
 
 use crate::journal::{self, Note};

@@ -8,9 +8,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
+use sentinel::Key;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::Stamped;
-use sentinel::{Address, Key};
+use sentinel::record::Address;
+use sentinel::store::operation::Stamped;
 use sentinel_conformance::{Answer, Start};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,9 @@
 //! Those of executions are the one thing that may be answered before it is durable (spec §3): no worker takes an
 //! execution over, so no run is harmed. In a history they show as revs that are given a second time.
 
-use sentinel::Address;
 use sentinel::kernel::Op;
-use sentinel::operation::Stamp;
+use sentinel::record::Address;
+use sentinel::store::operation::Stamp;
 use sentinel_conformance::Entry;
 
 /// Takes the heartbeats of one record that were lost out of its history, and reads that saw them. `rev` is the record's
@@ -54,8 +54,10 @@ fn stamp(entry: &Entry) -> Option<Stamp> {
 #[cfg(test)]
 mod tests {
     use sentinel::kernel::Reply;
-    use sentinel::operation::*;
-    use sentinel::{ClaimId, Grant, Key, Namespace, State, StoreTime, Token};
+    use sentinel::record::{ClaimId, Grant, State, Token};
+    use sentinel::store::StoreTime;
+    use sentinel::store::operation::*;
+    use sentinel::{Key, Namespace};
 
     use super::*;
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::*;
-use sentinel::{Address, CoordinationStore, State, StoreError};
+use sentinel::record::{Address, State};
+use sentinel::store::operation::*;
+use sentinel::store::{CoordinationStore, StoreError};
 use sentinel_conformance::{Layer, Layered};
 use serde::{Deserialize, Serialize};
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use sentinel::Key;
+use sentinel::reconcile::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel::record::{Address, Kind, Record, State};
 use sentinel::store::Shown;
-use sentinel::{Address, Decided, Holding, Key, Kind, Reconciled, Reconciler, Record, Refused, State};
 use sentinel_conformance::Effect;
 use tokio::time::sleep;
 

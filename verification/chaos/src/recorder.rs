@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use sentinel::kernel::{Op, Reply};
-use sentinel::operation::*;
-use sentinel::{Address, Applied, CoordinationStore, StoreError};
+use sentinel::record::Address;
+use sentinel::store::operation::*;
+use sentinel::store::{Applied, CoordinationStore, StoreError};
 use sentinel_conformance::Layer;
 
 use crate::journal::{Journal, NoReply, Note, now};

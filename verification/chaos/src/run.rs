@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sentinel::{CoordinationStore, State};
+use sentinel::record::State;
+use sentinel::store::CoordinationStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
@@ -229,7 +230,7 @@ async fn reaches_result(last: &Worker, n: u64) -> Result<(), String> {
 }
 
 async fn decide_doubt(last: &Worker, n: u64) -> Result<(), String> {
-    let found = last.sentinel.inspect(sentinel::Kind::Execution, execution(n)).await;
+    let found = last.sentinel.inspect(sentinel::record::Kind::Execution, execution(n)).await;
     let found = found.map_err(|error| error.to_string())?;
     if let Some(record) = found.record
         && (record.is_uncertain(found.now) || record.state == State::Reconciling)

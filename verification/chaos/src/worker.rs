@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sentinel::{CoordinationStore, LeaseOutcome, Run, Sentinel};
+use sentinel::store::CoordinationStore;
+use sentinel::{LeaseOutcome, Run, Sentinel};
 use sentinel_conformance::{Answer, Effect, Layered, Start};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;

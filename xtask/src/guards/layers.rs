@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::shell::{Result, cargo};
 use crate::workspace::{Member, Workspace};
 
-/// A crate by its folder, and the crates of the workspace that it may use: tests may use more.
+/// A crate by its folder, and the crates of the workspace that it may depend on directly: tests may use more.
 const TABLE: [(&str, &[&str]); 12] = [
     ("sentinel-core", &[]),
     ("sentinel-client", &["sentinel-core"]),
@@ -19,7 +19,6 @@ const TABLE: [(&str, &[&str]); 12] = [
         "sentinel",
         &[
             "sentinel-core",
-            "sentinel-store-kit",
             "sentinel-client",
             "sentinel-memory",
             "sentinel-sqlite",
@@ -27,17 +26,7 @@ const TABLE: [(&str, &[&str]); 12] = [
             "sentinel-redis",
         ],
     ),
-    (
-        "sentinel-cli",
-        &[
-            "sentinel-core",
-            "sentinel-store-kit",
-            "sentinel-client",
-            "sentinel-sqlite",
-            "sentinel-postgres",
-            "sentinel-redis",
-        ],
-    ),
+    ("sentinel-cli", &["sentinel"]),
     ("verification/testbed", &[]),
     (
         "verification/store-tests",
@@ -78,12 +67,13 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
         let row = TABLE.iter().find(|(folder, _)| *folder == member.folder);
         broken.extend(misplaced(member, is_unpublished, row.is_some()));
         let Some((_, allowed)) = row else { continue };
-        let tree = dependencies(&member.name)?;
+        let direct = dependencies(&member.name, &["--depth", "1"])?;
         let others = workspace.members.iter().filter(|other| other.name != member.name);
         let used: Vec<&str> =
-            others.filter(|other| tree.contains(&other.name)).map(|other| other.folder.as_str()).collect();
+            others.filter(|other| direct.contains(&other.name)).map(|other| other.folder.as_str()).collect();
         broken.extend(not_allowed(&member.folder, &used, allowed));
         if !is_unpublished {
+            let tree = dependencies(&member.name, &[])?;
             broken.extend(banned(&member.folder, &tree));
         }
     }
@@ -119,10 +109,10 @@ fn is_of(name: &str, first: &str) -> bool {
     name.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
-/// The names of all that a package is built from, tests left out.
-fn dependencies(package: &str) -> Result<BTreeSet<String>> {
+/// The names of all that a package is built from, or with `--depth 1` of what it names itself, tests left out.
+fn dependencies(package: &str, depth: &[&str]) -> Result<BTreeSet<String>> {
     let tree = cargo(&["tree", "--package", package, "--all-features", "--edges", "normal,build"]);
-    let tree = tree.args(&["--prefix", "none", "--format", "{p}"]).read()?;
+    let tree = tree.args(&["--prefix", "none", "--format", "{p}"]).args(depth).read()?;
     Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use sentinel::operation::{Claim, Phase};
+use sentinel::record::{Address, ClaimId, Label, Terms};
 use sentinel::redis::RedisStore;
-use sentinel::{Address, ClaimId, ErrorKind, Key, Label, Namespace, StoreError, Terms};
+use sentinel::store::operation::{Claim, Phase};
+use sentinel::store::{ErrorKind, StoreError};
+use sentinel::{Key, Namespace};
 use sentinel_testbed::redis::Options;
 use sentinel_testbed::{self as testbed, Proxy, RedisCluster, until};
 use tokio::runtime::{Handle, Runtime};
@@ -240,7 +242,7 @@ async fn claim_once(plan: &Plan) -> Result<(), StoreError> {
         fingerprint: None,
         worker: Label::new("on call")?,
         phase: Phase::Claimed,
-        accepts: sentinel::Accepts::any(),
+        accepts: sentinel::record::Accepts::any(),
     };
     store.claim(&lease, &claim).await.map(drop)
 }

@@ -1,0 +1,60 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sentinel_client::Error;
+use sentinel_core::StoreError;
+use sentinel_core::store::Health;
+use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
+
+use super::backend::Backend;
+use super::settings::{Access, Initialised, Settings, invalid};
+use crate::store::Store;
+
+#[derive(Debug)]
+struct Sqlite(SqliteStoreBuilder);
+
+pub(super) fn backend(url: &str) -> Result<Arc<dyn Backend>, Error> {
+    Ok(Arc::new(Sqlite(SqliteStore::at(url)?)))
+}
+
+pub(super) fn file(path: &Path) -> Arc<dyn Backend> {
+    Arc::new(Sqlite(SqliteStore::builder(path)))
+}
+
+impl Sqlite {
+    fn builder(&self, settings: &Settings) -> SqliteStoreBuilder {
+        let mut builder = self.0.clone();
+        if let Some(timeout) = settings.turn_timeout {
+            builder = builder.turn_timeout(timeout);
+        }
+        match settings.access {
+            None | Some(Access::Create) => builder,
+            Some(Access::Write) => builder.create(false),
+            Some(Access::Read) => builder.reads_only(true),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    fn shown(&self) -> String {
+        format!("sqlite:{}", self.0.path().display())
+    }
+
+    async fn open(&self, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(self.builder(settings).open().await?))
+    }
+
+    async fn init(&self, settings: &Settings) -> Result<(Arc<dyn Store>, Initialised), StoreError> {
+        Ok((self.open(settings).await?, Initialised::UpToDate))
+    }
+
+    fn schema_sql(&self) -> Result<String, Error> {
+        Err(invalid("a SQLite store", "sets itself up when it is opened: there is no SQL to run by hand"))
+    }
+
+    async fn health(&self, settings: &Settings) -> Result<Health, StoreError> {
+        self.builder(settings).health().await
+    }
+}

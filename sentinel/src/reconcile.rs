@@ -1,0 +1,7 @@
+//! Deciding about uncertain keys: by hand with a [`Reconciler`], by code with an [`AutoReconciler`]. An [`Eviction`]
+//! frees a claim or lease whose holder will not come back.
+
+pub use sentinel_client::{
+    AutoReconciler, AutoReconcilerHandle, Decided, Eviction, Finding, Holding, Reconciled, Reconciler,
+    Refused, Seeking, UncertainKey,
+};

@@ -1,0 +1,9 @@
+//! What a store keeps: the record of an address, and its events.
+//! [`Sentinel::inspect`](crate::Sentinel::inspect), [`list`](crate::Sentinel::list) and
+//! [`history`](crate::Sentinel::history) return them.
+
+pub use sentinel_core::{
+    Accepts, Address, Change, ClaimId, Decision, DecisionKind, Digest, Event, EventLimit, Fingerprint, Grant,
+    Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, Recorded, State, Terms, Token, Verdict,
+    idempotency_key,
+};

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
-use sentinel_core::{Accepts, Payload, Recorded};
+use sentinel_core::{Accepts, Payload, RecordedResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -131,19 +131,23 @@ impl Codec<Payload> for Raw {
 /// Encodes a success as `once` records it. A value that cannot be encoded, is larger than `limit` bytes, or would be
 /// replayed as another value is recorded without its bytes: the execution is complete all the same. [`encode_checked`]
 /// also returns the reason.
-pub fn encode_result<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Recorded {
+pub fn encode_result<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> RecordedResult {
     encode_checked(codec, value, limit).0
 }
 
 /// Like [`encode_result`], and returns the reason if the bytes are left out.
-pub fn encode_checked<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> (Recorded, Option<NotStored>) {
+pub fn encode_checked<T>(
+    codec: &impl Codec<T>,
+    value: &T,
+    limit: usize,
+) -> (RecordedResult, Option<NotStored>) {
     let encoding = AssertUnwindSafe(|| encode(codec, value, limit));
     let panicked = |_| Err(NotStored::NotEncodable("the codec panicked".into()));
     match std::panic::catch_unwind(encoding).unwrap_or_else(panicked) {
-        Ok(payload) => (Recorded::success(payload), None),
+        Ok(payload) => (RecordedResult::success(payload), None),
         Err(why) => {
             tracing::warn!(%why, "the execution is complete without its result");
-            (Recorded { omitted: true, ..Recorded::success(Payload::empty()) }, Some(why))
+            (RecordedResult { omitted: true, ..RecordedResult::success(Payload::empty()) }, Some(why))
         }
     }
 }
@@ -160,7 +164,7 @@ fn encode<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Result<Payload, 
 
 /// Decodes the value of a recorded success, as `once` replays it. Returns an error if its bytes were not stored or
 /// cannot be decoded.
-pub fn decode_result<T>(codec: &impl Codec<T>, recorded: Recorded) -> Result<T, Error> {
+pub fn decode_result<T>(codec: &impl Codec<T>, recorded: RecordedResult) -> Result<T, Error> {
     if recorded.omitted {
         return Err(Error::ResultNotStored(Box::new(recorded)));
     }

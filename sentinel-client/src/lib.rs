@@ -29,7 +29,7 @@ mod shared;
 mod slots;
 mod watch;
 
-pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, Finding, UncertainKey};
+pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
 pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_checked, encode_result};
 pub use engine::Ending;
 pub use fence::FenceValues;
@@ -37,10 +37,10 @@ pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use open_work::{Drained, Unfinished, Work};
 pub use outcome::{
-    Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, ReconcilingBy, RecordedFailure,
+    Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, Reconciling, ReplayedFailure,
     Uncertain,
 };
-pub use reconciler::{Decided, Eviction, Holding, Reconciled, Reconciler, Refused, Seeking};
+pub use reconciler::{DecisionOutcome, Eviction, Holding, ReconcileOutcome, Reconciler, Refused, Seeking};
 pub use replay_cache::{ReplayCache, ReplayLimits};
 #[doc(hidden)]
 pub use requested::RequestedExecution;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sentinel_core::operation::Phase;
-use sentinel_core::{Accepts, Address, Invalid, Key, Label, Payload, Recorded, Verdict};
+use sentinel_core::{Accepts, Address, Invalid, Key, Label, Payload, RecordedResult, Verdict};
 use tracing::Instrument as _;
 
 use super::codec::{Codec, Json, decode_result, encode_checked};
 use super::engine::ended::Ended;
 use super::engine::{self, Call, Caller, Ending, HeldGrant, Refusal, Returned, execute};
-use super::outcome::{Error, Failure, NotRun, Outcome, RecordedFailure};
+use super::outcome::{Error, Failure, NotRun, Outcome, ReplayedFailure};
 use super::requested::{RequestedExecution, RequestedTerms};
 use super::run::Run;
 use super::sentinel::Sentinel;
@@ -191,10 +191,10 @@ where
 
     /// Runs a function that reports itself how it ended and what to record. A replay returns the recorded result as it
     /// is, even if its bytes were not stored.
-    pub async fn run_recorded<F, Fut>(self, function: F) -> Result<Outcome<Recorded, E>, Error>
+    pub async fn run_recorded<F, Fut>(self, function: F) -> Result<Outcome<RecordedResult, E>, Error>
     where
         F: FnOnce(Run) -> Fut + Send + 'static,
-        Fut: Future<Output = Ending<Recorded, E>> + Send + 'static,
+        Fut: Future<Output = Ending<RecordedResult, E>> + Send + 'static,
     {
         let (call, _) = self.call(Phase::Executing, Accepts::any())?;
         let work = move |(), held| engine::run(held, |run| function(run).map(Returned::from));
@@ -272,7 +272,7 @@ where
     }
 
     /// Decodes a recorded result.
-    fn decode<T>(self, recorded: Recorded) -> Result<T, Error>
+    fn decode<T>(self, recorded: RecordedResult) -> Result<T, Error>
     where
         C: Codec<T>,
     {
@@ -289,7 +289,10 @@ where
                 let cut = text.floor_char_boundary(self.limit.min(text.len()));
                 let omitted = cut < text.len();
                 let payload = Payload::new("text/plain; charset=utf-8", text[..cut].to_owned());
-                Returned::FailedForGood(error, Recorded { omitted, ..Recorded::failure(None, payload) })
+                Returned::FailedForGood(
+                    error,
+                    RecordedResult { omitted, ..RecordedResult::failure(None, payload) },
+                )
             }
             _ => Returned::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
         }
@@ -301,7 +304,7 @@ where
 async fn answer<S, T, E, W>(
     mut call: Call,
     state: S,
-    replay: impl FnOnce(S, Recorded) -> Result<T, Error>,
+    replay: impl FnOnce(S, RecordedResult) -> Result<T, Error>,
     work: impl FnOnce(S, HeldGrant) -> W,
 ) -> Result<Outcome<T, E>, Error>
 where
@@ -332,7 +335,7 @@ where
             Ok(execute(grant, work(state, held).instrument(span)).await)
         }
         Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
-            Ok(Outcome::Failed(Failure::Replayed(RecordedFailure { recorded })))
+            Ok(Outcome::Failed(Failure::Replayed(ReplayedFailure { recorded })))
         }
         Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)).map(Outcome::Replayed),
         Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sentinel_core::operation::Current;
-use sentinel_core::{ClaimId, Invalid, Label, Recorded, State, StoreError, StoreTime, Token};
+use sentinel_core::{ClaimId, Invalid, Label, RecordedResult, State, StoreError, StoreTime, Token};
 
 /// The outcome of a call of `once`. The enum is exhaustive, so that no caller can mistake *in progress* or *uncertain*
 /// for "no value".
@@ -28,7 +28,7 @@ pub enum Outcome<T, E> {
     /// Another call has a live claim or run. This call did not run; try again later, or use `wait`.
     InProgress(InProgress),
     /// An operator is deciding about the key. This call did not run.
-    Reconciling(ReconcilingBy),
+    Reconciling(Reconciling),
     /// Another call began and its lease has lapsed: its outcome is unknown. This call did not run; reconcile the key.
     Uncertain(Uncertain),
     /// This call did not run, and never will.
@@ -111,21 +111,21 @@ pub enum Failure<E> {
     /// for that task.
     NothingHappened(E),
     /// The function ran now, and the failure is recorded for good.
-    Recorded(E),
+    ForGood(E),
     /// The function ran before; this is the recorded failure.
-    Replayed(RecordedFailure),
+    Replayed(ReplayedFailure),
     /// The preparation failed before the function ran: any call can run again.
     Preparation(E),
 }
 
-/// A recorded failure.
+/// A failure that an earlier call recorded for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedFailure {
+pub struct ReplayedFailure {
     /// The recorded code and bytes. The bytes are the text of the error, unless the function recorded others.
-    pub recorded: Recorded,
+    pub recorded: RecordedResult,
 }
 
-impl fmt::Display for RecordedFailure {
+impl fmt::Display for ReplayedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.recorded.payload.bytes))
     }
@@ -142,7 +142,7 @@ pub struct InProgress {
 
 /// The operator who is deciding about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReconcilingBy {
+pub struct Reconciling {
     /// The operator's label.
     pub operator: Label,
     /// When the operator took the key, by the store's clock.
@@ -221,12 +221,12 @@ pub enum Error {
     FingerprintMismatch,
     /// The execution completed before, and its result was not stored; see [`NotStored`].
     #[error("the execution completed before, but its result was not stored; nothing ran now")]
-    ResultNotStored(Box<Recorded>),
+    ResultNotStored(Box<RecordedResult>),
     /// The execution completed before, and its result cannot be decoded as the type that this call expects.
     #[error("the execution completed before, but its result cannot be decoded; nothing ran now: {source}")]
     Undecodable {
         /// The result as the record has it.
-        recorded: Box<Recorded>,
+        recorded: Box<RecordedResult>,
         /// The error of the codec.
         source: super::CodecError,
     },

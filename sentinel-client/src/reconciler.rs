@@ -4,7 +4,7 @@ use std::fmt;
 
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, Recorded, StoreError, StoreTime, Token,
+    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, RecordedResult, StoreError, StoreTime, Token,
 };
 use serde::Serialize;
 
@@ -32,14 +32,14 @@ impl Sentinel {
 ///
 /// ```
 /// # async fn decide(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
-/// use sentinel_client::{Decided, Reconciled};
+/// use sentinel_client::{DecisionOutcome, ReconcileOutcome};
 ///
 /// match sentinel.reconciler("invoice-42").operator("ada").reason("called the bank").reconcile().await? {
-///     Reconciled::Taken(held) => match held.force_complete(&"receipt 7").await? {
-///         Decided::Done { .. } => println!("replayed from now on"),
-///         Decided::Refused(why) => println!("{why}"),
+///     ReconcileOutcome::Taken(held) => match held.force_complete(&"receipt 7").await? {
+///         DecisionOutcome::Done { .. } => println!("replayed from now on"),
+///         DecisionOutcome::Refused(why) => println!("{why}"),
 ///     },
-///     Reconciled::Refused(reply) => println!("{reply:?}"),
+///     ReconcileOutcome::Refused(reply) => println!("{reply:?}"),
 /// }
 /// # Ok(())
 /// # }
@@ -98,7 +98,7 @@ struct Taken {
 /// The result of `reconcile`.
 #[must_use = "this result is the only report that the key was not taken"]
 #[derive(Debug)]
-pub enum Reconciled {
+pub enum ReconcileOutcome {
     /// The operator holds the key and can decide.
     Taken(Box<Reconciler<Holding>>),
     /// The key was not taken.
@@ -108,7 +108,7 @@ pub enum Reconciled {
 /// The result of a decision.
 #[must_use = "this result is the only report that the decision did not apply"]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decided {
+pub enum DecisionOutcome {
     /// The decision is recorded, by this request or by an earlier one with the same op id.
     Done {
         /// The id of the decision.
@@ -229,7 +229,7 @@ impl Reconciler<Seeking> {
     /// **Effect:** reconciling, under a new token; the old worker is fenced out. **Atomicity:** of concurrent operators
     /// one takes it. **Repeating it:** the same op id gets the same token. **Errors:** invalid input, or the store
     /// could not answer: then repeat it with the same op id.
-    pub async fn reconcile(self) -> Result<Reconciled, Error> {
+    pub async fn reconcile(self) -> Result<ReconcileOutcome, Error> {
         let address = self.address()?;
         let store = self.sentinel.store().clone();
         let expect = match self.stage.expect {
@@ -252,14 +252,14 @@ impl Reconciler<Seeking> {
         Ok(match stamped.reply {
             ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
                 let taken = Some(Taken { op_id, since, effects_until, begun_at, worker });
-                Reconciled::Taken(Box::new(self.hold(Holding {
+                ReconcileOutcome::Taken(Box::new(self.hold(Holding {
                     token,
                     taken,
                     accept_overlap: false,
                     as_is: false,
                 })))
             }
-            refused => Reconciled::Refused(refused),
+            refused => ReconcileOutcome::Refused(refused),
         })
     }
 
@@ -316,10 +316,10 @@ impl Reconciler<Holding> {
 
     /// Decides that the work happened: this value, as JSON, is replayed from now on. Final. See
     /// [`force_complete_recorded`](Self::force_complete_recorded).
-    pub async fn force_complete<T: Serialize>(&self, value: &T) -> Result<Decided, Error> {
+    pub async fn force_complete<T: Serialize>(&self, value: &T) -> Result<DecisionOutcome, Error> {
         let json = serde_json::to_vec(value);
         let json = json.map_err(|error| Invalid::new("value", format!("cannot be encoded: {error}")))?;
-        self.force_complete_recorded(Recorded::success(Payload::new(Payload::JSON, json))).await
+        self.force_complete_recorded(RecordedResult::success(Payload::new(Payload::JSON, json))).await
     }
 
     /// Decides that the work happened, with a result as it is to be recorded: bytes of any content type, or a final
@@ -328,7 +328,7 @@ impl Reconciler<Holding> {
     /// **Effect:** completed, marked as decided. Final. **Atomicity:** the first decision under the token counts.
     /// **Repeating it:** the same op id and result get the same reply. **Errors:** invalid input, or the store could
     /// not answer: then repeat it with the same op id.
-    pub async fn force_complete_recorded(&self, result: Recorded) -> Result<Decided, Error> {
+    pub async fn force_complete_recorded(&self, result: RecordedResult) -> Result<DecisionOutcome, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
         if !self.stage.as_is {
             result.payload.check()?;
@@ -343,10 +343,14 @@ impl Reconciler<Holding> {
         };
         let stamped = self.decide(&address, || store.force_complete(&address, &op)).await?;
         Ok(match stamped.reply {
-            ForceCompleteReply::Completed => Decided::Done { op_id: op.op_id, token: stamped.stamp.token },
-            ForceCompleteReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
+            ForceCompleteReply::Completed => {
+                DecisionOutcome::Done { op_id: op.op_id, token: stamped.stamp.token }
+            }
+            ForceCompleteReply::StaleDecision(current) => {
+                DecisionOutcome::Refused(Refused::StaleDecision(current))
+            }
             ForceCompleteReply::NotDecodable { accepts } => {
-                Decided::Refused(Refused::NotDecodable { accepts })
+                DecisionOutcome::Refused(Refused::NotDecodable { accepts })
             }
         })
     }
@@ -357,7 +361,7 @@ impl Reconciler<Holding> {
     /// still land, unless an overlap is accepted. **Atomicity:** the first decision under the token counts.
     /// **Repeating it:** the same op id gets the same reply. **Errors:** invalid input, or the store could not answer:
     /// then repeat it with the same op id.
-    pub async fn reset_to_claimed(&self) -> Result<Decided, Error> {
+    pub async fn reset_to_claimed(&self) -> Result<DecisionOutcome, Error> {
         let (address, store) = (self.address()?, self.sentinel.store());
         let op = ResetToClaimed {
             op_id: self.op_id.unwrap_or_else(OpId::random),
@@ -368,9 +372,11 @@ impl Reconciler<Holding> {
         };
         let send = || store.reset_to_claimed(&address, &op);
         Ok(match self.decide(&address, send).await?.reply {
-            ResetReply::Reset { token } => Decided::Done { op_id: op.op_id, token },
-            ResetReply::StaleDecision(current) => Decided::Refused(Refused::StaleDecision(current)),
-            ResetReply::EffectsMayLand { until } => Decided::Refused(Refused::EffectsMayLand { until }),
+            ResetReply::Reset { token } => DecisionOutcome::Done { op_id: op.op_id, token },
+            ResetReply::StaleDecision(current) => DecisionOutcome::Refused(Refused::StaleDecision(current)),
+            ResetReply::EffectsMayLand { until } => {
+                DecisionOutcome::Refused(Refused::EffectsMayLand { until })
+            }
         })
     }
 }

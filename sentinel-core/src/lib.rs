@@ -39,7 +39,7 @@ pub use event::{Change, Event, EventLimit};
 pub use gather::GatheredBeats;
 pub use layer::{Layer, Layered};
 pub use location::check_store_address;
-pub use payload::{Accepts, Digest, Payload, Recorded, Verdict};
+pub use payload::{Accepts, Digest, Payload, RecordedResult, Verdict};
 pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
 pub use store::CoordinationStore;
 pub use survey::Survey;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
-use crate::payload::{Accepts, Recorded, Verdict, media_type};
+use crate::payload::{Accepts, RecordedResult, Verdict, media_type};
 use crate::record::{Grant, State};
 use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
@@ -70,7 +70,7 @@ pub struct Complete {
     /// The worker's grant.
     pub grant: Grant,
     /// The result.
-    pub result: Recorded,
+    pub result: RecordedResult,
 }
 
 /// Withdraws a call whose function did not run and will not run. It has no token, because the claim's reply may have
@@ -130,7 +130,7 @@ pub struct ForceComplete {
     /// The reason.
     pub reason: Option<Label>,
     /// The result to replay from now on.
-    pub result: Recorded,
+    pub result: RecordedResult,
     /// Records the result even if callers of the key cannot decode its content type.
     pub as_is: bool,
 }
@@ -139,7 +139,7 @@ impl ForceComplete {
     /// The media type that callers of the key must be able to decode. None if they decode nothing: the bytes are
     /// omitted, the result is a failure, which is replayed undecoded, or `as_is` is set.
     pub fn to_decode(&self) -> Option<String> {
-        let Recorded { verdict, omitted, payload, .. } = &self.result;
+        let RecordedResult { verdict, omitted, payload, .. } = &self.result;
         let decoded = *verdict == Verdict::Success && !omitted && !self.as_is;
         decoded.then(|| media_type(payload.content_type.as_str()))
     }
@@ -223,7 +223,7 @@ pub enum ClaimReply {
     /// The execution is completed.
     Completed {
         /// The recorded result.
-        result: Recorded,
+        result: RecordedResult,
         /// What remains of the retention, more than zero; None: the result is kept without limit. Until then, every
         /// claim that the fingerprint allows gets the same bytes. A cache of replays depends on that.
         remaining: Option<Duration>,

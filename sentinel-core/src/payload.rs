@@ -173,7 +173,7 @@ impl Verdict {
 
 /// A result as it is recorded: verdict, code and bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Recorded {
+pub struct RecordedResult {
     /// Success, or a final failure.
     pub verdict: Verdict,
     /// A code that the caller chose, such as an exit code or an HTTP status.
@@ -185,7 +185,7 @@ pub struct Recorded {
     pub omitted: bool,
 }
 
-impl Recorded {
+impl RecordedResult {
     /// A success with these bytes.
     pub fn success(payload: Payload) -> Self {
         Self { verdict: Verdict::Success, code: None, payload, omitted: false }
@@ -262,15 +262,15 @@ mod tests {
 
     #[test]
     fn a_digest_covers_all_fields() {
-        let success = Recorded::success(Payload::empty());
+        let success = RecordedResult::success(Payload::empty());
         let others = [
-            Recorded::failure(None, Payload::empty()),
-            Recorded { code: Some(0), ..success.clone() },
-            Recorded { omitted: true, ..success.clone() },
-            Recorded { omitted: true, ..Recorded::failure(None, Payload::empty()) },
-            Recorded::success(Payload::new(Payload::OCTETS, "x")),
+            RecordedResult::failure(None, Payload::empty()),
+            RecordedResult { code: Some(0), ..success.clone() },
+            RecordedResult { omitted: true, ..success.clone() },
+            RecordedResult { omitted: true, ..RecordedResult::failure(None, Payload::empty()) },
+            RecordedResult::success(Payload::new(Payload::OCTETS, "x")),
         ];
-        let digests: std::collections::HashSet<Digest> = others.iter().map(Recorded::digest).collect();
+        let digests: std::collections::HashSet<Digest> = others.iter().map(RecordedResult::digest).collect();
         assert_eq!(digests.len(), others.len());
         assert!(!digests.contains(&success.digest()));
         // Stored with decisions: if this digest changed, repeats of earlier decisions would be refused.

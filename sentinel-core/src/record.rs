@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Kind};
 use crate::digest::{hex, sha256};
-use crate::payload::{Accepts, Digest, Recorded};
+use crate::payload::{Accepts, Digest, RecordedResult};
 use crate::terms::{Fingerprint, Label, Terms};
 use crate::time::StoreTime;
 use crate::token::{ClaimId, OpId, Token};
@@ -225,7 +225,7 @@ pub struct Record {
     /// The content types that callers of this key can decode.
     pub accepts: Accepts,
     /// The result.
-    pub result: Option<Recorded>,
+    pub result: Option<RecordedResult>,
     /// Increases by 1 with each change.
     pub rev: u64,
     /// The clock reading of the last change; later readings are never below it.
@@ -446,7 +446,7 @@ mod tests {
             terms: Some(terms),
             begun_at: Some(at),
             completed_at: Some(at),
-            result: Some(Recorded::success(crate::Payload::empty())),
+            result: Some(RecordedResult::success(crate::Payload::empty())),
             decision: Some(decision),
             ..Record::absent()
         }

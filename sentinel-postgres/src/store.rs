@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
-use sentinel_core::{Address, CoordinationStore, Event, Grant, Namespace, Recorded, StoreError, Survey};
+use sentinel_core::{
+    Address, CoordinationStore, Event, Grant, Namespace, RecordedResult, StoreError, Survey,
+};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
@@ -154,7 +156,7 @@ impl PostgresStore {
         transaction: &mut Transaction<'_, Postgres>,
         address: &Address,
         grant: Grant,
-        result: &Recorded,
+        result: &RecordedResult,
     ) -> Result<CompleteReply, StoreError> {
         complete_in::complete_in(&self.coordination.context, transaction, address, grant, result).await
     }

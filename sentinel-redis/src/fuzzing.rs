@@ -1,7 +1,7 @@
 //! What the fuzz targets of this workspace reach.
 
 use bytes::Bytes;
-use sentinel_core::{Event, Record, Recorded, StoreError};
+use sentinel_core::{Event, Record, RecordedResult, StoreError};
 
 use crate::row;
 
@@ -31,6 +31,6 @@ pub fn events(log: Bytes) -> Result<Vec<Event>, StoreError> {
 }
 
 /// A result as it is sent.
-pub fn packed_result(result: &Recorded) -> Bytes {
+pub fn packed_result(result: &RecordedResult) -> Bytes {
     row::packed_result(result)
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use sentinel::prelude::*;
-use sentinel::reconcile::{Finding, UncertainKey};
+use sentinel::reconcile::{ProbeResult, UncertainKey};
 
 /// A fake of a payment provider that can be queried by idempotency key.
 #[derive(Debug, Clone, Default)]
@@ -42,9 +42,9 @@ async fn main() -> Result<(), sentinel::Error> {
         let psp = psp.clone();
         async move {
             match psp.find(&key.idempotency_key).await {
-                Some(charge) => Finding::happened(&charge, format!("the provider knows {charge}"))
-                    .unwrap_or(Finding::StillUnknown),
-                None => Finding::did_not_happen("the provider does not know the idempotency key"),
+                Some(charge) => ProbeResult::happened(&charge, format!("the provider knows {charge}"))
+                    .unwrap_or(ProbeResult::StillUnknown),
+                None => ProbeResult::did_not_happen("the provider does not know the idempotency key"),
             }
         }
     });

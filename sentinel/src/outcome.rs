@@ -2,5 +2,5 @@
 //! [`Failure`](crate::Failure) carry.
 
 pub use sentinel_client::{
-    InProgress, Lost, NotRun, NotStored, RanUncertain, ReconcilingBy, RecordedFailure, Uncertain,
+    InProgress, Lost, NotRun, NotStored, RanUncertain, Reconciling, ReplayedFailure, Uncertain,
 };

@@ -2,6 +2,6 @@
 //! frees a claim or lease whose holder will not come back.
 
 pub use sentinel_client::{
-    AutoReconciler, AutoReconcilerHandle, Decided, Eviction, Finding, Holding, Reconciled, Reconciler,
-    Refused, Seeking, UncertainKey,
+    AutoReconciler, AutoReconcilerHandle, DecisionOutcome, Eviction, Holding, ProbeResult, ReconcileOutcome,
+    Reconciler, Refused, Seeking, UncertainKey,
 };

@@ -4,6 +4,6 @@
 
 pub use sentinel_core::{
     Accepts, Address, Change, ClaimId, Decision, DecisionKind, Digest, Event, EventLimit, Fingerprint, Grant,
-    Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, Recorded, State, Terms, Token, Verdict,
+    Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, RecordedResult, State, Terms, Token, Verdict,
     idempotency_key,
 };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, Recorded, Terms, Token,
+    Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, RecordedResult, Terms,
+    Token,
 };
 
 use crate::coordination::law_context::Subject;
@@ -77,13 +78,13 @@ pub(crate) fn label(text: &str) -> Label {
 }
 
 /// A successful result.
-pub(crate) fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
+pub(crate) fn result(text: &str) -> RecordedResult {
+    RecordedResult::success(Payload::new("text/plain", text.to_owned()))
 }
 
 /// A successful result that the callers of [`call`] cannot decode.
-pub(crate) fn picture() -> Recorded {
-    Recorded::success(Payload::new("image/png", &b"\x89PNG"[..]))
+pub(crate) fn picture() -> RecordedResult {
+    RecordedResult::success(Payload::new("image/png", &b"\x89PNG"[..]))
 }
 
 /// An operator takes a doubt.
@@ -99,7 +100,7 @@ pub(crate) fn reconcile(operator: &str, seen: Token) -> Reconcile {
 }
 
 /// An operator says that it did happen.
-pub(crate) fn force(operator: &str, token: Token, result: &Recorded) -> ForceComplete {
+pub(crate) fn force(operator: &str, token: Token, result: &RecordedResult) -> ForceComplete {
     ForceComplete {
         op_id: OpId::random(),
         token,
@@ -151,7 +152,7 @@ impl Subject<'_> {
     }
 
     /// An execution that must be completed.
-    pub(crate) async fn completed(&self, claim: &Claim, result: &Recorded) -> Grant {
+    pub(crate) async fn completed(&self, claim: &Claim, result: &RecordedResult) -> Grant {
         let grant = self.begun(claim).await;
         answers!(self.complete(grant, result).await, CompleteReply::Recorded { late: false });
         grant

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sentinel_core::operation::Phase;
 use sentinel_core::store::Shown;
-use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, Recorded, Terms};
+use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, RecordedResult, Terms};
 
 /// How many workers there are, each with [`CALLS`] calls of its own.
 pub(crate) const WORKERS: u8 = 3;
@@ -223,13 +223,13 @@ pub(crate) fn fingerprint(n: u8) -> Option<Fingerprint> {
 }
 
 /// What functions return and operators record.
-pub(crate) fn result(n: u8) -> Recorded {
+pub(crate) fn result(n: u8) -> RecordedResult {
     let json = |text: &'static str| Payload::new(Payload::JSON, text.as_bytes());
     match n % 4 {
-        0 => Recorded::success(json("1")),
-        1 => Recorded { code: Some(0), ..Recorded::success(json("2")) },
-        2 => Recorded::failure(Some(3), Payload::new(Payload::OCTETS, &b"\0\xff"[..])),
-        _ => Recorded { omitted: true, ..Recorded::success(Payload::empty()) },
+        0 => RecordedResult::success(json("1")),
+        1 => RecordedResult { code: Some(0), ..RecordedResult::success(json("2")) },
+        2 => RecordedResult::failure(Some(3), Payload::new(Payload::OCTETS, &b"\0\xff"[..])),
+        _ => RecordedResult { omitted: true, ..RecordedResult::success(Payload::empty()) },
     }
 }
 

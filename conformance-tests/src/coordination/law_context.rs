@@ -8,7 +8,8 @@ use sentinel_core::kernel::{Op, Rebuilt, Reply, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Listing, Purge, Purged};
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Event, Grant, Key, Kind, Namespace, Record, Recorded, StoreTime,
+    Address, ClaimId, CoordinationStore, Event, Grant, Key, Kind, Namespace, Record, RecordedResult,
+    StoreTime,
 };
 
 use crate::coordination::handles::{Handles, Turn};
@@ -297,7 +298,7 @@ impl Subject<'_> {
     }
 
     /// Hands in a result.
-    pub(crate) async fn complete(&self, grant: Grant, result: &Recorded) -> Stamped<CompleteReply> {
+    pub(crate) async fn complete(&self, grant: Grant, result: &RecordedResult) -> Stamped<CompleteReply> {
         let op = Complete { grant, result: result.clone() };
         let stamped = self.context.store.complete(&self.address, &op).await.expect("an answer");
         self.context.note(&self.address, stamped.stamp);

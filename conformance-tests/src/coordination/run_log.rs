@@ -77,7 +77,7 @@ impl Answer {
             Ok(
                 Outcome::Completed(value) | Outcome::CompletedNotStored(value, _) | Outcome::Replayed(value),
             ) => Some(value.clone()),
-            Ok(Outcome::Failed(Failure::Recorded(error))) => Some(error.to_string()),
+            Ok(Outcome::Failed(Failure::ForGood(error))) => Some(error.to_string()),
             Ok(Outcome::Failed(Failure::Replayed(failure))) => Some(failure.to_string()),
             _ => None,
         };

@@ -13,7 +13,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, CoordinationStore, Fingerprint, Grant, Key, Label, ManualClock, Namespace, Payload,
-    Recorded, StoreError, StoreTime, Terms,
+    RecordedResult, StoreError, StoreTime, Terms,
 };
 use sentinel_memory::MemoryStore;
 
@@ -134,8 +134,8 @@ pub(crate) fn key(key: &str) -> Address {
     Address::execution(Namespace::new("cached").unwrap(), Key::new(key).unwrap())
 }
 
-pub(crate) fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
+pub(crate) fn result(text: &str) -> RecordedResult {
+    RecordedResult::success(Payload::new("text/plain", text.to_owned()))
 }
 
 pub(crate) fn about(request: &str) -> Option<Fingerprint> {

@@ -4,8 +4,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use sentinel::reconcile::{Decided, Reconciler, Refused};
-use sentinel::record::{Address, Kind, OpId, Payload, Recorded, Token, Verdict};
+use sentinel::reconcile::{DecisionOutcome, Reconciler, Refused};
+use sentinel::record::{Address, Kind, OpId, Payload, RecordedResult, Token, Verdict};
 use sentinel::store::operation::Current;
 use sentinel::{Error, Sentinel};
 use serde::Serialize;
@@ -60,24 +60,26 @@ pub(crate) async fn force_complete(context: &Context, args: ForceComplete) -> Re
     let op_id = announced(&args.decision);
     let held = by(context, &args.decision, op_id, sentinel.reconciler(&address.key).resume(args.token));
     let held = if args.as_is { held.as_is() } else { held };
-    let result = Recorded {
+    let result = RecordedResult {
         verdict: if args.failed.is_some() { Verdict::Failure } else { Verdict::Success },
         code: Some(args.failed.map_or(0, i32::from)),
         payload,
         omitted: false,
     };
     match send_until_answered(|| held.force_complete_recorded(result.clone())).await? {
-        Decided::Done { .. } => {
+        DecisionOutcome::Done { .. } => {
             let text = "completed: the response is replayed from now on";
             DecisionView::print(context.style, &address, op_id, "completed", args.token, text)
         }
-        Decided::Refused(Refused::NotDecodable { accepts }) => Err(CliError::does_not_apply(format!(
-            "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
+        DecisionOutcome::Refused(Refused::NotDecodable { accepts }) => {
+            Err(CliError::does_not_apply(format!(
+                "callers of {address} can only decode {accepts}, and this response is {}; nothing was recorded. \
              Use --content-type, or record it with --as-is: every caller then gets an error that \
              includes the bytes",
-            result.payload.content_type
-        ))),
-        Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
+                result.payload.content_type
+            )))
+        }
+        DecisionOutcome::Refused(refused) => Err(refusal(&address, args.token, &refused)),
     }
 }
 
@@ -121,11 +123,11 @@ pub(crate) async fn reset_to_claimed(context: &Context, args: &ResetToClaimed) -
     let held = by(context, &args.decision, op_id, sentinel.reconciler(&address.key).resume(args.token));
     let held = if args.accept_overlap { held.accept_overlap() } else { held };
     match send_until_answered(|| held.reset_to_claimed()).await? {
-        Decided::Done { token, .. } => {
+        DecisionOutcome::Done { token, .. } => {
             let text = "reset: the key can run again";
             DecisionView::print(context.style, &address, op_id, "free", token, text)
         }
-        Decided::Refused(refused) => Err(refusal(&address, args.token, &refused)),
+        DecisionOutcome::Refused(refused) => Err(refusal(&address, args.token, &refused)),
     }
 }
 

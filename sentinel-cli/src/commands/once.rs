@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sentinel::once::Ending;
-use sentinel::record::{Address, Kind, Label, Payload, Recorded, Verdict};
+use sentinel::record::{Address, Kind, Label, Payload, RecordedResult, Verdict};
 use sentinel::{Failure as Vouched, Outcome, Run, Sentinel};
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ impl std::fmt::Display for CommandError {
     }
 }
 
-type OnceOutcome = Outcome<Recorded, CommandError>;
+type OnceOutcome = Outcome<RecordedResult, CommandError>;
 
 /// Runs the command, or reports why it did not run here.
 pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError> {
@@ -133,7 +133,7 @@ impl Meanings {
         }
     }
 
-    fn ending(&self, name: &str, ran: Ran) -> Ending<Recorded, CommandError> {
+    fn ending(&self, name: &str, ran: Ran) -> Ending<RecordedResult, CommandError> {
         let why = match ran.why {
             Some(Why::Lost) => "; its authority had been lost",
             Some(Why::Deadline) => "; its hard deadline had passed",
@@ -170,18 +170,18 @@ fn is_in(codes: &Codes, code: i32) -> bool {
     u8::try_from(code).is_ok_and(|code| codes.contains(code))
 }
 
-fn unknown(error: CommandError) -> Ending<Recorded, CommandError> {
+fn unknown(error: CommandError) -> Ending<RecordedResult, CommandError> {
     Ending::Unknown(Label::lossy(&error.text), Some(error))
 }
 
-fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> Recorded {
+fn recorded(verdict: Verdict, code: i32, recording: Option<Recording>) -> RecordedResult {
     let (bytes, omitted) = match recording {
         Some(Recording::Whole(bytes)) => (bytes, false),
         Some(Recording::TooLarge) | None => (Vec::new(), true),
     };
     let text = std::str::from_utf8(&bytes).is_ok();
     let content_type = if text { "text/plain; charset=utf-8" } else { Payload::OCTETS };
-    Recorded { verdict, code: Some(code), payload: Payload::new(content_type, bytes), omitted }
+    RecordedResult { verdict, code: Some(code), payload: Payload::new(content_type, bytes), omitted }
 }
 
 /// Runs the command under a grant.
@@ -196,7 +196,7 @@ struct GrantedCommand {
 }
 
 impl GrantedCommand {
-    async fn run_under(self, run: Run) -> Ending<Recorded, CommandError> {
+    async fn run_under(self, run: Run) -> Ending<RecordedResult, CommandError> {
         let name = self.command[0].to_string_lossy().into_owned();
         let spec = CommandSpec {
             command: self.command,
@@ -258,7 +258,7 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
         }
         Outcome::Replayed(recorded) => return replay(&recorded),
         Outcome::Failed(Vouched::Replayed(failure)) => return replay(&failure.recorded),
-        Outcome::Failed(Vouched::Recorded(error)) => {
+        Outcome::Failed(Vouched::ForGood(error)) => {
             Ok((error.exit, format!("{error}: recorded as a final failure")))
         }
         Outcome::Failed(Vouched::NothingHappened(error) | Vouched::Preparation(error)) => {
@@ -301,12 +301,12 @@ fn report(address: &Address, outcome: OnceOutcome, reason: &str) -> Result<Exit,
     Ok(exit)
 }
 
-fn end_of(result: &Result<Recorded, CommandError>) -> String {
+fn end_of(result: &Result<RecordedResult, CommandError>) -> String {
     result.as_ref().map_or_else(ToString::to_string, |_| "exit code 0".to_owned())
 }
 
 /// Prints what was recorded, byte for byte.
-fn replay(recorded: &Recorded) -> Result<Exit, CliError> {
+fn replay(recorded: &RecordedResult) -> Result<Exit, CliError> {
     if recorded.omitted {
         note("the key was completed earlier; its output was too large to be stored, so nothing is printed");
     } else {

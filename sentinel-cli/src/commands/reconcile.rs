@@ -1,7 +1,7 @@
 //! `reconcile`: takes an uncertain key for an operator.
 
 use sentinel::Sentinel;
-use sentinel::reconcile::Reconciled;
+use sentinel::reconcile::ReconcileOutcome;
 use sentinel::record::{Address, Kind, Token};
 use sentinel::store::operation::ReconcileReply;
 use sentinel::store::{StoreError, StoreTime};
@@ -38,8 +38,8 @@ pub(crate) async fn run(context: &Context, args: &Reconcile) -> Result<Exit, Cli
         seeking.reconcile()
     };
     let held = match send_until_answered(reconcile).await? {
-        Reconciled::Taken(held) => held,
-        Reconciled::Refused(reply) => return Err(refused(&address, expect, &reply)),
+        ReconcileOutcome::Taken(held) => held,
+        ReconcileOutcome::Refused(reply) => return Err(refused(&address, expect, &reply)),
     };
     let since = held.since().unwrap_or(StoreTime::ZERO);
     // A request that is repeated with `--op` may have taken the key much earlier.

@@ -8,20 +8,20 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-mod finding;
+mod probe_result;
 
-pub use finding::{Finding, UncertainKey};
+pub use probe_result::{ProbeResult, UncertainKey};
 
 use super::clock::LocalTime;
 use super::counters;
 use super::jitter::jittered;
 use super::lease::LeaseOutcome;
 use super::outcome::Error;
-use super::reconciler::{Decided, Holding, Reconciled, Reconciler};
+use super::reconciler::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler};
 use super::sentinel::Sentinel;
 use sentinel_core::internal::sha256;
 use sentinel_core::store::Shown;
-use sentinel_core::{Key, Kind, Label, OpId, Record, Recorded, State, StoreTime, Token, Verdict};
+use sentinel_core::{Key, Kind, Label, OpId, Record, RecordedResult, State, StoreTime, Token, Verdict};
 
 impl Sentinel {
     /// Reconciles the uncertain keys of this namespace by code: `probe` inspects the outside world and returns whether
@@ -29,13 +29,13 @@ impl Sentinel {
     pub fn reconcile_with<P, F>(&self, operator: impl AsRef<str>, probe: P) -> AutoReconciler
     where
         P: Fn(UncertainKey) -> F + Send + Sync + 'static,
-        F: Future<Output = Finding> + Send + 'static,
+        F: Future<Output = ProbeResult> + Send + 'static,
     {
         AutoReconciler::new(self.clone(), Label::lossy(operator), Box::new(move |key| Box::pin(probe(key))))
     }
 }
 
-pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, Finding> + Send + Sync>;
+pub(super) type Probe = Box<dyn Fn(UncertainKey) -> BoxFuture<'static, ProbeResult> + Send + Sync>;
 
 /// Reconciles the uncertain keys of a namespace with a probe. It works under a lease, so of any number of processes one
 /// does it at a time.
@@ -62,13 +62,13 @@ struct Suspect {
     key: Key,
     record: Record,
     held: Reconciler<Holding>,
-    earlier: Option<Finding>,
+    earlier: Option<ProbeResult>,
 }
 
 /// The result of probing a key.
 enum Step {
     /// The key is decided.
-    Decided,
+    DecisionOutcome,
     /// The outcome is still unknown, or it is too early for this finding: probe again later.
     Later,
     /// The key is not probed in this pass: its pause is not over, or another operator holds it.
@@ -236,12 +236,12 @@ impl AutoReconciler {
 
     async fn decide_uncertain(&self, key: &Key, record: &Record, now: StoreTime) -> Result<Step, Error> {
         let found = self.ask_probe(key, record, now).await;
-        if found == Finding::StillUnknown || !found.is_success() && record.effects_may_land(now) {
+        if found == ProbeResult::StillUnknown || !found.is_success() && record.effects_may_land(now) {
             return Ok(Step::Later);
         }
         let reason = found.evidence();
         let seeking = self.reconciler(key).reason(&reason).op_id(self.op_id(key, "reconcile", record.token));
-        let Reconciled::Taken(held) = seeking.expect(record.token).reconcile().await? else {
+        let ReconcileOutcome::Taken(held) = seeking.expect(record.token).reconcile().await? else {
             // The worker came back, or another operator decided first: there is nothing to decide.
             return Ok(Step::Later);
         };
@@ -261,25 +261,27 @@ impl AutoReconciler {
 
     /// Decides from a finding about a key that this reconciler has taken. A probe made before the last effect may have
     /// landed proves no absence.
-    async fn judge(&self, suspect: Suspect, found: Finding, now: StoreTime) -> Result<Step, Error> {
+    async fn judge(&self, suspect: Suspect, found: ProbeResult, now: StoreTime) -> Result<Step, Error> {
         let Suspect { key, record, held, earlier } = suspect;
         let done = match found {
-            Finding::StillUnknown => return Ok(Step::Later),
-            Finding::Happened { result, evidence } if result.verdict == Verdict::Success => {
+            ProbeResult::StillUnknown => return Ok(Step::Later),
+            ProbeResult::Happened { result, evidence } if result.verdict == Verdict::Success => {
                 self.complete(&key, held, result, &evidence).await?
             }
             _ if record.effects_may_land(now) => return Ok(Step::Later),
             found if !earlier.is_some_and(|before| before.agrees_with(&found)) => {
                 return Ok(Step::Again(Box::new(Suspect { key, record, held, earlier: Some(found) })));
             }
-            Finding::Happened { result, evidence } => self.complete(&key, held, result, &evidence).await?,
-            Finding::DidNotHappen { evidence } => {
+            ProbeResult::Happened { result, evidence } => {
+                self.complete(&key, held, result, &evidence).await?
+            }
+            ProbeResult::DidNotHappen { evidence } => {
                 let op_id = self.op_id(&key, "reset_to_claimed", held.token());
                 let decided = held.reason(&evidence).op_id(op_id).reset_to_claimed().await?;
-                matches!(decided, Decided::Done { .. })
+                matches!(decided, DecisionOutcome::Done { .. })
             }
         };
-        Ok(if done { Step::Decided } else { Step::Later })
+        Ok(if done { Step::DecisionOutcome } else { Step::Later })
     }
 
     /// Probes again, the grace later, the keys for which the first probe found no success. A third probe follows if the
@@ -323,7 +325,7 @@ impl AutoReconciler {
     /// Remembers when to probe a key again. Returns whether it was decided.
     fn note(&mut self, key: &Key, step: &Step) -> bool {
         match step {
-            Step::Decided => drop(self.pauses.remove(key)),
+            Step::DecisionOutcome => drop(self.pauses.remove(key)),
             Step::Later => {
                 let local = self.sentinel.core.keeper.clock().now();
                 let before = self.pauses.get(key).map_or(self.every / 2, |pause| pause.length);
@@ -332,22 +334,22 @@ impl AutoReconciler {
             }
             Step::Passed | Step::Again(_) => {}
         }
-        matches!(step, Step::Decided)
+        matches!(step, Step::DecisionOutcome)
     }
 
     async fn complete(
         &self,
         key: &Key,
         held: Reconciler<Holding>,
-        result: Recorded,
+        result: RecordedResult,
         evidence: &Label,
     ) -> Result<bool, Error> {
         let op_id = self.op_id(key, "force_complete", held.token());
         let decided = held.reason(evidence).op_id(op_id).force_complete_recorded(result).await?;
-        Ok(matches!(decided, Decided::Done { .. }))
+        Ok(matches!(decided, DecisionOutcome::Done { .. }))
     }
 
-    async fn ask_probe(&self, key: &Key, record: &Record, now: StoreTime) -> Finding {
+    async fn ask_probe(&self, key: &Key, record: &Record, now: StoreTime) -> ProbeResult {
         let address = self.sentinel.address(Kind::Execution, key.clone());
         let shown = UncertainKey {
             key: key.clone(),
@@ -362,7 +364,7 @@ impl AutoReconciler {
             effects_may_land: record.effects_may_land(now),
         };
         // In a task of its own: a probe that panics counts as *still unknown*, and the reconciler continues.
-        tokio::spawn((self.probe)(shown)).await.unwrap_or(Finding::StillUnknown)
+        tokio::spawn((self.probe)(shown)).await.unwrap_or(ProbeResult::StillUnknown)
     }
 
     fn reconciler(&self, key: &Key) -> Reconciler<super::Seeking> {

@@ -1,7 +1,7 @@
 //! Confirms a result that the function recorded itself, in a transaction of its own: the record decides whether it was.
 
 use sentinel_core::operation::{Abandon, AbandonReply};
-use sentinel_core::{Label, Recorded, State};
+use sentinel_core::{Label, RecordedResult, State};
 
 use super::super::open_work::Work;
 use super::super::outcome::{Outcome, RanUncertain};
@@ -14,7 +14,7 @@ impl Started {
 
     /// Checks in the record whether the function's transaction was committed. The check is an abandon: it is refused if
     /// the execution is completed, waits for a transaction that is still open, and otherwise records the doubt.
-    pub(super) async fn confirm<T, E>(mut self, value: T, result: Recorded) -> Outcome<T, E> {
+    pub(super) async fn confirm<T, E>(mut self, value: T, result: RecordedResult) -> Outcome<T, E> {
         self.mark_ended(Work::Result);
         let grant = self.held.grant();
         let cause = Label::lossy("the transaction that was to record the result was not committed");

@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
-use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, Recorded, StoreError, StoreTime};
+use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, RecordedResult, StoreError, StoreTime};
 
 use super::super::clock::LocalTime;
 use super::super::keeper::{Authority, Entry, KeepAliveGuard};
 use super::super::open_work::{Work, WorkGuard};
-use super::super::outcome::{InProgress, NotRun, ReconcilingBy, Uncertain};
+use super::super::outcome::{InProgress, NotRun, Reconciling, Uncertain};
 use super::super::retry::{Answered, RetryPolicy};
 use super::super::run::{Inner, Run};
 use super::super::shared::Core;
@@ -33,8 +33,8 @@ pub(crate) struct Call {
 pub(crate) enum Refusal {
     InProgress(InProgress),
     Uncertain(Uncertain),
-    Reconciling(ReconcilingBy),
-    Completed(Recorded),
+    Reconciling(Reconciling),
+    Completed(RecordedResult),
     FingerprintMismatch,
     NotRun(NotRun),
 }
@@ -363,9 +363,7 @@ fn refusal(reply: ClaimReply) -> Refusal {
             Refusal::Uncertain(Uncertain { token, begun_at, worker })
         }
         ClaimReply::Completed { result, .. } => Refusal::Completed(result),
-        ClaimReply::Reconciling { since, operator } => {
-            Refusal::Reconciling(ReconcilingBy { operator, since })
-        }
+        ClaimReply::Reconciling { since, operator } => Refusal::Reconciling(Reconciling { operator, since }),
         ClaimReply::FingerprintMismatch => Refusal::FingerprintMismatch,
     }
 }

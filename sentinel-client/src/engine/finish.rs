@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ErrorKind, Label, Payload, Recorded, State, StoreError};
+use sentinel_core::{Address, ErrorKind, Label, Payload, RecordedResult, State, StoreError};
 
 use super::super::keeper::KeepAliveGuard;
 use super::super::open_work::{Work, WorkGuard};
@@ -53,14 +53,14 @@ impl Started {
         {
             // The store refuses these bytes. The result is recorded without them.
             not_stored = Some(NotStored::Refused(error.clone()));
-            op.result = Recorded { payload: Payload::empty(), omitted: true, ..op.result };
+            op.result = RecordedResult { payload: Payload::empty(), omitted: true, ..op.result };
             reply = core.complete(address, &op, retry_timeout, &self.held.work).await;
         }
         match reply {
             Ok(CompleteReply::Recorded { .. }) => match (value, not_stored) {
                 (Ok(value), None) => Outcome::Completed(value),
                 (Ok(value), Some(why)) => Outcome::CompletedNotStored(value, why),
-                (Err(error), _) => Outcome::Failed(Failure::Recorded(error)),
+                (Err(error), _) => Outcome::Failed(Failure::ForGood(error)),
             },
             Ok(CompleteReply::Superseded(current)) => Outcome::Superseded(value, current),
             Ok(CompleteReply::Conflict) => {

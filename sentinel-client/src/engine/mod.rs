@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt as _;
 use sentinel_core::operation::{Begin, BeginReply};
-use sentinel_core::{Grant, Label, Recorded};
+use sentinel_core::{Grant, Label, RecordedResult};
 
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::RetryPolicy;
@@ -25,9 +25,9 @@ use finish::Started;
 #[derive(Debug)]
 pub enum Ending<T, E> {
     /// The work happened: the value, and the result to record.
-    Success(T, Recorded),
+    Success(T, RecordedResult),
     /// The work failed for good: the error, and the result to record.
-    FailedForGood(E, Recorded),
+    FailedForGood(E, RecordedResult),
     /// The function vouches that nothing happened: the key becomes free, and any call can run it.
     NothingHappened(E),
     /// The outcome is unknown: the cause of doubt, and the error if there is one.
@@ -38,7 +38,7 @@ pub enum Ending<T, E> {
 #[derive(Debug)]
 pub(crate) enum Returned<T, E> {
     Success(T, Ended),
-    FailedForGood(E, Recorded),
+    FailedForGood(E, RecordedResult),
     NothingHappened(E),
     Unknown(Label, Option<E>),
 }

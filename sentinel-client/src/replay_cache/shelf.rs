@@ -9,7 +9,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use sentinel_core::internal::whole;
 use sentinel_core::operation::{Claim, ClaimReply, Stamp, Stamped};
-use sentinel_core::{Address, Fingerprint, Grant, Recorded};
+use sentinel_core::{Address, Fingerprint, Grant, RecordedResult};
 
 use super::limits::ReplayLimits;
 use super::timer::{Moment, Timer};
@@ -42,7 +42,13 @@ impl Running {
     }
 
     /// The entry of the completed record, if this grant has just completed it.
-    pub(super) fn done(&self, grant: &Grant, sent: Moment, stamp: Stamp, result: &Recorded) -> Option<Done> {
+    pub(super) fn done(
+        &self,
+        grant: &Grant,
+        sent: Moment,
+        stamp: Stamp,
+        result: &RecordedResult,
+    ) -> Option<Done> {
         let admits = match &self.fingerprint {
             Some(theirs) => Admits::NoneOr(Some(theirs.clone())),
             None => Admits::Any,
@@ -88,7 +94,7 @@ pub(super) struct Done {
     /// Taken before the request that returned the result was sent.
     sent: Moment,
     stamp: Stamp,
-    result: Recorded,
+    result: RecordedResult,
     /// What remained of the retention at the stamp's reading; None: kept without limit.
     remaining: Option<Duration>,
     /// How long after `sent` the entry is used: no longer than what remained.
@@ -100,7 +106,7 @@ impl Done {
         admits: Admits,
         sent: Moment,
         stamp: Stamp,
-        result: &Recorded,
+        result: &RecordedResult,
         remaining: Option<Duration>,
     ) -> Self {
         let mut result = result.clone();

@@ -3,7 +3,7 @@
 use super::reading::{Reading, Rule};
 use crate::address::Kind;
 use crate::operation::*;
-use crate::payload::{Payload, Recorded};
+use crate::payload::{Payload, RecordedResult};
 use crate::record::{DecisionKind, Record, State};
 use crate::terms::Label;
 use crate::token::OpId;
@@ -39,7 +39,7 @@ pub fn claim(r: &Record, c: &Claim, at: &Reading) -> Rule<ClaimReply> {
             Refuse(ClaimReply::InProgress { state: r.state, remaining: r.lease_until.since(at.now) })
         }
         Completed => {
-            let result = r.result.clone().unwrap_or_else(|| Recorded::success(Payload::empty()));
+            let result = r.result.clone().unwrap_or_else(|| RecordedResult::success(Payload::empty()));
             Refuse(ClaimReply::Completed { result, remaining: r.retention_left(at.now) })
         }
         Reconciling => Refuse(match &r.decision {

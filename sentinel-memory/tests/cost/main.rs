@@ -14,7 +14,8 @@ use std::time::Duration;
 use sentinel_client::{LeaseOutcome, Outcome, Sentinel};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,
+    Address, ClaimId, CoordinationStore as _, Grant, Key, Kind, Label, Namespace, Payload, RecordedResult,
+    Terms,
 };
 use sentinel_memory::MemoryStore;
 use sentinel_testbed::CostBudget;
@@ -127,8 +128,8 @@ fn fused() -> Claim {
     Claim { phase: Phase::Executing, ..call() }
 }
 
-fn result() -> Recorded {
-    Recorded::success(Payload::new(Payload::JSON, "r".repeat(100)))
+fn result() -> RecordedResult {
+    RecordedResult::success(Payload::new(Payload::JSON, "r".repeat(100)))
 }
 
 #[test]

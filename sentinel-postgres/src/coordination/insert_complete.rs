@@ -309,7 +309,7 @@ fn done(row: &BatchRow) -> ItemResult<CompleteReply> {
 
 #[cfg(test)]
 mod tests {
-    use sentinel_core::{Grant, Key, Label, Namespace, Payload, Recorded, Terms};
+    use sentinel_core::{Grant, Key, Label, Namespace, Payload, RecordedResult, Terms};
 
     use super::*;
     use crate::parts::Names;
@@ -344,7 +344,7 @@ mod tests {
 
     fn complete(key: &str, bytes: usize) -> PendingCall {
         let grant = Grant { token: Token::NONE, claim_id: ClaimId::random() };
-        let result = Recorded::success(Payload::new("text/plain", vec![b'r'; bytes]));
+        let result = RecordedResult::success(Payload::new("text/plain", vec![b'r'; bytes]));
         PendingCall::complete(address(key), Complete { grant, result }).0
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sentinel_core::{Key, Namespace, Payload, Record, Recorded, State, StoreError, StoreTime, Verdict};
+use sentinel_core::{Key, Namespace, Payload, Record, RecordedResult, State, StoreError, StoreTime, Verdict};
 use sentinel_store_kit::{PendingReply, ReplyTo, take_fitting};
 use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
@@ -111,7 +111,7 @@ fn read(row: &PgRow) -> Result<(Record, StoreTime), Unreadable> {
     let (code, omitted) = (cells.take()?, cells.take()?);
     let content_type = cells.text("content type")?.ok_or_else(|| Unreadable("half of a result".into()))?;
     let bytes = Bytes::copy_from_slice(cells.take()?);
-    let result = Recorded { verdict, code, payload: Payload { content_type, bytes }, omitted };
+    let result = RecordedResult { verdict, code, payload: Payload { content_type, bytes }, omitted };
     let record = Record {
         state: State::Completed,
         rev,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{
     Accepts, Change, ClaimId, Decision, DecisionKind, Digest, ErrorKind, Event, OpId, PastClaims, Payload,
-    Record, Recorded, State, StoreError, StoreTime, Terms, Token, Verdict,
+    Record, RecordedResult, State, StoreError, StoreTime, Terms, Token, Verdict,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, Postgres, Row as _, Type};
@@ -149,7 +149,7 @@ impl<'r> Cells<'r> {
         }))
     }
 
-    fn result(&mut self) -> Result<Option<Recorded>, Unreadable> {
+    fn result(&mut self) -> Result<Option<RecordedResult>, Unreadable> {
         let verdict = self.verdict()?;
         let code: Option<i32> = self.take()?;
         let omitted: Option<bool> = self.take()?;
@@ -159,7 +159,7 @@ impl<'r> Cells<'r> {
         match (omitted, content_type, bytes) {
             (Some(omitted), Some(content_type), Some(bytes)) => {
                 let payload = Payload { content_type, bytes: bytes.into() };
-                Ok(Some(Recorded { verdict, code, payload, omitted }))
+                Ok(Some(RecordedResult { verdict, code, payload, omitted }))
             }
             _ => Err(Unreadable("half of a result".into())),
         }

@@ -321,7 +321,7 @@ fn grant<'q>(query: Query<'q>, grant: &sentinel_core::Grant) -> Query<'q> {
     query.bind(integer(grant.token.get())).bind(uuid(grant.claim_id.bits()))
 }
 
-fn result<'q>(query: Query<'q>, result: &'q sentinel_core::Recorded) -> Query<'q> {
+fn result<'q>(query: Query<'q>, result: &'q sentinel_core::RecordedResult) -> Query<'q> {
     query
         .bind(result.verdict.as_str())
         .bind(result.code)

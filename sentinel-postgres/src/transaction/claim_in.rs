@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, ErrorKind, Grant, Invalid, Recorded, State, StoreError, Token, Verdict};
+use sentinel_core::{Address, ErrorKind, Grant, Invalid, RecordedResult, State, StoreError, Token, Verdict};
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::commit::{Completed, Pending};
@@ -25,7 +25,7 @@ pub enum ClaimInTransaction<'t> {
     Granted(GrantInTransaction<'t>),
     /// It was completed earlier in this very transaction: the result becomes true at the commit. Nothing of this claim
     /// is left in the transaction.
-    CompletedHere(Pending<Recorded>),
+    CompletedHere(Pending<RecordedResult>),
     /// The reply that any other caller would get, never `Granted`. Nothing of this claim is left in the transaction.
     Refused(ClaimReply),
 }
@@ -67,7 +67,7 @@ impl GrantInTransaction<'_> {
     /// **Effect:** none before the commit: [`Pending::commit`] commits, and checks that the server did.
     /// **Errors:** the claim and all that was written since are undone, or the connection is gone and the server rolls
     /// back. One error alone is ambiguous: the function ended the transaction (`COMMIT` or `ROLLBACK` as SQL).
-    pub async fn complete(mut self, result: Recorded) -> Result<Pending<()>, StoreError> {
+    pub async fn complete(mut self, result: RecordedResult) -> Result<Pending<()>, StoreError> {
         let op = Complete { grant: self.grant, result };
         let error = match self.savepoint.complete(self.address, &op).await {
             Ok(CompleteReply::Recorded { .. }) => match self.savepoint.keep().await {
@@ -144,7 +144,7 @@ enum Entry {
     /// The reply that any other caller would get.
     Replied(ClaimReply),
     /// It was completed earlier in this very transaction, under this token.
-    CompletedHere(Recorded, Token),
+    CompletedHere(RecordedResult, Token),
 }
 
 /// Claims. What was completed is replayed only once it is as durable as the deployment promises: the store reads it on

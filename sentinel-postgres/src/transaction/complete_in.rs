@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Address, Grant, Recorded, StoreError};
+use sentinel_core::{Address, Grant, RecordedResult, StoreError};
 use sqlx::{Postgres, Transaction};
 
 use super::savepoint::Savepoint;
@@ -13,7 +13,7 @@ pub(crate) async fn complete_in(
     transaction: &mut Transaction<'_, Postgres>,
     address: &Address,
     grant: Grant,
-    result: &Recorded,
+    result: &RecordedResult,
 ) -> Result<CompleteReply, StoreError> {
     let op = Complete { grant, result: result.clone() };
     op.admit(address.kind)?;

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use sentinel_core::kernel::{self, Op, Reading, Rebuilt};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Record, Recorded,
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Record, RecordedResult,
     State, Terms, Token,
 };
 use sentinel_postgres::PostgresStore;
@@ -70,9 +70,13 @@ impl Draw {
         }
     }
 
-    fn result(&mut self) -> Recorded {
+    fn result(&mut self) -> RecordedResult {
         let payload = Payload::new(Payload::OCTETS, vec![self.below(256) as u8; self.below(40) as usize]);
-        if self.below(3) == 0 { Recorded::failure(Some(7), payload) } else { Recorded::success(payload) }
+        if self.below(3) == 0 {
+            RecordedResult::failure(Some(7), payload)
+        } else {
+            RecordedResult::success(payload)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sentinel_core::operation::*;
 use sentinel_core::store::CoordinationStore as _;
-use sentinel_core::{Address, Applied, ErrorKind, Kind, Payload, Recorded, State};
+use sentinel_core::{Address, Applied, ErrorKind, Kind, Payload, RecordedResult, State};
 use sentinel_postgres::{ClaimInTransaction, GrantInTransaction};
 use sqlx::{Connection as _, Postgres, Transaction};
 
@@ -12,8 +12,8 @@ use crate::transaction::{Bed, claim};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
+fn result(text: &str) -> RecordedResult {
+    RecordedResult::success(Payload::new("text/plain", text.to_owned()))
 }
 
 async fn granted<'t>(

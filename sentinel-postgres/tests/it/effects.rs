@@ -7,7 +7,7 @@ use sentinel_conformance::Bench as _;
 use sentinel_core::kernel::{Reply, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, Address, Change, ClaimId, CoordinationStore as _, OpId, Payload, Recorded, Terms, Token,
+    Accepts, Address, Change, ClaimId, CoordinationStore as _, OpId, Payload, RecordedResult, Terms, Token,
 };
 
 use crate::harness::{Fixture, HARD, TTL, call, fused, label, runtime};
@@ -121,7 +121,7 @@ pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(fixture: &Fixtur
         let token = taken(fixture, &address, token).await;
         let force = async |content_type: &str, as_is: bool| {
             let (op_id, operator) = (OpId::random(), label("olga"));
-            let result = Recorded::success(Payload::new(content_type, "{}"));
+            let result = RecordedResult::success(Payload::new(content_type, "{}"));
             let force = ForceComplete { op_id, token, operator, reason: None, result, as_is };
             fixture.ask(&address, force).await.reply
         };

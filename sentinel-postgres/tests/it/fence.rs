@@ -62,7 +62,7 @@ async fn only_the_current_grant_passes_the_check() {
 async fn a_completed_run_has_no_authority_left() {
     let bed = Bed::new("over").await;
     let grant = bed.begun("k").await;
-    let result = sentinel_core::Recorded::success(sentinel_core::Payload::empty());
+    let result = sentinel_core::RecordedResult::success(sentinel_core::Payload::empty());
     let _ = bed.store.complete(&bed.address("k"), &Complete { grant, result }).await.unwrap();
     let reply = check(&bed, &bed.address("k"), grant).await;
     assert!(is_stale(&reply), "{reply:?}");

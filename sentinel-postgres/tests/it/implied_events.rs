@@ -7,7 +7,7 @@ use sentinel_core::kernel::{self, Op, Rebuilt, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, Change, ClaimId, CoordinationStore as _, Event, Fingerprint, Grant, OpId, PURGE_REST, Payload,
-    Recorded, State, Token, Verdict,
+    RecordedResult, State, Token, Verdict,
 };
 
 use crate::harness::{Fixture, HARD, TTL, call, fused, label, runtime};
@@ -19,8 +19,8 @@ fn with_request(claim: Claim) -> Claim {
     Claim { fingerprint: Some(Fingerprint::new("what was asked").unwrap()), retention: Some(DAY), ..claim }
 }
 
-fn failed() -> Recorded {
-    Recorded::failure(Some(7), Payload::new(Payload::OCTETS, "declined"))
+fn failed() -> RecordedResult {
+    RecordedResult::failure(Some(7), Payload::new(Payload::OCTETS, "declined"))
 }
 
 /// What follows a claim: the claim, and the operations after it, each with what the clock does before.
@@ -227,7 +227,7 @@ pub(crate) async fn a_first_result_has_its_date(fixture: &Fixture, _: &str) {
     }
 }
 
-async fn completed(fixture: &Fixture, address: &Address, result: Recorded, claim: Claim) {
+async fn completed(fixture: &Fixture, address: &Address, result: RecordedResult, claim: Claim) {
     let grant = fixture.granted(address, &claim).await;
     assert!(fixture.ask(address, Complete { grant, result }).await.stamp.changed);
 }
@@ -241,8 +241,11 @@ pub(crate) async fn a_result_is_read_at_its_address(fixture: &Fixture, _: &str) 
         for key in &keys {
             let address = fixture.execution(key);
             let payload = Payload::new(Payload::OCTETS, format!("{name} {key}"));
-            let result =
-                if name == "here" { Recorded::success(payload) } else { Recorded::failure(None, payload) };
+            let result = if name == "here" {
+                RecordedResult::success(payload)
+            } else {
+                RecordedResult::failure(None, payload)
+            };
             completed(fixture, &address, result.clone(), with_request(fused())).await;
             asks.extend([(fixture, address.clone(), result.clone()), (fixture, address, result)]);
         }

@@ -3,7 +3,7 @@
 use sentinel::postgres::TransactionOutcome;
 use sentinel::postgres::{Fence, Rejection};
 use sentinel::prelude::*;
-use sentinel_client::{Lease, RecordedFailure};
+use sentinel_client::{Lease, ReplayedFailure};
 use sentinel_testbed::postgres;
 use sqlx::postgres::PgPool;
 use sqlx::{Connection as _, PgConnection};
@@ -18,7 +18,7 @@ fn report(error: sqlx::Error) -> String {
     error.to_string()
 }
 
-fn refuse(failure: RecordedFailure) -> String {
+fn refuse(failure: ReplayedFailure) -> String {
     failure.to_string()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use sentinel_core::{
     Accepts, ClaimId, Decision, DecisionKind, Digest, Fingerprint, Label, OpId, PastClaims, Payload, Record,
-    Recorded, State, Terms, Verdict,
+    RecordedResult, State, Terms, Verdict,
 };
 
 mod cursor;
@@ -182,17 +182,17 @@ fn verdict(c: &mut Cursor) -> Result<(Verdict, Option<i32>), Unreadable> {
     }
 }
 
-fn recorded(mut c: Cursor, with_bytes: bool) -> Result<Recorded, Unreadable> {
+fn recorded(mut c: Cursor, with_bytes: bool) -> Result<RecordedResult, Unreadable> {
     let (verdict, code) = verdict(&mut c)?;
     let omitted = c.flag()?;
     let content_type = c.label()?.ok_or_else(|| Unreadable("a result of no content type".into()))?;
     // Copied: a slice would keep all that was read with it.
     let bytes = if with_bytes { Bytes::copy_from_slice(&c.rest()) } else { Bytes::new() };
-    Ok(Recorded { verdict, code, payload: Payload { content_type, bytes }, omitted })
+    Ok(RecordedResult { verdict, code, payload: Payload { content_type, bytes }, omitted })
 }
 
 /// A result as the scripts keep it: verdict and code in the first five bytes, which the log keeps too.
-pub(crate) fn packed_result(result: &Recorded) -> Bytes {
+pub(crate) fn packed_result(result: &RecordedResult) -> Bytes {
     let letter = match (result.verdict, result.code) {
         (Verdict::Success, None) => 's',
         (Verdict::Failure, None) => 'f',

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::*;
-use sentinel_core::{Accepts, ClaimId, OpId, Payload, Recorded, State, Terms, Token};
+use sentinel_core::{Accepts, ClaimId, OpId, Payload, RecordedResult, State, Terms, Token};
 
 use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label};
 
@@ -92,12 +92,12 @@ pub(crate) async fn a_decision_is_decodable(harness: &StoreHarness, _: &str) {
     ];
     for (n, (accepts, content_type, is_fine)) in cases.into_iter().enumerate() {
         let payload = || Payload::new(content_type, "found".to_owned());
-        let results = [Recorded::success(payload()), Recorded::failure(None, payload())];
+        let results = [RecordedResult::success(payload()), RecordedResult::failure(None, payload())];
         for (result, as_is, is_taken) in [
             (results[0].clone(), false, is_fine),
             (results[0].clone(), true, true),
             (results[1].clone(), false, true),
-            (Recorded { omitted: true, ..results[0].clone() }, false, true),
+            (RecordedResult { omitted: true, ..results[0].clone() }, false, true),
         ] {
             let address = harness.execution(&format!("k{n} {as_is} {:?} {}", result.verdict, result.omitted));
             let claim = Claim { claim_id: ClaimId::random(), accepts: accepts.clone(), ..fused() };

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, Change, ClaimId, CoordinationStore as _, EventLimit, Fingerprint, Grant, Payload, Recorded,
-    State, Terms, Token,
+    Accepts, Change, ClaimId, CoordinationStore as _, EventLimit, Fingerprint, Grant, Payload,
+    RecordedResult, State, Terms, Token,
 };
 
 use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label, result};
@@ -90,8 +90,8 @@ fn kept(harness: &StoreHarness, key: &str) -> String {
     harness.raw(&["EVAL", script, "6", &record, &events, &floor, &indexes[0], &indexes[1], &indexes[2]])
 }
 
-fn failure() -> Recorded {
-    Recorded::failure(Some(7), Payload::new("text/plain", "no".to_owned()))
+fn failure() -> RecordedResult {
+    RecordedResult::failure(Some(7), Payload::new("text/plain", "no".to_owned()))
 }
 
 /// Claims of each kind.

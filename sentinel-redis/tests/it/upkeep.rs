@@ -9,7 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Shown};
 use sentinel_core::{
     Accepts, Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, Grant, Kind, OpId,
-    Payload, Recorded, State,
+    Payload, RecordedResult, State,
 };
 use sentinel_testbed::redis;
 
@@ -362,7 +362,7 @@ pub(crate) async fn a_page_holds_the_longest_texts(harness: &StoreHarness, _: &s
     let token = harness.change(&address, decision).await.token;
     let (op_id, operator, reason) = (OpId::random(), long.clone(), Some(long));
     let payload = Payload::new(&"z".repeat(1024), vec![0; 100_000]);
-    let result = Recorded::success(payload);
+    let result = RecordedResult::success(payload);
     harness.change(&address, ForceComplete { op_id, token, operator, reason, result, as_is: true }).await;
     let mut whole = harness.record(&address).await;
     let result = whole.result.as_mut().unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, Statement, ToSql};
 use sentinel_core::{
-    ClaimId, Decision, PURGE_REST, PastClaims, Payload, Record, Recorded, State, StoreTime, Terms, Token,
-    Verdict,
+    ClaimId, Decision, PURGE_REST, PastClaims, Payload, Record, RecordedResult, State, StoreTime, Terms,
+    Token, Verdict,
 };
 
 use crate::error::{Fault, unreadable};
@@ -144,7 +144,7 @@ impl Cells<'_, '_> {
         text.map(|text| serde_json::from_str(&text).map_err(unreadable)).transpose()
     }
 
-    fn result(&mut self) -> Result<Option<Recorded>, Fault> {
+    fn result(&mut self) -> Result<Option<RecordedResult>, Fault> {
         let verdict: Option<String> = self.take()?;
         let code: Option<i32> = self.take()?;
         let omitted: Option<bool> = self.take()?;
@@ -155,7 +155,7 @@ impl Cells<'_, '_> {
         match (verdict, omitted, content_type, bytes) {
             (Some(verdict), Some(omitted), Some(content_type), Some(bytes)) => {
                 let payload = Payload { content_type, bytes: bytes.into() };
-                Ok(Some(Recorded { verdict, code, payload, omitted }))
+                Ok(Some(RecordedResult { verdict, code, payload, omitted }))
             }
             _ => Err(Fault::Unreadable("half of a result".into())),
         }

@@ -9,7 +9,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, Clock as _, CoordinationStore, Grant, Key, Label, ManualClock, Namespace, OpId,
-    Payload, Recorded, StoreTime, SystemClock, Terms, Token,
+    Payload, RecordedResult, StoreTime, SystemClock, Terms, Token,
 };
 use sentinel_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -145,8 +145,8 @@ pub(crate) fn fused() -> Claim {
     claim(Phase::Executing)
 }
 
-pub(crate) fn success(bytes: &[u8]) -> Recorded {
-    Recorded::success(Payload::new(Payload::OCTETS, bytes.to_vec()))
+pub(crate) fn success(bytes: &[u8]) -> RecordedResult {
+    RecordedResult::success(Payload::new(Payload::OCTETS, bytes.to_vec()))
 }
 
 /// Claims, and expects the grant.

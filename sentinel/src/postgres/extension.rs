@@ -2,7 +2,7 @@
 
 use sentinel_client::{Run, Sentinel};
 use sentinel_core::operation::CompleteReply;
-use sentinel_core::{Address, Key, Label, Recorded, StoreError};
+use sentinel_core::{Address, Key, Label, RecordedResult, StoreError};
 use sentinel_postgres::PostgresStore;
 use sqlx::{Postgres, Transaction};
 
@@ -49,7 +49,7 @@ pub trait PostgresExt: Sealed + Sync {
         &self,
         transaction: &mut Transaction<'_, Postgres>,
         run: &Run,
-        result: &Recorded,
+        result: &RecordedResult,
     ) -> impl Future<Output = Result<CompleteReply, StoreError>> + Send {
         async {
             let store = self.postgres_store()?;

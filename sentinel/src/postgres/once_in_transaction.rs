@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sentinel_client::{
-    Error, InProgress, Json, ReconcilingBy, RecordedFailure, RequestedExecution, Uncertain, decode_result,
+    Error, InProgress, Json, Reconciling, ReplayedFailure, RequestedExecution, Uncertain, decode_result,
     encode_result,
 };
 use sentinel_core::kernel::Operation as _;
@@ -34,7 +34,7 @@ pub enum TransactionOutcome<T, E> {
     /// It ran now and failed. All that it wrote is undone, nothing is recorded, and the transaction goes on without it.
     Undone(E),
     /// It failed for good before; this is the recorded failure.
-    Failed(RecordedFailure),
+    Failed(ReplayedFailure),
     /// Another call has a live claim or run, or holds the key in a transaction that is still open. This call did not
     /// run.
     InProgress(InProgress),
@@ -42,7 +42,7 @@ pub enum TransactionOutcome<T, E> {
     /// key.
     Uncertain(Uncertain),
     /// An operator is deciding about the key. This call did not run.
-    Reconciling(ReconcilingBy),
+    Reconciling(Reconciling),
 }
 
 /// A request to run a function at most once in a transaction of yours. Nothing is sent before [`run`](Self::run).
@@ -136,7 +136,7 @@ fn claim(
 fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<TransactionOutcome<T, E>, Error> {
     Ok(match reply {
         ClaimReply::Completed { result: recorded, .. } if recorded.verdict == Verdict::Failure => {
-            TransactionOutcome::Failed(RecordedFailure { recorded })
+            TransactionOutcome::Failed(ReplayedFailure { recorded })
         }
         ClaimReply::Completed { result: recorded, .. } => {
             TransactionOutcome::Replayed(decode_result(&Json, recorded)?)
@@ -148,7 +148,7 @@ fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<Tran
             TransactionOutcome::Uncertain(Uncertain { token, begun_at, worker })
         }
         ClaimReply::Reconciling { since, operator } => {
-            TransactionOutcome::Reconciling(ReconcilingBy { operator, since })
+            TransactionOutcome::Reconciling(Reconciling { operator, since })
         }
         ClaimReply::FingerprintMismatch => return Err(Error::FingerprintMismatch),
         ClaimReply::Granted(_) | ClaimReply::AlreadyReleased => {

@@ -12,7 +12,7 @@ use super::clock::WorldClock;
 use super::fault::{Fault, FaultPoint, Plan, Visit};
 use super::reported::Reported;
 use crate::kernel::Op;
-use crate::reconcile::Reconciled;
+use crate::reconcile::ReconcileOutcome;
 use crate::record::{Address, Kind, Record};
 use crate::store::{Clock as _, CoordinationStore as _, Inspection, Shown, StoreTime};
 use crate::{Error, MemoryStore, Sentinel};
@@ -323,7 +323,8 @@ impl World {
             let Address { namespace, key, .. } = &address;
             let operator =
                 sentinel.clone().namespace(namespace)?.reconciler(key.as_str()).operator("operator");
-            if let Reconciled::Taken(held) = operator.reason("nothing has happened").reconcile().await? {
+            if let ReconcileOutcome::Taken(held) = operator.reason("nothing has happened").reconcile().await?
+            {
                 let decided = held.reset_to_claimed().await?;
                 self.note(format!("(an operator finds that nothing has happened: {decided:?})"));
             }

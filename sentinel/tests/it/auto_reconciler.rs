@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sentinel::prelude::*;
-use sentinel::reconcile::{AutoReconciler, AutoReconcilerHandle, Finding, UncertainKey};
-use sentinel::record::{Kind, Label, OpId, Payload, Recorded, State};
+use sentinel::reconcile::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
+use sentinel::record::{Kind, Label, OpId, Payload, RecordedResult, State};
 
 use sentinel_conformance::{Fault, Plan};
 use tokio::sync::Semaphore;
@@ -20,7 +20,7 @@ async fn a_success_is_completed_with_its_evidence() {
     let mut probe = sentinel.reconcile_with("psp-probe", |key: UncertainKey| async move {
         assert_eq!(key.key.as_str(), "k");
         assert!(key.idempotency_key.starts_with("snl_"));
-        Finding::happened(&"charge 17", "the provider lists charge 17").unwrap()
+        ProbeResult::happened(&"charge 17", "the provider lists charge 17").unwrap()
     });
     assert_eq!(probe.pass().await.unwrap(), 1);
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "charge 17"));
@@ -46,7 +46,7 @@ async fn an_absence_is_reset_only_after_late_effects_and_a_second_probe() {
             if key.fenced {
                 probes.fetch_add(1, Ordering::SeqCst);
             }
-            Finding::did_not_happen("no such charge")
+            ProbeResult::did_not_happen("no such charge")
         }
     });
     frozen.abort();
@@ -70,8 +70,8 @@ async fn past_late_effects() {
 fn late_booking(sentinel: &Sentinel, lands: Instant) -> AutoReconciler {
     sentinel.reconcile_with("probe", move |_| async move {
         match Instant::now() < lands {
-            true => Finding::did_not_happen("the provider lists nothing"),
-            false => Finding::happened(&"charge 17", "the provider lists charge 17").unwrap(),
+            true => ProbeResult::did_not_happen("the provider lists nothing"),
+            false => ProbeResult::happened(&"charge 17", "the provider lists charge 17").unwrap(),
         }
     })
 }
@@ -105,9 +105,9 @@ async fn a_failure_is_recorded_only_after_late_effects_and_a_second_probe() {
     let counted = probes.clone();
     let mut probe = sentinel.reconcile_with("probe", move |key: UncertainKey| {
         let probe = counted.fetch_add(1, Ordering::SeqCst);
-        let result = Recorded::failure(Some(402), Payload::new("text/plain", "declined"));
+        let result = RecordedResult::failure(Some(402), Payload::new("text/plain", "declined"));
         assert_eq!(key.effects_may_land, probe == 0);
-        async move { Finding::Happened { result, evidence: Label::lossy("the provider declined") } }
+        async move { ProbeResult::Happened { result, evidence: Label::lossy("the provider declined") } }
     });
     assert_eq!(probe.pass().await.unwrap(), 0, "an effect may still land");
     past_late_effects().await;
@@ -126,9 +126,12 @@ async fn probes_that_disagree_decide_nothing() {
     let mut probe = sentinel.reconcile_with("probe", move |_| {
         let probe = counted.fetch_add(1, Ordering::SeqCst);
         let code = Some(i32::try_from(probe).unwrap());
-        let result = Recorded::failure(code, Payload::new("text/plain", "declined"));
+        let result = RecordedResult::failure(code, Payload::new("text/plain", "declined"));
         async move {
-            Finding::Happened { result, evidence: Label::lossy("declined, each time with another reason") }
+            ProbeResult::Happened {
+                result,
+                evidence: Label::lossy("declined, each time with another reason"),
+            }
         }
     });
     assert_eq!(probe.pass().await.unwrap(), 0);
@@ -158,7 +161,7 @@ async fn an_abandon_after_the_first_probe_restarts_its_time() {
                 tokio::time::sleep(SECOND / 10).await;
             }
             assert!(probe < 3);
-            Finding::did_not_happen("the provider lists nothing")
+            ProbeResult::did_not_happen("the provider lists nothing")
         }
     });
     assert_eq!(probe.pass().await.unwrap(), 0, "the probe was made before the run ended");
@@ -179,7 +182,7 @@ async fn before_the_hard_deadline_a_worker_that_only_lost_contact_is_not_fenced_
     tokio::time::sleep(SECOND * 5).await;
     assert!(matches!(charge(&harness.other, "k").await, Outcome::Uncertain(_)));
     let mut probe =
-        harness.other.reconcile_with("probe", |_| async { Finding::did_not_happen("not there yet") });
+        harness.other.reconcile_with("probe", |_| async { ProbeResult::did_not_happen("not there yet") });
     assert_eq!(probe.pass().await.unwrap(), 0);
     assert_eq!(
         state(&harness.other, "k").await,
@@ -196,8 +199,8 @@ async fn a_success_found_by_the_second_probe_is_recorded() {
     past_late_effects().await;
     let mut probe = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
         match key.fenced {
-            false => Finding::did_not_happen("not there yet"),
-            true => Finding::happened(&"late charge", "now it is").unwrap(),
+            false => ProbeResult::did_not_happen("not there yet"),
+            true => ProbeResult::happened(&"late charge", "now it is").unwrap(),
         }
     });
     assert_eq!(probe.pass().await.unwrap(), 1);
@@ -210,7 +213,7 @@ fn unknowing(sentinel: &Sentinel) -> (AutoReconciler, Arc<AtomicU32>) {
     let counted = probes.clone();
     let probe = sentinel.reconcile_with("probe", move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        async { Finding::StillUnknown }
+        async { ProbeResult::StillUnknown }
     });
     (probe, probes)
 }
@@ -235,11 +238,11 @@ async fn a_reconciler_that_crashed_after_taking_a_key_continues_with_it() {
     past_late_effects().await;
     let mut crashes = sentinel.reconcile_with("probe", |key: UncertainKey| async move {
         assert!(!key.fenced, "the probe crashes when it is called again");
-        Finding::did_not_happen("no such charge")
+        ProbeResult::did_not_happen("no such charge")
     });
     assert_eq!(crashes.pass().await.unwrap(), 0);
     assert_eq!(state(&sentinel, "k").await, State::Reconciling);
-    let mut next = sentinel.reconcile_with("probe", |_| async { Finding::did_not_happen("still none") });
+    let mut next = sentinel.reconcile_with("probe", |_| async { ProbeResult::did_not_happen("still none") });
     assert_eq!(next.pass().await.unwrap(), 1);
     assert_eq!(state(&sentinel, "k").await, State::Free);
 }
@@ -249,7 +252,7 @@ async fn the_key_of_another_operator_is_not_touched() {
     let sentinel = sentinel();
     let _ = doubt(&sentinel, "k").await;
     let _ = sentinel.reconciler("k").operator("ada").reconcile().await.unwrap();
-    let mut probe = sentinel.reconcile_with("probe", |_| async { Finding::did_not_happen("none") });
+    let mut probe = sentinel.reconcile_with("probe", |_| async { ProbeResult::did_not_happen("none") });
     assert_eq!(probe.pass().await.unwrap(), 0);
     assert_eq!(state(&sentinel, "k").await, State::Reconciling);
 }
@@ -260,7 +263,7 @@ async fn more_keys_than_one_page_are_decided_in_one_pass() {
     for n in 0..101 {
         let _ = doubt(&sentinel, &format!("k{n}")).await;
     }
-    let probe = |_| async { Finding::happened(&(), "all of them").unwrap() };
+    let probe = |_| async { ProbeResult::happened(&(), "all of them").unwrap() };
     assert_eq!(sentinel.reconcile_with("probe", probe).pass().await.unwrap(), 101);
 }
 
@@ -275,7 +278,7 @@ async fn each_decision_has_an_id_and_a_token_of_its_own() {
         async move {
             assert_eq!(key.token, seen(&store, "k").await.record.unwrap().token);
             assert_eq!(key.fenced, key.token > in_doubt);
-            Finding::did_not_happen("no such charge")
+            ProbeResult::did_not_happen("no such charge")
         }
     });
     assert_eq!(probe.pass().await.unwrap(), 1);
@@ -310,7 +313,7 @@ async fn busy(sentinel: &Sentinel) -> (AutoReconcilerHandle, Arc<Semaphore>, Arc
         let opens = opens.clone();
         async move {
             opens.acquire().await.unwrap().forget();
-            Finding::happened(&"found", "the provider lists it").unwrap()
+            ProbeResult::happened(&"found", "the provider lists it").unwrap()
         }
     });
     let handle = probe.every(SECOND).start();

@@ -2,18 +2,18 @@
 
 use sentinel::codec::{Json, encode_result};
 use sentinel::prelude::*;
-use sentinel::record::{Payload, Recorded, State};
+use sentinel::record::{Payload, RecordedResult, State};
 use sentinel::store::operation::Complete;
 use tokio::sync::oneshot;
 
 use crate::{Lied, SECOND, charge, sentinel, state};
 
-fn result(text: &str) -> Recorded {
+fn result(text: &str) -> RecordedResult {
     encode_result(&Json, &text.to_owned(), Payload::DEFAULT_LIMIT)
 }
 
 /// Runs a function that declares that it records its result, and records these.
-async fn runs(store: &MemoryStore, recorded: Option<Recorded>) -> Outcome<String, Lied> {
+async fn runs(store: &MemoryStore, recorded: Option<RecordedResult>) -> Outcome<String, Lied> {
     let own = store.clone();
     let function = move |run: Run| async move {
         run.records_its_result();
@@ -55,7 +55,8 @@ async fn a_decision_of_an_operator_in_the_meantime_counts() {
         Ok::<_, Lied>("mine".to_owned())
     }));
     tokio::time::sleep(SECOND * 2).await;
-    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+    let Ok(sentinel::reconcile::ReconcileOutcome::Taken(held)) = sentinel.reconciler("k").reconcile().await
+    else {
         panic!("not taken")
     };
     let _ = held.force_complete(&"mine").await.unwrap();

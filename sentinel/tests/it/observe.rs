@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sentinel::prelude::*;
-use sentinel::reconcile::{Finding, UncertainKey};
+use sentinel::reconcile::{ProbeResult, UncertainKey};
 use sentinel_conformance::{Fault, Plan, Wait};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -121,7 +121,8 @@ fn transitions_outcomes_and_the_age_of_doubt_are_measured() {
         let _ = charge(&sentinel, "k").await;
         let _ = doubt(&sentinel, "d").await;
         tokio::time::advance(SECOND * 7).await;
-        let mut probe = sentinel.reconcile_with("probe", |_: UncertainKey| async { Finding::StillUnknown });
+        let mut probe =
+            sentinel.reconcile_with("probe", |_: UncertainKey| async { ProbeResult::StillUnknown });
         probe.pass().await.unwrap();
         let lease = sentinel.lease("l").ttl(SECOND).acquire().await.unwrap();
         let LeaseOutcome::Held(lease) = lease else { panic!("not held") };

@@ -9,7 +9,7 @@ use sentinel::kernel::{Op, Reply};
 use sentinel::once::Ending;
 use sentinel::outcome::{NotRun, NotStored};
 use sentinel::prelude::*;
-use sentinel::record::{Address, Label, Payload, Recorded, State};
+use sentinel::record::{Address, Label, Payload, RecordedResult, State};
 use sentinel::store::operation::Stamped;
 use sentinel::store::{ErrorKind, StoreError};
 use sentinel_conformance::{Layer, Layered};
@@ -83,7 +83,7 @@ async fn a_final_failure_is_recorded_and_replayed() {
     let sentinel = sentinel();
     let once = sentinel.once("k").failed_for_good_if(|e: &Lied| e.0 == "no such account");
     let now = once.run(|_| async { Err::<(), _>(Lied("no such account")) }).await.unwrap();
-    assert!(matches!(now, Outcome::Failed(Failure::Recorded(Lied("no such account")))));
+    assert!(matches!(now, Outcome::Failed(Failure::ForGood(Lied("no such account")))));
     let Outcome::Failed(Failure::Replayed(replayed)) = charge(&sentinel, "k").await else { panic!("ran") };
     assert_eq!(replayed.to_string(), "no such account");
 }
@@ -261,7 +261,8 @@ async fn a_function_outlives_its_caller() {
 #[tokio::test(start_paused = true)]
 async fn a_function_can_choose_what_is_recorded() {
     let sentinel = sentinel();
-    let recorded = Recorded { code: Some(7), ..Recorded::success(Payload::new("text/plain", "hi")) };
+    let recorded =
+        RecordedResult { code: Some(7), ..RecordedResult::success(Payload::new("text/plain", "hi")) };
     let given = recorded.clone();
     let run = |ending| sentinel.once::<Label>("k").run_recorded(move |_| async move { ending });
     let first = run(Ending::Success(given.clone(), given)).await.unwrap();
@@ -310,7 +311,8 @@ async fn a_function_is_superseded_by_a_decision_of_an_operator() {
         Ok::<_, Lied>("mine".to_owned())
     }));
     tokio::time::sleep(SECOND * 2).await;
-    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = sentinel.reconciler("k").reconcile().await else {
+    let Ok(sentinel::reconcile::ReconcileOutcome::Taken(held)) = sentinel.reconciler("k").reconcile().await
+    else {
         panic!("not taken")
     };
     let _ = held.force_complete(&"theirs").await.unwrap();

@@ -293,7 +293,7 @@ async fn an_operator_who_took_the_key_during_an_outage_ends_the_authority_when_i
         refusing.0.refuse(lost_reply());
         timeout(SECOND * 60, run.contact_lost().cancelled()).await.unwrap();
         let taken = operator.reconciler("k").reconcile().await.unwrap();
-        assert!(matches!(taken, sentinel::reconcile::Reconciled::Taken(_)));
+        assert!(matches!(taken, sentinel::reconcile::ReconcileOutcome::Taken(_)));
         sleep(SECOND * 5).await;
         assert!(run.lost().is_none(), "the worker cannot know it yet");
         refusing.0.admit();

@@ -1,5 +1,5 @@
 use sentinel::prelude::*;
-use sentinel::reconcile::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel::reconcile::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler, Refused};
 use sentinel::record::{Kind, OpId, State, Token};
 use sentinel::store::operation::{EvictReply, ReconcileReply};
 
@@ -7,8 +7,8 @@ use crate::{SECOND, charge, doubt, seen, sentinel, state};
 
 async fn taken(sentinel: &Sentinel) -> Reconciler<Holding> {
     match sentinel.reconciler("k").operator("ada").reason("called the bank").reconcile().await.unwrap() {
-        Reconciled::Taken(held) => *held,
-        Reconciled::Refused(reply) => panic!("{reply:?}"),
+        ReconcileOutcome::Taken(held) => *held,
+        ReconcileOutcome::Refused(reply) => panic!("{reply:?}"),
     }
 }
 
@@ -20,7 +20,7 @@ async fn a_forced_result_is_replayed_from_now_on() {
     assert!(
         matches!(charge(&sentinel, "k").await, Outcome::Reconciling(by) if by.operator.as_str() == "ada")
     );
-    assert!(matches!(held.force_complete(&"receipt 7").await.unwrap(), Decided::Done { .. }));
+    assert!(matches!(held.force_complete(&"receipt 7").await.unwrap(), DecisionOutcome::Done { .. }));
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Replayed(text) if text == "receipt 7"));
     let events = sentinel.history(Kind::Execution, "k", 10).await.unwrap();
     let last = events.last().unwrap();
@@ -34,7 +34,7 @@ async fn after_a_reset_the_work_runs_again_under_the_same_idempotency_key() {
     let _ = doubt(&sentinel, "k").await;
     let before = seen(&sentinel, "k").await.record.unwrap();
     tokio::time::sleep(SECOND * 60).await;
-    assert!(matches!(taken(&sentinel).await.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
+    assert!(matches!(taken(&sentinel).await.reset_to_claimed().await.unwrap(), DecisionOutcome::Done { .. }));
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
     let after = seen(&sentinel, "k").await.record.unwrap();
     assert_eq!(before.incarnation, after.incarnation);
@@ -48,19 +48,19 @@ async fn a_reset_waits_until_effects_of_the_old_run_have_landed() {
     let run = tokio::spawn(run.run(|_| std::future::pending::<Result<(), _>>()));
     tokio::time::sleep(SECOND / 10).await;
     let refused = sentinel.reconciler("k").reconcile().await.unwrap();
-    assert!(matches!(refused, Reconciled::Refused(ReconcileReply::StillAlive { .. })));
+    assert!(matches!(refused, ReconcileOutcome::Refused(ReconcileReply::StillAlive { .. })));
     let taken = sentinel.reconciler("k").even_if_alive().reconcile().await.unwrap();
-    let Reconciled::Taken(held) = taken else { panic!("not taken") };
+    let ReconcileOutcome::Taken(held) = taken else { panic!("not taken") };
     let early = held.reset_to_claimed().await.unwrap();
-    assert!(matches!(early, Decided::Refused(Refused::EffectsMayLand { .. })));
+    assert!(matches!(early, DecisionOutcome::Refused(Refused::EffectsMayLand { .. })));
     tokio::time::sleep(SECOND * 60).await;
     let early = held.reset_to_claimed().await.unwrap();
     assert!(
-        matches!(early, Decided::Refused(Refused::EffectsMayLand { .. })),
+        matches!(early, DecisionOutcome::Refused(Refused::EffectsMayLand { .. })),
         "an effect may be a minute late"
     );
     tokio::time::sleep(SECOND * 60).await;
-    assert!(matches!(held.reset_to_claimed().await.unwrap(), Decided::Done { .. }));
+    assert!(matches!(held.reset_to_claimed().await.unwrap(), DecisionOutcome::Done { .. }));
     run.abort();
 }
 
@@ -74,19 +74,21 @@ async fn details_of_the_run_are_returned_by_reconcile_and_not_by_resume() {
     let record = before.record.unwrap();
     let op_id = OpId::random();
     let taking = sentinel.reconciler("k").op_id(op_id).even_if_alive().reconcile().await.unwrap();
-    let Reconciled::Taken(held) = taking else { panic!("not taken") };
+    let ReconcileOutcome::Taken(held) = taking else { panic!("not taken") };
     assert_eq!(held.taken_by(), Some(op_id));
     assert_eq!(held.since(), Some(before.now));
     assert_eq!(held.effects_until(), Some(record.effects_until));
     assert_eq!((held.begun_at(), record.begun_at.is_some()), (record.begun_at, true));
     assert_eq!(held.worker().map(|worker| worker.as_str()), Some("worker-7"));
-    let Decided::Refused(early) = held.reset_to_claimed().await.unwrap() else { panic!("reset") };
+    let DecisionOutcome::Refused(early) = held.reset_to_claimed().await.unwrap() else { panic!("reset") };
     assert!(early.to_string().contains(&record.effects_until.to_string()), "{early}");
 
     let resumed = sentinel.reconciler("k").resume(held.token());
     assert_eq!((resumed.taken_by(), resumed.since(), resumed.effects_until()), (None, None, None));
     assert!(held.accept_overlap().reset_to_claimed().await.is_ok());
-    let Decided::Refused(stale) = resumed.force_complete(&()).await.unwrap() else { panic!("completed") };
+    let DecisionOutcome::Refused(stale) = resumed.force_complete(&()).await.unwrap() else {
+        panic!("completed")
+    };
     assert!(stale.to_string().contains("free"), "{stale}");
     run.abort();
 }
@@ -98,8 +100,8 @@ async fn a_repeated_decision_is_the_same_and_a_late_one_is_stale() {
     let token = seen(&sentinel, "k").await.record.unwrap().token;
     let op_id = OpId::random();
     let take = || sentinel.reconciler("k").expect(token).op_id(op_id).reconcile();
-    let Reconciled::Taken(first) = take().await.unwrap() else { panic!("not taken") };
-    let Reconciled::Taken(again) = take().await.unwrap() else { panic!("not the same") };
+    let ReconcileOutcome::Taken(first) = take().await.unwrap() else { panic!("not taken") };
+    let ReconcileOutcome::Taken(again) = take().await.unwrap() else { panic!("not the same") };
     assert_eq!(first.token(), again.token());
 
     let decision = OpId::random();
@@ -110,7 +112,7 @@ async fn a_repeated_decision_is_the_same_and_a_late_one_is_stale() {
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Completed(_)));
     assert_eq!(reset().await.unwrap(), done, "repeated after a newer run, it answers the same");
     assert_eq!(state(&sentinel, "k").await, State::Completed, "and does not touch it");
-    assert!(matches!(take().await.unwrap(), Reconciled::Refused(ReconcileReply::StaleDecision(_))));
+    assert!(matches!(take().await.unwrap(), ReconcileOutcome::Refused(ReconcileReply::StaleDecision(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -234,7 +234,8 @@ async fn in_progress_is_never_read_as_done() {
     assert_eq!((value(harness.pay().await), value(waits().await.unwrap())), (None, None), "executing");
     tokio::time::sleep(SECOND * 60).await;
     assert_eq!((value(harness.pay().await), value(waits().await.unwrap())), (None, None), "uncertain");
-    let Ok(sentinel::reconcile::Reconciled::Taken(held)) = harness.other.reconciler("k").reconcile().await
+    let Ok(sentinel::reconcile::ReconcileOutcome::Taken(held)) =
+        harness.other.reconciler("k").reconcile().await
     else {
         panic!("not taken")
     };

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sentinel::Error;
 use sentinel::prelude::*;
-use sentinel::reconcile::{Finding, Reconciled};
+use sentinel::reconcile::{ProbeResult, ReconcileOutcome};
 use sentinel::record::{Kind, State};
 use sentinel::testing::{self, Attempt, Checked, NoAnswer, Report, Reported, Worlds};
 
@@ -248,8 +248,8 @@ async fn reconcile(attempt: Attempt) -> Result<u64, Error> {
         let happened = effects.count(KEY) > 0;
         async move {
             match happened {
-                true => Finding::happened(&(), "there is a charge").unwrap(),
-                false => Finding::did_not_happen("there is no charge"),
+                true => ProbeResult::happened(&(), "there is a charge").unwrap(),
+                false => ProbeResult::did_not_happen("there is no charge"),
             }
         }
     };
@@ -267,7 +267,7 @@ async fn hasty(attempt: Attempt) {
     let sentinel = attempt.sentinel();
     let taken = sentinel.reconciler(KEY).reconcile().await;
     let held = match taken {
-        Ok(Reconciled::Taken(held)) => *held,
+        Ok(ReconcileOutcome::Taken(held)) => *held,
         _ => {
             let record = sentinel.inspect(Kind::Execution, KEY).await.unwrap().record;
             let Some(record) = record.filter(|record| record.state == State::Reconciling) else { return };
@@ -338,7 +338,7 @@ fn a_check_of_too_many_worlds_is_reported() {
 #[test]
 fn a_reconciler_that_does_not_probe_is_found() {
     let guess = async |attempt: Attempt| {
-        let probe = |_| async { Finding::did_not_happen("it never does") };
+        let probe = |_| async { ProbeResult::did_not_happen("it never does") };
         attempt.sentinel().reconcile_with("probe", probe).pass().await
     };
     let report = found(Worlds::default().reconciled_by(guess), pay);

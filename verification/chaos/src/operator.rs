@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use sentinel::Key;
-use sentinel::reconcile::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel::reconcile::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler, Refused};
 use sentinel::record::{Address, Kind, Record, State};
 use sentinel::store::Shown;
 use sentinel_conformance::Effect;
@@ -36,7 +36,7 @@ impl Worker {
         let name = format!("operator {}", self.plan.number);
         let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(record.token);
         let seeking = if record.state == State::Reconciling { seeking.steal() } else { seeking };
-        let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
+        let Ok(ReconcileOutcome::Taken(held)) = seeking.reconcile().await else { return };
         self.decide(key, record, &held).await;
     }
 
@@ -50,7 +50,7 @@ impl Worker {
                 return;
             }
             match held.reset_to_claimed().await {
-                Ok(Decided::Refused(Refused::EffectsMayLand { .. })) => {
+                Ok(DecisionOutcome::Refused(Refused::EffectsMayLand { .. })) => {
                     sleep(self.plan.hard_ttl / 4).await;
                 }
                 _ => return,

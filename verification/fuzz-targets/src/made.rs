@@ -66,9 +66,9 @@ fn verdict(u: &mut Unstructured<'_>) -> Result<Verdict> {
     Ok(*u.choose(&[Verdict::Success, Verdict::Failure])?)
 }
 
-pub(crate) fn result(u: &mut Unstructured<'_>) -> Result<Recorded> {
+pub(crate) fn result(u: &mut Unstructured<'_>) -> Result<RecordedResult> {
     let payload = Payload { content_type: label(u)?, bytes: u.arbitrary::<Vec<u8>>()?.into() };
-    Ok(Recorded { verdict: verdict(u)?, code: u.arbitrary()?, payload, omitted: u.arbitrary()? })
+    Ok(RecordedResult { verdict: verdict(u)?, code: u.arbitrary()?, payload, omitted: u.arbitrary()? })
 }
 
 fn state(u: &mut Unstructured<'_>) -> Result<State> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sentinel_client::{Codec as _, Json, Raw, decode_result, encode_result};
-use sentinel_core::{Payload, Recorded};
+use sentinel_core::{Payload, RecordedResult};
 use serde_json::Value;
 
 /// What decodes encodes again, and decodes to the same; what is too large is recorded without its bytes.
@@ -12,9 +12,9 @@ pub(crate) fn payloads(data: &[u8]) {
     let raw = Raw.encode(&bytes).expect("bytes are bytes");
     assert_eq!(Raw.decode(&raw).ok(), Some(bytes.clone()));
     limited(&bytes);
-    if let Ok(recorded) = serde_json::from_slice::<Recorded>(data) {
+    if let Ok(recorded) = serde_json::from_slice::<RecordedResult>(data) {
         let again = serde_json::to_vec(&recorded).expect("a result is JSON");
-        assert_eq!(serde_json::from_slice::<Recorded>(&again).ok(), Some(recorded));
+        assert_eq!(serde_json::from_slice::<RecordedResult>(&again).ok(), Some(recorded));
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, ClaimId, Fingerprint, Grant, Kind, Label, OpId, Payload, Recorded, Terms, Token,
+    Accepts, ClaimId, Fingerprint, Grant, Kind, Label, OpId, Payload, RecordedResult, Terms, Token,
 };
 
 use crate::setup::Setup;
@@ -45,7 +45,7 @@ pub(crate) struct Parts {
     retention: Option<Duration>,
     label: Label,
     kind: Kind,
-    results: Vec<Recorded>,
+    results: Vec<RecordedResult>,
     workers: Vec<(bool, Option<Fingerprint>)>,
 }
 
@@ -55,7 +55,7 @@ impl Parts {
         let terms = Terms::new(ms(setup.ttl), ms(setup.hard));
         let terms = terms.and_then(|terms| terms.with_late_effects(ms(setup.late)));
         let terms = terms.expect("a configuration has lawful terms");
-        let result = |value: u8| Recorded::success(Payload::new("value", Bytes::from(vec![value])));
+        let result = |value: u8| RecordedResult::success(Payload::new("value", Bytes::from(vec![value])));
         Self {
             terms,
             retention: setup.retention.map(ms),
@@ -141,6 +141,6 @@ pub(crate) fn fingerprint(number: u8) -> Fingerprint {
 }
 
 /// The number that a result of the model carries.
-pub(crate) fn value_of(result: &Recorded) -> u8 {
+pub(crate) fn value_of(result: &RecordedResult) -> u8 {
     result.payload.bytes.first().copied().unwrap_or(0)
 }

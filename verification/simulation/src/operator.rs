@@ -1,6 +1,6 @@
 //! Operators: they list keys in doubt, ask the provider, and decide. They may be slow, late, and killed midway.
 
-use sentinel_client::{Decided, Holding, Reconciled, Reconciler, Refused};
+use sentinel_client::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler, Refused};
 use sentinel_core::store::Shown;
 use sentinel_core::{Clock as _, Key, Kind, Record, State};
 use tokio::time::sleep;
@@ -36,7 +36,7 @@ impl Actor {
         let name = format!("operator {}", self.process.number);
         let seeking = self.sentinel.reconciler(key.as_str()).operator(name).expect(record.token);
         let seeking = if record.state == State::Reconciling { seeking.steal() } else { seeking };
-        let Ok(Reconciled::Taken(held)) = seeking.reconcile().await else { return };
+        let Ok(ReconcileOutcome::Taken(held)) = seeking.reconcile().await else { return };
         sleep(self.rng.up_to(options.ttl)).await;
         self.process.wait_until_running().await;
         self.decide(key, record, &held).await;
@@ -53,7 +53,7 @@ impl Actor {
                 return;
             }
             match held.reset_to_claimed().await {
-                Ok(Decided::Refused(Refused::EffectsMayLand { until: at })) => {
+                Ok(DecisionOutcome::Refused(Refused::EffectsMayLand { until: at })) => {
                     sleep(at.since(self.world.clock.now()).max(self.world.options.ttl / 10)).await;
                 }
                 _ => return,

@@ -6,7 +6,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{
     Accepts, Address, Applied, ClaimId, CoordinationStore, ErrorKind, Grant, Key, Kind, Label, Namespace,
-    OpId, Payload, Recorded, StoreError, Terms, Token,
+    OpId, Payload, RecordedResult, StoreError, Terms, Token,
 };
 
 /// The ttl of a call: long enough that no pause of the machine matters.
@@ -52,8 +52,8 @@ pub fn fused() -> Claim {
 }
 
 /// A successful result.
-pub fn result(text: &str) -> Recorded {
-    Recorded::success(Payload::new("text/plain", text.to_owned()))
+pub fn result(text: &str) -> RecordedResult {
+    RecordedResult::success(Payload::new("text/plain", text.to_owned()))
 }
 
 /// A worker records its result.

@@ -1,7 +1,7 @@
 //! Spec §3, complete.
 
 use sentinel_core::operation::*;
-use sentinel_core::{Payload, Recorded, State};
+use sentinel_core::{Payload, RecordedResult, State};
 
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
@@ -42,10 +42,10 @@ pub(crate) async fn another_result_is_a_conflict(context: &LawContext) {
     let payload = || receipt.payload.clone();
     let others = [
         result("receipt "),
-        Recorded::failure(None, payload()),
-        Recorded { code: Some(0), ..receipt.clone() },
-        Recorded { omitted: true, ..receipt.clone() },
-        Recorded::success(Payload { content_type: label("text/html"), ..payload() }),
+        RecordedResult::failure(None, payload()),
+        RecordedResult { code: Some(0), ..receipt.clone() },
+        RecordedResult { omitted: true, ..receipt.clone() },
+        RecordedResult::success(Payload { content_type: label("text/html"), ..payload() }),
     ];
     for other in others {
         answers!(key.complete(grant, &other).await, CompleteReply::Conflict);
@@ -164,7 +164,7 @@ pub(crate) async fn an_absent_key_does_not_complete(context: &LawContext) {
 /// A failure that is recorded for good is replayed as that failure, with its code.
 pub(crate) async fn a_recorded_failure_is_replayed_as_a_failure(context: &LawContext) {
     let key = context.execution("k");
-    let declined = Recorded::failure(Some(-402), Payload::new(Payload::JSON, "\"declined\""));
+    let declined = RecordedResult::failure(Some(-402), Payload::new(Payload::JSON, "\"declined\""));
     key.completed(&call("ann"), &declined).await;
     answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == declined);
 }

@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::{self, Reading};
 use sentinel_core::operation::*;
-use sentinel_core::{Accepts, Change, Payload, Recorded, Token};
+use sentinel_core::{Accepts, Change, Payload, RecordedResult, Token};
 
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::{LawContext, Subject};
@@ -77,9 +77,9 @@ pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
     for (n, accepts) in lists().into_iter().enumerate() {
         for (m, kind) in kinds.into_iter().enumerate() {
             let payload = Payload { content_type: label(kind), ..Payload::new("x", "bytes") };
-            let success = Recorded::success(payload.clone());
-            let omitted = Recorded { omitted: true, ..success.clone() };
-            let results = [success, Recorded::failure(None, payload), omitted];
+            let success = RecordedResult::success(payload.clone());
+            let omitted = RecordedResult { omitted: true, ..success.clone() };
+            let results = [success, RecordedResult::failure(None, payload), omitted];
             let count_of = if (n + m) % 4 == 0 { results.len() } else { 1 };
             for (w, result) in results.into_iter().enumerate().take(count_of) {
                 let key = context.execution(&format!("{n} {m} {w}"));

@@ -128,7 +128,7 @@ pub(crate) async fn the_event_of_a_forced_result_has_its_digest(context: &LawCon
     let key = context.execution("k");
     let doubt = key.doubtful(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
-    let no = sentinel_core::Recorded::failure(Some(7), sentinel_core::Payload::empty());
+    let no = sentinel_core::RecordedResult::failure(Some(7), sentinel_core::Payload::empty());
     let event = appended(&key, 4, key.force_complete(&force("olga", token, &no)).await).await;
     let change = Change::ForceCompleted { verdict: Verdict::Failure, code: Some(7), digest: no.digest() };
     assert_eq!((event.change, event.from), (change, Some(State::Reconciling)));

@@ -3,7 +3,7 @@
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Shown};
-use sentinel_core::{Address, Grant, Key, Kind, Payload, Recorded};
+use sentinel_core::{Address, Grant, Key, Kind, Payload, RecordedResult};
 
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
@@ -212,7 +212,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
     at("claimed").granted(&ann()).await;
     at("running").begun(&ann()).await;
     at("doubtful").doubtful(&ann()).await;
-    let failed = Recorded::failure(Some(-7), Payload::new("text/x-odd; a=\"b\"", "declined"));
+    let failed = RecordedResult::failure(Some(-7), Payload::new("text/x-odd; a=\"b\"", "declined"));
     at("failed").completed(&ann(), &failed).await;
     let freed = at("free").granted(&ann()).await;
     at("free").evict(&evict("olga", freed.token)).await;

@@ -3,14 +3,14 @@
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::{Accepts, Applied, Change, Payload, Record, Recorded, Verdict};
+use sentinel_core::{Accepts, Applied, Change, Payload, Record, RecordedResult, Verdict};
 
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::{LawContext, Subject};
 use crate::diff::{assert_eq, same};
 
 /// Payloads are compared by their bytes, and a difference is reported by its place.
-fn same_result(what: &str, expected: &Recorded, got: &Recorded) {
+fn same_result(what: &str, expected: &RecordedResult, got: &RecordedResult) {
     let (ours, theirs) = (&expected.payload.bytes, &got.payload.bytes);
     if ours != theirs {
         let (count, theirs_count) = (ours.len(), theirs.len());
@@ -24,7 +24,7 @@ fn same_result(what: &str, expected: &Recorded, got: &Recorded) {
 
 /// A result comes back as it was recorded: to a claim of another call and of its own, and to an inspect. Its event has
 /// its verdict and code.
-async fn replayed(key: &Subject<'_>, own: &Claim, result: &Recorded) {
+async fn replayed(key: &Subject<'_>, own: &Claim, result: &RecordedResult) {
     let what = format!("the result of {}", key.address);
     for claim in [&call("bob"), own] {
         let told = answers!(key.claim(claim).await, ClaimReply::Completed { result, .. } => result);
@@ -45,18 +45,18 @@ async fn replayed(key: &Subject<'_>, own: &Claim, result: &Recorded) {
 }
 
 /// The same with other bytes at its end.
-fn altered(result: &Recorded) -> Recorded {
+fn altered(result: &RecordedResult) -> RecordedResult {
     let mut bytes = result.payload.bytes.to_vec();
     match bytes.pop() {
         Some(last) => bytes.push(last ^ 1),
         None => bytes.push(b' '),
     }
     let payload = Payload { bytes: bytes.into(), ..result.payload.clone() };
-    Recorded { payload, ..result.clone() }
+    RecordedResult { payload, ..result.clone() }
 }
 
 /// A result that its worker records. Repeated it is the same; with one bit changed it is a conflict.
-async fn by_worker(key: Subject<'_>, result: &Recorded) {
+async fn by_worker(key: Subject<'_>, result: &RecordedResult) {
     let own = call("ann");
     let grant = key.begun(&own).await;
     for changed in [true, false] {
@@ -69,7 +69,7 @@ async fn by_worker(key: Subject<'_>, result: &Recorded) {
 }
 
 /// A result that an operator records. Repeated it is the same; with one bit changed it is another decision.
-async fn by_operator(key: Subject<'_>, result: &Recorded) {
+async fn by_operator(key: Subject<'_>, result: &RecordedResult) {
     let own = Claim { accepts: Accepts::any(), ..call("ann") };
     let doubt = key.doubtful(&own).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
@@ -86,8 +86,8 @@ async fn by_operator(key: Subject<'_>, result: &Recorded) {
 
 /// A payload as a success, as a failure, and forced as either.
 async fn in_every_way(context: &LawContext, name: &str, payload: &Payload, code: Option<i32>) {
-    let success = Recorded { code, ..Recorded::success(payload.clone()) };
-    let failure = Recorded::failure(code, payload.clone());
+    let success = RecordedResult { code, ..RecordedResult::success(payload.clone()) };
+    let failure = RecordedResult::failure(code, payload.clone());
     by_worker(context.execution(&format!("{name}, success")), &success).await;
     by_worker(context.execution(&format!("{name}, failure")), &failure).await;
     by_operator(context.execution(&format!("{name}, forced success")), &success).await;
@@ -117,9 +117,9 @@ pub(crate) async fn a_result_of_any_size_is_replayed(context: &LawContext) {
 /// The largest result that a client records by default is replayed, as a failure and when it is forced too.
 pub(crate) async fn the_largest_result_is_replayed_for_success_failure_and_force(context: &LawContext) {
     let payload = |size| Payload::new(Payload::OCTETS, noise(size));
-    let failure = Recorded::failure(Some(1), payload(Payload::DEFAULT_LIMIT));
+    let failure = RecordedResult::failure(Some(1), payload(Payload::DEFAULT_LIMIT));
     by_worker(context.execution("failure"), &failure).await;
-    let forced = Recorded::success(payload(Payload::DEFAULT_LIMIT - 1));
+    let forced = RecordedResult::success(payload(Payload::DEFAULT_LIMIT - 1));
     by_operator(context.execution("forced"), &forced).await;
 }
 
@@ -154,9 +154,13 @@ pub(crate) async fn bytes_are_never_interpreted_as_text(context: &LawContext) {
     for (n, bytes) in cases.into_iter().enumerate() {
         for kind in [Payload::JSON, "text/plain", Payload::OCTETS] {
             let payload = Payload::new(kind, bytes.to_vec());
-            by_worker(context.execution(&format!("{n} {kind}")), &Recorded::failure(None, payload.clone()))
+            by_worker(
+                context.execution(&format!("{n} {kind}")),
+                &RecordedResult::failure(None, payload.clone()),
+            )
+            .await;
+            by_operator(context.execution(&format!("{n} {kind}, forced")), &RecordedResult::success(payload))
                 .await;
-            by_operator(context.execution(&format!("{n} {kind}, forced")), &Recorded::success(payload)).await;
         }
     }
 }
@@ -195,9 +199,9 @@ pub(crate) async fn a_content_type_is_replayed_unchanged(context: &LawContext) {
         .await;
     }
     let (key, json) = (context.execution("another"), Payload::new(Payload::JSON, "{}"));
-    let grant = key.completed(&call("ann"), &Recorded::success(json.clone())).await;
+    let grant = key.completed(&call("ann"), &RecordedResult::success(json.clone())).await;
     let upper = Payload { content_type: label("Application/JSON"), ..json };
-    answers!(key.complete(grant, &Recorded::success(upper)).await, CompleteReply::Conflict);
+    answers!(key.complete(grant, &RecordedResult::success(upper)).await, CompleteReply::Conflict);
 }
 
 /// A code is a number of 32 bits with a sign, or none: for successes, failures and forced results, and in events.
@@ -235,7 +239,8 @@ pub(crate) async fn an_omitted_result_keeps_its_verdict_and_code(context: &LawCo
     for (n, bytes) in ["", "too large"].into_iter().enumerate() {
         for verdict in [Verdict::Success, Verdict::Failure] {
             let payload = Payload::new("text/plain", bytes);
-            let omitted = Recorded { verdict, omitted: true, code: Some(3), ..Recorded::success(payload) };
+            let omitted =
+                RecordedResult { verdict, omitted: true, code: Some(3), ..RecordedResult::success(payload) };
             by_worker(context.execution(&format!("{n} {verdict:?}")), &omitted).await;
             by_operator(context.execution(&format!("{n} {verdict:?}, forced")), &omitted).await;
         }
@@ -251,11 +256,11 @@ pub(crate) async fn every_part_of_a_result_is_compared(context: &LawContext) {
         let mut others = vec![result(theirs)];
         if n == 0 {
             others.extend([
-                Recorded { verdict: Verdict::Failure, ..first.clone() },
-                Recorded { code: Some(0), ..first.clone() },
-                Recorded { code: Some(i32::MAX), ..first.clone() },
-                Recorded { omitted: true, ..first.clone() },
-                Recorded { payload, ..first.clone() },
+                RecordedResult { verdict: Verdict::Failure, ..first.clone() },
+                RecordedResult { code: Some(0), ..first.clone() },
+                RecordedResult { code: Some(i32::MAX), ..first.clone() },
+                RecordedResult { omitted: true, ..first.clone() },
+                RecordedResult { payload, ..first.clone() },
                 result(&ours[..7]),
                 result(&format!("{ours} ")),
                 result(&ours.to_uppercase()),
@@ -332,7 +337,8 @@ async fn read(key: &Subject<'_>) -> (Record, usize) {
 /// A result that is larger than a client sends by default is recorded whole, or an error says that it was not and
 /// leaves the execution as it was: then a smaller one can be recorded.
 pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawContext) {
-    let huge = Recorded::success(Payload::new(Payload::OCTETS, vec![7; 2 * Payload::DEFAULT_LIMIT + 1]));
+    let huge =
+        RecordedResult::success(Payload::new(Payload::OCTETS, vec![7; 2 * Payload::DEFAULT_LIMIT + 1]));
     let (key, own) = (context.execution("k"), call("ann"));
     let grant = key.begun(&own).await;
     let before = read(&key).await;

@@ -1,7 +1,7 @@
 //! What callers and workers ask: who they are, what they present, what they say.
 
 use sentinel_core::operation::*;
-use sentinel_core::{ClaimId, Grant, Payload, Recorded, Terms, Token, Verdict};
+use sentinel_core::{ClaimId, Grant, Payload, RecordedResult, Terms, Token, Verdict};
 
 use super::Ask;
 use super::record_under_test::{REQUEST, RecordUnderTest, receipt};
@@ -117,9 +117,9 @@ fn grants(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, Grant)> {
 }
 
 /// The result that is recorded, or would be, and others that differ from it in one respect.
-pub(super) fn results(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, Recorded)> {
+pub(super) fn results(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, RecordedResult)> {
     let same = stage.record().result.clone().unwrap_or_else(receipt);
-    let payload = |payload| Recorded { payload, ..same.clone() };
+    let payload = |payload| RecordedResult { payload, ..same.clone() };
     let kind = same.payload.content_type.as_str();
     let verdict = match same.verdict {
         Verdict::Success => Verdict::Failure,
@@ -129,8 +129,8 @@ pub(super) fn results(stage: &RecordUnderTest<'_>) -> Vec<(&'static str, Recorde
         ("the same result", same.clone()),
         ("other bytes", payload(Payload::new(kind, "another"))),
         ("another content type", payload(Payload::new("text/html", same.payload.bytes.clone()))),
-        ("another code", Recorded { code: Some(-1), ..same.clone() }),
-        ("the other verdict", Recorded { verdict, ..same.clone() }),
-        ("the bytes left out or not", Recorded { omitted: !same.omitted, ..same.clone() }),
+        ("another code", RecordedResult { code: Some(-1), ..same.clone() }),
+        ("the other verdict", RecordedResult { verdict, ..same.clone() }),
+        ("the bytes left out or not", RecordedResult { omitted: !same.omitted, ..same.clone() }),
     ]
 }

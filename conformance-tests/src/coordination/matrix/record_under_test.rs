@@ -6,7 +6,8 @@ use std::time::Duration;
 use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, Applied, ClaimId, ErrorKind, Event, Grant, Key, Payload, Record, Recorded, StoreTime, Token,
+    Address, Applied, ClaimId, ErrorKind, Event, Grant, Key, Payload, Record, RecordedResult, StoreTime,
+    Token,
 };
 
 use super::age::Age;
@@ -201,12 +202,13 @@ impl<'a> RecordUnderTest<'a> {
             Step::Complete => Complete { grant, result: receipt() }.into(),
             Step::Fail => {
                 let declined = Payload::new("text/plain", "declined");
-                Complete { grant, result: Recorded::failure(Some(402), declined) }.into()
+                Complete { grant, result: RecordedResult::failure(Some(402), declined) }.into()
             }
-            Step::Omit => {
-                Complete { grant, result: Recorded { omitted: true, ..Recorded::success(Payload::empty()) } }
-                    .into()
+            Step::Omit => Complete {
+                grant,
+                result: RecordedResult { omitted: true, ..RecordedResult::success(Payload::empty()) },
             }
+            .into(),
             Step::Release => Release { grant, vouched: false }.into(),
             Step::Vouch => Release { grant, vouched: true }.into(),
             Step::Cancel => Cancel { claim_id: grant.claim_id }.into(),
@@ -325,8 +327,8 @@ impl<'a> RecordUnderTest<'a> {
 pub(super) const REQUEST: &str = "an order";
 
 /// The result that is recorded on the way to a start state.
-pub(super) fn receipt() -> Recorded {
-    Recorded { code: Some(201), ..result("a receipt") }
+pub(super) fn receipt() -> RecordedResult {
+    RecordedResult { code: Some(201), ..result("a receipt") }
 }
 
 fn same<T: fmt::Debug + PartialEq>(what: &str, expected: &T, got: &T) -> Result<(), String> {

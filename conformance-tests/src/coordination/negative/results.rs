@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Address, CoordinationStore, ErrorKind, Fingerprint, Kind, Label, Layer, Layered, Recorded, StoreError,
-    Verdict,
+    Address, CoordinationStore, ErrorKind, Fingerprint, Kind, Label, Layer, Layered, RecordedResult,
+    StoreError, Verdict,
 };
 
 use super::mutation::{Mutation, Seen, Written};
 use crate::coordination::laws::names::{FNV1A, fnv1a};
 
 /// The result that a worker just recorded, or that an operator did.
-fn recorded<'a>(w: &'a mut Written<'_>, forced: bool) -> Option<&'a mut Recorded> {
+fn recorded<'a>(w: &'a mut Written<'_>, forced: bool) -> Option<&'a mut RecordedResult> {
     match w.op {
         Op::Complete(_) if !forced => w.after.result.as_mut(),
         Op::ForceComplete(_) if forced => w.after.result.as_mut(),
@@ -56,13 +56,13 @@ macro_rules! forced {
     };
 }
 
-fn text_of(result: &mut Recorded, change: impl Fn(&str) -> String) {
+fn text_of(result: &mut RecordedResult, change: impl Fn(&str) -> String) {
     if let Ok(text) = std::str::from_utf8(&result.payload.bytes) {
         result.payload.bytes = change(text).into_bytes().into();
     }
 }
 
-fn type_of(result: &mut Recorded, change: impl Fn(&str) -> String) {
+fn type_of(result: &mut RecordedResult, change: impl Fn(&str) -> String) {
     result.payload.content_type = Label::lossy(change(result.payload.content_type.as_str()));
 }
 
@@ -135,12 +135,12 @@ fn fingerprints() -> Vec<Mutation> {
 }
 
 /// The hash of a result's bytes that this store compares.
-fn hashed(result: &Recorded) -> u32 {
+fn hashed(result: &RecordedResult) -> u32 {
     fnv1a(FNV1A, &result.payload.bytes)
 }
 
 /// A repeated result that is taken for the recorded one.
-fn confused(s: &mut Seen, alike: fn(&Recorded, &Recorded) -> bool) {
+fn confused(s: &mut Seen, alike: fn(&RecordedResult, &RecordedResult) -> bool) {
     let Some(recorded) = s.record.result.clone() else { return };
     match &mut s.op {
         Op::Complete(op) if alike(&recorded, &op.result) => op.result = recorded,
@@ -154,13 +154,13 @@ fn repeats() -> Vec<Mutation> {
     vec![
         s("compares results by FNV-1a").guard(|s| {
             confused(s, |a, b| {
-                Recorded { payload: b.payload.clone(), ..a.clone() } == *b && hashed(a) == hashed(b)
+                RecordedResult { payload: b.payload.clone(), ..a.clone() } == *b && hashed(a) == hashed(b)
             })
         }),
         s("compares only the bytes of results")
             .guard(|s| confused(s, |a, b| a.payload.bytes == b.payload.bytes)),
         s("compares results without their codes")
-            .guard(|s| confused(s, |a, b| Recorded { code: b.code, ..a.clone() } == *b)),
+            .guard(|s| confused(s, |a, b| RecordedResult { code: b.code, ..a.clone() } == *b)),
         s("compares fingerprints by FNV-1a")
             .guard(|s| compared(s, |text| format!("{:08x}", fnv1a(FNV1A, text.as_bytes())))),
     ]

@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
-use sentinel_core::{Payload, Recorded, Token};
+use sentinel_core::{Payload, RecordedResult, Token};
 
 use super::mutation::{Mutation, Seen, StorageFault, Written};
 use super::workers::{only, spoils};
@@ -30,7 +30,7 @@ fn tokens() -> Vec<Mutation> {
 }
 
 /// The result that was just recorded.
-fn recorded<'a>(w: &'a mut Written<'_>) -> Option<&'a mut Recorded> {
+fn recorded<'a>(w: &'a mut Written<'_>) -> Option<&'a mut RecordedResult> {
     match w.op {
         Op::Complete(_) | Op::ForceComplete(_) => w.after.result.as_mut(),
         _ => None,

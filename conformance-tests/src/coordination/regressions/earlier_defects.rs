@@ -38,7 +38,7 @@ pub(crate) async fn a_lease_does_not_outlive_its_hard_deadline(context: &LawCont
 pub(crate) async fn a_run_does_not_complete_twice(context: &LawContext) {
     let (key, first) = (context.execution("k"), result("receipt 1"));
     let grant = key.completed(&call("ann"), &first).await;
-    let failed = sentinel_core::Recorded { code: Some(1), ..first.clone() };
+    let failed = sentinel_core::RecordedResult { code: Some(1), ..first.clone() };
     for second in [result("receipt 2"), result(""), failed] {
         let before = key.record().await;
         answers!(key.complete(grant, &second).await, CompleteReply::Conflict);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use sentinel_core::operation::Claim;
-use sentinel_core::{Address, Change, Event, Record, Recorded, State, StoreTime, Token, Verdict};
+use sentinel_core::{Address, Change, Event, Record, RecordedResult, State, StoreTime, Token, Verdict};
 
 /// A hash map under a mutex.
 #[derive(Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Map(Mutex<HashMap<Address, (Record, Vec<Event>), foldhash::fas
 
 impl Map {
     /// Claims, unlocks the map, and completes.
-    pub(crate) fn fresh(&self, address: &Address, claim: &Claim, result: Recorded) {
+    pub(crate) fn fresh(&self, address: &Address, claim: &Claim, result: RecordedResult) {
         let now = now();
         let token = Token::new(now.as_micros()).unwrap();
         let record = Record {
@@ -44,7 +44,7 @@ impl Map {
         self.complete(address, now, result);
     }
 
-    fn complete(&self, address: &Address, now: StoreTime, result: Recorded) {
+    fn complete(&self, address: &Address, now: StoreTime, result: RecordedResult) {
         let mut map = self.0.lock().unwrap();
         let (record, events) = map.get_mut(address).unwrap();
         record.state = State::Completed;
@@ -55,7 +55,7 @@ impl Map {
         events.push(event(record, completed, Some(State::Executing)));
     }
 
-    pub(crate) fn replay(&self, address: &Address) -> Option<Recorded> {
+    pub(crate) fn replay(&self, address: &Address) -> Option<RecordedResult> {
         self.0.lock().unwrap().get(address).and_then(|(record, _)| record.result.clone())
     }
 

@@ -8,7 +8,7 @@ use sentinel_client::Outcome;
 use sentinel_client::Sentinel;
 use sentinel_core::operation::{Claim, ClaimReply, Complete, Phase};
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, Recorded, Terms,
+    Address, ClaimId, CoordinationStore, Grant, Key, Kind, Label, Namespace, Payload, RecordedResult, Terms,
 };
 
 use crate::baselines::{pgbench, redis, sqlite};
@@ -52,7 +52,7 @@ pub(crate) async fn granted(store: &dyn CoordinationStore, address: &Address, ph
 pub(crate) async fn by_the_store(store: Arc<dyn CoordinationStore>, key: String) {
     let address = address(Kind::Execution, key);
     let grant = granted(&*store, &address, Phase::Executing).await;
-    let result = Recorded::success(Payload::new(Payload::JSON, format!("\"{}\"", receipt())));
+    let result = RecordedResult::success(Payload::new(Payload::JSON, format!("\"{}\"", receipt())));
     store.complete(&address, &Complete { grant, result }).await.unwrap();
 }
 

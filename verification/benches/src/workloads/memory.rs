@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sentinel_client::Sentinel;
 use sentinel_core::operation::{Beat, Complete, Phase};
-use sentinel_core::{Address, CoordinationStore as _, Kind, Payload, Recorded};
+use sentinel_core::{Address, CoordinationStore as _, Kind, Payload, RecordedResult};
 use sentinel_memory::MemoryStore;
 use tokio::runtime::Runtime;
 
@@ -29,7 +29,7 @@ struct Kit {
     /// Of one thread: what is measured has no other to wake.
     runtime: Runtime,
     addresses: Vec<Address>,
-    result: Recorded,
+    result: RecordedResult,
 }
 
 impl Kit {
@@ -37,7 +37,7 @@ impl Kit {
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             addresses: (0..KEYS).map(|n| address(Kind::Execution, format!("invoice-{n}"))).collect(),
-            result: Recorded::success(Payload::new(Payload::JSON, format!("\"{}\"", receipt()))),
+            result: RecordedResult::success(Payload::new(Payload::JSON, format!("\"{}\"", receipt()))),
         }
     }
 

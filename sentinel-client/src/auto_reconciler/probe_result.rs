@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sentinel_core::{Fingerprint, Key, Label, Payload, Recorded, StoreTime, Token, Verdict};
+use sentinel_core::{Fingerprint, Key, Label, Payload, RecordedResult, StoreTime, Token, Verdict};
 use serde::Serialize;
 
 use super::super::codec::CodecError;
@@ -34,12 +34,12 @@ pub struct UncertainKey {
 
 /// What a probe found. The evidence is recorded in the event of the decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub enum ProbeResult {
     /// The work happened, with this result. A success is recorded at once; a failure only under the conditions of
     /// [`DidNotHappen`](Self::DidNotHappen).
     Happened {
         /// The result to replay from now on.
-        result: Recorded,
+        result: RecordedResult,
         /// How this is known.
         evidence: Label,
     },
@@ -53,10 +53,10 @@ pub enum Finding {
     StillUnknown,
 }
 
-impl Finding {
+impl ProbeResult {
     /// The work happened, with this value as JSON. Returns an error if the value cannot be encoded.
     pub fn happened<T: Serialize>(value: &T, evidence: impl AsRef<str>) -> Result<Self, CodecError> {
-        let result = Recorded::success(Payload::new(Payload::JSON, serde_json::to_vec(value)?));
+        let result = RecordedResult::success(Payload::new(Payload::JSON, serde_json::to_vec(value)?));
         Ok(Self::Happened { result, evidence: Label::lossy(evidence) })
     }
 
@@ -66,7 +66,7 @@ impl Finding {
     }
 }
 
-impl Finding {
+impl ProbeResult {
     /// Whether the finding is a success. An observed effect proves itself, so a success may be recorded at any time.
     pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Happened { result, .. } if result.verdict == Verdict::Success)

@@ -193,7 +193,8 @@ pub(crate) fn in_transaction(failure: StatementError) -> StoreError {
             return StoreError::not_applied(ErrorKind::InvalidRequest, detail);
         }
         StatementError::RolledBack(error) if error.code() == "25P02" => {
-            let detail = "your transaction had failed before and accepts no more statements: the error of an earlier statement was ignored";
+            let detail = "your transaction had failed before and accepts no more statements: the error of an earlier \
+                          statement was ignored";
             return StoreError::not_applied(ErrorKind::InvalidRequest, detail);
         }
         StatementError::Lost(_) => "your transaction is lost with its connection, and is rolled back",

@@ -4,6 +4,7 @@
 mod args;
 mod commands;
 mod exit;
+mod names;
 mod output;
 mod parse;
 mod runner;

@@ -1,6 +1,6 @@
 -- Times are microseconds since 1970 by the server's clock, durations microseconds. Nothing that a heartbeat changes
--- (lease_until, rev, last_now) stands in an index or in an index' condition: with room left in each page, a heartbeat
--- is a heap-only update.
+-- (lease_until, rev, last_now) is in an index or in an index' condition: with room left in each page, a heartbeat is a
+-- heap-only update.
 
 CREATE TYPE {kind} AS ENUM ('execution', 'lease');
 -- 'purged': the row of a record that is not there any more, kept for as long as the event of its purge.
@@ -14,7 +14,7 @@ CREATE TYPE {change} AS ENUM (
 -- One row for each address that has, or recently had, a record. State 'purged', and `rev` 0: the record was purged, and
 -- only its `purged` event is left. The wide columns stand last. Keys are compared byte by byte.
 --
--- `life` is drawn like a token, at the first claim and at each purge: it tells the lives of one address apart. It may
+-- `life` is drawn like a token, at the first claim and at each purge: it distinguishes the lives of one address. It may
 -- repeat among addresses. Nothing outside of the primary key has to be unique, so no counter has to be kept in step.
 CREATE TABLE {records} (
     life               int8 NOT NULL,
@@ -39,7 +39,7 @@ CREATE TABLE {records} (
     state              {state} NOT NULL,
     verdict            {verdict},
     code               int4,
-    implied            int2 NOT NULL DEFAULT 0, -- so many of the newest events stand in this row alone
+    implied            int2 NOT NULL DEFAULT 0, -- this many of the newest events are in this row alone
     after_reset        bool NOT NULL,
     omitted            bool,
     namespace          text COLLATE "C" NOT NULL,
@@ -72,8 +72,8 @@ CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at) WHERE purge_
 -- Tombstones, for lists: they may be few among many records, or many among few.
 CREATE INDEX {records_free} ON {records} (namespace, kind, key) WHERE state = 'free';
 
--- The log: written once, in the order of time, deleted by maintenance. What the row of a record tells itself is written
--- here only when the row is about to stop telling it: of a run that was claimed once and completed (`implied` 1 and 2),
+-- The log: written once, in the order of time, deleted by maintenance. What the row of a record implies is written here
+-- only when the row is about to stop implying it: of a run that was claimed once and completed (`implied` 1 and 2),
 -- which is nearly all of them, there is nothing here. `history.sql` puts both together.
 --
 -- `record` is the first half of the SHA-256 of 'life/kind/namespace/key': it names one life of one address, and is
@@ -208,7 +208,7 @@ BEGIN
     FOR place IN
         SELECT DISTINCT (CASE
             WHEN octet_length(side.r) <= 1000 THEN side.r
-            -- An index takes no more. What is cut off is told apart by its hash.
+            -- An index takes no more. What is cut off is distinguished by its hash.
             ELSE left(side.r, 200) || '.. sha256 ' || encode(sha256(convert_to(side.r, getdatabaseencoding())), 'hex')
         END) COLLATE "C" AS named
         FROM (VALUES (CASE TG_WHEN WHEN 'AFTER' THEN after END), (before)) AS side (r) WHERE side.r IS NOT NULL

@@ -114,7 +114,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Whether a pooler in transaction mode (PgBouncer) stands between this process and the server. Found out when
+    /// Whether a pooler in transaction mode (PgBouncer) is between this process and the server. Found out when
     /// connecting, unless set.
     pub fn pooler(mut self, pooled: bool) -> Self {
         self.pooled = Some(pooled);

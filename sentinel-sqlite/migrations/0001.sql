@@ -1,8 +1,7 @@
 -- One row for each address that has, or recently had, a record. `rev` 0: the record was purged, and only its `purged`
--- event is left. Times are microseconds since 1970, durations microseconds. The payload stands last: a page of a list
--- never reads its overflow pages.
--- The newest events stand in `recent`, one a line: a run from claim to result is two events, and they cost no page of
--- their own.
+-- event is left. Times are microseconds since 1970, durations microseconds. The payload comes last: a page of a list
+-- never reads its overflow pages. The newest events stand in `recent`, one a line: a run from claim to result is two
+-- events, and they cost no page of their own.
 CREATE TABLE records (
     id           INTEGER PRIMARY KEY, -- an order of age, and no identity: SQLite gives a number of a deleted row again
     life         BLOB    NOT NULL DEFAULT (randomblob(16)), -- whose events those in `events` are; never given again
@@ -66,8 +65,8 @@ CREATE TABLE floors (
     token     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What the file says of its log. The main file alone says 1 while acknowledged commits may stand in the log; the first
--- commit of the log says 0 again. So a main file that was moved without its log says that it is not complete.
+-- Whether the file needs its log. The main file alone has 1 while acknowledged commits may be in the log; the first
+-- commit of the log has 0 again. So a main file that was moved without its log shows that it is not complete.
 CREATE TABLE main_file (
     generation BLOB    NOT NULL, -- random; drawn anew whenever the log is about to be emptied
     previous   BLOB,             -- the generation before

@@ -1,6 +1,6 @@
--- Finds events of earlier grants that are older than so many microseconds: for each record that has some, its name, and
--- the first event that stays. What led to its present grant stays. It reads so many blocks of the table from a block
--- on, and returns whether there are more: a pass reads each block once.
+-- Finds events of earlier grants that are older than this many microseconds: for each record that has some, its name,
+-- and the first event that stays. What led to its present grant stays. It reads this many blocks of the table from a
+-- block on, and returns whether there are more: a pass reads each block once.
 WITH clock AS MATERIALIZED (
     SELECT {clock} AS now
 ), old AS MATERIALIZED (

@@ -1,5 +1,5 @@
 -- Any number of completions, and of claims of addresses that have no row, in one statement and one commit. Each address
--- stands once; both lists are sorted by address. Nothing here waits for a row that another transaction has locked, and
+-- occurs once; both lists are sorted by address. Nothing here waits for a row that another transaction has locked, and
 -- all rows are locked before the first is inserted, so that concurrent statements cannot deadlock. What is not in the
 -- result was not changed, for any reason: it is sent again on its own.
 WITH completion AS MATERIALIZED (

@@ -1,5 +1,5 @@
 -- Any number of begins, releases, and claims of addresses that have a row, in one statement and one commit. Each
--- address stands once. No row that another transaction has locked is waited for. What is not in the result was not
+-- address occurs once. No row that another transaction has locked is waited for. What is not in the result was not
 -- changed, for any reason: it is sent again on its own.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],

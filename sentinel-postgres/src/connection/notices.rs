@@ -102,7 +102,7 @@ impl Subscriber for CapturingSubscriber {
         event.record(&mut &*self.0);
     }
 
-    // Nothing here opens a span: `enabled` says no to each.
+    // Nothing here opens a span: `enabled` is false for each.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }

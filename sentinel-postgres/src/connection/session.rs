@@ -1,8 +1,8 @@
 //! A connection of the store's own, and how it is set up.
 //!
 //! *Direct*: the session is ours, its settings come with the connection, and a statement is its own transaction.
-//! *Pooled*: between us and the server stands a pooler in transaction mode (PgBouncer), and the next transaction may
-//! meet another session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a
+//! *Pooled*: a pooler in transaction mode (PgBouncer) is between this process and the server, and the next transaction
+//! may meet another session. Nothing may be left in a session then, and no statement prepared in it: each goes out in a
 //! transaction of its own, with settings that end with it. Which of the two it is, is found out when connecting.
 
 use std::sync::Arc;

@@ -79,7 +79,7 @@ impl HeartbeatStatements {
         }
     }
 
-    /// Sends beats of one kind. None stands for one that was passed over, or whose record is absent.
+    /// Sends beats of one kind. None: the beat was skipped, or its record is absent.
     pub(crate) async fn send(
         &self,
         connection: &mut Connection,

@@ -17,8 +17,8 @@ use crate::error::StatementError;
 /// Commits a transaction, and checks that the server committed it. Use it in place of `transaction.commit()`, which
 /// answers `Ok` also where the server rolled the transaction back because a statement in it had failed.
 ///
-/// **Effect:** `Ok`: the transaction is committed, and is as durable as its `synchronous_commit` says.
-/// **Errors:** [`CommitError`] reports whether something may have been committed. **Cost:** one round trip more.
+/// **Effect:** `Ok`: the transaction is committed, and is as durable as its `synchronous_commit` promises. **Errors:**
+/// [`CommitError`] reports whether something may have been committed. **Cost:** one round trip more.
 pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), CommitError> {
     conclude(transaction, &[]).await
 }

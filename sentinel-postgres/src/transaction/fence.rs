@@ -103,7 +103,7 @@ pub fn fence_address(address: &Address) -> String {
 
 /// A fence before a table: which columns carry token and address, and which name the resource.
 ///
-/// The trigger that it stands for keeps, per resource, the address that writes it and the highest token seen, in a
+/// The trigger that it represents keeps, per resource, the address that writes it and the highest token seen, in a
 /// table of its own: they outlive the row. A write with an older token fails, and so does one of another address. Each
 /// write has to set both columns: one that leaves them as they are repeats the last writer's, and passes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -132,7 +132,8 @@ impl<'t> Savepoint<'t> {
             Ok(()) => error,
             Err(second) if second.applied() == Applied::Ambiguous => second,
             Err(second) => {
-                tracing::debug!(%second, "a part of a transaction could not be undone; its connection is gone");
+                tracing::debug!(%second, "a part of a transaction could not be undone; its connection \
+                    is gone");
                 error
             }
         }
@@ -173,7 +174,8 @@ fn to_store_error(error: CallError) -> StoreError {
 /// The transaction, or our savepoint in it, was ended by the function that ran inside.
 pub(crate) fn ended() -> StoreError {
     let detail = "the function ended the transaction itself, by COMMIT or ROLLBACK as SQL. What it wrote may be \
-                  committed, with or without the record of this key: compare both, and remove that statement from the \
+                  committed, with or without the record of this key: compare both, and remove that \
+                  statement from the \
                   function";
     StoreError::ambiguous(ErrorKind::InvalidRequest, detail)
 }

@@ -1,4 +1,4 @@
-//! Maintenance and lists among many records: what is read is what is asked for, however much stands beside it.
+//! Maintenance and lists among many records: they read only what is requested, however many other records there are.
 
 use sentinel_conformance::Bench as _;
 use sentinel_core::operation::Release;
@@ -74,7 +74,7 @@ async fn keep_the_dead(fixture: &Fixture) -> Stranger {
 
 const MANY: u32 = 4_000;
 
-/// Calls purge until nothing is left, so many records a call, while a dump keeps each dead entry.
+/// Calls purge until nothing is left, this many records a call, while a dump keeps each dead entry.
 async fn purge_in_calls_of(limit: u32, schema: &str) -> Read {
     let fixture = Fixture::open(schema, |builder| builder).await;
     let mut stranger = fixture.stranger().await;
@@ -132,7 +132,7 @@ fn the_remains_of_a_purge_go_with_the_next_purge() {
     });
 }
 
-/// A namespace without anything due costs one read of an index, whatever stands in it and in others.
+/// A namespace without anything due costs one read of an index, whatever this and other namespaces contain.
 #[test]
 fn a_purge_of_a_namespace_with_nothing_due_reads_nothing() {
     runtime().block_on(async {

@@ -225,7 +225,7 @@ fn a_poisonous_claim_fails_alone() {
 }
 
 /// What was out when the connection broke is ambiguous, all of it, applied or not; the same requests sent again are
-/// answered by what came of the first.
+/// answered by the result of the first.
 #[test]
 fn a_lost_connection_makes_a_whole_batch_ambiguous() {
     runtime().block_on(async {
@@ -405,7 +405,7 @@ fn a_batcher_starts_again_on_another_runtime() {
     second.block_on(async {
         let (address, claim) = (fresh(&fixture), fused());
         let mut asked = pin!(fixture.store.claim(&address, &claim));
-        // Nobody drives the first runtime, so the request stays where it is.
+        // The first runtime is not driven, so the request stays where it is.
         assert!(!dropped_after(1, &mut asked).await);
         first.shutdown_background();
         let reply = tokio::time::timeout(Duration::from_secs(60), asked).await.expect("a reply comes");

@@ -60,7 +60,7 @@ async fn a_run_whose_commit_was_answered_by_a_rollback_is_not_completed() {
         let expected = if checked { "nothing of it was applied" } else { "was not committed" };
         assert!(words.contains(expected), "{words}");
         assert_eq!((bed.written().as_str(), bed.state(key).await), ("", Some(State::Executing)));
-        // Uncertain at once, for everybody.
+        // Uncertain at once, for every caller.
         let reply = bed.sentinel().once(key).run(function).await.unwrap();
         assert!(matches!(reply, Outcome::Uncertain(_)), "{key}: {reply:?}");
     }

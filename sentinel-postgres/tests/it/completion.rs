@@ -48,7 +48,7 @@ async fn a_completion_that_was_rolled_back_is_not_reported_as_done() {
     let reply = bed.sentinel().once("doubt").run(run.clone()).await.unwrap();
     assert!(matches!(reply, Outcome::RanUncertain(_)), "{reply:?}");
     assert_eq!(bed.state("doubt").await, Some(State::Executing));
-    // Who knows that everything was in the transaction, and that it was rolled back, may say so.
+    // A caller that knows that everything was in the transaction, and that it was rolled back, may vouch for that.
     let reply = bed.sentinel().once("vouched").nothing_happened_if(|_| true).run(run).await.unwrap();
     assert!(matches!(reply, Outcome::Failed(_)), "{reply:?}");
     assert_eq!(bed.state("vouched").await, Some(State::Free));

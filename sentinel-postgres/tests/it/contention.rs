@@ -40,7 +40,7 @@ async fn deadlocks(stranger: &mut Stranger, database: &str) -> i64 {
     stranger.number(&format!("SELECT deadlocks FROM pg_stat_database WHERE datname = '{database}'")).await
 }
 
-/// Claims all addresses at once; the grants that came of it.
+/// Claims all addresses at once. Returns the grants.
 async fn claim_all(fixture: &Fixture, addresses: &[Address]) -> Vec<(Address, Grant)> {
     let claim = async |address: &Address| {
         let claim = fused();

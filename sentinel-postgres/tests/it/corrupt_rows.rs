@@ -9,8 +9,8 @@ use sentinel_core::{
 
 use crate::harness::{Fixture, Stranger, call, fused, label, result, runtime};
 
-/// What stands in tables, and what may stand there by mistake: type, and values in SQL.
-const SPOILT: [(&str, &[&str]); 8] = [
+/// Types of columns, and values in SQL that may be in them by mistake.
+const CORRUPT: [(&str, &[&str]); 8] = [
     ("int8", &["NULL", "-1", "0", "1", "9007199254740992", "9223372036854775807", "-9223372036854775808"]),
     ("int4", &["NULL", "-2147483648", "2147483647"]),
     ("int2", &["-32768", "0", "1", "2", "3", "32767"]),
@@ -49,7 +49,7 @@ fn values(column: &str, of_type: &str) -> &'static [&'static str] {
         "state" | "before" | "after" => STATES,
         "change" => CHANGES,
         "verdict" => VERDICTS,
-        _ => SPOILT.iter().find(|(name, _)| *name == of_type).map_or(&[], |(_, values)| values),
+        _ => CORRUPT.iter().find(|(name, _)| *name == of_type).map_or(&[], |(_, values)| values),
     }
 }
 

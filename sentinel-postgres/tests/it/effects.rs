@@ -1,4 +1,4 @@
-//! What a claim says of its effects and of its callers, on each way by which it is stored, and what it is asked for
+//! What a claim states about its effects and its callers, on each way by which it is stored, and what it is used for
 //! later.
 
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub(crate) async fn a_reset_waits_for_late_effects(fixture: &Fixture, how: &str)
     assert_eq!(fixture.record(&address).await.effects_until, sentinel_core::StoreTime::ZERO);
 }
 
-/// An abandoned run's effects may land for as long as its worker says, be it longer than its terms said.
+/// The effects of an abandoned run may land for as long as its worker states, even if that is longer than its terms.
 pub(crate) async fn an_abandon_records_how_long_effects_may_land(fixture: &Fixture, _: &str) {
     for late_effects in [Duration::ZERO, LATE, HARD * 2] {
         let address = fixture.execution(&ClaimId::random().to_string());
@@ -112,7 +112,7 @@ pub(crate) async fn an_abandoned_run_is_not_released_in_a_batch(fixture: &Fixtur
     assert_eq!(reply.reply, Reply::Release(ReleaseReply::MayHaveRun));
 }
 
-/// A result that callers of a key cannot decode is not recorded by an operator, unless the operator insists.
+/// A result that callers of a key cannot decode is not recorded by an operator, unless the operator accepts that.
 pub(crate) async fn a_decision_is_of_a_type_that_callers_decode(fixture: &Fixture, how: &str) {
     let some = || Accepts::new(["application/cbor", "application/json"]).unwrap();
     for accepts in [Accepts::json(), some(), Accepts::any()] {

@@ -156,7 +156,7 @@ fn rows(schema: &str, key: &str) -> String {
 }
 
 /// Claims one key after the other, each with the next byte of a direction cut off, until the cut hits the claim, and
-/// not what another connection of the store had to say; gives that claim.
+/// not a reply to another connection of the store; returns that claim.
 async fn cut_off(store: &PostgresStore, cut: impl Fn()) -> (Address, Claim) {
     for n in 0.. {
         let (address, claim) = (execution(&format!("key {n}")), fused());
@@ -285,8 +285,8 @@ async fn what_the_server_rolled_back_is_not_applied_and_what_it_cut_off_is_ambig
     is_ambiguous(ended_by("terminated", "pg_terminate_backend", begin).await);
 }
 
-/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not say
-/// even that.
+/// Of a row that another transaction holds, a heartbeat replies `Unknown`; of a connection that broke, it does not
+/// state even that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_that_waited_for_its_row_reports_what_ended_it() {
     let beat = |store: PostgresStore, grant| async move {

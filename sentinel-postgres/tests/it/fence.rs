@@ -44,7 +44,7 @@ async fn only_the_current_grant_passes_the_check() {
         .abandon(&k, &Abandon { grant, cause, late_effects: std::time::Duration::ZERO })
         .await
         .unwrap();
-    check(&bed, &k, grant).await.expect("nobody takes an execution over: its worker may still finish");
+    check(&bed, &k, grant).await.expect("no other call takes an execution over: its worker may still finish");
     let op = Reconcile {
         op_id: OpId::random(),
         operator: Label::new("ann").unwrap(),
@@ -91,7 +91,7 @@ async fn what_was_checked_stays_so_until_the_commit() {
     let (mut mine, mut other) = (bed.connect().await, bed.connect().await);
     let mut tx = mine.begin().await.unwrap();
     bed.store.check_grant_in(&mut tx, &k, grant).await.unwrap();
-    // Another transaction of the same worker may check too; nobody may decide.
+    // Another transaction of the same worker may check too; no operator may decide.
     let mut second = other.begin().await.unwrap();
     bed.store.check_grant_in(&mut second, &k, grant).await.unwrap();
     second.rollback().await.unwrap();

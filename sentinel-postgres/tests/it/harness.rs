@@ -127,7 +127,7 @@ impl Fixture {
         holder
     }
 
-    /// Until so many of the store's statements wait for a lock.
+    /// Until this many of the store's statements wait for a lock.
     pub(crate) async fn waits(&self, by: &mut Stranger, statements: i64) {
         let sql = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' AND wait_event_type = 'Lock'",

@@ -126,7 +126,7 @@ fn records_of_one_statement_have_their_own_events() {
     });
 }
 
-/// What tells records apart comes from their primary key: no column that could repeat names the owner of an event.
+/// Records are distinguished by their primary key: no column that could repeat names the owner of an event.
 #[test]
 fn no_counter_distinguishes_records() {
     runtime().block_on(async {

@@ -165,7 +165,7 @@ pub(crate) async fn a_completion_alone_is_read_when_it_begins(fixture: &Fixture,
 
 /// The completion of a first run, and of nothing else: refused for any other grant, and recorded in full.
 pub(crate) async fn a_first_run_completes_alone(fixture: &Fixture, how: &str) {
-    // The other stands before the one in every index: what is not meant for it comes to it first.
+    // The other record is before this one in every index, so a statement with a wrong condition finds it first.
     let [other, address, claimed, beside] =
         ["0", "1", "2", "3"].map(|first| fixture.execution(&format!("{first}{}", ClaimId::random())));
     fixture.granted(&other, &fused()).await;
@@ -204,7 +204,7 @@ pub(crate) async fn a_first_run_completes_alone(fixture: &Fixture, how: &str) {
     assert_eq!(stamped.reply, Reply::Complete(CompleteReply::Recorded { late: true }));
 }
 
-/// From when a result may be purged stands beside it: past its retention, and past its rest.
+/// The time from which a result may be purged is stored with it: past its retention, and past its rest.
 pub(crate) async fn a_first_result_has_its_date(fixture: &Fixture, _: &str) {
     let rest = PURGE_REST + Duration::from_micros(1);
     for (retention, date) in [

@@ -275,7 +275,7 @@ pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: 
     assert_eq!(stranger.number(&changed).await, before, "{operation} changed what is only similar");
 }
 
-/// A decision that was taken is taken: under the same id it is not taken again, whatever else it says.
+/// A decision that was made is final: under the same id it is not made again, even with other contents.
 pub(crate) async fn a_decision_is_taken_once(fixture: &Fixture, _: &str) {
     let address = fixture.execution(&ClaimId::random().to_string());
     let grant = fixture.granted(&address, &fused()).await;
@@ -475,7 +475,7 @@ fn a_row_that_was_not_lapsed_when_it_was_locked_is_not_taken_over() {
 #[test]
 fn inserts_wait_for_the_table() {
     runtime().block_on(async {
-        // Nobody else's tables.
+        // Tables of other stores are not locked.
         let fixture = rig_in("locked").await;
         an_insert_is_read_when_it_begins(&fixture, "alone").await;
         an_insert_is_read_when_it_begins(&fixture, IN_COMPANY).await;

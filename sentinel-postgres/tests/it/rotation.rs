@@ -32,7 +32,7 @@ fn write_pgpass(path: &Path, server: &Postgres, password: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Holds a lease, says so, and gives it back when it is asked to.
+/// Holds a lease, reports that, and releases it on request.
 #[expect(clippy::print_stdout, reason = "the program that started it reads this")]
 async fn hold(url: &str) {
     let sentinel = Sentinel::new(PostgresStore::builder(url).init().await.unwrap()).namespace("n").unwrap();
@@ -62,12 +62,12 @@ fn a_running_program_reads_a_new_password_from_its_file() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line == "held"));
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "held"));
     write_pgpass(&file, &server, "two");
     rotate(&server, "two");
     program.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let released = said.any(|line| line == "released");
+    let released = lines.any(|line| line == "released");
     assert!(program.wait().unwrap().success() && released);
 }
 

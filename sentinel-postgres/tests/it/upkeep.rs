@@ -296,8 +296,8 @@ pub(crate) async fn the_next_life_begins_from_nothing(fixture: &Fixture, how: &s
     tombstone(fixture, &address).await;
     fixture.advance(REST).await;
     assert_eq!(purge(fixture).await, 1);
-    let nobody = Grant { token: Token::NONE, claim_id: ClaimId::random() };
-    let stamp = fixture.ask(&address, Begin { grant: nobody }).await.stamp;
+    let unclaimed = Grant { token: Token::NONE, claim_id: ClaimId::random() };
+    let stamp = fixture.ask(&address, Begin { grant: unclaimed }).await.stamp;
     assert_eq!((stamp.rev, stamp.token), (0, Token::NONE));
     let op: Op = match how {
         "cancel" => Cancel { claim_id: ClaimId::random() }.into(),

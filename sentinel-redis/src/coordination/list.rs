@@ -142,8 +142,8 @@ impl Caller {
         Ok(events.split_off(older))
     }
 
-    /// What is kept of a record's events: the one of an earlier record, those in the record itself, and so many of its
-    /// list.
+    /// What is kept of a record's events: the one of an earlier record, those in the record itself, and this many of
+    /// its list.
     pub(crate) async fn stored_events(
         &self,
         address: &Address,

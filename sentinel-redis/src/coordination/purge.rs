@@ -36,7 +36,7 @@ impl Caller {
         Ok(purged)
     }
 
-    /// Deletes so many at most, page by page.
+    /// Deletes at most this many, page by page.
     async fn empty(&self, op: &Purge, bucket: &Bucket, left: u64) -> Result<u64, StoreError> {
         let (mut deleted, mut before) = (0, Vec::new());
         while deleted < left {
@@ -51,7 +51,7 @@ impl Caller {
         Ok(deleted)
     }
 
-    /// Counts so many at most.
+    /// Counts at most this many.
     async fn count(&self, op: &Purge, bucket: &Bucket, left: u64) -> Result<u64, StoreError> {
         let due = self.due(op, bucket, left).await?;
         let mut counted = 0;

@@ -37,7 +37,7 @@ impl Caller {
 
 /// How a list gets shorter. One more event is in the record.
 struct Shorter {
-    /// So many are dropped.
+    /// How many are dropped.
     dropped: usize,
     /// The oldest as it is.
     oldest: Bytes,

@@ -44,7 +44,7 @@ pub(crate) async fn the_newest_events_are_kept(harness: &StoreHarness, _: &str) 
     }
 }
 
-/// Of so many changes the newest are kept.
+/// Of this many changes the newest are kept.
 async fn are_the_newest(harness: &StoreHarness, address: &Address, revs: u64, limit: EventLimit) {
     let events = async |most: u32| harness.store.history(address, most).await.unwrap();
     let all = events(u32::MAX).await;

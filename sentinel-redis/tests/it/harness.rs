@@ -62,7 +62,7 @@ impl StoreHarness {
         assert_eq!(received, meant.stamped, "{op:?} was answered otherwise");
         assert_eq!(self.record(address).await, record, "{op:?} wrote something else");
         if let Some(event) = meant.event {
-            assert_eq!(self.store.history(address, 1).await.unwrap(), [event], "{op:?} tells something else");
+            assert_eq!(self.store.history(address, 1).await.unwrap(), [event], "{op:?} has another event");
         }
         received
     }

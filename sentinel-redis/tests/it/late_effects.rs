@@ -75,7 +75,7 @@ async fn refuses(harness: &StoreHarness, address: &sentinel_core::Address, token
     assert!(!stamped.stamp.changed, "{stamped:?}");
 }
 
-/// A result by hand is refused if callers of the key cannot decode it, unless the operator insists.
+/// A result by hand is refused if callers of the key cannot decode it, unless the operator accepts that.
 pub(crate) async fn a_decision_is_decodable(harness: &StoreHarness, _: &str) {
     let listed = || Accepts::new(["text/plain", "application/json", "x/y"]).unwrap();
     let cases = [

@@ -201,7 +201,7 @@ async fn heartbeats_and_purges_are_not_repeated_when_their_replies_were_lost() {
         purged = asked.await.unwrap().is_ok();
     }
     assert!(fixture.beside.inspect(&address).await.unwrap().record.is_none());
-    assert_eq!(fixture.events(&address).await, 1, "one event tells of the purge");
+    assert_eq!(fixture.events(&address).await, 1, "there is one event of the purge");
 }
 
 #[tokio::test(flavor = "multi_thread")]

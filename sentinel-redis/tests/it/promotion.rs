@@ -39,7 +39,7 @@ impl Fixture {
         new_client_is_refused_with(&self.url(), ErrorKind::PossibleDataLoss).await;
     }
 
-    /// The replica hears nothing any more, of a primary that is no longer there.
+    /// The replica receives nothing any more, because its primary is gone.
     pub(crate) async fn acknowledged_by_the_primary_alone(&self, key: &str) -> Grant {
         self.replica.cli(&["REPLICAOF", "127.0.0.1", "1"]);
         hold(&self.store, &execution(key), Phase::Executing).await

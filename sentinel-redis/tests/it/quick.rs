@@ -206,7 +206,7 @@ pub(crate) async fn a_quick_completion_writes_what_the_full_path_writes(harness:
         both.ask(&key, done(grant)).await;
         both.ask(&key, done(grant)).await;
     }
-    both.ask("nobody's", done(Grant { token: Token::NONE, claim_id: ClaimId::random() })).await;
+    both.ask("unclaimed", done(Grant { token: Token::NONE, claim_id: ClaimId::random() })).await;
 }
 
 /// A completion at each instant: after the clock was set back, just before the lease ends, and from then on.

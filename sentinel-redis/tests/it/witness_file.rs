@@ -49,7 +49,7 @@ impl Fixture {
         }
     }
 
-    /// The server crashes, so many bytes of its newest writes are lost, and it is started again.
+    /// The server crashes, this many bytes of its newest writes are lost, and it is started again.
     fn crash(&self, lost: u64) {
         self.server.kill();
         self.server.cut_append_only_file(lost);

@@ -219,7 +219,7 @@ fn take_batch(queue: &mut Queue, batch: &mut Vec<Box<dyn Task>>, batching: bool)
     }
 }
 
-/// Runs one operation; a panic (of a clock, say) fails only this operation and does not end the thread.
+/// Runs one operation; a panic (for example of a clock) fails only this operation and does not end the thread.
 fn run(
     task: &mut dyn Task,
     context: TransactionContext<'_>,

@@ -75,7 +75,7 @@ async fn a_row_that_cannot_be_read_fails_alone() {
 #[tokio::test]
 async fn a_failed_write_does_not_fail_the_others_of_its_batch() {
     let on = OnDisk::open().await;
-    // Events so long that they make room for the next one in the table of old ones.
+    // Events large enough that older ones are moved to the table of old events.
     let long = |name: &str| Label::new(format!("{name}{}", "x".repeat(1000))).unwrap();
     let label = |n: usize| if n.is_multiple_of(8) { long("poison") } else { long("fine") };
     for n in 0..64 {

@@ -20,14 +20,14 @@ async fn eventful(on: &OnDisk, key: &str) -> Record {
     let withdrawn = claim(Phase::Claimed);
     granted(store, &at, &withdrawn).await;
     store.cancel(&at, &Cancel { claim_id: withdrawn.claim_id }).await.unwrap();
-    let doubtful = granted(store, &at, &Claim { retention: Some(Duration::from_secs(5)), ..fused() }).await;
-    store.heartbeat(&[Beat { address: at.clone(), grant: doubtful }]).await.unwrap();
+    let uncertain = granted(store, &at, &Claim { retention: Some(Duration::from_secs(5)), ..fused() }).await;
+    store.heartbeat(&[Beat { address: at.clone(), grant: uncertain }]).await.unwrap();
     let cause = Label::new("the connection broke").unwrap();
     store
-        .abandon(&at, &Abandon { grant: doubtful, cause, late_effects: std::time::Duration::ZERO })
+        .abandon(&at, &Abandon { grant: uncertain, cause, late_effects: std::time::Duration::ZERO })
         .await
         .unwrap();
-    let first = store.reconcile(&at, &reconcile(doubtful.token)).await.unwrap().stamp.token;
+    let first = store.reconcile(&at, &reconcile(uncertain.token)).await.unwrap().stamp.token;
     let operator = Label::new("an operator").unwrap();
     let reset = ResetToClaimed {
         op_id: OpId::random(),

@@ -298,8 +298,8 @@ async fn a_late_result_of_the_worker_that_holds_the_grant_ends_the_doubt() {
     tokio::time::sleep(SECOND * 2).await;
     assert!(matches!(charge(&sentinel, "k").await, Outcome::Uncertain(_)));
     open.send(()).unwrap();
-    let told_of_its_loss = true;
-    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Completed(lost) if lost == told_of_its_loss));
+    let notified_of_its_loss = true;
+    assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Completed(lost) if lost == notified_of_its_loss));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,27 @@
+//! Parses keys, fingerprints, labels, tokens and ids of decisions for the command line.
+
+use sentinel_core::{Fingerprint, Invalid, Key, Label, OpId, Token};
+
+pub(crate) fn key(text: &str) -> Result<Key, String> {
+    Key::new(text).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    Fingerprint::new(text).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn label(text: &str) -> Result<Label, String> {
+    Label::new(text).map_err(|invalid| invalid.to_string())
+}
+
+pub(crate) fn token(text: &str) -> Result<Token, String> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("a token is a number".into());
+    }
+    text.parse().map_err(|invalid: Invalid| invalid.to_string())
+}
+
+/// Accepts the id with or without the dashes of a UUID.
+pub(crate) fn op_id(text: &str) -> Result<OpId, String> {
+    text.replace('-', "").parse().map_err(|invalid: Invalid| invalid.to_string())
+}

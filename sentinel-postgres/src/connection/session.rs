@@ -141,7 +141,7 @@ impl Connection {
         !self.broken
     }
 
-    /// Runs a statement to its very end, within the deadline.
+    /// Runs a statement to its end, within the deadline.
     ///
     /// All rows are fetched although one may be expected: with the extended protocol the commit comes after the last
     /// row (on Sync), so a caller that stops at the first row does not know of the commit. A connection on which this

@@ -48,14 +48,14 @@ impl Deployment {
             ],
             Self::OnePrimary => &[
                 ": through kill -9, and through power loss as far as the disk keeps what it has synced.",
-                "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
-                 acknowledged.",
+                "An acknowledged begin, result or decision does not disappear: it is on the disk before \
+                it is acknowledged.",
                 "This holds for this one server. A failover to an asynchronous standby, or a restored \
                 backup, loses what it had not received.",
             ],
             Self::Synchronous => &[
                 ": through the loss of the primary, as long as only a synchronous standby takes over.",
-                "What was answered does not disappear: a begin, a result, a decision or a replay is confirmed by the \
+                "An acknowledged begin, result, decision or replay does not disappear: it is confirmed by the \
                  synchronous standby before it is acknowledged. While none is connected, nothing is.",
             ],
             Self::Asynchronous => &[

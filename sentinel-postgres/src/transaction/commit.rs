@@ -29,7 +29,8 @@ pub async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Commit
 pub enum CommitError {
     /// The server rolled the transaction back. Nothing of it was applied.
     #[error(
-        "the transaction was rolled back, and nothing of it was applied: {why}; run the whole transaction again"
+        "the transaction was rolled back, and nothing of it was applied: {why}; run the whole \
+            transaction again"
     )]
     RolledBack {
         /// The reason, in the server's words where there are any.
@@ -45,8 +46,9 @@ pub enum CommitError {
     /// What was completed in the transaction is not in it any more. `COMMIT` was not sent, and what was open is rolled
     /// back.
     #[error(
-        "what was completed in the transaction is not in it any more: it was rolled back to an earlier savepoint, or \
-         ended by a statement of its own; the rest was not committed; run the whole transaction again"
+        "a completion in the transaction was undone: the transaction was rolled back to an earlier \
+        savepoint, or ended by a statement of its own; the rest was not committed; run the whole \
+        transaction again"
     )]
     NotRecorded,
     /// The transaction is a savepoint within another one, and cannot be committed alone. It is rolled back.
@@ -183,7 +185,8 @@ async fn check(connection: &mut PgConnection, completed: &[Completed]) -> Result
     let recorded = if recorded.is_empty() { "true".to_owned() } else { recorded.join(" AND ") };
     let sql = format!(
         "SAVEPOINT sentinel; RELEASE SAVEPOINT sentinel; SELECT {recorded}, \
-         current_setting('synchronous_standby_names') <> '', current_setting('lc_messages') ~ '^(en|C|POSIX|$)'"
+         current_setting('synchronous_standby_names') <> '', current_setting('lc_messages') ~ \
+         '^(en|C|POSIX|$)'"
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await.map_err(not_ready)?;
     let row = rows.first().ok_or_else(|| not_ready(sqlx::Error::RowNotFound))?;

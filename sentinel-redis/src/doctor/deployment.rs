@@ -52,8 +52,8 @@ impl Deployment {
             ],
             Self::Always => &[
                 ": through kill -9, and through power loss as far as the disk keeps what it has synced.",
-                "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
-                 acknowledged.",
+                "An acknowledged begin, result or decision does not disappear: it is on the disk before \
+                it is acknowledged.",
                 "This holds for this one server. A restored backup, or another server in its place, lacks \
                 what it had not received.",
             ],
@@ -78,7 +78,8 @@ impl Deployment {
     fn tokens(self) -> &'static str {
         match self {
             Self::Always | Self::EverySecond | Self::Replica => {
-                "Fencing tokens increase strictly for each key, through release, purge, restart and power loss."
+                "Fencing tokens increase strictly for each key, through release, purge, restart and \
+                    power loss."
             }
             Self::WithReplicas | Self::Cluster => {
                 "Fencing tokens increase strictly for each key, through failover too as long as the hosts' clocks \

@@ -140,8 +140,8 @@ fn guarantees() -> Vec<String> {
         "At most one execution per key, across all processes of this host that use this file, until an operator \
          decides otherwise: through kill -9, and through power loss as far as the disk keeps what it \
          has synced.",
-        "What was answered does not disappear: a begin, a result or a decision is on the disk before it is \
-         acknowledged.",
+        "An acknowledged begin, result or decision does not disappear: it is on the disk before it is \
+        acknowledged.",
         "Fencing tokens increase strictly for each key, through release, purge and restart.",
         "One host and a local disk only: copies of the file, and files on network file systems, are not \
         coordinated.",

@@ -72,7 +72,7 @@ impl Plan {
     }
 }
 
-/// One caller, and as many as goals speak of most.
+/// One caller, and the number of callers for which most targets are set.
 fn is_quick(target: Target, callers: usize) -> bool {
     match target {
         Target::Memory => true,

@@ -176,7 +176,7 @@ impl Runner {
     }
 }
 
-/// Faults have stopped: doubts are explained, each key reaches a result, everything is checked.
+/// After the faults: explains each doubt, brings each key to a result, and checks everything.
 async fn end(plan: &Plan, workers: u32, kept: Kept) -> Result<Summary, String> {
     let store = open_store(plan).await?;
     let plan = Arc::new(Plan { number: 0, mutation: None, ..plan.clone() });

@@ -37,7 +37,7 @@ pub(crate) trait Deployment: Send {
         Kept::All
     }
 
-    /// What remains of it is of no use for another schedule.
+    /// The deployment cannot be used for another schedule.
     fn is_spent(&self) -> bool {
         false
     }

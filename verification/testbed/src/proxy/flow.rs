@@ -101,8 +101,8 @@ impl Direction {
         self.swallowed.load(Ordering::SeqCst)
     }
 
-    /// How many bytes were taken from their sender and neither passed nor lost: they are held, delayed, on their way to
-    /// a receiver that does not take them, or were so when their connection ended.
+    /// How many bytes were read from their sender and have neither passed nor been lost. They are held, delayed or not
+    /// accepted by the receiver, or were so when their connection ended.
     pub fn waiting(&self) -> u64 {
         // In this order, a byte that moves meanwhile is counted as gone.
         let taken = self.taken.load(Ordering::SeqCst);

@@ -22,8 +22,8 @@ impl Redis {
     }
 
     /// From now on, this server follows another one: its own data are gone. Waits until it has those of the other. A
-    /// later start does not change it. With TLS, both have to know one authority: one of them began as the
-    /// [`replica`](Self::replica) of the other, or both of a third.
+    /// later start does not change it. With TLS, both must trust the same authority: one of them was started as the
+    /// [`replica`](Self::replica) of the other, or both of a third server.
     #[track_caller]
     pub fn follow(&self, primary: &Self) {
         let password = primary.password.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the client has begun and not finished, for a process that is about to exit.
+//! The unfinished work of a client, for a process that is about to exit.
 
 use std::fmt;
 use std::pin::pin;

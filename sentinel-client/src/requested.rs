@@ -1,4 +1,4 @@
-//! What a request asks for.
+//! The settings that a builder collects.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the clones of a client share.
+//! The state that the clones of a client share.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Core {
     pub(crate) show_keys: bool,
 }
 
-/// What is reported of a store that answers what the contract does not allow.
+/// The error about a store whose reply violates the contract.
 pub(crate) fn store_broke(what: &str) -> StoreError {
     StoreError::ambiguous(sentinel_core::ErrorKind::BrokenStore, what.to_owned())
 }

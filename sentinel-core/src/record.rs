@@ -167,7 +167,7 @@ impl DecisionKind {
 pub struct Decision {
     /// The id of the decision.
     pub op_id: OpId,
-    /// What was decided.
+    /// The kind of the decision.
     pub kind: DecisionKind,
     /// The token that the decision drew; for `ForceComplete`, the reconcile token under which it was made.
     pub token: Token,
@@ -220,7 +220,7 @@ pub struct Record {
     pub begun_at: Option<StoreTime>,
     /// When the result was recorded.
     pub completed_at: Option<StoreTime>,
-    /// What the request was about.
+    /// The fingerprint of the request.
     pub fingerprint: Option<Fingerprint>,
     /// The content types that callers of this key can decode.
     pub accepts: Accepts,

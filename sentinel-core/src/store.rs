@@ -208,7 +208,7 @@ pub trait CoordinationStore: Any + Debug + Send + Sync {
     async fn health(&self) -> Result<Health, StoreError>;
 }
 
-/// What kind of store this is.
+/// The description of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
     /// `memory`, `sqlite`, ...
@@ -354,11 +354,11 @@ pub struct Health {
 /// One check of the deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What was checked.
+    /// The name of the check.
     pub name: &'static str,
     /// Whether it passed.
     pub ok: bool,
-    /// What was found.
+    /// The finding.
     pub found: String,
 }
 

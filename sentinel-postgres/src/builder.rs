@@ -79,7 +79,7 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// What the names of tables, types and functions start with; nothing unless set.
+    /// The prefix of the names of tables, types and functions; empty unless set.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self

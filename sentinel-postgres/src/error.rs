@@ -106,7 +106,7 @@ fn rolled_back(error: PgDatabaseError) -> StoreError {
     StoreError::not_applied(error_kind, format!("PostgreSQL: {}{hint}", message(&error))).caused_by(error)
 }
 
-/// What a SQLSTATE means, and what helps.
+/// The kind of error that a SQLSTATE means, and a hint.
 fn error_kind(code: &str) -> (ErrorKind, &'static str) {
     match code {
         LOCK_NOT_AVAILABLE => (ErrorKind::Busy, "; a transaction holds the record's row"),

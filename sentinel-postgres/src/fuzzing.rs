@@ -1,4 +1,4 @@
-//! What the fuzz targets of this workspace reach.
+//! The entry points of this workspace's fuzz targets.
 
 /// Whether a URL is valid, and the error for one that is not.
 pub fn url(text: &str) -> Result<(), String> {

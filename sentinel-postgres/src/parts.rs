@@ -3,7 +3,7 @@
 
 use sentinel_core::{Invalid, PURGE_REST};
 
-/// What the columns of a record are called, in the order in which `coordination/row.rs` reads them.
+/// The names of a record's columns, in the order in which `coordination/row.rs` reads them.
 pub(crate) const COLUMNS: &str = "life, last_event, implied, \
     CASE state WHEN 'purged' THEN 'free' ELSE state::text END AS state, rev, token, claim_id, past_claims, \
     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
@@ -19,7 +19,7 @@ pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
     CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
 
-/// What the columns of an event `e` are called, in the order in which `coordination/row.rs` reads them.
+/// The names of the columns of an event `e`, in the order in which `coordination/row.rs` reads them.
 const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, \
     e.claim_id, e.op_id, e.worker, e.operator, \
     e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.incarnation, \

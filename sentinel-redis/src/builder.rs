@@ -18,7 +18,7 @@ use crate::schema::Names;
 use crate::script::Edit;
 use crate::url::{self, Parsed};
 
-/// What a store is made of.
+/// The settings of a store.
 pub(crate) struct Parts {
     pub(crate) main: Arc<Caller>,
     pub(crate) heartbeats: Arc<Caller>,
@@ -74,7 +74,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What the names of all keys begin with; `sentinel` by default. Stores of different prefixes share nothing.
+    /// The prefix of the names of all keys; `sentinel` by default. Stores of different prefixes share nothing.
     pub fn key_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self

@@ -1,4 +1,4 @@
-//! What the fuzz targets of this workspace reach.
+//! The entry points of this workspace's fuzz targets.
 
 use bytes::Bytes;
 use sentinel_core::{Event, Record, RecordedResult, StoreError};

@@ -8,7 +8,7 @@ use fred::util::redis_keyslot;
 use sentinel_core::{Address, Invalid, Kind, Namespace};
 use sentinel_store_kit::stable_hash;
 
-/// What all names begin with.
+/// The prefix of all names.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     prefix: Arc<str>,
@@ -31,7 +31,7 @@ impl Names {
         &self.prefix
     }
 
-    /// What is known of the whole store: a hash.
+    /// The key of the store's metadata: a hash.
     pub(crate) fn metadata(&self) -> KeyRef {
         self.key(&format!("{}:{{{}}}:root", self.prefix, self.prefix))
     }

@@ -73,7 +73,7 @@ impl fmt::Debug for Scripts {
     }
 }
 
-/// What is written into the text of every script.
+/// The values that are written into the text of every script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScriptParameters<'a> {
     pub(crate) store: &'a str,
@@ -139,7 +139,7 @@ fn spare(events: EventLimit) -> usize {
     events.max().saturating_sub(12)
 }
 
-/// What a server calls a script.
+/// The name of a script on a server.
 pub(crate) fn sha(text: &str) -> Bytes {
     let sha: String = Sha1::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     sha.into()

@@ -9,7 +9,7 @@ use crate::exit::CliError;
 use crate::output::Style;
 use crate::store::{OpenStore, Reader, StoreUrl};
 
-/// What every command knows besides its own options.
+/// The context that every command gets besides its own options.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) url: StoreUrl,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::tee::{Flush, Recording};
 use crate::exit::Exit;
 
-/// What to run.
+/// A command to run.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandSpec {
     /// The command and its arguments.

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What the caller set.
+/// The signal settings of the caller.
 #[derive(Debug, Clone, Copy)]
 struct Inherited {
     /// One bit for each signal.

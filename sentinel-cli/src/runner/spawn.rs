@@ -27,7 +27,7 @@ pub(super) struct Spawned {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// What the waiting thread reports.
+/// A report of the waiting thread.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The command was stopped by this signal, and may go on.

@@ -23,7 +23,7 @@ const CHUNK: usize = 1 << 16;
 /// limit, so that a slow reader never delays the recording.
 const WAITING: usize = 64;
 
-/// What was recorded.
+/// The recorded output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Recording {
     /// All of it.

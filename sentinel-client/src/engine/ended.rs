@@ -1,4 +1,4 @@
-//! What a function's result is recorded as.
+//! The form in which a function's result is recorded.
 
 use sentinel_core::RecordedResult;
 

@@ -1,4 +1,4 @@
-//! What a rule decides on, and what a decision is.
+//! The input of a rule, and its decision.
 
 use crate::address::Kind;
 use crate::event::Event;
@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::time::StoreTime;
 use crate::token::Token;
 
-/// What decides about an operation, besides the record.
+/// The input of a rule besides the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// Execution or lease, as in the address.
@@ -30,7 +30,7 @@ pub enum Rule<R> {
     Refuse(R),
 }
 
-/// What an operation did to a record.
+/// The effect of an operation on a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition<R> {
     /// The reply and its stamp.

@@ -16,7 +16,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
-/// What sqlx's events of a server's notices are called.
+/// The name of sqlx's events of a server's notices.
 const NOTICES: &str = "sqlx::postgres::notice";
 
 /// While only one dispatcher exists, tracing asks only the current thread's dispatcher whether an event is of interest.

@@ -11,7 +11,7 @@ use tracing::log::LevelFilter;
 
 use crate::url;
 
-/// What to connect with.
+/// The options of a connection.
 #[derive(Clone)]
 pub(crate) struct Source {
     first: PgConnectOptions,

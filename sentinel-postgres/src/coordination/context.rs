@@ -1,4 +1,4 @@
-//! What every operation of a store needs.
+//! The context that every operation of a store needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -18,7 +18,7 @@ use crate::batch::executor::StatementExecutor;
 use crate::connection::session::{Connection, Query};
 use crate::error::StatementError;
 
-/// What the statement did with a call.
+/// The result of the statement for one call.
 #[derive(Debug)]
 pub(crate) enum ItemResult<T> {
     /// It took effect.

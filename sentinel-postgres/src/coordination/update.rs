@@ -23,7 +23,7 @@ pub(crate) type UpdateResult<R> = Option<Stamped<R>>;
 
 type Waiting<R> = PendingReply<UpdateResult<R>>;
 
-/// What a call asks of a row.
+/// The change that a call requests.
 pub(crate) enum UpdateRequest {
     Begin(Begin, ReplyTo<UpdateResult<BeginReply>>),
     Release(Release, ReplyTo<UpdateResult<ReleaseReply>>),

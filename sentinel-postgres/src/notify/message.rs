@@ -30,7 +30,7 @@ pub(super) fn channel(names: &Names) -> String {
     format!("sentinel_{:016x}", stable_hash(names.qualified("").bytes()))
 }
 
-/// What a message reports about hashes.
+/// The kind of a message about hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MessageKind {
     /// A process waits for them.

@@ -1,4 +1,4 @@
-//! What a store and the task of its listening connection share.
+//! The state that a store and the task of its listening connection share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,21 +10,21 @@ use super::message::AddressHash;
 use super::wanted::Wanted;
 use crate::connection::connector::Connector;
 
-/// What the listening connection is to send.
+/// The messages that the listening connection has to send.
 #[derive(Debug)]
 pub(super) enum Outgoing {
     Wanted(AddressHash),
     Changed(AddressHash, oneshot::Sender<()>),
 }
 
-/// What the store and the task of its listening connection share.
+/// The state that a store and the task of its listening connection share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) connector: Arc<Connector>,
     pub(super) channel: String,
     /// Waiters of this process.
     pub(super) waiters: Waiters<AddressHash>,
-    /// What other processes wait for.
+    /// The keys that other processes wait for.
     pub(super) wanted: Wanted,
     /// Whether a task was started.
     pub(super) started: AtomicBool,

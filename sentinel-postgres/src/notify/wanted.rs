@@ -1,4 +1,4 @@
-//! What other processes wait for.
+//! The keys that other processes wait for.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ pub(super) const WANTED_FOR: Duration = Duration::from_secs(15);
 /// How many of the latest changes are kept for waiters whose message arrives after the change.
 const RECENT: usize = 1_024;
 
-/// What this process knows of the waiters of others.
+/// The waiters of other processes, as far as this one knows.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// How many hashes are wanted. While there are none, a change reads only this.

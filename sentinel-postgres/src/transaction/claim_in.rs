@@ -139,7 +139,7 @@ pub(crate) async fn claim_in<'t>(
     Ok(ClaimInTransaction::Granted(GrantInTransaction { savepoint, address, grant }))
 }
 
-/// What a claim found.
+/// The result of a claim.
 enum Entry {
     /// The reply that any other caller would get.
     Replied(ClaimReply),

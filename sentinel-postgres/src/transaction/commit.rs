@@ -62,7 +62,7 @@ pub enum CommitError {
         "whether the transaction is committed is not known: {why}; call again with the same key to find out"
     )]
     Unknown {
-        /// What happened to the commit.
+        /// The outcome of the commit.
         why: String,
     },
 }

@@ -49,7 +49,7 @@ pub(crate) struct Group {
     pub(crate) barrier: bool,
 }
 
-/// What a call needs.
+/// The arguments of a call.
 pub(crate) struct Caller {
     pub(crate) data_loss: Arc<DataLossGuard>,
     pub(crate) connection: LazyConnection,

@@ -63,7 +63,7 @@ impl Reply {
         }
     }
 
-    /// What `TIME` answers.
+    /// The reply to `TIME`.
     pub(crate) fn micros(self) -> Result<u64, StoreError> {
         let parts = self.list()?;
         let number = |n: usize| parts.get(n).and_then(Reply::text).and_then(|text| text.parse::<u64>().ok());

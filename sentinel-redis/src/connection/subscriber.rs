@@ -32,7 +32,7 @@ pub(crate) struct Subscriber {
     deadline: Duration,
 }
 
-/// What was received.
+/// A received message.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A message on a channel. Its content does not matter: any client could have published it.

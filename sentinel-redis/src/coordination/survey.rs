@@ -1,4 +1,4 @@
-//! What is asked of all namespaces.
+//! Reads over all namespaces.
 
 use sentinel_core::{Namespace, StoreError};
 

@@ -30,7 +30,7 @@ pub(crate) fn record(reply: &ScriptReply) -> Result<Record, StoreError> {
     }
 }
 
-/// What a reply means.
+/// The meaning of a reply.
 pub(crate) fn explain<O: Operation>(
     address: &Address,
     op: &O,

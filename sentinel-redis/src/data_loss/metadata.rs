@@ -1,4 +1,4 @@
-//! What is known of the whole store: a hash in a slot of its own, written by `init`.
+//! The metadata of the whole store: a hash in a slot of its own, written by `init`.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What is known of a store whose servers were checked.
+//! The state of a store whose servers were checked.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What was set up, and whether the servers are trusted to hold it.
+//! The store's setup, and whether the servers are trusted to have its records.
 
 use sentinel_core::store::Check;
 use sentinel_core::{ErrorKind, Kind, StoreError};

@@ -9,7 +9,7 @@ use super::{Cell, Report};
 use crate::target::Target;
 
 const WIDTH: f64 = 920.0;
-/// Where the bars begin, and where they end at the latest.
+/// The positions at which bars begin and at which the longest bar ends.
 const LEFT: f64 = 250.0;
 const RIGHT: f64 = 800.0;
 const ROW: f64 = 22.0;

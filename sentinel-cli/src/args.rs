@@ -9,6 +9,7 @@ use sentinel::record::{Fingerprint, Kind, Label, OpId, Terms, Token};
 use sentinel::store::Shown;
 
 use crate::exit::CliError;
+use crate::names;
 use crate::parse::{self, Codes};
 
 /// Runs work that is not safe to repeat: at most once per key. It replays results, and reports an unknown outcome.
@@ -109,10 +110,10 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct KeyArg {
     /// The name of the work: 1 to 512 bytes of UTF-8 without control characters
-    #[arg(value_name = "KEY", value_parser = key, required_unless_present = "dashed_key")]
+    #[arg(value_name = "KEY", value_parser = names::key, required_unless_present = "dashed_key")]
     key: Option<Key>,
     /// The same, for a key that begins with a dash: --key=-5
-    #[arg(long = "key", value_name = "KEY", value_parser = key, conflicts_with = "key", id = "dashed_key")]
+    #[arg(long = "key", value_name = "KEY", value_parser = names::key, conflicts_with = "key", id = "dashed_key")]
     dashed: Option<Key>,
 }
 
@@ -173,7 +174,7 @@ pub(crate) struct Once {
     #[command(flatten)]
     pub(crate) terms: TermsArg,
     /// Identifies the content of the request: the same key with another fingerprint is refused (65)
-    #[arg(long, value_name = "TEXT", value_parser = fingerprint)]
+    #[arg(long, value_name = "TEXT", value_parser = names::fingerprint)]
     pub(crate) fingerprint: Option<Fingerprint>,
     /// How long after the end of the command one of its effects may still land elsewhere. A reset of an uncertain key
     /// waits until then
@@ -340,7 +341,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
     /// Only keys after this one, in byte order: the last key of the page before
-    #[arg(long, value_name = "KEY", value_parser = key, allow_hyphen_values = true)]
+    #[arg(long, value_name = "KEY", value_parser = names::key, allow_hyphen_values = true)]
     pub(crate) after: Option<Key>,
 }
 
@@ -349,10 +350,10 @@ pub(crate) struct List {
 pub(crate) struct DecisionArg {
     /// The id of this decision: 32 hexadecimal digits. Repeat a decision with its id if the reply was lost: it gets the
     /// same reply [default: a new id, printed on standard error]
-    #[arg(long, value_name = "ID", value_parser = op_id)]
+    #[arg(long, value_name = "ID", value_parser = names::op_id)]
     pub(crate) op: Option<OpId>,
     /// The reason, kept in the history
-    #[arg(long, value_name = "TEXT", value_parser = label)]
+    #[arg(long, value_name = "TEXT", value_parser = names::label)]
     pub(crate) reason: Option<Label>,
 }
 
@@ -365,7 +366,7 @@ pub(crate) struct Reconcile {
     #[command(flatten)]
     pub(crate) key: KeyArg,
     /// The token that `inspect` showed: another one is refused (65) [default: the current one is read first]
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    #[arg(long, value_name = "TOKEN", value_parser = names::token)]
     pub(crate) expect: Option<Token>,
     /// Take the key although its worker is alive; needs --expect
     #[arg(long, requires = "expect")]
@@ -388,7 +389,7 @@ pub(crate) struct ForceComplete {
     #[command(flatten)]
     pub(crate) key: KeyArg,
     /// The token that `reconcile` printed
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    #[arg(long, value_name = "TOKEN", value_parser = names::token)]
     pub(crate) token: Token,
     /// The response that is replayed from now on, byte for byte
     #[arg(long, value_name = "TEXT", group = "what")]
@@ -398,7 +399,7 @@ pub(crate) struct ForceComplete {
     pub(crate) response_file: Option<std::path::PathBuf>,
     /// The media type of the response. A type that callers of the key cannot decode is refused (65) [default:
     /// text/plain; charset=utf-8, of bytes that are not UTF-8 application/octet-stream]
-    #[arg(long, value_name = "TYPE", value_parser = label)]
+    #[arg(long, value_name = "TYPE", value_parser = names::label)]
     pub(crate) content_type: Option<Label>,
     /// Record the response although callers of the key cannot decode it
     #[arg(long)]
@@ -418,7 +419,7 @@ pub(crate) struct ResetToClaimed {
     #[command(flatten)]
     pub(crate) key: KeyArg,
     /// The token that `reconcile` printed
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    #[arg(long, value_name = "TOKEN", value_parser = names::token)]
     pub(crate) token: Token,
     /// Do not wait until the effects of the old run have landed: two runs may overlap
     #[arg(long)]
@@ -433,7 +434,7 @@ pub(crate) struct Evict {
     #[command(flatten)]
     pub(crate) key: KeyArg,
     /// The token that `inspect` showed: another one is refused (65)
-    #[arg(long, value_name = "TOKEN", value_parser = token)]
+    #[arg(long, value_name = "TOKEN", value_parser = names::token)]
     pub(crate) expect: Token,
     /// Execution or lease
     #[arg(long, value_enum, default_value = "execution")]
@@ -468,30 +469,6 @@ pub(crate) struct Init {
     /// Only print the SQL, for deployments with their own migrations; connects to nothing
     #[arg(long)]
     pub(crate) print_sql: bool,
-}
-
-fn key(text: &str) -> Result<Key, String> {
-    Key::new(text).map_err(|invalid| invalid.to_string())
-}
-
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    Fingerprint::new(text).map_err(|invalid| invalid.to_string())
-}
-
-fn label(text: &str) -> Result<Label, String> {
-    Label::new(text).map_err(|invalid| invalid.to_string())
-}
-
-fn token(text: &str) -> Result<Token, String> {
-    if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("a token is a number".into());
-    }
-    text.parse().map_err(|invalid: sentinel::store::Invalid| invalid.to_string())
-}
-
-/// Accepts the id with or without the dashes of a UUID.
-fn op_id(text: &str) -> Result<OpId, String> {
-    text.replace('-', "").parse().map_err(|invalid: sentinel::store::Invalid| invalid.to_string())
 }
 
 #[cfg(test)]

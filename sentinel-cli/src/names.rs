@@ -1,6 +1,8 @@
 //! Parses keys, fingerprints, labels, tokens and ids of decisions for the command line.
 
-use sentinel_core::{Fingerprint, Invalid, Key, Label, OpId, Token};
+use sentinel::Key;
+use sentinel::record::{Fingerprint, Label, OpId, Token};
+use sentinel::store::Invalid;
 
 pub(crate) fn key(text: &str) -> Result<Key, String> {
     Key::new(text).map_err(|invalid| invalid.to_string())

@@ -31,7 +31,8 @@ pub(crate) async fn init(context: &Context, args: &Init) -> Result<Exit, CliErro
     };
     match (context.style, registered_again) {
         (Style::Json, _) => object(&serde_json::json!({
-            "store": shown, "backend": backend, "initialised": true, "registered_again": registered_again, "doubt": doubt,
+            "store": shown, "backend": backend, "initialised": true,
+            "registered_again": registered_again, "doubt": doubt,
         }))?,
         (Style::Text, Some(true)) => {
             let was =

@@ -1,8 +1,8 @@
-//! Telling two values apart for a person: only the lines in which they differ.
+//! The difference between two values, for a person: only the lines in which they differ.
 
 use std::fmt::{self, Debug};
 
-/// What was expected and what was got of each field that differs. Where the two have other shapes, it is the part that
+/// The expected and the actual value of each field that differs. If the two have different shapes, it is the part that
 /// they do not share.
 pub(crate) fn diff(expected: &(impl Debug + ?Sized), got: &(impl Debug + ?Sized)) -> String {
     let (expected, got) = (format!("{expected:#?}"), format!("{got:#?}"));
@@ -45,7 +45,7 @@ pub(crate) fn equal<E: Debug + ?Sized, G: Debug + PartialEq<E> + ?Sized>(
     }
 }
 
-/// One line in which two values diff, with the field that it belongs to.
+/// One line in which two values differ, with the field that it belongs to.
 fn field(expected: &[&str], got: &[&str], n: usize) -> String {
     let name = path(expected, n).map_or(String::new(), |path| format!("\n    {path}:"));
     // A type of one part is printed on a line of its own.
@@ -87,7 +87,7 @@ pub(crate) fn same<T: Debug + PartialEq>(what: &str, expected: &T, got: &T) {
 }
 
 /// What a law got is what it expects; else a message with the expression, and the fields in which the two differ.
-/// Stands in for the macro of the standard library, which prints both values as a whole.
+/// Replaces the macro of the standard library, which prints both values completely.
 macro_rules! equal {
     ($got:expr, $expected:expr $(,)?) => { $crate::diff::assert_eq!($got, $expected, "the law failed") };
     ($got:expr, $expected:expr, $($why:tt)+) => {
@@ -109,7 +109,7 @@ mod tests {
     use super::diff;
 
     #[test]
-    fn only_what_differs_is_told() {
+    fn only_differences_are_reported() {
         assert_eq!(diff(&(1, 2, 3), &(1, 4, 3)), "\n    expected 2\n         got 4");
         assert_eq!(diff(&[1, 2], &[1]), "\n    expected 2,\n         got nothing");
         assert_eq!(diff(&7, &7), "\n    nothing differs in what is printed");
@@ -120,22 +120,22 @@ mod tests {
         let record = Record { lease_until: StoreTime::from_micros(5), ..Record::absent() };
         let other =
             Record { lease_until: StoreTime::from_micros(6), state: State::Claimed, ..record.clone() };
-        let told = diff(&record, &other);
-        assert!(told.contains("\n    state:\n    expected Free\n         got Claimed"), "{told}");
+        let message = diff(&record, &other);
+        assert!(message.contains("\n    state:\n    expected Free\n         got Claimed"), "{message}");
         let time = "\n    lease_until:\n    expected StoreTime(5)\n         got StoreTime(6)";
-        assert!(told.contains(time), "{told}");
+        assert!(message.contains(time), "{message}");
         let terms = |seconds| Terms::new(Duration::from_secs(seconds), Duration::from_secs(9)).ok();
-        let told = diff(
+        let message = diff(
             &(1, Record { terms: terms(2), ..record.clone() }),
             &(1, Record { terms: terms(3), ..record.clone() }),
         );
-        assert_eq!(told, "\n    terms.ttl:\n    expected Micros(2000000)\n         got Micros(3000000)");
+        assert_eq!(message, "\n    terms.ttl:\n    expected Micros(2000000)\n         got Micros(3000000)");
         let panic = std::panic::catch_unwind(|| {
             super::equal("record.rev", &1, &2, format_args!("the second grant"));
         });
-        let told = panic.expect_err("they differ").downcast::<String>().expect("a message");
-        assert_eq!(*told, "the second grant: `record.rev` differs:\n    expected 1\n         got 2");
-        let told = diff(&record, &Record { terms: terms(3), ..record.clone() });
-        assert!(told.contains("in terms:") && told.contains("expected terms: None"), "{told}");
+        let message = panic.expect_err("they differ").downcast::<String>().expect("a message");
+        assert_eq!(*message, "the second grant: `record.rev` differs:\n    expected 1\n         got 2");
+        let message = diff(&record, &Record { terms: terms(3), ..record.clone() });
+        assert!(message.contains("in terms:") && message.contains("expected terms: None"), "{message}");
     }
 }

@@ -13,16 +13,16 @@ sentinel_core::__layers_are_stores! {
     [] coordination::faults::Faulty;
 }
 
-pub use coordination::faults::{Fault, Faulty, Met, Plan, Wait};
-pub use coordination::harness::{Bench, Harness};
+pub use coordination::faults::{Fault, FaultPlan, Faulty, InjectedFault, Latency};
+pub use coordination::harness::{DynHarness, Harness};
 pub use coordination::history::{
-    Entry, History, Look, Recorder, Saw, authorised_runs, faulty_histories, histories, linearizable,
+    Entry, History, Read, ReadResult, Recorder, authorised_runs, faulty_histories, histories, linearizable,
 };
 pub use coordination::law_context::{LawContext, Subject};
-pub use coordination::matrix::cut::{Cuts, Leg, Way, cut_at_any_byte};
+pub use coordination::matrix::cut::{BreakableConnection, Cuts, Traffic, cut_at_any_byte};
 pub use coordination::matrix::dropped::dropped_at_any_poll;
 pub use coordination::negative;
-pub use coordination::run_log::{Answer, Effect, RunLog, Start};
+pub use coordination::run_log::{CallOutcome, Effect, RunLog, Start};
 pub use coordination::sequences::{Coverage, StartState, sequences, sequences_covering};
 pub use coordination::suite::{LAWS, Law, check};
 pub use messages::quietly;

@@ -9,22 +9,22 @@ use std::time::Duration;
 
 use sentinel_core::StoreTime;
 
-/// When a law started, by its store's clock. Known to the threads that work for the law.
+/// When a law started, by its store's clock. Set for the threads that work for the law.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Start(Arc<OnceLock<StoreTime>>);
+pub(crate) struct LawStart(Arc<OnceLock<StoreTime>>);
 
 thread_local! {
-    static START: RefCell<Option<Start>> = const { RefCell::new(None) };
+    static START: RefCell<Option<LawStart>> = const { RefCell::new(None) };
 }
 
-impl Start {
-    /// From now on, what this thread says in a panic is said from this start on.
+impl LawStart {
+    /// From now on, panics of this thread print times relative to this start.
     pub(crate) fn applies_here(&self) {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let other = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                if QUIET.get() || !print(panic) {
+                if SILENT.get() || !print(panic) {
                     other(panic);
                 }
             }));
@@ -44,35 +44,35 @@ impl Start {
 }
 
 thread_local! {
-    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static SILENT: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Runs a check that may panic. A panic of this thread is returned and not printed.
 pub fn quietly(check: impl FnOnce()) -> std::thread::Result<()> {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
+        let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if !QUIET.get() {
-                loud(panic);
+            if !SILENT.get() {
+                previous(panic);
             }
         }));
     });
-    QUIET.set(true);
+    SILENT.set(true);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
-    QUIET.set(false);
+    SILENT.set(false);
     result
 }
 
-/// Prints a panic of a law, and says whether it was one.
+/// Prints a panic of a law, and returns whether it was one.
 #[expect(clippy::print_stderr, reason = "the message of a test that fails")]
 fn print(panic: &PanicHookInfo<'_>) -> bool {
     let start = START.with_borrow(|start| start.as_ref().and_then(|start| start.0.get().copied()));
     let (Some(start), Some(message)) = (start, panic.payload_as_str()) else { return false };
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed").to_owned();
-    eprintln!("\nthread '{name}' panicked at {place}:\n{}", relative(message, start));
+    eprintln!("\nthread '{name}' panicked at {location}:\n{}", relative(message, start));
     eprintln!("note: `start+5s` is 5 s after the start of the law, by the clock of the store");
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
@@ -128,13 +128,16 @@ mod tests {
     fn times_are_printed_from_the_start_on() {
         let start = StoreTime::from_micros(1_800_000_000_000_000);
         let at = |micros: u64| format!("{:?}", StoreTime::from_micros(micros));
-        let told = |text: &str| relative(text, start);
-        assert_eq!(told(&at(1_800_000_600_000_000)), "start+600s");
-        assert_eq!(told(&at(1_799_999_999_500_000)), "start-0.500000s");
-        assert_eq!(told(&format!("{:#?}", StoreTime::from_micros(1_800_000_000_000_001))), "start+0.000001s");
-        assert_eq!(told(&at(0)), "never");
-        assert_eq!(told("a StoreTime( b, StoreTime(x) and 1800"), "a StoreTime( b, StoreTime(x) and 1800");
+        let message = |text: &str| relative(text, start);
+        assert_eq!(message(&at(1_800_000_600_000_000)), "start+600s");
+        assert_eq!(message(&at(1_799_999_999_500_000)), "start-0.500000s");
+        assert_eq!(
+            message(&format!("{:#?}", StoreTime::from_micros(1_800_000_000_000_001))),
+            "start+0.000001s"
+        );
+        assert_eq!(message(&at(0)), "never");
+        assert_eq!(message("a StoreTime( b, StoreTime(x) and 1800"), "a StoreTime( b, StoreTime(x) and 1800");
         let two = format!("{} then {}", at(1_800_000_000_000_000), at(1_800_000_001_000_000));
-        assert_eq!(told(&two), "start+0s then start+1s");
+        assert_eq!(message(&two), "start+0s then start+1s");
     }
 }

@@ -7,22 +7,22 @@ use std::sync::{Mutex, PoisonError};
 
 /// What a harness may be unable to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lack {
+pub(crate) enum Unsupported {
     /// [`Harness::set_back`](crate::Harness::set_back).
     SetBack,
     /// [`Harness::another`](crate::Harness::another), and two results of `store` are one handle.
     SecondHandle,
-    /// [`Harness::another`](crate::Harness::another); the laws were asked through two results of `store`.
+    /// [`Harness::another`](crate::Harness::another); the laws used two results of `store`.
     HandleOfItsOwn,
     /// [`Harness::reopen`](crate::Harness::reopen).
     Reopen,
 }
 
-impl Lack {
-    fn words(self) -> &'static str {
+impl Unsupported {
+    fn message(self) -> &'static str {
         match self {
             Self::SetBack => "`set_back` returns false: these laws were checked in part or not at all",
-            Self::SecondHandle => "`another` returns None: these laws were not asked through two handles",
+            Self::SecondHandle => "`another` returns None: these laws did not run through two handles",
             Self::HandleOfItsOwn => {
                 "`another` returns None: these laws used two results of `store` as the two handles"
             }
@@ -37,20 +37,25 @@ struct Report {
     /// How many laws there are.
     laws: usize,
     ended: usize,
-    skipped: BTreeMap<Lack, BTreeSet<String>>,
+    skipped: BTreeMap<Unsupported, BTreeSet<String>>,
 }
 
 static REPORTS: Mutex<BTreeMap<&'static str, Report>> = Mutex::new(BTreeMap::new());
 
 /// Notes that a law has ended. After the last law of a harness, prints what was skipped. The line goes to standard
 /// error itself: the test runner hides what passing tests print.
-pub(crate) fn ended(harness: &'static str, laws: usize, law: &str, lacks: impl IntoIterator<Item = Lack>) {
+pub(crate) fn ended(
+    harness: &'static str,
+    laws: usize,
+    law: &str,
+    unsupported: impl IntoIterator<Item = Unsupported>,
+) {
     let mut reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let report = reports.entry(harness).or_default();
     report.laws = laws;
     report.ended += 1;
-    for lack in lacks {
-        report.skipped.entry(lack).or_default().insert(law.to_owned());
+    for capability in unsupported {
+        report.skipped.entry(capability).or_default().insert(law.to_owned());
     }
     if report.ended == report.laws
         && let Some(text) = report.text(harness)
@@ -68,9 +73,9 @@ impl Report {
             return None;
         }
         let mut text = format!("\nsentinel-conformance: what {harness} cannot do\n");
-        for (lack, laws) in &self.skipped {
+        for (capability, laws) in &self.skipped {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {} of {} laws: {}", laws.len(), self.laws, lack.words());
+            let _ = writeln!(text, "  {} of {} laws: {}", laws.len(), self.laws, capability.message());
             for law in laws.iter().take_while(|_| laws.len() <= FEW) {
                 let _ = writeln!(text, "    {law}");
             }
@@ -87,9 +92,13 @@ mod tests {
     fn a_report_names_what_was_skipped_and_counts_it() {
         let mut report = Report { laws: 400, ..Report::default() };
         assert_eq!(report.text("Mine"), None);
-        report.skipped.entry(Lack::Reopen).or_default().insert("laws::reopen::nothing_is_lost".to_owned());
+        report
+            .skipped
+            .entry(Unsupported::Reopen)
+            .or_default()
+            .insert("laws::reopen::nothing_is_lost".to_owned());
         for n in 0..20 {
-            report.skipped.entry(Lack::SecondHandle).or_default().insert(format!("laws::claims::{n}"));
+            report.skipped.entry(Unsupported::SecondHandle).or_default().insert(format!("laws::claims::{n}"));
         }
         let text = report.text("Mine").unwrap_or_default();
         assert!(text.contains("what Mine cannot do"), "{text}");

@@ -1,4 +1,4 @@
-//! Chance for tests: the same seed, the same throws.
+//! Random numbers for tests: the same seed gives the same numbers.
 
 /// SplitMix64.
 #[derive(Debug, Clone)]
@@ -9,7 +9,7 @@ impl Rng {
         Self(seed)
     }
 
-    /// Rng of another course, which depends on these and on `n` only.
+    /// Another generator, which depends on this one's state and on `n` only.
     pub(crate) fn fork(&self, n: u64) -> Self {
         let mut rng = Self(self.0 ^ n.wrapping_mul(0xd1b5_4a32_d192_ed03));
         rng.draw();
@@ -29,7 +29,7 @@ impl Rng {
         self.draw() % n.max(1)
     }
 
-    /// True in so many of a hundred throws.
+    /// True in this percentage of draws.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

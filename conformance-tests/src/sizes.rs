@@ -5,13 +5,13 @@
 pub struct Sizes {
     /// Generated sequences that are compared with the kernel.
     pub sequences: u32,
-    /// Concurrent histories that are recorded and judged.
+    /// Concurrent histories that are recorded and checked.
     pub histories: u32,
-    /// Of the start states from which the matrix asks, each operation meets one of so many: 1 is all of them. For one
-    /// more way to a store that meets all of them elsewhere.
+    /// Each operation runs from one in this number of the start states of the matrix: 1 is all of them. A larger number
+    /// is for a further deployment of a store that runs all of them elsewhere.
     pub matrix_share: u32,
-    /// 2: each law is asked through one handle, and again through two in turn. 1: once, through two handles in turn.
-    /// For one more way to a store that is asked twice elsewhere.
+    /// 2: each law runs through one handle, and again through two in turn. 1: once, through two handles in turn, for a
+    /// further deployment of a store whose laws run twice elsewhere.
     pub law_passes: u32,
 }
 

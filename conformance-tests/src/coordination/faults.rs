@@ -19,35 +19,35 @@ use sentinel_core::Layer;
 /// What happens to one request. A batch of heartbeats is one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives, and nobody can know: an ambiguous error.
+    /// It never arrives, and the caller cannot know that: an ambiguous error.
     LoseRequest,
     /// It is carried out, and its reply is lost: an ambiguous error.
     LoseReply,
-    /// An ambiguous error at once; the request arrives later, when the caller may long have gone on.
-    ArriveAfter(Wait),
+    /// An ambiguous error at once; the request arrives later, when the caller may have continued.
+    ArriveAfter(Latency),
     /// It arrives twice, one after the other; the caller gets the second reply.
     Repeat,
     /// It is carried out and answered, and arrives once more later.
-    RepeatAfter(Wait),
+    RepeatAfter(Latency),
     /// It arrives late; the caller waits.
-    Delay(Wait),
+    Delay(Latency),
     /// It is refused before anything was sent: proven not applied, worth sending again.
     NotApplied,
 }
 
 /// How long something takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// So many turns of the other tasks.
-    Turns(u32),
-    /// So long by tokio's clock, which a test may pause.
+pub enum Latency {
+    /// This number of turns of the other tasks.
+    Yields(u32),
+    /// This duration by tokio's clock, which a test may pause.
     Time(Duration),
 }
 
-impl Wait {
+impl Latency {
     async fn pass(self) {
         match self {
-            Self::Turns(turns) => {
+            Self::Yields(turns) => {
                 for _ in 0..turns {
                     tokio::task::yield_now().await;
                 }
@@ -59,32 +59,31 @@ impl Wait {
 
 /// Which requests meet which faults.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct FaultPlan {
     rng: Rng,
     chances: Vec<(Fault, u64)>,
     script: Vec<(&'static str, Option<u32>, Fault)>,
 }
 
-impl Plan {
+impl FaultPlan {
     /// Nothing happens but what is added.
-    pub fn quiet() -> Self {
+    pub fn none() -> Self {
         Self { rng: Rng::new(0), chances: Vec::new(), script: Vec::new() }
     }
 
     /// Every kind of fault, about every third request, drawn from a seed.
     pub fn seeded(seed: u64) -> Self {
-        let quiet = Self { rng: Rng::new(seed), ..Self::quiet() };
-        quiet
-            .chance(Fault::LoseRequest, 6)
+        let none = Self { rng: Rng::new(seed), ..Self::none() };
+        none.chance(Fault::LoseRequest, 6)
             .chance(Fault::LoseReply, 8)
-            .chance(Fault::ArriveAfter(Wait::Turns(20)), 5)
+            .chance(Fault::ArriveAfter(Latency::Yields(20)), 5)
             .chance(Fault::Repeat, 5)
-            .chance(Fault::RepeatAfter(Wait::Turns(30)), 5)
-            .chance(Fault::Delay(Wait::Turns(5)), 5)
+            .chance(Fault::RepeatAfter(Latency::Yields(30)), 5)
+            .chance(Fault::Delay(Latency::Yields(5)), 5)
             .chance(Fault::NotApplied, 4)
     }
 
-    /// So many of a hundred requests meet this fault, drawn from the plan's seed.
+    /// This percentage of the requests meets this fault, drawn from the plan's seed.
     #[must_use]
     pub fn chance(mut self, fault: Fault, percent: u8) -> Self {
         self.chances.push((fault, u64::from(percent)));
@@ -95,14 +94,14 @@ impl Plan {
     /// `claim`, `begin`, `heartbeat`, ..., `inspect`. Panics at another name.
     #[must_use]
     pub fn nth(mut self, op: &str, nth: u32, fault: Fault) -> Self {
-        self.script.push((known(op), Some(nth), fault));
+        self.script.push((operation_name(op), Some(nth), fault));
         self
     }
 
-    /// Every request of an operation meets this fault, unless [`nth`](Self::nth) says otherwise.
+    /// Every request of an operation meets this fault, unless [`nth`](Self::nth) sets another one.
     #[must_use]
     pub fn every(mut self, op: &str, fault: Fault) -> Self {
-        self.script.push((known(op), None, fault));
+        self.script.push((operation_name(op), None, fault));
         self
     }
 
@@ -117,10 +116,10 @@ impl Plan {
         if self.chances.is_empty() {
             return None;
         }
-        let mut thrown = self.rng.below(100);
+        let mut draw = self.rng.below(100);
         for (fault, percent) in &self.chances {
-            match thrown.checked_sub(*percent) {
-                Some(rest) => thrown = rest,
+            match draw.checked_sub(*percent) {
+                Some(rest) => draw = rest,
                 None => return Some(*fault),
             }
         }
@@ -146,12 +145,12 @@ const METHODS: [&str; 15] = [
     "history",
 ];
 
-fn known(op: &str) -> &'static str {
+fn operation_name(op: &str) -> &'static str {
     let found = METHODS.into_iter().find(|method| *method == op);
     found.unwrap_or_else(|| panic!("{op:?} is no operation of a store; there are {METHODS:?}"))
 }
 
-/// A store behind a network that loses, delays and repeats, as its [`Plan`] says.
+/// A store behind a network that loses, delays and repeats requests and replies, as its [`FaultPlan`] determines.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -165,19 +164,19 @@ fn known(op: &str) -> &'static str {
 /// ```
 pub struct Faulty {
     inner: Arc<dyn CoordinationStore>,
-    fate: Mutex<Fate>,
+    progress: Mutex<Progress>,
     late: Mutex<Vec<JoinHandle<()>>>,
 }
 
-struct Fate {
-    plan: Plan,
+struct Progress {
+    plan: FaultPlan,
     counts: HashMap<&'static str, u32>,
-    met: Vec<Met>,
+    injected: Vec<InjectedFault>,
 }
 
 /// A request that met a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Met {
+pub struct InjectedFault {
     /// The operation.
     pub op: &'static str,
     /// Which of its requests, counted from 1.
@@ -188,34 +187,34 @@ pub struct Met {
 
 impl Faulty {
     /// Puts a network before a store.
-    pub fn new(inner: Arc<dyn CoordinationStore>, plan: Plan) -> Self {
-        let fate = Fate { plan, counts: HashMap::new(), met: Vec::new() };
-        Self { inner, fate: Mutex::new(fate), late: Mutex::default() }
+    pub fn new(inner: Arc<dyn CoordinationStore>, plan: FaultPlan) -> Self {
+        let progress = Progress { plan, counts: HashMap::new(), injected: Vec::new() };
+        Self { inner, progress: Mutex::new(progress), late: Mutex::default() }
     }
 
-    /// A network that works until [`then`](Self::then) says otherwise.
+    /// A network without faults until [`then`](Self::then) changes the plan.
     pub fn script(inner: Arc<dyn CoordinationStore>) -> Self {
-        Self::new(inner, Plan::quiet())
+        Self::new(inner, FaultPlan::none())
     }
 
     /// From now on the plan is this one; requests are still counted from the first.
-    pub fn then(&self, change: impl FnOnce(Plan) -> Plan) {
-        let mut fate = lock(&self.fate);
-        fate.plan = change(fate.plan.clone());
+    pub fn then(&self, change: impl FnOnce(FaultPlan) -> FaultPlan) {
+        let mut progress = lock(&self.progress);
+        progress.plan = change(progress.plan.clone());
     }
 
     /// The requests that met a fault so far.
-    pub fn met(&self) -> Vec<Met> {
-        lock(&self.fate).met.clone()
+    pub fn injected(&self) -> Vec<InjectedFault> {
+        lock(&self.progress).injected.clone()
     }
 
     /// How many requests of an operation were made so far.
     pub fn count(&self, op: &str) -> u32 {
-        lock(&self.fate).counts.get(known(op)).copied().unwrap_or_default()
+        lock(&self.progress).counts.get(operation_name(op)).copied().unwrap_or_default()
     }
 
     /// Waits until everything that was to arrive later has arrived.
-    pub async fn settle(&self) {
+    pub async fn wait_for_late_requests(&self) {
         loop {
             let Some(arriving) = lock(&self.late).pop() else { return };
             // A request that panicked in the store has arrived, too.
@@ -224,13 +223,13 @@ impl Faulty {
     }
 
     fn draw(&self, op: &str) -> Option<Fault> {
-        let op = known(op);
-        let mut fate = lock(&self.fate);
-        let count = fate.counts.entry(op).or_default();
+        let op = operation_name(op);
+        let mut progress = lock(&self.progress);
+        let count = progress.counts.entry(op).or_default();
         *count += 1;
         let nth = *count;
-        let fault = fate.plan.draw(op, nth)?;
-        fate.met.push(Met { op, nth, fault });
+        let fault = progress.plan.draw(op, nth)?;
+        progress.injected.push(InjectedFault { op, nth, fault });
         Some(fault)
     }
 
@@ -255,9 +254,9 @@ impl Faulty {
                 call().await
             }
             Some(Fault::RepeatAfter(wait)) => {
-                let answer = call().await;
+                let reply = call().await;
                 self.later(wait, call());
-                answer
+                reply
             }
             Some(Fault::Delay(wait)) => {
                 wait.pass().await;
@@ -271,7 +270,7 @@ impl Faulty {
 
     fn later<T: Send + 'static>(
         &self,
-        wait: Wait,
+        wait: Latency,
         call: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) {
         let arriving = tokio::spawn(async move {
@@ -296,7 +295,7 @@ impl fmt::Debug for Faulty {
     }
 }
 
-/// Calls of `inner` that own what they need, so that they can be made again after the caller has gone.
+/// Calls of `inner` that own what they need, so that they can be made again after the caller was dropped.
 macro_rules! owned {
     ($self:ident, $method:ident, $($part:ident),+) => {{
         let (inner, $($part),+) = ($self.inner.clone(), $($part.to_owned()),+);

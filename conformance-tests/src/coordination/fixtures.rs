@@ -1,9 +1,10 @@
-//! Who appears in the laws, and what they say: calls of workers, decisions of operators, results. All plain data; a law
-//! varies them with struct update syntax.
+//! The data that the laws use: calls of workers, decisions of operators, results. All plain data; a law varies them
+//! with struct update syntax.
 
 use std::time::Duration;
 
 use sentinel_core::operation::*;
+use sentinel_core::store::Shown;
 use sentinel_core::{
     Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, RecordedResult, Terms,
     Token,
@@ -11,6 +12,9 @@ use sentinel_core::{
 
 use crate::coordination::law_context::Subject;
 
+/// The states that a page can be filtered by.
+pub(crate) const STATES: [Shown; 6] =
+    [Shown::Free, Shown::Claimed, Shown::Executing, Shown::Uncertain, Shown::Completed, Shown::Reconciling];
 /// The ttl of a call: long enough that no pause of the machine matters.
 pub(crate) const TTL: Duration = Duration::from_secs(10 * 60);
 /// The hard ttl of a call.
@@ -21,13 +25,13 @@ pub(crate) const NONE_LATE: Duration = Duration::ZERO;
 pub(crate) const LATE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Half a ttl: a grant is live then.
 pub(crate) const HALF: Duration = Duration::from_secs(5 * 60);
-/// How long a result that is not kept for ever is kept.
+/// The retention of a result that has one.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// More than a record must rest before it is purged.
+/// More than the time without change after which a record may be purged.
 pub(crate) const REST: Duration = Duration::from_secs(PURGE_REST.as_secs() + 600);
 
-/// Whether a reply is what the law says; tells it if not, and hands out what the pattern binds.
-macro_rules! answers {
+/// Panics unless a reply matches the pattern; returns what the pattern binds.
+macro_rules! expect_reply {
     ($stamped:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $stamped.reply {
             $pattern $(if $guard)? => $value,
@@ -39,10 +43,10 @@ macro_rules! answers {
         }
     };
     ($stamped:expr, $pattern:pat $(if $guard:expr)?) => {
-        answers!($stamped, $pattern $(if $guard)? => ())
+        expect_reply!($stamped, $pattern $(if $guard)? => ())
     };
 }
-pub(crate) use answers;
+pub(crate) use expect_reply;
 
 /// A fresh call by a worker: claim first, begin later.
 pub(crate) fn call(worker: &str) -> Claim {
@@ -87,7 +91,7 @@ pub(crate) fn picture() -> RecordedResult {
     RecordedResult::success(Payload::new("image/png", &b"\x89PNG"[..]))
 }
 
-/// An operator takes a doubt.
+/// An operator takes an uncertain key.
 pub(crate) fn reconcile(operator: &str, seen: Token) -> Reconcile {
     Reconcile {
         op_id: OpId::random(),
@@ -99,7 +103,7 @@ pub(crate) fn reconcile(operator: &str, seen: Token) -> Reconcile {
     }
 }
 
-/// An operator says that it did happen.
+/// An operator decides that the effect happened.
 pub(crate) fn force(operator: &str, token: Token, result: &RecordedResult) -> ForceComplete {
     ForceComplete {
         op_id: OpId::random(),
@@ -111,7 +115,7 @@ pub(crate) fn force(operator: &str, token: Token, result: &RecordedResult) -> Fo
     }
 }
 
-/// An operator says that it did not happen.
+/// An operator decides that the effect did not happen.
 pub(crate) fn reset(operator: &str, token: Token) -> ResetToClaimed {
     ResetToClaimed {
         op_id: OpId::random(),
@@ -140,34 +144,34 @@ pub(crate) fn older(grant: Grant) -> Grant {
 impl Subject<'_> {
     /// A claim that must be granted.
     pub(crate) async fn granted(&self, claim: &Claim) -> Grant {
-        let granted = answers!(self.claim(claim).await, ClaimReply::Granted(granted) => granted);
+        let granted = expect_reply!(self.claim(claim).await, ClaimReply::Granted(granted) => granted);
         Grant { token: granted.token, claim_id: claim.claim_id }
     }
 
     /// A claim that must be granted, and begun.
     pub(crate) async fn begun(&self, claim: &Claim) -> Grant {
         let grant = self.granted(claim).await;
-        answers!(self.begin(grant).await, BeginReply::Begun(_));
+        expect_reply!(self.begin(grant).await, BeginReply::Begun(_));
         grant
     }
 
     /// An execution that must be completed.
     pub(crate) async fn completed(&self, claim: &Claim, result: &RecordedResult) -> Grant {
         let grant = self.begun(claim).await;
-        answers!(self.complete(grant, result).await, CompleteReply::Recorded { late: false });
+        expect_reply!(self.complete(grant, result).await, CompleteReply::Recorded { late: false });
         grant
     }
 
-    /// An execution whose worker said that it does not know: uncertain at once, its hard deadline over.
-    pub(crate) async fn doubtful(&self, claim: &Claim) -> Grant {
+    /// An execution that its worker abandoned: uncertain at once, its hard deadline over.
+    pub(crate) async fn abandoned(&self, claim: &Claim) -> Grant {
         let grant = self.begun(claim).await;
-        answers!(self.abandon(grant, "lost contact").await, AbandonReply::Abandoned);
+        expect_reply!(self.abandon(grant, "lost contact").await, AbandonReply::Abandoned);
         grant
     }
 
-    /// A doubt that an operator must get; the reconcile token.
+    /// A reconcile that must be granted; returns the reconcile token.
     pub(crate) async fn taken(&self, decision: &Reconcile) -> Token {
-        answers!(self.reconcile(decision).await, ReconcileReply::Taken { token, .. } => token)
+        expect_reply!(self.reconcile(decision).await, ReconcileReply::Taken { token, .. } => token)
     }
 
     /// Nothing about the record changed since it was read.

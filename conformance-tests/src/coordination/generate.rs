@@ -10,6 +10,8 @@ use sentinel_core::operation::Phase;
 use sentinel_core::store::Shown;
 use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, RecordedResult, Terms};
 
+use super::fixtures::STATES;
+
 /// How many workers there are, each with [`CALLS`] calls of its own.
 pub(crate) const WORKERS: u8 = 3;
 /// Calls, and so claim ids, of one worker. With three workers there are more than the eight that a record remembers.
@@ -17,16 +19,15 @@ pub(crate) const CALLS: u8 = 4;
 /// Decisions, and so op ids, that operators share.
 pub(crate) const DECISIONS: u8 = 4;
 
-/// The three addresses of a sequence. The lease stands under the key of the first execution: neither may hide the
-/// other.
+/// The three addresses of a sequence. The lease has the key of the first execution: neither may hide the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum KeyRef {
     Execution,
     Neighbour,
     Lease,
 }
 
-impl Place {
+impl KeyRef {
     pub(crate) const ALL: [Self; 3] = [Self::Execution, Self::Neighbour, Self::Lease];
 
     pub(crate) fn kind(self) -> Kind {
@@ -62,9 +63,9 @@ impl Call {
 /// Which grant a worker presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presented {
-    /// What the record holds, whoever got it.
+    /// The grant of the record, of any worker.
     Current,
-    /// The last grant that this worker was told.
+    /// The last grant that this worker received.
     Latest(u8),
     /// The one before.
     Older(u8),
@@ -74,9 +75,9 @@ pub(crate) enum Presented {
     OtherToken,
 }
 
-/// Which token an operator saw or holds.
+/// Which token an operator has read or holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum ExpectedToken {
     Current,
     Previous,
     Next,
@@ -101,7 +102,7 @@ impl Decider {
 
 /// A request, in symbols.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum Request {
     Claim {
         call: Call,
         terms: u8,
@@ -126,25 +127,25 @@ pub(crate) enum Ask {
     },
     Reconcile {
         by: Decider,
-        seen: Seen,
+        seen: ExpectedToken,
         even_if_alive: bool,
         steal: bool,
     },
     ForceComplete {
         by: Decider,
-        seen: Seen,
+        seen: ExpectedToken,
         result: u8,
     },
     Reset {
         by: Decider,
-        seen: Seen,
+        seen: ExpectedToken,
         accept_overlap: bool,
     },
     Evict {
         by: Decider,
-        seen: Seen,
+        seen: ExpectedToken,
     },
-    /// Exactly what was sent so many requests ago: a late duplicate.
+    /// Exactly the request that was sent this number of requests ago: a late duplicate.
     Again(u8),
     /// Exactly the last decision that was sent, however long ago.
     DecideAgain,
@@ -152,7 +153,7 @@ pub(crate) enum Ask {
 
 /// A deadline of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Border {
+pub(crate) enum Deadline {
     Lease,
     Hard,
     Retention,
@@ -163,21 +164,21 @@ pub(crate) enum Border {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passing {
     By(Duration),
-    To { place: Place, border: Border, micros: i64 },
+    To { target: KeyRef, deadline: Deadline, micros: i64 },
 }
 
 /// One step of a sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    Ask {
-        place: Place,
-        ask: Ask,
+    Send {
+        target: KeyRef,
+        request: Request,
     },
     Advance(Passing),
     /// The clock is set back, where the harness can.
     SetBack(Duration),
     /// Heartbeats in one batch.
-    Beats(Vec<(Place, Presented)>),
+    Beats(Vec<(KeyRef, Presented)>),
     Purge {
         limit: u32,
         dry_run: bool,
@@ -233,7 +234,7 @@ pub(crate) fn result(n: u8) -> RecordedResult {
     }
 }
 
-/// Causes of doubt and reasons of decisions.
+/// Causes of abandons and reasons of decisions.
 pub(crate) fn reason(n: u8) -> Label {
     Label::lossy(["it panicked", "it \"timed out\"; sagte Jürgen"][usize::from(n) % 2])
 }
@@ -245,9 +246,9 @@ pub(crate) fn sequences() -> impl Strategy<Value = Vec<Step>> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        76 => (place(), ask()).prop_map(|(place, ask)| Step::Ask { place, ask }),
+        76 => (target(), request()).prop_map(|(target, request)| Step::Send { target, request }),
         18 => passing().prop_map(Step::Advance),
-        2 => vec((place(), presented()), 0..4).prop_map(Step::Beats),
+        2 => vec((target(), presented()), 0..4).prop_map(Step::Beats),
         2 => weighted(&[(1, 30), (1, 200_000), (3, 30_000_000_000)])
             .prop_map(|micros| Step::SetBack(Duration::from_micros(micros))),
         3 => (limit(), prop::bool::weighted(0.2))
@@ -257,39 +258,39 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(crate) fn ask() -> impl Strategy<Value = Ask> {
+pub(crate) fn request() -> impl Strategy<Value = Request> {
     let claim = (call(), 0..4u8, 0..3u8, fingerprint_choice(), phase());
     let flags = (prop::bool::weighted(0.3), prop::bool::weighted(0.4));
     prop_oneof![
-        20 => claim.prop_map(|(call, terms, retention, fingerprint, phase)| Ask::Claim {
+        20 => claim.prop_map(|(call, terms, retention, fingerprint, phase)| Request::Claim {
             call, terms, retention, fingerprint, phase,
         }),
-        9 => presented().prop_map(Ask::Begin),
-        8 => presented().prop_map(Ask::Heartbeat),
-        7 => (presented(), 0..4u8).prop_map(|(grant, result)| Ask::Complete { grant, result }),
-        4 => call().prop_map(Ask::Cancel),
-        5 => (presented(), any::<bool>()).prop_map(|(grant, vouched)| Ask::Release { grant, vouched }),
-        4 => (presented(), 0..2u8).prop_map(|(grant, cause)| Ask::Abandon { grant, cause }),
-        9 => (decider(), seen(), flags).prop_map(|(by, seen, (even_if_alive, steal))| Ask::Reconcile {
+        9 => presented().prop_map(Request::Begin),
+        8 => presented().prop_map(Request::Heartbeat),
+        7 => (presented(), 0..4u8).prop_map(|(grant, result)| Request::Complete { grant, result }),
+        4 => call().prop_map(Request::Cancel),
+        5 => (presented(), any::<bool>()).prop_map(|(grant, vouched)| Request::Release { grant, vouched }),
+        4 => (presented(), 0..2u8).prop_map(|(grant, cause)| Request::Abandon { grant, cause }),
+        9 => (decider(), seen(), flags).prop_map(|(by, seen, (even_if_alive, steal))| Request::Reconcile {
             by, seen, even_if_alive, steal,
         }),
-        5 => (decider(), seen(), 0..4u8).prop_map(|(by, seen, result)| Ask::ForceComplete { by, seen, result }),
+        5 => (decider(), seen(), 0..4u8).prop_map(|(by, seen, result)| Request::ForceComplete { by, seen, result }),
         5 => (decider(), seen(), any::<bool>())
-            .prop_map(|(by, seen, accept_overlap)| Ask::Reset { by, seen, accept_overlap }),
-        4 => (decider(), seen()).prop_map(|(by, seen)| Ask::Evict { by, seen }),
-        9 => (1..8u8).prop_map(Ask::Again),
-        5 => Just(Ask::DecideAgain),
+            .prop_map(|(by, seen, accept_overlap)| Request::Reset { by, seen, accept_overlap }),
+        4 => (decider(), seen()).prop_map(|(by, seen)| Request::Evict { by, seen }),
+        9 => (1..8u8).prop_map(Request::Again),
+        5 => Just(Request::DecideAgain),
     ]
 }
 
-/// One of these, so many times as likely; simpler ones first. Cheaper than a union of as many strategies.
+/// One of these choices by weight; simpler ones first. Cheaper than a union of as many strategies.
 fn weighted<T: Clone + fmt::Debug + 'static>(choices: &[(usize, T)]) -> impl Strategy<Value = T> + use<T> {
     let all = choices.iter().flat_map(|(weight, choice)| std::iter::repeat_n(choice.clone(), *weight));
     prop::sample::select(all.collect::<Vec<_>>())
 }
 
-fn place() -> impl Strategy<Value = Place> {
-    weighted(&[(8, Place::Execution), (1, Place::Neighbour), (3, Place::Lease)])
+fn target() -> impl Strategy<Value = KeyRef> {
+    weighted(&[(8, KeyRef::Execution), (1, KeyRef::Neighbour), (3, KeyRef::Lease)])
 }
 
 fn calls() -> impl Iterator<Item = Call> {
@@ -313,8 +314,8 @@ fn presented() -> impl Strategy<Value = Presented> {
     weighted(&choices)
 }
 
-fn seen() -> impl Strategy<Value = Seen> {
-    weighted(&[(8, Seen::Current), (2, Seen::Previous), (1, Seen::Next)])
+fn seen() -> impl Strategy<Value = ExpectedToken> {
+    weighted(&[(8, ExpectedToken::Current), (2, ExpectedToken::Previous), (1, ExpectedToken::Next)])
 }
 
 fn phase() -> impl Strategy<Value = Phase> {
@@ -334,32 +335,26 @@ fn limit() -> impl Strategy<Value = u32> {
 }
 
 fn shown() -> impl Strategy<Value = Option<Shown>> {
-    let each = [
-        Shown::Free,
-        Shown::Claimed,
-        Shown::Executing,
-        Shown::Uncertain,
-        Shown::Completed,
-        Shown::Reconciling,
-    ];
     let mut choices = vec![(3, None)];
-    choices.extend(each.map(|shown| (1, Some(shown))));
+    choices.extend(STATES.map(|shown| (1, Some(shown))));
     weighted(&choices)
 }
 
 fn passing() -> impl Strategy<Value = Passing> {
     let amounts = [1, 50_000, 100_000, 1_000_000, 61_000_000, 3_600_000_001, 7_300_000_000];
     let mut choices: Vec<_> = amounts.map(|by| (12, Passing::By(Duration::from_micros(by)))).into();
-    for (place, likely) in [(Place::Execution, 3), (Place::Neighbour, 1), (Place::Lease, 2)] {
-        let borders = [(Border::Lease, 2), (Border::Hard, 2), (Border::Retention, 1), (Border::Rest, 1)];
-        for (border, often) in borders {
-            choices.extend([0, 1, -1].map(|micros| (likely * often, Passing::To { place, border, micros })));
+    for (target, likely) in [(KeyRef::Execution, 3), (KeyRef::Neighbour, 1), (KeyRef::Lease, 2)] {
+        let deadlines =
+            [(Deadline::Lease, 2), (Deadline::Hard, 2), (Deadline::Retention, 1), (Deadline::Rest, 1)];
+        for (deadline, often) in deadlines {
+            choices
+                .extend([0, 1, -1].map(|micros| (likely * often, Passing::To { target, deadline, micros })));
         }
     }
     weighted(&choices)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.kind(), self.key())
     }
@@ -383,7 +378,7 @@ impl fmt::Display for Presented {
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for ExpectedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Current => "the current token",
@@ -399,7 +394,7 @@ impl fmt::Display for Decider {
     }
 }
 
-impl fmt::Display for Ask {
+impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Claim { call, terms: t, retention: kept, fingerprint: print, phase } => {
@@ -431,7 +426,7 @@ impl fmt::Display for Ask {
             }
             Self::Evict { by, seen } => write!(f, "evict by {by}, having seen {seen}"),
             Self::DecideAgain => f.write_str("the last decision again"),
-            Self::Again(back) => write!(f, "again what was asked {back} requests before"),
+            Self::Again(back) => write!(f, "again the request sent {back} requests before"),
         }
     }
 }
@@ -439,15 +434,15 @@ impl fmt::Display for Ask {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask { place, ask } => write!(f, "{place}: {ask}"),
+            Self::Send { target, request } => write!(f, "{target}: {request}"),
             Self::Advance(Passing::By(by)) => write!(f, "{by:?} pass"),
-            Self::Advance(Passing::To { place, border, micros }) => {
-                write!(f, "time passes to the {border:?} deadline of {place} {micros:+} us")
+            Self::Advance(Passing::To { target, deadline, micros }) => {
+                write!(f, "time passes to the {deadline:?} deadline of {target} {micros:+} us")
             }
             Self::SetBack(by) => write!(f, "the clock is set back by {by:?}"),
             Self::Beats(beats) => {
                 f.write_str("one batch of heartbeats")?;
-                beats.iter().try_for_each(|(place, grant)| write!(f, "; {place}: with {grant}"))
+                beats.iter().try_for_each(|(target, grant)| write!(f, "; {target}: with {grant}"))
             }
             Self::Purge { limit, dry_run } => write!(f, "purge, limit {limit}, dry run {dry_run}"),
             Self::List { kind, shown, after, limit } => {

@@ -1,5 +1,5 @@
-//! The handles of a store under test: one, or two that share nothing but the store. A law asks through them as if they
-//! were one store.
+//! The handles of a store under test: one, or two that share nothing but the store. A law uses them as if they were one
+//! store.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,14 +9,14 @@ use sentinel_core::CoordinationStore;
 /// Which of two handles a request goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Each request that may change something goes through the other handle than the one before, and each read through
-    /// the other handle than the last change.
+    /// Each request that may change something uses the other handle than the one before, and each read uses the other
+    /// handle than the last change.
     Alternate,
     /// By the Thue-Morse sequence: now the same handle, now the other. It has no period that a law could follow.
     Mix,
 }
 
-/// The handles through which a law asks.
+/// The handles that a law uses.
 #[derive(Debug)]
 pub(crate) struct Handles {
     open: RwLock<Vec<Arc<dyn CoordinationStore>>>,
@@ -46,7 +46,7 @@ impl Handles {
             Turn::Mix => n.count_ones() as usize,
         };
         let handle = open.get(turn % open.len().max(1)).cloned();
-        handle.expect("no law asks between closing a store and opening it again")
+        handle.expect("no law sends a request between closing a store and opening it again")
     }
 
     /// For a request that may change something.

@@ -13,38 +13,38 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// Opens a store. Others may be open on the same server, file or process.
     async fn open() -> Self;
 
-    /// A handle of the store that was opened. The suite asks for one many times, and may use several at once.
+    /// A handle of the store that was opened. The suite calls this many times, and may use several handles at once.
     fn store(&self) -> Arc<dyn CoordinationStore>;
 
     /// Another handle of the same store, with nothing in common but the store itself: a connection, a cache, a lock of
     /// its own, as a second process has them. It follows the clock that [`advance`](Self::advance) moves. None: the
-    /// harness cannot open one. The laws are then asked through two results of [`store`](Self::store) instead.
+    /// harness cannot open one. The laws then use two results of [`store`](Self::store) instead.
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
         None
     }
 
     /// Closes the store and opens it again, as if all processes had ended and one had started. [`store`](Self::store)
-    /// and [`another`](Self::another) return handles of the reopened store from then on. The suite has dropped its own
-    /// handles before it asks. Says whether it could; the laws about reopening cannot be checked on a store that says
-    /// no.
+    /// and [`another`](Self::another) return handles of the reopened store from then on. The suite drops its own
+    /// handles before it calls this. Returns whether the harness can do this; if not, the laws about reopening cannot
+    /// be checked.
     async fn reopen(&self) -> bool {
         false
     }
 
-    /// Moves the clock of this store forward, for all that it is asked from now on; other open stores keep theirs. A
-    /// store on a server adds an offset to the server's clock, for tests only.
+    /// Moves the clock of this store forward, for all requests from now on; other open stores keep theirs. A store on a
+    /// server adds an offset to the server's clock, for tests only.
     async fn advance(&self, by: Duration);
 
-    /// Sets that clock back, as the clock of a server may be, and says whether it could. The two laws about such a
-    /// clock cannot be checked on a store that says no.
+    /// Sets that clock back, as the clock of a server may be. Returns whether the harness can do this; if not, the laws
+    /// about such a clock cannot be checked.
     async fn set_back(&self, _by: Duration) -> bool {
         false
     }
 }
 
-/// A store and its clock, whatever opened them.
+/// A harness as a trait object: a store and its clock.
 #[async_trait]
-pub trait Bench: Send + Sync + 'static {
+pub trait DynHarness: Send + Sync + 'static {
     /// The store.
     fn store(&self) -> Arc<dyn CoordinationStore>;
 
@@ -53,7 +53,7 @@ pub trait Bench: Send + Sync + 'static {
         None
     }
 
-    /// Closes the store and opens it again, and says whether it could; see [`Harness::reopen`].
+    /// Closes the store and opens it again, and returns whether it could; see [`Harness::reopen`].
     async fn reopen(&self) -> bool {
         false
     }
@@ -61,12 +61,12 @@ pub trait Bench: Send + Sync + 'static {
     /// Moves its clock forward.
     async fn advance(&self, by: Duration);
 
-    /// Sets its clock back, and says whether it could.
+    /// Sets its clock back, and returns whether it could.
     async fn set_back(&self, by: Duration) -> bool;
 }
 
 #[async_trait]
-impl<H: Harness> Bench for H {
+impl<H: Harness> DynHarness for H {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         Harness::store(self)
     }

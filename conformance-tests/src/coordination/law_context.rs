@@ -1,4 +1,4 @@
-//! The bench on which a law works: a store, a namespace of its own, and a clock that it may move.
+//! The context of a law: a store, a namespace of its own, and a clock that it may move.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,101 +13,101 @@ use sentinel_core::{
 };
 
 use crate::coordination::handles::{Handles, Turn};
-use crate::coordination::harness::Bench;
-use crate::report::Lack;
+use crate::coordination::harness::DynHarness;
+use crate::report::Unsupported;
 use crate::sizes::Sizes;
 
-/// A store under test, as one law sees it: a namespace that nobody else uses, and a clock that only the law moves.
+/// A store under test, as one law uses it: with a namespace of its own, and a clock that only the law moves.
 pub struct LawContext {
-    bench: Arc<dyn Bench>,
+    harness: Arc<dyn DynHarness>,
     handles: Arc<Handles>,
     store: Arc<dyn CoordinationStore>,
     namespace: Namespace,
     sizes: Sizes,
-    /// The last stamp of each address: every reply of every law is held against the one before.
-    seen: Arc<Mutex<HashMap<Address, Stamp>>>,
+    /// The last stamp of each address: every reply of every law is compared with the one before.
+    last_stamps: Arc<Mutex<HashMap<Address, Stamp>>>,
     /// What the harness could not do for this law.
-    lacks: Arc<Mutex<BTreeSet<Lack>>>,
+    unsupported: Arc<Mutex<BTreeSet<Unsupported>>>,
 }
 
 impl LawContext {
     /// A context in a fresh namespace.
-    pub fn new(bench: Arc<dyn Bench>, sizes: Sizes) -> Self {
-        let handles = Arc::new(Handles::new(vec![bench.store()], Turn::Alternate));
-        Self::on(bench, handles, sizes, Arc::default())
+    pub fn new(harness: Arc<dyn DynHarness>, sizes: Sizes) -> Self {
+        let handles = Arc::new(Handles::new(vec![harness.store()], Turn::Alternate));
+        Self::on(harness, handles, sizes, Arc::default())
     }
 
     fn on(
-        bench: Arc<dyn Bench>,
+        harness: Arc<dyn DynHarness>,
         handles: Arc<Handles>,
         sizes: Sizes,
-        lacks: Arc<Mutex<BTreeSet<Lack>>>,
+        unsupported: Arc<Mutex<BTreeSet<Unsupported>>>,
     ) -> Self {
         let namespace = Namespace::new(format!("law-{}", ClaimId::random())).expect("lower case and short");
         let store: Arc<dyn CoordinationStore> = handles.clone();
-        Self { bench, handles, store, namespace, sizes, seen: Arc::default(), lacks }
+        Self { harness, handles, store, namespace, sizes, last_stamps: Arc::default(), unsupported }
     }
 
     /// Another context on the same store, handles and clock, in a namespace of its own.
     #[must_use]
     pub fn apart(&self) -> Self {
-        let (bench, handles) = (Arc::clone(&self.bench), Arc::clone(&self.handles));
-        Self::on(bench, handles, self.sizes, Arc::clone(&self.lacks))
+        let (harness, handles) = (Arc::clone(&self.harness), Arc::clone(&self.handles));
+        Self::on(harness, handles, self.sizes, Arc::clone(&self.unsupported))
     }
 
     /// A context on the same store and clock whose requests go through two handles in turn; None: there is but one
     /// handle.
     pub(crate) async fn on_two_handles(&self, turn: Turn) -> Option<Self> {
         let handles = Arc::new(Handles::new(self.two_handles().await?.into(), turn));
-        Some(Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks)))
+        Some(Self::on(Arc::clone(&self.harness), handles, self.sizes, Arc::clone(&self.unsupported)))
     }
 
-    /// The same context with all requests going through one handle. Replies are held against those of the other
+    /// The same context with all requests going through one handle. Replies are compared with those of the other
     /// contexts.
     pub(crate) fn through(&self, handle: &Arc<dyn CoordinationStore>) -> Self {
         let handles = Arc::new(Handles::new(vec![Arc::clone(handle)], Turn::Alternate));
-        let context = Self::on(Arc::clone(&self.bench), handles, self.sizes, Arc::clone(&self.lacks));
-        Self { namespace: self.namespace.clone(), seen: Arc::clone(&self.seen), ..context }
+        let context = Self::on(Arc::clone(&self.harness), handles, self.sizes, Arc::clone(&self.unsupported));
+        Self { namespace: self.namespace.clone(), last_stamps: Arc::clone(&self.last_stamps), ..context }
     }
 
     /// Two handles of the store that share nothing but the store; None: there is but one.
     pub(crate) async fn two_handles(&self) -> Option<[Arc<dyn CoordinationStore>; 2]> {
-        let first = self.bench.store();
-        if let Some(second) = self.bench.another().await {
+        let first = self.harness.store();
+        if let Some(second) = self.harness.another().await {
             return Some([first, second]);
         }
-        let second = self.bench.store();
+        let second = self.harness.store();
         if Arc::ptr_eq(&first, &second) {
-            self.lacks(Lack::SecondHandle);
+            self.unsupported(Unsupported::SecondHandle);
             return None;
         }
-        self.lacks(Lack::HandleOfItsOwn);
+        self.unsupported(Unsupported::HandleOfItsOwn);
         Some([first, second])
     }
 
-    /// Closes the store and opens it again, and says whether the harness could.
+    /// Closes the store and opens it again, and returns whether the harness can do this.
     pub(crate) async fn reopen(&self) -> bool {
         let count = self.handles.all().len();
         self.handles.replace(Vec::new());
-        let reopened = self.bench.reopen().await;
-        let mut open = vec![self.bench.store()];
+        let reopened = self.harness.reopen().await;
+        let mut open = vec![self.harness.store()];
         if count > 1 {
-            open.push(self.bench.another().await.unwrap_or_else(|| self.bench.store()));
+            open.push(self.harness.another().await.unwrap_or_else(|| self.harness.store()));
         }
         self.handles.replace(open);
         if !reopened {
-            self.lacks(Lack::Reopen);
+            self.unsupported(Unsupported::Reopen);
         }
         reopened
     }
 
-    fn lacks(&self, lack: Lack) {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).insert(lack);
+    fn unsupported(&self, capability: Unsupported) {
+        self.unsupported.lock().unwrap_or_else(PoisonError::into_inner).insert(capability);
     }
 
     /// What the harness could not do for the law so far.
-    pub(crate) fn lacked(&self) -> BTreeSet<Lack> {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn unsupported_so_far(&self) -> BTreeSet<Unsupported> {
+        self.unsupported.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The store.
@@ -127,14 +127,14 @@ impl LawContext {
 
     /// Moves the store's clock forward.
     pub async fn advance(&self, by: Duration) {
-        self.bench.advance(by).await;
+        self.harness.advance(by).await;
     }
 
-    /// Sets the store's clock back, and says whether that could be done.
+    /// Sets the store's clock back, and returns whether the harness can do this.
     pub async fn set_back(&self, by: Duration) -> bool {
-        let set = self.bench.set_back(by).await;
+        let set = self.harness.set_back(by).await;
         if !set {
-            self.lacks(Lack::SetBack);
+            self.unsupported(Unsupported::SetBack);
         }
         set
     }
@@ -171,12 +171,12 @@ impl LawContext {
         self.store.purge(&purge).await.expect("the store purges")
     }
 
-    /// Forgets the stamps that were seen: a purge ends the life of records, and a race is stamped out of order.
+    /// Forgets the last stamps: a purge ends the life of records, and the stamps of a race arrive out of order.
     pub(crate) fn forget(&self) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.last_stamps.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Lists this namespace: all executions but tombstones, unless the law says otherwise.
+    /// Lists this namespace: all executions but tombstones, unless the law changes the request.
     pub(crate) fn everything(&self) -> List {
         let (namespace, kind) = (self.namespace.clone(), Kind::Execution);
         List { namespace, kind, state: None, after: None, limit: List::MAX }
@@ -194,7 +194,7 @@ impl LawContext {
 
     /// Sends a batch of heartbeats.
     pub(crate) async fn beats(&self, beats: &[Beat]) -> Vec<Stamped<HeartbeatReply>> {
-        let replies = self.store.heartbeat(beats).await.expect("the store answers");
+        let replies = self.store.heartbeat(beats).await.expect("the store replies");
         assert_eq!(replies.len(), beats.len(), "one reply for each beat");
         let mut stamps: Vec<_> =
             beats.iter().zip(&replies).map(|(beat, reply)| (beat, reply.stamp)).collect();
@@ -204,7 +204,7 @@ impl LawContext {
         replies
     }
 
-    /// Sends many operations, some at a time; the replies stand in their order.
+    /// Sends many operations, some at a time; the replies are in their order.
     pub(crate) async fn each(&self, ops: Vec<(Address, Op)>) -> Vec<Stamped<Reply>> {
         const AT_ONCE: usize = 64;
         let mut replies = Vec::with_capacity(ops.len());
@@ -216,7 +216,7 @@ impl LawContext {
             let sent: Vec<_> = chunk.iter().cloned().map(send).collect();
             for ((address, op), reply) in chunk.iter().zip(sent) {
                 let reply = reply.await.expect("an operation does not panic");
-                let stamped = reply.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+                let stamped = reply.unwrap_or_else(|error| panic!("{op:?} failed: {error}"));
                 self.note(address, stamped.stamp);
                 replies.push(stamped);
             }
@@ -224,11 +224,11 @@ impl LawContext {
         replies
     }
 
-    /// Holds a stamp against the last one of its record.
+    /// Compares a stamp with the last one of its record.
     #[track_caller]
     pub(crate) fn note(&self, address: &Address, stamp: Stamp) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = seen.insert(address.clone(), stamp) {
+        let mut last_stamps = self.last_stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last_stamps.insert(address.clone(), stamp) {
             assert!(last.now <= stamp.now, "the clock ran backwards: {last:?}, then {stamp:?}");
             assert!(last.token <= stamp.token, "the token fell: {last:?}, then {stamp:?}");
             let step = u64::from(stamp.changed);
@@ -243,17 +243,17 @@ impl LawContext {
 #[derive(Clone)]
 pub struct Subject<'a> {
     context: &'a LawContext,
-    /// Where it lives.
+    /// Its address.
     pub address: Address,
 }
 
-macro_rules! asks {
+macro_rules! send_methods {
     ($($(#[$doc:meta])* $method:ident($op:ident) -> $reply:ident;)*) => {
         impl Subject<'_> {$(
             $(#[$doc])*
             pub(crate) async fn $method(&self, op: &$op) -> Stamped<$reply> {
-                let answer = self.context.store.$method(&self.address, op).await;
-                let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+                let reply = self.context.store.$method(&self.address, op).await;
+                let stamped = reply.unwrap_or_else(|error| panic!("{op:?} failed: {error}"));
                 self.context.note(&self.address, stamped.stamp);
                 stamped
             }
@@ -261,14 +261,14 @@ macro_rules! asks {
     };
 }
 
-asks! {
-    /// Asks for a grant.
+send_methods! {
+    /// Requests a grant.
     claim(Claim) -> ClaimReply;
-    /// Asks to take a doubt.
+    /// Takes an uncertain key.
     reconcile(Reconcile) -> ReconcileReply;
-    /// Says that it did happen.
+    /// Decides that the effect happened.
     force_complete(ForceComplete) -> ForceCompleteReply;
-    /// Says that it did not happen.
+    /// Decides that the effect did not happen.
     reset_to_claimed(ResetToClaimed) -> ResetReply;
     /// Frees a claim whose holder will not come back.
     evict(Evict) -> EvictReply;
@@ -276,39 +276,38 @@ asks! {
 
 impl Subject<'_> {
     /// Sends any operation.
-    pub(crate) async fn ask(&self, op: impl Into<Op>) -> Stamped<Reply> {
+    pub(crate) async fn send(&self, op: impl Into<Op>) -> Stamped<Reply> {
         let op = op.into();
-        let answer = op.send(&*self.context.store, &self.address).await;
-        let stamped = answer.unwrap_or_else(|error| panic!("{op:?} was not answered: {error}"));
+        let reply = op.send(&*self.context.store, &self.address).await;
+        let stamped = reply.unwrap_or_else(|error| panic!("{op:?} failed: {error}"));
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
-    /// Says that the side effect is about to start.
+    /// Begins: the side effect is about to start.
     pub(crate) async fn begin(&self, grant: Grant) -> Stamped<BeginReply> {
-        let stamped = self.context.store.begin(&self.address, &Begin { grant }).await.expect("an answer");
+        let stamped = self.context.store.begin(&self.address, &Begin { grant }).await.expect("a reply");
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
-    /// Says that the worker is still there.
+    /// Extends the lease: the worker is still alive.
     pub(crate) async fn heartbeat(&self, grant: Grant) -> Stamped<HeartbeatReply> {
         let beat = Beat { address: self.address.clone(), grant };
         self.context.beats(&[beat]).await.remove(0)
     }
 
-    /// Hands in a result.
+    /// Records a result.
     pub(crate) async fn complete(&self, grant: Grant, result: &RecordedResult) -> Stamped<CompleteReply> {
         let op = Complete { grant, result: result.clone() };
-        let stamped = self.context.store.complete(&self.address, &op).await.expect("an answer");
+        let stamped = self.context.store.complete(&self.address, &op).await.expect("a reply");
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
 
     /// Withdraws a call.
     pub(crate) async fn cancel(&self, claim_id: ClaimId) -> Stamped<CancelReply> {
-        let stamped =
-            self.context.store.cancel(&self.address, &Cancel { claim_id }).await.expect("an answer");
+        let stamped = self.context.store.cancel(&self.address, &Cancel { claim_id }).await.expect("a reply");
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
@@ -324,7 +323,7 @@ impl Subject<'_> {
     }
 
     async fn release_as(&self, op: Release) -> Stamped<ReleaseReply> {
-        let stamped = self.context.store.release(&self.address, &op).await.expect("an answer");
+        let stamped = self.context.store.release(&self.address, &op).await.expect("a reply");
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
@@ -337,7 +336,7 @@ impl Subject<'_> {
 
     /// Reports that the outcome is unknown.
     pub(crate) async fn abandon_as(&self, op: &Abandon) -> Stamped<AbandonReply> {
-        let stamped = self.context.store.abandon(&self.address, op).await.expect("an answer");
+        let stamped = self.context.store.abandon(&self.address, op).await.expect("a reply");
         self.context.note(&self.address, stamped.stamp);
         stamped
     }
@@ -348,7 +347,7 @@ impl Subject<'_> {
         inspection.record.unwrap_or_else(Record::absent)
     }
 
-    /// The store's clock, as a read tells it.
+    /// The store's clock, as a read returns it.
     pub(crate) async fn now(&self) -> StoreTime {
         self.context.store.inspect(&self.address).await.expect("the store reads").now
     }
@@ -363,8 +362,8 @@ impl Subject<'_> {
         self.context.store.history(&self.address, limit).await.expect("the store reads")
     }
 
-    /// The names of what happened, oldest first.
-    pub(crate) async fn story(&self) -> Vec<&'static str> {
+    /// The names of the changes, oldest first.
+    pub(crate) async fn changes(&self) -> Vec<&'static str> {
         self.events().await.iter().map(|event| event.change.name()).collect()
     }
 

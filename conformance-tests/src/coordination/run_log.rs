@@ -1,4 +1,4 @@
-//! What was done outside of the store: whether it agrees with what callers were told, and with the log of the key.
+//! What happened outside of the store: whether it agrees with the outcomes of calls, and with the log of the key.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::coordination::history::authorised_runs;
 
-/// All that functions, operators and callers did and were told while somebody watched. What runs many calls of `once`
-/// under faults keeps one, and has it [judged](Self::judge) when all is over.
+/// What functions and operators did, and the outcomes that callers got. A test that runs many calls of `once` under
+/// faults keeps one, and [checks](Self::check) it at the end.
 #[derive(Debug, Clone, Default)]
 pub struct RunLog {
     /// Functions that were started.
     pub starts: Vec<Start>,
-    /// Side effects, as the provider sees them.
+    /// Side effects, as the provider receives them.
     pub effects: Vec<Effect>,
-    /// What callers were answered.
-    pub answers: Vec<Answer>,
-    /// What operators decided to be the result of a key. Noted before it is asked for: the answer may be lost.
+    /// What the calls returned.
+    pub outcomes: Vec<CallOutcome>,
+    /// What operators decided to be the result of a key. Noted before the request is sent: the reply may be lost.
     pub decided: Vec<(Key, String)>,
-    /// Failures that functions asked to be recorded for good.
+    /// Failures that functions returned as permanent.
     pub failures: Vec<(Key, String)>,
 }
 
@@ -46,30 +46,29 @@ pub struct Effect {
     pub key: Key,
     /// The idempotency key that the provider was given.
     pub under: String,
-    /// By whose right.
+    /// Under which grant.
     pub grant: Grant,
     /// What was done. The function's result, where it came to one.
     pub value: String,
 }
 
-/// What a call was answered.
+/// What a call returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct CallOutcome {
     /// Which call.
     pub call: u64,
     /// For which key.
     pub key: Key,
     /// The outcome's name, or `error`.
     pub name: Cow<'static, str>,
-    /// Whether the outcome says that this call's function ran.
+    /// Whether the outcome reports that this call's function ran.
     pub ran: bool,
-    /// The result that it was told, its own or another's.
+    /// The result that it returned, its own or another call's.
     pub value: Option<String>,
 }
 
-impl Answer {
-    /// What a call of a function was answered whose results are texts. Of a failure that was recorded it is the error's
-    /// text.
+impl CallOutcome {
+    /// What a call returned whose results are texts. The value of a recorded failure is the error's text.
     pub fn of<E: fmt::Display>(call: u64, key: Key, outcome: &Result<Outcome<String, E>, Error>) -> Self {
         let name = outcome.as_ref().map_or("error", Outcome::name).into();
         let ran = outcome.as_ref().is_ok_and(Outcome::ran);
@@ -91,13 +90,14 @@ impl RunLog {
         self.effects.iter().find(|effect| effect.under == idempotency_key)
     }
 
-    /// Judges what was done for one key of executions by its whole log, from its first event on. No more functions
-    /// started than the log authorises, one for each grant and none without; an effect for each run at most; what the
-    /// store was told of a run is true, and so is what callers were told. The error says what is wrong, with the log.
-    pub fn judge(&self, address: &Address, events: &[Event]) -> Result<(), String> {
+    /// Checks what was done for one key of executions against its whole log, from its first event on. No more functions
+    /// started than the log authorises, one for each grant and none without; an effect for each run at most; what was
+    /// reported to the store about a run is true, and so are the outcomes of calls. The error contains the
+    /// contradiction and the log.
+    pub fn check(&self, address: &Address, events: &[Event]) -> Result<(), String> {
         let case = Case { run_log: self, address, events };
-        let judged = case.runs().and_then(|()| case.words()).and_then(|()| case.effects());
-        judged.and_then(|()| case.answers()).map_err(|wrong| {
+        let checked = case.runs().and_then(|()| case.reports()).and_then(|()| case.effects());
+        checked.and_then(|()| case.outcomes()).map_err(|wrong| {
             let log: String = events.iter().map(|event| format!("  {event:?}\n")).collect();
             format!("{wrong}: {address}\n{log}")
         })
@@ -148,14 +148,14 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// What the store was told of a run is true: who vouched that nothing happened made no effect, who withdrew never
-    /// ran, who recorded a result did.
-    fn words(self) -> Result<(), String> {
+    /// What was reported to the store about a run is true: a call that vouched made no effect, a call that cancelled
+    /// never ran, a call that recorded a result did.
+    fn reports(self) -> Result<(), String> {
         let ran = self.ran();
         let acted: BTreeSet<_> = self.effects_on().map(|effect| effect.grant.claim_id).collect();
         for event in self.events {
             let Some(id) = event.claim_id else { continue };
-            let lie = match event.change {
+            let contradiction = match event.change {
                 Change::Released { vouched: true } => {
                     acted.contains(&id).then_some("vouched that nothing happened")
                 }
@@ -165,8 +165,8 @@ impl<'a> Case<'a> {
                 }
                 _ => None,
             };
-            if let Some(lie) = lie {
-                return Err(format!("the call under {id} {lie}"));
+            if let Some(contradiction) = contradiction {
+                return Err(format!("the call under {id} {contradiction}"));
             }
         }
         Ok(())
@@ -185,30 +185,32 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// What callers were told is true.
-    fn answers(self) -> Result<(), String> {
+    /// The outcomes of calls are true.
+    fn outcomes(self) -> Result<(), String> {
         let values = self.values();
-        for answer in self.run_log.answers.iter().filter(|answer| answer.key == self.address.key) {
-            let start = self.starts().find(|start| start.call == answer.call);
-            let Answer { call, name, .. } = answer;
+        for reply in self.run_log.outcomes.iter().filter(|reply| reply.key == self.address.key) {
+            let start = self.starts().find(|start| start.call == reply.call);
+            let CallOutcome { call, name, .. } = reply;
             match &**name {
-                _ if answer.ran && start.is_none() => {
-                    return Err(format!("call {call} was told that it ran, and it did not"));
+                _ if reply.ran && start.is_none() => {
+                    return Err(format!("the outcome of call {call} is that it ran, and it did not"));
                 }
                 "completed" if !self.recorded(start) => {
-                    return Err(format!("call {call} was told that it is recorded, and it is not"));
+                    return Err(format!(
+                        "the outcome of call {call} is that its result is recorded, and it is not"
+                    ));
                 }
                 "in_progress" | "reconciling" | "uncertain" | "not_run" | "replayed" | "error"
                     if start.is_some() =>
                 {
-                    return Err(format!("call {call} was told {name} and its function ran"));
+                    return Err(format!("the outcome of call {call} is {name}, and its function ran"));
                 }
                 _ => {}
             }
-            if let Some(value) = &answer.value
+            if let Some(value) = &reply.value
                 && !values.contains(value.as_str())
             {
-                return Err(format!("call {call} was told {value:?}, which nobody did under this key"));
+                return Err(format!("call {call} returned {value:?}, which is no result of this key"));
             }
         }
         Ok(())
@@ -224,10 +226,10 @@ impl<'a> Case<'a> {
     /// All that can be the result of the key.
     fn values(self) -> BTreeSet<&'a str> {
         let RunLog { decided, failures, .. } = self.run_log;
-        let said = decided.iter().chain(failures).filter(|(key, _)| *key == self.address.key);
+        let reported = decided.iter().chain(failures).filter(|(key, _)| *key == self.address.key);
         self.effects_on()
             .map(|effect| effect.value.as_str())
-            .chain(said.map(|(_, value)| value.as_str()))
+            .chain(reported.map(|(_, value)| value.as_str()))
             .collect()
     }
 }
@@ -245,8 +247,8 @@ mod tests {
 
     const CALL: u64 = 7;
 
-    /// A call that ran, made its effect, and was told that its result is recorded; the log says the same.
-    async fn true_story() -> (Address, Vec<Event>, RunLog) {
+    /// A call that ran, made its effect, and whose outcome is that its result is recorded; the log agrees.
+    async fn consistent_log() -> (Address, Vec<Event>, RunLog) {
         let store = MemoryStore::new();
         let address = Address::execution(fresh_namespace("run_log"), Key::new("key").unwrap());
         let claim = Claim {
@@ -267,7 +269,7 @@ mod tests {
         let run_log = RunLog {
             starts: vec![Start { call: CALL, key: key.clone(), grant, late: false }],
             effects: vec![Effect { key: key.clone(), under: "snl".into(), grant, value: value.clone() }],
-            answers: vec![Answer {
+            outcomes: vec![CallOutcome {
                 call: CALL,
                 key,
                 name: "completed".into(),
@@ -280,51 +282,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_true_story_is_believed() {
-        let (address, events, run_log) = true_story().await;
-        run_log.judge(&address, &events).unwrap();
+    async fn a_consistent_log_passes() {
+        let (address, events, run_log) = consistent_log().await;
+        run_log.check(&address, &events).unwrap();
         assert!(run_log.effect_under("snl").is_some() && run_log.effect_under("other").is_none());
     }
 
-    /// A story with one thing changed, and what is said of it.
-    async fn told(change: impl FnOnce(&mut RunLog, &mut Vec<Event>)) -> String {
-        let (address, mut events, mut run_log) = true_story().await;
+    /// The log with one change, and the contradiction that is found.
+    async fn finding(change: impl FnOnce(&mut RunLog, &mut Vec<Event>)) -> String {
+        let (address, mut events, mut run_log) = consistent_log().await;
         change(&mut run_log, &mut events);
-        run_log.judge(&address, &events).unwrap_err()
+        run_log.check(&address, &events).unwrap_err()
     }
 
     #[tokio::test]
-    async fn no_deed_can_be_hidden() {
+    async fn each_contradiction_about_a_run_is_detected() {
         let stranger = Grant { token: sentinel_core::Token::NONE, claim_id: ClaimId::from_bits(2) };
-        let again = told(|run_log, _| run_log.starts.push(run_log.starts[0].clone())).await;
+        let again = finding(|run_log, _| run_log.starts.push(run_log.starts[0].clone())).await;
         assert!(again.contains("2 functions started where 1 were authorised"), "{again}");
-        let never_begun = told(|run_log, _| run_log.starts[0].grant = stranger).await;
+        let never_begun = finding(|run_log, _| run_log.starts[0].grant = stranger).await;
         assert!(never_begun.contains("had never begun"), "{never_begun}");
-        let twice = told(|run_log, _| run_log.effects.push(run_log.effects[0].clone())).await;
+        let twice = finding(|run_log, _| run_log.effects.push(run_log.effects[0].clone())).await;
         assert!(twice.contains("an effect without a run of its own"), "{twice}");
-        let no_run = told(|run_log, _| run_log.effects[0].grant = stranger).await;
+        let no_run = finding(|run_log, _| run_log.effects[0].grant = stranger).await;
         assert!(no_run.contains("an effect without a run of its own"), "{no_run}");
-        let vouched = told(|_, events| events[1].change = Change::Released { vouched: true }).await;
+        let vouched = finding(|_, events| events[1].change = Change::Released { vouched: true }).await;
         assert!(vouched.contains("vouched that nothing happened"), "{vouched}");
-        let withdrew = told(|_, events| events[1].change = Change::Cancelled).await;
+        let withdrew = finding(|_, events| events[1].change = Change::Cancelled).await;
         assert!(withdrew.contains("withdrew, and ran"), "{withdrew}");
-        let unheard = told(|run_log, _| run_log.starts.clear()).await;
-        assert!(unheard.contains("recorded a result, and never ran"), "{unheard}");
+        let never_ran = finding(|run_log, _| run_log.starts.clear()).await;
+        assert!(never_ran.contains("recorded a result, and never ran"), "{never_ran}");
     }
 
     #[tokio::test]
-    async fn no_caller_can_be_lied_to() {
-        let not_recorded = told(|_, events| drop(events.pop())).await;
-        assert!(not_recorded.contains("told that it is recorded, and it is not"), "{not_recorded}");
-        let did_not_run = told(|run_log, _| run_log.answers[0].call = 8).await;
-        assert!(did_not_run.contains("was told that it ran, and it did not"), "{did_not_run}");
-        let ran = told(|run_log, _| {
-            run_log.answers[0].name = "in_progress".into();
-            run_log.answers[0].ran = false;
+    async fn each_wrong_outcome_is_detected() {
+        let not_recorded = finding(|_, events| drop(events.pop())).await;
+        assert!(not_recorded.contains("is that its result is recorded, and it is not"), "{not_recorded}");
+        let did_not_run = finding(|run_log, _| run_log.outcomes[0].call = 8).await;
+        assert!(did_not_run.contains("is that it ran, and it did not"), "{did_not_run}");
+        let ran = finding(|run_log, _| {
+            run_log.outcomes[0].name = "in_progress".into();
+            run_log.outcomes[0].ran = false;
         });
         let ran = ran.await;
-        assert!(ran.contains("was told in_progress and its function ran"), "{ran}");
-        let made_up = told(|run_log, _| run_log.answers[0].value = Some("other".into())).await;
-        assert!(made_up.contains("which nobody did under this key"), "{made_up}");
+        assert!(ran.contains("is in_progress, and its function ran"), "{ran}");
+        let made_up = finding(|run_log, _| run_log.outcomes[0].value = Some("other".into())).await;
+        assert!(made_up.contains("which is no result of this key"), "{made_up}");
     }
 }

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::coordination::handles::Turn;
-use crate::coordination::harness::{Bench, Harness};
+use crate::coordination::harness::{DynHarness, Harness};
 use crate::coordination::law_context::LawContext;
-use crate::messages::Start;
+use crate::messages::LawStart;
 use crate::report;
 use crate::sizes::Sizes;
 
@@ -33,28 +33,28 @@ impl Law {
     /// Checks the law against a store.
     ///
     /// # Panics
-    /// If the store breaks it: that is how it tells.
-    pub fn check(&self, bench: Arc<dyn Bench>, sizes: Sizes) {
-        let start = Start::default();
-        self.runtime(&start).block_on(self.check_from(&LawContext::new(bench, sizes), &start));
+    /// If the store breaks it.
+    pub fn check(&self, harness: Arc<dyn DynHarness>, sizes: Sizes) {
+        let start = LawStart::default();
+        self.runtime(&start).block_on(self.check_from(&LawContext::new(harness, sizes), &start));
     }
 
-    /// Checks the law; what it says if it fails counts times from now on.
-    async fn check_from(&self, context: &LawContext, start: &Start) {
+    /// Checks the law; its failure messages count times from now on.
+    async fn check_from(&self, context: &LawContext, start: &LawStart) {
         start.is(context.execution("the start of the law").now().await);
         start.applies_here();
         self.check_in(context).await;
-        Start::is_over();
+        LawStart::is_over();
     }
 
     /// Checks the law through one handle, and again with each request through another handle than the one before. The
-    /// matrix has requests enough to be asked once, now through one handle, now through the other.
+    /// matrix has enough requests to run once, through both handles in turn.
     async fn check_in(&self, context: &LawContext) {
         match (self.layer, self.group) {
             ("matrix", "overlaps") | ("laws", "handles" | "reopen" | "long_times" | "threads") => {
                 (self.check)(context).await
             }
-            // These ask much: once, but through both handles.
+            // These send many requests: once, but through both handles.
             (
                 "laws",
                 "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
@@ -84,8 +84,8 @@ impl Law {
         std::mem::forget(note);
     }
 
-    /// Races need threads (one of the counterexamples is one); all else is told apart more easily without.
-    fn runtime(&self, start: &Start) -> tokio::runtime::Runtime {
+    /// Races need threads (one of the counterexamples is one); other failures are easier to read without.
+    fn runtime(&self, start: &LawStart) -> tokio::runtime::Runtime {
         let mut builder = match self.group {
             "races" | "threads" | "counterexamples" => tokio::runtime::Builder::new_multi_thread(),
             _ => tokio::runtime::Builder::new_current_thread(),
@@ -102,7 +102,7 @@ impl fmt::Debug for Law {
     }
 }
 
-/// Says of a law that fails that its requests went through two handles.
+/// Prints, if a law fails, that its requests went through two handles.
 struct ThroughTwo;
 
 impl Drop for ThroughTwo {
@@ -112,7 +112,7 @@ impl Drop for ThroughTwo {
     }
 }
 
-/// Tells the report that a law has ended, also if it failed.
+/// Reports that a law has ended, also if it failed.
 struct Ending<'a> {
     harness: &'static str,
     law: &'a Law,
@@ -121,7 +121,7 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        report::ended(self.harness, LAWS.len(), &self.law.path(), self.context.lacked());
+        report::ended(self.harness, LAWS.len(), &self.law.path(), self.context.unsupported_so_far());
     }
 }
 
@@ -133,11 +133,11 @@ impl Drop for Ending<'_> {
 pub fn check<H: Harness>(layer: &str, group: &str, name: &str, sizes: Sizes) {
     let named = |law: &&Law| (law.layer, law.group, law.name) == (layer, group, name);
     let law = LAWS.iter().find(named).expect("the tests are made from the same list");
-    let start = Start::default();
+    let start = LawStart::default();
     let runtime = law.runtime(&start);
     runtime.block_on(async {
-        let bench: Arc<dyn Bench> = Arc::new(H::open().await);
-        let context = LawContext::new(bench, sizes);
+        let harness: Arc<dyn DynHarness> = Arc::new(H::open().await);
+        let context = LawContext::new(harness, sizes);
         let _ending = Ending { harness: std::any::type_name::<H>(), law, context: &context };
         law.check_from(&context, &start).await;
     });
@@ -165,8 +165,8 @@ crate::__laws!(table, ());
 /// sentinel_conformance::suite!(MyHarness, sequences = 1000, histories = 200);
 /// ```
 ///
-/// The tests stand in modules named for their layer and group, such as `laws::claims::an_absent_key_is_granted`, in the
-/// module where the line stands. For several harnesses in one file, put each line into a module of its own.
+/// The tests are in modules named for their layer and group, such as `laws::claims::an_absent_key_is_granted`, in the
+/// module of the line. For several harnesses in one file, put each line into a module of its own.
 #[macro_export]
 macro_rules! suite {
     ($harness:ty $(, $size:ident = $count:expr)* $(,)?) => {
@@ -197,14 +197,14 @@ macro_rules! suite {
             }
 
             #[test]
-            fn a_sample_of_histories_is_linearizable_whatever_its_stamps_say() {
+            fn a_sample_of_histories_is_linearizable_without_its_stamps() {
                 $crate::linearizable::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(4));
             }
         }
         #[cfg(test)]
         mod faults {
             #[test]
-            fn histories_over_a_faulty_network_are_explained_too() {
+            fn histories_over_a_faulty_network_are_explained_by_their_stamps() {
                 $crate::faulty_histories::<super::SentinelHarness>(super::SENTINEL_SIZES.histories.div_ceil(2));
             }
         }

@@ -48,7 +48,7 @@ impl Harness for Mine {
 // One `#[test]` for each law.
 sentinel_conformance::suite!(Mine);
 
-// The laws of `matrix::dropped` again, on a store that is looked at afterwards: are its connections as they were?
+// The laws of `matrix::dropped` again, on a store that is inspected afterwards: are its connections as they were?
 #[tokio::test]
 async fn callers_who_go_away_leave_nothing_behind() {
     let mine = Arc::new(Mine::open().await);

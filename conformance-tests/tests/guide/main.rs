@@ -1,4 +1,4 @@
-//! What `docs/writing-a-store.md` has an author copy, compiled and run as it stands there, on a store to read first.
+//! What `docs/writing-a-store.md` has an author copy, compiled and run as it is there, on a store to read first.
 
 extern crate self as my_store;
 

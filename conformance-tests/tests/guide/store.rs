@@ -134,7 +134,8 @@ store! {
 }
 
 impl Tables {
-    /// The kernel says what may go, with the floor and the event that it leaves. All of it is one transaction.
+    /// The kernel decides what may be deleted, with the floor and the event that it leaves. All of it is one
+    /// transaction.
     fn purge(&mut self, purge: &Purge, now: StoreTime) -> Purged {
         let ours = |address: &Address| address.namespace == purge.namespace;
         let due = self.records.iter().filter(|(address, _)| ours(address));
@@ -145,7 +146,7 @@ impl Tables {
         if purge.dry_run {
             return purged;
         }
-        // The event of an earlier purge has rested as well, unless the key has returned since.
+        // The event of an earlier purge is old enough as well, unless the key was claimed again since.
         self.events.retain(|address, events| {
             let last = events.last().map(|event| event.at).unwrap_or_default();
             !ours(address) || self.records.contains_key(address) || now.since(last) <= PURGE_REST

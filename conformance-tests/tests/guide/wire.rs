@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use my_store::MyStore;
-use sentinel_conformance::{Bench, Leg, Way, cut_at_any_byte};
+use sentinel_conformance::{BreakableConnection, DynHarness, Traffic, cut_at_any_byte};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::Stamped;
 use sentinel_core::{
@@ -15,37 +15,37 @@ use sentinel_core::{
 #[derive(Debug, Default)]
 struct Wire {
     passed: [AtomicU64; 2],
-    cut: Mutex<Option<(Leg, u64)>>,
+    cut: Mutex<Option<(Traffic, u64)>>,
 }
 
 impl Wire {
     /// Passes a message, and returns whether all of it arrived.
-    fn pass(&self, leg: Leg, bytes: u64) -> bool {
+    fn pass(&self, traffic: Traffic, bytes: u64) -> bool {
         let mut cut = self.cut.lock().expect("no test panics with it");
         match *cut {
-            Some((at, after)) if at == leg && after < bytes => {
+            Some((at, after)) if at == traffic && after < bytes => {
                 *cut = None;
-                self.passed[leg as usize].fetch_add(after, SeqCst);
+                self.passed[traffic as usize].fetch_add(after, SeqCst);
                 false
             }
             _ => {
-                self.passed[leg as usize].fetch_add(bytes, SeqCst);
+                self.passed[traffic as usize].fetch_add(bytes, SeqCst);
                 true
             }
         }
     }
 }
 
-impl Way for Wire {
-    fn passed(&self, leg: Leg) -> u64 {
-        self.passed[leg as usize].load(SeqCst)
+impl BreakableConnection for Wire {
+    fn passed(&self, traffic: Traffic) -> u64 {
+        self.passed[traffic as usize].load(SeqCst)
     }
 
-    fn cut_after(&self, leg: Leg, bytes: u64) {
-        *self.cut.lock().expect("no test panics with it") = Some((leg, bytes));
+    fn cut_after(&self, traffic: Traffic, bytes: u64) {
+        *self.cut.lock().expect("no test panics with it") = Some((traffic, bytes));
     }
 
-    fn heal(&self) {
+    fn cancel_cut(&self) {
         *self.cut.lock().expect("no test panics with it") = None;
     }
 }
@@ -67,11 +67,11 @@ impl Layer for Client {
         // After the first byte has left, only the server's reply proves anything.
         let lost = || StoreError::ambiguous(ErrorKind::LostReply, "the connection broke");
         let request = format!("{address} {op:?}").len() as u64;
-        if !self.wire.pass(Leg::Requests, request) {
+        if !self.wire.pass(Traffic::Requests, request) {
             return Err(lost());
         }
         let reply = op.send(&*self.server, address).await?;
-        match self.wire.pass(Leg::Replies, format!("{reply:?}").len() as u64) {
+        match self.wire.pass(Traffic::Replies, format!("{reply:?}").len() as u64) {
             true => Ok(reply),
             false => Err(lost()),
         }
@@ -82,7 +82,7 @@ impl Layer for Client {
 struct Beside(MyStore, Arc<ManualClock>);
 
 #[async_trait]
-impl Bench for Beside {
+impl DynHarness for Beside {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         Arc::new(self.0.clone())
     }

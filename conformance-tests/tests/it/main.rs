@@ -8,7 +8,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
 use sentinel_memory::MemoryStore;
 
-/// The in-memory store on a clock that stands still until a law moves it.
+/// The in-memory store on a clock that only the laws move.
 struct MemoryHarness {
     store: MemoryStore,
     clock: Arc<ManualClock>,
@@ -39,5 +39,5 @@ impl Harness for MemoryHarness {
     }
 }
 
-// The 20,000 sequences over this store stand in `tests/layers`, where their coverage is measured.
+// The 20,000 sequences over this store are in `tests/layers`, where their coverage is measured.
 sentinel_conformance::suite!(MemoryHarness, sequences = 1_000, histories = 2_000);

@@ -22,19 +22,19 @@ use crate::memory::Memory;
 enum StorageFault {
     /// None: the control.
     None,
-    /// Reads, lets others go first, and writes.
+    /// Reads, lets other requests run, and writes.
     NotAtomic,
-    /// Answers some refusals from the record before the last change, stamped as of then.
+    /// Replies to some requests from the record before the last change, stamped as of then.
     StaleReads,
-    /// Answers them so, and stamps them as of now.
+    /// Replies in the same way, and stamps the replies as of now.
     StaleReadsFreshStamps,
-    /// Says of the fourth request of each record that it changed what it did not, or the other way round.
-    LiesOfChanges,
+    /// Inverts `changed` in the reply to the fourth request of each record.
+    WrongChanges,
     /// Stamps a rev that is one too high.
-    LiesOfRevs,
+    WrongRevs,
     /// Every fifth event is not appended.
     ForgetsEvents,
-    /// Finds what may be purged, lets others go first, and deletes it.
+    /// Finds what may be purged, lets other requests run, and deletes it.
     PurgesLate,
     /// A claim that is sent again is taken for a new one.
     ForgetsClaimIds,
@@ -54,7 +54,7 @@ macro_rules! flawed {
 }
 
 flawed! {
-    None NotAtomic StaleReads StaleReadsFreshStamps LiesOfChanges LiesOfRevs ForgetsEvents PurgesLate ForgetsClaimIds
+    None NotAtomic StaleReads StaleReadsFreshStamps WrongChanges WrongRevs ForgetsEvents PurgesLate ForgetsClaimIds
 }
 
 #[derive(Debug)]
@@ -112,8 +112,8 @@ impl Flawy {
             kept.events.extend(outcome.event);
         }
         if kept.requests == 4 {
-            stamped.stamp.changed ^= self.flaw == StorageFault::LiesOfChanges;
-            stamped.stamp.rev += u64::from(self.flaw == StorageFault::LiesOfRevs);
+            stamped.stamp.changed ^= self.flaw == StorageFault::WrongChanges;
+            stamped.stamp.rev += u64::from(self.flaw == StorageFault::WrongRevs);
         }
         Ok(stamped)
     }
@@ -131,9 +131,9 @@ impl Layer for Flawy {
         if self.flaw == StorageFault::NotAtomic {
             let mut kept = self.kept(address);
             tokio::task::yield_now().await;
-            let answer = self.apply(&mut kept, &op, reading())?;
+            let reply = self.apply(&mut kept, &op, reading())?;
             self.kept.lock().unwrap().insert(address.clone(), kept);
-            return Ok(answer);
+            return Ok(reply);
         }
         let mut all = self.kept.lock().unwrap();
         let kept = all.entry(address.clone()).or_default();
@@ -170,14 +170,14 @@ impl Layer for Flawy {
     }
 }
 
-struct Bench<F> {
+struct DynHarness<F> {
     clock: Arc<ManualClock>,
     store: Arc<Layered<Flawy>>,
     flaw: PhantomData<F>,
 }
 
 #[async_trait]
-impl<F: Flawed> Harness for Bench<F> {
+impl<F: Flawed> Harness for DynHarness<F> {
     async fn open() -> Self {
         let clock = Arc::new(ManualClock::new(StoreTime::from_micros(1_700_000_000_000_000)));
         let inner = Arc::new(MemoryStore::with_clock(clock.clone()));
@@ -194,37 +194,37 @@ impl<F: Flawed> Harness for Bench<F> {
     }
 }
 
-/// What a layer said when it rejected a store. Panics if it did not.
+/// The message with which a layer rejected a store. Panics if it did not.
 fn rejected(layer: impl FnOnce() + std::panic::UnwindSafe) -> String {
     let verdict = catch_unwind(layer).expect_err("the layer let a flawed store pass");
     *verdict.downcast::<String>().expect("a layer explains itself")
 }
 
 fn by_stamps<F: Flawed>() {
-    let finding = rejected(|| histories::<Bench<F>>(300));
-    assert!(finding.contains("judged by its stamps"), "{finding}");
+    let finding = rejected(|| histories::<DynHarness<F>>(300));
+    assert!(finding.contains("checked by its stamps"), "{finding}");
 }
 
 fn by_search<F: Flawed>() {
-    let finding = rejected(|| linearizable::<Bench<F>>(300));
+    let finding = rejected(|| linearizable::<DynHarness<F>>(300));
     assert!(finding.contains("no order of these requests explains"), "{finding}");
 }
 
 #[test]
 fn a_store_without_a_flaw_passes() {
-    histories::<Bench<None>>(500);
-    faulty_histories::<Bench<None>>(100);
-    linearizable::<Bench<None>>(100);
+    histories::<DynHarness<None>>(500);
+    faulty_histories::<DynHarness<None>>(100);
+    linearizable::<DynHarness<None>>(100);
 }
 
 #[test]
-fn a_store_that_is_not_atomic_is_rejected_by_both_judges() {
+fn a_store_that_is_not_atomic_is_rejected_by_both_checkers() {
     by_stamps::<NotAtomic>();
     by_search::<NotAtomic>();
 }
 
 #[test]
-fn a_store_that_reads_stale_records_is_rejected_by_both_judges() {
+fn a_store_that_reads_stale_records_is_rejected_by_both_checkers() {
     by_stamps::<StaleReads>();
     by_search::<StaleReads>();
     by_stamps::<StaleReadsFreshStamps>();
@@ -232,10 +232,10 @@ fn a_store_that_reads_stale_records_is_rejected_by_both_judges() {
 }
 
 #[test]
-fn a_store_that_lies_in_its_stamps_is_rejected_by_the_judge_that_reads_them() {
-    by_stamps::<LiesOfChanges>();
-    by_stamps::<LiesOfRevs>();
-    linearizable::<Bench<LiesOfChanges>>(100);
+fn a_store_with_wrong_stamps_is_rejected_by_the_checker_that_reads_them() {
+    by_stamps::<WrongChanges>();
+    by_stamps::<WrongRevs>();
+    linearizable::<DynHarness<WrongChanges>>(100);
 }
 
 #[test]
@@ -245,15 +245,15 @@ fn a_store_that_forgets_events_is_rejected() {
 
 #[test]
 fn a_store_whose_purge_is_not_atomic_is_rejected() {
-    rejected(|| histories::<Bench<PurgesLate>>(3_000));
+    rejected(|| histories::<DynHarness<PurgesLate>>(3_000));
 }
 
 #[test]
 fn a_store_that_forgets_claim_ids_is_rejected_behind_a_faulty_network() {
-    rejected(|| faulty_histories::<Bench<ForgetsClaimIds>>(500));
+    rejected(|| faulty_histories::<DynHarness<ForgetsClaimIds>>(500));
 }
 
-/// Takes every release for a vouched one: a side effect that may have happened is forgotten.
+/// Treats every release as vouched: a side effect that may have happened is forgotten.
 #[derive(Debug)]
 struct VouchesForAll(Arc<dyn CoordinationStore>);
 
@@ -291,11 +291,11 @@ impl Harness for Vouching {
 
 #[test]
 fn a_sequence_shrinks_to_the_steps_that_matter() {
-    let story = rejected(|| sequences::<Vouching>(2_000));
+    let changes = rejected(|| sequences::<Vouching>(2_000));
     let numbered = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit());
-    let steps: Vec<_> = story.lines().filter(numbered).collect();
-    assert_eq!(steps.len(), 2, "{story}");
-    assert!(steps[0].contains("claim by") && steps[0].contains("Executing"), "{story}");
-    assert!(steps[1].contains("release with the current grant"), "{story}");
-    println!("{story}");
+    let steps: Vec<_> = changes.lines().filter(numbered).collect();
+    assert_eq!(steps.len(), 2, "{changes}");
+    assert!(steps[0].contains("claim by") && steps[0].contains("Executing"), "{changes}");
+    assert!(steps[1].contains("release with the current grant"), "{changes}");
+    println!("{changes}");
 }

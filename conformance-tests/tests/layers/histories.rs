@@ -3,12 +3,12 @@ use sentinel_conformance::{faulty_histories, histories, linearizable};
 use crate::memory::Memory;
 
 #[test]
-fn concurrent_histories_are_what_their_stamps_say() {
+fn concurrent_histories_match_their_stamps() {
     histories::<Memory>(500);
 }
 
 #[test]
-fn histories_behind_a_faulty_network_are_what_their_stamps_say() {
+fn histories_behind_a_faulty_network_match_their_stamps() {
     faulty_histories::<Memory>(500);
 }
 

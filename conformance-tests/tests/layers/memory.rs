@@ -6,7 +6,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::{Clock as _, CoordinationStore, ManualClock, StoreTime};
 use sentinel_memory::MemoryStore;
 
-/// The in-memory store on a clock that stands still until it is moved: deadlines are met to the microsecond.
+/// The in-memory store on a clock that only the test moves: deadlines are met to the microsecond.
 pub(crate) struct Memory {
     clock: Arc<ManualClock>,
     store: Arc<MemoryStore>,

@@ -4,7 +4,7 @@ use crate::memory::Memory;
 
 use StartState::*;
 
-/// Every change that spec §3 knows, by where the record stands before it.
+/// Every change of spec §3, by the start state of the record.
 const CHANGES: &[(&str, &[StartState])] = &[
     ("claim", &[Absent, Free, ClaimedLapsed, ClaimedPastHard, CompletedPastRetention]),
     ("begin", &[ClaimedLive]),
@@ -86,8 +86,8 @@ fn missing(coverage: &Coverage) -> Vec<String> {
             missing.push(format!("{op} of {start_state:?}: {rule}"));
         }
     };
-    for (op, standings) in CHANGES {
-        standings.iter().for_each(|start_state| need(*start_state, op, "change"));
+    for (op, start_states) in CHANGES {
+        start_states.iter().for_each(|start_state| need(*start_state, op, "change"));
     }
     REPEATS.iter().for_each(|(op, start_state)| need(*start_state, op, "repeat"));
     // A token that only the floor of purged records keeps above the last one.

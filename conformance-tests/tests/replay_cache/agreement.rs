@@ -1,5 +1,5 @@
-//! Generated: whatever two processes do, one of them through the cache, and whatever the clocks do, the cache answers a
-//! claim as the store behind it would.
+//! Generated: whatever two processes do, one of them through the cache, and whatever the clocks do, the cache replies
+//! to a claim as the store behind it would.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::Purge;
 use sentinel_core::{Address, Clock as _, CoordinationStore, Grant, Record, StoreTime, Token};
 
-use crate::bench::{Bench, about, call, key, result};
+use crate::harness::{DynHarness, about, call, key, result};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -21,7 +21,7 @@ enum Step {
         fingerprint: Option<u8>,
         retention: Option<u32>,
     },
-    /// Time passes, on the cache's host by so many parts in a thousand more.
+    /// Time passes, on the cache's host by a number of thousandths more.
     Pass {
         secs: u32,
         faster: u32,
@@ -45,8 +45,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct World {
-    bench: Bench,
-    /// The two clocks have run alike, and forward: then the answers are the same to the microsecond.
+    harness: DynHarness,
+    /// The two clocks have advanced by the same amount: then the replies are the same to the microsecond.
     alike: bool,
     replayed_here: u32,
 }
@@ -64,43 +64,43 @@ impl World {
             }
             Step::Pass { secs, faster } => {
                 let by = Duration::from_secs((*secs).into());
-                self.bench.theirs.advance(by);
-                self.bench.ours.advance(by + by * *faster / 1000);
+                self.harness.theirs.advance(by);
+                self.harness.ours.advance(by + by * *faster / 1000);
                 self.alike &= *faster == 0;
             }
             Step::SetBack { secs } => {
-                let now = self.bench.theirs.now().as_micros() - u64::from(*secs) * 1_000_000;
-                self.bench.theirs.set(StoreTime::from_micros(now));
+                let now = self.harness.theirs.now().as_micros() - u64::from(*secs) * 1_000_000;
+                self.harness.theirs.set(StoreTime::from_micros(now));
                 self.alike &= *secs == 0;
             }
             Step::Purge => {
                 let purge = Purge { namespace: key("k").namespace, limit: 100, dry_run: false };
-                self.bench.cache.purge(&purge).await.unwrap();
+                self.harness.cache.purge(&purge).await.unwrap();
             }
         }
     }
 
     async fn once(&mut self, here: bool, address: &Address, claim: &Claim) {
         let expected = self.expected(address, claim).await;
-        let store: &dyn CoordinationStore = if here { &*self.bench.cache } else { &self.bench.store };
-        let asked = self.bench.asked();
-        let told = store.claim(address, claim).await.unwrap();
-        if here && asked == self.bench.asked() {
+        let store: &dyn CoordinationStore = if here { &*self.harness.cache } else { &self.harness.store };
+        let asked = self.harness.asked();
+        let actual = store.claim(address, claim).await.unwrap();
+        if here && asked == self.harness.asked() {
             self.replayed_here += 1;
             if self.alike {
-                assert_eq!(told, expected);
+                assert_eq!(actual, expected);
             }
         }
-        match (&told.reply, &expected.reply) {
+        match (&actual.reply, &expected.reply) {
             (ClaimReply::Completed { result: ours, .. }, ClaimReply::Completed { result: theirs, .. }) => {
-                assert_eq!((ours, told.stamp.rev), (theirs, expected.stamp.rev))
+                assert_eq!((ours, actual.stamp.rev), (theirs, expected.stamp.rev))
             }
             (ClaimReply::Completed { .. }, other) | (other, ClaimReply::Completed { .. }) => {
-                panic!("the cache and the store disagree: {told:?}, {other:?}")
+                panic!("the cache and the store disagree: {actual:?}, {other:?}")
             }
             _ => {}
         }
-        if let ClaimReply::Granted(granted) = told.reply {
+        if let ClaimReply::Granted(granted) = actual.reply {
             let grant = Grant { token: granted.token, claim_id: claim.claim_id };
             let complete = Complete { grant, result: result(&claim.claim_id.to_string()) };
             let reply = store.complete(address, &complete).await.unwrap().reply;
@@ -108,9 +108,9 @@ impl World {
         }
     }
 
-    /// What the store would answer, asked of a copy of its record.
+    /// The reply of the store, computed on a copy of its record.
     async fn expected(&self, address: &Address, claim: &Claim) -> Stamped<ClaimReply> {
-        let seen = self.bench.store.inspect(address).await.unwrap();
+        let seen = self.harness.store.inspect(address).await.unwrap();
         let mut record = seen.record.unwrap_or(Record::absent());
         let at = Reading { kind: address.kind, now: seen.now, floor: Token::NONE };
         apply(&mut record, claim, at).unwrap().stamped
@@ -118,7 +118,7 @@ impl World {
 }
 
 #[test]
-fn the_cache_answers_as_the_store_would() {
+fn the_cache_replies_as_the_store_would() {
     let config = Config {
         cases: 3_000,
         failure_persistence: None,
@@ -127,18 +127,18 @@ fn the_cache_answers_as_the_store_would() {
         ..Config::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let replayed = std::cell::Cell::new(0);
+    let actual = std::cell::Cell::new(0);
     let steps = proptest::collection::vec(step(), 1..40);
     let tested = TestRunner::new(config).run(&steps, |steps| {
         runtime.block_on(async {
-            let mut world = World { bench: Bench::new(), alike: true, replayed_here: 0 };
+            let mut world = World { harness: DynHarness::new(), alike: true, replayed_here: 0 };
             for step in &steps {
                 world.take(step).await;
             }
-            replayed.set(replayed.get() + world.replayed_here);
+            actual.set(actual.get() + world.replayed_here);
         });
         Ok(())
     });
     tested.unwrap_or_else(|failed| panic!("{failed}"));
-    assert!(replayed.get() > 1_000, "only {} replays were answered by the cache", replayed.get());
+    assert!(actual.get() > 1_000, "only {} replays were answered by the cache", actual.get());
 }

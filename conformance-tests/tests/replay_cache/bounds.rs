@@ -5,21 +5,21 @@ use sentinel_client::ReplayLimits;
 use sentinel_core::CoordinationStore as _;
 use sentinel_core::operation::{ClaimReply, Complete};
 
-use crate::bench::{Bench, begun, call, complete, key, result};
+use crate::harness::{DynHarness, begun, call, complete, key, result};
 
-async fn fill(bench: &Bench, keys: u32, size: usize) {
+async fn fill(harness: &DynHarness, keys: u32, size: usize) {
     for n in 0..keys {
-        complete(&bench.store, &key(&format!("k{n}")), &call(), &"x".repeat(size)).await;
-        bench.told(&key(&format!("k{n}")), &call()).await;
+        complete(&harness.store, &key(&format!("k{n}")), &call(), &"x".repeat(size)).await;
+        harness.replayed(&key(&format!("k{n}")), &call()).await;
     }
 }
 
 #[tokio::test]
 async fn entries_are_bounded() {
     for entries in [2, 10, 100, 1_000] {
-        let bench = Bench::with_limits(ReplayLimits { entries, ..ReplayLimits::default() });
-        fill(&bench, 3 * entries as u32, 10).await;
-        let kept = bench.cache.len();
+        let harness = DynHarness::with_limits(ReplayLimits { entries, ..ReplayLimits::default() });
+        fill(&harness, 3 * entries as u32, 10).await;
+        let kept = harness.cache.len();
         assert!(kept <= entries && kept * 2 >= entries, "{kept} of {entries}");
     }
 }
@@ -28,27 +28,27 @@ async fn entries_are_bounded() {
 async fn bytes_are_bounded() {
     for entries in [ReplayLimits::default().entries, usize::MAX] {
         let (bytes, size) = (256 << 10, 8 << 10);
-        let bench = Bench::with_limits(ReplayLimits { entries, bytes, ..ReplayLimits::default() });
-        fill(&bench, 100, size).await;
-        let kept = bench.cache.len();
-        assert!(bench.cache.bytes() <= bytes as u64);
+        let harness = DynHarness::with_limits(ReplayLimits { entries, bytes, ..ReplayLimits::default() });
+        fill(&harness, 100, size).await;
+        let kept = harness.cache.len();
+        assert!(harness.cache.bytes() <= bytes as u64);
         assert!(kept * size <= bytes && kept * size >= bytes / 2, "{kept} results of {size} bytes");
     }
 }
 
 #[tokio::test]
 async fn a_large_result_is_not_remembered() {
-    let bench = Bench::with_limits(ReplayLimits { largest: 1_000, ..ReplayLimits::default() });
+    let harness = DynHarness::with_limits(ReplayLimits { largest: 1_000, ..ReplayLimits::default() });
     for (name, size, asked) in [("at the limit", 1_000, 1), ("over it", 1_001, 3)] {
-        complete(&bench.store, &key(name), &call(), &"x".repeat(size)).await;
+        complete(&harness.store, &key(name), &call(), &"x".repeat(size)).await;
         for _ in 0..2 {
-            assert_eq!(bench.told(&key(name), &call()).await.unwrap().len(), size);
+            assert_eq!(harness.replayed(&key(name), &call()).await.unwrap().len(), size);
         }
-        assert_eq!(bench.asked(), asked);
+        assert_eq!(harness.asked(), asked);
     }
     let through = key("through the cache");
-    complete(&*bench.cache, &through, &call(), &"x".repeat(1_001)).await;
-    assert_eq!(bench.cache.len(), 1, "nor does its run keep a place");
+    complete(&*harness.cache, &through, &call(), &"x".repeat(1_001)).await;
+    assert_eq!(harness.cache.len(), 1, "nor does its run keep an entry");
 }
 
 #[tokio::test]
@@ -57,10 +57,10 @@ async fn nothing_is_remembered_where_there_is_no_room() {
         ReplayLimits { entries: 0, ..ReplayLimits::default() },
         ReplayLimits { bytes: 0, ..ReplayLimits::default() },
     ] {
-        let bench = Bench::with_limits(limits);
-        fill(&bench, 3, 10).await;
-        assert!(bench.cache.is_empty());
-        assert!(bench.cache.claim(&key("k0"), &call()).await.is_ok());
+        let harness = DynHarness::with_limits(limits);
+        fill(&harness, 3, 10).await;
+        assert!(harness.cache.is_empty());
+        assert!(harness.cache.claim(&key("k0"), &call()).await.is_ok());
     }
 }
 
@@ -69,19 +69,19 @@ async fn a_kept_result_does_not_keep_what_it_was_read_from() {
     // A store hands out parts of one large buffer.
     let whole = Bytes::from(vec![7; 1 << 20]);
     let part = whole.slice(0..10);
-    let bench = Bench::new();
+    let harness = DynHarness::new();
     let claim = call();
     let k = key("k");
-    let grant = begun(&bench.store, &k, &claim).await;
+    let grant = begun(&harness.store, &k, &claim).await;
     let mut result = result("");
     result.payload.bytes = part;
-    bench.store.complete(&k, &Complete { grant, result }).await.unwrap();
-    let answer = bench.cache.claim(&k, &call()).await.unwrap().reply;
-    let again = bench.cache.claim(&k, &call()).await.unwrap().reply;
+    harness.store.complete(&k, &Complete { grant, result }).await.unwrap();
+    let reply = harness.cache.claim(&k, &call()).await.unwrap().reply;
+    let again = harness.cache.claim(&k, &call()).await.unwrap().reply;
     let at = |reply: &ClaimReply| match reply {
         ClaimReply::Completed { result, .. } => result.payload.bytes.as_ptr(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(at(&answer), whole.as_ptr(), "the store's answer is a part of its buffer");
+    assert_eq!(at(&reply), whole.as_ptr(), "the store's reply is a part of its buffer");
     assert_ne!(at(&again), whole.as_ptr());
 }

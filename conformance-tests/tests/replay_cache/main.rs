@@ -1,11 +1,12 @@
-//! The suite on a cache of replays before the in-memory store, and what the cache must and must not answer by itself.
+//! The suite on a cache of replays before the in-memory store, and the requests to which the cache must and must not
+//! reply by itself.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod agreement;
-mod answers;
-mod bench;
 mod bounds;
+mod harness;
+mod replays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
 use sentinel_memory::MemoryStore;
 
-/// Store and cache on clocks that stand still until a law moves them. The cache's is never set back, as no monotonic
-/// one is.
+/// Store and cache on clocks that only the laws move. The cache's is never set back, as no monotonic one is.
 struct Cached {
     store: Arc<ReplayCache<MemoryStore>>,
     theirs: Arc<ManualClock>,

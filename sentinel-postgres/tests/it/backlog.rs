@@ -1,6 +1,6 @@
 //! Maintenance and lists among many records: they read only what is requested, however many other records there are.
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::Release;
 use sentinel_core::store::{List, Purge, Purged, Shown};
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};

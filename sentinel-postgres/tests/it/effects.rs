@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::kernel::{Reply, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{

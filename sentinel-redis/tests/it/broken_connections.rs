@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_conformance::{Bench, dropped_at_any_poll};
+use sentinel_conformance::{DynHarness, dropped_at_any_poll};
 use sentinel_core::CoordinationStore;
 use sentinel_redis::RedisStore;
 use sentinel_store_tests::broken_connections;
@@ -27,7 +27,7 @@ struct Beside {
 }
 
 #[async_trait]
-impl Bench for Beside {
+impl DynHarness for Beside {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         Arc::new(self.store.clone())
     }
@@ -70,7 +70,7 @@ async fn every_operation_takes_effect_once_wherever_its_connection_breaks() {
 #[tokio::test]
 async fn callers_who_go_away_leave_every_connection_as_it_was() {
     let (server, beside, ProxiedStore { proxy, store }) = fixture().await;
-    let bench: Arc<dyn Bench> = Arc::new(Beside { store: store.clone(), offset: beside.offset });
+    let bench: Arc<dyn DynHarness> = Arc::new(Beside { store: store.clone(), offset: beside.offset });
     let mut connections = Vec::new();
     for _ in 0..2 {
         dropped_at_any_poll(bench.clone()).await;

@@ -1,6 +1,6 @@
 //! The clock: read once, lifted where it was set back, and never so late or early that a token is drawn twice.
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, Grant, OpId, PURGE_REST, Token};

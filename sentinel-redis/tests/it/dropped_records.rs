@@ -1,7 +1,7 @@
 //! What a bucket has lost: a record that was not deleted is reported as lost, one that expired is not, and a failed
 //! write is not listed.
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Kind, StoreError};
 

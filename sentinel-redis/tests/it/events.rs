@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, CoordinationStore as _, EventLimit, OpId};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::*;
 use sentinel_core::{Accepts, ClaimId, OpId, Payload, RecordedResult, State, Terms, Token};
 

@@ -1,6 +1,6 @@
 //! More keys than one call of a script takes.
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::store::Shown;
 use sentinel_core::{Address, Kind};
 

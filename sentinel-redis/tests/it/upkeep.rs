@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use sentinel_conformance::Bench as _;
+use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, Shown};
 use sentinel_core::{

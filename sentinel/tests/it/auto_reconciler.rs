@@ -6,7 +6,7 @@ use sentinel::prelude::*;
 use sentinel::reconcile::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
 use sentinel::record::{Kind, Label, OpId, Payload, RecordedResult, State};
 
-use sentinel_conformance::{Fault, Plan};
+use sentinel_conformance::{Fault, FaultPlan};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -140,7 +140,7 @@ async fn probes_that_disagree_decide_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_abandon_after_the_first_probe_restarts_its_time() {
-    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let harness = Harness::new(FaultPlan::none().every("heartbeat", Fault::LoseRequest));
     let slow = harness.ours.once::<Lied>("k").ttl(SECOND).hard_ttl(SECOND * 2).late_effects(SECOND);
     // The function outlives its hard deadline, and ends with an unknown outcome while the probe runs.
     let ends = Arc::new(tokio::sync::Notify::new());
@@ -173,7 +173,7 @@ async fn an_abandon_after_the_first_probe_restarts_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn before_the_hard_deadline_a_worker_that_only_lost_contact_is_not_fenced_out() {
-    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let harness = Harness::new(FaultPlan::none().every("heartbeat", Fault::LoseRequest));
     let slow = harness.ours.once("k").ttl(SECOND).hard_ttl(SECOND * 60).run(|_| async {
         tokio::time::sleep(SECOND * 20).await;
         Ok::<_, Lied>("the truth".to_owned())

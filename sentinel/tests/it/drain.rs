@@ -9,7 +9,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::{Kind, State};
 use sentinel::store::{ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Faulty, Plan, Wait};
+use sentinel_conformance::{Fault, Faulty, FaultPlan, Latency};
 use sentinel_testbed::until;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -133,7 +133,7 @@ async fn drain_waits_for_unconfirmed_results_releases_and_abandons() {
 #[tokio::test(start_paused = true)]
 async fn drain_waits_until_the_claim_of_a_departed_caller_is_cancelled() {
     let store = Refusing::new(&["cancel"]);
-    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let slow = FaultPlan::none().every("claim", Fault::Delay(Latency::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Arc::new(Faulty::new(store.clone(), slow)));
     store.0.refuse(away());
     let once = sentinel.once("k").ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });
@@ -192,7 +192,7 @@ async fn drain_waits_for_a_lease_that_is_being_released() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_granted_while_draining_does_not_run_and_is_released() {
-    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let slow = FaultPlan::none().every("claim", Fault::Delay(Latency::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
     let runs = Arc::new(AtomicU32::new(0));
     let counted = runs.clone();

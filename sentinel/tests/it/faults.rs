@@ -11,7 +11,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, Kind, State};
 use sentinel::store::operation::{EvictReply, Stamped};
 use sentinel::store::{Applied, ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Layer, Layered, Plan, Wait};
+use sentinel_conformance::{Fault, Layer, Layered, FaultPlan, Latency};
 
 use crate::harness::Harness;
 use crate::{Lied, SECOND};
@@ -19,9 +19,9 @@ use crate::{Lied, SECOND};
 #[tokio::test(start_paused = true)]
 async fn after_a_lost_reply_the_same_request_is_sent_again() {
     for op in ["claim", "complete"] {
-        for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Wait::Turns(9))]
+        for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Latency::Yields(9))]
         {
-            let harness = Harness::new(Plan::quiet().nth(op, 1, fault));
+            let harness = Harness::new(FaultPlan::none().nth(op, 1, fault));
             assert!(matches!(harness.pay().await, Outcome::Completed(_)), "{op} {fault:?}");
             assert_eq!((harness.runs(), harness.state().await), (1, State::Completed));
         }
@@ -30,8 +30,8 @@ async fn after_a_lost_reply_the_same_request_is_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_begin_that_stays_ambiguous_never_runs() {
-    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
-        let harness = Harness::new(Plan::quiet().every("begin", fault));
+    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Latency::Time(SECOND * 5))] {
+        let harness = Harness::new(FaultPlan::none().every("begin", fault));
         let outcome = harness.prepare_and_pay().await;
         let Outcome::NotRun(NotRun::Store(error)) = outcome else { panic!("{fault:?}: {outcome:?}") };
         assert_eq!(error.applied(), Applied::Ambiguous);
@@ -45,8 +45,8 @@ async fn a_begin_that_stays_ambiguous_never_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_stays_ambiguous_never_runs_and_is_cancelled() {
-    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 5))] {
-        let harness = Harness::new(Plan::quiet().every("claim", fault));
+    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Latency::Time(SECOND * 5))] {
+        let harness = Harness::new(FaultPlan::none().every("claim", fault));
         assert!(matches!(harness.pay().await, Outcome::NotRun(NotRun::Store(_))), "{fault:?}");
         assert_eq!((harness.runs(), harness.state().await), (0, State::Free), "{fault:?}");
         tokio::time::sleep(SECOND * 10).await;
@@ -57,7 +57,7 @@ async fn a_claim_that_stays_ambiguous_never_runs_and_is_cancelled() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_was_proven_not_applied_is_reported_at_once() {
-    let harness = Harness::new(Plan::quiet().every("claim", Fault::NotApplied));
+    let harness = Harness::new(FaultPlan::none().every("claim", Fault::NotApplied));
     let Outcome::NotRun(NotRun::Store(error)) = harness.pay().await else { panic!("ran") };
     assert_eq!(error.applied(), Applied::No);
     assert_eq!((harness.network.count("claim"), harness.network.count("cancel")), (1, 0));
@@ -65,7 +65,7 @@ async fn a_claim_that_was_proven_not_applied_is_reported_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_attempt_stays_ambiguous_after_later_attempts_fail() {
-    let plan = Plan::quiet().every("claim", Fault::NotApplied).nth("claim", 1, Fault::LoseReply);
+    let plan = FaultPlan::none().every("claim", Fault::NotApplied).nth("claim", 1, Fault::LoseReply);
     let harness = Harness::new(plan);
     let Outcome::NotRun(NotRun::Store(error)) = harness.pay().await else { panic!("ran") };
     assert_eq!(error.applied(), Applied::Ambiguous);
@@ -74,10 +74,10 @@ async fn an_ambiguous_attempt_stays_ambiguous_after_later_attempts_fail() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unconfirmed_completion_is_reported_and_sent_again() {
-    let harness = Harness::new(Plan::quiet().every("complete", Fault::LoseRequest));
+    let harness = Harness::new(FaultPlan::none().every("complete", Fault::LoseRequest));
     assert!(matches!(harness.pay().await, Outcome::Unconfirmed(Ok(receipt)) if receipt == "receipt"));
     assert_eq!(harness.state().await, State::Executing);
-    harness.network.then(|_| Plan::quiet());
+    harness.network.then(|_| FaultPlan::none());
     tokio::time::sleep(SECOND * 5).await;
     assert_eq!(
         (harness.runs(), harness.state().await),
@@ -89,7 +89,7 @@ async fn an_unconfirmed_completion_is_reported_and_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_completion_reaches_a_store_that_was_unreachable() {
-    let harness = Harness::new(Plan::quiet().nth("complete", 1, Fault::NotApplied).nth(
+    let harness = Harness::new(FaultPlan::none().nth("complete", 1, Fault::NotApplied).nth(
         "complete",
         2,
         Fault::NotApplied,
@@ -100,7 +100,7 @@ async fn a_completion_reaches_a_store_that_was_unreachable() {
 
 #[tokio::test(start_paused = true)]
 async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
-    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseRequest));
+    let harness = Harness::new(FaultPlan::none().every("heartbeat", Fault::LoseRequest));
     let started = tokio::time::Instant::now();
     let request = harness.ours.lease("l").ttl(SECOND * 3).hard_ttl(SECOND * 60);
     let LeaseOutcome::Held(lease) = request.acquire().await.unwrap() else { panic!("not held") };
@@ -123,7 +123,7 @@ async fn unanswered_heartbeats_are_unknown_until_the_local_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_lost_its_authority_during_its_preparation_does_not_start() {
     // The store extended the lease and would accept a begin. The worker received no reply, and its signal has fired.
-    let harness = Harness::new(Plan::quiet().every("heartbeat", Fault::LoseReply));
+    let harness = Harness::new(FaultPlan::none().every("heartbeat", Fault::LoseReply));
     let once = harness.ours.once("k").ttl(SECOND * 3).hard_ttl(SECOND * 60).prepare(|_| async {
         tokio::time::sleep(SECOND * 5).await;
         Ok(())
@@ -139,7 +139,7 @@ async fn a_worker_that_lost_its_authority_during_its_preparation_does_not_start(
 
 #[tokio::test(start_paused = true)]
 async fn the_claim_of_a_caller_that_goes_away_is_cancelled() {
-    let harness = Harness::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3))));
+    let harness = Harness::new(FaultPlan::none().nth("claim", 1, Fault::Delay(Latency::Time(SECOND * 3))));
     assert!(tokio::time::timeout(SECOND, harness.pay()).await.is_err());
     tokio::time::sleep(SECOND * 5).await;
     assert_eq!(harness.wire.sent("cancel"), 1, "it is not known whether the claim arrived");
@@ -150,18 +150,18 @@ async fn the_claim_of_a_caller_that_goes_away_is_cancelled() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_without_a_reply_continues_in_the_background() {
     let harness =
-        Harness::new(Plan::quiet().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest));
+        Harness::new(FaultPlan::none().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest));
     assert!(matches!(harness.pay().await, Outcome::NotRun(NotRun::Store(_))));
     assert_eq!(crate::state(&harness.other, "k").await, State::Executing);
-    harness.network.then(|_| Plan::quiet());
+    harness.network.then(|_| FaultPlan::none());
     tokio::time::sleep(SECOND * 3).await;
     assert_eq!((harness.runs(), harness.state().await), (0, State::Free));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_will_not_run_cancels_its_claim_once_before_it_returns() {
-    let plan = || Plan::quiet().every("cancel", Fault::Delay(Wait::Time(SECOND / 2)));
-    let late = plan().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 3)));
+    let plan = || FaultPlan::none().every("cancel", Fault::Delay(Latency::Time(SECOND / 2)));
+    let late = plan().nth("claim", 1, Fault::Delay(Latency::Time(SECOND * 3)));
     let harness = Harness::new(late.clone());
     let lease = harness.ours.lease("l").ttl(SECOND).acquire().await.unwrap();
     assert!(matches!(lease, LeaseOutcome::NotHeld(NotRun::Expired)), "granted, and over since it was sent");
@@ -181,7 +181,7 @@ async fn a_call_that_will_not_run_cancels_its_claim_once_before_it_returns() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_another_call_claimed_since_is_not_cancelled() {
-    let harness = Harness::new(Plan::quiet());
+    let harness = Harness::new(FaultPlan::none());
     let operator = harness.other.clone();
     let once = harness.ours.once("k").prepare(|run: Run| async move {
         let (_, reply) = operator.evict(Kind::Execution, "k", run.token()).evict().await.unwrap();
@@ -223,7 +223,7 @@ async fn a_reply_that_never_arrives_is_a_lost_reply() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_whose_release_got_no_reply_is_released() {
-    let harness = Harness::new(Plan::quiet().nth("release", 1, Fault::LoseReply));
+    let harness = Harness::new(FaultPlan::none().nth("release", 1, Fault::LoseReply));
     let LeaseOutcome::Held(lease) = harness.ours.lease("l").acquire().await.unwrap() else {
         panic!("not held")
     };
@@ -244,9 +244,9 @@ async fn behind_a_replay_cache_nothing_runs_twice_and_no_outcome_is_wrong() {
     many_workers(Harness::with_cache).await;
 }
 
-async fn many_workers(harness: fn(Plan) -> Harness) {
+async fn many_workers(harness: fn(FaultPlan) -> Harness) {
     for seed in 0..300 {
-        let harness = Arc::new(harness(Plan::seeded(seed)));
+        let harness = Arc::new(harness(FaultPlan::seeded(seed)));
         let workers: Vec<_> = (0..5).map(|n| tokio::spawn(worker(harness.clone(), n, seed))).collect();
         let mut vouched = 0;
         for worker in workers {

@@ -10,7 +10,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, ClaimId, State};
 use sentinel::store::StoreError;
 use sentinel::store::operation::Stamped;
-use sentinel_conformance::{Faulty, Layer, Layered, Plan};
+use sentinel_conformance::{Faulty, Layer, Layered, FaultPlan};
 
 use crate::{Lied, SECOND};
 
@@ -56,7 +56,7 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: FaultPlan) -> Self {
         let store = MemoryStore::new();
         let network = Arc::new(Faulty::new(Arc::new(store.clone()), plan));
         let wire = Wire { store: network.clone(), sent: Arc::default() };
@@ -65,7 +65,7 @@ impl Harness {
     }
 
     /// The same, with a replay cache in the client under test.
-    pub(crate) fn with_cache(plan: Plan) -> Self {
+    pub(crate) fn with_cache(plan: FaultPlan) -> Self {
         let harness = Self::new(plan);
         let ours = Sentinel::new(ReplayCache::new(Layered(harness.wire.clone()))).retry_timeout(SECOND * 2);
         Self { ours, ..harness }
@@ -101,7 +101,7 @@ impl Harness {
 
     /// The key's state after all late messages have arrived.
     pub(crate) async fn state(&self) -> State {
-        self.network.settle().await;
+        self.network.wait_for_late_requests().await;
         crate::state(&self.other, "k").await
     }
 }

@@ -10,7 +10,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, Kind, State};
 use sentinel::store::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::store::{Description, Inspection, StoreError};
-use sentinel_conformance::{Fault, Faulty, Layer, Layered, Plan, Wait};
+use sentinel_conformance::{Fault, Faulty, Layer, Layered, FaultPlan, Latency};
 use sentinel_testbed::until;
 use tokio::time::Instant;
 
@@ -109,7 +109,7 @@ async fn too_few_replies_count_as_no_reply_to_any_heartbeat() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_heartbeat_delays_no_deadline() {
-    let slow = Plan::quiet().every("heartbeat", Fault::Delay(Wait::Time(SECOND * 600)));
+    let slow = FaultPlan::none().every("heartbeat", Fault::Delay(Latency::Time(SECOND * 600)));
     let sentinel = Sentinel::new(Faulty::new(Arc::new(MemoryStore::new()), slow));
     let began = Instant::now();
     let request = sentinel.lease("k").ttl(SECOND * 3).hard_ttl(SECOND * 60);

@@ -3,7 +3,7 @@ use sentinel::outcome::Lost;
 use sentinel::prelude::*;
 use sentinel::record::Kind;
 
-use sentinel_conformance::{Fault, Plan};
+use sentinel_conformance::{Fault, FaultPlan};
 
 use crate::harness::Harness;
 use crate::{SECOND, sentinel};
@@ -91,7 +91,7 @@ fn dropping_it_outside_of_any_runtime_releases_it_too() {
 
 #[test]
 fn dropping_it_outside_of_any_runtime_is_safe_if_the_store_does_not_answer() {
-    let harness = Harness::new(Plan::quiet().every("release", Fault::NotApplied));
+    let harness = Harness::new(FaultPlan::none().every("release", Fault::NotApplied));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let lease = runtime.block_on(take(&harness.ours));
     drop(runtime);

@@ -10,7 +10,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::State;
 use sentinel::store::{ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Faulty, Layered, Plan, Wait};
+use sentinel_conformance::{Fault, Faulty, Layered, FaultPlan, Latency};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::Harness;
@@ -102,7 +102,7 @@ async fn a_result_after_that_time_is_sent_once() {
 async fn the_cancel_of_a_departed_caller_is_sent_for_the_same_time() {
     let store = Refusing::new(&["cancel"]);
     store.0.refuse(away());
-    let slow = Plan::quiet().every("claim", Fault::Delay(Wait::Time(SECOND * 2)));
+    let slow = FaultPlan::none().every("claim", Fault::Delay(Latency::Time(SECOND * 2)));
     let sentinel = Sentinel::new(Arc::new(Faulty::new(store.clone(), slow)));
     let leave = async |key| {
         let call = sentinel.once(key).ttl(SECOND * 30).run(|_| async { Ok::<_, Lied>(()) });
@@ -150,7 +150,7 @@ async fn waits(harness: &Harness, at_most: Duration) -> Outcome<String, Lied> {
     timeout(SECOND * 600, once).await.unwrap().unwrap()
 }
 
-fn later(harness: &Harness, when: Duration, plan: Plan) {
+fn later(harness: &Harness, when: Duration, plan: FaultPlan) {
     let network = harness.network.clone();
     tokio::spawn(async move {
         sleep(when).await;
@@ -160,7 +160,7 @@ fn later(harness: &Harness, when: Duration, plan: Plan) {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_whose_unknown_grant_is_over_claims_again() {
-    let harness = Harness::new(Plan::quiet());
+    let harness = Harness::new(FaultPlan::none());
     let (begin, begun) = tokio::sync::oneshot::channel();
     let holder = harness.other.once("k").ttl(SECOND * 600).nothing_happened_if(|_: &Lied| true);
     tokio::spawn(holder.run(|_| async {
@@ -170,8 +170,8 @@ async fn a_waiting_call_whose_unknown_grant_is_over_claims_again() {
     }));
     begun.await.unwrap();
     // It has seen the holder and waits for its turn. From now on replies are lost.
-    later(&harness, SECOND * 2, Plan::quiet().every("claim", Fault::LoseReply));
-    later(&harness, SECOND * 20, Plan::quiet());
+    later(&harness, SECOND * 2, FaultPlan::none().every("claim", Fault::LoseReply));
+    later(&harness, SECOND * 20, FaultPlan::none());
     let outcome = waits(&harness, SECOND * 60).await;
     assert!(matches!(outcome, Outcome::Completed(_)), "{outcome:?}");
     assert_eq!(harness.runs(), 1);
@@ -179,10 +179,10 @@ async fn a_waiting_call_whose_unknown_grant_is_over_claims_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_cancels_its_unknown_grant_before_it_claims_again() {
-    let lost = || Plan::quiet().every("cancel", Fault::LoseRequest);
+    let lost = || FaultPlan::none().every("cancel", Fault::LoseRequest);
     let harness = Harness::new(lost().every("claim", Fault::LoseReply));
     later(&harness, SECOND * 15, lost());
-    later(&harness, SECOND * 30, Plan::quiet());
+    later(&harness, SECOND * 30, FaultPlan::none());
     let outcome = waits(&harness, SECOND * 60).await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
     sleep(SECOND * 20).await;
@@ -195,7 +195,7 @@ async fn a_waiting_call_cancels_its_unknown_grant_before_it_claims_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_over_does_not_claim_again() {
-    let harness = Harness::new(Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 8))));
+    let harness = Harness::new(FaultPlan::none().nth("claim", 1, Fault::Delay(Latency::Time(SECOND * 8))));
     let outcome = waits(&harness, SECOND * 6).await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Expired)), "{outcome:?}");
     assert_eq!((harness.runs(), harness.wire.sent("claim"), harness.state().await), (0, 1, State::Free));

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use sentinel::prelude::*;
 use sentinel::reconcile::{ProbeResult, UncertainKey};
-use sentinel_conformance::{Fault, Plan, Wait};
+use sentinel_conformance::{Fault, FaultPlan, Latency};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata};
@@ -46,7 +46,7 @@ fn count(seen: &Metrics, name: &str) -> u64 {
 #[test]
 fn requests_are_timed_and_those_that_got_no_answer_are_counted() {
     let seen = measured(async {
-        let plan = Plan::quiet().nth("claim", 1, Fault::Delay(Wait::Time(SECOND * 2)));
+        let plan = FaultPlan::none().nth("claim", 1, Fault::Delay(Latency::Time(SECOND * 2)));
         let harness =
             Harness::new(plan.nth("complete", 1, Fault::LoseReply).every("heartbeat", Fault::LoseRequest));
         let once = harness.ours.once("k").ttl(SECOND * 10).hard_ttl(SECOND * 60);

@@ -402,12 +402,12 @@ async fn a_waiting_call_claims_again_after_the_lease_of_its_unknown_grant() {
     let store = Refusing::new(&["begin"]);
     let lossy = Arc::new(sentinel_conformance::Faulty::new(
         store.clone(),
-        sentinel_conformance::Plan::quiet().every("claim", sentinel_conformance::Fault::LoseReply),
+        sentinel_conformance::FaultPlan::none().every("claim", sentinel_conformance::Fault::LoseReply),
     ));
     let sentinel = Sentinel::new(lossy.clone());
     tokio::spawn(async move {
         sleep(SECOND * 15).await;
-        lossy.then(|_| sentinel_conformance::Plan::quiet());
+        lossy.then(|_| sentinel_conformance::FaultPlan::none());
     });
     let once = sentinel.once("k").ttl(SECOND * 5).wait(SECOND * 60);
     let outcome = once.run(|_| async { Ok::<_, Lied>(7) }).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::Harness;
 use crate::{Lied, SECOND, sentinel};
-use sentinel_conformance::Plan;
+use sentinel_conformance::FaultPlan;
 
 #[tokio::test(start_paused = true)]
 async fn callers_that_wait_for_a_lease_are_served_in_the_order_in_which_they_came() {
@@ -38,7 +38,7 @@ async fn callers_that_wait_for_a_lease_are_served_in_the_order_in_which_they_cam
 
 #[tokio::test(start_paused = true)]
 async fn only_the_first_waiting_caller_sends_claims() {
-    let harness = Harness::new(Plan::quiet());
+    let harness = Harness::new(FaultPlan::none());
     let request = harness.ours.lease("l").ttl(SECOND * 3000);
     let LeaseOutcome::Held(first) = request.acquire().await.unwrap() else { panic!("not held") };
     let callers = 2_000;
@@ -107,7 +107,7 @@ async fn a_lease_of_a_queue_that_lapses_or_is_freed_elsewhere_goes_to_the_next()
 
 #[tokio::test(start_paused = true)]
 async fn all_callers_that_wait_for_an_execution_get_its_result() {
-    let harness = Harness::new(Plan::quiet());
+    let harness = Harness::new(FaultPlan::none());
     let once = harness.ours.once("k").ttl(SECOND * 600);
     let running = tokio::spawn(once.run(|_| async {
         sleep(SECOND * 10).await;

@@ -9,7 +9,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::{Kind, State};
 use sentinel::store::{ManualClock, StoreTime};
-use sentinel_conformance::{Fault, Layered, Plan, Wait};
+use sentinel_conformance::{Fault, Layered, FaultPlan, Latency};
 use tokio::sync::oneshot;
 
 use crate::harness::{Harness, Wire};
@@ -45,7 +45,7 @@ impl Running {
 /// as its own, and both ran. Each call has an id of its own; only a request that is sent again repeats it.
 #[tokio::test(start_paused = true)]
 async fn two_calls_never_share_a_claim_id() {
-    let harness = Harness::new(Plan::quiet().nth("claim", 1, Fault::LoseReply));
+    let harness = Harness::new(FaultPlan::none().nth("claim", 1, Fault::LoseReply));
     let clone = harness.ours.clone().worker("the same label").unwrap();
     let runs = Arc::new(AtomicU32::new(0));
     let call = |n: usize| {
@@ -78,7 +78,7 @@ async fn two_calls_never_share_a_claim_id() {
 /// callers see the key as uncertain and not as free.
 #[tokio::test(start_paused = true)]
 async fn a_worker_does_not_run_on_an_ambiguous_begin() {
-    let plan = Plan::quiet().every("begin", Fault::LoseReply).every("cancel", Fault::LoseRequest);
+    let plan = FaultPlan::none().every("begin", Fault::LoseReply).every("cancel", Fault::LoseRequest);
     let harness = Harness::new(plan);
     let outcome = harness.prepare_and_pay().await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Store(_))), "{outcome:?}");
@@ -91,7 +91,7 @@ async fn a_worker_does_not_run_on_an_ambiguous_begin() {
 /// The same of the fused form, where the claim is the begin.
 #[tokio::test(start_paused = true)]
 async fn a_worker_does_not_run_on_an_ambiguous_fused_claim() {
-    let plan = Plan::quiet().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest);
+    let plan = FaultPlan::none().every("claim", Fault::LoseReply).every("cancel", Fault::LoseRequest);
     let harness = Harness::new(plan);
     let outcome = harness.pay().await;
     assert!(matches!(outcome, Outcome::NotRun(NotRun::Store(_))), "{outcome:?}");
@@ -150,12 +150,12 @@ fn a_dropped_run_that_started_is_not_released() {
 /// attempts are lost, repeated and late, then the caller goes away as well, and nothing is sent but the result.
 #[tokio::test(start_paused = true)]
 async fn a_departed_callers_attempt_does_not_release_the_next_one() {
-    let late = Fault::ArriveAfter(Wait::Time(SECOND * 5));
-    for fault in [Fault::LoseReply, late, Fault::Repeat, Fault::RepeatAfter(Wait::Time(SECOND * 5))] {
-        let harness = Harness::new(Plan::quiet().nth("claim", 1, fault));
+    let late = Fault::ArriveAfter(Latency::Time(SECOND * 5));
+    for fault in [Fault::LoseReply, late, Fault::Repeat, Fault::RepeatAfter(Latency::Time(SECOND * 5))] {
+        let harness = Harness::new(FaultPlan::none().nth("claim", 1, fault));
         let running = Running::start(&harness.ours, "ours").await;
         running.call.abort();
-        harness.network.settle().await;
+        harness.network.wait_for_late_requests().await;
         tokio::time::sleep(SECOND * 20).await;
         assert_eq!(harness.state().await, State::Executing, "{fault:?}");
         assert!(matches!(charge(&harness.other, "k").await, Outcome::InProgress(_)), "{fault:?}");
@@ -172,8 +172,8 @@ async fn a_departed_callers_attempt_does_not_release_the_next_one() {
 /// invoked once, whether its complete succeeds or fails, and however often the call is repeated.
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_complete_does_not_run_again() {
-    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Wait::Time(SECOND * 30))] {
-        let harness = Harness::new(Plan::quiet().every("complete", fault));
+    for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::ArriveAfter(Latency::Time(SECOND * 30))] {
+        let harness = Harness::new(FaultPlan::none().every("complete", fault));
         let outcome = harness.pay().await;
         assert!(
             matches!(outcome, Outcome::Unconfirmed(Ok(ref receipt)) if receipt == "receipt"),
@@ -184,7 +184,7 @@ async fn an_ambiguous_complete_does_not_run_again() {
             assert!(matches!(again, Outcome::InProgress(_) | Outcome::Replayed(_)), "{fault:?}: {again:?}");
             tokio::time::sleep(SECOND * 5).await;
         }
-        harness.network.then(|_| Plan::quiet());
+        harness.network.then(|_| FaultPlan::none());
         tokio::time::sleep(SECOND * 5).await;
         assert!(
             matches!(harness.pay().await, Outcome::Replayed(receipt) if receipt == "receipt"),
@@ -215,7 +215,7 @@ fn value(outcome: Outcome<String, Lied>) -> Option<String> {
 /// has a value before there is a result, and nothing runs to produce one.
 #[tokio::test(start_paused = true)]
 async fn in_progress_is_never_read_as_done() {
-    let harness = Harness::new(Plan::quiet());
+    let harness = Harness::new(FaultPlan::none());
     let waits =
         || harness.ours.once("k").wait(SECOND).run(|_| async { Ok::<_, Lied>("second run".to_owned()) });
     let (prepared, gate) = oneshot::channel::<()>();
@@ -251,7 +251,7 @@ async fn in_progress_is_never_read_as_done() {
 /// end nothing starts.
 #[tokio::test(start_paused = true)]
 async fn a_late_begin_does_not_start_the_function() {
-    let slow = |op, by| Harness::new(Plan::quiet().nth(op, 1, Fault::Delay(Wait::Time(by))));
+    let slow = |op, by| Harness::new(FaultPlan::none().nth(op, 1, Fault::Delay(Latency::Time(by))));
     let ran = Arc::new(AtomicU32::new(0));
     let function = || {
         let ran = ran.clone();
@@ -276,15 +276,15 @@ async fn a_late_begin_does_not_start_the_function() {
 #[tokio::test(start_paused = true)]
 async fn a_cancel_does_not_overtake_a_later_call() {
     for claim in [Fault::LoseRequest, Fault::LoseReply] {
-        let late = Fault::ArriveAfter(Wait::Time(SECOND * 5));
-        let plan = Plan::quiet().every("claim", claim);
+        let late = Fault::ArriveAfter(Latency::Time(SECOND * 5));
+        let plan = FaultPlan::none().every("claim", claim);
         let harness = Harness::new((1..=20).fold(plan, |plan, nth| plan.nth("cancel", nth, late)));
         assert!(matches!(harness.pay().await, Outcome::NotRun(NotRun::Store(_))), "{claim:?}");
         let running = Running::start(&harness.other, "theirs").await;
-        harness.network.settle().await;
+        harness.network.wait_for_late_requests().await;
         assert!(harness.wire.sent("cancel") > 20, "{claim:?}: sent again and again");
         assert_eq!(harness.state().await, State::Executing, "{claim:?}");
-        harness.network.then(|_| Plan::quiet());
+        harness.network.then(|_| FaultPlan::none());
         assert!(
             matches!(harness.pay().await, Outcome::InProgress(_)),
             "{claim:?}: a later call of ours, too"

@@ -52,7 +52,7 @@ impl Evidence {
             match note {
                 Note::Sent(number, invoked, address, op) => {
                     positions.insert(number, history.entries.len());
-                    let entry = Entry { caller: worker, address, op, invoked, returned: None, answer: None };
+                    let entry = Entry { caller: worker, address, op, invoked, returned: None, reply: None };
                     history.entries.push(entry);
                 }
                 Note::Answered(number, at, answer) => {
@@ -61,11 +61,11 @@ impl Evidence {
                         true => StoreError::ambiguous(ErrorKind::LostReply, none.text),
                         false => StoreError::not_applied(ErrorKind::Busy, none.text),
                     };
-                    (entry.returned, entry.answer) = (Some(at), Some(answer.map_err(error)));
+                    (entry.returned, entry.reply) = (Some(at), Some(answer.map_err(error)));
                 }
                 Note::Started(start) => run_log.starts.push(start),
                 Note::Failed(key, failure) => run_log.failures.push((key, failure)),
-                Note::Returned(answer) => run_log.answers.push(answer),
+                Note::Returned(answer) => run_log.outcomes.push(answer),
                 Note::Decided(key, value) => run_log.decided.push((key, value)),
             }
         }
@@ -96,10 +96,10 @@ impl Evidence {
                 let rev = found.record.map_or(0, |record| record.rev);
                 lost_heartbeats::remove_lost(&mut self.history.entries, &address, rev);
             }
-            self.history.judge(store, &address).await?;
+            self.history.check(store, &address).await?;
             if address.kind == Kind::Execution {
                 let events = store.history(&address, 100_000).await.map_err(|error| error.to_string())?;
-                self.run_log.judge(&address, &events)?;
+                self.run_log.check(&address, &events)?;
             }
             searched += u64::from(self.search(store, &address).await?);
         }
@@ -114,7 +114,7 @@ impl Evidence {
             return Ok(false);
         }
         one_at_a_time(&mut entries);
-        History { entries, looks: Vec::new() }.search(store, address).await
+        History { entries, reads: Vec::new() }.search(store, address).await
     }
 
     /// Each doubt has its reason: its log ends with a begin or with an abandon, under the token in doubt, and no
@@ -148,7 +148,7 @@ impl Evidence {
         let mut starts =
             self.run_log.starts.iter().filter(|start| Some(start.grant.claim_id) == record.claim_id);
         let Some(start) = starts.next() else { return Ok(()) };
-        let answer = self.run_log.answers.iter().find(|answer| answer.call == start.call);
+        let answer = self.run_log.outcomes.iter().find(|answer| answer.call == start.call);
         match answer.map(|answer| (&*answer.name, &answer.value)) {
             // Nothing happened, and the process ended before it could report to the store.
             None | Some(("ran_uncertain" | "unconfirmed", _) | ("failed", None)) => Ok(()),

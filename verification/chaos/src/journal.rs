@@ -12,7 +12,7 @@ use sentinel::Key;
 use sentinel::kernel::{Op, Reply};
 use sentinel::record::Address;
 use sentinel::store::operation::Stamped;
-use sentinel_conformance::{Answer, Start};
+use sentinel_conformance::{CallOutcome, Start};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub(crate) enum Note {
     /// A function fails, and asks for that to be recorded.
     Failed(Key, String),
     /// A call of `once` returned.
-    Returned(Answer),
+    Returned(CallOutcome),
     /// An operator is about to decide that this is the result.
     Decided(Key, String),
 }

@@ -48,7 +48,7 @@ fn is_read(entry: &Entry) -> bool {
 }
 
 fn stamp(entry: &Entry) -> Option<Stamp> {
-    Some(entry.answer.as_ref()?.as_ref().ok()?.stamp)
+    Some(entry.reply.as_ref()?.as_ref().ok()?.stamp)
 }
 
 #[cfg(test)]
@@ -71,8 +71,8 @@ mod tests {
     fn entry(op: impl Into<Op>, at: u64, rev: u64, changed: bool) -> Entry {
         let stamp = Stamp { rev, changed, ..Stamp::unseen(StoreTime::ZERO) };
         let reply = Reply::Begin(BeginReply::Superseded(Current { state: State::Free, token: Token::NONE }));
-        let answer = Some(Ok(Stamped { reply, stamp }));
-        Entry { caller: 0, address: address(), op: op.into(), invoked: at, returned: Some(at + 1), answer }
+        let reply = Some(Ok(Stamped { reply, stamp }));
+        Entry { caller: 0, address: address(), op: op.into(), invoked: at, returned: Some(at + 1), reply }
     }
 
     fn beat(at: u64, rev: u64) -> Entry {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_without_a_reply_stays_and_the_reads_of_it_are_removed() {
-        let silent = Entry { returned: None, answer: None, ..beat(10, 2) };
+        let silent = Entry { returned: None, reply: None, ..beat(10, 2) };
         let (seen, again) = (begin(20, 2, false), begin(30, 2, true));
         assert_eq!(left(vec![begin(0, 1, true), silent, seen, again], 2), [0, 10, 30]);
     }

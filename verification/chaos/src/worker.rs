@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sentinel::store::CoordinationStore;
 use sentinel::{LeaseOutcome, Run, Sentinel};
-use sentinel_conformance::{Answer, Effect, Layered, Start};
+use sentinel_conformance::{CallOutcome, Effect, Layered, Start};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// One call of `once`; what it was answered, if the caller waited for it.
-    pub(crate) async fn call(&self, n: u64, rng: &mut StdRng) -> Option<Answer> {
+    pub(crate) async fn call(&self, n: u64, rng: &mut StdRng) -> Option<CallOutcome> {
         let Plan { ttl, hard_ttl, .. } = *self.plan;
         let (name, call) = (execution(n), self.calls.fetch_add(1, Ordering::Relaxed));
         let once = self.sentinel.once::<FunctionError>(&name).ttl(ttl).hard_ttl(hard_ttl).late_effects(ttl);
@@ -169,7 +169,7 @@ impl Worker {
             Some(after) => timeout(after, Box::pin(calling)).await.ok()?,
             None => Box::pin(calling).await,
         };
-        let answer = Answer::of(call, key(&name), &outcome);
+        let answer = CallOutcome::of(call, key(&name), &outcome);
         self.journal.note(&Note::Returned(answer.clone()));
         Some(answer)
     }

@@ -12,11 +12,11 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
     }
     let run_log = world.truth.log().clone();
     for address in world.addresses() {
-        world.recorder.judge(&address).await?;
+        world.recorder.check(&address).await?;
         let events = world.recorder.history(&address, 100_000).await.map_err(|error| error.to_string())?;
         if address.kind == Kind::Execution {
             in_time(world, &run_log, &address)?;
-            run_log.judge(&address, &events)?;
+            run_log.check(&address, &events)?;
         }
     }
     Ok(())

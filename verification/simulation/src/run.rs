@@ -113,7 +113,7 @@ fn summary(world: &World) -> Summary {
     let entries = world.recorder.entries();
     let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     let stamps =
-        entries.iter().filter_map(|entry| entry.answer.as_ref()?.as_ref().ok().map(|a| (entry, a.stamp)));
+        entries.iter().filter_map(|entry| entry.reply.as_ref()?.as_ref().ok().map(|a| (entry, a.stamp)));
     let trace = stamps.fold(0, |trace, (entry, stamp)| {
         [u64::from(entry.caller), stamp.now.as_micros(), stamp.rev, stamp.token.get()]
             .into_iter()

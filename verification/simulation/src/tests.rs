@@ -36,7 +36,7 @@ const DETECTED: &[&str] = &[
     "runs a completed key again",
     "claims what an operator holds",
     "keeps no result",
-    "grants a repeated claim anew",
+    "grants a repeated claim a new token",
     "begins late",
     "begins twice",
     "revives a lapsed lease",
@@ -53,7 +53,7 @@ const DETECTED: &[&str] = &[
     "uses a token again",
     "draws tokens from the clock alone",
     "checks and writes in two steps",
-    "loses events",
+    "forgets events",
     "lets its clock run backwards",
 ];
 

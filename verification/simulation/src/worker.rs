@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use sentinel_client::{LeaseOutcome, Run};
 use tokio::time::{sleep, timeout};
 
-use sentinel_conformance::{Answer, Effect, Start};
+use sentinel_conformance::{CallOutcome, Effect, Start};
 
 use crate::world::{Actor, execution, key, lease};
 
@@ -61,7 +61,7 @@ impl Actor {
     }
 
     /// One call of `once`; what it was answered, if the caller waited for it.
-    pub(crate) async fn call(&self, n: u64) -> Option<Answer> {
+    pub(crate) async fn call(&self, n: u64) -> Option<CallOutcome> {
         let options = &self.world.options;
         let (name, call) = (execution(n), self.world.truth.next_call());
         let once = self.sentinel.once::<FunctionError>(&name).ttl(options.ttl).hard_ttl(options.hard_ttl);
@@ -95,8 +95,8 @@ impl Actor {
             false => calling.await,
         };
         self.process.wait_until_running().await;
-        let answer = Answer::of(call, key(&name), &outcome);
-        self.world.truth.log().answers.push(answer.clone());
+        let answer = CallOutcome::of(call, key(&name), &outcome);
+        self.world.truth.log().outcomes.push(answer.clone());
         Some(answer)
     }
 

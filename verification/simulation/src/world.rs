@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sentinel_client::Sentinel;
-use sentinel_conformance::negative::{BrokenStore, Mutation};
+use sentinel_conformance::negative::{FlawedStore, Mutation};
 use sentinel_conformance::{Effect, Layered, Recorder, RunLog};
 use sentinel_core::{Address, CoordinationStore, Key, Kind, Namespace};
 use sentinel_memory::MemoryStore;
@@ -76,7 +76,7 @@ impl World {
         let clock = Arc::new(StoreClock::new());
         let store: Arc<dyn CoordinationStore> = match broken {
             None => Arc::new(MemoryStore::with_clock(clock.clone())),
-            Some(mutation) => Arc::new(BrokenStore::on_clock(mutation.clone(), clock.clone())),
+            Some(mutation) => Arc::new(FlawedStore::on_clock(mutation.clone(), clock.clone())),
         };
         let observer = Observer::new(store);
         let recorder = Recorder::new(Arc::new(Layered(observer.clone())));

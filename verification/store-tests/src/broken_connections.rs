@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sentinel_conformance::{Bench, Leg, Way, cut_at_any_byte};
+use sentinel_conformance::{BreakableConnection, DynHarness, Traffic, cut_at_any_byte};
 use sentinel_core::CoordinationStore;
 use sentinel_core::operation::ClaimReply;
 use sentinel_testbed::{Direction, Proxy};
@@ -13,24 +13,24 @@ use crate::fixtures::{claimed, complete, execution, fused, result};
 struct Breakable<'a>(&'a Proxy);
 
 impl Breakable<'_> {
-    fn of(&self, leg: Leg) -> &Direction {
-        match leg {
-            Leg::Requests => self.0.requests(),
-            Leg::Replies => self.0.replies(),
+    fn of(&self, traffic: Traffic) -> &Direction {
+        match traffic {
+            Traffic::Requests => self.0.requests(),
+            Traffic::Replies => self.0.replies(),
         }
     }
 }
 
-impl Way for Breakable<'_> {
-    fn passed(&self, leg: Leg) -> u64 {
-        self.of(leg).passed()
+impl BreakableConnection for Breakable<'_> {
+    fn passed(&self, traffic: Traffic) -> u64 {
+        self.of(traffic).passed()
     }
 
-    fn cut_after(&self, leg: Leg, bytes: u64) {
-        self.of(leg).cut_after(bytes);
+    fn cut_after(&self, traffic: Traffic, bytes: u64) {
+        self.of(traffic).cut_after(bytes);
     }
 
-    fn heal(&self) {
+    fn cancel_cut(&self) {
         self.0.heal();
     }
 }
@@ -51,7 +51,7 @@ pub async fn small_packets_are_no_error(proxy: &Proxy, store: &dyn CoordinationS
 /// proxy, and `direct` is the same store without it.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 pub async fn every_operation_takes_effect_once(
-    direct: Arc<dyn Bench>,
+    direct: Arc<dyn DynHarness>,
     proxy: &Proxy,
     store: &dyn CoordinationStore,
 ) {

@@ -34,7 +34,7 @@ macro_rules! harness {
         }
 
         #[$crate::async_trait]
-        impl $crate::sentinel_conformance::Bench for $harness {
+        impl $crate::sentinel_conformance::DynHarness for $harness {
             fn store(&self) -> ::std::sync::Arc<dyn $crate::sentinel_core::CoordinationStore> {
                 ::std::sync::Arc::new(self.store.clone())
             }

@@ -1,5 +1,5 @@
-//! A task of a concurrent history: it knows what it was told and what others pinned to a board, and mostly does what a
-//! worker or an operator would do next.
+//! A task of a concurrent history. It knows the replies that it received and the grants that others received, and
+//! mostly sends what a worker or an operator would send next.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use sentinel_core::{
     Address, ClaimId, CoordinationStore, Grant, Kind, Label, OpId, StoreError, Terms, Token,
 };
 
-use super::Told;
+use super::Completed;
 use crate::coordination::generate;
 use crate::coordination::harness::Harness;
 use crate::rng::Rng;
@@ -19,7 +19,7 @@ use crate::rng::Rng;
 /// More often than this no request is sent again: by then the network has lost what it never loses in a row.
 const ATTEMPTS: u32 = 100;
 
-/// Grants that anyone was told: others present them, too.
+/// Grants that any task received: others present them, too.
 pub(super) type Board = Mutex<Vec<(Address, Grant)>>;
 
 pub(super) struct Actor {
@@ -52,9 +52,13 @@ impl Actor {
         Self { caller, store, addresses, board, rng, calls: 0, known: BTreeMap::new() }
     }
 
-    /// Makes so many requests, each until it is answered; what was answered.
-    pub(super) async fn run<H: Harness>(mut self, requests: u64, harness: &H) -> Result<Vec<Told>, String> {
-        let mut told = Vec::new();
+    /// Makes this number of requests, each until it is answered; returns the replies.
+    pub(super) async fn run<H: Harness>(
+        mut self,
+        requests: u64,
+        harness: &H,
+    ) -> Result<Vec<Completed>, String> {
+        let mut completed = Vec::new();
         for _ in 0..requests {
             if self.rng.percent(15) {
                 let millis = self.rng.pick(&[5, 60, 120, 1_500]).unwrap_or_default();
@@ -65,22 +69,24 @@ impl Actor {
             }
             let Some(address) = self.rng.pick(&self.addresses) else { continue };
             if self.rng.percent(10) {
-                self.look(&address).await;
+                self.read(&address).await;
             }
             if self.addresses.len() > 1 && self.rng.percent(10) {
-                told.extend(self.beat().await?);
+                completed.extend(self.beat().await?);
             }
             let op = self.next(&address);
-            let stamped =
-                self.settle(&address, &op).await.map_err(|error| format!("{op:?} on {address}: {error}"))?;
+            let stamped = self
+                .send_until_answered(&address, &op)
+                .await
+                .map_err(|error| format!("{op:?} on {address}: {error}"))?;
             self.learn(&address, &op, &stamped);
-            told.push(Told { address, op, stamped });
+            completed.push(Completed { address, op, stamped });
         }
-        Ok(told)
+        Ok(completed)
     }
 
     /// Sends the same request again until it is answered.
-    async fn settle(&self, address: &Address, op: &Op) -> Result<Stamped<Reply>, StoreError> {
+    async fn send_until_answered(&self, address: &Address, op: &Op) -> Result<Stamped<Reply>, StoreError> {
         let mut attempt = 1;
         loop {
             match op.send(&*self.store, address).await {
@@ -90,14 +96,14 @@ impl Actor {
                 {
                     attempt += 1;
                 }
-                answer => return answer,
+                reply => return reply,
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Reads. What is seen is judged; behind a faulty network some looks see nothing.
-    async fn look(&mut self, address: &Address) {
+    /// Reads. The recorder records what was read; behind a faulty network some reads fail.
+    async fn read(&mut self, address: &Address) {
         if self.rng.percent(60) {
             drop(self.store.inspect(address).await);
         } else {
@@ -107,7 +113,7 @@ impl Actor {
     }
 
     /// One batch of heartbeats for every grant that is held; the replies that were given.
-    async fn beat(&mut self) -> Result<Vec<Told>, String> {
+    async fn beat(&mut self) -> Result<Vec<Completed>, String> {
         let held = |(address, known): (&Address, &Known)| {
             known.grant.map(|grant| Beat { address: address.clone(), grant })
         };
@@ -124,14 +130,14 @@ impl Actor {
         if replies.len() != beats.len() {
             return Err(format!("{} beats got {} replies", beats.len(), replies.len()));
         }
-        let mut told = Vec::new();
+        let mut completed = Vec::new();
         for (beat, stamped) in beats.into_iter().zip(replies) {
             let (op, stamped) =
                 (Op::Heartbeat(Heartbeat { grant: beat.grant }), stamped.map(Reply::Heartbeat));
             self.learn(&beat.address, &op, &stamped);
-            told.push(Told { address: beat.address, op, stamped });
+            completed.push(Completed { address: beat.address, op, stamped });
         }
-        Ok(told)
+        Ok(completed)
     }
 
     fn next(&mut self, address: &Address) -> Op {
@@ -141,11 +147,11 @@ impl Actor {
         let (grant, reconciling, sent) = (known.grant, known.reconciling, known.sent.clone());
         let op = match (grant, reconciling) {
             _ if choice < 8 && !sent.is_empty() => self.rng.pick(&sent).unwrap_or_else(|| self.claim(lease)),
-            _ if choice < 16 => match self.somebodys(address) {
+            _ if choice < 16 => match self.grant_of_another(address) {
                 Some(grant) => self.work(address, grant),
                 None => self.claim(lease),
             },
-            (_, Some(token)) if choice < 75 => self.settle_doubt(token),
+            (_, Some(token)) if choice < 75 => self.decide_uncertain(token),
             _ if choice < 30 => self.decide(address),
             (Some(grant), _) if choice < 90 => self.work(address, grant),
             _ => self.claim(lease),
@@ -174,7 +180,7 @@ impl Actor {
         })
     }
 
-    /// What somebody with this grant might do.
+    /// What a worker with this grant might send.
     fn work(&mut self, address: &Address, grant: Grant) -> Op {
         let choice = self.rng.below(if address.kind == Kind::Lease { 40 } else { 100 });
         match choice {
@@ -190,7 +196,7 @@ impl Actor {
         }
     }
 
-    fn somebodys(&mut self, address: &Address) -> Option<Grant> {
+    fn grant_of_another(&mut self, address: &Address) -> Option<Grant> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let here: Vec<_> = board.iter().filter(|(at, _)| at == address).map(|(_, grant)| *grant).collect();
         self.rng.pick(&here)
@@ -206,7 +212,7 @@ impl Actor {
         Op::Reconcile(Reconcile { op_id, operator, reason: None, expect, even_if_alive, steal })
     }
 
-    fn settle_doubt(&mut self, token: Token) -> Op {
+    fn decide_uncertain(&mut self, token: Token) -> Op {
         let (op_id, operator, reason) =
             (OpId::from_bits(self.id()), self.operator(), Some(generate::reason(1)));
         if self.rng.percent(40) {

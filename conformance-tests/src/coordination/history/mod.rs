@@ -1,4 +1,5 @@
-//! Concurrent histories: many tasks ask at once, everything is written down, and two judges look at it afterwards.
+//! Concurrent histories: many tasks send requests at once, everything is recorded, and two checkers check it
+//! afterwards.
 
 use std::sync::Arc;
 
@@ -9,47 +10,47 @@ use tokio::runtime::Builder;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::coordination::faults::{Faulty, Plan};
+use crate::coordination::faults::{FaultPlan, Faulty};
 use crate::coordination::harness::Harness;
 use crate::coordination::sequences::model::fresh_namespace;
 use crate::coordination::sequences::{runtime, seed, times};
 use crate::rng::Rng;
 
 mod actor;
-mod judge;
+mod checker;
 #[cfg(test)]
-mod judge_tests;
-mod linear;
+mod checker_tests;
+mod invariants;
+mod linearizability;
 mod purged;
-mod record;
-mod truth;
-mod written;
+mod recorded;
+mod recorder;
 
 use actor::Actor;
-use judge::End;
-pub use record::{Entry, Look, Recorder, Saw};
-pub use truth::authorised_runs;
-pub use written::History;
+use checker::End;
+pub use invariants::authorised_runs;
+pub use recorded::History;
+pub use recorder::{Entry, Read, ReadResult, Recorder};
 
 /// How many histories share one store.
 const HISTORIES_PER_STORE: u32 = 100;
 
-/// Runs `count` concurrent histories, 2 to 6 tasks on 1 to 3 records each, and judges them by their stamps: replayed
-/// through the kernel in the order that the store claims, every reply, record and event must be the kernel's, and the
-/// order must be one that real time allows. Some histories go on hours later, while the namespace is purged. Panics
-/// with the first history that is wrong.
+/// Runs `count` concurrent histories, 2 to 6 tasks on 1 to 3 records each, and checks them by their stamps: replayed
+/// through the kernel in the order of the stamps, every reply, record and event must be the kernel's, and real time
+/// must allow the order. Some histories continue hours later, while the namespace is purged. Panics with the first
+/// history that is wrong.
 pub fn histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { purges: true, ..Setting::LARGE });
 }
 
 /// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`]); callers send the
-/// same request again until it is answered. What was carried out is judged as in `histories`; each answer must be one
-/// that was really given to this request; and every request must have had the effect of once.
+/// same request again until it is answered. What the store did is checked as in `histories`; each reply must be one
+/// that was really given to this request; and each request must have taken effect at most once.
 pub fn faulty_histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { requests: (3, 8), faulty: true, ..Setting::LARGE });
 }
 
-/// Runs `count` small histories on one record, and looks for an order that explains the replies without trusting the
+/// Runs `count` small histories on one record, and searches for an order that explains the replies without using the
 /// stamps. Panics with the first history that has none.
 pub fn linearizable<H: Harness>(count: u32) {
     run::<H>(
@@ -58,7 +59,7 @@ pub fn linearizable<H: Harness>(count: u32) {
     );
 }
 
-/// How large histories are, least and most, and what they meet.
+/// How large histories are, least and most, and which faults and purges they have.
 #[derive(Debug, Clone, Copy)]
 struct Setting {
     callers: (u64, u64),
@@ -66,7 +67,7 @@ struct Setting {
     requests: (u64, u64),
     faulty: bool,
     search: bool,
-    /// Whether some go on hours later, while the records are purged.
+    /// Whether some continue hours later, while the records are purged.
     purges: bool,
     /// Callers are numbered from here.
     first_caller: u32,
@@ -101,15 +102,15 @@ fn run<H: Harness>(count: u32, setting: Setting) {
     });
 }
 
-/// One history, from its first request to the verdict.
+/// One history, from its first request to the result of the check.
 async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut rng: Rng) -> Result<(), String> {
     let addresses = addresses(between(&mut rng, setting.records), &mut rng);
     let store = harness.store();
     let recorder = Recorder::new(store.clone());
-    let told = act(harness, setting, &mut rng, &addresses, &recorder).await?;
-    judge(&*store, setting, &addresses, &recorder, &told).await?;
+    let completed = act(harness, setting, &mut rng, &addresses, &recorder).await?;
+    check(&*store, setting, &addresses, &recorder, &completed).await?;
     if setting.purges && rng.percent(30) {
-        purged::second_act(harness, setting, &mut rng, &addresses, told).await?;
+        purged::continue_later(harness, setting, &mut rng, &addresses, completed).await?;
     }
     Ok(())
 }
@@ -118,14 +119,14 @@ fn between(rng: &mut Rng, (least, most): (u64, u64)) -> u64 {
     least + rng.below(most - least + 1)
 }
 
-/// All callers at once, each until it has made its requests; what they were told.
+/// All callers at once, each until it has made its requests; returns the replies.
 async fn act<H: Harness>(
     harness: &Arc<H>,
     setting: Setting,
     rng: &mut Rng,
     addresses: &[Address],
     recorder: &Recorder,
-) -> Result<Vec<Told>, String> {
+) -> Result<Vec<Completed>, String> {
     let callers = between(rng, setting.callers);
     let board = Arc::default();
     let start = Arc::new(Barrier::new(callers as usize));
@@ -133,52 +134,52 @@ async fn act<H: Harness>(
     for caller in 0..callers as u32 {
         let below: Arc<dyn CoordinationStore> = Arc::new(recorder.as_caller(setting.first_caller + caller));
         let seed = rng.draw();
-        let faulty = setting.faulty.then(|| Arc::new(Faulty::new(below.clone(), Plan::seeded(seed))));
+        let faulty = setting.faulty.then(|| Arc::new(Faulty::new(below.clone(), FaultPlan::seeded(seed))));
         let store = faulty.clone().map_or(below, |faulty| faulty as Arc<dyn CoordinationStore>);
         let caller = setting.first_caller + caller;
         let actor = Actor::new(caller, store, addresses.to_vec(), Arc::clone(&board), rng.fork(seed));
         let (requests, start, harness) = (between(rng, setting.requests), start.clone(), harness.clone());
         tasks.spawn(async move {
             start.wait().await;
-            let told = actor.run(requests, &*harness).await;
+            let completed = actor.run(requests, &*harness).await;
             if let Some(faulty) = faulty {
-                faulty.settle().await;
+                faulty.wait_for_late_requests().await;
             }
-            told
+            completed
         });
     }
-    let mut told = Vec::new();
+    let mut completed = Vec::new();
     while let Some(ended) = tasks.join_next().await {
-        told.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
+        completed.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
     }
-    Ok(told)
+    Ok(completed)
 }
 
-/// What a caller was told in the end.
-struct Told {
+/// A request that is complete, with the last reply that the caller received.
+struct Completed {
     address: Address,
     op: Op,
     stamped: Stamped<Reply>,
 }
 
-async fn judge(
+async fn check(
     store: &dyn CoordinationStore,
     setting: Setting,
     addresses: &[Address],
     recorder: &Recorder,
-    told: &[Told],
+    completed: &[Completed],
 ) -> Result<(), String> {
-    let (entries, looks) = (&recorder.entries(), &recorder.looks());
+    let (entries, reads) = (&recorder.entries(), &recorder.reads());
     for address in addresses {
         let end = End::read(store, address).await.map_err(|error| error.to_string())?;
         if setting.search {
-            linear::linearizable(address, entries, &end.record).map(drop)?;
+            linearizability::linearizable(address, entries, &end.record).map(drop)?;
         } else {
-            judge::by_stamps(address, entries, looks, &end)?;
+            checker::by_stamps(address, entries, reads, &end)?;
         }
-        truth::effect_of_once(address, &end.events)?;
-        truth::explained(address, told, entries)?;
-        truth::single_run(address, told, &end.events)?;
+        invariants::effect_of_once(address, &end.events)?;
+        invariants::explained(address, completed, entries)?;
+        invariants::single_run(address, completed, &end.events)?;
     }
     Ok(())
 }

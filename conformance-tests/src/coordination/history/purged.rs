@@ -1,4 +1,4 @@
-//! The second act of some histories: hours later callers go on, while maintenance deletes what has rested.
+//! The continuation of some histories: hours later callers send more requests, while a purge deletes records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,24 @@ use sentinel_core::kernel;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Address, Change, CoordinationStore, PURGE_REST, Token};
 
-use super::judge::{End, by_stamps_from};
-use super::record::{Entry, Recorder};
-use super::{Setting, Told, act, truth};
+use super::checker::{End, by_stamps_from};
+use super::recorder::{Entry, Recorder};
+use super::{Completed, Setting, act, invariants};
 use crate::coordination::harness::Harness;
 use crate::rng::Rng;
 
-/// Far beyond every retention that callers ask for, and beyond the rest that a record needs.
+/// Longer than every retention that callers request, and than the time without change after which a record may be
+/// purged.
 const LATER: Duration = Duration::from_secs(3 * PURGE_REST.as_secs());
 
-/// Goes on with records that are hours old, and purges them at the same time. Each record is purged at most once: what
-/// was changed in this act has not rested.
-pub(super) async fn second_act<H: Harness>(
+/// Continues with records that are hours old, and purges them at the same time. Each record is purged at most once: a
+/// record that changes here is not old enough to be purged again.
+pub(super) async fn continue_later<H: Harness>(
     harness: &Arc<H>,
     setting: Setting,
     rng: &mut Rng,
     addresses: &[Address],
-    told: Vec<Told>,
+    completed: Vec<Completed>,
 ) -> Result<(), String> {
     let store = harness.store();
     let mut before = Vec::new();
@@ -34,26 +35,26 @@ pub(super) async fn second_act<H: Harness>(
     let recorder = Recorder::new(store.clone());
     let setting = Setting { first_caller: 100, ..setting };
     let purging = tokio::spawn(purge(store.clone(), addresses[0].clone(), rng.below(16)));
-    let told_later = act(harness, setting, rng, addresses, &recorder).await?;
+    let completed_later = act(harness, setting, rng, addresses, &recorder).await?;
     let deleted = purging.await.map_err(|error| format!("the purge failed: {error}"))??;
-    let (entries, looks) = (recorder.entries(), recorder.looks());
+    let (entries, reads) = (recorder.entries(), recorder.reads());
     let mut purged = 0;
     for (address, before) in addresses.iter().zip(&before) {
         let end = End::read(&*store, address).await.map_err(|error| error.to_string())?;
-        truth::explained(address, &told_later, &entries)?;
-        truth::effect_of_once(address, &end.events)?;
-        let both = || told.iter().chain(&told_later);
+        invariants::explained(address, &completed_later, &entries)?;
+        invariants::effect_of_once(address, &end.events)?;
+        let both = || completed.iter().chain(&completed_later);
         if end.events.first().is_some_and(|event| event.change == Change::Purged) {
             purged += 1;
             two_lives(address, &entries, before, &end)?;
-            truth::single_run(address, &told_later, &end.events)?;
+            invariants::single_run(address, &completed_later, &end.events)?;
         } else {
-            by_stamps_from(address, &entries, &looks, before, &end)?;
-            truth::single_run(address, both(), &end.events)?;
+            by_stamps_from(address, &entries, &reads, before, &end)?;
+            invariants::single_run(address, both(), &end.events)?;
         }
     }
     if deleted != purged {
-        return Err(format!("the purge said that it deleted {deleted} records, and {purged} are gone"));
+        return Err(format!("the purge reported {deleted} deleted records, and {purged} are missing"));
     }
     Ok(())
 }
@@ -73,31 +74,33 @@ async fn purge(store: Arc<dyn CoordinationStore>, of: Address, pause: u64) -> Re
     Ok(deleted)
 }
 
-/// Judges the end of the life that was purged, and the life after it. No request of the later life was answered before
+/// Checks the end of the life that was purged, and the life after it. No request of the later life was answered before
 /// one of the earlier life was sent.
 fn two_lives(address: &Address, entries: &[Entry], before: &End, end: &End) -> Result<(), String> {
     let event = &end.events[0];
     match kernel::purge(&before.record, event.at) {
         Some((_, expected)) if expected == *event => {}
         expected => {
-            return Err(format!("{address} was purged with {event:?}, and the kernel says {expected:?}"));
+            return Err(format!("{address} was purged with {event:?}, and the kernel requires {expected:?}"));
         }
     }
-    // A tombstone of calls that never held a claim looks the same in both lives.
+    // A tombstone of calls that never held a claim is the same in both lives.
     if before.record.token == Token::NONE {
         return Ok(());
     }
     let earlier = |entry: &&Entry| {
-        let stamped = entry.answer.as_ref().and_then(|answer| answer.as_ref().ok());
+        let stamped = entry.reply.as_ref().and_then(|reply| reply.as_ref().ok());
         stamped.is_some_and(|stamped| stamped.stamp.token == before.record.token)
     };
     let here = || entries.iter().filter(|entry| entry.address == *address);
     let (old, new): (Vec<Entry>, Vec<Entry>) = here().cloned().partition(|entry| earlier(&entry));
     by_stamps_from(address, &old, &[], before, before)?;
-    by_stamps_from(address, &new, &[], &End::born_of(event.clone()), end)?;
+    by_stamps_from(address, &new, &[], &End::after_purge(event.clone()), end)?;
     for entry in &old {
         if let Some(early) = new.iter().find(|new| new.returned.is_some_and(|at| at < entry.invoked)) {
-            return Err(format!("answered after the purge, and sent before it was seen:\n{early}\n{entry}"));
+            return Err(format!(
+                "answered as after the purge, and returned before this request was sent:\n{early}\n{entry}"
+            ));
         }
     }
     Ok(())

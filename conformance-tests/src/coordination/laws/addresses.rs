@@ -17,13 +17,13 @@ async fn all_are_apart(keys: &[Subject<'_>]) {
     for (n, (key, grant)) in keys.iter().zip(grants).enumerate() {
         let record = key.record().await;
         assert_eq!((record.rev, record.worker), (1, Some(label(&format!("w{n}")))), "{:?}", key.address);
-        assert_eq!(key.story().await, ["claimed"]);
-        answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        assert_eq!(key.changes().await, ["claimed"]);
+        expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
     }
 }
 
-/// Namespace and key are never joined by a separator: what stands before and after it is part of the address.
+/// Namespace and key are never joined by a separator: what is before and after it is part of the address.
 pub(crate) async fn namespace_and_key_are_never_joined(context: &LawContext) {
     let stem = context.namespace().as_str();
     let mut keys = Vec::new();
@@ -44,7 +44,7 @@ pub(crate) async fn namespace_and_key_are_never_joined(context: &LawContext) {
     all_are_apart(&keys.into_iter().map(|address| context.subject(address)).collect::<Vec<_>>()).await;
 }
 
-/// A key may hold the separators that stores are tempted by.
+/// A key may contain the separators that stores use.
 pub(crate) async fn a_key_may_contain_any_separator(context: &LawContext) {
     let names = [
         "a:b", "a", "b", "a::b", "a/b", "a|b", "a,b", "a b", "a;b", "a#b", "a{b}", "{a}b", "a*b", "a?b",
@@ -59,12 +59,12 @@ pub(crate) async fn an_execution_and_a_lease_of_one_key_are_two_records(context:
     all_are_apart(&[execution.clone(), lease.clone()]).await;
     execution.completed(&call("ann"), &result("receipt")).await;
     let held = lease.granted(&call("bob")).await;
-    answers!(
+    expect_reply!(
         execution.claim(&call("eve")).await,
-        ClaimReply::Completed { result: replayed, .. } if replayed == result("receipt")
+        ClaimReply::Completed { result: got, .. } if got == result("receipt")
     );
     lease.release(held).await;
-    answers!(lease.claim(&call("eve")).await, ClaimReply::Granted(_));
+    expect_reply!(lease.claim(&call("eve")).await, ClaimReply::Granted(_));
 }
 
 /// Two namespaces share nothing but the store.
@@ -153,7 +153,7 @@ pub(crate) async fn keys_are_never_interpreted(context: &LawContext) {
     );
 }
 
-/// The longest key and the longest namespace are kept whole: the last byte tells.
+/// The longest key and the longest namespace are kept whole: the last byte distinguishes two of them.
 pub(crate) async fn the_longest_names_are_not_truncated(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let wide = "😀".repeat(Key::MAX_BYTES / 4 - 1);
@@ -175,7 +175,7 @@ pub(crate) async fn an_operation_changes_one_record(context: &LawContext) {
     next.begun(&call("ann")).await;
     lease.granted(&call("ann")).await;
     let before = [(lease.record().await, lease.events().await), (next.record().await, next.events().await)];
-    let doubt = key.doubtful(&call("bob")).await;
+    let doubt = key.abandoned(&call("bob")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
     let grant = key.granted(&call("eve")).await;
@@ -185,13 +185,13 @@ pub(crate) async fn an_operation_changes_one_record(context: &LawContext) {
     assert_eq!(after, before);
 }
 
-/// A grant is for one address: on another it is nothing.
+/// A grant is valid for one address, and refused on another.
 pub(crate) async fn a_grant_is_valid_for_one_address(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.execution("other"));
     let grant = key.begun(&call("ann")).await;
     other.begun(&call("bob")).await;
     let before = other.record().await;
-    answers!(other.complete(grant, &result("x")).await, CompleteReply::Superseded(_));
-    answers!(other.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+    expect_reply!(other.complete(grant, &result("x")).await, CompleteReply::Superseded(_));
+    expect_reply!(other.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
     other.assert_untouched_since(&before).await;
 }

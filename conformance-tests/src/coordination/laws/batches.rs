@@ -76,8 +76,8 @@ pub(crate) async fn a_batch_may_contain_every_namespace_and_kind(context: &LawCo
     assert_eq!(kept(&answered_as_the_kernel_does(context, &beats).await), beats.len());
 }
 
-/// One record for each reason for which a heartbeat can be lost, and the grant under which it is; one that is kept
-/// stands between all of them.
+/// One record for each reason for which a heartbeat can be lost, and the grant under which it is; one that is kept is
+/// between all of them.
 async fn every_loss(context: &LawContext) -> Vec<Beat> {
     let at = |name: &str| context.execution(name);
     let mut beats = Vec::new();
@@ -100,7 +100,7 @@ async fn every_loss(context: &LawContext) -> Vec<Beat> {
     beats.push(beat(&at("free"), free));
     let done = at("done").completed(&call("ann"), &result("done")).await;
     beats.push(beat(&at("done"), done));
-    let doubt = at("held").doubtful(&call("ann")).await;
+    let doubt = at("held").abandoned(&call("ann")).await;
     at("held").taken(&reconcile("olga", doubt.token)).await;
     beats.push(beat(&at("held"), doubt));
     for (n, name) in ["id", "token"].into_iter().enumerate() {
@@ -119,8 +119,8 @@ async fn every_loss(context: &LawContext) -> Vec<Beat> {
     mixed
 }
 
-/// Each loss of a batch is reported in its place, with its own reason, and stops no other beat: not in another
-/// namespace and not of another kind, wherever in the batch the losses stand.
+/// Each lost beat of a batch is reported at its position, with its own reason, and stops no other beat: not in another
+/// namespace and not of another kind, wherever in the batch the lost beats are.
 pub(crate) async fn a_batch_reports_each_lost_beat_at_its_position(context: &LawContext) {
     let (one, two) = (context.apart(), context.apart());
     let mut beats = every_loss(&one).await;
@@ -173,7 +173,7 @@ pub(crate) async fn a_large_batch_is_applied_completely(context: &LawContext) {
         .zip(grants)
         .map(|((address, _), grant)| Beat { address: address.clone(), grant })
         .collect();
-    // The first records stand in the batch again and again: only the last part of it names the others.
+    // The batch names the first records again and again, and the others only in its last part.
     let often: Vec<Beat> = beats.iter().take(50).cycle().take(1_000).cloned().collect();
     beats.splice(0..0, often);
     let wrong = |n: usize| n % 97 == 5;

@@ -1,5 +1,5 @@
-//! Spec §2, live and within hard: the boundary itself is expired, everywhere. A clock that stands still until it
-//! is moved meets each instant exactly; one that runs is judged by what the reply says it was.
+//! Spec §2, live and within hard: the boundary itself is expired, everywhere. A clock that only the test moves meets
+//! each instant exactly; with one that runs, the reply's reading decides what is expected.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub(crate) async fn a_claim_lapses_exactly_at_its_expiry(context: &LawContext) {
             key.granted(&call("ann")).await;
             let until = key.record().await.lease_until;
             context.advance(wait).await;
-            let answer = key.claim(&call("bob")).await;
-            let granted = matches!(answer.reply, ClaimReply::Granted(_));
-            assert_eq!(granted, answer.stamp.now >= until, "{answer:?}, lease until {until}");
+            let reply = key.claim(&call("bob")).await;
+            let granted = matches!(reply.reply, ClaimReply::Granted(_));
+            assert_eq!(granted, reply.stamp.now >= until, "{reply:?}, lease until {until}");
         }
     }
 }
@@ -40,9 +40,9 @@ pub(crate) async fn a_begin_is_refused_exactly_from_the_expiry(context: &LawCont
         let grant = key.granted(&call("ann")).await;
         let until = key.record().await.lease_until;
         context.advance(wait).await;
-        let answer = key.begin(grant).await;
-        let expired = answer.reply == BeginReply::Expired;
-        assert_eq!(expired, answer.stamp.now >= until, "{answer:?}, lease until {until}");
+        let reply = key.begin(grant).await;
+        let expired = reply.reply == BeginReply::Expired;
+        assert_eq!(expired, reply.stamp.now >= until, "{reply:?}, lease until {until}");
     }
 }
 
@@ -53,9 +53,9 @@ pub(crate) async fn a_repeated_begin_is_refused_exactly_from_the_expiry(context:
         let grant = key.begun(&call("ann")).await;
         let until = key.record().await.lease_until;
         context.advance(wait).await;
-        let answer = key.begin(grant).await;
-        let expired = answer.reply == BeginReply::Expired;
-        assert_eq!(expired, answer.stamp.now >= until, "{answer:?}, lease until {until}");
+        let reply = key.begin(grant).await;
+        let expired = reply.reply == BeginReply::Expired;
+        assert_eq!(expired, reply.stamp.now >= until, "{reply:?}, lease until {until}");
     }
 }
 
@@ -69,12 +69,12 @@ pub(crate) async fn an_execution_is_uncertain_exactly_from_its_expiry(context: &
         context.advance(wait).await;
         let page = context.list(&List { state: Some(Shown::Uncertain), ..context.everything() }).await;
         assert_eq!(page.records.len() == 1, page.now >= until);
-        let answer = key.claim(&call("bob")).await;
-        let uncertain = matches!(answer.reply, ClaimReply::Uncertain { .. });
-        assert_eq!(uncertain, answer.stamp.now >= until, "{answer:?}, lease until {until}");
-        let answer = key.reconcile(&reconcile("olga", grant.token)).await;
-        let taken = matches!(answer.reply, ReconcileReply::Taken { .. });
-        assert_eq!(taken, answer.stamp.now >= until, "{answer:?}, lease until {until}");
+        let reply = key.claim(&call("bob")).await;
+        let uncertain = matches!(reply.reply, ClaimReply::Uncertain { .. });
+        assert_eq!(uncertain, reply.stamp.now >= until, "{reply:?}, lease until {until}");
+        let reply = key.reconcile(&reconcile("olga", grant.token)).await;
+        let taken = matches!(reply.reply, ReconcileReply::Taken { .. });
+        assert_eq!(taken, reply.stamp.now >= until, "{reply:?}, lease until {until}");
     }
 }
 
@@ -85,9 +85,9 @@ pub(crate) async fn a_lease_is_lost_exactly_at_its_expiry(context: &LawContext) 
         let grant = lease.granted(&call("ann")).await;
         let until = lease.record().await.lease_until;
         context.advance(wait).await;
-        let answer = lease.heartbeat(grant).await;
-        let lost = answer.reply == HeartbeatReply::Lost(LostReason::Lapsed);
-        assert_eq!(lost, answer.stamp.now >= until, "{answer:?}, lease until {until}");
+        let reply = lease.heartbeat(grant).await;
+        let lost = reply.reply == HeartbeatReply::Lost(LostReason::Lapsed);
+        assert_eq!(lost, reply.stamp.now >= until, "{reply:?}, lease until {until}");
     }
 }
 
@@ -98,26 +98,26 @@ pub(crate) async fn the_hard_deadline_applies_exactly_at_its_instant(context: &L
         let grant = key.begun(&call("ann")).await;
         let hard = key.record().await.hard_until;
         context.advance(wait).await;
-        let answer = key.heartbeat(grant).await;
-        let lost = answer.reply == HeartbeatReply::Lost(LostReason::HardDeadline);
-        assert_eq!(lost, answer.stamp.now >= hard, "{answer:?}, hard deadline {hard}");
+        let reply = key.heartbeat(grant).await;
+        let lost = reply.reply == HeartbeatReply::Lost(LostReason::HardDeadline);
+        assert_eq!(lost, reply.stamp.now >= hard, "{reply:?}, hard deadline {hard}");
         let token = key.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) }).await;
-        let answer = key.reset_to_claimed(&reset("olga", token)).await;
-        let freed = matches!(answer.reply, ResetReply::Reset { .. });
-        assert_eq!(freed, answer.stamp.now >= hard, "{answer:?}, hard deadline {hard}");
+        let reply = key.reset_to_claimed(&reset("olga", token)).await;
+        let freed = matches!(reply.reply, ResetReply::Reset { .. });
+        assert_eq!(freed, reply.stamp.now >= hard, "{reply:?}, hard deadline {hard}");
     }
 }
 
-/// A result is replayed up to the end of its retention, and is gone at it.
+/// A result is replayed up to the end of its retention, and no longer from then on.
 pub(crate) async fn a_result_is_replayed_exactly_until_its_retention_ends(context: &LawContext) {
     for wait in around(KEPT) {
         let key = context.execution(&format!("{wait:?}"));
         key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("x")).await;
         let over = key.record().await.completed_at.expect("completed").plus(KEPT);
         context.advance(wait).await;
-        let answer = key.claim(&call("bob")).await;
-        let granted = matches!(answer.reply, ClaimReply::Granted(_));
-        assert_eq!(granted, answer.stamp.now >= over, "{answer:?}, kept until {over}");
+        let reply = key.claim(&call("bob")).await;
+        let granted = matches!(reply.reply, ClaimReply::Granted(_));
+        assert_eq!(granted, reply.stamp.now >= over, "{reply:?}, kept until {over}");
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) async fn a_result_is_replayed_exactly_until_its_retention_ends(contex
 pub(crate) async fn a_retention_of_zero_ends_at_once(context: &LawContext) {
     let (key, ann) = (context.execution("k"), Claim { retention: Some(Duration::ZERO), ..call("ann") });
     key.completed(&ann, &result("x")).await;
-    answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
+    expect_reply!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
     key.granted(&call("bob")).await;
 }
 
@@ -136,13 +136,13 @@ pub(crate) async fn a_completion_is_late_exactly_from_the_expiry(context: &LawCo
         let grant = key.begun(&call("ann")).await;
         let until = key.record().await.lease_until;
         context.advance(wait).await;
-        let answer = key.complete(grant, &result("x")).await;
-        let expected = CompleteReply::Recorded { late: answer.stamp.now >= until };
-        assert_eq!(answer.reply, expected, "{answer:?}, lease until {until}");
+        let reply = key.complete(grant, &result("x")).await;
+        let expected = CompleteReply::Recorded { late: reply.stamp.now >= until };
+        assert_eq!(reply.reply, expected, "{reply:?}, lease until {until}");
     }
 }
 
-/// A record is purged when it has rested for more than an hour, not at the hour.
+/// A record is purged when it has not changed for more than an hour, and not at exactly an hour.
 pub(crate) async fn a_record_is_purged_only_after_more_than_an_hour_without_change(context: &LawContext) {
     for wait in around(sentinel_core::PURGE_REST) {
         let context = context.apart();
@@ -154,8 +154,8 @@ pub(crate) async fn a_record_is_purged_only_after_more_than_an_hour_without_chan
         let before = key.now().await;
         let purged = context.purge().await.records == 1;
         let after = key.now().await;
-        assert!(purged || before <= rested, "rested, and not purged");
-        assert!(!purged || after > rested, "purged before it had rested");
+        assert!(purged || before <= rested, "unchanged for more than an hour, and not purged");
+        assert!(!purged || after > rested, "purged before an hour without change was over");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::diff::{assert_eq, same};
 
 /// A record, what the kernel makes of it beside the store, and what its events rebuild up to each rev.
 struct Followed<'a> {
-    /// Where it lives.
+    /// Its address.
     key: Subject<'a>,
     /// What the kernel makes of it.
     record: Record,
@@ -29,7 +29,7 @@ impl<'a> Followed<'a> {
     /// Sends an operation that changes the record, to the store and to the kernel.
     async fn send(&mut self, op: impl Into<Op>) {
         let op = op.into();
-        let stamp = self.key.ask(op.clone()).await.stamp;
+        let stamp = self.key.send(op.clone()).await.stamp;
         let at = Reading { kind: self.key.address.kind, now: stamp.now, floor: Token::NONE };
         let outcome = op.apply(&mut self.record, at).expect("an operation");
         assert_eq!(outcome.stamped.stamp, stamp, "{op:?}");
@@ -37,7 +37,7 @@ impl<'a> Followed<'a> {
         self.rebuilt.insert(stamp.rev, Rebuilt::from(&self.record));
     }
 
-    /// Transitions that change no more than the memory of claim ids, until there were so many.
+    /// Transitions that change no more than the memory of claim ids, until there were this many.
     async fn fill(&mut self, rev: u64) {
         while self.record.rev < rev {
             self.send(Cancel { claim_id: ClaimId::random() }).await;
@@ -46,7 +46,7 @@ impl<'a> Followed<'a> {
 
     /// The events that are kept are the newest, without a gap. The oldest has a base if earlier ones were dropped: what
     /// they rebuild. From it on they rebuild the record.
-    async fn judge(&self) -> usize {
+    async fn check(&self) -> usize {
         let events = self.key.events().await;
         let revs: Vec<u64> = events.iter().map(|event| event.rev).collect();
         let first = *revs.first().expect("an event");
@@ -82,11 +82,11 @@ pub(crate) async fn the_newest_events_are_kept_with_their_base(context: &LawCont
     let decision = ResetToClaimed { accept_overlap: true, ..reset("olga", followed.record.token) };
     followed.send(decision).await;
     followed.fill(limit.kept() as u64).await;
-    assert_eq!(followed.judge().await, limit.kept(), "three quarters of the limit are never too many");
+    assert_eq!(followed.check().await, limit.kept(), "three quarters of the limit are never too many");
     followed.fill(limit.max() as u64 - 1).await;
     for more in [1, 1, 1, 40] {
         followed.fill(followed.record.rev + more).await;
-        let kept = followed.judge().await;
+        let kept = followed.check().await;
         assert!((limit.kept()..=limit.max()).contains(&kept), "{kept} events are kept");
     }
 }
@@ -98,7 +98,7 @@ pub(crate) async fn a_purged_key_has_only_the_events_of_its_new_life(context: &L
     beside.granted(&call("eve")).await;
     for life in 1..4 {
         let grant = key.granted(&call(&format!("life {life}"))).await;
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
         let events = key.events().await;
         let own = events.iter().filter(|event| event.worker.is_some());
         let workers: Vec<_> = own.map(|event| event.worker.clone()).collect();
@@ -107,12 +107,12 @@ pub(crate) async fn a_purged_key_has_only_the_events_of_its_new_life(context: &L
         key.assert_rebuilt().await;
         context.advance(REST).await;
         assert_eq!(context.purge().await.records, 1);
-        assert_eq!(key.story().await, ["purged"]);
+        assert_eq!(key.changes().await, ["purged"]);
         if life == 2 {
-            // The event of the purge has rested: it may go.
+            // The event of the purge is older than an hour, so it may be deleted.
             context.advance(REST).await;
             context.purge().await;
         }
     }
-    assert_eq!(beside.story().await, ["claimed"]);
+    assert_eq!(beside.changes().await, ["claimed"]);
 }

@@ -12,13 +12,13 @@ pub(crate) async fn a_claim_is_cancelled(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let ann = call("ann");
         key.granted(&ann).await;
-        let answer = key.cancel(ann.claim_id).await;
-        assert!(answer.stamp.changed);
-        answers!(answer, CancelReply::Cancelled);
+        let reply = key.cancel(ann.claim_id).await;
+        assert!(reply.stamp.changed);
+        expect_reply!(reply, CancelReply::Cancelled);
         let record = key.record().await;
         assert_eq!((record.state, record.claim_id), (State::Free, None));
         assert!(record.past_claims.contains(ann.claim_id));
-        answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
+        expect_reply!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
     }
 }
 
@@ -27,27 +27,27 @@ pub(crate) async fn an_execution_that_will_not_run_is_cancelled(context: &LawCon
     for ann in [call("ann"), fused("ann")] {
         let key = context.execution(if ann.phase == Phase::Executing { "fused" } else { "two steps" });
         key.begun(&ann).await;
-        answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
+        expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
         key.granted(&call("bob")).await;
     }
 }
 
-/// A lapsed claim and a lapsed execution are cancelled too: that settles the doubt.
+/// A lapsed claim and a lapsed execution are cancelled too: the key is then no longer uncertain.
 pub(crate) async fn a_lapsed_run_is_cancelled(context: &LawContext) {
     let (key, ann) = (context.execution("k"), fused("ann"));
     key.granted(&ann).await;
     context.advance(HARD).await;
-    answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
     key.granted(&call("bob")).await;
 }
 
 /// On an absent address a tombstone remembers the id, so that the claim is refused if it comes later.
 pub(crate) async fn a_claim_that_arrives_after_its_cancel_is_refused(context: &LawContext) {
     for (key, ann) in [(context.execution("k"), fused("ann")), (context.lease("k"), call("ann"))] {
-        let answer = key.cancel(ann.claim_id).await;
-        assert_eq!((answer.stamp.changed, answer.stamp.rev, answer.stamp.state), (true, 1, State::Free));
-        answers!(answer, CancelReply::Cancelled);
-        answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
+        let reply = key.cancel(ann.claim_id).await;
+        assert_eq!((reply.stamp.changed, reply.stamp.rev, reply.stamp.state), (true, 1, State::Free));
+        expect_reply!(reply, CancelReply::Cancelled);
+        expect_reply!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
         key.granted(&call("bob")).await;
     }
 }
@@ -56,9 +56,9 @@ pub(crate) async fn a_claim_that_arrives_after_its_cancel_is_refused(context: &L
 pub(crate) async fn a_cancel_on_a_free_key_is_remembered(context: &LawContext) {
     let (key, ann, bob) = (context.execution("k"), call("ann"), call("bob"));
     key.cancel(ann.claim_id).await;
-    answers!(key.cancel(bob.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(key.cancel(bob.claim_id).await, CancelReply::Cancelled);
     for refused in [ann, bob] {
-        answers!(key.claim(&refused).await, ClaimReply::AlreadyReleased);
+        expect_reply!(key.claim(&refused).await, ClaimReply::AlreadyReleased);
     }
 }
 
@@ -68,48 +68,48 @@ pub(crate) async fn a_repeated_cancel_gets_the_same_reply(context: &LawContext) 
     key.granted(&ann).await;
     key.cancel(ann.claim_id).await;
     let before = key.record().await;
-    answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
     key.assert_untouched_since(&before).await;
     key.begun(&call("bob")).await;
     let before = key.record().await;
-    answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
     key.assert_untouched_since(&before).await;
 }
 
-/// A late cancel does not touch the claim, execution or doubt of another call.
+/// A late cancel does not change the claim, the execution or the uncertain key of another call.
 pub(crate) async fn a_cancel_does_not_change_another_call(context: &LawContext) {
     let (claimed, running, held) = (context.execution("a"), context.execution("b"), context.execution("c"));
     claimed.granted(&call("ann")).await;
     running.begun(&call("ann")).await;
-    let doubt = held.doubtful(&call("ann")).await;
+    let doubt = held.abandoned(&call("ann")).await;
     held.taken(&reconcile("olga", doubt.token)).await;
     for key in [claimed, running, held] {
         let before = key.record().await;
         let now = Current { state: before.state, token: before.token };
-        answers!(key.cancel(ClaimId::random()).await, CancelReply::Untouched(current) if current == now);
+        expect_reply!(key.cancel(ClaimId::random()).await, CancelReply::Untouched(current) if current == now);
         key.assert_untouched_since(&before).await;
     }
 }
 
-/// Completed stays completed, whoever cancels: its own call too.
+/// Completed stays completed, whichever call cancels: its own call too.
 pub(crate) async fn a_cancel_never_erases_a_result(context: &LawContext) {
     let (key, ann) = (context.execution("k"), fused("ann"));
     let grant = key.granted(&ann).await;
     key.complete(grant, &result("receipt")).await;
     let before = key.record().await;
     for id in [ann.claim_id, ClaimId::random()] {
-        answers!(key.cancel(id).await, CancelReply::Untouched(current) if current.state == State::Completed);
+        expect_reply!(key.cancel(id).await, CancelReply::Untouched(current) if current.state == State::Completed);
     }
     key.assert_untouched_since(&before).await;
 }
 
-/// A call that an operator fenced out is told that it holds nothing; the operator keeps the key.
+/// The cancel of a call that an operator fenced out is confirmed; the operator keeps the key.
 pub(crate) async fn a_cancel_does_not_end_a_reconciliation(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
-    let doubt = key.doubtful(&ann).await;
+    let doubt = key.abandoned(&ann).await;
     key.taken(&reconcile("olga", doubt.token)).await;
     let before = key.record().await;
-    answers!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Cancelled);
     key.assert_untouched_since(&before).await;
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn a_cancel_keeps_the_token(context: &LawContext) {
     assert!(key.granted(&call("bob")).await.token > grant.token);
 }
 
-/// A cancelled attempt goes on under its incarnation: the provider's key stays the same.
+/// A cancelled attempt keeps its incarnation: the provider's key stays the same.
 pub(crate) async fn a_cancel_keeps_the_incarnation(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     key.granted(&ann).await;

@@ -11,10 +11,10 @@ use crate::diff::assert_eq;
 pub(crate) async fn an_execution_completes(context: &LawContext) {
     let (key, ann, receipt) = (context.execution("k"), call("ann"), result("receipt"));
     let grant = key.begun(&ann).await;
-    let answer = key.complete(grant, &receipt).await;
-    let now = answer.stamp.now;
-    assert!(answer.stamp.changed);
-    answers!(answer, CompleteReply::Recorded { late: false });
+    let reply = key.complete(grant, &receipt).await;
+    let now = reply.stamp.now;
+    assert!(reply.stamp.changed);
+    expect_reply!(reply, CompleteReply::Recorded { late: false });
     let record = key.record().await;
     assert_eq!((record.state, record.completed_at), (State::Completed, Some(now)));
     assert_eq!((record.result, record.claim_id), (Some(receipt), Some(ann.claim_id)));
@@ -28,14 +28,14 @@ pub(crate) async fn a_repeated_complete_gets_the_same_reply(context: &LawContext
     let before = key.record().await;
     for _ in 0..3 {
         context.advance(HARD).await;
-        let answer = key.complete(grant, &receipt).await;
-        assert!(!answer.stamp.changed);
-        answers!(answer, CompleteReply::Recorded { late: false });
+        let reply = key.complete(grant, &receipt).await;
+        assert!(!reply.stamp.changed);
+        expect_reply!(reply, CompleteReply::Recorded { late: false });
     }
     key.assert_untouched_since(&before).await;
 }
 
-/// The same grant with other bytes, verdict, code or type: Conflict; the first result stands.
+/// The same grant with other bytes, verdict, code or type: Conflict; the first result is kept.
 pub(crate) async fn another_result_is_a_conflict(context: &LawContext) {
     let (key, receipt) = (context.execution("k"), result("receipt"));
     let grant = key.completed(&call("ann"), &receipt).await;
@@ -48,24 +48,24 @@ pub(crate) async fn another_result_is_a_conflict(context: &LawContext) {
         RecordedResult::success(Payload { content_type: label("text/html"), ..payload() }),
     ];
     for other in others {
-        answers!(key.complete(grant, &other).await, CompleteReply::Conflict);
+        expect_reply!(key.complete(grant, &other).await, CompleteReply::Conflict);
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == receipt);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == receipt);
 }
 
-/// A lapsed execution completes, and is told that it was late.
+/// A lapsed execution completes, and the reply reports that it was late.
 pub(crate) async fn a_lapsed_execution_completes_late(context: &LawContext) {
     for wait in [TTL, HARD, HARD * 100] {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
         context.advance(wait).await;
-        answers!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
-        answers!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+        expect_reply!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
+        expect_reply!(key.complete(grant, &result("late")).await, CompleteReply::Recorded { late: true });
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
     }
 }
 
-/// The event says so too.
+/// The event is marked late too.
 pub(crate) async fn the_event_of_a_late_completion_is_marked_late(context: &LawContext) {
     for (name, wait, expected) in [("in time", HALF, false), ("late", TTL, true)] {
         let key = context.execution(name);
@@ -83,15 +83,15 @@ pub(crate) async fn a_revived_execution_is_not_late(context: &LawContext) {
     let grant = key.begun(&call("ann")).await;
     context.advance(TTL).await;
     key.heartbeat(grant).await;
-    answers!(key.complete(grant, &result("done")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(key.complete(grant, &result("done")).await, CompleteReply::Recorded { late: false });
 }
 
-/// The rightful worker's truth beats doubt, as long as nobody has settled it.
+/// The worker that holds the grant may complete an abandoned execution until an operator takes it.
 pub(crate) async fn an_abandoned_execution_completes(context: &LawContext) {
     let key = context.execution("k");
-    let grant = key.doubtful(&call("ann")).await;
-    answers!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+    let grant = key.abandoned(&call("ann")).await;
+    expect_reply!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
 }
 
 /// Claimed: not begun, live or lapsed.
@@ -99,9 +99,9 @@ pub(crate) async fn a_claim_that_has_not_begun_does_not_complete(context: &LawCo
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     let before = key.record().await;
-    answers!(key.complete(grant, &result("done")).await, CompleteReply::NotBegun);
+    expect_reply!(key.complete(grant, &result("done")).await, CompleteReply::NotBegun);
     context.advance(TTL).await;
-    answers!(key.complete(grant, &result("done")).await, CompleteReply::NotBegun);
+    expect_reply!(key.complete(grant, &result("done")).await, CompleteReply::NotBegun);
     key.assert_untouched_since(&before).await;
 }
 
@@ -112,8 +112,8 @@ pub(crate) async fn another_grant_does_not_complete(context: &LawContext) {
     let before = key.record().await;
     let now = Current { state: State::Executing, token: grant.token };
     for wrong in [other_id(grant), older(grant)] {
-        let answer = key.complete(wrong, &result("stolen")).await;
-        answers!(answer, CompleteReply::Superseded(current) if current == now);
+        let reply = key.complete(wrong, &result("stolen")).await;
+        expect_reply!(reply, CompleteReply::Superseded(current) if current == now);
     }
     key.assert_untouched_since(&before).await;
 }
@@ -123,7 +123,7 @@ pub(crate) async fn another_grant_does_not_repeat_a_completion(context: &LawCont
     let (key, receipt) = (context.execution("k"), result("receipt"));
     let grant = key.completed(&call("ann"), &receipt).await;
     for wrong in [other_id(grant), older(grant)] {
-        answers!(key.complete(wrong, &receipt).await,
+        expect_reply!(key.complete(wrong, &receipt).await,
             CompleteReply::Superseded(current) if current.state == State::Completed);
     }
 }
@@ -131,33 +131,33 @@ pub(crate) async fn another_grant_does_not_repeat_a_completion(context: &LawCont
 /// An operator who took the key has fenced the worker out.
 pub(crate) async fn an_execution_taken_by_an_operator_does_not_complete(context: &LawContext) {
     let key = context.execution("k");
-    let lost = key.doubtful(&call("ann")).await;
+    let lost = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", lost.token)).await;
     let before = key.record().await;
     let now = Current { state: State::Reconciling, token };
-    answers!(key.complete(lost, &result("late")).await, CompleteReply::Superseded(c) if c == now);
+    expect_reply!(key.complete(lost, &result("late")).await, CompleteReply::Superseded(c) if c == now);
     key.assert_untouched_since(&before).await;
 }
 
 /// A released, evicted or reset run does not complete, and the run after it keeps its own result.
 pub(crate) async fn a_run_that_ended_does_not_complete(context: &LawContext) {
     let key = context.execution("k");
-    let lost = key.doubtful(&call("ann")).await;
+    let lost = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", lost.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
-    answers!(key.complete(lost, &result("old")).await,
+    expect_reply!(key.complete(lost, &result("old")).await,
         CompleteReply::Superseded(current) if current.state == State::Free);
     let next = key.begun(&call("bob")).await;
-    answers!(key.complete(lost, &result("old")).await, CompleteReply::Superseded(_));
-    answers!(key.complete(next, &result("new")).await, CompleteReply::Recorded { .. });
-    answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("new"));
+    expect_reply!(key.complete(lost, &result("old")).await, CompleteReply::Superseded(_));
+    expect_reply!(key.complete(next, &result("new")).await, CompleteReply::Recorded { .. });
+    expect_reply!(key.claim(&call("eve")).await, ClaimReply::Completed { result: got, .. } if got == result("new"));
 }
 
 /// Nothing completes on an address that has no record.
 pub(crate) async fn an_absent_key_does_not_complete(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.execution("other"));
     let grant = other.begun(&call("ann")).await;
-    answers!(key.complete(grant, &result("done")).await, CompleteReply::Superseded(_));
+    expect_reply!(key.complete(grant, &result("done")).await, CompleteReply::Superseded(_));
     assert!(key.record().await.is_absent());
 }
 
@@ -166,5 +166,5 @@ pub(crate) async fn a_recorded_failure_is_replayed_as_a_failure(context: &LawCon
     let key = context.execution("k");
     let declined = RecordedResult::failure(Some(-402), Payload::new(Payload::JSON, "\"declined\""));
     key.completed(&call("ann"), &declined).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == declined);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == declined);
 }

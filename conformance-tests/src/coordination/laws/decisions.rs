@@ -10,7 +10,7 @@ use crate::diff::assert_eq;
 /// A key that an operator holds, its run over; the reconcile token.
 async fn held<'a>(context: &'a LawContext, name: &str) -> (Subject<'a>, Token) {
     let key = context.execution(name);
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     (key, token)
 }
@@ -19,11 +19,11 @@ async fn held<'a>(context: &'a LawContext, name: &str) -> (Subject<'a>, Token) {
 pub(crate) async fn a_forced_result_is_replayed(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     let yes = force("olga", token, &result("receipt"));
-    let answer = key.force_complete(&yes).await;
-    let stamp = answer.stamp;
-    answers!(answer, ForceCompleteReply::Completed);
+    let reply = key.force_complete(&yes).await;
+    let stamp = reply.stamp;
+    expect_reply!(reply, ForceCompleteReply::Completed);
     assert_eq!((stamp.changed, stamp.state, stamp.token), (true, State::Completed, token));
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == yes.result);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == yes.result);
     let record = key.record().await;
     assert_eq!((record.completed_at, record.claim_id), (Some(stamp.now), None));
     let decision = record.decision.expect("a decision");
@@ -37,7 +37,10 @@ pub(crate) async fn a_forced_result_does_not_wait_for_the_hard_deadline(context:
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let token = key.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", grant.token) }).await;
-    answers!(key.force_complete(&force("olga", token, &result("x"))).await, ForceCompleteReply::Completed);
+    expect_reply!(
+        key.force_complete(&force("olga", token, &result("x"))).await,
+        ForceCompleteReply::Completed
+    );
 }
 
 /// Repeated, same op id, token and result: the same reply, now or late.
@@ -49,7 +52,7 @@ pub(crate) async fn a_repeated_force_complete_gets_the_same_reply(context: &LawC
     let before = key.record().await;
     let again = key.force_complete(&yes).await;
     assert!(!again.stamp.changed);
-    answers!(again, ForceCompleteReply::Completed);
+    expect_reply!(again, ForceCompleteReply::Completed);
     key.assert_untouched_since(&before).await;
 }
 
@@ -65,33 +68,33 @@ pub(crate) async fn a_different_force_complete_is_stale(context: &LawContext) {
         ForceComplete { op_id: OpId::random(), ..yes.clone() },
     ];
     for other in others {
-        let answer = key.force_complete(&other).await;
-        answers!(answer, ForceCompleteReply::StaleDecision(c) if c.state == State::Completed);
+        let reply = key.force_complete(&other).await;
+        expect_reply!(reply, ForceCompleteReply::StaleDecision(c) if c.state == State::Completed);
     }
     key.assert_untouched_since(&before).await;
 }
 
-/// Without the current reconcile token nothing is forced or reset: the doubt stays.
+/// Without the current reconcile token nothing is forced or reset: the record stays reconciling.
 pub(crate) async fn a_decision_needs_the_reconcile_token(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     let before = key.record().await;
     let now = Current { state: State::Reconciling, token };
     for wrong in [Token::from_stored(token.get() - 1), Token::from_stored(token.get() + 1), Token::NONE] {
         let no = force("eve", wrong, &result("no"));
-        answers!(key.force_complete(&no).await, ForceCompleteReply::StaleDecision(c) if c == now);
+        expect_reply!(key.force_complete(&no).await, ForceCompleteReply::StaleDecision(c) if c == now);
         let no = ResetToClaimed { accept_overlap: true, ..reset("eve", wrong) };
-        answers!(key.reset_to_claimed(&no).await, ResetReply::StaleDecision(c) if c == now);
+        expect_reply!(key.reset_to_claimed(&no).await, ResetReply::StaleDecision(c) if c == now);
     }
     key.assert_untouched_since(&before).await;
 }
 
-/// Only reconciling is settled: in every other state a decision is stale, even under the current token.
+/// Only a reconciling record is decided: in every other state a decision is stale, even under the current token.
 pub(crate) async fn only_a_reconciling_key_is_decided(context: &LawContext) {
-    let keys = ["claimed", "running", "doubtful", "done", "free"].map(|name| context.execution(name));
+    let keys = ["claimed", "running", "uncertain", "done", "free"].map(|name| context.execution(name));
     let tokens = [
         keys[0].granted(&call("ann")).await.token,
         keys[1].begun(&call("ann")).await.token,
-        keys[2].doubtful(&call("ann")).await.token,
+        keys[2].abandoned(&call("ann")).await.token,
         keys[3].completed(&call("ann"), &result("done")).await.token,
         keys[4].granted(&call("ann")).await.token,
     ];
@@ -101,9 +104,9 @@ pub(crate) async fn only_a_reconciling_key_is_decided(context: &LawContext) {
     for (key, token) in keys.iter().zip(tokens) {
         let before = key.record().await;
         let forced = key.force_complete(&force("olga", token, &result("x"))).await;
-        answers!(forced, ForceCompleteReply::StaleDecision(c) if c.state == before.state);
+        expect_reply!(forced, ForceCompleteReply::StaleDecision(c) if c.state == before.state);
         let bold = ResetToClaimed { accept_overlap: true, ..reset("olga", token) };
-        answers!(key.reset_to_claimed(&bold).await, ResetReply::StaleDecision(c) if c.state == before.state);
+        expect_reply!(key.reset_to_claimed(&bold).await, ResetReply::StaleDecision(c) if c.state == before.state);
         key.assert_untouched_since(&before).await;
     }
 }
@@ -112,9 +115,9 @@ pub(crate) async fn only_a_reconciling_key_is_decided(context: &LawContext) {
 pub(crate) async fn a_reset_key_is_claimable_at_once(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     let no = reset("olga", token);
-    let answer = key.reset_to_claimed(&no).await;
-    let stamp = answer.stamp;
-    let drawn = answers!(answer, ResetReply::Reset { token } => token);
+    let reply = key.reset_to_claimed(&no).await;
+    let stamp = reply.stamp;
+    let drawn = expect_reply!(reply, ResetReply::Reset { token } => token);
     assert_eq!((stamp.changed, stamp.state, stamp.token), (true, State::Free, drawn));
     assert!(drawn > token);
     assert!(key.granted(&call("bob")).await.token > drawn);
@@ -125,9 +128,9 @@ pub(crate) async fn a_reset_authorises_one_run(context: &LawContext) {
     let (key, token) = held(context, "k").await;
     key.reset_to_claimed(&reset("olga", token)).await;
     key.begun(&call("bob")).await;
-    answers!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
+    expect_reply!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
     context.advance(HARD).await;
-    answers!(key.claim(&call("eve")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.claim(&call("eve")).await, ClaimReply::Uncertain { .. });
 }
 
 /// The incarnation stays through a reset: to the provider it is the same attempt.
@@ -151,17 +154,17 @@ pub(crate) async fn a_reset_waits_until_effects_have_landed(context: &LawContext
         context.advance(TTL).await;
         let token = key.taken(&reconcile("olga", grant.token)).await;
         let (before, no) = (key.record().await, reset("olga", token));
-        let answer = key.reset_to_claimed(&no).await;
+        let reply = key.reset_to_claimed(&no).await;
         assert_eq!(before.effects_until, before.hard_until.plus(LATE));
-        answers!(answer, ResetReply::EffectsMayLand { until } if until == before.effects_until);
+        expect_reply!(reply, ResetReply::EffectsMayLand { until } if until == before.effects_until);
         key.assert_untouched_since(&before).await;
         if !accept_overlap {
             context.advance(HARD).await;
-            answers!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { .. });
+            expect_reply!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { .. });
             context.advance(LATE).await;
         }
         let no = ResetToClaimed { accept_overlap, ..no };
-        answers!(key.reset_to_claimed(&no).await, ResetReply::Reset { .. });
+        expect_reply!(key.reset_to_claimed(&no).await, ResetReply::Reset { .. });
     }
 }
 
@@ -192,34 +195,34 @@ pub(crate) async fn a_different_reset_is_stale(context: &LawContext) {
         ResetToClaimed { token: Token::from_stored(token.get() - 1), ..no },
     ];
     for other in others {
-        answers!(key.reset_to_claimed(&other).await, ResetReply::StaleDecision(_));
+        expect_reply!(key.reset_to_claimed(&other).await, ResetReply::StaleDecision(_));
     }
     key.assert_untouched_since(&before).await;
 }
 
-/// Once settled one way, the other way comes too late.
+/// Once one decision is recorded, the other one is stale.
 pub(crate) async fn a_decided_key_refuses_the_other_decision(context: &LawContext) {
     let (yes, token) = held(context, "yes").await;
     yes.force_complete(&force("olga", token, &result("x"))).await;
     let bold = ResetToClaimed { accept_overlap: true, ..reset("olga", token) };
-    answers!(yes.reset_to_claimed(&bold).await, ResetReply::StaleDecision(_));
-    answers!(yes.claim(&call("bob")).await, ClaimReply::Completed { .. });
+    expect_reply!(yes.reset_to_claimed(&bold).await, ResetReply::StaleDecision(_));
+    expect_reply!(yes.claim(&call("bob")).await, ClaimReply::Completed { .. });
     let (no, token) = held(context, "no").await;
     no.reset_to_claimed(&reset("olga", token)).await;
     let late = force("olga", token, &result("x"));
-    answers!(no.force_complete(&late).await, ForceCompleteReply::StaleDecision(_));
+    expect_reply!(no.force_complete(&late).await, ForceCompleteReply::StaleDecision(_));
     no.granted(&call("bob")).await;
 }
 
 /// A forced result is final: the worker who comes late cannot replace it, nor can another operator.
 pub(crate) async fn a_forced_result_is_final(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("forced"))).await;
-    answers!(key.complete(doubt, &result("late")).await, CompleteReply::Superseded(_));
-    answers!(key.vouch(doubt).await, ReleaseReply::Superseded(_));
+    expect_reply!(key.complete(doubt, &result("late")).await, CompleteReply::Superseded(_));
+    expect_reply!(key.vouch(doubt).await, ReleaseReply::Superseded(_));
     let omar = Reconcile { steal: true, ..reconcile("omar", token) };
-    answers!(key.reconcile(&omar).await, ReconcileReply::AlreadyCompleted);
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == result("forced"));
+    expect_reply!(key.reconcile(&omar).await, ReconcileReply::AlreadyCompleted);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == result("forced"));
 }

@@ -23,23 +23,23 @@ fn lists() -> Vec<Accepts> {
     lists.into_iter().chain([long, Accepts::any(), Accepts::json()]).collect()
 }
 
-/// A doubt whose callers decode some content types, and the reconcile token.
+/// A reconciling record whose callers decode some content types, and the reconcile token.
 async fn held(key: &Subject<'_>, accepts: &Accepts) -> Token {
-    let doubt = key.doubtful(&Claim { accepts: accepts.clone(), ..call("ann") }).await;
+    let doubt = key.abandoned(&Claim { accepts: accepts.clone(), ..call("ann") }).await;
     key.taken(&reconcile("olga", doubt.token)).await
 }
 
-/// A claim records what its callers can decode, in record and event, through a whole doubt; a tombstone has none of it,
-/// and the next claim its own.
+/// A claim records what its callers can decode, in record and event, until the record is decided; a tombstone has none
+/// of it, and the next claim its own.
 pub(crate) async fn a_claim_records_the_content_types_its_callers_decode(context: &LawContext) {
     for (n, accepts) in lists().into_iter().enumerate() {
         for key in [context.execution(&format!("k{n}")), context.lease(&format!("k{n}"))] {
             let grant = key.granted(&Claim { accepts: accepts.clone(), ..call("ann") }).await;
             same("accepts", &accepts, &key.record().await.accepts);
             let event = key.newest_events(1).await.remove(0);
-            let Change::Claimed { accepts: told, .. } = event.change else { panic!("{event:?}") };
-            same("accepts of the event", &accepts, &told);
-            answers!(key.release(grant).await, ReleaseReply::Released);
+            let Change::Claimed { accepts: got, .. } = event.change else { panic!("{event:?}") };
+            same("accepts of the event", &accepts, &got);
+            expect_reply!(key.release(grant).await, ReleaseReply::Released);
             same("accepts of a tombstone", &Accepts::any(), &key.record().await.accepts);
             let own = Claim { accepts: Accepts::json(), ..call("bob") };
             key.granted(&own).await;
@@ -48,13 +48,13 @@ pub(crate) async fn a_claim_records_the_content_types_its_callers_decode(context
         }
         let key = context.execution(&format!("doubt {n}"));
         held(&key, &accepts).await;
-        same("accepts of a doubt", &accepts, &key.record().await.accepts);
+        same("accepts of an uncertain key", &accepts, &key.record().await.accepts);
         key.assert_rebuilt().await;
     }
 }
 
 /// A forced result of another content type is refused, with what callers accept, and nothing changes. Parameters and
-/// case of a content type do not count; failures and omitted results are not decoded. As the kernel says, for each
+/// case of a content type do not count; failures and omitted results are not decoded. The kernel decides, for each
 /// list.
 pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
     let kinds = [
@@ -86,43 +86,43 @@ pub(crate) async fn a_forced_result_must_be_decodable(context: &LawContext) {
                 let token = held(&key, &accepts).await;
                 let before = key.record().await;
                 let decision = force("olga", token, &result);
-                let answer = key.force_complete(&decision).await;
-                let at = Reading { kind: key.address.kind, now: answer.stamp.now, floor: Token::NONE };
+                let reply = key.force_complete(&decision).await;
+                let at = Reading { kind: key.address.kind, now: reply.stamp.now, floor: Token::NONE };
                 let mut after = before.clone();
                 let expected = kernel::apply(&mut after, &decision, at).expect("a decision").stamped;
-                same(&format!("the reply to {kind:?}, where {accepts} is accepted"), &expected, &answer);
+                same(&format!("the reply to {kind:?}, where {accepts} is accepted"), &expected, &reply);
                 same("the record", &after, &key.record().await);
-                count[usize::from(answer.stamp.changed)] += 1;
+                count[usize::from(reply.stamp.changed)] += 1;
             }
         }
     }
     assert!(count[0] > 20 && count[1] > 20, "refused and recorded: {count:?}");
 }
 
-/// An operator who insists records any bytes, and callers get them as they are. A refused decision is no decision: its
-/// op id may be used again.
+/// An operator may force any bytes with `as_is`, and callers get them as they are. A refused decision is no decision:
+/// its op id may be used again.
 pub(crate) async fn an_operator_can_force_an_undecodable_result(context: &LawContext) {
     let (key, accepts) = (context.execution("k"), Accepts::json());
     let token = held(&key, &accepts).await;
     let before = key.record().await;
     let refused = force("olga", token, &picture());
     for _ in 0..2 {
-        answers!(key.force_complete(&refused).await,
-            ForceCompleteReply::NotDecodable { accepts: told } if told == accepts);
+        expect_reply!(key.force_complete(&refused).await,
+            ForceCompleteReply::NotDecodable { accepts: got } if got == accepts);
         key.assert_untouched_since(&before).await;
     }
     let stale = force("olga", other_token(token), &picture());
-    answers!(key.force_complete(&stale).await, ForceCompleteReply::StaleDecision(_));
-    let insists = ForceComplete { as_is: true, ..refused.clone() };
-    answers!(key.force_complete(&insists).await, ForceCompleteReply::Completed);
+    expect_reply!(key.force_complete(&stale).await, ForceCompleteReply::StaleDecision(_));
+    let forced = ForceComplete { as_is: true, ..refused.clone() };
+    expect_reply!(key.force_complete(&forced).await, ForceCompleteReply::Completed);
     let done = key.record().await;
-    for repeated in [insists, refused] {
-        let answer = key.force_complete(&repeated).await;
-        assert!(!answer.stamp.changed, "{answer:?}");
-        answers!(answer, ForceCompleteReply::Completed);
+    for repeated in [forced, refused] {
+        let reply = key.force_complete(&repeated).await;
+        assert!(!reply.stamp.changed, "{reply:?}");
+        expect_reply!(reply, ForceCompleteReply::Completed);
     }
     key.assert_untouched_since(&done).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());
 }
 
 /// Another token than the reconcile token.
@@ -130,9 +130,9 @@ fn other_token(token: Token) -> Token {
     Token::from_stored(token.get() - 1)
 }
 
-/// What a worker records is not held to the list: it is what its function returned.
+/// What a worker records is not compared with the list: it is what its function returned.
 pub(crate) async fn a_completion_is_not_checked_against_the_content_types(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { accepts: Accepts::json(), ..call("ann") }, &picture()).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result, .. } if result == picture());
 }

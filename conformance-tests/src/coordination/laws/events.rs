@@ -8,18 +8,18 @@ use crate::coordination::law_context::{LawContext, Subject};
 use crate::diff::assert_eq;
 
 /// The one event that the last request appended, which carries that request's stamp.
-async fn appended<R>(key: &Subject<'_>, before: usize, answer: Stamped<R>) -> Event {
+async fn appended<R>(key: &Subject<'_>, before: usize, reply: Stamped<R>) -> Event {
     let mut events = key.events().await;
     assert_eq!(events.len(), before + 1, "one transition, one event: {events:?}");
     let event = events.pop().expect("the new one");
-    let stamp = answer.stamp;
+    let stamp = reply.stamp;
     assert_eq!((event.rev, event.token, event.at), (stamp.rev, stamp.token, stamp.now));
     assert_eq!(event.to, Some(stamp.state));
     key.assert_rebuilt().await;
     event
 }
 
-/// Each step of a worker's run appends one event: state before and after, grant, worker, what the claim said.
+/// Each step of a worker's run appends one event: state before and after, grant, worker, the fields of the claim.
 pub(crate) async fn each_step_of_a_run_appends_one_event(context: &LawContext) {
     let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
@@ -45,7 +45,7 @@ pub(crate) async fn each_step_of_a_run_appends_one_event(context: &LawContext) {
     }
 }
 
-/// A fused claim is one event that says so.
+/// A fused claim appends one event, which is marked as begun.
 pub(crate) async fn a_fused_claim_appends_one_event(context: &LawContext) {
     let key = context.execution("k");
     let event = appended(&key, 0, key.claim(&fused("ann")).await).await;
@@ -53,7 +53,7 @@ pub(crate) async fn a_fused_claim_appends_one_event(context: &LawContext) {
     assert_eq!(event.to, Some(State::Executing));
 }
 
-/// What gives a claim back is told with the worker whose claim it was.
+/// A release, a vouched release and a cancel each append an event with the worker whose claim it was.
 pub(crate) async fn a_release_or_cancel_appends_an_event_with_the_worker(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
@@ -73,7 +73,7 @@ pub(crate) async fn a_release_or_cancel_appends_an_event_with_the_worker(context
     }
 }
 
-/// A take-over is one event, from claimed to claimed.
+/// A take-over appends one event, from claimed to claimed.
 pub(crate) async fn a_take_over_appends_one_event(context: &LawContext) {
     let key = context.lease("k");
     key.granted(&call("ann")).await;
@@ -82,7 +82,7 @@ pub(crate) async fn a_take_over_appends_one_event(context: &LawContext) {
     assert_eq!((event.from, event.worker), (Some(State::Claimed), Some(label("bob"))));
 }
 
-/// A cancel on an absent address is an event too: the tombstone has a history.
+/// A cancel of an absent key appends an event too: the tombstone has a history.
 pub(crate) async fn a_cancel_of_an_absent_key_appends_an_event(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let event = appended(&key, 0, key.cancel(ann.claim_id).await).await;
@@ -90,7 +90,7 @@ pub(crate) async fn a_cancel_of_an_absent_key_appends_an_event(context: &LawCont
     assert_eq!((event.claim_id, event.worker), (Some(ann.claim_id), None));
 }
 
-/// A cause of doubt is told.
+/// The event of an abandon has its cause.
 pub(crate) async fn the_event_of_an_abandon_has_its_cause(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
@@ -100,10 +100,10 @@ pub(crate) async fn the_event_of_an_abandon_has_its_cause(context: &LawContext) 
     assert_eq!((event.from, event.to), (Some(State::Executing), Some(State::Executing)));
 }
 
-/// Each decision of an operator is told: op id, who, why.
+/// Each decision of an operator appends an event with op id, operator and reason.
 pub(crate) async fn each_decision_appends_an_event_with_operator_and_reason(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let first = reconcile("olga", doubt.token);
     let taken = appended(&key, 3, key.reconcile(&first).await).await;
     assert_eq!((taken.change, taken.from), (Change::Reconciling, Some(State::Executing)));
@@ -123,10 +123,10 @@ pub(crate) async fn each_decision_appends_an_event_with_operator_and_reason(cont
     assert_eq!((taken.operator, taken.reason), (Some(first.operator), first.reason));
 }
 
-/// A forced result is told with its digest; its bytes stand in the record only.
+/// The event of a forced result has its digest; only the record has its bytes.
 pub(crate) async fn the_event_of_a_forced_result_has_its_digest(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     let no = sentinel_core::RecordedResult::failure(Some(7), sentinel_core::Payload::empty());
     let event = appended(&key, 4, key.force_complete(&force("olga", token, &no)).await).await;
@@ -146,14 +146,14 @@ pub(crate) async fn refusals_and_repeats_append_no_event(context: &LawContext) {
     key.complete(grant, &receipt).await;
     key.complete(grant, &result("y")).await;
     key.cancel(ann.claim_id).await;
-    answers!(key.release(grant).await, ReleaseReply::Superseded(current) if current == now);
+    expect_reply!(key.release(grant).await, ReleaseReply::Superseded(current) if current == now);
     key.abandon(grant, "no").await;
     key.reconcile(&reconcile("olga", grant.token)).await;
     key.evict(&evict("olga", grant.token)).await;
     assert_eq!(key.events().await, before);
 }
 
-/// The events of a long life rebuild the record at its every step.
+/// The events of a long life rebuild the record at each step.
 pub(crate) async fn a_record_is_rebuilt_from_its_events_at_each_step(context: &LawContext) {
     let key = context.execution("k");
     for n in 0..10 {
@@ -162,7 +162,7 @@ pub(crate) async fn a_record_is_rebuilt_from_its_events_at_each_step(context: &L
         key.release(grant).await;
         key.assert_rebuilt().await;
     }
-    let doubt = key.doubtful(&fused("ann")).await;
+    let doubt = key.abandoned(&fused("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
     key.assert_rebuilt().await;

@@ -15,9 +15,9 @@ pub(crate) async fn a_claim_is_evicted(context: &LawContext) {
             let grant = key.granted(&ann).await;
             context.advance(wait).await;
             let out = evict("olga", grant.token);
-            let answer = key.evict(&out).await;
-            let stamp = answer.stamp;
-            let drawn = answers!(answer, EvictReply::Evicted { token } => token);
+            let reply = key.evict(&out).await;
+            let stamp = reply.stamp;
+            let drawn = expect_reply!(reply, EvictReply::Evicted { token } => token);
             assert_eq!((stamp.changed, stamp.state, stamp.token), (true, State::Free, drawn));
             assert!(drawn > grant.token);
             let record = key.record().await;
@@ -34,10 +34,10 @@ pub(crate) async fn an_evicted_holder_is_refused(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
     key.evict(&evict("olga", grant.token)).await;
-    answers!(key.begin(grant).await, BeginReply::Superseded(current) if current.state == State::Free);
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
-    answers!(key.release(grant).await, ReleaseReply::Superseded(_));
-    answers!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
+    expect_reply!(key.begin(grant).await, BeginReply::Superseded(current) if current.state == State::Free);
+    expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+    expect_reply!(key.release(grant).await, ReleaseReply::Superseded(_));
+    expect_reply!(key.claim(&ann).await, ClaimReply::AlreadyReleased);
     key.granted(&call("bob")).await;
 }
 
@@ -47,13 +47,13 @@ pub(crate) async fn an_execution_is_not_evicted(context: &LawContext) {
     let grant = key.begun(&call("ann")).await;
     for _ in 0..2 {
         let before = key.record().await;
-        answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::Executing);
+        expect_reply!(key.evict(&evict("olga", grant.token)).await, EvictReply::Executing);
         key.assert_untouched_since(&before).await;
         context.advance(HARD).await;
     }
 }
 
-/// Another token than the one that is current: a late eviction hits nobody's newer claim.
+/// Another token than the one that is current: a late eviction does not evict a newer claim.
 pub(crate) async fn an_eviction_of_another_token_is_stale(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let first = key.granted(&call("ann")).await;
@@ -61,8 +61,8 @@ pub(crate) async fn an_eviction_of_another_token_is_stale(context: &LawContext) 
         let second = key.granted(&call("bob")).await;
         let before = key.record().await;
         let now = Current { state: State::Claimed, token: second.token };
-        answers!(key.evict(&evict("olga", first.token)).await, EvictReply::StaleDecision(c) if c == now);
-        answers!(key.evict(&evict("olga", Token::NONE)).await, EvictReply::StaleDecision(c) if c == now);
+        expect_reply!(key.evict(&evict("olga", first.token)).await, EvictReply::StaleDecision(c) if c == now);
+        expect_reply!(key.evict(&evict("olga", Token::NONE)).await, EvictReply::StaleDecision(c) if c == now);
         key.assert_untouched_since(&before).await;
     }
 }
@@ -93,26 +93,26 @@ pub(crate) async fn a_repeated_eviction_needs_the_same_token(context: &LawContex
     let other = Evict { expect: next.token, ..out.clone() };
     assert!(key.evict(&other).await.stamp.changed, "a new token seen is a new decision");
     let third = key.granted(&call("eve")).await;
-    answers!(key.evict(&Evict { op_id: OpId::random(), ..out }).await,
+    expect_reply!(key.evict(&Evict { op_id: OpId::random(), ..out }).await,
         EvictReply::StaleDecision(current) if current.token == third.token);
 }
 
-/// Free, completed, reconciling: nobody holds a claim.
+/// Free, completed, reconciling: there is no claim.
 pub(crate) async fn only_a_claim_is_evicted(context: &LawContext) {
     let (free, done, held) = (context.lease("free"), context.execution("done"), context.execution("held"));
     let freed = free.granted(&call("ann")).await;
     free.release(freed).await;
     let completed = done.completed(&call("ann"), &result("done")).await;
-    let doubt = held.doubtful(&call("ann")).await;
+    let doubt = held.abandoned(&call("ann")).await;
     let token = held.taken(&reconcile("olga", doubt.token)).await;
     for (key, token) in [(free, freed.token), (done, completed.token), (held, token)] {
         let before = key.record().await;
-        let answer = key.evict(&evict("omar", token)).await;
-        answers!(answer, EvictReply::NotClaimed(c) if c.state == before.state && c.token == token);
+        let reply = key.evict(&evict("omar", token)).await;
+        expect_reply!(reply, EvictReply::NotClaimed(c) if c.state == before.state && c.token == token);
         key.assert_untouched_since(&before).await;
     }
     let absent = context.lease("absent").evict(&evict("omar", Token::NONE)).await;
-    answers!(absent, EvictReply::NotClaimed(_));
+    expect_reply!(absent, EvictReply::NotClaimed(_));
 }
 
 /// An evicted claim had not begun: the incarnation stays.

@@ -13,35 +13,36 @@ fn asks(worker: &str, request: &str) -> Claim {
 
 /// Four records that are not claimable, each about `a`.
 async fn unclaimable<'a>(context: &'a LawContext) -> [Subject<'a>; 5] {
-    let keys = ["claimed", "running", "doubtful", "held", "done"].map(|name| context.execution(name));
+    let keys = ["claimed", "running", "uncertain", "held", "done"].map(|name| context.execution(name));
     keys[0].granted(&asks("ann", "a")).await;
     keys[1].begun(&asks("ann", "a")).await;
-    keys[2].doubtful(&asks("ann", "a")).await;
-    let doubt = keys[3].doubtful(&asks("ann", "a")).await;
+    keys[2].abandoned(&asks("ann", "a")).await;
+    let doubt = keys[3].abandoned(&asks("ann", "a")).await;
     keys[3].taken(&reconcile("olga", doubt.token)).await;
     keys[4].completed(&asks("ann", "a"), &result("secret")).await;
     keys
 }
 
-/// Both sides have a fingerprint, they diff, and the record is not claimable: a mismatch, checked before the state.
+/// Both sides have a fingerprint, the two differ, and the record is not claimable: a mismatch, checked before the
+/// state.
 pub(crate) async fn another_fingerprint_is_a_mismatch(context: &LawContext) {
     for key in unclaimable(context).await {
         let before = key.record().await;
-        answers!(key.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
+        expect_reply!(key.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
         key.assert_untouched_since(&before).await;
     }
 }
 
-/// The same fingerprint gets the answer of the state.
+/// The same fingerprint gets the reply that the state determines.
 pub(crate) async fn the_same_fingerprint_is_not_a_mismatch(context: &LawContext) {
-    let [claimed, running, doubtful, held, done] = unclaimable(context).await;
-    answers!(claimed.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
-    answers!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
-    answers!(doubtful.claim(&asks("bob", "a")).await, ClaimReply::Uncertain { .. });
-    answers!(held.claim(&asks("bob", "a")).await, ClaimReply::Reconciling { .. });
-    answers!(
+    let [claimed, running, uncertain, held, done] = unclaimable(context).await;
+    expect_reply!(claimed.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
+    expect_reply!(running.claim(&asks("bob", "a")).await, ClaimReply::InProgress { .. });
+    expect_reply!(uncertain.claim(&asks("bob", "a")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(held.claim(&asks("bob", "a")).await, ClaimReply::Reconciling { .. });
+    expect_reply!(
         done.claim(&asks("bob", "a")).await,
-        ClaimReply::Completed { result: replayed, .. } if replayed == result("secret")
+        ClaimReply::Completed { result: got, .. } if got == result("secret")
     );
 }
 
@@ -53,17 +54,20 @@ pub(crate) async fn a_missing_fingerprint_matches_any(context: &LawContext) {
     }
     let plain = context.execution("plain");
     plain.completed(&call("ann"), &result("x")).await;
-    answers!(plain.claim(&asks("bob", "b")).await, ClaimReply::Completed { .. });
+    expect_reply!(plain.claim(&asks("bob", "b")).await, ClaimReply::Completed { .. });
 }
 
-/// The very call that holds the record is held to its fingerprint as well.
+/// The fingerprint of the call that holds the record is compared as well.
 pub(crate) async fn a_repeated_claim_with_another_fingerprint_is_a_mismatch(context: &LawContext) {
     let (key, ann) = (context.execution("k"), asks("ann", "a"));
     key.granted(&ann).await;
-    answers!(key.claim(&Claim { fingerprint: about("b"), ..ann }).await, ClaimReply::FingerprintMismatch);
+    expect_reply!(
+        key.claim(&Claim { fingerprint: about("b"), ..ann }).await,
+        ClaimReply::FingerprintMismatch
+    );
 }
 
-/// It never wedges a claimable record: lapsed, free or past retention, another request claims it and replaces it.
+/// It never blocks a claimable record: lapsed, free or past retention, another request claims it and replaces it.
 pub(crate) async fn a_claimable_key_accepts_any_fingerprint(context: &LawContext) {
     let (lapsed, free, past) =
         (context.execution("lapsed"), context.execution("free"), context.execution("past"));
@@ -75,8 +79,8 @@ pub(crate) async fn a_claimable_key_accepts_any_fingerprint(context: &LawContext
     for key in [lapsed, free, past] {
         key.granted(&asks("bob", "b")).await;
         assert_eq!(key.record().await.fingerprint, about("b"));
-        answers!(key.claim(&asks("eve", "a")).await, ClaimReply::FingerprintMismatch);
-        answers!(key.claim(&asks("eve", "b")).await, ClaimReply::InProgress { .. });
+        expect_reply!(key.claim(&asks("eve", "a")).await, ClaimReply::FingerprintMismatch);
+        expect_reply!(key.claim(&asks("eve", "b")).await, ClaimReply::InProgress { .. });
     }
 }
 
@@ -86,16 +90,16 @@ pub(crate) async fn fingerprints_are_compared_byte_by_byte(context: &LawContext)
     let (key, ours) = (context.execution("k"), format!("{long}a"));
     key.granted(&asks("ann", &ours)).await;
     for other in [format!("{long}b"), format!("{long}A"), long, "a".into()] {
-        answers!(key.claim(&asks("bob", &other)).await, ClaimReply::FingerprintMismatch);
+        expect_reply!(key.claim(&asks("bob", &other)).await, ClaimReply::FingerprintMismatch);
     }
-    answers!(key.claim(&asks("bob", &ours)).await, ClaimReply::InProgress { .. });
+    expect_reply!(key.claim(&asks("bob", &ours)).await, ClaimReply::InProgress { .. });
 }
 
 /// A lease may have one too.
 pub(crate) async fn a_lease_has_its_fingerprint_compared(context: &LawContext) {
     let lease = context.lease("k");
     lease.granted(&asks("ann", "a")).await;
-    answers!(lease.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
+    expect_reply!(lease.claim(&asks("bob", "b")).await, ClaimReply::FingerprintMismatch);
     context.advance(TTL).await;
     lease.granted(&asks("bob", "b")).await;
 }

@@ -1,5 +1,5 @@
-//! Two handles of one store, as two processes have them: each answers as if it were the only one. All other laws are
-//! asked through two handles in turn as well; these say through which.
+//! Two handles of one store, as two processes have them: each replies as if it were the only one. All other laws run
+//! through two handles in turn as well; these choose the handle of each request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ fn record<'a>(labs: &'a [LawContext; 2], of: impl Fn(&'a LawContext) -> Subject<
     [of(&labs[0]), of(&labs[1])]
 }
 
-/// Lets both handles look at a record, so that each has it in any cache that it keeps.
-async fn look(keys: &[Subject<'_>; 2]) -> [Record; 2] {
+/// Reads a record through both handles, so that each has it in any cache that it keeps.
+async fn read_through_both(keys: &[Subject<'_>; 2]) -> [Record; 2] {
     let records = [keys[0].record().await, keys[1].record().await];
     assert_eq!(records[0], records[1], "the record of {} through two handles", keys[0].address);
     for key in keys {
@@ -37,28 +37,28 @@ async fn look(keys: &[Subject<'_>; 2]) -> [Record; 2] {
     records
 }
 
-/// Each step of a run goes through another handle than the one before, and both see it at once.
+/// Each step of a run uses the other handle than the one before, and both return it at once.
 pub(crate) async fn a_run_continues_through_another_handle(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
-        look(&keys).await;
+        read_through_both(&keys).await;
         let grant = a.granted(&call("ann")).await;
-        look(&keys).await;
-        answers!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
-        answers!(b.begin(grant).await, BeginReply::Begun(_));
-        look(&keys).await;
+        read_through_both(&keys).await;
+        expect_reply!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
+        expect_reply!(b.begin(grant).await, BeginReply::Begun(_));
+        read_through_both(&keys).await;
         context.advance(HALF).await;
-        answers!(a.heartbeat(grant).await, HeartbeatReply::Kept { .. });
-        look(&keys).await;
-        answers!(b.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
-        look(&keys).await;
-        answers!(a.claim(&call("bob")).await, ClaimReply::Completed { .. });
-        answers!(a.complete(grant, &result("y")).await, CompleteReply::Conflict);
+        expect_reply!(a.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+        read_through_both(&keys).await;
+        expect_reply!(b.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
+        read_through_both(&keys).await;
+        expect_reply!(a.claim(&call("bob")).await, ClaimReply::Completed { .. });
+        expect_reply!(a.complete(grant, &result("y")).await, CompleteReply::Conflict);
     }
 }
 
-/// What one handle reads of the clock is never before what the other read of it.
+/// A reading of the clock through one handle is never before the last reading through the other.
 pub(crate) async fn the_time_never_goes_back_between_two_handles(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.lease("k"));
@@ -86,20 +86,20 @@ pub(crate) async fn a_superseded_grant_is_refused_through_both_handles(context: 
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
         let old = a.granted(&call("ann")).await;
-        look(&keys).await;
+        read_through_both(&keys).await;
         b.evict(&evict("olga", old.token)).await;
         for key in &keys {
-            answers!(key.begin(old).await, BeginReply::Superseded(_));
-            answers!(key.heartbeat(old).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
-            answers!(key.release(old).await, ReleaseReply::Superseded(_));
+            expect_reply!(key.begin(old).await, BeginReply::Superseded(_));
+            expect_reply!(key.heartbeat(old).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+            expect_reply!(key.release(old).await, ReleaseReply::Superseded(_));
         }
         let new = b.begun(&call("bob")).await;
-        look(&keys).await;
+        read_through_both(&keys).await;
         a.taken(&Reconcile { even_if_alive: true, ..reconcile("olga", new.token) }).await;
         for key in &keys {
-            answers!(key.complete(new, &result("x")).await, CompleteReply::Superseded(_));
-            answers!(key.abandon(new, "late").await, AbandonReply::Superseded(_));
-            answers!(key.heartbeat(new).await, HeartbeatReply::Lost(_));
+            expect_reply!(key.complete(new, &result("x")).await, CompleteReply::Superseded(_));
+            expect_reply!(key.abandon(new, "late").await, AbandonReply::Superseded(_));
+            expect_reply!(key.heartbeat(new).await, HeartbeatReply::Lost(_));
         }
     }
 }
@@ -110,17 +110,17 @@ pub(crate) async fn a_lease_is_extended_and_taken_over_through_both_handles(cont
         let keys = record(&labs, |context| context.lease("k"));
         let [a, b] = &keys;
         let ann = a.granted(&call("ann")).await;
-        look(&keys).await;
+        read_through_both(&keys).await;
         context.advance(HALF).await;
         a.heartbeat(ann).await;
         context.advance(HALF).await;
-        answers!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
+        expect_reply!(b.claim(&call("bob")).await, ClaimReply::InProgress { .. });
         context.advance(HALF).await;
         let bob = b.granted(&call("bob")).await;
         assert!(bob.token > ann.token);
-        answers!(a.heartbeat(ann).await, HeartbeatReply::Lost(_));
-        answers!(a.claim(&call("eve")).await, ClaimReply::InProgress { .. });
-        look(&keys).await;
+        expect_reply!(a.heartbeat(ann).await, HeartbeatReply::Lost(_));
+        expect_reply!(a.claim(&call("eve")).await, ClaimReply::InProgress { .. });
+        read_through_both(&keys).await;
     }
 }
 
@@ -131,20 +131,20 @@ pub(crate) async fn no_handle_replays_a_result_past_its_retention(context: &LawC
         let [a, b] = &keys;
         a.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
         for key in &keys {
-            answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+            expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
         }
         context.advance(KEPT).await;
         let grant = b.begun(&call("bob")).await;
         for key in &keys {
-            answers!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
+            expect_reply!(key.claim(&call("eve")).await, ClaimReply::InProgress { .. });
         }
         a.complete(grant, &result("new")).await;
         for key in &keys {
-            let told =
-                answers!(key.claim(&call("eve")).await, ClaimReply::Completed { result, .. } => result);
-            assert_eq!(told, result("new"), "the result of the second run");
+            let got =
+                expect_reply!(key.claim(&call("eve")).await, ClaimReply::Completed { result, .. } => result);
+            assert_eq!(got, result("new"), "the result of the second run");
         }
-        look(&keys).await;
+        read_through_both(&keys).await;
     }
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn both_handles_return_the_current_history(context: &LawContext
             keys[(n / 2) % 2].cancel(ann.claim_id).await;
             expected.extend(["claimed", "cancelled"]);
             for key in &keys {
-                assert_eq!(key.story().await, expected, "the events of {}", key.address);
+                assert_eq!(key.changes().await, expected, "the events of {}", key.address);
             }
         }
     }
@@ -192,27 +192,27 @@ pub(crate) async fn both_handles_return_the_current_page(context: &LawContext) {
     }
 }
 
-/// A decision through one handle is known to the other: repeated it gets the same reply, and another one is late.
+/// A decision through one handle is known to the other: repeated it gets the same reply, and another one is stale.
 pub(crate) async fn both_handles_know_the_last_decision(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.execution("k"));
         let [a, b] = &keys;
-        let doubt = a.doubtful(&call("ann")).await;
-        look(&keys).await;
+        let doubt = a.abandoned(&call("ann")).await;
+        read_through_both(&keys).await;
         let decision = reconcile("olga", doubt.token);
         let token = b.taken(&decision).await;
-        answers!(a.reconcile(&decision).await, ReconcileReply::Taken { token: same, .. } if same == token);
-        answers!(a.reconcile(&reconcile("omar", token)).await, ReconcileReply::HeldBy { .. });
+        expect_reply!(a.reconcile(&decision).await, ReconcileReply::Taken { token: same, .. } if same == token);
+        expect_reply!(a.reconcile(&reconcile("omar", token)).await, ReconcileReply::HeldBy { .. });
         let stolen = a.taken(&Reconcile { steal: true, ..reconcile("omar", token) }).await;
-        answers!(b.reset_to_claimed(&reset("olga", token)).await, ResetReply::StaleDecision(_));
+        expect_reply!(b.reset_to_claimed(&reset("olga", token)).await, ResetReply::StaleDecision(_));
         let freed = reset("omar", stolen);
         let reply = b.reset_to_claimed(&freed).await.reply;
         assert_eq!(a.reset_to_claimed(&freed).await.reply, reply, "the same reset through another handle");
-        look(&keys).await;
+        read_through_both(&keys).await;
     }
 }
 
-/// Tokens that two handles draw in turn for one record grow by what the clock and the row say.
+/// Tokens that two handles draw in turn for one record grow by the rule of clock and record.
 pub(crate) async fn both_handles_draw_increasing_tokens_for_one_record(context: &LawContext) {
     for labs in both(context).await {
         let keys = record(&labs, |context| context.lease("k"));
@@ -236,19 +236,19 @@ pub(crate) async fn a_purge_applies_to_both_handles(context: &LawContext) {
         labs[1].lease("warm").granted(&call("eve")).await;
         let old = a.granted(&call("ann")).await;
         a.release(old).await;
-        look(&keys).await;
+        read_through_both(&keys).await;
         context.advance(REST).await;
         labs[0].forget();
         let purge = Purge { namespace: labs[0].namespace().clone(), limit: 10, dry_run: false };
         assert_eq!(labs[0].store().purge(&purge).await.expect("the store purges").records, 1);
-        assert!(b.record().await.is_absent(), "the other handle still sees what was purged");
+        assert!(b.record().await.is_absent(), "the other handle still returns what was purged");
         context.set_back(REST).await;
         let address =
             Address::lease(labs[0].namespace().clone(), sentinel_core::Key::new("other").expect("a key"));
         for next in [b.granted(&call("bob")).await, labs[1].subject(address).granted(&call("bob")).await] {
             assert!(next.token > old.token, "a token fell below what was purged through another handle");
         }
-        look(&keys).await;
+        read_through_both(&keys).await;
         context.advance(REST).await;
     }
 }
@@ -264,10 +264,10 @@ pub(crate) async fn of_two_claims_through_two_handles_one_is_granted(context: &L
             let ((one, address, ann), (two, _, bob)) = (store(0), store(1));
             let (first, second) = tokio::join!(one.claim(address, ann), two.claim(address, bob));
             labs[0].forget();
-            let replies = [first.expect("an answer"), second.expect("an answer")];
+            let replies = [first.expect("a reply"), second.expect("a reply")];
             let granted = replies.iter().filter(|r| matches!(r.reply, ClaimReply::Granted(_))).count();
             assert_eq!(granted, 1, "of two claims through two handles: {replies:?}");
-            look(&keys).await;
+            read_through_both(&keys).await;
         }
     }
 }

@@ -17,15 +17,15 @@ async fn held<'a>(context: &'a LawContext, name: &str) -> (Subject<'a>, Grant) {
     (key, grant)
 }
 
-/// Claimed or executing, match, within hard: the lease holds for a ttl from now.
+/// Claimed or executing, match, within hard: the lease is extended to a ttl from now.
 pub(crate) async fn a_heartbeat_extends_the_lease_by_ttl(context: &LawContext) {
     for name in HELD {
         let (key, grant) = held(context, name).await;
         context.advance(HALF).await;
-        let answer = key.heartbeat(grant).await;
-        assert!(answer.stamp.changed);
-        let until = answer.stamp.now.plus(TTL);
-        answers!(answer, HeartbeatReply::Kept { lease_until } if lease_until == until);
+        let reply = key.heartbeat(grant).await;
+        assert!(reply.stamp.changed);
+        let until = reply.stamp.now.plus(TTL);
+        expect_reply!(reply, HeartbeatReply::Kept { lease_until } if lease_until == until);
         assert_eq!(key.record().await.lease_until, until);
     }
 }
@@ -70,56 +70,56 @@ pub(crate) async fn a_heartbeat_at_the_hard_deadline_is_lost(context: &LawContex
         }
         context.advance(HALF).await;
         let before = key.record().await;
-        answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
+        expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
         key.assert_untouched_since(&before).await;
     }
 }
 
 /// Never shorter: a heartbeat that finds nothing to extend changes nothing.
 pub(crate) async fn a_heartbeat_never_shortens_a_lease(context: &LawContext) {
-    // The terms end together, so the lease stands at the hard deadline from the start.
+    // The terms end together, so the lease ends at the hard deadline from the start.
     let (key, short) = (context.execution("k"), Terms::new(HARD, HARD).expect("terms"));
     let grant = key.begun(&Claim { terms: short, ..call("ann") }).await;
     context.advance(HALF).await;
     let before = key.record().await;
-    let answer = key.heartbeat(grant).await;
-    assert!(!answer.stamp.changed);
-    answers!(answer, HeartbeatReply::Kept { lease_until } if lease_until == before.lease_until);
+    let reply = key.heartbeat(grant).await;
+    assert!(!reply.stamp.changed);
+    expect_reply!(reply, HeartbeatReply::Kept { lease_until } if lease_until == before.lease_until);
     key.assert_untouched_since(&before).await;
 }
 
-/// A lapsed execution of the same grant revives: nobody could have taken it.
+/// A lapsed execution of the same grant revives: no other call could have taken it.
 pub(crate) async fn a_lapsed_execution_revives(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     context.advance(TTL + HALF).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
-    let answer = key.heartbeat(grant).await;
-    let until = answer.stamp.now.plus(TTL);
-    answers!(answer, HeartbeatReply::Kept { lease_until } if lease_until == until);
-    answers!(key.claim(&call("bob")).await, ClaimReply::InProgress { .. });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    let reply = key.heartbeat(grant).await;
+    let until = reply.stamp.now.plus(TTL);
+    expect_reply!(reply, HeartbeatReply::Kept { lease_until } if lease_until == until);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::InProgress { .. });
 }
 
-/// A lapsed claim that has not begun revives, as long as nobody took it.
+/// A lapsed claim that has not begun revives unless another call took it over.
 pub(crate) async fn a_lapsed_claim_revives(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     context.advance(TTL).await;
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
-    answers!(key.begin(grant).await, BeginReply::Begun(_));
+    expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+    expect_reply!(key.begin(grant).await, BeginReply::Begun(_));
 }
 
-/// A lapsed lease never revives: somebody may have relied on its end.
+/// A lapsed lease never revives: another process may rely on its end.
 pub(crate) async fn a_lapsed_lease_never_revives(context: &LawContext) {
     let lease = context.lease("k");
     let grant = lease.granted(&call("ann")).await;
     context.advance(TTL).await;
     let before = lease.record().await;
-    answers!(lease.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Lapsed));
+    expect_reply!(lease.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Lapsed));
     lease.assert_untouched_since(&before).await;
 }
 
-/// A heartbeat of one who was superseded is lost, and does not keep the successor alive.
+/// The heartbeat of a superseded grant is lost, and does not extend the lease of the next one.
 pub(crate) async fn a_heartbeat_extends_only_its_own_grant(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let lost = key.granted(&call("ann")).await;
@@ -128,7 +128,7 @@ pub(crate) async fn a_heartbeat_extends_only_its_own_grant(context: &LawContext)
         context.advance(HALF).await;
         let before = key.record().await;
         let now = Current { state: State::Claimed, token: won.token };
-        answers!(key.heartbeat(lost).await, HeartbeatReply::Lost(LostReason::Superseded(c)) if c == now);
+        expect_reply!(key.heartbeat(lost).await, HeartbeatReply::Lost(LostReason::Superseded(c)) if c == now);
         key.assert_untouched_since(&before).await;
     }
 }
@@ -140,26 +140,26 @@ pub(crate) async fn a_heartbeat_needs_token_and_claim_id(context: &LawContext) {
         context.advance(HALF).await;
         let before = key.record().await;
         for wrong in [other_id(grant), older(grant)] {
-            answers!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+            expect_reply!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
         }
         key.assert_untouched_since(&before).await;
     }
 }
 
-/// Completed is told as such; a released or seized grant is superseded.
+/// Of a completed record the reason is completed; a released grant, or one that an operator took, is superseded.
 pub(crate) async fn a_lost_heartbeat_reports_the_reason(context: &LawContext) {
     let (done, free, held) = (context.execution("done"), context.lease("free"), context.execution("held"));
     let grant = done.completed(&call("ann"), &result("done")).await;
-    answers!(done.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Completed));
+    expect_reply!(done.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Completed));
     let grant = free.granted(&call("ann")).await;
     free.release(grant).await;
-    answers!(free.heartbeat(grant).await,
+    expect_reply!(free.heartbeat(grant).await,
         HeartbeatReply::Lost(LostReason::Superseded(c)) if c.state == State::Free);
-    let grant = held.doubtful(&call("ann")).await;
+    let grant = held.abandoned(&call("ann")).await;
     held.taken(&reconcile("olga", grant.token)).await;
-    answers!(held.heartbeat(grant).await,
+    expect_reply!(held.heartbeat(grant).await,
         HeartbeatReply::Lost(LostReason::Superseded(c)) if c.state == State::Reconciling);
-    answers!(
+    expect_reply!(
         context.execution("absent").heartbeat(grant).await,
         HeartbeatReply::Lost(LostReason::Superseded(_))
     );
@@ -176,7 +176,7 @@ pub(crate) async fn a_heartbeat_appends_no_event(context: &LawContext) {
     }
 }
 
-/// Many grants in one call: the replies stand in the order of the beats, whatever the order of the keys.
+/// Many grants in one call: the replies are in the order of the beats, whatever the order of the keys.
 pub(crate) async fn a_batch_has_its_replies_in_the_order_of_its_beats(context: &LawContext) {
     let mut beats = Vec::new();
     for (n, name) in ["m", "a", "z", "b", "y"].into_iter().enumerate() {
@@ -190,11 +190,11 @@ pub(crate) async fn a_batch_has_its_replies_in_the_order_of_its_beats(context: &
     for (n, stamped) in replies.into_iter().enumerate() {
         let until = stamped.stamp.now.plus(TTL * (n as u32 + 1));
         assert_eq!(stamped.stamp.token, beats[n].grant.token);
-        answers!(stamped, HeartbeatReply::Kept { lease_until } if lease_until == until);
+        expect_reply!(stamped, HeartbeatReply::Kept { lease_until } if lease_until == until);
     }
 }
 
-/// In a batch each beat stands for itself: one that is lost does not stop the others, before it or after it.
+/// In a batch each beat is separate: one that is lost does not stop the others, before it or after it.
 pub(crate) async fn a_lost_beat_does_not_stop_the_batch(context: &LawContext) {
     let held = [held(context, HELD[0]).await, held(context, HELD[1]).await, held(context, HELD[2]).await];
     let beat = |n: usize, grant| Beat { address: held[n].0.address.clone(), grant };
@@ -216,7 +216,7 @@ pub(crate) async fn a_batch_may_name_a_record_twice(context: &LawContext) {
     context.advance(HALF).await;
     let beat = Beat { address: lease.address.clone(), grant };
     for stamped in context.beats(&[beat.clone(), beat]).await {
-        answers!(stamped, HeartbeatReply::Kept { .. });
+        expect_reply!(stamped, HeartbeatReply::Kept { .. });
     }
 }
 
@@ -231,9 +231,9 @@ pub(crate) async fn a_heartbeat_extends_the_lease_right_after_another(context: &
         let (key, grant) = held(context, name).await;
         for micros in [1, 1, 999, 1_000, 500_000, 1_000_000] {
             context.advance(std::time::Duration::from_micros(micros)).await;
-            let answer = key.heartbeat(grant).await;
-            assert!(answer.stamp.changed, "{micros} us after the last one: {answer:?}");
-            let until = answer.stamp.now.plus(TTL);
+            let reply = key.heartbeat(grant).await;
+            assert!(reply.stamp.changed, "{micros} us after the last one: {reply:?}");
+            let until = reply.stamp.now.plus(TTL);
             assert_eq!(key.record().await.lease_until, until, "{micros} us after the last one");
         }
     }

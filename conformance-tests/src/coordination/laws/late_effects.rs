@@ -24,7 +24,7 @@ fn abandon(grant: Grant, late_effects: Duration) -> Abandon {
 /// A run that was abandoned while its effects may still land for as long as `LATE`.
 async fn abandoned(key: &Subject<'_>) -> Grant {
     let grant = key.begun(&late(LATE)).await;
-    answers!(key.abandon_as(&abandon(grant, LATE)).await, AbandonReply::Abandoned);
+    expect_reply!(key.abandon_as(&abandon(grant, LATE)).await, AbandonReply::Abandoned);
     grant
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn a_claim_sets_the_end_of_late_effects(context: &LawContext) {
         plain.begin(grants[0]).await;
         context.advance(HALF).await;
         for (key, grant) in [plain, lease, at_once].iter().zip(grants) {
-            answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+            expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
             let record = key.record().await;
             let what = format!("effects_until of {}", key.address);
             same(&what, &record.hard_until.plus(effects), &record.effects_until);
@@ -64,9 +64,9 @@ pub(crate) async fn an_abandon_sets_the_end_of_late_effects(context: &LawContext
                 let grant = key.begun(&late(claimed)).await;
                 context.advance(wait).await;
                 let before = key.record().await;
-                let answer = key.abandon_as(&abandon(grant, effects)).await;
-                let now = answer.stamp.now;
-                answers!(answer, AbandonReply::Abandoned);
+                let reply = key.abandon_as(&abandon(grant, effects)).await;
+                let now = reply.stamp.now;
+                expect_reply!(reply, AbandonReply::Abandoned);
                 let effects_until = now.plus(effects);
                 let expected = Record {
                     lease_until: before.lease_until.min(now),
@@ -96,9 +96,9 @@ pub(crate) async fn a_repeated_abandon_changes_no_deadline(context: &LawContext)
     for effects in [Duration::ZERO, LATE, LATE * 2] {
         context.advance(HALF).await;
         let other = Abandon { cause: label("another cause"), ..abandon(grant, effects) };
-        let answer = key.abandon_as(&other).await;
-        assert!(!answer.stamp.changed, "{answer:?}");
-        answers!(answer, AbandonReply::Abandoned);
+        let reply = key.abandon_as(&other).await;
+        assert!(!reply.stamp.changed, "{reply:?}");
+        expect_reply!(reply, AbandonReply::Abandoned);
         key.assert_untouched_since(&before).await;
     }
 }
@@ -110,7 +110,7 @@ pub(crate) async fn a_heartbeat_of_an_abandoned_run_is_lost(context: &LawContext
     let before = key.record().await;
     for wait in [Duration::ZERO, HALF, LATE] {
         context.advance(wait).await;
-        answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Abandoned));
+        expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Abandoned));
         let own = call("bob");
         let held = other.granted(&own).await;
         let beat = |key: &Subject<'_>, grant| Beat { address: key.address.clone(), grant };
@@ -122,7 +122,7 @@ pub(crate) async fn a_heartbeat_of_an_abandoned_run_is_lost(context: &LawContext
         other.release(held).await;
         key.assert_untouched_since(&before).await;
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
 }
 
 /// After an abandon a vouched release is refused: the outcome is unknown. A cancel leaves the record as it is.
@@ -134,9 +134,9 @@ pub(crate) async fn an_abandoned_run_is_not_released_or_cancelled(context: &LawC
         let before = key.record().await;
         for wait in [Duration::ZERO, HALF, HARD + LATE] {
             context.advance(wait).await;
-            answers!(key.vouch(grant).await, ReleaseReply::MayHaveRun);
-            answers!(key.release(grant).await, ReleaseReply::MayHaveRun);
-            answers!(key.cancel(own.claim_id).await, CancelReply::Untouched(_));
+            expect_reply!(key.vouch(grant).await, ReleaseReply::MayHaveRun);
+            expect_reply!(key.release(grant).await, ReleaseReply::MayHaveRun);
+            expect_reply!(key.cancel(own.claim_id).await, CancelReply::Untouched(_));
             key.assert_untouched_since(&before).await;
         }
     }
@@ -148,9 +148,9 @@ pub(crate) async fn an_abandoned_run_may_still_complete(context: &LawContext) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = abandoned(&key).await;
         context.advance(wait).await;
-        answers!(key.complete(other_id(grant), &result("x")).await, CompleteReply::Superseded(_));
-        answers!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+        expect_reply!(key.complete(other_id(grant), &result("x")).await, CompleteReply::Superseded(_));
+        expect_reply!(key.complete(grant, &result("it did")).await, CompleteReply::Recorded { late: true });
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
     }
 }
 
@@ -176,21 +176,21 @@ pub(crate) async fn a_reset_is_possible_exactly_from_the_end_of_late_effects(con
             same("effects_until of what an operator holds", &until, &before.effects_until);
             let now = key.now().await;
             context.advance(until.since(now).saturating_sub(early)).await;
-            let answer = key.reset_to_claimed(&reset("olga", token)).await;
-            let is_over = answer.stamp.now >= until;
-            match answer.reply {
+            let reply = key.reset_to_claimed(&reset("olga", token)).await;
+            let is_over = reply.stamp.now >= until;
+            match reply.reply {
                 ResetReply::Reset { .. } if is_over => same(
                     "effects_until after a reset",
                     &sentinel_core::StoreTime::ZERO,
                     &key.record().await.effects_until,
                 ),
-                ResetReply::EffectsMayLand { until: told } if !is_over => {
-                    same("the instant that a reset is told", &until, &told);
+                ResetReply::EffectsMayLand { until: got } if !is_over => {
+                    same("the instant in the reply to a reset", &until, &got);
                     key.assert_untouched_since(&before).await;
                 }
                 other => panic!(
                     "a run that is {from}, effects until {until:?}, at {:?}: {other:?}",
-                    answer.stamp.now
+                    reply.stamp.now
                 ),
             }
         }
@@ -202,30 +202,31 @@ pub(crate) async fn an_operator_can_decide_without_waiting_for_late_effects(cont
     let (reset_key, forced) = (context.execution("reset"), context.execution("forced"));
     for key in [&reset_key, &forced] {
         let grant = abandoned(key).await;
-        let answer = key.reconcile(&reconcile("olga", grant.token)).await;
+        let reply = key.reconcile(&reconcile("olga", grant.token)).await;
         let until = key.record().await.effects_until;
-        let token = answers!(
-            answer, ReconcileReply::Taken { token, effects_until, .. } if effects_until == until => token
+        let token = expect_reply!(
+            reply,
+            ReconcileReply::Taken { token, effects_until, .. } if effects_until == until => token
         );
         if key.address == forced.address {
-            answers!(
+            expect_reply!(
                 key.force_complete(&force("olga", token, &result("x"))).await,
                 ForceCompleteReply::Completed
             );
             continue;
         }
         let no = reset("olga", token);
-        answers!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { until: told } if told == until);
+        expect_reply!(key.reset_to_claimed(&no).await, ResetReply::EffectsMayLand { until: got } if got == until);
         let bold = ResetToClaimed { accept_overlap: true, ..no };
-        answers!(key.reset_to_claimed(&bold).await, ResetReply::Reset { .. });
+        expect_reply!(key.reset_to_claimed(&bold).await, ResetReply::Reset { .. });
         let next = key.begun(&late(Duration::ZERO)).await;
         let record = key.record().await;
         same("effects_until of the next run", &record.hard_until, &record.effects_until);
-        answers!(key.complete(next, &result("x")).await, CompleteReply::Recorded { late: false });
+        expect_reply!(key.complete(next, &result("x")).await, CompleteReply::Recorded { late: false });
     }
 }
 
-/// Effects that are later than can be kept are an error that says *not applied*, and the run goes on.
+/// Late effects beyond the limit are an error that reports *not applied*, and the run continues.
 pub(crate) async fn late_effects_beyond_the_limit_are_an_error(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&late(LATE)).await;
@@ -236,5 +237,5 @@ pub(crate) async fn late_effects_beyond_the_limit_are_an_error(context: &LawCont
         assert_eq!(error.applied(), Applied::No, "{error}");
         key.assert_untouched_since(&before).await;
     }
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+    expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
 }

@@ -23,7 +23,7 @@ pub(crate) struct Round {
     /// The record before the two requests.
     pub(crate) before: Record,
     /// Its events before them.
-    pub(crate) told: Vec<Event>,
+    pub(crate) events_before: Vec<Event>,
     /// The two requests.
     pub(crate) ops: [Op; 2],
 }
@@ -31,11 +31,11 @@ pub(crate) struct Round {
 /// What one side of a round sent.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// The store's answer.
+    /// The store's reply.
     pub(crate) reply: Result<Stamped<Reply>, StoreError>,
     /// Just before the request was sent.
     started: Instant,
-    /// Just after the answer came.
+    /// Just after the reply came.
     ended: Instant,
 }
 
@@ -124,7 +124,7 @@ impl Side {
                 u64::MAX => 0,
                 nanos => nanos * part / PARTS,
             };
-            leaving.0.meet(round);
+            leaving.0.wait_for_other(round);
             spin(Duration::from_nanos(delay), || false);
             let started = now();
             let reply = self.runtime.block_on(request);
@@ -190,9 +190,9 @@ impl StartLine {
         Self { arrived: AtomicUsize::new(0), rounds }
     }
 
-    /// Waits until both threads have come to a round: so long on the processor that both are there at one time, also
-    /// where other programs use it in between.
-    fn meet(&self, round: usize) {
+    /// Waits until both threads have come to a round. It spins long enough that both run at one time, also if other
+    /// programs use the processor in between.
+    fn wait_for_other(&self, round: usize) {
         self.arrived.fetch_add(1, Ordering::SeqCst);
         let both = || self.arrived.load(Ordering::SeqCst) >= 2 * (round + 1);
         while !spin(Duration::from_millis(2), both) {
@@ -201,7 +201,7 @@ impl StartLine {
     }
 }
 
-/// Lets the other thread go on alone, also if the store panics in this one.
+/// Lets the other thread continue alone, also if the store panics in this one.
 struct Leaving<'a>(&'a StartLine);
 
 impl Drop for Leaving<'_> {

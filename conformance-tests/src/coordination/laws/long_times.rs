@@ -20,7 +20,7 @@ const YEAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest retention that every store can keep: the microseconds of a signed 64-bit number.
 const LONGEST: Duration = Duration::from_micros(i64::MAX as u64);
 
-/// How old what is kept becomes. Between two of them lies a border: 32 bits of microseconds or milliseconds, a month,
+/// How old what is kept becomes. Between two of them is a boundary: 32 bits of microseconds or milliseconds, a month,
 /// the ends of the signed and unsigned 32-bit seconds of Unix (2038 and 2106), 2^52 microseconds (2112).
 const AGES: [Duration; 10] = [
     Duration::from_secs(2 * 60 * 60),
@@ -50,8 +50,8 @@ const BORDERS: [Duration; 10] = [
     Duration::from_secs(366 * 24 * 60 * 60),
 ];
 
-/// Moves the clock from one age to the next, and checks what is said at each. It never stands at a whole second: a
-/// store that counts in another unit would not show it.
+/// Moves the clock from one age to the next, and checks the replies at each. It is never at a whole second: otherwise a
+/// store that counts in another unit would pass.
 async fn at_each_age(context: &LawContext, check: impl AsyncFn(&str)) {
     let mut passed = Duration::ZERO;
     for age in AGES {
@@ -67,7 +67,7 @@ async fn at_each_age(context: &LawContext, check: impl AsyncFn(&str)) {
     }
 }
 
-/// A claim whose ttl and hard ttl are so long.
+/// A claim with this ttl and hard ttl.
 fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
     Claim { terms: Terms::new(ttl, hard).expect("terms"), ..call(worker) }
 }
@@ -76,7 +76,7 @@ fn lasting(worker: &str, ttl: Duration, hard: Duration) -> Claim {
 pub(crate) async fn an_uncertain_execution_stays_uncertain(context: &LawContext) {
     let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     lapsed.begun(&call("ann")).await;
-    let gone = abandoned.doubtful(&call("ann")).await;
+    let gone = abandoned.abandoned(&call("ann")).await;
     let (before, began) = (abandoned.record().await, lapsed.record().await);
     at_each_age(context, async |age| {
         for (key, before) in [(&lapsed, &began), (&abandoned, &before)] {
@@ -93,24 +93,24 @@ pub(crate) async fn an_uncertain_execution_stays_uncertain(context: &LawContext)
         let beat = abandoned.heartbeat(gone).await.reply;
         assert_eq!(beat, HeartbeatReply::Lost(LostReason::Abandoned), "{age}: a heartbeat");
         let page = List { state: Some(Shown::Uncertain), ..context.everything() };
-        assert_eq!(context.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of doubts");
+        assert_eq!(context.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of uncertain keys");
     })
     .await;
     for key in [lapsed, abandoned] {
         let token = key.taken(&reconcile("olga", key.record().await.token)).await;
-        answers!(
+        expect_reply!(
             key.force_complete(&force("olga", token, &result("x"))).await,
             ForceCompleteReply::Completed
         );
     }
 }
 
-/// What an operator holds, it holds until it decides.
+/// A reconciling record stays reconciling until the operator decides.
 pub(crate) async fn a_reconciliation_lasts_until_it_is_decided(context: &LawContext) {
     let (settled, freed) = (context.execution("settled"), context.execution("freed"));
     let mut taken = Vec::new();
     for key in [&settled, &freed] {
-        let doubt = key.doubtful(&call("ann")).await;
+        let doubt = key.abandoned(&call("ann")).await;
         let decision = reconcile("olga", doubt.token);
         taken.push((key, decision.clone(), key.taken(&decision).await, key.record().await));
     }
@@ -133,8 +133,8 @@ pub(crate) async fn a_reconciliation_lasts_until_it_is_decided(context: &LawCont
     })
     .await;
     let by_force = force("olga", taken[0].2, &result("x"));
-    answers!(settled.force_complete(&by_force).await, ForceCompleteReply::Completed);
-    answers!(freed.reset_to_claimed(&reset("olga", taken[1].2)).await, ResetReply::Reset { .. });
+    expect_reply!(settled.force_complete(&by_force).await, ForceCompleteReply::Completed);
+    expect_reply!(freed.reset_to_claimed(&reset("olga", taken[1].2)).await, ResetReply::Reset { .. });
     freed.granted(&call("bob")).await;
 }
 
@@ -143,7 +143,7 @@ pub(crate) async fn a_result_without_a_retention_is_always_replayed(context: &La
     let (key, ann) = (context.execution("k"), Claim { fingerprint: about("an order"), ..call("ann") });
     let grant = key.completed(&ann, &result("kept")).await;
     let forced = context.execution("forced");
-    let token = forced.taken(&reconcile("olga", forced.doubtful(&call("ann")).await.token)).await;
+    let token = forced.taken(&reconcile("olga", forced.abandoned(&call("ann")).await.token)).await;
     forced.force_complete(&force("olga", token, &result("kept"))).await;
     at_each_age(context, async |age| {
         for key in [&key, &forced] {
@@ -159,7 +159,7 @@ pub(crate) async fn a_result_without_a_retention_is_always_replayed(context: &La
     .await;
 }
 
-/// A retention of months or centuries ends at its end: it remains exactly what the clock has left of it.
+/// A retention of months or centuries ends exactly on time, and replies report exactly what is left of it.
 pub(crate) async fn a_long_retention_ends_exactly_on_time(context: &LawContext) {
     let mut keys = Vec::new();
     let lengths = BORDERS.into_iter().chain([YEAR * 10, Duration::from_secs(1 << 32), YEAR * 200]);
@@ -175,16 +175,16 @@ pub(crate) async fn a_long_retention_ends_exactly_on_time(context: &LawContext) 
         let near = if *kept > YEAR * 220 { YEAR * 220 } else { *kept - TTL };
         context.advance(near.saturating_sub(passed)).await;
         passed = near.max(passed);
-        let answer = key.claim(&call("bob")).await;
-        let age = answer.stamp.now.since(record.completed_at.unwrap_or_default());
+        let reply = key.claim(&call("bob")).await;
+        let age = reply.stamp.now.since(record.completed_at.unwrap_or_default());
         let expected = ClaimReply::Completed { result: result("kept"), remaining: Some(*kept - age) };
-        assert_eq!(answer.reply, expected, "{age:?} after the result, which is kept for {kept:?}");
+        assert_eq!(reply.reply, expected, "{age:?} after the result, which is kept for {kept:?}");
         if near < *kept - TTL {
             continue;
         }
         context.advance(TTL).await;
         passed += TTL;
-        answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
     }
 }
 
@@ -202,10 +202,10 @@ pub(crate) async fn long_terms_end_exactly_on_time(context: &LawContext) {
                 let until = granted.stamp.now.plus(ttl);
                 assert_eq!((record.lease_until, record.hard_until), (until, until), "a ttl of {ttl:?}");
                 assert_eq!(record.terms, Some(Terms::new(ttl, ttl).expect("terms")), "the terms are kept");
-                let answer = key.claim(&call("bob")).await;
-                let remaining = until.since(answer.stamp.now);
+                let reply = key.claim(&call("bob")).await;
+                let remaining = until.since(reply.stamp.now);
                 let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
-                assert_eq!(answer.reply, expected, "at the beginning of {ttl:?}");
+                assert_eq!(reply.reply, expected, "at the beginning of {ttl:?}");
                 keys.push((ttl, key, until));
             }
         }
@@ -215,15 +215,15 @@ pub(crate) async fn long_terms_end_exactly_on_time(context: &LawContext) {
         let near = of_a_border[0].0 - TTL;
         context.advance(near - passed).await;
         for (ttl, key, until) in of_a_border {
-            let answer = key.claim(&call("bob")).await;
-            let remaining = until.since(answer.stamp.now);
+            let reply = key.claim(&call("bob")).await;
+            let remaining = until.since(reply.stamp.now);
             let expected = ClaimReply::InProgress { state: State::Claimed, remaining };
-            assert_eq!(answer.reply, expected, "{TTL:?} before the end of {ttl:?}");
+            assert_eq!(reply.reply, expected, "{TTL:?} before the end of {ttl:?}");
         }
         context.advance(TTL + MICROSECOND * 3).await;
         passed = near + TTL + MICROSECOND * 3;
         for (_, key, _) in of_a_border {
-            answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
+            expect_reply!(key.claim(&call("bob")).await, ClaimReply::Granted(_));
         }
     }
 }
@@ -237,12 +237,12 @@ pub(crate) async fn heartbeats_extend_a_lease_for_a_year(context: &LawContext) {
         let mut beats = 0;
         loop {
             context.advance(DAY * 29).await;
-            let answer = key.heartbeat(grant).await;
-            if answer.stamp.now >= end {
+            let reply = key.heartbeat(grant).await;
+            if reply.stamp.now >= end {
                 break;
             }
-            let lease_until = answer.stamp.now.plus(ttl).min(end);
-            assert_eq!(answer.reply, HeartbeatReply::Kept { lease_until }, "heartbeat {beats} of 29 days");
+            let lease_until = reply.stamp.now.plus(ttl).min(end);
+            assert_eq!(reply.reply, HeartbeatReply::Kept { lease_until }, "heartbeat {beats} of 29 days");
             beats += 1;
         }
         assert_eq!(beats, 12, "heartbeats of 29 days before a hard deadline of 366 days");
@@ -255,24 +255,24 @@ pub(crate) async fn an_execution_revives_after_months(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&lasting("ann", DAY, YEAR)).await;
     context.advance(DAY * 300).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
-    answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+    expect_reply!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: false });
 }
 
-/// The rightful worker's result is taken after years.
+/// A result under the current grant is recorded after years.
 pub(crate) async fn an_execution_completes_after_years(context: &LawContext) {
     let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
-    let grants = [lapsed.begun(&call("ann")).await, abandoned.doubtful(&call("ann")).await];
+    let grants = [lapsed.begun(&call("ann")).await, abandoned.abandoned(&call("ann")).await];
     context.advance(YEAR * 100).await;
     for (key, grant) in [lapsed, abandoned].iter().zip(grants) {
-        answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: true });
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
+        expect_reply!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { late: true });
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { .. });
         key.assert_rebuilt().await;
     }
 }
 
-/// A claim id that was given up is refused, and its cancel or release confirmed, whatever time passes.
+/// A claim id that was released or cancelled is refused, and its cancel or release confirmed, whatever time passes.
 pub(crate) async fn a_claim_id_is_never_forgotten(context: &LawContext) {
     let (released, cancelled) = (context.lease("released"), context.execution("cancelled"));
     let (withdrawn, freed) = (context.execution("withdrawn"), context.execution("reset"));
@@ -282,23 +282,23 @@ pub(crate) async fn a_claim_id_is_never_forgotten(context: &LawContext) {
     cancelled.begun(&bob).await;
     cancelled.cancel(bob.claim_id).await;
     withdrawn.cancel(eve.claim_id).await;
-    let token = freed.taken(&reconcile("olga", freed.doubtful(&joe).await.token)).await;
+    let token = freed.taken(&reconcile("olga", freed.abandoned(&joe).await.token)).await;
     freed.reset_to_claimed(&reset("olga", token)).await;
     let (ids, held) = withdrawn_and_taken_by_others(context).await;
     at_each_age(context, async |age| {
         for (key, id) in held.iter().zip(&ids) {
-            let answer = key.cancel(*id).await;
-            let told = (answer.reply, answer.stamp.changed);
-            assert_eq!(told, (CancelReply::Cancelled, false), "{age}: the cancel under {}", key.address);
+            let reply = key.cancel(*id).await;
+            let got = (reply.reply, reply.stamp.changed);
+            assert_eq!(got, (CancelReply::Cancelled, false), "{age}: the cancel under {}", key.address);
         }
         for (key, claim) in [(&released, &ann), (&cancelled, &bob), (&withdrawn, &eve), (&freed, &joe)] {
-            let answer = key.claim(claim).await.reply;
-            assert_eq!(answer, ClaimReply::AlreadyReleased, "{age}: {}", key.address);
+            let reply = key.claim(claim).await.reply;
+            assert_eq!(reply, ClaimReply::AlreadyReleased, "{age}: {}", key.address);
         }
         assert_eq!(released.release(grant).await.reply, ReleaseReply::Released, "{age}");
         for (key, claim) in [(&cancelled, &bob), (&withdrawn, &eve)] {
-            let answer = key.cancel(claim.claim_id).await;
-            assert_eq!((answer.reply, answer.stamp.changed), (CancelReply::Cancelled, false), "{age}");
+            let reply = key.cancel(claim.claim_id).await;
+            assert_eq!((reply.reply, reply.stamp.changed), (CancelReply::Cancelled, false), "{age}");
         }
     })
     .await;
@@ -307,9 +307,10 @@ pub(crate) async fn a_claim_id_is_never_forgotten(context: &LawContext) {
     }
 }
 
-/// Claim ids that were cancelled, and the records that other calls hold, completed or left in doubt since.
+/// Claim ids that were cancelled, and the records that other calls have held, completed or abandoned since.
 async fn withdrawn_and_taken_by_others(context: &LawContext) -> (Vec<ClaimId>, Vec<Subject<'_>>) {
-    let keys = ["another's run", "another's result", "another's doubt"].map(|key| context.execution(key));
+    let keys = ["another's run", "another's result", "another call's uncertain key"]
+        .map(|key| context.execution(key));
     let mut ids = Vec::new();
     for key in &keys {
         let ann = call("ann");
@@ -318,7 +319,7 @@ async fn withdrawn_and_taken_by_others(context: &LawContext) -> (Vec<ClaimId>, V
     }
     keys[0].begun(&call("bob")).await;
     keys[1].completed(&call("bob"), &result("x")).await;
-    let doubt = keys[2].doubtful(&call("bob")).await;
+    let doubt = keys[2].abandoned(&call("bob")).await;
     keys[2].taken(&reconcile("olga", doubt.token)).await;
     (ids, keys.into())
 }
@@ -332,13 +333,13 @@ pub(crate) async fn a_holder_is_never_forgotten(context: &LawContext) {
     completed.completed(&Claim { retention: Some(HOUR), ..bob.clone() }, &result("x")).await;
     lapsed.granted(&eve).await;
     at_each_age(context, async |age| {
-        let answer = executing.claim(&ann).await.reply;
-        let same = matches!(&answer, ClaimReply::Granted(granted) if granted.token == held.token);
-        assert!(same, "{age}: the executing call was answered {answer:?}");
+        let reply = executing.claim(&ann).await.reply;
+        let same = matches!(&reply, ClaimReply::Granted(granted) if granted.token == held.token);
+        assert!(same, "{age}: the executing call was answered {reply:?}");
         let bob = Claim { retention: Some(HOUR), ..bob.clone() };
         assert_eq!(completed.claim(&bob).await.reply, ClaimReply::AlreadyReleased, "{age}");
-        let answer = lapsed.claim(&eve).await;
-        assert!(matches!(answer.reply, ClaimReply::Granted(_)) && !answer.stamp.changed, "{age}: {answer:?}");
+        let reply = lapsed.claim(&eve).await;
+        assert!(matches!(reply.reply, ClaimReply::Granted(_)) && !reply.stamp.changed, "{age}: {reply:?}");
     })
     .await;
 }
@@ -348,7 +349,7 @@ pub(crate) async fn a_decision_is_never_forgotten(context: &LawContext) {
     let [held, forced, freed] = ["held", "forced", "freed"].map(|key| context.execution(key));
     let mut taken = Vec::new();
     for key in [&held, &forced, &freed] {
-        let decision = reconcile("olga", key.doubtful(&call("ann")).await.token);
+        let decision = reconcile("olga", key.abandoned(&call("ann")).await.token);
         taken.push((key.taken(&decision).await, decision));
     }
     let (by_force, by_reset) = (force("olga", taken[1].0, &result("x")), reset("olga", taken[2].0));
@@ -373,14 +374,14 @@ pub(crate) async fn a_decision_is_never_forgotten(context: &LawContext) {
     }
 }
 
-/// Purge leaves alone what is undecided and what is kept without a limit, however long it has rested.
+/// A purge never deletes what is held, undecided or kept without a limit, however long it has not changed.
 pub(crate) async fn only_ended_records_are_purged_after_years(context: &LawContext) {
     let (lapsed, abandoned) = (context.execution("lapsed"), context.execution("abandoned"));
     let (held, kept) = (context.execution("held"), context.execution("kept"));
     let (ended, released) = (context.execution("ended"), context.lease("released"));
     lapsed.begun(&call("ann")).await;
-    abandoned.doubtful(&call("ann")).await;
-    held.taken(&reconcile("olga", held.doubtful(&call("ann")).await.token)).await;
+    abandoned.abandoned(&call("ann")).await;
+    held.taken(&reconcile("olga", held.abandoned(&call("ann")).await.token)).await;
     kept.completed(&call("ann"), &result("x")).await;
     ended.completed(&Claim { retention: Some(YEAR * 10), ..call("ann") }, &result("x")).await;
     released.release(released.granted(&call("ann")).await).await;
@@ -407,12 +408,12 @@ pub(crate) async fn tokens_are_exact_in_every_year(context: &LawContext) {
             let ann = call("ann");
             let stamp = key.claim(&ann).await.stamp;
             let expected = last.get().get().max(stamp.now.as_micros()) + 1;
-            assert_eq!(stamp.token.get(), expected, "{age}: the token, the clock stands at {}", stamp.now);
+            assert_eq!(stamp.token.get(), expected, "{age}: the token, the clock is at {}", stamp.now);
             let record = key.record().await;
             assert_eq!(record.claimed_at, Some(stamp.now), "{age}: the instant of the claim");
             assert_eq!(record.lease_until, stamp.now.plus(TTL), "{age}: the end of the lease");
             let eviction = key.evict(&evict("olga", stamp.token)).await;
-            answers!(eviction, EvictReply::Evicted { token } if token == eviction.stamp.token);
+            expect_reply!(eviction, EvictReply::Evicted { token } if token == eviction.stamp.token);
             let expected = expected.max(eviction.stamp.now.as_micros()) + 1;
             assert_eq!(eviction.stamp.token.get(), expected, "{age}: the token of an eviction");
             last.set(eviction.stamp.token);
@@ -430,7 +431,7 @@ pub(crate) async fn no_token_is_drawn_beyond_the_largest(context: &LawContext) {
     context.advance(Duration::from_micros(Token::MAX.get() - now) - HOUR).await;
     let grant = key.granted(&call("ann")).await;
     assert!(grant.token < Token::MAX && grant.token.get() > Token::MAX.get() - HOUR.as_micros() as u64);
-    answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::Evicted { .. });
+    expect_reply!(key.evict(&evict("olga", grant.token)).await, EvictReply::Evicted { .. });
     let grant = key.granted(&call("bob")).await;
     let before = key.record().await;
     context.advance(HOUR * 2).await;
@@ -446,8 +447,8 @@ pub(crate) async fn no_token_is_drawn_beyond_the_largest(context: &LawContext) {
 async fn refused_beyond(context: &LawContext, key: &Subject<'_>, before: &Record, eviction: Evict) {
     let claim = context.store().claim(&key.address, &call("eve")).await;
     let evicted = context.store().evict(&key.address, &eviction).await;
-    for answer in [claim.map(|stamped| stamped.stamp), evicted.map(|stamped| stamped.stamp)] {
-        let error = answer.expect_err("no token is left, and a request was answered");
+    for reply in [claim.map(|stamped| stamped.stamp), evicted.map(|stamped| stamped.stamp)] {
+        let error = reply.expect_err("no token is left, and a request was answered");
         assert_eq!(error.applied(), Applied::No, "{error}; the record before was {before:?}");
     }
 }

@@ -15,7 +15,7 @@ fn executions(context: &LawContext, names: impl IntoIterator<Item = impl AsRef<s
 }
 
 /// Each address is a record of its own: to claims, reads, heartbeats, pages, releases and purges. Names that a store
-/// may confuse stand side by side: of two, the first is given back and purged, the second stays.
+/// may confuse are used together: of two, the first is released and purged, the second stays.
 async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     let claims: Vec<_> = (0..addresses.len()).map(|n| call(&format!("w{n}"))).collect();
     let mut grants = Vec::new();
@@ -30,7 +30,7 @@ async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     for (subject, claim) in subjects.iter().zip(&claims) {
         let record = subject.record().await;
         same(&format!("worker of {}", subject.address), &Some(claim.worker.clone()), &record.worker);
-        same(&format!("events of {}", subject.address), &vec!["claimed"], &subject.story().await);
+        same(&format!("events of {}", subject.address), &vec!["claimed"], &subject.changes().await);
     }
     let beats = addresses.iter().zip(&grants);
     let beats: Vec<_> =
@@ -41,7 +41,7 @@ async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     }
     pages_hold(context, addresses, Shown::Claimed, |_| true).await;
     for (subject, grant) in subjects.iter().zip(&grants).step_by(2) {
-        answers!(subject.release(*grant).await, ReleaseReply::Released);
+        expect_reply!(subject.release(*grant).await, ReleaseReply::Released);
     }
     pages_hold(context, addresses, Shown::Free, |n| n.is_multiple_of(2)).await;
     pages_hold(context, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
@@ -53,8 +53,8 @@ async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
         assert_eq!(purged.records, going, "of namespace {namespace:?}");
     }
     for (n, (subject, grant)) in subjects.iter().zip(grants).enumerate() {
-        let story: &[_] = if n.is_multiple_of(2) { &["purged"] } else { &["claimed"] };
-        same(&format!("events of {}", subject.address), &story.to_vec(), &subject.story().await);
+        let changes: &[_] = if n.is_multiple_of(2) { &["purged"] } else { &["claimed"] };
+        same(&format!("events of {}", subject.address), &changes.to_vec(), &subject.changes().await);
         let record = subject.record().await;
         let claim_id = (n % 2 == 1).then_some(grant.claim_id);
         same(&format!("claim_id of {} after a purge", subject.address), &claim_id, &record.claim_id);
@@ -122,7 +122,7 @@ pub(crate) async fn the_case_of_letters_is_never_ignored(context: &LawContext) {
     all_are_apart(context, &executions(context, pairs.concat())).await;
 }
 
-/// Nothing is normalised or left out: other spellings, widths, blanks and marks that are not seen are other keys.
+/// Nothing is normalised or left out: other spellings, widths, blanks and invisible marks are other keys.
 pub(crate) async fn other_spellings_are_other_keys(context: &LawContext) {
     let pairs = [
         ["\u{e9}", "e\u{301}"],
@@ -163,13 +163,13 @@ pub(crate) async fn other_spellings_are_other_keys(context: &LawContext) {
     all_are_apart(context, &executions(context, pairs.concat())).await;
 }
 
-/// Lengths and places at which a store may cut a name.
+/// Lengths and positions at which a store may truncate a name.
 const PLACES: [usize; 24] = [
     15, 31, 32, 63, 64, 99, 100, 127, 128, 190, 191, 199, 200, 249, 253, 254, 255, 256, 300, 383, 384, 400,
     500, 511,
 ];
 
-/// Long keys are kept whole: keys of one length that differ in one byte, at any place, and keys that continue each
+/// Long keys are kept whole: keys of one length that differ in one byte, at any position, and keys that start with each
 /// other.
 pub(crate) async fn long_keys_are_never_truncated(context: &LawContext) {
     let plain = "k".repeat(Key::MAX_BYTES);
@@ -220,8 +220,8 @@ pub(crate) const COLLISIONS: [(&str, [&str; 2]); 18] = [
     ("low half of the standard hash of bytes", ["k0038993", "k0062911"]),
 ];
 
-/// Two names of seven letters that share the FNV-1a of what stands before them, and of the name. The last byte is mixed
-/// in last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
+/// Two names of seven letters that share the FNV-1a of what is before them, and of the name. The last byte is mixed in
+/// last: states that differ in their lowest byte alone come together by last bytes that differ in the same way.
 fn fnv1a_collision(before: &str, fits: fn(u8) -> bool) -> [String; 2] {
     /// Enough for the few thousand states that it takes.
     const SLOTS: usize = 1 << 15;
@@ -268,11 +268,11 @@ pub(crate) async fn keys_with_the_same_hash_are_different_records(context: &LawC
     all_are_apart(context, &executions(context, names)).await;
 }
 
-/// Two namespaces are apart although a hash of 32 bits is the same for both.
+/// Two namespaces are different although a hash of 32 bits is the same for both.
 pub(crate) async fn namespaces_with_the_same_hash_are_different(context: &LawContext) {
     let stem = context.namespace().as_str();
     let mut all: Vec<Namespace> = Vec::new();
-    // These collide after whatever stands before.
+    // These collide after any prefix.
     let linear = ["33 times, plus", "31 times, plus", "sdbm", "Adler-32", "CRC-32", "CRC-32C"];
     for (_, pair) in COLLISIONS.iter().filter(|(name, _)| linear.contains(name)) {
         all.extend(pair.map(|end| Namespace::new(format!("{stem}{end}")).expect("a namespace")));
@@ -285,7 +285,7 @@ pub(crate) async fn namespaces_with_the_same_hash_are_different(context: &LawCon
     all_are_apart(context, &all.into_iter().map(address).collect::<Vec<_>>()).await;
 }
 
-/// Keys that begin or end with each other are apart, whatever stands between.
+/// Keys that begin or end with each other are different records, whatever is between.
 pub(crate) async fn keys_that_start_or_end_with_each_other_are_different_records(context: &LawContext) {
     let mut names: Vec<String> = vec!["a".into(), "aa".into()];
     for separator in ["", " ", ".", "/", ":", "-", "_", "|", "#", "%", "*", "?", "\\", "~", "\u{1f512}"] {
@@ -308,7 +308,8 @@ pub(crate) async fn a_name_is_never_used_as_a_pattern(context: &LawContext) {
     all_are_apart(context, &executions(context, names)).await;
 }
 
-/// Namespaces that begin or end with each other, or match each other as patterns, are apart: `pay`, `pay.eu`, `pay_eu`.
+/// Namespaces that begin or end with each other, or match each other as patterns, are different: `pay`, `pay.eu`,
+/// `pay_eu`.
 pub(crate) async fn namespaces_that_start_or_end_with_each_other_are_different(context: &LawContext) {
     let stem = context.namespace().as_str();
     let mut addresses = Vec::new();
@@ -353,7 +354,7 @@ pub(crate) async fn the_parts_of_an_address_are_never_joined(context: &LawContex
     all_are_apart(context, &addresses).await;
 }
 
-/// No key of an execution stands for a lease, nor one of a lease for an execution, whatever word for the kind it holds.
+/// No key of an execution addresses a lease, nor one of a lease an execution, even if it contains the name of a kind.
 pub(crate) async fn no_key_addresses_a_record_of_the_other_kind(context: &LawContext) {
     let mut names = vec!["k".to_owned()];
     for word in ["lease", "execution", "l", "e", "L", "E", "leases", "executions"] {
@@ -382,21 +383,24 @@ pub(crate) async fn ids_are_compared_to_the_last_of_128_bits(context: &LawContex
         let (key, own) = (context.execution(&format!("bit {bit}")), call("ann"));
         let other = ClaimId::from_bits(flip(own.claim_id.bits()));
         let grant = key.granted(&own).await;
-        answers!(key.claim(&Claim { claim_id: other, ..call("bob") }).await, ClaimReply::InProgress { .. });
+        expect_reply!(
+            key.claim(&Claim { claim_id: other, ..call("bob") }).await,
+            ClaimReply::InProgress { .. }
+        );
         let wrong = Grant { claim_id: other, ..grant };
-        answers!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
-        answers!(key.begin(wrong).await, BeginReply::Superseded(_));
-        answers!(key.cancel(other).await, CancelReply::Untouched(_));
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        expect_reply!(key.heartbeat(wrong).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+        expect_reply!(key.begin(wrong).await, BeginReply::Superseded(_));
+        expect_reply!(key.cancel(other).await, CancelReply::Untouched(_));
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
         // Of the two only the first is remembered.
-        answers!(key.claim(&own).await, ClaimReply::AlreadyReleased);
+        expect_reply!(key.claim(&own).await, ClaimReply::AlreadyReleased);
         let grant = key.begun(&Claim { claim_id: other, ..call("bob") }).await;
-        answers!(key.abandon(grant, "lost contact").await, AbandonReply::Abandoned);
+        expect_reply!(key.abandon(grant, "lost contact").await, AbandonReply::Abandoned);
         let seen = reconcile("olga", grant.token);
         let token = key.taken(&seen).await;
         let op_id = OpId::from_bits(flip(seen.op_id.bits()));
-        answers!(key.reconcile(&Reconcile { op_id, expect: token, ..seen.clone() }).await,
-            ReconcileReply::HeldBy { op_id: told, .. } if told == seen.op_id);
+        expect_reply!(key.reconcile(&Reconcile { op_id, expect: token, ..seen.clone() }).await,
+            ReconcileReply::HeldBy { op_id: got, .. } if got == seen.op_id);
         let record = key.record().await;
         same("the op id", &Some(seen.op_id), &record.decision.map(|decision| decision.op_id));
     }

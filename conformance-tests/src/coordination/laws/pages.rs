@@ -1,4 +1,4 @@
-//! Spec §3, list and history: long pages, filters that skip far, and places between keys.
+//! Spec §3, list and history: long pages, filters that skip many records, and pages that start between keys.
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
@@ -46,7 +46,7 @@ pub(crate) async fn a_long_list_is_read_page_by_page(context: &LawContext) {
     same("all pages", &names, &page_by_page(context, &List { limit: 700, ..context.everything() }).await);
 }
 
-/// A filter skips as far as it must: one record behind many that the page leaves out is found, under every filter.
+/// A filter skips any number of records: one record after many that do not match is found, under every filter.
 pub(crate) async fn a_filter_skips_any_number_of_records(context: &LawContext) {
     let mut held = many(context).await;
     let (last, grant) = held.pop().expect("many");
@@ -80,7 +80,7 @@ const ODD: [&str; 44] = [
     "ß", "ä", "ÿ", "\u{2028}", "\u{e000}", "\u{ffff}", "😀",
 ];
 
-/// A page begins after any key, in byte order, whether the key exists or not.
+/// A page can start after any key, in byte order, whether the key exists or not.
 pub(crate) async fn a_page_can_start_after_any_key(context: &LawContext) {
     let mut names: Vec<String> = ODD.iter().map(|&name| name.to_owned()).collect();
     let long = "m".repeat(Key::MAX_BYTES - 1);
@@ -99,7 +99,8 @@ pub(crate) async fn a_page_can_start_after_any_key(context: &LawContext) {
     }
 }
 
-/// A page begins after a key that is a tombstone, was purged, or stands in another namespace or under another kind.
+/// A page can start after a key that is a tombstone, was purged, or exists only in another namespace or of another
+/// kind.
 pub(crate) async fn a_page_can_start_after_a_key_that_it_does_not_list(context: &LawContext) {
     let other = context.apart();
     let at = |name: &str| context.execution(name);
@@ -132,7 +133,8 @@ pub(crate) async fn a_page_can_start_after_a_key_that_it_does_not_list(context: 
     }
 }
 
-/// A filter, a place and a limit go together, for both kinds: a page begins after its place and shows what it filters.
+/// A filter, a start and a limit apply together, for both kinds: a page starts after its key and has only records that
+/// match.
 pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &LawContext) {
     let state_of =
         |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
@@ -144,8 +146,8 @@ pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &Law
         }
         let grant = key.granted(&call("ann")).await;
         match state_of(n) {
-            Shown::Free => answers!(key.release(grant).await, ReleaseReply::Released),
-            Shown::Executing => answers!(key.begin(grant).await, BeginReply::Begun(_)),
+            Shown::Free => expect_reply!(key.release(grant).await, ReleaseReply::Released),
+            Shown::Executing => expect_reply!(key.begin(grant).await, BeginReply::Begun(_)),
             Shown::Completed => {
                 key.begin(grant).await;
                 key.complete(grant, &result("x")).await;
@@ -211,13 +213,13 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
     let ann = || Claim { fingerprint: about("a request"), retention: Some(KEPT), ..call("ann") };
     at("claimed").granted(&ann()).await;
     at("running").begun(&ann()).await;
-    at("doubtful").doubtful(&ann()).await;
+    at("uncertain").abandoned(&ann()).await;
     let failed = RecordedResult::failure(Some(-7), Payload::new("text/x-odd; a=\"b\"", "declined"));
     at("failed").completed(&ann(), &failed).await;
     let freed = at("free").granted(&ann()).await;
     at("free").evict(&evict("olga", freed.token)).await;
     for name in ["held", "forced"] {
-        let doubt = at(name).doubtful(&ann()).await;
+        let doubt = at(name).abandoned(&ann()).await;
         let token = at(name).taken(&reconcile("olga", doubt.token)).await;
         if name == "forced" {
             at(name).force_complete(&force("olga", token, &failed)).await;
@@ -249,15 +251,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
 pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawContext) {
     let key = context.execution("k");
     let is_on = async |shown: Option<Shown>, after: &str| {
-        let all = [
-            Shown::Free,
-            Shown::Claimed,
-            Shown::Executing,
-            Shown::Uncertain,
-            Shown::Completed,
-            Shown::Reconciling,
-        ];
-        for state in all {
+        for state in STATES {
             let page = context.keys(&List { state: Some(state), ..context.everything() }).await;
             assert_eq!(
                 page.len(),
@@ -309,7 +303,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawConte
     is_on(Some(Shown::Completed), "a completion").await;
     context.advance(HALF).await;
     is_on(Some(Shown::Completed), "the end of a retention").await;
-    let doubt = key.doubtful(&call("bob")).await;
+    let doubt = key.abandoned(&call("bob")).await;
     is_on(Some(Shown::Uncertain), "another run").await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("x"))).await;
@@ -351,18 +345,18 @@ pub(crate) async fn a_history_has_only_events_of_its_address(context: &LawContex
     }
 }
 
-/// A read is lifted to the record's last reading: a clock that was set back makes no doubt look alive. A harness that
-/// cannot set a clock back leaves this law to others.
+/// A reading is never before the record's last one: with a clock that was set back, an uncertain execution is not
+/// listed as live. Without `set_back` this law is not checked.
 pub(crate) async fn a_page_is_never_read_before_the_last_reading(context: &LawContext) {
     let key = context.execution("k");
     context.advance(TTL).await;
-    key.doubtful(&call("ann")).await;
+    key.abandoned(&call("ann")).await;
     if !context.set_back(TTL).await {
         return;
     }
     let last = key.record().await.last_now;
     assert!(key.now().await >= last, "an inspect reads a clock before {last}, the record's last reading");
-    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
     for (state, expected) in [(Shown::Uncertain, vec!["k".to_owned()]), (Shown::Executing, vec![])] {
         let list = List { state: Some(state), ..context.everything() };
         same(&format!("the page of {state:?}"), &expected, &context.keys(&list).await);

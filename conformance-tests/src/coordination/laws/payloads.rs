@@ -11,9 +11,9 @@ use crate::diff::assert_eq;
 async fn replayed(context: &LawContext, name: &str, result: &RecordedResult) {
     let key = context.execution(name);
     let grant = key.completed(&call("ann"), result).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == *result);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == *result);
     assert!(key.record().await.result.as_ref() == Some(result), "what is inspected is what was recorded");
-    answers!(key.complete(grant, result).await, CompleteReply::Recorded { .. });
+    expect_reply!(key.complete(grant, result).await, CompleteReply::Recorded { .. });
 }
 
 /// Every byte, in every order, is kept.
@@ -65,7 +65,7 @@ pub(crate) async fn the_code_is_replayed(context: &LawContext) {
     }
 }
 
-/// A result that was left out is complete without its bytes, and says so.
+/// A result that was left out is complete without its bytes, and is marked as omitted.
 pub(crate) async fn an_omitted_result_is_replayed_as_omitted(context: &LawContext) {
     for (name, verdict) in [("success", Verdict::Success), ("failure", Verdict::Failure)] {
         let omitted = RecordedResult { verdict, omitted: true, ..RecordedResult::success(Payload::empty()) };
@@ -76,12 +76,12 @@ pub(crate) async fn an_omitted_result_is_replayed_as_omitted(context: &LawContex
 /// A forced result comes back byte for byte as well.
 pub(crate) async fn a_forced_result_is_replayed_byte_for_byte(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     let bytes: Vec<u8> = (0..=255).collect();
     let forced = RecordedResult::failure(Some(-7), Payload::new("application/x-odd", bytes));
     key.force_complete(&force("olga", token, &forced)).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == forced);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == forced);
 }
 
 /// Labels and fingerprints are kept as they are, the longest too.

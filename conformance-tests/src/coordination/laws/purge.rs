@@ -10,7 +10,7 @@ use crate::diff::assert_eq;
 /// A tombstone, and the token that it keeps.
 async fn tombstone(key: &Subject<'_>) -> Token {
     let grant = key.granted(&call("ann")).await;
-    answers!(key.release(grant).await, ReleaseReply::Released);
+    expect_reply!(key.release(grant).await, ReleaseReply::Released);
     grant.token
 }
 
@@ -19,7 +19,7 @@ async fn kept(key: &Subject<'_>) -> Token {
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("done")).await.token
 }
 
-/// Tombstones that have rested are deleted: executions and leases.
+/// Tombstones that have not changed for over an hour are deleted: executions and leases.
 pub(crate) async fn a_tombstone_is_purged_after_an_hour_without_change(context: &LawContext) {
     let keys = [context.execution("k"), context.lease("k")];
     for key in &keys {
@@ -33,7 +33,7 @@ pub(crate) async fn a_tombstone_is_purged_after_an_hour_without_change(context: 
     }
 }
 
-/// Results past their retention that have rested are deleted.
+/// Results past their retention that have not changed for over an hour are deleted.
 pub(crate) async fn a_result_past_retention_is_purged(context: &LawContext) {
     let key = context.execution("k");
     kept(&key).await;
@@ -43,17 +43,17 @@ pub(crate) async fn a_result_past_retention_is_purged(context: &LawContext) {
     key.granted(&call("bob")).await;
 }
 
-/// A result within its retention stays, however long it has rested; one without an end stays for ever.
+/// A result within its retention is not deleted, however long it has not changed; nor is one without a retention.
 pub(crate) async fn a_result_within_retention_is_not_purged(context: &LawContext) {
     let (month, ever) = (context.execution("month"), context.execution("ever"));
     month.completed(&Claim { retention: Some(KEPT * 30), ..call("ann") }, &result("a")).await;
     ever.completed(&call("ann"), &result("b")).await;
     context.advance(KEPT * 29).await;
     assert_eq!(context.purge().await.records, 0);
-    answers!(month.claim(&call("bob")).await, ClaimReply::Completed { .. });
+    expect_reply!(month.claim(&call("bob")).await, ClaimReply::Completed { .. });
     context.advance(KEPT * 300).await;
     assert_eq!(context.purge().await.records, 1);
-    answers!(ever.claim(&call("bob")).await, ClaimReply::Completed { .. });
+    expect_reply!(ever.claim(&call("bob")).await, ClaimReply::Completed { .. });
 }
 
 /// Unchanged for over an hour: a record that changed a while ago stays, retention or not.
@@ -67,7 +67,7 @@ pub(crate) async fn a_record_that_changed_within_the_hour_is_not_purged(context:
         context.advance(PURGE_REST - HALF).await;
         assert_eq!(context.purge().await.records, 0);
         assert!(!free.record().await.is_absent() && !done.record().await.is_absent());
-        // Whatever changes the record begins the rest anew.
+        // Each change of the record starts the hour again.
         tombstone(&free).await;
         done.completed(&Claim { claim_id: sentinel_core::ClaimId::random(), ..brief.clone() }, &result("x"))
             .await;
@@ -76,12 +76,12 @@ pub(crate) async fn a_record_that_changed_within_the_hour_is_not_purged(context:
     assert_eq!(context.purge().await.records, 2);
 }
 
-/// Exactly an hour is not over an hour.
+/// Exactly an hour without change is not enough.
 pub(crate) async fn exactly_an_hour_without_change_is_too_short_for_a_purge(context: &LawContext) {
     let key = context.execution("k");
     tombstone(&key).await;
     context.advance(PURGE_REST).await;
-    // Judged by the clock of a read after it, as the clock may have run on by itself.
+    // Decided by the clock of a read after it, as the clock may have advanced by itself.
     let purged = context.purge().await.records;
     let rested = key.now().await.since(key.record().await.last_now) > PURGE_REST;
     assert!(purged == 0 || rested, "purged before the hour was over");
@@ -94,7 +94,7 @@ pub(crate) async fn a_held_record_is_never_purged(context: &LawContext) {
     claimed.granted(&call("ann")).await;
     lease.granted(&call("ann")).await;
     running.begun(&Claim { retention: Some(HALF), ..call("ann") }).await;
-    let doubt = held.doubtful(&Claim { retention: Some(HALF), ..call("ann") }).await;
+    let doubt = held.abandoned(&Claim { retention: Some(HALF), ..call("ann") }).await;
     held.taken(&reconcile("olga", doubt.token)).await;
     context.advance(KEPT * 365).await;
     assert_eq!(context.purge().await.records, 0);
@@ -103,10 +103,10 @@ pub(crate) async fn a_held_record_is_never_purged(context: &LawContext) {
     }
 }
 
-/// The tombstone of a reset stays: its incarnation was offered again, and its key may be known to the provider.
+/// The tombstone of a reset is not deleted: its incarnation was offered again, and the provider may know its key.
 pub(crate) async fn the_tombstone_of_a_reset_is_not_purged(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let incarnation = key.record().await.incarnation;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.reset_to_claimed(&reset("olga", token)).await;
@@ -136,7 +136,7 @@ pub(crate) async fn tokens_increase_across_a_purge(context: &LawContext) {
     }
 }
 
-/// Only this namespace, and only what may go.
+/// A purge deletes only in its namespace, and only what may be deleted.
 pub(crate) async fn a_purge_deletes_only_in_its_namespace(context: &LawContext) {
     let (here, other) = (context.execution("k"), context.apart());
     let there = other.execution("k");
@@ -147,7 +147,7 @@ pub(crate) async fn a_purge_deletes_only_in_its_namespace(context: &LawContext) 
     assert!(here.record().await.is_absent() && !there.record().await.is_absent());
 }
 
-/// A dry run counts what would go, at most the limit, and deletes nothing.
+/// A dry run counts what would be deleted, at most the limit, and deletes nothing.
 pub(crate) async fn a_dry_run_only_counts(context: &LawContext) {
     let keys = ["a", "b", "c"].map(|name| context.execution(name));
     for key in &keys {
@@ -159,15 +159,16 @@ pub(crate) async fn a_dry_run_only_counts(context: &LawContext) {
     for (limit, more) in [(1, true), (2, true), (3, false)] {
         let dry = context.purge_with(limit, true).await;
         assert_eq!(dry.records, u64::from(limit));
-        assert!(dry.more || !more, "there is more than {limit}, and that is told");
+        assert!(dry.more || !more, "there is more than {limit}, and the reply reports it");
     }
     for key in &keys {
-        assert_eq!(key.story().await, ["claimed", "released"]);
+        assert_eq!(key.changes().await, ["claimed", "released"]);
     }
     assert_eq!(context.purge().await.records, 3, "and leaves all of it to the purge");
 }
 
-/// At most the limit; whether there is more is told; repeating it deletes what is left, and then nothing.
+/// A purge deletes at most the limit and reports whether there is more; repeating it deletes what is left, and then
+/// nothing.
 pub(crate) async fn a_purge_deletes_at_most_its_limit(context: &LawContext) {
     let keys: Vec<_> = (0..5).map(|n| context.execution(&format!("k{n}"))).collect();
     for key in &keys {
@@ -177,7 +178,7 @@ pub(crate) async fn a_purge_deletes_at_most_its_limit(context: &LawContext) {
     for (deleted, more, left) in [(2, true, 3), (2, true, 1), (1, false, 0), (0, false, 0)] {
         let purged = context.purge_with(2, false).await;
         assert_eq!(purged.records, deleted);
-        assert!(purged.more || !more, "there is more, and that is told");
+        assert!(purged.more || !more, "there is more, and the reply reports it");
         let mut there = 0;
         for key in &keys {
             there += usize::from(!key.record().await.is_absent());
@@ -186,7 +187,7 @@ pub(crate) async fn a_purge_deletes_at_most_its_limit(context: &LawContext) {
     }
 }
 
-/// Record and events go; one event remains, which tells what was deleted.
+/// Record and events are deleted; one event remains, which records the purge.
 pub(crate) async fn a_purge_leaves_one_event(context: &LawContext) {
     let key = context.execution("k");
     let token = tombstone(&key).await;
@@ -200,7 +201,7 @@ pub(crate) async fn a_purge_leaves_one_event(context: &LawContext) {
     key.assert_rebuilt().await;
 }
 
-/// That event remains while it has not rested, through further purges; the next life appends to it.
+/// That event is kept for an hour, through further purges; the next life appends to it.
 pub(crate) async fn the_event_of_a_purge_is_kept_for_an_hour(context: &LawContext) {
     let key = context.execution("k");
     tombstone(&key).await;
@@ -208,13 +209,13 @@ pub(crate) async fn the_event_of_a_purge_is_kept_for_an_hour(context: &LawContex
     context.purge().await;
     context.advance(HALF).await;
     assert_eq!(context.purge().await.records, 0);
-    assert_eq!(key.story().await, ["purged"]);
+    assert_eq!(key.changes().await, ["purged"]);
     key.granted(&call("bob")).await;
-    assert_eq!(key.story().await, ["purged", "claimed"]);
+    assert_eq!(key.changes().await, ["purged", "claimed"]);
     key.assert_rebuilt().await;
 }
 
-/// A purge begins a new life: rev 1, a new incarnation, nothing remembered of the old one.
+/// After a purge a new life starts: rev 1, a new incarnation, nothing remembered of the old one.
 pub(crate) async fn a_purged_key_starts_with_rev_one_and_a_new_incarnation(context: &LawContext) {
     let (key, ann) = (context.execution("k"), call("ann"));
     let grant = key.granted(&ann).await;
@@ -229,13 +230,13 @@ pub(crate) async fn a_purged_key_starts_with_rev_one_and_a_new_incarnation(conte
     assert_eq!(new.past_claims, Record::absent().past_claims);
 }
 
-/// The grants of the old life are worth nothing in the new one.
+/// The grants of the old life are refused in the new one.
 pub(crate) async fn a_grant_is_refused_after_a_purge(context: &LawContext) {
     let key = context.execution("k");
     let old = key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
     context.advance(KEPT).await;
     context.purge().await;
-    answers!(key.complete(old, &result("old")).await, CompleteReply::Superseded(_));
+    expect_reply!(key.complete(old, &result("old")).await, CompleteReply::Superseded(_));
     let new = key.begun(&call("bob")).await;
-    answers!(key.complete(old, &result("old")).await, CompleteReply::Superseded(c) if c.token == new.token);
+    expect_reply!(key.complete(old, &result("old")).await, CompleteReply::Superseded(c) if c.token == new.token);
 }

@@ -1,4 +1,4 @@
-//! Spec §3, purge: what it judges, in which order, and when it is repeated or cut short.
+//! Spec §3, purge: what it deletes, in which order, and when it is repeated or interrupted.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Change, ClaimId, Key, PURGE_REST, Record, State, Token};
@@ -11,7 +11,7 @@ use crate::diff::{assert_eq, same};
 /// A tombstone, and the token that it keeps.
 async fn tombstone(key: &Subject<'_>) -> Token {
     let grant = key.granted(&call("ann")).await;
-    answers!(key.release(grant).await, ReleaseReply::Released);
+    expect_reply!(key.release(grant).await, ReleaseReply::Released);
     grant.token
 }
 
@@ -29,11 +29,11 @@ async fn records(keys: &[&Subject<'_>]) -> Vec<Record> {
     all
 }
 
-/// The execution and the lease of a key are two records: one that may go takes the other with it in no state.
+/// The execution and the lease of a key are two records: deleting one never deletes the other, in any state.
 pub(crate) async fn a_purge_decides_about_execution_and_lease_of_a_key_separately(context: &LawContext) {
     let execution = |name: &str| context.execution(name);
     let lease = |name: &str| context.lease(name);
-    for name in ["held lease", "claimed", "executing", "doubtful", "reconciling", "completed"] {
+    for name in ["held lease", "claimed", "executing", "uncertain", "reconciling", "completed"] {
         if name == "held lease" {
             tombstone(&execution(name)).await;
         } else {
@@ -43,15 +43,15 @@ pub(crate) async fn a_purge_decides_about_execution_and_lease_of_a_key_separatel
     lease("held lease").granted(&call("ann")).await;
     execution("claimed").granted(&call("ann")).await;
     execution("executing").begun(&call("ann")).await;
-    execution("doubtful").doubtful(&call("ann")).await;
-    let doubt = execution("reconciling").doubtful(&call("ann")).await;
+    execution("uncertain").abandoned(&call("ann")).await;
+    let doubt = execution("reconciling").abandoned(&call("ann")).await;
     execution("reconciling").taken(&reconcile("olga", doubt.token)).await;
     execution("completed").completed(&call("ann"), &result("x")).await;
     let stay = [
         lease("held lease"),
         execution("claimed"),
         execution("executing"),
-        execution("doubtful"),
+        execution("uncertain"),
         execution("reconciling"),
         execution("completed"),
     ];
@@ -72,7 +72,8 @@ pub(crate) async fn a_purge_decides_about_execution_and_lease_of_a_key_separatel
     }
 }
 
-/// What may have gone and returned meanwhile stays, whatever an earlier look or an earlier life of the key said.
+/// A record that changed or was created again meanwhile is not deleted, whatever an earlier read or an earlier life of
+/// the key showed.
 pub(crate) async fn a_purge_does_not_delete_a_record_that_changed_meanwhile(context: &LawContext) {
     let at = |name: &str| context.execution(name);
     let (freed, lease, purged, kept) = (at("freed"), context.lease("freed"), at("purged"), at("kept"));
@@ -100,17 +101,32 @@ pub(crate) async fn a_purge_does_not_delete_a_record_that_changed_meanwhile(cont
     let before = records(&all).await;
     for wait in [HALF, PURGE_REST - HALF * 2] {
         context.advance(wait).await;
-        assert_eq!(context.purge().await.records, 0, "a record that returned has not rested");
+        assert_eq!(
+            context.purge().await.records,
+            0,
+            "a record that was created again is less than an hour old"
+        );
         same("what returned", &before, &records(&all).await);
     }
     context.advance(HALF * 4).await;
-    assert_eq!(context.purge().await.records, 1, "the tombstone has rested, and the others are held or kept");
+    assert_eq!(
+        context.purge().await.records,
+        1,
+        "the tombstone is more than an hour old, and the others are held or kept"
+    );
     same("what returned", &before[..6].to_vec(), &records(&all[..6]).await);
-    answers!(again.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("second"));
-    answers!(longer.claim(&call("eve")).await, ClaimReply::Completed { result: told, .. } if told == result("second"));
+    expect_reply!(
+        again.claim(&call("eve")).await,
+        ClaimReply::Completed { result: got, .. } if got == result("second")
+    );
+    expect_reply!(
+        longer.claim(&call("eve")).await,
+        ClaimReply::Completed { result: got, .. } if got == result("second")
+    );
 }
 
-/// A key that returns after a purge has a life of its own: later purges leave its events alone, however old they are.
+/// A key that is claimed again after a purge has a new life: later purges do not delete its events, however old they
+/// are.
 pub(crate) async fn a_key_claimed_again_after_a_purge_keeps_its_new_history(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         tombstone(&key).await;
@@ -120,12 +136,12 @@ pub(crate) async fn a_key_claimed_again_after_a_purge_keeps_its_new_history(cont
         for _ in 0..3 {
             context.advance(REST).await;
             assert_eq!(context.purge().await.records, 0);
-            let story = key.story().await;
-            same("the last event", &Some(&"claimed"), &story.last());
+            let changes = key.changes().await;
+            same("the last event", &Some(&"claimed"), &changes.last());
             key.assert_rebuilt().await;
         }
-        answers!(key.release(grant).await, ReleaseReply::Released);
-        assert_eq!(key.story().await.iter().filter(|name| **name != "purged").count(), 2);
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
+        assert_eq!(key.changes().await.iter().filter(|name| **name != "purged").count(), 2);
         key.assert_rebuilt().await;
         let rev = key.record().await.rev;
         context.advance(REST).await;
@@ -136,10 +152,10 @@ pub(crate) async fn a_key_claimed_again_after_a_purge_keeps_its_new_history(cont
     }
 }
 
-/// A floor is the highest token that was purged, whichever record went first: in one purge or in several. A harness
-/// that cannot set a clock back leaves this law to others.
+/// A floor is the highest token that was purged, whichever record was deleted first: in one purge or in several.
+/// Without `set_back` this law is checked in part or not at all.
 pub(crate) async fn a_floor_does_not_depend_on_the_order_of_purges(context: &LawContext) {
-    // Names in the order of their tokens, and when each is given back: the highest goes first, last and between.
+    // Names in the order of their tokens, and when each is released: the highest is deleted first, last and between.
     for (names, rests) in
         [(["a", "b", "c"], [2, 1, 0]), (["c", "b", "a"], [2, 1, 0]), (["b", "c", "a"], [0, 2, 1])]
     {
@@ -153,7 +169,7 @@ pub(crate) async fn a_floor_does_not_depend_on_the_order_of_purges(context: &Law
             }
             for turn in 0..3 {
                 let which = rests.iter().position(|rest| *rest == turn).expect("each turn has one");
-                answers!(held[which].0.release(held[which].1).await, ReleaseReply::Released);
+                expect_reply!(held[which].0.release(held[which].1).await, ReleaseReply::Released);
                 context.advance(HALF / 5).await;
                 if turn < 2 && limit == 1 {
                     context.advance(HALF).await;
@@ -182,8 +198,8 @@ pub(crate) async fn a_floor_does_not_depend_on_the_order_of_purges(context: &Law
     }
 }
 
-/// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. A harness
-/// that cannot set a clock back leaves this law to others.
+/// A purge that is dropped at any of its polls leaves no record deleted whose token is not below the floor. Without
+/// `set_back` this law is checked in part or not at all.
 pub(crate) async fn a_dropped_purge_leaves_no_deleted_token_above_the_floor(context: &LawContext) {
     for polls in 1..20 {
         let context = context.apart();
@@ -217,8 +233,8 @@ pub(crate) async fn a_dropped_purge_leaves_no_deleted_token_above_the_floor(cont
     }
 }
 
-/// A purge in small steps deletes each key once, whatever its letters and length, says that there is more while there
-/// is, and comes to an end.
+/// A purge in small steps deletes each key once, whatever its letters and length, reports that there is more while
+/// there is, and ends.
 pub(crate) async fn a_purge_in_steps_deletes_each_key_once(context: &LawContext) {
     let long = "k".repeat(Key::MAX_BYTES - 1);
     let mut names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
@@ -246,10 +262,10 @@ pub(crate) async fn a_purge_in_steps_deletes_each_key_once(context: &LawContext)
         assert!(purged.records <= 7, "{} records over a limit of 7", purged.records);
         assert!(
             purged.more || total == names.len() as u64,
-            "no more is said after {total} of {}",
+            "no more is reported after {total} of {}",
             names.len()
         );
-        assert!(steps <= names.len(), "more is said without an end");
+        assert!(steps <= names.len(), "more is reported without an end");
         if !purged.more {
             break;
         }
@@ -258,12 +274,12 @@ pub(crate) async fn a_purge_in_steps_deletes_each_key_once(context: &LawContext)
     assert_eq!(context.purge_with(7, false).await.records, 0);
     for (gone, held) in keys {
         assert!(gone.record().await.is_absent(), "{} may go", gone.address);
-        assert_eq!(gone.story().await, ["purged"], "{}", gone.address);
+        assert_eq!(gone.changes().await, ["purged"], "{}", gone.address);
         assert_eq!(held.record().await.state, State::Claimed, "{} is held", held.address);
     }
 }
 
-/// A backlog that is larger than a page is purged to its end: a purge that stops before it says that there is more.
+/// A backlog that is larger than a page is purged completely: a purge that stops earlier reports that there is more.
 pub(crate) async fn a_large_backlog_is_purged_completely(context: &LawContext) {
     /// More than any page or batch holds.
     const MANY: usize = 1_057;
@@ -288,7 +304,7 @@ pub(crate) async fn a_large_backlog_is_purged_completely(context: &LawContext) {
     assert!(context.execution(&format!("k{:04}", MANY - 1)).record().await.is_absent());
 }
 
-/// The limit counts what is deleted: records that stay do not use it up, wherever they stand.
+/// The limit counts what is deleted: records that stay do not count, wherever they are.
 pub(crate) async fn records_that_stay_do_not_count_towards_the_limit(context: &LawContext) {
     for name in ["m", "n"] {
         tombstone(&context.execution(name)).await;
@@ -312,7 +328,8 @@ pub(crate) async fn records_that_stay_do_not_count_towards_the_limit(context: &L
     }
 }
 
-/// A result goes from the instant at which its retention is over, and not before, if it has rested by then.
+/// A result is deleted from the end of its retention on, and not before, if it has not changed for over an hour by
+/// then.
 pub(crate) async fn a_result_is_purged_exactly_from_the_end_of_its_retention(context: &LawContext) {
     let micro = std::time::Duration::from_micros(1);
     for wait in [KEPT - micro, KEPT, KEPT + micro] {
@@ -329,7 +346,7 @@ pub(crate) async fn a_result_is_purged_exactly_from_the_end_of_its_retention(con
     }
 }
 
-/// A result that is kept for no time rests for its hour like any other, and goes.
+/// A result with a retention of zero is deleted after an hour without change, like any other.
 pub(crate) async fn a_result_with_no_retention_is_purged_after_an_hour(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { retention: Some(std::time::Duration::ZERO), ..call("ann") }, &result("x")).await;
@@ -339,8 +356,8 @@ pub(crate) async fn a_result_with_no_retention_is_purged_after_an_hour(context: 
     assert!(key.record().await.is_absent());
 }
 
-/// The event that a purge leaves may go once it has rested: by a later purge of its namespace or by the server's own
-/// clock. No dry run and no purge of another namespace takes it.
+/// The event that a purge leaves may be deleted after an hour: by a later purge of its namespace or by the server's own
+/// expiry. No dry run and no purge of another namespace deletes it.
 pub(crate) async fn the_event_of_a_purge_is_not_deleted_by_another_namespace(context: &LawContext) {
     let (keys, other) = ([context.execution("k"), context.lease("k")], context.apart());
     for key in &keys {
@@ -351,23 +368,23 @@ pub(crate) async fn the_event_of_a_purge_is_not_deleted_by_another_namespace(con
     context.advance(PURGE_REST / 2).await;
     assert_eq!(context.purge().await.records, 0);
     for key in &keys {
-        assert_eq!(key.story().await, ["purged"], "it rests");
+        assert_eq!(key.changes().await, ["purged"], "it is less than an hour old");
     }
     context.advance(REST).await;
     other.purge().await;
     assert_eq!(context.purge_with(u32::MAX, true).await.records, 0);
     for key in &keys {
-        assert_eq!(key.story().await, ["purged"], "no purge of its own namespace was carried out");
+        assert_eq!(key.changes().await, ["purged"], "no purge of its own namespace was carried out");
     }
     assert_eq!(context.purge().await.records, 0);
     for key in &keys {
-        let left = key.story().await;
+        let left = key.changes().await;
         assert!(left.is_empty() || left == ["purged"], "the events after a later purge are {left:?}");
     }
 }
 
-/// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it. A
-/// harness that cannot set a clock back leaves this law to others.
+/// Each namespace has a floor of its own: a purge of another one, or one that deletes nothing, does not move it.
+/// Without `set_back` this law is checked in part or not at all.
 pub(crate) async fn each_namespace_has_its_own_floor(context: &LawContext) {
     let rooms = [context.apart(), context.apart(), context.apart()];
     let mut tokens = Vec::new();
@@ -402,18 +419,18 @@ pub(crate) async fn each_namespace_has_its_own_floor(context: &LawContext) {
     }
 }
 
-/// A purged record takes its decisions with it: in the next life a repeated one is a late duplicate, and applies to
-/// nothing.
+/// The decisions of a purged record are deleted with it: in the next life a repeated one is a late duplicate, and
+/// applies to nothing.
 pub(crate) async fn a_decision_is_stale_after_a_purge(context: &LawContext) {
     let (key, done) = (context.lease("k"), context.execution("done"));
     let grant = key.granted(&call("ann")).await;
     let eviction = evict("olga", grant.token);
-    answers!(key.evict(&eviction).await, EvictReply::Evicted { .. });
-    let doubt = done.doubtful(&brief("ann")).await;
+    expect_reply!(key.evict(&eviction).await, EvictReply::Evicted { .. });
+    let doubt = done.abandoned(&brief("ann")).await;
     let seen = reconcile("olga", doubt.token);
     let token = done.taken(&seen).await;
     let decision = force("olga", token, &result("old"));
-    answers!(done.force_complete(&decision).await, ForceCompleteReply::Completed);
+    expect_reply!(done.force_complete(&decision).await, ForceCompleteReply::Completed);
     context.advance(REST).await;
     assert_eq!(context.purge().await.records, 2);
     assert_eq!(key.record().await.decision, None);
@@ -423,20 +440,20 @@ pub(crate) async fn a_decision_is_stale_after_a_purge(context: &LawContext) {
             done.begun(&call("bob")).await;
         }
         let before = records(&[&key, &done]).await;
-        let answer = key.evict(&eviction).await;
+        let reply = key.evict(&eviction).await;
         assert!(
-            !matches!(answer.reply, EvictReply::Evicted { .. }),
-            "repeated from an earlier life: {answer:?}"
+            !matches!(reply.reply, EvictReply::Evicted { .. }),
+            "repeated from an earlier life: {reply:?}"
         );
-        let answer = done.reconcile(&seen).await;
+        let reply = done.reconcile(&seen).await;
         assert!(
-            !matches!(answer.reply, ReconcileReply::Taken { .. }),
-            "repeated from an earlier life: {answer:?}"
+            !matches!(reply.reply, ReconcileReply::Taken { .. }),
+            "repeated from an earlier life: {reply:?}"
         );
-        let answer = done.force_complete(&decision).await;
+        let reply = done.force_complete(&decision).await;
         assert!(
-            matches!(answer.reply, ForceCompleteReply::StaleDecision(_)),
-            "from an earlier life: {answer:?}"
+            matches!(reply.reply, ForceCompleteReply::StaleDecision(_)),
+            "from an earlier life: {reply:?}"
         );
         same("the records", &before, &records(&[&key, &done]).await);
         assert!(again || before.iter().all(Record::is_absent));

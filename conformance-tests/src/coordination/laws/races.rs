@@ -43,13 +43,13 @@ where
     results
 }
 
-/// Sends requests about one record, all at once. Judges what holds for any race: the changes are numbered without gap
-/// or double, each has an event, and in that order neither clock nor token falls.
+/// Sends requests about one record, all at once. Checks what is required of any race: the changes are numbered without
+/// gap or duplicate, each has an event, and in that order neither clock nor token falls.
 async fn race(context: &LawContext, key: &Subject<'_>, ops: Vec<Op>) -> Vec<Stamped<Reply>> {
-    let (before, told) = (key.record().await, key.events().await.len());
+    let (before, events_before) = (key.record().await, key.events().await.len());
     let replies = at_once(context, ops, |store, op| {
         let address = key.address.clone();
-        async move { op.send(&*store, &address).await.expect("an answer") }
+        async move { op.send(&*store, &address).await.expect("a reply") }
     })
     .await;
     let mut changes: Vec<Stamp> = replies.iter().map(|r| r.stamp).filter(|stamp| stamp.changed).collect();
@@ -60,7 +60,7 @@ async fn race(context: &LawContext, key: &Subject<'_>, ops: Vec<Op>) -> Vec<Stam
     assert!(changes.is_sorted_by_key(|stamp| stamp.now) && changes.is_sorted_by_key(|stamp| stamp.token));
     assert_eq!(key.record().await.rev, before.rev + changes.len() as u64);
     let beats = replies.iter().filter(|r| r.stamp.changed && matches!(r.reply, Reply::Heartbeat(_))).count();
-    assert_eq!(key.events().await.len(), told + changes.len() - beats, "one event for each change");
+    assert_eq!(key.events().await.len(), events_before + changes.len() - beats, "one event for each change");
     key.assert_rebuilt().await;
     replies
 }
@@ -104,7 +104,7 @@ pub(crate) async fn of_many_take_overs_one_wins(context: &LawContext) {
     }
 }
 
-/// Of many that claim a result past its retention one wins, and nobody is told the old result after that.
+/// Of many that claim a result past its retention one wins, and no reply has the old result after that.
 pub(crate) async fn of_many_claims_past_retention_one_wins(context: &LawContext) {
     let key = context.execution("k");
     key.completed(&Claim { retention: Some(KEPT), ..call("ann") }, &result("old")).await;
@@ -124,29 +124,29 @@ pub(crate) async fn many_copies_of_a_claim_get_one_grant(context: &LawContext) {
     }
 }
 
-/// A claim on one key does not hinder a claim on another.
+/// A claim on one key does not delay a claim on another.
 pub(crate) async fn many_keys_are_granted_at_once(context: &LawContext) {
     let addresses = (0..MANY).map(|n| context.execution(&format!("k{n}")).address).collect();
     let all = at_once(context, addresses, |store, address| async move {
-        store.claim(&address, &call("ann")).await.expect("an answer").reply
+        store.claim(&address, &call("ann")).await.expect("a reply").reply
     })
     .await;
     assert!(all.iter().all(|reply| matches!(reply, ClaimReply::Granted(_))));
 }
 
-/// Of many results for one execution the first stands; it is the one that is replayed.
+/// Of many results for one execution the first is kept; it is the one that is replayed.
 pub(crate) async fn of_many_results_the_first_is_kept(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let sent = |n: usize| Complete { grant, result: result(&format!("result {n}")) };
     let replies = race(context, &key, (0..MANY).map(|n| sent(n).into()).collect()).await;
-    let won = replies.iter().position(|reply| reply.stamp.changed).expect("one stands");
+    let won = replies.iter().position(|reply| reply.stamp.changed).expect("one is kept");
     for (n, reply) in replies.iter().enumerate() {
         let expected =
             if n == won { CompleteReply::Recorded { late: false } } else { CompleteReply::Conflict };
         assert_eq!(reply.reply, Reply::Complete(expected));
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == sent(won).result);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == sent(won).result);
 }
 
 /// A claim and its cancel, in any order: the claim is undone or refused, and the key is free.
@@ -182,7 +182,7 @@ pub(crate) async fn a_lease_is_released_or_evicted(context: &LawContext) {
     }
 }
 
-/// A worker completes or an operator takes the doubt, never both.
+/// A worker completes or an operator takes the key, never both.
 pub(crate) async fn a_worker_completes_or_is_fenced_out(context: &LawContext) {
     for n in 0..MANY {
         let key = context.execution(&format!("k{n}"));
@@ -195,10 +195,10 @@ pub(crate) async fn a_worker_completes_or_is_fenced_out(context: &LawContext) {
     }
 }
 
-/// Of many operators one takes a doubt, and of many decisions about it one is carried out.
+/// Of many operators one takes an uncertain key, and of many decisions about it one is applied.
 pub(crate) async fn of_many_operators_one_decides(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let take = |n: usize| reconcile(&format!("olga {n}"), doubt.token).into();
     assert_eq!(changed(&race(context, &key, (0..MANY).map(take).collect()).await), 1);
     let token = key.record().await.token;
@@ -226,12 +226,12 @@ pub(crate) async fn batches_in_opposite_orders_do_not_block_each_other(context: 
     let batches =
         (0..MANY).map(|n| if n.is_multiple_of(2) { beats.clone() } else { reversed.clone() }).collect();
     let answers = at_once(context, batches, |store, batch: Vec<Beat>| async move {
-        store.heartbeat(&batch).await.expect("an answer")
+        store.heartbeat(&batch).await.expect("a reply")
     })
     .await;
-    for answer in answers {
-        assert_eq!(answer.len(), 16);
-        assert!(answer.iter().all(|beat| !matches!(beat.reply, HeartbeatReply::Lost(_))), "{answer:?}");
+    for reply in answers {
+        assert_eq!(reply.len(), 16);
+        assert!(reply.iter().all(|beat| !matches!(beat.reply, HeartbeatReply::Lost(_))), "{reply:?}");
     }
 }
 
@@ -249,10 +249,10 @@ pub(crate) async fn a_purge_does_not_delete_a_concurrent_claim(context: &LawCont
             let (address, bob) = (address.clone(), call(&format!("w{n}")));
             async move {
                 if n.is_multiple_of(2) {
-                    store.purge(&purge).await.expect("an answer");
+                    store.purge(&purge).await.expect("a reply");
                     return None;
                 }
-                Some(store.claim(&address, &bob).await.expect("an answer"))
+                Some(store.claim(&address, &bob).await.expect("a reply"))
             }
         })
         .await;
@@ -274,11 +274,11 @@ pub(crate) async fn no_token_is_drawn_twice(context: &LawContext) {
             let mut drawn = Vec::new();
             for _ in 0..8 {
                 let ann = Claim { claim_id: ClaimId::random(), ..call(&format!("w{n}")) };
-                let answer = store.claim(&address, &ann).await.expect("an answer");
-                if let ClaimReply::Granted(granted) = answer.reply {
+                let reply = store.claim(&address, &ann).await.expect("a reply");
+                if let ClaimReply::Granted(granted) = reply.reply {
                     drawn.push(granted.token);
                     let grant = sentinel_core::Grant { token: granted.token, claim_id: ann.claim_id };
-                    store.release(&address, &Release { grant, vouched: false }).await.expect("an answer");
+                    store.release(&address, &Release { grant, vouched: false }).await.expect("a reply");
                 }
             }
             drawn

@@ -15,17 +15,17 @@ async fn shown(context: &LawContext, state: Option<Shown>) -> Vec<String> {
     context.keys(&List { state, ..context.everything() }).await
 }
 
-/// Absent is an answer, not an error.
+/// Reading an absent key is not an error.
 pub(crate) async fn reading_an_absent_key_is_not_an_error(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
-        let inspection = context.store().inspect(&key.address).await.expect("an answer");
+        let inspection = context.store().inspect(&key.address).await.expect("a reply");
         assert_eq!(inspection.record, None);
         assert_eq!(key.events().await, []);
     }
     assert_eq!(context.keys(&context.everything()).await, Vec::<String>::new());
 }
 
-/// Reads change nothing: neither record nor history, live or lapsed; no sweeper rewrites records.
+/// Reads change nothing: neither record nor history, live or lapsed; no background task rewrites records.
 pub(crate) async fn reads_change_nothing(context: &LawContext) {
     let key = context.execution("k");
     key.begun(&call("ann")).await;
@@ -37,13 +37,13 @@ pub(crate) async fn reads_change_nothing(context: &LawContext) {
     }
 }
 
-/// The record that is read is the one that the last stamp told of, and `now` is the store's clock.
+/// A read returns the record of the last stamp, and `now` is the store's clock.
 pub(crate) async fn a_read_follows_the_write_before_it(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     context.advance(HALF).await;
     let stamp = key.begin(grant).await.stamp;
-    let inspection = context.store().inspect(&key.address).await.expect("an answer");
+    let inspection = context.store().inspect(&key.address).await.expect("a reply");
     let record = inspection.record.expect("a record");
     assert_eq!((record.rev, record.token, record.state), (stamp.rev, stamp.token, stamp.state));
     assert!(record.last_now == stamp.now && inspection.now >= stamp.now);
@@ -51,7 +51,7 @@ pub(crate) async fn a_read_follows_the_write_before_it(context: &LawContext) {
     assert!(key.now().await >= stamp.now.plus(HARD), "the clock of a read is the store's");
 }
 
-/// Keys stand in byte order, whatever letters they are made of.
+/// Keys are in byte order, whatever letters they have.
 pub(crate) async fn a_page_is_in_byte_order(context: &LawContext) {
     let mut names =
         ["b", "B", "a", "Z", "é", "z", "e\u{301}", "ß", "😀", "\u{ffff}", "a b", "a-b", "10", "9", "_", "ä"];
@@ -62,27 +62,27 @@ pub(crate) async fn a_page_is_in_byte_order(context: &LawContext) {
     assert_eq!(context.keys(&context.everything()).await, names);
 }
 
-/// Pages of any size tell each key once, in order.
+/// Pages of any size list each key once, in order.
 pub(crate) async fn pages_have_no_gap_and_no_overlap(context: &LawContext) {
     let names: Vec<String> = (0..23).map(|n| format!("k{n:02}")).collect();
     for name in names.iter().rev() {
         context.execution(name).granted(&call("ann")).await;
     }
     for limit in [1, 4, 23, 1000] {
-        let (mut told, mut after) = (Vec::new(), None);
+        let (mut got, mut after) = (Vec::new(), None);
         loop {
             let page = context.keys(&List { limit, after, ..context.everything() }).await;
             assert!(page.len() <= limit as usize, "a page keeps to its limit");
             let Some(last) = page.last() else { break };
             after = Some(Key::new(last).expect("a key"));
-            told.extend(page);
-            assert!(told.len() <= names.len(), "a page begins before the end of the one before it");
+            got.extend(page);
+            assert!(got.len() <= names.len(), "a page begins before the end of the one before it");
         }
-        assert_eq!(told, names);
+        assert_eq!(got, names);
     }
 }
 
-/// `after` is a place in the order, not a record: it need not exist.
+/// `after` is a position in the order, not a record: it need not exist.
 pub(crate) async fn a_page_can_start_between_keys(context: &LawContext) {
     for name in ["a", "c", "😀"] {
         context.execution(name).granted(&call("ann")).await;
@@ -93,27 +93,27 @@ pub(crate) async fn a_page_can_start_between_keys(context: &LawContext) {
     assert_eq!(context.keys(&from("\u{ffff}")).await, ["😀"]);
 }
 
-/// Each state has a filter, uncertain is told apart from executing, and tombstones are shown only when asked for.
+/// Each state has a filter, uncertain is distinguished from executing, and tombstones are listed only on request.
 pub(crate) async fn a_page_is_filtered_by_state(context: &LawContext) {
     let at = |name: &str| context.execution(name);
     at("claimed").granted(&call("ann")).await;
-    at("doubtful").doubtful(&call("ann")).await;
+    at("uncertain").abandoned(&call("ann")).await;
     at("done").completed(&call("ann"), &result("x")).await;
     let freed = at("free").granted(&call("ann")).await;
     at("free").release(freed).await;
-    let doubt = at("held").doubtful(&call("ann")).await;
+    let doubt = at("held").abandoned(&call("ann")).await;
     at("held").taken(&reconcile("olga", doubt.token)).await;
     at("running").begun(&call("ann")).await;
     assert_eq!(shown(context, Some(Shown::Claimed)).await, ["claimed"]);
     assert_eq!(shown(context, Some(Shown::Executing)).await, ["running"]);
-    assert_eq!(shown(context, Some(Shown::Uncertain)).await, ["doubtful"]);
+    assert_eq!(shown(context, Some(Shown::Uncertain)).await, ["uncertain"]);
     assert_eq!(shown(context, Some(Shown::Completed)).await, ["done"]);
     assert_eq!(shown(context, Some(Shown::Reconciling)).await, ["held"]);
     assert_eq!(shown(context, Some(Shown::Free)).await, ["free"]);
-    assert_eq!(shown(context, None).await, ["claimed", "done", "doubtful", "held", "running"]);
+    assert_eq!(shown(context, None).await, ["claimed", "done", "held", "running", "uncertain"]);
 }
 
-/// What lapses moves from executing to uncertain by itself; a lapsed claim stays claimed.
+/// A lapsed execution is listed as uncertain without any request; a lapsed claim stays claimed.
 pub(crate) async fn a_page_computes_expiry_when_it_is_read(context: &LawContext) {
     context.execution("claimed").granted(&call("ann")).await;
     context.execution("running").begun(&call("ann")).await;
@@ -124,7 +124,7 @@ pub(crate) async fn a_page_computes_expiry_when_it_is_read(context: &LawContext)
     assert_eq!(shown(context, Some(Shown::Claimed)).await, ["claimed"]);
 }
 
-/// The limit counts what is shown, not what is passed over.
+/// The limit counts the records that are listed, not those that are skipped.
 pub(crate) async fn a_filtered_page_is_filled_up_to_its_limit(context: &LawContext) {
     for n in 0..20 {
         let key = context.execution(&format!("k{n:02}"));
@@ -174,7 +174,7 @@ pub(crate) async fn a_history_has_the_newest_events_oldest_first(context: &LawCo
     let key = context.execution("k");
     for n in 0..4 {
         let grant = key.granted(&call(&format!("w{n}"))).await;
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
     }
     let all = key.events().await;
     assert_eq!(all.len(), 8);
@@ -191,7 +191,7 @@ async fn wait(context: &LawContext, key: &Subject<'_>, within: Duration) {
     tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("a wait ends when its time is over");
 }
 
-/// A wait for a change ends though nothing changes, whatever it waits for. It may end before its time.
+/// A wait for a change ends at its timeout though nothing changes, whatever it waits for. It may end earlier.
 pub(crate) async fn a_wait_for_a_change_ends_at_its_timeout(context: &LawContext) {
     context.execution("running").begun(&call("ann")).await;
     context.lease("held").granted(&call("ann")).await;
@@ -216,19 +216,20 @@ pub(crate) async fn a_wait_for_a_change_changes_nothing(context: &LawContext) {
     }
 }
 
-/// What is waited for may change meanwhile, and a wait that is dropped leaves nothing behind.
+/// While a caller waits for a change, other requests are applied at once, and a wait that is dropped leaves nothing
+/// behind.
 pub(crate) async fn a_wait_for_a_change_delays_no_other_request(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let mut waiting = Box::pin(context.store().changed(&key.address, HARD * 1_000));
     // Polled, so that it waits.
     let _ = tokio::time::timeout(Duration::ZERO, &mut waiting).await;
-    answers!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { .. });
+    expect_reply!(key.complete(grant, &result("x")).await, CompleteReply::Recorded { .. });
     drop(waiting);
     assert_eq!(key.record().await.state, State::Completed);
 }
 
-/// The store says what it is, the same each time, and accepts the deployment that it is tested on.
+/// The store returns the same description each time, and its health accepts the deployment that it is tested on.
 pub(crate) async fn the_store_returns_its_description_and_its_health(context: &LawContext) {
     assert!(!context.store().describe().backend.is_empty());
     assert_eq!(context.store().describe(), context.store().describe());

@@ -14,17 +14,17 @@ pub(crate) async fn an_operator_takes_an_uncertain_key(context: &LawContext) {
     let run = key.record().await;
     context.advance(TTL).await;
     let decision = reconcile("olga", lost.token);
-    let answer = key.reconcile(&decision).await;
-    let now = answer.stamp.now;
+    let reply = key.reconcile(&decision).await;
+    let now = reply.stamp.now;
     let expected = ReconcileReply::Taken {
-        token: answer.stamp.token,
+        token: reply.stamp.token,
         since: now,
         effects_until: run.effects_until,
         begun_at: run.begun_at,
         worker: Some(label("ann")),
     };
-    assert_eq!(answer.reply, expected);
-    assert!(answer.stamp.token > lost.token && answer.stamp.changed);
+    assert_eq!(reply.reply, expected);
+    assert!(reply.stamp.token > lost.token && reply.stamp.changed);
     let record = key.record().await;
     assert_eq!((record.state, record.claim_id), (State::Reconciling, None));
     assert!(record.past_claims.contains(ann.claim_id));
@@ -33,7 +33,7 @@ pub(crate) async fn an_operator_takes_an_uncertain_key(context: &LawContext) {
 /// The decision is kept: op id, kind, tokens, who, why and when.
 pub(crate) async fn a_decision_is_recorded_in_full(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let asked = reconcile("olga", doubt.token);
     let stamp = key.reconcile(&asked).await.stamp;
     let decision = key.record().await.decision.expect("a decision");
@@ -43,18 +43,18 @@ pub(crate) async fn a_decision_is_recorded_in_full(context: &LawContext) {
     assert_eq!((decision.digest, decision.at), (None, stamp.now));
 }
 
-/// Executing and live: told until when, unless the operator means it.
+/// Executing and live: the reply has the end of the lease, unless the operator asks for a live execution.
 pub(crate) async fn a_live_execution_is_taken_only_if_the_operator_asks_for_it(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.begun(&call("ann")).await;
     let before = key.record().await;
     let polite = reconcile("olga", grant.token);
-    answers!(key.reconcile(&polite).await, ReconcileReply::StillAlive { until } if until == before.lease_until);
+    expect_reply!(key.reconcile(&polite).await, ReconcileReply::StillAlive { until } if until == before.lease_until);
     let stealing = Reconcile { steal: true, ..polite.clone() };
-    answers!(key.reconcile(&stealing).await, ReconcileReply::StillAlive { .. });
+    expect_reply!(key.reconcile(&stealing).await, ReconcileReply::StillAlive { .. });
     key.assert_untouched_since(&before).await;
     key.taken(&Reconcile { even_if_alive: true, ..polite }).await;
-    answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
+    expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::Superseded(_)));
 }
 
 /// A live execution that was taken keeps its hard deadline: until then it may be running.
@@ -69,13 +69,13 @@ pub(crate) async fn a_taken_run_keeps_its_hard_deadline(context: &LawContext) {
 /// Another token than the one that is current: a late decision applies to nothing.
 pub(crate) async fn a_decision_about_another_token_is_stale(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let before = key.record().await;
     let now = Current { state: State::Executing, token: doubt.token };
     for wrong in [doubt.token.get() - 1, doubt.token.get() + 1] {
         let decision = reconcile("olga", sentinel_core::Token::from_stored(wrong));
         let decision = Reconcile { even_if_alive: true, steal: true, ..decision };
-        answers!(key.reconcile(&decision).await, ReconcileReply::StaleDecision(c) if c == now);
+        expect_reply!(key.reconcile(&decision).await, ReconcileReply::StaleDecision(c) if c == now);
     }
     key.assert_untouched_since(&before).await;
 }
@@ -83,7 +83,7 @@ pub(crate) async fn a_decision_about_another_token_is_stale(context: &LawContext
 /// The same op id as the last decision: the same token, even though the token seen is no longer current.
 pub(crate) async fn a_repeated_reconcile_gets_the_same_token(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let decision = reconcile("olga", doubt.token);
     let first = key.reconcile(&decision).await.reply;
     context.advance(HARD).await;
@@ -94,10 +94,10 @@ pub(crate) async fn a_repeated_reconcile_gets_the_same_token(context: &LawContex
     key.assert_untouched_since(&before).await;
 }
 
-/// Another operator holds it: told who and since when, unless they steal it.
+/// Another operator holds it: the reply has the operator and the time, unless the request steals it.
 pub(crate) async fn a_reconciling_key_is_taken_only_by_stealing(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let olga = reconcile("olga", doubt.token);
     let held = key.reconcile(&olga).await.stamp;
     let omar = reconcile("omar", held.token);
@@ -112,33 +112,36 @@ pub(crate) async fn a_reconciling_key_is_taken_only_by_stealing(context: &LawCon
 /// Stealing fences the first operator out.
 pub(crate) async fn stealing_fences_the_first_operator_out(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let first = key.taken(&reconcile("olga", doubt.token)).await;
     let second = key.taken(&Reconcile { steal: true, ..reconcile("omar", first) }).await;
     let before = key.record().await;
     let late = force("olga", first, &result("no"));
-    answers!(key.force_complete(&late).await, ForceCompleteReply::StaleDecision(c) if c.token == second);
-    answers!(key.reset_to_claimed(&reset("olga", first)).await, ResetReply::StaleDecision(_));
+    expect_reply!(key.force_complete(&late).await, ForceCompleteReply::StaleDecision(c) if c.token == second);
+    expect_reply!(key.reset_to_claimed(&reset("olga", first)).await, ResetReply::StaleDecision(_));
     key.assert_untouched_since(&before).await;
-    answers!(key.force_complete(&force("omar", second, &result("yes"))).await, ForceCompleteReply::Completed);
+    expect_reply!(
+        key.force_complete(&force("omar", second, &result("yes"))).await,
+        ForceCompleteReply::Completed
+    );
 }
 
-/// Stealing needs the reconcile token that was seen.
+/// Stealing needs the current reconcile token.
 pub(crate) async fn stealing_needs_the_current_token(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     key.taken(&reconcile("olga", doubt.token)).await;
     let blind = Reconcile { steal: true, ..reconcile("omar", doubt.token) };
-    answers!(key.reconcile(&blind).await, ReconcileReply::StaleDecision(_));
+    expect_reply!(key.reconcile(&blind).await, ReconcileReply::StaleDecision(_));
 }
 
-/// Completed: there is no doubt.
+/// Completed: nothing is uncertain.
 pub(crate) async fn a_completed_key_is_not_reconciled(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.completed(&call("ann"), &result("done")).await;
     let eager = Reconcile { even_if_alive: true, steal: true, ..reconcile("olga", grant.token) };
     let before = key.record().await;
-    answers!(key.reconcile(&eager).await, ReconcileReply::AlreadyCompleted);
+    expect_reply!(key.reconcile(&eager).await, ReconcileReply::AlreadyCompleted);
     key.assert_untouched_since(&before).await;
 }
 
@@ -152,30 +155,30 @@ pub(crate) async fn only_an_execution_is_reconciled(context: &LawContext) {
         context.advance(wait).await;
         for (key, grant, state) in [(&claimed, held, State::Claimed), (&free, freed, State::Free)] {
             let eager = Reconcile { even_if_alive: true, steal: true, ..reconcile("olga", grant.token) };
-            answers!(key.reconcile(&eager).await, ReconcileReply::NotExecuting(c) if c.state == state);
+            expect_reply!(key.reconcile(&eager).await, ReconcileReply::NotExecuting(c) if c.state == state);
         }
     }
-    assert_eq!(claimed.story().await, ["claimed"]);
+    assert_eq!(claimed.changes().await, ["claimed"]);
 }
 
-/// An op id is one decision: under another kind it decides nothing.
+/// An op id identifies one decision: under another kind it is refused.
 pub(crate) async fn an_op_id_identifies_one_decision(context: &LawContext) {
     let key = context.execution("k");
-    let doubt = key.doubtful(&call("ann")).await;
+    let doubt = key.abandoned(&call("ann")).await;
     let op_id = OpId::random();
     let token = key.taken(&Reconcile { op_id, ..reconcile("olga", doubt.token) }).await;
     let done = ForceComplete { op_id, ..force("olga", token, &result("yes")) };
-    let answer = key.force_complete(&done).await;
-    assert!(answer.stamp.changed, "a reconcile is not a force-complete, whatever its op id");
+    let reply = key.force_complete(&done).await;
+    assert!(reply.stamp.changed, "a reconcile is not a force-complete, whatever its op id");
     let again = key.reconcile(&Reconcile { op_id, ..reconcile("olga", doubt.token) }).await;
-    answers!(again, ReconcileReply::StaleDecision(_));
+    expect_reply!(again, ReconcileReply::StaleDecision(_));
 }
 
-/// The fingerprint and retention of the run survive: a force-completed result is kept as the claim said.
+/// The fingerprint and retention of the run are kept: a forced result has the retention of the claim.
 pub(crate) async fn a_reconciling_key_keeps_fingerprint_and_retention(context: &LawContext) {
     let key = context.execution("k");
     let ann = Claim { fingerprint: about("a"), retention: Some(KEPT), ..call("ann") };
-    let doubt = key.doubtful(&ann).await;
+    let doubt = key.abandoned(&ann).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("yes"))).await;
     let record = key.record().await;

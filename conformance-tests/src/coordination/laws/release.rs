@@ -7,14 +7,14 @@ use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
 use crate::diff::assert_eq;
 
-/// Claimed, match: free, and anyone may claim at once.
+/// Claimed, match: free, and any call may claim at once.
 pub(crate) async fn a_claim_is_released(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let grant = key.granted(&call("ann")).await;
-        let answer = key.release(grant).await;
-        assert_eq!((answer.stamp.changed, answer.stamp.state), (true, State::Free));
-        assert_eq!(answer.stamp.token, grant.token, "a release keeps the token");
-        answers!(answer, ReleaseReply::Released);
+        let reply = key.release(grant).await;
+        assert_eq!((reply.stamp.changed, reply.stamp.state), (true, State::Free));
+        assert_eq!(reply.stamp.token, grant.token, "a release keeps the token");
+        expect_reply!(reply, ReleaseReply::Released);
         key.granted(&call("bob")).await;
     }
 }
@@ -39,7 +39,7 @@ pub(crate) async fn a_lapsed_claim_is_released(context: &LawContext) {
     for key in [context.execution("k"), context.lease("k")] {
         let grant = key.granted(&call("ann")).await;
         context.advance(HARD).await;
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
     }
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn a_vouched_execution_is_released(context: &LawContext) {
         let key = context.execution(&format!("{wait:?}"));
         let grant = key.begun(&call("ann")).await;
         context.advance(wait).await;
-        answers!(key.vouch(grant).await, ReleaseReply::Released);
+        expect_reply!(key.vouch(grant).await, ReleaseReply::Released);
         key.granted(&call("bob")).await;
     }
 }
@@ -64,7 +64,7 @@ pub(crate) async fn a_vouched_release_ends_the_incarnation(context: &LawContext)
     assert!(key.record().await.incarnation > first);
 }
 
-/// A release before the begin does not: the provider saw nothing of it.
+/// A release before the begin does not: the provider received nothing.
 pub(crate) async fn a_release_before_the_begin_keeps_the_incarnation(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
@@ -80,11 +80,11 @@ pub(crate) async fn an_execution_is_not_released_without_vouching(context: &LawC
     let grant = key.begun(&call("ann")).await;
     for _ in 0..2 {
         let before = key.record().await;
-        answers!(key.release(grant).await, ReleaseReply::MayHaveRun);
+        expect_reply!(key.release(grant).await, ReleaseReply::MayHaveRun);
         key.assert_untouched_since(&before).await;
         context.advance(HARD).await;
     }
-    answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
 }
 
 /// Free, match: the same reply; nothing changes.
@@ -93,12 +93,12 @@ pub(crate) async fn a_repeated_release_gets_the_same_reply(context: &LawContext)
     let grant = claimed.granted(&call("ann")).await;
     claimed.release(grant).await;
     let before = claimed.record().await;
-    answers!(claimed.release(grant).await, ReleaseReply::Released);
+    expect_reply!(claimed.release(grant).await, ReleaseReply::Released);
     claimed.assert_untouched_since(&before).await;
     let grant = begun.begun(&call("ann")).await;
     begun.vouch(grant).await;
     let before = begun.record().await;
-    answers!(begun.vouch(grant).await, ReleaseReply::Released);
+    expect_reply!(begun.vouch(grant).await, ReleaseReply::Released);
     begun.assert_untouched_since(&before).await;
 }
 
@@ -110,8 +110,8 @@ pub(crate) async fn a_late_release_does_not_change_the_next_run(context: &LawCon
     let next = key.begun(&call("bob")).await;
     let before = key.record().await;
     let now = Current { state: State::Executing, token: next.token };
-    answers!(key.release(first).await, ReleaseReply::Superseded(current) if current == now);
-    answers!(key.vouch(first).await, ReleaseReply::Superseded(current) if current == now);
+    expect_reply!(key.release(first).await, ReleaseReply::Superseded(current) if current == now);
+    expect_reply!(key.vouch(first).await, ReleaseReply::Superseded(current) if current == now);
     key.assert_untouched_since(&before).await;
 }
 
@@ -127,36 +127,36 @@ pub(crate) async fn another_grant_releases_nothing(context: &LawContext) {
     for (grant, key) in held {
         let before = key.record().await;
         for wrong in [other_id(grant), older(grant)] {
-            answers!(key.release(wrong).await, ReleaseReply::Superseded(_));
-            answers!(key.vouch(wrong).await, ReleaseReply::Superseded(_));
+            expect_reply!(key.release(wrong).await, ReleaseReply::Superseded(_));
+            expect_reply!(key.vouch(wrong).await, ReleaseReply::Superseded(_));
         }
         key.assert_untouched_since(&before).await;
     }
 }
 
-/// On a tombstone, only the grant that ended there is told that it is released.
+/// On a tombstone, only the release of the grant that ended there is confirmed.
 pub(crate) async fn a_tombstone_confirms_only_its_own_release(context: &LawContext) {
     let key = context.execution("k");
     let (ann, bob) = (key.granted(&call("ann")).await, call("bob"));
     key.release(ann).await;
     let second = key.granted(&bob).await;
     key.release(second).await;
-    answers!(key.release(ann).await, ReleaseReply::Superseded(current) if current.state == State::Free);
-    answers!(key.release(other_id(second)).await, ReleaseReply::Superseded(_));
-    answers!(key.release(second).await, ReleaseReply::Released);
-    answers!(context.execution("absent").release(second).await, ReleaseReply::Superseded(_));
+    expect_reply!(key.release(ann).await, ReleaseReply::Superseded(current) if current.state == State::Free);
+    expect_reply!(key.release(other_id(second)).await, ReleaseReply::Superseded(_));
+    expect_reply!(key.release(second).await, ReleaseReply::Released);
+    expect_reply!(context.execution("absent").release(second).await, ReleaseReply::Superseded(_));
 }
 
-/// Completed and reconciling are nobody's to release, vouched or not.
+/// Completed and reconciling records are not released, vouched or not.
 pub(crate) async fn a_release_never_erases_a_result_or_a_reconciliation(context: &LawContext) {
     let (done, held) = (context.execution("done"), context.execution("held"));
     let completed = done.completed(&call("ann"), &result("receipt")).await;
-    let doubt = held.doubtful(&call("ann")).await;
+    let doubt = held.abandoned(&call("ann")).await;
     held.taken(&reconcile("olga", doubt.token)).await;
     for (key, grant) in [(done, completed), (held, doubt)] {
         let before = key.record().await;
-        answers!(key.release(grant).await, ReleaseReply::Superseded(_));
-        answers!(key.vouch(grant).await, ReleaseReply::Superseded(_));
+        expect_reply!(key.release(grant).await, ReleaseReply::Superseded(_));
+        expect_reply!(key.vouch(grant).await, ReleaseReply::Superseded(_));
         key.assert_untouched_since(&before).await;
     }
 }

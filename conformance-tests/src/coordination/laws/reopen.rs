@@ -8,32 +8,35 @@ use sentinel_core::{Kind, State};
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
 
-/// What is executing, claimed or in doubt is not granted again.
+/// What is executing, claimed or uncertain is not granted again.
 pub(crate) async fn a_held_key_is_not_granted_again_after_reopening(context: &LawContext) {
     let (executing, lease) = (context.execution("executing"), context.lease("lease"));
     let (doubt, held) = (context.execution("doubt"), context.execution("held"));
     executing.begun(&call("ann")).await;
     lease.granted(&call("ann")).await;
-    let cause = doubt.doubtful(&call("ann")).await;
-    let decision = reconcile("olga", held.doubtful(&call("ann")).await.token);
+    let cause = doubt.abandoned(&call("ann")).await;
+    let decision = reconcile("olga", held.abandoned(&call("ann")).await.token);
     held.taken(&decision).await;
     if !context.reopen().await {
         return;
     }
-    answers!(executing.claim(&call("bob")).await, ClaimReply::InProgress { state: State::Executing, .. });
-    answers!(lease.claim(&call("bob")).await, ClaimReply::InProgress { state: State::Claimed, .. });
-    answers!(doubt.claim(&call("bob")).await, ClaimReply::Uncertain { token, .. } if token == cause.token);
-    assert_eq!(doubt.record().await.doubt, Some(label("lost contact")), "the cause of the doubt");
-    answers!(held.claim(&call("bob")).await, ClaimReply::Reconciling { .. });
-    answers!(
+    expect_reply!(
+        executing.claim(&call("bob")).await,
+        ClaimReply::InProgress { state: State::Executing, .. }
+    );
+    expect_reply!(lease.claim(&call("bob")).await, ClaimReply::InProgress { state: State::Claimed, .. });
+    expect_reply!(doubt.claim(&call("bob")).await, ClaimReply::Uncertain { token, .. } if token == cause.token);
+    assert_eq!(doubt.record().await.doubt, Some(label("lost contact")), "the cause of the abandon");
+    expect_reply!(held.claim(&call("bob")).await, ClaimReply::Reconciling { .. });
+    expect_reply!(
         held.reconcile(&reconcile("omar", held.record().await.token)).await,
         ReconcileReply::HeldBy { op_id, .. } if op_id == decision.op_id
     );
     context.advance(HARD).await;
-    answers!(executing.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
+    expect_reply!(executing.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
 }
 
-/// Results are replayed byte for byte, with what remains of their retention.
+/// Results are replayed byte for byte, with the rest of their retention.
 pub(crate) async fn results_are_replayed_after_reopening(context: &LawContext) {
     let (kept, brief) = (context.execution("kept"), context.execution("brief"));
     let ann = Claim { fingerprint: about("an order"), ..call("ann") };
@@ -47,15 +50,15 @@ pub(crate) async fn results_are_replayed_after_reopening(context: &LawContext) {
     let expected = ClaimReply::Completed { result: result("x\0 \r\n"), remaining: None };
     assert_eq!(kept.claim(&call("bob")).await.reply, expected);
     let other = Claim { fingerprint: about("a refund"), ..call("bob") };
-    answers!(kept.claim(&other).await, ClaimReply::FingerprintMismatch);
-    let answer = brief.claim(&call("bob")).await;
-    let remaining = Some(KEPT - answer.stamp.now.since(completed));
-    assert_eq!(answer.reply, ClaimReply::Completed { result: result("brief"), remaining });
+    expect_reply!(kept.claim(&other).await, ClaimReply::FingerprintMismatch);
+    let reply = brief.claim(&call("bob")).await;
+    let remaining = Some(KEPT - reply.stamp.now.since(completed));
+    assert_eq!(reply.reply, ClaimReply::Completed { result: result("brief"), remaining });
     context.advance(KEPT).await;
-    answers!(brief.claim(&call("bob")).await, ClaimReply::Granted(_));
+    expect_reply!(brief.claim(&call("bob")).await, ClaimReply::Granted(_));
 }
 
-/// Who was granted before goes on after: begins, extends, completes, releases.
+/// A grant from before is valid after: it begins, extends, completes, releases.
 pub(crate) async fn a_grant_is_valid_after_reopening(context: &LawContext) {
     let (run, lease, extended) =
         (context.execution("run"), context.lease("lease"), context.execution("extended"));
@@ -63,21 +66,21 @@ pub(crate) async fn a_grant_is_valid_after_reopening(context: &LawContext) {
     let begun = extended.begun(&call("ann")).await;
     context.advance(HALF).await;
     for (key, grant) in [(&extended, begun), (&lease, held)] {
-        answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
+        expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { .. });
     }
     if !context.reopen().await {
         return;
     }
-    answers!(run.begin(claimed).await, BeginReply::Begun(_));
+    expect_reply!(run.begin(claimed).await, BeginReply::Begun(_));
     context.advance(HALF).await;
     for key in [&extended, &lease] {
-        answers!(key.claim(&call("bob")).await, ClaimReply::InProgress { .. });
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::InProgress { .. });
     }
-    answers!(lease.heartbeat(held).await, HeartbeatReply::Kept { .. });
-    answers!(extended.complete(begun, &result("x")).await, CompleteReply::Recorded { late: false });
-    answers!(run.heartbeat(claimed).await, HeartbeatReply::Kept { .. });
-    answers!(run.complete(claimed, &result("x")).await, CompleteReply::Recorded { late: false });
-    answers!(lease.release(held).await, ReleaseReply::Released);
+    expect_reply!(lease.heartbeat(held).await, HeartbeatReply::Kept { .. });
+    expect_reply!(extended.complete(begun, &result("x")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(run.heartbeat(claimed).await, HeartbeatReply::Kept { .. });
+    expect_reply!(run.complete(claimed, &result("x")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(lease.release(held).await, ReleaseReply::Released);
 }
 
 /// A request that is sent again after the reopening is answered as before it.
@@ -94,7 +97,7 @@ pub(crate) async fn a_repeated_request_gets_the_same_reply_after_reopening(conte
     let completed = done.completed(&call("ann"), &result("x")).await;
     let mut decisions = Vec::new();
     for key in [&taken, &forced, &freed] {
-        let decision = reconcile("olga", key.doubtful(&call("ann")).await.token);
+        let decision = reconcile("olga", key.abandoned(&call("ann")).await.token);
         decisions.push((key.taken(&decision).await, decision));
     }
     let (by_force, by_reset) = (force("olga", decisions[1].0, &result("x")), reset("olga", decisions[2].0));
@@ -105,14 +108,14 @@ pub(crate) async fn a_repeated_request_gets_the_same_reply_after_reopening(conte
     if !context.reopen().await {
         return;
     }
-    answers!(withdrawn.claim(&ann).await, ClaimReply::AlreadyReleased);
-    answers!(withdrawn.cancel(ann.claim_id).await, CancelReply::Cancelled);
-    answers!(released.claim(&bob).await, ClaimReply::AlreadyReleased);
-    answers!(released.release(grant).await, ReleaseReply::Released);
-    answers!(done.complete(completed, &result("x")).await, CompleteReply::Recorded { late: false });
-    answers!(done.complete(completed, &result("y")).await, CompleteReply::Conflict);
+    expect_reply!(withdrawn.claim(&ann).await, ClaimReply::AlreadyReleased);
+    expect_reply!(withdrawn.cancel(ann.claim_id).await, CancelReply::Cancelled);
+    expect_reply!(released.claim(&bob).await, ClaimReply::AlreadyReleased);
+    expect_reply!(released.release(grant).await, ReleaseReply::Released);
+    expect_reply!(done.complete(completed, &result("x")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(done.complete(completed, &result("y")).await, CompleteReply::Conflict);
     let (token, decision) = &decisions[0];
-    answers!(taken.reconcile(decision).await, ReconcileReply::Taken { token: same, .. } if same == *token);
+    expect_reply!(taken.reconcile(decision).await, ReconcileReply::Taken { token: same, .. } if same == *token);
     assert_eq!(forced.force_complete(&by_force).await.reply, force_reply);
     assert_eq!(freed.reset_to_claimed(&by_reset).await.reply, reset_reply);
     assert_eq!(evicted.evict(&eviction).await.reply, evict_reply);
@@ -146,7 +149,7 @@ pub(crate) async fn a_floor_is_kept_after_reopening(context: &LawContext) {
     if !context.reopen().await {
         return;
     }
-    assert_eq!(key.story().await, ["purged"], "the event of the purge");
+    assert_eq!(key.changes().await, ["purged"], "the event of the purge");
     for subject in [key, other] {
         let next = subject.granted(&call("bob")).await;
         assert!(next.token > grant.token, "token {} was drawn, {} was purged", next.token, grant.token);
@@ -164,9 +167,9 @@ pub(crate) async fn the_time_never_goes_back_after_reopening(context: &LawContex
     if !context.reopen().await {
         return;
     }
-    let answer = key.heartbeat(grant).await;
-    assert!(answer.stamp.now >= last, "the clock reads {}, and read {last} before", answer.stamp.now);
-    assert_eq!(key.record().await.last_now, answer.stamp.now.max(last), "the last reading");
+    let reply = key.heartbeat(grant).await;
+    assert!(reply.stamp.now >= last, "the clock reads {}, and read {last} before", reply.stamp.now);
+    assert_eq!(key.record().await.last_now, reply.stamp.now.max(last), "the last reading");
 }
 
 /// All records, pages and histories are what they were.
@@ -183,7 +186,7 @@ pub(crate) async fn pages_and_histories_are_the_same_after_reopening(context: &L
             2 => Release { grant, vouched: true }.into(),
             _ => Heartbeat { grant }.into(),
         };
-        key.ask(op).await;
+        key.send(op).await;
     }
     let pages = [
         context.everything(),

@@ -1,4 +1,4 @@
-//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that says *not
+//! Spec §1 and spec §3: a result is replayed byte for byte, by a worker or an operator, and an error that reports *not
 //! applied* is true.
 
 use sentinel_core::kernel::Op;
@@ -9,14 +9,14 @@ use crate::coordination::fixtures::*;
 use crate::coordination::law_context::{LawContext, Subject};
 use crate::diff::{assert_eq, same};
 
-/// Payloads are compared by their bytes, and a difference is reported by its place.
+/// Payloads are compared by their bytes, and a difference is reported by its position.
 fn same_result(what: &str, expected: &RecordedResult, got: &RecordedResult) {
     let (ours, theirs) = (&expected.payload.bytes, &got.payload.bytes);
     if ours != theirs {
         let (count, theirs_count) = (ours.len(), theirs.len());
-        let place = ours.iter().zip(theirs).position(|(a, b)| a != b).unwrap_or(count.min(theirs_count));
+        let position = ours.iter().zip(theirs).position(|(a, b)| a != b).unwrap_or(count.min(theirs_count));
         panic!(
-            "{what}: payload.bytes: expected {count} bytes, got {theirs_count}; the first difference is at {place}"
+            "{what}: payload.bytes: expected {count} bytes, got {theirs_count}; the first difference is at {position}"
         );
     }
     same(what, expected, got);
@@ -27,8 +27,8 @@ fn same_result(what: &str, expected: &RecordedResult, got: &RecordedResult) {
 async fn replayed(key: &Subject<'_>, own: &Claim, result: &RecordedResult) {
     let what = format!("the result of {}", key.address);
     for claim in [&call("bob"), own] {
-        let told = answers!(key.claim(claim).await, ClaimReply::Completed { result, .. } => result);
-        same_result(&what, result, &told);
+        let got = expect_reply!(key.claim(claim).await, ClaimReply::Completed { result, .. } => result);
+        same_result(&what, result, &got);
     }
     let record = key.record().await;
     same_result(&what, result, record.result.as_ref().expect("a result"));
@@ -60,27 +60,27 @@ async fn by_worker(key: Subject<'_>, result: &RecordedResult) {
     let own = call("ann");
     let grant = key.begun(&own).await;
     for changed in [true, false] {
-        let answer = key.complete(grant, result).await;
-        assert_eq!(answer.stamp.changed, changed, "{answer:?}");
-        answers!(answer, CompleteReply::Recorded { late: false });
+        let reply = key.complete(grant, result).await;
+        assert_eq!(reply.stamp.changed, changed, "{reply:?}");
+        expect_reply!(reply, CompleteReply::Recorded { late: false });
     }
-    answers!(key.complete(grant, &altered(result)).await, CompleteReply::Conflict);
+    expect_reply!(key.complete(grant, &altered(result)).await, CompleteReply::Conflict);
     replayed(&key, &own, result).await;
 }
 
 /// A result that an operator records. Repeated it is the same; with one bit changed it is another decision.
 async fn by_operator(key: Subject<'_>, result: &RecordedResult) {
     let own = Claim { accepts: Accepts::any(), ..call("ann") };
-    let doubt = key.doubtful(&own).await;
+    let doubt = key.abandoned(&own).await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     let decision = force("olga", token, result);
     for changed in [true, false] {
-        let answer = key.force_complete(&decision).await;
-        assert_eq!(answer.stamp.changed, changed, "{answer:?}");
-        answers!(answer, ForceCompleteReply::Completed);
+        let reply = key.force_complete(&decision).await;
+        assert_eq!(reply.stamp.changed, changed, "{reply:?}");
+        expect_reply!(reply, ForceCompleteReply::Completed);
     }
     let other = ForceComplete { result: altered(result), ..decision };
-    answers!(key.force_complete(&other).await, ForceCompleteReply::StaleDecision(_));
+    expect_reply!(key.force_complete(&other).await, ForceCompleteReply::StaleDecision(_));
     replayed(&key, &own, result).await;
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn the_largest_result_is_replayed_for_success_failure_and_force
     by_operator(context.execution("forced"), &forced).await;
 }
 
-/// Bytes are not text: no encoding, line end, blank, escape or format is read into them, whatever their content type.
+/// Bytes are not text: no encoding, line end, blank, escape or format is interpreted, whatever their content type.
 pub(crate) async fn bytes_are_never_interpreted_as_text(context: &LawContext) {
     let cases: [&[u8]; 24] = [
         b"a\r\nb\r\n",
@@ -165,7 +165,7 @@ pub(crate) async fn bytes_are_never_interpreted_as_text(context: &LawContext) {
     }
 }
 
-/// A content type is a text as it stands: its case, blanks, parameters and length stay.
+/// A content type is kept as it is: its case, blanks, parameters and length.
 pub(crate) async fn a_content_type_is_replayed_unchanged(context: &LawContext) {
     let long = |length: usize| format!("application/{}", "x".repeat(length - 12));
     let mut kinds: Vec<String> = [64, 65, 127, 128, 129, 255, 256, 257, 1_023, 1_024].map(long).to_vec();
@@ -201,7 +201,7 @@ pub(crate) async fn a_content_type_is_replayed_unchanged(context: &LawContext) {
     let (key, json) = (context.execution("another"), Payload::new(Payload::JSON, "{}"));
     let grant = key.completed(&call("ann"), &RecordedResult::success(json.clone())).await;
     let upper = Payload { content_type: label("Application/JSON"), ..json };
-    answers!(key.complete(grant, &RecordedResult::success(upper)).await, CompleteReply::Conflict);
+    expect_reply!(key.complete(grant, &RecordedResult::success(upper)).await, CompleteReply::Conflict);
 }
 
 /// A code is a number of 32 bits with a sign, or none: for successes, failures and forced results, and in events.
@@ -234,7 +234,7 @@ pub(crate) async fn the_smallest_and_the_largest_code_are_replayed(context: &Law
     }
 }
 
-/// A result that was left out keeps its verdict, its code and the bytes that stand for it.
+/// A result that was left out keeps its verdict, its code and the bytes that replace it.
 pub(crate) async fn an_omitted_result_keeps_its_verdict_and_code(context: &LawContext) {
     for (n, bytes) in ["", "too large"].into_iter().enumerate() {
         for verdict in [Verdict::Success, Verdict::Failure] {
@@ -270,25 +270,24 @@ pub(crate) async fn every_part_of_a_result_is_compared(context: &LawContext) {
         let (worker, operator) =
             (context.execution(&format!("worker {n}")), context.execution(&format!("operator {n}")));
         let grant = worker.completed(&call("ann"), &first).await;
-        let doubt = operator.doubtful(&Claim { accepts: Accepts::any(), ..call("ann") }).await;
+        let doubt = operator.abandoned(&Claim { accepts: Accepts::any(), ..call("ann") }).await;
         let token = operator.taken(&reconcile("olga", doubt.token)).await;
         let decision = force("olga", token, &first);
-        answers!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
+        expect_reply!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
         for other in others {
-            let answer = worker.complete(grant, &other).await;
-            assert_eq!(answer.reply, CompleteReply::Conflict, "{other:?} after {first:?}");
-            let answer =
+            let reply = worker.complete(grant, &other).await;
+            assert_eq!(reply.reply, CompleteReply::Conflict, "{other:?} after {first:?}");
+            let reply =
                 operator.force_complete(&ForceComplete { result: other.clone(), ..decision.clone() }).await;
-            let is_stale = matches!(answer.reply, ForceCompleteReply::StaleDecision(_));
-            assert!(is_stale, "{other:?} after {first:?}: {answer:?}");
+            let is_stale = matches!(reply.reply, ForceCompleteReply::StaleDecision(_));
+            assert!(is_stale, "{other:?} after {first:?}: {reply:?}");
         }
-        answers!(worker.complete(grant, &first).await, CompleteReply::Recorded { .. });
-        answers!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
+        expect_reply!(worker.complete(grant, &first).await, CompleteReply::Recorded { .. });
+        expect_reply!(operator.force_complete(&decision).await, ForceCompleteReply::Completed);
     }
 }
 
-/// A fingerprint is a text as it stands: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes
-/// count.
+/// A fingerprint is compared as it is: zero bytes, line ends, blanks, case, spelling and the last of 1,024 bytes count.
 pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(context: &LawContext) {
     let long = |end: &str| format!("{}{end}", "f".repeat(1_024 - end.len()));
     let cut = |length: usize, end: &str| format!("{}{end}{}", "f".repeat(length), "f".repeat(1_023 - length));
@@ -322,8 +321,8 @@ pub(crate) async fn a_fingerprint_is_compared_to_its_last_byte(context: &LawCont
             key.granted(&asks(ours)).await;
             let what = format!("the fingerprint of {}", key.address);
             same(&what, &about(ours), &key.record().await.fingerprint);
-            answers!(key.claim(&asks(other)).await, ClaimReply::FingerprintMismatch);
-            answers!(key.claim(&asks(ours)).await, ClaimReply::InProgress { .. });
+            expect_reply!(key.claim(&asks(other)).await, ClaimReply::FingerprintMismatch);
+            expect_reply!(key.claim(&asks(ours)).await, ClaimReply::InProgress { .. });
             key.assert_rebuilt().await;
         }
     }
@@ -334,7 +333,7 @@ async fn read(key: &Subject<'_>) -> (Record, usize) {
     (key.record().await, key.events().await.len())
 }
 
-/// A result that is larger than a client sends by default is recorded whole, or an error says that it was not and
+/// A result that is larger than a client sends by default is recorded whole, or an error reports that it was not and
 /// leaves the execution as it was: then a smaller one can be recorded.
 pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawContext) {
     let huge =
@@ -360,7 +359,7 @@ pub(crate) async fn a_huge_result_is_recorded_whole_or_not_at_all(context: &LawC
     assert!(is_settled, "the execution is neither recorded nor as it was: {small:?}");
 }
 
-/// A request that a lease does not know is an error that says *not applied*, and it is true in every state of the
+/// A request that only executions have is an error that reports *not applied*, and this is true in every state of a
 /// lease.
 pub(crate) async fn a_request_for_executions_does_not_change_a_lease(context: &LawContext) {
     let names = ["absent", "held", "lapsed", "free"];
@@ -371,7 +370,7 @@ pub(crate) async fn a_request_for_executions_does_not_change_a_lease(context: &L
             _ => key.granted(&call("ann")).await,
         };
         match name {
-            "free" => answers!(key.release(grant).await, ReleaseReply::Released),
+            "free" => expect_reply!(key.release(grant).await, ReleaseReply::Released),
             "lapsed" => context.advance(TTL).await,
             _ => {}
         }
@@ -389,11 +388,11 @@ pub(crate) async fn a_request_for_executions_does_not_change_a_lease(context: &L
         for op in ops {
             let error = op.clone().send(&**context.store(), &key.address).await.err();
             let error =
-                error.unwrap_or_else(|| panic!("a lease that is {name} was asked {op:?}, and answered"));
+                error.unwrap_or_else(|| panic!("a lease that is {name} got {op:?}, and did not refuse it"));
             assert_eq!(error.applied(), Applied::No, "{op:?}: {error}");
             assert!(
                 read(&key).await == before,
-                "{name}: {op:?} changed what it said that it did not: {error}"
+                "{name}: {op:?} changed the record, and the error reports that it did not: {error}"
             );
         }
     }

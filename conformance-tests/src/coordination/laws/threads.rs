@@ -1,4 +1,4 @@
-//! Two threads that ask about one record in the same instant, many times: both requests are carried out one after the
+//! Two threads send requests for one record in the same instant, many times: the requests are applied one after the
 //! other.
 //!
 //! `matrix::overlaps` makes sure that two requests overlap where a store waits within one of them. A store that
@@ -19,11 +19,11 @@ use crate::coordination::matrix::overlaps::explained;
 /// How many rounds each pair of requests has: half of them through one handle, half through two.
 const ROUNDS: usize = 32;
 
-/// How many times so many rounds follow each other at most, where too few requests overlapped.
+/// How many batches of rounds there are at most, if too few requests overlapped.
 const BATCHES: usize = 4;
 
-/// How often it meets in a store of this kind. Two requests to a server, or to another thread, overlap for so long that
-/// a few rounds are enough.
+/// The number of rounds for a store of this kind. Two requests to a server, or to another thread, overlap long enough
+/// that a few rounds suffice.
 fn rounds(context: &LawContext) -> usize {
     match (context.store().describe().in_process, context.sizes().law_passes) {
         (true, _) => ROUNDS,
@@ -51,19 +51,20 @@ async fn together(
         context.advance(wait).await;
         let mut rounds = Vec::new();
         for (key, ops) in subjects {
-            let (before, told) = (key.record().await, key.events().await);
-            rounds.push(Round { address: key.address, before, told, ops });
+            let (before, events_before) = (key.record().await, key.events().await);
+            rounds.push(Round { address: key.address, before, events_before, ops });
         }
         let [first, second] = lockstep.send(context, &rounds, batch * rounds.len()).await;
         for (round, sent) in rounds.iter().zip(first.into_iter().zip(second)) {
             overlapped += usize::from(sent.0.overlaps(&sent.1));
             let [one_op, two_op] = &round.ops;
-            let said =
-                [(one_op, sent.0.reply.expect("an answer")), (two_op, sent.1.reply.expect("an answer"))];
+            let replies =
+                [(one_op, sent.0.reply.expect("a reply")), (two_op, sent.1.reply.expect("a reply"))];
             let key = context.subject(round.address.clone());
             let (after, events) = (key.record().await, key.events().await);
-            let judged = explained(&round.address, (&round.before, &round.told), &said, (&after, &events));
-            judged.unwrap_or_else(|broken| panic!("{words}: {broken}"));
+            let checked =
+                explained(&round.address, (&round.before, &round.events_before), &replies, (&after, &events));
+            checked.unwrap_or_else(|broken| panic!("{words}: {broken}"));
         }
         if overlapped >= rounds.len() * 3 / 4 {
             break;
@@ -71,7 +72,7 @@ async fn together(
     }
 }
 
-/// A claim beside another, beside its own cancel, and beside what ends the claim before.
+/// A claim with a concurrent claim, its own cancel, or a request that ends the claim before.
 pub(crate) async fn a_claim_and_a_concurrent_request_are_applied_one_after_the_other(context: &LawContext) {
     let now = Duration::ZERO;
     together(context, "two claims", now, async |_| [fused("ann").into(), fused("bob").into()]).await;
@@ -92,7 +93,7 @@ pub(crate) async fn a_claim_and_a_concurrent_request_are_applied_one_after_the_o
     together(context, "a take-over and a heartbeat", TTL, revived).await;
 }
 
-/// A begin beside an eviction, a cancel and a release.
+/// A begin with a concurrent eviction, cancel or release.
 pub(crate) async fn a_begin_and_a_concurrent_request_are_applied_one_after_the_other(context: &LawContext) {
     let now = Duration::ZERO;
     let evicted = async |key: &Subject<'_>| {
@@ -112,7 +113,7 @@ pub(crate) async fn a_begin_and_a_concurrent_request_are_applied_one_after_the_o
     together(context, "a begin and a release", now, released).await;
 }
 
-/// A heartbeat beside all that ends the grant.
+/// A heartbeat with each concurrent request that ends the grant.
 pub(crate) async fn a_heartbeat_and_a_concurrent_request_are_applied_one_after_the_other(
     context: &LawContext,
 ) {
@@ -137,7 +138,7 @@ pub(crate) async fn a_heartbeat_and_a_concurrent_request_are_applied_one_after_t
     }
 }
 
-/// A completion beside another result, and beside all that takes the execution away.
+/// A completion with a concurrent other result, and with each request that ends the execution.
 pub(crate) async fn a_completion_and_a_concurrent_request_are_applied_one_after_the_other(
     context: &LawContext,
 ) {
@@ -160,7 +161,7 @@ pub(crate) async fn a_completion_and_a_concurrent_request_are_applied_one_after_
     }
 }
 
-/// A decision beside another one, and beside one that steals the doubt.
+/// A decision with another concurrent one, and with one that steals the key.
 pub(crate) async fn a_decision_and_a_concurrent_request_are_applied_one_after_the_other(
     context: &LawContext,
 ) {
@@ -176,7 +177,7 @@ pub(crate) async fn a_decision_and_a_concurrent_request_are_applied_one_after_th
     ];
     for (words, one, other) in pairs {
         let decide = async |key: &Subject<'_>| {
-            let doubt = key.doubtful(&call("ann")).await;
+            let doubt = key.abandoned(&call("ann")).await;
             let token = key.taken(&reconcile("olga", doubt.token)).await;
             [one(token), other(token)]
         };

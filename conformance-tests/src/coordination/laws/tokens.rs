@@ -40,7 +40,7 @@ pub(crate) async fn tokens_strictly_increase(context: &LawContext) {
         key.release(released).await;
         let evicted = key.granted(&call("bob")).await;
         let eviction = key.evict(&evict("olga", evicted.token)).await.stamp.token;
-        let doubt = key.doubtful(&call("eve")).await;
+        let doubt = key.abandoned(&call("eve")).await;
         let taken = key.taken(&reconcile("olga", doubt.token)).await;
         let stolen = key.taken(&Reconcile { steal: true, ..reconcile("omar", taken) }).await;
         let freed = key.reset_to_claimed(&reset("omar", stolen)).await.stamp.token;
@@ -63,8 +63,8 @@ pub(crate) async fn only_grants_and_decisions_draw_tokens(context: &LawContext) 
     assert_eq!(free.cancel(call("bob").claim_id).await.stamp.token, grant.token);
 }
 
-/// A namespace keeps the highest token that it purged: not even a clock that is set back draws a lower one. A harness
-/// that cannot set a clock back leaves this law to others.
+/// A namespace keeps the highest token that it purged: not even a clock that is set back draws a lower one. Without
+/// `set_back` this law is checked in part or not at all.
 pub(crate) async fn the_highest_purged_token_is_the_floor(context: &LawContext) {
     let (key, other) = (context.execution("k"), context.lease("another"));
     let grant = key.granted(&call("ann")).await;

@@ -1,4 +1,4 @@
-//! How old a start state is: before, at and after each deadline that a rule looks at.
+//! How old a start state is: before, at and after each deadline that a rule reads.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use sentinel_core::{Record, State, StoreTime};
 
 use crate::coordination::fixtures::REST;
 
-/// When a record is asked. A clock that stands still until it is moved meets each instant exactly; one that runs meets
-/// it or a little later, and the kernel is asked about the instant that the reply tells.
+/// When a record gets the request. A clock that only the test moves meets each instant exactly; one that runs meets it
+/// or a little later, and the kernel is run with the instant in the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     AsItIs,
@@ -58,7 +58,7 @@ impl Age {
 }
 
 impl Deadline {
-    /// The deadline, where a rule about this state looks at it.
+    /// The deadline, if a rule about this state reads it.
     fn of(self, record: &Record) -> Option<StoreTime> {
         match (self, record.state) {
             (Self::Lease, State::Claimed | State::Executing) => Some(record.lease_until),
@@ -69,7 +69,7 @@ impl Deadline {
     }
 }
 
-/// The ages at which a record is to be asked: those that are still to come.
+/// The ages at which a record gets requests: those that are still to come.
 pub(super) fn of(record: &Record, now: StoreTime) -> Vec<Age> {
     let to_come = |age: &Age| {
         let instant = age.instant(record, now);

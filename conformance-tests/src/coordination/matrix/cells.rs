@@ -1,37 +1,37 @@
 //! One law for each operation: all of its cells.
 
-use super::{Asks, asks, check, decisions};
+use super::{RequestsOf, check, decisions, requests};
 use crate::coordination::law_context::LawContext;
 
-/// Each operation and the ways to ask it.
-pub(super) const OPERATIONS: [(&str, Asks); 11] = [
-    ("claim", asks::claims),
-    ("begin", asks::begins),
-    ("heartbeat", asks::heartbeats),
-    ("complete", asks::completions),
-    ("cancel", asks::cancels),
-    ("release", asks::releases),
-    ("abandon", asks::abandonments),
+/// Each operation and its requests.
+pub(super) const OPERATIONS: [(&str, RequestsOf); 11] = [
+    ("claim", requests::claims),
+    ("begin", requests::begins),
+    ("heartbeat", requests::heartbeats),
+    ("complete", requests::completions),
+    ("cancel", requests::cancels),
+    ("release", requests::releases),
+    ("abandon", requests::abandonments),
     ("reconcile", decisions::reconciliations),
     ("force_complete", decisions::force_completions),
     ("reset_to_claimed", decisions::resets),
     ("evict", decisions::evictions),
 ];
 
-/// Says with `--nocapture` how many cells there were.
+/// Prints the number of cells with `--nocapture`.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 async fn cells(context: &LawContext, operation: &str) {
-    let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
-    let tally = check(context, operation, *asks).await;
+    let (_, requests_of) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
+    let tally = check(context, operation, *requests_of).await;
     println!("matrix: {} cells for {operation}", tally.cells);
 }
 
-/// Anyone: new or known, about the same or another request, in both forms.
+/// From any call: new or known, about the same or another request, in both forms.
 pub(crate) async fn every_start_state_replies_to_claim_as_the_kernel_does(context: &LawContext) {
     cells(context, "claim").await;
 }
 
-/// Workers, with the right, with halves of it, with what was right before.
+/// From workers, with the grant, with one half of it, with an earlier grant.
 pub(crate) async fn every_start_state_replies_to_begin_as_the_kernel_does(context: &LawContext) {
     cells(context, "begin").await;
 }

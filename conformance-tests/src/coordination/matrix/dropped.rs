@@ -1,4 +1,4 @@
-//! Callers that go away: each call of a store, and of the client over it, is dropped at each of its polls.
+//! Callers that are dropped: each call of a store, and of the client over it, is dropped at each of its polls.
 
 use std::collections::HashSet;
 use std::future::poll_fn;
@@ -18,26 +18,26 @@ use super::cells::OPERATIONS;
 use super::lost::{first_reply, read, same};
 use super::record_under_test::RecordUnderTest;
 use super::start_state::{self, StartState};
-use super::{Asks, granted};
+use super::{RequestsOf, granted};
 use crate::coordination::fixtures::*;
-use crate::coordination::harness::Bench;
+use crate::coordination::harness::DynHarness;
 use crate::coordination::law_context::{LawContext, Subject};
 use crate::sizes::Sizes;
 
-/// A future that is still not ready after so many polls is not looked at further.
+/// A future that is not ready after this number of polls is not polled further.
 const POLLS: u32 = 40;
-/// Nothing takes as long as that.
+/// Nothing takes longer than this.
 const AT_LAST: Duration = Duration::from_secs(60);
-/// A request that is not answered by then waits for one whose caller has gone.
+/// A request that is not answered by then waits for one whose caller was dropped.
 const NEXT: Duration = Duration::from_secs(20);
 
-/// Drops every call at each of its polls: all laws of `matrix::dropped`, on a store whose connections are looked at
+/// Drops every call at each of its polls: all laws of `matrix::dropped`, on a store whose connections can be checked
 /// afterwards.
 ///
 /// # Panics
 /// If the store breaks one of them.
-pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
-    let context = LawContext::new(bench, Sizes::DEFAULT);
+pub async fn dropped_at_any_poll(harness: Arc<dyn DynHarness>) {
+    let context = LawContext::new(harness, Sizes::DEFAULT);
     a_dropped_operation_takes_effect_once_or_not_at_all(&context.apart()).await;
     a_dropped_request_that_is_refused_changes_nothing(&context.apart()).await;
     a_dropped_purge_deletes_each_record_once_or_not_at_all(&context.apart()).await;
@@ -47,7 +47,7 @@ pub async fn dropped_at_any_poll(bench: Arc<dyn Bench>) {
     a_dropped_request_for_a_lease_leaves_the_lease_free(&context.apart()).await;
 }
 
-/// Polls a future so often, and drops it: what it gave, if it was ready by then.
+/// Polls a future this number of times, and drops it: its output, if it was ready by then.
 pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
@@ -62,16 +62,16 @@ pub(crate) async fn polled<F: Future>(times: u32, future: F) -> Option<F::Output
     .await
 }
 
-/// Sent again, it is answered as the first time, whether the store had begun with it or not; the record changes once.
+/// Sent again, it gets the same reply, whether the store had started the first one or not; the record changes once.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 pub(crate) async fn a_dropped_operation_takes_effect_once_or_not_at_all(context: &LawContext) {
     let (mut keys, mut sent) = (0.., 0);
-    for (operation, asks) in OPERATIONS {
-        for (start_state, _, ways) in granted(context, asks, 1) {
+    for (operation, requests_of) in OPERATIONS {
+        for (start_state, _, indices) in granted(context, requests_of, 1) {
             for polls in 1..POLLS {
-                let stage =
+                let under_test =
                     RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
-                match dropped(context, &stage, asks, ways[0], polls).await {
+                match dropped(context, &under_test, requests_of, indices[0], polls).await {
                     Ok(was_ready) if was_ready => break,
                     Ok(_) => sent += 1,
                     Err(broken) => {
@@ -87,50 +87,51 @@ pub(crate) async fn a_dropped_operation_takes_effect_once_or_not_at_all(context:
 /// Whether it was ready before it was dropped.
 async fn dropped(
     context: &LawContext,
-    stage: &RecordUnderTest<'_>,
-    asks: Asks,
-    way: usize,
+    under_test: &RecordUnderTest<'_>,
+    requests_of: RequestsOf,
+    index: usize,
     polls: u32,
 ) -> Result<bool, String> {
-    let op = asks(stage).swap_remove(way).op;
-    let (address, before) = (stage.address(), stage.record().clone());
-    let told = read(context, address).await?.1;
+    let op = requests_of(under_test).swap_remove(index).op;
+    let (address, before) = (under_test.address(), under_test.record().clone());
+    let events_before = read(context, address).await?.1;
     let was_ready = polled(polls, op.send(&**context.store(), address)).await.is_some();
     let again = in_time(op.send(&**context.store(), address)).await?;
     let again = again.map_err(|error| format!("sent again: {error}"))?;
     let (record, events) = read(context, address).await?;
     if matches!(op, Op::Heartbeat(_)) {
-        same("events", &told.len(), &events.len())?;
+        same("events", &events_before.len(), &events.len())?;
         return Ok(was_ready);
     }
     same("changes of the record", &(before.rev + 1), &record.rev)?;
-    same("events", &(told.len() + 1), &events.len())?;
+    same("events", &(events_before.len() + 1), &events.len())?;
     same("reply", &first_reply(address, before, &record, &op)?, &again.reply)?;
     Ok(was_ready)
 }
 
-/// What a request is answered after one was dropped; an error if it waits for the dropped one.
+/// The reply to a request after another one was dropped; an error if it waits for the dropped one.
 async fn in_time<F: Future>(request: F) -> Result<F::Output, String> {
-    let answer = tokio::time::timeout(NEXT, request).await;
-    answer.map_err(|_| format!("the next request was not answered within {NEXT:?}"))
+    let reply = tokio::time::timeout(NEXT, request).await;
+    reply.map_err(|_| format!("the next request was not answered within {NEXT:?}"))
 }
 
-/// From every state, a request that is refused and whose caller goes away has changed nothing, and delays no other
+/// From every state, a request that is refused and whose caller is dropped has changed nothing, and delays no other
 /// request.
 pub(crate) async fn a_dropped_request_that_is_refused_changes_nothing(context: &LawContext) {
     let mut keys = 0..;
-    for (operation, asks) in OPERATIONS {
-        for (start_state, way) in refused(context, asks) {
+    for (operation, requests_of) in OPERATIONS {
+        for (start_state, index) in refused(context, requests_of) {
             for polls in 1..POLLS {
-                let mut stage =
+                let mut under_test =
                     RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
-                let op = asks(&stage).swap_remove(way).op;
-                let was_ready = polled(polls, op.send(&**context.store(), stage.address())).await.is_some();
-                let looked = match in_time(stage.ask(&op)).await {
-                    Ok(Ok(_)) => stage.look().await,
+                let op = requests_of(&under_test).swap_remove(index).op;
+                let was_ready =
+                    polled(polls, op.send(&**context.store(), under_test.address())).await.is_some();
+                let checked = match in_time(under_test.request(&op)).await {
+                    Ok(Ok(_)) => under_test.check_stored().await,
                     Ok(Err(broken)) | Err(broken) => Err(broken),
                 };
-                if let Err(broken) = looked {
+                if let Err(broken) = checked {
                     panic!("{}, a refused {operation}, dropped at poll {polls}: {broken}", start_state.words);
                 }
                 if was_ready {
@@ -141,20 +142,21 @@ pub(crate) async fn a_dropped_request_that_is_refused_changes_nothing(context: &
     }
 }
 
-/// The start states, one for each kind and state, from which an operation is refused, and a way to ask it so.
-fn refused(context: &LawContext, asks: Asks) -> Vec<(&'static StartState, usize)> {
+/// The start states, one for each kind and state, from which an operation is refused, and the index of a refused
+/// request.
+fn refused(context: &LawContext, requests_of: RequestsOf) -> Vec<(&'static StartState, usize)> {
     let mut seen = HashSet::new();
-    let way = |start_state: &'static StartState| {
-        let stage = RecordUnderTest::imagined(context, start_state);
-        let way = asks(&stage)
-            .iter()
-            .position(|ask| ask.op.admit(start_state.kind).is_ok() && !stage.clone().imagine(&ask.op))?;
-        seen.insert((start_state.kind, stage.record().state)).then_some((start_state, way))
+    let index = |start_state: &'static StartState| {
+        let under_test = RecordUnderTest::imagined(context, start_state);
+        let index = requests_of(&under_test).iter().position(|request| {
+            request.op.admit(start_state.kind).is_ok() && !under_test.clone().imagine(&request.op)
+        })?;
+        seen.insert((start_state.kind, under_test.record().state)).then_some((start_state, index))
     };
-    start_state::ALL.iter().filter_map(way).collect()
+    start_state::ALL.iter().filter_map(index).collect()
 }
 
-/// Each record is purged whole or not at all, the next purge takes the rest, and no token falls.
+/// Each record is purged completely or not at all, the next purge deletes the others, and no token falls.
 pub(crate) async fn a_dropped_purge_deletes_each_record_once_or_not_at_all(context: &LawContext) {
     for polls in 1..POLLS {
         let context = context.apart();
@@ -163,23 +165,26 @@ pub(crate) async fn a_dropped_purge_deletes_each_record_once_or_not_at_all(conte
         let grant = lease.granted(&call("ann")).await;
         lease.release(grant).await;
         context.advance(REST).await;
-        let stories = [run.story().await, lease.story().await];
+        let changes_before = [run.changes().await, lease.changes().await];
         let purge = Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false };
         let was_ready = polled(polls, context.store().purge(&purge)).await.is_some();
         context.forget();
-        for (key, before) in [&run, &lease].into_iter().zip(stories) {
-            let (absent, story) = (key.record().await.is_absent(), key.story().await);
+        for (key, before) in [&run, &lease].into_iter().zip(changes_before) {
+            let (absent, changes) = (key.record().await.is_absent(), key.changes().await);
             // What was dropped may still be carried out between the two reads.
-            let whole =
-                if absent || key.record().await.is_absent() { story == ["purged"] } else { story == before };
-            let later = key.record().await.is_absent() && key.story().await == ["purged"];
-            assert!(whole || later, "{} after a purge was dropped at poll {polls}: {story:?}", key.address);
+            let whole = if absent || key.record().await.is_absent() {
+                changes == ["purged"]
+            } else {
+                changes == before
+            };
+            let later = key.record().await.is_absent() && key.changes().await == ["purged"];
+            assert!(whole || later, "{} after a purge was dropped at poll {polls}: {changes:?}", key.address);
         }
         let again = in_time(context.store().purge(&purge)).await.expect("a purge is not held up");
         again.expect("the store purges");
         context.set_back(REST).await;
         for (key, old) in [(&run, done), (&lease, grant)] {
-            assert_eq!(key.story().await, ["purged"], "{} after a second purge", key.address);
+            assert_eq!(key.changes().await, ["purged"], "{} after a second purge", key.address);
             let next = key.granted(&call("bob")).await;
             assert!(next.token > old.token, "a token fell after a purge that was dropped at poll {polls}");
         }
@@ -203,13 +208,13 @@ pub(crate) async fn a_dropped_batch_delays_no_heartbeat(context: &LawContext) {
         let was_ready = polled(polls, context.store().heartbeat(&beats)).await.is_some();
         context.forget();
         let again = in_time(context.store().heartbeat(&beats)).await.expect("a batch is not held up");
-        for (beat, answer) in beats.iter().zip(again.expect("an answer")) {
-            let kept = matches!(answer.reply, HeartbeatReply::Kept { lease_until }
-                if lease_until.since(answer.stamp.now) > HALF && lease_until <= answer.stamp.now.plus(TTL));
-            let unlooked = answer.reply == HeartbeatReply::Unknown;
+        for (beat, reply) in beats.iter().zip(again.expect("a reply")) {
+            let kept = matches!(reply.reply, HeartbeatReply::Kept { lease_until }
+                if lease_until.since(reply.stamp.now) > HALF && lease_until <= reply.stamp.now.plus(TTL));
+            let unchecked = reply.reply == HeartbeatReply::Unknown;
             assert!(
-                kept || unlooked,
-                "{} after a batch was dropped at poll {polls}: {answer:?}",
+                kept || unchecked,
+                "{} after a batch was dropped at poll {polls}: {reply:?}",
                 beat.address
             );
         }
@@ -219,7 +224,7 @@ pub(crate) async fn a_dropped_batch_delays_no_heartbeat(context: &LawContext) {
     }
 }
 
-/// Waits until a record stands as it has to.
+/// Waits until a record has the required state.
 async fn until(subject: &Subject<'_>, what: &str, holds: impl Fn(&Record) -> bool) -> Record {
     let waiting = async {
         loop {
@@ -241,7 +246,7 @@ fn client(context: &LawContext) -> Sentinel {
     sentinel.expect("the context's namespace is one")
 }
 
-/// A function that counts its runs and takes a few turns.
+/// A function that counts its runs and yields a few times.
 async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> {
     runs.fetch_add(1, Ordering::SeqCst);
     for _ in 0..3 {
@@ -250,8 +255,19 @@ async fn counted(runs: Arc<AtomicU32>) -> Result<u32, std::convert::Infallible> 
     Ok(7)
 }
 
-/// A function that was started is not given up, nor its result; one that was not started never starts. Either way
-/// whoever asks next is served, and it ran once.
+/// Waits until the record is free or completed; its function ran once if it is completed, and never if it is free.
+async fn runs_at_the_end(subject: &Subject<'_>, runs: &AtomicU32, polls: u32) -> u32 {
+    let record = until(subject, "it should be free or completed", |record| {
+        matches!(record.state, State::Free | State::Completed) && !record.is_absent()
+    })
+    .await;
+    let ran = u32::from(record.state == State::Completed);
+    assert_eq!(runs.load(Ordering::SeqCst), ran, "dropped at poll {polls}: {record:?}");
+    ran
+}
+
+/// A function that was started runs to its end, and its result is recorded; one that was not started never starts. In
+/// both cases the next call succeeds, and the function ran once.
 pub(crate) async fn a_dropped_call_of_once_runs_to_its_end_or_not_at_all(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {
@@ -262,12 +278,7 @@ pub(crate) async fn a_dropped_call_of_once_runs_to_its_end_or_not_at_all(context
             sentinel.once(&key).ttl(TTL).hard_ttl(HARD).run(move |_| counted(runs))
         };
         let was_ready = polled(polls, once()).await.is_some();
-        let record = until(&subject, "it should be free or completed", |record| {
-            matches!(record.state, State::Free | State::Completed) && !record.is_absent()
-        })
-        .await;
-        let ran = u32::from(record.state == State::Completed);
-        assert_eq!(runs.load(Ordering::SeqCst), ran, "dropped at poll {polls}: {record:?}");
+        let ran = runs_at_the_end(&subject, &runs, polls).await;
         let outcome = once().await.expect("a good call");
         let served = match ran {
             1 => matches!(outcome, Outcome::Replayed(7)),
@@ -282,7 +293,7 @@ pub(crate) async fn a_dropped_call_of_once_runs_to_its_end_or_not_at_all(context
     }
 }
 
-/// What is dropped before the function started is given back, and nothing ran.
+/// If the call is dropped before the function started, its claim is given back, and nothing ran.
 pub(crate) async fn a_dropped_preparation_gives_its_claim_back(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {
@@ -298,12 +309,7 @@ pub(crate) async fn a_dropped_preparation_gives_its_claim_back(context: &LawCont
             prepared.run(move |_, ()| counted(runs))
         };
         let was_ready = polled(polls, once()).await.is_some();
-        let record = until(&subject, "it should be free or completed", |record| {
-            matches!(record.state, State::Free | State::Completed) && !record.is_absent()
-        })
-        .await;
-        let ran = u32::from(record.state == State::Completed);
-        assert_eq!(runs.load(Ordering::SeqCst), ran, "dropped at poll {polls}: {record:?}");
+        runs_at_the_end(&subject, &runs, polls).await;
         let outcome = once().await.expect("a good call");
         assert!(matches!(outcome, Outcome::Replayed(7) | Outcome::Completed(7)), "{outcome:?}");
         assert_eq!(runs.load(Ordering::SeqCst), 1);
@@ -313,7 +319,7 @@ pub(crate) async fn a_dropped_preparation_gives_its_claim_back(context: &LawCont
     }
 }
 
-/// Nobody holds what nobody has got.
+/// A lease whose request was dropped before its grant arrived is free.
 pub(crate) async fn a_dropped_request_for_a_lease_leaves_the_lease_free(context: &LawContext) {
     let sentinel = client(context);
     for polls in 1..POLLS {

@@ -1,15 +1,15 @@
-//! Late copies: each operation took effect, the world moves on step by step, and a copy of the request arrives.
+//! Late copies: each operation took effect, further operations follow step by step, and a copy of the request arrives.
 
 use sentinel_core::kernel::Op;
 
 use super::cells::OPERATIONS;
 use super::record_under_test::RecordUnderTest;
 use super::start_state::{Step, Step::*};
-use super::{Asks, granted};
+use super::{RequestsOf, granted};
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
 
-/// How the world moves on: as far down each course as its steps can be taken.
+/// The later steps: each course is followed as far as its steps can be taken.
 const COURSES: [&[Step]; 16] = [
     &[Complete],
     &[Begin, Complete],
@@ -29,28 +29,28 @@ const COURSES: [&[Step]; 16] = [
     &[CancelUnsent, Fused, Seize, Force],
 ];
 
-/// From so many start states of each state.
+/// The number of start states for each state.
 const START_STATES: u32 = 2;
 
-/// From start states where the operation is granted, along each course: whenever the world has moved on, a copy of the
-/// request changes nothing, and is answered as the kernel says.
+/// From start states where the operation is granted, along each course: after each later step, a copy of the request
+/// changes nothing, and gets the kernel's reply.
 ///
 /// # Panics
-/// If it is not so: says from where, and after which steps. Also if no copy was sent.
+/// If it does, with the start state and the steps. Also if no copy was sent.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 async fn late(context: &LawContext, operation: &str) {
-    let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
+    let (_, requests_of) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let (mut keys, mut copies) = (0.., 0);
-    for (start_state, imagined, ways) in granted(context, *asks, START_STATES) {
-        for way in ways {
+    for (start_state, imagined, indices) in granted(context, *requests_of, START_STATES) {
+        for index in indices {
             for course in COURSES {
-                let course = &course[..feasible(imagined.clone(), *asks, way, course)];
+                let course = &course[..feasible(imagined.clone(), *requests_of, index, course)];
                 if course.is_empty() {
                     continue;
                 }
-                let stage =
+                let under_test =
                     RecordUnderTest::at_work(context, keys.next().unwrap_or_default(), start_state).await;
-                match along(stage, *asks, way, course).await {
+                match along(under_test, *requests_of, index, course).await {
                     Ok(sent) => copies += sent,
                     Err((steps, broken)) => {
                         let (words, steps) = (start_state.words, &course[..steps]);
@@ -65,40 +65,45 @@ async fn late(context: &LawContext, operation: &str) {
 }
 
 /// How many steps of a course can be taken after the request.
-fn feasible(mut imagined: RecordUnderTest<'_>, asks: Asks, way: usize, course: &[Step]) -> usize {
-    let op = asks(&imagined).swap_remove(way).op;
+fn feasible(
+    mut imagined: RecordUnderTest<'_>,
+    requests_of: RequestsOf,
+    index: usize,
+    course: &[Step],
+) -> usize {
+    let op = requests_of(&imagined).swap_remove(index).op;
     imagined.imagine(&op);
     course.iter().take_while(|step| imagined.imagine_step(**step)).count()
 }
 
-/// How many copies were sent. Errors tell after how many steps.
+/// How many copies were sent. Errors contain the number of steps.
 async fn along(
-    mut stage: RecordUnderTest<'_>,
-    asks: Asks,
-    way: usize,
+    mut under_test: RecordUnderTest<'_>,
+    requests_of: RequestsOf,
+    index: usize,
     course: &[Step],
 ) -> Result<u32, (usize, String)> {
     let mut copies = 0;
-    let op = asks(&stage).swap_remove(way).op;
-    stage.take_effect(&op).await.map_err(|broken| (0, broken))?;
+    let op = requests_of(&under_test).swap_remove(index).op;
+    under_test.take_effect(&op).await.map_err(|broken| (0, broken))?;
     for (taken, step) in course.iter().enumerate() {
         let at = |broken| (taken + 1, broken);
-        stage.step(*step).await.map_err(at)?;
-        // The heartbeat of a grant that still stands is as good as a new one.
-        if matches!(&op, Op::Heartbeat(beat) if stage.record().matches(&beat.grant)) {
+        under_test.step(*step).await.map_err(at)?;
+        // The heartbeat of a grant that is still current is as good as a new one.
+        if matches!(&op, Op::Heartbeat(beat) if under_test.record().matches(&beat.grant)) {
             continue;
         }
-        stage.ask(&op).await.map_err(at)?;
-        if stage.is_touched() {
-            return Err(at(format!("it changed the record: asked {op:?}")));
+        under_test.request(&op).await.map_err(at)?;
+        if under_test.is_touched() {
+            return Err(at(format!("it changed the record: sent {op:?}")));
         }
-        stage.look().await.map_err(at)?;
+        under_test.check_stored().await.map_err(at)?;
         copies += 1;
     }
     Ok(copies)
 }
 
-/// Who came later is not purged with what was there before.
+/// A record that was created after the purge is not purged by the copy.
 pub(crate) async fn a_late_copy_of_a_purge_changes_nothing(context: &LawContext) {
     let k = context.execution("served");
     k.cancel(call("ann").claim_id).await;
@@ -115,42 +120,42 @@ pub(crate) async fn a_late_copy_of_a_purge_changes_nothing(context: &LawContext)
     k.assert_untouched_since(&released).await;
 }
 
-/// Its claim id is remembered: no ghost is granted.
+/// Its claim id is remembered, so the copy is refused.
 pub(crate) async fn a_late_copy_of_a_claim_changes_nothing(context: &LawContext) {
     late(context, "claim").await;
 }
 
-/// It starts nothing that is over.
+/// It does not begin a claim that has ended.
 pub(crate) async fn a_late_copy_of_a_begin_changes_nothing(context: &LawContext) {
     late(context, "begin").await;
 }
 
-/// It keeps nobody alive but its own grant.
+/// It extends only its own grant.
 pub(crate) async fn a_late_copy_of_a_heartbeat_changes_nothing(context: &LawContext) {
     late(context, "heartbeat").await;
 }
 
-/// The first result stands.
+/// The first result is kept.
 pub(crate) async fn a_late_copy_of_a_completion_changes_nothing(context: &LawContext) {
     late(context, "complete").await;
 }
 
-/// It frees nobody who came later.
+/// It does not free the key of a later call.
 pub(crate) async fn a_late_copy_of_a_cancel_changes_nothing(context: &LawContext) {
     late(context, "cancel").await;
 }
 
-/// It frees nobody who came later.
+/// It does not free the key of a later call.
 pub(crate) async fn a_late_copy_of_a_release_changes_nothing(context: &LawContext) {
     late(context, "release").await;
 }
 
-/// It brings nobody else into doubt.
+/// It does not abandon a later run.
 pub(crate) async fn a_late_copy_of_an_abandonment_changes_nothing(context: &LawContext) {
     late(context, "abandon").await;
 }
 
-/// It seizes no newer run.
+/// It does not take a newer run.
 pub(crate) async fn a_late_copy_of_a_reconciliation_changes_nothing(context: &LawContext) {
     late(context, "reconcile").await;
 }
@@ -165,7 +170,7 @@ pub(crate) async fn a_late_copy_of_a_reset_changes_nothing(context: &LawContext)
     late(context, "reset_to_claimed").await;
 }
 
-/// It evicts nobody who came later.
+/// It does not evict a later claim.
 pub(crate) async fn a_late_copy_of_an_eviction_changes_nothing(context: &LawContext) {
     late(context, "evict").await;
 }

@@ -7,29 +7,33 @@ use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreErr
 
 use super::cells::OPERATIONS;
 use super::record_under_test::RecordUnderTest;
-use super::{Asks, granted};
-use crate::coordination::faults::{Fault, Faulty, Plan};
+use super::{RequestsOf, granted};
+use crate::coordination::faults::{Fault, FaultPlan, Faulty};
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
 use crate::diff::diff;
 
-/// From so many start states of each state.
+/// The number of start states for each state.
 const START_STATES: u32 = 2;
 
 /// From start states where the operation is granted: its request is lost, and nothing has changed; its reply is lost,
-/// and it took effect; it is sent again, is told the same, and nothing changes twice.
+/// and it took effect; it is sent again, gets the same reply, and nothing changes twice.
 ///
 /// # Panics
-/// If it is not so: says from where. Also if nothing was sent.
+/// If this is not the case, with the start state. Also if nothing was sent.
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 async fn lost(context: &LawContext, operation: &str) {
-    let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
+    let (_, requests_of) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let mut sent = 0;
-    for (start_state, _, ways) in granted(context, *asks, START_STATES) {
-        for way in ways {
-            let mut stage = RecordUnderTest::at_work(context, sent, start_state).await;
-            if let Err(broken) = one(context, &mut stage, *asks, way).await {
-                panic!("{}, {operation} {}: {broken}", start_state.words, asks(&stage)[way].words);
+    for (start_state, _, indices) in granted(context, *requests_of, START_STATES) {
+        for index in indices {
+            let mut under_test = RecordUnderTest::at_work(context, sent, start_state).await;
+            if let Err(broken) = one(context, &mut under_test, *requests_of, index).await {
+                panic!(
+                    "{}, {operation} {}: {broken}",
+                    start_state.words,
+                    requests_of(&under_test)[index].words
+                );
             }
             sent += 1;
         }
@@ -40,22 +44,23 @@ async fn lost(context: &LawContext, operation: &str) {
 
 async fn one(
     context: &LawContext,
-    stage: &mut RecordUnderTest<'_>,
-    asks: Asks,
-    way: usize,
+    under_test: &mut RecordUnderTest<'_>,
+    requests_of: RequestsOf,
+    index: usize,
 ) -> Result<(), String> {
-    let op = asks(stage).swap_remove(way).op;
-    let (address, before) = (stage.address().clone(), stage.record().clone());
-    let network = Faulty::new(context.store().clone(), Plan::quiet().nth(op.name(), 1, Fault::LoseRequest));
+    let op = requests_of(under_test).swap_remove(index).op;
+    let (address, before) = (under_test.address().clone(), under_test.record().clone());
+    let network =
+        Faulty::new(context.store().clone(), FaultPlan::none().nth(op.name(), 1, Fault::LoseRequest));
     is_ambiguous(op.send(&network, &address).await)?;
-    stage.look().await.map_err(|broken| format!("its request was lost: {broken}"))?;
+    under_test.check_stored().await.map_err(|broken| format!("its request was lost: {broken}"))?;
     let events = read(context, &address).await?.1.len();
-    network.then(|_| Plan::quiet().nth(op.name(), 2, Fault::LoseReply));
+    network.then(|_| FaultPlan::none().nth(op.name(), 2, Fault::LoseReply));
     is_ambiguous(op.send(&network, &address).await)?;
-    let (once, told) = read(context, &address).await?;
+    let (once, events_before) = read(context, &address).await?;
     let appended = usize::from(!matches!(op, Op::Heartbeat(_)));
     same("changes of the record, its reply lost", &(before.rev + 1), &once.rev)?;
-    same("events, its reply lost", &(events + appended), &told.len())?;
+    same("events, its reply lost", &(events + appended), &events_before.len())?;
     let again = op.send(&network, &address).await.map_err(|error| format!("sent again: {error}"))?;
     // A clock that runs gives a heartbeat that is sent again a little more: the same, were it the only one.
     if matches!(op, Op::Heartbeat(_)) && again.stamp.changed {
@@ -63,12 +68,12 @@ async fn one(
     }
     same("reply, sent again", &first_reply(&address, before, &once, &op)?, &again.reply)?;
     if again.stamp.changed {
-        return Err("sent again, it says that it changed something".to_owned());
+        return Err("sent again, it reports that it changed something".to_owned());
     }
-    same("record and events, sent again", &(once, told), &read(context, &address).await?)
+    same("record and events, sent again", &(once, events_before), &read(context, &address).await?)
 }
 
-/// The reply that was lost: what the kernel says for the instant at which the record was changed.
+/// The reply that was lost: the kernel's reply for the instant at which the record was changed.
 pub(super) fn first_reply(
     address: &Address,
     mut record: Record,
@@ -86,10 +91,10 @@ pub(super) async fn read(context: &LawContext, address: &Address) -> Result<(Rec
     Ok((record.unwrap_or_else(Record::absent), events))
 }
 
-fn is_ambiguous(answer: Result<Stamped<Reply>, StoreError>) -> Result<(), String> {
-    match answer {
+fn is_ambiguous(reply: Result<Stamped<Reply>, StoreError>) -> Result<(), String> {
+    match reply {
         Err(error) if error.applied() == Applied::Ambiguous => Ok(()),
-        other => Err(format!("what was lost was answered: {other:?}")),
+        other => Err(format!("a lost request was answered: {other:?}")),
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) fn same<T: std::fmt::Debug + PartialEq>(what: &str, expected: &T, got
     if expected == got {
         return Ok(());
     }
-    Err(format!("{what}: not what it has to be{}", diff(expected, got)))
+    Err(format!("{what}: not as required{}", diff(expected, got)))
 }
 
 /// Sent again, it finds nothing left to do.
@@ -107,14 +112,14 @@ pub(crate) async fn a_purge_takes_effect_once_although_its_reply_was_lost(contex
     context.advance(REST).await;
     context.forget();
     let purge = Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false };
-    let plan = Plan::quiet().nth("purge", 1, Fault::LoseRequest).nth("purge", 2, Fault::LoseReply);
+    let plan = FaultPlan::none().nth("purge", 1, Fault::LoseRequest).nth("purge", 2, Fault::LoseReply);
     let network = Faulty::new(context.store().clone(), plan);
     let lost = network.purge(&purge).await.expect_err("its request is lost");
     assert_eq!((lost.applied(), k.record().await.is_absent()), (Applied::Ambiguous, false));
     let lost = network.purge(&purge).await.expect_err("its reply is lost");
     assert_eq!((lost.applied(), k.record().await.is_absent()), (Applied::Ambiguous, true));
-    let again = network.purge(&purge).await.expect("an answer");
-    assert_eq!((again.records, k.story().await), (0, vec!["purged"]));
+    let again = network.purge(&purge).await.expect("a reply");
+    assert_eq!((again.records, k.changes().await), (0, vec!["purged"]));
 }
 
 /// Sent again under its claim id, it gets the grant that it has.
@@ -122,7 +127,7 @@ pub(crate) async fn a_claim_takes_effect_once_although_its_reply_was_lost(contex
     lost(context, "claim").await;
 }
 
-/// Sent again, it is told that it has begun.
+/// Sent again, it is confirmed: the claim has begun.
 pub(crate) async fn a_begin_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
     lost(context, "begin").await;
 }
@@ -142,7 +147,7 @@ pub(crate) async fn a_cancel_takes_effect_once_although_its_reply_was_lost(conte
     lost(context, "cancel").await;
 }
 
-/// Sent again, it is confirmed as long as nobody came later.
+/// Sent again, it is confirmed unless a later call changed the record.
 pub(crate) async fn a_release_takes_effect_once_although_its_reply_was_lost(context: &LawContext) {
     lost(context, "release").await;
 }

@@ -1,16 +1,14 @@
-//! Two requests at once for one record: whatever the store waits for within one of them, both are carried out one after
-//! the other.
+//! Two requests at once for one record: whatever the store waits for within one of them, they are applied one after the
+//! other.
 //!
-//! The overlap does not depend on luck. The first request is polled so often and no further, the second is carried out
-//! to its end, then the first goes on: for each number of polls, in each order, through one handle and through two. A
-//! store that reads a record, waits, and writes what it made of it loses the second request each time. What happens
-//! between two threads without any wait is up to `laws::races`.
+//! The overlap does not depend on chance. The first request is polled a number of times, the second is polled to its
+//! end, then the first continues: for each number of polls, in each order, through one handle and through two. A store
+//! that reads a record, waits, and writes what it made of it loses the second request each time. What happens between
+//! two threads without any wait is up to `laws::races`.
 
 use std::collections::HashSet;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::time::Duration;
 
 use sentinel_core::kernel::{Op, Reading, Reply};
@@ -19,55 +17,57 @@ use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, Record, StoreError, Token};
 
 use super::cells::OPERATIONS;
+use super::dropped::polled;
 use super::lost::{read, same};
 use super::record_under_test::RecordUnderTest;
 use super::start_state::{self, StartState};
 use crate::coordination::fixtures::*;
 use crate::coordination::law_context::LawContext;
 
-/// A request that has waited so often is not interrupted further on.
+/// A request is interrupted within this number of polls.
 const POLLS: u32 = 12;
 /// A request that does not end by itself within this time waits for the one that was interrupted.
 const STALL: Duration = Duration::from_millis(5);
-/// How long a record rests before the two requests come: not at all, until its lease is over, until all is over.
+/// How much time passes before the two requests: none, until the lease is over, until all deadlines are over.
 const RESTS: [Duration; 3] = [Duration::ZERO, TTL, Duration::from_secs(KEPT.as_secs() + HARD.as_secs())];
 
-/// A record, and the operations that change it, each with two ways to ask it.
-struct Scene {
+/// A record, and the operations that change it, each with two requests.
+struct OverlapCase {
     start_state: &'static StartState,
     rest: Duration,
-    /// The number of the operation, its first way that changes the record, and its last.
+    /// The number of the operation, the index of its first request that changes the record, and of its last.
     changes: Vec<(usize, usize, usize)>,
 }
 
-/// All scenes that differ in kind, state or in what changes the record.
-fn scenes(context: &LawContext) -> &'static [Scene] {
-    static SCENES: OnceLock<Vec<Scene>> = OnceLock::new();
-    SCENES.get_or_init(|| imagined(context))
+/// All cases that differ in kind, state or in what changes the record.
+fn cases(context: &LawContext) -> &'static [OverlapCase] {
+    static CASES: OnceLock<Vec<OverlapCase>> = OnceLock::new();
+    CASES.get_or_init(|| imagined(context))
 }
 
-fn imagined(context: &LawContext) -> Vec<Scene> {
-    let mut scenes = Vec::new();
+fn imagined(context: &LawContext) -> Vec<OverlapCase> {
+    let mut cases = Vec::new();
     let mut seen = HashSet::new();
     for start_state in start_state::ALL {
         for rest in RESTS {
-            let mut stage = RecordUnderTest::imagined(context, start_state);
-            stage.imagine_rest(rest);
+            let mut under_test = RecordUnderTest::imagined(context, start_state);
+            under_test.imagine_rest(rest);
             let mut changes = Vec::new();
-            for (number, (_, asks)) in OPERATIONS.iter().enumerate() {
-                let asked = asks(&stage);
-                let mut ways = (0..asked.len()).filter(|way| stage.clone().imagine(&asked[*way].op));
-                if let Some(first) = ways.next() {
-                    changes.push((number, first, ways.next_back().unwrap_or(first)));
+            for (number, (_, requests_of)) in OPERATIONS.iter().enumerate() {
+                let requests = requests_of(&under_test);
+                let mut indices =
+                    (0..requests.len()).filter(|index| under_test.clone().imagine(&requests[*index].op));
+                if let Some(first) = indices.next() {
+                    changes.push((number, first, indices.next_back().unwrap_or(first)));
                 }
             }
             let operations: Vec<usize> = changes.iter().map(|(number, ..)| *number).collect();
-            if seen.insert((start_state.kind, stage.record().state, operations)) {
-                scenes.push(Scene { start_state, rest, changes });
+            if seen.insert((start_state.kind, under_test.record().state, operations)) {
+                cases.push(OverlapCase { start_state, rest, changes });
             }
         }
     }
-    scenes
+    cases
 }
 
 /// Both handles of a pair of requests: the same one twice, and two.
@@ -82,27 +82,27 @@ async fn handles(context: &LawContext) -> Vec<[Arc<dyn CoordinationStore>; 2]> {
 #[expect(clippy::print_stdout, reason = "the output of a test, shown on demand")]
 async fn interrupted(context: &LawContext, operation: &str) {
     let (handles, mut numbers) = (handles(context).await, 0..);
-    for scene in scenes(context) {
-        let Some((first, way, _)) =
-            scene.changes.iter().find(|(number, ..)| OPERATIONS[*number].0 == operation).copied()
+    for case in cases(context) {
+        let Some((first, index, _)) =
+            case.changes.iter().find(|(number, ..)| OPERATIONS[*number].0 == operation).copied()
         else {
             continue;
         };
-        for (second, _, other_way) in &scene.changes {
+        for (second, _, other_way) in &case.changes {
             for through in &handles {
                 for polls in 1..POLLS {
                     let number = numbers.next().unwrap_or_default();
-                    let stage =
-                        RecordUnderTest::at_rest(context, number, scene.start_state, scene.rest).await;
-                    let one = OPERATIONS[first].1(&stage).swap_remove(way).op;
-                    let two = OPERATIONS[*second].1(&stage).swap_remove(*other_way).op;
-                    match overlap(context, &stage, through, [&one, &two], polls).await {
+                    let under_test =
+                        RecordUnderTest::at_rest(context, number, case.start_state, case.rest).await;
+                    let one = OPERATIONS[first].1(&under_test).swap_remove(index).op;
+                    let two = OPERATIONS[*second].1(&under_test).swap_remove(*other_way).op;
+                    match overlap(context, &under_test, through, [&one, &two], polls).await {
                         Ok(true) => break,
                         Ok(false) => {}
                         Err(broken) => panic!(
                             "{}, after {:?}: {operation}, interrupted at poll {polls} by {}: {broken}",
-                            scene.start_state.words,
-                            scene.rest,
+                            case.start_state.words,
+                            case.rest,
                             two.name()
                         ),
                     }
@@ -116,32 +116,32 @@ async fn interrupted(context: &LawContext, operation: &str) {
 /// Whether the first request ended before it could be interrupted.
 async fn overlap(
     context: &LawContext,
-    stage: &RecordUnderTest<'_>,
+    under_test: &RecordUnderTest<'_>,
     through: &[Arc<dyn CoordinationStore>; 2],
     [one, two]: [&Op; 2],
     polls: u32,
 ) -> Result<bool, String> {
-    let (address, before) = (stage.address(), stage.record());
-    let told = read(context, address).await?.1;
+    let (address, before) = (under_test.address(), under_test.record());
+    let events_before = read(context, address).await?.1;
     let [first, second] = through;
-    let (one_said, two_said, ended) =
+    let (one_reply, two_reply, ended) =
         interleaved(polls, one.send(&**first, address), two.send(&**second, address)).await;
-    let unanswered = |error: StoreError| format!("a request was not answered: {error}");
-    let said = [(one, one_said.map_err(unanswered)?), (two, two_said.map_err(unanswered)?)];
+    let unanswered = |error: StoreError| format!("a request failed: {error}");
+    let replies = [(one, one_reply.map_err(unanswered)?), (two, two_reply.map_err(unanswered)?)];
     let (record, events) = read(context, address).await?;
-    explained(address, (before, &told), &said, (&record, &events))?;
+    explained(address, (before, &events_before), &replies, (&record, &events))?;
     Ok(ended)
 }
 
-/// Polls the first future so often, the second to its end, then the first to its end. If the second waits for the
-/// first, both go on together. Tells also whether the first had ended before the second began.
+/// Polls the first future this number of times, the second to its end, then the first to its end. If the second waits
+/// for the first, both continue together. Returns also whether the first had ended before the second began.
 pub(crate) async fn interleaved<A, B>(polls: u32, first: A, second: B) -> (A::Output, B::Output, bool)
 where
     A: Future,
     B: Future,
 {
     let (mut first, mut second) = (pin!(first), pin!(second));
-    let begun = tokio::time::timeout(STALL, polled(first.as_mut(), polls)).await.ok().flatten();
+    let begun = tokio::time::timeout(STALL, polled(polls, first.as_mut())).await.ok().flatten();
     if let Some(one) = begun {
         return (one, second.await, true);
     }
@@ -154,35 +154,21 @@ where
     }
 }
 
-/// Polls a future so often: what it gave, if it was ready by then.
-async fn polled<F: Future>(mut future: Pin<&mut F>, times: u32) -> Option<F::Output> {
-    let mut left = times;
-    poll_fn(|cx| {
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Whether two requests were carried out one after the other, in one order or the other: replies, record and events are
-/// what the kernel makes of the record before. A heartbeat that is answered as unknown had no effect.
+/// Whether two requests were applied one after the other, in either order: replies, record and events are what the
+/// kernel makes of the record before. A heartbeat that is answered as unknown had no effect.
 ///
 /// # Errors
 /// What differs in each order.
 pub(crate) fn explained(
     address: &Address,
-    (before, told): (&Record, &[Event]),
-    said: &[(&Op, Stamped<Reply>); 2],
+    (before, events_before): (&Record, &[Event]),
+    replies: &[(&Op, Stamped<Reply>); 2],
     (after, events): (&Record, &[Event]),
 ) -> Result<(), String> {
     let mut findings = String::new();
     for order in [[0, 1], [1, 0]] {
-        let order = order.map(|n| &said[n]);
-        let (mut record, mut log) = (before.clone(), told.to_vec());
+        let order = order.map(|n| &replies[n]);
+        let (mut record, mut log) = (before.clone(), events_before.to_vec());
         let one_by_one = order.iter().try_for_each(|(op, got)| {
             if got.reply == Reply::Heartbeat(HeartbeatReply::Unknown) {
                 return Ok(());
@@ -203,25 +189,26 @@ pub(crate) fn explained(
             }
         }
     }
-    Err(format!("no order of the two requests explains what was answered and written{findings}"))
+    Err(format!("no order of the two requests explains the replies and the record{findings}"))
 }
 
 /// A purge that is interrupted, and one that interrupts.
 pub(crate) async fn an_interrupted_purge_loses_no_other_request(context: &LawContext) {
-    type Ask = fn() -> Op;
-    let asks: [Ask; 3] =
+    type Request = fn() -> Op;
+    let requests_of: [Request; 3] =
         [|| call("bob").into(), || fused("bob").into(), || Cancel { claim_id: call("bob").claim_id }.into()];
     for through in handles(context).await {
-        for ask in asks {
+        for request in requests_of {
             for purges_first in [true, false] {
                 for polls in 1..POLLS {
-                    let ended = purge_overlap(&context.apart(), &through, &ask(), purges_first, polls).await;
+                    let ended =
+                        purge_overlap(&context.apart(), &through, &request(), purges_first, polls).await;
                     match ended {
                         Ok(true) => break,
                         Ok(false) => {}
                         Err(broken) => panic!(
                             "a purge beside {}, the {} interrupted at poll {polls}: {broken}",
-                            ask().name(),
+                            request().name(),
                             if purges_first { "purge" } else { "request" }
                         ),
                     }
@@ -242,44 +229,45 @@ async fn purge_overlap(
         (context.execution("k"), Purge { namespace: context.namespace().clone(), limit: 10, dry_run: false });
     key.completed(&Claim { retention: Some(TTL), ..call("ann") }, &result("x")).await;
     context.advance(REST).await;
-    let (before, told) = read(context, &key.address).await?;
-    let (purged, said, ended) = if purges_first {
+    let (before, events_before) = read(context, &key.address).await?;
+    let (purged, replies, ended) = if purges_first {
         interleaved(polls, first.purge(&purge), op.send(&**second, &key.address)).await
     } else {
-        let (said, purged, ended) =
+        let (replies, purged, ended) =
             interleaved(polls, op.send(&**first, &key.address), second.purge(&purge)).await;
-        (purged, said, ended)
+        (purged, replies, ended)
     };
-    let unanswered = |error: StoreError| format!("a request was not answered: {error}");
-    let (purged, said) = (purged.map_err(unanswered)?, said.map_err(unanswered)?);
+    let unanswered = |error: StoreError| format!("a request failed: {error}");
+    let (purged, replies) = (purged.map_err(unanswered)?, replies.map_err(unanswered)?);
     let (after, events) = read(context, &key.address).await?;
-    beside_a_purge(&key.address, (before, told), purged, (op, &said), (&after, &events)).map(|()| ended)
+    beside_a_purge(&key.address, (before, events_before), purged, (op, &replies), (&after, &events))
+        .map(|()| ended)
 }
 
 /// Whether the purge came first; or the request did, and either changed nothing or left nothing to purge.
 fn beside_a_purge(
     address: &Address,
-    (before, told): (Record, Vec<Event>),
+    (before, events_before): (Record, Vec<Event>),
     purged: Purged,
-    (op, said): (&Op, &Stamped<Reply>),
+    (op, replies): (&Op, &Stamped<Reply>),
     (after, events): (&Record, &[Event]),
 ) -> Result<(), String> {
     let last = before.token;
     let answered = |mut record: Record, mut log: Vec<Event>, floor: Token| {
-        let reading = Reading { kind: address.kind, now: said.stamp.now, floor };
+        let reading = Reading { kind: address.kind, now: replies.stamp.now, floor };
         let outcome = op.apply(&mut record, reading).map_err(|invalid| invalid.to_string())?;
         log.extend(outcome.event);
-        same("the reply", &outcome.stamped, said)?;
+        same("the reply", &outcome.stamped, replies)?;
         Ok::<_, String>((record, log))
     };
-    let first = answered(before, told, Token::NONE);
+    let first = answered(before, events_before, Token::NONE);
     if purged.records == 0 {
         let (record, log) = first?;
         same("the record, nothing was purged", &record, after)?;
         return same("the history, nothing was purged", &log.as_slice(), &events);
     }
     same("the first event after a purge", &Some("purged"), &events.first().map(|event| event.change.name()))?;
-    if first.is_ok() && !said.stamp.changed {
+    if first.is_ok() && !replies.stamp.changed {
         return same("the record and its events, purged", &(&Record::absent(), 1), &(after, events.len()));
     }
     let (record, log) = answered(Record::absent(), events.iter().take(1).cloned().collect(), last)?;

@@ -1,4 +1,4 @@
-//! A record of the store beside the record that the kernel says it has to be.
+//! A record of the store, and the record that the kernel computes for it.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::diff::diff;
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
 const STEP_BACK: Duration = Duration::from_secs(1);
-/// How far it may run ahead of what was asked for: the pause of a stalled machine, not a unit mistaken for another.
+/// How far it may run ahead of the requested time: enough for a stalled machine, not for a wrong unit.
 const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// One record under test, and all that its workers and operators know of it.
@@ -29,7 +29,7 @@ pub(super) struct RecordUnderTest<'a> {
     address: Address,
     record: Record,
     events: Vec<Event>,
-    /// Where the store's clock should stand.
+    /// The expected reading of the store's clock.
     clock: StoreTime,
     /// What workers were granted, oldest first.
     grants: Vec<Grant>,
@@ -48,17 +48,17 @@ impl<'a> RecordUnderTest<'a> {
         let address = Address { namespace: context.namespace().clone(), kind: start_state.kind, key };
         let inspection = context.store().inspect(&address).await;
         let clock = inspection.unwrap_or_else(|error| panic!("{address} was not read: {error}")).now;
-        let mut stage = Self::blank(context, address, clock);
+        let mut under_test = Self::blank(context, address, clock);
         for step in start_state.steps {
-            if let Err(mismatch) = stage.step(*step).await {
+            if let Err(mismatch) = under_test.step(*step).await {
                 panic!("on the way to {}: {step:?}: {mismatch}", start_state.words);
             }
         }
-        if let Err(mismatch) = stage.look().await {
+        if let Err(mismatch) = under_test.check_stored().await {
             panic!("on the way to {}: {mismatch}", start_state.words);
         }
-        stage.touched = false;
-        stage
+        under_test.touched = false;
+        under_test
     }
 
     fn blank(context: &'a LawContext, address: Address, clock: StoreTime) -> Self {
@@ -74,18 +74,18 @@ impl<'a> RecordUnderTest<'a> {
         }
     }
 
-    /// What [`at_work`](Self::at_work) leads to, without asking the store anything: to see what is worth asking.
+    /// The result of [`at_work`](Self::at_work), computed without the store: to choose the requests.
     pub(super) fn imagined(context: &'a LawContext, start_state: &StartState) -> Self {
         let key = Key::new("imagined").unwrap_or_else(|invalid| unreachable!("{invalid}"));
         let address = Address { namespace: context.namespace().clone(), kind: start_state.kind, key };
-        let mut stage = Self::blank(context, address, StoreTime::from_micros(1_700_000_000_000_000));
-        let taken = start_state.steps.iter().take_while(|step| stage.imagine_step(**step)).count();
+        let mut under_test = Self::blank(context, address, StoreTime::from_micros(1_700_000_000_000_000));
+        let taken = start_state.steps.iter().take_while(|step| under_test.imagine_step(**step)).count();
         assert_eq!(taken, start_state.steps.len(), "{} cannot be reached", start_state.words);
-        stage.clock = stage.clock.plus(TTL / 10);
-        stage
+        under_test.clock = under_test.clock.plus(TTL / 10);
+        under_test
     }
 
-    /// Takes a step, for the kernel alone, and says whether it could be taken.
+    /// Takes a step in the kernel alone, and returns whether it could be taken.
     pub(super) fn imagine_step(&mut self, step: Step) -> bool {
         let time = match step {
             Step::Half => HALF,
@@ -96,7 +96,7 @@ impl<'a> RecordUnderTest<'a> {
         true
     }
 
-    /// Applies a request, for the kernel alone, and says whether it changed something.
+    /// Applies a request in the kernel alone, and returns whether it changed something.
     pub(super) fn imagine(&mut self, op: &Op) -> bool {
         let reading = Reading { kind: self.address.kind, now: self.clock, floor: Token::NONE };
         let outcome = op.apply(&mut self.record, reading);
@@ -109,9 +109,9 @@ impl<'a> RecordUnderTest<'a> {
 
     /// The same a moment later: a heartbeat has something to extend, and no claim is over.
     pub(super) async fn at_work(context: &'a LawContext, number: u32, start_state: &StartState) -> Self {
-        let mut stage = Self::set(context, number, start_state).await;
-        stage.pass(TTL / 10).await;
-        stage
+        let mut under_test = Self::set(context, number, start_state).await;
+        under_test.pass(TTL / 10).await;
+        under_test
     }
 
     /// The same after a rest.
@@ -121,22 +121,22 @@ impl<'a> RecordUnderTest<'a> {
         start_state: &StartState,
         rest: Duration,
     ) -> Self {
-        let mut stage = Self::at_work(context, number, start_state).await;
-        stage.pass(rest).await;
-        stage
+        let mut under_test = Self::at_work(context, number, start_state).await;
+        under_test.pass(rest).await;
+        under_test
     }
 
-    /// Takes note that time has passed for all records of the store.
+    /// Notes that time has passed for all records of the store.
     pub(super) fn follow(&mut self, clock: StoreTime) {
         self.clock = clock;
     }
 
-    /// Lets time pass, for the kernel alone.
+    /// Lets time pass in the kernel alone.
     pub(super) fn imagine_rest(&mut self, rest: Duration) {
         self.clock = self.clock.plus(rest);
     }
 
-    /// Lets time pass until the record is so old.
+    /// Lets time pass until the record has this age.
     pub(super) async fn age(&mut self, age: Age) {
         let instant = age.instant(&self.record, self.clock);
         self.pass(instant.map(|at| at.since(self.clock)).unwrap_or_default()).await;
@@ -164,9 +164,9 @@ impl<'a> RecordUnderTest<'a> {
         self.take_effect(&op).await
     }
 
-    /// Sends a request that must change the record, and remembers what comes of it.
+    /// Sends a request that must change the record, and remembers its grant or decision.
     pub(super) async fn take_effect(&mut self, op: &Op) -> Result<(), String> {
-        self.ask(op).await?;
+        self.request(op).await?;
         if !std::mem::take(&mut self.touched) {
             return Err(format!("{op:?} changed nothing"));
         }
@@ -225,17 +225,17 @@ impl<'a> RecordUnderTest<'a> {
         }
     }
 
-    /// Where it lives.
+    /// Its address.
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The record as the kernel says it is.
+    /// The record that the kernel computed.
     pub(super) fn record(&self) -> &Record {
         &self.record
     }
 
-    /// Where the store's clock should stand.
+    /// The expected reading of the store's clock.
     pub(super) fn clock(&self) -> StoreTime {
         self.clock
     }
@@ -245,15 +245,18 @@ impl<'a> RecordUnderTest<'a> {
         self.decisions.iter().rev()
     }
 
-    /// The newest grant that somebody else had than who holds the record now, and the oldest if that is forgotten.
+    /// The newest grant of a call that does not hold the record now, and the oldest if it is no longer remembered.
     pub(super) fn past_grants(&self) -> Vec<(&'static str, Grant)> {
         let past = |grant: &&Grant| self.record.claim_id != Some(grant.claim_id);
         let newest = self.grants.iter().rev().find(past).map(|grant| ("the last holder before", *grant));
         let oldest = self.grants.first().filter(|grant| !self.record.knows(grant.claim_id));
-        newest.into_iter().chain(oldest.map(|grant| ("a holder long forgotten", *grant))).collect()
+        newest
+            .into_iter()
+            .chain(oldest.map(|grant| ("a holder that is no longer remembered", *grant)))
+            .collect()
     }
 
-    /// Somebody who never asked before.
+    /// A caller that never sent a request before.
     pub(super) fn stranger() -> (&'static str, Grant) {
         ("a stranger", Grant { token: Token::from_stored(7), claim_id: ClaimId::random() })
     }
@@ -263,9 +266,9 @@ impl<'a> RecordUnderTest<'a> {
         self.touched
     }
 
-    /// Sends a request and compares the whole reply. Tells where the record stood, and the rule that answered:
-    /// `invalid` where no record of its kind can be asked this.
-    pub(super) async fn ask(&mut self, op: &Op) -> Result<(sequences::StartState, &'static str), String> {
+    /// Sends a request and compares the whole reply. Returns the start state of the record, and the rule that applied:
+    /// `invalid` if the request is invalid for records of its kind.
+    pub(super) async fn request(&mut self, op: &Op) -> Result<(sequences::StartState, &'static str), String> {
         let sent = op.send(&**self.context.store(), &self.address).await;
         let stamped = match (sent, op.admit(self.address.kind)) {
             (Ok(stamped), Ok(())) => stamped,
@@ -281,7 +284,7 @@ impl<'a> RecordUnderTest<'a> {
             (Err(error), _) => return Err(format!("the store could not answer: {error}")),
         };
         let start_state = self.start_state(stamped.stamp.now);
-        self.judge(op, &stamped)?;
+        self.check_reply(op, &stamped)?;
         Ok((start_state, rule(&stamped.reply, stamped.stamp.changed)))
     }
 
@@ -289,8 +292,8 @@ impl<'a> RecordUnderTest<'a> {
         sequences::StartState::of(&self.record, now.max(self.record.last_now))
     }
 
-    /// Follows an answered request with the kernel at the instant that the reply tells.
-    fn judge(&mut self, op: &Op, stamped: &Stamped<Reply>) -> Result<(), String> {
+    /// Applies a replyed request to the kernel at the instant in the reply.
+    fn check_reply(&mut self, op: &Op, stamped: &Stamped<Reply>) -> Result<(), String> {
         self.plausible(stamped.stamp.now)?;
         let reading = Reading { kind: self.address.kind, now: stamped.stamp.now, floor: Token::NONE };
         let outcome = op.apply(&mut self.record, reading).map_err(|invalid| invalid.to_string())?;
@@ -300,7 +303,7 @@ impl<'a> RecordUnderTest<'a> {
     }
 
     /// Reads the record and its events, and compares both.
-    pub(super) async fn look(&mut self) -> Result<(), String> {
+    pub(super) async fn check_stored(&mut self) -> Result<(), String> {
         let store = self.context.store();
         let inspected = store.inspect(&self.address).await;
         let inspection = inspected.map_err(|error| format!("the record could not be read: {error}"))?;
@@ -316,7 +319,7 @@ impl<'a> RecordUnderTest<'a> {
     fn plausible(&mut self, reading: StoreTime) -> Result<(), String> {
         let expected = self.clock;
         if reading.plus(STEP_BACK) < expected || reading > expected.plus(RUN_AHEAD) {
-            return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
+            return Err(format!("the clock should read {expected} or soon after, and reads {reading}"));
         }
         self.clock = reading;
         Ok(())
@@ -335,5 +338,5 @@ fn same<T: fmt::Debug + PartialEq>(what: &str, expected: &T, got: &T) -> Result<
     if expected == got {
         return Ok(());
     }
-    Err(format!("{what} is not what the kernel says{}", diff(expected, got)))
+    Err(format!("{what} is not the kernel's{}", diff(expected, got)))
 }

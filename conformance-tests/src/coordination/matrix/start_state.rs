@@ -1,19 +1,19 @@
-//! How a record came to stand where it stands: the real operations that bring it there, in order.
+//! The start states of records: the operations that lead to each of them, in order.
 
 use sentinel_core::Kind;
 
 /// One operation on the way to a start state. Workers act with the newest grant, operators on the current token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A fresh call claims; its result is to be kept for ever.
+    /// A fresh call claims; its result has no retention.
     Claim,
-    /// A fresh call claims; its result is to be kept for a day.
+    /// A fresh call claims; its result is kept for a day.
     ClaimKept,
-    /// A fresh call claims, and does not say what it is about.
+    /// A fresh call claims, without a fingerprint.
     ClaimBare,
     /// A fresh call claims and begins at once.
     Fused,
-    /// A fresh call claims and begins at once; its result is to be kept for a day.
+    /// A fresh call claims and begins at once; its result is kept for a day.
     FusedKept,
     Begin,
     Beat,
@@ -31,7 +31,7 @@ pub(super) enum Step {
     Reconcile,
     /// Reconciles although the worker is alive.
     Seize,
-    /// Takes the doubt from the operator who holds it.
+    /// Takes the key from the operator who holds it.
     Steal,
     Force,
     Reset,
@@ -44,7 +44,7 @@ pub(super) enum Step {
     Lapse,
 }
 
-/// Where a record stands, and how it came there.
+/// A start state, and the operations that lead to it.
 #[derive(Debug)]
 pub(super) struct StartState {
     pub(super) words: &'static str,
@@ -89,7 +89,7 @@ start_states! {
     Execution "executing after a reset" [Fused Abandon Reconcile Reset Fused];
     Execution "abandoned" [Fused Abandon];
     Execution "abandoned after it lapsed" [Fused Lapse Abandon];
-    Execution "completed for ever" [Claim Begin Complete];
+    Execution "completed without a retention" [Claim Begin Complete];
     Execution "completed late" [Fused Lapse Complete];
     Execution "completed for a day" [FusedKept Complete];
     Execution "completed without the bytes" [Fused Omit];
@@ -98,7 +98,7 @@ start_states! {
     Execution "force-completed for a day" [FusedKept Seize Force];
     Execution "reconciling after an abandonment" [Fused Abandon Reconcile];
     Execution "reconciling after a lapse" [Claim Begin Lapse Reconcile];
-    Execution "reconciling, seized from a living worker" [Fused Seize];
+    Execution "reconciling, taken from a live worker" [Fused Seize];
     Execution "reconciling, taken from another operator" [Fused Lapse Reconcile Steal];
     Lease "an absent lease" [];
     Lease "a lease, free after a release" [Claim Release];

@@ -1,4 +1,4 @@
-//! That the matrix is as wide as it says: no start state, no operation and no kind of answer is missing.
+//! The matrix is complete: no start state, no operation and no kind of reply is missing.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,7 @@ use sentinel_memory::MemoryStore;
 
 use super::cells::OPERATIONS;
 use super::{check, start_state};
-use crate::coordination::harness::{Bench, Harness};
+use crate::coordination::harness::{DynHarness, Harness};
 use crate::coordination::law_context::LawContext;
 use crate::coordination::sequences::StartState;
 use crate::sizes::Sizes;
@@ -40,9 +40,9 @@ impl Harness for Memory {
     }
 }
 
-/// All answers that the rules know, for each operation.
-fn answers(operation: &str) -> BTreeSet<&'static str> {
-    let answers: &[&str] = match operation {
+/// All replies of the rules, for each operation.
+fn replies(operation: &str) -> BTreeSet<&'static str> {
+    let replies: &[&str] = match operation {
         "claim" => &[
             "change",
             "repeat",
@@ -77,10 +77,10 @@ fn answers(operation: &str) -> BTreeSet<&'static str> {
         "evict" => &["change", "repeat", "StaleDecision", "Executing", "NotClaimed"],
         other => panic!("{other} is no operation"),
     };
-    answers.iter().copied().collect()
+    replies.iter().copied().collect()
 }
 
-/// Where a record can stand, as finely as the rules look.
+/// The start states of records that the rules distinguish.
 const START_STATES: [StartState; 12] = [
     StartState::Absent,
     StartState::Free,
@@ -97,18 +97,18 @@ const START_STATES: [StartState; 12] = [
 ];
 
 #[tokio::test]
-async fn no_standing_and_no_answer_is_missing() {
+async fn no_start_state_and_no_reply_is_missing() {
     let mut total = 0;
-    for (operation, asks) in OPERATIONS {
+    for (operation, requests_of) in OPERATIONS {
         let context = LawContext::new(Arc::new(Memory::open().await), Sizes::DEFAULT);
-        let tally = check(&context, operation, asks).await;
-        println!("matrix: {} cells for {operation}\n{}", tally.cells, tally.answers);
-        let told: BTreeSet<_> = tally.answers.cells().map(|(_, op, rule, _)| (op, rule)).collect();
-        let known = answers(operation).into_iter().map(|rule| (operation, rule)).collect();
-        assert_eq!(told, known, "the answers to {operation}");
+        let tally = check(&context, operation, requests_of).await;
+        println!("matrix: {} cells for {operation}\n{}", tally.cells, tally.replies);
+        let events_before: BTreeSet<_> = tally.replies.cells().map(|(_, op, rule, _)| (op, rule)).collect();
+        let known = replies(operation).into_iter().map(|rule| (operation, rule)).collect();
+        assert_eq!(events_before, known, "the replies to {operation}");
         for start_state in START_STATES {
-            let met = tally.answers.cells().any(|(s, _, rule, _)| s == start_state && rule != "invalid");
-            assert!(met, "{start_state:?} was never asked {operation}");
+            let met = tally.replies.cells().any(|(s, _, rule, _)| s == start_state && rule != "invalid");
+            assert!(met, "{start_state:?} never got {operation}");
         }
         assert!(tally.cells >= 300, "{} cells for {operation}", tally.cells);
         total += tally.cells;
@@ -117,7 +117,7 @@ async fn no_standing_and_no_answer_is_missing() {
 }
 
 #[test]
-fn each_standing_has_words_of_its_own() {
+fn each_start_state_has_its_own_words() {
     let words: BTreeSet<_> = start_state::ALL.iter().map(|start_state| start_state.words).collect();
     assert_eq!(words.len(), start_state::ALL.len());
 }
@@ -125,13 +125,13 @@ fn each_standing_has_words_of_its_own() {
 /// One flaw before a correct store.
 #[derive(Debug, Clone, Copy)]
 enum StorageFault {
-    /// Takes a release for a vouched one.
+    /// Treats a release as a vouched one.
     VouchesForAll,
-    /// Takes whoever presents the right token for the holder.
+    /// Treats every caller with the current token as the holder.
     TrustsTokens,
-    /// Tells those who were refused of a newer token than there is.
-    TellsAnotherToken,
-    /// Takes every reset for one that accepts an overlap.
+    /// Refusals contain a newer token than there is.
+    ReportsAnotherToken,
+    /// Treats every reset as one that accepts an overlap.
     AcceptsOverlaps,
     /// Keeps a worker whose hard deadline is this very instant.
     KeepsAtTheDeadline,
@@ -167,7 +167,7 @@ impl Layer for Flawed {
             (_, op) => op,
         };
         let mut stamped = op.send(&*self.inner, address).await?;
-        if let (StorageFault::TellsAnotherToken, Reply::Begin(BeginReply::Superseded(current))) =
+        if let (StorageFault::ReportsAnotherToken, Reply::Begin(BeginReply::Superseded(current))) =
             (self.flaw, &mut stamped.reply)
         {
             current.token = Token::from_stored(current.token.get() + 1);
@@ -198,7 +198,7 @@ struct Flawy {
 }
 
 #[async_trait]
-impl Bench for Flawy {
+impl DynHarness for Flawy {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         self.store.clone()
     }
@@ -212,51 +212,61 @@ impl Bench for Flawy {
     }
 }
 
-/// What the matrix says of a store with this flaw. Panics if it says nothing.
+/// The finding of the matrix about a store with this flaw. Panics if there is none.
 fn finding(flaw: StorageFault, operation: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let memory = runtime.block_on(Memory::open());
     let store = Arc::new(Layered(Flawed { flaw, inner: Harness::store(&memory) }));
-    let bench: Arc<dyn Bench> = Arc::new(Flawy { memory, store });
-    let (_, asks) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
+    let harness: Arc<dyn DynHarness> = Arc::new(Flawy { memory, store });
+    let (_, requests_of) = OPERATIONS.iter().find(|(name, _)| *name == operation).expect("an operation");
     let verdict = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        runtime.block_on(check(&LawContext::new(bench, Sizes::DEFAULT), operation, *asks));
+        runtime.block_on(check(&LawContext::new(harness, Sizes::DEFAULT), operation, *requests_of));
     }));
     *verdict.expect_err("the flaw was not noticed").downcast::<String>().expect("the matrix explains itself")
 }
 
 #[test]
-fn a_flaw_is_told_by_its_cell() {
-    let told = |flaw, operation, cell: &str, differs: &str| {
+fn a_flaw_is_reported_with_its_cell() {
+    let events_before = |flaw, operation, cell: &str, differs: &str| {
         let finding = finding(flaw, operation);
         println!("{finding}\n");
-        assert!(finding.starts_with(cell), "{flaw:?} was told as {finding}");
-        assert!(finding.contains(differs), "{flaw:?} was told as {finding}");
+        assert!(finding.starts_with(cell), "{flaw:?} was reported as {finding}");
+        assert!(finding.contains(differs), "{flaw:?} was reported as {finding}");
     };
-    told(
+    events_before(
         StorageFault::VouchesForAll,
         "release",
         "executing at once, at once: release by the holder:",
         "MayHaveRun",
     );
-    told(
+    events_before(
         StorageFault::TrustsTokens,
         "heartbeat",
         "claimed, at once: heartbeat by another claim id with the right token:",
         "Superseded",
     );
-    told(StorageFault::TellsAnotherToken, "begin", "an absent execution, at once: begin by", "token:");
-    told(
+    events_before(
+        StorageFault::ReportsAnotherToken,
+        "begin",
+        "an absent execution, at once: begin by",
+        "token:",
+    );
+    events_before(
         StorageFault::AcceptsOverlaps,
         "reset_to_claimed",
         "reconciling after a lapse, at once: reset_to_claimed under the current token:",
         "EffectsMayLand",
     );
-    told(
+    events_before(
         StorageFault::KeepsAtTheDeadline,
         "heartbeat",
         "claimed, exactly at its hard deadline: heartbeat by the holder:",
         "HardDeadline",
     );
-    told(StorageFault::ForgetsEvictions, "evict", "on the way to free after an eviction:", "the history");
+    events_before(
+        StorageFault::ForgetsEvictions,
+        "evict",
+        "on the way to free after an eviction:",
+        "the history",
+    );
 }

@@ -1,4 +1,4 @@
-//! Batches of heartbeats, broken in one place each.
+//! Batches of heartbeats, with one flaw each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ enum Fault {
     OneNamespace,
     OneKind,
     EndsAt(usize),
-    AnswersBeyond(usize),
+    RepliesBeyond(usize),
     RepeatsOnce,
     LastGrantCounts,
     OneLossFailsAll,
@@ -34,7 +34,7 @@ enum Fault {
 struct Batches(Arc<dyn CoordinationStore>, Fault);
 
 impl Batches {
-    /// Sends beats in another order, and forgets to put the replies back.
+    /// Sends beats in another order, and does not put the replies back in order.
     async fn ordered(&self, beats: &[Beat], order: fn(&Beat, &Beat) -> std::cmp::Ordering) -> Replies {
         let mut beats = beats.to_vec();
         beats.sort_by(order);
@@ -99,7 +99,7 @@ impl Layer for Batches {
             }
             Fault::OneKind => self.some(beats, |_, b| b.address.kind == first.kind, true).await,
             Fault::EndsAt(limit) => self.some(beats, |n, _| n < limit, false).await,
-            Fault::AnswersBeyond(limit) => self.some(beats, |n, _| n < limit, true).await,
+            Fault::RepliesBeyond(limit) => self.some(beats, |n, _| n < limit, true).await,
             Fault::RepeatsOnce => {
                 let mut known: HashMap<Address, Stamped<HeartbeatReply>> = HashMap::new();
                 let mut replies = Vec::new();
@@ -194,16 +194,16 @@ pub(super) fn all() -> Vec<Mutation> {
         };
     }
     controls! {
-        "answers a batch in the order of keys, of several namespaces": Fault::SortsByKey;
-        "answers a batch executions first": Fault::ExecutionsFirst;
-        "answers a batch namespace by namespace": Fault::GroupsByNamespace;
+        "returns the replies of a batch in the order of keys, of several namespaces": Fault::SortsByKey;
+        "returns the replies of a batch executions first": Fault::ExecutionsFirst;
+        "returns the replies of a batch namespace by namespace": Fault::GroupsByNamespace;
         "extends one namespace of a batch": Fault::OneNamespace;
         "extends one kind of a batch": Fault::OneKind;
-        "does not look at more than 100 beats": Fault::EndsAt(100);
-        "does not look at more than 1,000 beats": Fault::EndsAt(1_000);
-        "does not look at more than 2,000 beats": Fault::EndsAt(2_000);
-        "extends the first 1,024 leases of a batch and confirms all": Fault::AnswersBeyond(1_024);
-        "answers a repeated address of a batch once": Fault::RepeatsOnce;
+        "ignores beats after the first 100 beats": Fault::EndsAt(100);
+        "ignores beats after the first 1,000 beats": Fault::EndsAt(1_000);
+        "ignores beats after the first 2,000 beats": Fault::EndsAt(2_000);
+        "extends the first 1,024 leases of a batch and confirms all": Fault::RepliesBeyond(1_024);
+        "replies to a repeated address of a batch once": Fault::RepeatsOnce;
         "takes the last grant of an address in a batch for all of them": Fault::LastGrantCounts;
         "fails a whole batch for one loss": Fault::OneLossFailsAll;
         "gives one reason for all losses of a batch": Fault::FirstLossForAll;

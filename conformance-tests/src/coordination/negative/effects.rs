@@ -3,8 +3,8 @@
 use sentinel_core::kernel::Op;
 use sentinel_core::{Accepts, ClaimId, State};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
-use super::workers::{END, only, spoils};
+use super::mutation::{Mutation, Snapshot, StorageFault, Written};
+use super::workers::{END, only, written};
 
 pub(super) fn all() -> Vec<Mutation> {
     [abandons(), effects(), decodable(), events(), ids()].concat()
@@ -24,15 +24,15 @@ fn abandons() -> Vec<Mutation> {
             s.record.claim_id = None;
         })),
         s("moves effects until by a repeated abandon").guard(only!(Abandon, |s| s.record.doubt = None)),
-        s("moves the hard deadline for late effects").write(spoils!(Abandon, |w| {
+        s("moves the hard deadline for late effects").write(written!(Abandon, |w| {
             w.after.hard_until = w.after.effects_until;
         })),
-        s("leaves the hard deadline of an abandoned run").write(spoils!(Abandon, |w| {
+        s("leaves the hard deadline of an abandoned run").write(written!(Abandon, |w| {
             w.after.hard_until = w.before.hard_until;
         })),
-        s("lengthens a lease by an abandon").write(spoils!(Abandon, |w| w.after.lease_until = w.at.now)),
+        s("lengthens a lease by an abandon").write(written!(Abandon, |w| w.after.lease_until = w.at.now)),
         s("lengthens a hard deadline by an abandon")
-            .write(spoils!(Abandon, |w| w.after.hard_until = w.at.now)),
+            .write(written!(Abandon, |w| w.after.hard_until = w.at.now)),
     ]
 }
 
@@ -40,26 +40,26 @@ fn effects() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §2, effects until");
     vec![
         s("ends effects with the hard deadline")
-            .write(spoils!(Claim, |w| w.after.effects_until = w.after.hard_until)),
-        s("counts late effects from the lease").write(spoils!(Claim, |w| {
+            .write(written!(Claim, |w| w.after.effects_until = w.after.hard_until)),
+        s("counts late effects from the lease").write(written!(Claim, |w| {
             let late = w.after.terms.map(|terms| terms.late_effects()).unwrap_or_default();
             w.after.effects_until = w.after.lease_until.plus(late);
         })),
-        s("ends effects at an abandon").write(spoils!(Abandon, |w| w.after.effects_until = w.at.now)),
-        s("keeps until when effects may land at an abandon").write(spoils!(Abandon, |w| {
+        s("ends effects at an abandon").write(written!(Abandon, |w| w.after.effects_until = w.at.now)),
+        s("keeps until when effects may land at an abandon").write(written!(Abandon, |w| {
             w.after.effects_until = w.before.effects_until;
         })),
-        s("never ends effects earlier by an abandon").write(spoils!(Abandon, |w| {
+        s("never ends effects earlier by an abandon").write(written!(Abandon, |w| {
             w.after.effects_until = w.after.effects_until.max(w.before.effects_until);
         })),
-        s("never ends effects later by an abandon").write(spoils!(Abandon, |w| {
+        s("never ends effects later by an abandon").write(written!(Abandon, |w| {
             w.after.effects_until = w.after.effects_until.min(w.before.effects_until);
         })),
-        s("takes the late effects of the claim for those of the abandon").write(spoils!(Abandon, |w| {
+        s("takes the late effects of the claim for those of the abandon").write(written!(Abandon, |w| {
             let late = w.after.terms.map(|terms| terms.late_effects()).unwrap_or_default();
             w.after.effects_until = w.at.now.plus(late);
         })),
-        s("moves until when effects may land by heartbeats").write(spoils!(Heartbeat, |w| {
+        s("moves until when effects may land by heartbeats").write(written!(Heartbeat, |w| {
             w.after.effects_until = w.after.lease_until;
         })),
         s("resets from the hard deadline on").guard(only!(ResetToClaimed, |s| {
@@ -74,10 +74,10 @@ fn effects() -> Vec<Mutation> {
         s("resets a microsecond after the instant").guard(only!(ResetToClaimed, |s| {
             s.record.effects_until = s.record.effects_until.plus(std::time::Duration::from_micros(1));
         })),
-        s("ends effects when an operator takes the key").write(spoils!(Reconcile, |w| {
+        s("ends late effects when an operator takes the key").write(written!(Reconcile, |w| {
             w.after.effects_until = w.at.now;
         })),
-        s("keeps effects through a reset").write(spoils!(ResetToClaimed, |w| {
+        s("keeps effects through a reset").write(written!(ResetToClaimed, |w| {
             w.after.effects_until = w.before.effects_until;
         })),
     ]
@@ -85,19 +85,19 @@ fn effects() -> Vec<Mutation> {
 
 fn decodable() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §3, force_complete, decodable");
-    fn force(s: &mut Seen) -> Option<&mut sentinel_core::operation::ForceComplete> {
+    fn force(s: &mut Snapshot) -> Option<&mut sentinel_core::operation::ForceComplete> {
         match &mut s.op {
             Op::ForceComplete(op) => Some(op),
             _ => None,
         }
     }
     vec![
-        s("forces what nobody can decode").guard(|s| {
+        s("forces results that no caller can decode").guard(|s| {
             if let Some(op) = force(s) {
                 op.as_is = true;
             }
         }),
-        s("refuses what an operator insists on").guard(|s| {
+        s("refuses what an operator forces as it is").guard(|s| {
             if let Some(op) = force(s) {
                 op.as_is = false;
             }
@@ -121,19 +121,22 @@ fn decodable() -> Vec<Mutation> {
                 }
             }
         }),
-        s("says that a refused decision is stale, where its token is").guard(only!(ForceComplete, |s| {
-            if let Op::ForceComplete(op) = &mut s.op
-                && op.to_decode().is_some_and(|kind| !s.record.accepts.accepts(&kind))
-            {
-                s.record.state = State::Free;
+        s("reports a refused decision as stale, although its token is current").guard(only!(
+            ForceComplete,
+            |s| {
+                if let Op::ForceComplete(op) = &mut s.op
+                    && op.to_decode().is_some_and(|kind| !s.record.accepts.accepts(&kind))
+                {
+                    s.record.state = State::Free;
+                }
             }
-        })),
-        s("forgets what callers decode").write(spoils!(Claim, |w| w.after.accepts = Accepts::any())),
+        )),
+        s("forgets what callers decode").write(written!(Claim, |w| w.after.accepts = Accepts::any())),
         s("forgets what callers decode when a run begins")
-            .write(spoils!(Begin, |w| w.after.accepts = Accepts::any())),
+            .write(written!(Begin, |w| w.after.accepts = Accepts::any())),
         s("forgets what callers decode when an operator takes the key")
-            .write(spoils!(Reconcile, |w| w.after.accepts = Accepts::json())),
-        s("leaves what callers decode in a tombstone").write(spoils!(Release, |w| {
+            .write(written!(Reconcile, |w| w.after.accepts = Accepts::json())),
+        s("leaves what callers decode in a tombstone").write(written!(Release, |w| {
             w.after.accepts = w.before.accepts.clone();
         })),
     ]
@@ -150,8 +153,8 @@ fn events() -> Vec<Mutation> {
     ]
 }
 
-/// Calls and decisions that this store takes for the recorded ones.
-fn mistaken(s: &mut Seen, shown: fn(u128) -> u128) {
+/// Calls and decisions that this store treats as the recorded ones.
+fn mistaken(s: &mut Snapshot, shown: fn(u128) -> u128) {
     let own = s.record.claim_id;
     let alike = |id: ClaimId| own.filter(|own| shown(own.bits()) == shown(id.bits())).unwrap_or(id);
     match &mut s.op {

@@ -17,15 +17,15 @@ macro_rules! built {
 }
 
 fn handles() -> Vec<Mutation> {
-    built! { "store contract, each method stands alone":
+    built! { "store contract, no method depends on an earlier call":
         OwnRecords "keeps the records of each handle apart"
         OwnLock "locks a record within one handle only"
         LateWrites "writes to the other handles one request later"
         StaleReads "reads records from a cache of the handle"
         StaleHistories "reads events from a cache of the handle"
         StalePages "reads pages from a cache of the handle"
-        TrustedRecords "judges by the record that the handle saw last"
-        TrustedAbsence "creates a record if the handle never saw one"
+        TrustedRecords "decides by the record that the handle read last"
+        TrustedAbsence "creates a record if the handle never read one"
         ClockAhead "has a clock of its own in each handle, some ahead"
         ClockBehind "has a clock of its own in each handle, some behind"
         ClockStopped "reads the clock once for each handle"
@@ -34,7 +34,7 @@ fn handles() -> Vec<Mutation> {
         OwnOpIds "remembers decisions in the handle"
         OwnReplays "replays results from a cache of the handle"
         OwnFloors "keeps the floor of a purge in the handle"
-        FirstFloors "keeps the floor that the handle saw first"
+        FirstFloors "keeps the floor that the handle read first"
         OwnRetention "keeps the retention of a result in the handle"
         OwnFingerprints "keeps fingerprints in the handle"
         OwnLastReading "lifts the clock to the last reading of the handle"
@@ -52,12 +52,12 @@ fn reopened() -> Vec<Mutation> {
         ReopenLosesFloors "loses the floors of purges when it is reopened"
         ReopenLosesReadings "loses the last reading of the clock when it is reopened"
         ReopenLosesResults "loses the bytes of results when it is reopened"
-        ReopenLosesCauses "loses the cause of a doubt when it is reopened"
+        ReopenLosesCauses "loses the cause of an abandon when it is reopened"
         ReopenFreesExecutions "frees what was executing when it is reopened"
         ReopenFreesClaims "frees what was claimed when it is reopened"
         ReopenEndsLeases "ends all leases when it is reopened"
-        ReopenResumesDoubts "resumes what was uncertain when it is reopened"
-        ReopenCountsAnew "counts tokens anew when it is reopened"
+        ReopenRevivesAbandoned "resumes what was uncertain when it is reopened"
+        ReopenCountsAnew "restarts the tokens when it is reopened"
         ReopenEmpties "is empty when it is reopened"
     }
 }

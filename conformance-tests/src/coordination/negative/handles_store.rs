@@ -14,8 +14,8 @@ use sentinel_core::{
 };
 
 use super::mutation::{Mutation, StorageFault};
-use super::store::{BrokenStore, Rows};
-use crate::coordination::harness::Bench;
+use super::store::{FlawedStore, Rows};
+use crate::coordination::harness::DynHarness;
 
 /// What a handle keeps for itself, or what is lost when the store is opened again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) enum HandleFault {
     ReopenFreesExecutions,
     ReopenFreesClaims,
     ReopenEndsLeases,
-    ReopenResumesDoubts,
+    ReopenRevivesAbandoned,
     ReopenCountsAnew,
     ReopenEmpties,
 }
@@ -64,7 +64,7 @@ use HandleFault as Fault;
 #[derive(Debug)]
 pub(super) struct HandledStore {
     fault: HandleFault,
-    shared: BrokenStore,
+    shared: FlawedStore,
     opened: Mutex<u32>,
 }
 
@@ -73,7 +73,7 @@ impl HandledStore {
     pub(super) fn new(fault: HandleFault) -> Self {
         let mutation =
             (fault == Fault::OwnLock).then(|| Mutation::new("handled", "none").flaw(StorageFault::NotAtomic));
-        Self { fault, shared: BrokenStore::new(mutation), opened: Mutex::new(0) }
+        Self { fault, shared: FlawedStore::new(mutation), opened: Mutex::new(0) }
     }
 
     fn handle(&self) -> Arc<dyn CoordinationStore> {
@@ -99,7 +99,7 @@ impl HandledStore {
 }
 
 #[async_trait]
-impl Bench for HandledStore {
+impl DynHarness for HandledStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         self.handle()
     }
@@ -133,11 +133,11 @@ fn reopened(fault: HandleFault, rows: &mut Rows) {
                 rows.entries.remove(&address);
             }
         }
-        _ => rows.entries.values_mut().for_each(|(record, events)| spoiled(fault, record, events)),
+        _ => rows.entries.values_mut().for_each(|(record, events)| corrupt(fault, record, events)),
     }
 }
 
-fn spoiled(fault: HandleFault, record: &mut Record, events: &mut Vec<Event>) {
+fn corrupt(fault: HandleFault, record: &mut Record, events: &mut Vec<Event>) {
     let held = matches!(record.state, State::Claimed | State::Executing);
     match fault {
         Fault::ReopenLosesEvents => events.truncate(1),
@@ -157,7 +157,9 @@ fn spoiled(fault: HandleFault, record: &mut Record, events: &mut Vec<Event>) {
         Fault::ReopenFreesExecutions if record.state == State::Executing => record.state = State::Free,
         Fault::ReopenFreesClaims if record.state == State::Claimed => record.state = State::Free,
         Fault::ReopenEndsLeases if held => record.lease_until = record.last_now,
-        Fault::ReopenResumesDoubts if record.state == State::Reconciling => record.state = State::Executing,
+        Fault::ReopenRevivesAbandoned if record.state == State::Reconciling => {
+            record.state = State::Executing
+        }
         Fault::ReopenCountsAnew => record.token = Token::from_stored(1),
         _ => {}
     }
@@ -186,7 +188,7 @@ struct HandleOf {
     fault: HandleFault,
     is_even: bool,
     opened_at: StoreTime,
-    shared: BrokenStore,
+    shared: FlawedStore,
     inner: Arc<dyn CoordinationStore>,
     one_at_a_time: tokio::sync::Mutex<()>,
     own: Mutex<Own>,
@@ -214,7 +216,7 @@ impl HandleOf {
         }
     }
 
-    /// The record that this handle judges by.
+    /// The record that this handle decides by.
     fn shown(&self, rows: &Rows, own: &Own, address: &Address) -> Record {
         let kept = rows.entries.get(address).map(|(record, _)| record.clone());
         let mut record = match (self.fault, own.records.get(address)) {

@@ -7,8 +7,8 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Record, StoreTime, Token};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
-use super::workers::{only, spoils};
+use super::mutation::{Mutation, Snapshot, StorageFault, Written};
+use super::workers::{only, written};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -18,12 +18,12 @@ pub(super) fn all() -> Vec<Mutation> {
 }
 
 /// How long a record has not been written.
-fn idle(s: &Seen) -> Duration {
+fn idle(s: &Snapshot) -> Duration {
     s.at.now.since(s.record.last_now)
 }
 
-/// Makes a guard read the clock wrongly, whatever the record has seen.
-fn misread(s: &mut Seen, micros: impl Fn(u64) -> u64) {
+/// Makes a guard read the clock wrongly, whatever the record's last reading.
+fn misread(s: &mut Snapshot, micros: impl Fn(u64) -> u64) {
     s.at.now = StoreTime::from_micros(micros(s.at.now.as_micros()));
     s.record.last_now = StoreTime::ZERO;
 }
@@ -53,8 +53,8 @@ fn clocks() -> Vec<Mutation> {
     ]
 }
 
-/// Takes an arithmetic for the ttl and the hard ttl of a claim.
-fn spoiled_terms(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
+/// Computes the ttl and the hard ttl of a claim wrongly.
+fn with_terms(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
     let (Op::Claim(claim), Some(at)) = (w.op, w.after.claimed_at) else { return };
     let term = |by: Duration| at.plus(Duration::from_micros(micros(by.as_micros() as u64)));
     w.after.lease_until = term(claim.terms.ttl());
@@ -64,19 +64,19 @@ fn spoiled_terms(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
 fn terms() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §2, terms");
     vec![
-        s("keeps terms in 32 bits of microseconds").write(|w| spoiled_terms(w, |by| by % (1 << 32))),
-        s("keeps terms in 31 bits of microseconds").write(|w| spoiled_terms(w, |by| by.min((1 << 31) - 1))),
-        s("keeps terms in 32 bits of milliseconds").write(|w| spoiled_terms(w, |by| by % ((1 << 32) * 1000))),
+        s("keeps terms in 32 bits of microseconds").write(|w| with_terms(w, |by| by % (1 << 32))),
+        s("keeps terms in 31 bits of microseconds").write(|w| with_terms(w, |by| by.min((1 << 31) - 1))),
+        s("keeps terms in 32 bits of milliseconds").write(|w| with_terms(w, |by| by % ((1 << 32) * 1000))),
         s("keeps terms in 31 bits of milliseconds")
-            .write(|w| spoiled_terms(w, |by| by.min(((1 << 31) - 1) * 1000))),
-        s("keeps terms in 16 bits of seconds").write(|w| spoiled_terms(w, |by| by % ((1 << 16) * 1_000_000))),
+            .write(|w| with_terms(w, |by| by.min(((1 << 31) - 1) * 1000))),
+        s("keeps terms in 16 bits of seconds").write(|w| with_terms(w, |by| by % ((1 << 16) * 1_000_000))),
         s("keeps terms in 15 bits of seconds")
-            .write(|w| spoiled_terms(w, |by| by.min(((1 << 15) - 1) * 1_000_000))),
-        s("keeps terms in single precision").write(|w| spoiled_terms(w, |by| (by as f32) as u64)),
-        s("grants no more than 30 days").write(|w| spoiled_terms(w, |by| by.min(30 * 86_400_000_000))),
+            .write(|w| with_terms(w, |by| by.min(((1 << 15) - 1) * 1_000_000))),
+        s("keeps terms in single precision").write(|w| with_terms(w, |by| (by as f32) as u64)),
+        s("grants no more than 30 days").write(|w| with_terms(w, |by| by.min(30 * 86_400_000_000))),
         s("grants no more than a year of 365 days")
-            .write(|w| spoiled_terms(w, |by| by.min(365 * 86_400_000_000))),
-        s("extends leases by no more than a day").write(spoils!(Heartbeat, |w| {
+            .write(|w| with_terms(w, |by| by.min(365 * 86_400_000_000))),
+        s("extends leases by no more than a day").write(written!(Heartbeat, |w| {
             w.after.lease_until = w.before.lease_until.max(w.at.now.plus(DAY).min(w.after.lease_until));
         })),
         s("takes no heartbeat a month after the claim").guard(only!(Heartbeat, |s| {
@@ -92,8 +92,8 @@ fn terms() -> Vec<Mutation> {
     ]
 }
 
-/// Takes an arithmetic for the retention that a claim asks for.
-fn spoiled_retention(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
+/// Computes the retention that a claim requests wrongly.
+fn with_retention(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
     if let (Op::Claim(_), Some(kept)) = (w.op, w.after.retention) {
         w.after.retention = Some(Duration::from_micros(micros(kept.as_micros() as u64)));
     }
@@ -102,17 +102,15 @@ fn spoiled_retention(w: &mut Written<'_>, micros: impl Fn(u64) -> u64) {
 fn retentions() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §3, claim, completed within retention");
     vec![
-        s("keeps results for 30 days at most")
-            .write(|w| spoiled_retention(w, |by| by.min(30 * 86_400_000_000))),
+        s("keeps results for 30 days at most").write(|w| with_retention(w, |by| by.min(30 * 86_400_000_000))),
         s("keeps results for ten years at most")
-            .write(|w| spoiled_retention(w, |by| by.min(3650 * 86_400_000_000))),
+            .write(|w| with_retention(w, |by| by.min(3650 * 86_400_000_000))),
         s("keeps a retention in 32 bits of milliseconds")
-            .write(|w| spoiled_retention(w, |by| by % ((1 << 32) * 1000))),
+            .write(|w| with_retention(w, |by| by % ((1 << 32) * 1000))),
         s("keeps a retention in 32 bits of seconds")
-            .write(|w| spoiled_retention(w, |by| by % ((1 << 32) * 1_000_000))),
-        s("keeps a retention in whole seconds")
-            .write(|w| spoiled_retention(w, |by| by / 1_000_000 * 1_000_000)),
-        s("keeps a retention in single precision").write(|w| spoiled_retention(w, |by| (by as f32) as u64)),
+            .write(|w| with_retention(w, |by| by % ((1 << 32) * 1_000_000))),
+        s("keeps a retention in whole seconds").write(|w| with_retention(w, |by| by / 1_000_000 * 1_000_000)),
+        s("keeps a retention in single precision").write(|w| with_retention(w, |by| (by as f32) as u64)),
         s("takes a long retention for none").write(|w| {
             if w.after.retention.is_some_and(|kept| kept > 3660 * DAY) {
                 w.after.retention = None;
@@ -142,17 +140,17 @@ fn retentions() -> Vec<Mutation> {
 fn memories() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §3, what is remembered");
     vec![
-        s("lets doubts lapse after a week").guard(only!(Claim, |s| {
+        s("lets uncertain executions lapse after a week").guard(only!(Claim, |s| {
             if s.record.state == Executing && s.at.now.since(s.record.lease_until) > 7 * DAY {
                 s.record.state = Free;
             }
         })),
-        s("lets doubts lapse after a year").guard(only!(Claim, |s| {
+        s("lets uncertain executions lapse after a year").guard(only!(Claim, |s| {
             if s.record.state == Executing && s.at.now.since(s.record.lease_until) > 365 * DAY {
                 s.record.state = Free;
             }
         })),
-        s("lets abandoned doubts lapse after a month").guard(only!(Claim, |s| {
+        s("lets abandoned executions lapse after a month").guard(only!(Claim, |s| {
             if s.record.state == Executing && s.record.doubt.is_some() && idle(s) > 30 * DAY {
                 s.record.state = Free;
             }
@@ -169,7 +167,7 @@ fn memories() -> Vec<Mutation> {
                 op.steal = true;
             }
         })),
-        s("takes no decision a month after the doubt was taken").guard(only!(ForceComplete, |s| {
+        s("takes no decision a month after the key was taken").guard(only!(ForceComplete, |s| {
             if s.record.state == Reconciling && idle(s) > 30 * DAY {
                 s.record.token = Token::NONE;
             }
@@ -245,17 +243,17 @@ fn draw(w: &mut Written<'_>, through: impl Fn(u64) -> u64) {
 fn replies() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §3, claim, replies");
     vec![
-        s("says that no lease remains for more than a day").reply(|_, stamped| {
+        s("reports at most a day of a lease").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::InProgress { remaining, .. }) = &mut stamped.reply {
                 *remaining = (*remaining).min(DAY);
             }
         }),
-        s("says that no result remains for more than a month").reply(|_, stamped| {
+        s("reports at most a month of a retention").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining: Some(left), .. }) = &mut stamped.reply {
                 *left = (*left).min(30 * DAY);
             }
         }),
-        s("says that no result remains for more than 49 days").reply(|_: &Record, stamped| {
+        s("reports at most 49 days of a retention").reply(|_: &Record, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining: Some(left), .. }) = &mut stamped.reply {
                 *left = Duration::from_millis(left.as_millis() as u64 % (1 << 32));
             }

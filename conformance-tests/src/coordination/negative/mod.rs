@@ -1,12 +1,12 @@
-//! Negative controls: stores that are broken in one way each. A suite that passes one of them checks less than it says.
+//! Negative controls: stores with one flaw each. A suite that passes one of them checks less than it claims.
 //!
-//! A [`Mutation`] takes one rule away from the kernel: it shows a guard something else than the truth, spoils what is
-//! written or answered, or breaks the store around it. [`broken`] opens a store with it; [`verdict`] tells which laws
-//! noticed.
+//! A [`Mutation`] takes one rule away from the kernel: it shows a guard a wrong record, request or time, changes what
+//! is written or replied, or adds a flaw to the store around it. [`flawed`] opens a store with it; [`failed_laws`]
+//! returns the laws that detect it.
 
 use std::sync::Arc;
 
-use crate::coordination::harness::Bench;
+use crate::coordination::harness::DynHarness;
 use crate::coordination::suite::{LAWS, Law};
 use crate::messages::quietly;
 use crate::sizes::Sizes;
@@ -27,8 +27,8 @@ mod storage;
 mod store;
 mod workers;
 
-pub use mutation::{Mutation, Seen, StorageFault, Written};
-pub use store::BrokenStore;
+pub use mutation::{Mutation, Snapshot, StorageFault, Written};
+pub use store::FlawedStore;
 
 /// All of them.
 pub fn mutations() -> Vec<Mutation> {
@@ -38,19 +38,23 @@ pub fn mutations() -> Vec<Mutation> {
         .concat()
 }
 
-/// A store with one rule taken away; without any, for none.
-pub fn broken(mutation: Option<Mutation>) -> Arc<dyn Bench> {
+/// A store with one rule removed; with all rules, for none.
+pub fn flawed(mutation: Option<Mutation>) -> Arc<dyn DynHarness> {
     match mutation.as_ref().and_then(|mutation| mutation.build) {
         Some(build) => build(),
-        None => Arc::new(BrokenStore::new(mutation)),
+        None => Arc::new(FlawedStore::new(mutation)),
     }
 }
 
-/// Which of some laws a store breaks, at most `limit`. Quiet: what a law has to say is not printed.
-pub fn verdict(mutation: Option<&Mutation>, which: impl Fn(&Law) -> bool, limit: usize) -> Vec<&'static Law> {
+/// Which of some laws a store breaks, at most `limit`. The messages of the laws are not printed.
+pub fn failed_laws(
+    mutation: Option<&Mutation>,
+    which: impl Fn(&Law) -> bool,
+    limit: usize,
+) -> Vec<&'static Law> {
     let breaks = |law: &&Law| {
-        let (law, bench) = (**law, broken(mutation.cloned()));
-        let check = move || law.check(bench, Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT });
+        let (law, harness) = (**law, flawed(mutation.cloned()));
+        let check = move || law.check(harness, Sizes { sequences: 1, histories: 1, ..Sizes::DEFAULT });
         quietly(check).is_err()
     };
     LAWS.iter().filter(|law| which(law)).filter(breaks).take(limit).collect()

@@ -1,4 +1,4 @@
-//! One rule taken away: from the kernel, from the store around it, or by a layer before it.
+//! One rule removed: from the kernel, from the store around it, or by a layer before it.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use sentinel_core::kernel::{self, Op, Operation, Reading, Reply, Rule};
 use sentinel_core::operation::*;
 use sentinel_core::{CoordinationStore, Event, Record, StoreError};
 
-use crate::coordination::harness::Bench;
+use crate::coordination::harness::DynHarness;
 
 /// What a guard is shown.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "what a guard of the kernel is given")]
-pub struct Seen {
+pub struct Snapshot {
     pub record: Record,
     pub op: Op,
     pub at: Reading,
@@ -47,19 +47,19 @@ pub enum StorageFault {
     PagesIgnoreAfter,
     PagesIgnoreTheirLimit,
     PagesShowTombstones,
-    PagesKnowNoDoubt,
+    PagesListUncertainAsExecuting,
     PagesAreNotLifted,
     PagesCarryBytes,
     ReadsSweep,
     WaitsSweep,
-    WaitsForEver,
+    WaitsForAChange,
     BatchStopsAtALoss,
     BatchIsSorted,
     FloorIsForgotten,
     PurgeIsHasty,
     PurgeIgnoresRetention,
     PurgeTakesExecutions,
-    PurgeTakesDoubts,
+    PurgeDeletesUncertain,
     PurgeTakesClaims,
     PurgeTakesResets,
     PurgeIgnoresItsLimit,
@@ -71,8 +71,8 @@ pub enum StorageFault {
     PurgeTakesWhatADryRunFound,
     FloorIsTheLast,
     FloorIsRaisedLater,
-    PurgeNeverSaysMore,
-    PurgeAlwaysSaysMore,
+    PurgeNeverReportsMore,
+    PurgeAlwaysReportsMore,
     PurgeCountsWhatStays,
     PurgeSkipsLongKeys,
     DryRunsForgetEvents,
@@ -91,20 +91,20 @@ pub enum StorageFault {
     TokensNeverEnd,
 }
 
-/// One rule taken away.
+/// One rule removed.
 #[derive(Clone)]
 pub struct Mutation {
     /// What the store does wrong.
     pub name: &'static str,
     /// The sentence of the specification that it breaks.
     pub rule: &'static str,
-    guard: Option<fn(&mut Seen)>,
+    guard: Option<fn(&mut Snapshot)>,
     write: Option<fn(&mut Written<'_>)>,
     reply: Option<fn(&Record, &mut Stamped<Reply>)>,
     pub(super) flaw: Option<StorageFault>,
     layer: Option<LayerOver>,
-    /// Opens the store, where it is not a [`BrokenStore`](super::BrokenStore).
-    pub(super) build: Option<fn() -> Arc<dyn Bench>>,
+    /// Opens the store, where it is not a [`FlawedStore`](super::BrokenStore).
+    pub(super) build: Option<fn() -> Arc<dyn DynHarness>>,
 }
 
 /// Puts a layer before a store.
@@ -129,14 +129,14 @@ impl Mutation {
         }
     }
 
-    /// Opens another store instead of a [`BrokenStore`](super::BrokenStore).
-    pub(super) const fn built(mut self, build: fn() -> Arc<dyn Bench>) -> Self {
+    /// Opens another store instead of a [`FlawedStore`](super::BrokenStore).
+    pub(super) const fn built(mut self, build: fn() -> Arc<dyn DynHarness>) -> Self {
         self.build = Some(build);
         self
     }
 
-    /// Misleads the guard: it judges what it is shown, and the write is done to the truth.
-    pub(crate) const fn guard(mut self, guard: fn(&mut Seen)) -> Self {
+    /// Misleads the guard: it decides on changed input, and the write uses the real record.
+    pub(crate) const fn guard(mut self, guard: fn(&mut Snapshot)) -> Self {
         self.guard = Some(guard);
         self
     }
@@ -166,7 +166,7 @@ impl Mutation {
         op: &Op,
         at: Reading,
     ) -> Result<kernel::Transition<Reply>, StoreError> {
-        let mut seen = Seen { record: record.clone(), op: op.clone(), at };
+        let mut seen = Snapshot { record: record.clone(), op: op.clone(), at };
         if let Some(lie) = self.guard {
             lie(&mut seen);
         }
@@ -179,7 +179,7 @@ impl Mutation {
                     (Op::Heartbeat(op), Op::Heartbeat(shown)) => {
                         self.step(record, op, shown, &seen, at, Reply::Heartbeat)
                     }
-                    _ => unreachable!("a lie keeps the operation"),
+                    _ => unreachable!("changed input keeps the operation"),
                 }
             };
         }
@@ -195,7 +195,7 @@ impl Mutation {
         record: &mut Record,
         op: &O,
         shown: &O,
-        seen: &Seen,
+        seen: &Snapshot,
         at: Reading,
         into: impl FnOnce(O::Reply) -> Reply,
     ) -> Result<kernel::Transition<Reply>, StoreError> {

@@ -14,7 +14,7 @@ use sentinel_core::{Address, CoordinationStore, Event, Key, Kind, Layer, Layered
 use super::mutation::Mutation;
 use crate::coordination::laws::names::{FNV1A, fnv1a};
 
-/// Takes an address for the first one that it knows by the same name.
+/// Treats an address as the first one that it knows by the same name.
 #[derive(Debug)]
 struct Confused {
     inner: Arc<dyn CoordinationStore>,
@@ -133,10 +133,8 @@ pub(super) fn all() -> Vec<Mutation> {
         "folds the case of letters outside of ASCII": |at| keyed(at, at.key.as_str().chars().map(|c| {
             if c.is_ascii() { c } else { c.to_lowercase().next().unwrap_or(c) }
         }).collect::<String>());
-        "drops marks that are not seen": |at| {
-            keyed(at, at.key.as_str().replace(['\u{ad}', '\u{200b}', '\u{feff}'], ""))
-        };
-        "takes a blank that does not break for a blank": |at| keyed(at, at.key.as_str().replace('\u{a0}', " "));
+        "drops invisible marks": |at| keyed(at, at.key.as_str().replace(['\u{ad}', '\u{200b}', '\u{feff}'], ""));
+        "treats a no-break space as a space": |at| keyed(at, at.key.as_str().replace('\u{a0}', " "));
         "cuts keys at 255 bytes": |at| keyed(at, cut(at.key.as_str(), 255));
         "cuts keys at 256 bytes": |at| keyed(at, cut(at.key.as_str(), 256));
         "cuts keys at 511 bytes": |at| keyed(at, cut(at.key.as_str(), 511));
@@ -168,12 +166,12 @@ pub(super) fn all() -> Vec<Mutation> {
             ..at.clone()
         };
         "drops blanks at the end of keys": |at| keyed(at, at.key.as_str().trim_end());
-        "knows a key by what stands in braces": |at| {
+        "identifies a key by what is in braces": |at| {
             let text = at.key.as_str();
             let tag = text.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
             keyed(at, tag.filter(|tag| !tag.is_empty()).unwrap_or(text))
         };
-        "takes backslashes for escapes": |at| keyed(at, at.key.as_str().replace('\\', ""));
+        "treats backslashes as escapes": |at| keyed(at, at.key.as_str().replace('\\', ""));
         "joins key and namespace by a point": |at| Address {
             namespace: Namespace::new("joined").expect("a namespace"),
             ..keyed(at, format!("{}.{}", at.key, at.namespace))
@@ -187,7 +185,7 @@ pub(super) fn all() -> Vec<Mutation> {
             Kind::Execution if at.key.as_str().starts_with("lease:") => Address { kind: Kind::Lease, ..at.clone() },
             Kind::Execution => at.clone(),
         };
-        "takes `_` in namespaces for `.`": |at| Address {
+        "treats `_` in namespaces as `.`": |at| Address {
             namespace: Namespace::new(at.namespace.as_str().replace('_', ".")).expect("a namespace"),
             ..at.clone()
         };

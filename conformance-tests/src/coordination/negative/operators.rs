@@ -4,8 +4,8 @@ use sentinel_core::State::{Claimed, Completed, Executing, Reconciling};
 use sentinel_core::StoreTime;
 use sentinel_core::kernel::Op;
 
-use super::mutation::{Mutation, Seen, Written};
-use super::workers::{only, spoils};
+use super::mutation::{Mutation, Snapshot, Written};
+use super::workers::{only, written};
 
 pub(super) fn all() -> Vec<Mutation> {
     [reconciles(), settles(), evicts()].concat()
@@ -25,7 +25,7 @@ fn reconciles() -> Vec<Mutation> {
                 op.even_if_alive = false;
             }
         })),
-        s("takes what another operator holds").guard(only!(Reconcile, |s| {
+        s("takes the key that another operator holds").guard(only!(Reconcile, |s| {
             if let Op::Reconcile(op) = &mut s.op {
                 op.steal = true;
             }
@@ -44,16 +44,16 @@ fn reconciles() -> Vec<Mutation> {
             decision.op_id = sentinel_core::OpId::from_bits(0);
         })),
         s("reconciles under the worker's token")
-            .write(spoils!(Reconcile, |w| w.after.token = w.before.token)),
+            .write(written!(Reconcile, |w| w.after.token = w.before.token)),
         s("does not fence the worker out")
-            .write(spoils!(Reconcile, |w| w.after.claim_id = w.before.claim_id)),
+            .write(written!(Reconcile, |w| w.after.claim_id = w.before.claim_id)),
         s("reconciles what is completed").guard(only!(Reconcile, |s| if s.record.state == Completed {
             s.record.state = Executing;
         })),
         s("reconciles what has not begun").guard(only!(Reconcile, |s| if s.record.state == Claimed {
             (s.record.state, s.record.lease_until) = (Executing, StoreTime::ZERO);
         })),
-        s("does not say who decided").write(spoils!(Reconcile, |w| w.after.decision = None)),
+        s("does not record who decided").write(written!(Reconcile, |w| w.after.decision = None)),
     ]
 }
 
@@ -66,7 +66,7 @@ fn settles() -> Vec<Mutation> {
                 op.token = s.record.token;
             }
         })),
-        force("forces a result that nobody reconciled").guard(only!(ForceComplete, |s| {
+        force("forces a result of a key that is not reconciling").guard(only!(ForceComplete, |s| {
             if s.record.state == Executing {
                 s.record.state = Reconciling;
             }
@@ -76,7 +76,7 @@ fn settles() -> Vec<Mutation> {
         })),
         force("does not know a repeated force-complete")
             .guard(only!(ForceComplete, |s| s.record.decision = None)),
-        force("takes any repeated force-complete for the same").guard(only!(ForceComplete, |s| {
+        force("accepts any repeated force-complete as the same").guard(only!(ForceComplete, |s| {
             if let (Op::ForceComplete(op), Some(d)) = (&s.op, &mut s.record.decision) {
                 (d.digest, d.presented) = (Some(op.result.digest()), op.token);
             }
@@ -94,23 +94,22 @@ fn settles() -> Vec<Mutation> {
                 op.accept_overlap = false;
             }
         })),
-        reset("resets what nobody reconciled").guard(only!(
-            ResetToClaimed,
-            |s| if s.record.state == Executing {
-                s.record.state = Reconciling;
-            }
-        )),
+        reset("resets a key that is not reconciling").guard(only!(ResetToClaimed, |s| if s.record.state
+            == Executing
+        {
+            s.record.state = Reconciling;
+        })),
         reset("resets a result").guard(only!(ResetToClaimed, |s| if s.record.state == Completed {
             (s.record.state, s.record.decision) = (Reconciling, None);
         })),
         reset("does not know a repeated reset").guard(only!(ResetToClaimed, |s| s.record.decision = None)),
         reset("draws no token for a reset")
-            .write(spoils!(ResetToClaimed, |w| w.after.token = w.before.token)),
-        reset("ends the incarnation at a reset").write(spoils!(ResetToClaimed, |w| w.after.incarnation = 0)),
-        reset("leaves a reset key to the operator").write(spoils!(ResetToClaimed, |w| {
+            .write(written!(ResetToClaimed, |w| w.after.token = w.before.token)),
+        reset("ends the incarnation at a reset").write(written!(ResetToClaimed, |w| w.after.incarnation = 0)),
+        reset("leaves a reset key to the operator").write(written!(ResetToClaimed, |w| {
             w.after.state = Reconciling;
         })),
-        reset("forgets the claim ids at a reset").write(spoils!(ResetToClaimed, |w| {
+        reset("forgets the claim ids at a reset").write(written!(ResetToClaimed, |w| {
             w.after.past_claims = Default::default();
         })),
     ]
@@ -131,7 +130,7 @@ fn evicts() -> Vec<Mutation> {
             s.record.state = Claimed;
         })),
         s("does not know a repeated eviction").guard(only!(Evict, |s| s.record.decision = None)),
-        s("draws no token for an eviction").write(spoils!(Evict, |w| w.after.token = w.before.token)),
+        s("draws no token for an eviction").write(written!(Evict, |w| w.after.token = w.before.token)),
         s("evicts only what has lapsed").guard(only!(Evict, |s| if s.record.is_live(s.at.now) {
             s.record.state = Executing;
         })),

@@ -1,4 +1,4 @@
-//! Pages and histories, broken in one place each.
+//! Pages and histories, with one flaw each.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ impl Pages {
         Ok(Listing { records, now })
     }
 
-    /// The page behind a place that is compared in another way.
+    /// The page after a key, compared in another way.
     async fn behind(
         &self,
         list: &List,
@@ -196,22 +196,22 @@ pub(super) fn all() -> Vec<Mutation> {
         "lists 100 records at most": Fault::EndsAt(100);
         "lists 999 records at most": Fault::EndsAt(999);
         "filters the first 1,000 rows": Fault::FiltersOnly(1_000);
-        "reads ten rows for each that is asked for": Fault::FiltersTimes(10);
-        "reads 1,000 rows for each that is asked for": Fault::FiltersTimes(1_000);
+        "reads ten rows for each requested one": Fault::FiltersTimes(10);
+        "reads 1,000 rows for each requested one": Fault::FiltersTimes(1_000);
         "counts both kinds against the limit of a page": Fault::CountsBothKinds;
         "begins a page by a collation": Fault::AfterByCollation;
         "begins a page by UTF-16": Fault::AfterByUtf16;
-        "begins a page at the start if its place is no key": Fault::AfterMustExist;
-        "cuts the place of a page at 255 bytes": Fault::AfterIsCut;
+        "starts a page at the beginning if its start is no key": Fault::AfterMustExist;
+        "cuts the start of a page at 255 bytes": Fault::AfterIsCut;
         "begins filtered pages at the start": Fault::FilterIgnoresAfter;
-        "leaves out keys that continue the place of a page": Fault::MatchesAfter;
+        "leaves out keys that begin with the start of a page": Fault::MatchesAfter;
         "reads no page behind the first 1,000 keys": Fault::FirstPageOnly;
         "lists records without their decisions": Fault::Drops(|record| record.decision = None);
         "lists records without their claim ids": Fault::Drops(|record| record.past_claims = Default::default());
         "lists records without their codes": Fault::Drops(|record| {
             record.result.iter_mut().for_each(|result| result.code = None);
         });
-        "lists records without their doubts": Fault::Drops(|record| record.doubt = None);
+        "lists records without their cause of uncertainty": Fault::Drops(|record| record.doubt = None);
         "has evicted keys on no page": Fault::Hides(|record| {
             record.decision.as_ref().is_some_and(|decision| decision.kind == DecisionKind::Evict)
         });

@@ -1,4 +1,4 @@
-//! How a broken store purges, and the ways in which purges go wrong.
+//! How a flawed store purges, and the flaws of purges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use sentinel_core::{
 };
 
 use super::mutation::{Mutation, StorageFault};
-use super::store::{BrokenStore, Rows};
+use super::store::{FlawedStore, Rows};
 
-/// A record that goes, the floor that it leaves, and its last event.
+/// A record that is deleted, the floor that it leaves, and its last event.
 type Going = (Address, (Token, Event));
 
-impl BrokenStore {
+impl FlawedStore {
     /// Purges a namespace; what is wrong with it is the store's flaw.
     pub(super) async fn purge_rows(&self, purge: &Purge) -> Result<Purged, StoreError> {
         let (purged, floors) = self.delete(purge);
@@ -33,7 +33,7 @@ impl BrokenStore {
         Ok(purged)
     }
 
-    /// Deletes what goes; the floors that are to rise.
+    /// Deletes records; returns the floors that must rise.
     fn delete(&self, purge: &Purge) -> (Purged, Vec<(Address, Token)>) {
         let (mut rows, now) = (self.rows(), self.clock.now());
         let ours =
@@ -41,8 +41,8 @@ impl BrokenStore {
         let going = self.going(&rows, now, ours, purge.limit as usize);
         let limit =
             if self.is(StorageFault::PurgeIgnoresItsLimit) { usize::MAX } else { purge.limit as usize };
-        let more = going.len() > limit && !self.is(StorageFault::PurgeNeverSaysMore)
-            || self.is(StorageFault::PurgeAlwaysSaysMore);
+        let more = going.len() > limit && !self.is(StorageFault::PurgeNeverReportsMore)
+            || self.is(StorageFault::PurgeAlwaysReportsMore);
         let purged = Purged { records: going.len().min(limit) as u64, more };
         if purge.dry_run && self.is(StorageFault::DryRunsForgetEvents) {
             self.forget_events(&mut rows, now, ours);
@@ -126,7 +126,7 @@ impl BrokenStore {
         going
     }
 
-    /// Purge events that have rested go.
+    /// Deletes purge events that are more than an hour old.
     fn forget_events(&self, rows: &mut Rows, now: StoreTime, ours: impl Fn(&Address) -> bool) {
         for (address, (record, events)) in &mut rows.entries {
             let rested = |event: &Event| now.since(event.at) > PURGE_REST;
@@ -142,7 +142,7 @@ impl BrokenStore {
         }
     }
 
-    /// The floor and the event of a record that may go, or that this store lets go.
+    /// The floor and the event of a record that may be deleted, or that this store deletes.
     fn purgeable(&self, record: &Record, now: StoreTime) -> Option<(Token, Event)> {
         let mut shown = record.clone();
         match self.mutation.flaw {
@@ -153,7 +153,7 @@ impl BrokenStore {
             Some(StorageFault::PurgeTakesExecutions) if record.state == State::Executing => {
                 shown.state = State::Free
             }
-            Some(StorageFault::PurgeTakesDoubts) if record.state == State::Reconciling => {
+            Some(StorageFault::PurgeDeletesUncertain) if record.state == State::Reconciling => {
                 shown.state = State::Free
             }
             Some(StorageFault::PurgeTakesClaims) if record.state == State::Claimed => {
@@ -169,7 +169,7 @@ impl BrokenStore {
     }
 }
 
-/// A purge that stops after some records and does not say that there are more.
+/// A purge that stops after some records and does not report that there are more.
 #[derive(Debug)]
 struct Stops(Arc<dyn CoordinationStore>, u32);
 
@@ -200,12 +200,12 @@ pub(super) fn all() -> Vec<Mutation> {
         flaw("purges what a dry run found and has returned", StorageFault::PurgeTakesWhatADryRunFound),
         flaw("keeps the token that was purged last for a floor", StorageFault::FloorIsTheLast),
         flaw("raises the floor after the deletion", StorageFault::FloorIsRaisedLater),
-        flaw("never says that there is more to purge", StorageFault::PurgeNeverSaysMore),
+        flaw("never reports that there is more to purge", StorageFault::PurgeNeverReportsMore),
         flaw("keeps no floor of leases", StorageFault::LeasesLeaveNoFloor),
         flaw("keeps the floor of one namespace", StorageFault::OneNamespaceHasAFloor),
         flaw("forgets the floor when nothing is purged", StorageFault::FloorIsForgottenByAnEmptyPurge),
         flaw("keeps decisions through a purge", StorageFault::DecisionsOutliveAPurge),
-        flaw("always says that there is more to purge", StorageFault::PurgeAlwaysSaysMore),
+        flaw("always reports that there is more to purge", StorageFault::PurgeAlwaysReportsMore),
         flaw("counts what stays against the limit of a purge", StorageFault::PurgeCountsWhatStays),
         flaw("never purges long keys", StorageFault::PurgeSkipsLongKeys),
         flaw("forgets purge events in a dry run", StorageFault::DryRunsForgetEvents),

@@ -10,7 +10,7 @@ use sentinel_core::{
     StoreError, Verdict,
 };
 
-use super::mutation::{Mutation, Seen, Written};
+use super::mutation::{Mutation, Snapshot, Written};
 use crate::coordination::laws::names::{FNV1A, fnv1a};
 
 /// The result that a worker just recorded, or that an operator did.
@@ -81,12 +81,7 @@ fn results() -> Vec<Mutation> {
         s("drops a mark of byte order")
             .write(any!(|result| text_of(result, |text| text.replace('\u{feff}', "")))),
         s("trims forced results").write(forced!(|result| text_of(result, |text| text.trim().to_owned()))),
-        s("writes JSON its own way").write(any!(|result| if result
-            .payload
-            .content_type
-            .as_str()
-            .contains("json")
-        {
+        s("reformats JSON").write(any!(|result| if result.payload.content_type.as_str().contains("json") {
             text_of(result, |text| text.replace(": ", ":").replace("{ ", "{"));
         })),
         s("keeps content types in lower case").write(any!(|result| type_of(result, str::to_lowercase))),
@@ -98,9 +93,9 @@ fn results() -> Vec<Mutation> {
         s("keeps codes as numbers of 24 bits")
             .write(any!(|result| result.code = result.code.map(|code| code as f32 as i32))),
         s("drops the codes of forced results").write(forced!(|result| result.code = None)),
-        s("takes a code of zero for none")
+        s("treats a code of zero as none")
             .write(any!(|result| result.code = result.code.filter(|code| *code != 0))),
-        s("takes forced failures for successes").write(forced!(|result| result.verdict = Verdict::Success)),
+        s("records forced failures as successes").write(forced!(|result| result.verdict = Verdict::Success)),
         s("drops the bytes of omitted results").write(any!(|result| if result.omitted {
             result.payload.bytes.clear();
         })),
@@ -108,7 +103,7 @@ fn results() -> Vec<Mutation> {
 }
 
 /// The fingerprints of a claim and of the record, as this store compares them.
-fn compared(s: &mut Seen, change: fn(&str) -> String) {
+fn compared(s: &mut Snapshot, change: fn(&str) -> String) {
     let changed = |text: &Option<Fingerprint>| {
         text.as_ref().map(|text| Fingerprint::new(format!(".{}", change(text.as_str()))).expect("short"))
     };
@@ -140,7 +135,7 @@ fn hashed(result: &RecordedResult) -> u32 {
 }
 
 /// A repeated result that is taken for the recorded one.
-fn confused(s: &mut Seen, alike: fn(&RecordedResult, &RecordedResult) -> bool) {
+fn confused(s: &mut Snapshot, alike: fn(&RecordedResult, &RecordedResult) -> bool) {
     let Some(recorded) = s.record.result.clone() else { return };
     match &mut s.op {
         Op::Complete(op) if alike(&recorded, &op.result) => op.result = recorded,
@@ -166,12 +161,12 @@ fn repeats() -> Vec<Mutation> {
     ]
 }
 
-/// Says of some requests that they were not applied, after they were.
+/// Reports some requests as not applied, after they were.
 #[derive(Debug)]
-struct Lies(Arc<dyn CoordinationStore>, fn(&Address, &Op) -> Option<Op>);
+struct FalseRefusals(Arc<dyn CoordinationStore>, fn(&Address, &Op) -> Option<Op>);
 
 #[async_trait]
-impl Layer for Lies {
+impl Layer for FalseRefusals {
     fn inner(&self) -> &Arc<dyn CoordinationStore> {
         &self.0
     }
@@ -191,15 +186,15 @@ fn lies() -> Vec<Mutation> {
     macro_rules! controls {
         ($($name:literal: $lie:expr;)*) => {
             vec![$(Mutation::new($name, "spec §6, not applied")
-                .layer(|store| Arc::new(Layered(Lies(store, $lie)))),)*]
+                .layer(|store| Arc::new(Layered(FalseRefusals(store, $lie)))),)*]
         };
     }
     controls! {
-        "records a huge result and says that it did not": |_, op| match op {
+        "records a huge result and reports that it did not": |_, op| match op {
             Op::Complete(complete) => (complete.result.payload.bytes.len() > 1 << 20).then(|| op.clone()),
             _ => None,
         };
-        "records a part of a huge result and says that it did not": |_, op| match op {
+        "records a part of a huge result and reports that it did not": |_, op| match op {
             Op::Complete(complete) if complete.result.payload.bytes.len() > 1 << 20 => {
                 let mut complete = complete.clone();
                 complete.result.payload.bytes.truncate(1 << 20);
@@ -207,13 +202,13 @@ fn lies() -> Vec<Mutation> {
             }
             _ => None,
         };
-        "releases a lease that is abandoned and says that it did not": |at, op| match op {
+        "releases a lease that is abandoned and reports that it did not": |at, op| match op {
             Op::Abandon(abandon) if at.kind == Kind::Lease => {
                 Some(Release { grant: abandon.grant, vouched: false }.into())
             }
             _ => None,
         };
-        "claims a lease that is to be begun and says that it did not": |at, op| match op {
+        "claims a lease by a fused claim and reports that it did not": |at, op| match op {
             Op::Claim(claim) if at.kind == Kind::Lease && claim.phase == Phase::Executing => {
                 Some(Claim { phase: Phase::Claimed, ..claim.clone() }.into())
             }

@@ -1,4 +1,4 @@
-//! Stores that do in steps what is one step: another request comes between them, or the caller goes away.
+//! Stores that do in several steps what must be one: another request comes between them, or the caller is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +10,8 @@ use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Address, CoordinationStore, Event, Layer, Layered, Record, StoreError};
 
 use super::mutation::Mutation;
-use super::store::BrokenStore;
-use crate::coordination::harness::Bench;
+use super::store::FlawedStore;
+use crate::coordination::harness::DynHarness;
 
 /// What is done in steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +24,14 @@ enum Steps {
     EventLast,
     /// Appends the event, waits, and writes the record.
     EventFirst,
-    /// Marks the store as busy, waits, works, and takes the mark away.
+    /// Marks the store as busy, waits, applies the request, and removes the mark.
     BusyMark,
-    /// A purge finds what may go, waits, and deletes it.
+    /// A purge finds what may be deleted, waits, and deletes it.
     PurgeFindsFirst,
     /// A purge deletes, waits, and raises the floor.
     PurgeRaisesLast,
     /// A purge deletes, waits, and leaves the events.
-    PurgeTellsLast,
+    PurgeAppendsEventLast,
 }
 
 pub(super) fn all() -> Vec<Mutation> {
@@ -66,35 +66,35 @@ pub(super) fn all() -> Vec<Mutation> {
         "evicts under two locks" UnderTwoLocks("evict");
         "appends events after a wait" EventLast;
         "appends events before a wait" EventFirst;
-        "stays busy when a caller goes away" BusyMark;
+        "stays busy when a caller is dropped" BusyMark;
         "finds what to purge before a wait" PurgeFindsFirst;
         "raises the floor after a wait" PurgeRaisesLast;
-        "records a purge after a wait" PurgeTellsLast;
+        "records a purge after a wait" PurgeAppendsEventLast;
     }
 }
 
 #[derive(Debug)]
 struct SteppingStore {
     steps: Steps,
-    shared: BrokenStore,
+    shared: FlawedStore,
 }
 
 impl SteppingStore {
     fn new(steps: Steps) -> Self {
-        Self { steps, shared: BrokenStore::new(None) }
+        Self { steps, shared: FlawedStore::new(None) }
     }
 }
 
 #[async_trait]
-impl Bench for SteppingStore {
+impl DynHarness for SteppingStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         let (steps, shared) = (self.steps, self.shared.clone());
-        let inner = Bench::store(&shared);
+        let inner = DynHarness::store(&shared);
         Arc::new(Layered(Stepping { steps, shared, inner, busy: AtomicBool::new(false) }))
     }
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
-        Some(Bench::store(self))
+        Some(DynHarness::store(self))
     }
 
     async fn advance(&self, by: std::time::Duration) {
@@ -109,7 +109,7 @@ impl Bench for SteppingStore {
 #[derive(Debug)]
 struct Stepping {
     steps: Steps,
-    shared: BrokenStore,
+    shared: FlawedStore,
     inner: Arc<dyn CoordinationStore>,
     busy: AtomicBool,
 }
@@ -182,11 +182,11 @@ impl Layer for Stepping {
                     tokio::task::yield_now().await;
                 }
                 tokio::task::yield_now().await;
-                let answer = op.send(&*self.inner, address).await;
+                let reply = op.send(&*self.inner, address).await;
                 self.busy.store(false, Ordering::SeqCst);
-                answer
+                reply
             }
-            Steps::PurgeFindsFirst | Steps::PurgeRaisesLast | Steps::PurgeTellsLast => {
+            Steps::PurgeFindsFirst | Steps::PurgeRaisesLast | Steps::PurgeAppendsEventLast => {
                 op.send(&*self.inner, address).await
             }
             _ => self.in_steps(address, &op).await,
@@ -194,13 +194,13 @@ impl Layer for Stepping {
     }
 
     async fn on_purge(&self, purge: &Purge) -> Result<Purged, StoreError> {
-        let (before, told) = {
+        let (before, events_before) = {
             let rows = self.shared.rows();
             (rows.floors.clone(), rows.entries.clone())
         };
         match self.steps {
             Steps::PurgeFindsFirst => {
-                let going: Vec<_> = told
+                let going: Vec<_> = events_before
                     .into_iter()
                     .filter(|(address, _)| address.namespace == purge.namespace)
                     .filter_map(|(address, (record, _))| {
@@ -227,7 +227,7 @@ impl Layer for Stepping {
                 self.shared.rows().floors = raised;
                 purged
             }
-            Steps::PurgeTellsLast => {
+            Steps::PurgeAppendsEventLast => {
                 let purged = self.inner.purge(purge).await;
                 let events: Vec<_> = {
                     let mut rows = self.shared.rows();

@@ -1,11 +1,11 @@
-//! The store around the kernel, broken in one place each.
+//! The store around the kernel, with one flaw each.
 
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::ClaimReply;
 use sentinel_core::{Payload, RecordedResult, Token};
 
-use super::mutation::{Mutation, Seen, StorageFault, Written};
-use super::workers::{only, spoils};
+use super::mutation::{Mutation, Snapshot, StorageFault, Written};
+use super::workers::{only, written};
 
 pub(super) fn all() -> Vec<Mutation> {
     [tokens(), results(), stamps(), replays(), flaws()].concat()
@@ -14,16 +14,16 @@ pub(super) fn all() -> Vec<Mutation> {
 fn tokens() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §2, fencing token");
     vec![
-        s("uses a token again").write(spoils!(Claim, |w| if w.before.rev > 0 {
+        s("uses a token again").write(written!(Claim, |w| if w.before.rev > 0 {
             w.after.token = w.before.token;
         })),
-        s("draws tokens from a counter of the row").write(spoils!(Claim, |w| {
+        s("draws tokens from a counter of the row").write(written!(Claim, |w| {
             w.after.token = Token::from_stored(w.before.token.get() + 1);
         })),
-        s("draws tokens from the clock alone").write(spoils!(Claim, |w| {
+        s("draws tokens from the clock alone").write(written!(Claim, |w| {
             w.after.token = Token::from_stored(w.at.now.as_micros() + 1);
         })),
-        s("draws a token for a begin").write(spoils!(Begin, |w| {
+        s("draws a token for a begin").write(written!(Begin, |w| {
             w.after.token = Token::from_stored(w.before.token.get() + 1);
         })),
     ]
@@ -73,7 +73,7 @@ fn results() -> Vec<Mutation> {
                 result.payload.content_type = Payload::empty().content_type;
             }
         }),
-        s("takes failures for successes").write(|w| {
+        s("records failures as successes").write(|w| {
             if let Some(result) = recorded(w) {
                 result.verdict = sentinel_core::Verdict::Success;
             }
@@ -89,9 +89,9 @@ fn results() -> Vec<Mutation> {
 fn stamps() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §2, rev");
     vec![
-        s("says that every request changed the record").reply(|_, stamped| stamped.stamp.changed = true),
-        s("says that no request changed the record").reply(|_, stamped| stamped.stamp.changed = false),
-        s("tells the rev before the change").reply(|_, stamped| {
+        s("reports that every request changed the record").reply(|_, stamped| stamped.stamp.changed = true),
+        s("reports that no request changed the record").reply(|_, stamped| stamped.stamp.changed = false),
+        s("reports the rev before the change").reply(|_, stamped| {
             stamped.stamp.rev -= u64::from(stamped.stamp.changed);
         }),
         s("reads the clock twice").reply(|_, stamped| {
@@ -104,17 +104,17 @@ fn stamps() -> Vec<Mutation> {
 fn replays() -> Vec<Mutation> {
     let s = |name| Mutation::new(name, "spec §3, claim, completed");
     vec![
-        s("tells a retention that is longer than what remains").reply(|record, stamped| {
+        s("reports a longer retention than what is left").reply(|record, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
                 *remaining = record.retention;
             }
         }),
-        s("tells that every result is kept for ever").reply(|_, stamped| {
+        s("reports that every result has no retention").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::Completed { remaining, .. }) = &mut stamped.reply {
                 *remaining = None;
             }
         }),
-        s("tells a retention by what the caller asks for").guard(only!(Claim, |s| {
+        s("reports the retention that the caller requests").guard(only!(Claim, |s| {
             let Op::Claim(claim) = &s.op else { return };
             s.record.retention = claim.retention;
         })),
@@ -142,18 +142,22 @@ fn flaws() -> Vec<Mutation> {
         s("begins every page at the start", reads, StorageFault::PagesIgnoreAfter),
         s("ignores the limit of a page", reads, StorageFault::PagesIgnoreTheirLimit),
         s("shows tombstones", reads, StorageFault::PagesShowTombstones),
-        s("lists doubts as executing", reads, StorageFault::PagesKnowNoDoubt),
+        s("lists uncertain executions as executing", reads, StorageFault::PagesListUncertainAsExecuting),
         s("lists the bytes of results", reads, StorageFault::PagesCarryBytes),
         s("rewrites records when they are read", reads, StorageFault::ReadsSweep),
         s("rewrites records when they are waited for", reads, StorageFault::WaitsSweep),
-        s("waits for a change until there is one", "store contract, changed", StorageFault::WaitsForEver),
+        s("waits for a change until there is one", "store contract, changed", StorageFault::WaitsForAChange),
         s("stops a batch at the first loss", "spec §3, heartbeat", StorageFault::BatchStopsAtALoss),
-        s("answers a batch in the order of keys", "spec §3, heartbeat", StorageFault::BatchIsSorted),
+        s(
+            "returns the replies of a batch in the order of keys",
+            "spec §3, heartbeat",
+            StorageFault::BatchIsSorted,
+        ),
         s("loses its tokens at a purge", purge, StorageFault::FloorIsForgotten),
-        s("purges what has not rested", purge, StorageFault::PurgeIsHasty),
+        s("purges records within an hour of their last change", purge, StorageFault::PurgeIsHasty),
         s("purges within retention", purge, StorageFault::PurgeIgnoresRetention),
         s("purges executions", purge, StorageFault::PurgeTakesExecutions),
-        s("purges what an operator holds", purge, StorageFault::PurgeTakesDoubts),
+        s("purges what an operator holds", purge, StorageFault::PurgeDeletesUncertain),
         s("purges claims", purge, StorageFault::PurgeTakesClaims),
         s("purges the tombstone of a reset", purge, StorageFault::PurgeTakesResets),
         s("purges beyond its limit", purge, StorageFault::PurgeIgnoresItsLimit),

@@ -14,7 +14,7 @@ use sentinel_core::{
 };
 
 use super::mutation::{Mutation, StorageFault};
-use crate::coordination::harness::Bench;
+use crate::coordination::harness::DynHarness;
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -26,17 +26,17 @@ pub(super) struct Rows {
 
 /// A store that a [`Mutation`] broke, or a whole one.
 #[derive(Debug, Clone)]
-pub struct BrokenStore {
+pub struct FlawedStore {
     pub(super) mutation: Mutation,
     rows: Arc<Mutex<Rows>>,
     pub(super) clock: Arc<dyn Clock>,
-    /// The same clock, if it stands still until it is moved.
+    /// The same clock, if only the test moves it.
     hand: Arc<ManualClock>,
-    /// The store with its layer, which all handles share: what the layer knows is a part of the store.
+    /// The store with its layer, which all handles share: the state of the layer is a part of the store.
     layered: Arc<OnceLock<Arc<dyn CoordinationStore>>>,
 }
 
-impl BrokenStore {
+impl FlawedStore {
     /// An empty store with one rule taken away; with all of them, for none.
     pub fn new(mutation: Option<Mutation>) -> Self {
         let mutation = mutation.unwrap_or(const { Mutation::new("whole", "none") });
@@ -45,7 +45,7 @@ impl BrokenStore {
         Self { mutation, rows: Arc::default(), clock: hand.clone(), hand, layered: Arc::default() }
     }
 
-    /// The same on a clock of your own, which [`Bench::advance`] does not move.
+    /// The same on a clock of your own, which [`DynHarness::advance`] does not move.
     pub fn on_clock(mutation: Mutation, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..Self::new(Some(mutation)) }
     }
@@ -63,7 +63,7 @@ impl BrokenStore {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The row that an address is looked up under.
+    /// The row that an address is stored under.
     fn place(&self, address: &Address) -> Address {
         let mut place = address.clone();
         let key = address.key.as_str();
@@ -97,7 +97,7 @@ impl BrokenStore {
                 self.rows()
             }
             false => {
-                // Nothing was awaited, yet another thread may have been here: looked at again, under the lock.
+                // Nothing was awaited, yet another thread may have changed the record: read again, under the lock.
                 let rows = self.rows();
                 record = rows.entries.get(&place).map_or_else(Record::absent, |(record, _)| record.clone());
                 rows
@@ -183,14 +183,14 @@ impl BrokenStore {
 }
 
 #[async_trait]
-impl Bench for BrokenStore {
+impl DynHarness for FlawedStore {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         let whole = || Arc::new(Self { layered: Arc::default(), ..self.clone() });
         Arc::clone(self.layered.get_or_init(|| self.mutation.over(whole())))
     }
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
-        Some(Bench::store(self))
+        Some(DynHarness::store(self))
     }
 
     async fn reopen(&self) -> bool {
@@ -211,7 +211,7 @@ impl Bench for BrokenStore {
 macro_rules! transitions {
     ([] $($method:ident, $op:ident, $reply:ident;)*) => {
         #[async_trait]
-        impl CoordinationStore for BrokenStore {
+        impl CoordinationStore for FlawedStore {
             $(async fn $method(&self, address: &Address, op: &$op) -> Result<Stamped<$reply>, StoreError> {
                 let stamped = self.transition(address, op.clone()).await?;
                 let Reply::$op(reply) = stamped.reply else { unreachable!("each operation has its reply") };
@@ -272,7 +272,7 @@ macro_rules! transitions {
                     list.limit = List::MAX;
                 }
                 let at = |r: &Record| match self.mutation.flaw {
-                    Some(StorageFault::PagesKnowNoDoubt) => StoreTime::ZERO,
+                    Some(StorageFault::PagesListUncertainAsExecuting) => StoreTime::ZERO,
                     Some(StorageFault::PagesAreNotLifted) => now,
                     _ => now.max(r.last_now),
                 };
@@ -280,8 +280,9 @@ macro_rules! transitions {
                     list.wants(r, at(r)) || (self.is(StorageFault::PagesShowTombstones) && list.state.is_none())
                 };
                 let mut records: Vec<_> = rows.entries.iter()
-                    .filter(|(a, _)| a.namespace == list.namespace && a.kind == list.kind)
-                    .filter(|(_, (r, _))| !r.is_absent() && wants(r))
+                    .filter(|(a, (r, _))| {
+                        a.namespace == list.namespace && a.kind == list.kind && !r.is_absent() && wants(r)
+                    })
                     .filter(|(a, _)| list.after.as_ref().is_none_or(|after| a.key > *after))
                     .map(|(a, (r, _))| (a.key.clone(), r.clone()))
                     .collect();
@@ -309,7 +310,7 @@ macro_rules! transitions {
             }
 
             async fn changed(&self, address: &Address, within: Duration) -> Notice {
-                if self.is(StorageFault::WaitsForEver) {
+                if self.is(StorageFault::WaitsForAChange) {
                     std::future::pending::<()>().await;
                 }
                 if self.is(StorageFault::WaitsSweep)

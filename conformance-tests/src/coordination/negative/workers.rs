@@ -7,7 +7,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Grant, Kind, PastClaims, StoreTime};
 
-use super::mutation::{Mutation, Seen, Written};
+use super::mutation::{Mutation, Snapshot, Written};
 
 pub(super) const END: StoreTime = StoreTime::from_micros(u64::MAX);
 
@@ -23,24 +23,24 @@ fn grant(op: &mut Op) -> Option<&mut Grant> {
     }
 }
 
-fn any_token(s: &mut Seen) {
+fn any_token(s: &mut Snapshot) {
     if let Some(grant) = grant(&mut s.op) {
         grant.token = s.record.token;
     }
 }
 
-fn any_claim_id(s: &mut Seen) {
+fn any_claim_id(s: &mut Snapshot) {
     if let (Some(grant), Some(id)) = (grant(&mut s.op), s.record.claim_id) {
         grant.claim_id = id;
     }
 }
 
-/// A lie for one operation only.
+/// Changed input for one operation only.
 macro_rules! only {
     ($op:ident, $lie:expr) => {
-        |s: &mut Seen| {
+        |s: &mut Snapshot| {
             if matches!(s.op, Op::$op(_)) {
-                let lie: fn(&mut Seen) = $lie;
+                let lie: fn(&mut Snapshot) = $lie;
                 lie(s);
             }
         }
@@ -48,8 +48,8 @@ macro_rules! only {
 }
 pub(super) use only;
 
-/// A spoiled write of one operation only.
-macro_rules! spoils {
+/// A changed write of one operation only.
+macro_rules! written {
     ($op:ident, $lie:expr) => {
         |w: &mut Written<'_>| {
             if matches!(w.op, Op::$op(_)) {
@@ -59,7 +59,7 @@ macro_rules! spoils {
         }
     };
 }
-pub(super) use spoils;
+pub(super) use written;
 
 pub(super) fn all() -> Vec<Mutation> {
     [claims(), begins(), heartbeats(), completes(), gives_back()].concat()
@@ -91,7 +91,7 @@ fn claims() -> Vec<Mutation> {
         s("forgets who completed").guard(only!(Claim, |s| if s.record.state == Completed {
             s.record.claim_id = None;
         })),
-        s("keeps results for ever").guard(only!(Claim, |s| s.record.retention = None)),
+        s("keeps results past their retention").guard(only!(Claim, |s| s.record.retention = None)),
         s("keeps no result").guard(only!(Claim, |s| s.record.retention = Some(Duration::ZERO))),
         s("ignores fingerprints").guard(only!(Claim, |s| s.record.fingerprint = None)),
         s("wedges a lapsed claim by its fingerprint").guard(only!(Claim, |s| {
@@ -100,27 +100,27 @@ fn claims() -> Vec<Mutation> {
                 s.record.lease_until = END;
             }
         })),
-        s("keeps the fingerprint of the claim before").write(spoils!(Claim, |w| {
+        s("keeps the fingerprint of the claim before").write(written!(Claim, |w| {
             w.after.fingerprint = w.before.fingerprint.clone().or(w.after.fingerprint.take());
         })),
-        s("does not know the caller again").guard(only!(Claim, |s| s.record.claim_id = None)),
-        s("grants a repeated claim anew").guard(only!(Claim, |s| if s.record.state == Claimed {
+        s("does not recognise the caller").guard(only!(Claim, |s| s.record.claim_id = None)),
+        s("grants a repeated claim a new token").guard(only!(Claim, |s| if s.record.state == Claimed {
             (s.record.state, s.record.claim_id) = (Free, None);
         })),
-        s("does not fuse claim and begin").write(spoils!(Claim, |w| w.after.state = Claimed)),
-        s("takes a take-over's deadline from the claim before").write(spoils!(Claim, |w| {
+        s("does not fuse claim and begin").write(written!(Claim, |w| w.after.state = Claimed)),
+        s("keeps the deadline of the claim before at a take-over").write(written!(Claim, |w| {
             if w.before.hard_until > StoreTime::ZERO {
                 w.after.hard_until = w.before.hard_until;
             }
         })),
         s("does not remember whom it superseded")
-            .write(spoils!(Claim, |w| w.after.past_claims = w.before.past_claims)),
-        s("takes the boundary for live").guard(|s| {
+            .write(written!(Claim, |w| w.after.past_claims = w.before.past_claims)),
+        s("treats the boundary as live").guard(|s| {
             s.at.now = StoreTime::from_micros(s.at.now.as_micros() - 1);
             s.record.last_now = StoreTime::ZERO;
         }),
         s("expires a microsecond early").guard(|s| s.at.now = s.at.now.plus(Duration::from_micros(1))),
-        s("tells the reconcile token's holder wrongly").reply(|_, stamped| {
+        s("reports the wrong holder of the reconcile token").reply(|_, stamped| {
             if let Reply::Claim(ClaimReply::Reconciling { since, .. }) = &mut stamped.reply {
                 *since = StoreTime::ZERO;
             }
@@ -143,11 +143,11 @@ fn begins() -> Vec<Mutation> {
             s.record.state = Free;
         })),
         s("extends the lease at the begin")
-            .write(spoils!(Begin, |w| w.after.lease_until = w.after.hard_until)),
+            .write(written!(Begin, |w| w.after.lease_until = w.after.hard_until)),
         s("begins twice").guard(only!(Begin, |s| if s.record.state == Executing {
             s.record.state = Claimed;
         })),
-        s("does not record the begin").write(spoils!(Begin, |w| w.after.state = Claimed)),
+        s("does not record the begin").write(written!(Begin, |w| w.after.state = Claimed)),
     ]
 }
 
@@ -165,17 +165,17 @@ fn heartbeats() -> Vec<Mutation> {
             s.at.kind = Kind::Lease;
             s.record.state = Claimed;
         })),
-        s("extends past the hard deadline").write(spoils!(Heartbeat, |w| {
+        s("extends past the hard deadline").write(written!(Heartbeat, |w| {
             let ttl = w.after.terms.map(|terms| terms.ttl()).unwrap_or_default();
             w.after.lease_until = w.at.now.plus(ttl);
         })),
         s("keeps alive past the hard deadline").guard(only!(Heartbeat, |s| s.record.hard_until = END)),
         s("shortens leases")
             .guard(only!(Heartbeat, |s| s.record.lease_until = s.at.now))
-            .write(spoils!(Heartbeat, |w| w.after.lease_until = w.at.now.plus(Duration::from_secs(1)))),
-        s("moves the hard deadline").write(spoils!(Heartbeat, |w| w.after.hard_until = w.after.lease_until)),
-        s("does not extend").write(spoils!(Heartbeat, |w| w.after.lease_until = w.before.lease_until)),
-        s("does not count heartbeats").write(spoils!(Heartbeat, |w| w.after.rev = w.before.rev)),
+            .write(written!(Heartbeat, |w| w.after.lease_until = w.at.now.plus(Duration::from_secs(1)))),
+        s("moves the hard deadline").write(written!(Heartbeat, |w| w.after.hard_until = w.after.lease_until)),
+        s("does not extend").write(written!(Heartbeat, |w| w.after.lease_until = w.before.lease_until)),
+        s("does not count heartbeats").write(written!(Heartbeat, |w| w.after.rev = w.before.rev)),
     ]
 }
 
@@ -193,13 +193,13 @@ fn completes() -> Vec<Mutation> {
         s("refuses a late completion").guard(only!(Complete, |s| if s.record.is_uncertain(s.at.now) {
             s.record.state = Reconciling;
         })),
-        s("takes a repeated completion for a conflict").guard(only!(Complete, |s| s.record.result = None)),
-        s("takes any repeated completion for the same").guard(only!(Complete, |s| {
+        s("reports a repeated completion as a conflict").guard(only!(Complete, |s| s.record.result = None)),
+        s("accepts any repeated completion as the same").guard(only!(Complete, |s| {
             if let (Op::Complete(op), Some(kept)) = (&mut s.op, &s.record.result) {
                 op.result = kept.clone();
             }
         })),
-        s("does not say that a completion is late").reply(|_, stamped| {
+        s("does not report that a completion is late").reply(|_, stamped| {
             if let Reply::Complete(CompleteReply::Recorded { late }) = &mut stamped.reply {
                 *late = false;
             }
@@ -212,7 +212,7 @@ fn gives_back() -> Vec<Mutation> {
     let release = |name| Mutation::new(name, "spec §3, release");
     let abandon = |name| Mutation::new(name, "spec §3, abandon");
     vec![
-        cancel("cancels anybody's claim").guard(only!(Cancel, |s| {
+        cancel("cancels the claim of any caller").guard(only!(Cancel, |s| {
             if let (Op::Cancel(op), Some(id)) = (&mut s.op, s.record.claim_id) {
                 op.claim_id = id;
             }
@@ -220,8 +220,8 @@ fn gives_back() -> Vec<Mutation> {
         cancel("cancels a completed result").guard(only!(Cancel, |s| if s.record.state == Completed {
             s.record.state = Executing;
         })),
-        cancel("forgets whom it cancelled")
-            .write(spoils!(Cancel, |w| w.after.past_claims = PastClaims::default())),
+        cancel("forgets which call it cancelled")
+            .write(written!(Cancel, |w| w.after.past_claims = PastClaims::default())),
         cancel("cancels again and again").guard(only!(Cancel, |s| if s.record.state == Free {
             s.record.past_claims = PastClaims::default();
         })),
@@ -244,11 +244,11 @@ fn gives_back() -> Vec<Mutation> {
         release("does not know a repeated release").guard(only!(Release, |s| if s.record.state == Free {
             s.record.past_claims = PastClaims::default();
         })),
-        release("keeps the incarnation of a vouched run").write(spoils!(Release, |w| {
+        release("keeps the incarnation of a vouched run").write(written!(Release, |w| {
             w.after.incarnation = w.before.incarnation;
         })),
-        release("ends the incarnation of any release").write(spoils!(Release, |w| w.after.incarnation = 0)),
-        release("deletes the row instead of keeping a tombstone").write(spoils!(Release, |w| {
+        release("ends the incarnation of any release").write(written!(Release, |w| w.after.incarnation = 0)),
+        release("deletes the row instead of keeping a tombstone").write(written!(Release, |w| {
             w.after.token = sentinel_core::Token::NONE;
         })),
         abandon("abandons under any token").guard(only!(Abandon, any_token)),
@@ -256,13 +256,13 @@ fn gives_back() -> Vec<Mutation> {
         abandon("abandons a claim").guard(only!(Abandon, |s| if s.record.state == Claimed {
             s.record.state = Executing;
         })),
-        abandon("leaves the lease of what was abandoned").write(spoils!(Abandon, |w| {
+        abandon("leaves the lease of what was abandoned").write(written!(Abandon, |w| {
             w.after.lease_until = w.before.lease_until;
         })),
-        abandon("leaves the hard deadline of what was abandoned").write(spoils!(Abandon, |w| {
+        abandon("leaves the hard deadline of what was abandoned").write(written!(Abandon, |w| {
             w.after.hard_until = w.before.hard_until;
         })),
         abandon("abandons again and again").guard(only!(Abandon, |s| s.record.doubt = None)),
-        abandon("frees what was abandoned").write(spoils!(Abandon, |w| w.after.state = Free)),
+        abandon("frees what was abandoned").write(written!(Abandon, |w| w.after.state = Free)),
     ]
 }

@@ -1,4 +1,4 @@
-//! Defects known from earlier systems of this kind, each as the story of its user.
+//! Defects known from earlier systems of this kind, each described as its users met it.
 
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Key, Namespace, State};
@@ -8,8 +8,8 @@ use crate::coordination::fixtures::*;
 use crate::coordination::law_context::{LawContext, Subject};
 use crate::diff::assert_eq;
 
-/// Each heartbeat moved the lease on by a ttl, past the deadline that was promised to whoever waits: a worker that hung
-/// but went on beating was never replaced (I7, L3). The lease ends at the hard deadline at the latest.
+/// Each heartbeat moved the lease on by a ttl, past the deadline that waiting callers rely on: a worker that hung but
+/// continued its heartbeats was never replaced (I7, L3). The lease ends at the hard deadline at the latest.
 pub(crate) async fn a_lease_does_not_outlive_its_hard_deadline(context: &LawContext) {
     for (key, begins) in [
         (context.lease("k"), false),
@@ -21,63 +21,61 @@ pub(crate) async fn a_lease_does_not_outlive_its_hard_deadline(context: &LawCont
         let hard = key.record().await.hard_until;
         while key.now().await.plus(HALF) < hard {
             context.advance(HALF).await;
-            let until =
-                answers!(key.heartbeat(grant).await, HeartbeatReply::Kept { lease_until } => lease_until);
+            let until = expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Kept { lease_until } => lease_until);
             assert!(until <= hard, "a lease until {until:?}, past its hard deadline {hard:?}");
         }
         context.advance(HALF).await;
-        answers!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
+        expect_reply!(key.heartbeat(grant).await, HeartbeatReply::Lost(LostReason::HardDeadline));
         match begins {
-            true => answers!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. }),
-            false => answers!(key.claim(&call("bob")).await, ClaimReply::Granted(_)),
+            true => expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. }),
+            false => expect_reply!(key.claim(&call("bob")).await, ClaimReply::Granted(_)),
         }
     }
 }
 
-/// Two results were accepted for one run, and the second replaced the first that callers had already been told (I4).
+/// Two results were accepted for one run, and the second replaced the first, which callers had already received (I4).
 pub(crate) async fn a_run_does_not_complete_twice(context: &LawContext) {
     let (key, first) = (context.execution("k"), result("receipt 1"));
     let grant = key.completed(&call("ann"), &first).await;
     let failed = sentinel_core::RecordedResult { code: Some(1), ..first.clone() };
     for second in [result("receipt 2"), result(""), failed] {
         let before = key.record().await;
-        answers!(key.complete(grant, &second).await, CompleteReply::Conflict);
+        expect_reply!(key.complete(grant, &second).await, CompleteReply::Conflict);
         key.assert_untouched_since(&before).await;
-        answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == first);
+        expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == first);
     }
 }
 
-/// A result was accepted for work that had never begun: there was a receipt for a side effect that nobody had started,
-/// and nobody ever would (I5). Only what began has a result, live or lapsed.
+/// A result was accepted for work that had never begun: there was a receipt for a side effect that no worker had
+/// started or would start (I5). Only what began has a result, live or lapsed.
 pub(crate) async fn a_claim_does_not_complete(context: &LawContext) {
     let key = context.execution("k");
     let grant = key.granted(&call("ann")).await;
     for _ in 0..2 {
         let before = key.record().await;
-        answers!(key.complete(grant, &result("too early")).await, CompleteReply::NotBegun);
+        expect_reply!(key.complete(grant, &result("too early")).await, CompleteReply::NotBegun);
         key.assert_untouched_since(&before).await;
         context.advance(TTL).await;
     }
     let bob = key.begun(&call("bob")).await;
-    answers!(key.complete(grant, &result("too early")).await, CompleteReply::Superseded(_));
-    answers!(key.complete(bob, &result("bob's")).await, CompleteReply::Recorded { late: false });
+    expect_reply!(key.complete(grant, &result("too early")).await, CompleteReply::Superseded(_));
+    expect_reply!(key.complete(bob, &result("bob's")).await, CompleteReply::Recorded { late: false });
 }
 
 /// The reply to a complete was lost, the worker took it for a failure and released the key, which erased the result;
-/// the next worker ran it again (I1, I4). A result is nobody's to give back, by release, vouch, cancel, abandon or
-/// eviction.
+/// the next worker ran it again (I1, I4). No release, vouched release, cancel, abandon or eviction removes a result.
 pub(crate) async fn a_release_does_not_erase_a_result(context: &LawContext) {
     let (key, ann, receipt) = (context.execution("k"), call("ann"), result("receipt"));
     let grant = key.completed(&ann, &receipt).await;
     let before = key.record().await;
-    answers!(key.release(grant).await, ReleaseReply::Superseded(now) if now.state == State::Completed);
-    answers!(key.vouch(grant).await, ReleaseReply::Superseded(now) if now.state == State::Completed);
-    answers!(key.cancel(ann.claim_id).await, CancelReply::Untouched(_));
-    answers!(key.abandon(grant, "no reply").await, AbandonReply::Superseded(_));
-    answers!(key.evict(&evict("olga", grant.token)).await, EvictReply::NotClaimed(_));
+    expect_reply!(key.release(grant).await, ReleaseReply::Superseded(now) if now.state == State::Completed);
+    expect_reply!(key.vouch(grant).await, ReleaseReply::Superseded(now) if now.state == State::Completed);
+    expect_reply!(key.cancel(ann.claim_id).await, CancelReply::Untouched(_));
+    expect_reply!(key.abandon(grant, "no reply").await, AbandonReply::Superseded(_));
+    expect_reply!(key.evict(&evict("olga", grant.token)).await, EvictReply::NotClaimed(_));
     key.assert_untouched_since(&before).await;
     context.advance(HARD).await;
-    answers!(key.claim(&call("bob")).await, ClaimReply::Completed { result: told, .. } if told == receipt);
+    expect_reply!(key.claim(&call("bob")).await, ClaimReply::Completed { result: got, .. } if got == receipt);
 }
 
 /// Addresses were joined to one string: `a:b` with `c` was `a` with `b:c`, and a tenant was replayed another's receipt
@@ -91,7 +89,7 @@ pub(crate) async fn a_namespace_and_its_key_are_not_joined(context: &LawContext)
         cuts.push((String::new(), format!("{separator}b{separator}c")));
         cuts.push((separator.to_owned(), format!("b{separator}c")));
     }
-    // And keys that look like what a store may have joined.
+    // And keys that equal what a store may have joined.
     for key in [":b:c", "b:c", "b/c", "/b/c", "b\u{7c}c", "{b}c", "lease:c", "execution:c", "1:b:c", "b c"] {
         cuts.push((String::new(), key.to_owned()));
     }
@@ -113,15 +111,18 @@ pub(crate) async fn a_namespace_and_its_key_are_not_joined(context: &LawContext)
         let record = subject.record().await;
         assert_eq!(record.worker, Some(label(&format!("w{n}"))), "{:?}", subject.address);
         if subject.address.kind == sentinel_core::Kind::Execution {
-            let told = result(&format!("receipt {n}"));
-            answers!(subject.claim(&call("bob")).await, ClaimReply::Completed { result: theirs, .. } if theirs == told);
+            let got = result(&format!("receipt {n}"));
+            expect_reply!(
+                subject.claim(&call("bob")).await,
+                ClaimReply::Completed { result: theirs, .. } if theirs == got
+            );
         }
     }
 }
 
 /// A worker lost its lease while it was paused, a successor took it and died, and the first worker's next heartbeat
-/// brought the dead successor's lease back to life: nobody held it and nobody could get it (I7). Neither the
-/// predecessor's beat nor the dead one's own revives a lapsed lease, alone or within a batch.
+/// revived the dead successor's lease: no live worker held it and none could get it (I7). Neither the predecessor's
+/// beat nor the dead one's own revives a lapsed lease, alone or within a batch.
 pub(crate) async fn a_heartbeat_does_not_revive_the_lease_of_a_dead_successor(context: &LawContext) {
     let (key, other) = (context.lease("k"), context.lease("another"));
     let paused = key.granted(&call("ann")).await;
@@ -141,34 +142,34 @@ pub(crate) async fn a_heartbeat_does_not_revive_the_lease_of_a_dead_successor(co
     assert!(fence.accepts(key.granted(&call("eve")).await.token));
 }
 
-/// "There is a record" was read as "it is done": callers were told of success while the payment was still under way,
-/// and when it then failed nobody tried again (I6). No state but completed tells a result, and an empty result is one.
+/// "There is a record" was read as "it is done": callers got a success while the payment was still running, and when it
+/// then failed no caller tried again (I6). Only completed has a result, and an empty result is one.
 pub(crate) async fn in_progress_is_not_reported_as_completed(context: &LawContext) {
     let (key, bob) = (context.execution("k"), || call("bob"));
     let grant = key.granted(&call("ann")).await;
-    answers!(key.claim(&bob()).await, ClaimReply::InProgress { state: State::Claimed, .. });
-    answers!(key.begin(grant).await, BeginReply::Begun(_));
-    answers!(key.claim(&bob()).await, ClaimReply::InProgress { state: State::Executing, .. });
+    expect_reply!(key.claim(&bob()).await, ClaimReply::InProgress { state: State::Claimed, .. });
+    expect_reply!(key.begin(grant).await, BeginReply::Begun(_));
+    expect_reply!(key.claim(&bob()).await, ClaimReply::InProgress { state: State::Executing, .. });
     assert_eq!((key.record().await.result, key.record().await.completed_at), (None, None));
     context.advance(TTL).await;
-    answers!(key.claim(&bob()).await, ClaimReply::Uncertain { .. });
+    expect_reply!(key.claim(&bob()).await, ClaimReply::Uncertain { .. });
     let taken = key.taken(&reconcile("olga", grant.token)).await;
-    answers!(key.claim(&bob()).await, ClaimReply::Reconciling { .. });
+    expect_reply!(key.claim(&bob()).await, ClaimReply::Reconciling { .. });
     assert_eq!((key.record().await.result, key.record().await.completed_at), (None, None));
     let nothing = result("");
-    answers!(key.force_complete(&force("olga", taken, &nothing)).await, ForceCompleteReply::Completed);
-    answers!(key.claim(&bob()).await, ClaimReply::Completed { result: told, .. } if told == nothing);
+    expect_reply!(key.force_complete(&force("olga", taken, &nothing)).await, ForceCompleteReply::Completed);
+    expect_reply!(key.claim(&bob()).await, ClaimReply::Completed { result: got, .. } if got == nothing);
 }
 
-/// A history with a limit gave the first events of the key's life and not the last: the operator who settled a doubt
-/// read of a run of last year (I12). A limit keeps the newest, and they come oldest first.
+/// A history with a limit gave the first events of the key's life and not the last: an operator who decided about an
+/// uncertain key read the events of a run of last year (I12). A limit keeps the newest, and they come oldest first.
 pub(crate) async fn a_limited_history_does_not_return_the_oldest_events(context: &LawContext) {
     let key = context.execution("k");
     for _ in 0..12 {
         let grant = key.granted(&call("ann")).await;
-        answers!(key.release(grant).await, ReleaseReply::Released);
+        expect_reply!(key.release(grant).await, ReleaseReply::Released);
     }
-    let doubt = key.doubtful(&call("bob")).await;
+    let doubt = key.abandoned(&call("bob")).await;
     key.taken(&reconcile("olga", doubt.token)).await;
     let all = key.events().await;
     assert_eq!(all.len(), 28);
@@ -177,6 +178,6 @@ pub(crate) async fn a_limited_history_does_not_return_the_oldest_events(context:
         let newest = key.newest_events(limit).await;
         assert_eq!(newest, all[all.len().saturating_sub(limit as usize)..], "the newest {limit}");
     }
-    let told: Vec<_> = key.newest_events(4).await.iter().map(|event| event.change.name()).collect();
-    assert_eq!(told, ["claimed", "begun", "abandoned", "reconciling"]);
+    let got: Vec<_> = key.newest_events(4).await.iter().map(|event| event.change.name()).collect();
+    assert_eq!(got, ["claimed", "begun", "abandoned", "reconciling"]);
 }

@@ -1,5 +1,5 @@
-//! Named regressions: each tells the story of one failure, from the model's counterexamples or from earlier systems of
-//! this kind, and the invariant of spec §5 that it broke. The laws say the rule; these say why there is one.
+//! Named regressions: each describes one failure, from the model's counterexamples or from earlier systems of this
+//! kind, and the invariant of spec §5 that it broke. The laws state the rules; these give the reasons.
 #![warn(clippy::missing_docs_in_private_items)]
 
 use sentinel_core::Token;
@@ -7,7 +7,7 @@ use sentinel_core::Token;
 pub(crate) mod counterexamples;
 pub(crate) mod earlier_defects;
 
-/// A resource that keeps the highest token it has seen (I9).
+/// A resource that keeps the highest token that it received (I9).
 #[derive(Default)]
 struct Fence(Token);
 

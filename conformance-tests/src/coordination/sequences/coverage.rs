@@ -1,4 +1,4 @@
-//! What the sequences reached: (where the record stood, what was asked, which rule answered).
+//! What the sequences reached: (start state, operation, rule that applied).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
 use sentinel_core::{Record, State, StoreTime};
 
-/// Where a record stands, as finely as the rules look.
+/// The start state of a record, as far as the rules distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the state, and which of its deadlines have passed")]
 pub enum StartState {
@@ -26,7 +26,7 @@ pub enum StartState {
 }
 
 impl StartState {
-    /// Where `record` stands at `now`.
+    /// The start state of `record` at `now`.
     pub fn of(record: &Record, now: StoreTime) -> Self {
         let (live, within) = (record.is_live(now), record.is_within_hard(now));
         match record.state {

@@ -12,13 +12,15 @@ use sentinel_core::{
 };
 
 use super::coverage::{Coverage, StartState, rule};
-use super::told::Told;
-use crate::coordination::generate::{self, Ask, Border, Call, Passing, Place, Presented, Seen, WORKERS};
+use super::step_result::StepResult;
+use crate::coordination::generate::{
+    self, Call, Deadline, ExpectedToken, KeyRef, Passing, Presented, Request, WORKERS,
+};
 use crate::diff::diff;
 
 /// How far a store's clock may step back between two readings, as clocks of hosts do.
 const STEP_BACK: Duration = Duration::from_secs(1);
-/// How far it may run ahead of what was asked for: the pause of a stalled machine, not a unit mistaken for another.
+/// How far it may run ahead of the requested time: enough for a stalled machine, not for a wrong unit.
 const RUN_AHEAD: Duration = Duration::from_secs(3600);
 
 /// What went wrong.
@@ -27,35 +29,35 @@ pub(super) type Mismatch = String;
 pub(super) struct Model {
     store: Arc<dyn CoordinationStore>,
     namespace: Namespace,
-    rooms: Vec<Room>,
+    addresses: Vec<AddressModel>,
     floor: Token,
-    /// Where the store's clock should stand: the last reading and what was advanced since.
+    /// The expected reading of the store's clock: the last reading and what was advanced since.
     now: StoreTime,
     /// How far the clock was set back: a reading of a record is lifted to its last one, a reading of another is not.
     set_back: Duration,
 }
 
-/// All that the model knows of one address.
-struct Room {
+/// The model's state of one address.
+struct AddressModel {
     address: Address,
     record: Record,
     events: Vec<Event>,
-    /// A purge has found the first event rested: the store may have deleted it.
+    /// A purge found the first event more than an hour old: the store may have deleted it.
     first_event_rested: bool,
     grants: [Vec<Grant>; WORKERS as usize],
     tokens: Vec<Token>,
-    asked: Vec<Op>,
+    requests: Vec<Op>,
 }
 
 impl Model {
-    /// A model of a namespace that nobody else uses. Takes the store's first reading.
+    /// A model of a namespace that no other test uses. Takes the store's first reading.
     pub(super) async fn new(store: Arc<dyn CoordinationStore>) -> Result<Self, Mismatch> {
         let namespace = fresh_namespace("sequence");
-        let rooms = Place::ALL.map(|place| Room::new(&namespace, place)).into();
+        let addresses = KeyRef::ALL.map(|target| AddressModel::new(&namespace, target)).into();
         let mut model = Self {
             store,
             namespace,
-            rooms,
+            addresses,
             floor: Token::NONE,
             now: StoreTime::ZERO,
             set_back: Duration::ZERO,
@@ -68,19 +70,19 @@ impl Model {
         &self.namespace
     }
 
-    /// How long to advance the clock by, so that it stands at the deadline; none if that is past.
+    /// How far to advance the clock, so that it is at the deadline; zero if that is past.
     pub(super) fn passing(&mut self, passing: Passing) -> Duration {
         let by = match passing {
             Passing::By(by) => by,
-            Passing::To { place, border, micros } => {
-                let record = &self.rooms[place as usize].record;
-                let target = match border {
-                    Border::Lease => record.lease_until,
-                    Border::Hard => record.hard_until,
-                    Border::Retention => {
+            Passing::To { target, deadline, micros } => {
+                let record = &self.addresses[target as usize].record;
+                let target = match deadline {
+                    Deadline::Lease => record.lease_until,
+                    Deadline::Hard => record.hard_until,
+                    Deadline::Retention => {
                         record.completed_at.unwrap_or_default().plus(record.retention.unwrap_or_default())
                     }
-                    Border::Rest => record.last_now.plus(PURGE_REST),
+                    Deadline::Rest => record.last_now.plus(PURGE_REST),
                 };
                 let target = StoreTime::from_micros(target.as_micros().saturating_add_signed(micros));
                 target.since(self.now)
@@ -96,35 +98,35 @@ impl Model {
     }
 
     /// Sends a request and compares the reply, the stamp, the record, the newest events.
-    pub(super) async fn ask(
+    pub(super) async fn send(
         &mut self,
-        place: Place,
-        ask: &Ask,
+        target: KeyRef,
+        request: &Request,
         coverage: &mut Coverage,
-    ) -> Result<Told, Mismatch> {
-        let at = place as usize;
-        let room = &mut self.rooms[at];
-        let op = room.resolve(ask);
-        room.asked.push(op.clone());
-        let sent = op.send(&*self.store, &room.address).await;
-        let stamped = match (sent, op.admit(place.kind())) {
+    ) -> Result<StepResult, Mismatch> {
+        let at = target as usize;
+        let entry = &mut self.addresses[at];
+        let op = entry.resolve(request);
+        entry.requests.push(op.clone());
+        let sent = op.send(&*self.store, &entry.address).await;
+        let stamped = match (sent, op.admit(target.kind())) {
             (Ok(stamped), Ok(())) => stamped,
             (Err(error), Err(_)) if error.applied() == Applied::No => {
                 self.unchanged(at).await?;
-                return Ok(Told::Invalid);
+                return Ok(StepResult::Invalid);
             }
             (Ok(stamped), Err(invalid)) => {
                 return Err(format!("the request is invalid ({invalid}), and was answered: {stamped:?}"));
             }
             (Err(error), _) => return Err(format!("the store could not answer: {error}")),
         };
-        self.judge(at, &op, &stamped, coverage)?;
+        self.check_reply(at, &op, &stamped, coverage)?;
         self.unchanged(at).await?;
-        Ok(Told::Reply(stamped))
+        Ok(StepResult::Reply(stamped))
     }
 
-    /// Follows an answered request with the kernel, and compares.
-    fn judge(
+    /// Applies a replyed request to the kernel, and compares.
+    fn check_reply(
         &mut self,
         at: usize,
         op: &Op,
@@ -133,35 +135,35 @@ impl Model {
     ) -> Result<(), Mismatch> {
         let now = stamped.stamp.now;
         self.plausible(now)?;
-        let room = &mut self.rooms[at];
-        let start_state = StartState::of(&room.record, now.max(room.record.last_now));
-        let reading = Reading { kind: room.address.kind, now, floor: self.floor };
-        let outcome = op.apply(&mut room.record, reading).map_err(|invalid| invalid.to_string())?;
+        let entry = &mut self.addresses[at];
+        let start_state = StartState::of(&entry.record, now.max(entry.record.last_now));
+        let reading = Reading { kind: entry.address.kind, now, floor: self.floor };
+        let outcome = op.apply(&mut entry.record, reading).map_err(|invalid| invalid.to_string())?;
         if outcome.stamped != *stamped {
             return Err(format!("the reply differs{}", diff(&outcome.stamped, stamped)));
         }
         coverage.count(start_state, op.name(), rule(&stamped.reply, stamped.stamp.changed));
         if stamped.stamp.changed
             && self.floor > Token::NONE
-            && room.record.token.get() == self.floor.get() + 1
+            && entry.record.token.get() == self.floor.get() + 1
         {
             coverage.count(start_state, "token", "floor");
         }
-        room.events.extend(outcome.event);
-        room.learn(&stamped.reply);
+        entry.events.extend(outcome.event);
+        entry.learn(&stamped.reply);
         Ok(())
     }
 
-    /// Sends heartbeats in one batch. The replies stand in the order of the beats; beats on one record may have been
-    /// carried out in any order, which the stamps tell.
+    /// Sends heartbeats in one batch. The replies are in the order of the beats; beats on one record may have been
+    /// applied in any order, which the stamps show.
     pub(super) async fn beats(
         &mut self,
-        beats: &[(Place, Presented)],
+        beats: &[(KeyRef, Presented)],
         coverage: &mut Coverage,
-    ) -> Result<Told, Mismatch> {
-        let beat = |(place, presented): &(Place, Presented)| {
-            let room = &self.rooms[*place as usize];
-            Beat { address: room.address.clone(), grant: room.grant(*presented) }
+    ) -> Result<StepResult, Mismatch> {
+        let beat = |(target, presented): &(KeyRef, Presented)| {
+            let entry = &self.addresses[*target as usize];
+            Beat { address: entry.address.clone(), grant: entry.grant(*presented) }
         };
         let sent: Vec<Beat> = beats.iter().map(beat).collect();
         let answered = self.store.heartbeat(&sent).await;
@@ -173,37 +175,37 @@ impl Model {
         order.sort_by_key(|n| (replies[*n].stamp.rev, !replies[*n].stamp.changed));
         for n in order {
             let op = Op::Heartbeat(Heartbeat { grant: sent[n].grant });
-            self.judge(beats[n].0 as usize, &op, &replies[n].clone().map(Reply::Heartbeat), coverage)?;
+            self.check_reply(beats[n].0 as usize, &op, &replies[n].clone().map(Reply::Heartbeat), coverage)?;
         }
-        for (place, _) in beats {
-            self.unchanged(*place as usize).await?;
+        for (target, _) in beats {
+            self.unchanged(*target as usize).await?;
         }
-        Ok(Told::Beats(replies))
+        Ok(StepResult::Beats(replies))
     }
 
-    /// Record and newest events of one address are what the model says.
+    /// Record and newest events of one address are the model's.
     async fn unchanged(&mut self, at: usize) -> Result<(), Mismatch> {
         let inspection = self.inspect(at).await?;
         self.plausible(inspection.now)?;
-        let room = &self.rooms[at];
-        let expected = (!room.record.is_absent()).then_some(&room.record);
+        let entry = &self.addresses[at];
+        let expected = (!entry.record.is_absent()).then_some(&entry.record);
         if inspection.record.as_ref() != expected {
             let difference = diff(&expected, &inspection.record.as_ref());
-            return Err(format!("the record of {} differs{difference}", room.address));
+            return Err(format!("the record of {} differs{difference}", entry.address));
         }
-        if inspection.now < room.record.last_now {
+        if inspection.now < entry.record.last_now {
             return Err(format!("a reading of {} is before the record's last change", inspection.now));
         }
         self.events(at, 2).await
     }
 
     async fn events(&self, at: usize, limit: u32) -> Result<(), Mismatch> {
-        let room = &self.rooms[at];
-        let got = self.store.history(&room.address, limit).await;
+        let entry = &self.addresses[at];
+        let got = self.store.history(&entry.address, limit).await;
         let got = got.map_err(|error| format!("history could not be read: {error}"))?;
         let newest = |events: &[Event]| events[events.len().saturating_sub(limit as usize)..].to_vec();
-        let expected = newest(&room.events);
-        let rested = room.first_event_rested && got == newest(&room.events[1..]);
+        let expected = newest(&entry.events);
+        let rested = entry.first_event_rested && got == newest(&entry.events[1..]);
         if got == expected || rested {
             return Ok(());
         }
@@ -217,71 +219,71 @@ impl Model {
         limit: u32,
         dry_run: bool,
         coverage: &mut Coverage,
-    ) -> Result<Told, Mismatch> {
+    ) -> Result<StepResult, Mismatch> {
         let before = self.readings().await?;
         let purge = Purge { namespace: self.namespace.clone(), limit, dry_run };
         let purged = self.store.purge(&purge).await.map_err(|error| format!("purge failed: {error}"))?;
-        let (mut gone, mut left, mut doubtful) = (0, 0, 0);
+        let (mut gone, mut left, mut undetermined) = (0, 0, 0);
         for (at, before) in before.into_iter().enumerate() {
             let after = self.inspect(at).await?;
             self.plausible(after.now)?;
-            let room = &mut self.rooms[at];
-            let (must, may) = (room.record.is_purgeable(before), room.record.is_purgeable(after.now));
+            let entry = &mut self.addresses[at];
+            let (must, may) = (entry.record.is_purgeable(before), entry.record.is_purgeable(after.now));
             match after.record {
-                None if !room.record.is_absent() && may && !dry_run => {
-                    coverage.count(StartState::of(&room.record, after.now), "purge", "change");
+                None if !entry.record.is_absent() && may && !dry_run => {
+                    coverage.count(StartState::of(&entry.record, after.now), "purge", "change");
                     let newest =
-                        self.store.history(&room.address, 1).await.map_err(|error| error.to_string())?;
-                    self.floor = self.floor.max(room.purged(&newest, (before, after.now))?);
+                        self.store.history(&entry.address, 1).await.map_err(|error| error.to_string())?;
+                    self.floor = self.floor.max(entry.purged(&newest, (before, after.now))?);
                     gone += 1;
                 }
-                None if !room.record.is_absent() => {
-                    return Err(format!("the purge deleted {:?}", room.record));
+                None if !entry.record.is_absent() => {
+                    return Err(format!("the purge deleted {:?}", entry.record));
                 }
                 _ if must => left += 1,
-                _ if may => doubtful += 1,
+                _ if may => undetermined += 1,
                 _ => {}
             }
             if dry_run {
                 continue;
             }
-            let first = room.events.first().filter(|event| event.to.is_none());
-            room.first_event_rested |= first.is_some_and(|event| after.now.since(event.at) > PURGE_REST);
+            let first = entry.events.first().filter(|event| event.to.is_none());
+            entry.first_event_rested |= first.is_some_and(|event| after.now.since(event.at) > PURGE_REST);
         }
         let counted = if dry_run { left } else { gone };
-        let fits = (counted..=counted + doubtful).contains(&purged.records);
-        let told = purged.more || left == 0 || (dry_run && left <= u64::from(limit));
-        if !dry_run && (!fits || !told || (left > 0 && gone < u64::from(limit))) {
-            return Err(format!("the purge deleted {gone}, left {left}, and said {purged:?}"));
+        let fits = (counted..=counted + undetermined).contains(&purged.records);
+        let results = purged.more || left == 0 || (dry_run && left <= u64::from(limit));
+        if !dry_run && (!fits || !results || (left > 0 && gone < u64::from(limit))) {
+            return Err(format!("the purge deleted {gone}, left {left}, and reported {purged:?}"));
         }
-        let most = (left + doubtful).min(u64::from(limit));
-        if dry_run && (purged.records > most || purged.records < left.min(u64::from(limit)) || !told) {
-            return Err(format!("{left} could be purged, and the dry run said {purged:?}"));
+        let most = (left + undetermined).min(u64::from(limit));
+        if dry_run && (purged.records > most || purged.records < left.min(u64::from(limit)) || !results) {
+            return Err(format!("{left} could be purged, and the dry run reported {purged:?}"));
         }
-        for at in 0..self.rooms.len() {
+        for at in 0..self.addresses.len() {
             self.unchanged(at).await?;
         }
-        Ok(Told::Purged(purged))
+        Ok(StepResult::Purged(purged))
     }
 
     async fn readings(&mut self) -> Result<Vec<StoreTime>, Mismatch> {
         let mut readings = Vec::new();
-        for at in 0..self.rooms.len() {
+        for at in 0..self.addresses.len() {
             readings.push(self.inspect(at).await?.now);
         }
         Ok(readings)
     }
 
     /// Reads a page and compares it.
-    pub(super) async fn list(&mut self, list: &List) -> Result<Told, Mismatch> {
+    pub(super) async fn list(&mut self, list: &List) -> Result<StepResult, Mismatch> {
         let listing = self.store.list(list).await.map_err(|error| format!("list failed: {error}"))?;
         self.plausible(listing.now)?;
         let mut expected: Vec<(Key, Record)> = Vec::new();
-        for room in self.rooms.iter().filter(|room| room.address.kind == list.kind) {
-            let wanted = list.wants(&room.record, listing.now.max(room.record.last_now));
-            let after = list.after.as_ref().is_none_or(|after| room.address.key > *after);
-            if wanted && after && !room.record.is_absent() {
-                expected.push((room.address.key.clone(), without_bytes(&room.record)));
+        for entry in self.addresses.iter().filter(|entry| entry.address.kind == list.kind) {
+            let wanted = list.wants(&entry.record, listing.now.max(entry.record.last_now));
+            let after = list.after.as_ref().is_none_or(|after| entry.address.key > *after);
+            if wanted && after && !entry.record.is_absent() {
+                expected.push((entry.address.key.clone(), without_bytes(&entry.record)));
             }
         }
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -289,12 +291,12 @@ impl Model {
         if listing.records != expected {
             return Err(format!("the page differs{}", diff(&expected, &listing.records)));
         }
-        Ok(Told::Listed(expected.len()))
+        Ok(StepResult::Listed(expected.len()))
     }
 
-    /// At the end every address is what the model says, with all of its events.
+    /// At the end the record and all events of every address are the model's.
     pub(super) async fn end(&mut self) -> Result<(), Mismatch> {
-        for at in 0..self.rooms.len() {
+        for at in 0..self.addresses.len() {
             self.unchanged(at).await?;
             self.events(at, 1000).await?;
         }
@@ -302,7 +304,7 @@ impl Model {
     }
 
     async fn inspect(&self, at: usize) -> Result<Inspection, Mismatch> {
-        let inspected = self.store.inspect(&self.rooms[at].address).await;
+        let inspected = self.store.inspect(&self.addresses[at].address).await;
         inspected.map_err(|error| format!("the record could not be read: {error}"))
     }
 
@@ -312,17 +314,17 @@ impl Model {
         if reading.plus(STEP_BACK + self.set_back) < expected
             || reading > expected.plus(RUN_AHEAD + self.set_back)
         {
-            return Err(format!("the clock should stand at {expected} or soon after, and reads {reading}"));
+            return Err(format!("the clock should read {expected} or soon after, and reads {reading}"));
         }
         self.now = reading;
         Ok(())
     }
 }
 
-impl Room {
-    fn new(namespace: &Namespace, place: Place) -> Self {
-        let key = Key::new(place.key()).unwrap_or_else(|invalid| unreachable!("{invalid}"));
-        let address = Address { namespace: namespace.clone(), kind: place.kind(), key };
+impl AddressModel {
+    fn new(namespace: &Namespace, target: KeyRef) -> Self {
+        let key = Key::new(target.key()).unwrap_or_else(|invalid| unreachable!("{invalid}"));
+        let address = Address { namespace: namespace.clone(), kind: target.kind(), key };
         Self {
             address,
             record: Record::absent(),
@@ -330,11 +332,11 @@ impl Room {
             first_event_rested: false,
             grants: Default::default(),
             tokens: vec![Token::from_stored(1)],
-            asked: Vec::new(),
+            requests: Vec::new(),
         }
     }
 
-    /// Remembers what workers and operators were told.
+    /// Remembers the grants and tokens in a reply.
     fn learn(&mut self, reply: &Reply) {
         if let (Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) = (reply, self.record.claim_id) {
             let grants = &mut self.grants[Call::worker_of(claim_id)];
@@ -348,7 +350,7 @@ impl Room {
         }
     }
 
-    /// Follows a purge between two readings; the token that the floor rises to.
+    /// Applies a purge between two readings; returns the token that the floor rises to.
     fn purged(&mut self, newest: &[Event], (from, to): (StoreTime, StoreTime)) -> Result<Token, Mismatch> {
         let at = newest.last().map(|event| event.at).unwrap_or_default();
         match kernel::purge(&self.record, at) {
@@ -364,9 +366,9 @@ impl Room {
         }
     }
 
-    fn resolve(&self, ask: &Ask) -> Op {
-        match *ask {
-            Ask::Claim { call, terms, retention, fingerprint, phase } => Op::Claim(Claim {
+    fn resolve(&self, request: &Request) -> Op {
+        match *request {
+            Request::Claim { call, terms, retention, fingerprint, phase } => Op::Claim(Claim {
                 claim_id: call.id(),
                 terms: generate::terms(terms),
                 retention: generate::retention(retention),
@@ -375,14 +377,14 @@ impl Room {
                 worker: call.label(),
                 phase,
             }),
-            Ask::Begin(grant) => Op::Begin(Begin { grant: self.grant(grant) }),
-            Ask::Heartbeat(grant) => Op::Heartbeat(Heartbeat { grant: self.grant(grant) }),
-            Ask::Complete { grant, result } => {
+            Request::Begin(grant) => Op::Begin(Begin { grant: self.grant(grant) }),
+            Request::Heartbeat(grant) => Op::Heartbeat(Heartbeat { grant: self.grant(grant) }),
+            Request::Complete { grant, result } => {
                 Op::Complete(Complete { grant: self.grant(grant), result: generate::result(result) })
             }
-            Ask::Cancel(call) => Op::Cancel(Cancel { claim_id: call.id() }),
-            Ask::Release { grant, vouched } => Op::Release(Release { grant: self.grant(grant), vouched }),
-            Ask::Abandon { grant, cause } => {
+            Request::Cancel(call) => Op::Cancel(Cancel { claim_id: call.id() }),
+            Request::Release { grant, vouched } => Op::Release(Release { grant: self.grant(grant), vouched }),
+            Request::Abandon { grant, cause } => {
                 let late_effects = generate::late_effects(cause);
                 Op::Abandon(Abandon {
                     grant: self.grant(grant),
@@ -390,22 +392,23 @@ impl Room {
                     late_effects,
                 })
             }
-            Ask::Again(back) => {
-                let sent = self.asked.len().checked_sub(usize::from(back)).and_then(|n| self.asked.get(n));
+            Request::Again(back) => {
+                let sent =
+                    self.requests.len().checked_sub(usize::from(back)).and_then(|n| self.requests.get(n));
                 sent.cloned().unwrap_or_else(nothing)
             }
-            Ask::DecideAgain => {
-                let mut sent = self.asked.iter().rev();
+            Request::DecideAgain => {
+                let mut sent = self.requests.iter().rev();
                 sent.find(|op| is_decision(op)).cloned().unwrap_or_else(nothing)
             }
-            _ => self.resolve_decision(ask),
+            _ => self.resolve_decision(request),
         }
     }
 
-    fn resolve_decision(&self, ask: &Ask) -> Op {
+    fn resolve_decision(&self, request: &Request) -> Op {
         let reason = |by: generate::Decider| (by.decision > 0).then(|| generate::reason(by.decision));
-        match *ask {
-            Ask::Reconcile { by, seen, even_if_alive, steal } => Op::Reconcile(Reconcile {
+        match *request {
+            Request::Reconcile { by, seen, even_if_alive, steal } => Op::Reconcile(Reconcile {
                 op_id: by.id(),
                 operator: by.label(),
                 reason: reason(by),
@@ -413,7 +416,7 @@ impl Room {
                 even_if_alive,
                 steal,
             }),
-            Ask::ForceComplete { by, seen, result } => Op::ForceComplete(ForceComplete {
+            Request::ForceComplete { by, seen, result } => Op::ForceComplete(ForceComplete {
                 op_id: by.id(),
                 token: self.token(seen),
                 operator: by.label(),
@@ -421,25 +424,26 @@ impl Room {
                 result: generate::result(result),
                 as_is: by.decision > 1,
             }),
-            Ask::Reset { by, seen, accept_overlap } => Op::ResetToClaimed(ResetToClaimed {
+            Request::Reset { by, seen, accept_overlap } => Op::ResetToClaimed(ResetToClaimed {
                 op_id: by.id(),
                 token: self.token(seen),
                 operator: by.label(),
                 reason: reason(by),
                 accept_overlap,
             }),
-            Ask::Evict { by, seen } => Op::Evict(Evict {
+            Request::Evict { by, seen } => Op::Evict(Evict {
                 op_id: by.id(),
                 operator: by.label(),
                 reason: reason(by),
                 expect: self.token(seen),
             }),
-            _ => unreachable!("{ask} is no decision"),
+            _ => unreachable!("{request} is no decision"),
         }
     }
 
     fn grant(&self, presented: Presented) -> Grant {
-        let first = Grant { token: self.token(Seen::Current), claim_id: Call { worker: 0, call: 0 }.id() };
+        let first =
+            Grant { token: self.token(ExpectedToken::Current), claim_id: Call { worker: 0, call: 0 }.id() };
         let current = Grant { claim_id: self.record.claim_id.unwrap_or(first.claim_id), ..first };
         let back = |worker: u8, n| self.grants[usize::from(worker)].iter().rev().nth(n).copied();
         match presented {
@@ -447,17 +451,17 @@ impl Room {
             Presented::Latest(worker) => back(worker, 0).unwrap_or(current),
             Presented::Older(worker) => back(worker, 1).unwrap_or(current),
             Presented::OtherClaim(call) => Grant { claim_id: call.id(), ..current },
-            Presented::OtherToken => Grant { token: self.token(Seen::Previous), ..current },
+            Presented::OtherToken => Grant { token: self.token(ExpectedToken::Previous), ..current },
         }
     }
 
-    fn token(&self, seen: Seen) -> Token {
+    fn token(&self, seen: ExpectedToken) -> Token {
         let nth = |n| self.tokens.iter().rev().nth(n).copied();
         let current = nth(0).unwrap_or_default();
         match seen {
-            Seen::Current => current,
-            Seen::Previous => nth(1).unwrap_or(current),
-            Seen::Next => Token::from_stored(current.get() + 1),
+            ExpectedToken::Current => current,
+            ExpectedToken::Previous => nth(1).unwrap_or(current),
+            ExpectedToken::Next => Token::from_stored(current.get() + 1),
         }
     }
 }

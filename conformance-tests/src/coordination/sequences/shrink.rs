@@ -1,9 +1,9 @@
 //! Fewer steps. Proptest takes single steps away and makes each simpler; what it leaves often holds steps that only go
-//! in pairs (a claim and its eviction), or that only others refer to (again what was asked three requests before).
+//! in pairs (a claim and its eviction), or to which only others refer (again the request sent three requests before).
 
 use sentinel_core::operation::Phase;
 
-use crate::coordination::generate::{Ask, Step};
+use crate::coordination::generate::{Request, Step};
 
 /// The most sequences that are tried.
 const TRIES: u32 = 4_000;
@@ -40,24 +40,24 @@ impl<F: FnMut(&[Step]) -> Option<String>> Shrinking<F> {
         true
     }
 
-    /// Says what is asked again instead of where it was asked first.
+    /// Replaces a reference to an earlier request by the request itself.
     fn plainer(&mut self) -> bool {
         (0..self.steps.len()).any(|n| {
-            let plain = self.first_asked(n);
-            plain.is_some_and(|ask| {
+            let plain = self.first_sent(n);
+            plain.is_some_and(|request| {
                 let mut candidate = self.steps.clone();
-                if let Step::Ask { ask: again, .. } = &mut candidate[n] {
-                    *again = ask;
+                if let Step::Send { request: again, .. } = &mut candidate[n] {
+                    *again = request;
                 }
                 self.keeps(candidate)
             })
         })
     }
 
-    fn first_asked(&self, n: usize) -> Option<Ask> {
-        let Step::Ask { place, ask: Ask::Again(back) } = &self.steps[n] else { return None };
+    fn first_sent(&self, n: usize) -> Option<Request> {
+        let Step::Send { target, request: Request::Again(back) } = &self.steps[n] else { return None };
         let mut before = self.steps[..n].iter().rev().filter_map(|step| match step {
-            Step::Ask { place: there, ask } if there == place => Some(ask),
+            Step::Send { target: other, request } if other == target => Some(request),
             _ => None,
         });
         before.nth(usize::from(*back).saturating_sub(1)).cloned()
@@ -77,7 +77,7 @@ impl<F: FnMut(&[Step]) -> Option<String>> Shrinking<F> {
         pairs.collect::<Vec<_>>().into_iter().any(|(first, second)| {
             let mut candidate = self.steps.clone();
             candidate.remove(second);
-            if let Step::Ask { ask: Ask::Claim { phase, .. }, .. } = &mut candidate[first]
+            if let Step::Send { request: Request::Claim { phase, .. }, .. } = &mut candidate[first]
                 && *phase == Phase::Claimed
             {
                 *phase = Phase::Executing;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_conformance::{Bench, Layer, Layered};
+use sentinel_conformance::{DynHarness, Layer, Layered};
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, ClaimId, CoordinationStore, Grant, Key, Namespace, StoreError, Token};
@@ -61,7 +61,7 @@ pub(super) struct Batched {
 }
 
 #[async_trait]
-impl Bench for Batched {
+impl DynHarness for Batched {
     fn store(&self) -> Arc<dyn CoordinationStore> {
         self.store.clone()
     }

@@ -9,7 +9,7 @@ mod in_batch;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sentinel_conformance::{Bench, Law, Layered};
+use sentinel_conformance::{DynHarness, Law, Layered};
 use sentinel_core::EventLimit;
 use sentinel_store_tests::mutants::{self, Mutant, Run, SIZES, law};
 

@@ -1,5 +1,5 @@
-//! The judge that goes by the stamps: it sorts a history as the store says, replays it through the kernel, and holds
-//! every reply, the events and the order of real time against it. A store that lies in its stamps can only fail.
+//! The checker that uses the stamps: it sorts a history by them, replays it through the kernel, and compares every
+//! reply, the events and the order of real time with the result. Wrong stamps can only make a store fail.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,10 +8,10 @@ use sentinel_core::kernel::{Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Applied, CoordinationStore, Event, Record, StoreError, Token};
 
-use super::record::{Entry, Look, Saw};
+use super::recorder::{Entry, Read, ReadResult};
 use crate::diff::diff;
 
-/// What a store holds of one address when a history, or a part of it, is over.
+/// What a store has of one address when a history, or a part of it, has ended.
 #[derive(Debug, Clone)]
 pub(super) struct End {
     pub(super) record: Record,
@@ -20,7 +20,7 @@ pub(super) struct End {
 
 impl End {
     /// An address whose record was purged.
-    pub(super) fn born_of(purged: Event) -> Self {
+    pub(super) fn after_purge(purged: Event) -> Self {
         Self { record: Record::absent(), events: vec![purged] }
     }
 
@@ -39,22 +39,22 @@ struct Answered<'a> {
     returned: u64,
 }
 
-/// Judges all that was recorded of one address whose namespace was never purged. The record's whole life must have been
-/// recorded. What went wrong is told with the history in the order of its stamps.
+/// Checks all that was recorded of one address whose namespace was never purged. The record's whole life must have been
+/// recorded. The error contains the history in the order of its stamps.
 pub(super) fn by_stamps(
     address: &Address,
     entries: &[Entry],
-    looks: &[Look],
+    reads: &[Read],
     end: &End,
 ) -> Result<(), String> {
-    by_stamps_from(address, entries, looks, &End { record: Record::absent(), events: Vec::new() }, end)
+    by_stamps_from(address, entries, reads, &End { record: Record::absent(), events: Vec::new() }, end)
 }
 
 /// [`by_stamps`] of what came after `start`.
 pub(super) fn by_stamps_from(
     address: &Address,
     entries: &[Entry],
-    looks: &[Look],
+    reads: &[Read],
     start: &End,
     end: &End,
 ) -> Result<(), String> {
@@ -64,15 +64,15 @@ pub(super) fn by_stamps_from(
     let unanswered =
         entries.iter().filter(|e| e.address == *address && may_have_been_carried_out(e)).collect();
     let End { record, events } = start.clone();
-    let lives = vec![(events.len(), record.clone())];
-    let mut replay = Replay { address, end, unanswered, record, events, lives };
-    let looks: Vec<_> = looks.iter().filter(|look| look.address == *address).collect();
-    let judged = real_time(&answered)
+    let revisions = vec![(events.len(), record.clone())];
+    let mut replay = Replay { address, end, unanswered, record, events, revisions };
+    let reads: Vec<_> = reads.iter().filter(|read| read.address == *address).collect();
+    let checked = real_time(&answered)
         .and_then(|()| replay.all(&answered))
         .and_then(|()| tokens(&answered))
-        .and_then(|()| looks.into_iter().try_for_each(|look| replay.explains(look, &answered)));
-    judged.map_err(|finding| {
-        let mut text = format!("judged by its stamps, the history of {address} is wrong: {finding}\n");
+        .and_then(|()| reads.into_iter().try_for_each(|read| replay.explains(read, &answered)));
+    checked.map_err(|finding| {
+        let mut text = format!("checked by its stamps, the history of {address} is wrong: {finding}\n");
         // Writing to a String cannot fail.
         for a in &answered {
             let _ = writeln!(text, "{}", a.entry);
@@ -82,8 +82,8 @@ pub(super) fn by_stamps_from(
 }
 
 fn answered(entry: &Entry) -> Option<Answered<'_>> {
-    match (&entry.answer, entry.returned) {
-        // The store did not look: there is nothing to judge.
+    match (&entry.reply, entry.returned) {
+        // The store did not read the record: there is nothing to check.
         (Some(Ok(Stamped { reply: Reply::Heartbeat(HeartbeatReply::Unknown), .. })), _) => None,
         (Some(Ok(stamped)), Some(returned)) => Some(Answered { entry, stamped, returned }),
         _ => None,
@@ -91,7 +91,7 @@ fn answered(entry: &Entry) -> Option<Answered<'_>> {
 }
 
 fn may_have_been_carried_out(entry: &Entry) -> bool {
-    match &entry.answer {
+    match &entry.reply {
         None => true,
         Some(Err(error)) => error.applied() == Applied::Ambiguous,
         Some(Ok(_)) => false,
@@ -115,7 +115,7 @@ fn real_time(ordered: &[Answered<'_>]) -> Result<(), String> {
     Ok(())
 }
 
-/// [`tokens`] of all that was recorded of one address, whatever else became of it.
+/// [`tokens`] of all that was recorded of one address.
 pub(super) fn tokens_grow(address: &Address, entries: &[Entry]) -> Result<(), String> {
     let of_it = entries.iter().filter(|entry| entry.address == *address);
     tokens(&of_it.filter_map(answered).collect::<Vec<_>>())
@@ -140,7 +140,7 @@ fn tokens(answered: &[Answered<'_>]) -> Result<(), String> {
             _ => continue,
         };
         if *ids.entry(token).or_insert(id) != id {
-            return Err(format!("token {token} was given twice, at last here:\n{}", a.entry));
+            return Err(format!("token {token} was granted twice, the second time here:\n{}", a.entry));
         }
         if !a.stamped.stamp.changed {
             continue;
@@ -162,7 +162,7 @@ struct Replay<'a> {
     record: Record,
     events: Vec<Event>,
     /// What the record was, and how many events it had, from each rev on.
-    lives: Vec<(usize, Record)>,
+    revisions: Vec<(usize, Record)>,
 }
 
 impl Replay<'_> {
@@ -178,7 +178,7 @@ impl Replay<'_> {
                 return Err(format!("{}{}", a.entry, diff(&outcome.stamped, a.stamped)));
             }
             self.events.extend(outcome.event);
-            self.lived();
+            self.note_revision();
         }
         if !self.up_to(self.end.record.rev) {
             return Ok(());
@@ -193,8 +193,8 @@ impl Replay<'_> {
     }
 
     /// Fills a gap in the revs with requests that were never answered: one that brings about the event of that rev, at
-    /// the event's time. False: a heartbeat stands in the gap, at a time that nobody knows, and what follows cannot be
-    /// judged. A gap that nothing fills is left to be found by the next comparison.
+    /// the event's time. False: a heartbeat is in the gap, at an unknown time, and what follows cannot be checked. The
+    /// next comparison detects a gap that nothing fills.
     fn up_to(&mut self, rev: u64) -> bool {
         while self.record.rev < rev {
             let next = self.record.rev + 1;
@@ -210,37 +210,37 @@ impl Replay<'_> {
             let Some(record) = self.unanswered.iter().find_map(brings) else { return true };
             self.record = record;
             self.events.push(event.clone());
-            self.lived();
+            self.note_revision();
         }
         true
     }
 
-    fn lived(&mut self) {
-        if self.lives.last().is_none_or(|(_, record)| record.rev < self.record.rev) {
-            self.lives.push((self.events.len(), self.record.clone()));
+    fn note_revision(&mut self) {
+        if self.revisions.last().is_none_or(|(_, record)| record.rev < self.record.rev) {
+            self.revisions.push((self.events.len(), self.record.clone()));
         }
     }
 
-    /// What a look saw is what the record was at one moment between the question and the answer.
-    fn explains(&self, look: &Look, answered: &[Answered<'_>]) -> Result<(), String> {
+    /// A read returned what the record was at one moment between its invocation and its return.
+    fn explains(&self, read: &Read, answered: &[Answered<'_>]) -> Result<(), String> {
         let changes = answered.iter().filter(|a| a.stamped.stamp.changed);
-        let before = changes.clone().filter(|a| a.returned < look.invoked).map(|a| a.stamped.stamp.rev).max();
-        let after = changes.filter(|a| a.entry.invoked > look.returned).map(|a| a.stamped.stamp.rev).min();
-        let mut then = self.lives.iter().filter(|(_, record)| {
+        let before = changes.clone().filter(|a| a.returned < read.invoked).map(|a| a.stamped.stamp.rev).max();
+        let after = changes.filter(|a| a.entry.invoked > read.returned).map(|a| a.stamped.stamp.rev).min();
+        let mut then = self.revisions.iter().filter(|(_, record)| {
             record.rev >= before.unwrap_or_default() && after.is_none_or(|rev| record.rev < rev)
         });
-        let explained = match &look.saw {
-            Saw::Record(inspection) => then.any(|(_, record)| {
+        let explained = match &read.result {
+            ReadResult::Record(inspection) => then.any(|(_, record)| {
                 inspection.record.as_ref() == (record.rev > 0).then_some(record)
                     && inspection.now >= record.last_now
             }),
-            Saw::Events(newest) => then.any(|(events, _)| self.events[..*events].ends_with(newest)),
+            ReadResult::Events(newest) => then.any(|(events, _)| self.events[..*events].ends_with(newest)),
         };
-        // Where the replay had to stop, what came later is not known.
+        // Where the replay had to stop, the later states are unknown.
         if explained || self.record.rev < self.end.record.rev {
             return Ok(());
         }
-        Err(format!("at no moment between question and answer was this to be seen: {look:#?}"))
+        Err(format!("at no moment between its invocation and its return could a read return this: {read:#?}"))
     }
 
     fn reading(&self, now: sentinel_core::StoreTime) -> Reading {

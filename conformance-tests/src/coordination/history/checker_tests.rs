@@ -1,4 +1,4 @@
-//! The judges on histories that are true, and on the same histories with one lie.
+//! The checkers on correct histories, and on the same histories with one value changed.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use sentinel_core::{
 };
 use sentinel_memory::MemoryStore;
 
-use super::judge::{End, by_stamps};
-use super::linear::linearizable;
-use super::record::{Entry, Look, Recorder, Saw};
-use super::{Told, truth};
+use super::checker::{End, by_stamps};
+use super::linearizability::linearizable;
+use super::recorder::{Entry, Read, ReadResult, Recorder};
+use super::{Completed, invariants};
 use crate::coordination::generate;
 use crate::coordination::sequences::model::fresh_namespace;
 use sentinel_core::Layer as _;
 
-/// A history of one run: claimed, begun, kept, in doubt, settled, claimed again; with refusals between.
-async fn true_history() -> (Address, Vec<Entry>, End) {
+/// A history of one run: claimed, begun, extended, abandoned, reconciled, reset, claimed again; with refusals between.
+async fn correct_history() -> (Address, Vec<Entry>, End) {
     let clock = Arc::new(sentinel_core::ManualClock::new(StoreTime::from_micros(1_000_000)));
     let store = Recorder::new(Arc::new(MemoryStore::with_clock(clock.clone())));
     let address = Address::execution(fresh_namespace("judge"), Key::new("key").unwrap());
@@ -63,25 +63,25 @@ async fn true_history() -> (Address, Vec<Entry>, End) {
 }
 
 fn stamp(entry: &mut Entry) -> &mut Stamp {
-    match &mut entry.answer {
+    match &mut entry.reply {
         Some(Ok(stamped)) => &mut stamped.stamp,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_true_history_passes_both_judges() {
-    let (address, entries, end) = true_history().await;
+async fn a_correct_history_passes_both_checkers() {
+    let (address, entries, end) = correct_history().await;
     by_stamps(&address, &entries, &[], &end).unwrap();
     linearizable(&address, &entries, &end.record).unwrap();
 }
 
-type Lie = fn(&mut Stamp);
+type Falsify = fn(&mut Stamp);
 
 #[tokio::test]
-async fn no_field_of_any_stamp_can_lie() {
-    let (address, entries, end) = true_history().await;
-    let lies: [(&str, Lie); 6] = [
+async fn a_wrong_field_in_any_stamp_is_detected() {
+    let (address, entries, end) = correct_history().await;
+    let falsifications: [(&str, Falsify); 6] = [
         ("rev up", |s| s.rev += 1),
         ("rev down", |s| s.rev -= 1),
         ("changed", |s| s.changed ^= true),
@@ -90,17 +90,17 @@ async fn no_field_of_any_stamp_can_lie() {
         ("now", |s| s.now = StoreTime::from_micros(s.now.as_micros() - 100)),
     ];
     for n in 0..entries.len() {
-        for (name, lie) in &lies {
-            let mut told = entries.clone();
-            lie(stamp(&mut told[n]));
-            assert!(by_stamps(&address, &told, &[], &end).is_err(), "{name} of {}", told[n]);
+        for (name, falsify) in &falsifications {
+            let mut wrong = entries.clone();
+            falsify(stamp(&mut wrong[n]));
+            assert!(by_stamps(&address, &wrong, &[], &end).is_err(), "{name} of {}", wrong[n]);
         }
     }
 }
 
 #[tokio::test]
-async fn no_reply_can_be_left_out_or_swapped() {
-    let (address, entries, end) = true_history().await;
+async fn a_missing_or_swapped_reply_is_detected() {
+    let (address, entries, end) = correct_history().await;
     for n in 0..entries.len() {
         let mut fewer = entries.clone();
         let changed = stamp(&mut fewer[n]).changed;
@@ -109,7 +109,7 @@ async fn no_reply_can_be_left_out_or_swapped() {
         assert_eq!(linearizable(&address, &fewer, &end.record).is_err(), changed);
     }
     for n in 1..entries.len() {
-        // Sent and answered in the other order. Of any two neighbours here one changes what the other is told.
+        // Sent and answered in the other order. Of any two neighbours here one changes the reply of the other.
         let mut swapped = entries.clone();
         let (before, after) = (swapped[n - 1].clone(), swapped[n].clone());
         (swapped[n - 1].invoked, swapped[n - 1].returned) = (after.invoked, after.returned);
@@ -122,21 +122,21 @@ async fn no_reply_can_be_left_out_or_swapped() {
 
 #[tokio::test]
 async fn an_unanswered_request_fills_the_gap_that_it_left() {
-    let (address, entries, end) = true_history().await;
+    let (address, entries, end) = correct_history().await;
     for n in 0..entries.len() {
-        let mut told = entries.clone();
-        let heartbeat = matches!(told[n].op, Op::Heartbeat(_));
-        told[n].answer = Some(Err(StoreError::ambiguous(ErrorKind::LostReply, "gone")));
-        by_stamps(&address, &told, &[], &end).unwrap();
-        told[n].answer = Some(Err(StoreError::not_applied(ErrorKind::Busy, "not sent")));
+        let mut wrong = entries.clone();
+        let heartbeat = matches!(wrong[n].op, Op::Heartbeat(_));
+        wrong[n].reply = Some(Err(StoreError::ambiguous(ErrorKind::LostReply, "gone")));
+        by_stamps(&address, &wrong, &[], &end).unwrap();
+        wrong[n].reply = Some(Err(StoreError::not_applied(ErrorKind::Busy, "not sent")));
         let changed = stamp(&mut entries[n].clone()).changed;
-        assert_eq!(by_stamps(&address, &told, &[], &end).is_err(), changed, "heartbeat: {heartbeat}");
+        assert_eq!(by_stamps(&address, &wrong, &[], &end).is_err(), changed, "heartbeat: {heartbeat}");
     }
 }
 
 #[tokio::test]
-async fn a_record_or_log_that_differs_at_the_end_is_found() {
-    let (address, entries, mut end) = true_history().await;
+async fn a_wrong_record_or_log_at_the_end_is_detected() {
+    let (address, entries, mut end) = correct_history().await;
     let last = end.events.pop().unwrap();
     assert!(by_stamps(&address, &entries, &[], &end).is_err());
     end.events.push(last);
@@ -146,55 +146,56 @@ async fn a_record_or_log_that_differs_at_the_end_is_found() {
 }
 
 #[tokio::test]
-async fn a_look_must_see_what_there_was() {
-    let (address, entries, end) = true_history().await;
-    let inspection =
-        |record: Record| Saw::Record(Box::new(Inspection { now: record.last_now, record: Some(record) }));
-    let look = |invoked, returned, saw| Look { address: address.clone(), invoked, returned, saw };
-    let judged = |look: Look| by_stamps(&address, &entries, &[look], &end);
+async fn a_read_that_does_not_match_the_record_is_detected() {
+    let (address, entries, end) = correct_history().await;
+    let inspection = |record: Record| {
+        ReadResult::Record(Box::new(Inspection { now: record.last_now, record: Some(record) }))
+    };
+    let read = |invoked, returned, result| Read { address: address.clone(), invoked, returned, result };
+    let checked = |read: Read| by_stamps(&address, &entries, &[read], &end);
     let last = entries.iter().filter_map(|entry| entry.returned).max().unwrap();
-    let nothing = || Saw::Record(Box::new(Inspection { record: None, now: StoreTime::ZERO }));
-    judged(look(0, 0, nothing())).unwrap();
-    judged(look(last + 1, last + 2, inspection(end.record.clone()))).unwrap();
-    judged(look(last + 1, last + 2, nothing())).unwrap_err();
-    judged(look(0, 0, inspection(end.record.clone()))).unwrap_err();
+    let nothing = || ReadResult::Record(Box::new(Inspection { record: None, now: StoreTime::ZERO }));
+    checked(read(0, 0, nothing())).unwrap();
+    checked(read(last + 1, last + 2, inspection(end.record.clone()))).unwrap();
+    checked(read(last + 1, last + 2, nothing())).unwrap_err();
+    checked(read(0, 0, inspection(end.record.clone()))).unwrap_err();
     let torn = Record { lease_until: StoreTime::ZERO, ..end.record.clone() };
-    judged(look(0, last, inspection(torn))).unwrap_err();
-    let newest = |from: usize, to: usize| Saw::Events(end.events[from..to].to_vec());
+    checked(read(0, last, inspection(torn))).unwrap_err();
+    let newest = |from: usize, to: usize| ReadResult::Events(end.events[from..to].to_vec());
     let all = end.events.len();
-    judged(look(last + 1, last + 2, newest(all - 2, all))).unwrap();
-    judged(look(last + 1, last + 2, newest(0, 2))).unwrap_err();
-    judged(look(0, last, newest(0, 2))).unwrap();
-    let gap = Saw::Events(vec![end.events[0].clone(), end.events[2].clone()]);
-    judged(look(0, last, gap)).unwrap_err();
+    checked(read(last + 1, last + 2, newest(all - 2, all))).unwrap();
+    checked(read(last + 1, last + 2, newest(0, 2))).unwrap_err();
+    checked(read(0, last, newest(0, 2))).unwrap();
+    let gap = ReadResult::Events(vec![end.events[0].clone(), end.events[2].clone()]);
+    checked(read(0, last, gap)).unwrap_err();
 }
 
 #[tokio::test]
-async fn a_request_that_takes_effect_twice_is_found() {
-    let (address, _, End { mut events, .. }) = true_history().await;
-    truth::effect_of_once(&address, &events).unwrap();
+async fn a_request_that_takes_effect_twice_is_detected() {
+    let (address, _, End { mut events, .. }) = correct_history().await;
+    invariants::effect_of_once(&address, &events).unwrap();
     let begun = events.iter().find(|event| event.change == Change::Begun).unwrap().clone();
     events.push(begun.clone());
-    truth::effect_of_once(&address, &events).unwrap_err();
-    // Forgotten in between: eight other calls came.
+    invariants::effect_of_once(&address, &events).unwrap_err();
+    // Eight other calls came in between, so the id is no longer remembered.
     events.pop();
     let other = |n: u128| Event { claim_id: Some(ClaimId::from_bits(100 + n)), ..begun.clone() };
     events.extend((0..8).map(other));
     events.push(begun);
-    truth::effect_of_once(&address, &events).unwrap();
+    invariants::effect_of_once(&address, &events).unwrap();
 }
 
 #[tokio::test]
-async fn a_run_that_nobody_authorised_is_found() {
-    let (address, entries, end) = true_history().await;
+async fn a_run_that_was_not_authorised_is_detected() {
+    let (address, entries, end) = correct_history().await;
     let begun = |n| {
         let grant = Grant { token: Token::from_stored(1), claim_id: ClaimId::from_bits(n) };
         let first = entries.iter().find(|entry| matches!(entry.op, Op::Begin(_))).unwrap();
-        let stamped = first.answer.clone().unwrap().unwrap();
-        Told { address: address.clone(), op: Begin { grant }.into(), stamped }
+        let stamped = first.reply.clone().unwrap().unwrap();
+        Completed { address: address.clone(), op: Begin { grant }.into(), stamped }
     };
     // The history has one reset: two calls may have run.
-    truth::single_run(&address, &[begun(1), begun(1), begun(2)], &end.events).unwrap();
-    truth::single_run(&address, &[begun(1), begun(2), begun(3)], &end.events).unwrap_err();
-    truth::explained(&address, &[begun(1)], &entries).unwrap_err();
+    invariants::single_run(&address, &[begun(1), begun(1), begun(2)], &end.events).unwrap();
+    invariants::single_run(&address, &[begun(1), begun(2), begun(3)], &end.events).unwrap_err();
+    invariants::explained(&address, &[begun(1)], &entries).unwrap_err();
 }

@@ -1,4 +1,4 @@
-//! Recording what a store was asked, by whom, in which order, and what it answered.
+//! Records the requests to a store, their callers, their order, and the replies.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use sentinel_core::operation::*;
 use sentinel_core::store::Inspection;
 use sentinel_core::{Address, CoordinationStore, Event, Layer, StoreError};
 
-/// A store that writes down every operation and look at a record, and passes it on. Clones and
-/// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being written down.
+/// A store that records every operation and every read of a record, and passes it on. Clones and
+/// [`as_caller`](Self::as_caller) share one log. Lists and purges are passed on without being recorded.
 ///
-/// Put it *below* [`Faulty`](crate::Faulty) to see what was really carried out, above to see what a client was told.
+/// Put it *below* [`Faulty`](crate::Faulty) to record what the store did, above to record what a client received.
 #[derive(Debug, Clone)]
 pub struct Recorder {
     inner: Arc<dyn CoordinationStore>,
@@ -23,43 +23,43 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Log {
     entries: Vec<Entry>,
-    looks: Vec<Look>,
+    reads: Vec<Read>,
     order: u64,
 }
 
-/// One request and what became of it.
+/// One request and its reply.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Who asked: see [`Recorder::as_caller`].
+    /// Which caller sent it: see [`Recorder::as_caller`].
     pub caller: u32,
     /// Of which record.
     pub address: Address,
     /// What.
     pub op: Op,
-    /// When it was sent, in the one order of all that was sent and answered.
+    /// When it was sent, in the one order of all invocations and replies.
     pub invoked: u64,
-    /// When it was answered, in the same order; None: the caller did not wait for the answer.
+    /// When it was answered, in the same order; None: the caller did not wait for the reply.
     pub returned: Option<u64>,
-    /// The answer; None: the caller did not wait for it.
-    pub answer: Option<Result<Stamped<Reply>, StoreError>>,
+    /// The reply; None: the caller did not wait for it.
+    pub reply: Option<Result<Stamped<Reply>, StoreError>>,
 }
 
-/// One answered look at a record. Looks that fail are not written down: they change and tell nothing.
+/// One successful read of a record. Reads that fail are not recorded: they change nothing and return nothing.
 #[derive(Debug, Clone)]
-pub struct Look {
-    /// At which record.
+pub struct Read {
+    /// Of which record.
     pub address: Address,
-    /// When it was sent, in the one order of all that was sent and answered.
+    /// When it was sent, in the one order of all invocations and replies.
     pub invoked: u64,
     /// When it was answered, in the same order.
     pub returned: u64,
-    /// What it saw.
-    pub saw: Saw,
+    /// What it returned.
+    pub result: ReadResult,
 }
 
-/// What a look saw.
+/// What a read returned.
 #[derive(Debug, Clone)]
-pub enum Saw {
+pub enum ReadResult {
     /// The record, by `inspect`.
     Record(Box<Inspection>),
     /// The newest events, by `history`.
@@ -67,7 +67,7 @@ pub enum Saw {
 }
 
 impl Recorder {
-    /// Records what `inner` is asked, as caller 0.
+    /// Records the requests to `inner`, as caller 0.
     pub fn new(inner: Arc<dyn CoordinationStore>) -> Self {
         Self { inner, caller: 0, log: Arc::default() }
     }
@@ -83,9 +83,9 @@ impl Recorder {
         self.log().entries.clone()
     }
 
-    /// The looks that were recorded so far, in the order in which they were answered.
-    pub fn looks(&self) -> Vec<Look> {
-        self.log().looks.clone()
+    /// The reads that were recorded so far, in the order in which they returned.
+    pub fn reads(&self) -> Vec<Read> {
+        self.log().reads.clone()
     }
 
     /// The store whose requests it records.
@@ -99,16 +99,16 @@ impl Recorder {
         log.order
     }
 
-    fn looked(&self, address: &Address, invoked: u64, saw: Saw) {
-        let look = Look { address: address.clone(), invoked, returned: self.now(), saw };
-        self.log().looks.push(look);
+    fn read_returned(&self, address: &Address, invoked: u64, result: ReadResult) {
+        let read = Read { address: address.clone(), invoked, returned: self.now(), result };
+        self.log().reads.push(read);
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes requests that go out together; their places in the log.
+    /// Notes requests that are sent together; returns their positions in the log.
     fn sent(&self, requests: impl Iterator<Item = (Address, Op)>) -> Vec<usize> {
         let mut log = self.log();
         log.order += 1;
@@ -120,18 +120,22 @@ impl Recorder {
             op,
             invoked,
             returned: None,
-            answer: None,
+            reply: None,
         }));
         (first..log.entries.len()).collect()
     }
 
-    fn answered(&self, places: &[usize], answers: impl Iterator<Item = Result<Stamped<Reply>, StoreError>>) {
+    fn answered(
+        &self,
+        positions: &[usize],
+        replies: impl Iterator<Item = Result<Stamped<Reply>, StoreError>>,
+    ) {
         let mut log = self.log();
         log.order += 1;
         let returned = log.order;
-        for (place, answer) in places.iter().zip(answers) {
-            let entry = &mut log.entries[*place];
-            (entry.returned, entry.answer) = (Some(returned), Some(answer));
+        for (position, reply) in positions.iter().zip(replies) {
+            let entry = &mut log.entries[*position];
+            (entry.returned, entry.reply) = (Some(returned), Some(reply));
         }
     }
 }
@@ -143,37 +147,37 @@ impl Layer for Recorder {
     }
 
     async fn on_op(&self, address: &Address, op: Op) -> Result<Stamped<Reply>, StoreError> {
-        let places = self.sent([(address.clone(), op.clone())].into_iter());
-        let answer = op.send(&*self.inner, address).await;
-        self.answered(&places, [answer.clone()].into_iter());
-        answer
+        let positions = self.sent([(address.clone(), op.clone())].into_iter());
+        let reply = op.send(&*self.inner, address).await;
+        self.answered(&positions, [reply.clone()].into_iter());
+        reply
     }
 
     async fn on_heartbeat(&self, beats: &[Beat]) -> Result<Vec<Stamped<HeartbeatReply>>, StoreError> {
         let op = |beat: &Beat| (beat.address.clone(), Op::Heartbeat(Heartbeat { grant: beat.grant }));
-        let places = self.sent(beats.iter().map(op));
-        let answer = self.inner.heartbeat(beats).await;
-        match &answer {
+        let positions = self.sent(beats.iter().map(op));
+        let reply = self.inner.heartbeat(beats).await;
+        match &reply {
             Ok(replies) => {
                 let replies = replies.iter().map(|stamped| Ok(stamped.clone().map(Reply::Heartbeat)));
-                self.answered(&places, replies);
+                self.answered(&positions, replies);
             }
-            Err(error) => self.answered(&places, beats.iter().map(|_| Err(error.clone()))),
+            Err(error) => self.answered(&positions, beats.iter().map(|_| Err(error.clone()))),
         }
-        answer
+        reply
     }
 
     async fn on_inspect(&self, address: &Address) -> Result<Inspection, StoreError> {
         let invoked = self.now();
         let inspection = self.inner.inspect(address).await?;
-        self.looked(address, invoked, Saw::Record(Box::new(inspection.clone())));
+        self.read_returned(address, invoked, ReadResult::Record(Box::new(inspection.clone())));
         Ok(inspection)
     }
 
     async fn on_history(&self, address: &Address, limit: u32) -> Result<Vec<Event>, StoreError> {
         let invoked = self.now();
         let events = self.inner.history(address, limit).await?;
-        self.looked(address, invoked, Saw::Events(events.clone()));
+        self.read_returned(address, invoked, ReadResult::Events(events.clone()));
         Ok(events)
     }
 }
@@ -186,14 +190,14 @@ impl fmt::Display for Entry {
             "[{}..{returned}] caller {} {}: {:?}\n      -> ",
             self.invoked, self.caller, self.address.key, self.op
         )?;
-        match &self.answer {
+        match &self.reply {
             Some(Ok(Stamped { reply, stamp })) => {
                 let changed = if stamp.changed { "changed" } else { "unchanged" };
                 let Stamp { now, rev, token, state, .. } = stamp;
                 write!(f, "{reply:?} (now {}, rev {rev}, token {token}, {state}, {changed})", now.as_micros())
             }
             Some(Err(error)) => write!(f, "{error}"),
-            None => f.write_str("nobody waited for the answer"),
+            None => f.write_str("the caller did not wait for the reply"),
         }
     }
 }

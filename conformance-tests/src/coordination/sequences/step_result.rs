@@ -1,4 +1,4 @@
-//! The story of a sequence, step by step.
+//! The trace of a sequence, step by step.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use sentinel_core::kernel::Reply;
 use sentinel_core::operation::{HeartbeatReply, Stamped};
 use sentinel_core::store::Purged;
 
-/// What a step was answered, kept for the story of a sequence that fails.
-pub(super) enum Told {
+/// The result of a step, kept for the trace of a sequence that fails.
+pub(super) enum StepResult {
     Invalid,
     Reply(Stamped<Reply>),
     Passed(Duration),
@@ -17,7 +17,7 @@ pub(super) enum Told {
     Listed(usize),
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for StepResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid => f.write_str("refused as invalid"),

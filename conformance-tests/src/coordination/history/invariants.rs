@@ -1,4 +1,4 @@
-//! What must be true of any history, told without the kernel.
+//! Invariants of any history, checked without the kernel.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,8 +6,8 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Change, Event, PastClaims, State};
 
-use super::Told;
-use super::record::Entry;
+use super::Completed;
+use super::recorder::Entry;
 
 /// Sent once or ten times, now or late, a request has the effect of once: no claim id is granted twice, nothing begins,
 /// completes or is decided twice. Callers draw fresh ids for each call and decision. A record remembers eight claim
@@ -28,15 +28,18 @@ pub(super) fn effect_of_once(address: &Address, events: &[Event]) -> Result<(), 
     Ok(())
 }
 
-/// What a caller was told in the end was really answered to this request.
-pub(super) fn explained(address: &Address, told: &[Told], entries: &[Entry]) -> Result<(), String> {
-    for told in told.iter().filter(|told| told.address == *address) {
+/// The last reply that a caller received was really given to this request.
+pub(super) fn explained(address: &Address, completed: &[Completed], entries: &[Entry]) -> Result<(), String> {
+    for completed in completed.iter().filter(|completed| completed.address == *address) {
         let given = |entry: &&Entry| {
-            let answer = entry.answer.as_ref().and_then(|answer| answer.as_ref().ok());
-            entry.address == *address && entry.op == told.op && answer == Some(&told.stamped)
+            let reply = entry.reply.as_ref().and_then(|reply| reply.as_ref().ok());
+            entry.address == *address && entry.op == completed.op && reply == Some(&completed.stamped)
         };
         if !entries.iter().any(|entry| given(&entry)) {
-            return Err(format!("nobody answered {:?} with {:?}", told.op, told.stamped));
+            return Err(format!(
+                "the store never replied to {:?} with {:?}",
+                completed.op, completed.stamped
+            ));
         }
     }
     Ok(())
@@ -54,15 +57,15 @@ pub fn authorised_runs(events: &[Event]) -> usize {
     1 + more.count()
 }
 
-/// Calls that were told to start their function: no more than was authorised.
+/// No more calls were allowed to start their function than the log authorises.
 pub(super) fn single_run<'a>(
     address: &Address,
-    told: impl IntoIterator<Item = &'a Told>,
+    completed: impl IntoIterator<Item = &'a Completed>,
     events: &[Event],
 ) -> Result<(), String> {
     let mut started = HashSet::new();
-    for told in told.into_iter().filter(|told| told.address == *address) {
-        match (&told.op, &told.stamped.reply) {
+    for completed in completed.into_iter().filter(|completed| completed.address == *address) {
+        match (&completed.op, &completed.stamped.reply) {
             (Op::Begin(begin), Reply::Begin(BeginReply::Begun(_))) => started.insert(begin.grant.claim_id),
             (Op::Claim(claim), Reply::Claim(ClaimReply::Granted(granted)))
                 if granted.state == State::Executing =>

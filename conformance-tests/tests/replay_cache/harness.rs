@@ -1,4 +1,4 @@
-//! A cache before a store that counts what it is asked, each on a clock of its own.
+//! A cache before a store that counts its requests, each on a clock of its own.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use sentinel_core::{
 };
 use sentinel_memory::MemoryStore;
 
-/// Between an answer of the store and its arrival.
+/// Between a reply of the store and its arrival.
 type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Counts the claims that reach a store, and lets something happen while an answer is on its way.
+/// Counts the claims that reach a store, and runs a function between a reply and its arrival.
 pub(crate) struct Counting {
     inner: Arc<dyn CoordinationStore>,
     claims: AtomicU32,
@@ -43,18 +43,18 @@ impl Layer for Counting {
         if matches!(op, Op::Claim(_)) {
             self.claims.fetch_add(1, Ordering::SeqCst);
         }
-        let answer = op.send(&*self.inner, address).await;
+        let reply = op.send(&*self.inner, address).await;
         let meanwhile = self.meanwhile.lock().unwrap().take();
         if let Some(meanwhile) = meanwhile {
             meanwhile.await;
         }
-        answer
+        reply
     }
 }
 
-pub(crate) struct Bench {
+pub(crate) struct DynHarness {
     pub(crate) cache: Arc<ReplayCache<Arc<Layered<Counting>>>>,
-    /// The store behind, as other processes see it.
+    /// The store behind the cache, as other processes use it.
     pub(crate) store: MemoryStore,
     /// The store's clock.
     pub(crate) theirs: Arc<ManualClock>,
@@ -62,7 +62,7 @@ pub(crate) struct Bench {
     pub(crate) ours: Arc<ManualClock>,
 }
 
-impl Bench {
+impl DynHarness {
     pub(crate) fn new() -> Self {
         Self::with_limits(ReplayLimits::default())
     }
@@ -86,7 +86,7 @@ impl Bench {
         self.ours.advance(by);
     }
 
-    /// What happens while the next answer of the store is on its way.
+    /// What happens between the next reply of the store and its arrival.
     pub(crate) fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
         *self.cache.inner().0.meanwhile.lock().unwrap() = Some(Box::pin(happens));
     }
@@ -102,7 +102,7 @@ impl Bench {
     }
 
     /// What a claim through the cache is answered: the result's text, or None if it is not completed.
-    pub(crate) async fn told(&self, address: &Address, claim: &Claim) -> Option<String> {
+    pub(crate) async fn replayed(&self, address: &Address, claim: &Claim) -> Option<String> {
         text(self.cache.claim(address, claim).await.unwrap().reply)
     }
 }

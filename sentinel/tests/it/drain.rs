@@ -9,7 +9,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::{Kind, State};
 use sentinel::store::{ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Faulty, FaultPlan, Latency};
+use sentinel_conformance::{Fault, FaultPlan, Faulty, Latency};
 use sentinel_testbed::until;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};

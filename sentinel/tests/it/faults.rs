@@ -11,7 +11,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, Kind, State};
 use sentinel::store::operation::{EvictReply, Stamped};
 use sentinel::store::{Applied, ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Layer, Layered, FaultPlan, Latency};
+use sentinel_conformance::{Fault, FaultPlan, Latency, Layer, Layered};
 
 use crate::harness::Harness;
 use crate::{Lied, SECOND};
@@ -19,7 +19,8 @@ use crate::{Lied, SECOND};
 #[tokio::test(start_paused = true)]
 async fn after_a_lost_reply_the_same_request_is_sent_again() {
     for op in ["claim", "complete"] {
-        for fault in [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Latency::Yields(9))]
+        for fault in
+            [Fault::LoseReply, Fault::LoseRequest, Fault::Repeat, Fault::RepeatAfter(Latency::Yields(9))]
         {
             let harness = Harness::new(FaultPlan::none().nth(op, 1, fault));
             assert!(matches!(harness.pay().await, Outcome::Completed(_)), "{op} {fault:?}");

@@ -10,7 +10,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, ClaimId, State};
 use sentinel::store::StoreError;
 use sentinel::store::operation::Stamped;
-use sentinel_conformance::{Faulty, Layer, Layered, FaultPlan};
+use sentinel_conformance::{FaultPlan, Faulty, Layer, Layered};
 
 use crate::{Lied, SECOND};
 

@@ -10,7 +10,7 @@ use sentinel::prelude::*;
 use sentinel::record::{Address, Kind, State};
 use sentinel::store::operation::{Beat, HeartbeatReply, Stamped};
 use sentinel::store::{Description, Inspection, StoreError};
-use sentinel_conformance::{Fault, Faulty, Layer, Layered, FaultPlan, Latency};
+use sentinel_conformance::{Fault, FaultPlan, Faulty, Latency, Layer, Layered};
 use sentinel_testbed::until;
 use tokio::time::Instant;
 

@@ -10,7 +10,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::State;
 use sentinel::store::{ErrorKind, StoreError};
-use sentinel_conformance::{Fault, Faulty, Layered, FaultPlan, Latency};
+use sentinel_conformance::{Fault, FaultPlan, Faulty, Latency, Layered};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::Harness;

@@ -9,7 +9,7 @@ use sentinel::outcome::NotRun;
 use sentinel::prelude::*;
 use sentinel::record::{Kind, State};
 use sentinel::store::{ManualClock, StoreTime};
-use sentinel_conformance::{Fault, Layered, FaultPlan, Latency};
+use sentinel_conformance::{Fault, FaultPlan, Latency, Layered};
 use tokio::sync::oneshot;
 
 use crate::harness::{Harness, Wire};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sentinel::Key;
 use sentinel::record::{Fingerprint, Kind, Label, OpId, Terms, Token};
-use sentinel::store::Shown;
+use sentinel::store::VisibleState;
 
 use crate::exit::CliError;
 use crate::names;
@@ -295,15 +295,15 @@ pub(crate) enum StateArg {
 
 impl StateArg {
     /// The visible states that this argument selects.
-    pub(crate) fn shown(self) -> &'static [Shown] {
+    pub(crate) fn shown(self) -> &'static [VisibleState] {
         match self {
-            Self::Free => &[Shown::Free],
-            Self::Claimed => &[Shown::Claimed],
-            Self::Executing => &[Shown::Executing],
-            Self::Uncertain => &[Shown::Uncertain],
-            Self::Completed => &[Shown::Completed],
-            Self::Reconciling => &[Shown::Reconciling],
-            Self::Open => &[Shown::Uncertain, Shown::Reconciling],
+            Self::Free => &[VisibleState::Free],
+            Self::Claimed => &[VisibleState::Claimed],
+            Self::Executing => &[VisibleState::Executing],
+            Self::Uncertain => &[VisibleState::Uncertain],
+            Self::Completed => &[VisibleState::Completed],
+            Self::Reconciling => &[VisibleState::Reconciling],
+            Self::Open => &[VisibleState::Uncertain, VisibleState::Reconciling],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, Shown};
+use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, VisibleState};
 use sentinel_core::{Address, Event, Invalid, Key, Kind, Label, Namespace, StoreError};
 
 use crate::keeper::Keeper;
@@ -116,7 +116,7 @@ impl Sentinel {
     pub async fn list(
         &self,
         kind: Kind,
-        state: Option<Shown>,
+        state: Option<VisibleState>,
         after: Option<Key>,
         limit: u32,
     ) -> Result<Listing, Error> {
@@ -127,7 +127,7 @@ impl Sentinel {
     /// Reads a page of the executions that are uncertain, starting after a key. Changes nothing. **Errors:** as for
     /// [`list`](Self::list).
     pub async fn uncertain(&self, after: Option<Key>, limit: u32) -> Result<Listing, Error> {
-        self.list(Kind::Execution, Some(Shown::Uncertain), after, limit).await
+        self.list(Kind::Execution, Some(VisibleState::Uncertain), after, limit).await
     }
 
     /// Deletes the records of this namespace that are no longer needed: completed past their retention, or free, and

@@ -266,7 +266,7 @@ pub struct List {
     /// Executions or leases.
     pub kind: Kind,
     /// Only records in this state; None: all except tombstones.
-    pub state: Option<Shown>,
+    pub state: Option<VisibleState>,
     /// Only keys after this one, in byte order.
     pub after: Option<Key>,
     /// The largest number of records. A value outside 1 to [`List::MAX`] is moved into that range.
@@ -281,7 +281,7 @@ impl List {
     pub fn wants(&self, record: &Record, now: StoreTime) -> bool {
         match self.state {
             None => record.state != State::Free,
-            Some(shown) => Shown::of(record, now) == shown,
+            Some(shown) => VisibleState::of(record, now) == shown,
         }
     }
 }
@@ -297,7 +297,7 @@ pub struct Listing {
 
 /// The states that users see. `Executing` is split by whether the lease is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Shown {
+pub enum VisibleState {
     /// A tombstone.
     Free,
     /// Claimed, live or lapsed.
@@ -312,7 +312,7 @@ pub enum Shown {
     Reconciling,
 }
 
-impl Shown {
+impl VisibleState {
     /// The visible state of a record at a reading of the store's clock.
     pub fn of(record: &Record, now: StoreTime) -> Self {
         match record.state {

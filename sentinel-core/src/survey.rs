@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use crate::address::{Address, Kind, Namespace};
 use crate::error::StoreError;
 use crate::record::{Record, State};
-use crate::store::{CoordinationStore, List, Shown};
+use crate::store::{CoordinationStore, List, VisibleState};
 use crate::time::StoreTime;
 
 /// Reads over all namespaces of a store. Every method only reads: it changes nothing and can be repeated. Each record
@@ -99,7 +99,7 @@ async fn read_undecided<S: CoordinationStore>(
     namespace: &Namespace,
     page: &mut UndecidedPage,
 ) -> Result<(), StoreError> {
-    for state in [Shown::Uncertain, Shown::Reconciling] {
+    for state in [VisibleState::Uncertain, VisibleState::Reconciling] {
         let mut after = None;
         loop {
             let (namespace, state) = (namespace.clone(), Some(state));

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_refused_before_a_connection_is_made() {
-        let builder = || PostgresStoreBuilder::from_url("postgres://nobody@127.0.0.1:1/none");
+        let builder = || PostgresStoreBuilder::from_url("postgres://app@127.0.0.1:1/none");
         let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
         for fine in [builder(), builder().lock_timeout(minute), builder().deadline(Duration::from_millis(1))]
         {

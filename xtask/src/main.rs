@@ -34,7 +34,7 @@ cargo xtask COMMAND
   fix             let clippy and rustfmt fix what they can
   setup           only set up what `test` needs
   tidy            only the checks of `verify` that read files
-  words [FOLDER]  list every banned word (xtask/glossary.txt); `words shrink` lowers what may remain to what is left
+  words [FOLDER]  list every banned word (xtask/glossary.txt)
   model [ARGS]    explore the model, in release; ARGS go to it
   simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
   fuzz [ARGS]     libFuzzer over all that is read, with a nightly compiler: `--seconds N`, names of targets
@@ -65,7 +65,6 @@ fn run(args: &[&str]) -> Result {
         ["fix"] => fix::fix(),
         ["setup"] => setup::setup(),
         ["tidy"] => tidy::tidy(&workspace),
-        ["words", "shrink"] => tidy::glossary::shrink(),
         ["words", folders @ ..] => tidy::glossary::list(folders),
         ["model", rest @ ..] => {
             cargo(&["run", "--release", "--package", "sentinel-model", "--"]).args(rest).run()

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::store::Shown;
+use sentinel_core::store::VisibleState;
 use sentinel_core::{
     Accepts, ClaimId, Fingerprint, Grant, Label, OpId, PURGE_REST, Payload, Record, RecordedResult, Terms,
     Token,
@@ -13,8 +13,14 @@ use sentinel_core::{
 use crate::coordination::law_context::Subject;
 
 /// The states that a page can be filtered by.
-pub(crate) const STATES: [Shown; 6] =
-    [Shown::Free, Shown::Claimed, Shown::Executing, Shown::Uncertain, Shown::Completed, Shown::Reconciling];
+pub(crate) const STATES: [VisibleState; 6] = [
+    VisibleState::Free,
+    VisibleState::Claimed,
+    VisibleState::Executing,
+    VisibleState::Uncertain,
+    VisibleState::Completed,
+    VisibleState::Reconciling,
+];
 /// The ttl of a call: long enough that no pause of the machine matters.
 pub(crate) const TTL: Duration = Duration::from_secs(10 * 60);
 /// The hard ttl of a call.

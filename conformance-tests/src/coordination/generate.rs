@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sentinel_core::operation::Phase;
-use sentinel_core::store::Shown;
+use sentinel_core::store::VisibleState;
 use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, RecordedResult, Terms};
 
 use super::fixtures::STATES;
@@ -185,7 +185,7 @@ pub(crate) enum Step {
     },
     List {
         kind: Kind,
-        shown: Option<Shown>,
+        shown: Option<VisibleState>,
         after: bool,
         limit: u32,
     },
@@ -334,7 +334,7 @@ fn limit() -> impl Strategy<Value = u32> {
     weighted(&[(1, 1000), (1, 1)])
 }
 
-fn shown() -> impl Strategy<Value = Option<Shown>> {
+fn shown() -> impl Strategy<Value = Option<VisibleState>> {
     let mut choices = vec![(3, None)];
     choices.extend(STATES.map(|shown| (1, Some(shown))));
     weighted(&choices)
@@ -446,7 +446,7 @@ impl fmt::Display for Step {
             }
             Self::Purge { limit, dry_run } => write!(f, "purge, limit {limit}, dry run {dry_run}"),
             Self::List { kind, shown, after, limit } => {
-                let shown = shown.map_or("all", Shown::as_str);
+                let shown = shown.map_or("all", VisibleState::as_str);
                 let after = if *after { ", after \"a\"" } else { "" };
                 write!(f, "list {kind}s, {shown}, limit {limit}{after}")
             }

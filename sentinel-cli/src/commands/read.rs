@@ -3,7 +3,7 @@
 use sentinel::Namespace;
 use sentinel::record::Address;
 use sentinel::store::survey::Undecided;
-use sentinel::store::{self, Shown, Store, StoreError};
+use sentinel::store::{self, Store, StoreError, VisibleState};
 use serde_json::json;
 
 use super::context::Context;
@@ -103,7 +103,8 @@ async fn list_undecided(context: &Context, args: &List, state: StateArg) -> Resu
     let mut page = store.undecided(&filter).await.map_err(StoreError::of_a_read)?;
     store.warn();
     let now = page.now;
-    page.records.retain(|(_, record)| state.shown().contains(&Shown::of(record, now.max(record.last_now))));
+    page.records
+        .retain(|(_, record)| state.shown().contains(&VisibleState::of(record, now.max(record.last_now))));
     page.records.truncate(args.limit as usize);
     match context.style {
         Style::Json => lines(page.records.iter().map(|(address, record)| {

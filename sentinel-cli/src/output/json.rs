@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sentinel::record::{Address, Event, Record, State, Verdict};
-use sentinel::store::{Shown, StoreTime};
+use sentinel::store::{StoreTime, VisibleState};
 use serde::Serialize;
 
 use super::time::rfc3339;
@@ -53,7 +53,7 @@ impl RecordView {
         let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
         let is_text = text.is_some();
         Self {
-            state: Shown::of(r, now).as_str(),
+            state: VisibleState::of(r, now).as_str(),
             live: r.is_live(now),
             token: Some(r.token.get()),
             rev: Some(r.rev),

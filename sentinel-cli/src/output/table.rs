@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use sentinel::record::{Event, Record, State, Verdict};
 use sentinel::store::survey::{UndecidedPage, in_doubt_since};
-use sentinel::store::{Listing, Shown, StoreTime};
+use sentinel::store::{Listing, StoreTime, VisibleState};
 
 use super::json::{EventView, RecordView};
 use super::time::short;
@@ -16,7 +16,7 @@ pub(crate) fn records(listing: &Listing) -> String {
     let mut table = empty(&["KEY", "STATE", "TOKEN", "SINCE", "WORKER", "NOTE"]);
     for (key, record) in &listing.records {
         let now = listing.now.max(record.last_now);
-        let state = Shown::of(record, now);
+        let state = VisibleState::of(record, now);
         let worker = record.worker.as_ref().map_or("-", |worker| worker.as_str());
         table.add_row([
             plain(key.as_str()),
@@ -39,7 +39,7 @@ pub(crate) fn undecided(page: &UndecidedPage) -> String {
         table.add_row([
             plain(address.namespace.as_str()),
             plain(address.key.as_str()),
-            Shown::of(record, now).as_str().to_owned(),
+            VisibleState::of(record, now).as_str().to_owned(),
             record.token.to_string(),
             short(in_doubt_since(record)),
             plain(worker),

@@ -20,7 +20,7 @@ use super::outcome::Error;
 use super::reconciler::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler};
 use super::sentinel::Sentinel;
 use sentinel_core::internal::sha256;
-use sentinel_core::store::Shown;
+use sentinel_core::store::VisibleState;
 use sentinel_core::{Key, Kind, Label, OpId, Record, RecordedResult, State, StoreTime, Token, Verdict};
 
 impl Sentinel {
@@ -186,7 +186,7 @@ impl AutoReconciler {
         let mut oldest = Duration::ZERO;
         let mut seen = HashSet::new();
         let mut suspects = Vec::new();
-        for shown in [Shown::Uncertain, Shown::Reconciling] {
+        for shown in [VisibleState::Uncertain, VisibleState::Reconciling] {
             let mut after = None;
             loop {
                 let page = self.sentinel.list(Kind::Execution, Some(shown), after, PAGE).await?;

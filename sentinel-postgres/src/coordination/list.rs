@@ -1,6 +1,6 @@
 //! Lists and histories.
 
-use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::store::{List, Listing, VisibleState};
 use sentinel_core::{Address, Event, Key, Record, StoreError, StoreTime};
 use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
@@ -15,16 +15,16 @@ const UNDECIDED: &str = "r.state IN ('claimed', 'executing', 'reconciling')";
 
 /// Each state has its statement, and what is free its index: a condition that is a parameter would hide the index from
 /// the planner.
-fn list_sql(sql: &Sql, state: Option<Shown>) -> SqlStr {
+fn list_sql(sql: &Sql, state: Option<VisibleState>) -> SqlStr {
     let live = "greatest(clock.now, r.last_now) < r.lease_until";
     let condition = match state {
         None => "r.state NOT IN ('free', 'purged')".to_owned(),
-        Some(Shown::Free) => "r.state = 'free'".to_owned(),
-        Some(Shown::Completed) => "r.state = 'completed'".to_owned(),
-        Some(Shown::Claimed) => format!("{UNDECIDED} AND r.state = 'claimed'"),
-        Some(Shown::Reconciling) => format!("{UNDECIDED} AND r.state = 'reconciling'"),
-        Some(Shown::Executing) => format!("{UNDECIDED} AND r.state = 'executing' AND {live}"),
-        Some(Shown::Uncertain) => format!("{UNDECIDED} AND r.state = 'executing' AND NOT {live}"),
+        Some(VisibleState::Free) => "r.state = 'free'".to_owned(),
+        Some(VisibleState::Completed) => "r.state = 'completed'".to_owned(),
+        Some(VisibleState::Claimed) => format!("{UNDECIDED} AND r.state = 'claimed'"),
+        Some(VisibleState::Reconciling) => format!("{UNDECIDED} AND r.state = 'reconciling'"),
+        Some(VisibleState::Executing) => format!("{UNDECIDED} AND r.state = 'executing' AND {live}"),
+        Some(VisibleState::Uncertain) => format!("{UNDECIDED} AND r.state = 'executing' AND NOT {live}"),
     };
     let text = format!(
         "WITH clock AS MATERIALIZED (SELECT {{clock_before}} AS now), page AS (\

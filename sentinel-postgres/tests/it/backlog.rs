@@ -2,7 +2,7 @@
 
 use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::Release;
-use sentinel_core::store::{List, Purge, Purged, Shown};
+use sentinel_core::store::{List, Purge, Purged, VisibleState};
 use sentinel_core::{Address, CoordinationStore as _, Kind, State};
 
 use crate::harness::{Fixture, Stranger, call, fused, runtime};
@@ -157,7 +157,7 @@ fn a_list_of_what_is_free_reads_what_is_free() {
         let free = |limit| List {
             namespace: fixture.namespace.clone(),
             kind: Kind::Execution,
-            state: Some(Shown::Free),
+            state: Some(VisibleState::Free),
             after: None,
             limit,
         };
@@ -222,7 +222,7 @@ fn a_pass_over_the_events_reads_all_of_them() {
 
 /// With any `purge_at`: a record that is held has a state that is not purged.
 #[test]
-fn what_is_held_is_not_purged_whatever_its_date_says() {
+fn a_held_record_is_not_purged_at_any_date() {
     runtime().block_on(async {
         let fixture = Fixture::open("dated", |builder| builder).await;
         let address = fixture.execution("held");

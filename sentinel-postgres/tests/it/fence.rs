@@ -69,7 +69,7 @@ async fn a_completed_run_has_no_authority_left() {
 }
 
 #[tokio::test]
-async fn a_lapsed_lease_does_not_pass_although_nobody_took_it() {
+async fn a_lapsed_lease_does_not_pass_even_if_no_worker_took_it_over() {
     let bed = Bed::new("lapsed").await;
     let address = Address::lease(Namespace::new("lapsed").unwrap(), Key::new("k").unwrap());
     let long = claim(Phase::Claimed, Duration::from_secs(3600));

@@ -51,7 +51,7 @@ fn course(how: &str, grant: Grant) -> Vec<(Duration, Op)> {
 }
 
 /// The events are those of the record, in order, none twice, and by them it is rebuilt.
-async fn is_told(fixture: &Fixture, address: &Address, changes: usize) -> Event {
+async fn reported_last(fixture: &Fixture, address: &Address, changes: usize) -> Event {
     let record = fixture.record(address).await;
     let events = fixture.store.history(address, u32::MAX).await.unwrap();
     assert_eq!(kernel::rebuild(&events), Rebuilt::from(&record), "{events:?}");
@@ -69,7 +69,7 @@ async fn is_told(fixture: &Fixture, address: &Address, changes: usize) -> Event 
 
 /// Any change after a first claim, whose event the row implied until then: both are in the history.
 pub(crate) async fn a_first_claim_comes_before_later_events(fixture: &Fixture, how: &str) {
-    let (how, in_company) = match how.split_once(" in ") {
+    let (how, in_batch) = match how.split_once(" in ") {
         Some((how, _)) => (how, true),
         None => (how, false),
     };
@@ -81,7 +81,7 @@ pub(crate) async fn a_first_claim_comes_before_later_events(fixture: &Fixture, h
     let mut events = 1;
     for ((wait, op), (_, like)) in course(how, grant).into_iter().zip(course(how, beside)) {
         fixture.move_clock(wait.as_micros() as i64);
-        let stamped = match in_company {
+        let stamped = match in_batch {
             false => fixture.ask(&address, op).await,
             // Beside one that changes nothing.
             true if how == "begin" => {
@@ -92,12 +92,12 @@ pub(crate) async fn a_first_claim_comes_before_later_events(fixture: &Fixture, h
         };
         assert!(stamped.stamp.changed, "{how}: {stamped:?}");
         events += 1;
-        let last = is_told(fixture, &address, events).await;
+        let last = reported_last(fixture, &address, events).await;
         if let Change::Completed { late, .. } = last.change {
             assert_eq!((late, last.rev), (how == "complete late", stamped.stamp.rev));
         }
     }
-    is_told(fixture, &other, if in_company && how != "begin" { events } else { 1 }).await;
+    reported_last(fixture, &other, if in_batch && how != "begin" { events } else { 1 }).await;
 }
 
 /// A heartbeat changes the row, and none of its events.
@@ -111,7 +111,7 @@ pub(crate) async fn a_heartbeat_adds_no_event(fixture: &Fixture, _: &str) {
     }
     assert_eq!(fixture.store.history(&address, 9).await.unwrap(), before);
     fixture.ask(&address, Complete { grant, result: failed() }).await;
-    is_told(fixture, &address, 2).await;
+    reported_last(fixture, &address, 2).await;
 }
 
 /// A run that is not the address' first has its events, its completion too; `how`: alone, in a batch, or late.
@@ -129,7 +129,7 @@ pub(crate) async fn a_later_run_has_stored_events(fixture: &Fixture, how: &str) 
         _ => fixture.ask(&address, complete).await,
     };
     assert!(stamped.stamp.changed, "{stamped:?}");
-    is_told(fixture, &address, 4).await;
+    reported_last(fixture, &address, 4).await;
     let event = fixture.store.history(&address, 1).await.unwrap().remove(0);
     assert_eq!(
         event.change,

@@ -11,7 +11,7 @@ use sentinel_core::{Address, ClaimId, Grant, OpId, Token};
 use crate::harness::{Fixture, Stranger, call, fused, label, result, runtime};
 
 /// Beside a request of another key, and so in a statement for many.
-const IN_COMPANY: &str = "in a batch";
+const IN_A_BATCH: &str = "in a batch";
 
 /// The operations that lock a row.
 pub(crate) const OPERATIONS: [&str; 12] = [
@@ -222,7 +222,7 @@ pub(crate) async fn a_reading_is_never_before_the_last_one(fixture: &Fixture, op
 
 /// A grant counts at its address, and not at one whose namespace or kind is another, should it stand there too.
 pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: &str) {
-    let (operation, in_company) = match operation.split_once(" in ") {
+    let (operation, in_batch) = match operation.split_once(" in ") {
         Some((operation, _)) => (operation, true),
         None => (operation, false),
     };
@@ -257,7 +257,7 @@ pub(crate) async fn a_grant_counts_at_its_address(fixture: &Fixture, operation: 
         address.key.as_str()
     );
     let before = stranger.number(&changed).await;
-    let answer = match in_company {
+    let answer = match in_batch {
         false => fixture.ask(&address, op).await,
         true => {
             let begin = Begin { grant: Grant { token: Token::NONE, claim_id: ClaimId::random() } };
@@ -296,7 +296,7 @@ pub(crate) async fn an_insert_is_read_when_it_begins(fixture: &Fixture, how: &st
             let (fixture, how, [one, two]) = (fixture.clone(), how.to_owned(), addresses.clone());
             async move {
                 match how.as_str() {
-                    IN_COMPANY => tokio::join!(fixture.ask(&one, fused()), fixture.ask(&two, fused())).0,
+                    IN_A_BATCH => tokio::join!(fixture.ask(&one, fused()), fixture.ask(&two, fused())).0,
                     _ => fixture.ask(&one, fused()).await,
                 }
             }
@@ -370,7 +370,7 @@ pub(crate) async fn an_insert_that_was_lost_reads_again(fixture: &Fixture, how: 
             let (fixture, how, address) = (fixture.clone(), how.to_owned(), address.clone());
             async move {
                 match how.as_str() {
-                    IN_COMPANY => {
+                    IN_A_BATCH => {
                         tokio::join!(fixture.ask(&address, fused()), fixture.ask(&neighbour, fused())).0
                     }
                     _ => fixture.ask(&address, fused()).await,
@@ -399,10 +399,10 @@ pub(crate) async fn an_insert_that_was_lost_reads_again(fixture: &Fixture, how: 
 }
 
 async fn fixture() -> Fixture {
-    rig_in("locks").await
+    fixture_in("locks").await
 }
 
-async fn rig_in(schema: &str) -> Fixture {
+async fn fixture_in(schema: &str) -> Fixture {
     let limit = Duration::from_secs(60);
     Fixture::open(schema, |builder| builder.lock_timeout(limit).deadline(limit)).await
 }
@@ -476,9 +476,9 @@ fn a_row_that_was_not_lapsed_when_it_was_locked_is_not_taken_over() {
 fn inserts_wait_for_the_table() {
     runtime().block_on(async {
         // Tables of other stores are not locked.
-        let fixture = rig_in("locked").await;
+        let fixture = fixture_in("locked").await;
         an_insert_is_read_when_it_begins(&fixture, "alone").await;
-        an_insert_is_read_when_it_begins(&fixture, IN_COMPANY).await;
+        an_insert_is_read_when_it_begins(&fixture, IN_A_BATCH).await;
     });
 }
 
@@ -491,7 +491,7 @@ fn a_claim_outlasts_an_insert_that_was_rolled_back() {
 fn a_lost_insert_reads_again() {
     runtime().block_on(async {
         an_insert_that_was_lost_reads_again(&fixture().await, "alone").await;
-        an_insert_that_was_lost_reads_again(&fixture().await, IN_COMPANY).await;
+        an_insert_that_was_lost_reads_again(&fixture().await, IN_A_BATCH).await;
         an_insert_that_was_lost_reads_again(&fixture().await, "at last").await;
         a_cancel_that_lost_its_insert_reads_again(&fixture().await, "").await;
     });

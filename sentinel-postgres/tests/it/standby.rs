@@ -52,8 +52,8 @@ impl Pair {
         found.unwrap()
     }
 
-    /// Sends a request while the standby stands still, and crashes the server under it: the commit stands here, and
-    /// only here. The standby goes on standing still.
+    /// Sends a request while the standby is paused, and crashes the server under it: the commit is on the primary, and
+    /// only here. The standby stays paused.
     async fn strand<T: std::fmt::Debug + Send + 'static>(
         &self,
         request: impl Future<Output = Result<T, StoreError>> + Send + 'static,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_conformance::DynHarness as _;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Purge, Purged, Shown};
+use sentinel_core::store::{List, Purge, Purged, VisibleState};
 use sentinel_core::{Address, ClaimId, CoordinationStore as _, Grant, OpId, PURGE_REST, State, Token};
 
 use crate::harness::{Fixture, HARD, call, fused, label, result, runtime};
@@ -430,7 +430,7 @@ pub(crate) async fn what_was_purged_draws_above_the_floor(fixture: &Fixture, _: 
 pub(crate) async fn a_purged_key_is_not_listed_as_free(fixture: &Fixture, _: &str) {
     tombstone(fixture, &fresh(fixture)).await;
     let (namespace, kind) = (fixture.namespace.clone(), sentinel_core::Kind::Execution);
-    let list = List { namespace, kind, state: Some(Shown::Free), after: None, limit: List::MAX };
+    let list = List { namespace, kind, state: Some(VisibleState::Free), after: None, limit: List::MAX };
     assert_eq!(fixture.store.list(&list).await.unwrap().records.len(), 1);
     fixture.advance(REST).await;
     assert_eq!(purge(fixture).await, 1);

@@ -2,7 +2,7 @@
 //! records that can be on the page are read.
 
 use bytes::Bytes;
-use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::store::{List, Listing, VisibleState};
 use sentinel_core::{Address, Event, Key, Kind, Namespace, Record, StoreError, StoreTime, kernel};
 
 use crate::batch::ScriptReply;
@@ -50,7 +50,8 @@ impl Caller {
         limit: usize,
         now: &mut StoreTime,
     ) -> Result<Vec<Key>, StoreError> {
-        let undecided = matches!(list.state, Some(state) if !matches!(state, Shown::Free | Shown::Completed));
+        let is_decided = |state| matches!(state, VisibleState::Free | VisibleState::Completed);
+        let undecided = list.state.is_some_and(|state| !is_decided(state));
         // Behind the names that are no key's.
         let after = after.map_or(&BEFORE_ALL[..], |key| key.as_str().as_bytes());
         let from = Bytes::from([b"(", after].concat());

@@ -327,7 +327,7 @@ async fn without_memory_nothing_changes_and_with_memory_work_continues() {
     let read = async || store.inspect(&address).await.unwrap().record;
     let listed = async || {
         let namespace = address.namespace.clone();
-        let state = Some(sentinel_core::store::Shown::Executing);
+        let state = Some(sentinel_core::store::VisibleState::Executing);
         let list = List { namespace, kind: Kind::Execution, state, after: None, limit: 9 };
         store.list(&list).await.unwrap().records.len()
     };

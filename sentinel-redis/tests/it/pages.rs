@@ -1,7 +1,7 @@
 //! More keys than one call of a script takes.
 
 use sentinel_conformance::DynHarness as _;
-use sentinel_core::store::Shown;
+use sentinel_core::store::VisibleState;
 use sentinel_core::{Address, Kind};
 
 use crate::harness::{REST, StoreHarness};
@@ -11,7 +11,7 @@ use crate::upkeep::{indexes, listed};
 pub(crate) async fn many_keys_are_purged_in_pages(harness: &StoreHarness, _: &str) {
     let keys: Vec<Address> = (0..150).map(|n| harness.execution(&format!("k{n}"))).collect();
     futures_util::future::join_all(keys.iter().map(|address| harness.tombstone(address))).await;
-    assert_eq!(listed(harness, Some(Shown::Free)).await, 150);
+    assert_eq!(listed(harness, Some(VisibleState::Free)).await, 150);
     let seen = futures_util::future::join_all(keys.iter().map(|address| harness.record(address))).await;
     assert!(seen.iter().all(|record| record.rev == 2));
     harness.advance(REST).await;

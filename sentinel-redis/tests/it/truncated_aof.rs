@@ -16,7 +16,11 @@ fn crash(server: &Redis) {
     server.cut_append_only_file(5);
     server.start_again();
     assert!(server.log().contains("Truncating the AOF"), "{}", server.log());
-    assert!(!server.log().contains("Revert incomplete MULTI/EXEC"), "this Redis mends it: {}", server.log());
+    assert!(
+        !server.log().contains("Revert incomplete MULTI/EXEC"),
+        "this Redis repairs it: {}",
+        server.log()
+    );
 }
 
 /// Two claims, the second of which is the last that the server has written.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Purge, Shown};
+use sentinel_core::store::{List, Purge, VisibleState};
 use sentinel_core::{
     Accepts, Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, Grant, Kind, OpId,
     Payload, RecordedResult, State,
@@ -159,19 +159,19 @@ pub(crate) async fn the_undecided_index_is_a_tree(harness: &StoreHarness, _: &st
     for (address, name) in [(harness.execution("k"), "undecided:e"), (harness.lease("k"), "undecided:l")] {
         harness.change(&address, call()).await;
         assert_eq!(harness.raw(&["OBJECT", "ENCODING", &harness.named(name)]), "skiplist");
-        let (namespace, kind, state) = (harness.namespace.clone(), address.kind, Some(Shown::Claimed));
+        let (namespace, kind, state) = (harness.namespace.clone(), address.kind, Some(VisibleState::Claimed));
         let list = List { namespace, kind, state, after: None, limit: 1 };
         assert_eq!(harness.store.list(&list).await.unwrap().records[0].0, address.key);
     }
 }
 
-pub(crate) async fn listed(harness: &StoreHarness, state: Option<Shown>) -> usize {
+pub(crate) async fn listed(harness: &StoreHarness, state: Option<VisibleState>) -> usize {
     let (namespace, kind) = (harness.namespace.clone(), Kind::Execution);
     let list = List { namespace, kind, state, after: None, limit: List::MAX };
     harness.store.list(&list).await.unwrap().records.len()
 }
 
-/// A record that expired is on no page, and a purge strikes its key off; it is none that was purged, and a dry run
+/// A record that expired is on no page, and a purge removes its key; it is none that was purged, and a dry run
 /// leaves it.
 pub(crate) async fn an_expired_key_leaves_its_indexes(harness: &StoreHarness, _: &str) {
     let address = harness.execution("k");
@@ -466,7 +466,7 @@ pub(crate) async fn reads_return_the_time(harness: &StoreHarness, _: &str) {
     let page =
         harness.store.list(&List { namespace, kind, state: None, after: None, limit: 9 }).await.unwrap();
     assert_eq!((page.records.len(), page.now), (0, now));
-    assert_eq!(harness.store.inspect(&harness.execution("nobody's")).await.unwrap().now, now);
+    assert_eq!(harness.store.inspect(&harness.execution("absent")).await.unwrap().now, now);
 }
 
 mod checks {

@@ -1,7 +1,7 @@
 //! Pages of records, and the namespaces of the file.
 
 use rusqlite::{Row, params};
-use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::store::{List, Listing, VisibleState};
 use sentinel_core::{Key, Namespace};
 
 use crate::connection::context::TransactionContext;
@@ -53,7 +53,7 @@ impl TransactionContext<'_> {
         let (namespace, kind) = (list.namespace.as_str(), list.kind.as_str());
         let limit = list.limit.clamp(1, List::MAX);
         let mut rows = match list.state {
-            None | Some(Shown::Free | Shown::Completed) => {
+            None | Some(VisibleState::Free | VisibleState::Completed) => {
                 statement.query(params![namespace, kind, after, limit])?
             }
             _ => statement.query(params![namespace, kind, after, limit, micros(now), NEWEST])?,
@@ -74,15 +74,17 @@ impl TransactionContext<'_> {
 }
 
 /// Each state has its statement: a condition that is a parameter would hide the index from the planner.
-fn list_sql(state: Option<Shown>) -> &'static str {
+fn list_sql(state: Option<VisibleState>) -> &'static str {
     match state {
         None => list!(all: "state <> 'free'"),
-        Some(Shown::Free) => list!(all: "state = 'free'"),
-        Some(Shown::Completed) => list!(all: "state = 'completed'"),
-        Some(Shown::Claimed) => list!(undecided: "state = 'claimed'"),
-        Some(Shown::Reconciling) => list!(undecided: "state = 'reconciling'"),
-        Some(Shown::Executing) => list!(undecided: "state = 'executing' AND max(?5, last_now) < lease_until"),
-        Some(Shown::Uncertain) => {
+        Some(VisibleState::Free) => list!(all: "state = 'free'"),
+        Some(VisibleState::Completed) => list!(all: "state = 'completed'"),
+        Some(VisibleState::Claimed) => list!(undecided: "state = 'claimed'"),
+        Some(VisibleState::Reconciling) => list!(undecided: "state = 'reconciling'"),
+        Some(VisibleState::Executing) => {
+            list!(undecided: "state = 'executing' AND max(?5, last_now) < lease_until")
+        }
+        Some(VisibleState::Uncertain) => {
             list!(undecided: "state = 'executing' AND max(?5, last_now) >= lease_until")
         }
     }

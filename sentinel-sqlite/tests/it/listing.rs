@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sentinel_conformance::Harness as _;
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{CoordinationStore, Key, Kind};
 
 use crate::harness::*;
@@ -12,7 +12,7 @@ use crate::harness::*;
 /// More than the newest records that are searched.
 const MANY: usize = 300;
 
-async fn page(on: &OnDisk, kind: Kind, state: Shown, after: Option<&str>, limit: u32) -> Vec<String> {
+async fn page(on: &OnDisk, kind: Kind, state: VisibleState, after: Option<&str>, limit: u32) -> Vec<String> {
     let after = after.map(|key| Key::new(key).unwrap());
     let list = List { namespace: namespace(), kind, state: Some(state), after, limit };
     let records = on.store.list(&list).await.unwrap().records;
@@ -36,21 +36,21 @@ async fn an_undecided_record_is_found_however_old_it_is() {
     let on = OnDisk::open().await;
     let old = granted(&on.store, &execution("old"), &fused()).await;
     assert_eq!(lingering(&on), 0, "a run that is soon over costs no entry");
-    assert_eq!(page(&on, Kind::Execution, Shown::Executing, None, 10).await, ["old"]);
+    assert_eq!(page(&on, Kind::Execution, VisibleState::Executing, None, 10).await, ["old"]);
     for n in 0..MANY {
         once(&on.store, &execution(&format!("m{n}")), &fused(), b"x").await;
         assert_eq!(
-            page(&on, Kind::Execution, Shown::Executing, None, 10).await,
+            page(&on, Kind::Execution, VisibleState::Executing, None, 10).await,
             ["old"],
             "behind {n} others"
         );
     }
     assert_eq!(lingering(&on), 1);
     on.advance(Duration::from_secs(3600)).await;
-    assert_eq!(page(&on, Kind::Execution, Shown::Uncertain, None, 10).await, ["old"]);
+    assert_eq!(page(&on, Kind::Execution, VisibleState::Uncertain, None, 10).await, ["old"]);
     on.store.reconcile(&execution("old"), &reconcile(old.token)).await.unwrap();
-    assert_eq!(page(&on, Kind::Execution, Shown::Reconciling, None, 10).await, ["old"]);
-    assert_eq!(page(&on, Kind::Execution, Shown::Uncertain, None, 10).await, [""; 0]);
+    assert_eq!(page(&on, Kind::Execution, VisibleState::Reconciling, None, 10).await, ["old"]);
+    assert_eq!(page(&on, Kind::Execution, VisibleState::Uncertain, None, 10).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_decided_record_no_longer_lingers() {
     run_many(&on, "m").await;
     on.store.complete(&execution("old"), &Complete { grant, result: success(b"x") }).await.unwrap();
     assert_eq!(lingering(&on), 0);
-    assert_eq!(page(&on, Kind::Execution, Shown::Executing, None, 10).await, [""; 0]);
+    assert_eq!(page(&on, Kind::Execution, VisibleState::Executing, None, 10).await, [""; 0]);
 }
 
 #[tokio::test]
@@ -70,9 +70,9 @@ async fn an_old_record_that_is_claimed_again_is_found() {
     on.store.release(&lease("old"), &Release { grant: first, vouched: false }).await.unwrap();
     run_many(&on, "m").await;
     let second = granted(&on.store, &lease("old"), &claim(Phase::Claimed)).await;
-    assert_eq!(page(&on, Kind::Lease, Shown::Claimed, None, 10).await, ["old"]);
+    assert_eq!(page(&on, Kind::Lease, VisibleState::Claimed, None, 10).await, ["old"]);
     on.store.release(&lease("old"), &Release { grant: second, vouched: false }).await.unwrap();
-    assert_eq!((page(&on, Kind::Lease, Shown::Claimed, None, 10).await.len(), lingering(&on)), (0, 0));
+    assert_eq!((page(&on, Kind::Lease, VisibleState::Claimed, None, 10).await.len(), lingering(&on)), (0, 0));
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn pages_mix_old_and_new_in_the_order_of_their_keys() {
     let mut found: Vec<String> = Vec::new();
     loop {
         let after = found.last().map(String::as_str);
-        let next = page(&on, Kind::Execution, Shown::Executing, after, 2).await;
+        let next = page(&on, Kind::Execution, VisibleState::Executing, after, 2).await;
         if next.is_empty() {
             break;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_conformance::Harness as _;
 use sentinel_core::kernel::{Rebuilt, rebuild};
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{CoordinationStore, Fingerprint, Key, Kind, Label, OpId, Record, State};
 use sentinel_sqlite::SqliteStore;
 
@@ -148,12 +148,12 @@ async fn a_page_lists_the_requested_records_in_byte_order() {
     };
     assert_eq!(page(None, None, 100).await, ["Z", "a", "b", "claimed", "doubt", "running", "ä"]);
     assert_eq!(page(None, Some("a"), 2).await, ["b", "claimed"]);
-    assert_eq!(page(Some(Shown::Completed), None, 100).await, ["Z", "a", "b", "ä"]);
-    assert_eq!(page(Some(Shown::Claimed), None, 100).await, ["claimed"]);
-    assert_eq!(page(Some(Shown::Uncertain), None, 100).await, ["doubt"]);
-    assert_eq!(page(Some(Shown::Executing), None, 100).await, ["running"]);
-    assert!(page(Some(Shown::Reconciling), None, 100).await.is_empty());
-    assert!(page(Some(Shown::Free), None, 100).await.is_empty());
+    assert_eq!(page(Some(VisibleState::Completed), None, 100).await, ["Z", "a", "b", "ä"]);
+    assert_eq!(page(Some(VisibleState::Claimed), None, 100).await, ["claimed"]);
+    assert_eq!(page(Some(VisibleState::Uncertain), None, 100).await, ["doubt"]);
+    assert_eq!(page(Some(VisibleState::Executing), None, 100).await, ["running"]);
+    assert!(page(Some(VisibleState::Reconciling), None, 100).await.is_empty());
+    assert!(page(Some(VisibleState::Free), None, 100).await.is_empty());
     let all = List { namespace: namespace(), kind: Kind::Execution, state: None, after: None, limit: 9 };
     let first = on.store.list(&all).await.unwrap().records.swap_remove(0).1;
     assert!(first.result.unwrap().payload.bytes.is_empty());
@@ -186,8 +186,13 @@ fn one_store_serves_several_runtimes() {
     });
     let completed = runtime().block_on(async {
         let kind = Kind::Execution;
-        let list =
-            List { namespace: namespace(), kind, state: Some(Shown::Completed), after: None, limit: 9 };
+        let list = List {
+            namespace: namespace(),
+            kind,
+            state: Some(VisibleState::Completed),
+            after: None,
+            limit: 9,
+        };
         on.store.list(&list).await.unwrap().records.len()
     });
     assert_eq!(completed, 4);

@@ -14,7 +14,7 @@ use super::reported::Reported;
 use crate::kernel::Op;
 use crate::reconcile::ReconcileOutcome;
 use crate::record::{Address, Kind, Record};
-use crate::store::{Clock as _, CoordinationStore as _, Inspection, Shown, StoreTime};
+use crate::store::{Clock as _, CoordinationStore as _, Inspection, StoreTime, VisibleState};
 use crate::{Error, MemoryStore, Sentinel};
 
 #[derive(Debug)]
@@ -262,8 +262,8 @@ impl World {
     /// The executions that are uncertain.
     pub(super) async fn doubts(&self) -> Vec<Address> {
         let in_doubt = |(address, Inspection { record, now }): (Address, Inspection)| {
-            let shown = Shown::of(&record?, now);
-            matches!(shown, Shown::Uncertain | Shown::Reconciling).then_some(address)
+            let shown = VisibleState::of(&record?, now);
+            matches!(shown, VisibleState::Uncertain | VisibleState::Reconciling).then_some(address)
         };
         self.records().await.into_iter().filter_map(in_doubt).collect()
     }
@@ -281,7 +281,8 @@ impl World {
     async fn passes(&self, until: impl Fn(&Record) -> StoreTime) {
         let held = |(_, Inspection { record, now }): (Address, Inspection)| {
             let record = record?;
-            let is_held = !matches!(Shown::of(&record, now), Shown::Completed | Shown::Free);
+            let is_held =
+                !matches!(VisibleState::of(&record, now), VisibleState::Completed | VisibleState::Free);
             is_held.then(|| until(&record).since(now))
         };
         let longest = self.records().await.into_iter().filter_map(held).max().unwrap_or_default();
@@ -336,7 +337,9 @@ impl World {
     pub(super) async fn has_result(&self) -> bool {
         let completed = |(address, Inspection { record, now }): &(Address, Inspection)| {
             address.kind == Kind::Execution
-                && record.as_ref().is_some_and(|record| Shown::of(record, *now) == Shown::Completed)
+                && record
+                    .as_ref()
+                    .is_some_and(|record| VisibleState::of(record, *now) == VisibleState::Completed)
         };
         self.records().await.iter().any(completed)
     }

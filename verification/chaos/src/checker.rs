@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sentinel::record::{Address, Change, Event, Kind, Record};
-use sentinel::store::{CoordinationStore, ErrorKind, Shown, StoreError};
+use sentinel::store::{CoordinationStore, ErrorKind, StoreError, VisibleState};
 use sentinel::{Key, Sentinel};
 use sentinel_conformance::{Entry, History, RunLog};
 
@@ -120,7 +120,7 @@ impl Evidence {
     /// Each doubt has its reason: its log ends with a begin or with an abandon, under the token in doubt, and no
     /// caller got the answer that this run is recorded. How many there are.
     pub(crate) async fn explain_doubts(&self, sentinel: &Sentinel, kept: Kept) -> Result<u64, String> {
-        let listing = sentinel.list(Kind::Execution, Some(Shown::Uncertain), None, 1_000).await;
+        let listing = sentinel.list(Kind::Execution, Some(VisibleState::Uncertain), None, 1_000).await;
         let listing = listing.map_err(|error| error.to_string())?;
         for (key, record) in &listing.records {
             let events = sentinel.history(Kind::Execution, key.as_str(), 100_000).await;

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use sentinel::Key;
 use sentinel::reconcile::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler, Refused};
 use sentinel::record::{Address, Kind, Record, State};
-use sentinel::store::Shown;
+use sentinel::store::VisibleState;
 use sentinel_conformance::Effect;
 use tokio::time::sleep;
 
@@ -19,7 +19,8 @@ impl Worker {
     pub(crate) async fn operate(self, mut rng: StdRng) {
         while !self.faults_are_over() {
             sleep(Duration::from_millis(rng.random_range(20..=200))).await;
-            let shown = if rng.random_ratio(4, 5) { Shown::Uncertain } else { Shown::Reconciling };
+            let shown =
+                if rng.random_ratio(4, 5) { VisibleState::Uncertain } else { VisibleState::Reconciling };
             let Ok(listing) = self.sentinel.list(Kind::Execution, Some(shown), None, 10).await else {
                 continue;
             };

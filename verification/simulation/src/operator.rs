@@ -1,7 +1,7 @@
 //! Operators: they list keys in doubt, ask the provider, and decide. They may be slow, late, and killed midway.
 
 use sentinel_client::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler, Refused};
-use sentinel_core::store::Shown;
+use sentinel_core::store::VisibleState;
 use sentinel_core::{Clock as _, Key, Kind, Record, State};
 use tokio::time::sleep;
 
@@ -13,7 +13,8 @@ impl Actor {
         while !self.world.faults_are_over() {
             sleep(self.rng.up_to(4 * self.world.options.ttl)).await;
             self.process.wait_until_running().await;
-            let state = if self.rng.percent(80) { Shown::Uncertain } else { Shown::Reconciling };
+            let state =
+                if self.rng.percent(80) { VisibleState::Uncertain } else { VisibleState::Reconciling };
             let Ok(listing) = self.sentinel.list(Kind::Execution, Some(state), None, 10).await else {
                 continue;
             };

@@ -146,7 +146,7 @@ pub(crate) async fn keys_are_never_interpreted(context: &LawContext) {
     all_are_apart(&names.map(|name| context.execution(name))).await;
     assert_eq!(
         context
-            .keys(&List { state: Some(sentinel_core::store::Shown::Free), ..context.everything() })
+            .keys(&List { state: Some(sentinel_core::store::VisibleState::Free), ..context.everything() })
             .await
             .len(),
         names.len()

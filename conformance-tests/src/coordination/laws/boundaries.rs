@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{StoreTime, Terms};
 
 use crate::coordination::fixtures::*;
@@ -67,7 +67,7 @@ pub(crate) async fn an_execution_is_uncertain_exactly_from_its_expiry(context: &
         let grant = key.begun(&call("ann")).await;
         let until = key.record().await.lease_until;
         context.advance(wait).await;
-        let page = context.list(&List { state: Some(Shown::Uncertain), ..context.everything() }).await;
+        let page = context.list(&List { state: Some(VisibleState::Uncertain), ..context.everything() }).await;
         assert_eq!(page.records.len() == 1, page.now >= until);
         let reply = key.claim(&call("bob")).await;
         let uncertain = matches!(reply.reply, ClaimReply::Uncertain { .. });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{Applied, ClaimId, Record, State, Terms, Token};
 
 use crate::coordination::fixtures::*;
@@ -92,7 +92,7 @@ pub(crate) async fn an_uncertain_execution_stays_uncertain(context: &LawContext)
         assert_eq!((again.reply, again.stamp.changed), (AbandonReply::Abandoned, false), "{age}: again");
         let beat = abandoned.heartbeat(gone).await.reply;
         assert_eq!(beat, HeartbeatReply::Lost(LostReason::Abandoned), "{age}: a heartbeat");
-        let page = List { state: Some(Shown::Uncertain), ..context.everything() };
+        let page = List { state: Some(VisibleState::Uncertain), ..context.everything() };
         assert_eq!(context.keys(&page).await, ["abandoned", "lapsed"], "{age}: the page of uncertain keys");
     })
     .await;

@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::Reply;
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{Address, ClaimId, Grant, Key, Kind, Namespace, OpId};
 
 use crate::coordination::fixtures::*;
@@ -39,12 +39,12 @@ async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
         let is_kept = matches!(stamped.reply, HeartbeatReply::Kept { .. });
         assert!(is_kept && stamped.stamp.token == beat.grant.token, "{}: {stamped:?}", beat.address);
     }
-    pages_hold(context, addresses, Shown::Claimed, |_| true).await;
+    pages_hold(context, addresses, VisibleState::Claimed, |_| true).await;
     for (subject, grant) in subjects.iter().zip(&grants).step_by(2) {
         expect_reply!(subject.release(*grant).await, ReleaseReply::Released);
     }
-    pages_hold(context, addresses, Shown::Free, |n| n.is_multiple_of(2)).await;
-    pages_hold(context, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
+    pages_hold(context, addresses, VisibleState::Free, |n| n.is_multiple_of(2)).await;
+    pages_hold(context, addresses, VisibleState::Claimed, |n| !n.is_multiple_of(2)).await;
     context.advance(REST).await;
     for namespace in namespaces(addresses) {
         let here = |(n, address): &(usize, &Address)| n.is_multiple_of(2) && address.namespace == namespace;
@@ -59,8 +59,8 @@ async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
         let claim_id = (n % 2 == 1).then_some(grant.claim_id);
         same(&format!("claim_id of {} after a purge", subject.address), &claim_id, &record.claim_id);
     }
-    pages_hold(context, addresses, Shown::Free, |_| false).await;
-    pages_hold(context, addresses, Shown::Claimed, |n| !n.is_multiple_of(2)).await;
+    pages_hold(context, addresses, VisibleState::Free, |_| false).await;
+    pages_hold(context, addresses, VisibleState::Claimed, |n| !n.is_multiple_of(2)).await;
 }
 
 /// The namespaces of some addresses, each once.
@@ -75,7 +75,7 @@ fn namespaces(addresses: &[Address]) -> Vec<Namespace> {
 async fn pages_hold(
     context: &LawContext,
     addresses: &[Address],
-    state: Shown,
+    state: VisibleState,
     which: impl Fn(usize) -> bool,
 ) {
     for namespace in namespaces(addresses) {
@@ -372,7 +372,7 @@ pub(crate) async fn no_key_addresses_a_record_of_the_other_kind(context: &LawCon
         let granted = matches!(reply.reply, Reply::Claim(ClaimReply::Granted(_))) && reply.stamp.rev == 1;
         assert!(granted, "{address} is another record too: {reply:?}");
     }
-    pages_hold(context, &addresses, Shown::Claimed, |_| true).await;
+    pages_hold(context, &addresses, VisibleState::Claimed, |_| true).await;
 }
 
 /// Claim ids and op ids are compared to their last bit: one that differs in any of 128 is another call, another

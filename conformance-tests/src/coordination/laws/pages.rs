@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{Address, Grant, Key, Kind, Payload, RecordedResult};
 
 use crate::coordination::fixtures::*;
@@ -55,22 +55,22 @@ pub(crate) async fn a_filter_skips_any_number_of_records(context: &LawContext) {
     last.begin(grant).await;
     let one = |state| List { state: Some(state), limit: 1, ..context.everything() };
     let name = vec![last.address.key.as_str().to_owned()];
-    same("the executing one", &name, &context.keys(&one(Shown::Executing)).await);
+    same("the executing one", &name, &context.keys(&one(VisibleState::Executing)).await);
     last.abandon(grant, "lost contact").await;
-    same("the uncertain one", &name, &context.keys(&one(Shown::Uncertain)).await);
+    same("the uncertain one", &name, &context.keys(&one(VisibleState::Uncertain)).await);
     let token = last.taken(&reconcile("olga", grant.token)).await;
-    same("the reconciling one", &name, &context.keys(&one(Shown::Reconciling)).await);
+    same("the reconciling one", &name, &context.keys(&one(VisibleState::Reconciling)).await);
     last.force_complete(&force("olga", token, &result("x"))).await;
-    same("the completed one", &name, &context.keys(&one(Shown::Completed)).await);
+    same("the completed one", &name, &context.keys(&one(VisibleState::Completed)).await);
     before.release(early).await;
     let free = vec![before.address.key.as_str().to_owned()];
-    same("the tombstone", &free, &context.keys(&one(Shown::Free)).await);
+    same("the tombstone", &free, &context.keys(&one(VisibleState::Free)).await);
     let releases =
         held.into_iter().map(|(address, grant)| (address, Release { grant, vouched: false }.into()));
     context.each(releases.collect()).await;
     let unfiltered = List { limit: 1, ..context.everything() };
     same("the one that is no tombstone", &name, &context.keys(&unfiltered).await);
-    same("nothing that is claimed", &vec![], &context.keys(&one(Shown::Claimed)).await);
+    same("nothing that is claimed", &vec![], &context.keys(&one(VisibleState::Claimed)).await);
 }
 
 /// Keys whose order is another one in collations, in UTF-16, in signed bytes, by length and by number.
@@ -136,8 +136,15 @@ pub(crate) async fn a_page_can_start_after_a_key_that_it_does_not_list(context: 
 /// A filter, a start and a limit apply together, for both kinds: a page starts after its key and has only records that
 /// match.
 pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &LawContext) {
-    let state_of =
-        |n: usize| [Shown::Claimed, Shown::Free, Shown::Executing, Shown::Completed, Shown::Uncertain][n % 5];
+    let state_of = |n: usize| {
+        [
+            VisibleState::Claimed,
+            VisibleState::Free,
+            VisibleState::Executing,
+            VisibleState::Completed,
+            VisibleState::Uncertain,
+        ][n % 5]
+    };
     for n in 0..20_usize {
         let (key, lease) = (context.execution(&format!("k{n:02}")), context.lease(&format!("k{n:02}")));
         let held = lease.granted(&call("ann")).await;
@@ -146,13 +153,13 @@ pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &Law
         }
         let grant = key.granted(&call("ann")).await;
         match state_of(n) {
-            Shown::Free => expect_reply!(key.release(grant).await, ReleaseReply::Released),
-            Shown::Executing => expect_reply!(key.begin(grant).await, BeginReply::Begun(_)),
-            Shown::Completed => {
+            VisibleState::Free => expect_reply!(key.release(grant).await, ReleaseReply::Released),
+            VisibleState::Executing => expect_reply!(key.begin(grant).await, BeginReply::Begun(_)),
+            VisibleState::Completed => {
                 key.begin(grant).await;
                 key.complete(grant, &result("x")).await;
             }
-            Shown::Uncertain => {
+            VisibleState::Uncertain => {
                 key.begin(grant).await;
                 key.abandon(grant, "lost contact").await;
             }
@@ -177,7 +184,7 @@ pub(crate) async fn a_page_applies_filter_start_and_limit_together(context: &Law
                     &got,
                 );
             }
-            for (state, free) in [(Shown::Free, true), (Shown::Claimed, false)] {
+            for (state, free) in [(VisibleState::Free, true), (VisibleState::Claimed, false)] {
                 let wanted = |m: usize| m.is_multiple_of(2) == free;
                 let got = context.keys(&page(Kind::Lease, state)).await;
                 same(&format!("{limit} leases, {state:?}, after {from}"), &names(&wanted, from, limit), &got);
@@ -225,9 +232,13 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
             at(name).force_complete(&force("olga", token, &failed)).await;
         }
     }
-    for state in
-        [None, Some(Shown::Free), Some(Shown::Completed), Some(Shown::Uncertain), Some(Shown::Reconciling)]
-    {
+    for state in [
+        None,
+        Some(VisibleState::Free),
+        Some(VisibleState::Completed),
+        Some(VisibleState::Uncertain),
+        Some(VisibleState::Reconciling),
+    ] {
         let before = at("held").now().await;
         let page = context.list(&List { state, ..context.everything() }).await;
         let after = at("held").now().await;
@@ -250,7 +261,7 @@ pub(crate) async fn a_page_shows_each_record_in_full(context: &LawContext) {
 /// After each transition, and when time alone has moved on, a record is on the page of its state and on no other.
 pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawContext) {
     let key = context.execution("k");
-    let is_on = async |shown: Option<Shown>, after: &str| {
+    let is_on = async |shown: Option<VisibleState>, after: &str| {
         for state in STATES {
             let page = context.keys(&List { state: Some(state), ..context.everything() }).await;
             assert_eq!(
@@ -259,7 +270,7 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawConte
                 "on the page of {state:?} after {after}"
             );
         }
-        let is_listed = shown.is_some_and(|shown| shown != Shown::Free);
+        let is_listed = shown.is_some_and(|shown| shown != VisibleState::Free);
         assert_eq!(
             context.keys(&context.everything()).await.len(),
             usize::from(is_listed),
@@ -268,52 +279,52 @@ pub(crate) async fn a_record_is_on_the_page_of_its_state_only(context: &LawConte
     };
     is_on(None, "nothing").await;
     key.cancel(call("ann").claim_id).await;
-    is_on(Some(Shown::Free), "a cancel").await;
+    is_on(Some(VisibleState::Free), "a cancel").await;
     let grant = key.granted(&call("ann")).await;
-    is_on(Some(Shown::Claimed), "a claim").await;
+    is_on(Some(VisibleState::Claimed), "a claim").await;
     key.release(grant).await;
-    is_on(Some(Shown::Free), "a release").await;
+    is_on(Some(VisibleState::Free), "a release").await;
     key.granted(&call("ann")).await;
     context.advance(TTL).await;
-    is_on(Some(Shown::Claimed), "a lapse").await;
+    is_on(Some(VisibleState::Claimed), "a lapse").await;
     let grant = key.granted(&call("bob")).await;
-    is_on(Some(Shown::Claimed), "a take-over").await;
+    is_on(Some(VisibleState::Claimed), "a take-over").await;
     key.evict(&evict("olga", grant.token)).await;
-    is_on(Some(Shown::Free), "an eviction").await;
+    is_on(Some(VisibleState::Free), "an eviction").await;
     let grant = key.begun(&call("ann")).await;
-    is_on(Some(Shown::Executing), "a begin").await;
+    is_on(Some(VisibleState::Executing), "a begin").await;
     context.advance(TTL).await;
-    is_on(Some(Shown::Uncertain), "a lapse").await;
+    is_on(Some(VisibleState::Uncertain), "a lapse").await;
     key.heartbeat(grant).await;
-    is_on(Some(Shown::Executing), "a heartbeat").await;
+    is_on(Some(VisibleState::Executing), "a heartbeat").await;
     key.vouch(grant).await;
-    is_on(Some(Shown::Free), "a vouched release").await;
+    is_on(Some(VisibleState::Free), "a vouched release").await;
     let grant = key.granted(&fused("ann")).await;
-    is_on(Some(Shown::Executing), "a fused claim").await;
+    is_on(Some(VisibleState::Executing), "a fused claim").await;
     key.abandon(grant, "lost contact").await;
-    is_on(Some(Shown::Uncertain), "an abandon").await;
+    is_on(Some(VisibleState::Uncertain), "an abandon").await;
     let token = key.taken(&reconcile("olga", grant.token)).await;
-    is_on(Some(Shown::Reconciling), "a reconciliation").await;
+    is_on(Some(VisibleState::Reconciling), "a reconciliation").await;
     let token = key.taken(&Reconcile { steal: true, ..reconcile("omar", token) }).await;
-    is_on(Some(Shown::Reconciling), "a steal").await;
+    is_on(Some(VisibleState::Reconciling), "a steal").await;
     key.reset_to_claimed(&reset("omar", token)).await;
-    is_on(Some(Shown::Free), "a reset").await;
+    is_on(Some(VisibleState::Free), "a reset").await;
     let grant = key.granted(&Claim { retention: Some(HALF), ..fused("ann") }).await;
     key.complete(grant, &result("x")).await;
-    is_on(Some(Shown::Completed), "a completion").await;
+    is_on(Some(VisibleState::Completed), "a completion").await;
     context.advance(HALF).await;
-    is_on(Some(Shown::Completed), "the end of a retention").await;
+    is_on(Some(VisibleState::Completed), "the end of a retention").await;
     let doubt = key.abandoned(&call("bob")).await;
-    is_on(Some(Shown::Uncertain), "another run").await;
+    is_on(Some(VisibleState::Uncertain), "another run").await;
     let token = key.taken(&reconcile("olga", doubt.token)).await;
     key.force_complete(&force("olga", token, &result("x"))).await;
-    is_on(Some(Shown::Completed), "a forced result").await;
+    is_on(Some(VisibleState::Completed), "a forced result").await;
     let other = context.execution("z");
     let grant = other.granted(&call("ann")).await;
     other.release(grant).await;
     context.advance(REST).await;
     context.purge().await;
-    is_on(Some(Shown::Completed), "the purge of another key").await;
+    is_on(Some(VisibleState::Completed), "the purge of another key").await;
 }
 
 /// A history counts and returns the events of its own address only.
@@ -357,7 +368,9 @@ pub(crate) async fn a_page_is_never_read_before_the_last_reading(context: &LawCo
     let last = key.record().await.last_now;
     assert!(key.now().await >= last, "an inspect reads a clock before {last}, the record's last reading");
     expect_reply!(key.claim(&call("bob")).await, ClaimReply::Uncertain { .. });
-    for (state, expected) in [(Shown::Uncertain, vec!["k".to_owned()]), (Shown::Executing, vec![])] {
+    for (state, expected) in
+        [(VisibleState::Uncertain, vec!["k".to_owned()]), (VisibleState::Executing, vec![])]
+    {
         let list = List { state: Some(state), ..context.everything() };
         same(&format!("the page of {state:?}"), &expected, &context.keys(&list).await);
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{Key, Kind, State};
 
 use crate::coordination::fixtures::*;
@@ -11,7 +11,7 @@ use crate::coordination::law_context::{LawContext, Subject};
 use crate::diff::assert_eq;
 
 /// Reads the keys of one shown state.
-async fn shown(context: &LawContext, state: Option<Shown>) -> Vec<String> {
+async fn shown(context: &LawContext, state: Option<VisibleState>) -> Vec<String> {
     context.keys(&List { state, ..context.everything() }).await
 }
 
@@ -104,12 +104,12 @@ pub(crate) async fn a_page_is_filtered_by_state(context: &LawContext) {
     let doubt = at("held").abandoned(&call("ann")).await;
     at("held").taken(&reconcile("olga", doubt.token)).await;
     at("running").begun(&call("ann")).await;
-    assert_eq!(shown(context, Some(Shown::Claimed)).await, ["claimed"]);
-    assert_eq!(shown(context, Some(Shown::Executing)).await, ["running"]);
-    assert_eq!(shown(context, Some(Shown::Uncertain)).await, ["uncertain"]);
-    assert_eq!(shown(context, Some(Shown::Completed)).await, ["done"]);
-    assert_eq!(shown(context, Some(Shown::Reconciling)).await, ["held"]);
-    assert_eq!(shown(context, Some(Shown::Free)).await, ["free"]);
+    assert_eq!(shown(context, Some(VisibleState::Claimed)).await, ["claimed"]);
+    assert_eq!(shown(context, Some(VisibleState::Executing)).await, ["running"]);
+    assert_eq!(shown(context, Some(VisibleState::Uncertain)).await, ["uncertain"]);
+    assert_eq!(shown(context, Some(VisibleState::Completed)).await, ["done"]);
+    assert_eq!(shown(context, Some(VisibleState::Reconciling)).await, ["held"]);
+    assert_eq!(shown(context, Some(VisibleState::Free)).await, ["free"]);
     assert_eq!(shown(context, None).await, ["claimed", "done", "held", "running", "uncertain"]);
 }
 
@@ -117,11 +117,11 @@ pub(crate) async fn a_page_is_filtered_by_state(context: &LawContext) {
 pub(crate) async fn a_page_computes_expiry_when_it_is_read(context: &LawContext) {
     context.execution("claimed").granted(&call("ann")).await;
     context.execution("running").begun(&call("ann")).await;
-    assert_eq!(shown(context, Some(Shown::Uncertain)).await, Vec::<String>::new());
+    assert_eq!(shown(context, Some(VisibleState::Uncertain)).await, Vec::<String>::new());
     context.advance(TTL).await;
-    assert_eq!(shown(context, Some(Shown::Executing)).await, Vec::<String>::new());
-    assert_eq!(shown(context, Some(Shown::Uncertain)).await, ["running"]);
-    assert_eq!(shown(context, Some(Shown::Claimed)).await, ["claimed"]);
+    assert_eq!(shown(context, Some(VisibleState::Executing)).await, Vec::<String>::new());
+    assert_eq!(shown(context, Some(VisibleState::Uncertain)).await, ["running"]);
+    assert_eq!(shown(context, Some(VisibleState::Claimed)).await, ["claimed"]);
 }
 
 /// The limit counts the records that are listed, not those that are skipped.
@@ -133,7 +133,7 @@ pub(crate) async fn a_filtered_page_is_filled_up_to_its_limit(context: &LawConte
             key.begin(grant).await;
         }
     }
-    let list = List { state: Some(Shown::Executing), limit: 3, ..context.everything() };
+    let list = List { state: Some(VisibleState::Executing), limit: 3, ..context.everything() };
     assert_eq!(context.keys(&list).await, ["k04", "k09", "k14"]);
 }
 
@@ -164,7 +164,7 @@ pub(crate) async fn a_purged_key_is_not_listed(context: &LawContext) {
     key.release(grant).await;
     context.advance(REST).await;
     context.purge().await;
-    for state in [None, Some(Shown::Free)] {
+    for state in [None, Some(VisibleState::Free)] {
         assert_eq!(shown(context, state).await, Vec::<String>::new());
     }
 }

@@ -2,7 +2,7 @@
 
 use sentinel_core::kernel::Op;
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Shown};
+use sentinel_core::store::{List, VisibleState};
 use sentinel_core::{Kind, State};
 
 use crate::coordination::fixtures::*;
@@ -191,8 +191,8 @@ pub(crate) async fn pages_and_histories_are_the_same_after_reopening(context: &L
     let pages = [
         context.everything(),
         List { kind: Kind::Lease, ..context.everything() },
-        List { state: Some(Shown::Free), ..context.everything() },
-        List { state: Some(Shown::Uncertain), ..context.everything() },
+        List { state: Some(VisibleState::Free), ..context.everything() },
+        List { state: Some(VisibleState::Uncertain), ..context.everything() },
     ];
     let mut before = Vec::new();
     for page in &pages {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
-use sentinel_core::store::{List, Listing, Shown};
+use sentinel_core::store::{List, Listing, VisibleState};
 use sentinel_core::{
     Address, CoordinationStore, DecisionKind, Event, Key, Kind, Layer, Layered, Record, State, StoreError,
 };
@@ -39,7 +39,7 @@ impl Pages {
     /// All keys and records of a namespace and kind, tombstones too.
     async fn all(&self, list: &List) -> Result<Listing, StoreError> {
         let mut records = Vec::new();
-        for state in [None, Some(Shown::Free)] {
+        for state in [None, Some(VisibleState::Free)] {
             let mut after = None;
             loop {
                 let page = self.0.list(&List { state, after, limit: List::MAX, ..list.clone() }).await?;

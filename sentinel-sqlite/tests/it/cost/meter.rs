@@ -128,7 +128,7 @@ impl Fixture {
         self.log(0)[0] as usize
     }
 
-    /// Commits, and bytes, in the log after so many commits. The format:
+    /// Commits, and bytes, in the log after this number of commits. The format:
     /// <https://sqlite.org/fileformat2.html#walformat>.
     fn log(&self, skipped: usize) -> [f64; 2] {
         const HEADER: usize = 32;
@@ -143,7 +143,7 @@ impl Fixture {
             if commits >= skipped {
                 bytes += frame.len();
             }
-            // The last frame of a commit says how large the file is then; the others say nothing.
+            // The last frame of a commit has the size of the file after it; the others have none.
             commits += usize::from(frame[4..8] != [0; 4]);
         }
         [(commits - skipped) as f64, bytes as f64]

@@ -2,7 +2,6 @@
 
 mod entries;
 mod finding;
-mod remaining;
 mod words;
 
 use crate::shell::{Failure, Result};
@@ -11,16 +10,15 @@ use super::Findings;
 use super::files::{self, File};
 use entries::{Entry, Glossary, Kind};
 use finding::Finding;
-use remaining::Remaining;
 use words::{Declared, declared, is_term, words};
 
-/// The list and what remains to be replaced: they name the words themselves, and so do the tests of this check.
-const OWN_FILES: [&str; 2] = ["xtask/glossary", "xtask/src/tidy/glossary/"];
+/// The list names the words themselves, and so do the tests of this check.
+const OWN_FILES: [&str; 2] = ["xtask/glossary.txt", "xtask/src/tidy/glossary/"];
 
-/// Refuses a file with more banned words than `xtask/glossary-remaining.txt` allows, and an allowance that is too high.
+/// Refuses each banned word.
 pub(super) fn check(files: &[File], found: &mut Findings) {
-    match Glossary::load().and_then(|glossary| Ok((glossary, Remaining::load()?))) {
-        Ok((glossary, remaining)) => found.extend(remaining.violations(&findings(&glossary, files))),
+    match Glossary::load() {
+        Ok(glossary) => found.extend(findings(&glossary, files).iter().map(Finding::message)),
         Err(invalid) => found.push(invalid),
     }
 }
@@ -35,13 +33,6 @@ pub(crate) fn list(folders: &[&str]) -> Result {
     found.iter().for_each(|finding| println!("{}", finding.message()));
     println!("{} banned words", found.len());
     Ok(())
-}
-
-/// Lowers the allowances to what the files still have. No allowance is added or raised.
-pub(crate) fn shrink() -> Result {
-    let glossary = Glossary::load().map_err(Failure::from)?;
-    let remaining = Remaining::load().map_err(Failure::from)?;
-    remaining.shrunk(&findings(&glossary, &files::load()?)).save()
 }
 
 fn findings(glossary: &Glossary, files: &[File]) -> Vec<Finding> {

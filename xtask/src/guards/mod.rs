@@ -4,7 +4,6 @@ mod circles;
 mod imports;
 mod layers;
 mod order;
-mod packages;
 
 use std::fs;
 
@@ -41,7 +40,6 @@ pub(crate) fn guards(workspace: &Workspace) -> Result {
     kernel(&mut broken)?;
     circles::check(workspace, &mut broken)?;
     order::check(workspace, &mut broken)?;
-    packages::check(workspace, &mut broken)?;
     default_program(workspace, &mut broken);
     if broken.is_empty() {
         println!("no absence is violated");

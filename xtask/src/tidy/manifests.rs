@@ -45,26 +45,19 @@ fn member_is_tidy(member: &Member, found: &mut Findings) {
     if member.manifest.value("lints", "workspace") != Some("true") {
         found.push(format!("{path}: `[lints] workspace = true` is missing"));
     }
-    if member.is_published() {
-        is_described(&path, &member.manifest, found);
+    if member.is_published() && !is_program(&member.manifest) && !documents_all_features(&member.manifest) {
+        found.push(format!("{path}: `[package.metadata.docs.rs] all-features = true` is missing"));
     }
     versions_in_one_place(&path, &member.manifest, found);
 }
 
-/// What the registry and docs.rs show of a published package.
-fn is_described(path: &str, manifest: &Manifest, found: &mut Findings) {
-    for field in ["keywords", "categories", "readme"] {
-        if manifest.value("package", field).is_none() {
-            found.push(format!("{path}: `{field}` is missing"));
-        }
-    }
-    if manifest.value("package", "keywords").is_some_and(|list| list.split(',').count() > 5) {
-        found.push(format!("{path}: the registry takes five keywords at most"));
-    }
-    let is_program = manifest.sections().any(|name| name == "bin");
-    if !is_program && manifest.value("package.metadata.docs.rs", "all-features") != Some("true") {
-        found.push(format!("{path}: `[package.metadata.docs.rs] all-features = true` is missing"));
-    }
+fn is_program(manifest: &Manifest) -> bool {
+    manifest.sections().any(|name| name == "bin")
+}
+
+/// Whether docs.rs builds the documentation with all features.
+fn documents_all_features(manifest: &Manifest) -> bool {
+    manifest.value("package.metadata.docs.rs", "all-features") == Some("true")
 }
 
 /// Versions of dependencies stand in the root manifest only.
@@ -114,21 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn a_package_that_the_registry_could_not_show_is_found() {
-        let described =
-            "[package]\nkeywords = [\"a\", \"b\"]\ncategories = [\"c\"]\nreadme = \"README.md\"\n";
-        let docs = "[package.metadata.docs.rs]\nall-features = true\n";
-        let findings = |text: String| {
-            let mut found = vec![];
-            is_described("x", &Manifest::parse(&text), &mut found);
-            found.len()
-        };
-        assert_eq!(findings(format!("{described}{docs}")), 0);
-        assert_eq!(findings(format!("{described}[[bin]]\nname = \"p\"\n")), 0);
-        assert_eq!(findings(described.to_owned()), 1, "no docs.rs");
-        assert_eq!(findings(docs.to_owned()), 3);
-        let many = described.replace("\"b\"", "\"b\", \"c\", \"d\", \"e\", \"f\"");
-        assert_eq!(findings(format!("{many}{docs}")), 1);
+    fn the_documentation_of_a_library_has_all_features() {
+        let docs = Manifest::parse("[package.metadata.docs.rs]\nall-features = true\n");
+        let program = Manifest::parse("[[bin]]\nname = \"p\"\n");
+        assert!(documents_all_features(&docs) && !is_program(&docs));
+        assert!(!documents_all_features(&program) && is_program(&program));
     }
 
     #[test]

@@ -1,3 +1,5 @@
+-- kernel::table::abandon: a run that ends without a known outcome. One that was abandoned before is Repeat, and a grant
+-- that is not the record's is Superseded.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET lease_until = least(h.lease_until, at.now), hard_until = least(h.hard_until, at.now),

@@ -1,4 +1,5 @@
--- A tombstone that remembers the call. Without a reply there is a row: read again.
+-- kernel::table::cancel, of an address without a row: a tombstone that remembers the call. Without a reply there is a
+-- row: read again.
 WITH at AS MATERIALIZED (
     SELECT {clock} AS now
 ), updated_record AS (

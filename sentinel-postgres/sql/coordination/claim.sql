@@ -1,5 +1,5 @@
--- Takes over a row that is free, lapsed, or completed past its retention. Its twin is `claimed` in update.sql, which
--- skips rows that are locked; this statement waits for the lock of its row.
+-- kernel::table::claim: takes over a row that is free, lapsed, or completed past its retention. Its twin is `claimed`
+-- in update.sql, which skips rows that are locked; this statement waits for the lock of its row.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = CASE WHEN $11::bool THEN 'executing' ELSE 'claimed' END::{state},

@@ -1,4 +1,5 @@
--- Claims an address that has no row. Without a reply there is one, or another transaction is inserting it: read again.
+-- kernel::table::claim, of an address that has no row. Without a reply there is one, or another transaction is
+-- inserting it: read again.
 -- Its twin is `granted` in insert_complete.sql, which inserts many; this statement has no arrays to unpack.
 INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, effects_until,
     incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset,

@@ -1,5 +1,5 @@
--- Completes the first run of an address, as nearly every run is. Without a reply nothing was changed: it was another
--- run, or a repetition.
+-- kernel::table::complete, for the first run of an address, as nearly every run is. Without a reply nothing was
+-- changed: it was another run, or a repetition.
 UPDATE {records} r
 SET state = 'completed', completed_at = at.now, verdict = $6::text::{verdict}, code = $7::int4, omitted = $8::bool,
     content_type = $9::text, payload = $10::bytea, rev = r.rev + 1, last_now = at.now, last_event = 2, implied = 2,

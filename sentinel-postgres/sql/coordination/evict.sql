@@ -1,3 +1,5 @@
+-- kernel::table::evict: only a claim is freed, under the token that the operator saw. Another state is Executing or
+-- NotClaimed, and another token is StaleDecision.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET {freed}, past_claims = {remembered}, token = {next},

@@ -1,7 +1,8 @@
--- Any number of completions, and of claims of addresses that have no row, in one statement and one commit. Each address
--- occurs once; both lists are sorted by address. Nothing here waits for a row that another transaction has locked, and
--- all rows are locked before the first is inserted, so that concurrent statements cannot deadlock. What is not in the
--- result was not changed, for any reason: it is sent again on its own.
+-- Any number of completions (`completed`, kernel::table::complete), and of claims of addresses that have no row
+-- (`granted`, kernel::table::claim), in one statement and one commit. Each address occurs once; both lists are sorted
+-- by address. Nothing here waits for a row that another transaction has locked, and all rows are locked before the
+-- first is inserted, so that concurrent statements cannot deadlock. What is not in the result was not changed, for any
+-- reason: it is sent again on its own.
 WITH completion AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::int8[], $5::uuid[], $6::bool[], $7::int4[], $8::bool[], $9::text[],
                          $10::bytea[])

@@ -1,3 +1,5 @@
+-- kernel::table::reconcile: the same op id is Repeat, another token StaleDecision, a live run StillAlive, and a key
+-- that another operator holds HeldBy.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = 'reconciling', token = {next}, claim_id = NULL, past_claims = {remembered},

@@ -1,6 +1,6 @@
--- Any number of begins, releases, and claims of addresses that have a row, in one statement and one commit. Each
--- address occurs once. No row that another transaction has locked is waited for. What is not in the result was not
--- changed, for any reason: it is sent again on its own.
+-- Any number of begins, releases, and claims (kernel::table::begin, release, claim) of addresses that have a row, in
+-- one statement and one commit. Each address occurs once. No row that another transaction has locked is waited for.
+-- What is not in the result was not changed, for any reason: it is sent again on its own.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],
                          $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[])

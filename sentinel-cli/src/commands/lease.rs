@@ -6,26 +6,20 @@ use sentinel::record::{Address, Kind, idempotency_key};
 use tokio::time::Instant;
 
 use super::context::{Context, environment};
-use super::wait::{CallResult, Interruption, Progress, await_call, open_store};
+use super::wait::{CallResult, Interruption, Progress, Ready, await_call, ready};
 use crate::args::Lease;
 use crate::exit::{CliError, Exit};
 use crate::output::note;
-use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest, Signals};
+use crate::runner::{self, Authority, CommandSpec, Ended, NotStarted, Ran, Rest};
 
 /// Acquires the lease, runs the command, releases the lease.
 pub(crate) async fn run(context: &Context, args: Lease) -> Result<Exit, CliError> {
     let terms = args.terms.get()?;
     let address = context.address(Kind::Lease, args.key.get()?);
-    let signals = Signals::listen().map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
-    let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
-    let store = match open_store(context, deadline, &signals).await? {
-        Ok(store) => store,
+    let Ready { sentinel, signals, deadline } = match ready(context, args.terms.wait).await? {
+        Ok(ready) => ready,
         Err(number) => return Ok(Exit::signal(number)),
     };
-    if let Some(number) = signals.pending() {
-        return Ok(Exit::signal(number));
-    }
-    let sentinel = context.client(store)?;
     let mut request = sentinel.lease(&address.key).ttl(terms.ttl()).hard_ttl(terms.hard_ttl());
     if let Some(at) = deadline {
         request = request.wait(at.saturating_duration_since(Instant::now()));

@@ -9,7 +9,9 @@ use sentinel::{Failure as Vouched, Outcome, Run, Sentinel};
 use tokio::time::Instant;
 
 use super::context::{Context, environment};
-use super::wait::{CallResult, Interruption, Progress, Stage, await_call, errors, open_store, report_until};
+use super::wait::{
+    CallResult, Interruption, Progress, Ready, Stage, await_call, errors, ready, report_until,
+};
 use crate::args::Once;
 use crate::exit::{CliError, Exit};
 use crate::output::{answer, note};
@@ -38,16 +40,10 @@ pub(crate) async fn run(context: &Context, args: Once) -> Result<Exit, CliError>
     args.check()?;
     let terms = args.terms()?;
     let address = context.address(Kind::Execution, args.key.get()?);
-    let signals = Signals::listen().map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
-    let deadline = args.terms.wait.map(|wait| Instant::now() + wait);
-    let store = match open_store(context, deadline, &signals).await? {
-        Ok(store) => store,
+    let Ready { sentinel, signals, deadline } = match ready(context, args.terms.wait).await? {
+        Ok(ready) => ready,
         Err(number) => return Ok(Exit::signal(number)),
     };
-    if let Some(number) = signals.pending() {
-        return Ok(Exit::signal(number));
-    }
-    let sentinel = context.client(store)?;
     let command = GrantedCommand {
         command: args.command,
         address: address.clone(),

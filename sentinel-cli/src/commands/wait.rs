@@ -22,9 +22,32 @@ const SILENT: Duration = Duration::from_secs(5);
 /// A signal ends a wait for the store's reply only after this time, because the reply may arrive soon.
 const AFTER_SIGNAL: Duration = Duration::from_secs(2);
 
+/// What a command that claims has before it claims.
+pub(super) struct Ready {
+    pub(super) sentinel: Sentinel,
+    pub(super) signals: Signals,
+    /// Until when it waits.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Listens for signals, opens the store, and makes the client. `Err` in the result: this signal came, and nothing was
+/// sent.
+pub(super) async fn ready(context: &Context, wait: Option<Duration>) -> Result<Result<Ready, i32>, CliError> {
+    let signals = Signals::listen().map_err(|error| CliError::new(Exit::UNAVAILABLE, error.to_string()))?;
+    let deadline = wait.map(|wait| Instant::now() + wait);
+    let store = match open_store(context, deadline, &signals).await? {
+        Ok(store) => store,
+        Err(number) => return Ok(Err(number)),
+    };
+    if let Some(number) = signals.pending() {
+        return Ok(Err(number));
+    }
+    Ok(Ok(Ready { sentinel: context.client(store)?, signals, deadline }))
+}
+
 /// Opens the store. With a deadline it tries again until then, as long as the store may recover without help. `Err` in
 /// the result: this signal ended the wait.
-pub(super) async fn open_store(
+async fn open_store(
     context: &Context,
     deadline: Option<Instant>,
     signals: &Signals,

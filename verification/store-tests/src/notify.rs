@@ -184,7 +184,7 @@ pub async fn a_result_wakes_waiters_in_another_process<N: Notifying>() {
     until("both listen", || N::is_listening(&theirs, &ours, &address("k"))).await;
     until("a process waits", || N::knows_of_a_waiter(&theirs)).await;
     // The wait that ended because the store listens is over, and the next one has begun: a read comes after it. Between
-    // the two, a message is missed; the next read finds the change, but for this client.
+    // the two, a message is missed; another client's next read finds the change, this one's does not.
     let reads = || blind.0.reads.load(Ordering::SeqCst);
     let before = reads();
     until("it waits again", || reads() > before).await;

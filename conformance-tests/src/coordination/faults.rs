@@ -154,11 +154,11 @@ fn operation_name(op: &str) -> &'static str {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use sentinel_conformance::{Fault, Faulty, Plan};
+/// # use sentinel_conformance::{Fault, Faulty, FaultPlan};
 /// # use sentinel_core::CoordinationStore;
 /// # fn example(store: Arc<dyn CoordinationStore>) {
 /// // The reply to the second begin is lost, and no complete ever arrives.
-/// let plan = Plan::quiet().nth("begin", 2, Fault::LoseReply).every("complete", Fault::LoseRequest);
+/// let plan = FaultPlan::none().nth("begin", 2, Fault::LoseReply).every("complete", Fault::LoseRequest);
 /// let store = Arc::new(Faulty::new(store, plan));
 /// # }
 /// ```

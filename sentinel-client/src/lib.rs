@@ -1,7 +1,7 @@
 //! The client of Sentinel (spec §4): `once`, `lease`, the reconcilers, the keeper that sends heartbeats, and a cache of
 //! completed results.
 //!
-//! Most programs depend on the facade, `sentinel`, which re-exports all of this.
+//! Most programs depend on the facade, `sentinel` (package `sentinel-coordination`), which re-exports all of this.
 
 mod auto_reconciler;
 mod clock;

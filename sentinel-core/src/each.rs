@@ -6,7 +6,7 @@
 /// `for_each_operation!(then [arguments])` becomes
 /// `then! { [arguments] claim, Claim, ClaimReply; begin, Begin, BeginReply; .. }`. A macro that implements the contract
 /// for a wrapper repeats one method for each line, so that an operation that is added here is in every wrapper. A macro
-/// that treats some operations in its own way matches their lines by name and repeats the others; it stops to compile
+/// that treats some operations in its own way matches their lines by name and repeats the others; it no longer compiles
 /// when the list changes before them. `heartbeat` is not in the list: it is sent for many records at once, and each
 /// wrapper decides what becomes of a batch.
 #[doc(hidden)]

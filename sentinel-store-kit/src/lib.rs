@@ -1,5 +1,5 @@
 //! What the stores of Sentinel share and what no contract needs: plumbing for authors of stores. Programs use the
-//! facade, `sentinel`.
+//! facade, `sentinel` (package `sentinel-coordination`).
 //!
 //! A caller of a store may be on any runtime, may be one of thousands, and may go away at any time. Each part solves
 //! one of the problems that follow:

@@ -61,7 +61,7 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         }
         Outcome::RanUncertain(doubt) => format!("NOT KNOWN whether it was charged: {}", doubt.cause),
         Outcome::Uncertain(doubt) => {
-            format!("NOT KNOWN whether it was charged: reconcile token {}", doubt.token)
+            format!("NOT KNOWN whether it was charged: reconcile it, token {}", doubt.token)
         }
         Outcome::Reconciling(by) => format!("{} is reconciling", by.operator),
         Outcome::NotRun(reason) => format!("not charged: {reason}"),

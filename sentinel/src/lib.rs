@@ -9,7 +9,7 @@
 //! | You need | Use |
 //! |---|---|
 //! | work that runs at most once, with a result that later callers get | [`once`](Sentinel::once) |
-//! | a right that one worker has at a time, for as long as it works | [`lease`](Sentinel::lease) |
+//! | a right that one worker has at a time, until it releases it or its hard ttl ends | [`lease`](Sentinel::lease) |
 //! | your own writes to PostgreSQL and the record, in one transaction | `once_in_transaction`, in [`postgres`] |
 //!
 //! | Store | Feature | For | Keeps its records |
@@ -44,8 +44,10 @@
 //!         .await?;
 //!     Ok(match outcome {
 //!         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => receipt,
-//!         Outcome::Uncertain(_) | Outcome::RanUncertain(_) => "we are checking your payment".to_owned(),
-//!         other => format!("try again later: {}", other.name()), // the table below lists all of them
+//!         Outcome::InProgress(_) | Outcome::NotRun(_) => "try again later".to_owned(),
+//!         Outcome::Failed(failure) => format!("not charged: {failure:?}"),
+//!         // The table below has the others. In all of them the charge may have been made.
+//!         other => format!("we are checking your payment: {}", other.name()),
 //!     })
 //! }
 //!
@@ -73,7 +75,7 @@
 //! | `Uncertain(_)` | no, an earlier one may have | Find out what happened, then [`reconcile`] the key. |
 //! | `RanUncertain(_)` | yes, its effect is unknown | The same. |
 //! | `Unconfirmed(result)` | yes | Use the result. [Drain](Sentinel::drain) the client before the process exits. |
-//! | `Superseded(result, _)` | yes | Another worker or an operator had decided before. The record counts. |
+//! | `Superseded(result, _)` | yes | An operator had decided about the key meanwhile. The record counts. |
 //!
 //! An [`Error`] means that the function did not run.
 //!
@@ -85,7 +87,9 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), sentinel::Error> {
 //! let sentinel = Sentinel::new(MemoryStore::new());
-//! match sentinel.lease("poll-the-bank").acquire().await? {
+//! // Heartbeats keep the lease up to the hard ttl. Without it a lease ends after its ttl, 30 s.
+//! let hour = std::time::Duration::from_secs(3_600);
+//! match sentinel.lease("poll-the-bank").hard_ttl(hour).acquire().await? {
 //!     LeaseOutcome::Held(lease) => {
 //!         // Pass the token with each write: a resource that has seen a greater one refuses a stale worker.
 //!         let token = lease.token();

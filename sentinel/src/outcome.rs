@@ -4,3 +4,4 @@
 pub use sentinel_client::{
     InProgress, Lost, NotRun, NotStored, RanUncertain, Reconciling, ReplayedFailure, Uncertain,
 };
+pub use sentinel_core::operation::Current;

@@ -5,3 +5,4 @@ pub use sentinel_client::{
     AutoReconciler, AutoReconcilerHandle, DecisionOutcome, Eviction, Holding, ProbeResult, ReconcileOutcome,
     Reconciler, Refused, Seeking, UncertainKey,
 };
+pub use sentinel_core::operation::{EvictReply, ReconcileReply};

@@ -2,6 +2,7 @@
 //! [`Sentinel::inspect`](crate::Sentinel::inspect), [`list`](crate::Sentinel::list) and
 //! [`history`](crate::Sentinel::history) return them.
 
+pub use sentinel_core::store::VisibleState;
 pub use sentinel_core::{
     Accepts, Address, Change, ClaimId, Decision, DecisionKind, Digest, Event, EventLimit, Fingerprint, Grant,
     Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, RecordedResult, State, Terms, Token, Verdict,

@@ -38,7 +38,7 @@ cargo xtask COMMAND
   model [ARGS]    explore the model, in release; ARGS go to it
   simulate [ARGS] simulate worlds full of faults, in release: `--seed N`, `--seeds COUNT`
   fuzz [ARGS]     libFuzzer over all that is read, with a nightly compiler: `--seconds N`, names of targets
-  bench [ARGS]    measure, beside the least that could be done; ARGS go to the crate `benches`: `--quick`, `--help`
+  bench [ARGS]    measure, beside a baseline; ARGS go to the package `sentinel-benches`: `--quick`, `--help`
   soak [ARGS]     break real servers under many processes for long: `--minutes N`, `--seed N`, `--store all`
   deep            all that is explored, simulated, generated and broken, as much as docs/verification.md states: an hour
   mutants PART [ARGS] break the sources of PART (kernel, client, store-kit, memory, sqlite, postgres, redis) one by one,

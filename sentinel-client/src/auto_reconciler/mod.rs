@@ -68,7 +68,7 @@ struct Suspect {
 /// The result of probing a key.
 enum Step {
     /// The key is decided.
-    DecisionOutcome,
+    Decided,
     /// The outcome is still unknown, or it is too early for this finding: probe again later.
     Later,
     /// The key is not probed in this pass: its pause is not over, or another operator holds it.
@@ -281,7 +281,7 @@ impl AutoReconciler {
                 matches!(decided, DecisionOutcome::Done { .. })
             }
         };
-        Ok(if done { Step::DecisionOutcome } else { Step::Later })
+        Ok(if done { Step::Decided } else { Step::Later })
     }
 
     /// Probes again, the grace later, the keys for which the first probe found no success. A third probe follows if the
@@ -325,7 +325,7 @@ impl AutoReconciler {
     /// Remembers when to probe a key again. Returns whether it was decided.
     fn note(&mut self, key: &Key, step: &Step) -> bool {
         match step {
-            Step::DecisionOutcome => drop(self.pauses.remove(key)),
+            Step::Decided => drop(self.pauses.remove(key)),
             Step::Later => {
                 let local = self.sentinel.core.keeper.clock().now();
                 let before = self.pauses.get(key).map_or(self.every / 2, |pause| pause.length);
@@ -334,7 +334,7 @@ impl AutoReconciler {
             }
             Step::Passed | Step::Again(_) => {}
         }
-        matches!(step, Step::DecisionOutcome)
+        matches!(step, Step::Decided)
     }
 
     async fn complete(

@@ -1,5 +1,5 @@
--- Begins a claim. Its twin is `begun` in update.sql, which skips rows that are locked; this statement waits for the
--- lock of its row.
+-- kernel::table::begin: begins a claim. Its twin is `begun` in update.sql, which skips rows that are locked; this
+-- statement waits for the lock of its row.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = 'executing', begun_at = at.now, {touched}

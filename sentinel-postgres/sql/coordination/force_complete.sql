@@ -1,3 +1,4 @@
+-- kernel::table::force_complete: under the reconcile token, once, and with a result that callers of the key can decode.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET state = 'completed', completed_at = at.now, verdict = $10::text::{verdict}, code = $11::int4,

@@ -1,5 +1,6 @@
--- A vouched release of what began ends the incarnation: the next claim is a new attempt to the provider. Its twin is
--- `released` in update.sql, which skips rows that are locked; this statement waits for the lock of its row.
+-- kernel::table::release. A vouched release of what began ends the incarnation: the next claim is a new attempt to the
+-- provider. Its twin is `released` in update.sql, which skips rows that are locked; this statement waits for the lock
+-- of its row.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET {freed}, past_claims = {remembered},

@@ -1,4 +1,5 @@
--- The incarnation stays: to the provider the next run is the same attempt. The tombstone that holds it is not purged.
+-- kernel::table::reset_to_claimed. The incarnation stays: to the provider the next run is the same attempt. The
+-- tombstone that holds it is not purged.
 WITH {locked_record}, updated_record AS (
     UPDATE {records} r
     SET {freed}, past_claims = {remembered}, token = {next}, after_reset = true,

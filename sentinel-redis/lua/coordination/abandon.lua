@@ -1,4 +1,5 @@
--- Kernel `abandon`. A function has ended, and its outcome is unknown: uncertain now. A reset waits for late effects.
+-- kernel::table::abandon. A function has ended, and its outcome is unknown: uncertain now. A reset waits for late
+-- effects.
 local function step(r, now, arg)
   local grant, cause, late = struct.unpack('>c32I2c0I8', arg)
   if not matches(r, grant) or r.state ~= EXECUTING or r.doubt ~= '' then return end

@@ -1,4 +1,4 @@
--- Kernel `begin`. A worker is about to start.
+-- kernel::table::begin. A worker is about to start.
 local function step(r, now, grant)
   if not matches(r, grant) or r.state ~= CLAIMED then return end
   -- No lease reaches beyond its hard deadline: this is within both.

@@ -1,4 +1,4 @@
--- Kernel `claim`. A caller asks for a grant.
+-- kernel::table::claim. A caller asks for a grant.
 local function claim(r, now, arg)
   local id, fingerprint, phase, ttl, hard_ttl, late, kept, retention, accepts, worker =
     struct.unpack('>c16I2c0c1I8I8I8c1c8I2c0I2c0', arg)

@@ -1,5 +1,5 @@
--- Kernel `complete`. A worker has ended, and this is its result. It is accepted after expiry too, as long as the grant
--- is current.
+-- kernel::table::complete. A worker has ended, and this is its result. It is accepted after expiry too, as long as the
+-- grant is current.
 local function complete(r, now, arg)
   local grant, result = struct.unpack('>c32I4c0', arg)
   if not matches(r, grant) or r.state ~= EXECUTING then return end

@@ -1,4 +1,5 @@
--- Kernel `force_complete`. An operator decides that the work was done. A repeated decision finds nothing in doubt.
+-- kernel::table::force_complete. An operator decides that the work was done. A repeated decision finds nothing in
+-- doubt.
 local function step(r, now, arg)
   local result, checked, media, from = struct.unpack('>I4c0c1I2c0', arg)
   local sent = string.sub(arg, from)

@@ -1,6 +1,7 @@
--- Kernel `heartbeat`, for many leases independently. A lease never gets shorter, and never passes its hard deadline.
--- One that lapsed never revives, while an execution of the same grant does: no other call could have taken it. An
--- abandoned run does not revive either (kernel `heartbeat`, Abandoned): its hard deadline has passed with its end.
+-- kernel::table::heartbeat, for many leases independently. A lease never gets shorter, and never passes its hard
+-- deadline. One that lapsed never revives, while an execution of the same grant does: no other call could have taken
+-- it. An abandoned run does not revive either (kernel `heartbeat`, Abandoned): its hard deadline has passed with its
+-- end.
 local function handle(record, arg)
   local grant, kind = struct.unpack('>c32c1', arg)
   local head = redis.call('GETRANGE', record, 0, 133)

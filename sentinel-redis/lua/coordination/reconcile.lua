@@ -1,4 +1,4 @@
--- Kernel `reconcile`. An operator takes an uncertain key.
+-- kernel::table::reconcile. An operator takes an uncertain key.
 local function step(r, now, arg)
   local even_if_alive, steal = struct.unpack('>c1c1', arg)
   local sent = string.sub(arg, 3)

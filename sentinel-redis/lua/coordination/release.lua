@@ -1,5 +1,5 @@
--- Kernel `release`. A worker gives its claim back; one that began only if it vouches that nothing happened, and never
--- after it reported that it does not know.
+-- kernel::table::release. A worker gives its claim back; one that began only if it vouches that nothing happened, and
+-- never after it reported that it does not know.
 local function step(r, now, arg)
   local grant, vouched = struct.unpack('>c32c1', arg)
   if not matches(r, grant) then return end

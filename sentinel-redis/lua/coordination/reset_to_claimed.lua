@@ -1,5 +1,5 @@
--- Kernel `reset_to_claimed`. An operator decides that the work was not done: any caller may run it again. A repeated
--- decision finds a newer token.
+-- kernel::table::reset_to_claimed. An operator decides that the work was not done: any caller may run it again. A
+-- repeated decision finds a newer token.
 local function step(r, now, arg)
   local accept_overlap = struct.unpack('>c1', arg)
   local sent = string.sub(arg, 2)

@@ -237,6 +237,6 @@ fn not_built_in(kind: StoreKind) -> Error {
     };
     invalid(
         "the store's URL",
-        format!("needs the feature `{feature}` of the crate `sentinel`, which is not enabled"),
+        format!("needs the feature `{feature}` of the package `sentinel-coordination`, which is not enabled"),
     )
 }

@@ -99,7 +99,7 @@ fn two_lives(address: &Address, entries: &[Entry], before: &End, end: &End) -> R
     for entry in &old {
         if let Some(early) = new.iter().find(|new| new.returned.is_some_and(|at| at < entry.invoked)) {
             return Err(format!(
-                "answered as after the purge, and returned before this request was sent:\n{early}\n{entry}"
+                "a reply already showed the purge, and it had returned before this request was sent:\n{early}\n{entry}"
             ));
         }
     }

@@ -199,9 +199,9 @@ pub(super) fn all() -> Vec<Mutation> {
         "returns the replies of a batch namespace by namespace": Fault::GroupsByNamespace;
         "extends one namespace of a batch": Fault::OneNamespace;
         "extends one kind of a batch": Fault::OneKind;
-        "ignores beats after the first 100 beats": Fault::EndsAt(100);
-        "ignores beats after the first 1,000 beats": Fault::EndsAt(1_000);
-        "ignores beats after the first 2,000 beats": Fault::EndsAt(2_000);
+        "ignores all but the first 100 beats of a batch": Fault::EndsAt(100);
+        "ignores all but the first 1,000 beats of a batch": Fault::EndsAt(1_000);
+        "ignores all but the first 2,000 beats of a batch": Fault::EndsAt(2_000);
         "extends the first 1,024 leases of a batch and confirms all": Fault::RepliesBeyond(1_024);
         "replies to a repeated address of a batch once": Fault::RepeatsOnce;
         "takes the last grant of an address in a batch for all of them": Fault::LastGrantCounts;

@@ -6,12 +6,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use sentinel_core::{ErrorKind, StoreError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::coop::unconstrained;
 use tokio::task::yield_now;
 
 use crate::on_demand_task::OnDemandTask;
@@ -95,7 +98,7 @@ impl<E: BatchExecutor> Batcher<E> {
             outstanding: self.outstanding.clone(),
             queue,
             gathered: VecDeque::new(),
-            executing: 0,
+            held: 0,
         }
     }
 }
@@ -106,8 +109,8 @@ struct Driver<E: BatchExecutor> {
     outstanding: Arc<AtomicUsize>,
     queue: UnboundedReceiver<E::Item>,
     gathered: VecDeque<E::Item>,
-    /// How many items are being executed.
-    executing: usize,
+    /// How many items were received and are not executed yet.
+    held: usize,
 }
 
 impl<E: BatchExecutor> Driver<E> {
@@ -116,7 +119,7 @@ impl<E: BatchExecutor> Driver<E> {
         loop {
             if self.gathered.is_empty() {
                 match self.queue.recv().await {
-                    Some(item) => self.gathered.push_back(item),
+                    Some(item) => self.hold(item),
                     None => return,
                 }
             }
@@ -124,10 +127,16 @@ impl<E: BatchExecutor> Driver<E> {
             self.gather(batching).await;
             let batch = self.executor.take_batch(&mut self.gathered, E::MAX_BATCH);
             batching = batch.len() > 1;
-            self.executing = batch.len();
+            let executed = batch.len();
             self.executor.execute(&mut session, batch).await;
-            self.outstanding.fetch_sub(std::mem::take(&mut self.executing), Ordering::Relaxed);
+            self.held -= executed;
+            self.outstanding.fetch_sub(executed, Ordering::Relaxed);
         }
+    }
+
+    fn hold(&mut self, item: E::Item) {
+        self.held += 1;
+        self.gathered.push_back(item);
     }
 
     /// Takes what is there, and yields so that callers that just got a reply can send again, until two yields bring
@@ -137,7 +146,7 @@ impl<E: BatchExecutor> Driver<E> {
         while idle < 2 && self.gathered.len() < E::MAX_BATCH {
             let before = self.gathered.len();
             while let Ok(item) = self.queue.try_recv() {
-                self.gathered.push_back(item);
+                self.hold(item);
             }
             idle = if self.gathered.len() == before { idle + 1 } else { 0 };
             if idle < 2 {
@@ -152,11 +161,26 @@ impl<E: BatchExecutor> Driver<E> {
 impl<E: BatchExecutor> Drop for Driver<E> {
     fn drop(&mut self) {
         self.queue.close();
-        let mut left = self.executing + self.gathered.len();
-        while self.queue.try_recv().is_ok() {
+        let mut left = self.held;
+        while let Some(item) = next_of_closed(&mut self.queue) {
+            drop(item);
             left += 1;
         }
         self.outstanding.fetch_sub(left, Ordering::Relaxed);
+    }
+}
+
+/// The next item of a queue that is closed; None: there will be none. A sender that was let in before the queue was
+/// closed may still be about to put its item in: it needs a few instructions for that, and is waited for.
+fn next_of_closed<T>(queue: &mut UnboundedReceiver<T>) -> Option<T> {
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        // Outside of the budget of the task that is dropped: with no budget left, a queue is never ready.
+        let next = pin!(unconstrained(poll_fn(|cx| queue.poll_recv(cx))));
+        match next.poll(&mut cx) {
+            Poll::Ready(item) => return item,
+            Poll::Pending => std::thread::yield_now(),
+        }
     }
 }
 

@@ -40,11 +40,13 @@ pub trait PostgresExt: Sealed + Sync {
     /// with [`commit`](super::commit), and make the result with [`encode_result`](sentinel_client::encode_result), as
     /// the client does.
     ///
-    /// **From then on the client records no success on its own.** When the function has returned `Ok`, the client asks
-    /// the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`.
+    /// **From the call on, also if it fails, the client records no success on its own.** When the function has returned
+    /// `Ok`, the client asks the record: `Completed` if your transaction was committed, and otherwise `RanUncertain`,
+    /// for what the function wrote may have been rolled back.
     /// **Effect:** none before you commit; the record's row is locked until then, and heartbeats pass it over.
     /// **Refusals** change nothing and leave no trace in the transaction: roll it back unless the reply is `Recorded`.
-    /// **Errors:** nothing was changed, and the transaction goes on if its connection does.
+    /// **Errors:** no record was changed, and the transaction goes on if its connection does. Return the error from the
+    /// function, too.
     fn complete_in(
         &self,
         transaction: &mut Transaction<'_, Postgres>,

@@ -1,5 +1,6 @@
 //! `lease`: at most one worker holds it at a time.
 
+use std::fmt;
 use std::time::Duration;
 
 use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
@@ -132,11 +133,18 @@ impl LeaseRequest {
 /// A lease that is held. Dropping it releases it in the background, on a best-effort basis; [`release`](Self::release)
 /// returns the result.
 #[must_use = "a lease is released when it is dropped"]
-#[derive(Debug)]
 pub struct Lease {
     run: Run,
     held: Option<HeldGrant>,
     keep_alive: Option<KeepAliveGuard>,
+}
+
+/// Without the client's state, which names the other keys that it holds.
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lease = f.debug_struct("Lease");
+        lease.field("address", self.run.address()).field("token", &self.token()).finish_non_exhaustive()
+    }
 }
 
 impl Lease {

@@ -31,8 +31,11 @@ impl Sentinel {
 /// and get the same reply.
 ///
 /// ```
+/// # mod sentinel { pub use sentinel_client as reconcile; }
+/// # fn main() {}
+/// use sentinel::reconcile::{DecisionOutcome, ReconcileOutcome};
+///
 /// # async fn decide(sentinel: sentinel_client::Sentinel) -> Result<(), sentinel_client::Error> {
-/// use sentinel_client::{DecisionOutcome, ReconcileOutcome};
 ///
 /// match sentinel.reconciler("invoice-42").operator("ada").reason("called the bank").reconcile().await? {
 ///     ReconcileOutcome::Taken(held) => match held.force_complete(&"receipt 7").await? {

@@ -117,3 +117,12 @@ async fn a_lease_and_a_run_return_both_columns_of_a_fence() {
         ("billing/execution/a/b", record.token.get())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_printed_without_the_other_keys_of_its_client() {
+    let sentinel = sentinel();
+    let LeaseOutcome::Held(_other) = sentinel.lease("private").acquire().await.unwrap() else { panic!() };
+    let outcome = sentinel.lease("mine").acquire().await.unwrap();
+    let text = format!("{outcome:?}");
+    assert!(text.contains("mine") && !text.contains("private"), "{text}");
+}

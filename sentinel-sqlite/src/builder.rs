@@ -81,7 +81,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Whether to create a file that is not there; yes by default.
+    /// Whether to create a file that is not there, and to set up an empty one; yes by default. Otherwise they are
+    /// refused.
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
         self
@@ -124,7 +125,7 @@ impl SqliteStoreBuilder {
 
     /// Checks the file and the place where it lies. What keeps it from being used is a finding.
     ///
-    /// **Effect:** none that stays; no file is created. **Errors:** there is no file, or it cannot be reached.
+    /// **Effect:** none that stays; no file is created, and an empty one stays empty. **Errors:** there is no file, or it cannot be reached.
     pub async fn health(self) -> Result<Health, StoreError> {
         let options = Arc::new(self.options()?);
         doctor::health(options, self.clock).await

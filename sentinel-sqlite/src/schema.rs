@@ -19,13 +19,13 @@ pub const SCHEMA_VERSION: i32 = MIGRATIONS.len() as i32;
 /// How many tables there are.
 const TABLES: i64 = 4;
 
-/// Checks that the file is empty or ours, before anything in it is changed.
-pub(crate) fn inspect(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Checks that the file is ours, or empty where it may be set up, before anything in it is changed.
+pub(crate) fn inspect(connection: &Connection, path: &Path, may_set_up: bool) -> Result<(), StoreError> {
     if connection.is_readonly("main").unwrap_or(false) {
         let detail = format!("{}: is read-only", path.display());
         return Err(StoreError::not_applied(ErrorKind::DeploymentRefused, detail));
     }
-    version(connection, path).map(drop)
+    if version(connection, path)? == 0 && !may_set_up { Err(not_set_up(path)) } else { Ok(()) }
 }
 
 /// Checks that the file is ours and set up. Nothing is written.
@@ -33,8 +33,11 @@ pub(crate) fn initialised(connection: &Connection, path: &Path) -> Result<(), St
     if version(connection, path)? == SCHEMA_VERSION {
         return Ok(());
     }
-    let detail = format!("{}: holds nothing yet", path.display());
-    Err(StoreError::not_applied(ErrorKind::NotInitialised, detail))
+    Err(not_set_up(path))
+}
+
+fn not_set_up(path: &Path) -> StoreError {
+    StoreError::not_applied(ErrorKind::NotInitialised, format!("{}: holds nothing yet", path.display()))
 }
 
 /// Brings the schema to our version, in one transaction. Any number of processes may do so at once: the first one

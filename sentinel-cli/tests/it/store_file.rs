@@ -22,13 +22,12 @@ fn only_once_lease_and_init_create_a_file() {
         assert_eq!(ran.code(), 69, "{arguments:?}: {ran:?}");
         assert!(ran.out().is_empty() && ran.err().contains("store.db"), "{arguments:?}: {ran:?}");
         assert_eq!(std::fs::read_dir(world.path("")).unwrap().count(), 0, "{arguments:?} made something");
-        // An empty file is no store either.
+        // An empty file is no store either, and stays empty.
         std::fs::write(world.path("store.db"), "").unwrap();
-        let code = world.run(arguments).code();
-        assert!(
-            code == 69 || OTHERS.contains(&arguments) || arguments == ["doctor"],
-            "{arguments:?}: {code}"
-        );
+        let ran = world.run(arguments);
+        let (expected, text) = if arguments == ["doctor"] { (1, ran.out()) } else { (69, ran.err()) };
+        assert!(ran.code() == expected && text.contains("holds nothing yet"), "{arguments:?}: {ran:?}");
+        assert_eq!(std::fs::metadata(world.path("store.db")).unwrap().len(), 0, "{arguments:?} set it up");
     }
     for arguments in [&["once", "k", "--", "true"][..], &["lease", "k", "--", "true"], &["init"]] {
         let world = World::sqlite();
@@ -36,6 +35,10 @@ fn only_once_lease_and_init_create_a_file() {
         assert!(world.path("store.db").exists());
         assert_eq!(world.run(&["list"]).code(), 0);
         assert_eq!(world.run(&["doctor"]).code(), 0);
+        std::fs::write(world.path("empty.db"), "").unwrap();
+        let on = |store| world.run(&[&["--store", store], arguments].concat()).code();
+        assert_eq!(on("sqlite:empty.db?sentinel_create=false"), 69, "{arguments:?}");
+        assert_eq!(on("sqlite:empty.db"), 0, "{arguments:?}");
     }
 }
 

@@ -55,7 +55,7 @@ impl Default for Sealed {
 }
 
 impl Writer {
-    /// Opens the file, creates or migrates what is in it, and turns durability on.
+    /// Opens the file, creates (where the options allow it) or migrates what is in it, and turns durability on.
     pub(crate) fn open(options: &OpenOptions) -> Result<Self, StoreError> {
         if options.reads_only {
             let detail = format!("{}: was opened for reading only", options.path.display());
@@ -63,7 +63,7 @@ impl Writer {
         }
         options.check_place()?;
         let connection = options.connect(options.create)?;
-        let prepared = schema::inspect(&connection, &options.path).and_then(|()| {
+        let prepared = schema::inspect(&connection, &options.path, options.create).and_then(|()| {
             enable_wal(&connection, options)?;
             schema::migrate(&connection, &options.path)?;
             seal::check(&connection, options)

@@ -32,6 +32,7 @@ fn check(options: &OpenOptions, clock: &dyn Clock) -> Result<Health, StoreError>
         return Err(StoreError::not_applied(ErrorKind::Unreachable, detail));
     }
     let mut checks = vec![file(options), file_system(options), names(options)];
+    // A check changes nothing: an empty file is a finding, and is not set up.
     let existing = OpenOptions { create: false, ..options.clone() };
     match Writer::open(&existing) {
         Ok(writer) => checks.extend(inside(writer, options)?),

@@ -29,6 +29,23 @@ async fn an_empty_file_gets_the_schema() {
 }
 
 #[tokio::test]
+async fn an_empty_file_is_a_finding_and_stays_empty_where_nothing_may_be_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("empty.db");
+    std::fs::write(&path, b"").unwrap();
+    for create in [true, false] {
+        let health = SqliteStore::builder(&path).create(create).health().await.unwrap();
+        assert!(!health.accepted && health.guarantees.is_empty(), "{health:?}");
+        let bad: Vec<_> = health.checks.iter().filter(|check| !check.ok).collect();
+        assert!(bad.len() == 1 && bad[0].found.contains("holds nothing yet"), "{health:?}");
+    }
+    let error = SqliteStore::builder(&path).create(false).open().await.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::NotInitialised, Applied::No));
+    assert_eq!(std::fs::read(&path).unwrap(), b"");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "something was made");
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let on = OnDisk::open().await;
     on.plain().pragma_update(None, "user_version", SCHEMA_VERSION + 1).unwrap();

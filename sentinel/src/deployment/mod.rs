@@ -34,8 +34,8 @@ pub use settings::{Access, Initialised, StoreKind};
 
 /// Opens the store at a URL: [`Deployment::parse`], then [`Deployment::open`].
 ///
-/// **Effect:** a SQLite file is created and migrated if necessary (with `?sentinel_create=false` it must exist); its
-/// directory is not created. In a PostgreSQL database or on a Redis server nothing is created: use
+/// **Effect:** a SQLite file is created and migrated if necessary (with `?sentinel_create=false` it must exist
+/// and hold a store); its directory is not created. In a PostgreSQL database or on a Redis server nothing is created: use
 /// [`Deployment::init`], or `sentinel init`. A Redis server that was restarted without losing anything is accepted
 /// again. **Repeating it** opens another handle; `memory:` is a new and empty store each time. **Errors:** the URL is
 /// refused, or the store cannot be opened. Nothing was changed then.

@@ -24,11 +24,11 @@ pub enum StoreKind {
 /// What a program needs of a SQLite file. The other stores are opened alike for all three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Creates the file if it does not exist, unless the URL has `sentinel_create=false`.
+    /// Creates the file if it does not exist, and sets up an empty one, unless the URL has `sentinel_create=false`.
     Create,
-    /// The file must exist.
+    /// The file must exist and hold a store. An empty one is refused.
     Write,
-    /// The file must exist, and may be on a read-only file system. Writes are refused.
+    /// The file must exist and hold a store, and may be on a read-only file system. Writes are refused.
     Read,
 }
 

@@ -47,7 +47,16 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 /// Reads a URL. An error does not quote the URL, which may hold a password.
 pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     check_store_address(url).map_err(|invalid| invalid.to_string())?;
+    // The driver would drop it and all behind it: half of a password, or a parameter that sets TLS.
+    if url.contains('#') {
+        return Err("has a #: a # must be written as %23".to_owned());
+    }
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    if has_encoded_user(base) {
+        return Err(
+            "has user and password in its host: they are written before an @ that is not encoded".to_owned()
+        );
+    }
     let (mut schema, mut prefix, mut max_events) = (None, None, None);
     let mut theirs = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -68,6 +77,14 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
     let options = PgConnectOptions::from_str(&url).map_err(|_| shape.to_owned())?;
     Ok(Parsed { options: without_brackets(options), schema, prefix, max_events })
+}
+
+/// Whether an encoded @ or : makes a host of what is user and password: messages show the host.
+fn has_encoded_user(base: &str) -> bool {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().to_ascii_uppercase();
+    host.contains("%40") || host.contains("%3A")
 }
 
 /// A URL has an IPv6 address in brackets, and a socket's address has none: the driver would look up `[::1]` as a name.
@@ -143,6 +160,26 @@ mod tests {
         assert_eq!((parsed.options.get_host(), parsed.options.get_port()), ("::1", 5433));
         let parsed = parse("postgres:///db?host=[fe80::1]").unwrap();
         assert_eq!(parsed.options.get_host(), "fe80::1");
+    }
+
+    #[test]
+    fn a_raw_number_sign_and_an_encoded_user_in_the_host_are_refused() {
+        for bad in [
+            "postgres://u:12#3@h/0",
+            "postgres://h/0#x",
+            "postgres://h#hunter2",
+            "postgres://u@h/db?password=a#b&sslmode=verify-full",
+        ] {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains("%23") && !why.contains("hunter2"), "{bad}: {why}");
+        }
+        for bad in ["postgres://me%3Ahunter2%40h/0", "postgres://me%3ahunter2@i%3a1", "postgres://u:p@me%40h"]
+        {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains("before an @") && !why.contains("hunter2"), "{bad}: {why}");
+        }
+        assert!(parse("postgres://u:a%23%40%3A@h/0").is_ok());
+        assert!(parse("postgres://u@%2Frun%2Fpostgresql:7/db").is_ok());
     }
 
     #[test]

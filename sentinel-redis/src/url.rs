@@ -38,7 +38,16 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     if !SCHEMES.contains(&scheme) {
         return Err(format!("has a scheme that is not known; known are {}", SCHEMES.join(", ")));
     }
+    // The driver would drop it and all behind it: half of a password, or a parameter that sets TLS.
+    if url.contains('#') {
+        return Err("has a #: a # must be written as %23".to_owned());
+    }
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    if has_encoded_user(base) {
+        return Err(
+            "has user and password in its host: they are written before an @ that is not encoded".into()
+        );
+    }
     let mut ours = [const { None::<String> }; OURS.len()];
     let mut theirs = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -99,6 +108,14 @@ fn config(base: &str, theirs: &[&str], tls: bool) -> Result<Config, String> {
         .iter_mut()
         .for_each(|server| server.host = without_brackets(&server.host).into());
     Ok(config)
+}
+
+/// Whether an encoded @ or : makes a host of what is user and password: messages show the host.
+fn has_encoded_user(base: &str) -> bool {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().to_ascii_uppercase();
+    host.contains("%40") || host.contains("%3A")
 }
 
 /// `host:port`. fred itself would split an IPv6 address at its first colon.
@@ -204,6 +221,25 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("redis://h?node=i:2").is_err(), "it would be ignored");
+    }
+
+    #[test]
+    fn a_raw_number_sign_and_an_encoded_user_in_the_host_are_refused() {
+        for bad in [
+            "redis://u:12#3@h/0",
+            "redis://h/0#x",
+            "redis://h#hunter2",
+            "redis+unix:///s#x",
+            "redis-cluster://h?node=i:1#x",
+        ] {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains("%23") && !why.contains("hunter2"), "{bad}: {why}");
+        }
+        for bad in ["redis://me%3Ahunter2%40h/0", "redis://me%3ahunter2@i%3a1", "redis://u:p@me%40h"] {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains("before an @") && !why.contains("hunter2"), "{bad}: {why}");
+        }
+        assert!(parse("redis://u:a%23%40%3A@h/0").is_ok());
     }
 
     #[test]

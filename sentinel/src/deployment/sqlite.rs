@@ -9,22 +9,35 @@ use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use super::backend::Backend;
 use super::settings::{Access, Initialised, Settings, invalid};
+use super::with_ours;
 use crate::store::Store;
 
 #[derive(Debug)]
-struct Sqlite(SqliteStoreBuilder);
+struct Sqlite {
+    builder: SqliteStoreBuilder,
+    shown: String,
+}
 
 pub(super) fn backend(url: &str) -> Result<Arc<dyn Backend>, Error> {
-    Ok(Arc::new(Sqlite(SqliteStore::at(url)?)))
+    let builder = SqliteStore::at(url)?;
+    // All parameters are Sentinel's: others were refused.
+    let shown = with_ours(url, shown(&builder));
+    Ok(Arc::new(Sqlite { builder, shown }))
 }
 
 pub(super) fn file(path: &Path) -> Arc<dyn Backend> {
-    Arc::new(Sqlite(SqliteStore::builder(path)))
+    let builder = SqliteStore::builder(path);
+    let shown = shown(&builder);
+    Arc::new(Sqlite { builder, shown })
+}
+
+fn shown(builder: &SqliteStoreBuilder) -> String {
+    format!("sqlite:{}", builder.path().display())
 }
 
 impl Sqlite {
     fn builder(&self, settings: &Settings) -> SqliteStoreBuilder {
-        let mut builder = self.0.clone();
+        let mut builder = self.builder.clone();
         if let Some(timeout) = settings.turn_timeout {
             builder = builder.turn_timeout(timeout);
         }
@@ -39,7 +52,7 @@ impl Sqlite {
 #[async_trait]
 impl Backend for Sqlite {
     fn shown(&self) -> String {
-        format!("sqlite:{}", self.0.path().display())
+        self.shown.clone()
     }
 
     async fn open(&self, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {

@@ -7,7 +7,8 @@ fn known_schemes_are_accepted() {
     for (url, kind, shown) in [
         ("memory:", StoreKind::Memory, "memory:"),
         ("sqlite:/a/b.db", StoreKind::Sqlite, "sqlite:/a/b.db"),
-        ("sqlite:///a/b.db?sentinel_create=false", StoreKind::Sqlite, "sqlite:/a/b.db"),
+        ("sqlite:///a/b.db?sentinel_create=false", StoreKind::Sqlite, "sqlite:/a/b.db?sentinel_create=false"),
+        ("sqlite:a#b?sentinel_max_events=9", StoreKind::Sqlite, "sqlite:a#b?sentinel_max_events=9"),
         ("postgres://u:p@h:5432/db?sslmode=require", StoreKind::Postgres, "postgres://h:5432/db"),
         (
             "postgresql://h/db?sentinel_schema=a&sslmode=disable&sentinel_table_prefix=b_",
@@ -39,6 +40,8 @@ fn known_schemes_are_accepted() {
         "rediss-sentinel://h:26379?sentinelServiceName=main&sentinelPassword=p",
         "redis+unix:///run/redis.sock",
         "redis+unix://u:p@/run/redis.sock?sentinel_key_prefix=a",
+        "postgres://u:a%23b%40%3A@h/db",
+        "postgres://u@%2frun%2Fpostgresql/db",
     ] {
         assert!(Deployment::parse(good).is_ok(), "{good}");
     }
@@ -86,6 +89,18 @@ fn a_url_that_cannot_be_meant_is_refused() {
         "redis+unix://",
         "redis+unix://h/run/redis.sock",
         "redis+tls://h",
+        "postgres://u@h/db#x",
+        "postgres://u@h/db?password=a#b&sslmode=verify-full",
+        "postgres://u:12#3@h/db",
+        "postgres://u@h,i#/db",
+        "redis://u:12#3@h",
+        "redis://h#x",
+        "redis-cluster://h?node=i:1#x",
+        "redis+unix:///run/redis.sock#x",
+        "postgres://h,me%3Ax%40i/db",
+        "postgres://u@%2Frun%3Ax%40h/db",
+        "postgres://u%2Fx/db",
+        "redis://me%3ax%40h",
     ] {
         let refused = match Deployment::parse(bad).unwrap_err() {
             Error::Invalid(_) => true,
@@ -117,6 +132,13 @@ fn a_password_is_never_shown() {
         "postgres://host/db?password=hunter2",
         "postgres://host/db?password=hunter2&sentinel_schema=a",
         "postgres://host/db?sentinel_schema=hunter2%20",
+        "postgres://me:1#hunter2@host/db",
+        "postgres://hunter2#3@host/db",
+        "postgres://me%3Ahunter2%40localhost/db",
+        "postgres://me%3ahunter2%2f%40localhost/db",
+        "postgres://me%253Ahunter2%2540localhost/db",
+        "redis://me%3Ahunter2%40localhost",
+        "redis-cluster://:%23@me%3Ahunter2%40localhost:1",
     ];
     for url in urls {
         let shown = match Deployment::parse(url) {
@@ -124,6 +146,14 @@ fn a_password_is_never_shown() {
             Err(error) => format!("{error} {error:?}"),
         };
         assert!(!shown.contains("hunter2") && !shown.contains("ter2"), "{url}: {shown}");
+    }
+}
+
+#[test]
+fn a_raw_number_sign_is_refused_with_its_encoding() {
+    for url in ["postgres://u:hunter2#3@h/db", "redis://h?node=hunter2#x", "redis+unix:///s#hunter2"] {
+        let error = Deployment::parse(url).unwrap_err().to_string();
+        assert!(error.contains("a # must be written as %23") && !error.contains("hunter2"), "{url}: {error}");
     }
 }
 
@@ -146,6 +176,14 @@ async fn access_decides_whether_a_file_is_created() {
         assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
     }
     assert_eq!(file.health().await.unwrap_err().kind(), ErrorKind::Unreachable);
+    let path = folder.path().join("store.db");
+    std::fs::write(&path, "").unwrap();
+    for access in [Access::Write, Access::Read] {
+        let error = file.clone().access(access).open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotInitialised, "{error}");
+    }
+    assert!(!file.health().await.unwrap().accepted);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "the empty file was set up");
     file.open().await.unwrap();
     for access in [Access::Write, Access::Read, Access::Create] {
         file.clone().access(access).open().await.unwrap();

@@ -16,7 +16,11 @@ pub(super) fn server(rest: &str, location: ServerLocation) -> Result<String, &'s
     if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it holds a space or a control character");
     }
-    let (before_query, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    // A driver drops it, and all behind it: a half of a password, or a parameter that sets TLS.
+    if rest.contains('#') {
+        return Err("a # must be written as %23");
+    }
+    let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = before_query.split_once('/').unwrap_or((before_query, ""));
     let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     if path.contains('@') || authority.matches('@').count() > 1 {
@@ -49,6 +53,14 @@ fn is_escaped(bytes: &[u8]) -> bool {
     (0..bytes.len()).all(|at| bytes[at] != b'%' || digits(at))
 }
 
+/// Whether an encoded character makes a host of what is user and password: the host is shown. The directory of a socket
+/// may be a host, and begins with an encoded slash.
+fn hides_a_password(host: &str) -> bool {
+    let host = host.to_ascii_uppercase();
+    let host = host.strip_prefix("%2F").map_or(host.clone(), |rest| rest.replace("%2F", "/"));
+    ["%40", "%3A", "%2F", "%25"].iter().any(|encoded| host.contains(encoded))
+}
+
 fn hosts(list: &str) -> Result<(), &'static str> {
     for one in list.split(',') {
         let (host, port) = match one.strip_prefix('[') {
@@ -57,6 +69,9 @@ fn hosts(list: &str) -> Result<(), &'static str> {
         };
         if host.is_empty() {
             return Err("it names no host");
+        }
+        if hides_a_password(host) {
+            return Err("user and password are written before an @ that is not encoded");
         }
         let number = port.strip_prefix(':').map(str::parse::<u16>);
         if !(port.is_empty() || matches!(number, Some(Ok(1..)))) {

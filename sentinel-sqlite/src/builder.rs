@@ -125,7 +125,8 @@ impl SqliteStoreBuilder {
 
     /// Checks the file and the place where it lies. What keeps it from being used is a finding.
     ///
-    /// **Effect:** none that stays; no file is created, and an empty one stays empty. **Errors:** there is no file, or it cannot be reached.
+    /// **Effect:** none that stays; no file is created, and an empty one stays empty. **Errors:** there is no file, or
+    /// it cannot be reached.
     pub async fn health(self) -> Result<Health, StoreError> {
         let options = Arc::new(self.options()?);
         doctor::health(options, self.clock).await

@@ -35,8 +35,8 @@ pub use settings::{Access, Initialised, StoreKind};
 /// Opens the store at a URL: [`Deployment::parse`], then [`Deployment::open`].
 ///
 /// **Effect:** a SQLite file is created and migrated if necessary (with `?sentinel_create=false` it must exist
-/// and hold a store); its directory is not created. In a PostgreSQL database or on a Redis server nothing is created: use
-/// [`Deployment::init`], or `sentinel init`. A Redis server that was restarted without losing anything is accepted
+/// and hold a store); its directory is not created. In a PostgreSQL database or on a Redis server nothing is created:
+/// use [`Deployment::init`], or `sentinel init`. A Redis server that was restarted without losing anything is accepted
 /// again. **Repeating it** opens another handle; `memory:` is a new and empty store each time. **Errors:** the URL is
 /// refused, or the store cannot be opened. Nothing was changed then.
 ///
@@ -104,7 +104,7 @@ impl Deployment {
         };
         let server =
             url::server(rest, location).map_err(|why| malformed(format!("{why} ({scheme}://***)")))?;
-        Self::of(kind, url, with_ours(url, format!("{scheme}://{server}")))
+        Self::of(kind, url, url::with_ours(url, format!("{scheme}://{server}")))
     }
 
     /// The store in a SQLite file with the usual settings. The path is taken literally.
@@ -215,13 +215,6 @@ fn backend(kind: StoreKind, url: &str, shown: String) -> Result<Arc<dyn Backend>
         #[allow(unreachable_patterns, reason = "with all features there is an arm for each kind")]
         kind => Err(not_built_in(kind)),
     }
-}
-
-/// Which tables or which keys the store has is a part of its name. What was checked is no password.
-fn with_ours(url: &str, shown: String) -> String {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let ours: Vec<&str> = query.split('&').filter(|parameter| parameter.starts_with("sentinel_")).collect();
-    if ours.is_empty() { shown } else { format!("{shown}?{}", ours.join("&")) }
 }
 
 fn malformed(why: impl fmt::Display) -> Error {

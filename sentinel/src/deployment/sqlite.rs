@@ -9,7 +9,7 @@ use sentinel_sqlite::{SqliteStore, SqliteStoreBuilder};
 
 use super::backend::Backend;
 use super::settings::{Access, Initialised, Settings, invalid};
-use super::with_ours;
+use super::url::with_ours;
 use crate::store::Store;
 
 #[derive(Debug)]

@@ -47,6 +47,13 @@ pub(super) fn server(rest: &str, location: ServerLocation) -> Result<String, &'s
     Ok(if path.is_empty() { host_port.to_owned() } else { format!("{host_port}/{path}") })
 }
 
+/// Which tables or which keys the store has is a part of its name. What was checked is no password.
+pub(super) fn with_ours(url: &str, shown: String) -> String {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let ours: Vec<&str> = query.split('&').filter(|parameter| parameter.starts_with("sentinel_")).collect();
+    if ours.is_empty() { shown } else { format!("{shown}?{}", ours.join("&")) }
+}
+
 fn is_escaped(bytes: &[u8]) -> bool {
     let digits =
         |at: usize| bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));

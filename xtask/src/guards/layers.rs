@@ -67,13 +67,14 @@ pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
         let row = TABLE.iter().find(|(folder, _)| *folder == member.folder);
         broken.extend(misplaced(member, is_unpublished, row.is_some()));
         let Some((_, allowed)) = row else { continue };
-        let direct = dependencies(&member.name, &["--depth", "1"])?;
+        let package = ["--package", &member.name];
+        let direct = dependencies(&package, &["--depth", "1"])?;
         let others = workspace.members.iter().filter(|other| other.name != member.name);
         let used: Vec<&str> =
             others.filter(|other| direct.contains(&other.name)).map(|other| other.folder.as_str()).collect();
         broken.extend(not_allowed(&member.folder, &used, allowed));
         if !is_unpublished {
-            let tree = dependencies(&member.name, &[])?;
+            let tree = dependencies(&package, &[])?;
             broken.extend(banned(&member.folder, &tree));
         }
     }
@@ -109,9 +110,10 @@ fn is_of(name: &str, first: &str) -> bool {
     name.strip_prefix(first).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']))
 }
 
-/// The names of all that a package is built from, or with `--depth 1` of what it names itself, tests left out.
-fn dependencies(package: &str, depth: &[&str]) -> Result<BTreeSet<String>> {
-    let tree = cargo(&["tree", "--package", package, "--all-features", "--edges", "normal,build"]);
+/// The names of all that a package is built from on any target, or with `--depth 1` of what it names itself, tests left
+/// out.
+fn dependencies(package: &[&str], depth: &[&str]) -> Result<BTreeSet<String>> {
+    let tree = cargo(&["tree", "--all-features", "--target", "all", "--edges", "normal,build"]).args(package);
     let tree = tree.args(&["--prefix", "none", "--format", "{p}"]).args(depth).read()?;
     Ok(tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
@@ -137,6 +139,25 @@ mod tests {
         assert_eq!(contract.len(), 4, "{contract:?}");
         assert_eq!(banned("sentinel-client", &tree).len(), 1, "a runtime knows tokio");
         assert_eq!(banned("sentinel-new", &tree).len(), 1, "each crate has a row");
+    }
+
+    #[test]
+    fn what_is_used_on_another_target_is_found() {
+        let folder = std::env::temp_dir().join(format!("xtask-layers-{}", std::process::id()));
+        for (path, more) in [
+            ("", "[workspace]\n[target.'cfg(target_os = \"none\")'.dependencies]\nb = { path = \"b\" }\n"),
+            ("b", ""),
+        ] {
+            let name = if path.is_empty() { "a" } else { path };
+            let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n{more}");
+            std::fs::create_dir_all(folder.join(path).join("src")).unwrap();
+            std::fs::write(folder.join(path).join("src/lib.rs"), "").unwrap();
+            std::fs::write(folder.join(path).join("Cargo.toml"), manifest).unwrap();
+        }
+        let manifest = folder.join("Cargo.toml").to_string_lossy().into_owned();
+        let direct = dependencies(&["--manifest-path", &manifest], &["--depth", "1"]).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(direct.contains("b"), "{direct:?}");
     }
 
     #[test]

@@ -40,22 +40,35 @@ pub(crate) fn walk(folder: &Path, paths: &mut Vec<String>) -> Result {
         let entry = entry?;
         let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
         let kind = entry.file_type()?;
-        if kind.is_dir() && is_ours(&name) {
+        let relative = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        if kind.is_dir() && is_ours(&relative) {
             walk(&path, paths)?;
         } else if kind.is_file() && has_text(&name) {
-            let path = path.strip_prefix(root()).unwrap_or(&path);
-            paths.push(path.to_string_lossy().replace('\\', "/"));
+            paths.push(relative);
         }
     }
     Ok(())
 }
 
-const NOT_OURS: [&str; 6] = ["target", "proptest-regressions", "mutants.out", "seeds", "corpus", "artifacts"];
+/// Folders that tools write to, and the seeds of fuzz targets, which are bytes of any kind.
+const NOT_OURS: [&str; 7] = [
+    "target",
+    "mutants.out",
+    "mutants.out.old",
+    "verification/fuzz/target",
+    "verification/fuzz/seeds",
+    "verification/fuzz/corpus",
+    "verification/fuzz/artifacts",
+];
 
+/// Whether a folder, given by its path from the root, belongs to the tree.
 fn is_ours(folder: &str) -> bool {
-    match folder.strip_prefix('.') {
+    let mut names = folder.rsplit('/');
+    let name = names.next().unwrap_or_default();
+    match name.strip_prefix('.') {
         Some(hidden) => ["cargo", "ci", "github", "config"].contains(&hidden),
-        // Seeds of fuzz targets are bytes of any kind.
+        // `proptest` writes next to the folder of the sources, of any crate.
+        None if name == "proptest-regressions" => names.any(|name| name == "src"),
         None => !NOT_OURS.contains(&folder),
     }
 }
@@ -63,4 +76,20 @@ fn is_ours(folder: &str) -> bool {
 fn has_text(file: &str) -> bool {
     let ends = |end: &&str| file.ends_with(end);
     !["Cargo.lock", ".git", ".db", ".db-wal", ".db-shm", ".orig", ".rej"].iter().any(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_left_out_at_their_known_paths_only() {
+        for folder in ["target", "mutants.out", "verification/fuzz/seeds", "a/proptest-regressions", ".git"] {
+            assert!(!is_ours(folder), "{folder}");
+        }
+        for name in ["target", "mutants.out", "seeds", "corpus", "artifacts", "proptest-regressions"] {
+            assert!(is_ours(&format!("sentinel-core/src/{name}")), "{name}");
+        }
+        assert!(is_ours(".github") && is_ours("sentinel-core"));
+    }
 }

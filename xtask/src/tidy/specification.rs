@@ -64,11 +64,17 @@ impl Reference<'_> {
     }
 }
 
-/// The sections that a line refers to. On a line with `spec §1`, a further `§2` is of the specification, too.
+/// Whether a line names the specification.
+fn names_it(line: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| ["spec", "specification"].iter().any(|name| word.eq_ignore_ascii_case(name)))
+}
+
+/// The sections that a line refers to. On a line that names the specification, each `§` is of it.
 fn references(line: &str) -> impl Iterator<Item = Reference<'_>> {
-    let names_it = ["spec §", "Spec §"].iter().any(|form| line.contains(form));
+    let names_it = names_it(line);
     line.match_indices('§').filter(move |_| names_it).filter_map(|(at, sign)| {
-        let rest = &line[at + sign.len()..];
+        let rest = line[at + sign.len()..].trim_start();
         let section = leading_number(rest);
         let target = rest[section.len()..].strip_prefix("](").and_then(|rest| rest.split(')').next());
         let anchor =
@@ -79,9 +85,26 @@ fn references(line: &str) -> impl Iterator<Item = Reference<'_>> {
 
 /// The forms of a reference that this check does not read.
 fn old_form(line: &str) -> Option<String> {
-    let (_, rest) = line.split_once(concat!("SP", "EC "))?;
-    let is_reference = rest.starts_with("section") || rest.starts_with(|c: char| c.is_ascii_digit());
-    is_reference.then(|| "a section of the specification is referred to as `spec §N`".to_owned())
+    let lower = line.to_lowercase();
+    let is_word = ["spec ", "specification "].iter().any(|name| {
+        let mut after = lower.match_indices(name).map(|(at, _)| &lower[at + name.len()..]);
+        after.any(|rest| rest.starts_with("section ") || rest.starts_with(|c: char| c.is_ascii_digit()))
+    });
+    (is_word || has_list(line)).then(|| {
+        "each section of the specification is referred to as `spec §N`, a further one as `§N`".to_owned()
+    })
+}
+
+/// Whether a reference goes on with a number that has no sign of its own: a list or a range.
+fn has_list(line: &str) -> bool {
+    let mut after = line.match_indices('§').map(|(at, sign)| line[at + sign.len()..].trim_start());
+    let separators = [",", "-", "–", "—", "/", "and ", "or ", "to "];
+    let goes_on = |rest: &str| {
+        let rest = rest[leading_number(rest).len()..].trim_start();
+        let further = separators.iter().find_map(|separator| rest.strip_prefix(separator));
+        further.is_some_and(|rest| rest.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+    };
+    names_it(line) && after.any(|rest| !leading_number(rest).is_empty() && goes_on(rest))
 }
 
 #[cfg(test)]
@@ -109,6 +132,19 @@ mod tests {
         let link = concat!("[sp", "ec §3](../docs/specification.md#3-transitions)");
         assert_eq!(wrong(link, &["3"]).count(), 0);
         assert_eq!(wrong(&link.replace("#3-", "#4-"), &["3"]).count(), 1);
+    }
+
+    #[test]
+    fn every_form_of_a_reference_is_checked_or_refused() {
+        for form in ["SP_EC §N", "sp_ec, §N", "sp_ec (§N)", "sp_ec § N", "§N of the sp_ecification"] {
+            let line = form.replace('_', "");
+            assert_eq!(wrong(&line.replace('N', "9"), &["1"]).count(), 1, "{line}");
+            assert_eq!(wrong(&line.replace('N', "1"), &["1"]).count(), 0, "{line}");
+        }
+        for form in ["sp_ec §1, 9", "sp_ec §1-9", "sp_ec §1–9", "sp_ec §1 and 9", "sp_ec section 9"] {
+            assert_eq!(wrong(&form.replace('_', ""), &["1"]).count(), 1, "{form}");
+        }
+        assert_eq!(wrong("RFC 9110 §4, 5, which we inspect", &["1"]).count(), 0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Types, kernel and store contract of Sentinel, which coordinates work that is not safe to run twice. No I/O, no
 //! runtime.
 //!
-//! Most programs depend on the facade, `sentinel` (package `sentinel-coordination`). This crate is for authors of stores.
+//! Most programs depend on the facade, `sentinel` (package `sentinel-coordination`). This crate is for authors of
+//! stores.
 //!
 //! - [`kernel`]: the rules, a pure function of (record, operation, store now).
 //! - [`CoordinationStore`]: the contract of a store.

@@ -4,9 +4,9 @@
 //! writes record and event, and is committed by itself. Operations that arrive at the same time are sent in one
 //! statement, over a few connections that the store owns. See [`PostgresStore`].
 //!
-//! Programs use it through the facade, `sentinel` (package `sentinel-coordination`). Its module `postgres` adds the methods that take a transaction of
-//! yours and a type of the client, `once_in_transaction` and `complete_in`. The author of another runtime builds the
-//! same from [`PostgresStore::claim_in`] and [`PostgresStore::complete_grant_in`].
+//! Programs use it through the facade, `sentinel` (package `sentinel-coordination`). Its module `postgres` adds the
+//! methods that take a transaction of yours and a type of the client, `once_in_transaction` and `complete_in`. The
+//! author of another runtime builds the same from [`PostgresStore::claim_in`] and [`PostgresStore::complete_grant_in`].
 
 mod batch;
 mod builder;

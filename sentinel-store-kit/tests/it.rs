@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Large, so that it takes a while to put it into a queue.
-struct Item {
+struct Request {
     reply_to: ReplyTo<u32>,
     panics: bool,
     _large: [u8; 1 << 16],
@@ -23,12 +23,12 @@ struct Item {
 struct Executor;
 
 impl BatchExecutor for Executor {
-    type Item = Item;
+    type Item = Request;
     type Session = ();
     const MAX_BATCH: usize = 8;
     const MAX_OUTSTANDING: usize = 4;
 
-    fn take_batch(&self, waiting: &mut VecDeque<Item>, max: usize) -> Vec<Item> {
+    fn take_batch(&self, waiting: &mut VecDeque<Request>, max: usize) -> Vec<Request> {
         let mut taken = 0;
         take_fitting(waiting, |item| {
             assert!(!item.panics, "asked to");
@@ -37,18 +37,18 @@ impl BatchExecutor for Executor {
         })
     }
 
-    async fn execute(&self, _: &mut (), batch: Vec<Item>) {
+    async fn execute(&self, _: &mut (), batch: Vec<Request>) {
         batch.into_iter().for_each(|item| drop(item.reply_to.send(Ok(1))));
     }
 
-    fn refuse(&self, item: Item, error: StoreError) {
+    fn refuse(&self, item: Request, error: StoreError) {
         drop(item.reply_to.send(Err(error)));
     }
 }
 
 fn request(batcher: &Batcher<Executor>, panics: bool) -> PendingReply<u32> {
     let (reply_to, pending) = oneshot::channel();
-    batcher.send(Item { reply_to, panics, _large: [0; 1 << 16] });
+    batcher.send(Request { reply_to, panics, _large: [0; 1 << 16] });
     pending
 }
 

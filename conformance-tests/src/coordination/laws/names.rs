@@ -14,8 +14,8 @@ fn executions(context: &LawContext, names: impl IntoIterator<Item = impl AsRef<s
     names.into_iter().map(|name| context.execution(name.as_ref()).address).collect()
 }
 
-/// Each address has its own record: claims, reads, heartbeats, pages, releases and purges of one do not affect another. Names that a store
-/// may confuse are used together: of two, the first is released and purged, the second stays.
+/// Each address has its own record: claims, reads, heartbeats, pages, releases and purges of one do not affect another.
+/// Names that a store may confuse are used together: of two, the first is released and purged, the second stays.
 async fn all_are_apart(context: &LawContext, addresses: &[Address]) {
     let claims: Vec<_> = (0..addresses.len()).map(|n| call(&format!("w{n}"))).collect();
     let mut grants = Vec::new();

@@ -8,10 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::faithful;
-use super::outcome::{Error, NotStored};
-
-/// Why a result could not be encoded or decoded.
-pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
+use super::outcome::{CodecError, Error, NotStored};
 
 /// Encodes results as bytes, and decodes them.
 pub trait Codec<T>: Send + Sync + 'static {

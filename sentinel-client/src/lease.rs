@@ -7,13 +7,14 @@ use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
 use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Token};
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Lost;
 use super::engine::{Call, HeldGrant, Refusal};
 use super::fence::FenceValues;
 use super::keeper::KeepAliveGuard;
 use super::open_work::Work;
 use super::outcome::{Error, InProgress, NotRun};
 use super::requested::RequestedTerms;
-use super::run::{Lost, Run};
+use super::run::Run;
 use super::sentinel::Sentinel;
 use super::shared::store_broke;
 

@@ -3,6 +3,7 @@
 //!
 //! Most programs depend on the facade, `sentinel` (package `sentinel-coordination`), which re-exports all of this.
 
+mod authority;
 mod auto_reconciler;
 mod clock;
 mod codec;
@@ -29,20 +30,21 @@ mod shared;
 mod slots;
 mod watch;
 
+pub use authority::Lost;
 pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
-pub use codec::{Codec, CodecError, Json, Raw, decode_result, encode_checked, encode_result};
+pub use codec::{Codec, Json, Raw, decode_result, encode_checked, encode_result};
 pub use engine::Ending;
 pub use fence::FenceValues;
 pub use lease::{Lease, LeaseOutcome, LeaseRequest, ReleaseOutcome};
 pub use once::{Once, Prepared};
 pub use open_work::{Drained, Unfinished, Work};
 pub use outcome::{
-    Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, Reconciling, ReplayedFailure,
-    Uncertain,
+    CodecError, Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, Reconciling,
+    ReplayedFailure, Uncertain,
 };
 pub use reconciler::{DecisionOutcome, Eviction, Holding, ReconcileOutcome, Reconciler, Refused, Seeking};
 pub use replay_cache::{ReplayCache, ReplayLimits};
 #[doc(hidden)]
 pub use requested::RequestedExecution;
-pub use run::{Lost, Run};
+pub use run::Run;
 pub use sentinel::Sentinel;

@@ -80,13 +80,16 @@ impl<T, E> Outcome<T, E> {
     }
 }
 
+/// Why a result could not be encoded or decoded.
+pub type CodecError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why the value of a completed execution is not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotStored {
     /// The codec could not encode it.
     #[error("the result was not stored: it cannot be encoded: {0}")]
-    NotEncodable(super::CodecError),
+    NotEncodable(CodecError),
     /// It is larger than the limit of the call.
     #[error("the result was not stored: {bytes} bytes are over the limit of {limit}")]
     TooLarge {
@@ -228,7 +231,7 @@ pub enum Error {
         /// The result as the record has it.
         recorded: Box<RecordedResult>,
         /// The error of the codec.
-        source: super::CodecError,
+        source: CodecError,
     },
     /// The store could not answer the request of an operator or a reader.
     #[error(transparent)]

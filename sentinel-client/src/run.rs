@@ -4,42 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sentinel_core::operation::Current;
 use sentinel_core::{Address, ClaimId, Grant, Key, Namespace, Token, idempotency_key};
 use tokio_util::sync::CancellationToken;
 
+use super::authority::{Authority, Lost};
 use super::clock::LocalClock;
 use super::fence::FenceValues;
-use super::keeper::Authority;
-
-/// Why a worker has lost its authority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// The grant is no longer the record's: another call or an operator took the record, or it is free.
-    Superseded(Current),
-    /// The key is completed.
-    Decided,
-    /// The hard deadline has passed.
-    HardDeadline,
-    /// No heartbeat was answered until the end of the lease, and another call may have taken over since. Only for a
-    /// lease, or an execution that had not begun: an execution that has begun is not lost by that.
-    HeartbeatTimeout,
-    /// The run was abandoned: its end was reported with an unknown outcome.
-    Abandoned,
-}
-
-impl Lost {
-    /// The name used in logs and metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Superseded(_) => "superseded",
-            Self::Decided => "decided",
-            Self::HardDeadline => "hard_deadline",
-            Self::HeartbeatTimeout => "heartbeat_timeout",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
 
 /// The handle of a run: its grant, its deadlines, and the signal that it has lost its authority. The function is never
 /// dropped midway: it must react to the signal itself.

@@ -10,7 +10,6 @@ use sentinel_core::{Address, Record, State, StoreTime};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
-use super::engine::{Entered, Refusal};
 use super::jitter::jittered;
 use super::queue::{NEVER, Queue};
 use super::shared::Core;
@@ -78,16 +77,14 @@ impl Watch {
         }
     }
 
-    /// Handles a reply that ends this caller's wait.
-    pub(crate) fn answered(&self, answer: &Result<Entered, Refusal>) {
-        match answer {
-            Ok(_) => self.queue.granted_at.store(self.seen, Ordering::SeqCst),
-            // All callers would get the same reply.
-            Err(Refusal::Completed(_) | Refusal::Uncertain(_) | Refusal::Reconciling(_)) => {
-                self.core.watchers.dissolve(&self.address, &self.queue);
-            }
-            Err(_) => {}
-        }
+    /// Records that this caller was granted the key: the next one claims at the next change.
+    pub(crate) fn granted(&self) {
+        self.queue.granted_at.store(self.seen, Ordering::SeqCst);
+    }
+
+    /// Ends the wait of all callers in this queue.
+    pub(crate) fn dissolve(&self) {
+        self.core.watchers.dissolve(&self.address, &self.queue);
     }
 
     /// Waits until it is worth claiming again.

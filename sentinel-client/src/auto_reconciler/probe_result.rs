@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_core::{Fingerprint, Key, Label, Payload, RecordedResult, StoreTime, Token, Verdict};
 use serde::Serialize;
 
-use super::super::codec::CodecError;
+use super::super::outcome::CodecError;
 
 /// An uncertain key, as a probe receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
 use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, RecordedResult, StoreError, StoreTime};
 
+use super::super::authority::Authority;
 use super::super::clock::LocalTime;
-use super::super::keeper::{Authority, Entry, KeepAliveGuard};
+use super::super::keeper::{Entry, KeepAliveGuard};
 use super::super::open_work::{Work, WorkGuard};
 use super::super::outcome::{InProgress, NotRun, Reconciling, Uncertain};
 use super::super::retry::{Answered, RetryPolicy};
@@ -151,7 +152,14 @@ impl Call {
             match answer {
                 Err(Refusal::InProgress(still)) => other = Some(still),
                 answer => {
-                    watch.answered(&answer);
+                    match &answer {
+                        Ok(_) => watch.granted(),
+                        // All callers would get the same reply.
+                        Err(Refusal::Completed(_) | Refusal::Uncertain(_) | Refusal::Reconciling(_)) => {
+                            watch.dissolve();
+                        }
+                        Err(_) => {}
+                    }
                     return answer;
                 }
             }

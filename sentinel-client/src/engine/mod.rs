@@ -18,7 +18,7 @@ mod enter;
 mod finish;
 
 use ended::Ended;
-pub(crate) use enter::{Call, Entered, HeldGrant, Refusal};
+pub(crate) use enter::{Call, HeldGrant, Refusal};
 use finish::Started;
 
 /// How a function ended, as it reports itself.

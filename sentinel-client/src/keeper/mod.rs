@@ -23,7 +23,7 @@ use super::jitter::jittered;
 mod tick;
 
 use super::slots::Id;
-pub(crate) use tick::{Authority, Entry};
+pub(crate) use tick::Entry;
 use tick::{Table, Tick};
 
 /// The longest wait for the replies to a batch.

@@ -1,7 +1,8 @@
 use super::*;
+use crate::authority::Authority;
 use crate::clock::LocalClock;
 use sentinel_core::Grant;
-use sentinel_core::operation::Stamp;
+use sentinel_core::operation::{LostReason, Stamp};
 use sentinel_core::{Address, ClaimId, Key, Namespace, State, StoreTime, Token};
 
 fn ms(ms: u64) -> LocalTime {

@@ -114,11 +114,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_root_exports_leads_to_no_module() {
+    fn what_a_root_exports_leads_to_the_file_that_defines_it() {
         let root = ("lib.rs", "mod a;\nmod b;\npub use a::A;\nfn g() { b::h() }\n");
-        assert_eq!(
-            crate_of(&[root, ("a.rs", "pub struct A;"), ("b.rs", "use crate::A;\nfn h() {}")]).len(),
-            0
-        );
+        let b = ("b.rs", "use crate::A;\nfn h() {}");
+        assert_eq!(crate_of(&[root, ("a.rs", "pub struct A;"), b]).len(), 0);
+        let circles = crate_of(&[root, ("a.rs", "use crate::b::h;\npub struct A;"), b]);
+        assert_eq!(circles, [["a", "b"].map(module).into_iter().collect()]);
+    }
+
+    #[test]
+    fn what_a_parent_imports_is_followed_through_other_names_and_globs() {
+        let d = ("a/d.rs", "use crate::c::f;\npub struct D;\n");
+        for import in ["pub(crate) use d::D as X;", "use self::d::D as X;", "pub use e::*;"] {
+            let parent = format!("mod d;\nmod e;\n{import}\n");
+            let e = ("a/e.rs", "pub use super::d::D as X;\n");
+            let c = ("c.rs", "use crate::a::X;\npub fn f() {}\n");
+            let circles = crate_of(&[("lib.rs", "mod a;\nmod c;\n"), ("a/mod.rs", &parent), d, e, c]);
+            assert_eq!(circles, [["a::d", "c"].map(module).into_iter().collect()], "{import}");
+        }
     }
 }

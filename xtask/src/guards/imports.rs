@@ -1,5 +1,6 @@
 //! Which modules of a crate name which others. Files are read as text: paths from `crate`, `super` and `self`, paths
-//! from modules that were imported by name, and a file's uses of its own child modules.
+//! from modules that were imported by name, and a file's uses of its own child modules. `spellings` refuses what this
+//! cannot follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +15,12 @@ pub(super) type Module = Vec<String>;
 /// The code of a crate's modules.
 #[derive(Debug)]
 pub(super) struct Sources(BTreeMap<Module, String>);
+
+/// What each module names.
+type Names<'a> = BTreeMap<&'a Module, Vec<Named>>;
+
+/// How many imports of one name are followed, one after the other.
+const MOST_STEPS: usize = 8;
 
 /// A path that code names, from the root of the crate.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,17 +56,18 @@ impl Sources {
 
     /// Which modules each module uses. What it only exports is not used.
     pub(super) fn uses(&self) -> BTreeMap<Module, BTreeSet<Module>> {
+        let names: Names<'_> =
+            self.0.iter().map(|(module, code)| (module, self.named(module, code))).collect();
         let mut all = BTreeMap::new();
-        for (module, code) in &self.0 {
-            let named = self.named(module, code);
+        for (module, named) in &names {
             let mut used: BTreeSet<Module> = named
                 .iter()
                 .filter(|named| !named.is_export)
-                .filter_map(|named| self.target(&named.path))
+                .filter_map(|named| self.target(&named.path, &names, MOST_STEPS, false))
                 .collect();
             // A module and the files that it declares are named together: `pub use` of a child is no use of it.
-            used.remove(module);
-            all.insert(module.clone(), used);
+            used.remove(*module);
+            all.insert((*module).clone(), used);
         }
         all
     }
@@ -68,6 +76,11 @@ impl Sources {
     pub(super) fn paths(&self) -> BTreeMap<&Module, Vec<Module>> {
         let paths = |module, code| self.named(module, code).into_iter().map(|named| named.path).collect();
         self.0.iter().map(|(module, code)| (module, paths(module, code))).collect()
+    }
+
+    /// The code of each module.
+    pub(super) fn code(&self) -> impl Iterator<Item = (&Module, &str)> {
+        self.0.iter().map(|(module, code)| (module, code.as_str()))
     }
 
     /// Whether the root of the crate has this module.
@@ -95,14 +108,28 @@ impl Sources {
         found
     }
 
-    /// The module that a path leads to: the longest part of it that is one. A name that a parent only exports leads
-    /// nowhere.
-    fn target(&self, path: &Module) -> Option<Module> {
+    /// The module that defines what a path leads to. The longest part of the path that is a module defines it, or
+    /// imports it from where it is looked for next; what a glob may import counts only where it is defined. A name that
+    /// comes from another crate leads nowhere.
+    fn target(&self, path: &[String], names: &Names<'_>, steps: usize, is_glob: bool) -> Option<Module> {
+        let steps = steps.checked_sub(1)?;
         let module =
             (0..=path.len()).rev().map(|length| &path[..length]).find(|part| self.0.contains_key(*part))?;
-        let name = path.get(module.len())?;
-        let has_children = self.0.keys().any(|other| other.len() > module.len() && other.starts_with(module));
-        (defines(&self.0[module], name) || !has_children).then(|| module.to_vec())
+        let (name, rest) = path[module.len()..].split_first()?;
+        if defines(&self.0[module], name) {
+            return Some(module.to_vec());
+        }
+        let imports = names.get(&module.to_vec()).into_iter().flatten();
+        let mut imported = imports.filter_map(|import| match import.alias.as_str() {
+            "*" => Some(([&import.path[..import.path.len() - 1], &path[module.len()..]].concat(), true)),
+            alias if alias == name => Some(([&import.path[..], rest].concat(), is_glob)),
+            _ => None,
+        });
+        let is_leaf =
+            !is_glob && !self.0.keys().any(|other| other.len() > module.len() && other.starts_with(module));
+        imported
+            .find_map(|(path, is_glob)| self.target(&path, names, steps, is_glob))
+            .or_else(|| is_leaf.then(|| module.to_vec()))
     }
 }
 
@@ -130,7 +157,8 @@ fn code_of(text: &str) -> String {
         }
         let is_attribute = line.starts_with("#[");
         let opens_tests = is_test && line.starts_with("mod ") && line.contains('{');
-        is_test = is_attribute && (is_test || line.starts_with("#[cfg(") && line.contains("test"));
+        let is_for_tests = ["#[cfg(test)]", "#[cfg(all(test,"].iter().any(|form| line.starts_with(form));
+        is_test = is_attribute && (is_test || is_for_tests);
         if opens_tests {
             in_tests = !line.ends_with('}');
             continue;
@@ -143,7 +171,7 @@ fn code_of(text: &str) -> String {
 
 /// Whether code defines an item of this name.
 fn defines(code: &str, name: &str) -> bool {
-    let kinds = ["struct", "enum", "trait", "fn", "type", "const", "static", "union"];
+    let kinds = ["struct", "enum", "trait", "fn", "type", "const", "static", "union", "macro_rules!", "mod"];
     kinds.iter().any(|kind| {
         code.match_indices(&format!("{kind} {name}"))
             .any(|(at, text)| !begins_with_name(&code[at + text.len()..]))
@@ -197,7 +225,8 @@ fn expand(base: &[String], rest: &str, is_export: bool, found: &mut Vec<Named>) 
         }
         return;
     }
-    let end = rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len());
+    let end =
+        if rest.starts_with('*') { 1 } else { rest.find(|c: char| !is_of_name(c)).unwrap_or(rest.len()) };
     let (name, after) = rest.split_at(end);
     // `self` in a group is the module itself.
     let path = if name == "self" { base.to_vec() } else { [base, &[name.to_owned()]].concat() };
@@ -278,6 +307,14 @@ mod tests {
         let code = code_of(&text);
         assert!(code.contains("use b;") && code.contains("use e;"), "{code}");
         assert!(!code.contains("super") && !code.contains("// "), "{code}");
+    }
+
+    #[test]
+    fn only_modules_that_tests_alone_compile_are_left_out() {
+        for attribute in ["cfg(not(test))", "cfg(feature = \"testing\")", "cfg(any(test, unix))"] {
+            let text = format!("#[{attribute}]\nmod a {{\n    use crate::b;\n}}\n");
+            assert!(code_of(&text).contains("crate::b"), "{attribute}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod circles;
 mod imports;
 mod layers;
 mod order;
+mod spellings;
 
 use std::fs;
 
@@ -40,6 +41,7 @@ pub(crate) fn guards(workspace: &Workspace) -> Result {
     kernel(&mut broken)?;
     circles::check(workspace, &mut broken)?;
     order::check(workspace, &mut broken)?;
+    spellings::check(workspace, &mut broken)?;
     default_program(workspace, &mut broken);
     if broken.is_empty() {
         println!("no absence is violated");

@@ -67,7 +67,7 @@ async fn pay(request: &'static str) -> Result<String, Box<dyn std::error::Error>
     let outcome = sentinel
         .once("invoice-42")
         .ttl(Duration::from_secs(3)).hard_ttl(Duration::from_secs(30))
-        .fingerprint(&request)                                       // same key, other request: an error, not a replay
+        .fingerprint(&request)                                       // both calls have one, and they differ: an error
         .nothing_happened_if(|e: &PspError| e.is_declined())         // after any other error the key is uncertain
         .run(move |run: Run| async move { psp.charge(request, run.idempotency_key()).await })
         .await?;

@@ -8,29 +8,15 @@ use crate::workspace::Workspace;
 
 use super::imports::{Module, Sources};
 
-/// The circles that are known, each by the crate's folder and the number of its files. A crate that is not named here
-/// has none. Nothing raises a number, and a circle that was opened lowers it.
-const KNOWN: [(&str, usize); 1] = [
-    // `history` runs what its own modules share: the record of a completed request, the setting and `act`.
-    ("conformance-tests", 4),
-];
-
-/// Refuses a crate whose circles have more files than are known.
+/// Refuses a crate that has files which use each other in a circle.
 pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
     for member in &workspace.members {
-        let circles = circles(&Sources::load(member)?.uses());
-        let files: usize = circles.iter().map(BTreeSet::len).sum();
-        let known = KNOWN.iter().find(|(folder, _)| *folder == member.folder).map_or(0, |(_, files)| *files);
-        if files > known {
-            let shown: Vec<_> = circles.iter().map(names).collect();
+        for circle in circles(&Sources::load(member)?.uses()) {
             broken.push(format!(
-                "{}: {files} files use each other in a circle, and {known} are known: {}",
+                "{}: these files use each other in a circle: {}",
                 member.folder,
-                shown.join("; ")
+                names(&circle)
             ));
-        } else if files < known {
-            broken
-                .push(format!("{}: {files} files are in circles: lower its number in KNOWN", member.folder));
         }
     }
     Ok(())

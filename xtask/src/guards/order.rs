@@ -33,25 +33,10 @@ const LEVELS: [&[&str]; 12] = [
 /// The stores, by folder.
 const STORES: [&str; 4] = ["sentinel-memory", "sentinel-sqlite", "sentinel-postgres", "sentinel-redis"];
 
-/// Upward names that are known: store, module, what it names, and why it is not moved yet.
-const KNOWN: [(&str, &str, &str, &str); 0] = [];
-
 /// Refuses a module of a store that names one of its own level or above.
 pub(super) fn check(workspace: &Workspace, broken: &mut Vec<String>) -> Result {
     for member in workspace.members.iter().filter(|member| STORES.contains(&member.folder.as_str())) {
-        let upward = upward(&Sources::load(member)?);
-        let is_known = |(from, to): &(String, String)| {
-            KNOWN
-                .iter()
-                .any(|(store, module, named, _)| (*store, *module, *named) == (&member.folder, from, to))
-        };
-        let stale = KNOWN.iter().filter(|(store, from, to, _)| {
-            *store == member.folder && !upward.contains(&((*from).to_owned(), (*to).to_owned()))
-        });
-        broken.extend(
-            stale.map(|(store, from, to, _)| format!("{store}: {from} no longer names {to}: KNOWN is stale")),
-        );
-        broken.extend(upward.iter().filter(|pair| !is_known(pair)).map(|(from, to)| {
+        broken.extend(upward(&Sources::load(member)?).iter().map(|(from, to)| {
             format!("{}: {from} names {to}, which is not below it in {}", member.folder, file!())
         }));
     }

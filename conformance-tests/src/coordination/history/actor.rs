@@ -11,7 +11,6 @@ use sentinel_core::{
     Address, ClaimId, CoordinationStore, Grant, Kind, Label, OpId, StoreError, Terms, Token,
 };
 
-use super::Completed;
 use crate::coordination::generate;
 use crate::coordination::harness::Harness;
 use crate::rng::Rng;
@@ -21,6 +20,13 @@ const ATTEMPTS: u32 = 100;
 
 /// Grants that any task received: others present them, too.
 pub(super) type Board = Mutex<Vec<(Address, Grant)>>;
+
+/// A request that is complete, with the last reply that the caller received.
+pub(super) struct Completed {
+    pub(super) address: Address,
+    pub(super) op: Op,
+    pub(super) stamped: Stamped<Reply>,
+}
 
 pub(super) struct Actor {
     caller: u32,

@@ -10,10 +10,11 @@ use sentinel_core::{
 };
 use sentinel_memory::MemoryStore;
 
+use super::actor::Completed;
 use super::checker::{End, by_stamps};
+use super::invariants;
 use super::linearizability::linearizable;
 use super::recorder::{Entry, Read, ReadResult, Recorder};
-use super::{Completed, invariants};
 use crate::coordination::generate;
 use crate::coordination::sequences::model::fresh_namespace;
 use sentinel_core::Layer as _;

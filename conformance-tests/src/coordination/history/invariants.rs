@@ -6,7 +6,7 @@ use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{Address, Change, Event, PastClaims, State};
 
-use super::Completed;
+use super::actor::Completed;
 use super::recorder::Entry;
 
 /// Sent once or ten times, now or late, a request has the effect of once: no claim id is granted twice, nothing begins,

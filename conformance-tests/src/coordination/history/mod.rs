@@ -3,20 +3,16 @@
 
 use std::sync::Arc;
 
-use sentinel_core::kernel::{Op, Reply};
-use sentinel_core::operation::Stamped;
 use sentinel_core::{Address, CoordinationStore, Key};
 use tokio::runtime::Builder;
-use tokio::sync::Barrier;
-use tokio::task::JoinSet;
 
-use crate::coordination::faults::{FaultPlan, Faulty};
 use crate::coordination::harness::Harness;
 use crate::coordination::sequences::model::fresh_namespace;
 use crate::coordination::sequences::{runtime, seed, times};
 use crate::rng::Rng;
 
 mod actor;
+mod callers;
 mod checker;
 #[cfg(test)]
 mod checker_tests;
@@ -26,7 +22,8 @@ mod purged;
 mod recorded;
 mod recorder;
 
-use actor::Actor;
+use actor::Completed;
+use callers::{Setting, act, between};
 use checker::End;
 pub use invariants::authorised_runs;
 pub use recorded::History;
@@ -59,32 +56,6 @@ pub fn linearizable<H: Harness>(count: u32) {
     );
 }
 
-/// How large histories are, least and most, and which faults and purges they have.
-#[derive(Debug, Clone, Copy)]
-struct Setting {
-    callers: (u64, u64),
-    records: (u64, u64),
-    requests: (u64, u64),
-    faulty: bool,
-    search: bool,
-    /// Whether some continue hours later, while the records are purged.
-    purges: bool,
-    /// Callers are numbered from here.
-    first_caller: u32,
-}
-
-impl Setting {
-    const LARGE: Self = Self {
-        callers: (2, 6),
-        records: (1, 3),
-        requests: (4, 12),
-        faulty: false,
-        search: false,
-        purges: false,
-        first_caller: 0,
-    };
-}
-
 fn run<H: Harness>(count: u32, setting: Setting) {
     let runtime = runtime(Builder::new_multi_thread().worker_threads(4));
     let seed = seed();
@@ -113,53 +84,6 @@ async fn history<H: Harness>(harness: &Arc<H>, setting: Setting, mut rng: Rng) -
         purged::continue_later(harness, setting, &mut rng, &addresses, completed).await?;
     }
     Ok(())
-}
-
-fn between(rng: &mut Rng, (least, most): (u64, u64)) -> u64 {
-    least + rng.below(most - least + 1)
-}
-
-/// All callers at once, each until it has made its requests; returns the replies.
-async fn act<H: Harness>(
-    harness: &Arc<H>,
-    setting: Setting,
-    rng: &mut Rng,
-    addresses: &[Address],
-    recorder: &Recorder,
-) -> Result<Vec<Completed>, String> {
-    let callers = between(rng, setting.callers);
-    let board = Arc::default();
-    let start = Arc::new(Barrier::new(callers as usize));
-    let mut tasks = JoinSet::new();
-    for caller in 0..callers as u32 {
-        let below: Arc<dyn CoordinationStore> = Arc::new(recorder.as_caller(setting.first_caller + caller));
-        let seed = rng.draw();
-        let faulty = setting.faulty.then(|| Arc::new(Faulty::new(below.clone(), FaultPlan::seeded(seed))));
-        let store = faulty.clone().map_or(below, |faulty| faulty as Arc<dyn CoordinationStore>);
-        let caller = setting.first_caller + caller;
-        let actor = Actor::new(caller, store, addresses.to_vec(), Arc::clone(&board), rng.fork(seed));
-        let (requests, start, harness) = (between(rng, setting.requests), start.clone(), harness.clone());
-        tasks.spawn(async move {
-            start.wait().await;
-            let completed = actor.run(requests, &*harness).await;
-            if let Some(faulty) = faulty {
-                faulty.wait_for_late_requests().await;
-            }
-            completed
-        });
-    }
-    let mut completed = Vec::new();
-    while let Some(ended) = tasks.join_next().await {
-        completed.extend(ended.map_err(|error| format!("a caller failed: {error}"))??);
-    }
-    Ok(completed)
-}
-
-/// A request that is complete, with the last reply that the caller received.
-struct Completed {
-    address: Address,
-    op: Op,
-    stamped: Stamped<Reply>,
 }
 
 async fn check(

@@ -7,9 +7,11 @@ use sentinel_core::kernel;
 use sentinel_core::store::{Purge, Purged};
 use sentinel_core::{Address, Change, CoordinationStore, PURGE_REST, Token};
 
+use super::actor::Completed;
+use super::callers::{Setting, act};
 use super::checker::{End, by_stamps_from};
+use super::invariants;
 use super::recorder::{Entry, Recorder};
-use super::{Completed, Setting, act, invariants};
 use crate::coordination::harness::Harness;
 use crate::rng::Rng;
 

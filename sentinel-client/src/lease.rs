@@ -13,6 +13,7 @@ use super::fence::FenceValues;
 use super::keeper::KeepAliveGuard;
 use super::open_work::Work;
 use super::outcome::{Error, InProgress, NotRun};
+use super::policy::Policy;
 use super::requested::RequestedTerms;
 use super::run::Run;
 use super::sentinel::Sentinel;
@@ -62,7 +63,24 @@ pub enum ReleaseOutcome {
 
 impl LeaseRequest {
     pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
-        Self { sentinel, key, asked: RequestedTerms::DEFAULT, worker: None, wait: None }
+        let policy = sentinel.policy.clone();
+        let request = Self { sentinel, key, asked: RequestedTerms::DEFAULT, worker: None, wait: None };
+        match policy {
+            Some(policy) => request.apply(&policy),
+            None => request,
+        }
+    }
+
+    fn apply(mut self, policy: &Policy) -> Self {
+        policy.apply_to_terms(&mut self.asked);
+        self.wait = policy.wait.or(self.wait);
+        self
+    }
+
+    /// Applies a policy to this request: its ttl, hard ttl and wait replace what the client's policy, and methods that
+    /// were called before, have set. A method that is called afterwards wins.
+    pub fn policy(self, policy: Policy) -> Self {
+        self.apply(&policy)
     }
 
     /// How long the lease lasts without a heartbeat. 10 ms to 366 days; default 30 s.
@@ -98,7 +116,7 @@ impl LeaseRequest {
     /// is a new claim, so a lease that this process holds is `InProgress`. **Errors:** only invalid input; a store that
     /// could not answer is `NotHeld`.
     pub async fn acquire(self) -> Result<LeaseOutcome, Error> {
-        let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
+        let Sentinel { core, namespace, worker, retry_timeout, .. } = self.sentinel;
         let worker = self.worker.transpose()?.unwrap_or(worker);
         let claim = Claim {
             accepts: Accepts::any(),

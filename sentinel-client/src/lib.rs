@@ -5,6 +5,7 @@
 
 mod authority;
 mod auto_reconciler;
+mod classes;
 mod clock;
 mod codec;
 mod counters;
@@ -19,6 +20,7 @@ mod observe;
 mod once;
 mod open_work;
 mod outcome;
+mod policy;
 mod queue;
 mod reconciler;
 mod replay_cache;
@@ -28,6 +30,9 @@ mod run;
 mod sentinel;
 mod shared;
 mod slots;
+mod snapshot;
+mod wait;
+mod waited;
 mod watch;
 
 pub use authority::Lost;
@@ -42,9 +47,12 @@ pub use outcome::{
     CodecError, Error, Failure, InProgress, NotRun, NotStored, Outcome, RanUncertain, Reconciling,
     ReplayedFailure, Uncertain,
 };
+pub use policy::Policy;
 pub use reconciler::{DecisionOutcome, Eviction, Holding, ReconcileOutcome, Reconciler, Refused, Seeking};
 pub use replay_cache::{ReplayCache, ReplayLimits};
 #[doc(hidden)]
 pub use requested::RequestedExecution;
 pub use run::Run;
 pub use sentinel::Sentinel;
+pub use wait::Wait;
+pub use waited::{CompletedExecution, Waited};

@@ -10,10 +10,12 @@ use sentinel_core::operation::Phase;
 use sentinel_core::{Accepts, Address, Invalid, Key, Label, Payload, RecordedResult, Verdict};
 use tracing::Instrument as _;
 
+use super::classes::{Class, Classes};
 use super::codec::{Codec, Json, decode_result, encode_checked};
 use super::engine::ended::Ended;
 use super::engine::{self, Call, Caller, Ending, HeldGrant, Refusal, Returned, execute};
 use super::outcome::{Error, Failure, NotRun, Outcome, ReplayedFailure};
+use super::policy::Policy;
 use super::requested::{RequestedExecution, RequestedTerms};
 use super::run::Run;
 use super::sentinel::Sentinel;
@@ -24,8 +26,6 @@ impl Sentinel {
         Once::new(self.clone(), Key::new(key))
     }
 }
-
-type Predicate<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 /// A request to run a function at most once for a key, across any number of competing workers. All later callers get
 /// the recorded result.
@@ -44,12 +44,6 @@ pub struct Once<E, C = Json> {
     classes: Classes<E>,
 }
 
-/// What an error implies about the effect.
-struct Classes<E> {
-    nothing_happened: Vec<Predicate<E>>,
-    failed_for_good: Vec<Predicate<E>>,
-}
-
 impl<E, C> fmt::Debug for Once<E, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Once").field("key", &self.key).field("terms", &self.asked).finish_non_exhaustive()
@@ -58,7 +52,8 @@ impl<E, C> fmt::Debug for Once<E, C> {
 
 impl<E> Once<E> {
     pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
-        Self {
+        let policy = sentinel.policy.clone();
+        let once = Self {
             sentinel,
             key,
             asked: RequestedTerms::DEFAULT,
@@ -66,12 +61,31 @@ impl<E> Once<E> {
             wait: None,
             confirm_within: None,
             codec: Json,
-            classes: Classes { nothing_happened: Vec::new(), failed_for_good: Vec::new() },
+            classes: Classes::default(),
+        };
+        match policy {
+            Some(policy) => once.apply(&policy),
+            None => once,
         }
     }
 }
 
 impl<E, C> Once<E, C> {
+    fn apply(mut self, policy: &Policy) -> Self {
+        policy.apply_to_terms(&mut self.asked);
+        policy.apply_to_execution(&mut self.execution);
+        self.wait = policy.wait.or(self.wait);
+        self.confirm_within = policy.confirm_within.or(self.confirm_within);
+        self.classes.by_type.add(&policy.classes);
+        self
+    }
+
+    /// Applies a policy to this call: what it sets replaces what the client's policy, and methods that were called
+    /// before, have set. A method that is called afterwards wins.
+    pub fn policy(self, policy: Policy) -> Self {
+        self.apply(&policy)
+    }
+
     /// How long the worker may send no heartbeat before others see its run as uncertain. Default 30 s; 10 ms to 366
     /// days.
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -153,7 +167,7 @@ impl<E, C> Once<E, C> {
 
     /// The claim to send, and how to handle the function's result.
     fn call(self, phase: Phase, accepts: Accepts) -> Result<(Call, Classifier<E, C>), Invalid> {
-        let Sentinel { core, namespace, worker, retry_timeout } = self.sentinel;
+        let Sentinel { core, namespace, worker, retry_timeout, .. } = self.sentinel;
         let limit = self.execution.payload_limit;
         let claim = self.execution.claim(self.asked.terms()?, phase, accepts, worker)?;
         let address = Address::execution(namespace, self.key?);
@@ -280,11 +294,9 @@ where
     }
 
     fn classify<T>(&self, error: E) -> Returned<T, E> {
-        let nothing_happened = self.classes.nothing_happened.iter().any(|predicate| predicate(&error));
-        let failed_for_good = self.classes.failed_for_good.iter().any(|predicate| predicate(&error));
-        match (nothing_happened, failed_for_good) {
-            (true, false) => Returned::NothingHappened(error),
-            (false, true) => {
+        match self.classes.of(&error) {
+            Class::NothingHappened => Returned::NothingHappened(error),
+            Class::FailedForGood => {
                 let text = error.to_string();
                 let cut = text.floor_char_boundary(self.limit.min(text.len()));
                 let omitted = cut < text.len();
@@ -294,7 +306,9 @@ where
                     RecordedResult { omitted, ..RecordedResult::failure(None, payload) },
                 )
             }
-            _ => Returned::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error)),
+            Class::Unknown => {
+                Returned::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error))
+            }
         }
     }
 }

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use sentinel_core::Address;
-use tokio::sync::{Notify, Semaphore};
+use sentinel_core::{Address, StoreError};
+use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
+
+use super::waited::Waited;
 
 /// The keys that callers of this process wait for.
 #[derive(Debug, Default)]
@@ -26,6 +28,25 @@ pub(crate) struct Queue {
     pub(crate) first: Arc<Semaphore>,
     /// The count when a caller was last granted the key. Changes before that need no new claim.
     pub(crate) granted_at: AtomicU64,
+    /// What the callers of `wait` last read.
+    pub(crate) shared: SharedRead,
+}
+
+/// A read of the record that the callers of `wait` share: one of them reads, and the others wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct SharedRead {
+    /// Counts the callers. Each draws a number when it begins to wait.
+    pub(crate) tickets: AtomicU64,
+    /// Held while one caller reads.
+    pub(crate) last: AsyncMutex<Option<Read>>,
+}
+
+/// A read, and which callers may use it: those that began to wait, and were last woken, before it began.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) tickets: u64,
+    pub(crate) count: u64,
+    pub(crate) found: Result<Waited, StoreError>,
 }
 
 /// No caller was granted the key yet.
@@ -34,11 +55,17 @@ pub(crate) const NEVER: u64 = u64::MAX;
 impl Queue {
     pub(crate) fn new() -> Self {
         let first = Arc::new(Semaphore::new(1));
-        Self { count: AtomicU64::new(0), changed: Notify::new(), first, granted_at: AtomicU64::new(NEVER) }
+        let (count, granted_at) = (AtomicU64::new(0), AtomicU64::new(NEVER));
+        Self { count, changed: Notify::new(), first, granted_at, shared: SharedRead::default() }
     }
 
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
+    }
+
+    fn wake(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 }
 
@@ -59,8 +86,7 @@ impl Watchers {
         if !watched.is_empty()
             && let Some(queue) = watched.get(address)
         {
-            queue.count.fetch_add(1, Ordering::SeqCst);
-            queue.changed.notify_waiters();
+            queue.wake();
         }
     }
 
@@ -77,7 +103,7 @@ impl Watchers {
         }
     }
 
-    /// Lets all waiting callers claim for themselves. Later callers wait in a new queue.
+    /// Lets all waiting callers claim for themselves, or read again. Later callers wait in a new queue.
     pub(crate) fn dissolve(&self, address: &Address, queue: &Arc<Queue>) {
         let mut watched = self.watched();
         if watched.get(address).is_some_and(|now| Arc::ptr_eq(now, queue)) {
@@ -85,5 +111,7 @@ impl Watchers {
         }
         drop(watched);
         queue.first.close();
+        // The callers of `wait` have no place in the queue: its end must wake them.
+        queue.wake();
     }
 }

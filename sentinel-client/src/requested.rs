@@ -62,9 +62,13 @@ impl RequestedExecution {
 #[macro_export]
 macro_rules! __execution_settings {
     () => {
-        /// How long the result is kept after completion; by default without limit. A claim after that is a new attempt.
-        pub fn retention(mut self, retention: ::std::time::Duration) -> Self {
-            self.execution.retention = Some(retention);
+        /// How long the result is kept after completion; `None`, the default: without limit. A claim after that is a
+        /// new attempt.
+        pub fn retention(
+            mut self,
+            retention: impl ::std::convert::Into<::std::option::Option<::std::time::Duration>>,
+        ) -> Self {
+            self.execution.retention = retention.into();
             self
         }
 

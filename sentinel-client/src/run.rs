@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sentinel_core::{Address, ClaimId, Grant, Key, Namespace, Token, idempotency_key};
+use sentinel_core::{Address, ClaimId, Grant, Key, Namespace, Token, idempotency_key, idempotency_key_for};
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{Authority, Lost};
@@ -82,6 +82,13 @@ impl Run {
     /// a reset. It changes after a vouched "nothing happened" and after the retention of the result.
     pub fn idempotency_key(&self) -> String {
         idempotency_key(&self.inner.address, self.inner.incarnation)
+    }
+
+    /// The idempotency key for one of several calls of a provider that this run makes: each label has its own. It is
+    /// derived from [`idempotency_key`](Self::idempotency_key) and the label, so it changes when that does, and only
+    /// then. Use labels that a retry uses again, such as the name of the step.
+    pub fn idempotency_key_for(&self, label: impl AsRef<str>) -> String {
+        idempotency_key_for(&self.idempotency_key(), label.as_ref())
     }
 
     /// What remains of the lease by this process' clock, at most what remains by the store's. Heartbeats extend it.

@@ -8,6 +8,7 @@ use sentinel_core::{Address, Event, Invalid, Key, Kind, Label, Namespace, StoreE
 
 use crate::keeper::Keeper;
 use crate::outcome::Error;
+use crate::policy::Policy;
 use crate::queue::Watchers;
 use crate::shared::Core;
 
@@ -21,6 +22,7 @@ pub struct Sentinel {
     pub(crate) namespace: Namespace,
     pub(crate) worker: Label,
     pub(crate) retry_timeout: Duration,
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 impl Sentinel {
@@ -50,6 +52,7 @@ impl Sentinel {
             namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
             worker: Label::lossy(format!("pid {}", std::process::id())),
             retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
+            policy: None,
         }
     }
 
@@ -75,6 +78,16 @@ impl Sentinel {
         self
     }
 
+    /// Makes a policy the default of all calls of the returned client: `once`, `lease`, `wait`, and the facade's
+    /// `once_in_transaction`. Clients made before are not affected. If the client has a policy already, what the new
+    /// one sets wins, and the rules for errors of both apply.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        let below = self.policy.take().map(Arc::unwrap_or_clone).unwrap_or_default();
+        self.policy = Some(Arc::new(below.overridden_by(policy)));
+        self
+    }
+
     /// Adds keys to the spans and events of `tracing`. Off by default, because a key may be private. The returned
     /// client has a keeper of its own, which it does not share with clients made before.
     #[must_use]
@@ -96,6 +109,11 @@ impl Sentinel {
     /// The label of this worker.
     pub fn current_worker(&self) -> &Label {
         &self.worker
+    }
+
+    /// The policy of this client; None: it has none.
+    pub fn current_policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
     }
 
     /// Reads one record. Changes nothing. **Errors:** invalid input, or the store could not answer.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sentinel_core::store::{CoordinationStore, Notice};
-use sentinel_core::{Address, Record, State, StoreTime};
+use sentinel_core::{Address, Label, Record, State, StoreError, StoreTime};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use super::jitter::jittered;
-use super::queue::{NEVER, Queue};
+use super::queue::{NEVER, Queue, Read};
 use super::shared::Core;
+use super::waited::Waited;
 
 /// How long a watcher pauses between two polls: it starts with the first pause and doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -34,6 +35,8 @@ pub(crate) struct Watch {
     /// The permit of the first caller. None: this caller is not the first.
     place: Option<OwnedSemaphorePermit>,
     seen: u64,
+    /// The number of a caller of `wait` among those of its queue. None: it has not read yet.
+    ticket: Option<u64>,
 }
 
 impl Core {
@@ -47,7 +50,7 @@ impl Core {
         });
         drop(watched);
         let seen = queue.count();
-        Watch { core: self.clone(), address: address.clone(), queue, place: None, seen }
+        Watch { core: self.clone(), address: address.clone(), queue, place: None, seen, ticket: None }
     }
 }
 
@@ -85,6 +88,35 @@ impl Watch {
     /// Ends the wait of all callers in this queue.
     pub(crate) fn dissolve(&self) {
         self.core.watchers.dissolve(&self.address, &self.queue);
+    }
+
+    /// Reads the record, or shares a read that began after this caller joined the queue and after its last wake-up. Of
+    /// any number of callers one reads, and the others wait for it.
+    pub(crate) async fn read(&mut self, worker: &Label, within: Duration) -> Result<Waited, StoreError> {
+        let shared = &self.queue.shared;
+        let ticket = *self.ticket.get_or_insert_with(|| shared.tickets.fetch_add(1, Ordering::SeqCst) + 1);
+        let mut last = shared.last.lock().await;
+        let read = match last.take().filter(|read| read.tickets >= ticket && read.count >= self.seen) {
+            Some(read) => read,
+            // A caller that goes away here leaves no read behind, and the next one reads.
+            None => Read {
+                tickets: shared.tickets.load(Ordering::SeqCst),
+                count: self.queue.count(),
+                found: self.core.snapshot(&self.address, worker, within).await,
+            },
+        };
+        self.seen = read.count;
+        last.insert(read).found.clone()
+    }
+
+    /// Waits until the record may have changed since the last read. If this queue was dissolved, joins the next one at
+    /// once.
+    pub(crate) async fn changed_or_moved(&mut self) {
+        if self.queue.first.is_closed() {
+            *self = self.core.watch(&self.address);
+        } else {
+            self.changed().await;
+        }
     }
 
     /// Waits until it is worth claiming again.

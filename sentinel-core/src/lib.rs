@@ -41,7 +41,10 @@ pub use gather::GatheredBeats;
 pub use layer::{Layer, Layered};
 pub use location::check_store_address;
 pub use payload::{Accepts, Digest, Payload, RecordedResult, Verdict};
-pub use record::{Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key};
+pub use record::{
+    Decision, DecisionKind, Grant, PURGE_REST, PastClaims, Record, State, idempotency_key,
+    idempotency_key_for,
+};
 pub use store::CoordinationStore;
 pub use survey::Survey;
 pub use terms::{Fingerprint, Label, Terms};

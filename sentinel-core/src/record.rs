@@ -369,6 +369,11 @@ pub fn idempotency_key(address: &Address, incarnation: u64) -> String {
     format!("snl_{}", &hex(&sha256(&[b"sentinel", namespace, kind, key, &incarnation.to_be_bytes()]))[..40])
 }
 
+/// The idempotency key for one of several calls of a provider, derived from the key of the incarnation and a label.
+pub fn idempotency_key_for(key: &str, label: &str) -> String {
+    format!("snl_{}", &hex(&sha256(&[key.as_bytes(), label.as_bytes()]))[..40])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +401,20 @@ mod tests {
         assert_eq!(record.idempotency_key(&at("a", "b")), idempotency_key(&at("a", "b"), 2));
         // Providers know these keys: with other keys they would repeat work that they have done already.
         assert_eq!(idempotency_key(&at("a", "b"), 1), "snl_861c709bf72f282a74a757b45fea70c44114bf0e");
+    }
+
+    #[test]
+    fn the_idempotency_keys_of_labels_do_not_change() {
+        let key = "snl_861c709bf72f282a74a757b45fea70c44114bf0e";
+        let keys = ["book", "", "pr\u{fc}fen"].map(|label| idempotency_key_for(key, label));
+        let known = [
+            "snl_e9362759be2400473f3f921cca77738197f04c96",
+            "snl_9a4ecccb1c0466e2c8b9cf543820db4dadff8868",
+            "snl_bb880e587ac0032a7fe609295bdf36067faba451",
+        ];
+        assert_eq!(keys, known);
+        // The parts have lengths: a label that begins as the key ends has a key of its own.
+        assert_ne!(idempotency_key_for("ab", "c"), idempotency_key_for("a", "bc"));
     }
 
     #[test]

@@ -145,8 +145,9 @@
 //! # Where the rest is
 //!
 //! [`prelude`] has what most programs import. [`once`], [`lease`] and [`outcome`] have the requests and the details of
-//! their outcomes; [`reconcile`] decides about uncertain keys; [`drain`] finishes open work before an exit; [`record`]
-//! has what `inspect`, `list` and `history` return; [`codec`] and [`cache`] change how results are stored and replayed.
+//! their outcomes; [`policy`] has the settings that calls share; [`mod@wait`] waits for another call's run;
+//! [`reconcile`] decides about uncertain keys; [`drain`] finishes open work before an exit; [`record`] has what
+//! `inspect`, `list` and `history` return; [`codec`] and [`cache`] change how results are stored and replayed.
 //! [`deployment`] opens, sets up and checks a store. [`store`] and [`kernel`] are for authors of stores.
 //!
 //! # When it is not the right tool
@@ -162,6 +163,7 @@ pub mod drain;
 pub mod lease;
 pub mod once;
 pub mod outcome;
+pub mod policy;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod prelude;
@@ -170,6 +172,7 @@ pub mod record;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod wait;
 
 /// The Redis store and its settings.
 #[cfg(feature = "redis")]

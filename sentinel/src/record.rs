@@ -6,5 +6,5 @@ pub use sentinel_core::store::VisibleState;
 pub use sentinel_core::{
     Accepts, Address, Change, ClaimId, Decision, DecisionKind, Digest, Event, EventLimit, Fingerprint, Grant,
     Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, RecordedResult, State, Terms, Token, Verdict,
-    idempotency_key,
+    idempotency_key, idempotency_key_for,
 };

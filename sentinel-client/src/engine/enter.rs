@@ -351,7 +351,12 @@ impl Core {
         reply.map(drop)
     }
 
-    fn cancel_in_background(self: &Arc<Self>, address: &Address, claim_id: ClaimId, retry_timeout: Duration) {
+    pub(crate) fn cancel_in_background(
+        self: &Arc<Self>,
+        address: &Address,
+        claim_id: ClaimId,
+        retry_timeout: Duration,
+    ) {
         let (core, address) = (self.clone(), address.clone());
         let work = self.open_work.open(&address, Work::Cancel);
         self.keeper.spawn(async move {

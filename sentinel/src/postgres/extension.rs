@@ -100,6 +100,11 @@ impl PostgresExt for Sentinel {
     ) -> OnceInTransaction<'a, 'c> {
         let namespace = self.current_namespace().clone();
         let address = Key::new(execution).map(|key| Address::execution(namespace, key));
-        OnceInTransaction::new(self.postgres_store(), transaction, address, self.current_worker().clone())
+        let worker = self.current_worker().clone();
+        let once = OnceInTransaction::new(self.postgres_store(), transaction, address, worker);
+        match self.current_policy() {
+            Some(policy) => once.policy(policy.clone()),
+            None => once,
+        }
     }
 }

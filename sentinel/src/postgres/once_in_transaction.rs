@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use sentinel_client::{
-    Error, InProgress, Json, Reconciling, ReplayedFailure, RequestedExecution, Uncertain, decode_result,
-    encode_result,
+    Error, InProgress, Json, Policy, Reconciling, ReplayedFailure, RequestedExecution, Uncertain,
+    decode_result, encode_result,
 };
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::{Claim, ClaimReply, Phase};
@@ -71,6 +71,13 @@ impl<'a, 'c> OnceInTransaction<'a, 'c> {
 
 impl OnceInTransaction<'_, '_> {
     sentinel_client::__execution_settings!();
+
+    /// Applies the retention and the payload limit of a policy to this call. The rest of a policy is about runs outside
+    /// of a transaction. The policy of the client applies already. A method that is called afterwards wins.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        policy.apply_to_execution(&mut self.execution);
+        self
+    }
 
     /// How long the claim waits for another transaction that holds the key, instead of the store's lock timeout.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {

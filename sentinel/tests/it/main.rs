@@ -14,6 +14,7 @@ mod limits;
 mod observe;
 mod once;
 mod outage;
+mod policy;
 mod prepare;
 mod queue;
 #[cfg(feature = "sqlite")]
@@ -27,6 +28,7 @@ mod testing;
 mod threads;
 mod values;
 mod wait;
+mod without_claiming;
 
 use std::convert::Infallible;
 use std::fmt;

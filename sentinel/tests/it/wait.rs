@@ -16,7 +16,7 @@ use crate::keeper::Counting;
 use crate::{Lied, SECOND, doubt, sentinel};
 
 /// Starts a run that ends when and how the sender chooses.
-fn start(sentinel: &Sentinel, key: &str) -> oneshot::Sender<Result<String, Lied>> {
+pub(crate) fn start(sentinel: &Sentinel, key: &str) -> oneshot::Sender<Result<String, Lied>> {
     let (end, ended) = oneshot::channel();
     let once = sentinel.once(key).ttl(SECOND * 5).nothing_happened_if(|e: &Lied| e.0 == "nothing");
     tokio::spawn(once.run(|_| async move { ended.await.unwrap_or(Err(Lied("gone"))) }));

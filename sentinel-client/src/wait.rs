@@ -40,9 +40,9 @@ impl Sentinel {
 ///
 /// **Effect:** none: a key without a run stays claimable by any call. **Returns** when the run has ended or its outcome
 /// is unknown, when there is no run to wait for, or when the time is over. A fingerprint is not compared; the result
-/// has the one of its request. If the client drains, the wait ends with what was read last. **Cost:** all callers of this
-/// process that wait for one key share one watcher, which polls the store or is notified by it; they also share the
-/// reads that follow. A result is read twice: `inspect` alone could return a result that a failover can still undo.
+/// has the one of its request. If the client drains, the wait ends with what was read last. **Cost:** all callers of
+/// this process that wait for one key share one watcher, which polls the store or is notified by it; they also share
+/// the reads that follow. A result is read twice: `inspect` alone could return a result that a failover can still undo.
 /// **Repeating it** reads again. **Dropping it** ends the wait. **Errors:** an invalid key; the store could not answer.
 /// While there is time left, a store that may be back soon is read again.
 #[must_use = "nothing is sent before it is awaited"]

@@ -54,5 +54,7 @@ pub use replay_cache::{ReplayCache, ReplayLimits};
 pub use requested::RequestedExecution;
 pub use run::Run;
 pub use sentinel::Sentinel;
+/// The contract, for crates that are built on the client alone.
+pub use sentinel_core;
 pub use wait::Wait;
 pub use waited::{CompletedExecution, Waited};

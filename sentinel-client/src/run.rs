@@ -1,10 +1,13 @@
 //! The handle of a running function.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sentinel_core::{Address, ClaimId, Grant, Key, Namespace, Token, idempotency_key, idempotency_key_for};
+use sentinel_core::{
+    Address, ClaimId, CoordinationStore, Grant, Key, Namespace, Token, idempotency_key, idempotency_key_for,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{Authority, Lost};
@@ -16,6 +19,9 @@ use super::fence::FenceValues;
 #[derive(Debug, Clone)]
 pub struct Run {
     pub(super) inner: Arc<Inner>,
+    pub(super) store: Arc<dyn CoordinationStore>,
+    /// What the crate that started the run attached to its handle.
+    pub(super) attached: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +67,26 @@ impl Run {
 
     pub(super) fn has_recorded_itself(&self) -> bool {
         self.inner.records_itself.load(Ordering::Acquire)
+    }
+
+    /// The store of the client that started this run.
+    pub fn store(&self) -> &Arc<dyn CoordinationStore> {
+        &self.store
+    }
+
+    /// The handle with a value attached, for runtimes that are built on this crate: a method of theirs finds it again in
+    /// the handle that the function has. Replaces what was attached before.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn attach(mut self, value: impl Any + Send + Sync) -> Self {
+        self.attached = Some(Arc::new(value));
+        self
+    }
+
+    /// What [`attach`](Self::attach) attached, if it is of this type.
+    #[doc(hidden)]
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.attached.as_deref()?.downcast_ref()
     }
 
     /// The address of the record.

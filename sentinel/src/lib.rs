@@ -140,6 +140,7 @@
 //! | `sqlite` | [`SqliteStore`], with SQLite bundled |
 //! | `postgres`, `postgres-tls` | [`PostgresStore`]; with TLS by rustls |
 //! | `redis`, `redis-tls` | [`RedisStore`]; with TLS by rustls |
+//! | `http`, `axum` | [`http`], the layer for `Idempotency-Key`; with extractors for axum |
 //! | `testing` | [`testing`], for `[dev-dependencies]`: it turns on what tokio has for tests |
 //!
 //! # Where the rest is
@@ -160,6 +161,8 @@ pub mod cache;
 pub mod codec;
 pub mod deployment;
 pub mod drain;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod lease;
 pub mod once;
 pub mod outcome;

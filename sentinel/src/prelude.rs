@@ -1,7 +1,7 @@
 //! The items that most programs need.
 
 #[cfg(feature = "postgres")]
-pub use crate::postgres::PostgresExt;
+pub use crate::postgres::{PostgresExt, RunExt};
 pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Policy, Run, Sentinel};
 pub use sentinel_core::{CoordinationStore, Token};
 #[cfg(feature = "memory")]

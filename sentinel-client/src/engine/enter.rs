@@ -252,9 +252,10 @@ impl HeldGrant {
             authority: Authority::default(),
             records_itself: AtomicBool::new(false),
         };
+        let run = Run { inner: Arc::new(inner), store: call.core.store.clone(), attached: None };
         let mut held = Self {
             core: call.core,
-            run: Run { inner: Arc::new(inner) },
+            run,
             retry_timeout: call.retry_timeout,
             confirm_within: call.confirm_within,
             work,

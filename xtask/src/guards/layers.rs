@@ -6,9 +6,10 @@ use crate::shell::{Result, cargo};
 use crate::workspace::{Member, Workspace};
 
 /// A crate by its folder, and the crates of the workspace that it may depend on directly: tests may use more.
-const TABLE: [(&str, &[&str]); 12] = [
+const TABLE: [(&str, &[&str]); 13] = [
     ("sentinel-core", &[]),
     ("sentinel-client", &["sentinel-core"]),
+    ("sentinel-http", &["sentinel-client"]),
     ("sentinel-store-kit", &["sentinel-core"]),
     ("sentinel-memory", &["sentinel-core", "sentinel-store-kit"]),
     ("sentinel-sqlite", &["sentinel-core", "sentinel-store-kit"]),
@@ -47,9 +48,10 @@ const HTTP: [&str; 6] = ["axum", "hyper", "tower", "http", "reqwest", "tonic"];
 
 /// Crates by folder, and what they must not be built from. Contracts are pure: no runtime, no I/O. Runtimes and the
 /// plumbing of stores hold no SQL. A store knows one database. The facade and the program are built from everything.
-const BANS: [(&str, &[&[&str]]); 10] = [
+const BANS: [(&str, &[&[&str]]); 11] = [
     ("sentinel-core", &[&RUNTIME, &POSTGRES, &SQLITE, &REDIS, &HTTP]),
     ("sentinel-client", &[&POSTGRES, &SQLITE, &REDIS]),
+    ("sentinel-http", &[&POSTGRES, &SQLITE, &REDIS]),
     ("sentinel-store-kit", &[&POSTGRES, &SQLITE, &REDIS]),
     ("conformance-tests", &[&POSTGRES, &SQLITE, &REDIS]),
     ("sentinel-memory", &[&POSTGRES, &SQLITE, &REDIS]),

@@ -43,7 +43,7 @@ fn every_crash_of_a_handler_is_reported_or_harmless() {
 
 /// The same with a wrong vouch, to show that the check can fail.
 #[test]
-#[should_panic(expected = "promise")]
+#[should_panic(expected = "happened 2 times")]
 fn a_handler_that_vouches_wrongly_is_found() {
     testing::check(async |attempt: Attempt| {
         let effects = attempt.effects();

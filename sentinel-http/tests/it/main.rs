@@ -18,3 +18,4 @@ mod rig;
 mod scopes;
 mod status;
 mod transactions;
+mod truth;

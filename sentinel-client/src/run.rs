@@ -74,8 +74,8 @@ impl Run {
         &self.store
     }
 
-    /// The handle with a value attached, for runtimes that are built on this crate: a method of theirs finds it again in
-    /// the handle that the function has. Replaces what was attached before.
+    /// The handle with a value attached, for runtimes that are built on this crate: a method of theirs finds it again
+    /// in the handle that the function has. Replaces what was attached before.
     #[doc(hidden)]
     #[must_use]
     pub fn attach(mut self, value: impl Any + Send + Sync) -> Self {

@@ -15,8 +15,8 @@ use crate::vouch::{FailedForGood, Happened, NothingHappened};
 
 /// The run of a request, and what the extractor `E` makes of the request.
 ///
-/// If `E` refuses the request, the handler does not start: nothing happened, and the key is free again. So a client that
-/// corrects a malformed body may keep its key. With [`IdempotentRun`] and an extractor beside it, the refusal is
+/// If `E` refuses the request, the handler does not start: nothing happened, and the key is free again. So a client
+/// that corrects a malformed body may keep its key. With [`IdempotentRun`] and an extractor beside it, the refusal is
 /// recorded like any other response.
 #[derive(Debug, Clone)]
 pub struct Idempotent<E> {

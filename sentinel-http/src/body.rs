@@ -97,7 +97,7 @@ pub(crate) enum Unread {
     TooSlow,
 }
 
-/// The number of bytes that a request says its body has; None: it does not say.
+/// The length of the body that a request states; None: it states none.
 pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

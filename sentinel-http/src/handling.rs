@@ -34,7 +34,7 @@ impl fmt::Display for Cause {
 }
 
 /// What the run reports to its caller.
-pub(crate) enum Told {
+pub(crate) enum Progress {
     /// The handler runs now.
     Begun(Token),
     /// The response, with a body that is still being read.
@@ -48,7 +48,7 @@ pub(crate) struct Handling<S> {
     pub(crate) service: S,
     pub(crate) request: Request<Body>,
     pub(crate) options: Arc<Options>,
-    pub(crate) tell: UnboundedSender<Told>,
+    pub(crate) reports: UnboundedSender<Progress>,
     /// Given back when the handler has ended, or when the claim is refused.
     pub(crate) admitted: Running,
     pub(crate) presence: Arc<Presence>,
@@ -57,14 +57,14 @@ pub(crate) struct Handling<S> {
 impl<S: Inner> Handling<S> {
     /// Runs the handler, and reads its response to the end.
     pub(crate) async fn run(self, run: Run) -> Ending<RecordedResult, Cause> {
-        let Self { mut service, mut request, options, tell, admitted, presence } = self;
+        let Self { mut service, mut request, options, reports, admitted, presence } = self;
         let _running = presence.runs();
-        // A caller that has gone is told in vain.
-        let _ = tell.send(Told::Begun(run.token()));
+        // A caller that has gone misses it.
+        let _ = reports.send(Progress::Begun(run.token()));
         if !matches!(timeout(options.ready_within, service.ready()).await, Ok(Ok(()))) {
             let report = Report::new(Problem::Busy, "The service was not ready in time. Nothing ran.");
             let status = options.status_of(Problem::Busy);
-            let _ = tell.send(Told::Whole(report.response(status, options.help.as_ref())));
+            let _ = reports.send(Progress::Whole(report.response(status, options.help.as_ref())));
             return Ending::NothingHappened(Cause("the service was not ready".into()));
         }
         let token = run.token();
@@ -72,7 +72,7 @@ impl<S: Inner> Handling<S> {
         let answered = service.handle(request).await;
         drop(service);
         let ending = match answered {
-            Ok(response) => ended(response, token, &options, &tell).await,
+            Ok(response) => ended(response, token, &options, &reports).await,
             Err(error) => {
                 tracing::warn!(%error, "the service behind the layer failed; the outcome is not known");
                 unknown("the service failed")
@@ -87,7 +87,7 @@ async fn ended(
     response: Response<Body>,
     token: Token,
     options: &Options,
-    tell: &UnboundedSender<Told>,
+    reports: &UnboundedSender<Progress>,
 ) -> Ending<RecordedResult, Cause> {
     let (mut parts, body) = response.into_parts();
     let in_transaction = parts.extensions.remove::<RecordedInTransaction>();
@@ -95,7 +95,7 @@ async fn ended(
     let captured = {
         let head = parts.clone();
         let hand_over =
-            |body| drop(tell.send(Told::Streaming(Response::from_parts(answer_head(head), body))));
+            |body| drop(reports.send(Progress::Streaming(Response::from_parts(answer_head(head), body))));
         let at_once = is_event_stream(&parts);
         Capture { limit: options.response_limit, at_once, hand_over }.read(body).await
     };
@@ -110,7 +110,7 @@ async fn ended(
         if in_transaction.is_some() {
             response.extensions_mut().insert(DependsOnCommit);
         }
-        let _ = tell.send(Told::Whole(response));
+        let _ = reports.send(Progress::Whole(response));
     }
     if let Some(RecordedInTransaction { result, .. }) = in_transaction {
         return Ending::Success(result.clone(), result);

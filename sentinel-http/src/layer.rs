@@ -31,8 +31,8 @@ use crate::status::StatusRoute;
 /// | 2xx, 3xx | the response | a replay |
 /// | 4xx except 408, 425, 429 | the response, as a final failure | a replay |
 /// | 408, 425, 429, 5xx, a panic | uncertain | the problem `uncertain`; nothing runs until it is reconciled |
-/// | any response with [`NothingHappened`](crate::NothingHappened) | free | a new run |
-/// | any response with [`Happened`](crate::Happened) or [`FailedForGood`](crate::FailedForGood) | the response | a replay |
+/// | a response with [`NothingHappened`](crate::NothingHappened) | free | a new run |
+/// | a response with [`Happened`](crate::Happened) or [`FailedForGood`](crate::FailedForGood) | the response | replay |
 ///
 /// The handler runs in a task of its own: a caller who disconnects does not end it.
 #[derive(Clone)]
@@ -206,8 +206,8 @@ impl IdempotencyLayer {
         self.with(|options| options.fingerprint.secret = Some(secret))
     }
 
-    /// The largest body of a request in bytes (413), and the time within which it must have arrived (408). Default 1 MiB
-    /// and 10 s.
+    /// The largest body of a request in bytes (413), and the time within which it must have arrived (408). Default 1
+    /// MiB and 10 s.
     #[must_use]
     pub fn request_limit(self, bytes: usize, within: Duration) -> Self {
         self.with(|options| (options.request_limit, options.request_within) = (bytes, within))

@@ -20,7 +20,7 @@ use tower_service::Service;
 use crate::body::{self, Body, BoxError, Unread};
 use crate::count::count;
 use crate::fingerprint::{Identity, fingerprint};
-use crate::handling::{Cause, Handling, Presence, Told};
+use crate::handling::{Cause, Handling, Presence, Progress};
 use crate::inner::Inner;
 use crate::key::key_of;
 use crate::options::{InFlight, Options};
@@ -178,15 +178,15 @@ async fn keyed(
     drop(bytes);
     // The handler answers without a content coding, so that a replay suits each caller. Compression belongs outside.
     parts.headers.remove(header::ACCEPT_ENCODING);
-    let (tell, told) = unbounded_channel();
+    let (reports, progress) = unbounded_channel();
     let (here, presence) = Presence::new();
     let request = Request::from_parts(parts, body);
-    let handling = Handling { service, request, options: options.clone(), tell, admitted, presence };
+    let handling = Handling { service, request, options: options.clone(), reports, admitted, presence };
     let once =
         options.sentinel.once::<Cause>(named.record.as_str()).wait(Duration::ZERO).fingerprint_text(&digits);
     let once = Box::pin(once.run_recorded(move |run| handling.run(run)));
     let call = Call { options: &options, named: &named, fingerprint: &fingerprint, preferences };
-    let response = call.answer(once, told).await;
+    let response = call.answer(once, progress).await;
     here.answered();
     response
 }
@@ -220,7 +220,7 @@ impl Call<'_> {
     async fn answer<F>(
         &self,
         mut once: std::pin::Pin<Box<F>>,
-        mut told: UnboundedReceiver<Told>,
+        mut progress: UnboundedReceiver<Progress>,
     ) -> Response<Body>
     where
         F: Future<Output = Ended> + Send + 'static,
@@ -229,8 +229,8 @@ impl Call<'_> {
         let ended = loop {
             tokio::select! {
                 biased;
-                Some(told) = told.recv() => match told {
-                    Told::Begun(begun) => {
+                Some(progress) = progress.recv() => match progress {
+                    Progress::Begun(begun) => {
                         token = Some(begun);
                         if let Some(accepted) = self.accepted() {
                             // The handler runs in a task of its own; this one only counts its outcome.
@@ -238,19 +238,19 @@ impl Call<'_> {
                             return accepted;
                         }
                     }
-                    Told::Streaming(response) => {
+                    Progress::Streaming(response) => {
                         drop(tokio::spawn(once));
                         return response;
                     }
-                    Told::Whole(response) => live = Some(response),
+                    Progress::Whole(response) => live = Some(response),
                 },
                 ended = &mut once => break ended,
             }
         };
-        while let Ok(told) = told.try_recv() {
-            match told {
-                Told::Begun(begun) => token = Some(begun),
-                Told::Streaming(response) | Told::Whole(response) => live = Some(response),
+        while let Ok(progress) = progress.try_recv() {
+            match progress {
+                Progress::Begun(begun) => token = Some(begun),
+                Progress::Streaming(response) | Progress::Whole(response) => live = Some(response),
             }
         }
         let options = self.options;
@@ -269,7 +269,7 @@ impl Call<'_> {
             Outcome::Completed(_)
             | Outcome::CompletedNotStored(..)
             | Outcome::Failed(Failure::ForGood(_) | Failure::NothingHappened(_) | Failure::Preparation(_)) => {
-                // Each run tells its response before it ends.
+                // Each run reports its response before it ends.
                 live.unwrap_or_else(|| options.not_run())
             }
             Outcome::Replayed(recorded) => options.replay(&recorded),

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::body::{Body, BoxError};
 
 /// How long a body may take before the caller gets it while it is still being read.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WHOLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a caller may leave a part of a body unread before it counts as gone.
 const LONGEST_STALL: Duration = Duration::from_secs(30);
@@ -48,13 +48,13 @@ impl<F: FnOnce(Body)> Capture<F> {
         let mut kept = Kept { limit: self.limit, frames: VecDeque::new(), length: 0, is_over: false };
         let mut caller = Caller::Waits(self.hand_over);
         let mut trailers = None;
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WHOLE_WITHIN;
         if self.at_once || body.size_hint().lower() > self.limit as u64 {
             caller = caller.receives(&kept);
         }
         let broken = loop {
             let next = match &caller {
-                Caller::Waits(_) => match timeout_at(patience, body.frame()).await {
+                Caller::Waits(_) => match timeout_at(deadline, body.frame()).await {
                     Ok(next) => next,
                     Err(_) => {
                         caller = caller.receives(&kept);

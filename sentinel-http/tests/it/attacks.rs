@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use sentinel::record::Kind;
 
-use crate::rig::{Bed, Front, Handler, Place};
+use crate::harness::{Bed, Front, Handler, StoreKind};
 
 /// A request whose framing is ambiguous, with a second request hidden in it.
 fn smuggled(framing: &str, body: &str) -> String {
@@ -18,7 +18,7 @@ fn smuggled(framing: &str, body: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_an_ambiguous_length_is_never_two_requests() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let app = bed.app(bed.layer(), &Handler::counting());
         let address = app.serve().await;
         for (framing, body) in [
@@ -49,7 +49,7 @@ async fn a_request_with_an_ambiguous_length_is_never_two_requests() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_cannot_add_a_line_to_an_answer() {
-    let bed = Bed::new(Place::Memory, Front::Axum).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Axum).await;
     let app = bed.app(bed.layer(), &Handler::counting());
     let address = app.serve().await;
     for key in ["k\r\n x: y", "k\n", "\"k\r\nset-cookie: a=b\"", "k\0"] {

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-use crate::rig::{App, Bed, Gate, Handler, on_every_store, post, text, until};
+use crate::harness::{App, Bed, Gate, Handler, on_every_store, post, text, until};
 
 on_every_store! {
     a_caller_who_disconnects_does_not_end_the_handler
@@ -118,6 +118,6 @@ pub(crate) async fn drain_waits_for_handlers_whose_callers_have_gone(bed: Bed) {
     refused.assert_problem(503, "not-run");
     gate.open();
     assert!(bed.sentinel.drain(Duration::from_secs(60)).await.is_complete());
-    let elsewhere = bed.app(crate::rig::layer(bed.other_client()), &handler);
+    let elsewhere = bed.app(crate::harness::layer(bed.other_client()), &handler);
     assert!(elsewhere.post("k", "").await.is_replay());
 }

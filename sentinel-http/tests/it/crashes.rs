@@ -7,7 +7,7 @@ use sentinel::testing::{self, Attempt, Reported};
 use sentinel_http::Body;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use crate::rig::{layer, post, text};
+use crate::harness::{layer, post, text};
 
 /// A charge behind the layer. A retry of the caller reports what its answer states.
 async fn charge(attempt: Attempt) -> Reported {

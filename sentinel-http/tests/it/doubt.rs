@@ -9,7 +9,7 @@ use sentinel::record::Kind;
 use sentinel_http::{Body, FailedForGood, Happened, NothingHappened};
 
 use crate::counted::counted;
-use crate::rig::{Bed, Front, Gate, Handler, Place, layer, on_every_store, text, until};
+use crate::harness::{Bed, Front, Gate, Handler, StoreKind, layer, on_every_store, text, until};
 
 on_every_store! {
     after_a_5xx_or_a_panic_nothing_runs_until_an_operator_decides
@@ -171,7 +171,7 @@ pub(crate) async fn a_decision_while_the_handler_runs_counts(bed: Bed) {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_before_the_claim_runs_nothing_and_one_that_goes_away_later_gets_the_result() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let (store, requests) = counted(bed.store.clone());
         let sentinel = Sentinel::new(store).retry_timeout(Duration::from_secs(1));
         let gate = Gate::closed();
@@ -211,14 +211,15 @@ async fn a_store_that_is_away_before_the_claim_runs_nothing_and_one_that_goes_aw
 #[tokio::test]
 async fn a_service_that_fails_behind_the_layer_leaves_the_outcome_open() {
     use tower::{Layer as _, ServiceExt as _};
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let fails = tower::service_fn(async |_: http::Request<Body>| Err::<http::Response<Body>, _>("timed out"));
     let service = bed.layer().layer(fails);
-    let call =
-        async || crate::rig::Got::of(service.clone().oneshot(crate::rig::post("k", "")).await.unwrap()).await;
+    let call = async || {
+        crate::harness::Got::of(service.clone().oneshot(crate::harness::post("k", "")).await.unwrap()).await
+    };
     call().await.assert_problem(500, "uncertain");
     call().await.assert_problem(500, "uncertain");
     // Without a key it is passed on, and its failure is an answer, too.
-    let plain = crate::rig::request(http::Method::GET, "/charges", &[], "");
+    let plain = crate::harness::request(http::Method::GET, "/charges", &[], "");
     assert_eq!(service.oneshot(plain).await.unwrap().status(), 500);
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::rig::{App, Bed, Front, Place, request};
+use crate::harness::{App, Bed, Front, StoreKind, request};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
@@ -49,7 +49,7 @@ async fn vouches(request: Request) -> axum::response::Response {
 }
 
 async fn app(calls: &Calls) -> App {
-    let bed = Bed::new(Place::Memory, Front::Axum).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Axum).await;
     let router = axum::Router::new()
         .route("/charges", post(charge).layer(bed.layer()))
         .route("/plain", post(plain).layer(bed.layer()))

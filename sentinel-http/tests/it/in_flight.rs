@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use crate::rig::{
-    App, Bed, Front, Gate, Got, Handler, Place, on_every_store, post, post_of, request, text, until,
+use crate::harness::{
+    App, Bed, Front, Gate, Got, Handler, StoreKind, on_every_store, post, post_of, request, text, until,
 };
 
 on_every_store! {
@@ -57,7 +57,7 @@ pub(crate) async fn a_caller_who_waits_gets_the_result(bed: Bed) {
     let (handler, gate) = gated();
     let app = bed.app(bed.layer(), &handler);
     let elsewhere = bed.app(
-        crate::rig::layer(bed.other_client()).in_flight(InFlight::Wait(Duration::from_secs(60))),
+        crate::harness::layer(bed.other_client()).in_flight(InFlight::Wait(Duration::from_secs(60))),
         &handler,
     );
     let first = tokio::spawn(async move { app.post("k2", "").await });
@@ -144,7 +144,7 @@ fn with_one_place(bed: &Bed, handler: Handler) -> App {
 
 #[tokio::test(start_paused = true)]
 async fn replays_do_not_wait_for_a_busy_service_and_a_run_waits_for_5_seconds() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let gate = Gate::closed();
     let pass = gate.clone();
     let handler = Handler::new(move |request: Request<bytes::Bytes>, call| {

@@ -9,12 +9,12 @@ mod crashes;
 mod doubt;
 #[cfg(feature = "axum")]
 mod extractors;
+mod harness;
 mod in_flight;
 mod processes;
 mod refusals;
 mod replay;
 mod responses;
-mod rig;
 mod scopes;
 mod status;
 mod transactions;

@@ -13,9 +13,9 @@ use sentinel::record::Kind;
 use sentinel::{Deployment, Sentinel};
 use tokio::net::TcpStream;
 
-use crate::rig::{App, Front, Got, Handler, layer, text, until};
+use crate::harness::{App, Front, Got, Handler, layer, text, until};
 
-/// Tells a child of this test program to be a service.
+/// Makes a child of this test program a service.
 const SERVES: &str = "SENTINEL_HTTP_TEST_SERVES";
 
 /// Not a check: the program of the child processes. It does nothing in a run of the tests.

@@ -9,7 +9,7 @@ use http_body_util::StreamBody;
 use sentinel_http::{Body, Limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::rig::{Bed, Front, Gate, Handler, Place, on_every_store, post, request, text, until};
+use crate::harness::{Bed, Front, Gate, Handler, StoreKind, on_every_store, post, request, text, until};
 
 on_every_store! {
     another_request_under_the_same_key_is_refused_also_while_the_first_runs
@@ -60,7 +60,7 @@ pub(crate) async fn another_request_under_the_same_key_is_refused_also_while_the
 
 #[tokio::test]
 async fn a_nested_route_has_the_fingerprint_of_the_address_that_was_received() {
-    let bed = Bed::new(Place::Memory, Front::Axum).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Axum).await;
     let handler = Handler::counting();
     let app = bed.app(bed.layer(), &handler);
     let fields = [("x-tenant", "acme"), ("idempotency-key", "k")];
@@ -72,7 +72,7 @@ async fn a_nested_route_has_the_fingerprint_of_the_address_that_was_received() {
 #[tokio::test]
 async fn a_key_that_cannot_be_used_is_refused_and_nothing_runs() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let handler = Handler::counting();
         let app = bed.app(bed.layer(), &handler);
         let long = "k".repeat(256);
@@ -117,7 +117,7 @@ pub(crate) async fn safe_methods_with_a_key_leave_no_record(bed: Bed) {
 #[tokio::test]
 async fn an_optional_route_passes_requests_without_a_key_on() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let handler = Handler::counting();
         let app = bed.app(bed.layer().optional(), &handler);
         for n in 1..=2 {
@@ -131,7 +131,7 @@ async fn an_optional_route_passes_requests_without_a_key_on() {
 
 #[tokio::test]
 async fn what_cannot_be_replayed_is_refused() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::counting();
     let app = bed.app(bed.layer(), &handler);
     for (name, value) in [("content-type", "application/grpc+proto"), ("upgrade", "websocket")] {
@@ -143,7 +143,7 @@ async fn what_cannot_be_replayed_is_refused() {
 
 #[tokio::test]
 async fn a_method_that_has_no_effect_cannot_be_given_keys() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
         let layer = bed.layer();
         let named =
@@ -155,7 +155,7 @@ async fn a_method_that_has_no_effect_cannot_be_given_keys() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let handler = Handler::counting();
         let app = bed.app(bed.layer(), &handler);
         let limit = 1 << 20;
@@ -171,7 +171,7 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_in_time_is_refused() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::counting();
     let app = bed.app(bed.layer().request_limit(1 << 20, Duration::from_secs(10)), &handler);
     let pending = futures_util::stream::pending::<Result<Frame<Bytes>, std::io::Error>>();
@@ -185,7 +185,7 @@ async fn a_body_that_does_not_arrive_in_time_is_refused() {
 
 #[tokio::test]
 async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let limits = Limits { buffered_bytes: 1_000, shares: 1, ..Limits::default() };
     let app = bed.app(bed.layer().limits(limits), &Handler::counting());
     let address = app.serve().await;
@@ -204,7 +204,7 @@ async fn a_bad_key_is_refused_before_the_body_is_asked_for() {
 
 #[tokio::test]
 async fn options_of_the_fingerprint_make_equal_requests_equal() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::counting();
     let json = bed.app(bed.layer().fingerprint_json(), &handler);
     json.post("json", r#"{"a":1,"b":[2]}"#).await;
@@ -242,7 +242,7 @@ async fn options_of_the_fingerprint_make_equal_requests_equal() {
 /// A handler that answers with the request's fields.
 #[tokio::test]
 async fn a_request_reaches_the_handler_whole() {
-    let bed = Bed::new(Place::Memory, Front::Axum).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Axum).await;
     let handler = Handler::new(async |request: Request<Bytes>, _| {
         assert!(request.extensions().get::<sentinel::Run>().is_some());
         text(200, format!("{} {:?}", request.headers()["x-own"].to_str().unwrap(), request.body()))

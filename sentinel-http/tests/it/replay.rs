@@ -13,7 +13,7 @@ use sentinel::policy::Policy;
 use sentinel::prelude::*;
 use sentinel_http::Body;
 
-use crate::rig::{App, Bed, Handler, layer, on_every_store, post, request, text, until};
+use crate::harness::{App, Bed, Handler, layer, on_every_store, post, request, text, until};
 
 on_every_store! {
     of_24_concurrent_requests_one_runs_and_the_others_get_its_response
@@ -118,7 +118,7 @@ pub(crate) async fn repeated_fields_and_bytes_beyond_ascii_are_replayed_as_they_
     let (first, again) = (app.post("k", "").await, app.post("k", "").await);
     assert!(again.is_replay());
     for name in ["link", "content-disposition", "vary", "content-type"] {
-        let all = |got: &crate::rig::Got| got.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+        let all = |got: &crate::harness::Got| got.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
         assert_eq!(all(&first), all(&again), "{name}");
     }
     assert_eq!(again.headers.get_all("link").iter().count(), 2);
@@ -192,7 +192,7 @@ pub(crate) async fn what_a_handler_claims_about_replays_is_removed(bed: Bed) {
 
 #[tokio::test]
 async fn with_a_cache_a_second_replay_asks_no_store_and_another_body_is_still_refused() {
-    let bed = Bed::new(crate::rig::Place::Memory, crate::rig::Front::Tower).await;
+    let bed = Bed::new(crate::harness::StoreKind::Memory, crate::harness::Front::Tower).await;
     let (counted, requests) = crate::counted::counted(bed.store.clone());
     let sentinel = Sentinel::new(ReplayCache::new(counted)).namespace("cached").unwrap();
     let handler = Handler::counting();

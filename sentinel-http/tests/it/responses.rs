@@ -9,7 +9,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use sentinel_http::Body;
 
-use crate::rig::{Bed, Front, Gate, Handler, Place, on_every_store, post, text, until};
+use crate::harness::{Bed, Front, Gate, Handler, StoreKind, on_every_store, post, text, until};
 
 on_every_store! {
     a_response_over_the_limit_is_passed_on_and_not_replayed
@@ -53,7 +53,7 @@ pub(crate) async fn a_response_over_the_limit_is_passed_on_and_not_replayed(bed:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_of_200_mib_is_never_held_whole() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::new(async |_, _| {
         let chunk = Bytes::from(vec![b'x'; 1 << 20]);
         let chunks = stream::iter((0..200).map(move |_| Ok::<_, std::io::Error>(Frame::data(chunk.clone()))));
@@ -73,7 +73,7 @@ async fn a_response_of_200_mib_is_never_held_whole() {
 
 #[tokio::test]
 async fn the_rest_of_a_response_is_read_if_its_caller_goes_away() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::new(async |_, _| {
         let chunks = stream::iter(
             (0..64).map(|_| Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![b'x'; 1 << 18])))),
@@ -162,7 +162,7 @@ pub(crate) async fn events_are_passed_on_while_they_are_recorded(bed: Bed) {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_takes_longer_than_two_seconds_is_passed_on_while_it_is_read() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::new(async |_, _| {
         let slow = stream::iter(0..5).then(async |n| {
             tokio::time::sleep(Duration::from_secs(1)).await;

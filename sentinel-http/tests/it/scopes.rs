@@ -8,7 +8,9 @@ use http::{Method, Request};
 use sentinel_http::{IdempotencyLayer, Limits, Scope};
 
 use crate::counted::counted;
-use crate::rig::{Bed, Front, Gate, Handler, Place, layer, on_every_store, post, post_of, request, text};
+use crate::harness::{
+    Bed, Front, Gate, Handler, StoreKind, layer, on_every_store, post, post_of, request, text,
+};
 
 on_every_store! {
     two_tenants_with_one_key_have_two_runs
@@ -55,7 +57,7 @@ pub(crate) async fn the_body_of_another_tenant_is_never_seen_by_any_name_that_co
 #[tokio::test]
 async fn without_an_owner_nothing_runs_and_no_store_is_asked() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let (store, requests) = counted(bed.store.clone());
         let handler = Handler::counting();
         let app = bed.app(layer(sentinel::Sentinel::new(store)), &handler);
@@ -70,7 +72,7 @@ async fn without_an_owner_nothing_runs_and_no_store_is_asked() {
 
 #[tokio::test]
 async fn a_layer_of_one_tenant_has_one_owner_of_all_keys() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::counting();
     let app = bed.app(IdempotencyLayer::single_tenant(bed.sentinel.clone()), &handler);
     app.call(request(Method::POST, "/charges", &[("idempotency-key", "k")], "")).await;
@@ -80,7 +82,7 @@ async fn a_layer_of_one_tenant_has_one_owner_of_all_keys() {
 #[tokio::test]
 async fn a_scope_that_fills_its_share_leaves_room_for_others() {
     for front in [Front::Axum, Front::Tower] {
-        let bed = Bed::new(Place::Memory, front).await;
+        let bed = Bed::new(StoreKind::Memory, front).await;
         let (gate, started) = (Gate::closed(), Arc::new(AtomicUsize::new(0)));
         let (pass, count) = (gate.clone(), started.clone());
         let handler = Handler::new(move |request: Request<Bytes>, _| {
@@ -101,7 +103,7 @@ async fn a_scope_that_fills_its_share_leaves_room_for_others() {
                 tokio::spawn(async move { app.call(post_of("greedy", &format!("g{n}"), "")).await })
             })
             .collect();
-        crate::rig::until("both run", async || started.load(Ordering::SeqCst) == 2).await;
+        crate::harness::until("both run", async || started.load(Ordering::SeqCst) == 2).await;
         let refused = app.call(post_of("greedy", "g3", "")).await;
         refused.assert_problem(503, "busy");
         assert_eq!((refused.problem().ran.as_str(), refused.header("retry-after")), ("unknown", Some("1")));
@@ -116,7 +118,7 @@ async fn a_scope_that_fills_its_share_leaves_room_for_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_who_wait_for_one_key_do_not_keep_new_keys_from_running() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let gate = Gate::closed();
     let pass = gate.clone();
     let handler = Handler::new(move |request: Request<Bytes>, _| {
@@ -135,7 +137,7 @@ async fn thousands_who_wait_for_one_key_do_not_keep_new_keys_from_running() {
             tokio::spawn(async move { app.post("one", "").await })
         })
         .collect();
-    crate::rig::until("one runs", async || handler.calls() == 1).await;
+    crate::harness::until("one runs", async || handler.calls() == 1).await;
     let fields = [("x-tenant", "acme"), ("idempotency-key", "new")];
     let new = app.call(request(Method::POST, "/notes", &fields, "")).await;
     assert_eq!(new.status, 200, "{new:?}");
@@ -144,7 +146,7 @@ async fn thousands_who_wait_for_one_key_do_not_keep_new_keys_from_running() {
     for call in waiting {
         *statuses.entry(call.await.unwrap().status).or_insert(0) += 1;
     }
-    // 64 wait for a key; further callers are told that it is in progress, or that there is no room.
+    // 64 wait for a key; further callers get 409, or 503 if there is no room.
     assert!(
         statuses[&200] >= 1 && statuses.keys().all(|status| [200, 409, 503].contains(status)),
         "{statuses:?}"
@@ -155,7 +157,7 @@ async fn thousands_who_wait_for_one_key_do_not_keep_new_keys_from_running() {
 
 #[tokio::test]
 async fn scopes_of_any_bytes_and_length_are_names_of_records() {
-    let bed = Bed::new(Place::Memory, Front::Tower).await;
+    let bed = Bed::new(StoreKind::Memory, Front::Tower).await;
     let handler = Handler::counting();
     let layer = IdempotencyLayer::new(bed.sentinel.clone(), |parts| {
         let n: usize = parts.headers["x-n"].to_str().ok()?.parse().ok()?;

@@ -3,7 +3,7 @@
 use http::{Method, Response};
 use sentinel_http::Body;
 
-use crate::rig::{Bed, Handler, on_every_store, request, text};
+use crate::harness::{Bed, Handler, on_every_store, request, text};
 
 on_every_store! {
     answers_of_the_status_route_are_never_stored_and_show_nothing_of_others

@@ -5,7 +5,7 @@ use sentinel::prelude::*;
 use sentinel_http::NothingHappened;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::rig::{Bed, Front, Got, Handler, Place, text};
+use crate::harness::{Bed, Front, Got, Handler, StoreKind, text};
 
 /// How a handler ends its transaction.
 const ENDS: [&str; 5] = ["commit", "rollback", "vanish", "failed", "402"];
@@ -50,7 +50,7 @@ async fn handler(url: String, table: &'static str) -> Handler {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_is_an_effect_if_and_only_if_there_is_a_record() {
     for (front, table) in [(Front::Axum, "http_effects_a"), (Front::Tower, "http_effects_t")] {
-        let bed = Bed::new(Place::Postgres, front).await;
+        let bed = Bed::new(StoreKind::Postgres, front).await;
         let server = sentinel_testbed::postgres();
         server.psql(&format!("create table {table} (key text)"));
         let app = bed.app(bed.layer(), &handler(server.url(), table).await);

@@ -9,7 +9,7 @@ use sentinel::policy::Policy;
 use sentinel_http::{Body, InFlight, Limits, NothingHappened};
 
 use crate::counted::{Requests, counted};
-use crate::rig::{App, Bed, Gate, Handler, layer, on_every_store, post, request, text, until};
+use crate::harness::{App, Bed, Gate, Handler, layer, on_every_store, post, request, text, until};
 
 on_every_store! {
     no_answer_denies_an_effect_that_took_place_or_can_still_take_place

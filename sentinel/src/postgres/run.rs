@@ -23,8 +23,8 @@ pub trait RunExt: Sealed + Sync {
     /// [proves](super::CommitError::nothing_was_applied) that nothing was applied, answer with
     /// [`NothingHappened`](sentinel_http::NothingHappened); the layer finds out about every other end by itself.
     ///
-    /// **Effect:** as [`complete_in`](Self::complete_in). **Errors:** the response is not recorded; roll the transaction
-    /// back, and return the error's response.
+    /// **Effect:** as [`complete_in`](Self::complete_in). **Errors:** the response is not recorded; roll the
+    /// transaction back, and return the error's response.
     #[cfg(feature = "http")]
     fn record_in<B>(
         &self,

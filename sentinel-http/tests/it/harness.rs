@@ -21,7 +21,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 /// The stores on which each check runs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum StoreKind {
     Memory,
     Sqlite,
     Postgres,
@@ -38,13 +38,13 @@ macro_rules! on_every_store {
     };
     (@ $module:ident $place:ident: $($check:ident)*) => {
         mod $module {
-            use crate::rig::{Bed, Front, Place};
+            use crate::harness::{Bed, Front, StoreKind};
 
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $check() {
                     for front in [Front::Axum, Front::Tower] {
-                        super::$check(Bed::new(Place::$place, front).await).await;
+                        super::$check(Bed::new(StoreKind::$place, front).await).await;
                     }
                 }
             )*
@@ -69,15 +69,15 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) async fn new(place: Place, front: Front) -> Self {
+    pub(crate) async fn new(place: StoreKind, front: Front) -> Self {
         let (url, folder) = match place {
-            Place::Memory => ("memory:".to_owned(), None),
-            Place::Sqlite => {
+            StoreKind::Memory => ("memory:".to_owned(), None),
+            StoreKind::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 (format!("sqlite:{}", folder.path().join("s.db").display()), Some(folder))
             }
-            Place::Postgres => (sentinel_testbed::postgres().url(), None),
-            Place::Redis => (sentinel_testbed::redis().url(), None),
+            StoreKind::Postgres => (sentinel_testbed::postgres().url(), None),
+            StoreKind::Redis => (sentinel_testbed::redis().url(), None),
         };
         let (store, _) = Deployment::parse(&url).unwrap().init().await.unwrap();
         Self::on(store, front, folder)
@@ -111,12 +111,12 @@ pub(crate) fn layer(sentinel: Sentinel) -> IdempotencyLayer {
     IdempotencyLayer::new(sentinel, |parts| parts.headers.get("x-tenant").map(Scope::new))
 }
 
-type Answer = BoxFuture<'static, Response<Body>>;
+type Responding = BoxFuture<'static, Response<Body>>;
 
 /// A handler, which counts its calls.
 #[derive(Clone)]
 pub(crate) struct Handler {
-    function: Arc<dyn Fn(Request<Bytes>, u32) -> Answer + Send + Sync>,
+    function: Arc<dyn Fn(Request<Bytes>, u32) -> Responding + Send + Sync>,
     calls: Arc<AtomicU32>,
 }
 
@@ -126,7 +126,7 @@ impl Handler {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let function = Arc::new(move |request, call| -> Answer { Box::pin(answer(request, call)) });
+        let function = Arc::new(move |request, call| -> Responding { Box::pin(answer(request, call)) });
         Self { function, calls: Arc::default() }
     }
 

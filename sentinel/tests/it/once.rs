@@ -64,6 +64,31 @@ async fn a_vouched_release_frees_the_key_and_changes_the_idempotency_key() {
     assert_eq!(state(&sentinel, "k").await, State::Completed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_labels_change_when_the_key_of_the_run_does() {
+    let sentinel = sentinel();
+    let keys = async |answer: Result<(), Lied>| {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let once = sentinel.once("k").nothing_happened_if(|error: &Lied| error.0 == "declined");
+        let run = once.run(move |run| async move {
+            sender.send([run.idempotency_key_for("book"), run.idempotency_key_for("notify")]).unwrap();
+            answer
+        });
+        assert!(run.await.unwrap().ran());
+        receiver.await.unwrap()
+    };
+    let first = keys(Err(Lied("connection reset"))).await;
+    assert_ne!(first[0], first[1]);
+    // A reset authorises another run towards the provider, which may know the keys of the first one.
+    let taken = sentinel.reconciler("k").operator("ada").reason("asked").reconcile().await.unwrap();
+    let sentinel::reconcile::ReconcileOutcome::Taken(held) = taken else { panic!("not taken") };
+    let _ = held.accept_overlap().reset_to_claimed().await.unwrap();
+    assert_eq!(keys(Err(Lied("declined"))).await, first);
+    // That run vouched that nothing happened, so the next one is a new attempt.
+    let second = keys(Ok(())).await;
+    assert!(second.iter().all(|key| !first.contains(key)));
+}
+
 async fn idempotency_key(sentinel: &Sentinel, answer: Result<(), Lied>) -> String {
     let (sender, key) = oneshot::channel();
     let once = sentinel.once("k").nothing_happened_if(|e: &Lied| e.0 == "declined");

@@ -35,3 +35,4 @@ pub(crate) mod results;
 pub(crate) mod stamps;
 pub(crate) mod threads;
 pub(crate) mod tokens;
+pub(crate) mod waits;

@@ -406,6 +406,11 @@ macro_rules! __list_laws {
                     the_newest_events_are_kept_with_their_base,
                     a_purged_key_has_only_the_events_of_its_new_life,
                 }
+                waits {
+                    a_wait_for_a_claimable_key_claims_nothing,
+                    a_wait_returns_what_is_recorded,
+                    a_wait_ends_with_the_run_of_another_process,
+                }
             }
         }
     };

@@ -1,5 +1,6 @@
 //! Encodes and decodes results.
 
+use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
@@ -149,7 +150,7 @@ pub fn encode_checked<T>(
     }
 }
 
-fn encode<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Result<Payload, NotStored> {
+fn encode<T>(codec: &(impl Codec<T> + ?Sized), value: &T, limit: usize) -> Result<Payload, NotStored> {
     let payload = codec.encode(value).map_err(NotStored::NotEncodable)?;
     let bytes = payload.bytes.len();
     if bytes > limit {
@@ -157,6 +158,32 @@ fn encode<T>(codec: &impl Codec<T>, value: &T, limit: usize) -> Result<Payload, 
     }
     codec.check(value, &payload).map_err(|error| NotStored::Unfaithful(error.to_string()))?;
     Ok(payload)
+}
+
+/// Encodes the error of a failure that is recorded for good. One that cannot be encoded, is larger than `limit` bytes or
+/// would be replayed as another error is recorded as its text, as without a codec.
+pub(crate) fn encode_failure<E: Display + 'static>(
+    codec: Option<&dyn Codec<E>>,
+    error: &E,
+    limit: usize,
+) -> RecordedResult {
+    if let Some(Ok(payload)) = codec.map(|codec| encode(codec, error, limit)) {
+        return RecordedResult::failure(None, payload);
+    }
+    let text = error.to_string();
+    let cut = text.floor_char_boundary(limit.min(text.len()));
+    let omitted = cut < text.len();
+    let payload = Payload::new("text/plain; charset=utf-8", text[..cut].to_owned());
+    RecordedResult { omitted, ..RecordedResult::failure(None, payload) }
+}
+
+/// Decodes the error of a recorded failure. None: there is no codec, or it cannot decode these bytes.
+pub(crate) fn decode_failure<E: 'static>(
+    codec: Option<&dyn Codec<E>>,
+    recorded: &RecordedResult,
+) -> Option<E> {
+    let decodes = |codec: &&dyn Codec<E>| codec.accepts().accepts(recorded.payload.content_type.as_str());
+    codec.filter(|codec| !recorded.omitted && decodes(codec))?.decode(&recorded.payload).ok()
 }
 
 /// Decodes the value of a recorded success, as `once` replays it. Returns an error if its bytes were not stored or

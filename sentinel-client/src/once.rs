@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sentinel_core::operation::Phase;
-use sentinel_core::{Accepts, Address, Invalid, Key, Label, Payload, RecordedResult, Verdict};
+use sentinel_core::{Accepts, Address, Invalid, Key, Label, RecordedResult, Verdict};
 use tracing::Instrument as _;
 
 use super::classes::{Class, Classes};
-use super::codec::{Codec, Json, decode_result, encode_checked};
+use super::codec::{Codec, Json, decode_failure, decode_result, encode_checked, encode_failure};
 use super::engine::ended::Ended;
 use super::engine::{self, Call, Caller, Ending, HeldGrant, Refusal, Returned, execute};
 use super::outcome::{Error, Failure, NotRun, Outcome, ReplayedFailure};
@@ -41,6 +41,7 @@ pub struct Once<E, C = Json> {
     wait: Option<Duration>,
     confirm_within: Option<Duration>,
     codec: C,
+    failure_codec: Option<Box<dyn Codec<E>>>,
     classes: Classes<E>,
 }
 
@@ -61,6 +62,7 @@ impl<E> Once<E> {
             wait: None,
             confirm_within: None,
             codec: Json,
+            failure_codec: None,
             classes: Classes::default(),
         };
         match policy {
@@ -150,8 +152,17 @@ impl<E, C> Once<E, C> {
             wait: self.wait,
             confirm_within: self.confirm_within,
             codec,
+            failure_codec: self.failure_codec,
             classes: self.classes,
         }
+    }
+
+    /// Records a failure for good as this codec encodes the error, instead of as its text. A later call with the codec
+    /// gets the error back, in [`ReplayedFailure::error`]. An error that the codec cannot encode faithfully is recorded
+    /// as its text.
+    pub fn failure_codec(mut self, codec: impl Codec<E>) -> Self {
+        self.failure_codec = Some(Box::new(codec));
+        self
     }
 
     /// Work before the side effect, done under the claim. A crash in it is safe: another call takes over when the claim
@@ -173,7 +184,8 @@ impl<E, C> Once<E, C> {
         let address = Address::execution(namespace, self.key?);
         let confirm_within = self.confirm_within.unwrap_or(retry_timeout);
         let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait };
-        Ok((call, Classifier { codec: self.codec, classes: self.classes, limit }))
+        let Self { codec, failure_codec, classes, .. } = self;
+        Ok((call, Classifier { codec, failure_codec, classes, limit }))
     }
 }
 
@@ -200,7 +212,7 @@ where
         let (call, classifier) = self.call(Phase::Executing, accepts)?;
         let work =
             move |classifier: Classifier<E, C>, held| engine::run(held, |run| classifier.of(function(run)));
-        answer(call, classifier, Classifier::decode, work).await
+        answer(call, classifier, Classifier::replay, work).await
     }
 
     /// Runs a function that reports itself how it ended and what to record. A replay returns the recorded result as it
@@ -212,7 +224,15 @@ where
     {
         let (call, _) = self.call(Phase::Executing, Accepts::any())?;
         let work = move |(), held| engine::run(held, |run| function(run).map(Returned::from));
-        answer(call, (), |(), recorded| Ok(recorded), work).await
+        let replay = |(), recorded: RecordedResult| {
+            Ok(match recorded.verdict {
+                Verdict::Success => Outcome::Replayed(recorded),
+                Verdict::Failure => {
+                    Outcome::Failed(Failure::Replayed(ReplayedFailure { recorded, error: None }))
+                }
+            })
+        };
+        answer(call, (), replay, work).await
     }
 }
 
@@ -255,13 +275,14 @@ where
                 Ok(|run| classifier.of(function(run, prepared)))
             })
         };
-        answer(call, classifier, Classifier::decode, work).await
+        answer(call, classifier, Classifier::replay, work).await
     }
 }
 
 /// Converts a function's result into an ending.
 struct Classifier<E, C> {
     codec: C,
+    failure_codec: Option<Box<dyn Codec<E>>>,
     classes: Classes<E>,
     limit: usize,
 }
@@ -286,25 +307,25 @@ where
     }
 
     /// Decodes a recorded result.
-    fn decode<T>(self, recorded: RecordedResult) -> Result<T, Error>
+    fn replay<T>(self, recorded: RecordedResult) -> Result<Outcome<T, E>, Error>
     where
         C: Codec<T>,
     {
-        decode_result(&self.codec, recorded)
+        match recorded.verdict {
+            Verdict::Success => decode_result(&self.codec, recorded).map(Outcome::Replayed),
+            Verdict::Failure => {
+                let error = decode_failure(self.failure_codec.as_deref(), &recorded);
+                Ok(Outcome::Failed(Failure::Replayed(ReplayedFailure { recorded, error })))
+            }
+        }
     }
 
     fn classify<T>(&self, error: E) -> Returned<T, E> {
         match self.classes.of(&error) {
             Class::NothingHappened => Returned::NothingHappened(error),
             Class::FailedForGood => {
-                let text = error.to_string();
-                let cut = text.floor_char_boundary(self.limit.min(text.len()));
-                let omitted = cut < text.len();
-                let payload = Payload::new("text/plain; charset=utf-8", text[..cut].to_owned());
-                Returned::FailedForGood(
-                    error,
-                    RecordedResult { omitted, ..RecordedResult::failure(None, payload) },
-                )
+                let recorded = encode_failure(self.failure_codec.as_deref(), &error, self.limit);
+                Returned::FailedForGood(error, recorded)
             }
             Class::Unknown => {
                 Returned::Unknown(Label::lossy(format!("the function failed: {error}")), Some(error))
@@ -318,7 +339,7 @@ where
 async fn answer<S, T, E, W>(
     mut call: Call,
     state: S,
-    replay: impl FnOnce(S, RecordedResult) -> Result<T, Error>,
+    replay: impl FnOnce(S, RecordedResult) -> Result<Outcome<T, E>, Error>,
     work: impl FnOnce(S, HeldGrant) -> W,
 ) -> Result<Outcome<T, E>, Error>
 where
@@ -348,10 +369,7 @@ where
             span.record("token", grant.token.get());
             Ok(execute(grant, work(state, held).instrument(span)).await)
         }
-        Err(Refusal::Completed(recorded)) if recorded.verdict == Verdict::Failure => {
-            Ok(Outcome::Failed(Failure::Replayed(ReplayedFailure { recorded })))
-        }
-        Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)).map(Outcome::Replayed),
+        Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)),
         Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),
         Err(Refusal::InProgress(other)) => Ok(Outcome::InProgress(other)),
         Err(Refusal::Uncertain(doubt)) => Ok(Outcome::Uncertain(doubt)),

@@ -1,6 +1,6 @@
 //! The outcome of a call of `once`: one exhaustive enum (spec §4).
 
-use std::fmt;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,22 +116,20 @@ pub enum Failure<E> {
     /// The function ran now, and the failure is recorded for good.
     ForGood(E),
     /// The function ran before; this is the recorded failure.
-    Replayed(ReplayedFailure),
+    Replayed(ReplayedFailure<E>),
     /// The preparation failed before the function ran: any call can run again.
     Preparation(E),
 }
 
-/// A failure that an earlier call recorded for good.
+/// A failure that an earlier call recorded for good. Its text is the error's, if that was decoded, and otherwise the
+/// recorded bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayedFailure {
+pub struct ReplayedFailure<E = Infallible> {
     /// The recorded code and bytes. The bytes are the text of the error, unless the function recorded others.
     pub recorded: RecordedResult,
-}
-
-impl fmt::Display for ReplayedFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.recorded.payload.bytes))
-    }
+    /// The error. None: the call has no [`failure_codec`](super::Once::failure_codec), or that cannot decode the bytes,
+    /// for example because the recording call had none.
+    pub error: Option<E>,
 }
 
 /// The live claim or run of another call.
@@ -212,7 +210,7 @@ pub struct RanUncertain<E> {
 }
 
 /// Why a call has no outcome. Its function did not run.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// Invalid input, refused before anything was sent.
     #[error(transparent)]

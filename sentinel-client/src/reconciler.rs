@@ -42,7 +42,7 @@ impl Sentinel {
 ///         DecisionOutcome::Done { .. } => println!("replayed from now on"),
 ///         DecisionOutcome::Refused(why) => println!("{why}"),
 ///     },
-///     ReconcileOutcome::Refused(reply) => println!("{reply:?}"),
+///     ReconcileOutcome::Refused(reply) => println!("{reply}"),
 /// }
 /// # Ok(())
 /// # }
@@ -177,7 +177,7 @@ impl<S> Reconciler<S> {
     }
 
     fn address(&self) -> Result<Address, Invalid> {
-        Ok(self.sentinel.address(Kind::Execution, self.key.clone()?))
+        Ok(self.sentinel.address_of(Kind::Execution, self.key.clone()?))
     }
 
     async fn decide<R, F, Fut>(&self, address: &Address, send: F) -> Result<Stamped<R>, Error>
@@ -422,7 +422,7 @@ impl Eviction {
     /// **Repeating it:** the same op id gets the same reply. **Errors:** invalid input, or the store could not answer:
     /// then repeat it with the same op id.
     pub async fn evict(self) -> Result<(OpId, EvictReply), Error> {
-        let address = self.by.sentinel.address(self.kind, self.by.key.clone()?);
+        let address = self.by.sentinel.address_of(self.kind, self.by.key.clone()?);
         let store = self.by.sentinel.store();
         let op = Evict {
             op_id: self.by.op_id.unwrap_or_else(OpId::random),

@@ -11,6 +11,7 @@ use crate::outcome::Error;
 use crate::policy::Policy;
 use crate::queue::Watchers;
 use crate::shared::Core;
+use crate::worker::default_worker;
 
 /// The client: a store, a namespace, and the heartbeats of everything that runs. It is cheap to clone; clones share
 /// their keeper.
@@ -29,7 +30,7 @@ impl Sentinel {
     /// The default of [`retry_timeout`](Self::retry_timeout): 10 s.
     pub const DEFAULT_RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Creates a client of a store, in the namespace `default`. Its worker label is `pid` and the process id.
+    /// Creates a client of a store, in the namespace `default`. Its worker label is `host:pid`.
     pub fn new(store: impl CoordinationStore) -> Self {
         Self::build(Arc::new(store), false)
     }
@@ -50,7 +51,7 @@ impl Sentinel {
         Self {
             core: Arc::new(core),
             namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
-            worker: Label::lossy(format!("pid {}", std::process::id())),
+            worker: default_worker(),
             retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
             policy: None,
         }
@@ -62,8 +63,8 @@ impl Sentinel {
         Ok(self)
     }
 
-    /// Sets the label that records and events show for this worker. It never affects a decision. Returns an error if
-    /// the label is invalid.
+    /// Sets the label that records and events show for this worker, instead of the name of its host and its process id.
+    /// It never affects a decision. Returns an error if the label is invalid.
     pub fn worker(mut self, label: impl AsRef<str>) -> Result<Self, Invalid> {
         self.worker = Label::new(label)?;
         Ok(self)
@@ -111,6 +112,16 @@ impl Sentinel {
         &self.worker
     }
 
+    /// The address of an execution under a key, in this client's namespace. Returns an error if the key is invalid.
+    pub fn address(&self, key: impl AsRef<str>) -> Result<Address, Invalid> {
+        Ok(self.address_of(Kind::Execution, Key::new(key)?))
+    }
+
+    /// The address of a lease under a key, in this client's namespace. Returns an error if the key is invalid.
+    pub fn lease_address(&self, key: impl AsRef<str>) -> Result<Address, Invalid> {
+        Ok(self.address_of(Kind::Lease, Key::new(key)?))
+    }
+
     /// The policy of this client; None: it has none.
     pub fn current_policy(&self) -> Option<&Policy> {
         self.policy.as_deref()
@@ -118,14 +129,14 @@ impl Sentinel {
 
     /// Reads one record. Changes nothing. **Errors:** invalid input, or the store could not answer.
     pub async fn inspect(&self, kind: Kind, key: impl AsRef<str>) -> Result<Inspection, Error> {
-        let address = self.address(kind, Key::new(key)?);
+        let address = self.address_of(kind, Key::new(key)?);
         Ok(self.core.store.inspect(&address).await.map_err(StoreError::of_a_read)?)
     }
 
     /// Reads the newest `limit` events of a record, oldest first. Changes nothing. **Errors:** invalid input, or the
     /// store could not answer.
     pub async fn history(&self, kind: Kind, key: impl AsRef<str>, limit: u32) -> Result<Vec<Event>, Error> {
-        let address = self.address(kind, Key::new(key)?);
+        let address = self.address_of(kind, Key::new(key)?);
         Ok(self.core.store.history(&address, limit).await.map_err(StoreError::of_a_read)?)
     }
 
@@ -166,7 +177,7 @@ impl Sentinel {
         }
     }
 
-    pub(crate) fn address(&self, kind: Kind, key: Key) -> Address {
+    pub(crate) fn address_of(&self, kind: Kind, key: Key) -> Address {
         Address { namespace: self.namespace.clone(), kind, key }
     }
 }

@@ -95,6 +95,12 @@ macro_rules! text_type {
                 Self::new(text)
             }
         }
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::new(text)
+            }
+        }
         impl From<$name> for String {
             fn from(text: $name) -> String {
                 (*text.0).to_owned()
@@ -125,6 +131,14 @@ impl Kind {
             Self::Execution => "execution",
             Self::Lease => "lease",
         }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = [Self::Execution, Self::Lease].into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| Invalid::new("kind", format!("must be execution or lease, is {text:?}")))
     }
 }
 
@@ -185,5 +199,19 @@ mod tests {
         assert!(Key::new("k".repeat(512)).is_ok() && Key::new("k".repeat(513)).is_err());
         assert!(Key::new("").is_err() && Key::new("a\nb").is_err() && Key::new("a\u{85}b").is_err());
         assert!(Key::new("a:b/ü €").is_ok());
+    }
+
+    #[test]
+    fn every_text_is_parsed_as_its_constructor_reads_it() {
+        assert_eq!("a b".parse(), Key::new("a b"));
+        assert_eq!("billing".parse(), Namespace::new("billing"));
+        assert_eq!("olga".parse(), crate::Label::new("olga"));
+        assert_eq!("v1".parse(), crate::Fingerprint::new("v1"));
+        assert!("".parse::<Key>().is_err() && "A".parse::<Namespace>().is_err());
+        assert!("a\nb".parse::<crate::Label>().is_err() && "".parse::<crate::Fingerprint>().is_err());
+        for kind in [Kind::Execution, Kind::Lease] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("Lease".parse::<Kind>().unwrap_err().to_string().contains("execution or lease"));
     }
 }

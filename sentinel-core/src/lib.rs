@@ -24,6 +24,7 @@ mod location;
 pub mod operation;
 mod payload;
 mod record;
+mod replies;
 mod send;
 pub mod store;
 pub mod survey;

@@ -169,7 +169,7 @@ async fn main() -> Result<(), sentinel::Error> {
     for _ in 0..2 {
         let outcome =
             sentinel.once("k").run(|_| async { Ok::<_, std::io::Error>("done".to_owned()) }).await?;
-        println!("{outcome:?}");
+        println!("{outcome}");
     }
     Ok(())
 }

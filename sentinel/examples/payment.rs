@@ -55,7 +55,7 @@ async fn pay(sentinel: &Sentinel, invoice: &str, request: Request) -> Result<Str
         }
         Outcome::Replayed(receipt) => format!("charged before: {}", receipt.charge),
         Outcome::Failed(Failure::NothingHappened(error)) => format!("not charged, try again: {error}"),
-        Outcome::Failed(failure) => format!("not charged: {failure:?}"),
+        Outcome::Failed(failure) => format!("not charged: {failure}"),
         Outcome::InProgress(other) => {
             format!("another worker is charging, for at least {:?}", other.remaining)
         }

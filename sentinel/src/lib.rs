@@ -45,7 +45,7 @@
 //!     Ok(match outcome {
 //!         Outcome::Completed(receipt) | Outcome::Replayed(receipt) => receipt,
 //!         Outcome::InProgress(_) | Outcome::NotRun(_) => "try again later".to_owned(),
-//!         Outcome::Failed(failure) => format!("not charged: {failure:?}"),
+//!         Outcome::Failed(failure) => format!("not charged: {failure}"),
 //!         // The table below has the others. In all of them the charge may have been made.
 //!         other => format!("we are checking your payment: {}", other.name()),
 //!     })

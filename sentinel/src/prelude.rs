@@ -2,7 +2,7 @@
 
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PostgresExt, RunExt};
-pub use sentinel_client::{Failure, LeaseOutcome, Outcome, Policy, Run, Sentinel};
+pub use sentinel_client::{Failure, Fold, Folded, LeaseOutcome, Outcome, Policy, Run, Sentinel};
 pub use sentinel_core::{CoordinationStore, Token};
 #[cfg(feature = "memory")]
 pub use sentinel_memory::MemoryStore;

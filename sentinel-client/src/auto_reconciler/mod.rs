@@ -350,7 +350,7 @@ impl AutoReconciler {
     }
 
     async fn ask_probe(&self, key: &Key, record: &Record, now: StoreTime) -> ProbeResult {
-        let address = self.sentinel.address(Kind::Execution, key.clone());
+        let address = self.sentinel.address_of(Kind::Execution, key.clone());
         let shown = UncertainKey {
             key: key.clone(),
             idempotency_key: record.idempotency_key(&address),

@@ -1,8 +1,8 @@
 //! The methods that take a transaction of the user's and a type of the client.
 
-use sentinel_client::{Run, Sentinel};
+use sentinel_client::{Run, Sentinel, default_worker};
 use sentinel_core::operation::CompleteReply;
-use sentinel_core::{Address, Key, Label, RecordedResult, StoreError};
+use sentinel_core::{Address, RecordedResult, StoreError};
 use sentinel_postgres::PostgresStore;
 use sqlx::{Postgres, Transaction};
 
@@ -67,7 +67,7 @@ pub trait Sealed {}
 impl Sealed for PostgresStore {}
 impl Sealed for Sentinel {}
 
-/// The record shows the process id as the worker's label, unless another one is set.
+/// The record shows `host:pid` as the worker's label, unless another one is set.
 impl PostgresExt for PostgresStore {
     type Execution = Address;
 
@@ -80,8 +80,7 @@ impl PostgresExt for PostgresStore {
         transaction: &'a mut Transaction<'c, Postgres>,
         execution: &Address,
     ) -> OnceInTransaction<'a, 'c> {
-        let worker = Label::lossy(format!("pid {}", std::process::id()));
-        OnceInTransaction::new(Ok(self), transaction, Ok(execution.clone()), worker)
+        OnceInTransaction::new(Ok(self), transaction, Ok(execution.clone()), default_worker())
     }
 }
 
@@ -98,8 +97,7 @@ impl PostgresExt for Sentinel {
         transaction: &'a mut Transaction<'c, Postgres>,
         execution: &str,
     ) -> OnceInTransaction<'a, 'c> {
-        let namespace = self.current_namespace().clone();
-        let address = Key::new(execution).map(|key| Address::execution(namespace, key));
+        let address = self.address(execution);
         let worker = self.current_worker().clone();
         let once = OnceInTransaction::new(self.postgres_store(), transaction, address, worker);
         match self.current_policy() {

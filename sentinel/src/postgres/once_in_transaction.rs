@@ -143,7 +143,7 @@ fn claim(
 fn refusal<T: Serialize + DeserializeOwned, E>(reply: ClaimReply) -> Result<TransactionOutcome<T, E>, Error> {
     Ok(match reply {
         ClaimReply::Completed { result: recorded, .. } if recorded.verdict == Verdict::Failure => {
-            TransactionOutcome::Failed(ReplayedFailure { recorded })
+            TransactionOutcome::Failed(ReplayedFailure { recorded, error: None })
         }
         ClaimReply::Completed { result: recorded, .. } => {
             TransactionOutcome::Replayed(decode_result(&Json, recorded)?)

@@ -6,6 +6,7 @@ mod auto_reconciler;
 mod confirm;
 mod connect;
 mod drain;
+mod failures;
 mod faults;
 mod harness;
 mod keeper;

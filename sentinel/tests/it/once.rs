@@ -65,6 +65,19 @@ async fn a_vouched_release_frees_the_key_and_changes_the_idempotency_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_names_its_addresses_and_its_worker() {
+    let sentinel = sentinel();
+    let outcome = sentinel.once("k").run(|run| async move { Ok::<_, Lied>(run.address().to_string()) });
+    let Outcome::Completed(address) = outcome.await.unwrap() else { panic!("not completed") };
+    assert_eq!(sentinel.address("k").unwrap().to_string(), address);
+    let LeaseOutcome::Held(lease) = sentinel.lease("k").acquire().await.unwrap() else { panic!("not held") };
+    assert_eq!(&sentinel.lease_address("k").unwrap(), lease.address());
+    assert!(sentinel.address("").is_err() && sentinel.lease_address("a\nb").is_err());
+    let worker = seen(&sentinel, "k").await.record.unwrap().worker.unwrap();
+    assert!(worker.as_str().ends_with(&format!(":{}", std::process::id())), "{worker}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_keys_of_labels_change_when_the_key_of_the_run_does() {
     let sentinel = sentinel();
     let keys = async |answer: Result<(), Lied>| {

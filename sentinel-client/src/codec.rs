@@ -160,8 +160,8 @@ fn encode<T>(codec: &(impl Codec<T> + ?Sized), value: &T, limit: usize) -> Resul
     Ok(payload)
 }
 
-/// Encodes the error of a failure that is recorded for good. One that cannot be encoded, is larger than `limit` bytes or
-/// would be replayed as another error is recorded as its text, as without a codec.
+/// Encodes the error of a failure that is recorded for good. One that cannot be encoded, is larger than `limit` bytes
+/// or would be replayed as another error is recorded as its text, as without a codec.
 pub(crate) fn encode_failure<E: Display + 'static>(
     codec: Option<&dyn Codec<E>>,
     error: &E,

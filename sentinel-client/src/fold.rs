@@ -8,8 +8,8 @@ use sentinel_core::{ClaimId, Label, Token};
 
 use super::outcome::{Error, Failure, InProgress, Outcome, RanUncertain, Reconciling, Uncertain};
 
-/// An outcome or an error of `once`, as one of four answers. [`Outcome::fold`] and [`Fold::fold`] return it. The enum is
-/// exhaustive, and each outcome is in one row of this table:
+/// An outcome or an error of `once`, as one of four answers. [`Outcome::fold`] and [`Fold::fold`] return it. The enum
+/// is exhaustive, and each outcome is in one row of this table:
 ///
 /// | [`Outcome`] or [`Error`] | Folded |
 /// |---|---|

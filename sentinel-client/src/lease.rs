@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
-use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Token};
+use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Terms, Token};
 use tokio_util::sync::CancellationToken;
 
 use super::authority::Lost;
@@ -31,7 +31,7 @@ impl Sentinel {
 /// A lapsed lease is never revived. Between the lapse and the moment its holder notices, two workers may believe that
 /// they hold it. Therefore pass the token to every resource that can check one.
 #[must_use = "nothing happens before `acquire`"]
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LeaseRequest {
     sentinel: Sentinel,
     key: Result<Key, Invalid>,
@@ -94,6 +94,19 @@ impl LeaseRequest {
     pub fn hard_ttl(mut self, hard_ttl: Duration) -> Self {
         self.asked.hard_ttl = Some(hard_ttl);
         self
+    }
+
+    /// The same with this hard ttl, if none is set, also by the client's policy.
+    pub(crate) fn or_hard_ttl(mut self, hard_ttl: Duration) -> Self {
+        self.asked.hard_ttl.get_or_insert(hard_ttl);
+        self
+    }
+
+    /// The terms of the claim. Returns an error if any input of this request is invalid.
+    pub(crate) fn terms(&self) -> Result<Terms, Invalid> {
+        self.key.clone()?;
+        self.worker.clone().transpose()?;
+        self.asked.terms()
     }
 
     /// The label that the record shows for this worker, instead of the client's.
@@ -171,6 +184,10 @@ impl Lease {
         held.start();
         let (run, keep_alive) = (held.run.clone(), held.keep());
         Self { run, held: Some(held), keep_alive: Some(keep_alive) }
+    }
+
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
     }
 
     /// The fencing token: pass it to every resource that can check one.

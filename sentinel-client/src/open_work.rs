@@ -30,6 +30,8 @@ pub enum Work {
     Abandon,
     /// A lease is held: its holder has neither released nor dropped it.
     Lease,
+    /// A future that leads has not returned.
+    Lead,
 }
 
 impl fmt::Display for Work {
@@ -44,6 +46,7 @@ impl fmt::Display for Work {
                 "its function has ended with an unknown outcome, and the store has not confirmed the report"
             }
             Self::Lease => "the lease is still held",
+            Self::Lead => "the future that leads has not returned",
         })
     }
 }

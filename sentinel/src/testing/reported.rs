@@ -43,7 +43,7 @@ impl<T: Report, E: Display> Report for Result<T, E> {
     }
 }
 
-impl<T, E> Report for Outcome<T, E> {
+impl<T, E: Display> Report for Outcome<T, E> {
     fn reported(&self) -> Reported {
         match self {
             Self::Completed(_) | Self::CompletedNotStored(..) | Self::Replayed(_) => Reported::Done,

@@ -10,6 +10,7 @@ mod failures;
 mod faults;
 mod harness;
 mod keeper;
+mod lead;
 mod lease;
 mod limits;
 mod observe;

@@ -47,7 +47,7 @@ pub(crate) async fn a_wait_for_a_claimable_key_claims_nothing(context: &LawConte
     }
 }
 
-/// A completed run is returned with its bytes and its fingerprint, whoever completed it.
+/// A completed run is returned with its bytes and its fingerprint, if a worker or an operator completed it.
 pub(crate) async fn a_wait_returns_what_is_recorded(context: &LawContext) {
     let ann = Claim { fingerprint: about("19.99 EUR"), ..fused("ann") };
     let by_worker = context.execution("by worker");

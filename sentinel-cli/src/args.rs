@@ -11,6 +11,7 @@ use sentinel::store::VisibleState;
 use crate::exit::CliError;
 use crate::names;
 use crate::parse::{self, Codes};
+use crate::signals_args::{Metrics, Observability};
 
 /// Runs work that is not safe to repeat: at most once per key. It replays results, and reports an unknown outcome.
 #[derive(Debug, Parser)]
@@ -94,6 +95,14 @@ pub(crate) enum Command {
     /// Check the store and its deployment, and print what it guarantees
     #[command(after_help = "Example:\n  sentinel doctor --json")]
     Doctor,
+    /// Survey the store once, and print it in Prometheus' text format: keys in doubt, their age, and trust in the store
+    Metrics(Metrics),
+    /// Print the dashboard for Grafana, or the alert rules for Prometheus
+    Observability {
+        /// Which file
+        #[command(subcommand)]
+        file: Observability,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  sentinel completions bash > \
             ~/.local/share/bash-completion/completions/sentinel")]

@@ -63,11 +63,13 @@ pub(crate) struct CliError {
     pub(crate) refused: bool,
     /// The store may become available without help.
     pub(crate) may_pass: bool,
+    /// The store is there, and what it holds cannot be trusted.
+    pub(crate) has_lost_data: bool,
 }
 
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), refused: false, may_pass: false }
+        Self { exit, message: message.into(), refused: false, may_pass: false, has_lost_data: false }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -84,6 +86,11 @@ pub(crate) fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::DeploymentRefused | ErrorKind::NewerSchema)
 }
 
+/// Whether the store is there, and what it holds cannot be trusted.
+pub(crate) fn has_lost_data(error: &StoreError) -> bool {
+    matches!(error.kind(), ErrorKind::DataLoss | ErrorKind::PossibleDataLoss | ErrorKind::Corrupt)
+}
+
 impl From<Invalid> for CliError {
     fn from(invalid: Invalid) -> Self {
         Self::usage(invalid.to_string())
@@ -93,7 +100,8 @@ impl From<Invalid> for CliError {
 impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         let (refused, may_pass) = (is_refusal(&error), error.is_worth_waiting_for());
-        Self { refused, may_pass, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
+        let has_lost_data = has_lost_data(&error);
+        Self { refused, may_pass, has_lost_data, ..Self::new(Exit::UNAVAILABLE, error.to_string()) }
     }
 }
 

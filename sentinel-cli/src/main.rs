@@ -9,6 +9,7 @@ mod output;
 mod parse;
 mod runner;
 mod secrets;
+mod signals_args;
 mod store;
 
 use std::ffi::OsString;

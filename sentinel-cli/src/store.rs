@@ -92,6 +92,16 @@ impl StoreUrl {
         }
     }
 
+    /// The kind of store, as the store names itself.
+    pub(crate) fn backend(&self) -> &'static str {
+        match self.deployment.kind() {
+            StoreKind::Memory => "memory",
+            StoreKind::Sqlite => "sqlite",
+            StoreKind::Postgres => "postgres",
+            _ => "redis",
+        }
+    }
+
     /// The store as messages show it.
     pub(crate) fn shown(&self) -> String {
         self.deployment.to_string()

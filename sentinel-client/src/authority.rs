@@ -72,11 +72,13 @@ struct Contact {
 }
 
 impl Authority {
-    pub(crate) fn lose(&self, why: Lost) {
-        if self.why.set(why).is_ok() {
-            crate::counters::lapsed(why.word());
+    /// Records that the authority is lost. Returns whether it was not lost already.
+    pub(crate) fn lose(&self, why: Lost) -> bool {
+        let news = self.why.set(why).is_ok();
+        if news {
             self.signal().cancel();
         }
+        news
     }
 
     /// Fires when the authority is lost.

@@ -144,7 +144,6 @@ pub fn encode_checked<T>(
     match std::panic::catch_unwind(encoding).unwrap_or_else(panicked) {
         Ok(payload) => (RecordedResult::success(payload), None),
         Err(why) => {
-            tracing::warn!(%why, "the execution is complete without its result");
             (RecordedResult { omitted: true, ..RecordedResult::success(Payload::empty()) }, Some(why))
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::open_work::{Drained, Unfinished};
 use super::sentinel::Sentinel;
+use super::signals::events;
 
 impl Sentinel {
     /// Finishes the work of this client and all its clones, for a process that is about to exit.
@@ -17,7 +18,9 @@ impl Sentinel {
     ///
     /// **Repeating it** waits again. Dropping the future stops the wait, but still nothing is granted.
     pub async fn drain(&self, at_most: Duration) -> Drained {
-        self.core.open_work.drain(at_most).await
+        let drained = self.core.open_work.drain(at_most).await;
+        events::drained(drained.unfinished.len());
+        drained
     }
 
     /// The work that this client and its clones have begun and not finished. Changes nothing.

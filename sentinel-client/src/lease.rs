@@ -141,8 +141,16 @@ impl LeaseRequest {
             phase: Phase::Claimed,
         };
         let address = Address::lease(namespace, self.key?);
-        let mut call =
-            Call { core, address, claim, retry_timeout, confirm_within: retry_timeout, wait: self.wait };
+        let span = tracing::Span::none();
+        let mut call = Call {
+            core,
+            address,
+            claim,
+            retry_timeout,
+            confirm_within: retry_timeout,
+            wait: self.wait,
+            span,
+        };
         Ok(match call.enter().await.map(|entered| HeldGrant::new(call, entered)) {
             Ok(held) if held.is_over() => {
                 held.not_run().await;

@@ -1,108 +1,15 @@
-//! Spans, events and metrics. Namespace and token are fields; keys are, if the client enables `trace_keys`.
+//! What the client reports about its requests and calls. Namespace and token are fields; keys are, if the client
+//! enables `trace_keys`.
 
-use metrics::{IntoF64, counter, histogram};
-use sentinel_core::operation::*;
-use sentinel_core::{Address, StoreError};
+use sentinel_core::operation::Stamped;
+use sentinel_core::{Address, StoreError, Token};
+use tracing::{Span, field};
 
-use super::clock::{LocalClock, LocalTime};
+use super::outcome::{NotRun, Outcome};
 use super::shared::Core;
-
-/// The names of an operation and its replies, in logs and as labels of metrics. Each counter is used where the names
-/// are literals, so that its key is a constant and costs nothing without a recorder.
-pub(crate) trait Named {
-    const OPERATION: &'static str;
-    fn word(&self) -> &'static str;
-    fn count(&self);
-    fn time(took: Took);
-    fn count_error();
-}
-
-macro_rules! named {
-    ($($reply:ident, $operation:literal { $($pattern:pat => $word:literal,)* })*) => {$(
-        impl Named for $reply {
-            const OPERATION: &'static str = $operation;
-
-            fn word(&self) -> &'static str {
-                use $reply::*;
-                match self { $($pattern => $word,)* }
-            }
-
-            fn count(&self) {
-                use $reply::*;
-                match self {
-                    $($pattern => {
-                        counter!("sentinel_transitions_total", "operation" => $operation, "reply" => $word)
-                            .increment(1);
-                    })*
-                }
-            }
-
-            fn time(took: Took) {
-                histogram!("sentinel_operation_seconds", "operation" => $operation).record(took);
-            }
-
-            fn count_error() {
-                counter!("sentinel_store_errors_total", "operation" => $operation).increment(1);
-            }
-        }
-    )*};
-}
-
-named! {
-    ClaimReply, "claim" {
-        Granted(_) => "granted", AlreadyReleased => "already_released", InProgress { .. } => "in_progress",
-        Uncertain { .. } => "uncertain", Completed { .. } => "completed", Reconciling { .. } => "reconciling",
-        FingerprintMismatch => "fingerprint_mismatch",
-    }
-    BeginReply, "begin" {
-        Begun(_) => "begun", Superseded(_) => "superseded", Expired => "expired", Completed => "completed",
-    }
-    HeartbeatReply, "heartbeat" { Kept { .. } => "kept", Lost(_) => "lost", Unknown => "unknown", }
-    CompleteReply, "complete" {
-        Recorded { late: false } => "recorded", Recorded { late: true } => "recorded_late",
-        Conflict => "conflict", NotBegun => "not_begun", Superseded(_) => "superseded",
-    }
-    CancelReply, "cancel" { Cancelled => "cancelled", Untouched(_) => "untouched", }
-    ReleaseReply, "release" { Released => "released", MayHaveRun => "may_have_run", Superseded(_) => "superseded", }
-    AbandonReply, "abandon" { Abandoned => "abandoned", Superseded(_) => "superseded", }
-    ReconcileReply, "reconcile" {
-        Taken { .. } => "taken", StaleDecision(_) => "stale_decision", HeldBy { .. } => "held_by",
-        StillAlive { .. } => "still_alive", AlreadyCompleted => "already_completed",
-        NotExecuting(_) => "not_executing",
-    }
-    ForceCompleteReply, "force_complete" {
-        Completed => "completed", StaleDecision(_) => "stale_decision", NotDecodable { .. } => "not_decodable",
-    }
-    ResetReply, "reset_to_claimed" {
-        Reset { .. } => "reset", StaleDecision(_) => "stale_decision",
-        EffectsMayLand { .. } => "effects_may_land",
-    }
-    EvictReply, "evict" {
-        Evicted { .. } => "evicted", StaleDecision(_) => "stale_decision", Executing => "executing",
-        NotClaimed(_) => "not_claimed",
-    }
-}
-
-/// How long a request took. The clock is read only if a metrics recorder is installed.
-pub(crate) struct Took {
-    pub(crate) clock: LocalClock,
-    pub(crate) sent: LocalTime,
-}
-
-impl IntoF64 for Took {
-    fn into_f64(self) -> f64 {
-        self.clock.now().since(self.sent).as_secs_f64()
-    }
-}
-
-macro_rules! count_outcome {
-    ($outcome:expr; $($word:literal)*) => {
-        match $outcome {
-            $($word => counter!("sentinel_outcomes_total", "outcome" => $word).increment(1),)*
-            other => counter!("sentinel_outcomes_total", "outcome" => other).increment(1),
-        }
-    };
-}
+use super::signals::answers::Named;
+use super::signals::events::Origin;
+use super::signals::meters::Took;
 
 impl Core {
     /// The key, or `-` if keys are not traced.
@@ -110,13 +17,30 @@ impl Core {
         if self.show_keys { address.key.as_str() } else { "-" }
     }
 
+    /// The span of a call of `once`.
+    pub(crate) fn span(&self, address: &Address) -> Span {
+        tracing::info_span!(
+            target: "sentinel",
+            "sentinel.once",
+            otel.kind = "internal",
+            otel.status_code = field::Empty,
+            "error.type" = field::Empty,
+            sentinel.namespace = address.namespace.as_str(),
+            sentinel.key = self.show_keys.then(|| address.key.as_str()),
+            sentinel.outcome = field::Empty,
+            sentinel.token = field::Empty,
+            sentinel.incarnation = field::Empty,
+            sentinel.caller_gone = field::Empty,
+        )
+    }
+
     /// Reports a request that was answered.
     pub(crate) fn answered<R: Named>(&self, address: &Address, stamped: &Stamped<R>, took: Took) {
-        stamped.reply.count();
-        R::time(took);
+        self.meters.answered(&address.namespace, &stamped.reply, took);
         let stamp = &stamped.stamp;
         tracing::debug!(
-            operation = R::OPERATION,
+            target: "sentinel",
+            operation = R::operation(),
             reply = stamped.reply.word(),
             namespace = address.namespace.as_str(),
             key = self.shown(address),
@@ -130,16 +54,64 @@ impl Core {
 
     /// Reports a request that the store did not answer.
     pub(crate) fn unanswered<R: Named>(&self, address: &Address, error: &StoreError) {
-        R::count_error();
-        let (operation, namespace, key) = (R::OPERATION, address.namespace.as_str(), self.shown(address));
-        tracing::warn!(operation, namespace, key, %error, "the store did not answer");
+        self.meters.unanswered::<R>(&address.namespace);
+        self.unsound.report(self.meters.store(), error);
+        let (operation, namespace, key) = (R::operation(), address.namespace.as_str(), self.shown(address));
+        tracing::debug!(target: "sentinel", operation, namespace, key, %error, "the store did not answer");
     }
 
-    /// Reports the outcome of a call.
-    pub(crate) fn ended(&self, outcome: &'static str) {
-        count_outcome!(outcome;
-            "completed" "replayed" "failed" "in_progress" "reconciling" "uncertain" "not_run" "ran_uncertain"
-            "unconfirmed" "superseded" "completed_not_stored" "error"
-        );
+    /// The origin of an event about a record.
+    pub(crate) fn origin<'a>(&self, address: &'a Address, token: Token, span: &'a Span) -> Origin<'a> {
+        Origin { address, token, show_keys: self.show_keys, span }
+    }
+
+    /// Reports the outcome of a call that was granted its key, once, also if its caller has gone.
+    pub(crate) fn ran<T, E>(&self, origin: &Origin<'_>, outcome: &Outcome<T, E>, took: Took) {
+        self.meters.ended(&origin.address.namespace, outcome.name(), Some(took));
+        mark(origin.span, outcome);
+        match outcome {
+            Outcome::RanUncertain(doubt) => origin.ran_uncertain(&doubt.cause),
+            Outcome::Unconfirmed(_) => origin.unconfirmed(),
+            Outcome::Superseded(_, current) => origin.superseded(*current),
+            Outcome::CompletedNotStored(_, why) => origin.result_not_stored(why),
+            Outcome::Completed(_) => origin.step("completed"),
+            _ => {}
+        }
+    }
+
+    /// Reports the outcome of a call that was not granted its key.
+    pub(crate) fn refused<T, E>(&self, address: &Address, span: &Span, outcome: Option<&Outcome<T, E>>) {
+        self.meters.ended(&address.namespace, outcome.map_or("error", Outcome::name), None);
+        match outcome {
+            Some(outcome) => mark(span, outcome),
+            None => drop(span.record("sentinel.outcome", "error")),
+        }
+    }
+}
+
+/// Records an outcome in the span of its call. An outcome in which something may be wrong is an error of the span;
+/// a replay, a refusal or a failure for good is not.
+fn mark<T, E>(span: &Span, outcome: &Outcome<T, E>) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("sentinel.outcome", outcome.name());
+    let is_error = match outcome {
+        Outcome::RanUncertain(_)
+        | Outcome::Uncertain(_)
+        | Outcome::Unconfirmed(_)
+        | Outcome::Superseded(..)
+        | Outcome::NotRun(NotRun::Store(_)) => true,
+        Outcome::Completed(_)
+        | Outcome::CompletedNotStored(..)
+        | Outcome::Replayed(_)
+        | Outcome::Failed(_)
+        | Outcome::InProgress(_)
+        | Outcome::Reconciling(_)
+        | Outcome::NotRun(_) => false,
+    };
+    if is_error {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", outcome.name());
     }
 }

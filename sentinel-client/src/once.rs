@@ -183,7 +183,8 @@ impl<E, C> Once<E, C> {
         let claim = self.execution.claim(self.asked.terms()?, phase, accepts, worker)?;
         let address = Address::execution(namespace, self.key?);
         let confirm_within = self.confirm_within.unwrap_or(retry_timeout);
-        let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait };
+        let span = core.span(&address);
+        let call = Call { core, address, claim, retry_timeout, confirm_within, wait: self.wait, span };
         let Self { codec, failure_codec, classes, .. } = self;
         Ok((call, Classifier { codec, failure_codec, classes, limit }))
     }
@@ -347,11 +348,8 @@ where
     E: Send + 'static,
     W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
-    let core = call.core.clone();
-    let span = {
-        let (namespace, key) = (call.address.namespace.as_str(), core.shown(&call.address));
-        tracing::debug_span!("once", namespace, key, token = tracing::field::Empty)
-    };
+    let (core, span) = (call.core.clone(), call.span.clone());
+    let fused = call.claim.phase == Phase::Executing;
     // Without a subscriber, nothing is wrapped in a span.
     let entered = match span.is_disabled() {
         true => call.enter().await,
@@ -359,15 +357,7 @@ where
     };
     let outcome = match entered {
         Ok(entered) => {
-            let held = HeldGrant::new(call, entered);
-            if core.open_work.draining().is_cancelled() {
-                held.not_run().await;
-                core.ended("not_run");
-                return Ok(Outcome::NotRun(NotRun::Draining));
-            }
-            let grant = held.grant();
-            span.record("token", grant.token.get());
-            Ok(execute(grant, work(state, held).instrument(span)).await)
+            return Ok(granted(HeldGrant::new(call, entered), fused, |held| work(state, held)).await);
         }
         Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)),
         Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),
@@ -376,6 +366,29 @@ where
         Err(Refusal::Reconciling(by)) => Ok(Outcome::Reconciling(by)),
         Err(Refusal::NotRun(reason)) => Ok(Outcome::NotRun(reason)),
     };
-    core.ended(outcome.as_ref().map_or("error", Outcome::name));
+    core.refused(&call.address, &span, outcome.as_ref().ok());
     outcome
+}
+
+/// Runs the work of a grant, unless the client is draining.
+async fn granted<T, E, W>(held: HeldGrant, fused: bool, work: impl FnOnce(HeldGrant) -> W) -> Outcome<T, E>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    W: Future<Output = Outcome<T, E>> + Send + 'static,
+{
+    let (core, run) = (held.core.clone(), held.run.clone());
+    run.inner.span.record("sentinel.token", run.token().get());
+    run.inner.span.record("sentinel.incarnation", run.inner.incarnation);
+    held.step("claimed");
+    if core.open_work.draining().is_cancelled() {
+        held.not_run().await;
+        let outcome = Outcome::NotRun(NotRun::Draining);
+        core.refused(run.address(), &run.inner.span, Some(&outcome));
+        return outcome;
+    }
+    if fused {
+        held.step("begun");
+    }
+    execute(held, work).await
 }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::signals::events;
 use super::slots::{Id, Slots};
 
 /// The kind of unfinished work on a record.
@@ -176,13 +177,14 @@ impl WorkGuard {
 
     /// Marks the work as given up: later reports still list it.
     pub(crate) fn give_up(&self, error: StoreError) {
-        tracing::error!(%error, "the client stopped sending a report that the store did not confirm");
         let mut entries = self.open_work.entries();
         let Some(entry) = entries.open.get_mut(self.id).cloned() else { return };
         if entries.given_up.len() == GIVEN_UP {
             entries.given_up.remove(0);
         }
-        entries.given_up.push(Unfinished { error: Some(error), given_up: true, ..entry });
+        entries.given_up.push(Unfinished { error: Some(error), given_up: true, ..entry.clone() });
+        drop(entries);
+        events::report_given_up(&entry.address, &entry.work.to_string());
     }
 }
 

@@ -3,15 +3,19 @@
 use std::fmt;
 
 use sentinel_core::operation::*;
+use sentinel_core::survey::in_doubt_since;
 use sentinel_core::{
-    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, RecordedResult, StoreError, StoreTime, Token,
+    Accepts, Address, Invalid, Key, Kind, Label, OpId, Payload, RecordedResult, State, StoreError, StoreTime,
+    Token, Verdict,
 };
 use serde::Serialize;
 
-use super::observe::Named;
 use super::outcome::Error;
 use super::retry::RetryPolicy;
 use super::sentinel::Sentinel;
+use super::signals::answers::Named;
+use super::signals::events::Origin;
+use super::signals::meters::{By, Decided};
 
 impl Sentinel {
     /// Reconciles an uncertain key for an operator. See [`Reconciler`].
@@ -69,6 +73,7 @@ pub struct Reconciler<S> {
     operator: Result<Label, Invalid>,
     reason: Option<Result<Label, Invalid>>,
     op_id: Option<OpId>,
+    by: By,
     stage: S,
 }
 
@@ -180,27 +185,55 @@ impl<S> Reconciler<S> {
         Ok(self.sentinel.address_of(Kind::Execution, self.key.clone()?))
     }
 
-    async fn decide<R, F, Fut>(&self, address: &Address, send: F) -> Result<Stamped<R>, Error>
+    /// Sends a decision. The reply is news if this call may have changed the record: an earlier decision with the same
+    /// op id was reported by the call that sent it.
+    async fn decide<R, F, Fut>(&self, address: &Address, mut send: F) -> Result<(Stamped<R>, bool), Error>
     where
         R: Named,
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Stamped<R>, StoreError>> + Unpin,
     {
         let retry_timeout = self.sentinel.retry_timeout;
+        let mut attempts = 0;
+        let count_and_send = || {
+            attempts += 1;
+            send()
+        };
         let answered = self
             .sentinel
             .core
-            .send_until_answered(address, RetryPolicy::Ambiguous, retry_timeout, send)
+            .send_until_answered(address, RetryPolicy::Ambiguous, retry_timeout, count_and_send)
             .await?;
         self.sentinel.core.watchers.wake(address);
-        Ok(answered.stamped)
+        let is_news = answered.stamped.stamp.changed || attempts > 1;
+        Ok((answered.stamped, is_news))
+    }
+
+    fn report(&self, address: &Address, token: Token, report: impl FnOnce(&Origin<'_>, &Label)) {
+        let span = tracing::Span::current();
+        if let Ok(operator) = &self.operator {
+            report(&self.sentinel.core.origin(address, token, &span), operator);
+        }
     }
 }
 
 impl Reconciler<Seeking> {
     pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
         let operator = Label::new("operator");
-        Self { sentinel, key, operator, reason: None, op_id: None, stage: Seeking::default() }
+        Self {
+            sentinel,
+            key,
+            operator,
+            reason: None,
+            op_id: None,
+            by: By::Operator,
+            stage: Seeking::default(),
+        }
+    }
+
+    /// The decision is made by code.
+    pub(super) fn by_code(self) -> Self {
+        Self { by: By::Code, ..self }
     }
 
     /// The token that the operator saw. It prevents a late or repeated decision from taking over a newer run. By
@@ -251,9 +284,12 @@ impl Reconciler<Seeking> {
             even_if_alive: self.stage.even_if_alive,
             steal: self.stage.steal,
         };
-        let stamped = self.decide(&address, || store.reconcile(&address, &op)).await?;
+        let (stamped, is_news) = self.decide(&address, || store.reconcile(&address, &op)).await?;
         Ok(match stamped.reply {
             ReconcileReply::Taken { token, since, effects_until, begun_at, worker } => {
+                if is_news {
+                    self.report(&address, token, |origin, operator| origin.taken_over(operator, op_id));
+                }
                 let taken = Some(Taken { op_id, since, effects_until, begun_at, worker });
                 ReconcileOutcome::Taken(Box::new(self.hold(Holding {
                     token,
@@ -267,9 +303,9 @@ impl Reconciler<Seeking> {
     }
 
     fn hold(self, stage: Holding) -> Reconciler<Holding> {
-        let Self { sentinel, key, operator, reason, .. } = self;
+        let Self { sentinel, key, operator, reason, by, .. } = self;
         // The next decision needs an op id of its own.
-        Reconciler { sentinel, key, operator, reason, op_id: None, stage }
+        Reconciler { sentinel, key, operator, reason, op_id: None, by, stage }
     }
 }
 
@@ -344,9 +380,17 @@ impl Reconciler<Holding> {
             result,
             as_is: self.stage.as_is,
         };
-        let stamped = self.decide(&address, || store.force_complete(&address, &op)).await?;
+        let since = self.in_doubt_since(&address).await;
+        let (stamped, is_news) = self.decide(&address, || store.force_complete(&address, &op)).await?;
         Ok(match stamped.reply {
             ForceCompleteReply::Completed => {
+                let decided = match op.result.verdict {
+                    Verdict::Success => Decided::Happened,
+                    Verdict::Failure => Decided::Failed,
+                };
+                if is_news {
+                    self.settled(&address, decided, op.op_id, &stamped.stamp, since);
+                }
                 DecisionOutcome::Done { op_id: op.op_id, token: stamped.stamp.token }
             }
             ForceCompleteReply::StaleDecision(current) => {
@@ -373,14 +417,51 @@ impl Reconciler<Holding> {
             reason: self.reason.clone().transpose()?,
             accept_overlap: self.stage.accept_overlap,
         };
-        let send = || store.reset_to_claimed(&address, &op);
-        Ok(match self.decide(&address, send).await?.reply {
-            ResetReply::Reset { token } => DecisionOutcome::Done { op_id: op.op_id, token },
+        let since = self.in_doubt_since(&address).await;
+        let (stamped, is_news) = self.decide(&address, || store.reset_to_claimed(&address, &op)).await?;
+        Ok(match stamped.reply {
+            ResetReply::Reset { token } => {
+                if is_news {
+                    self.settled(&address, Decided::DidNotHappen, op.op_id, &stamped.stamp, since);
+                }
+                DecisionOutcome::Done { op_id: op.op_id, token }
+            }
             ResetReply::StaleDecision(current) => DecisionOutcome::Refused(Refused::StaleDecision(current)),
             ResetReply::EffectsMayLand { until } => {
                 DecisionOutcome::Refused(Refused::EffectsMayLand { until })
             }
         })
+    }
+}
+
+impl Reconciler<Holding> {
+    /// Since when the key has been in doubt. Only a metric needs this, so it is read only if there is a recorder, and
+    /// an error is ignored.
+    async fn in_doubt_since(&self, address: &Address) -> Option<StoreTime> {
+        if !self.sentinel.core.meters.is_recorded() {
+            return None;
+        }
+        let found = self.sentinel.store().inspect(address).await.ok()?;
+        found.record.filter(|record| record.state == State::Reconciling).as_ref().map(in_doubt_since)
+    }
+
+    fn settled(
+        &self,
+        address: &Address,
+        decided: Decided,
+        op_id: OpId,
+        stamp: &Stamp,
+        since: Option<StoreTime>,
+    ) {
+        let seconds = since.map(|since| stamp.now.since(since).as_secs_f64());
+        self.sentinel.core.meters.settled(self.by, decided, seconds);
+        self.report(address, stamp.token, |origin, operator| match self.by {
+            By::Code => {
+                let evidence = self.reason.as_ref().and_then(|reason| reason.as_ref().ok());
+                origin.decided_by_code(decided.word(), evidence);
+            }
+            By::Operator => origin.decided_by_operator(operator, op_id, decided.word()),
+        });
     }
 }
 
@@ -395,7 +476,11 @@ pub struct Eviction {
 impl Eviction {
     pub(super) fn new(sentinel: Sentinel, kind: Kind, key: Result<Key, Invalid>, expect: Token) -> Self {
         let operator = Label::new("operator");
-        Self { by: Reconciler { sentinel, key, operator, reason: None, op_id: None, stage: expect }, kind }
+        let by = By::Operator;
+        Self {
+            by: Reconciler { sentinel, key, operator, reason: None, op_id: None, by, stage: expect },
+            kind,
+        }
     }
 
     /// The operator's label. Default `operator`.
@@ -430,7 +515,12 @@ impl Eviction {
             reason: self.by.reason.clone().transpose()?,
             expect: self.by.stage,
         };
-        let stamped = self.by.decide(&address, || store.evict(&address, &op)).await?;
+        let (stamped, is_news) = self.by.decide(&address, || store.evict(&address, &op)).await?;
+        if is_news && matches!(stamped.reply, EvictReply::Evicted { .. }) {
+            self.by.report(&address, stamped.stamp.token, |origin, operator| {
+                origin.decided_by_operator(operator, op.op_id, "evicted");
+            });
+        }
         Ok((op.op_id, stamped.reply))
     }
 }

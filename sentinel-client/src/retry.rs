@@ -12,9 +12,10 @@ use tokio::runtime::Handle;
 
 use super::clock::LocalTime;
 use super::jitter::jittered;
-use super::observe::{Named, Took};
 use super::open_work::WorkGuard;
 use super::shared::Core;
+use super::signals::answers::Named;
+use super::signals::meters::Took;
 
 /// After which errors the same request is sent again.
 #[derive(Debug, Clone, Copy)]

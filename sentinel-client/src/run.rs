@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) authority: Authority,
     /// Whether the function records its result itself.
     pub(crate) records_itself: AtomicBool,
+    /// The span of the call, for events about the run that happen elsewhere.
+    pub(crate) span: tracing::Span,
 }
 
 impl Run {

@@ -6,10 +6,8 @@ use std::time::Duration;
 use sentinel_core::store::{CoordinationStore, Inspection, List, Listing, Purge, Purged, VisibleState};
 use sentinel_core::{Address, Event, Invalid, Key, Kind, Label, Namespace, StoreError};
 
-use crate::keeper::Keeper;
 use crate::outcome::Error;
 use crate::policy::Policy;
-use crate::queue::Watchers;
 use crate::shared::Core;
 use crate::worker::default_worker;
 
@@ -32,25 +30,18 @@ impl Sentinel {
 
     /// Creates a client of a store, in the namespace `default`. Its worker label is `host:pid`.
     pub fn new(store: impl CoordinationStore) -> Self {
-        Self::build(Arc::new(store), false)
+        Self::from_arc(Arc::new(store))
     }
 
     /// Creates a client of a store that is chosen at run time.
     pub fn from_arc(store: Arc<dyn CoordinationStore>) -> Self {
-        Self::build(store, false)
-    }
-
-    fn build(store: Arc<dyn CoordinationStore>, show_keys: bool) -> Self {
-        let core = Core {
-            keeper: Keeper::new(store.clone()),
-            watchers: Watchers::default(),
-            open_work: Arc::default(),
-            store,
-            show_keys,
-        };
+        let store_name = store.describe().backend;
+        let namespace = Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name"));
+        let core = Core::new(store, false, store_name);
+        core.meters.register(&namespace);
         Self {
             core: Arc::new(core),
-            namespace: Namespace::new("default").unwrap_or_else(|_| unreachable!("a valid name")),
+            namespace,
             worker: default_worker(),
             retry_timeout: Self::DEFAULT_RETRY_TIMEOUT,
             policy: None,
@@ -60,6 +51,7 @@ impl Sentinel {
     /// The same client in another namespace. Returns an error if the name is invalid.
     pub fn namespace(mut self, namespace: impl AsRef<str>) -> Result<Self, Invalid> {
         self.namespace = Namespace::new(namespace)?;
+        self.core.meters.register(&self.namespace);
         Ok(self)
     }
 
@@ -93,8 +85,23 @@ impl Sentinel {
     /// client has a keeper of its own, which it does not share with clients made before.
     #[must_use]
     pub fn trace_keys(self) -> Self {
-        let core = Self::build(self.core.store.clone(), true).core;
-        Self { core, ..self }
+        let core = Core::new(self.core.store.clone(), true, self.core.meters.store());
+        Self { core: Arc::new(core), ..self }.registered()
+    }
+
+    /// Sets the label `store` of this client's metrics; by default the name of the backend, for example `postgres`. Use
+    /// one name for each store, the same in all processes, and give it to the survey's exporter too. The returned
+    /// client has a keeper of its own, which it does not share with clients made before. **Errors:** the name is not a
+    /// valid label.
+    pub fn store_name(self, name: impl AsRef<str>) -> Result<Self, Invalid> {
+        let name = Label::new(name)?;
+        let core = Core::new(self.core.store.clone(), self.core.show_keys, name.as_str());
+        Ok(Self { core: Arc::new(core), ..self }.registered())
+    }
+
+    fn registered(self) -> Self {
+        self.core.meters.register(&self.namespace);
+        self
     }
 
     /// The store.

@@ -149,7 +149,8 @@
 //! their outcomes; [`policy`] has the settings that calls share; [`mod@wait`] waits for another call's run;
 //! [`reconcile`] decides about uncertain keys; [`drain`] finishes open work before an exit; [`record`] has what
 //! `inspect`, `list` and `history` return; [`codec`] and [`cache`] change how results are stored and replayed.
-//! [`deployment`] opens, sets up and checks a store. [`store`] and [`kernel`] are for authors of stores.
+//! [`deployment`] opens, sets up and checks a store. [`signals`] has metrics, log events and surveys. [`store`] and
+//! [`kernel`] are for authors of stores.
 //!
 //! # When it is not the right tool
 //!
@@ -172,6 +173,7 @@ pub mod postgres;
 pub mod prelude;
 pub mod reconcile;
 pub mod record;
+pub mod signals;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

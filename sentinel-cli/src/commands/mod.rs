@@ -12,6 +12,7 @@ mod once;
 mod read;
 mod reconcile;
 mod shell;
+mod signals;
 mod wait;
 
 use context::Context;
@@ -21,6 +22,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Completions { shell } => return shell::completions(*shell),
         Command::Man => return shell::man(),
+        Command::Observability { file } => return signals::observability(*file),
         _ => {}
     }
     let context = Context::new(&cli.global)?;
@@ -38,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Purge(args) => deployment::purge(&context, &args).await,
         Command::Init(args) => deployment::init(&context, &args).await,
         Command::Doctor => deployment::doctor(&context).await,
-        Command::Completions { .. } | Command::Man => Ok(Exit::OK),
+        Command::Metrics(args) => signals::metrics(&context, &args).await,
+        Command::Completions { .. } | Command::Man | Command::Observability { .. } => Ok(Exit::OK),
     }
 }

@@ -16,6 +16,17 @@ fn after_a_run(server: &Redis) -> World {
     world
 }
 
+/// A server that lost an acknowledged write which the witness file names, and the store on it.
+pub(crate) fn in_doubt() -> (Redis, World) {
+    let server = Redis::start(Options::default());
+    let world = after_a_run(&server);
+    assert_eq!(world.once("last", &[], "echo last >> effects").code(), 0);
+    server.kill();
+    server.cut_append_only_file(1);
+    server.start_again();
+    (server, world)
+}
+
 /// Kills a server that holds writes back while a sync takes its time, when it holds none.
 fn kill_with_all_written(server: &Redis) {
     until("all is written", || server.info("aof_buffer_length") == "0");
@@ -171,12 +182,7 @@ fn a_run_across_a_crash_is_recorded_after_init() {
 
 #[test]
 fn a_lost_write_that_the_witness_file_names_is_reported() {
-    let server = Redis::start(Options::default());
-    let world = after_a_run(&server);
-    assert_eq!(world.once("last", &[], "echo last >> effects").code(), 0);
-    server.kill();
-    server.cut_append_only_file(1);
-    server.start_again();
+    let (_server, world) = in_doubt();
     is_only_read(&world, &["lost the change", "execution \"last\"", "sentinel init"]);
     assert_eq!(world.read("effects"), "run\nlast\n");
     // Another host, which has no witness file, is refused too by now.

@@ -15,6 +15,7 @@ mod guard;
 mod hidden;
 mod inherited;
 mod lease;
+mod observability;
 mod once;
 mod operator;
 mod outage;

@@ -13,12 +13,12 @@ mod probe_result;
 pub use probe_result::{ProbeResult, UncertainKey};
 
 use super::clock::LocalTime;
-use super::counters;
 use super::jitter::jittered;
 use super::lease::LeaseOutcome;
 use super::outcome::Error;
 use super::reconciler::{DecisionOutcome, Holding, ReconcileOutcome, Reconciler};
 use super::sentinel::Sentinel;
+use super::signals::events;
 use sentinel_core::internal::sha256;
 use sentinel_core::store::VisibleState;
 use sentinel_core::{Key, Kind, Label, OpId, Record, RecordedResult, State, StoreTime, Token, Verdict};
@@ -159,7 +159,7 @@ impl AutoReconciler {
         let task = tokio::spawn(async move {
             while stopped.run_until_cancelled(tokio::time::sleep(jittered(self.every))).await.is_some() {
                 if let Err(error) = self.pass_until(&stopped).await {
-                    tracing::warn!(%error, "a pass over uncertain keys ended early");
+                    events::reconciler_failed(self.sentinel.namespace.as_str(), &error);
                 }
             }
         });
@@ -183,7 +183,6 @@ impl AutoReconciler {
 
     async fn decide_all(&mut self, signals: &StopSignals<'_>) -> Result<u64, Error> {
         let mut count = 0;
-        let mut oldest = Duration::ZERO;
         let mut seen = HashSet::new();
         let mut suspects = Vec::new();
         for shown in [VisibleState::Uncertain, VisibleState::Reconciling] {
@@ -194,7 +193,6 @@ impl AutoReconciler {
                     if signals.has_fired() {
                         return Ok(count);
                     }
-                    oldest = oldest.max(page.now.since(record.lease_until));
                     if !seen.insert(key.clone()) {
                         // This pass took the key, and it is no longer uncertain.
                         continue;
@@ -212,7 +210,6 @@ impl AutoReconciler {
         }
         // A key that is no longer in doubt needs no pause.
         self.pauses.retain(|key, _| seen.contains(key));
-        counters::oldest_uncertain(self.sentinel.namespace.as_str(), oldest);
         Ok(count + self.probe_again(suspects, signals).await?)
     }
 
@@ -368,7 +365,7 @@ impl AutoReconciler {
     }
 
     fn reconciler(&self, key: &Key) -> Reconciler<super::Seeking> {
-        self.sentinel.reconciler(key).operator(&self.operator)
+        self.sentinel.reconciler(key).operator(&self.operator).by_code()
     }
 
     fn is_ours(&self, key: &Key, record: &Record) -> bool {

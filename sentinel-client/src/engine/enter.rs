@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sentinel_core::operation::{Cancel, Claim, ClaimReply, Granted};
 use sentinel_core::{Address, Applied, ClaimId, Grant, Kind, RecordedResult, StoreError, StoreTime};
+use tracing::{Instrument as _, Span, field};
 
 use super::super::authority::Authority;
 use super::super::clock::LocalTime;
@@ -15,6 +16,7 @@ use super::super::outcome::{InProgress, NotRun, Reconciling, Uncertain};
 use super::super::retry::{Answered, RetryPolicy};
 use super::super::run::{Inner, Run};
 use super::super::shared::Core;
+use super::super::signals::meters::{Took, WaitEnded};
 use super::super::watch::Watch;
 
 /// A call of `once` or `lease`, validated and ready to be sent.
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     /// How long the caller waits for the confirmation that the result is recorded.
     pub(crate) confirm_within: Duration,
     pub(crate) wait: Option<Duration>,
+    /// The span of the call.
+    pub(crate) span: Span,
 }
 
 /// Why a call got no grant.
@@ -76,6 +80,8 @@ pub(crate) struct HeldGrant {
     pub(crate) work: WorkGuard,
     ttl: Duration,
     pub(super) late_effects: Duration,
+    /// When the claim was sent.
+    pub(crate) claimed_at: LocalTime,
     deadline: LocalTime,
     hard: LocalTime,
     active: bool,
@@ -110,18 +116,37 @@ impl Call {
         let until = self.wait.map(|wait| clock.now().plus(wait));
         let has_queue = self.address.kind == Kind::Lease && core.watchers.has_queue(&self.address);
         if let Some(until) = until.filter(|_| has_queue) {
-            return Box::pin(self.join(None, until)).await;
+            return Box::pin(self.wait_for_turn(None, until)).await;
         }
         match (self.claim(until).await, until) {
-            (Err(Refusal::InProgress(other)), Some(until)) => Box::pin(self.join(Some(other), until)).await,
+            (Err(Refusal::InProgress(other)), Some(until)) => {
+                Box::pin(self.wait_for_turn(Some(other), until)).await
+            }
             (Ok(entered), Some(until)) if entered.is_over(clock.now()) => {
                 match Box::pin(self.ask_anew(entered, until)).await {
-                    Err(Refusal::InProgress(other)) => Box::pin(self.join(Some(other), until)).await,
+                    Err(Refusal::InProgress(other)) => Box::pin(self.wait_for_turn(Some(other), until)).await,
                     answer => answer,
                 }
             }
             (answer, _) => answer,
         }
+    }
+
+    /// Waits in a span of its own, and measures the wait. A wait whose caller goes away has given up.
+    async fn wait_for_turn(
+        &mut self,
+        other: Option<InProgress>,
+        until: LocalTime,
+    ) -> Result<Entered, Refusal> {
+        let mut waiting = Waiting::new(&self.core, self.address.namespace.as_str());
+        let span = waiting.span.clone();
+        let answer = self.join(other, until).instrument(span).await;
+        waiting.ended = match &answer {
+            Ok(_) | Err(Refusal::Completed(_) | Refusal::FingerprintMismatch) => WaitEnded::Result,
+            Err(Refusal::Uncertain(_) | Refusal::Reconciling(_)) => WaitEnded::Uncertain,
+            Err(Refusal::InProgress(_) | Refusal::NotRun(_)) => WaitEnded::GaveUp,
+        };
+        answer
     }
 
     /// Joins the queue of the callers of this process that wait for the address. The first of them sends its claim
@@ -234,6 +259,36 @@ impl Call {
     }
 }
 
+/// A wait for another call. Its end is reported when this is dropped.
+struct Waiting {
+    core: Arc<Core>,
+    took: Took,
+    span: Span,
+    ended: WaitEnded,
+}
+
+impl Waiting {
+    fn new(core: &Arc<Core>, namespace: &str) -> Self {
+        let clock = core.keeper.clock();
+        let span = tracing::info_span!(
+            target: "sentinel",
+            "sentinel.wait",
+            otel.kind = "internal",
+            sentinel.namespace = namespace,
+            sentinel.ended = field::Empty,
+        );
+        let took = Took { clock, sent: clock.now() };
+        Self { core: core.clone(), took, span, ended: WaitEnded::GaveUp }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.span.record("sentinel.ended", self.ended.word());
+        self.core.meters.waited(self.ended, self.took);
+    }
+}
+
 impl Entered {
     fn is_over(&self, now: LocalTime) -> bool {
         now >= self.sent.plus(self.granted.lease_until.since(self.now))
@@ -251,6 +306,7 @@ impl HeldGrant {
             clock: call.core.keeper.clock(),
             authority: Authority::default(),
             records_itself: AtomicBool::new(false),
+            span: call.span,
         };
         let run = Run { inner: Arc::new(inner), store: call.core.store.clone(), attached: None };
         let mut held = Self {
@@ -261,6 +317,7 @@ impl HeldGrant {
             work,
             ttl: call.claim.terms.ttl(),
             late_effects: call.claim.terms.late_effects(),
+            claimed_at: sent,
             deadline: sent,
             hard: sent,
             active: true,
@@ -284,6 +341,12 @@ impl HeldGrant {
         self.deadline = sent.plus(granted.lease_until.since(now));
         self.hard = sent.plus(granted.hard_until.since(now));
         self.run.inner.authority.ends_at(self.hard);
+    }
+
+    /// Reports a step of this call, as an event of its span.
+    pub(crate) fn step(&self, step: &'static str) {
+        let Inner { address, grant, span, .. } = &*self.run.inner;
+        self.core.origin(address, grant.token, span).step(step);
     }
 
     /// Whether the lease is over by this process' clock.

@@ -7,10 +7,13 @@ use std::sync::{Arc, Weak};
 use futures_util::FutureExt as _;
 use sentinel_core::operation::{Begin, BeginReply};
 use sentinel_core::{Grant, Label, RecordedResult};
+use tracing::{Instrument as _, Span};
 
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::RetryPolicy;
-use super::run::Run;
+use super::run::{Inner, Run};
+use super::shared::Core;
+use super::signals::meters::Took;
 
 mod confirm;
 pub(crate) mod ended;
@@ -55,23 +58,72 @@ impl<T, E> From<Ending<T, E>> for Returned<T, E> {
 }
 
 /// Runs the work of a grant in a task of its own, which continues when the caller goes away. The task starts at once:
-/// the caller's future only has its handle.
-pub(crate) fn execute<T, E>(
-    grant: Grant,
-    work: impl Future<Output = Outcome<T, E>> + Send + 'static,
+/// the caller's future only has its handle. The task reports the outcome, also if nobody waits for it.
+pub(crate) fn execute<T, E, W>(
+    held: HeldGrant,
+    work: impl FnOnce(HeldGrant) -> W,
 ) -> impl Future<Output = Outcome<T, E>>
 where
     T: Send + 'static,
     E: Send + 'static,
+    W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
+    let report = Report::new(&held);
+    let (caller, task) = (CallerSpan(report.run.inner.span.clone()), report.clone());
+    let span = caller.0.clone();
+    let work = work(held);
+    let reported = async move {
+        let outcome = work.await;
+        task.outcome(&outcome);
+        outcome
+    };
     // A caller that goes away drops the handle, which detaches the task. The outcome is then only in the record.
-    tokio::spawn(work).map(move |ended| {
+    tokio::spawn(reported.instrument(span)).map(move |ended| {
+        caller.got_outcome();
         ended.unwrap_or_else(|_| {
             let cause = Label::lossy("the runtime shut down while the function ran");
-            let Grant { token, claim_id } = grant;
-            Outcome::RanUncertain(RanUncertain { cause, error: None, token, claim_id })
+            let Grant { token, claim_id } = report.run.inner.grant;
+            let outcome = Outcome::RanUncertain(RanUncertain { cause, error: None, token, claim_id });
+            report.outcome(&outcome);
+            outcome
         })
     })
+}
+
+/// What the report of a call's outcome needs.
+#[derive(Debug, Clone)]
+struct Report {
+    core: Arc<Core>,
+    run: Run,
+    took: Took,
+}
+
+impl Report {
+    fn new(held: &HeldGrant) -> Self {
+        let run = held.run.clone();
+        let took = Took { clock: run.inner.clock, sent: held.claimed_at };
+        Self { core: held.core.clone(), run, took }
+    }
+
+    fn outcome<T, E>(&self, outcome: &Outcome<T, E>) {
+        let Inner { address, grant, span, .. } = &*self.run.inner;
+        self.core.ran(&self.core.origin(address, grant.token, span), outcome, self.took);
+    }
+}
+
+/// The span of a call whose caller waits. Dropped before the outcome is there, it records that the caller has gone.
+struct CallerSpan(Span);
+
+impl CallerSpan {
+    fn got_outcome(mut self) {
+        self.0 = Span::none();
+    }
+}
+
+impl Drop for CallerSpan {
+    fn drop(&mut self) {
+        self.0.record("sentinel.caller_gone", true);
+    }
 }
 
 /// Whether the caller still waits, for the task that works for it.
@@ -142,6 +194,7 @@ async fn begin(mut held: HeldGrant) -> Result<HeldGrant, NotRun> {
         Ok(answered) => match answered.stamped.reply {
             BeginReply::Begun(granted) => {
                 held.measure(answered.sent, answered.stamped.stamp.now, &granted);
+                held.step("begun");
                 Ok(held)
             }
             BeginReply::Expired => {

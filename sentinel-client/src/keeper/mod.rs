@@ -12,19 +12,24 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use sentinel_core::Kind;
 use sentinel_core::store::CoordinationStore;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::clock::LocalClock;
+use super::authority::Lost;
+use super::clock::{LocalClock, LocalTime};
 use super::jitter::jittered;
+use super::run::Inner;
+use super::signals::events::{self, Origin};
+use super::signals::meters::Meters;
 
 mod tick;
 
 use super::slots::Id;
 pub(crate) use tick::Entry;
-use tick::{Table, Tick};
+use tick::{News, Table, Tick};
 
 /// The longest wait for the replies to a batch.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
@@ -42,6 +47,8 @@ struct Shared {
     changed: Notify,
     closed: AtomicBool,
     clock: LocalClock,
+    meters: Arc<Meters>,
+    show_keys: bool,
 }
 
 /// Where the loop runs.
@@ -67,7 +74,7 @@ impl Drop for KeepAliveGuard {
 }
 
 impl Keeper {
-    pub(crate) fn new(store: Arc<dyn CoordinationStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn CoordinationStore>, meters: Arc<Meters>, show_keys: bool) -> Self {
         let in_process = store.describe().in_process;
         let driver = match in_process {
             true => Driver::Task(Mutex::default()),
@@ -79,6 +86,8 @@ impl Keeper {
             changed: Notify::new(),
             closed: AtomicBool::new(false),
             clock: LocalClock::new(in_process),
+            meters,
+            show_keys,
         };
         Self { shared: Arc::new(shared), driver }
     }
@@ -151,6 +160,40 @@ impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Changes the table, and reports the news when it is no longer locked: a subscriber of `tracing` may be slow.
+    fn change<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = self.table();
+        let result = change(&mut table);
+        let news = table.take_news();
+        drop(table);
+        news.into_iter().for_each(|news| self.report(news));
+        result
+    }
+
+    fn report(&self, news: News) {
+        let origin = |run: &Arc<Inner>, report: &dyn Fn(&Origin<'_>)| {
+            let Inner { address, grant, span, .. } = &**run;
+            report(&Origin { address, token: grant.token, show_keys: self.show_keys, span });
+        };
+        match news {
+            News::ContactLost(run) => {
+                self.meters.contact_lost(run.address.kind);
+                origin(&run, &|origin| origin.contact_lost());
+            }
+            News::Lost(run, why) => {
+                self.meters.lapsed(why);
+                if why == Lost::HeartbeatTimeout {
+                    self.meters.contact_lost(run.address.kind);
+                }
+                match run.address.kind {
+                    Kind::Lease => origin(&run, &|origin| origin.lease_lost(why)),
+                    // The outcome of the call reports what became of it.
+                    Kind::Execution => origin(&run, &|origin| origin.step("lapsed")),
+                }
+            }
+        }
+    }
 }
 
 /// The runtime is created and dropped on its own thread: a runtime that is dropped inside another one panics.
@@ -171,7 +214,7 @@ fn start_thread(shared: Arc<Shared>) -> io::Result<Handle> {
 /// Restarts the loop if it panics: without the loop no signal would fire.
 async fn supervise(shared: Arc<Shared>) {
     while AssertUnwindSafe(drive(&shared)).catch_unwind().await.is_err() {
-        tracing::error!("the thread that sends heartbeats panicked and starts again");
+        events::heartbeats_restarted();
         tokio::task::yield_now().await;
     }
 }
@@ -182,7 +225,7 @@ async fn drive(shared: &Arc<Shared>) {
         if shared.closed.load(Ordering::SeqCst) {
             return;
         }
-        let tick = shared.table().tick(shared.clock.now(), jittered);
+        let tick = shared.change(|table| table.tick(shared.clock.now(), jittered));
         let wake = tick.wake;
         if !tick.beats.is_empty() {
             // In a task of its own: a store that does not answer must not delay the deadlines.
@@ -204,25 +247,26 @@ async fn beat(shared: Arc<Shared>, tick: Tick) {
     let now = shared.clock.now();
     match answer {
         Ok(Ok(replies)) if replies.len() == tick.ids.len() => {
-            shared.table().answered(sent, &tick.ids, &replies);
+            let unknown = shared.change(|table| table.answered(sent, &tick.ids, &replies));
+            shared.meters.heartbeats_failed(unknown as u64);
         }
         Ok(Ok(replies)) => {
-            let (beats, replies) = (tick.ids.len(), replies.len());
-            tracing::error!(
-                beats,
-                replies,
-                "the store violated its contract: a batch of heartbeats got too few replies"
-            );
-            shared.table().failed(now, &tick.ids);
+            events::heartbeats_broken(tick.ids.len(), replies.len());
+            failed(&shared, now, &tick);
         }
         Ok(Err(error)) => {
-            tracing::warn!(beats = tick.ids.len(), %error, "heartbeats were not answered");
-            shared.table().failed(now, &tick.ids);
+            tracing::debug!(target: "sentinel", beats = tick.ids.len(), %error, "heartbeats were not answered");
+            failed(&shared, now, &tick);
         }
         Err(_) => {
-            tracing::warn!(beats = tick.ids.len(), "heartbeats got no reply in time");
-            shared.table().failed(now, &tick.ids);
+            tracing::debug!(target: "sentinel", beats = tick.ids.len(), "heartbeats got no reply in time");
+            failed(&shared, now, &tick);
         }
     }
     shared.changed.notify_one();
+}
+
+fn failed(shared: &Shared, now: LocalTime, tick: &Tick) {
+    shared.meters.heartbeats_failed(tick.ids.len() as u64);
+    shared.change(|table| table.failed(now, &tick.ids));
 }

@@ -28,14 +28,15 @@ pub(crate) struct Entry {
 impl Entry {
     /// Handles the end of the lease. If another call may take over, the authority is lost now. An execution that has
     /// begun has only lost contact, and keeps its authority until the hard deadline.
-    fn lease_is_over(&self, now: LocalTime) {
+    fn lease_is_over(&self, now: LocalTime) -> Option<News> {
         let authority = &self.run.authority;
+        let run = || self.run.clone();
         if now >= self.hard {
-            authority.lose(Lost::HardDeadline);
+            authority.lose(Lost::HardDeadline).then(|| News::Lost(run(), Lost::HardDeadline))
         } else if self.fenced_by_lease {
-            authority.lose(Lost::HeartbeatTimeout);
-        } else if authority.contact_is_lost() {
-            crate::counters::contact_lost();
+            authority.lose(Lost::HeartbeatTimeout).then(|| News::Lost(run(), Lost::HeartbeatTimeout))
+        } else {
+            authority.contact_is_lost().then(|| News::ContactLost(run()))
         }
     }
 
@@ -44,6 +45,15 @@ impl Entry {
         let next = if now < self.deadline { self.deadline } else { self.hard };
         (self.run.authority.lost().is_none() && now < next).then_some(next)
     }
+}
+
+/// What has happened to a grant, to be reported when the table is no longer locked.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Its authority is lost.
+    Lost(Arc<Inner>, Lost),
+    /// No heartbeat was answered until the end of the lease; the authority is not lost.
+    ContactLost(Arc<Inner>),
 }
 
 #[derive(Debug)]
@@ -56,6 +66,7 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     kept: Slots<Kept>,
+    news: Vec<News>,
     /// Whether a grant was added since the last tick.
     used: bool,
     /// When the next tick happens if nothing requests an earlier one.
@@ -112,7 +123,7 @@ impl Table {
             let entry = &kept.entry;
             let Inner { address, grant, .. } = &*entry.run;
             if now >= entry.deadline {
-                entry.lease_is_over(now);
+                self.news.extend(entry.lease_is_over(now));
             }
             let soon = now.plus(entry.ttl / BEATS_PER_TTL_AFTER_FAILURE);
             if any_due && kept.next_beat.is_some_and(|due| due <= soon) {
@@ -128,8 +139,14 @@ impl Table {
         tick
     }
 
-    /// Handles the replies to a batch that was sent at `sent`.
-    pub(crate) fn answered(&mut self, sent: LocalTime, ids: &[Id], replies: &[Stamped<HeartbeatReply>]) {
+    /// Handles the replies to a batch that was sent at `sent`. Returns for how many the store did not read the record.
+    pub(crate) fn answered(
+        &mut self,
+        sent: LocalTime,
+        ids: &[Id],
+        replies: &[Stamped<HeartbeatReply>],
+    ) -> usize {
+        let mut unknown = 0;
         for (id, stamped) in ids.iter().zip(replies) {
             let Some(kept) = self.kept.get_mut(*id) else { continue };
             match stamped.reply {
@@ -143,17 +160,28 @@ impl Table {
                     }
                 }
                 HeartbeatReply::Lost(reason) => {
-                    kept.entry.run.authority.lose(reason.into());
+                    let why = reason.into();
+                    if kept.entry.run.authority.lose(why) {
+                        self.news.push(News::Lost(kept.entry.run.clone(), why));
+                    }
                     kept.next_beat = None;
                 }
-                HeartbeatReply::Unknown => self.failed(sent, &[*id]),
+                HeartbeatReply::Unknown => {
+                    unknown += 1;
+                    self.failed(sent, &[*id]);
+                }
             }
         }
+        unknown
+    }
+
+    /// What has happened since the last call of this.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// Handles a batch without replies. This implies nothing about the leases; the heartbeats are sent again soon.
     pub(crate) fn failed(&mut self, now: LocalTime, ids: &[Id]) {
-        crate::counters::heartbeat_failed(ids.len());
         for id in ids {
             let Some(kept) = self.kept.get_mut(*id) else { continue };
             if kept.next_beat.is_some() {

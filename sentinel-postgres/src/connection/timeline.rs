@@ -20,6 +20,8 @@ impl Timeline {
     pub(crate) fn see(&self, timeline: Option<i32>) {
         if let Some((before, now)) = self.change(timeline) {
             tracing::error!(
+                target: "sentinel",
+                event = "time_line_changed",
                 before,
                 now,
                 "PostgreSQL failed over. Unless the standby was synchronous, a begin, result or decision \

@@ -15,7 +15,11 @@ impl CurrentDoubt {
         let found = &mut *lock(&self.0);
         let text = why.to_string();
         if found.as_ref().is_none_or(|(known, _)| known.to_string() != text) {
-            tracing::warn!(
+            tracing::error!(
+                target: "sentinel",
+                event = "data_loss",
+                store = "redis",
+                kind = ?why.kind(),
                 doubt = text,
                 "possible data loss: only reads are answered, and they may lack acknowledged changes"
             );

@@ -25,6 +25,7 @@ mod reconcile;
 mod regressions;
 mod replay_cache;
 mod root;
+mod signals;
 #[cfg(feature = "testing")]
 mod testing;
 mod threads;

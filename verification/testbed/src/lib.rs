@@ -32,6 +32,7 @@ pub mod postgres;
 
 mod process;
 mod programs;
+mod prometheus;
 mod proxy;
 pub mod redis;
 mod tls;
@@ -43,6 +44,7 @@ pub use clock::clocks_can_be_set;
 pub use cost_budget::{CostBudget, Trial, Unit};
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Mode, Postgres};
+pub use prometheus::{Prometheus, promtool};
 
 pub use process::until;
 pub use proxy::{Direction, Proxy};

@@ -67,6 +67,26 @@ pub(crate) fn faketime() -> Option<PathBuf> {
     libraries.into_iter().find(|library| library.is_file())
 }
 
+/// What has to be in one folder, so that both are of one version.
+const PROMETHEUS: [&str; 2] = ["prometheus", "promtool"];
+
+/// The folder with Prometheus' programs: the first of PATH, else of the usual folders, else where setup unpacked them.
+pub(crate) fn prometheus() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| PROMETHEUS.iter().all(|name| folder.join(name).is_file());
+    let usual = REDIS_FOLDERS.map(PathBuf::from);
+    path()
+        .into_iter()
+        .chain(usual)
+        .chain(prometheus_unpacked().map(|root| root.join("usr/bin")))
+        .find(complete)
+}
+
+/// Where setup unpacks Debian's package of Prometheus: installed, it would start a server.
+pub(crate) fn prometheus_unpacked() -> Option<PathBuf> {
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    Some(above.find(|folder| folder.join("Cargo.lock").is_file())?.join("target/tools/prometheus"))
+}
+
 /// The version of the Redis in a folder, major and minor.
 pub(crate) fn redis_version_in(folder: &Path) -> Option<(u32, u32)> {
     let output = Command::new(folder.join("redis-server")).arg("--version").output().ok()?;

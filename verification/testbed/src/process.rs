@@ -59,6 +59,12 @@ impl Server {
         Self { name, last, account, environment: Vec::new(), running: Mutex::new(None), guard }
     }
 
+    /// The same server, under the account of the test program.
+    pub(crate) fn as_the_test_program(mut self) -> Self {
+        self.account = None;
+        self
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.guard.folder()
     }

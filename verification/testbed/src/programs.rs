@@ -36,6 +36,18 @@ pub(crate) fn redis(name: &str) -> PathBuf {
     program
 }
 
+/// A program of Prometheus: `prometheus` or `promtool`.
+///
+/// # Panics
+/// When there is none: with what to do.
+#[track_caller]
+pub(crate) fn prometheus(name: &str) -> PathBuf {
+    let folder = locate::prometheus();
+    folder
+        .expect("Prometheus is not installed: `cargo xtask setup` unpacks it, or prints how to get it")
+        .join(name)
+}
+
 /// The version of the Redis that is used.
 #[track_caller]
 pub(crate) fn redis_version() -> (u32, u32) {

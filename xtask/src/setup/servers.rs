@@ -37,11 +37,13 @@ fn all_found() -> bool {
     println!("PgBouncer: {}", shown(pgbouncer.as_deref()));
     let ((major, minor), redis) = (locate::OLDEST_REDIS, locate::redis());
     println!("Redis {major}.{minor} or newer: {}", shown(redis.as_deref()));
+    let prometheus = locate::prometheus();
+    println!("Prometheus: {}", shown(prometheus.as_deref()));
     // Tests that move a server's clock do without where there is none.
     let faketime = locate::faketime();
     println!("libfaketime: {}", shown(faketime.as_deref()));
     let clock = faketime.is_some() || debian().is_none();
-    postgres.is_some() && pgbouncer.is_some() && redis.is_some() && clock
+    postgres.is_some() && pgbouncer.is_some() && redis.is_some() && prometheus.is_some() && clock
 }
 
 fn install(prefix: &[&str]) -> Result {
@@ -64,7 +66,22 @@ fn install(prefix: &[&str]) -> Result {
     if locate::faketime().is_none() {
         install_package(prefix, "libfaketime")?;
     }
+    if locate::prometheus().is_none() {
+        unpack_prometheus()?;
+    }
     Ok(())
+}
+
+/// Unpacks Debian's package without installing it: only its two programs are needed, and an installed one starts a
+/// server that scrapes this machine.
+fn unpack_prometheus() -> Result {
+    let Some(folder) = locate::prometheus_unpacked() else { return Ok(()) };
+    let folder = folder.display();
+    let unpack = format!(
+        "mkdir -p '{folder}' && cd '{folder}' && apt-get download prometheus && dpkg -x prometheus_*.deb . && \
+         rm prometheus_*.deb"
+    );
+    program("sh", &["-c", &unpack]).run()
 }
 
 /// Installs a package that starts a server of its own, which is not needed here. The service of one that was
@@ -95,14 +112,14 @@ fn install_package(prefix: &[&str], package: &str) -> Result {
 
 fn how_to_get_them() -> &'static str {
     if cfg!(target_os = "macos") {
-        "brew install postgresql@17 pgbouncer redis"
+        "brew install postgresql@17 pgbouncer redis prometheus"
     } else if Path::new("/etc/debian_version").exists() {
-        "sudo apt-get install postgresql pgbouncer redis-server libfaketime; where that Redis is older than 7.0, see \
-         https://packages.redis.io"
+        "sudo apt-get install postgresql pgbouncer redis-server libfaketime prometheus; where that Redis is older than \
+         7.0, see https://packages.redis.io"
     } else if Path::new("/etc/redhat-release").exists() {
-        "sudo dnf install postgresql-server postgresql-contrib pgbouncer redis"
+        "sudo dnf install postgresql-server postgresql-contrib pgbouncer redis golang-github-prometheus"
     } else {
-        "install PostgreSQL (14 or newer, with pgbench), PgBouncer and Redis (7.0 or newer) with the system's package \
-         manager"
+        "install PostgreSQL (14 or newer, with pgbench), PgBouncer, Redis (7.0 or newer) and Prometheus (with promtool) \
+         with the system's package manager"
     }
 }

@@ -17,6 +17,7 @@ fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
         clock: LocalClock::new(true),
         authority: Authority::default(),
         records_itself: false.into(),
+        span: tracing::Span::none(),
     };
     let (deadline, hard) = (ms(deadline), ms(hard));
     let ttl = Duration::from_millis(300);

@@ -357,7 +357,12 @@ where
     };
     let outcome = match entered {
         Ok(entered) => {
-            return Ok(granted(HeldGrant::new(call, entered), fused, |held| work(state, held)).await);
+            let held = HeldGrant::new(call, entered);
+            held.report_grant(fused);
+            if core.open_work.draining().is_cancelled() {
+                return Ok(Box::pin(drained(held)).await);
+            }
+            return Ok(execute(held, |held| work(state, held)).await);
         }
         Err(Refusal::Completed(recorded)) => span.in_scope(|| replay(state, recorded)),
         Err(Refusal::FingerprintMismatch) => Err(Error::FingerprintMismatch),
@@ -370,25 +375,11 @@ where
     outcome
 }
 
-/// Runs the work of a grant, unless the client is draining.
-async fn granted<T, E, W>(held: HeldGrant, fused: bool, work: impl FnOnce(HeldGrant) -> W) -> Outcome<T, E>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-    W: Future<Output = Outcome<T, E>> + Send + 'static,
-{
+/// Gives a grant back, because the client is draining.
+async fn drained<T, E>(held: HeldGrant) -> Outcome<T, E> {
     let (core, run) = (held.core.clone(), held.run.clone());
-    run.inner.span.record("sentinel.token", run.token().get());
-    run.inner.span.record("sentinel.incarnation", run.inner.incarnation);
-    held.step("claimed");
-    if core.open_work.draining().is_cancelled() {
-        held.not_run().await;
-        let outcome = Outcome::NotRun(NotRun::Draining);
-        core.refused(run.address(), &run.inner.span, Some(&outcome));
-        return outcome;
-    }
-    if fused {
-        held.step("begun");
-    }
-    execute(held, work).await
+    held.not_run().await;
+    let outcome = Outcome::NotRun(NotRun::Draining);
+    core.refused(run.address(), &run.inner.span, Some(&outcome));
+    outcome
 }

@@ -343,6 +343,17 @@ impl HeldGrant {
         self.run.inner.authority.ends_at(self.hard);
     }
 
+    /// Reports the grant in the span of the call: claimed, and in one request with it also begun.
+    pub(crate) fn report_grant(&self, fused: bool) {
+        let Inner { grant, incarnation, span, .. } = &*self.run.inner;
+        span.record("sentinel.token", grant.token.get());
+        span.record("sentinel.incarnation", *incarnation);
+        self.step("claimed");
+        if fused {
+            self.step("begun");
+        }
+    }
+
     /// Reports a step of this call, as an event of its span.
     pub(crate) fn step(&self, step: &'static str) {
         let Inner { address, grant, span, .. } = &*self.run.inner;

@@ -9,6 +9,7 @@ use sentinel_core::operation::{Begin, BeginReply};
 use sentinel_core::{Grant, Label, RecordedResult};
 use tracing::{Instrument as _, Span};
 
+use super::clock::LocalTime;
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::RetryPolicy;
 use super::run::{Inner, Run};
@@ -58,7 +59,7 @@ impl<T, E> From<Ending<T, E>> for Returned<T, E> {
 }
 
 /// Runs the work of a grant in a task of its own, which continues when the caller goes away. The task starts at once:
-/// the caller's future only has its handle. The task reports the outcome, also if nobody waits for it.
+/// the caller's future only has its handle. The task reports the outcome, also if no caller waits for it.
 pub(crate) fn execute<T, E, W>(
     held: HeldGrant,
     work: impl FnOnce(HeldGrant) -> W,
@@ -69,14 +70,13 @@ where
     W: Future<Output = Outcome<T, E>> + Send + 'static,
 {
     let report = Report::new(&held);
-    let (caller, task) = (CallerSpan(report.run.inner.span.clone()), report.clone());
-    let span = caller.0.clone();
-    let work = work(held);
-    let reported = async move {
-        let outcome = work.await;
+    let (task, span) = (report.clone(), report.run.inner.span.clone());
+    let caller = CallerSpan(span.clone());
+    // Not an async block: it would contain the work twice.
+    let reported = work(held).map(move |outcome| {
         task.outcome(&outcome);
         outcome
-    };
+    });
     // A caller that goes away drops the handle, which detaches the task. The outcome is then only in the record.
     tokio::spawn(reported.instrument(span)).map(move |ended| {
         caller.got_outcome();
@@ -95,19 +95,18 @@ where
 struct Report {
     core: Arc<Core>,
     run: Run,
-    took: Took,
+    claimed_at: LocalTime,
 }
 
 impl Report {
     fn new(held: &HeldGrant) -> Self {
-        let run = held.run.clone();
-        let took = Took { clock: run.inner.clock, sent: held.claimed_at };
-        Self { core: held.core.clone(), run, took }
+        Self { core: held.core.clone(), run: held.run.clone(), claimed_at: held.claimed_at }
     }
 
     fn outcome<T, E>(&self, outcome: &Outcome<T, E>) {
-        let Inner { address, grant, span, .. } = &*self.run.inner;
-        self.core.ran(&self.core.origin(address, grant.token, span), outcome, self.took);
+        let Inner { address, grant, span, clock, .. } = &*self.run.inner;
+        let took = Took { clock: *clock, sent: self.claimed_at };
+        self.core.ran(&self.core.origin(address, grant.token, span), outcome, took);
     }
 }
 

@@ -7,7 +7,7 @@ use sentinel_core::{Address, ErrorKind, Label, OpId, StoreError, Token};
 use tracing::{Level, Span};
 
 use crate::authority::Lost;
-use crate::outcome::NotStored;
+use crate::outcome::{Error, NotStored};
 
 /// The target of every event in [`EVENTS`], for the filter of a subscriber.
 pub const EVENTS_TARGET: &str = "sentinel";
@@ -112,8 +112,13 @@ pub const EVENTS: &[LogEvent] = &[
         &["namespace", "work"],
         "The client stopped sending a report that the store did not confirm.",
     ),
-    row("reconciler_failed", Level::WARN, &["namespace"], "A pass over uncertain keys ended early."),
-    row("survey_failed", Level::WARN, &["store"], "A survey failed: the gauges keep their last values."),
+    row("reconciler_failed", Level::WARN, &["namespace", "kind"], "A pass over uncertain keys ended early."),
+    row(
+        "survey_failed",
+        Level::WARN,
+        &["store", "kind"],
+        "A survey failed: the gauges keep their last values.",
+    ),
     row(
         "taken_over",
         Level::INFO,
@@ -317,6 +322,12 @@ pub(crate) fn is_unsound(kind: ErrorKind) -> bool {
     )
 }
 
+/// Reports a result that a transaction of the user completes without its bytes.
+#[doc(hidden)]
+pub fn report_result_not_stored(address: &Address, token: Token, why: &NotStored) {
+    Origin { address, token, show_keys: false, span: &Span::current() }.result_not_stored(why);
+}
+
 pub(crate) fn heartbeats_restarted() {
     tracing::error!(
         target: "sentinel",
@@ -345,14 +356,20 @@ pub(crate) fn report_given_up(address: &Address, work: &str) {
     );
 }
 
-pub(crate) fn reconciler_failed(namespace: &str, error: &dyn std::fmt::Display) {
+pub(crate) fn reconciler_failed(namespace: &str, error: &Error) {
+    let kind = match error {
+        Error::Store(error) => tracing::field::debug(error.kind()),
+        _ => tracing::field::debug(ErrorKind::InvalidRequest),
+    };
     tracing::warn!(
         target: "sentinel",
         event = "reconciler_failed",
         namespace,
-        %error,
+        kind,
         "a pass over uncertain keys ended early"
     );
+    // The text may name a key.
+    tracing::debug!(target: "sentinel", namespace, %error, "a pass over uncertain keys ended early");
 }
 
 pub(crate) fn survey_failed(store: &str, error: &StoreError) {
@@ -360,9 +377,10 @@ pub(crate) fn survey_failed(store: &str, error: &StoreError) {
         target: "sentinel",
         event = "survey_failed",
         store,
-        %error,
+        kind = ?error.kind(),
         "a survey failed: its gauges keep their last values"
     );
+    tracing::debug!(target: "sentinel", store, %error, "a survey failed");
 }
 
 pub(crate) fn drained(left: usize) {

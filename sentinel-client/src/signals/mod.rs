@@ -10,6 +10,8 @@ pub(crate) mod meters;
 mod metrics;
 mod survey;
 
+#[doc(hidden)]
+pub use events::report_result_not_stored;
 pub use events::{EVENTS, EVENTS_TARGET, LogEvent};
 pub use export::{SurveyExporter, SurveyExporterHandle, export};
 pub use metrics::{METRICS, Metric, MetricKind, MetricLabel, MetricUnit};

@@ -48,6 +48,12 @@ impl Timeline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
     use super::*;
 
     #[test]
@@ -59,5 +65,48 @@ mod tests {
         assert_eq!(timeline.change(Some(2)), None, "it is reported once");
         assert_eq!(timeline.change(Some(3)), Some((2, 3)));
         assert_eq!(timeline.changed(), Some((1, 3)));
+    }
+
+    /// Counts errors of the target `sentinel` whose field `event` is `time_line_changed`.
+    #[derive(Debug, Default, Clone)]
+    struct Errors(Arc<Mutex<u32>>);
+
+    impl Visit for Errors {
+        fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            if (field.name(), value) == ("event", "time_line_changed") {
+                *self.0.lock().unwrap() += 1;
+            }
+        }
+    }
+
+    impl Subscriber for Errors {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "sentinel" && *metadata.level() == Level::ERROR
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            event.record(&mut self.clone());
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_changed_time_line_is_one_error_in_the_log() {
+        let errors = Errors::default();
+        tracing::subscriber::with_default(errors.clone(), || {
+            let timeline = Timeline::default();
+            [Some(1), Some(1), Some(2), Some(2), None].map(|seen| timeline.see(seen));
+        });
+        assert_eq!(*errors.0.lock().unwrap(), 1);
     }
 }

@@ -20,7 +20,7 @@ impl CurrentDoubt {
                 event = "data_loss",
                 store = "redis",
                 kind = ?why.kind(),
-                doubt = text,
+                advice = why.kind().advice(),
                 "possible data loss: only reads are answered, and they may lack acknowledged changes"
             );
         }

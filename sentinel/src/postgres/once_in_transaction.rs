@@ -4,9 +4,10 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use sentinel_client::signals::report_result_not_stored;
 use sentinel_client::{
     Error, InProgress, Json, Policy, Reconciling, ReplayedFailure, RequestedExecution, Uncertain,
-    decode_result, encode_result,
+    decode_result, encode_checked,
 };
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::{Claim, ClaimReply, Phase};
@@ -123,7 +124,12 @@ impl OnceInTransaction<'_, '_> {
                 resume_unwind(panic)
             }
         };
-        let pending = granted.complete(encode_result(&Json, &value, limit)).await?;
+        let (result, not_stored) = encode_checked(&Json, &value, limit);
+        let token = granted.grant().token;
+        let pending = granted.complete(result).await?;
+        if let Some(why) = not_stored {
+            report_result_not_stored(&address, token, &why);
+        }
         Ok(TransactionOutcome::Pending(pending.map(|()| value)))
     }
 }

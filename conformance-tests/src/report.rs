@@ -16,6 +16,8 @@ pub(crate) enum Unsupported {
     HandleOfItsOwn,
     /// [`Harness::reopen`](crate::Harness::reopen).
     Reopen,
+    /// [`Harness::survey`](crate::Harness::survey).
+    Survey,
 }
 
 impl Unsupported {
@@ -26,6 +28,7 @@ impl Unsupported {
             Self::HandleOfItsOwn => {
                 "`another` returns None: these laws used two results of `store` as the two handles"
             }
+            Self::Survey => "`survey` returns None: these laws were checked in part or not at all",
             Self::Reopen => "`reopen` returns false: these laws were skipped",
         }
     }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use sentinel_core::operation::{Claim, Current, Phase, Release, ReleaseReply};
-use sentinel_core::{Accepts, Address, ClaimId, Grant, Invalid, Key, Label, Terms, Token};
+use sentinel_core::{Accepts, Address, Cause, ClaimId, Grant, Invalid, Key, Label, Terms, Token};
 use tokio_util::sync::CancellationToken;
 
 use super::authority::Lost;
+use super::causes::inherited;
 use super::engine::{Call, HeldGrant, Refusal};
 use super::fence::FenceValues;
 use super::keeper::KeepAliveGuard;
@@ -38,6 +39,8 @@ pub struct LeaseRequest {
     asked: RequestedTerms,
     worker: Option<Result<Label, Invalid>>,
     wait: Option<Duration>,
+    cause: Option<Cause>,
+    about: Option<Result<Label, Invalid>>,
 }
 
 /// The result of a request for a lease.
@@ -64,7 +67,8 @@ pub enum ReleaseOutcome {
 impl LeaseRequest {
     pub(super) fn new(sentinel: Sentinel, key: Result<Key, Invalid>) -> Self {
         let policy = sentinel.policy.clone();
-        let request = Self { sentinel, key, asked: RequestedTerms::DEFAULT, worker: None, wait: None };
+        let asked = RequestedTerms::DEFAULT;
+        let request = Self { sentinel, key, asked, worker: None, wait: None, cause: None, about: None };
         match policy {
             Some(policy) => request.apply(&policy),
             None => request,
@@ -115,6 +119,19 @@ impl LeaseRequest {
         self
     }
 
+    /// Why the lease is requested: a [`Root`](sentinel_core::Root) or a whole [`Cause`]. By default a request inside a
+    /// run inherits the run's root, with that run as its cause. It decides nothing.
+    pub fn cause(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// What the lease is for, for people: 1 to 1024 bytes without control characters. It decides nothing.
+    pub fn about(mut self, text: impl AsRef<str>) -> Self {
+        self.about = Some(Label::new(text));
+        self
+    }
+
     /// Waits for the lease for at most this long, also while the store cannot be reached, instead of returning
     /// `InProgress` at once. Callers of this process are served in the order in which they came; among processes there
     /// is no order.
@@ -139,6 +156,8 @@ impl LeaseRequest {
             fingerprint: None,
             worker,
             phase: Phase::Claimed,
+            cause: self.cause.or_else(inherited),
+            about: self.about.transpose()?,
         };
         let address = Address::lease(namespace, self.key?);
         let span = tracing::Span::none();
@@ -221,6 +240,11 @@ impl Lease {
     /// Both columns of a fenced write: the token, and the address as `namespace/kind/key`.
     pub fn fence(&self) -> FenceValues {
         self.run.fence()
+    }
+
+    /// The cause of calls that are made while this lease is held; see [`Run::child_cause`].
+    pub fn child_cause(&self) -> Result<Option<Cause>, Invalid> {
+        self.run.child_cause()
     }
 
     /// What remains of the lease by this process' clock, at most what remains by the store's. Heartbeats extend it.

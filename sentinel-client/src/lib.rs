@@ -5,6 +5,7 @@
 
 mod authority;
 mod auto_reconciler;
+mod causes;
 mod classes;
 mod clock;
 mod codec;
@@ -41,6 +42,8 @@ mod worker;
 
 pub use authority::Lost;
 pub use auto_reconciler::{AutoReconciler, AutoReconcilerHandle, ProbeResult, UncertainKey};
+#[doc(hidden)]
+pub use causes::{inherited_from, with_inherited_cause};
 pub use codec::{Codec, Json, Raw, decode_result, encode_checked, encode_result};
 pub use engine::Ending;
 pub use fence::FenceValues;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sentinel_core::operation::{Claim, Phase};
-use sentinel_core::{Accepts, ClaimId, Fingerprint, Invalid, Label, Payload, Terms};
+use sentinel_core::{Accepts, Cause, ClaimId, Fingerprint, Invalid, Label, Payload, Terms};
+
+use super::causes::inherited;
 
 /// ttl and hard ttl as a builder collects them. The hard ttl defaults to the ttl.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +32,19 @@ pub struct RequestedExecution {
     pub fingerprint: Option<Result<Fingerprint, Invalid>>,
     pub worker: Option<Result<Label, Invalid>>,
     pub payload_limit: usize,
+    pub cause: Option<Cause>,
+    pub about: Option<Result<Label, Invalid>>,
 }
 
 impl RequestedExecution {
-    pub const DEFAULT: Self =
-        Self { retention: None, fingerprint: None, worker: None, payload_limit: Payload::DEFAULT_LIMIT };
+    pub const DEFAULT: Self = Self {
+        retention: None,
+        fingerprint: None,
+        worker: None,
+        payload_limit: Payload::DEFAULT_LIMIT,
+        cause: None,
+        about: None,
+    };
 
     /// The claim of a new call. `worker` is the label unless another one was requested.
     pub fn claim(
@@ -52,6 +62,8 @@ impl RequestedExecution {
             fingerprint: self.fingerprint.transpose()?,
             worker: self.worker.transpose()?.unwrap_or(worker),
             phase,
+            cause: self.cause.or_else(inherited),
+            about: self.about.transpose()?,
         })
     }
 }
@@ -83,6 +95,21 @@ macro_rules! __execution_settings {
         /// Identifies the content of the request by a text of your own.
         pub fn fingerprint_text(mut self, text: impl AsRef<str>) -> Self {
             self.execution.fingerprint = Some(::sentinel_core::Fingerprint::new(text));
+            self
+        }
+
+        /// Why the call is made: a [`Root`](::sentinel_core::Root), such as `order-42`, or a whole
+        /// [`Cause`](::sentinel_core::Cause). The record keeps it, it decides nothing, and all records of a root can
+        /// be listed. By default a call inside a run inherits the run's root, with that run as its cause.
+        pub fn cause(mut self, cause: impl Into<::sentinel_core::Cause>) -> Self {
+            self.execution.cause = Some(cause.into());
+            self
+        }
+
+        /// What the call is about, for people: 1 to 1024 bytes without control characters. The record shows it, and it
+        /// decides nothing.
+        pub fn about(mut self, text: impl AsRef<str>) -> Self {
+            self.execution.about = Some(::sentinel_core::Label::new(text));
             self
         }
 

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sentinel_core::{
-    Address, ClaimId, CoordinationStore, Grant, Key, Namespace, Token, idempotency_key, idempotency_key_for,
+    Address, By, Cause, ClaimId, CoordinationStore, Grant, Invalid, Key, Namespace, Token, idempotency_key,
+    idempotency_key_for,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{Authority, Lost};
+use super::causes::inherited_from;
 use super::clock::LocalClock;
 use super::fence::FenceValues;
 
@@ -35,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) records_itself: AtomicBool,
     /// The span of the call, for events about the run that happen elsewhere.
     pub(crate) span: tracing::Span,
+    pub(crate) cause: Option<Cause>,
 }
 
 impl Run {
@@ -117,6 +120,25 @@ impl Run {
     /// then. Use labels that a retry uses again, such as the name of the step.
     pub fn idempotency_key_for(&self, label: impl AsRef<str>) -> String {
         idempotency_key_for(&self.idempotency_key(), label.as_ref())
+    }
+
+    /// Why this run was claimed.
+    pub fn cause(&self) -> Option<&Cause> {
+        self.inner.cause.as_ref()
+    }
+
+    /// The cause of what this run causes: its own root, one hop further, with this run as what caused it. None: this run
+    /// has no cause. Returns an error if this run is at the last hop.
+    ///
+    /// Calls of `once` and `lease` that the function makes itself inherit it. Pass it to calls in tasks that the
+    /// function spawns, and to other services.
+    pub fn child_cause(&self) -> Result<Option<Cause>, Invalid> {
+        let by = || By { address: self.inner.address.clone(), token: self.token() };
+        self.inner.cause.as_ref().map(|cause| cause.child(by())).transpose()
+    }
+
+    pub(super) fn inherited_cause(&self) -> Option<Cause> {
+        inherited_from(self.cause(), self.address(), self.token())
     }
 
     /// What remains of the lease by this process' clock, at most what remains by the store's. Heartbeats extend it.

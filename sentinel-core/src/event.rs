@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::Cause;
 use crate::error::Invalid;
 use crate::payload::{Accepts, Digest, Verdict};
 use crate::record::{PastClaims, Record, State};
@@ -103,6 +104,10 @@ pub struct Rebuilt {
     pub result: Option<(Verdict, Option<i32>)>,
     pub doubt: Option<Label>,
     pub decided: Option<(OpId, Label, Option<Label>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Label>,
 }
 
 impl From<&Record> for Rebuilt {
@@ -127,6 +132,8 @@ impl From<&Record> for Rebuilt {
             result: r.result.as_ref().map(|result| (result.verdict, result.code)),
             doubt: r.doubt.clone(),
             decided: r.decision.as_ref().map(|d| (d.op_id, d.operator.clone(), d.reason.clone())),
+            cause: r.cause.clone(),
+            about: r.about.clone(),
         }
     }
 }
@@ -149,6 +156,12 @@ pub enum Change {
         incarnation: u64,
         /// Whether the claim was granted and begun in one request.
         begun: bool,
+        /// Why the claim was made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
+        /// What the claim was about. The record has only that of its last claim.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<Label>,
     },
     /// The execution began: its side effect may have started.
     Begun,

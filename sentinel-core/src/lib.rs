@@ -11,6 +11,7 @@
 
 mod address;
 mod canonical;
+mod cause;
 mod chance;
 mod digest;
 mod each;
@@ -33,6 +34,7 @@ mod time;
 mod token;
 
 pub use address::{Address, Key, Kind, Namespace};
+pub use cause::{By, Cause, CauseQuery, Root, TraceId};
 #[cfg(feature = "simulation")]
 pub use chance::seeded::seed_this_thread;
 

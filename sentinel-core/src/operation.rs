@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
+use crate::cause::Cause;
 use crate::payload::{Accepts, RecordedResult, Verdict, media_type};
 use crate::record::{Grant, State};
 use crate::terms::{Fingerprint, Label, Terms};
@@ -39,6 +40,10 @@ pub struct Claim {
     pub worker: Label,
     /// Claim only, or claim and begin.
     pub phase: Phase,
+    /// Why the claim was made, for people. It decides nothing.
+    pub cause: Option<Cause>,
+    /// What the claim is about, for people. It decides nothing.
+    pub about: Option<Label>,
 }
 
 /// Begins an execution: its side effect is about to start.

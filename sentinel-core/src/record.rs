@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, Kind};
+use crate::cause::Cause;
 use crate::digest::{hex, sha256};
 use crate::payload::{Accepts, Digest, RecordedResult};
 use crate::terms::{Fingerprint, Label, Terms};
@@ -234,6 +235,11 @@ pub struct Record {
     pub doubt: Option<Label>,
     /// The last decision of an operator.
     pub decision: Option<Decision>,
+    /// Why the last claim was made. It stays when the record becomes free: what was released or reset belongs to its
+    /// root until another claim replaces it.
+    pub cause: Option<Cause>,
+    /// What the last claim was about. It stays as the cause does.
+    pub about: Option<Label>,
 }
 
 impl Record {
@@ -262,6 +268,8 @@ impl Record {
             last_now: StoreTime::ZERO,
             doubt: None,
             decision: None,
+            cause: None,
+            about: None,
         }
     }
 

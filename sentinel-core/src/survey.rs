@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::address::{Address, Kind, Namespace};
+use crate::cause::CauseQuery;
 use crate::error::StoreError;
 use crate::record::{Record, State};
 use crate::store::{CoordinationStore, List, VisibleState};
@@ -22,6 +23,28 @@ pub trait Survey: Send + Sync + Debug + 'static {
 
     /// Returns the executions that are uncertain or reconciling, those longest in doubt first.
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError>;
+
+    /// Returns the records whose last claim has this root or trace, in all namespaces and of both kinds: at most
+    /// `limit` of them (1 to [`List::MAX`](crate::store::List::MAX)), those after an address, in the order of
+    /// [`Address`]: by namespace, then executions before leases, then by key, each byte by byte. Tombstones are among
+    /// them, and purged records are not. A page with fewer records than `limit` is the last one.
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError>;
+}
+
+/// A page of records that have one root or trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CausePage {
+    /// Addresses and records, in the order of the addresses, without the bytes of the results.
+    pub records: Vec<(Address, Record)>,
+    /// The latest reading of the store's clock.
+    pub now: StoreTime,
+    /// Whether records may be missing that the store was asked for, because it may have lost its newest writes.
+    pub incomplete: bool,
 }
 
 /// A filter for undecided executions.
@@ -131,5 +154,14 @@ impl<S: Survey + ?Sized> Survey for Arc<S> {
 
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         (**self).undecided(filter).await
+    }
+
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        (**self).by_cause(query, after, limit).await
     }
 }

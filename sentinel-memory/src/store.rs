@@ -11,10 +11,10 @@ use foldhash::fast::RandomState;
 use sentinel_core::kernel::{self, Operation, Reading};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Check, Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::survey::{CausePage, Undecided, UndecidedPage, undecided_by_listing};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, Event, EventLimit, Key, Namespace, PURGE_REST, Record, StoreError,
-    StoreTime, Survey, SystemClock, Token,
+    Address, CauseQuery, Clock, CoordinationStore, Event, EventLimit, Key, Namespace, PURGE_REST, Record,
+    StoreError, StoreTime, Survey, SystemClock, Token,
 };
 use tokio::time::Instant;
 
@@ -303,6 +303,26 @@ impl Survey for MemoryStore {
 
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         undecided_by_listing(self, filter).await
+    }
+
+    /// Walks over all records.
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        let (now, limit) = (self.inner.clock.now(), limit.clamp(1, List::MAX) as usize);
+        let mut found: BTreeMap<Address, Record> = BTreeMap::new();
+        for shard in &self.inner.shards {
+            for Entry { address, record, .. } in lock(shard).iter() {
+                let is_wanted = after.is_none_or(|after| address > after);
+                if is_wanted && record.cause.as_ref().is_some_and(|cause| query.matches(cause)) {
+                    found.insert(address.clone(), without_bytes(record));
+                }
+            }
+        }
+        Ok(CausePage { records: found.into_iter().take(limit).collect(), now, incomplete: false })
     }
 }
 

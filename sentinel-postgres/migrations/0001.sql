@@ -49,6 +49,8 @@ CREATE TABLE {records} (
     fingerprint        bytea, -- of any text, also with a zero byte, which `text` cannot hold
     past_claims        uuid[], -- newest first, at most 8; NULL: none
     doubt              text,
+    cause              text COLLATE "C", -- of the last claim: 'TRACE ROOT HOP [BY TOKEN]', see `Cause`
+    about              text, -- what the last claim was about
     decision_op_id     uuid,
     decision_kind      text,
     decision_token     int8,
@@ -71,6 +73,12 @@ CREATE INDEX {records_purgeable} ON {records} (namespace, purge_at) WHERE purge_
 
 -- Tombstones, for lists: they may be few among many records, or many among few.
 CREATE INDEX {records_free} ON {records} (namespace, kind, key) WHERE state = 'free';
+
+-- What belongs to a root or a trace, in all namespaces. A record without a cause is in neither index.
+CREATE INDEX {records_root} ON {records} (split_part(cause, ' ', 2), namespace, kind, key) WHERE cause IS NOT NULL;
+
+CREATE INDEX {records_trace} ON {records} (split_part(cause, ' ', 1), namespace, kind, key)
+    WHERE cause IS NOT NULL AND split_part(cause, ' ', 1) <> '00000000000000000000000000000000';
 
 -- The log: written once, in the order of time, deleted by maintenance. What the row of a record implies is written here
 -- only when the row is about to stop implying it: of a run that was claimed once and completed (`implied` 1 and 2),
@@ -103,6 +111,8 @@ CREATE TABLE {events} (
     operator    text,
     reason      text,
     accepts     text,
+    cause       text,
+    about       text,
     fingerprint bytea,
     digest      bytea,
     base        text,

@@ -7,14 +7,14 @@ use sentinel_core::{Invalid, PURGE_REST};
 pub(crate) const COLUMNS: &str = "life, last_event, implied, \
     CASE state WHEN 'purged' THEN 'free' ELSE state::text END AS state, rev, token, claim_id, past_claims, \
     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, cause, about, doubt, \
     decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, payload";
 
 /// The same without a result's bytes: for lists.
 pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state, rev, token, claim_id, past_claims, \
     incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, \
+    effects_until, begun_at, completed_at, last_now, fingerprint, accepts, cause, about, doubt, \
     decision_op_id, decision_kind, decision_token, decision_presented, decision_digest, \
     decision_operator, decision_reason, decision_at, verdict::text AS verdict, code, omitted, content_type, \
     CASE WHEN verdict IS NOT NULL THEN ''::bytea END AS payload";
@@ -22,8 +22,8 @@ pub(crate) const LISTED: &str = "life, last_event, implied, state::text AS state
 /// The names of the columns of an event `e`, in the order in which `coordination/row.rs` reads them.
 const EVENT_COLUMNS: &str = "e.rev, e.at, e.token, e.before::text, e.after::text, \
     e.claim_id, e.op_id, e.worker, e.operator, \
-    e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.incarnation, \
-    e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
+    e.reason, e.change::text, e.ttl, e.hard_ttl, e.late_effects, e.retention, e.fingerprint, e.accepts, e.cause, e.about, \
+    e.incarnation, e.flag, e.verdict::text, e.code, e.digest, e.effects_until, e.base";
 
 const LOCKED_RECORD: &str = include_str!("../sql/parts/locked_record.sql");
 const REPLY: &str = include_str!("../sql/parts/reply.sql");
@@ -73,7 +73,7 @@ fn fragment(name: &str) -> Option<&'static str> {
         }
         "implied_columns" => {
             "seq, rev, at, token, before, after, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, \
-             incarnation, flag, verdict, code, late_effects, accepts"
+             incarnation, flag, verdict, code, late_effects, accepts, cause, about"
         }
         "event_columns" => EVENT_COLUMNS,
         // Whose events they are: of the record that a statement is about, or of a row.
@@ -126,6 +126,7 @@ fn fragment(name: &str) -> Option<&'static str> {
             "h.n, h.place, h.operation, h.flag, h.presented_by, r.namespace, r.kind, r.key, r.life, \
              h.state AS before, coalesce(h.new_worker, h.worker) AS holder, \
              h.new_ttl, h.new_hard_ttl, h.new_retention, h.new_fingerprint, h.new_late_effects, h.new_accepts, \
+             h.new_cause, h.new_about, \
              r.last_event, r.rev, r.token, \
              r.last_now, r.state AS after, r.incarnation, r.lease_until, r.hard_until"
         }
@@ -179,7 +180,8 @@ impl Names {
                 // Filled in by the statement's own maker.
                 "skip" | "durability" | "found" => out.push_str(&format!("{{{word}}}")),
                 // An index is named without its schema.
-                "records_undecided" | "records_purgeable" | "records_free" => {
+                "records_undecided" | "records_purgeable" | "records_free" | "records_root"
+                | "records_trace" => {
                     out.push_str(&format!("\"{}{word}\"", self.prefix));
                 }
                 word => match fragment(word) {

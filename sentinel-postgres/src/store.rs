@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::survey::{CausePage, Undecided, UndecidedPage, undecided_by_listing};
 use sentinel_core::{
-    Address, CoordinationStore, Event, Grant, Namespace, RecordedResult, StoreError, Survey,
+    Address, CauseQuery, CoordinationStore, Event, Grant, Namespace, RecordedResult, StoreError, Survey,
 };
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -308,5 +308,14 @@ impl Survey for PostgresStore {
 
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         undecided_by_listing(self, filter).await
+    }
+
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        self.coordination.by_cause(query, after, limit).await
     }
 }

@@ -41,6 +41,11 @@ impl Names {
         self.key(&format!("{}:{{{}}}:namespaces", self.prefix, self.prefix))
     }
 
+    /// The namespaces in which a claim had a cause: a set, beside the metadata.
+    pub(crate) fn caused(&self) -> KeyRef {
+        self.key(&format!("{}:{{{}}}:caused", self.prefix, self.prefix))
+    }
+
     /// A key that exists for moments only, beside the metadata.
     pub(crate) fn scratch(&self) -> KeyRef {
         self.key(&format!("{}:{{{}}}:scratch", self.prefix, self.prefix))
@@ -107,8 +112,8 @@ impl Bucket {
         To::Slot(self.slot)
     }
 
-    /// What every script is given before its items: marker, floor, index, undecided, due, touch.
-    pub(crate) fn keys(&self) -> [Bytes; 6] {
+    /// What every script is given before its items: marker, floor, index, undecided, due, touch, causes.
+    pub(crate) fn keys(&self) -> [Bytes; 7] {
         let of_kind = |what: &str| self.named(&format!("{what}:{}", self.letter));
         [
             self.marker(),
@@ -117,6 +122,7 @@ impl Bucket {
             of_kind("undecided"),
             of_kind("due"),
             self.touch(),
+            self.causes(),
         ]
     }
 
@@ -140,6 +146,12 @@ impl Bucket {
     /// What is written where a barrier would have nothing to wait for.
     pub(crate) fn touch(&self) -> Bytes {
         self.named("touch")
+    }
+
+    /// What has a cause, for both kinds: a sorted set of names under `r`, a root and a zero, under `t`, a trace and a
+    /// zero, and of `k` and names with their traces and roots. A name is the kind's letter, a colon, the key.
+    pub(crate) fn causes(&self) -> Bytes {
+        self.named("causes")
     }
 
     /// The record of a key; also the channel on which its changes are published.
@@ -207,16 +219,19 @@ mod tests {
     fn key_names_never_change() {
         let names = Names::new("app").unwrap();
         let text = |name: Bytes| String::from_utf8(name.to_vec()).unwrap();
-        let metadata =
-            [names.metadata(), names.namespaces(), names.registered()].map(|place| text(place.name));
-        assert_eq!(metadata, ["app:{app}:root", "app:{app}:namespaces", "app:{app}:armed"]);
+        let metadata = [names.metadata(), names.namespaces(), names.caused(), names.registered()]
+            .map(|place| text(place.name));
+        assert_eq!(
+            metadata,
+            ["app:{app}:root", "app:{app}:namespaces", "app:{app}:caused", "app:{app}:armed"]
+        );
         let bucket = names.bucket(&address("k").namespace, 3, Kind::Lease);
         assert_eq!(text(bucket.record("k")), "app:{tests:3}:r:l:k");
         assert_eq!(text(bucket.events("k")), "app:{tests:3}:v:l:k");
         assert_eq!(text(bucket.gone("k")), "app:{tests:3}:g:l:k");
         assert_eq!(&bucket.record("k")[bucket.before_key()..], b"k");
         let keys = bucket.keys().map(text);
-        let expected = ["marker", "floor", "index:l", "undecided:l", "due:l", "touch"];
+        let expected = ["marker", "floor", "index:l", "undecided:l", "due:l", "touch", "causes"];
         assert_eq!(keys, expected.map(|name| format!("app:{{tests:3}}:{name}")));
         let executions = names.bucket(&address("k").namespace, 3, Kind::Execution);
         assert_eq!(text(executions.record("k")), "app:{tests:3}:r:e:k");

@@ -51,6 +51,7 @@ scripts! {
     Read "read" [] NOTHING;
     Inspect "read" [] NOTHING;
     Page "page" [] NOTHING;
+    ByCause "by_cause" [] NOTHING;
     Due "due" [] NOTHING;
     Purge "purge" [] NOTHING;
     History "history" [] NOTHING;

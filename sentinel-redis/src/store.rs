@@ -7,8 +7,8 @@ use bytes::Bytes;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
-use sentinel_core::{Address, CoordinationStore, Event, Namespace, StoreError, Survey};
+use sentinel_core::survey::{CausePage, Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::{Address, CauseQuery, CoordinationStore, Event, Namespace, StoreError, Survey};
 use sentinel_store_kit::CompletedHints;
 
 use crate::batch::call::Caller;
@@ -190,7 +190,13 @@ impl CoordinationStore for RedisStore {
     async fn claim(&self, address: &Address, op: &Claim) -> Result<Stamped<ClaimReply>, StoreError> {
         let stamped = match self.replayed(address, op).await? {
             Some(stamped) => stamped,
-            None => self.transition(address, op).await?,
+            None => {
+                if op.cause.is_some() {
+                    op.admit(address.kind)?;
+                    self.inner.main.enter_causes(&address.namespace).await?;
+                }
+                self.transition(address, op).await?
+            }
         };
         if matches!(stamped.reply, ClaimReply::Completed { .. }) {
             self.inner.completed.expect(address);
@@ -288,5 +294,14 @@ impl Survey for RedisStore {
 
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         undecided_by_listing(self, filter).await
+    }
+
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        self.inner.main.by_cause(query, after, limit).await.map_err(StoreError::of_a_read)
     }
 }

@@ -35,6 +35,8 @@ CREATE TABLE records (
     accepts      TEXT    NOT NULL, -- content types that callers can decode
     doubt        TEXT,
     decision     TEXT,             -- JSON
+    cause        TEXT,             -- of the last claim: 'TRACE ROOT HOP [BY TOKEN]', see `Cause`
+    about        TEXT,             -- what the last claim was about
     verdict      TEXT,
     code         INTEGER,
     omitted      INTEGER,
@@ -50,6 +52,14 @@ CREATE INDEX records_lingering ON records (namespace, kind, key) WHERE lingers =
 
 CREATE INDEX records_purgeable ON records (namespace, purge_at, id)
     WHERE purge_at IS NOT NULL;
+
+-- What belongs to a root or a trace, in all namespaces. A record without a cause is in neither index. The trace is the
+-- first 32 bytes of a cause, the root ends at the next blank.
+CREATE INDEX records_root ON records (substr(cause, 34, instr(substr(cause, 34), ' ') - 1), namespace, kind, key)
+    WHERE cause IS NOT NULL;
+
+CREATE INDEX records_trace ON records (substr(cause, 1, 32), namespace, kind, key)
+    WHERE cause IS NOT NULL AND substr(cause, 1, 32) <> '00000000000000000000000000000000';
 
 -- The events that had to make room in their records, several in a row, one a line.
 CREATE TABLE events (

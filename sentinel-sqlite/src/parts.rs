@@ -10,7 +10,7 @@ macro_rules! columns {
             ", state, rev, token, claim_id, past_claims, incarnation, after_reset, worker, ttl, hard_ttl, ",
             "late_effects, retention, claimed_at, lease_until, hard_until, effects_until, begun_at, completed_at, ",
             "last_now, fingerprint, accepts, doubt, ",
-            "decision, verdict, code, omitted, content_type, ",
+            "decision, cause, about, verdict, code, omitted, content_type, ",
             $payload
         )
     };

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::survey::{Undecided, UndecidedPage, undecided_by_listing};
-use sentinel_core::{Address, Clock, CoordinationStore, Event, Namespace, StoreError, Survey};
+use sentinel_core::survey::{CausePage, Undecided, UndecidedPage, undecided_by_listing};
+use sentinel_core::{Address, CauseQuery, Clock, CoordinationStore, Event, Namespace, StoreError, Survey};
 use sentinel_store_kit::CompletedHints;
 
 use crate::batch::ConnectionThread;
@@ -225,5 +225,16 @@ impl Survey for SqliteStore {
 
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         undecided_by_listing(self, filter).await
+    }
+
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        let (query, after) = (query.clone(), after.cloned());
+        let read = self.inner.reader.send(move |context| context.by_cause(&query, after.as_ref(), limit));
+        read.await.map_err(StoreError::of_a_read)
     }
 }

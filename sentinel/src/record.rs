@@ -4,7 +4,7 @@
 
 pub use sentinel_core::store::VisibleState;
 pub use sentinel_core::{
-    Accepts, Address, Change, ClaimId, Decision, DecisionKind, Digest, Event, EventLimit, Fingerprint, Grant,
-    Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record, RecordedResult, State, Terms, Token, Verdict,
-    idempotency_key, idempotency_key_for,
+    Accepts, Address, By, Cause, CauseQuery, Change, ClaimId, Decision, DecisionKind, Digest, Event,
+    EventLimit, Fingerprint, Grant, Kind, Label, OpId, PURGE_REST, PastClaims, Payload, Record,
+    RecordedResult, Root, State, Terms, Token, TraceId, Verdict, idempotency_key, idempotency_key_for,
 };

@@ -64,6 +64,8 @@ pub(crate) fn call(worker: &str) -> Claim {
         accepts: Accepts::new(["text/plain", Payload::JSON, Payload::OCTETS]).expect("content types"),
         worker: label(worker),
         phase: Phase::Claimed,
+        cause: None,
+        about: None,
     }
 }
 

@@ -8,7 +8,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sentinel_core::operation::Phase;
 use sentinel_core::store::VisibleState;
-use sentinel_core::{Accepts, ClaimId, Fingerprint, Kind, Label, OpId, Payload, RecordedResult, Terms};
+use sentinel_core::{
+    Accepts, Address, By, Cause, ClaimId, Fingerprint, Key, Kind, Label, Namespace, OpId, Payload,
+    RecordedResult, Root, Terms, Token, TraceId,
+};
 
 use super::fixtures::STATES;
 
@@ -211,6 +214,27 @@ pub(crate) fn accepts(n: u8) -> Accepts {
         1 => Accepts::json(),
         _ => Accepts::new(["text/plain; charset=utf-8", "Image/PNG"]).unwrap_or_else(|e| unreachable!("{e}")),
     }
+}
+
+/// Why a claim was made: without a trace, in a trace, or by another run.
+pub(crate) fn cause(n: u8) -> Option<Cause> {
+    let cause = |root| Root::new(root).map(Cause::new);
+    let child = |cause: Cause| {
+        let (namespace, key) = (Namespace::new("orders")?, Key::new("a b")?);
+        cause.child(By { address: Address::execution(namespace, key), token: Token::MAX })
+    };
+    let made = match n % 4 {
+        0 => return None,
+        1 => cause("order-42"),
+        2 => cause("order \"43\"").and_then(|cause| Ok(cause.with_trace(TraceId::from_bits(43)?))),
+        _ => cause("€").and_then(child),
+    };
+    Some(made.unwrap_or_else(|invalid| unreachable!("{invalid}")))
+}
+
+/// What a claim is about.
+pub(crate) fn about(n: u8) -> Option<Label> {
+    [None, Some("an order of O'Neil"), Some("€")][usize::from(n) % 3].map(Label::lossy)
 }
 
 /// How long results are kept.

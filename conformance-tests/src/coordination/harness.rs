@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sentinel_core::CoordinationStore;
+use sentinel_core::{CoordinationStore, Survey};
 
 /// Opens stores for the suite. A law opens one of its own, keeps to a namespace of its own, and moves time only through
 /// [`advance`](Harness::advance), so laws run in parallel on one shared server.
@@ -29,6 +29,12 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// be checked.
     async fn reopen(&self) -> bool {
         false
+    }
+
+    /// The same store as a [`Survey`]. None: it is none. The laws about reads over all namespaces then check only what
+    /// a [`CoordinationStore`] shows.
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        None
     }
 
     /// Moves the clock of this store forward, for all requests from now on; other open stores keep theirs. A store on a
@@ -58,6 +64,11 @@ pub trait DynHarness: Send + Sync + 'static {
         false
     }
 
+    /// The same store as a survey; see [`Harness::survey`].
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        None
+    }
+
     /// Moves its clock forward.
     async fn advance(&self, by: Duration);
 
@@ -77,6 +88,10 @@ impl<H: Harness> DynHarness for H {
 
     async fn reopen(&self) -> bool {
         Harness::reopen(self).await
+    }
+
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        Harness::survey(self)
     }
 
     async fn advance(&self, by: Duration) {

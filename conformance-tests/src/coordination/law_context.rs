@@ -9,7 +9,7 @@ use sentinel_core::operation::*;
 use sentinel_core::store::{List, Listing, Purge, Purged};
 use sentinel_core::{
     Address, ClaimId, CoordinationStore, Event, Grant, Key, Kind, Namespace, Record, RecordedResult,
-    StoreTime,
+    StoreTime, Survey,
 };
 
 use crate::coordination::handles::{Handles, Turn};
@@ -99,6 +99,15 @@ impl LawContext {
             self.unsupported(Unsupported::Reopen);
         }
         reopened
+    }
+
+    /// The store as a survey; None: the harness has none.
+    pub(crate) fn survey(&self) -> Option<Arc<dyn Survey>> {
+        let survey = self.harness.survey();
+        if survey.is_none() {
+            self.unsupported(Unsupported::Survey);
+        }
+        survey
     }
 
     fn unsupported(&self, capability: Unsupported) {

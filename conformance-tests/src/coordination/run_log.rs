@@ -252,6 +252,8 @@ mod tests {
         let store = MemoryStore::new();
         let address = Address::execution(fresh_namespace("run_log"), Key::new("key").unwrap());
         let claim = Claim {
+            cause: None,
+            about: None,
             claim_id: ClaimId::from_bits(1),
             terms: generate::terms(2),
             retention: None,

@@ -57,7 +57,8 @@ impl Law {
             // These send many requests: once, but through both handles.
             (
                 "laws",
-                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "bounded_events",
+                "batches" | "names" | "pages" | "results" | "purges" | "decodable" | "causes"
+                | "bounded_events",
             ) => self.check_once(context, Turn::Mix).await,
             ("matrix", _) => self.check_once(context, Turn::Mix).await,
             _ if context.sizes().law_passes < 2 => self.check_once(context, Turn::Mix).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
-use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, SystemClock};
+use sentinel_core::{Clock, CoordinationStore, ManualClock, StoreTime, Survey, SystemClock};
 use sentinel_memory::MemoryStore;
 
 /// The in-memory store on a clock that only the laws move.
@@ -26,6 +26,10 @@ impl Harness for MemoryHarness {
     }
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
+        Some(Arc::new(self.store.clone()))
+    }
+
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
         Some(Arc::new(self.store.clone()))
     }
 

@@ -30,6 +30,8 @@ impl DynHarness {
 
     fn claim(n: u128) -> Claim {
         Claim {
+            cause: None,
+            about: None,
             claim_id: ClaimId::from_bits(n),
             terms: Terms::new(Duration::from_secs(1), Duration::from_secs(1)).unwrap(),
             retention: None,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sentinel_conformance::Harness;
-use sentinel_core::{Clock as _, CoordinationStore, ManualClock, StoreTime};
+use sentinel_core::{Clock as _, CoordinationStore, ManualClock, StoreTime, Survey};
 use sentinel_memory::MemoryStore;
 
 /// The in-memory store on a clock that only the test moves: deadlines are met to the microsecond.
@@ -21,6 +21,10 @@ impl Harness for Memory {
 
     fn store(&self) -> Arc<dyn CoordinationStore> {
         self.store.clone()
+    }
+
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        Some(self.store.clone())
     }
 
     async fn advance(&self, by: Duration) {

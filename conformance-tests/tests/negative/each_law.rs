@@ -4,7 +4,7 @@ use sentinel_conformance::negative::{Mutation, failed_laws, mutations};
 use sentinel_conformance::{LAWS, Law};
 
 /// The groups of laws that are checked here. For those before them, the lists of controls were written law by law.
-const GROUPS: [&str; 14] = [
+const GROUPS: [&str; 15] = [
     "batches",
     "names",
     "pages",
@@ -12,6 +12,7 @@ const GROUPS: [&str; 14] = [
     "purges",
     "late_effects",
     "decodable",
+    "causes",
     "bounded_events",
     "handles",
     "reopen",

@@ -151,6 +151,8 @@ pub(crate) fn call() -> Claim {
         worker: Label::new("ann").unwrap(),
         phase: Phase::Executing,
         accepts: sentinel_core::Accepts::any(),
+        cause: None,
+        about: None,
     }
 }
 

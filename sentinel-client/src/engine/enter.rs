@@ -307,6 +307,7 @@ impl HeldGrant {
             authority: Authority::default(),
             records_itself: AtomicBool::new(false),
             span: call.span,
+            cause: call.claim.cause,
         };
         let run = Run { inner: Arc::new(inner), store: call.core.store.clone(), attached: None };
         let mut held = Self {

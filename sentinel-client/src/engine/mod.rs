@@ -9,6 +9,7 @@ use sentinel_core::operation::{Begin, BeginReply};
 use sentinel_core::{Grant, Label, RecordedResult};
 use tracing::{Instrument as _, Span};
 
+use super::causes::with_inherited_cause;
 use super::clock::LocalTime;
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::RetryPolicy;
@@ -155,7 +156,9 @@ where
 {
     let keep_alive = held.keep();
     let run_handle = held.run.clone();
-    let prepared = AssertUnwindSafe(async move { prepare(run_handle).await }).catch_unwind().await;
+    let inherited = run_handle.inherited_cause();
+    let prepared = with_inherited_cause(inherited, async move { prepare(run_handle).await });
+    let prepared = AssertUnwindSafe(prepared).catch_unwind().await;
     drop(keep_alive);
     match prepared {
         Ok(Ok(_)) if caller.is_gone() => {
@@ -227,7 +230,9 @@ where
     }
     let run = held.run.clone();
     let started = Started::new(held);
-    match AssertUnwindSafe(async move { function(run).await }).catch_unwind().await {
+    let inherited = run.inherited_cause();
+    let ended = with_inherited_cause(inherited, async move { function(run).await });
+    match AssertUnwindSafe(ended).catch_unwind().await {
         Ok(Returned::Success(value, ended)) if started.recorded_itself() => {
             started.confirm(value, ended.recorded).await
         }

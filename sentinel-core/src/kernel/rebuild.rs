@@ -31,7 +31,7 @@ pub fn trim(events: &mut Vec<Event>, limit: EventLimit) -> usize {
 fn step(mut r: Rebuilt, e: &Event) -> Rebuilt {
     r.token = e.token;
     match &e.change {
-        Change::Claimed { terms, retention, fingerprint, accepts, incarnation, begun } => {
+        Change::Claimed { terms, retention, fingerprint, accepts, incarnation, begun, cause, about } => {
             r = Rebuilt { after_reset: r.after_reset && r.incarnation == *incarnation, ..free(r) };
             r.incarnation = *incarnation;
             r.claim_id = e.claim_id;
@@ -41,6 +41,8 @@ fn step(mut r: Rebuilt, e: &Event) -> Rebuilt {
             r.claimed_at = Some(e.at);
             r.begun_at = begun.then_some(e.at);
             r.accepts.clone_from(accepts);
+            r.cause.clone_from(cause);
+            r.about.clone_from(about);
             r.hard_until = e.at.plus(terms.hard_ttl());
             r.effects_until = r.hard_until.plus(terms.late_effects());
         }
@@ -88,6 +90,8 @@ fn free(mut r: Rebuilt) -> Rebuilt {
         incarnation: r.incarnation,
         after_reset: r.after_reset,
         decided: r.decided,
+        cause: r.cause,
+        about: r.about,
         ..Rebuilt::from(&Record::absent())
     }
 }

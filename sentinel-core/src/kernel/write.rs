@@ -28,6 +28,8 @@ pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
     r.retention = c.retention.map(whole);
     r.fingerprint.clone_from(&c.fingerprint);
     r.accepts.clone_from(&c.accepts);
+    r.cause.clone_from(&c.cause);
+    r.about.clone_from(&c.about);
     r.claimed_at = Some(at.now);
     r.begun_at = begun.then_some(at.now);
     r.lease_until = at.now.plus(c.terms.ttl());
@@ -40,6 +42,8 @@ pub(super) fn claim(r: &mut Record, c: &Claim, at: &Reading) -> Option<Event> {
         accepts: c.accepts.clone(),
         incarnation: r.incarnation,
         begun,
+        cause: c.cause.clone(),
+        about: c.about.clone(),
     };
     Some(by_worker(r, from, at, change, c.claim_id, None))
 }
@@ -160,7 +164,7 @@ pub fn purge(r: &Record, now: StoreTime) -> Option<(Token, Event)> {
     })
 }
 
-/// Frees the record. Token, incarnation, past claim ids and the last decision stay.
+/// Frees the record. Token, incarnation, past claim ids, the last decision, cause and `about` stay.
 fn free(r: &mut Record) {
     fence_out(r);
     r.state = State::Free;

@@ -114,6 +114,8 @@ impl Fixture {
 
 fn call() -> Claim {
     Claim {
+        cause: None,
+        about: None,
         claim_id: ClaimId::random(),
         terms: Terms::new(Duration::from_secs(600), Duration::from_secs(3600)).unwrap(),
         retention: None,

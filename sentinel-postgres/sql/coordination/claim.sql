@@ -8,7 +8,7 @@ WITH {locked_record}, updated_record AS (
         after_reset = h.after_reset AND NOT (h.incarnation = 0 OR h.state = 'completed'),
         claim_id = $5::uuid, past_claims = {remembered}, worker = $10::text,
         ttl = $6::int8, hard_ttl = $7::int8, late_effects = $12::int8, retention = $8::int8,
-        fingerprint = $9::bytea, accepts = $13::text,
+        fingerprint = $9::bytea, accepts = $13::text, cause = $14::text, about = $15::text,
         claimed_at = at.now, begun_at = CASE WHEN $11 THEN at.now END, completed_at = NULL,
         lease_until = at.now + $6, hard_until = at.now + $7, effects_until = at.now + $7 + $12,
         verdict = NULL, code = NULL, omitted = NULL, content_type = NULL, payload = NULL, doubt = NULL,
@@ -20,8 +20,8 @@ WITH {locked_record}, updated_record AS (
     RETURNING {updated_columns}, r.incarnation
 ), {inserted_implied_events}, inserted_event AS (
     INSERT INTO {events} ({logged}, change, claim_id, worker, ttl, hard_ttl, retention, fingerprint, incarnation, flag,
-        late_effects, accepts)
-    SELECT {log}, 'claimed', $5, $10, $6, $7, $8, $9, c.incarnation, $11, $12, $13
+        late_effects, accepts, cause, about)
+    SELECT {log}, 'claimed', $5, $10, $6, $7, $8, $9, c.incarnation, $11, $12, $13, $14, $15
     FROM updated_record c CROSS JOIN locked_record h
 )
 {reply}

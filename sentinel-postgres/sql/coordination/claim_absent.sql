@@ -3,12 +3,12 @@
 -- Its twin is `granted` in insert_complete.sql, which inserts many; this statement has no arrays to unpack.
 INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until, effects_until,
     incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id, kind, state, after_reset,
-    namespace, key, worker, fingerprint, accepts)
+    namespace, key, worker, fingerprint, accepts, cause, about)
 SELECT greatest(now, floor) + 1, 1, 1, greatest(now, floor) + 1, 1, now, now + $6::int8, now + $7::int8,
     now + $7::int8 + $12::int8, greatest(now, floor) + 1, now,
     CASE WHEN $11::bool THEN now END, $6, $7, $12, $8::int8, $5::uuid, $3::text::{kind},
     CASE WHEN $11 THEN 'executing' ELSE 'claimed' END::{state}, false, $2::text, $4::text, $10::text, $9::bytea,
-    $13::text
+    $13::text, $14::text, $15::text
 FROM (
     SELECT {clock} AS now, coalesce((SELECT f.token FROM {floors} f WHERE f.namespace = $2), 0) AS floor
 ) at

@@ -36,21 +36,22 @@ WITH completion AS MATERIALIZED (
         r.last_now >= r.lease_until AS late
 ), claim AS MATERIALIZED (
     SELECT * FROM unnest($11::text[], $12::bool[], $13::text[], $14::uuid[], $15::int8[], $16::int8[], $17::int8[],
-                         $18::bytea[], $19::text[], $20::bool[], $21::int8[], $22::text[])
+                         $18::bytea[], $19::text[], $20::bool[], $21::int8[], $22::text[],
+                         $23::text[], $24::text[])
         WITH ORDINALITY AS c (namespace, lease, key, claim_id, ttl, hard_ttl, retention, fingerprint, worker, begun,
-                              late_effects, accepts, n)
+                              late_effects, accepts, cause, about, n)
 ), floor AS MATERIALIZED (
     SELECT f.namespace, f.token FROM {floors} f WHERE f.namespace = ANY ($11)
 ), granted AS (
     INSERT INTO {records} (life, last_event, implied, token, rev, last_now, lease_until, hard_until,
         effects_until, incarnation, claimed_at, begun_at, ttl, hard_ttl, late_effects, retention, claim_id,
-        kind, state, after_reset, namespace, key, worker, fingerprint, accepts)
+        kind, state, after_reset, namespace, key, worker, fingerprint, accepts, cause, about)
     SELECT d.token, 1, 1, d.token, 1, at.now, at.now + c.ttl, at.now + c.hard_ttl,
         at.now + c.hard_ttl + c.late_effects, d.token, at.now,
         CASE WHEN c.begun THEN at.now END, c.ttl, c.hard_ttl, c.late_effects, c.retention, c.claim_id,
         CASE WHEN c.lease THEN 'lease'::{kind} ELSE 'execution' END,
         CASE WHEN c.begun THEN 'executing'::{state} ELSE 'claimed' END, false, c.namespace, c.key, c.worker,
-        c.fingerprint, c.accepts
+        c.fingerprint, c.accepts, c.cause, c.about
     FROM claim c CROSS JOIN at CROSS JOIN LATERAL (
         SELECT greatest(at.now, (SELECT f.token FROM floor f WHERE f.namespace = c.namespace)) + 1 AS token OFFSET 0
     ) d

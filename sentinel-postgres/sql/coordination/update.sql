@@ -3,16 +3,18 @@
 -- What is not in the result was not changed, for any reason: it is sent again on its own.
 WITH request AS MATERIALIZED (
     SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::uuid[], $8::int8[], $9::int8[],
-                         $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[])
+                         $10::int8[], $11::bytea[], $12::text[], $13::bool[], $14::int8[], $15::text[],
+                         $16::text[], $17::text[])
         WITH ORDINALITY AS a (operation, namespace, kind, key, presented, presented_by, new_ttl, new_hard_ttl,
-                              new_retention, new_fingerprint, new_worker, flag, new_late_effects, new_accepts, n)
+                              new_retention, new_fingerprint, new_worker, flag, new_late_effects, new_accepts, new_cause,
+                              new_about, n)
 ), locked_record AS MATERIALIZED (
     SELECT a.*, r.*
     FROM request a CROSS JOIN LATERAL (
         SELECT r.ctid AS place, r.life, CASE r.state WHEN 'purged' THEN 'free' ELSE r.state END AS state,
             r.rev, r.token, r.claim_id, r.past_claims, r.incarnation, r.after_reset, r.worker, r.ttl, r.hard_ttl,
-            r.late_effects, r.retention, r.fingerprint, r.accepts, r.doubt, r.claimed_at, r.begun_at, r.completed_at,
-            r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
+            r.late_effects, r.retention, r.fingerprint, r.accepts, r.cause, r.about, r.doubt, r.claimed_at, r.begun_at,
+            r.completed_at, r.lease_until, r.hard_until, r.last_now, r.verdict, r.code, r.implied
         FROM {records} r
         WHERE r.namespace = a.namespace AND r.kind = a.kind::{kind} AND r.key = a.key
         FOR NO KEY UPDATE SKIP LOCKED
@@ -53,7 +55,7 @@ WITH request AS MATERIALIZED (
         after_reset = h.after_reset AND NOT (h.incarnation = 0 OR h.state = 'completed'),
         claim_id = h.presented_by, past_claims = {remembered}, worker = h.new_worker,
         ttl = h.new_ttl, hard_ttl = h.new_hard_ttl, late_effects = h.new_late_effects, retention = h.new_retention,
-        fingerprint = h.new_fingerprint, accepts = h.new_accepts,
+        fingerprint = h.new_fingerprint, accepts = h.new_accepts, cause = h.new_cause, about = h.new_about,
         claimed_at = at.now, begun_at = CASE WHEN h.flag THEN at.now END, completed_at = NULL,
         lease_until = at.now + h.new_ttl, hard_until = at.now + h.new_hard_ttl,
         effects_until = at.now + h.new_hard_ttl + h.new_late_effects,
@@ -72,13 +74,14 @@ WITH request AS MATERIALIZED (
     SELECT {record_of_c}, e.* FROM updated c JOIN locked_record h ON h.place = c.place CROSS JOIN LATERAL ({implied}) e
 ), inserted_event AS (
     INSERT INTO {events} (record, seq, rev, at, token, before, after, change, claim_id, worker, flag, ttl, hard_ttl,
-        retention, fingerprint, incarnation, late_effects, accepts)
+        retention, fingerprint, incarnation, late_effects, accepts, cause, about)
     SELECT {record_of_c}, c.last_event, c.rev, c.last_now, c.token, CASE WHEN c.rev > 1 THEN c.before END, c.after,
         CASE c.operation WHEN 'begin' THEN 'begun' WHEN 'release' THEN 'released' ELSE 'claimed' END::{change},
         c.presented_by, c.holder,
         CASE c.operation WHEN 'release' THEN c.before = 'executing' WHEN 'claim' THEN c.flag END,
         c.new_ttl, c.new_hard_ttl, c.new_retention, c.new_fingerprint,
-        CASE c.operation WHEN 'claim' THEN c.incarnation END, c.new_late_effects, c.new_accepts
+        CASE c.operation WHEN 'claim' THEN c.incarnation END, c.new_late_effects, c.new_accepts, c.new_cause,
+        c.new_about
     FROM updated c
 )
 SELECT c.n, c.rev, c.token, c.last_now, c.after::text, c.incarnation, c.lease_until, c.hard_until, c.last_event

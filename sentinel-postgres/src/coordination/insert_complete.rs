@@ -249,6 +249,8 @@ fn bind_claims<'q>(query: Query<'q>, of: &[(&'q Address, &'q Claim)]) -> Query<'
         .bind(column(of, |_, c| c.phase == Phase::Executing))
         .bind(column(of, |_, c| micros(c.terms.late_effects())))
         .bind(column(of, |_, c| transition::accepted(&c.accepts)))
+        .bind(column(of, |_, c| c.cause.as_ref().map(ToString::to_string)))
+        .bind(column(of, |_, c| c.about.as_ref().map(|text| text.as_str())))
 }
 
 /// The row that the statement returns for one call that it changed.
@@ -338,6 +340,8 @@ mod tests {
             worker,
             phase: Phase::Executing,
             accepts: sentinel_core::Accepts::any(),
+            cause: None,
+            about: None,
         };
         PendingCall::claim(address(key), claim).0
     }

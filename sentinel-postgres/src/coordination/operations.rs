@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 use sentinel_core::kernel::Operation;
 use sentinel_core::operation::*;
 use sentinel_core::store::{Inspection, List, Listing, Notice, Purge, Purged};
-use sentinel_core::{Address, ErrorKind, Event, GatheredBeats, Namespace, StoreError, StoreTime};
+use sentinel_core::survey::CausePage;
+use sentinel_core::{Address, CauseQuery, ErrorKind, Event, GatheredBeats, Namespace, StoreError, StoreTime};
 use sentinel_store_kit::{CompletedHints, reply};
 
 use super::context::Context;
@@ -315,6 +316,25 @@ impl Coordination {
                 async move { survey::namespaces(connection, &context.sql, &after, limit).await }.boxed()
             })
             .await
+    }
+
+    pub(crate) async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        let (query, after, context) = (query.clone(), after.cloned(), self.context.clone());
+        self.single_statements
+            .run(move |connection| {
+                async move {
+                    let (sql, offset) = (&context.sql, context.offset());
+                    survey::by_cause(connection, sql, offset, &query, after.as_ref(), limit).await
+                }
+                .boxed()
+            })
+            .await
+            .map_err(StoreError::of_a_read)
     }
 
     pub(crate) async fn changed(&self, address: &Address, within: Duration) -> Notice {

@@ -200,6 +200,8 @@ impl<'r> Cells<'r> {
             last_now: self.instant()?,
             fingerprint: self.fingerprint()?,
             accepts: self.accepts()?,
+            cause: self.text("cause")?,
+            about: self.text("text that a claim is about")?,
             doubt: self.text("doubt")?,
             decision: self.decision()?,
             result: self.result()?,
@@ -224,6 +226,7 @@ impl<'r> Cells<'r> {
         let retention = self.optional()?.map(Duration::from_micros);
         let fingerprint = self.fingerprint()?;
         let accepts = self.accepts()?;
+        let (cause, about) = (self.text("cause")?, self.text("text that a claim is about")?);
         let incarnation = self.optional()?;
         let flag: Option<bool> = self.take()?;
         let verdict = self.verdict()?;
@@ -239,6 +242,8 @@ impl<'r> Cells<'r> {
                 accepts,
                 incarnation: incarnation.ok_or_else(half)?,
                 begun: flag.ok_or_else(half)?,
+                cause,
+                about,
             },
             "begun" => Change::Begun,
             "completed" => {

@@ -242,6 +242,8 @@ impl Sent for Claim {
             .bind(self.phase == Phase::Executing)
             .bind(micros(self.terms.late_effects()))
             .bind(accepted(&self.accepts))
+            .bind(self.cause.as_ref().map(ToString::to_string))
+            .bind(self.about.as_ref().map(|text| text.as_str()))
     }
 }
 

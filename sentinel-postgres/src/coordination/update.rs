@@ -248,6 +248,12 @@ impl UpdateExecutor {
             .bind(column(batch, PendingCall::flag))
             .bind(column(batch, |item| of_claim(item).map(|claim| micros(claim.terms.late_effects()))))
             .bind(column(batch, |item| of_claim(item).and_then(|claim| transition::accepted(&claim.accepts))))
+            .bind(column(batch, |item| {
+                of_claim(item).and_then(|claim| claim.cause.as_ref()).map(ToString::to_string)
+            }))
+            .bind(column(batch, |item| {
+                of_claim(item).and_then(|claim| claim.about.as_ref()).map(|text| text.as_str())
+            }))
     }
 }
 

@@ -67,6 +67,8 @@ impl Draw {
             worker: Label::new(["ann", "bob"][self.below(2) as usize]).unwrap(),
             phase: if lease || self.below(2) == 0 { Phase::Claimed } else { Phase::Executing },
             accepts: sentinel_core::Accepts::any(),
+            cause: None,
+            about: None,
         }
     }
 

@@ -91,6 +91,8 @@ pub(crate) fn claim(phase: Phase, ttl: Duration) -> Claim {
         worker: Label::new("test").unwrap(),
         phase,
         accepts: sentinel_core::Accepts::any(),
+        cause: None,
+        about: None,
     }
 }
 

@@ -18,7 +18,7 @@ local function quick_complete(before, arg)
   if state ~= EXECUTING or kept == YES or spilled == YES or clock < last or clock >= lease then return end
   local grant, _, verdict = struct.unpack('>c32c4c5', arg)
   if grant ~= held_by then return end
-  local _, worker, _, _, _, _, texts = struct.unpack('>I2c0I2c0I2c0I2c0I2c0I2c0', before, 151)
+  local _, worker, _, _, _, _, _, texts = struct.unpack('>I2c0I2c0I2c0I2c0I2c0I2c0I2c0', before, 151)
   if #before - texts > {inline} + 3 then return end
   if rev ~= age then
     age, instant = rev, struct.pack('>I8', clock)

@@ -5,14 +5,19 @@ local function rests(gone)
   if ARGV[2] == NO then redis.call('DEL', gone) end
 end
 
+-- In most buckets no record has a cause.
+local has_causes = redis.call('ZRANGEBYLEX', KEYS[7], '-', '+', 'LIMIT', 0, 1)[1]
+
 -- Deletes a record that is due, and leaves one event of that at the key `gone`.
 local function purge(key, record, events, gone)
   local stays = rests(gone)
+  local name = string.sub(KEYS[3], -1) .. ':' .. key
   local stored = redis.call('GETRANGE', record, 0, 133)
   if #stored < 134 then
     -- It expired by itself, or was purged: its entries are all that is left.
     if ARGV[2] == NO then
       redis.call('ZREM', KEYS[3], key)
+      if has_causes then leave_causes(name) end
       if not stays then redis.call('ZREM', KEYS[5], key) end
     end
     return NO
@@ -31,6 +36,7 @@ local function purge(key, record, events, gone)
     redis.call('SET', KEYS[2], r.token)
   end
   redis.call('ZREM', KEYS[3], key)
+  if has_causes then leave_causes(name) end
   redis.call('ZADD', KEYS[5], string.format('%.0f', clock + HOUR + 1), key)
   redis.call('SET', gone, struct.pack('>c1c1c1I8I8c16c16I2I2I2', 'P', r.state, '-', r.rev + 1, clock, r.token, NO_CLAIM,
     0, 0, 0), 'PX', 2 * HOUR / 1000)
@@ -39,7 +45,7 @@ local function purge(key, record, events, gone)
 end
 
 local replies = {}
-for n = 7, #KEYS, 3 do
+for n = 8, #KEYS, 3 do
   replies[#replies + 1] = purge(string.sub(KEYS[n], ARGV[3] + 1), KEYS[n], KEYS[n + 1], KEYS[n + 2])
 end
 return replies

@@ -2,7 +2,7 @@
 -- state that the dropped ones led to. The list of the record comes after the fixed keys. If its oldest event is not the
 -- one that was read, another client has dropped it, or the record is another: then there is nothing to do. ARGV: how
 -- many are dropped, the oldest as it was read, and the oldest one that is kept as it is to be.
-if redis.call('LRANGE', KEYS[7], 0, 0)[1] ~= ARGV[5] then return NO end
-redis.call('LTRIM', KEYS[7], ARGV[4], -1)
-redis.call('LSET', KEYS[7], 0, ARGV[6])
+if redis.call('LRANGE', KEYS[8], 0, 0)[1] ~= ARGV[5] then return NO end
+redis.call('LTRIM', KEYS[8], ARGV[4], -1)
+redis.call('LSET', KEYS[8], 0, ARGV[6])
 return YES

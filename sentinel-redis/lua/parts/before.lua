@@ -1,7 +1,7 @@
 -- Every script begins with this. The epoch is in the text so that a server that was not checked does not know the
 -- script: one that was restarted or promoted answers NOSCRIPT. Epoch {epoch}.
 --
--- KEYS: marker, floor, index, undecided, due, touch, then for each item its record and its events.
+-- KEYS: marker, floor, index, undecided, due, touch, causes, then for each item its record and its events.
 -- ARGV: the clock's offset (tests move it), whether a barrier follows, how many bytes of a record's name come before
 -- its key, then for each item its arguments.
 

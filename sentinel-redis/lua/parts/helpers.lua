@@ -2,14 +2,14 @@
 
 local function decode(stored)
   local state, held, after_reset, kept, spilled, _, token, claim, incarnation, rev, last, lease, hard, claimed, begun,
-    completed, ttl, hard_ttl, retention, effects, late, past, worker, fingerprint, accepts, doubt, decision, result,
-    rest = struct.unpack(RECORD, stored)
+    completed, ttl, hard_ttl, retention, effects, late, past, worker, fingerprint, accepts, origin, doubt, decision,
+    result, rest = struct.unpack(RECORD, stored)
   return {
     state = state, held = held, after_reset = after_reset, kept = kept, spilled = spilled, token = token,
     incarnation = incarnation, claim = claim, rev = rev, last = last, lease = lease, hard = hard, claimed = claimed,
     begun = begun, completed = completed, ttl = ttl, hard_ttl = hard_ttl, retention = retention, effects = effects,
-    late = late, past = past, worker = worker, fingerprint = fingerprint, accepts = accepts, doubt = doubt,
-    decision = decision, result = result, log = string.sub(stored, rest),
+    late = late, past = past, worker = worker, fingerprint = fingerprint, accepts = accepts, origin = origin,
+    doubt = doubt, decision = decision, result = result, log = string.sub(stored, rest),
   }
 end
 
@@ -18,7 +18,7 @@ local function absent()
     state = FREE, held = NO, after_reset = NO, kept = NO, spilled = NO, token = NONE, incarnation = NONE,
     claim = NO_CLAIM, rev = 0, last = 0, lease = 0, hard = 0, claimed = 0, begun = 0, completed = 0, ttl = 0,
     hard_ttl = 0, retention = NEVER, effects = 0, late = 0, past = '', worker = '', fingerprint = '', accepts = '',
-    doubt = '', decision = '', result = '', log = '',
+    origin = '', doubt = '', decision = '', result = '', log = '',
   }
 end
 
@@ -28,7 +28,7 @@ local function encode(r)
   return struct.pack(RECORD, r.state, r.held, r.after_reset, r.kept, r.spilled, doubted, r.token, r.claim,
     r.incarnation, r.rev, r.last, r.lease, r.hard, r.claimed, r.begun, r.completed, r.ttl, r.hard_ttl, r.retention,
     r.effects, r.late, #r.past, r.past, #r.worker, r.worker, #r.fingerprint, r.fingerprint, #r.accepts, r.accepts,
-    #r.doubt, r.doubt, #r.decision, r.decision, #r.result, r.result) .. r.log
+    #r.origin, r.origin, #r.doubt, r.doubt, #r.decision, r.decision, #r.result, r.result) .. r.log
 end
 
 -- For a record that is held. At its boundary, a lease is expired.
@@ -68,7 +68,7 @@ local function fence_out(r)
   r.held, r.claim = NO, NO_CLAIM
 end
 
--- Frees the record. What outlives a run stays: token, incarnation, past claim ids, the last decision.
+-- Frees the record. What outlives a run stays: token, incarnation, past claim ids, the last decision, and its origin.
 local function free(r)
   fence_out(r)
   r.state, r.kept, r.retention, r.ttl, r.hard_ttl, r.late = FREE, NO, NEVER, 0, 0, 0
@@ -121,6 +121,25 @@ local function spill(r, events, n, later)
   end
   later[#later + 1] = push
   r.log, r.spilled = '', YES
+end
+
+-- Removes a record from the index of causes. It has an entry under its root and one under its trace, and one under its
+-- name that knows both: so it can be removed after it has expired.
+local function leave_causes(name)
+  local own = 'k' .. name .. '\0'
+  for _, entry in ipairs(redis.call('ZRANGEBYLEX', KEYS[7], '[' .. own, '(k' .. name .. '\1')) do
+    local trace, root = string.match(string.sub(entry, #own + 1), '^(%x+) (%S+)$')
+    redis.call('ZREM', KEYS[7], entry, 't' .. trace .. '\0' .. name, 'r' .. root .. '\0' .. name)
+  end
+end
+
+-- Enters a record under the cause of its claim, and no other one. An origin begins with the cause after its length.
+local function enter_cause(name, origin)
+  leave_causes(name)
+  local trace, root = string.match(origin == '' and '' or struct.unpack('>I2c0', origin), '^(%x+) (%S+)')
+  if not trace then return end
+  redis.call('ZADD', KEYS[7], '0', 'k' .. name .. '\0' .. trace .. ' ' .. root, '0', 'r' .. root .. '\0' .. name)
+  if trace ~= NO_TRACE then redis.call('ZADD', KEYS[7], '0', 't' .. trace .. '\0' .. name) end
 end
 
 -- The short path of most calls: returns the record to write, its new state and the change; or nothing, if the rules

@@ -1,7 +1,7 @@
 
 local flags, replies, changed = {}, {}, false
 for n = 1, #ARGV - 3 do
-  flags[n], replies[n + 1] = handle(KEYS[5 + 2 * n], ARGV[3 + n])
+  flags[n], replies[n + 1] = handle(KEYS[6 + 2 * n], ARGV[3 + n])
   changed = changed or flags[n] == YES
 end
 -- A barrier waits for the last write of its connection, so there has to be one.

@@ -272,7 +272,7 @@ pub(crate) fn script(
     flag: bool,
 ) -> Command {
     let command =
-        Command::new("EVALSHA", bucket.to()).arg(registered.scripts.sha(script)).number(6 + keys.len());
+        Command::new("EVALSHA", bucket.to()).arg(registered.scripts.sha(script)).number(7 + keys.len());
     let command = bucket.keys().into_iter().chain(keys).fold(command, Command::arg);
     command.number(offset).word(if flag { "1" } else { "0" }).number(bucket.before_key())
 }

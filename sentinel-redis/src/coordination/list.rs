@@ -79,7 +79,7 @@ impl Caller {
     }
 
     /// The records of keys, in their order, without the bytes of their results.
-    async fn heads(
+    pub(super) async fn heads(
         &self,
         namespace: &Namespace,
         kind: Kind,
@@ -176,7 +176,7 @@ fn heads_of(namespace: &Namespace, number: u32, kind: Kind, key: Key) -> Group {
     }
 }
 
-fn head(stored: Bytes) -> Result<Option<Record>, StoreError> {
+pub(super) fn head(stored: Bytes) -> Result<Option<Record>, StoreError> {
     match stored.is_empty() {
         true => Ok(None),
         false => Ok(Some(row::record_without_bytes(stored).map_err(|Unreadable(what)| broken_store(what))?)),

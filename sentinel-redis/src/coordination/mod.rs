@@ -1,5 +1,6 @@
 //! The operations of [`CoordinationStore`](sentinel_core::CoordinationStore), each by its script.
 
+mod causes;
 mod heartbeat;
 mod list;
 mod purge;

@@ -8,7 +8,7 @@ use sentinel_core::{Address, DecisionKind, Grant, Kind, Record, StoreError};
 
 use crate::batch::ScriptReply;
 use crate::error::broken_store;
-use crate::row::{self, Packed, Unreadable, packed_accepts, packed_decision, packed_result};
+use crate::row::{self, Packed, Unreadable, packed_accepts, packed_decision, packed_origin, packed_result};
 use crate::script::Script;
 
 /// An operation that has a script.
@@ -85,6 +85,7 @@ impl ScriptedOperation for Claim {
             .flag(self.retention.is_some())
             .micros(kept(self.retention))
             .text(packed_accepts(&self.accepts))
+            .short(&packed_origin(self.cause.as_ref(), self.about.as_ref()))
             .text(self.worker.as_str())
             .done()
     }

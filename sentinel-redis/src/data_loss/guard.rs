@@ -147,6 +147,7 @@ impl DataLossGuard {
             metadata,
             servers: identities(servers),
             namespaces: Mutex::default(),
+            caused: Mutex::default(),
             checked: Mutex::new(began),
         }
     }
@@ -335,6 +336,22 @@ impl DataLossGuard {
         }
         registered.metadata.prepare(connection, &self.names, namespace).await?;
         lock(&registered.namespaces).insert(namespace.clone());
+        Ok(())
+    }
+
+    /// Makes sure that a namespace is in the set of those with causes, before its first claim with a cause.
+    pub(crate) async fn enter_causes(
+        &self,
+        connection: &dyn Connection,
+        registered: &Registered,
+        namespace: &Namespace,
+    ) -> Result<(), StoreError> {
+        if lock(&registered.caused).contains(namespace) {
+            return Ok(());
+        }
+        let (key, name) = (self.names.caused(), namespace.as_str().to_owned());
+        connection.call(Command::new("SADD", key.to).arg(key.name).arg(name)).await?;
+        lock(&registered.caused).insert(namespace.clone());
         Ok(())
     }
 }

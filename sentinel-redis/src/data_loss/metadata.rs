@@ -10,7 +10,7 @@ use super::server::{Class, Server, class, identities};
 use super::setup_script::{self, SET_METADATA};
 use crate::connection::{Command, Connection, Reply, unexpected_reply};
 use crate::error::data_loss;
-use crate::schema::Names;
+use crate::schema::{KeyRef, Names};
 
 const FORMAT: &str = "1";
 
@@ -247,7 +247,18 @@ impl StoreMetadata {
         connection: &dyn Connection,
         names: &Names,
     ) -> Result<Vec<Namespace>, StoreError> {
-        let key = names.namespaces();
+        Self::namespaces_in(connection, names.namespaces()).await
+    }
+
+    /// The namespaces in which a claim had a cause.
+    pub(crate) async fn namespaces_with_causes(
+        connection: &dyn Connection,
+        names: &Names,
+    ) -> Result<Vec<Namespace>, StoreError> {
+        Self::namespaces_in(connection, names.caused()).await
+    }
+
+    async fn namespaces_in(connection: &dyn Connection, key: KeyRef) -> Result<Vec<Namespace>, StoreError> {
         let reply = connection.call(Command::new("SMEMBERS", key.to).arg(key.name)).await?.list()?;
         let names = reply.iter().map(|name| name.text().unwrap_or_default());
         names.filter(|name| !name.starts_with(':')).map(|name| Ok(Namespace::new(name)?)).collect()

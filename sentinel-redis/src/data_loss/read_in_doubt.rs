@@ -38,6 +38,7 @@ impl DataLossGuard {
             read_only: true,
             servers: Vec::new(),
             namespaces: Mutex::default(),
+            caused: Mutex::default(),
             checked: Mutex::new(Instant::now()),
         })
     }

@@ -18,6 +18,8 @@ pub(crate) struct Registered {
     pub(crate) read_only: bool,
     pub(super) servers: Vec<String>,
     pub(super) namespaces: Mutex<HashSet<Namespace>>,
+    /// Of those, the ones that are known to be in the set of namespaces with causes.
+    pub(super) caused: Mutex<HashSet<Namespace>>,
     /// When the newest check that succeeded began.
     pub(super) checked: Mutex<Instant>,
 }

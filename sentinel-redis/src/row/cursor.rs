@@ -141,9 +141,14 @@ impl Packed {
     }
 
     /// Bytes after a length of two bytes: labels and fingerprints, which are 1024 bytes at most.
-    pub(crate) fn text(mut self, text: &str) -> Self {
-        self.0.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
-        self.bytes(text.as_bytes())
+    pub(crate) fn text(self, text: &str) -> Self {
+        self.short(text.as_bytes())
+    }
+
+    /// Bytes after a length of two bytes.
+    pub(crate) fn short(mut self, bytes: &[u8]) -> Self {
+        self.0.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+        self.bytes(bytes)
     }
 
     /// Bytes after a length of four bytes.

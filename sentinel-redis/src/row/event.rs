@@ -4,7 +4,7 @@ use bytes::{Buf as _, Bytes};
 use sentinel_core::kernel::Rebuilt;
 use sentinel_core::{Change, ClaimId, Event, OpId, Terms};
 
-use super::{Cursor, Packed, Unreadable, accepts, digest, fingerprint, state, unreadable, verdict};
+use super::{Cursor, Packed, Unreadable, accepts, digest, fingerprint, origin, state, unreadable, verdict};
 
 /// Reads events in a row, each after its length.
 pub(crate) fn events(log: Bytes) -> Result<Vec<Event>, Unreadable> {
@@ -88,6 +88,7 @@ fn claimed(c: &mut Cursor) -> Result<Change, Unreadable> {
     let (ttl, hard_ttl, late) = (c.micros()?, c.micros()?, c.micros()?);
     let (kept, retention) = (c.flag()?, c.micros()?);
     let accepts = accepts(c.text()?)?;
+    let (cause, about) = origin(c.short()?)?;
     let incarnation = c.digits()?;
     let text = String::from_utf8(c.rest().to_vec()).map_err(|error| Unreadable(error.to_string()))?;
     Ok(Change::Claimed {
@@ -99,5 +100,7 @@ fn claimed(c: &mut Cursor) -> Result<Change, Unreadable> {
         accepts,
         incarnation,
         begun,
+        cause,
+        about,
     })
 }

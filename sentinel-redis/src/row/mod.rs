@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use sentinel_core::{
-    Accepts, ClaimId, Decision, DecisionKind, Digest, Fingerprint, Label, OpId, PastClaims, Payload, Record,
-    RecordedResult, State, Terms, Verdict,
+    Accepts, Cause, ClaimId, Decision, DecisionKind, Digest, Fingerprint, Label, OpId, PastClaims, Payload,
+    Record, RecordedResult, State, Terms, Verdict,
 };
 
 mod cursor;
@@ -36,6 +36,7 @@ fn decode(stored: Bytes, with_bytes: bool) -> Result<Record, Unreadable> {
     record.worker = cursor.label()?;
     record.fingerprint = fingerprint(cursor.text()?)?;
     record.accepts = accepts(cursor.text()?)?;
+    (record.cause, record.about) = origin(cursor.short()?)?;
     record.doubt = cursor.label()?;
     let decided = cursor.short()?;
     record.decision = if decided.is_empty() { None } else { Some(decision(Cursor(decided))?) };
@@ -136,6 +137,26 @@ fn accepts(text: Option<String>) -> Result<Accepts, Unreadable> {
 /// The same as it is kept.
 pub(crate) fn packed_accepts(accepts: &Accepts) -> &str {
     if *accepts == Accepts::any() { "" } else { accepts.as_str() }
+}
+
+/// Why a claim was made and what it is about; empty means neither.
+fn origin(packed: Bytes) -> Result<(Option<Cause>, Option<Label>), Unreadable> {
+    if packed.is_empty() {
+        return Ok((None, None));
+    }
+    let mut c = Cursor(packed);
+    let cause = c.text()?.map(Cause::try_from).transpose();
+    let origin = (cause.map_err(|invalid| Unreadable(invalid.to_string()))?, c.label()?);
+    if c.0.is_empty() { Ok(origin) } else { unreadable("an origin that does not end") }
+}
+
+/// The same as it is kept.
+pub(crate) fn packed_origin(cause: Option<&Cause>, about: Option<&Label>) -> Bytes {
+    if cause.is_none() && about.is_none() {
+        return Bytes::new();
+    }
+    let cause = cause.map(ToString::to_string).unwrap_or_default();
+    Packed::default().text(&cause).text(about.map_or("", Label::as_str)).done()
 }
 
 fn decision(mut c: Cursor) -> Result<Decision, Unreadable> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sentinel_core::kernel::{Op, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::{
-    Accepts, Change, ClaimId, CoordinationStore as _, EventLimit, Fingerprint, Grant, Payload,
-    RecordedResult, State, Terms, Token,
+    Accepts, Cause, Change, ClaimId, CoordinationStore as _, EventLimit, Fingerprint, Grant, Payload,
+    RecordedResult, Root, State, Terms, Token, TraceId,
 };
 
 use crate::harness::{DAY, HARD, StoreHarness, TTL, call, fused, label, result};
@@ -94,6 +94,10 @@ fn failure() -> RecordedResult {
     RecordedResult::failure(Some(7), Payload::new("text/plain", "no".to_owned()))
 }
 
+fn cause() -> Cause {
+    Cause::new(Root::new("order-42").unwrap()).with_trace(TraceId::from_bits(42).unwrap())
+}
+
 /// Claims of each kind.
 fn claims() -> Vec<Claim> {
     let fingerprint = |text: &str| Some(Fingerprint::new(text).unwrap());
@@ -104,6 +108,8 @@ fn claims() -> Vec<Claim> {
             Claim { claim_id: ClaimId::random(), retention: Some(DAY), ..claim.clone() },
             Claim { claim_id: ClaimId::random(), fingerprint: fingerprint("what"), ..claim.clone() },
             Claim { claim_id: ClaimId::random(), terms: late(0), accepts: Accepts::json(), ..claim.clone() },
+            Claim { claim_id: ClaimId::random(), about: Some(label("an order")), ..claim.clone() },
+            Claim { claim_id: ClaimId::random(), cause: Some(cause()), ..claim.clone() },
             Claim {
                 claim_id: ClaimId::random(),
                 fingerprint: fingerprint(&"f".repeat(1024)),
@@ -257,7 +263,7 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(harness: &StoreHarness, _: 
         harness.move_clock(7);
         let reply = harness.change(&address, claim.clone()).await;
         let (record, now) = (harness.record(&address).await, reply.now);
-        let Claim { claim_id, terms, retention, fingerprint, worker, phase, accepts } = claim;
+        let Claim { claim_id, terms, retention, fingerprint, worker, phase, accepts, cause, about } = claim;
         let begun = phase == Phase::Executing;
         let incarnation = before.get();
         assert_eq!(record.state, if begun { State::Executing } else { State::Claimed });
@@ -271,12 +277,13 @@ pub(crate) async fn a_claim_anew_is_recorded_in_full(harness: &StoreHarness, _: 
         assert_eq!(record.hard_until, now.plus(terms.hard_ttl()));
         assert_eq!(record.effects_until, record.hard_until.plus(terms.late_effects()));
         assert_eq!(record.accepts, accepts);
+        assert_eq!((&record.cause, &record.about), (&cause, &about));
         assert_eq!((record.incarnation, record.doubt, record.result), (incarnation, None, None));
         let event = harness.store.history(&address, 1).await.unwrap().remove(0);
         assert_eq!((event.from, event.worker), (Some(State::Free), Some(worker)));
         assert_eq!(
             event.change,
-            Change::Claimed { terms, retention, fingerprint, accepts, incarnation, begun }
+            Change::Claimed { terms, retention, fingerprint, accepts, incarnation, begun, cause, about }
         );
     }
 }

@@ -8,8 +8,8 @@ use sentinel_conformance::DynHarness as _;
 use sentinel_core::operation::*;
 use sentinel_core::store::{List, Purge, VisibleState};
 use sentinel_core::{
-    Accepts, Address, Applied, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, Grant, Kind, OpId,
-    Payload, RecordedResult, State,
+    Accepts, Address, Applied, By, Cause, ClaimId, CoordinationStore as _, ErrorKind, Fingerprint, Grant,
+    Kind, OpId, Payload, RecordedResult, Root, State, Token,
 };
 use sentinel_testbed::redis;
 
@@ -352,7 +352,10 @@ pub(crate) async fn a_page_holds_the_longest_texts(harness: &StoreHarness, _: &s
     }
     let fingerprint = Some(Fingerprint::new("y".repeat(1024)).unwrap());
     let accepts = Accepts::new([&*"a".repeat(1024)]).unwrap();
-    let claim = Claim { worker: long.clone(), fingerprint, accepts, ..fused() };
+    let by = By { address: harness.execution(&"%".repeat(512)), token: Token::MAX };
+    let cause = Cause::new(Root::new("%".repeat(128)).unwrap()).child(by).unwrap();
+    let (cause, about) = (Some(cause), Some(long.clone()));
+    let claim = Claim { worker: long.clone(), fingerprint, accepts, cause, about, ..fused() };
     let grant = harness.granted(&address, &claim).await;
     harness
         .change(&address, Abandon { grant, cause: long.clone(), late_effects: std::time::Duration::ZERO })

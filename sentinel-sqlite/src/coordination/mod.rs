@@ -1,5 +1,6 @@
 //! What the operations of coordination do on a connection: rows and events, read and written.
 
+mod causes;
 pub(crate) mod events;
 mod heartbeat;
 mod list;

@@ -69,6 +69,8 @@ fn read_record(cells: &mut Cells<'_, '_>) -> Result<Record, Fault> {
         accepts: cells.text("accepted content types")?.unwrap_or_default(),
         doubt: cells.text("doubt")?,
         decision: cells.json::<Decision>()?,
+        cause: cells.text("cause")?,
+        about: cells.text("text that a claim is about")?,
         result: cells.result()?,
     })
 }
@@ -195,7 +197,7 @@ pub(crate) fn forget_at(purged: StoreTime) -> i64 {
     micros(purged.plus(PURGE_REST).plus(Duration::from_micros(1)))
 }
 
-/// Binds a record to a statement (parameters 1 to 31, in the order of the table from `last_event` on), then the
+/// Binds a record to a statement (parameters 1 to 33, in the order of the table from `last_event` on), then the
 /// parameters that name the row, and runs it.
 pub(crate) fn write_record(
     statement: &mut Statement<'_>,
@@ -208,7 +210,7 @@ pub(crate) fn write_record(
     let past: Vec<u8> = r.past_claims.iter().flat_map(|id| id.bits().to_be_bytes()).collect();
     let decision = r.decision.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?;
     let result = r.result.as_ref();
-    let values: [&dyn ToSql; 31] = [
+    let values: [&dyn ToSql; 33] = [
         &last_event,
         &purge_at(r),
         &r.state.as_str(),
@@ -234,6 +236,8 @@ pub(crate) fn write_record(
         &r.accepts.as_str(),
         &r.doubt.as_ref().map(|label| label.as_str()),
         &decision,
+        &r.cause.as_ref().map(ToString::to_string),
+        &r.about.as_ref().map(|label| label.as_str()),
         &result.map(|result| result.verdict.as_str()),
         &result.and_then(|result| result.code),
         &result.map(|result| result.omitted),

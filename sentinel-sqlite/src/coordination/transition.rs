@@ -13,10 +13,10 @@ use crate::parts::{NEWEST, undecided};
 
 pub(crate) const INSERT: &str = "INSERT INTO records (last_event, purge_at, state, rev, token, claim_id, past_claims, \
      incarnation, after_reset, worker, ttl, hard_ttl, late_effects, retention, claimed_at, lease_until, hard_until, \
-     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, verdict, code, omitted, \
-     content_type, recent, payload, namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+     effects_until, begun_at, completed_at, last_now, fingerprint, accepts, doubt, decision, cause, about, verdict, code, \
+     omitted, content_type, recent, payload, namespace, kind, key, lingers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
      ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, \
-     ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, 0)";
+     ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, 0)";
 /// A record that is no longer among the newest, and undecided still.
 const LINGER: &str = concat!("UPDATE records SET lingers = 1 WHERE id = ?1 AND ", undecided!());
 /// A record that was decided, and is not any more, may be an old one: it lingers from the start. (The right sides read
@@ -26,10 +26,10 @@ const UPDATE: &str = concat!(
      past_claims = ?7, incarnation = ?8, after_reset = ?9, worker = ?10, ttl = ?11, hard_ttl = ?12, \
      late_effects = ?13, retention = ?14, claimed_at = ?15, lease_until = ?16, hard_until = ?17, effects_until = ?18, \
      begun_at = ?19, completed_at = ?20, last_now = ?21, fingerprint = ?22, accepts = ?23, doubt = ?24, \
-     decision = ?25, verdict = ?26, code = ?27, omitted = ?28, content_type = ?29, recent = ?30, payload = ?31, \
-     lingers = ?33 AND (lingers OR NOT ",
+     decision = ?25, cause = ?26, about = ?27, verdict = ?28, code = ?29, omitted = ?30, content_type = ?31, \
+     recent = ?32, payload = ?33, lingers = ?35 AND (lingers OR NOT ",
     undecided!(),
-    ") WHERE id = ?32"
+    ") WHERE id = ?34"
 );
 /// A heartbeat moves nothing else, and no index.
 const EXTEND: &str = "UPDATE records SET lease_until = ?1, rev = ?2, last_now = ?3 WHERE id = ?4";

@@ -9,7 +9,7 @@ use sentinel_conformance::Harness;
 use sentinel_core::operation::*;
 use sentinel_core::{
     Address, ClaimId, Clock as _, CoordinationStore, Grant, Key, Label, ManualClock, Namespace, OpId,
-    Payload, RecordedResult, StoreTime, SystemClock, Terms, Token,
+    Payload, RecordedResult, StoreTime, Survey, SystemClock, Terms, Token,
 };
 use sentinel_sqlite::SqliteStore;
 use tempfile::TempDir;
@@ -54,6 +54,10 @@ impl Harness for OnDisk {
 
     fn store(&self) -> Arc<dyn CoordinationStore> {
         Arc::new(self.store.clone())
+    }
+
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        Some(Arc::new(self.store.clone()))
     }
 
     async fn advance(&self, by: Duration) {
@@ -107,6 +111,10 @@ impl Harness for Reopened {
         true
     }
 
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        Some(Arc::new(self.store.lock().unwrap().clone().expect("it is open")))
+    }
+
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
@@ -138,6 +146,8 @@ pub(crate) fn claim(phase: Phase) -> Claim {
         worker: Label::new("a worker").unwrap(),
         phase,
         accepts: sentinel_core::Accepts::any(),
+        cause: None,
+        about: None,
     }
 }
 

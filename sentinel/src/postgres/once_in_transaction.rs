@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use sentinel_client::signals::report_result_not_stored;
 use sentinel_client::{
     Error, InProgress, Json, Policy, Reconciling, ReplayedFailure, RequestedExecution, Uncertain,
-    decode_result, encode_checked,
+    decode_result, encode_checked, inherited_from, with_inherited_cause,
 };
 use sentinel_core::kernel::Operation as _;
 use sentinel_core::operation::{Claim, ClaimReply, Phase};
@@ -112,7 +112,9 @@ impl OnceInTransaction<'_, '_> {
             }
             ClaimInTransaction::Refused(reply) => return refusal(reply),
         };
-        let value = match AssertUnwindSafe(function(granted.connection())).catch_unwind().await {
+        let inherited = inherited_from(claim.cause.as_ref(), &address, granted.grant().token);
+        let ran = with_inherited_cause(inherited, function(granted.connection()));
+        let value = match AssertUnwindSafe(ran).catch_unwind().await {
             Ok(Ok(value)) => value,
             Ok(Err(error)) => {
                 granted.undo().await?;

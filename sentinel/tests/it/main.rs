@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::unnecessary_literal_unwrap, reason = "a test fails by panicking")]
 
 mod auto_reconciler;
+mod causes;
 mod confirm;
 mod connect;
 mod drain;

@@ -5,6 +5,7 @@
 //! up (`cargo xtask fuzz`), and `tests/it.rs` the seeds of `fuzz/seeds/`, changed in a few thousand ways.
 
 mod arguments;
+mod causes;
 mod kernel;
 mod made;
 mod names;
@@ -20,6 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All of them.
 pub const TARGETS: &[Target] = &[
     ("arguments", arguments::arguments),
+    ("causes", causes::causes),
     ("kernel", kernel::kernel),
     ("names", names::names),
     ("payloads", payloads::payloads),

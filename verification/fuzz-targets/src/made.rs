@@ -100,6 +100,22 @@ fn accepts(u: &mut Unstructured<'_>) -> Result<Accepts> {
     Accepts::try_from((*u.choose(&texts)?).to_owned()).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 
+fn cause(u: &mut Unstructured<'_>) -> Result<Cause> {
+    let invalid = |_| arbitrary::Error::IncorrectFormat;
+    let first = Cause::new(Root::new(*u.choose(&["order-42", "a \"b\", 100% \\ €"])?).map_err(invalid)?);
+    let first = match u.arbitrary()? {
+        true => first.with_trace(TraceId::from_bits(u.arbitrary()?).map_err(invalid)?),
+        false => first,
+    };
+    (0..u.int_in_range(0..=Cause::MAX_HOPS)?).try_fold(first, |cause, _| {
+        let address = Address::execution(
+            Namespace::new("orders").map_err(invalid)?,
+            Key::new(*u.choose(&["a", "a/b c"])?).map_err(invalid)?,
+        );
+        cause.child(By { address, token: token(u)? }).map_err(invalid)
+    })
+}
+
 /// A record without a flaw.
 pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let past = (0..u.int_in_range(0..=PastClaims::KEPT)?).map(|_| claim_id(u)).collect::<Result<Vec<_>>>()?;
@@ -126,6 +142,8 @@ pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
         last_now: time(u)?,
         doubt: maybe(u, label)?,
         decision: maybe(u, decision)?,
+        cause: maybe(u, cause)?,
+        about: maybe(u, label)?,
     };
     if record.flaw().is_none() { Ok(record) } else { Err(arbitrary::Error::IncorrectFormat) }
 }
@@ -139,6 +157,8 @@ fn change(u: &mut Unstructured<'_>) -> Result<Change> {
             accepts: accepts(u)?,
             incarnation: token(u)?.get(),
             begun: u.arbitrary()?,
+            cause: maybe(u, cause)?,
+            about: maybe(u, label)?,
         },
         1 => Change::Begun,
         2 => Change::Completed { verdict: verdict(u)?, code: u.arbitrary()?, late: u.arbitrary()? },
@@ -193,6 +213,8 @@ pub(crate) fn op(u: &mut Unstructured<'_>, r: &Record) -> Result<Op> {
                 worker: operator,
                 phase,
                 accepts: sentinel_core::Accepts::any(),
+                cause: maybe(u, cause)?,
+                about: None,
             }
             .into()
         }

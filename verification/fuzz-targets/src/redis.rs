@@ -75,12 +75,22 @@ fn pack(r: &Record) -> Bytes {
     short(&mut out, text(r.worker.as_ref()));
     short(&mut out, r.fingerprint.as_ref().map_or("", |print| print.as_str()).as_bytes());
     short(&mut out, if r.accepts == Accepts::any() { b"" } else { r.accepts.as_str().as_bytes() });
+    short(&mut out, &origin(r));
     short(&mut out, text(r.doubt.as_ref()));
     short(&mut out, b"");
     let result = r.result.as_ref().map(packed_result).unwrap_or_default();
     out.put_u32(u32::try_from(result.len()).unwrap_or(u32::MAX));
     out.put_slice(&result);
     out.freeze()
+}
+
+fn origin(r: &Record) -> BytesMut {
+    let mut out = BytesMut::new();
+    if r.cause.is_some() || r.about.is_some() {
+        short(&mut out, r.cause.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
+        short(&mut out, text(r.about.as_ref()));
+    }
+    out
 }
 
 fn text(label: Option<&Label>) -> &[u8] {

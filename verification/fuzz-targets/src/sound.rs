@@ -5,7 +5,7 @@ use std::time::Duration;
 use sentinel_core::kernel::{self, Op, Reading};
 use sentinel_core::operation::{Claim, Heartbeat, Phase};
 use sentinel_core::{
-    Change, ClaimId, Event, Fingerprint, Grant, Kind, Label, Record, StoreTime, Terms, Token,
+    Cause, Change, ClaimId, Event, Fingerprint, Grant, Kind, Label, Record, StoreTime, Terms, Token,
 };
 
 /// A record that the kernel may be asked about, and that does not make it panic.
@@ -20,6 +20,8 @@ pub(crate) fn record(record: &Record) {
         label(&decision.operator);
         decision.reason.iter().for_each(label);
     }
+    record.cause.iter().for_each(cause);
+    record.about.iter().for_each(label);
     record.result.iter().for_each(|result| label(&result.payload.content_type));
     for now in [StoreTime::ZERO, record.last_now, record.hard_until, StoreTime::from_micros(u64::MAX)] {
         survives(record, now);
@@ -39,6 +41,8 @@ fn survives(record: &Record, now: StoreTime) {
         worker: Label::lossy("w"),
         phase: Phase::Claimed,
         accepts: sentinel_core::Accepts::any(),
+        cause: record.cause.clone(),
+        about: record.about.clone(),
     };
     for op in [Op::Claim(claim), Op::Heartbeat(Heartbeat { grant })] {
         let _ = op.apply(&mut record.clone(), at);
@@ -50,10 +54,20 @@ fn survives(record: &Record, now: StoreTime) {
 pub(crate) fn event(event: &Event) {
     assert!(event.token <= Token::MAX);
     [&event.worker, &event.operator, &event.reason].into_iter().flatten().for_each(label);
-    if let Change::Claimed { terms: found, fingerprint: print, .. } = &event.change {
+    if let Change::Claimed { terms: found, fingerprint: print, cause: why, about, .. } = &event.change {
         terms(found);
         print.iter().for_each(fingerprint);
+        why.iter().for_each(cause);
+        about.iter().for_each(label);
     }
+}
+
+/// A cause within its limits, which is read back from both of its texts.
+pub(crate) fn cause(cause: &Cause) {
+    assert!(cause.hop() <= Cause::MAX_HOPS && cause.by().is_some() == (cause.hop() > 0), "{cause:?}");
+    assert!(cause.by().is_none_or(|by| by.token > Token::NONE), "{cause:?}");
+    assert_eq!(cause.to_string().parse().as_ref(), Ok(cause));
+    assert_eq!(Cause::from_header(&cause.to_header(), cause.trace()).as_ref(), Ok(cause));
 }
 
 fn terms(found: &Terms) {

@@ -112,6 +112,8 @@ impl Parts {
     /// A claim by someone, asking for one phase.
     pub(crate) fn claim_as(&self, id: u8, phase: Phase, fingerprint: Option<Fingerprint>) -> Claim {
         Claim {
+            cause: None,
+            about: None,
             claim_id: ClaimId::from_bits(id.into()),
             terms: self.terms,
             retention: self.retention,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sentinel_core::CoordinationStore;
+use sentinel_core::{CoordinationStore, Survey};
 
 type Open<S> = Box<dyn Fn() -> BoxFuture<'static, S> + Send + Sync>;
 
@@ -51,6 +51,15 @@ impl<S> Deployment<S> {
 impl<S: CoordinationStore + Clone> Deployment<S> {
     /// The store, as it was opened last.
     pub fn newest(&self) -> Arc<dyn CoordinationStore> {
+        let reopened = self.reopened.lock().unwrap().clone();
+        Arc::new(reopened.unwrap_or_else(|| self.store.clone()))
+    }
+
+    /// The same as a survey.
+    pub fn survey(&self) -> Arc<dyn Survey>
+    where
+        S: Survey,
+    {
         let reopened = self.reopened.lock().unwrap().clone();
         Arc::new(reopened.unwrap_or_else(|| self.store.clone()))
     }
@@ -113,6 +122,10 @@ macro_rules! deployments {
             async fn reopen(&self) -> bool {
                 self.0.reopen().await;
                 true
+            }
+
+            fn survey(&self) -> Option<::std::sync::Arc<dyn $crate::sentinel_core::Survey>> {
+                Some(self.0.survey())
             }
 
             async fn advance(&self, by: ::std::time::Duration) {

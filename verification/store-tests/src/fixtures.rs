@@ -43,6 +43,8 @@ pub fn call() -> Claim {
         worker: label("ann"),
         phase: Phase::Claimed,
         accepts: Accepts::any(),
+        cause: None,
+        about: None,
     }
 }
 

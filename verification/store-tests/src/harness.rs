@@ -39,6 +39,10 @@ macro_rules! harness {
                 ::std::sync::Arc::new(self.store.clone())
             }
 
+            fn survey(&self) -> Option<::std::sync::Arc<dyn $crate::sentinel_core::Survey>> {
+                Some(::std::sync::Arc::new(self.store.clone()))
+            }
+
             async fn advance(&self, by: ::std::time::Duration) {
                 self.move_clock(by.as_micros() as i64);
             }

@@ -183,6 +183,8 @@ impl Actor {
             accepts: generate::accepts(self.rng.below(3) as u8),
             worker: Label::lossy(format!("worker-{}", self.caller)),
             phase: if begun { Phase::Executing } else { Phase::Claimed },
+            cause: generate::cause((self.calls % 4) as u8),
+            about: generate::about((self.calls % 3) as u8),
         })
     }
 

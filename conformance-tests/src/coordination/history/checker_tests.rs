@@ -25,6 +25,8 @@ async fn correct_history() -> (Address, Vec<Entry>, End) {
     let store = Recorder::new(Arc::new(MemoryStore::with_clock(clock.clone())));
     let address = Address::execution(fresh_namespace("judge"), Key::new("key").unwrap());
     let claim = |n| Claim {
+        cause: None,
+        about: None,
         claim_id: ClaimId::from_bits(n),
         terms: generate::terms(2),
         retention: None,

@@ -31,6 +31,8 @@ pub(crate) async fn each_step_of_a_run_appends_one_event(context: &LawContext) {
         accepts: ann.accepts,
         incarnation: claimed.token.get(),
         begun: false,
+        cause: None,
+        about: None,
     };
     assert_eq!((claimed.change.clone(), claimed.from), (change, None));
     let grant = sentinel_core::Grant { token: claimed.token, claim_id: ann.claim_id };

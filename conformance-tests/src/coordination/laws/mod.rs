@@ -9,6 +9,7 @@ pub(crate) mod begin;
 pub(crate) mod boundaries;
 pub(crate) mod bounded_events;
 pub(crate) mod cancel;
+pub(crate) mod causes;
 pub(crate) mod claims;
 pub(crate) mod complete;
 pub(crate) mod decisions;

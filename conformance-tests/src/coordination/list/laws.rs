@@ -402,6 +402,17 @@ macro_rules! __list_laws {
                     an_operator_can_force_an_undecodable_result,
                     a_completion_is_not_checked_against_the_content_types,
                 }
+                causes {
+                    a_claim_records_its_cause_and_what_it_is_about,
+                    a_repeated_claim_keeps_the_first_cause,
+                    a_refused_claim_leaves_the_cause,
+                    a_cause_decides_nothing,
+                    the_records_of_a_root_or_a_trace_are_found,
+                    roots_are_compared_byte_by_byte,
+                    a_record_is_found_by_its_last_claim_alone,
+                    a_purge_removes_a_record_from_the_records_of_its_cause,
+                    a_record_with_the_largest_cause_is_found,
+                }
                 bounded_events {
                     the_newest_events_are_kept_with_their_base,
                     a_purged_key_has_only_the_events_of_its_new_life,

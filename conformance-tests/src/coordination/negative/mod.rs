@@ -12,6 +12,7 @@ use crate::messages::quietly;
 use crate::sizes::Sizes;
 
 mod batches;
+mod causes;
 mod effects;
 mod handles;
 mod handles_store;
@@ -34,8 +35,17 @@ pub use store::FlawedStore;
 pub fn mutations() -> Vec<Mutation> {
     let whole = [workers::all(), operators::all(), storage::all(), handles::all(), long::all(), steps::all()]
         .concat();
-    [whole, batches::all(), names::all(), pages::all(), results::all(), purges::all(), effects::all()]
-        .concat()
+    [
+        whole,
+        batches::all(),
+        names::all(),
+        pages::all(),
+        results::all(),
+        purges::all(),
+        effects::all(),
+        causes::all(),
+    ]
+    .concat()
 }
 
 /// A store with one rule removed; with all rules, for none.

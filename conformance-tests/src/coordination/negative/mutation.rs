@@ -89,6 +89,17 @@ pub enum StorageFault {
     HalfOfTheEventsAreKept,
     TheBaseIsThePresent,
     TokensNeverEnd,
+    RefusedClaimsSetTheCause,
+    CausesStay,
+    CausesOutliveAPurge,
+    CausesOfOneNamespace,
+    CausesOfExecutions,
+    CausesIgnoreAfter,
+    CausesAreUnordered,
+    CausesCarryBytes,
+    CausesHaveNoTrace,
+    CausesAreFoundByTheirBeginning,
+    CausesAreCut,
 }
 
 /// One rule removed.

@@ -75,6 +75,9 @@ impl FlawedStore {
             if !self.is(StorageFault::PurgeLeavesNoEvent) {
                 events.push(event);
             }
+            if !self.is(StorageFault::CausesOutliveAPurge) {
+                rows.caused.remove(&address);
+            }
         }
         if !self.is(StorageFault::FloorIsRaisedLater) && !self.is(StorageFault::FloorIsTheLast) {
             // Under the same lock as the deletion.

@@ -9,8 +9,8 @@ use sentinel_core::kernel::{self, Op, Reading, Reply};
 use sentinel_core::operation::*;
 use sentinel_core::store::{Description, Health, Inspection, List, Listing, Notice, Purge, Purged};
 use sentinel_core::{
-    Address, Clock, CoordinationStore, ErrorKind, Event, EventLimit, Key, Kind, ManualClock, Namespace,
-    Record, StoreError, StoreTime, Token,
+    Address, Cause, Clock, CoordinationStore, ErrorKind, Event, EventLimit, Key, Kind, ManualClock,
+    Namespace, Record, StoreError, StoreTime, Survey, Token,
 };
 
 use super::mutation::{Mutation, StorageFault};
@@ -22,6 +22,8 @@ pub(super) struct Rows {
     pub(super) floors: HashMap<Namespace, Token>,
     /// What a dry run found, for a store that relies on it later.
     pub(super) found: BTreeSet<Address>,
+    /// The index of causes.
+    pub(super) caused: BTreeMap<Address, Cause>,
 }
 
 /// A store that a [`Mutation`] broke, or a whole one.
@@ -125,8 +127,12 @@ impl FlawedStore {
             return Err(StoreError::not_applied(ErrorKind::InvalidRequest, "no token is left"));
         }
         let outcome = self.mutation.apply(&mut record, op, at)?;
+        self.index_cause(&mut rows, &place, &mut record, op, outcome.stamped.stamp.changed);
         let logged = self.log(&record, op, &outcome);
-        if outcome.stamped.stamp.changed || !logged.is_empty() {
+        if outcome.stamped.stamp.changed
+            || !logged.is_empty()
+            || self.is(StorageFault::RefusedClaimsSetTheCause)
+        {
             let entry = rows.entries.entry(place).or_insert_with(|| (Record::absent(), Vec::new()));
             entry.0 = record;
             entry.1.extend(logged);
@@ -191,6 +197,10 @@ impl DynHarness for FlawedStore {
 
     async fn another(&self) -> Option<Arc<dyn CoordinationStore>> {
         Some(DynHarness::store(self))
+    }
+
+    fn survey(&self) -> Option<Arc<dyn Survey>> {
+        Some(Arc::new(self.clone()))
     }
 
     async fn reopen(&self) -> bool {

@@ -376,6 +376,9 @@ impl AddressModel {
                 accepts: generate::accepts(fingerprint),
                 worker: call.label(),
                 phase,
+                // Of the call, so that a repeated claim has the cause that it had.
+                cause: generate::cause((call.id().bits() % 4) as u8),
+                about: generate::about((call.id().bits() % 3) as u8),
             }),
             Request::Begin(grant) => Op::Begin(Begin { grant: self.grant(grant) }),
             Request::Heartbeat(grant) => Op::Heartbeat(Heartbeat { grant: self.grant(grant) }),

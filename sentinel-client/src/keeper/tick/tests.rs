@@ -18,6 +18,7 @@ fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
         authority: Authority::default(),
         records_itself: false.into(),
         span: tracing::Span::none(),
+        cause: None,
     };
     let (deadline, hard) = (ms(deadline), ms(hard));
     let ttl = Duration::from_millis(300);

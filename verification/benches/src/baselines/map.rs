@@ -32,6 +32,8 @@ impl Map {
         };
         let (terms, incarnation) = (claim.terms, record.incarnation);
         let claimed = Change::Claimed {
+            cause: None,
+            about: None,
             terms,
             retention: None,
             fingerprint: None,

@@ -30,6 +30,8 @@ pub(crate) fn address(kind: Kind, key: impl AsRef<str>) -> Address {
 
 pub(crate) fn claim(phase: Phase) -> Claim {
     Claim {
+        cause: None,
+        about: None,
         claim_id: ClaimId::random(),
         terms: Terms::new(Duration::from_secs(30), Duration::from_secs(3600)).unwrap(),
         retention: None,

@@ -243,6 +243,8 @@ async fn claim_once(plan: &Plan) -> Result<(), StoreError> {
         worker: Label::new("on call")?,
         phase: Phase::Claimed,
         accepts: sentinel::record::Accepts::any(),
+        cause: None,
+        about: None,
     };
     store.claim(&lease, &claim).await.map(drop)
 }

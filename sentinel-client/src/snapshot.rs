@@ -75,6 +75,8 @@ impl Core {
             accepts: Accepts::any(),
             worker: worker.clone(),
             phase: Phase::Claimed,
+            cause: None,
+            about: None,
         };
         let send = || self.store.claim(address, &claim);
         let answered = self.send_until_answered(address, RetryPolicy::Ambiguous, within, send).await?;

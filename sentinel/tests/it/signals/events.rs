@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use sentinel::Namespace;
 use sentinel::prelude::*;
 use sentinel::reconcile::{DecisionOutcome, ProbeResult, ReconcileOutcome};
-use sentinel::record::{Address, Kind, OpId};
+use sentinel::record::{Address, CauseQuery, Kind, OpId};
 use sentinel::signals::{EVENTS, SurveyExporter};
 use sentinel::store::operation::*;
-use sentinel::store::survey::{Undecided, UndecidedPage};
+use sentinel::store::survey::{CausePage, Undecided, UndecidedPage};
 use sentinel::store::*;
 use tokio::sync::Notify;
 
@@ -216,6 +216,10 @@ impl Survey for NoSurvey {
     }
 
     async fn undecided(&self, _: &Undecided) -> Result<UndecidedPage, StoreError> {
+        Err(StoreError::not_applied(ErrorKind::Unreachable, "away"))
+    }
+
+    async fn by_cause(&self, _: &CauseQuery, _: Option<&Address>, _: u32) -> Result<CausePage, StoreError> {
         Err(StoreError::not_applied(ErrorKind::Unreachable, "away"))
     }
 }

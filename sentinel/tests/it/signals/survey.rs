@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use sentinel::Namespace;
 use sentinel::prelude::*;
 use sentinel::reconcile::ReconcileOutcome;
+use sentinel::record::{Address, CauseQuery};
 use sentinel::signals::{SurveyExporter, export, survey};
-use sentinel::store::survey::{Undecided, UndecidedPage};
+use sentinel::store::survey::{CausePage, Undecided, UndecidedPage};
 use sentinel::store::*;
 
 use super::metrics::{check_metrics, recorder, value};
@@ -104,6 +105,16 @@ impl Survey for Failing {
     async fn undecided(&self, filter: &Undecided) -> Result<UndecidedPage, StoreError> {
         self.answer()?;
         self.0.undecided(filter).await
+    }
+
+    async fn by_cause(
+        &self,
+        query: &CauseQuery,
+        after: Option<&Address>,
+        limit: u32,
+    ) -> Result<CausePage, StoreError> {
+        self.answer()?;
+        self.0.by_cause(query, after, limit).await
     }
 }
 

@@ -6,6 +6,7 @@ mod contended;
 mod cpu;
 mod fresh;
 mod heartbeat;
+mod http;
 mod join;
 mod large;
 mod lease;
@@ -39,6 +40,7 @@ pub(crate) const ALL: &[Workload] = &[
     by_default("heartbeat", "renewing 100 to 100,000 live leases in one call", heartbeat::run),
     by_default("sizes", "executions with results of 100 B, 10 KiB and 1 MiB", sizes::run),
     by_default("mixed", "a day: 70 % replays, 20 % fresh, 10 % contended", mixed::run),
+    by_default("http", "requests through the idempotency layer, fresh and replayed", http::run),
     by_default("program", "the start of `sentinel`", program::run),
     by_default("cpu", "processor time of an operation, of server and client", cpu::run),
     by_default("wal", "bytes of log and transactions of an execution", wal::run),

@@ -145,6 +145,30 @@ mod redis {
     }
 }
 
+/// The block about HTTP.
+#[cfg(feature = "axum")]
+#[rustfmt::skip]
+mod http {
+    use axum::Router;
+    use axum::routing::post;
+    use sentinel::http::{IdempotencyLayer, IdempotentRun, Scope};
+    use sentinel::prelude::*;
+
+    #[derive(Clone)]
+    struct Tenant(String);
+
+    async fn charge(_: IdempotentRun) {}
+
+    #[expect(dead_code, reason = "it is compiled")]
+    fn app(sentinel: Sentinel) -> Router {
+        let layer = IdempotencyLayer::new(sentinel, |parts| {
+            parts.extensions.get::<Tenant>().map(|tenant| Scope::new(&tenant.0))   // who owns the key?
+        });
+        let app = Router::new().route("/charges", post(charge).layer(layer));
+        app
+    }
+}
+
 const README: &str = include_str!("../../../README.md");
 
 /// The lines that are not blank, without their indentation.
@@ -182,6 +206,15 @@ fn the_address_of_redis_in_the_readme_is_compiled() {
     let redis = blocks("\n## On Redis\n");
     assert_eq!(redis.len(), 1);
     for line in redis.into_iter().flat_map(lines) {
+        assert!(is_here(&[line]), "not compiled here: {line}");
+    }
+}
+
+#[test]
+fn the_layer_in_the_readme_is_compiled() {
+    let http = blocks("\n## Over HTTP\n");
+    assert_eq!(http.len(), 1);
+    for line in http.into_iter().flat_map(lines) {
         assert!(is_here(&[line]), "not compiled here: {line}");
     }
 }

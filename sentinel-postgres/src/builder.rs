@@ -7,6 +7,7 @@ use sentinel_core::{ErrorKind, EventLimit, Invalid, StoreError};
 
 use crate::connection::connector::Connector;
 use crate::connection::source::Source;
+use crate::coordination::connections;
 use crate::coordination::context::Context;
 use crate::coordination::purge::Resumed;
 use crate::coordination::statement::{Edit, Sql};
@@ -23,6 +24,7 @@ pub struct PostgresStoreBuilder {
     prefix: String,
     deadline: Duration,
     lock_timeout: Duration,
+    connections: usize,
     event_retention: Option<Duration>,
     max_events: EventLimit,
     pooled: Option<bool>,
@@ -44,12 +46,13 @@ impl fmt::Debug for PostgresStoreBuilder {
 impl PostgresStoreBuilder {
     pub(crate) fn from_url(url: &str) -> Self {
         match url::parse(url) {
-            Ok(url::Parsed { options, schema, prefix, max_events }) => {
+            Ok(url::Parsed { options, schema, prefix, max_events, connections }) => {
                 let builder = Self::from_source(Ok(Source::url(url, options)));
                 Self {
                     schema: schema.unwrap_or(builder.schema),
                     prefix: prefix.unwrap_or(builder.prefix),
                     max_events: max_events.unwrap_or(builder.max_events),
+                    connections: connections.unwrap_or(builder.connections),
                     ..builder
                 }
             }
@@ -64,6 +67,7 @@ impl PostgresStoreBuilder {
             prefix: String::new(),
             deadline: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(2),
+            connections: connections::DEFAULT,
             event_retention: None,
             max_events: EventLimit::default(),
             pooled: None,
@@ -96,6 +100,18 @@ impl PostgresStoreBuilder {
     /// a minute at most. A claim then answers *in progress*, everything else `Busy`, with nothing changed.
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self
+    }
+
+    /// How many connections this store opens at most, each when it is first needed: 3 to 100; 13 unless set. With 3,
+    /// one listens for changes, one sends heartbeats, and one does everything else in turn. Each further one takes over
+    /// a kind of work, in this order: statements on single records; replays; begins and releases; other reads;
+    /// heartbeats of rows that a transaction of yours has locked; claims and completions under a backlog; replays under
+    /// a backlog; and then more statements on single records. Where work shares a connection, a statement that waits
+    /// for a lock delays the rest by up to the lock timeout, but never heartbeats. `sentinel doctor` uses one more for
+    /// a moment.
+    pub fn connections(mut self, at_most: usize) -> Self {
+        self.connections = at_most;
         self
     }
 
@@ -162,12 +178,18 @@ impl PostgresStoreBuilder {
         if self.deadline < Duration::from_millis(1) {
             return Err(Invalid::new("deadline", "must be at least a millisecond").into());
         }
+        if !(connections::MIN..=connections::MAX).contains(&self.connections) {
+            let range =
+                format!("must be {} to {}, is {}", connections::MIN, connections::MAX, self.connections);
+            return Err(Invalid::new("connections", range).into());
+        }
         let names = Names::new(&self.schema, &self.prefix)?;
         Ok(Context {
             connector: Arc::new(Connector::new(source, self.deadline, self.pooled, self.allow_lossy)),
             sql: Arc::new(Sql::new(names, self.edit.as_ref(), self.max_events)),
             offset: self.offset,
             lock_timeout: self.lock_timeout.min(self.deadline),
+            connections: self.connections,
             event_retention: self.event_retention,
             resumed: Resumed::default(),
         })
@@ -182,14 +204,22 @@ mod tests {
     fn invalid_settings_are_refused_before_a_connection_is_made() {
         let builder = || PostgresStoreBuilder::from_url("postgres://app@127.0.0.1:1/none");
         let (zero, minute) = (Duration::ZERO, Duration::from_secs(60));
-        for fine in [builder(), builder().lock_timeout(minute), builder().deadline(Duration::from_millis(1))]
-        {
+        for fine in [
+            builder(),
+            builder().connections(3),
+            builder().connections(100),
+            builder().lock_timeout(minute),
+            builder().deadline(Duration::from_millis(1)),
+        ] {
             fine.check().unwrap();
         }
         for bad in [
             builder().lock_timeout(zero),
             builder().lock_timeout(minute + Duration::from_nanos(1)),
             builder().deadline(Duration::from_micros(999)),
+            builder().connections(2),
+            builder().connections(101),
+            PostgresStoreBuilder::from_url("postgres://h/db?sentinel_connections=2"),
             builder().schema("not a name"),
             builder().table_prefix("not-a-prefix"),
             PostgresStoreBuilder::from_url("mysql://h"),

@@ -25,8 +25,9 @@ use crate::{doctor, schema};
 
 /// A store in a PostgreSQL database. Cheap to clone: clones share their connections.
 ///
-/// It owns its connections, thirteen at most and each opened when it is first needed, apart from any pool of yours: a
-/// pool that is exhausted must not starve heartbeats. They live on the runtime that used them first, and are opened
+/// It owns its connections, thirteen at most unless [`connections`](PostgresStoreBuilder::connections) sets another
+/// number, and each opened when it is first needed, apart from any pool of yours: a pool that is exhausted must not
+/// starve heartbeats. They live on the runtime that used them first, and are opened
 /// again on another if that runtime ends.
 #[derive(Clone)]
 pub struct PostgresStore {
@@ -57,8 +58,9 @@ impl PostgresStore {
     /// Starts with the usual settings, to change some of them.
     ///
     /// Beside the parameters of a connection, `?sslmode=verify-full` and the like, a URL can set where the tables are:
-    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; and how many events of a record are kept:
-    /// `?sentinel_max_events=1000`. Any other parameter is refused, for it would be ignored.
+    /// `?sentinel_schema=billing&sentinel_table_prefix=snl_`; how many events of a record are kept:
+    /// `?sentinel_max_events=1000`; and how many connections are opened at most: `?sentinel_connections=13`. Any other
+    /// parameter is refused, for it would be ignored.
     ///
     /// A password in `~/.pgpass` or `PGPASSFILE`, and the files that the URL names, are read again for each connection.
     pub fn builder(url: &str) -> PostgresStoreBuilder {

@@ -32,6 +32,7 @@ const KNOWN: [&str; 18] = [
 const SCHEMA: &str = "sentinel_schema";
 const PREFIX: &str = "sentinel_table_prefix";
 const MAX_EVENTS: &str = "sentinel_max_events";
+const CONNECTIONS: &str = "sentinel_connections";
 
 /// A URL that was understood.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Parsed {
     pub(crate) schema: Option<String>,
     pub(crate) prefix: Option<String>,
     pub(crate) max_events: Option<EventLimit>,
+    pub(crate) connections: Option<usize>,
 }
 
 const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
@@ -57,7 +59,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             "has user and password in its host: they are written before an @ that is not encoded".to_owned()
         );
     }
-    let (mut schema, mut prefix, mut max_events) = (None, None, None);
+    let (mut schema, mut prefix, mut max_events, mut connections) = (None, None, None, None);
     let mut theirs = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -65,6 +67,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
             SCHEMA => once(SCHEMA, schema.replace(value.to_owned()))?,
             PREFIX => once(PREFIX, prefix.replace(value.to_owned()))?,
             MAX_EVENTS => once(MAX_EVENTS, max_events.replace(limit(value)?))?,
+            CONNECTIONS => once(CONNECTIONS, connections.replace(number(value)?))?,
             name if is_known(name) => theirs.push(parameter),
             _ => return Err(unknown_parameter()),
         }
@@ -76,7 +79,7 @@ pub(crate) fn parse(url: &str) -> Result<Parsed, String> {
     }
     let url = if theirs.is_empty() { base.to_owned() } else { format!("{base}?{}", theirs.join("&")) };
     let options = PgConnectOptions::from_str(&url).map_err(|_| shape.to_owned())?;
-    Ok(Parsed { options: without_brackets(options), schema, prefix, max_events })
+    Ok(Parsed { options: without_brackets(options), schema, prefix, max_events, connections })
 }
 
 /// Whether an encoded @ or : makes a host of what is user and password: messages show the host.
@@ -106,13 +109,18 @@ fn limit(value: &str) -> Result<EventLimit, String> {
     EventLimit::new(number).map_err(|invalid| format!("has {MAX_EVENTS}: {invalid}"))
 }
 
+fn number(value: &str) -> Result<usize, String> {
+    value.parse().map_err(|_| format!("has {CONNECTIONS} that is not a number"))
+}
+
 fn once<T>(name: &str, before: Option<T>) -> Result<(), String> {
     before.map_or(Ok(()), |_| Err(format!("has {name} twice")))
 }
 
 fn unknown_parameter() -> String {
     format!(
-        "has an unknown parameter, which would be ignored; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, {}",
+        "has an unknown parameter, which would be ignored; known are {SCHEMA}, {PREFIX}, {MAX_EVENTS}, \
+         {CONNECTIONS}, {}",
         KNOWN.join(", ")
     )
 }
@@ -143,6 +151,17 @@ mod tests {
         for wrong in ["", "7", "-1", "many", "1000001", "9&sentinel_max_events=9"] {
             let why = limit(wrong).unwrap_err();
             assert!(why.contains("sentinel_max_events"), "{wrong}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_url_sets_how_many_connections_are_opened() {
+        let connections = |value: &str| parse(&format!("postgres://h/db?sentinel_connections={value}"));
+        assert_eq!(connections("3").unwrap().connections, Some(3));
+        assert_eq!(parse("postgres://h/db").unwrap().connections, None);
+        for wrong in ["", "-1", "many", "9&sentinel_connections=9"] {
+            let why = connections(wrong).unwrap_err();
+            assert!(why.contains("sentinel_connections"), "{wrong}: {why}");
         }
     }
 

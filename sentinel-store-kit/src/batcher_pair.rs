@@ -20,9 +20,9 @@ pub struct BatcherPair<E: BatchExecutor> {
 }
 
 impl<E: BatchExecutor> BatcherPair<E> {
-    /// A pair whose tasks are not started yet. `executor` makes one for each batcher.
-    pub fn new(executor: impl Fn() -> E) -> Self {
-        let batchers = [executor(), executor()].map(Batcher::new);
+    /// A pair whose tasks are not started yet, with an executor for each batcher.
+    pub fn new(executors: [E; 2]) -> Self {
+        let batchers = executors.map(Batcher::new);
         Self { batchers, shared: AtomicBool::new(false), next: AtomicUsize::new(0) }
     }
 
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn two_batchers_share_a_backlog_until_it_is_small() {
-        let pair = BatcherPair::new(Recorder::default);
+        let pair = BatcherPair::new([Recorder::default(), Recorder::default()]);
         let set_outstanding = |first: usize, second: usize| {
             pair.batchers[0].set_outstanding(first);
             pair.batchers[1].set_outstanding(second);

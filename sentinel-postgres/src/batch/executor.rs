@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sentinel_core::StoreError;
 use sentinel_store_kit::{BatchExecutor, Batcher, BatcherPair};
 
-use super::connected::connected;
+use super::slot::{SharedConnection, Slot};
 use crate::connection::connector::Connector;
 use crate::connection::session::{Connection, LockTimeout};
 
@@ -31,9 +31,10 @@ pub(crate) trait StatementExecutor: Send + Sync + 'static {
     }
 }
 
-/// The same, with the connection: opened when it is first needed, and again when it is lost.
+/// The same, with the connection.
 pub(crate) struct ConnectedExecutor<S> {
     pub(crate) statements: S,
+    pub(crate) slot: Slot,
     pub(crate) connector: Arc<Connector>,
     pub(crate) lock_timeout: LockTimeout,
 }
@@ -43,7 +44,7 @@ pub(crate) type StatementBatcherPair<S> = BatcherPair<ConnectedExecutor<S>>;
 
 impl<S: StatementExecutor> BatchExecutor for ConnectedExecutor<S> {
     type Item = S::Item;
-    type Session = Option<Connection>;
+    type Session = Option<Arc<SharedConnection>>;
 
     const MAX_BATCH: usize = 256;
     const MAX_OUTSTANDING: usize = 1 << 16;
@@ -52,8 +53,10 @@ impl<S: StatementExecutor> BatchExecutor for ConnectedExecutor<S> {
         self.statements.take_batch(waiting, max)
     }
 
-    async fn execute(&self, session: &mut Option<Connection>, batch: Vec<S::Item>) {
-        match connected(session, &self.connector, self.lock_timeout).await {
+    async fn execute(&self, session: &mut Self::Session, batch: Vec<S::Item>) {
+        let shared = session.get_or_insert_with(|| self.slot.join());
+        let mut turn = shared.turn().await;
+        match turn.connected(&self.connector, self.lock_timeout).await {
             Ok(connection) => self.statements.execute(connection, batch).await,
             Err(error) => self.statements.refuse_all(batch, &error),
         }

@@ -10,7 +10,7 @@ use sentinel_core::StoreError;
 use sentinel_store_kit::{OnDemandTask, PendingReply, reply};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::connected::connected;
+use super::slot::{SharedConnection, Slot};
 use crate::connection::connector::Connector;
 use crate::connection::session::{Connection, LockTimeout};
 
@@ -21,19 +21,21 @@ type Queue = Arc<Mutex<mpsc::UnboundedReceiver<Task>>>;
 pub(crate) struct SingleStatements {
     connector: Arc<Connector>,
     lock_timeout: LockTimeout,
-    workers: usize,
+    /// One for each worker.
+    slots: Vec<Slot>,
     tasks: OnDemandTask<mpsc::UnboundedSender<Task>>,
 }
 
 impl fmt::Debug for SingleStatements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SingleStatements").field("workers", &self.workers).finish_non_exhaustive()
+        f.debug_struct("SingleStatements").field("workers", &self.slots.len()).finish_non_exhaustive()
     }
 }
 
 impl SingleStatements {
-    pub(crate) fn new(connector: Arc<Connector>, lock_timeout: LockTimeout, workers: usize) -> Self {
-        Self { connector, lock_timeout, workers, tasks: OnDemandTask::new(mpsc::unbounded_channel) }
+    /// With a worker for each slot.
+    pub(crate) fn new(connector: Arc<Connector>, lock_timeout: LockTimeout, slots: Vec<Slot>) -> Self {
+        Self { connector, lock_timeout, slots, tasks: OnDemandTask::new(mpsc::unbounded_channel) }
     }
 
     /// Does work on a connection, also if the caller goes away meanwhile.
@@ -78,8 +80,8 @@ impl SingleStatements {
     fn send(&self, task: Task) {
         let start = |receiver| {
             let queue = Arc::new(Mutex::new(receiver));
-            for _ in 0..self.workers {
-                tokio::spawn(work(queue.clone(), self.connector.clone(), self.lock_timeout));
+            for slot in &self.slots {
+                tokio::spawn(work(queue.clone(), slot.join(), self.connector.clone(), self.lock_timeout));
             }
         };
         // An unbounded queue is never full.
@@ -87,11 +89,16 @@ impl SingleStatements {
     }
 }
 
-async fn work(queue: Queue, connector: Arc<Connector>, lock_timeout: LockTimeout) {
-    let mut connection = None;
+async fn work(
+    queue: Queue,
+    shared: Arc<SharedConnection>,
+    connector: Arc<Connector>,
+    lock_timeout: LockTimeout,
+) {
     loop {
         let next = queue.lock().await.recv().await;
         let Some(task) = next else { return };
-        task(connected(&mut connection, &connector, lock_timeout).await).await;
+        let mut turn = shared.turn().await;
+        task(turn.connected(&connector, lock_timeout).await).await;
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Context {
     /// By how many microseconds the clock is moved: 0, but in tests.
     pub(crate) offset: Arc<AtomicI64>,
     pub(crate) lock_timeout: Duration,
+    /// How many connections the store has at most.
+    pub(crate) connections: usize,
     pub(crate) event_retention: Option<Duration>,
     pub(crate) resumed: Resumed,
 }

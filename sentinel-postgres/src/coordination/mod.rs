@@ -1,6 +1,7 @@
 //! The operations of the contract of coordination, and the statements that carry them out.
 
 mod claim;
+pub(crate) mod connections;
 pub(crate) mod context;
 mod heartbeat;
 mod insert_complete;

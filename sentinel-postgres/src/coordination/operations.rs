@@ -12,6 +12,7 @@ use sentinel_core::survey::CausePage;
 use sentinel_core::{Address, CauseQuery, ErrorKind, Event, GatheredBeats, Namespace, StoreError, StoreTime};
 use sentinel_store_kit::{CompletedHints, reply};
 
+use super::connections::Connections;
 use super::context::Context;
 use super::heartbeat::{self, HeartbeatStatements};
 use super::insert_complete::{InsertCompleteExecutor, ItemResult, PendingCall};
@@ -24,18 +25,13 @@ use super::update::{self, BatchedUpdate, UpdateExecutor};
 use super::{list, purge, survey};
 use crate::batch::executor::{ConnectedExecutor, StatementBatcher, StatementBatcherPair, StatementExecutor};
 use crate::batch::single::SingleStatements;
+use crate::batch::slot::Slot;
 use crate::connection::connector::Connector;
 use crate::connection::session::LockTimeout;
 use crate::notify::Notifications;
 
 /// How long a statement for many records waits for another transaction's insert. After that each record is sent alone.
 const BATCH_LOCK_TIMEOUT: LockTimeout = LockTimeout(Duration::from_millis(200));
-
-/// Connections for statements on one record.
-const SINGLE_CONNECTIONS: usize = 4;
-
-/// Connections for heartbeats: one for batches, one for those that wait for a lock.
-const HEARTBEAT_CONNECTIONS: usize = 2;
 
 /// How often a claim reads again when each attempt meets another state than it read.
 pub(crate) const MAX_ATTEMPTS: usize = 100;
@@ -64,19 +60,31 @@ impl Coordination {
     pub(crate) fn new(context: Context) -> Self {
         let (sql, offset, connector) = (&context.sql, &context.offset, &context.connector);
         let lock_timeout = LockTimeout(context.lock_timeout);
-        let insert_complete =
-            || batched(InsertCompleteExecutor { sql: sql.clone(), offset: offset.clone() }, connector);
-        let results =
-            || batched(ReplayExecutor { sql: sql.get(Statement::Replay), offset: offset.clone() }, connector);
+        let connections = Connections::distribute(context.connections);
+        let Connections {
+            insert_complete,
+            results,
+            reads: read_slot,
+            updates: update_slot,
+            single_statements,
+            heartbeats,
+        } = connections;
+        let insert_complete = insert_complete.map(|slot| {
+            batched(InsertCompleteExecutor { sql: sql.clone(), offset: offset.clone() }, slot, connector)
+        });
+        let results = results.map(|slot| {
+            let replays = ReplayExecutor { sql: sql.get(Statement::Replay), offset: offset.clone() };
+            batched(replays, slot, connector)
+        });
         let reads = ReadExecutor { sql: sql.get(Statement::Read), offset: offset.clone() };
         let updates = UpdateExecutor { sql: sql.clone(), offset: offset.clone() };
         Self {
             insert_complete: StatementBatcherPair::new(insert_complete),
-            reads: StatementBatcher::new(batched(reads, connector)),
+            reads: StatementBatcher::new(batched(reads, read_slot, connector)),
             results: StatementBatcherPair::new(results),
-            updates: StatementBatcher::new(batched(updates, connector)),
-            single_statements: SingleStatements::new(connector.clone(), lock_timeout, SINGLE_CONNECTIONS),
-            heartbeats: SingleStatements::new(connector.clone(), lock_timeout, HEARTBEAT_CONNECTIONS),
+            updates: StatementBatcher::new(batched(updates, update_slot, connector)),
+            single_statements: SingleStatements::new(connector.clone(), lock_timeout, single_statements),
+            heartbeats: SingleStatements::new(connector.clone(), lock_timeout, heartbeats),
             heartbeat_statements: Arc::new(HeartbeatStatements::new(sql)),
             completed_hints: CompletedHints::default(),
             notifications: Notifications::new(connector.clone(), sql.names()),
@@ -343,8 +351,12 @@ impl Coordination {
 }
 
 /// An executor of batches, with a connection of its own.
-fn batched<S: StatementExecutor>(statements: S, connector: &Arc<Connector>) -> ConnectedExecutor<S> {
-    ConnectedExecutor { statements, connector: connector.clone(), lock_timeout: BATCH_LOCK_TIMEOUT }
+fn batched<S: StatementExecutor>(
+    statements: S,
+    slot: Slot,
+    connector: &Arc<Connector>,
+) -> ConnectedExecutor<S> {
+    ConnectedExecutor { statements, slot, connector: connector.clone(), lock_timeout: BATCH_LOCK_TIMEOUT }
 }
 
 pub(crate) fn contended(name: &str) -> StoreError {

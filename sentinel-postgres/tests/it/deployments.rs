@@ -27,8 +27,8 @@ sentinel_store_tests::deployments! { PostgresStore;
     RepeatableRead = init(PostgresStore::builder(&isolated("repeatable read")).schema("repeatable"));
     /// A role whose transactions are serializable.
     Serializable = init(PostgresStore::builder(&isolated("serializable")).schema("serializable"));
-    /// A role without rights but on a schema of its own.
-    Unprivileged = init(PostgresStore::builder(&unprivileged()).schema("own").table_prefix("snl_"));
+    /// A role without rights but on a schema of its own, and no more connections than a store needs.
+    Unprivileged = init(PostgresStore::builder(&unprivileged()).schema("own").table_prefix("snl_").connections(3));
 }
 
 /// PgBouncer before the shared server, in transaction mode, with no setting that would help us.

@@ -11,6 +11,7 @@ mod claim_in;
 mod client_store;
 mod commit;
 mod completion;
+mod connections;
 mod contention;
 mod corrupt_rows;
 mod cost;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authority::{Authority, Lost};
 use super::causes::inherited_from;
-use super::clock::LocalClock;
+use super::clock::{LocalClock, LocalTime};
 use super::fence::FenceValues;
 
 /// The handle of a run: its grant, its deadlines, and the signal that it has lost its authority. The function is never
@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     /// The span of the call, for events about the run that happen elsewhere.
     pub(crate) span: tracing::Span,
     pub(crate) cause: Option<Cause>,
+    /// When the claim was sent.
+    pub(crate) claimed_at: LocalTime,
 }
 
 impl Run {

@@ -80,8 +80,6 @@ pub(crate) struct HeldGrant {
     pub(crate) work: WorkGuard,
     ttl: Duration,
     pub(super) late_effects: Duration,
-    /// When the claim was sent.
-    pub(crate) claimed_at: LocalTime,
     deadline: LocalTime,
     hard: LocalTime,
     active: bool,
@@ -308,6 +306,7 @@ impl HeldGrant {
             records_itself: AtomicBool::new(false),
             span: call.span,
             cause: call.claim.cause,
+            claimed_at: sent,
         };
         let run = Run { inner: Arc::new(inner), store: call.core.store.clone(), attached: None };
         let mut held = Self {
@@ -318,7 +317,6 @@ impl HeldGrant {
             work,
             ttl: call.claim.terms.ttl(),
             late_effects: call.claim.terms.late_effects(),
-            claimed_at: sent,
             deadline: sent,
             hard: sent,
             active: true,

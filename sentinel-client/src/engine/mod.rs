@@ -10,7 +10,6 @@ use sentinel_core::{Grant, Label, RecordedResult};
 use tracing::{Instrument as _, Span};
 
 use super::causes::with_inherited_cause;
-use super::clock::LocalTime;
 use super::outcome::{Failure, NotRun, Outcome, RanUncertain};
 use super::retry::RetryPolicy;
 use super::run::{Inner, Run};
@@ -96,17 +95,16 @@ where
 struct Report {
     core: Arc<Core>,
     run: Run,
-    claimed_at: LocalTime,
 }
 
 impl Report {
     fn new(held: &HeldGrant) -> Self {
-        Self { core: held.core.clone(), run: held.run.clone(), claimed_at: held.claimed_at }
+        Self { core: held.core.clone(), run: held.run.clone() }
     }
 
     fn outcome<T, E>(&self, outcome: &Outcome<T, E>) {
-        let Inner { address, grant, span, clock, .. } = &*self.run.inner;
-        let took = Took { clock: *clock, sent: self.claimed_at };
+        let Inner { address, grant, span, clock, claimed_at, .. } = &*self.run.inner;
+        let took = Took { clock: *clock, sent: *claimed_at };
         self.core.ran(&self.core.origin(address, grant.token, span), outcome, took);
     }
 }

@@ -42,6 +42,10 @@ pub enum MetricUnit {
     Seconds,
     /// A number of keys: the name ends in `_keys`.
     Keys,
+    /// Bytes: the name ends in `_bytes`.
+    Bytes,
+    /// What there is now of the things that the name counts.
+    Number,
     /// 0 or 1.
     Flag,
 }
@@ -100,7 +104,10 @@ impl Metric {
         for metric in METRICS {
             let unit = match metric.unit {
                 MetricUnit::Seconds => metrics::Unit::Seconds,
-                MetricUnit::Occurrences | MetricUnit::Keys | MetricUnit::Flag => metrics::Unit::Count,
+                MetricUnit::Bytes => metrics::Unit::Bytes,
+                MetricUnit::Occurrences | MetricUnit::Keys | MetricUnit::Number | MetricUnit::Flag => {
+                    metrics::Unit::Count
+                }
             };
             match metric.kind {
                 MetricKind::Counter => metrics::describe_counter!(metric.name, unit, metric.help),
@@ -154,6 +161,10 @@ pub(super) const KINDS: &[&str] = &["execution", "lease"];
 pub(super) const WHY: &[&str] = &["superseded", "decided", "hard_deadline", "heartbeat_timeout", "abandoned"];
 pub(super) const BY_VALUES: &[&str] = &["operator", "code"];
 pub(super) const VERDICTS: &[&str] = &["happened", "failed", "did_not_happen"];
+
+/// As the package `sentinel-coordination-http` counts them.
+const HTTP_ANSWERS: &[&str] =
+    &["fresh", "replayed", "in_progress", "uncertain", "key_reused", "not_run", "busy", "not_stored"];
 
 const REQUEST_BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -261,4 +272,24 @@ pub const METRICS: &[Metric] = &[
     )
     .by(&[BY, VERDICT])
     .within(DOUBT_BUCKETS),
+    Metric::counter("sentinel_http_idempotency_total", "Requests with an idempotency key, by how they were answered.")
+        .by(&[any("route"), of("answer", HTTP_ANSWERS)]),
+    Metric::new(
+        "sentinel_http_detached_runs",
+        Gauge,
+        MetricUnit::Number,
+        "Handlers that run although their caller has gone.",
+    ),
+    Metric::new(
+        "sentinel_http_waiting",
+        Gauge,
+        MetricUnit::Number,
+        "Requests that wait for another request with the same key.",
+    ),
+    Metric::new(
+        "sentinel_http_buffered_bytes",
+        Gauge,
+        MetricUnit::Bytes,
+        "Bytes of bodies that the layer keeps in memory.",
+    ),
 ];

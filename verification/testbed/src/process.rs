@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// The same server, under the account of the test program.
-    pub(crate) fn as_the_test_program(mut self) -> Self {
+    pub(crate) fn without_account(mut self) -> Self {
         self.account = None;
         self
     }

@@ -37,7 +37,7 @@ impl Prometheus {
     #[track_caller]
     pub fn start(target: &str, rules: &str, interval: &str) -> Self {
         // It needs no rights, and its program may be where only the account of the tests can read.
-        let server = Server::new("Prometheus", (Signal::KILL, "KILL")).as_the_test_program();
+        let server = Server::new("Prometheus", (Signal::KILL, "KILL")).without_account();
         server.write("rules.yml", rules);
         let config = format!(
             "global: {{scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval}}}\n\

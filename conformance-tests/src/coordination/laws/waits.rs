@@ -13,6 +13,7 @@ use crate::coordination::law_context::{LawContext, Subject};
 /// Nothing takes longer than this.
 const AT_LAST: Duration = Duration::from_secs(60);
 
+/// A client of the store under test.
 fn client(context: &LawContext) -> Sentinel {
     let sentinel = Sentinel::from_arc(context.store().clone()).namespace(context.namespace());
     sentinel.expect("the context's namespace is one")

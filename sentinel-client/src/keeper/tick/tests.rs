@@ -19,6 +19,7 @@ fn entry(key: &str, deadline: u64, hard: u64) -> Entry {
         records_itself: false.into(),
         span: tracing::Span::none(),
         cause: None,
+        claimed_at: ms(0),
     };
     let (deadline, hard) = (ms(deadline), ms(hard));
     let ttl = Duration::from_millis(300);

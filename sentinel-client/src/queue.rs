@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use sentinel_core::{Address, StoreError};
+use sentinel_core::{Address, StoreError, TraceId};
 use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore};
 
 use super::waited::Waited;
@@ -28,6 +28,8 @@ pub(crate) struct Queue {
     pub(crate) first: Arc<Semaphore>,
     /// The count when a caller was last granted the key. Changes before that need no new claim.
     pub(crate) granted_at: AtomicU64,
+    /// The trace of the run that the callers wait for, if it was read and has one.
+    trace: Mutex<Option<TraceId>>,
     /// What the callers of `wait` last read.
     pub(crate) shared: SharedRead,
 }
@@ -56,7 +58,13 @@ impl Queue {
     pub(crate) fn new() -> Self {
         let first = Arc::new(Semaphore::new(1));
         let (count, granted_at) = (AtomicU64::new(0), AtomicU64::new(NEVER));
-        Self { count, changed: Notify::new(), first, granted_at, shared: SharedRead::default() }
+        let (trace, shared) = (Mutex::default(), SharedRead::default());
+        Self { count, changed: Notify::new(), first, granted_at, trace, shared }
+    }
+
+    /// The trace of the run that the callers wait for.
+    pub(crate) fn trace(&self) -> MutexGuard<'_, Option<TraceId>> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count(&self) -> u64 {

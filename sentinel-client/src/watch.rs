@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sentinel_core::store::{CoordinationStore, Notice};
-use sentinel_core::{Address, Label, Record, State, StoreError, StoreTime};
+use sentinel_core::{Address, Cause, Label, Record, State, StoreError, StoreTime, TraceId};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
@@ -80,6 +80,11 @@ impl Watch {
         }
     }
 
+    /// The trace of the run that this caller waits for, if it is known.
+    pub(crate) fn trace(&self) -> Option<TraceId> {
+        *self.queue.trace()
+    }
+
     /// Records that this caller was granted the key: the next one claims at the next change.
     pub(crate) fn granted(&self) {
         self.queue.granted_at.store(self.seen, Ordering::SeqCst);
@@ -144,7 +149,12 @@ async fn watch_record(core: Weak<Core>, address: Address, queue: Weak<Queue>) {
         };
         let began = Instant::now();
         let wake = || core.upgrade().iter().for_each(|core| core.watchers.wake(&address));
-        pause = match turn(&*store, &address, jittered(pause), wake).await {
+        let seen = |record: &Record| {
+            if let Some(queue) = queue.upgrade() {
+                *queue.trace() = record.cause.as_ref().and_then(Cause::trace);
+            }
+        };
+        pause = match turn(&*store, &address, jittered(pause), wake, seen).await {
             Some(Notice::Listening) => LONGEST_REST.min(FIRST_REST.max(pause * 2)),
             Some(Notice::Polling) => LONGEST_PAUSE.min(pause * 2),
             Some(Notice::Changed) | None => pause,
@@ -161,9 +171,10 @@ async fn turn(
     address: &Address,
     pause: Duration,
     wake: impl Fn(),
+    seen: impl Fn(&Record),
 ) -> Option<Notice> {
     let mut waiting = pin!(store.changed(address, pause));
-    let mut reading = pin!(read(store, address));
+    let mut reading = pin!(read(store, address, seen));
     let first = tokio::select! {
         biased;
         notice = &mut waiting => Err(notice),
@@ -191,10 +202,11 @@ async fn turn(
 
 /// How long the record stays in progress if nothing happens. None: it is not in progress, or the store could not
 /// answer. In both cases the waiting callers must claim for themselves.
-async fn read(store: &dyn CoordinationStore, address: &Address) -> Option<Duration> {
-    let seen = store.inspect(address).await.ok()?;
-    let record = seen.record.filter(|record| is_in_progress(record, seen.now))?;
-    Some(record.lease_until.since(seen.now))
+async fn read(store: &dyn CoordinationStore, address: &Address, seen: impl Fn(&Record)) -> Option<Duration> {
+    let found = store.inspect(address).await.ok()?;
+    let record = found.record.filter(|record| is_in_progress(record, found.now))?;
+    seen(&record);
+    Some(record.lease_until.since(found.now))
 }
 
 fn is_in_progress(record: &Record, now: StoreTime) -> bool {

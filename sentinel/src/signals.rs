@@ -27,9 +27,11 @@
 //! Each call of `once` has a span `sentinel.once`, and a wait for another run or lease one named `sentinel.wait` below
 //! it, at level `info` and target `sentinel`. The field names are those that `tracing-opentelemetry` understands:
 //! `otel.kind`, `otel.status_code` and `error.type`, and as attributes `sentinel.namespace`, `sentinel.token`,
-//! `sentinel.incarnation`, `sentinel.outcome`, `sentinel.caller_gone`, `sentinel.ended`, and `sentinel.key` if the
-//! client traces keys. The status is `ERROR` for the outcomes `ran_uncertain`, `uncertain`, `unconfirmed` and
-//! `superseded`, and if the store could not answer. A replay, a run in progress and a failure for good are no errors.
+//! `sentinel.incarnation`, `sentinel.outcome`, `sentinel.caller_gone`, `sentinel.ended`, `sentinel.running_trace_id`
+//! (of a wait: the trace of the run that it waits for, if the [cause](crate::record::Cause) of that run has one), and
+//! `sentinel.key` if the client traces keys. The status is `ERROR` for the outcomes `ran_uncertain`, `uncertain`,
+//! `unconfirmed` and `superseded`, and if the store could not answer. A replay, a run in progress and a failure for
+//! good are no errors.
 //! A span goes on while its function runs, also if the caller has gone: `sentinel.caller_gone` is then `true`. Events
 //! of a span: `claimed`, `begun`, `lapsed` and `completed` at level `debug`, and those of [`EVENTS`].
 

@@ -138,7 +138,7 @@ impl Call {
     ) -> Result<Entered, Refusal> {
         let mut waiting = Waiting::new(&self.core, self.address.namespace.as_str());
         let span = waiting.span.clone();
-        let answer = self.join(other, until).instrument(span).await;
+        let answer = self.join(other, until, &span).instrument(span.clone()).await;
         waiting.ended = match &answer {
             Ok(_) | Err(Refusal::Completed(_) | Refusal::FingerprintMismatch) => WaitEnded::Result,
             Err(Refusal::Uncertain(_) | Refusal::Reconciling(_)) => WaitEnded::Uncertain,
@@ -149,7 +149,12 @@ impl Call {
 
     /// Joins the queue of the callers of this process that wait for the address. The first of them sends its claim
     /// again whenever something may have changed, until its time is over.
-    async fn join(&mut self, mut other: Option<InProgress>, until: LocalTime) -> Result<Entered, Refusal> {
+    async fn join(
+        &mut self,
+        mut other: Option<InProgress>,
+        until: LocalTime,
+        span: &Span,
+    ) -> Result<Entered, Refusal> {
         let core = self.core.clone();
         let clock = core.keeper.clock();
         let mut watch: Option<Watch> = None;
@@ -165,6 +170,9 @@ impl Call {
                 () = core.open_work.draining().cancelled() => return Err(Refusal::NotRun(NotRun::Draining)),
                 turn = turn => turn.is_ok(),
             };
+            if let Some(trace) = watch.trace().filter(|_| !span.is_disabled()) {
+                span.record("sentinel.running_trace_id", field::display(trace));
+            }
             if !in_time && other.is_some() {
                 continue;
             }
@@ -274,6 +282,7 @@ impl Waiting {
             otel.kind = "internal",
             sentinel.namespace = namespace,
             sentinel.ended = field::Empty,
+            sentinel.running_trace_id = field::Empty,
         );
         let took = Took { clock, sent: clock.now() };
         Self { core: core.clone(), took, span, ended: WaitEnded::GaveUp }

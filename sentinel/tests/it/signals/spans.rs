@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use sentinel::prelude::*;
+use sentinel::record::{Cause, Root};
 use sentinel::store::{ErrorKind, StoreError};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -12,6 +13,8 @@ use tracing::{Event, Level, Metadata};
 use crate::observe::in_runtime;
 use crate::outage::Refusing;
 use crate::{Lied, SECOND, charge, doubt, sentinel};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 pub(super) type Fields = BTreeMap<String, String>;
 
@@ -181,7 +184,8 @@ fn an_outcome_in_which_something_may_be_wrong_is_an_error_of_the_span() {
 fn a_wait_has_a_span_of_its_own_within_the_call() {
     let recorder = Recorder::during(async {
         let sentinel = sentinel();
-        let slow = sentinel.once::<Lied>("k").run(|_| async {
+        let cause = Cause::new(Root::new("order-42").unwrap()).with_trace(TRACE.parse().unwrap());
+        let slow = sentinel.once::<Lied>("k").cause(cause).run(|_| async {
             tokio::time::sleep(SECOND).await;
             Ok(())
         });
@@ -198,6 +202,12 @@ fn a_wait_has_a_span_of_its_own_within_the_call() {
     });
     let [waited, gave_up] = &recorder.spans("sentinel.wait")[..] else { panic!("{recorder:?}") };
     assert_eq!(field(&waited.fields, "sentinel.ended"), Some("result"));
+    assert_eq!(
+        field(&waited.fields, "sentinel.running_trace_id"),
+        Some(TRACE),
+        "of the run that does the work"
+    );
+    assert_eq!(field(&gave_up.fields, "sentinel.running_trace_id"), None);
     assert_eq!(field(&gave_up.fields, "sentinel.ended"), Some("gave_up"));
     assert_eq!(waited.within, Some(1), "the second call waits");
 }

@@ -23,7 +23,9 @@ pub use coordination::matrix::cut::{BreakableConnection, Cuts, Traffic, cut_at_a
 pub use coordination::matrix::dropped::dropped_at_any_poll;
 pub use coordination::negative;
 pub use coordination::run_log::{CallOutcome, Effect, RunLog, Start};
-pub use coordination::sequences::{Coverage, StartState, sequences, sequences_covering};
+pub use coordination::sequences::{
+    Coverage, KernelHistory, StartState, kernel_histories, sequences, sequences_covering,
+};
 pub use coordination::suite::{LAWS, Law, check};
 pub use messages::quietly;
 pub use sentinel_core::{Layer, Layered};

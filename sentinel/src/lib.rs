@@ -141,6 +141,7 @@
 //! | `postgres`, `postgres-tls` | [`PostgresStore`]; with TLS by rustls |
 //! | `redis`, `redis-tls` | [`RedisStore`]; with TLS by rustls |
 //! | `http`, `axum` | [`http`], the layer for `Idempotency-Key`; with extractors for axum |
+//! | `admin` | [`admin`]: what operators see and decide, as the program prints it |
 //! | `testing` | [`testing`], for `[dev-dependencies]`: it turns on what tokio has for tests |
 //!
 //! # Where the rest is
@@ -178,6 +179,12 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wait;
+
+/// What operators see and decide: views of records, the story of a key, settling an uncertain key.
+#[cfg(feature = "admin")]
+pub mod admin {
+    pub use sentinel_admin::*;
+}
 
 /// The Redis store and its settings.
 #[cfg(feature = "redis")]

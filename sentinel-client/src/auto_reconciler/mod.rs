@@ -112,13 +112,14 @@ impl fmt::Debug for AutoReconciler {
     }
 }
 
-/// The lease that one reconciler of a namespace holds.
-const LEASE_KEY: &str = "sentinel/reconciler";
 const LEASE_TTL: Duration = Duration::from_secs(30);
 const LEASE_HARD_TTL: Duration = Duration::from_secs(60 * 60);
 const PAGE: u32 = 100;
 
 impl AutoReconciler {
+    /// The key of the lease that the working reconciler of a namespace holds.
+    pub const LEASE_KEY: &'static str = "sentinel/reconciler";
+
     pub(super) fn new(sentinel: Sentinel, operator: Label, probe: Probe) -> Self {
         let (every, longest_pause) = (Duration::from_secs(10), Duration::from_secs(10 * 60));
         let grace = Duration::from_secs(10);
@@ -173,7 +174,7 @@ impl AutoReconciler {
     }
 
     async fn pass_until(&mut self, stop: &CancellationToken) -> Result<u64, Error> {
-        let lease = self.sentinel.lease(LEASE_KEY).ttl(LEASE_TTL).hard_ttl(LEASE_HARD_TTL);
+        let lease = self.sentinel.lease(Self::LEASE_KEY).ttl(LEASE_TTL).hard_ttl(LEASE_HARD_TTL);
         let LeaseOutcome::Held(lease) = lease.worker(&self.operator).acquire().await? else { return Ok(0) };
         let lost = lease.cancelled();
         let decided = self.decide_all(&StopSignals { lost: &lost, stop }).await;

@@ -8,6 +8,7 @@ use crate::workspace::{Member, Workspace};
 /// A crate by its folder, and the crates of the workspace that it may depend on directly: tests may use more.
 const TABLE: [(&str, &[&str]); 13] = [
     ("sentinel-core", &[]),
+    ("sentinel-admin", &["sentinel-core", "sentinel-client"]),
     ("sentinel-client", &["sentinel-core"]),
     ("sentinel-http", &["sentinel-client"]),
     ("sentinel-store-kit", &["sentinel-core"]),
@@ -20,6 +21,7 @@ const TABLE: [(&str, &[&str]); 13] = [
         "sentinel",
         &[
             "sentinel-core",
+            "sentinel-admin",
             "sentinel-client",
             "sentinel-memory",
             "sentinel-sqlite",
@@ -50,6 +52,7 @@ const HTTP: [&str; 6] = ["axum", "hyper", "tower", "http", "reqwest", "tonic"];
 /// plumbing of stores hold no SQL. A store knows one database. The facade and the program are built from everything.
 const BANS: [(&str, &[&[&str]]); 11] = [
     ("sentinel-core", &[&RUNTIME, &POSTGRES, &SQLITE, &REDIS, &HTTP]),
+    ("sentinel-admin", &[&POSTGRES, &SQLITE, &REDIS, &HTTP]),
     ("sentinel-client", &[&POSTGRES, &SQLITE, &REDIS]),
     ("sentinel-http", &[&POSTGRES, &SQLITE, &REDIS]),
     ("sentinel-store-kit", &[&POSTGRES, &SQLITE, &REDIS]),

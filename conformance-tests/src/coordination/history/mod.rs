@@ -40,9 +40,9 @@ pub fn histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { purges: true, ..Setting::LARGE });
 }
 
-/// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`]); callers send the
-/// same request again until it is answered. What the store did is checked as in `histories`; each reply must be one
-/// that was really given to this request; and each request must have taken effect at most once.
+/// [`histories`] behind a network that loses, delays and repeats requests and replies ([`Faulty`](crate::Faulty));
+/// callers send the same request again until it is answered. What the store did is checked as in `histories`; each
+/// reply must be one that was really given to this request; and each request must have taken effect at most once.
 pub fn faulty_histories<H: Harness>(count: u32) {
     run::<H>(count, Setting { requests: (3, 8), faulty: true, ..Setting::LARGE });
 }

@@ -15,12 +15,14 @@ use crate::coordination::generate::{self, Step};
 use crate::coordination::harness::Harness;
 
 mod coverage;
+mod kernel;
 pub(crate) mod model;
 mod shrink;
 mod step_result;
 
 pub(crate) use coverage::rule;
 pub use coverage::{Coverage, StartState};
+pub use kernel::{KernelHistory, kernel_histories};
 use model::Model;
 use shrink::shrink;
 use step_result::StepResult;

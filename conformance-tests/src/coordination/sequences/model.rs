@@ -38,15 +38,15 @@ pub(super) struct Model {
 }
 
 /// The model's state of one address.
-struct AddressModel {
-    address: Address,
-    record: Record,
-    events: Vec<Event>,
+pub(super) struct AddressModel {
+    pub(super) address: Address,
+    pub(super) record: Record,
+    pub(super) events: Vec<Event>,
     /// A purge found the first event more than an hour old: the store may have deleted it.
     first_event_rested: bool,
     grants: [Vec<Grant>; WORKERS as usize],
     tokens: Vec<Token>,
-    requests: Vec<Op>,
+    pub(super) requests: Vec<Op>,
 }
 
 impl Model {
@@ -75,15 +75,7 @@ impl Model {
         let by = match passing {
             Passing::By(by) => by,
             Passing::To { target, deadline, micros } => {
-                let record = &self.addresses[target as usize].record;
-                let target = match deadline {
-                    Deadline::Lease => record.lease_until,
-                    Deadline::Hard => record.hard_until,
-                    Deadline::Retention => {
-                        record.completed_at.unwrap_or_default().plus(record.retention.unwrap_or_default())
-                    }
-                    Deadline::Rest => record.last_now.plus(PURGE_REST),
-                };
+                let target = self.addresses[target as usize].instant(deadline);
                 let target = StoreTime::from_micros(target.as_micros().saturating_add_signed(micros));
                 target.since(self.now)
             }
@@ -322,7 +314,7 @@ impl Model {
 }
 
 impl AddressModel {
-    fn new(namespace: &Namespace, target: KeyRef) -> Self {
+    pub(super) fn new(namespace: &Namespace, target: KeyRef) -> Self {
         let key = Key::new(target.key()).unwrap_or_else(|invalid| unreachable!("{invalid}"));
         let address = Address { namespace: namespace.clone(), kind: target.kind(), key };
         Self {
@@ -336,8 +328,21 @@ impl AddressModel {
         }
     }
 
+    /// When a deadline of the record is.
+    pub(super) fn instant(&self, deadline: Deadline) -> StoreTime {
+        let record = &self.record;
+        match deadline {
+            Deadline::Lease => record.lease_until,
+            Deadline::Hard => record.hard_until,
+            Deadline::Retention => {
+                record.completed_at.unwrap_or_default().plus(record.retention.unwrap_or_default())
+            }
+            Deadline::Rest => record.last_now.plus(PURGE_REST),
+        }
+    }
+
     /// Remembers the grants and tokens in a reply.
-    fn learn(&mut self, reply: &Reply) {
+    pub(super) fn learn(&mut self, reply: &Reply) {
         if let (Reply::Claim(ClaimReply::Granted(granted)), Some(claim_id)) = (reply, self.record.claim_id) {
             let grants = &mut self.grants[Call::worker_of(claim_id)];
             let grant = Grant { token: granted.token, claim_id };
@@ -366,7 +371,7 @@ impl AddressModel {
         }
     }
 
-    fn resolve(&self, request: &Request) -> Op {
+    pub(super) fn resolve(&self, request: &Request) -> Op {
         match *request {
             Request::Claim { call, terms, retention, fingerprint, phase } => Op::Claim(Claim {
                 claim_id: call.id(),
@@ -444,7 +449,7 @@ impl AddressModel {
         }
     }
 
-    fn grant(&self, presented: Presented) -> Grant {
+    pub(super) fn grant(&self, presented: Presented) -> Grant {
         let first =
             Grant { token: self.token(ExpectedToken::Current), claim_id: Call { worker: 0, call: 0 }.id() };
         let current = Grant { claim_id: self.record.claim_id.unwrap_or(first.claim_id), ..first };

@@ -209,7 +209,8 @@ pub struct RanUncertain<E> {
     pub claim_id: ClaimId,
 }
 
-/// Why a call has no outcome. Its function did not run.
+/// Why a call has no outcome. Its function did not run. `Debug` is the message, because a `main` that returns the error
+/// prints that form.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// Invalid input, refused before anything was sent.

@@ -6,11 +6,18 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Invalid input, refused before anything was sent.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {why}")]
 pub struct Invalid {
     what: Cow<'static, str>,
     why: String,
+}
+
+/// The message: a `main` that returns the error prints its `Debug` form.
+impl fmt::Debug for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Invalid {
@@ -35,6 +42,8 @@ pub enum Applied {
 pub enum ErrorKind {
     /// The server or the file cannot be reached or opened.
     Unreachable,
+    /// The server does not admit this user: the user, the password or the database is not the right one.
+    AccessDenied,
     /// The store exists but was never set up.
     NotInitialised,
     /// The store was set up by a newer release.
@@ -73,6 +82,10 @@ impl ErrorKind {
     pub fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check that the store is running and its address is right, then try again",
+            Self::AccessDenied => {
+                "check the user, the password and the database in the store's address, and whom the server \
+                    admits"
+            }
             Self::NotInitialised => "if the store was never used, set it up with `sentinel init`",
             Self::NewerSchema => "upgrade this program to the release that set the store up",
             Self::DataLoss => {
@@ -102,6 +115,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreachable => "the store cannot be reached",
+            Self::AccessDenied => "the store denied access",
             Self::NotInitialised => "the store is not initialised",
             Self::NewerSchema => "the store has a newer schema",
             Self::DataLoss => "the store has lost its records",
@@ -118,7 +132,7 @@ impl fmt::Display for ErrorKind {
 }
 
 /// The store could not answer. A refusal is not an error: it is a reply.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreError {
     applied: Applied,
     kind: ErrorKind,
@@ -176,15 +190,23 @@ impl StoreError {
     }
 
     /// Whether a caller that waits for its turn keeps waiting: the store may recover by itself, because it restarts,
-    /// fails over, or refuses writes for a while. An error that needs an operator's decision, such as lost writes, is
-    /// reported at once.
+    /// fails over, refuses writes for a while, or gets a new password. An error that needs an operator's decision, such
+    /// as lost writes, is reported at once.
     pub fn is_worth_waiting_for(&self) -> bool {
-        self.is_worth_repeating() || self.kind == ErrorKind::DeploymentRefused
+        self.is_worth_repeating()
+            || matches!(self.kind, ErrorKind::DeploymentRefused | ErrorKind::AccessDenied)
     }
 
     /// Whether the same request is likely to succeed soon, without any help.
     pub fn is_worth_repeating(&self) -> bool {
         matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::LostReply)
+    }
+}
+
+/// The message: a `main` that returns the error prints its `Debug` form.
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -231,6 +253,7 @@ mod tests {
         use ErrorKind::*;
         let passing = [
             Unreachable,
+            AccessDenied,
             DataLoss,
             PossibleDataLoss,
             DeploymentRefused,
@@ -266,6 +289,14 @@ mod tests {
             message.starts_with(&format!("{}: too many (nothing was changed)", ErrorKind::Busy)),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_error_that_main_returns_is_printed_as_a_message() {
+        let error = StoreError::not_applied(ErrorKind::AccessDenied, "no such user");
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let invalid = Invalid::new("ttl", "is too short");
+        assert_eq!(format!("{invalid:?}"), "ttl is too short");
     }
 
     #[test]

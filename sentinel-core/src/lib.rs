@@ -59,5 +59,5 @@ pub use token::{ClaimId, OpId, Token};
 pub mod internal {
     pub use crate::chance::half_to_whole;
     pub use crate::digest::sha256;
-    pub use crate::time::{micros, whole};
+    pub use crate::time::{measured, micros, whole};
 }

@@ -78,11 +78,14 @@ impl Terms {
         if ttl < Self::MIN {
             return Err(Invalid::new("ttl", format!("must be at least 10ms, is {ttl:?}")));
         }
+        if ttl > Self::MAX {
+            return Err(Invalid::new("ttl", format!("must be at most 366 days, is {}", days(ttl))));
+        }
         if hard_ttl < ttl {
             return Err(Invalid::new("hard ttl", format!("is {hard_ttl:?}, below the ttl of {ttl:?}")));
         }
         if hard_ttl > Self::MAX {
-            return Err(Invalid::new("hard ttl", format!("must be at most 366 days, is {hard_ttl:?}")));
+            return Err(Invalid::new("hard ttl", format!("must be at most 366 days, is {}", days(hard_ttl))));
         }
         let late_effects = Micros::of(Self::DEFAULT_LATE_EFFECTS);
         Ok(Self { ttl: Micros::of(ttl), hard_ttl: Micros::of(hard_ttl), late_effects })
@@ -109,11 +112,16 @@ impl Terms {
     }
 }
 
+/// A duration of more than a year, for a message.
+fn days(duration: Duration) -> String {
+    format!("{:.2} days", duration.as_secs_f64() / 86_400.0)
+}
+
 /// Validates `late_effects` of a claim or of an abandon, and drops what is finer than microseconds. Returns an error
 /// above 366 days.
 pub(crate) fn late_effects(at_most: Duration) -> Result<Duration, Invalid> {
     if at_most > Terms::MAX {
-        return Err(Invalid::new("late effects", format!("must be at most 366 days, is {at_most:?}")));
+        return Err(Invalid::new("late effects", format!("must be at most 366 days, is {}", days(at_most))));
     }
     Ok(whole(at_most))
 }
@@ -225,6 +233,9 @@ mod tests {
         assert!(Terms::new(ms(11), ms(10)).is_err());
         assert!(Terms::new(ms(10), Terms::MAX).is_ok());
         assert!(Terms::new(ms(10), Terms::MAX + ms(1)).is_err());
+        let beyond = Terms::MAX + Duration::from_secs(86_400);
+        let message = Terms::new(beyond, beyond).unwrap_err().to_string();
+        assert_eq!(message, "ttl must be at most 366 days, is 367.00 days", "the one that the caller set");
         let terms = Terms::new(ms(10), ms(10)).unwrap();
         assert_eq!(terms.late_effects(), Terms::DEFAULT_LATE_EFFECTS);
         assert_eq!(terms.with_late_effects(ms(0)).unwrap().late_effects(), ms(0));

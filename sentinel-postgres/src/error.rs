@@ -139,17 +139,35 @@ fn error_kind(code: &str) -> (ErrorKind, &'static str) {
 
 /// An error that came before anything of ours was sent.
 pub(crate) fn unreachable(error: sqlx::Error) -> StoreError {
+    cannot_connect(error, "the server")
+}
+
+/// An error of connecting to this server.
+pub(crate) fn cannot_connect(error: sqlx::Error, server: &str) -> StoreError {
     let (error_kind, detail) = match &error {
         sqlx::Error::Database(error) => {
-            (ErrorKind::Unreachable, format!("the server refused a connection: {error}"))
+            let (code, message) = (error.code().unwrap_or_default(), error.message());
+            (refusal(&code), format!("{server} refused the connection: {message} ({code})"))
         }
         sqlx::Error::Configuration(error) => {
             (ErrorKind::InvalidRequest, format!("bad connection options: {error}"))
         }
-        sqlx::Error::Tls(error) => (ErrorKind::Unreachable, format!("TLS failed: {error}")),
-        error => (ErrorKind::Unreachable, format!("no connection to the server: {error}")),
+        sqlx::Error::Tls(error) => (ErrorKind::Unreachable, format!("TLS with {server} failed: {error}")),
+        sqlx::Error::Io(error) => (ErrorKind::Unreachable, format!("no connection to {server}: {error}")),
+        error => (ErrorKind::Unreachable, format!("no connection to {server}: {error}")),
     };
     StoreError::not_applied(error_kind, detail).caused_by(error)
+}
+
+/// What a server's refusal of a connection means.
+fn refusal(code: &str) -> ErrorKind {
+    match code {
+        // invalid_catalog_name, insufficient_privilege: no such database, or no right to connect to it
+        "3D000" | "42501" => ErrorKind::AccessDenied,
+        // invalid_authorization_specification, invalid_password
+        code if code.starts_with("28") => ErrorKind::AccessDenied,
+        _ => ErrorKind::Unreachable,
+    }
 }
 
 /// Nothing that could change anything was sent.
@@ -183,6 +201,17 @@ mod tests {
             for code in codes {
                 assert_eq!(error_kind(code).0, expected, "{code}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_is_no_wrong_address() {
+        for code in ["28P01", "28000", "3D000", "42501"] {
+            assert_eq!(refusal(code), ErrorKind::AccessDenied, "{code}");
+        }
+        // too_many_connections, cannot_connect_now
+        for code in ["53300", "57P03"] {
+            assert_eq!(refusal(code), ErrorKind::Unreachable, "{code}");
         }
     }
 

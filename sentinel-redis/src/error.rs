@@ -57,9 +57,8 @@ impl From<CommandError> for StoreError {
             // The script failed on what it read, before it wrote anything.
             "ERR" if failure.contains_words("user_script") => ErrorKind::Corrupt,
             "TRYAGAIN" | "BUSY" | "MOVED" | "ASK" | "NOSCRIPT" => ErrorKind::Busy,
-            "NOAUTH" | "WRONGPASS" | "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => {
-                ErrorKind::DeploymentRefused
-            }
+            "NOAUTH" | "WRONGPASS" => ErrorKind::AccessDenied,
+            "NOPERM" | "OOM" | "MISCONF" | "READONLY" | "NOREPLICAS" => ErrorKind::DeploymentRefused,
             _ => ErrorKind::BrokenStore,
         };
         match failure {
@@ -69,6 +68,21 @@ impl From<CommandError> for StoreError {
             CommandError::NotSent(why) => Self::not_applied(ErrorKind::Unreachable, why),
             CommandError::Lost(why) => Self::ambiguous(ErrorKind::LostReply, why),
         }
+    }
+}
+
+/// The details of an error of the driver. It prints errors of the system in their `Debug` form, whose message is
+/// extracted here.
+pub(crate) fn plain(details: &str) -> String {
+    let quoted = ["message: \"", "error: \""].into_iter().find_map(|name| {
+        let is_debug = ["Os {", "Custom {"].iter().any(|start| details.starts_with(start));
+        details.split_once(name).filter(|_| is_debug)?.1.rsplit_once('"')
+    });
+    let code = details.strip_prefix("Os { code: ").and_then(|rest| rest.split_once(','));
+    match (quoted, code) {
+        (Some((message, _)), Some((code, _))) => format!("{message} (os error {code})"),
+        (Some((message, _)), None) => message.to_owned(),
+        (None, _) => details.to_owned(),
     }
 }
 
@@ -104,8 +118,6 @@ mod tests {
             (
                 ErrorKind::DeploymentRefused,
                 &[
-                    "NOAUTH who",
-                    "WRONGPASS no",
                     "NOPERM no",
                     "OOM full",
                     "MISCONF disk",
@@ -115,6 +127,7 @@ mod tests {
                     "ERR ACL failure in script: no",
                 ],
             ),
+            (ErrorKind::AccessDenied, &["NOAUTH who", "WRONGPASS no"]),
             (ErrorKind::Corrupt, &["ERR user_script:7: attempt to index a nil value"]),
             (ErrorKind::BrokenStore, &["ERR unknown command", "WRONGTYPE a list", "EXECABORT"]),
         ] {
@@ -123,6 +136,20 @@ mod tests {
                 assert_eq!((error.applied(), error.kind()), (Applied::No, error_kind), "{text}");
                 assert!(error.to_string().contains(text), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_its_message() {
+        for (details, expected) in [
+            (
+                "Os { code: 111, kind: ConnectionRefused, message: \"Connection refused\" }",
+                "Connection refused (os error 111)",
+            ),
+            ("Custom { kind: Uncategorized, error: \"no \"such\" host\" }", "no \"such\" host"),
+            ("NOAUTH Authentication required.", "NOAUTH Authentication required."),
+        ] {
+            assert_eq!(plain(details), expected);
         }
     }
 

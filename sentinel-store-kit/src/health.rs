@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sentinel_core::internal::measured;
 use sentinel_core::store::Check;
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ pub struct RoundTrip {
 impl RoundTrip {
     /// The finding `round trip`: how long it took.
     pub fn check(&self) -> Check {
-        check("round trip", true, format!("{:?}", self.took))
+        check("round trip", true, measured(self.took))
     }
 
     /// The finding `clock`: how far the server's clock is from this host's. The server is taken to have read its clock,
@@ -52,7 +53,11 @@ impl RoundTrip {
         let here = self.host_micros.saturating_add(i64::try_from(half.as_micros()).unwrap_or(i64::MAX));
         let drift = Duration::from_micros(server_micros.abs_diff(here));
         let side = if server_micros < here { "behind" } else { "ahead of" };
-        check("clock", drift <= MAX_DRIFT, format!("{drift:?} {side} this host's, give or take {half:?}"))
+        check(
+            "clock",
+            drift <= MAX_DRIFT,
+            format!("{} {side} this host's, give or take {}", measured(drift), measured(half)),
+        )
     }
 }
 
@@ -79,23 +84,27 @@ mod tests {
     #[test]
     fn a_clock_that_is_a_minute_off_is_reported_with_its_direction() {
         let at = |server| RoundTrip { host_micros: 100 * MINUTE, took: Duration::ZERO }.clock(server);
-        assert_check(&at(101 * MINUTE), true, "60s ahead of");
-        assert_check(&at(99 * MINUTE), true, "60s behind");
-        assert_check(&at(101 * MINUTE + 1), false, "60.000001s ahead of");
-        assert_check(&at(99 * MINUTE - 1), false, "60.000001s behind");
+        assert_check(&at(101 * MINUTE), true, "60.0 s ahead of");
+        assert_check(&at(99 * MINUTE), true, "60.0 s behind");
+        assert_check(&at(101 * MINUTE + 1), false, "60.0 s ahead of");
+        assert_check(&at(99 * MINUTE - 1), false, "60.0 s behind");
     }
 
     #[test]
     fn the_server_is_taken_to_have_read_its_clock_halfway() {
         let round_trip = RoundTrip { host_micros: MINUTE, took: Duration::from_micros(10) };
-        assert_check(&round_trip.clock(MINUTE + 5), true, "0ns ahead of this host's, give or take 5µs");
-        assert_eq!(round_trip.check().found, "10µs");
+        assert_check(
+            &round_trip.clock(MINUTE + 5),
+            true,
+            "0.00 ms ahead of this host's, give or take 0.01 ms",
+        );
+        assert_eq!(round_trip.check().found, "0.01 ms");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_round_trip_begins_with_the_request() {
         let request = TimeRequest::start();
         tokio::time::advance(Duration::from_millis(7)).await;
-        assert_eq!(request.replied().check().found, "7ms");
+        assert_eq!(request.replied().check().found, "7.00 ms");
     }
 }

@@ -15,7 +15,7 @@ use super::server_info::ServerInfo;
 use super::session::{Connection, LockTimeout, opening, settings};
 use super::source::Source;
 use super::timeline::Timeline;
-use crate::error::unreachable;
+use crate::error::cannot_connect;
 
 const UNKNOWN: u8 = 0;
 const DIRECT: u8 = 1;
@@ -55,6 +55,17 @@ impl Connector {
         }
     }
 
+    /// The server as messages name it: host and port, or the folder of its socket.
+    fn server(&self) -> String {
+        let options = self.source.now();
+        let (host, port) = (options.get_host(), options.get_port());
+        match options.get_socket() {
+            Some(folder) => format!("{}, port {port}", folder.display()),
+            None if host.contains(':') => format!("[{host}]:{port}"),
+            None => format!("{host}:{port}"),
+        }
+    }
+
     /// Whether a pooler in transaction mode was found.
     pub(crate) fn is_pooled(&self) -> bool {
         self.mode.load(Ordering::Relaxed) == POOLED
@@ -87,7 +98,7 @@ impl Connector {
         lock_timeout: LockTimeout,
     ) -> Result<(Connection, ServerInfo), StoreError> {
         let late = |_| {
-            let detail = format!("no connection to the server within {:?}", self.deadline);
+            let detail = format!("no connection to {} within {:?}", self.server(), self.deadline);
             Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
         };
         let meeting = async {
@@ -115,11 +126,11 @@ impl Connector {
                 // PgBouncer: unsupported startup parameter.
                 Err(sqlx::Error::Database(error))
                     if mode == UNKNOWN && error.code().as_deref() == Some("08P01") => {}
-                Err(error) => return Err(unreachable(error)),
+                Err(error) => return Err(cannot_connect(error, &self.server())),
             }
         }
         let plain = self.source.now().extra_float_digits(None).statement_cache_capacity(0);
-        let session = plain.connect().await.map_err(unreachable)?;
+        let session = plain.connect().await.map_err(|error| cannot_connect(error, &self.server()))?;
         self.mode.store(POOLED, Ordering::Relaxed);
         Ok(self.made(session, Some(opening(lock_timeout, self.deadline))))
     }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::SharedConnection;
 use super::fred::{Fred, Reconnects, RefusedLogins};
+use crate::error::plain;
 
 /// How a server is reached.
 pub(crate) struct Connector {
@@ -43,18 +44,39 @@ impl Connector {
         match timeout(self.deadline, client.init()).await {
             Ok(Ok(driver)) => Ok(driver),
             Ok(Err(error)) => {
-                let error_kind = match error.kind() {
+                let (server, why) = (self.server(), plain(error.details()));
+                Err(match error.kind() {
                     // It is there, and wants another password.
-                    FredErrorKind::Auth => ErrorKind::DeploymentRefused,
-                    _ => ErrorKind::Unreachable,
-                };
-                Err(StoreError::not_applied(error_kind, error.to_string()))
+                    FredErrorKind::Auth => {
+                        let detail = format!("{server} refused the connection: {why}");
+                        StoreError::not_applied(ErrorKind::AccessDenied, detail)
+                    }
+                    FredErrorKind::IO => {
+                        let detail = format!("no connection to {server}: {why}");
+                        StoreError::not_applied(ErrorKind::Unreachable, detail)
+                    }
+                    _ => {
+                        let detail = format!("no connection to {server}: {error}");
+                        StoreError::not_applied(ErrorKind::Unreachable, detail)
+                    }
+                })
             }
             Err(_) => {
-                let detail = format!("no connection within {:?}", self.deadline);
+                let detail = format!("no connection to {} within {:?}", self.server(), self.deadline);
                 Err(StoreError::not_applied(ErrorKind::Unreachable, detail))
             }
         }
+    }
+
+    /// The servers as messages name them.
+    fn server(&self) -> String {
+        let servers: Vec<String> = match &self.config.server {
+            ServerConfig::Unix { path } => return path.display().to_string(),
+            server => {
+                server.hosts().iter().map(|server| format!("{}:{}", server.host, server.port)).collect()
+            }
+        };
+        servers.join(", ")
     }
 
     fn client(&self) -> Result<Client, StoreError> {

@@ -60,7 +60,7 @@ where
     let let_in = async {
         loop {
             match until_reached(&ask).await {
-                Err(error) if error.kind() == ErrorKind::DeploymentRefused => {}
+                Err(error) if error.kind() == ErrorKind::AccessDenied => {}
                 reply => return reply,
             }
         }
@@ -80,7 +80,7 @@ async fn a_new_password_is_read_from_its_file() {
     server.drop_connections();
     // The file still has the old one: the store is refused, and a refusal proves that nothing was done.
     let address = execution("known");
-    is_not_applied(until_reached(|| store.inspect(&address)).await, ErrorKind::DeploymentRefused);
+    is_not_applied(until_reached(|| store.inspect(&address)).await, ErrorKind::AccessDenied);
     file.replace(b"new\n");
     goes_on(&store, grant).await;
     fs::remove_file(file.path()).unwrap();

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use sentinel_core::internal::measured;
 use sentinel_core::store::{Check, Health};
 use sentinel_core::{Clock, ErrorKind, StoreError};
 use tokio::sync::oneshot;
@@ -126,7 +127,7 @@ fn integrity(connection: &Connection, options: &OpenOptions) -> Check {
 fn commit(writer: &mut Writer, options: &OpenOptions) -> Result<Check, StoreError> {
     let (done, took) = timed(|| writer.commit_nothing(options));
     done?;
-    Ok(Check { name: "commit", ok: true, found: format!("{} us", took.as_micros()) })
+    Ok(Check { name: "commit", ok: true, found: measured(took) })
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long the disk takes is printed, and decides nothing")]

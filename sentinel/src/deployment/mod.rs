@@ -67,9 +67,9 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// The forms of a durable store's URL, as error messages list them.
-    pub const FORMS: &str = "sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, rediss-cluster, \
-                             redis-sentinel, rediss-sentinel, redis+unix)";
+    /// The forms of a store's URL, as error messages list them.
+    pub const FORMS: &str = "memory:, sqlite:PATH, postgres://.. or redis://.. (rediss, redis-cluster, \
+                             rediss-cluster, redis-sentinel, rediss-sentinel, redis+unix)";
 
     /// Reads a URL: `memory:`, `sqlite:PATH`, `postgres://..` (or `postgresql://..`), `redis://..`,
     /// `redis-cluster://..`, `redis-sentinel://..`, each of these three also with TLS as `rediss..`, or

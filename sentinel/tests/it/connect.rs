@@ -1,7 +1,7 @@
 //! `connect`: one URL, one store.
 
 use sentinel::store::{CoordinationStore as _, ErrorKind, Survey as _};
-use sentinel::{Error, Sentinel, connect};
+use sentinel::{Deployment, Error, Sentinel, connect};
 
 /// What a caller who matches on the kind of error sees.
 fn kind_of(error: &Error) -> Option<ErrorKind> {
@@ -117,4 +117,13 @@ async fn a_server_is_used_once_it_was_set_up() {
         assert_eq!(kind_of(&error), Some(error_kind), "{url}: {error}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
+}
+
+#[test]
+fn an_error_that_main_returns_is_a_sentence() {
+    let refused = Deployment::parse("mysql://me@h/db").unwrap_err();
+    assert_eq!(format!("{refused:?}"), refused.to_string());
+    assert!(refused.to_string().contains("memory:, sqlite:PATH"), "{refused}");
+    let boxed: Box<dyn std::error::Error> = refused.into();
+    assert!(!format!("{boxed:?}").contains("Invalid"), "{boxed:?}");
 }
